@@ -1,0 +1,279 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFaultsOfFileAndVariables(t *testing.T) {
+	tests := []struct {
+		name    string
+		file    string
+		environ []string
+		bare    bool // without the required variables
+		want    map[string]string
+	}{
+		{
+			name: "unknown keys",
+			file: "livekit: {apikey: x, url2: y}\nsesion: {}\nredis.lease: 5s\nwhatever: 1\n" +
+				"applications: {a: {romm: 'x.{name}'}}",
+			want: map[string]string{
+				"livekit.apikey":       "unknown key, did you mean livekit.apiKey?",
+				"livekit.url2":         "did you mean livekit.url?",
+				"sesion":               "did you mean session?",
+				"redis.lease":          "a section of its own",
+				"whatever":             "unknown key",
+				"applications[a].romm": "did you mean applications[a].room?",
+			},
+		},
+		{
+			name:    "unknown variables",
+			environ: []string{"WCS_LIVEKIT_API_KEY=x", "WCS_FOO=1"},
+			want: map[string]string{
+				"WCS_LIVEKIT_API_KEY": "unknown variable, did you mean WCS_LIVEKIT_APIKEY?",
+				"WCS_FOO":             "unknown variable",
+			},
+		},
+		{
+			name: "variables that Kubernetes sets for services",
+			environ: []string{
+				"WCS_GATEWAY_SERVICE_HOST=10.0.0.1", "WCS_GATEWAY_SERVICE_PORT=8080", "WCS_SERVICE_PORT_HTTP=8080",
+				"WCS_GATEWAY_PORT=tcp://10.0.0.1:8080", "WCS_GATEWAY_PORT_8080_TCP=tcp://10.0.0.1:8080",
+				"WCS_GATEWAY_PORT_8080_TCP_PROTO=tcp", "WCS_PORT_8080_TCP_ADDR=10.0.0.1",
+			},
+		},
+		{
+			name:    "a port that is nobody's",
+			environ: []string{"WCS_PORT=8080"},
+			want:    map[string]string{"WCS_PORT": "unknown variable"},
+		},
+		{
+			name: "types",
+			bare: true,
+			file: "livekit: {apiSecret: 1234567, webhookKeys: [a], url: 'ws://h', apiKey: k}\nversion: 5\nredis: {lease: 8, recordTTL: 1 day, cluster: 'yes', addrs: a:1, db: 1.5}\n" +
+				"media: {playWait: }\nlog: info",
+			want: map[string]string{
+				"version":             "text",
+				"redis.lease":         "must be a duration with its unit",
+				"redis.recordTTL":     "must be a duration with its unit",
+				"redis.cluster":       "true or false",
+				"redis.addrs":         "a list",
+				"redis.db":            "a whole number",
+				"log":                 "a section",
+				"livekit.apiSecret":   "text: put it in quotes",
+				"livekit.webhookKeys": "a section",
+			},
+		},
+		{
+			name:    "YAML in a variable",
+			environ: []string{"WCS_LIVEKIT_WEBHOOKKEYS={a: *" + testSecret + "}"},
+			want:    map[string]string{"WCS_LIVEKIT_WEBHOOKKEYS": "is not valid YAML"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := ""
+			if tt.file != "" {
+				path = write(t, tt.file)
+			}
+			environ := tt.environ
+			if !tt.bare {
+				environ = append(environ, required...)
+			}
+			_, err := Load(path, environ)
+			wantFaults(t, err, tt.want)
+			if err != nil && (strings.Contains(err.Error(), testSecret) || strings.Contains(err.Error(), "1234567")) {
+				t.Errorf("the error shows a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestFaultsOfTheFileItself(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing.yaml")
+	_, err := Load(missing, required)
+	wantFaults(t, err, map[string]string{missing: "cannot be read"})
+
+	for _, text := range []string{
+		"livekit: {apiSecret: *" + testSecret + "}", "just text " + testSecret, "a: [", "a: 1\na: 2",
+	} {
+		file := write(t, text)
+		_, err = Load(file, required)
+		wantFaults(t, err, map[string]string{file: "is not valid"})
+		if strings.Contains(err.Error(), testSecret) {
+			t.Errorf("the error shows a secret: %v", err)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Config)
+		want   map[string]string
+	}{
+		{"nothing", func(*Config) {}, nil},
+		{"names", func(c *Config) { c.Deployment, c.NodeID = "Upper Case", "short" },
+			map[string]string{"deployment": "1 to 32", "nodeId": "32 letters"}},
+		{"addresses", func(c *Config) { c.Listen.Public, c.Listen.Internal = "8080", "host:http" },
+			map[string]string{"listen.public": "host:port", "listen.internal": "host:port"}},
+		{"the same address twice", func(c *Config) { c.Listen.Internal = c.Listen.Public },
+			map[string]string{"listen.internal": "is the same as listen.public"}},
+		{"any free port twice", func(c *Config) { c.Listen.Public, c.Listen.Internal = "127.0.0.1:0", "127.0.0.1:0" }, nil},
+		{"no listener for clients", func(c *Config) { c.Listen.Public = "" },
+			map[string]string{"listen.public": "certificate"}},
+		{"load balancer", func(c *Config) { c.Listen.LBPath, c.Listen.LB = "lb", LoadBalancer{WS: 0, WSS: 70000} },
+			map[string]string{"listen.lbPath": "begin with /", "listen.lb.server": "needed", "listen.lb.ws": "port", "listen.lb.wss": "port"}},
+		{"livekit without scheme", func(c *Config) { c.LiveKit.URL = "livekit:7880" }, map[string]string{"livekit.url": "http(s)://"}},
+		{"livekit without host", func(c *Config) { c.LiveKit.URL = "https://" }, map[string]string{"livekit.url": "http(s)://"}},
+		{"livekit with a password", func(c *Config) { c.LiveKit.URL = "https://u:" + testSecret + "@h" }, map[string]string{"livekit.url": "user"}},
+		{"livekit with a query", func(c *Config) { c.LiveKit.URL = "https://h/?a=b" }, map[string]string{"livekit.url": "end with the path"}},
+		{"livekit values", func(c *Config) {
+			c.LiveKit.WebhookKeys = map[string]Secret{"old": ""}
+			c.LiveKit.RoomEmptyTimeout, c.LiveKit.RoomDepartureTimeout = -1, -1
+			c.LiveKit.CallTimeout, c.LiveKit.MaxConns = 0, 0
+		}, map[string]string{
+			"livekit.webhookKeys[old]": "secret", "livekit.roomEmptyTimeout": "at least", "livekit.roomDepartureTimeout": "at least",
+			"livekit.callTimeout": "at least", "livekit.maxConns": "at least",
+		}},
+		{"redis addresses", func(c *Config) { c.Redis.Addrs = []string{"ok:1", "redis://:" + testSecret + "@h:1"} },
+			map[string]string{"redis.addrs[1]": "host:port"}},
+		{"redis values", func(c *Config) {
+			c.Redis.DB, c.Redis.Lease, c.Redis.RecordTTL, c.Redis.CallTimeout = -1, time.Second, time.Second, -1
+			c.Redis.SentinelUsername, c.Redis.SentinelPassword = "u", "p"
+		}, map[string]string{
+			"redis.db": "at least 0", "redis.lease": "at least 2s", "redis.recordTTL": "longer", "redis.callTimeout": "at least",
+			"redis.sentinelUsername": "masterName", "redis.sentinelPassword": "masterName",
+		}},
+		{"cluster with a database", func(c *Config) { c.Redis.Addrs, c.Redis.DB = []string{"a:1", "b:2"}, 3 },
+			map[string]string{"redis.db": "Cluster"}},
+		{"sentinels with a database", func(c *Config) { c.Redis.Addrs, c.Redis.MasterName, c.Redis.DB = []string{"a:1", "b:2"}, "m", 3 }, nil},
+		{"cluster and sentinels", func(c *Config) { c.Redis.Cluster, c.Redis.MasterName = true, "m" },
+			map[string]string{"redis.cluster": "masterName"}},
+		{"redis TLS that is off", func(c *Config) { c.Redis.TLS.ServerName = "r" }, map[string]string{"redis.tls": "enabled is false"}},
+		{"session", func(c *Config) { c.Session = Session{PingInterval: -time.Second} }, map[string]string{
+			"session.pingInterval": "at least", "session.pingProbes": "at least", "session.helloTimeout": "at least",
+			"session.maxMessageBytes": "at least 65536", "session.maxQueueBytes": "at least 65536",
+			"session.maxQueueMessages": "at least", "session.writeTimeout": "at least", "session.maxStreams": "at least",
+		}},
+		{"media", func(c *Config) { c.Media = Media{} }, map[string]string{
+			"media.iceTimeout": "at least", "media.mediaTimeout": "at least", "media.secondTrackWait": "at least", "media.playWait": "at least",
+		}},
+		{"applications", func(c *Config) {
+			c.Applications = map[string]Application{
+				"":    {Room: "a.{name}", Native: "off"},
+				"bad": {Room: "room", Native: "on", Codecs: []string{"VP8", "MP3"}},
+			}
+		}, map[string]string{
+			"applications[]": "app key", "applications[bad].room": "{name}",
+			"applications[bad].native": "must be one of off, play, publish, both", "applications[bad].codecs": "MP3",
+		}},
+		{"applications that share rooms", func(c *Config) {
+			c.Applications = map[string]Application{"a": {Room: "x{name}", Native: "off"}, "b": {Room: "{name}", Native: "off"}}
+		}, map[string]string{"applications": "the same room"}},
+		{"log", func(c *Config) { c.Log = Log{Level: "loud", Format: "xml"} },
+			map[string]string{"log.level": "one of", "log.format": "one of"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, err := Load("", required)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.change(&cfg)
+			err = cfg.Validate()
+			wantFaults(t, err, tt.want)
+			if err != nil && strings.Contains(err.Error(), testSecret) {
+				t.Errorf("the error shows a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestTLSFiles(t *testing.T) {
+	cert, key := testCertificate(t)
+	broken := write(t, "no PEM at all")
+	missing := filepath.Join(t.TempDir(), "none.pem")
+	tests := []struct {
+		name   string
+		change func(*Config)
+		want   map[string]string
+	}{
+		{"listener", func(c *Config) { c.Listen.TLS = KeyPair{cert, key} }, nil},
+		{"listener with TLS only", func(c *Config) { c.Listen.TLS, c.Listen.Public = KeyPair{cert, key}, "" }, nil},
+		{"listener without key", func(c *Config) { c.Listen.TLS = KeyPair{Cert: cert} }, map[string]string{"listen.tls": "together"}},
+		{"listener with a missing file", func(c *Config) { c.Listen.TLS = KeyPair{cert, missing} }, map[string]string{"listen.tls": "none.pem"}},
+		{"listener with a broken file", func(c *Config) { c.Listen.TLS = KeyPair{broken, key} }, map[string]string{"listen.tls": "certificate and key"}},
+		{"listener without address", func(c *Config) { c.Listen.TLS, c.Listen.Secure = KeyPair{cert, key}, "" }, map[string]string{"listen.secure": "host:port"}},
+		{"redis", func(c *Config) { c.Redis.TLS = RedisTLS{Enabled: true, CA: cert, Cert: cert, Key: key} }, nil},
+		{"redis with missing authorities", func(c *Config) { c.Redis.TLS = RedisTLS{Enabled: true, CA: missing} }, map[string]string{"redis.tls": "none.pem"}},
+		{"redis with broken authorities", func(c *Config) { c.Redis.TLS = RedisTLS{Enabled: true, CA: broken} }, map[string]string{"redis.tls": "no certificate"}},
+		{"redis without key", func(c *Config) { c.Redis.TLS = RedisTLS{Enabled: true, Cert: cert} }, map[string]string{"redis.tls": "together"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, err := Load("", required)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.change(&cfg)
+			wantFaults(t, cfg.Validate(), tt.want)
+		})
+	}
+
+	redis, err := RedisTLS{Enabled: true, CA: cert, Cert: cert, Key: key, ServerName: "r", InsecureSkipVerify: true}.Config()
+	if err != nil || redis.RootCAs == nil || len(redis.Certificates) != 1 || redis.ServerName != "r" || !redis.InsecureSkipVerify {
+		t.Errorf("Redis' TLS configuration lacks something that was set (error %v)", err)
+	}
+	for what, get := range map[string]func() (*tls.Config, error){"listener": Listen{}.TLSConfig, "Redis": RedisTLS{}.Config} {
+		if got, err := get(); got != nil || err != nil {
+			t.Errorf("%s without TLS has a TLS configuration (error %v)", what, err)
+		}
+	}
+	insecure := Config{Redis: Redis{TLS: RedisTLS{InsecureSkipVerify: true}}}
+	if w := insecure.Warnings(); len(w) != 1 || !strings.Contains(w[0], "insecureSkipVerify") {
+		t.Errorf("warnings %q, want one about insecureSkipVerify", w)
+	}
+}
+
+// testCertificate makes a certificate that signs itself.
+func testCertificate(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	for path, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
+}

@@ -1,0 +1,195 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	koanfyaml "github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"go.yaml.in/yaml/v3"
+)
+
+// EnvFile is the variable that names the configuration file. It is no setting.
+const EnvFile = envPrefix + "CONFIG"
+
+// Load reads the configuration: the variables (as os.Environ gives them) over the file over Default. An empty path
+// means no file. The result is complete and valid, or the error joins one *Fault for everything that is wrong
+// with it; a file that cannot be read or is no YAML is the only fault.
+func Load(path string, environ []string) (Config, error) {
+	k := koanf.New(".")
+	if path != "" {
+		if err := k.Load(file.Provider(path), koanfyaml.Parser()); err != nil {
+			return Config{}, &Fault{Key: path, Text: fileFault(err)}
+		}
+	}
+	found, err := loadVariables(k, environ)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration variables: %w", err)
+	}
+	cfg, undecoded := decode(k)
+	found = append(found, undecoded...)
+	cfg.Complete()
+	for _, f := range cfg.faults() {
+		unread := func(u *Fault) bool { return u.Key == f.Key } // so it is not missing
+		if !slices.ContainsFunc(undecoded, unread) {
+			found = append(found, f)
+		}
+	}
+	return cfg, join(found)
+}
+
+// yamlValue is where the YAML library quotes from the file in an error, which may be a secret.
+var yamlValue = regexp.MustCompile("'[^']*'|`[^`]*`")
+
+func fileFault(err error) string {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return fmt.Sprintf("cannot be read: %v", path.Err)
+	}
+	text := strings.Join(strings.Fields(err.Error()), " ") // one line for one fault
+	return "is not valid: " + yamlValue.ReplaceAllString(text, "…")
+}
+
+// loadVariables puts the variables over what k has. A variable replaces a list or map as a whole.
+func loadVariables(k *koanf.Koanf, environ []string) ([]*Fault, error) {
+	var (
+		found faults
+		cfg   Config
+		known = make(map[string]setting)
+		names []string
+	)
+	for _, s := range cfg.settings() {
+		known[s.env()] = s
+		names = append(names, s.env())
+	}
+	take := func(name, text string) (key string, value any) {
+		s, ok := known[name]
+		if !ok {
+			if name != EnvFile && !ofKubernetes(name, text) {
+				found.add(name, "unknown variable%s", suggest(name, names))
+			}
+			return "", nil
+		}
+		if value = text; !s.isText() {
+			value = nil
+			if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+				found.add(name, "is not valid YAML") // the error may quote a secret
+				return "", nil
+			}
+		}
+		k.Delete(s.key)
+		return s.key, value
+	}
+	opt := env.Opt{Prefix: envPrefix, TransformFunc: take, EnvironFunc: func() []string { return environ }}
+	return found, k.Load(env.Provider(".", opt), nil)
+}
+
+// kubernetesVariable matches what Kubernetes puts into every pod of a namespace with a service whose
+// name begins with "wcs", such as this gateway's own.
+var kubernetesVariable = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+
+func ofKubernetes(name, text string) bool {
+	return kubernetesVariable.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(text, "://")
+}
+
+// decode puts what k has over Default.
+func decode(k *koanf.Koanf) (Config, []*Fault) {
+	cfg := Default()
+	var meta mapstructure.Metadata
+	err := k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		DecodeHook: checkType,
+		MatchName:  func(key, field string) bool { return key == field },
+		Metadata:   &meta,
+	}})
+	found := faults(decodeFaults(err))
+	keys := cfg.keys()
+	slices.Sort(meta.Unused)
+	for _, key := range meta.Unused {
+		found.add(key, "unknown key%s", suggest(key, keys))
+	}
+	return cfg, found
+}
+
+// keys are all keys of the file, those of sections and of the configured applications too.
+func (c *Config) keys() []string {
+	all := c.settings()
+	for key := range c.Applications {
+		all = append(all, settings(fmt.Sprintf("applications[%s].", key), reflect.ValueOf(Application{}))...)
+	}
+	var keys []string
+	for _, s := range all {
+		keys = append(keys, s.key)
+		for i, r := range s.key {
+			if r == '.' {
+				keys = append(keys, s.key[:i])
+			}
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// decodeFaults takes the decoder's tree of errors apart.
+func decodeFaults(err error) []*Fault {
+	var many interface{ Unwrap() []error }
+	if errors.As(err, &many) {
+		var found []*Fault
+		for _, one := range many.Unwrap() {
+			found = append(found, decodeFaults(one)...)
+		}
+		return found
+	}
+	var one *mapstructure.DecodeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &one):
+		return []*Fault{{Key: one.Name(), Text: one.Unwrap().Error()}}
+	default:
+		return []*Fault{{Key: "configuration", Text: err.Error()}}
+	}
+}
+
+// checkType is the decoder's hook: it demands of every value the type that its setting has, and reads durations.
+// Its errors never show the value, which may be a secret.
+func checkType(from, to reflect.Value) (any, error) {
+	value := from.Interface()
+	if to.Type() == reflect.TypeFor[time.Duration]() {
+		text, _ := value.(string)
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return nil, errors.New("must be a duration with its unit, such as 5s or 500ms")
+		}
+		return d, nil
+	}
+	ok, want := true, ""
+	switch to.Kind() {
+	case reflect.String:
+		ok, want = from.Kind() == reflect.String, "text: put it in quotes"
+	case reflect.Bool:
+		ok, want = from.Kind() == reflect.Bool, "true or false"
+	case reflect.Int, reflect.Int64:
+		ok, want = isWhole(from), "a whole number"
+	case reflect.Slice:
+		ok, want = from.Kind() == reflect.Slice, "a list, such as [a, b]"
+	case reflect.Map, reflect.Struct:
+		ok, want = from.Kind() == reflect.Map, "a section with keys of its own"
+	}
+	if !ok {
+		return nil, errors.New("must be " + want)
+	}
+	return value, nil
+}
+
+// isWhole accepts floating point, too: tools that go through JSON write 1048576 as 1.048576e+06.
+func isWhole(v reflect.Value) bool {
+	return v.CanInt() || v.CanFloat() && v.Float() == float64(int64(v.Float()))
+}

@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+const (
+	fieldTag  = "koanf"
+	envPrefix = "WCS_"
+)
+
+// setting is one value that can be set by itself, in the file and by a variable.
+type setting struct {
+	key   string        // path in the file
+	value reflect.Value // in the Config that it was found in
+	owner reflect.Type  // the struct that has the field, and
+	field string        // the field's name in it: where the documentation is
+}
+
+// settings lists all settings of a struct of this package, in the order of its fields.
+func settings(prefix string, v reflect.Value) []setting {
+	var all []setting
+	t := v.Type()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if !f.IsExported() {
+			continue
+		}
+		key := prefix + f.Tag.Get(fieldTag)
+		if f.Type.Kind() == reflect.Struct {
+			all = append(all, settings(key+".", v.Field(i))...)
+			continue
+		}
+		all = append(all, setting{key: key, value: v.Field(i), owner: t, field: f.Name})
+	}
+	return all
+}
+
+func (c *Config) settings() []setting { return settings("", reflect.ValueOf(c).Elem()) }
+
+// env is the name of the variable.
+func (s setting) env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
+}
+
+// isText tells whether the variable's text is the value as it stands. Anything else is YAML.
+func (s setting) isText() bool {
+	return s.value.Kind() == reflect.String || s.value.Type() == reflect.TypeFor[time.Duration]()
+}
+
+// Redacted is the configuration for the log, by key, without secrets.
+func (c Config) Redacted() map[string]any {
+	all := make(map[string]any)
+	for _, s := range c.settings() {
+		switch v := s.value.Interface().(type) {
+		case Secret, time.Duration:
+			all[s.key] = fmt.Sprint(v)
+		case map[string]Application:
+			for key, app := range v {
+				prefix := fmt.Sprintf("%s[%s].", s.key, key)
+				for _, a := range settings(prefix, reflect.ValueOf(app)) {
+					all[a.key] = a.value.Interface()
+				}
+			}
+		default: // a map of secrets masks them itself
+			all[s.key] = v
+		}
+	}
+	return all
+}

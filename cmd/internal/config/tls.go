@@ -1,0 +1,69 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// TLSConfig loads the certificate of the listener for wss:// clients. Without one it is nil and there is no such
+// listener. It offers HTTP/1.1 only: an upgrade to WebSocket needs it.
+func (l Listen) TLSConfig() (*tls.Config, error) {
+	if l.TLS.Cert == "" && l.TLS.Key == "" {
+		return nil, nil
+	}
+	cert, err := l.TLS.load()
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"http/1.1"},
+	}, nil
+}
+
+// Config is what a client of Redis needs, or nil without TLS.
+func (t RedisTLS) Config() (*tls.Config, error) {
+	if !t.Enabled {
+		return nil, nil
+	}
+	cfg := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         t.ServerName,
+		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // the operator's choice, with a warning at start
+	}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("authorities: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("authorities: no certificate in %s", t.CA)
+		}
+	}
+	if t.Cert != "" || t.Key != "" {
+		cert, err := KeyPair{Cert: t.Cert, Key: t.Key}.load()
+		if err != nil {
+			return nil, err
+		}
+		cfg.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, nil
+}
+
+var errHalfPair = errors.New("a certificate and its key are needed together")
+
+func (p KeyPair) load() (tls.Certificate, error) {
+	if p.Cert == "" || p.Key == "" {
+		return tls.Certificate{}, errHalfPair
+	}
+	cert, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate and key: %w", err)
+	}
+	return cert, nil
+}

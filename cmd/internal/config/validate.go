@@ -1,0 +1,198 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"wcsgateway/translate"
+)
+
+// Values of Application.Native (design.md §2).
+const (
+	NativeOff     = "off"
+	NativePlay    = "play"
+	NativePublish = "publish"
+	NativeBoth    = "both"
+)
+
+// Bounds of what would otherwise work only seemingly.
+const (
+	minTimeout      = 100 * time.Millisecond
+	minLease        = 2 * time.Second // it is renewed every quarter of it
+	minMessageBytes = 1 << 16         // an offer of a browser with all its codecs, several times over
+)
+
+var (
+	deploymentPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	nodeIDPattern     = regexp.MustCompile(`^[A-Za-z0-9]{32}$`)
+)
+
+// Validate joins one *Fault for everything that is wrong with a complete configuration. It reads the
+// TLS files that are named, and opens no connection.
+func (c Config) Validate() error { return join(c.faults()) }
+
+func (c Config) faults() []*Fault {
+	var f faults
+	f.check(deploymentPattern.MatchString(c.Deployment), "deployment", "must be 1 to 32 of a-z, 0-9 and -")
+	f.check(nodeIDPattern.MatchString(c.NodeID), "nodeId", "must be 32 letters and digits")
+	c.Listen.validate(&f)
+	c.LiveKit.validate(&f)
+	c.Redis.validate(&f)
+	c.Session.validate(&f)
+	c.Media.validate(&f)
+	c.validateApplications(&f)
+	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	f.oneOf("log.format", c.Log.Format, "json", "console")
+	return f
+}
+
+func (l Listen) validate(f *faults) {
+	tlsConfig, err := l.TLSConfig()
+	if err != nil {
+		f.add("listen.tls", "%v", err)
+	}
+	secure := tlsConfig != nil || err != nil
+	f.check(l.Public != "" || secure, "listen.public", "is needed without a certificate for listen.secure")
+	used := map[string]string{}
+	for _, a := range []struct {
+		key, addr string
+		used      bool
+	}{
+		{"listen.public", l.Public, l.Public != ""},
+		{"listen.secure", l.Secure, secure},
+		{"listen.internal", l.Internal, true},
+	} {
+		if !a.used {
+			continue
+		}
+		f.address(a.key, a.addr)
+		other, taken := used[a.addr]
+		f.check(!taken || strings.HasSuffix(a.addr, ":0"), a.key, "is the same as %s", other)
+		used[a.addr] = a.key
+	}
+	if l.LBPath != "" {
+		f.check(strings.HasPrefix(l.LBPath, "/"), "listen.lbPath", "must begin with /")
+		f.check(l.LB.Server != "", "listen.lb.server", "is needed with listen.lbPath")
+	}
+	f.port("listen.lb.ws", l.LB.WS)
+	f.port("listen.lb.wss", l.LB.WSS)
+}
+
+func (l LiveKit) validate(f *faults) {
+	f.liveKitURL("livekit.url", l.URL)
+	f.check(l.APIKey != "", "livekit.apiKey", "is missing")
+	f.check(l.APISecret != "", "livekit.apiSecret", "is missing")
+	for _, key := range slices.Sorted(maps.Keys(l.WebhookKeys)) {
+		f.check(key != "" && l.WebhookKeys[key] != "", fmt.Sprintf("livekit.webhookKeys[%s]", key), "needs a key and a secret")
+	}
+	f.atLeast("livekit.roomEmptyTimeout", l.RoomEmptyTimeout, 0)
+	f.atLeast("livekit.roomDepartureTimeout", l.RoomDepartureTimeout, 0)
+	f.atLeast("livekit.callTimeout", l.CallTimeout, minTimeout)
+	f.check(l.MaxConns > 0, "livekit.maxConns", "must be at least 1")
+}
+
+func (r Redis) validate(f *faults) {
+	f.check(len(r.Addrs) > 0, "redis.addrs", "is missing: at least one host:port")
+	for i, addr := range r.Addrs {
+		f.address(fmt.Sprintf("redis.addrs[%d]", i), addr)
+	}
+	sentinel := r.MasterName != ""
+	cluster := r.Cluster || len(r.Addrs) > 1 && !sentinel
+	f.check(!r.Cluster || !sentinel, "redis.cluster", "cannot be with redis.masterName: Redis is a Cluster or watched by Sentinels")
+	f.check(sentinel || r.SentinelUsername == "", "redis.sentinelUsername", "is only for Sentinels: redis.masterName is missing")
+	f.check(sentinel || r.SentinelPassword == "", "redis.sentinelPassword", "is only for Sentinels: redis.masterName is missing")
+	f.check(r.DB >= 0, "redis.db", "must be at least 0")
+	f.check(r.DB <= 0 || !cluster, "redis.db", "must be 0 in a Cluster")
+	f.atLeast("redis.lease", r.Lease, minLease)
+	f.check(r.RecordTTL > r.Lease, "redis.recordTTL", "must be longer than redis.lease")
+	f.atLeast("redis.callTimeout", r.CallTimeout, minTimeout)
+	unused := RedisTLS{Enabled: r.TLS.Enabled}
+	f.check(r.TLS.Enabled || r.TLS == unused, "redis.tls", "has settings, but redis.tls.enabled is false")
+	if _, err := r.TLS.Config(); err != nil {
+		f.add("redis.tls", "%v", err)
+	}
+}
+
+func (s Session) validate(f *faults) {
+	f.atLeast("session.pingInterval", s.PingInterval, minTimeout)
+	f.check(s.PingProbes > 0, "session.pingProbes", "must be at least 1")
+	f.atLeast("session.helloTimeout", s.HelloTimeout, minTimeout)
+	f.check(s.MaxMessageBytes >= minMessageBytes, "session.maxMessageBytes", "must be at least %d", minMessageBytes)
+	f.check(s.MaxQueueBytes >= minMessageBytes, "session.maxQueueBytes", "must be at least %d", minMessageBytes)
+	f.check(s.MaxQueueMessages > 0, "session.maxQueueMessages", "must be at least 1")
+	f.atLeast("session.writeTimeout", s.WriteTimeout, minTimeout)
+	f.check(s.MaxStreams > 0, "session.maxStreams", "must be at least 1")
+}
+
+func (m Media) validate(f *faults) {
+	f.atLeast("media.iceTimeout", m.ICETimeout, minTimeout)
+	f.atLeast("media.mediaTimeout", m.MediaTimeout, minTimeout)
+	f.atLeast("media.secondTrackWait", m.SecondTrackWait, minTimeout)
+	f.atLeast("media.playWait", m.PlayWait, minTimeout)
+}
+
+func (c Config) validateApplications(f *faults) {
+	sound := true
+	for _, key := range slices.Sorted(maps.Keys(c.Applications)) {
+		app := c.Applications[key]
+		at := fmt.Sprintf("applications[%s]", key)
+		f.check(key != "", at, "needs an app key")
+		if err := translate.RoomTemplate(app.Room).Validate(); err != nil {
+			f.add(at+".room", "%v", err)
+			sound = false
+		}
+		f.oneOf(at+".native", app.Native, NativeOff, NativePlay, NativePublish, NativeBoth)
+		if _, err := translate.ParseCodecs(app.Codecs); err != nil {
+			f.add(at+".codecs", "%v", err)
+		}
+	}
+	if !sound {
+		return
+	}
+	if err := translate.OneToOne(c.Rooms()); err != nil {
+		f.add("applications", "%v", err)
+	}
+}
+
+func (f *faults) atLeast(key string, d, least time.Duration) {
+	f.check(d >= least, key, "must be at least %v", least)
+}
+
+func (f *faults) oneOf(key, value string, allowed ...string) {
+	f.check(slices.Contains(allowed, value), key, "is %q, must be one of %s", value, strings.Join(allowed, ", "))
+}
+
+func (f *faults) port(key string, port int) {
+	f.check(port > 0 && port < 1<<16, key, "must be a port, 1 to 65535")
+}
+
+// address checks a host:port. Port 0 is a free one.
+func (f *faults) address(key, addr string) {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	f.check(err == nil, key, "must be host:port") // the address is not shown: a mistake may have put a password in it
+}
+
+// liveKitURL checks an address of LiveKit and does not show it, either.
+func (f *faults) liveKitURL(key, address string) {
+	if address == "" {
+		f.add(key, "is missing")
+		return
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme) {
+		f.add(key, "must be http(s)://host[:port] or ws(s)://host[:port]")
+		return
+	}
+	f.check(u.User == nil, key, "must not have a user or password: LiveKit knows us by livekit.apiKey")
+	f.check(u.RawQuery == "" && u.Fragment == "", key, "must end with the path")
+}

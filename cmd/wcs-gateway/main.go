@@ -1,0 +1,148 @@
+// Command wcs-gateway lets unmodified Flashphoner WCS apps run on LiveKit. It reads its configuration, runs the
+// gateway and ends: with 0 after a signal, with 1 after a fault or a second signal, with 2 if called wrongly.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/cmd/internal/app"
+	"wcsgateway/cmd/internal/config"
+)
+
+// version is set by the linker: -ldflags "-X main.version=1.2.3".
+var version string
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitFault = 1
+	exitUsage = 2
+)
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go obey(signals, cancel, os.Exit)
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// obey drains at the first signal and ends the process at the second.
+func obey(signals <-chan os.Signal, drain func(), exit func(code int)) {
+	<-signals
+	drain()
+	<-signals
+	exit(exitFault)
+}
+
+type options struct {
+	file    string
+	check   bool
+	version bool
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("wcs-gateway", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.file, "config", "", "YAML `file` with the configuration (default: the variable "+config.EnvFile+")")
+	flags.BoolVar(&o.check, "check-config", false, "tell what is wrong with the configuration, one fault a line, and end")
+	flags.BoolVar(&o.version, "version", false, "print the version and end")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		err := fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		fmt.Fprintln(stderr, err)
+		return o, err
+	}
+	return o, nil
+}
+
+// run is the program: it ends when ctx does, and gives the exit code.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case o.version:
+		fmt.Fprintln(stdout, buildVersion())
+		return exitOK
+	}
+	if o.file == "" {
+		o.file = fileFromEnviron(environ)
+	}
+	cfg, err := config.Load(o.file, environ)
+	switch {
+	case err != nil && o.check:
+		fmt.Fprintln(stdout, err)
+		return exitFault
+	case err != nil:
+		fmt.Fprintln(stderr, err)
+		return exitFault
+	case o.check:
+		fmt.Fprintln(stdout, "configuration is valid")
+		return exitOK
+	}
+	log := newLogger(cfg.Log, stderr)
+	log.Info().Str("version", buildVersion()).Fields(cfg.Redacted()).Msg("starting")
+	for _, w := range cfg.Warnings() {
+		log.Warn().Msg(w)
+	}
+	if err := app.Run(ctx, cfg, log, buildVersion()); err != nil {
+		log.Error().Err(err).Msg("ended by a fault")
+		return exitFault
+	}
+	log.Info().Msg("ended")
+	return exitOK
+}
+
+func fileFromEnviron(environ []string) string {
+	for _, variable := range environ {
+		if file, ok := strings.CutPrefix(variable, config.EnvFile+"="); ok {
+			return file
+		}
+	}
+	return ""
+}
+
+func newLogger(cfg config.Log, w io.Writer) zerolog.Logger {
+	if cfg.Format == "console" {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000"}
+	}
+	level, err := zerolog.ParseLevel(cfg.Level)
+	if err != nil { // validation knows only levels of zerolog's
+		level = zerolog.InfoLevel
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+// buildVersion is what the linker was told, else the commit that was built, else "dev".
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "dev"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	return "dev"
+}

@@ -1,0 +1,313 @@
+package rig
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Message is what a client was sent.
+type Message struct {
+	Name string            `json:"message"`
+	Data []json.RawMessage `json:"data"`
+	Top  string            `json:"mediaSessionId"` // beside data
+	Raw  string            `json:"-"`
+}
+
+// Status are the members of a status event that tests look at.
+type Status struct {
+	MediaSessionID string  `json:"mediaSessionId"`
+	Name           string  `json:"name"`
+	Status         string  `json:"status"`
+	Info           string  `json:"info"`
+	AudioCodec     string  `json:"audioCodec"`
+	VideoCodec     string  `json:"videoCodec"`
+	HasAudio       bool    `json:"hasAudio"`
+	HasVideo       bool    `json:"hasVideo"`
+	Width          int     `json:"width"`
+	Height         int     `json:"height"`
+	CreateDate     float64 `json:"createDate"`
+}
+
+// Arg decodes data[i] into v.
+func (m Message) Arg(t testing.TB, i int, v any) {
+	t.Helper()
+	if i >= len(m.Data) {
+		t.Fatalf("no data[%d] in %s", i, m.Raw)
+	}
+	if err := json.Unmarshal(m.Data[i], v); err != nil {
+		t.Fatalf("data[%d] of %s: %v", i, m.Raw, err)
+	}
+}
+
+// Client is a WCS client without an SDK: it sends what a test tells it and keeps what it gets. It answers
+// pings, unless Mute is set.
+type Client struct {
+	t    testing.TB
+	ws   *websocket.Conn
+	done chan struct{} // closed when the socket is
+
+	mu    sync.Mutex
+	mute  bool
+	inbox []Message
+	news  chan struct{} // closed and replaced at each message
+	err   error         // that ended the socket
+}
+
+// patience is how long a client waits for anything; tests on a loaded machine are slow.
+const patience = 40 * time.Second
+
+// Dial opens a socket.
+func Dial(t testing.TB, url string) *Client {
+	t.Helper()
+	ws, res, err := websocket.DefaultDialer.Dial(url, nil)
+	if err != nil {
+		t.Fatalf("dial %s: %v", url, err)
+	}
+	_ = res.Body.Close()
+	c := &Client{t: t, ws: ws, done: make(chan struct{}), news: make(chan struct{})}
+	go c.read()
+	t.Cleanup(c.Close)
+	return c
+}
+
+// Connect opens a socket and a session.
+func Connect(t testing.TB, url, appKey string) *Client {
+	t.Helper()
+	c := Dial(t, url)
+	c.Send("connection", map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0"})
+	c.Await("getUserData")
+	return c
+}
+
+func (c *Client) read() {
+	defer close(c.done)
+	for {
+		_, b, err := c.ws.ReadMessage()
+		m := Message{Raw: string(b)}
+		if err == nil {
+			err = json.Unmarshal(b, &m)
+		}
+		c.mu.Lock()
+		if err != nil {
+			c.err = err
+		} else {
+			c.inbox = append(c.inbox, m)
+		}
+		mute := c.mute
+		close(c.news)
+		c.news = make(chan struct{})
+		c.mu.Unlock()
+		if err != nil {
+			return
+		}
+		if m.Name == "ping" && !mute {
+			c.SendRaw(`{"message":"pong","data":[null]}`)
+		}
+	}
+}
+
+// Mute stops answering pings.
+func (c *Client) Mute() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mute = true
+}
+
+// Send sends a message with one argument.
+func (c *Client) Send(name string, arg any) {
+	b, err := json.Marshal(map[string]any{"message": name, "data": []any{arg}})
+	if err != nil {
+		c.t.Errorf("send %s: %v", name, err)
+		return
+	}
+	c.SendRaw(string(b))
+}
+
+// SendRaw sends a text frame. A socket that is closed is no fault: the gateway may close first.
+func (c *Client) SendRaw(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.ws.WriteMessage(websocket.TextMessage, []byte(text))
+}
+
+// Close closes the socket as a browser does, and waits until it is closed.
+func (c *Client) Close() {
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+	_ = c.ws.SetReadDeadline(time.Now().Add(time.Second))
+	<-c.done
+	_ = c.ws.Close()
+}
+
+// Drop ends the TCP connection without a word.
+func (c *Client) Drop() { _ = c.ws.NetConn().Close() }
+
+// AwaitClosed waits until the gateway has closed the socket and gives the error that the client saw.
+func (c *Client) AwaitClosed() error {
+	c.t.Helper()
+	select {
+	case <-c.done:
+	case <-time.After(patience):
+		c.t.Fatal("socket is still open")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Await takes the next message with the name out of the inbox.
+func (c *Client) Await(name string) Message {
+	c.t.Helper()
+	return c.AwaitMatch(name, func(m Message) bool { return m.Name == name })
+}
+
+// AwaitMatch takes the first message that matches out of the inbox. what is for the failure.
+func (c *Client) AwaitMatch(what string, match func(Message) bool) Message {
+	c.t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		c.mu.Lock()
+		for i, m := range c.inbox {
+			if match(m) {
+				c.inbox = append(c.inbox[:i:i], c.inbox[i+1:]...)
+				c.mu.Unlock()
+				return m
+			}
+		}
+		news, err := c.news, c.err
+		c.mu.Unlock()
+		if err != nil {
+			c.t.Fatalf("socket closed (%v) while waiting for %s; inbox: %s", err, what, c.Names())
+		}
+		select {
+		case <-news:
+		case <-limit.C:
+			c.t.Fatalf("no %s; inbox: %s", what, c.Names())
+		}
+	}
+}
+
+// AwaitStatus takes the stream's next status event.
+func (c *Client) AwaitStatus(mediaID string) Status {
+	c.t.Helper()
+	var s Status
+	c.AwaitMatch("status of "+mediaID, func(m Message) bool {
+		if m.Name != "notifyStreamStatusEvent" {
+			return false
+		}
+		m.Arg(c.t, 0, &s)
+		return s.MediaSessionID == mediaID
+	})
+	return s
+}
+
+// WantStatus takes the stream's next status event and checks it.
+func (c *Client) WantStatus(mediaID, status, info string) Status {
+	c.t.Helper()
+	s := c.AwaitStatus(mediaID)
+	if s.Status != status || s.Info != info {
+		c.t.Errorf("%s: %s %q, want %s %q", mediaID, s.Status, s.Info, status, info)
+	}
+	return s
+}
+
+// Count counts messages that are still in the inbox.
+func (c *Client) Count(name string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.inbox {
+		if m.Name == name {
+			n++
+		}
+	}
+	return n
+}
+
+// Names lists what is in the inbox, for failures.
+func (c *Client) Names() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var names []string
+	for _, m := range c.inbox {
+		if m.Name != "ping" {
+			names = append(names, cutText(m.Raw))
+		}
+	}
+	return fmt.Sprintf("[%s]", strings.Join(names, ", "))
+}
+
+func cutText(s string) string {
+	if len(s) > 300 {
+		return s[:300] + "…"
+	}
+	return s
+}
+
+// StreamRequest is publishStream or playStream as an SDK sends it. extra adds or replaces members.
+func StreamRequest(mediaID, name, sdp string, published bool, extra map[string]any) map[string]any {
+	r := map[string]any{
+		"mediaSessionId": mediaID, "name": name, "published": published, "hasVideo": true, "hasAudio": true,
+		"status": "PENDING", "record": false, "mediaProvider": "WebRTC", "sdp": sdp, "bitrate": 0, "minBitrate": 0, "maxBitrate": 0,
+	}
+	for k, v := range extra {
+		r[k] = v
+	}
+	return r
+}
+
+// StartPublish sends publishStream and gives the peer its answer.
+func (c *Client) StartPublish(mediaID, name string, peer *Peer, extra map[string]any) {
+	c.t.Helper()
+	c.Send("publishStream", StreamRequest(mediaID, name, peer.Offer(), true, extra))
+	peer.SetAnswer(c.AwaitSDP(mediaID))
+}
+
+// AwaitSDP takes the answer for a stream.
+func (c *Client) AwaitSDP(mediaID string) (sdp string) {
+	c.t.Helper()
+	m := c.AwaitMatch("setRemoteSDP for "+mediaID, func(m Message) bool {
+		if m.Name != "setRemoteSDP" {
+			return false
+		}
+		var id string
+		m.Arg(c.t, 0, &id)
+		return id == mediaID
+	})
+	m.Arg(c.t, 1, &sdp)
+	var answer bool
+	if m.Arg(c.t, 2, &answer); !answer {
+		c.t.Errorf("third element of setRemoteSDP is not true")
+	}
+	return sdp
+}
+
+// Publish publishes and waits for PUBLISHING.
+func (c *Client) Publish(mediaID, name string, peer *Peer) Status {
+	c.t.Helper()
+	c.StartPublish(mediaID, name, peer, nil)
+	return c.WantStatus(mediaID, "PUBLISHING", "")
+}
+
+// Play plays and waits for PLAYING.
+func (c *Client) Play(mediaID, name string, peer *Peer) Status {
+	c.t.Helper()
+	c.Send("playStream", StreamRequest(mediaID, name, peer.Offer(), false, nil))
+	peer.SetAnswer(c.AwaitSDP(mediaID))
+	return c.WantStatus(mediaID, "PLAYING", "")
+}
+
+// Unpublish sends unPublishStream.
+func (c *Client) Unpublish(mediaID, name string) {
+	c.Send("unPublishStream", map[string]any{"mediaSessionId": mediaID, "name": name, "published": true, "hasVideo": true, "hasAudio": true, "status": "PUBLISHING", "record": false})
+}
+
+// Stop sends stopStream.
+func (c *Client) Stop(mediaID, name string) {
+	c.Send("stopStream", map[string]any{"mediaSessionId": mediaID, "name": name, "published": false, "hasVideo": true, "hasAudio": true, "status": "PLAYING", "record": false})
+}

@@ -1,0 +1,153 @@
+package rig
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// buildGateway puts the production binary, with the race detector, into bin/ of the module and gives its path.
+var buildGateway = sync.OnceValues(func() (string, error) {
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOMOD: %w", err)
+	}
+	root := filepath.Dir(strings.TrimSpace(string(mod)))
+	bin := filepath.Join(root, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lockFile(filepath.Join(bin, ".wcs-gateway.lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	program := filepath.Join(bin, "wcs-gateway-race")
+	build := exec.Command("go", "build", "-race", "-o", program, "./cmd/wcs-gateway")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build wcs-gateway: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
+// Ports are the addresses of a gateway, chosen before it starts, because LiveKit has to know where to send webhooks.
+type Ports struct{ Public, Internal int }
+
+// NewPorts chooses free ports for a gateway.
+func NewPorts(t testing.TB) Ports {
+	t.Helper()
+	p := Ports{Public: FreePort(t)}
+	for p.Internal = FreePort(t); p.Internal == p.Public; {
+		p.Internal = FreePort(t)
+	}
+	return p
+}
+
+// Webhook is where LiveKit shall send webhooks.
+func (p Ports) Webhook() string { return fmt.Sprintf("http://127.0.0.1:%d/webhook", p.Internal) }
+
+// Gateway is a wcs-gateway process, built with the race detector.
+type Gateway struct {
+	*Process
+	URL      string // ws://
+	Internal string // http://
+}
+
+// GatewayOptions say what a gateway works with. Env adds to or replaces settings, as WCS_… variables.
+type GatewayOptions struct {
+	Ports   Ports
+	LiveKit *LiveKit
+	Redis   string // host:port
+	Env     map[string]string
+}
+
+// StartGateway starts a gateway and waits until it is live; it is ready only once it has reached Redis. It ends with
+// the test, which fails if the race detector had something to say.
+func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
+	t.Helper()
+	program, err := buildGateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{
+		"WCS_LISTEN_PUBLIC":   fmt.Sprintf("127.0.0.1:%d", o.Ports.Public),
+		"WCS_LISTEN_INTERNAL": fmt.Sprintf("127.0.0.1:%d", o.Ports.Internal),
+		"WCS_REDIS_ADDRS":     fmt.Sprintf("[%q]", o.Redis),
+		"WCS_LOG_LEVEL":       "debug",
+		"GORACE":              "halt_on_error=1",
+	}
+	if o.LiveKit != nil {
+		env["WCS_LIVEKIT_URL"] = o.LiveKit.URL
+		env["WCS_LIVEKIT_APIKEY"] = o.LiveKit.Key
+		env["WCS_LIVEKIT_APISECRET"] = o.LiveKit.Secret
+	}
+	maps.Copy(env, o.Env)
+	cmd := exec.Command(program)
+	cmd.Env = os.Environ()
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		cmd.Env = append(cmd.Env, k+"="+env[k])
+	}
+	g := &Gateway{
+		Process:  StartCmd(t, cmd),
+		URL:      fmt.Sprintf("ws://127.0.0.1:%d/", o.Ports.Public),
+		Internal: fmt.Sprintf("http://127.0.0.1:%d", o.Ports.Internal),
+	}
+	t.Cleanup(func() {
+		if strings.Contains(g.Output(), "WARNING: DATA RACE") {
+			t.Error("data race in the gateway")
+		}
+	})
+	Eventually(t, 20*time.Second, "gateway answers /livez", func() bool {
+		select {
+		case <-g.Done():
+			t.Fatalf("gateway ended at once:\n%s", g.Output())
+		default:
+		}
+		return g.Get("/livez") == http.StatusOK
+	})
+	return g
+}
+
+// Get gives the status of a GET on the internal listener, 0 if there was no answer.
+func (g *Gateway) Get(path string) int {
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(g.Internal + path)
+	if err != nil {
+		return 0
+	}
+	_ = res.Body.Close() // only the status is of interest
+	return res.StatusCode
+}
+
+// AwaitReady waits until the gateway has reached Redis.
+func (g *Gateway) AwaitReady(t testing.TB) {
+	t.Helper()
+	Eventually(t, 20*time.Second, "gateway is ready", func() bool { return g.Get("/readyz") == http.StatusOK })
+}
+
+// Stage is everything a client needs: Redis, LiveKit with webhooks, one gateway.
+type Stage struct {
+	Redis   *Redis
+	LiveKit *LiveKit
+	Gateway *Gateway
+	Ports   Ports
+}
+
+// NewStage starts a stage. env are settings of the gateway, liveKit further YAML for LiveKit.
+func NewStage(t testing.TB, env map[string]string, liveKit string) *Stage {
+	t.Helper()
+	s := &Stage{Ports: NewPorts(t), Redis: StartRedis(t)}
+	s.LiveKit = StartLiveKit(t, LiveKitOptions{Webhook: s.Ports.Webhook(), Extra: liveKit})
+	s.Gateway = StartGateway(t, GatewayOptions{Ports: s.Ports, LiveKit: s.LiveKit, Redis: s.Redis.Addr, Env: env})
+	s.Gateway.AwaitReady(t)
+	return s
+}

@@ -1,0 +1,191 @@
+package rig
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	liveKitPackage = "github.com/livekit/livekit-server/cmd/server"
+	liveKitKey     = "rigkey"
+	liveKitSecret  = "rigsecret-rigsecret-rigsecret-rigsecret" // LiveKit wants 32 characters
+	liveKitStart   = 20 * time.Second
+	liveKitStop    = 10 * time.Second
+)
+
+// LiveKitOptions say how a livekit-server differs from the plain one.
+type LiveKitOptions struct {
+	Webhook string // URL that gets the webhooks; none if empty
+	Redis   string // host:port shared by the nodes of a deployment; single node without
+	Extra   string // further YAML; must not repeat the keys of liveKitConfig
+}
+
+// LiveKit is a livekit-server on 127.0.0.1, a child process.
+type LiveKit struct {
+	URL     string // http://127.0.0.1:port
+	Key     string
+	Secret  string
+	Port    int // HTTP and WebSocket
+	UDPPort int // all media over UDP
+	TCPPort int // media over ICE-TCP
+
+	t       testing.TB
+	program string
+	config  string
+	process *Process
+}
+
+// StartLiveKit builds livekit-server, which costs minutes the first time on a machine and half a second
+// afterwards, starts it and waits until it answers. It ends with the test.
+func StartLiveKit(t testing.TB, o LiveKitOptions) *LiveKit {
+	t.Helper()
+	program, err := buildLiveKit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lk := &LiveKit{Key: liveKitKey, Secret: liveKitSecret, t: t, program: program}
+	for lk.Port == lk.UDPPort { // FreePort may give a port twice
+		lk.Port, lk.UDPPort = FreePort(t), FreePort(t)
+	}
+	lk.TCPPort = lk.UDPPort // one number, two protocols
+	lk.URL = fmt.Sprintf("http://127.0.0.1:%d", lk.Port)
+	lk.config = lk.yaml(o)
+	lk.start()
+	return lk
+}
+
+func (lk *LiveKit) yaml(o LiveKitOptions) string {
+	var y strings.Builder
+	fmt.Fprintf(&y, `port: %d
+bind_addresses: ["127.0.0.1"]
+rtc:
+  tcp_port: %d
+  udp_port: %d
+  node_ip: 127.0.0.1
+  use_external_ip: false
+  enable_loopback_candidate: true
+  interfaces: {includes: [lo]}
+keys: {%s: %s}
+logging: {level: warn, json: false}
+`, lk.Port, lk.TCPPort, lk.UDPPort, lk.Key, lk.Secret)
+	if o.Webhook != "" {
+		fmt.Fprintf(&y, "webhook: {api_key: %s, urls: [%q]}\n", lk.Key, o.Webhook)
+	}
+	if o.Redis != "" {
+		fmt.Fprintf(&y, "redis: {address: %q}\n", o.Redis)
+	}
+	y.WriteString(o.Extra)
+	return y.String()
+}
+
+func (lk *LiveKit) start() {
+	lk.t.Helper()
+	p := Start(lk.t, lk.program, "--config-body", lk.config)
+	lk.process = p
+	// Runs before the cleanup of Process, whose SIGTERM a LiveKit with participants would sit out.
+	lk.t.Cleanup(p.Kill)
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	Eventually(lk.t, liveKitStart, "livekit-server answers", func() bool {
+		select {
+		case <-p.Done():
+			lk.t.Fatalf("livekit-server ended at once:\n%s", p.Output())
+		default:
+		}
+		res, err := client.Get(lk.URL)
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close() // only the status is of interest
+		return res.StatusCode == http.StatusOK
+	})
+}
+
+// Stop ends the server in the orderly way: the first SIGTERM makes it wait for its participants without a
+// limit, each further one makes it throw them out and send their webhooks (feasibility.md §3).
+func (lk *LiveKit) Stop() {
+	lk.t.Helper()
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	limit := time.NewTimer(liveKitStop)
+	defer limit.Stop()
+	for {
+		lk.process.Signal(syscall.SIGTERM)
+		select {
+		case <-lk.process.Done():
+			return
+		case <-limit.C:
+			lk.process.Kill()
+			lk.t.Errorf("livekit-server had to be killed: no end within %v of SIGTERM", liveKitStop)
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// Kill ends the server with SIGKILL: no webhook tells of it.
+func (lk *LiveKit) Kill() { lk.process.Kill() }
+
+// Pause freezes the server: connections stay open and nothing answers.
+func (lk *LiveKit) Pause() { lk.process.Pause() }
+
+// Resume lets a paused server go on.
+func (lk *LiveKit) Resume() { lk.process.Resume() }
+
+// Restart kills the server if it still runs, and starts it again on the same ports. A node without Redis
+// has forgotten everything.
+func (lk *LiveKit) Restart() {
+	lk.t.Helper()
+	lk.process.Kill()
+	lk.start()
+}
+
+// Output is what the server has logged since it was last started.
+func (lk *LiveKit) Output() string { return lk.process.Output() }
+
+// buildLiveKit puts livekit-server into bin/ of the module and gives its path; go build itself decides
+// whether there is anything to do. Once per test process is enough, the module does not change under it.
+var buildLiveKit = sync.OnceValues(func() (string, error) {
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOMOD: %w", err)
+	}
+	root := filepath.Dir(strings.TrimSpace(string(mod)))
+	bin := filepath.Join(root, "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lockFile(filepath.Join(bin, ".livekit-server.lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	program := filepath.Join(bin, "livekit-server")
+	build := exec.Command("go", "build", "-o", program, liveKitPackage)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build livekit-server: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
+// lockFile waits for an exclusive lock, which ends with the process at the latest: test binaries of several
+// packages run at the same time.
+func lockFile(name string) (unlock func(), err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		_ = f.Close() // nothing was written
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	return func() { _ = f.Close() }, nil // closing gives the lock back
+}

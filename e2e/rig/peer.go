@@ -1,0 +1,279 @@
+package rig
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+	"github.com/pion/webrtc/v4/pkg/media"
+
+	"wcsgateway/translate"
+)
+
+const (
+	audioInterval = 20 * time.Millisecond
+	videoInterval = 40 * time.Millisecond // 25 frames a second, each a key frame
+)
+
+// PeerOptions say what a Peer sends or receives.
+type PeerOptions struct {
+	Audio, Video  bool   // neither means both
+	VideoMime     string // what a publisher sends: webrtc.MimeTypeVP8 (default) or webrtc.MimeTypeH264
+	Width, Height int    // of a publisher's video; 320x240 if 0
+	TCP           bool   // ICE over TCP only
+}
+
+func (o PeerOptions) withDefaults() PeerOptions {
+	if !o.Audio && !o.Video {
+		o.Audio, o.Video = true, true
+	}
+	if o.VideoMime == "" {
+		o.VideoMime = webrtc.MimeTypeVP8
+	}
+	if o.Width == 0 || o.Height == 0 {
+		o.Width, o.Height = 320, 240
+	}
+	return o
+}
+
+// PeerTrack is a track that a player was given, in the words of the answer.
+type PeerTrack struct {
+	Kind     translate.Kind
+	Mime     string
+	StreamID string // the id that browsers make a MediaStream of
+	TrackID  string
+}
+
+// Peer is the WebRTC half of a WCS client: one offer without candidates, one answer with all of them, no
+// trickling. It ends with the test.
+type Peer struct {
+	t         testing.TB
+	pc        *webrtc.PeerConnection
+	videoMime string
+	offer     string
+	up        chan struct{} // closed when ICE and DTLS are up for the first time
+	closed    chan struct{}
+	close     func()
+	send      []func() // the senders, started by SetAnswer
+	wg        sync.WaitGroup
+
+	mu      sync.Mutex
+	frame   []byte
+	tracks  []PeerTrack
+	packets map[translate.Kind]int
+}
+
+// NewPublisher makes a peer that sends silence and an even grey picture once SetAnswer was called.
+func NewPublisher(t testing.TB, o PeerOptions) *Peer {
+	t.Helper()
+	o = o.withDefaults()
+	p := newPeer(t, o)
+	if o.Audio {
+		track := p.addTrack(webrtc.MimeTypeOpus, "audio")
+		p.send = append(p.send, func() { p.pump(track, audioInterval, func() []byte { return opusSilence[:] }) })
+	}
+	if o.Video {
+		track := p.addTrack(o.VideoMime, "video")
+		p.Resize(o.Width, o.Height)
+		p.send = append(p.send, func() { p.pump(track, videoInterval, p.currentFrame) })
+	}
+	p.makeOffer()
+	return p
+}
+
+// NewPlayer makes a peer that counts the RTP packets it gets.
+func NewPlayer(t testing.TB, o PeerOptions) *Peer {
+	t.Helper()
+	o = o.withDefaults()
+	p := newPeer(t, o)
+	kinds := map[webrtc.RTPCodecType]bool{webrtc.RTPCodecTypeAudio: o.Audio, webrtc.RTPCodecTypeVideo: o.Video}
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		if !kinds[kind] {
+			continue
+		}
+		init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
+		if _, err := p.pc.AddTransceiverFromKind(kind, init); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { p.receive(track) })
+	p.makeOffer()
+	return p
+}
+
+func newPeer(t testing.TB, o PeerOptions) *Peer {
+	t.Helper()
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(loopback(o.TCP))) // default codecs and interceptors
+	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Peer{
+		t:         t,
+		pc:        pc,
+		videoMime: o.VideoMime,
+		up:        make(chan struct{}),
+		closed:    make(chan struct{}),
+		packets:   map[translate.Kind]int{},
+	}
+	p.close = sync.OnceFunc(func() {
+		close(p.closed)
+		if err := pc.GracefulClose(); err != nil {
+			t.Errorf("close peer: %v", err)
+		}
+		p.wg.Wait()
+	})
+	t.Cleanup(p.close)
+	once := sync.OnceFunc(func() { close(p.up) })
+	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		if s == webrtc.PeerConnectionStateConnected {
+			once()
+		}
+	})
+	return p
+}
+
+func loopback(tcp bool) webrtc.SettingEngine {
+	var s webrtc.SettingEngine
+	s.SetIncludeLoopbackCandidate(true)
+	s.SetInterfaceFilter(func(name string) bool { return name == "lo" })
+	if tcp {
+		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
+	} else {
+		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	}
+	return s
+}
+
+func (p *Peer) addTrack(mime, id string) *webrtc.TrackLocalStaticSample {
+	p.t.Helper()
+	track, err := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: mime}, id, "stream")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}
+	sender, err := p.pc.AddTransceiverFromTrack(track, init)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	// What a browser sends is the first codec of the answer, and LiveKit takes the track for that.
+	codecs := sender.Sender().GetParameters().Codecs
+	slices.SortStableFunc(codecs, func(a, b webrtc.RTPCodecParameters) int {
+		return cmp.Compare(rank(a, mime), rank(b, mime))
+	})
+	if err := sender.SetCodecPreferences(codecs); err != nil {
+		p.t.Fatal(err)
+	}
+	return track
+}
+
+func rank(c webrtc.RTPCodecParameters, mime string) int {
+	if strings.EqualFold(c.MimeType, mime) {
+		return 0
+	}
+	return 1
+}
+
+func (p *Peer) makeOffer() {
+	p.t.Helper()
+	offer, err := p.pc.CreateOffer(nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.offer = offer.SDP // gathering begins with SetLocalDescription: no candidates in it
+	if err := p.pc.SetLocalDescription(offer); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Offer is the peer's offer.
+func (p *Peer) Offer() string { return p.offer }
+
+// SetAnswer takes the answer, and a publisher begins to send.
+func (p *Peer) SetAnswer(sdp string) {
+	p.t.Helper()
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp}); err != nil {
+		p.t.Fatalf("set answer: %v", err)
+	}
+	for _, send := range p.send {
+		p.wg.Go(send)
+	}
+}
+
+// Up is closed when ICE and DTLS have come up.
+func (p *Peer) Up() <-chan struct{} { return p.up }
+
+// State is the state of the connection now.
+func (p *Peer) State() webrtc.PeerConnectionState { return p.pc.ConnectionState() }
+
+// Close closes the connection, which is all that LiveKit hears of it. It may be repeated.
+func (p *Peer) Close() { p.close() }
+
+// Tracks are the tracks a player was given so far, in the order of their first packets.
+func (p *Peer) Tracks() []PeerTrack {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.tracks)
+}
+
+// Packets counts the RTP packets of a kind that a player got.
+func (p *Peer) Packets(kind translate.Kind) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.packets[kind]
+}
+
+// Resize changes the size of a publisher's video.
+func (p *Peer) Resize(width, height int) {
+	frame := vp8Frame(width, height)
+	if p.videoMime == webrtc.MimeTypeH264 {
+		frame = h264Frame(width, height)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frame = frame
+}
+
+func (p *Peer) currentFrame() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.frame
+}
+
+// pump sends until the peer is closed. What is sent before the connection is up goes nowhere.
+func (p *Peer) pump(track *webrtc.TrackLocalStaticSample, every time.Duration, data func() []byte) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.closed:
+			return
+		case <-tick.C:
+		}
+		if err := track.WriteSample(media.Sample{Data: data(), Duration: every}); err != nil {
+			return // closed meanwhile, or the SFU took the track away
+		}
+	}
+}
+
+func (p *Peer) receive(track *webrtc.TrackRemote) {
+	kind := translate.Kind(track.Kind().String())
+	p.mu.Lock()
+	p.tracks = append(p.tracks, PeerTrack{
+		Kind: kind, Mime: track.Codec().MimeType, StreamID: track.StreamID(), TrackID: track.ID(),
+	})
+	p.mu.Unlock()
+	buf := make([]byte, 1500)
+	for {
+		if _, _, err := track.Read(buf); err != nil {
+			return // the track ended with the connection
+		}
+		p.mu.Lock()
+		p.packets[kind]++
+		p.mu.Unlock()
+	}
+}

@@ -1,0 +1,204 @@
+// Package rig starts what tests need around them: real servers as child processes on free loopback
+// ports, which end with the test, and the means to stop, freeze and kill them. Only tests import it.
+package rig
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	stopGrace   = 5 * time.Second       // from SIGTERM to SIGKILL
+	pollEvery   = 10 * time.Millisecond // of Eventually
+	dumpedBytes = 32 << 10              // of a process' output in the log of a failed test
+)
+
+// FreePort gives a TCP and UDP port of 127.0.0.1 that nobody listens on. It lies outside the range from which
+// Linux takes the ports of outgoing connections, so it stays free until the caller binds it, also
+// after a server on it was stopped and is to come back.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	const low, high = 10000, 32767
+	for range 1000 {
+		port := low + rand.IntN(high-low)
+		if portIsFree(port) {
+			return port
+		}
+	}
+	t.Fatal("no free port on 127.0.0.1")
+	return 0
+}
+
+func portIsFree(port int) bool {
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	tcp, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = tcp.Close() }() // nothing was accepted
+	udp, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	_ = udp.Close() // nothing was sent
+	return true
+}
+
+// Process is a child process of the test. It ends with the test at the latest, and its output is in the log of a failed one.
+type Process struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	out  output
+	done chan struct{} // closed once the process has ended
+	err  error         // of Wait, after done
+}
+
+// Start starts a program with arguments.
+func Start(t testing.TB, name string, args ...string) *Process {
+	t.Helper()
+	return StartCmd(t, exec.Command(name, args...))
+}
+
+// StartCmd starts a command that has a directory or an environment of its own. Its output goes to the Process,
+// unless the command says otherwise.
+func StartCmd(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{t: t, cmd: cmd, done: make(chan struct{})}
+	if cmd.Stdout == nil {
+		cmd.Stdout = &p.out
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = &p.out
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // a test that is killed leaves nothing behind
+	cmd.WaitDelay = time.Second                 // a grandchild may hold the pipes open
+
+	started := make(chan error)
+	go p.run(started)
+	if err := <-started; err != nil {
+		t.Fatalf("start %s: %v", cmd.Path, err)
+	}
+	t.Cleanup(p.cleanup)
+	return p
+}
+
+// run keeps its thread to itself: Pdeathsig is sent when the thread that started the child ends, not the process.
+func (p *Process) run(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err == nil {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}
+}
+
+func (p *Process) cleanup() {
+	p.Stop()
+	if p.t.Failed() {
+		p.t.Logf("output of %s:\n%s", p.cmd.Path, p.out.tail())
+	}
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Output is what the process has written so far.
+func (p *Process) Output() string { return p.out.String() }
+
+// Done is closed once the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait waits for the end of the process and gives the error of exec.Cmd.Wait.
+func (p *Process) Wait() error {
+	<-p.done
+	return p.err
+}
+
+// Stop ends the process with SIGTERM and, when that has not helped in 5 s, with SIGKILL. It returns once
+// the process is gone and may be repeated. A process that is paused is killed.
+func (p *Process) Stop() {
+	p.Signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGCONT)
+	timer := time.NewTimer(stopGrace)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+		p.Kill()
+	}
+}
+
+// Kill ends the process with SIGKILL and returns once it is gone. It may be repeated.
+func (p *Process) Kill() {
+	p.Signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// Pause freezes the process (SIGSTOP): its sockets stay open and nothing answers.
+func (p *Process) Pause() { p.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (p *Process) Resume() { p.Signal(syscall.SIGCONT) }
+
+// Signal sends a signal; a process that has ended gets none.
+func (p *Process) Signal(sig os.Signal) {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Errorf("%v to %s: %v", sig, p.cmd.Path, err)
+	}
+}
+
+// Eventually waits until cond is true and fails the test when it is not within the timeout. What
+// names the condition in the failure.
+func Eventually(t testing.TB, timeout time.Duration, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("not within %v: %s", timeout, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// output collects what a process writes on its two streams.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+// String is all of it.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func (o *output) tail() string {
+	s := o.String()
+	return s[max(0, len(s)-dumpedBytes):]
+}

@@ -1,0 +1,23 @@
+package gateway
+
+import "github.com/gorilla/websocket"
+
+// closeReason is why a client's socket ends. Clients do not read it (protocol.md §1.5): it is for logs, metrics and operators.
+type closeReason struct {
+	name string // label value of wcs_closes_total
+	code int    // RFC 6455 close code
+}
+
+// The catalogue of ends.
+var (
+	closedByClient    = closeReason{"client", websocket.CloseNormalClosure}
+	closedLost        = closeReason{"lost", websocket.CloseAbnormalClosure}
+	closedPingTimeout = closeReason{"ping_timeout", websocket.ClosePolicyViolation}
+	closedHello       = closeReason{"hello_timeout", websocket.ClosePolicyViolation}
+	closedSlow        = closeReason{"slow", websocket.ClosePolicyViolation}
+	closedTooBig      = closeReason{"message_too_big", websocket.CloseMessageTooBig}
+	closedBinary      = closeReason{"binary", websocket.CloseUnsupportedData}
+	closedRefused     = closeReason{"refused", websocket.ClosePolicyViolation}
+	closedTakenOver   = closeReason{"taken_over", websocket.CloseServiceRestart}
+	closedShutdown    = closeReason{"shutdown", websocket.CloseServiceRestart}
+)

@@ -1,0 +1,45 @@
+package gateway
+
+import (
+	"wcsgateway/translate/wcs"
+)
+
+// defaultAppKey is what the SDK sends when the app names none; raw clients may leave it out (protocol.md §2.1).
+const defaultAppKey = "defaultApp"
+
+func handleConnection(s *session, c wcs.Connection) error {
+	if s.id != "" {
+		return nil // a repeat changes nothing
+	}
+	key := c.AppKey
+	if key == "" {
+		key = defaultAppKey
+	}
+	app, ok := s.g.cfg.Apps[key]
+	if !ok {
+		s.log().Info().Str("app", cut(key, 64)).Msg("refused: unknown application key")
+		s.refuse("Application not found")
+		return nil
+	}
+	s.establish(&app, c)
+	return nil
+}
+
+func handlePong(s *session, _ wcs.Command) error {
+	s.conn.pong()
+	return nil
+}
+
+// handleMediaTransport closes the second socket of MSE and WSPlayer clients: media never passes here (protocol.md §2.18).
+func handleMediaTransport(s *session, _ wcs.Command) error {
+	s.conn.close(closedRefused)
+	return nil
+}
+
+// cut bounds what a client can put into a log line.
+func cut(text string, n int) string {
+	if len(text) > n {
+		return text[:n] + "…"
+	}
+	return text
+}

@@ -1,0 +1,206 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+func handlePublishStream(s *session, c wcs.Command) error {
+	var req wcs.StreamRequest
+	if err := c.Bind(&req); err != nil {
+		return s.malformedStream(c, true, err)
+	}
+	if req.RTMPURL != "" {
+		// Never ignored in silence: somebody waits for that stream elsewhere (design.md §9).
+		return s.refuseStream(true, req, errRTMP)
+	}
+	return s.begin(publisher{}, true, req)
+}
+
+// malformedStream answers a publishStream or playStream that cannot be read in the status of
+// its stream, if at least that is known.
+func (s *session) malformedStream(c wcs.Command, published bool, err error) error {
+	var ref wcs.StreamRef
+	if c.Bind(&ref) != nil || !validMediaID(ref.MediaSessionID) {
+		return err
+	}
+	return s.refuseStream(published, wcs.StreamRequest{MediaSessionID: ref.MediaSessionID, Name: ref.Name}, err)
+}
+
+func handleUnPublishStream(s *session, ref wcs.StreamRef) error {
+	s.stop(ref.MediaSessionID)
+	return nil
+}
+
+// stop ends a stream by its client's own command, whichever of the two it was. Clients repeat it for streams that are
+// gone: then nothing happens (protocol.md §2.5).
+func (s *session) stop(mediaID string) {
+	st := s.streams[mediaID]
+	if st == nil {
+		return
+	}
+	e := ending{status: wcs.StatusStopped, info: wcs.InfoStoppedByUser, class: classOK, undone: true}
+	if st.published {
+		e.status, e.info = wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop
+	}
+	st.end(e)
+}
+
+// publisher is the role of a stream that a client publishes.
+type publisher struct{}
+
+func (publisher) start(ctx context.Context, st *stream) (got started, err error) {
+	s := st.sess
+	g := s.g
+	got.room = s.app.Room.Room(s.app.Key, st.name)
+	offer, _, err := translate.EditPublishOffer(st.req.SDP, translate.PublishEdit{
+		Codecs: s.app.Codecs, KeepVideoOrientation: bool(st.req.CVOExtension),
+	})
+	if err != nil {
+		return got, err
+	}
+	if s.app.Native.plays() {
+		if err := s.refuseNativeName(ctx, got.room); err != nil {
+			return got, err
+		}
+	}
+	got.claimed, err = claim(ctx, st, got.room)
+	if err != nil {
+		return got, err
+	}
+	got.offered = true
+	// Not ended by a stop: LiveKit would go on with half the request, and its participant could come after it was removed.
+	sfuCtx, cancel := g.withTimeout(g.cfg.Media.SFUTimeout)
+	defer cancel()
+	since := time.Now()
+	answer, err := g.deps.SFU.Publish(sfuCtx, translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
+	got.sfuTime = time.Since(since)
+	if err != nil {
+		return got, err
+	}
+	edit := translate.AnswerEdit{TCPOnly: wantsTCP(st.req)}
+	if !s.knowsBitrates && !bool(st.req.LocalMediaInfo) {
+		edit.MinBitrate, edit.MaxBitrate = int(st.req.MinBitrate), int(st.req.MaxBitrate)
+	}
+	return finishAnswer(st, got, answer, edit)
+}
+
+// refuseNativeName refuses a name under which a native participant publishes (design.md §9).
+func (s *session) refuseNativeName(ctx context.Context, room translate.RoomName) error {
+	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
+	defer cancel()
+	_, err := s.nativePublisher(ctx, room)
+	switch {
+	case err == nil:
+		return state.ErrNameTaken
+	case errors.Is(err, errNoStream):
+		return nil
+	}
+	return err
+}
+
+// claim claims name and media id. A name that this pod is about to release is waited for: clients publish again under it as soon
+// as they have closed their socket (protocol.md §1.5). claimed is true whenever something may be in Redis.
+func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bool, err error) {
+	g := st.sess.g
+	rec := st.record(state.PhaseStarting)
+	rec.Room = string(room)
+	for {
+		released := g.streams.release(st.name)
+		err = func() error {
+			ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+			defer cancel()
+			return g.deps.Store.ClaimStream(ctx, rec)
+		}()
+		if !errors.Is(err, state.ErrNameTaken) || released == nil {
+			taken := errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrMediaIDTaken) || errors.Is(err, state.ErrLeaseStale)
+			return !taken, err
+		}
+		select {
+		case <-released:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+func wantsTCP(req wcs.StreamRequest) bool { return req.Transport == "TCP" }
+
+// finishAnswer makes the client's answer of LiveKit's.
+func finishAnswer(st *stream, got started, answer translate.Answer, edit translate.AnswerEdit) (started, error) {
+	sdp, notes, err := translate.EditAnswer(answer.SDP, edit)
+	if err != nil {
+		return got, &translate.Error{Kind: translate.ErrKindUnavailable, Op: "read answer", Err: err}
+	}
+	if notes.NoTCPCandidate {
+		st.sess.log().Warn().Str("media", st.id).Msg("client asks for TCP, but LiveKit offers no TCP candidate: is rtc.tcp_port set?")
+	}
+	got.sdp, got.kinds = sdp, notes.Kinds
+	return got, nil
+}
+
+// ready: media of every accepted m-line has arrived, or of one of them and the other is late (design.md §9).
+func (publisher) ready(st *stream) bool {
+	_, audio := st.tracks[translate.Audio]
+	_, video := st.tracks[translate.Video]
+	if !audio && !video {
+		return false
+	}
+	if audio == st.kinds.Audio && video == st.kinds.Video {
+		return true
+	}
+	if !st.waitingForSecond {
+		st.waitingForSecond = true
+		st.after(st.sess.g.cfg.Media.SecondTrackWait, st.becomeUp)
+	}
+	return false
+}
+
+func (publisher) mediaTimeout(cfg MediaConfig) (time.Duration, string) {
+	return cfg.MediaTimeout, wcs.InfoFailedByRTPActivity
+}
+
+// up tells the client only when other pods can see the stream, because it may tell others to play.
+func (publisher) up(st *stream) {
+	st.save(func() { st.tellStatus(wcs.StatusPublishing, "") })
+}
+
+// write writes the record and tells the pods that have players. A record that Redis has lost is claimed anew.
+func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error {
+	g := st.sess.g
+	pods, err := g.deps.Store.PutStream(ctx, rec)
+	if errors.Is(err, state.ErrLostOwnership) || errors.Is(err, state.ErrNotFound) {
+		if err = g.deps.Store.ClaimStream(ctx, rec); err == nil {
+			pods, err = g.deps.Store.PutStream(ctx, rec)
+		}
+	}
+	if err != nil {
+		pods = []string{g.cfg.Pod} // our own players can know all the same
+	}
+	g.tell(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec})
+	return err
+}
+
+func (publisher) release(ctx context.Context, st *stream) error {
+	g := st.sess.g
+	pods, err := g.deps.Store.ReleaseStream(ctx, state.Stream{Name: st.name, MediaID: st.id, Identity: string(st.identity)})
+	switch {
+	case errors.Is(err, state.ErrLostOwnership), errors.Is(err, state.ErrNotFound):
+		return nil // never claimed, or taken over: whoever did has told the players
+	case err != nil:
+		return err
+	}
+	others := make([]string, 0, len(pods))
+	for _, pod := range pods {
+		if pod != g.cfg.Pod { // ours were told at once
+			others = append(others, pod)
+		}
+	}
+	g.tell(ctx, others, state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}})
+	return nil
+}

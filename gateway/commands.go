@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"errors"
+
+	"wcsgateway/translate/wcs"
+)
+
+// spec is one row of the command table.
+type spec struct {
+	early bool // allowed before the session is established
+	run   func(*session, wcs.Command) error
+}
+
+// on makes a handler of a function that takes the decoded argument. handle runs on the loop and must not wait.
+func on[T any](handle func(*session, T) error) spec {
+	return spec{run: func(s *session, c wcs.Command) error {
+		var arg T
+		if err := c.Bind(&arg); err != nil {
+			return err
+		}
+		return handle(s, arg)
+	}}
+}
+
+// accepted is a command that is taken in silence (design.md §9, "Commands before their issue is done").
+var accepted = spec{run: func(*session, wcs.Command) error { return nil }}
+
+// commands is everything a client may say. A name that is not here is counted and otherwise ignored (protocol.md §2.19).
+var commands = map[wcs.Name]spec{
+	wcs.CmdConnection:      {early: true, run: on(handleConnection).run},
+	wcs.CmdPublishStream:   {run: handlePublishStream},
+	wcs.CmdPlayStream:      {run: handlePlayStream},
+	wcs.CmdUnPublishStream: on(handleUnPublishStream),
+	wcs.CmdStopStream:      on(handleStopStream),
+	wcs.CmdAvailableStream: on(handleAvailableStream),
+	wcs.CmdPong:            {early: true, run: handlePong},
+	wcs.CmdPing:            accepted, // no client reads an answer (protocol.md §1.4)
+	wcs.CmdPushLogs:        accepted, // an answer would make the client log, and push, for ever (protocol.md §2.11)
+	wcs.CmdSendStreamEvent: accepted,
+	wcs.CmdSessionDebug:    accepted,
+	wcs.CmdSubmitBugReport: accepted,
+	wcs.CmdMetricsDesc:     accepted,
+	wcs.CmdMetricsBatch:    accepted,
+	wcs.CmdSendData:        on(handleSendData),
+	wcs.CmdSnapshot:        on(handleSnapshot),
+	wcs.CmdCall:            on(handleCall),
+	wcs.CmdMediaTransport:  {early: true, run: handleMediaTransport},
+}
+
+// unknownCommand is the metric label of every name that is not in the table.
+const unknownCommand = "unknown"
+
+// dispatch runs one message of the client on the loop.
+func (s *session) dispatch(frame []byte) {
+	if s.closed || s.conn.ended() {
+		return
+	}
+	cmd, err := wcs.Decode(frame)
+	label := unknownCommand
+	row, known := commands[cmd.Name]
+	if known {
+		label = string(cmd.Name)
+	}
+	s.log().Debug().Str("cmd", label).Int("bytes", len(frame)).Msg("command")
+	if err == nil {
+		switch {
+		case s.id == "" && !row.early:
+			s.refuse(wcs.InfoSessionNotReady)
+			err = errSessionNotReady
+		case known:
+			err = row.run(s, cmd)
+		}
+	}
+	s.account(label, err)
+}
+
+// account counts a command, and tells the client of a fault that no status event can carry.
+func (s *session) account(label string, err error) {
+	class := classOK
+	if err != nil {
+		class = classify(err).class
+	}
+	s.g.metrics.commands.WithLabelValues(label, string(class)).Inc()
+	if err == nil {
+		return
+	}
+	s.log().Info().Err(err).Str("cmd", label).Msg("command refused")
+	if errors.Is(err, errStreamRefused) || errors.Is(err, errSessionNotReady) {
+		return // the client has been told
+	}
+	if s.id == "" {
+		s.refuse(classify(err).info)
+		return
+	}
+	s.send(wcs.ErrorEvent(classify(err).info))
+}

@@ -1,0 +1,204 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"wcsgateway/translate/wcs"
+)
+
+// ConnConfig bounds what one client's socket may cost.
+type ConnConfig struct {
+	HelloTimeout     time.Duration // from the upgrade to the first complete message
+	WriteTimeout     time.Duration // for one message
+	MaxMessageBytes  int64         // of a client's message
+	MaxQueueBytes    int           // outbound
+	MaxQueueMessages int           // outbound
+	PingInterval     time.Duration
+	PingProbes       int // unanswered pings that close the socket
+}
+
+// lingerTime is how long a socket that we close is still read, so that the client gets
+// what was sent before the TCP connection is gone.
+const lingerTime = time.Second
+
+// conn is one client's socket. send and close may be called from any goroutine and never block.
+type conn struct {
+	// set once
+	ws        *websocket.Conn
+	cfg       *ConnConfig
+	onMessage func([]byte)      // by the reader, in order
+	onClose   func(closeReason) // once, as soon as the end is decided
+	dropped   func(bytes int)   // messages that never went out
+
+	unanswered atomic.Int32 // pings since the last pong
+
+	mu      sync.Mutex
+	queue   [][]byte
+	bytes   int // in queue
+	writing bool
+	closing *closeReason
+}
+
+var (
+	pingFrame = wcs.Ping()
+	pongFrame = []byte(`{"message":"pong","data":[null]}`) // as every SDK sends it (protocol.md §1.4)
+)
+
+// read is the goroutine of the connection. It ends when the socket is closed by either side.
+func (c *conn) read() {
+	c.ws.SetReadLimit(c.cfg.MaxMessageBytes)
+	_ = c.ws.SetReadDeadline(time.Now().Add(c.cfg.HelloTimeout)) // fails only on a dead socket, which the read reports
+	for {
+		typ, frame, err := c.ws.ReadMessage()
+		if err != nil {
+			c.close(readFault(err))
+			break
+		}
+		if c.ended() {
+			continue // lingering: nothing is acted on any more
+		}
+		switch {
+		case typ != websocket.TextMessage:
+			c.close(closedBinary)
+		case bytes.Equal(frame, pongFrame):
+			c.pong()
+		default:
+			c.onMessage(frame)
+		}
+	}
+	_ = c.ws.Close() // it is over either way
+}
+
+func readFault(err error) closeReason {
+	var closed *websocket.CloseError
+	switch {
+	case errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure: // gorilla's word for a plain EOF
+		return closedByClient
+	case errors.Is(err, websocket.ErrReadLimit):
+		return closedTooBig
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return closedHello
+	}
+	return closedLost
+}
+
+// established lifts the deadline for the first message.
+func (c *conn) established() { _ = c.ws.SetReadDeadline(time.Time{}) }
+
+func (c *conn) pong() { c.unanswered.Store(0) }
+
+// ping sends the JSON ping, or closes the socket when too many have gone unanswered.
+func (c *conn) ping() {
+	if int(c.unanswered.Load()) >= c.cfg.PingProbes {
+		c.close(closedPingTimeout)
+		return
+	}
+	c.unanswered.Add(1)
+	c.send(pingFrame)
+}
+
+// send queues a message. A client that does not read fast enough for its queue is closed, alone.
+func (c *conn) send(frame []byte) {
+	c.mu.Lock()
+	if c.closing != nil {
+		c.mu.Unlock()
+		return
+	}
+	if len(c.queue) >= c.cfg.MaxQueueMessages || c.bytes+len(frame) > c.cfg.MaxQueueBytes {
+		c.mu.Unlock()
+		c.close(closedSlow)
+		return
+	}
+	c.queue = append(c.queue, frame)
+	c.bytes += len(frame)
+	c.startWriting()
+	c.mu.Unlock()
+}
+
+// startWriting needs mu.
+func (c *conn) startWriting() {
+	if !c.writing {
+		c.writing = true
+		go c.write()
+	}
+}
+
+// close decides the end: what is queued still goes out, then a close frame, then the socket is read for
+// lingerTime so that the client gets it all. A client that is closed for reading too slowly gets nothing more.
+func (c *conn) close(r closeReason) {
+	c.mu.Lock()
+	if c.closing != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.closing = &r
+	lost := 0
+	if r == closedSlow || r == closedLost {
+		lost, c.queue, c.bytes = c.bytes, nil, 0
+	}
+	if r == closedSlow {
+		_ = c.ws.Close() // also ends a write that hangs
+	} else {
+		c.startWriting()
+	}
+	c.mu.Unlock()
+	c.dropped(lost)
+	c.onClose(r)
+}
+
+func (c *conn) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing != nil
+}
+
+// write is a goroutine that lives while there is something to send.
+func (c *conn) write() {
+	for {
+		c.mu.Lock()
+		frames, closing := c.queue, c.closing
+		c.queue, c.bytes = nil, 0
+		if len(frames) == 0 {
+			c.writing = false
+			c.mu.Unlock()
+			if closing != nil {
+				c.sayGoodbye(*closing)
+			}
+			return
+		}
+		c.mu.Unlock()
+		for _, f := range frames {
+			_ = c.ws.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout)) // fails only on a dead socket, which the write reports
+			if err := c.ws.WriteMessage(websocket.TextMessage, f); err != nil {
+				c.writeFailed(err)
+				return
+			}
+		}
+	}
+}
+
+func (c *conn) writeFailed(err error) {
+	reason := closedLost
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		reason = closedSlow
+	}
+	c.close(reason)
+	_ = c.ws.Close() // the reader ends with it
+}
+
+func (c *conn) sayGoodbye(r closeReason) {
+	deadline := time.Now().Add(lingerTime)
+	_ = c.ws.SetReadDeadline(deadline)
+	code := r.code
+	if code == websocket.CloseAbnormalClosure { // must not be sent (RFC 6455 §7.4.1)
+		code = websocket.CloseNoStatusReceived
+	}
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, r.name), deadline) // the client may be gone
+}

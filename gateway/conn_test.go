@@ -1,0 +1,195 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// testConn is a conn of the server's side and the client's socket to it.
+type testConn struct {
+	server   *conn
+	client   *websocket.Conn
+	messages chan []byte
+	closed   chan closeReason
+}
+
+func newTestConn(t *testing.T, cfg ConnConfig) *testConn {
+	t.Helper()
+	tc := &testConn{messages: make(chan []byte, 100), closed: make(chan closeReason, 1)}
+	ready := make(chan struct{})
+	up := newUpgrader()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := up.Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		tc.server = &conn{
+			ws: ws, cfg: &cfg,
+			onMessage: func(b []byte) { tc.messages <- b },
+			onClose:   func(r closeReason) { tc.closed <- r },
+			dropped:   func(int) {},
+		}
+		close(ready)
+		go tc.server.read()
+	}))
+	t.Cleanup(srv.Close)
+	ws, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	tc.client = ws
+	t.Cleanup(func() { _ = ws.Close() })
+	<-ready
+	return tc
+}
+
+func connConfig() ConnConfig {
+	return ConnConfig{
+		HelloTimeout: time.Minute, WriteTimeout: time.Minute, MaxMessageBytes: 1 << 20,
+		MaxQueueBytes: 1 << 20, MaxQueueMessages: 1000, PingInterval: time.Minute, PingProbes: 3,
+	}
+}
+
+func (tc *testConn) wantClose(t *testing.T, want closeReason) {
+	t.Helper()
+	select {
+	case got := <-tc.closed:
+		if got != want {
+			t.Errorf("closed for %s, want %s", got.name, want.name)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("not closed, want %s", want.name)
+	}
+}
+
+// wantCloseFrame reads until the server's close frame and gives what came before it.
+func (tc *testConn) wantCloseFrame(t *testing.T, code int) (before []string) {
+	t.Helper()
+	_ = tc.client.SetReadDeadline(time.Now().Add(20 * time.Second))
+	for {
+		_, b, err := tc.client.ReadMessage()
+		var closed *websocket.CloseError
+		switch {
+		case errors.As(err, &closed):
+			if closed.Code != code {
+				t.Errorf("close code %d, want %d", closed.Code, code)
+			}
+			return before
+		case err != nil:
+			t.Fatalf("no close frame: %v", err)
+		}
+		before = append(before, string(b))
+	}
+}
+
+func TestConnFlushesBeforeItCloses(t *testing.T) {
+	tc := newTestConn(t, connConfig())
+	tc.server.send([]byte("one"))
+	tc.server.send([]byte("two"))
+	tc.server.close(closedShutdown)
+	tc.server.send([]byte("late"))
+	if got := tc.wantCloseFrame(t, websocket.CloseServiceRestart); strings.Join(got, " ") != "one two" {
+		t.Errorf("got %q", got)
+	}
+	tc.wantClose(t, closedShutdown)
+}
+
+func TestConnEndsWithTheClient(t *testing.T) {
+	tc := newTestConn(t, connConfig())
+	msg := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	if err := tc.client.WriteControl(websocket.CloseMessage, msg, time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	tc.wantClose(t, closedByClient)
+	tc = newTestConn(t, connConfig())
+	_ = tc.client.Close() // without a close frame
+	tc.wantClose(t, closedLost)
+}
+
+func TestConnRefusesWhatItMust(t *testing.T) {
+	t.Run("silence", func(t *testing.T) {
+		cfg := connConfig()
+		cfg.HelloTimeout = 10 * time.Millisecond
+		newTestConn(t, cfg).wantClose(t, closedHello)
+	})
+	t.Run("a message that is too big", func(t *testing.T) {
+		cfg := connConfig()
+		cfg.MaxMessageBytes = 100
+		tc := newTestConn(t, cfg)
+		if err := tc.client.WriteMessage(websocket.TextMessage, make([]byte, 101)); err != nil {
+			t.Fatal(err)
+		}
+		tc.wantClose(t, closedTooBig)
+		tc.wantCloseFrame(t, websocket.CloseMessageTooBig)
+	})
+	t.Run("binary", func(t *testing.T) {
+		tc := newTestConn(t, connConfig())
+		if err := tc.client.WriteMessage(websocket.BinaryMessage, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		tc.wantClose(t, closedBinary)
+	})
+}
+
+func TestConnCountsUnansweredPings(t *testing.T) {
+	tc := newTestConn(t, connConfig())
+	for range tc.server.cfg.PingProbes {
+		tc.server.ping()
+	}
+	if err := tc.client.WriteMessage(websocket.TextMessage, pongFrame); err != nil {
+		t.Fatal(err)
+	}
+	if err := tc.client.WriteMessage(websocket.TextMessage, []byte("after the pong")); err != nil {
+		t.Fatal(err)
+	}
+	<-tc.messages // the pong has been read before it
+	for range tc.server.cfg.PingProbes {
+		tc.server.ping()
+	}
+	if tc.server.ended() {
+		t.Fatal("closed although a pong came")
+	}
+	tc.server.ping()
+	tc.wantClose(t, closedPingTimeout)
+}
+
+// A client that does not read is closed alone, and nothing of ours blocks or grows meanwhile.
+func TestConnClosesASlowClient(t *testing.T) {
+	cfg := connConfig()
+	cfg.MaxQueueBytes = 1 << 16
+	tc := newTestConn(t, cfg)
+	big := make([]byte, 1<<14)
+	for range 10000 { // more than any socket buffer holds
+		tc.server.send(big)
+		if tc.server.ended() {
+			break
+		}
+	}
+	tc.wantClose(t, closedSlow)
+	tc.server.mu.Lock()
+	defer tc.server.mu.Unlock()
+	if len(tc.server.queue) != 0 {
+		t.Errorf("%d messages are still queued", len(tc.server.queue))
+	}
+}
+
+func TestConnClosesAClientThatStalls(t *testing.T) {
+	cfg := connConfig()
+	cfg.WriteTimeout = 50 * time.Millisecond
+	cfg.MaxQueueBytes = 1 << 30
+	cfg.MaxQueueMessages = 1 << 20
+	tc := newTestConn(t, cfg)
+	big := make([]byte, 1<<20)
+	for range 64 { // far more than the socket buffers; nobody reads
+		tc.server.send(big)
+	}
+	tc.wantClose(t, closedSlow)
+}

@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// Faults that the gateway itself finds. Each one's verdict is in classify.
+var (
+	errSessionNotReady = errors.New("session not ready")
+	errMediaIDNull     = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
+	errMediaIDInUse    = errors.New("mediaSessionId is in use in this session")
+	errBadName         = errors.New("stream name is empty, too long, or has control characters")
+	errTooManyStreams  = errors.New("session has too many streams")
+	errNotWebRTC       = errors.New("only WebRTC streams are served")
+	errRTMP            = errors.New("rtmpUrl is not allowed")
+	errStreamNotReady  = errors.New("stream is not publishing yet")
+	errNoStream        = errors.New("no such stream")
+	errNoMatch         = errors.New("no track can be played")
+	errStreamRefused   = errors.New("stream refused") // wraps a fault that the client was told in its stream's status
+	errPanic           = errors.New("a panic was recovered")
+)
+
+// class says whose doing an outcome is, for metrics and log levels.
+type class string
+
+const (
+	classOK       class = "ok"
+	classClient   class = "client"
+	classUpstream class = "upstream"
+	classOurs     class = "ours"
+)
+
+// verdict is what becomes of an error: what the client is told and how loud the operator is.
+type verdict struct {
+	info  string // of status FAILED (protocol.md §8)
+	class class
+	level zerolog.Level
+}
+
+func client(info string) verdict { return verdict{info, classClient, zerolog.InfoLevel} }
+
+func upstream(info string) verdict { return verdict{info, classUpstream, zerolog.ErrorLevel} }
+
+// verdicts of errors that are told apart by identity. The first that matches counts.
+var verdicts = []struct {
+	err error
+	verdict
+}{
+	{errSessionNotReady, client(wcs.InfoSessionNotReady)},
+	{errMediaIDNull, client(wcs.InfoMediaSessionIDNull)},
+	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
+	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
+	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse)},
+	{errBadName, client("Bad stream name: it must have 1 to 256 characters and no control characters")},
+	{errTooManyStreams, client("Too many streams in this session")},
+	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
+	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
+	{errNoMatch, client(wcs.InfoNoCommonCodecs)},
+	{errRTMP, client(wcs.InfoFailedByRTMPWriterError)},
+	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady)},
+	{errNoStream, client(wcs.InfoStreamNotFound)},
+	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
+	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
+	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{state.ErrLostOwnership, upstream(wcs.InfoFailedToAddStreamToProxy)},
+}
+
+// classify turns any error into its verdict. An unknown one counts against us.
+func classify(err error) verdict {
+	for _, v := range verdicts {
+		if errors.Is(err, v.err) {
+			return v.verdict
+		}
+	}
+	var sfu *translate.Error
+	switch {
+	case errors.Is(err, translate.ErrMalformedSDP), errors.Is(err, translate.ErrDirection):
+		return client("Bad SDP: " + err.Error())
+	case errors.Is(err, wcs.ErrMalformed):
+		return client("Bad request: " + err.Error())
+	case errors.As(err, &sfu) && sfu.Kind == translate.ErrKindRefused:
+		return client("Bad SDP: refused by the media server")
+	case errors.As(err, &sfu), errors.Is(err, context.DeadlineExceeded):
+		return upstream(wcs.InfoFailedToAddStreamToProxy)
+	}
+	return verdict{wcs.InfoFailedByError, classOurs, zerolog.ErrorLevel}
+}

@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"wcsgateway/translate"
+)
+
+// fakeSFU is a LiveKit in memory, at the level of the SFU interface.
+type fakeSFU struct {
+	mu        sync.Mutex
+	rooms     map[translate.RoomName]map[translate.Identity]*translate.Participant
+	fail      map[string]error         // by operation: publish, play, remove, participants
+	hold      map[string]chan struct{} // an operation waits until its channel is closed
+	called    chan string              // operations as they begin
+	published map[translate.Identity]translate.PublishOffer
+	played    map[translate.Identity]translate.PlayOffer
+}
+
+func newFakeSFU() *fakeSFU {
+	return &fakeSFU{
+		rooms:     make(map[translate.RoomName]map[translate.Identity]*translate.Participant),
+		fail:      make(map[string]error),
+		hold:      make(map[string]chan struct{}),
+		called:    make(chan string, 1000),
+		published: make(map[translate.Identity]translate.PublishOffer),
+		played:    make(map[translate.Identity]translate.PlayOffer),
+	}
+}
+
+// enter begins an operation; the caller must leave with mu locked.
+func (f *fakeSFU) enter(ctx context.Context, op string) error {
+	f.called <- op
+	f.mu.Lock()
+	hold := f.hold[op]
+	f.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			f.mu.Lock()
+			return &translate.Error{Kind: translate.ErrKindUnavailable, Op: op, Err: ctx.Err()}
+		}
+	}
+	f.mu.Lock()
+	return f.fail[op]
+}
+
+func (f *fakeSFU) join(room translate.RoomName, p translate.Participant) {
+	if f.rooms[room] == nil {
+		f.rooms[room] = make(map[translate.Identity]*translate.Participant)
+	}
+	f.rooms[room][p.Identity] = &p
+}
+
+func (f *fakeSFU) Publish(ctx context.Context, o translate.PublishOffer) (translate.Answer, error) {
+	err := f.enter(ctx, "publish")
+	defer f.mu.Unlock()
+	if err != nil {
+		return translate.Answer{}, err
+	}
+	f.published[o.Identity] = o
+	f.join(o.Room, translate.Participant{Identity: o.Identity})
+	return translate.Answer{SDP: answerTo(o.SDP)}, nil
+}
+
+func (f *fakeSFU) Play(ctx context.Context, o translate.PlayOffer) (translate.Answer, error) {
+	err := f.enter(ctx, "play")
+	defer f.mu.Unlock()
+	if err != nil {
+		return translate.Answer{}, err
+	}
+	f.played[o.Identity] = o
+	f.join(o.Room, translate.Participant{Identity: o.Identity})
+	return translate.Answer{SDP: answerTo(o.SDP)}, nil
+}
+
+func (f *fakeSFU) Remove(ctx context.Context, room translate.RoomName, id translate.Identity) error {
+	err := f.enter(ctx, "remove")
+	defer f.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	delete(f.rooms[room], id)
+	return nil
+}
+
+func (f *fakeSFU) Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error) {
+	err := f.enter(ctx, "participants")
+	defer f.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	var list []translate.Participant
+	for _, p := range f.rooms[room] {
+		list = append(list, *p)
+	}
+	return list, nil
+}
+
+// set changes the fake under its lock.
+func (f *fakeSFU) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// participants counts who is in any room.
+func (f *fakeSFU) participants() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.rooms {
+		n += len(r)
+	}
+	return n
+}
+
+// only gives the one participant of a role that is there.
+func (f *fakeSFU) only(t *testing.T, role translate.Role) (translate.RoomName, translate.Identity) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var room translate.RoomName
+	var id translate.Identity
+	for r, list := range f.rooms {
+		for i := range list {
+			if _, have, _, _ := i.Parse(); have == role {
+				if id != "" {
+					t.Fatalf("several participants of role %s", role)
+				}
+				room, id = r, i
+			}
+		}
+	}
+	if id == "" {
+		t.Fatalf("no participant of role %s", role)
+	}
+	return room, id
+}
+
+// answerTo makes an answer with the shape that the gateway needs of an offer.
+func answerTo(offer string) string {
+	return strings.NewReplacer("a=sendonly", "a=recvonly", "a=recvonly", "a=sendonly", "a=setup:actpass", "a=setup:active").Replace(offer)
+}
+
+// noWebhooks refuses all: the tests of this package call route.
+type noWebhooks struct{}
+
+var errNoWebhooks = errors.New("no webhooks here")
+
+func (noWebhooks) Webhook(http.ResponseWriter, *http.Request) (translate.Event, bool, error) {
+	return translate.Event{}, false, errNoWebhooks
+}

@@ -1,0 +1,252 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// Deps are what a Gateway works with.
+type Deps struct {
+	SFU      SFU
+	Webhooks Webhooks
+	Store    Store
+	Sessions Sessions
+	Events   Events
+	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
+	StoreReady func() bool
+	Metrics    *Metrics
+	Log        zerolog.Logger
+}
+
+// Gateway serves WCS clients. Its handlers are Public and Internal; Run does what has a
+// clock, and StoreHandlers take what the store tells.
+type Gateway struct {
+	// set once
+	cfg      Config
+	deps     Deps
+	log      zerolog.Logger
+	metrics  *Metrics
+	upgrader websocket.Upgrader
+	version  []byte // the getVersion frame
+	pings    pinger
+	streams  *registry
+	watch    *roomWatch
+	debts    *debts
+	ctx      context.Context // of all work that outlives a command; ends last
+	cancel   context.CancelFunc
+
+	draining atomic.Bool
+	work     sync.WaitGroup // goroutines that Run waits for
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+}
+
+// New makes a Gateway. It does not listen: the caller serves its handlers and calls Run.
+func New(cfg Config, deps Deps) *Gateway {
+	ctx, cancel := context.WithCancel(context.Background())
+	g := &Gateway{
+		cfg:      cfg,
+		deps:     deps,
+		log:      deps.Log,
+		metrics:  deps.Metrics,
+		upgrader: newUpgrader(),
+		version:  wcs.Version(cfg.Version),
+		pings:    pinger{interval: cfg.Conn.PingInterval},
+		streams:  newRegistry(),
+		ctx:      ctx,
+		cancel:   cancel,
+		sessions: make(map[*session]struct{}),
+	}
+	g.watch = newRoomWatch(g)
+	g.debts = newDebts(g)
+	return g
+}
+
+// shutdownTimeout bounds how long Run waits at the end for clients to be told and for LiveKit and Redis to be cleaned up.
+const shutdownTimeout = 10 * time.Second
+
+// Run pings clients until ctx is done. Then the pod is not ready, refuses new sockets, closes
+// the open ones with code 1012, releases their streams, and Run returns when that is done or shutdownTimeout is over.
+func (g *Gateway) Run(ctx context.Context) {
+	pingCtx, stopPings := context.WithCancel(context.Background())
+	defer stopPings()
+	g.work.Go(func() { g.pings.run(pingCtx) })
+
+	<-ctx.Done()
+	g.draining.Store(true)
+	g.metrics.draining.Set(1)
+	stopPings()
+	open := g.openSessions()
+	g.log.Info().Int("sessions", len(open)).Msg("shutting down")
+	for _, s := range open {
+		s.conn.close(closedShutdown)
+	}
+	g.await(shutdownTimeout)
+	g.cancel()
+	g.work.Wait()
+}
+
+// await waits until all sessions have let go of everything.
+func (g *Gateway) await(limit time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		for _, s := range g.openSessions() {
+			<-s.gone
+		}
+		g.debts.wait(g.ctx)
+		close(done)
+	}()
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+		g.log.Error().Int("sessions", len(g.openSessions())).Int("debts", g.debts.count()).Msg("shutdown took too long: participants or names may be left over until another pod removes them")
+		g.cancel()
+		<-done
+	}
+}
+
+func (g *Gateway) openSessions() []*session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]*session, 0, len(g.sessions))
+	for s := range g.sessions {
+		all = append(all, s)
+	}
+	return all
+}
+
+// Ready tells whether clients should be sent here.
+func (g *Gateway) Ready() bool { return !g.draining.Load() && g.deps.StoreReady() }
+
+// StoreHandlers are what the store tells the gateway of.
+func (g *Gateway) StoreHandlers() state.Handlers {
+	return state.Handlers{
+		Event:     func(e state.Event) { g.handleEvent(e) },
+		TakenOver: g.takenOver,
+		Reset:     g.registerAgain,
+		Lost:      g.startClean,
+	}
+}
+
+// handleEvent takes an event from another pod.
+func (g *Gateway) handleEvent(e state.Event) {
+	switch e.Kind {
+	case state.EventPublished, state.EventChanged:
+		if e.Stream != nil {
+			g.streamChanged(*e.Stream)
+		}
+	case state.EventEnded:
+		if e.Stream != nil {
+			g.streamEnded(e.Stream.Name, translate.Identity(e.Stream.Identity))
+		}
+	case state.EventWebhook:
+		g.forwardedWebhook(e.Body)
+	}
+}
+
+// takenOver cleans up at LiveKit what a dead pod has left, and tells the players of its streams.
+func (g *Gateway) takenOver(o state.Orphan) {
+	switch {
+	case o.Stream != nil:
+		rec := *o.Stream
+		g.log.Info().Str("room", rec.Room).Str("identity", rec.Identity).Str("pod_lost", rec.Owner.Pod).Msg("stream of a dead pod taken over")
+		g.debts.owe("remove orphan", func(ctx context.Context) error {
+			return g.deps.SFU.Remove(ctx, translate.RoomName(rec.Room), translate.Identity(rec.Identity))
+		})
+		g.debts.owe("tell of orphan", func(ctx context.Context) error {
+			g.tell(ctx, o.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
+			return nil
+		})
+	case o.Player != nil:
+		rec := *o.Player
+		g.debts.owe("remove orphan", func(ctx context.Context) error {
+			return g.deps.SFU.Remove(ctx, translate.RoomName(rec.Room), translate.Identity(rec.Identity))
+		})
+	}
+}
+
+// registerAgain writes all that this pod holds once more: Redis may have lost it.
+func (g *Gateway) registerAgain() {
+	all := g.streams.all()
+	if len(all) > 0 {
+		g.log.Warn().Int("streams", len(all)).Msg("Redis was away or has lost our lease: registering all streams again")
+	}
+	for _, st := range all {
+		st.sess.loop.post(st.registerAgain)
+	}
+}
+
+// startClean lets go of everything, because other pods have already taken it over: participants are removed, names
+// belong to others.
+func (g *Gateway) startClean() {
+	open := g.openSessions()
+	g.log.Error().Int("sessions", len(open)).Msg("this pod was taken for dead and taken over: closing all sockets")
+	for _, s := range open {
+		s.conn.close(closedTakenOver)
+	}
+}
+
+// tell brings an event to the pods that are concerned, this one directly.
+func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
+	e.From = g.cfg.Pod
+	for _, pod := range pods {
+		if pod == g.cfg.Pod {
+			g.handleEvent(e)
+			continue
+		}
+		if err := g.deps.Events.Publish(ctx, pod, e); err != nil {
+			g.log.Warn().Err(err).Str("pod", pod).Str("event", string(e.Kind)).Msg("event for another pod is lost; it will find out by asking")
+		}
+	}
+}
+
+// streamChanged tells this pod's players of a stream what is new about it.
+func (g *Gateway) streamChanged(rec state.Stream) {
+	if rec.Phase == state.PhasePublishing {
+		g.streams.published(rec.Name)
+	}
+	for _, st := range g.streams.playersOf(rec.Name) {
+		st.sess.loop.post(func() { st.publisherChanged(rec) })
+	}
+}
+
+// streamEnded tells this pod's players of a stream that its publisher is gone.
+func (g *Gateway) streamEnded(name string, publisher translate.Identity) {
+	for _, st := range g.streams.playersOf(name) {
+		st.sess.loop.post(func() { st.publisherGone(publisher) })
+	}
+}
+
+// withTimeout derives the context of a call that must outlive the command that caused it.
+func (g *Gateway) withTimeout(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(g.ctx, d)
+}
+
+// newIdentity makes the identity of a participant of this pod.
+func (g *Gateway) newIdentity(r translate.Role) translate.Identity {
+	return translate.NewIdentity(g.cfg.Deployment, r, g.cfg.Pod)
+}
+
+// podOf tells whose business a LiveKit participant is.
+func (g *Gateway) podOf(id translate.Identity) (pod string, ours bool) {
+	deployment, _, pod, ok := id.Parse()
+	return pod, ok && deployment == g.cfg.Deployment
+}
+
+// Webhooks verifies what LiveKit sends. ok is false for a genuine event that does not concern streams.
+type Webhooks interface {
+	Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event, ok bool, err error)
+}

@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+)
+
+// Metrics are the gateway's figures. All label sets are closed.
+type Metrics struct {
+	connections prometheus.Gauge
+	sessions    prometheus.Gauge
+	streams     *prometheus.GaugeVec   // kind
+	commands    *prometheus.CounterVec // cmd, class
+	ends        *prometheus.CounterVec // kind, class
+	closes      *prometheus.CounterVec // reason
+	startTime   *prometheus.HistogramVec
+	ownShare    *prometheus.HistogramVec
+	sfuCalls    *prometheus.HistogramVec // op, class
+	storeCalls  *prometheus.HistogramVec // op, class
+	webhooks    *prometheus.CounterVec   // kind
+	lostBytes   prometheus.Counter
+	debts       prometheus.Gauge
+	panics      prometheus.Counter
+	draining    prometheus.Gauge
+}
+
+// Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
+var latencyBuckets = []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30}
+
+// NewMetrics registers the gateway's metrics.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		reg.MustRegister(g)
+		return g
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latencyBuckets}, labels)
+		reg.MustRegister(h)
+		return h
+	}
+	streams := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wcs_streams", Help: "Streams of this pod's clients that are starting or up."}, []string{"kind"})
+	reg.MustRegister(streams)
+	return &Metrics{
+		connections: gauge("wcs_connections", "Open client sockets."),
+		sessions:    gauge("wcs_sessions", "Established sessions."),
+		streams:     streams,
+		commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
+		ends:        counter("wcs_stream_ends_total", "Streams that ended, by whose doing.", "kind", "class"),
+		closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
+		startTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
+		ownShare:    histogram("wcs_answer_own_seconds", "From the command to setRemoteSDP, less the call to LiveKit's WHIP endpoint.", "kind"),
+		sfuCalls:    histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
+		storeCalls:  histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
+		webhooks:    counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
+		lostBytes:   counter("wcs_unsent_bytes_total", "Bytes queued for clients that were never sent.").WithLabelValues(),
+		debts:       gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),
+		panics:      counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
+		draining:    gauge("wcs_draining", "1 while the pod is shutting down."),
+	}
+}
+
+// SFUCall records a call to LiveKit.
+func (m *Metrics) SFUCall(op string, d time.Duration, err error) {
+	m.sfuCalls.WithLabelValues(op, sfuClass(err)).Observe(d.Seconds())
+}
+
+// StoreCall records a call to Redis.
+func (m *Metrics) StoreCall(op string, d time.Duration, err error) {
+	class := "ok"
+	switch {
+	case err == nil:
+	case errors.Is(err, state.ErrUnavailable), errors.Is(err, state.ErrLeaseStale):
+		class = "unavailable"
+	default:
+		class = "refused"
+	}
+	m.storeCalls.WithLabelValues(op, class).Observe(d.Seconds())
+}
+
+func sfuClass(err error) string {
+	var e *translate.Error
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &e):
+		return e.Kind.String()
+	}
+	return "unknown"
+}

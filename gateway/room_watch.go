@@ -1,0 +1,128 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"wcsgateway/translate"
+)
+
+// roomWatch asks LiveKit who is in the rooms of this pod's streams: soon and often while a stream starts,
+// every askInterval afterwards. Webhooks are faster, but may be late, lost or sent to nobody (design.md §1):
+// everything learnt from one is also learnt here. A room is asked once, however many players it has.
+type roomWatch struct {
+	g     *Gateway
+	slots chan struct{} // bounds how many rooms are asked at a time
+
+	mu    sync.Mutex
+	rooms map[translate.RoomName]*watchedRoom
+}
+
+type watchedRoom struct {
+	name    translate.RoomName
+	streams map[*stream]struct{}
+	asked   int // times since the last stream came
+	timer   *time.Timer
+}
+
+const (
+	askInterval = 5 * time.Second
+	askTimeout  = 2 * time.Second
+	askParallel = 32
+)
+
+// askSoon are the pauses before the first times a room is asked for a new stream: media is up in 100 ms as a
+// rule, and LiveKit knows the picture size within a second of it.
+var askSoon = []time.Duration{
+	300 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond,
+	time.Second, time.Second, time.Second, time.Second,
+}
+
+func newRoomWatch(g *Gateway) *roomWatch {
+	return &roomWatch{g: g, slots: make(chan struct{}, askParallel), rooms: make(map[translate.RoomName]*watchedRoom)}
+}
+
+// add watches the room for the stream and starts over with askSoon.
+func (w *roomWatch) add(room translate.RoomName, st *stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.rooms[room]
+	if r == nil {
+		r = &watchedRoom{name: room, streams: make(map[*stream]struct{})}
+		r.timer = time.AfterFunc(askSoon[0], func() { w.ask(r) })
+		w.rooms[room] = r
+	} else if r.asked > 0 && r.timer.Stop() {
+		r.timer.Reset(askSoon[0])
+	}
+	r.asked = 0
+	r.streams[st] = struct{}{}
+}
+
+func (w *roomWatch) remove(room translate.RoomName, st *stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.rooms[room]
+	if r == nil {
+		return
+	}
+	delete(r.streams, st)
+	if len(r.streams) == 0 {
+		r.timer.Stop()
+		delete(w.rooms, room)
+	}
+}
+
+// in gives this pod's streams in a room.
+func (w *roomWatch) in(room translate.RoomName) []*stream {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.rooms[room]
+	if r == nil {
+		return nil
+	}
+	all := make([]*stream, 0, len(r.streams))
+	for st := range r.streams {
+		all = append(all, st)
+	}
+	return all
+}
+
+// ask runs on the room's timer and sets it again.
+func (w *roomWatch) ask(r *watchedRoom) {
+	defer w.again(r)
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+	case <-w.g.ctx.Done():
+		return
+	}
+	ctx, cancel := w.g.withTimeout(askTimeout)
+	defer cancel()
+	streams := w.in(r.name) // before asking: the answer says nothing about one that comes meanwhile
+	list, err := w.g.deps.SFU.Participants(ctx, r.name)
+	if err != nil {
+		w.g.log.Debug().Err(err).Str("room", string(r.name)).Msg("asking LiveKit about a room failed")
+		return
+	}
+	seen := make(map[translate.Identity]translate.Participant, len(list))
+	for _, p := range list {
+		seen[p.Identity] = p
+	}
+	for _, st := range streams {
+		st.sess.loop.post(func() { st.onRoom(seen) })
+	}
+}
+
+func (w *roomWatch) again(r *watchedRoom) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.rooms[r.name] != r || w.g.ctx.Err() != nil {
+		return
+	}
+	r.asked++
+	pause := askInterval
+	if r.asked < len(askSoon) {
+		pause = askSoon[r.asked]
+	}
+	r.timer.Reset(pause)
+}

@@ -1,0 +1,56 @@
+package gateway
+
+import (
+	"context"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+)
+
+// SFU is what the gateway needs of LiveKit. Every call needs a context with a deadline.
+// Errors are *translate.Error.
+type SFU interface {
+	// Publish sends a publisher's offer and gives LiveKit's answer.
+	Publish(ctx context.Context, o translate.PublishOffer) (translate.Answer, error)
+	// Play sends a player's offer and gives LiveKit's answer, which is not edited yet.
+	Play(ctx context.Context, o translate.PlayOffer) (translate.Answer, error)
+	// Remove ends a participant. One that is not there, or a room that is not, is no error.
+	Remove(ctx context.Context, room translate.RoomName, id translate.Identity) error
+	// Participants lists a room, hidden participants too; a room that does not exist is empty.
+	Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error)
+}
+
+// Store is what the gateway keeps in Redis. Every call needs a context with a deadline; writes carry the
+// pod's owner (pod and epoch), which the store adds, and are refused with state.ErrLeaseStale once the lease is
+// not fresh. Errors wrap the sentinels of package state.
+type Store interface {
+	// ClaimStream claims the stream's name and its media id, or nothing.
+	ClaimStream(ctx context.Context, s state.Stream) error
+	// PutStream replaces the record of a claimed stream and gives the pods that have players of it.
+	PutStream(ctx context.Context, s state.Stream) (pods []string, err error)
+	// ReleaseStream gives name and media id free and tells which pods had players. Not ours any more: nothing is
+	// written and the error is state.ErrLostOwnership.
+	ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error)
+	// FindStream gives the record of a name.
+	FindStream(ctx context.Context, name string) (state.Stream, error)
+	// AddPlayer claims the media id, registers the player with its stream and gives the stream's record.
+	// Without a record it is state.ErrNotFound and nothing is kept, unless the player is Native.
+	AddPlayer(ctx context.Context, p state.Player) (state.Stream, error)
+	// RemovePlayer undoes AddPlayer. It may be repeated.
+	RemovePlayer(ctx context.Context, p state.Player) error
+}
+
+// Sessions registers sessions. Neither call waits for Redis: registrations are written in batches, and
+// again after Redis came back.
+type Sessions interface {
+	PutSession(s state.Session)
+	DropSession(id string)
+}
+
+// Events carries events between pods. Messages may be lost: what is learnt from one is
+// also learnt by asking.
+type Events interface {
+	// Publish tells the pod with this id (the pod tag of identities). Telling the own pod is allowed
+	// and goes the same way.
+	Publish(ctx context.Context, pod string, e state.Event) error
+}

@@ -1,0 +1,173 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"runtime/debug"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/state"
+	"wcsgateway/translate/wcs"
+)
+
+// session is one client: its socket and, once it has said connection, its streams.
+type session struct {
+	// set once
+	g      *Gateway
+	conn   *conn
+	remote string // client's address
+	loop   loop
+	gone   chan struct{} // closed when the session has let go of everything
+	leave  func()        // its place in the pinger
+
+	// loop
+	id            string // "" until it is established
+	app           *App
+	knowsBitrates bool
+	closed        bool
+	streams       map[string]*stream // by media id
+	jobs          int                // calls off the loop that will post back, other than the streams'
+}
+
+// open starts a session on an upgraded socket.
+func (g *Gateway) open(ws *websocket.Conn, remote string) {
+	s := &session{g: g, remote: remote, gone: make(chan struct{})}
+	s.loop.recovered = s.onPanic
+	s.conn = &conn{
+		ws:        ws,
+		cfg:       &g.cfg.Conn,
+		onMessage: s.receive,
+		onClose:   func(r closeReason) { s.loop.post(func() { s.onClose(r) }) },
+		dropped:   func(bytes int) { g.metrics.lostBytes.Add(float64(bytes)) },
+	}
+	s.leave = g.pings.add(s.conn)
+	g.mu.Lock()
+	g.sessions[s] = struct{}{}
+	g.mu.Unlock()
+	g.metrics.connections.Inc()
+	if g.draining.Load() { // shutting down began meanwhile and may not have seen this session
+		s.conn.close(closedShutdown)
+	}
+	go s.conn.read()
+}
+
+// log has the fields that every line about this session has.
+func (s *session) log() *zerolog.Logger {
+	c := s.g.log.With().Str("remote", s.remote)
+	if s.id != "" {
+		c = c.Str("session", s.id).Str("app", s.app.Key)
+	}
+	l := c.Logger()
+	return &l
+}
+
+func (s *session) onPanic(v any) {
+	s.g.metrics.panics.Inc()
+	s.log().Error().Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic in a session; it goes on")
+}
+
+// receive runs on the reader.
+func (s *session) receive(frame []byte) {
+	s.loop.postWait(func() { s.dispatch(frame) })
+}
+
+func (s *session) send(frame []byte) { s.conn.send(frame) }
+
+// refuse tells the client why and closes the socket: fail alone would leave it waiting (protocol.md §1.5).
+func (s *session) refuse(info string) {
+	s.send(wcs.ConnectionFailed(info))
+	s.conn.close(closedRefused)
+}
+
+// establish accepts the client.
+func (s *session) establish(app *App, c wcs.Connection) {
+	token := s.newIDs()
+	s.app = app
+	s.knowsBitrates = c.KnowsBitrates
+	s.conn.established()
+	s.g.metrics.sessions.Inc()
+	s.g.deps.Sessions.PutSession(state.Session{
+		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(token)), CreatedAt: time.Now(),
+	})
+	s.send(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame())
+	s.send(s.g.version)
+	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
+	s.log().Info().Msg("session established")
+}
+
+// newIDs makes the public session id, which grants nothing, and the authToken, which does (design.md §2).
+func (s *session) newIDs() (token string) {
+	var random [8 + 32]byte
+	_, _ = rand.Read(random[:]) // never fails since Go 1.24
+	text := hex.EncodeToString(random[:])
+	s.id = "/" + s.remote + "/" + text[:16]
+	return s.id + "/" + text[16:]
+}
+
+// commonProviders is what both sides have, in the client's order.
+func commonProviders(client []string) []string {
+	common := []string{}
+	for _, p := range client {
+		if p == wcs.ProviderWebRTC {
+			common = append(common, p)
+		}
+	}
+	return common
+}
+
+// onClose runs once, when the socket's end is decided: all streams of the session are released at once.
+func (s *session) onClose(r closeReason) {
+	s.closed = true
+	s.leave()
+	s.g.metrics.connections.Dec()
+	s.g.metrics.closes.WithLabelValues(r.name).Inc()
+	if s.id != "" {
+		s.g.metrics.sessions.Dec()
+		s.g.deps.Sessions.DropSession(s.id)
+		s.log().Info().Str("reason", r.name).Int("streams", len(s.streams)).Msg("session closed")
+	} else {
+		s.log().Debug().Str("reason", r.name).Msg("socket closed before it was a session")
+	}
+	for _, st := range s.streams {
+		st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+	}
+	s.finish()
+}
+
+// finish notes that everything is released, if it is so.
+func (s *session) finish() {
+	if !s.closed || len(s.streams) > 0 || s.jobs > 0 {
+		return
+	}
+	select {
+	case <-s.gone: // was noted before
+		return
+	default:
+	}
+	s.g.mu.Lock()
+	delete(s.g.sessions, s)
+	s.g.mu.Unlock()
+	close(s.gone)
+}
+
+// offLoop runs f beside the loop and done on it. The session is not gone before done has run.
+func (s *session) offLoop(f func(), done func()) {
+	s.jobs++
+	go func() {
+		defer s.loop.post(func() {
+			s.jobs--
+			done()
+			s.finish()
+		})
+		defer func() {
+			if v := recover(); v != nil {
+				s.onPanic(v)
+			}
+		}()
+		f()
+	}()
+}

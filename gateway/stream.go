@@ -1,0 +1,384 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// role is what differs between a published and a played stream.
+type role interface {
+	// start runs off the loop: claim, ask LiveKit. ctx ends when the client stops the stream meanwhile; what
+	// start has done by then is undone by release and by removing the participant.
+	start(ctx context.Context, st *stream) (started, error)
+	// ready runs on the loop whenever something was learnt about the stream: is its media there?
+	ready(st *stream) bool
+	// up runs on the loop when the media is there.
+	up(st *stream)
+	// write brings the stream's record in Redis up to date, off the loop.
+	write(ctx context.Context, st *stream, rec state.Stream) error
+	// release undoes in Redis what start did. It may be repeated.
+	release(ctx context.Context, st *stream) error
+	// mediaTimeout is how long after the answer media must be there, once ICE is up, and what it is called if it is not.
+	mediaTimeout(cfg MediaConfig) (after time.Duration, info string)
+}
+
+// started is what start has done and learnt. What stands first is set on failure, too.
+type started struct {
+	room    translate.RoomName
+	claimed bool // something may be in Redis
+	offered bool // LiveKit may have a participant
+	sfuTime time.Duration
+
+	sdp       string // the answer for the client
+	kinds     translate.MediaKinds
+	tracks    []translate.Track  // player: what it plays
+	publisher translate.Identity // player: of whom
+	record    state.Stream       // player: of what; empty for a native publisher
+}
+
+type streamPhase int
+
+const (
+	phaseStarting   streamPhase = iota // start is running
+	phaseConnecting                    // the client has its answer, media is not there yet
+	phaseUp
+)
+
+// stream is one published or played stream of a session, from its command to its end.
+type stream struct {
+	// set once
+	sess      *session
+	role      role
+	published bool
+	id        string // media id
+	name      string
+	identity  translate.Identity
+	provider  string
+	minKbps   int
+	maxKbps   int
+	created   time.Time
+	cancel    context.CancelFunc // of start
+
+	// start, until it has returned
+	req wcs.StreamRequest
+
+	// loop
+	phase            streamPhase
+	room             translate.RoomName
+	claimed          bool
+	offered          bool
+	kinds            translate.MediaKinds
+	publisher        translate.Identity
+	tracks           map[translate.Kind]translate.Track
+	joined           bool // ICE and DTLS are up
+	waitingForSecond bool // publisher: one of two tracks is there
+	audioMuted       bool
+	videoMuted       bool
+	saving           bool // the record is being written
+	unsaved          bool // the record must be written (again)
+	absent           absence
+	timers           []*time.Timer
+	ending           *ending
+	told             bool
+}
+
+// absence counts how often in a row LiveKit did not list a participant that should be there. Once can be a race.
+type absence struct{ self, publisher int }
+
+const absentFor = 2
+
+// ending is how a stream ends.
+type ending struct {
+	status wcs.Status
+	info   string
+	class  class
+	silent bool // there is nobody to tell
+	undone bool // tell the client only after everything is released
+}
+
+// begin checks a request and starts the stream. The client is told of every fault in the stream's status.
+func (s *session) begin(r role, published bool, req wcs.StreamRequest) error {
+	if err := s.check(req); err != nil {
+		return s.refuseStream(published, req, err)
+	}
+	st := newStream(s, published, req)
+	st.role = r
+	sfuRole := translate.RolePlay
+	if published {
+		sfuRole = translate.RolePublish
+		st.minKbps, st.maxKbps = int(req.MinBitrate), int(req.MaxBitrate)
+	}
+	st.identity = s.g.newIdentity(sfuRole)
+	var ctx context.Context
+	ctx, st.cancel = context.WithCancel(s.g.ctx)
+	if s.streams == nil {
+		s.streams = make(map[string]*stream)
+	}
+	s.streams[st.id] = st
+	s.g.streams.add(st)
+	s.g.metrics.streams.WithLabelValues(st.kind()).Inc()
+
+	var got started
+	err := errPanic // unless start returns
+	s.offLoop(func() { got, err = r.start(ctx, st) }, func() { st.onStarted(got, err) })
+	return nil
+}
+
+func newStream(s *session, published bool, req wcs.StreamRequest) *stream {
+	return &stream{
+		sess: s, published: published, id: req.MediaSessionID, name: req.Name, provider: req.Provider(),
+		req: req, created: time.Now(), kinds: translate.MediaKinds{Audio: bool(req.HasAudio), Video: bool(req.HasVideo)},
+		tracks: make(map[translate.Kind]translate.Track),
+	}
+}
+
+// refuseStream answers a publishStream or playStream that does not even start.
+func (s *session) refuseStream(published bool, req wcs.StreamRequest, err error) error {
+	newStream(s, published, req).tellStatus(wcs.StatusFailed, classify(err).info)
+	return fmt.Errorf("%w: %w", errStreamRefused, err)
+}
+
+func (s *session) check(req wcs.StreamRequest) error {
+	switch {
+	case !validMediaID(req.MediaSessionID):
+		return errMediaIDNull
+	case s.streams[req.MediaSessionID] != nil:
+		return errMediaIDInUse
+	case len(s.streams) >= s.g.cfg.MaxStreams:
+		return errTooManyStreams
+	case req.Provider() != wcs.ProviderWebRTC:
+		return errNotWebRTC
+	case req.SDP == "":
+		return translate.ErrNoMedia
+	}
+	return s.checkName(req.Name)
+}
+
+// validMediaID: design.md §2.
+func validMediaID(id string) bool {
+	if len(id) == 0 || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		if id[i] < ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// maxRoomName is LiveKit's default limit for the name of a room, in bytes.
+const maxRoomName = 256
+
+func (s *session) checkName(name string) error {
+	if name == "" || !utf8.ValidString(name) || len(s.app.Room.Room(s.app.Key, name)) > maxRoomName {
+		return errBadName
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return errBadName
+		}
+	}
+	return nil
+}
+
+func (st *stream) kind() string {
+	if st.published {
+		return "publish"
+	}
+	return "play"
+}
+
+// onStarted goes on when start has returned.
+func (st *stream) onStarted(got started, err error) {
+	s := st.sess
+	st.cancel()
+	offerBytes := len(st.req.SDP)
+	st.req.SDP = "" // several KB that nobody needs any more
+	st.room, st.claimed, st.offered, st.publisher = got.room, got.claimed, got.offered, got.publisher
+	st.phase = phaseConnecting
+	switch {
+	case st.ending != nil: // stopped meanwhile
+		st.undo()
+		return
+	case err != nil:
+		st.fail(err)
+		return
+	}
+	st.kinds = got.kinds
+	st.audioMuted, st.videoMuted = got.record.AudioMuted, got.record.VideoMuted
+	for _, t := range got.tracks {
+		st.tracks[t.Kind] = t
+	}
+	if codec := st.codec(translate.Audio); !st.published && codec != "" {
+		s.send(wcs.AudioCodec(st.id, codec))
+	}
+	s.send(wcs.RemoteSDP(st.id, got.sdp))
+	own := time.Since(st.created) - got.sfuTime
+	s.g.metrics.ownShare.WithLabelValues(st.kind()).Observe(own.Seconds())
+	s.log().Debug().Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
+	s.g.watch.add(st.room, st)
+	st.after(s.g.cfg.Media.ICETimeout, st.checkICE)
+	after, info := st.role.mediaTimeout(s.g.cfg.Media)
+	st.after(after, func() { st.giveUp(info) })
+	st.progress()
+}
+
+// after runs f on the loop unless the stream has ended or is up by then.
+func (st *stream) after(d time.Duration, f func()) {
+	st.timers = append(st.timers, time.AfterFunc(d, func() {
+		st.sess.loop.post(func() {
+			if st.ending == nil && st.phase == phaseConnecting {
+				f()
+			}
+		})
+	}))
+}
+
+func (st *stream) checkICE() {
+	if !st.joined {
+		st.giveUp(wcs.InfoFailedByICETimeout)
+	}
+}
+
+func (st *stream) giveUp(info string) {
+	st.end(ending{status: wcs.StatusFailed, info: info, class: classClient})
+}
+
+// progress moves a connecting stream on if its media is there.
+func (st *stream) progress() {
+	if st.ending == nil && st.phase == phaseConnecting && st.role.ready(st) {
+		st.becomeUp()
+	}
+}
+
+func (st *stream) becomeUp() {
+	st.phase = phaseUp
+	st.stopTimers()
+	took := time.Since(st.created)
+	st.sess.g.metrics.startTime.WithLabelValues(st.kind()).Observe(took.Seconds())
+	st.sess.log().Info().Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
+		Dur("dur_ms", took).Msg(st.kind() + " is up")
+	st.role.up(st)
+}
+
+func (st *stream) stopTimers() {
+	for _, t := range st.timers {
+		t.Stop()
+	}
+	st.timers = nil
+}
+
+// codec is the name of the codec of a kind, "" without such a track.
+func (st *stream) codec(k translate.Kind) string { return translate.CodecName(st.tracks[k].Mime) }
+
+// tellStatus sends the stream's status.
+func (st *stream) tellStatus(status wcs.Status, info string) {
+	video := st.tracks[translate.Video]
+	st.sess.send(wcs.StreamStatus{
+		MediaSessionID: st.id, Name: st.name, Published: st.published,
+		HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: status,
+		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
+		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
+		Created: st.created, MediaProvider: st.provider,
+		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted,
+	}.Frame())
+}
+
+// fail ends a stream that could not start.
+func (st *stream) fail(err error) {
+	v := classify(err)
+	if errors.Is(err, context.Canceled) { // by the gateway's own end
+		v.level = zerolog.DebugLevel
+	}
+	st.sess.log().WithLevel(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
+		Str("identity", string(st.identity)).Str("class", string(v.class)).Msg(st.kind() + " failed")
+	st.end(ending{status: wcs.StatusFailed, info: v.info, class: v.class, undone: true})
+}
+
+// end ends the stream, once: the first reason counts.
+func (st *stream) end(e ending) {
+	if st.ending != nil {
+		st.ending.silent = st.ending.silent || e.silent
+		return
+	}
+	st.ending = &e
+	st.stopTimers()
+	st.sess.g.watch.remove(st.room, st)
+	if !e.undone {
+		st.tell()
+	}
+	if st.phase == phaseStarting {
+		st.cancel() // onStarted goes on
+		return
+	}
+	st.undo()
+}
+
+// tell sends the terminal status, once.
+func (st *stream) tell() {
+	e := st.ending
+	if st.told || e.silent {
+		return
+	}
+	st.told = true
+	st.tellStatus(e.status, e.info)
+}
+
+// undoWait bounds how long a client waits for its UNPUBLISHED or STOPPED while LiveKit or Redis is slow.
+const undoWait = 1500 * time.Millisecond
+
+// undo removes the participant and releases what is claimed. What fails stays owed.
+func (st *stream) undo() {
+	g := st.sess.g
+	released := func() {}
+	if st.published && st.claimed {
+		released = g.streams.releasing(st.name)
+		g.streamEnded(st.name, st.identity)
+	}
+	room, offered, claimed := st.room, st.offered, st.claimed
+	st.sess.offLoop(func() {
+		defer released()
+		limit := time.NewTimer(undoWait)
+		defer limit.Stop()
+		if offered {
+			// First the participant, then the name: whoever gets the name next shall find the room empty.
+			waitFor(limit, g.debts.owe("remove participant", func(ctx context.Context) error {
+				return g.deps.SFU.Remove(ctx, room, st.identity)
+			}))
+		}
+		if claimed {
+			waitFor(limit, g.debts.owe("release stream", func(ctx context.Context) error { return st.role.release(ctx, st) }))
+		}
+	}, st.finished)
+}
+
+func waitFor(limit *time.Timer, done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-limit.C:
+		limit.Reset(0) // over for whatever comes next, too
+	}
+}
+
+// finished runs on the loop when everything is released, or owed.
+func (st *stream) finished() {
+	s := st.sess
+	delete(s.streams, st.id)
+	s.g.streams.remove(st)
+	s.g.metrics.streams.WithLabelValues(st.kind()).Dec()
+	s.g.metrics.ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()
+	st.tell()
+	s.log().Info().Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
+		Str("status", string(st.ending.status)).Str("info", st.ending.info).Str("class", string(st.ending.class)).Msg(st.kind() + " ended")
+}

@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// onEvent takes what a webhook tells about the stream's own participant.
+func (st *stream) onEvent(e translate.Event) {
+	if st.ending != nil {
+		return
+	}
+	switch e.Kind {
+	case translate.EventJoined:
+		st.joined = true
+	case translate.EventTrack:
+		if st.published {
+			st.joined = true
+			st.learn([]translate.Track{e.Track})
+		}
+	case translate.EventLeft, translate.EventAborted:
+		st.lost(e.Reason)
+	case translate.EventTrackGone, translate.EventRoomStarted, translate.EventRoomEnded:
+	}
+	st.progress()
+}
+
+// onRoom takes LiveKit's list of the room, which tells all that webhooks tell, and sizes.
+func (st *stream) onRoom(list map[translate.Identity]translate.Participant) {
+	if st.ending != nil {
+		return
+	}
+	self, here := list[st.identity]
+	publisher, published := list[st.publisher]
+	st.absent.self = count(st.absent.self, here)
+	st.absent.publisher = count(st.absent.publisher, published || st.published)
+	switch {
+	case st.absent.self >= absentFor:
+		st.lost(translate.EndUnknown)
+		return
+	case st.absent.publisher >= absentFor:
+		st.publisherGone(st.publisher)
+		return
+	}
+	st.joined = st.joined || self.Active
+	if st.published {
+		st.learn(self.Tracks)
+	} else {
+		st.learn(st.played(publisher.Tracks))
+	}
+	st.progress()
+	if st.unsaved && !st.saving && st.phase == phaseUp {
+		st.save(nil)
+	}
+}
+
+func count(absent int, here bool) int {
+	if here {
+		return 0
+	}
+	return absent + 1
+}
+
+// played is what of the publisher's tracks the player has.
+func (st *stream) played(tracks []translate.Track) (mine []translate.Track) {
+	for _, t := range tracks {
+		if st.tracks[t.Kind].Name == t.Name {
+			mine = append(mine, t)
+		}
+	}
+	return mine
+}
+
+// learn takes over what is new about the tracks. A webhook's track has no size yet: it does not undo one that is known.
+func (st *stream) learn(tracks []translate.Track) {
+	resized, changed := false, false
+	for _, t := range tracks {
+		old, known := st.tracks[t.Kind]
+		if known && (t.Width == 0 || t.Height == 0) {
+			t.Width, t.Height = old.Width, old.Height
+		}
+		if known && t == old {
+			continue
+		}
+		changed = true
+		resized = resized || t.Width != old.Width || t.Height != old.Height
+		st.tracks[t.Kind] = t
+	}
+	switch {
+	case st.phase != phaseUp:
+	case st.published && changed:
+		st.save(nil)
+	case !st.published && resized:
+		st.tellFormat()
+	}
+}
+
+// lost ends the stream because LiveKit let its participant go.
+func (st *stream) lost(r translate.EndReason) {
+	st.end(ending{status: wcs.StatusFailed, info: translate.InfoForEnd(r, st.phase == phaseUp), class: classUpstream})
+}
+
+// publisherChanged tells a player what is new about its stream.
+func (st *stream) publisherChanged(rec state.Stream) {
+	if st.ending != nil || rec.Identity != string(st.publisher) {
+		return
+	}
+	st.audioMuted, st.videoMuted = rec.AudioMuted, rec.VideoMuted
+	var tracks []translate.Track
+	for _, t := range rec.Tracks {
+		old := st.tracks[translate.Kind(t.Kind)]
+		if old.Name == t.Name {
+			old.Width, old.Height = t.Width, t.Height
+			tracks = append(tracks, old)
+		}
+	}
+	st.learn(tracks)
+}
+
+// publisherGone ends a player whose stream has ended. A player that is still starting finds out by itself.
+func (st *stream) publisherGone(publisher translate.Identity) {
+	if st.published || st.publisher != publisher || st.publisher == "" {
+		return
+	}
+	st.end(ending{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, class: classOK})
+}

@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"errors"
+
+	"wcsgateway/state"
+	"wcsgateway/translate/wcs"
+)
+
+// record is what other pods may know of the stream.
+func (st *stream) record(phase state.Phase) state.Stream {
+	rec := state.Stream{
+		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(st.room), Identity: string(st.identity),
+		Phase: phase, AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, CreatedAt: st.created,
+	}
+	for _, t := range st.tracks {
+		rec.Tracks = append(rec.Tracks, state.Track{Name: t.Name, Kind: string(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height})
+	}
+	return rec
+}
+
+// save writes the record as it is now and runs then, whatever became of it. One write is under way at a time; one that fails
+// is repeated when LiveKit was next asked about the room.
+func (st *stream) save(then func()) {
+	if st.saving {
+		st.unsaved = true
+		return
+	}
+	g := st.sess.g
+	st.saving, st.unsaved = true, false
+	rec := st.record(state.PhasePublishing)
+	err := errPanic // unless write returns
+	st.sess.offLoop(func() {
+		ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
+		defer cancel()
+		err = st.role.write(ctx, st, rec)
+	}, func() { st.onSaved(err, then) })
+}
+
+func (st *stream) onSaved(err error, then func()) {
+	st.saving = false
+	if st.ending != nil {
+		return
+	}
+	if errors.Is(err, state.ErrNameTaken) { // while Redis was away, somebody else came to have the name
+		st.end(ending{status: wcs.StatusFailed, info: wcs.InfoStreamNameAlreadyInUse, class: classUpstream})
+		return
+	}
+	if err != nil {
+		st.sess.log().Warn().Err(err).Str("media", st.id).Msg("stream record not written, will be tried again")
+	}
+	if then != nil {
+		then()
+	}
+	if st.unsaved && err == nil {
+		st.save(nil)
+	}
+	st.unsaved = err != nil
+}
+
+// registerAgain repeats what is in Redis about the stream.
+func (st *stream) registerAgain() {
+	if st.ending == nil && st.phase == phaseUp {
+		st.save(nil)
+	}
+}

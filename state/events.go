@@ -1,0 +1,105 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	eventSilence = 3 * time.Second        // after which a subscription is asked whether it lives
+	eventRetry   = 250 * time.Millisecond // between attempts to subscribe
+)
+
+// Publish tells the pod with this id. Nobody knows whether it gets there. It fails with ErrUnavailable.
+func (r *Redis) Publish(ctx context.Context, pod string, e Event) error {
+	return r.read(ctx, "publish", func(ctx context.Context) error {
+		e.From = r.pod.ID
+		message, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		if r.sharded {
+			return r.client.SPublish(ctx, r.keys.channel(pod), message).Err()
+		}
+		return r.client.Publish(ctx, r.keys.channel(pod), message).Err()
+	})
+}
+
+// receiveEvents hands what is published for this pod to the handler, and subscribes again whenever
+// the subscription is lost.
+func (r *Redis) receiveEvents(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := r.subscribe(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		r.log.Debug().Err(err).Msg("event subscription lost")
+		sleep(ctx, eventRetry)
+	}
+}
+
+var errUnsubscribed = errors.New("the server has ended the subscription")
+
+// subscribe receives events until the subscription is lost or ctx is done. It does not use go-redis' channels: they keep a
+// subscription that a Cluster ends when it moves the slot, and drop messages after a minute of blocking.
+func (r *Redis) subscribe(ctx context.Context) error {
+	var sub *redis.PubSub
+	if r.sharded {
+		sub = r.client.SSubscribe(ctx, r.keys.channel(r.pod.ID))
+	} else {
+		sub = r.client.Subscribe(ctx, r.keys.channel(r.pod.ID))
+	}
+	end := context.AfterFunc(ctx, func() { closeSubscription(sub) }) // a read does not heed ctx
+	defer func() {
+		if end() {
+			closeSubscription(sub)
+		}
+	}()
+	for asked := false; ; {
+		got, err := sub.ReceiveTimeout(ctx, eventSilence)
+		var netErr net.Error
+		if errors.As(err, &netErr) && netErr.Timeout() && !asked {
+			asked = true
+			if err := sub.Ping(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		asked = false
+		if err := r.received(got); err != nil {
+			return err
+		}
+	}
+}
+
+// closeSubscription has nobody to tell that the connection was broken already.
+func closeSubscription(sub *redis.PubSub) { _ = sub.Close() }
+
+func (r *Redis) received(got any) error {
+	switch got := got.(type) {
+	case *redis.Subscription:
+		if got.Kind == "unsubscribe" || got.Kind == "sunsubscribe" {
+			return errUnsubscribed
+		}
+		r.subscribed.Store(true)
+	case *redis.Message:
+		var e Event
+		if err := json.Unmarshal([]byte(got.Payload), &e); err != nil {
+			r.log.Warn().Err(fmt.Errorf("event: %w", err)).Msg("event not understood")
+			return nil
+		}
+		if r.handlers.Event != nil {
+			r.handlers.Event(e)
+		}
+	}
+	return nil
+}

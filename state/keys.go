@@ -1,0 +1,106 @@
+package state
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// Keys, all with a TTL. <d> is the deployment, <owner> is pod/epoch, and in <…esc> every byte but letters, digits and -_.~ is
+// escaped as in a URL query, so that braces in a name cannot move a key to another slot.
+//
+//	wcs:<d>:pods                          hash    owner → host, of all owners that may have records. Written before the lease, and again
+//	                                              with each renewal; removed when the owner has left or was taken over
+//	wcs:<d>:{pod:<owner>}:lease           string  host; gone when the owner has not renewed it for a lease time
+//	wcs:<d>:{pod:<owner>}:taken           string  owner that has taken over; kept for 24 h at least
+//	wcs:<d>:{pod:<owner>}:index           set     entries (see entry) of the owner's streams and players
+//	wcs:<d>:{pod:<owner>}:sessions        set     ids of the owner's sessions
+//	wcs:<d>:{stream:<name esc>}:record    hash    owner, claim (see entry.claim), json (Stream)
+//	wcs:<d>:{stream:<name esc>}:players   set     owners that have players
+//	wcs:<d>:{stream:<name esc>}:players:<owner>  hash  claim → Player as JSON
+//	wcs:<d>:{stream:<name esc>}:void:<media esc> string  "<owner> <claim>" that was released before it was seen; 10 min
+//	wcs:<d>:media:<media esc>             string  "<owner> <entry>"
+//	wcs:<d>:session:<id esc>              string  "<owner> <Session as JSON>"
+//
+// The channel of a pod's events is wcs:<d>:pod:<pod>.
+//
+// A record is named in the index of its owner before it is written, and taken out after it is deleted, so the index
+// names too much at times and never too little. A "name in use" is a key that ends in :record.
+type keys struct {
+	prefix string // with the last colon
+}
+
+func keysOf(deployment string) keys {
+	return keys{prefix: "wcs:" + url.QueryEscape(deployment) + ":"}
+}
+
+func (k keys) pods() string { return k.prefix + "pods" }
+
+func (k keys) ofOwner(o Owner, what string) string {
+	return k.prefix + "{pod:" + o.String() + "}:" + what
+}
+
+func (k keys) lease(o Owner) string    { return k.ofOwner(o, "lease") }
+func (k keys) taken(o Owner) string    { return k.ofOwner(o, "taken") }
+func (k keys) index(o Owner) string    { return k.ofOwner(o, "index") }
+func (k keys) sessions(o Owner) string { return k.ofOwner(o, "sessions") }
+
+func (k keys) ofStream(name, what string) string {
+	return k.prefix + "{stream:" + url.QueryEscape(name) + "}:" + what
+}
+
+func (k keys) record(name string) string  { return k.ofStream(name, "record") }
+func (k keys) players(name string) string { return k.ofStream(name, "players") }
+func (k keys) playersOf(name string, o Owner) string {
+	return k.ofStream(name, "players:"+o.String())
+}
+func (k keys) void(name, media string) string {
+	return k.ofStream(name, "void:"+url.QueryEscape(media))
+}
+
+func (k keys) media(id string) string    { return k.prefix + "media:" + url.QueryEscape(id) }
+func (k keys) session(id string) string  { return k.prefix + "session:" + url.QueryEscape(id) }
+func (k keys) channel(pod string) string { return k.prefix + "pod:" + pod }
+
+// Kinds of index entry.
+const (
+	streamEntry = "s"
+	playerEntry = "p"
+)
+
+// entry names a stream or player in its owner's index, and what a media id is claimed for.
+type entry struct {
+	kind     string
+	media    string
+	identity string // tells apart two attempts with the same media id
+	stream   string
+}
+
+func entryOfStream(s Stream) entry {
+	return entry{kind: streamEntry, media: s.MediaID, identity: s.Identity, stream: s.Name}
+}
+
+func entryOfPlayer(p Player) entry {
+	return entry{kind: playerEntry, media: p.MediaID, identity: p.Identity, stream: p.Stream}
+}
+
+// claim tells one claim of a name, or one player of a stream, from every other of the same owner.
+func (e entry) claim() string { return url.QueryEscape(e.media) + " " + url.QueryEscape(e.identity) }
+
+func (e entry) String() string { return e.kind + " " + e.claim() + " " + e.stream }
+
+func parseEntry(s string) (entry, error) {
+	f := strings.SplitN(s, " ", 4)
+	if len(f) != 4 || (f[0] != streamEntry && f[0] != playerEntry) {
+		return entry{}, fmt.Errorf("index entry %q", s)
+	}
+	media, err := url.QueryUnescape(f[1])
+	if err != nil {
+		return entry{}, fmt.Errorf("index entry %q: %w", s, err)
+	}
+	identity, err := url.QueryUnescape(f[2])
+	if err != nil {
+		return entry{}, fmt.Errorf("index entry %q: %w", s, err)
+	}
+	return entry{kind: f[0], media: media, identity: identity, stream: f[3]}, nil
+}

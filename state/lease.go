@@ -1,0 +1,205 @@
+package state
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// lease is what a pod knows of its own lease. It has no clock of its own.
+type lease struct {
+	length time.Duration // set once
+
+	mu     sync.Mutex
+	owner  Owner
+	sent   time.Time // when the last renewal that succeeded was sent; zero: none in this life
+	since  time.Time // start of the unbroken run of renewals
+	failed bool      // the last renewal
+	left   bool      // for good
+}
+
+// begin starts a life. It has no lease yet.
+func (l *lease) begin(o Owner) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owner, l.sent, l.failed = o, time.Time{}, false
+}
+
+func (l *lease) current() (o Owner, held bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owner, !l.sent.IsZero()
+}
+
+// writer tells as whom to write, if the lease is fresh.
+func (l *lease) writer(now time.Time) (o Owner, fresh bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owner, l.fresh(now)
+}
+
+// fresh leaves a third of the lease for what is under way to arrive.
+func (l *lease) fresh(now time.Time) bool {
+	return !l.left && !l.sent.IsZero() && now.Sub(l.sent) < 2*l.length/3
+}
+
+// renewed notes a renewal that succeeded and tells whether there was a gap before it.
+func (l *lease) renewed(sent time.Time) (gap bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gap = l.failed || !l.fresh(sent)
+	if gap {
+		l.since = sent
+	}
+	l.sent, l.failed = sent, false
+	return gap
+}
+
+// fail notes a renewal that failed and tells whether it is the first one in a row.
+func (l *lease) fail() (first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first = !l.failed
+	l.failed = true
+	return first
+}
+
+// leave ends all writing.
+func (l *lease) leave() Owner {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = true
+	return l.owner
+}
+
+// unbroken tells for how long Redis has answered every renewal in time. It is 0 while the lease is not fresh.
+func (l *lease) unbroken(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.fresh(now) || l.failed {
+		return 0
+	}
+	return now.Sub(l.since)
+}
+
+// newLife gives the pod an owner that never was before.
+func (r *Redis) newLife(before Owner) Owner {
+	return Owner{Pod: r.pod.ID, Epoch: max(r.now().UnixMilli(), before.Epoch+1)}
+}
+
+// keepLease renews the lease until ctx is done.
+func (r *Redis) keepLease(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		wait := r.cfg.Lease / 4
+		if err := r.renew(ctx); err != nil {
+			wait = r.cfg.Lease / 16
+		}
+		timer.Reset(jitter(wait))
+	}
+}
+
+// jitter keeps pods from doing everything at the same time.
+func jitter(d time.Duration) time.Duration { return d - rand.N(d/8) }
+
+// renew renews the lease once, and begins a new life if the old one was taken over.
+func (r *Redis) renew(ctx context.Context) error {
+	owner, held := r.lease.current()
+	sent, status, err := r.sendRenewal(ctx, owner, !held)
+	if err == nil && status == statusLost {
+		r.log.Error().Str("owner", owner.String()).Msg("another pod has taken over: everything this pod held is void")
+		r.lease.begin(r.newLife(owner))
+		call(r.handlers.Lost)
+		r.sessions.again()
+		owner, _ = r.lease.current()
+		held = false
+		sent, status, err = r.sendRenewal(ctx, owner, true)
+	}
+	if err != nil {
+		if ctx.Err() == nil && r.lease.fail() {
+			r.reportOutage(err)
+		}
+		return err
+	}
+	gap := r.lease.renewed(sent)
+	if !r.reached.Swap(true) {
+		r.log.Info().Str("owner", owner.String()).Msg("redis reached")
+	}
+	if held && (gap || status == statusMissing) {
+		r.log.Warn().Bool("lease_missing", status == statusMissing).Msg("redis is back: everything is registered again")
+		r.sessions.again()
+		call(r.handlers.Reset)
+	}
+	return nil
+}
+
+func call(handler func()) {
+	if handler != nil {
+		handler()
+	}
+}
+
+// sendRenewal names the owner in the list of pods and renews its lease, at the first time in this order: a lease that
+// nobody sees would never be taken over.
+func (r *Redis) sendRenewal(ctx context.Context, owner Owner, first bool) (sent time.Time, status string, err error) {
+	err = r.read(ctx, "renew_lease", func(ctx context.Context) error {
+		if first {
+			b := r.batch()
+			r.enrol(ctx, b.pipe, owner)
+			if err := b.exec(ctx); err != nil {
+				return err
+			}
+		}
+		sent = r.now()
+		b := r.batch()
+		if !first {
+			r.enrol(ctx, b.pipe, owner)
+		}
+		renewal := b.run(ctx, r.scripts.renewLease, []string{r.keys.lease(owner), r.keys.taken(owner)}, r.pod.Host, ms(r.cfg.Lease))
+		_ = b.exec(ctx) // the lease counts; the list of pods is written again with the next renewal
+		status, _, err = renewal.reply()
+		return err
+	})
+	return sent, status, err
+}
+
+func (r *Redis) enrol(ctx context.Context, pipe redis.Pipeliner, owner Owner) {
+	pipe.HSet(ctx, r.keys.pods(), owner.String(), r.pod.Host)
+	pipe.PExpire(ctx, r.keys.pods(), r.cfg.RecordTTL)
+}
+
+// reportOutage says once why Redis does not do what it should.
+func (r *Redis) reportOutage(err error) {
+	if redis.IsAuthError(err) || redis.IsPermissionError(err) {
+		r.log.Error().Err(err).Msg("redis refuses this user or password")
+		return
+	}
+	r.log.Warn().Err(err).Msg("redis does not answer")
+}
+
+// leave registers what is pending and gives the lease back.
+func (r *Redis) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 4*r.cfg.CallTimeout)
+	defer cancel()
+	r.flushSessions(ctx)
+	owner := r.lease.leave()
+	err := r.read(ctx, "leave", func(ctx context.Context) error {
+		status, _, err := r.script(ctx, r.scripts.leave, []string{r.keys.lease(owner), r.keys.index(owner), r.keys.sessions(owner)})
+		if err != nil || status != statusOK {
+			return err
+		}
+		return r.client.HDel(ctx, r.keys.pods(), owner.String()).Err()
+	})
+	if err != nil {
+		r.log.Warn().Err(err).Msg("lease not given back: other pods wait for its end")
+	}
+}

@@ -1,0 +1,147 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+)
+
+// orphanBatch is how many records of a dead pod are released together.
+const orphanBatch = 128
+
+// releaseAllOf releases everything that a dead owner's indexes name and that is still its own, streams and players first.
+// It hands each to the handler, and gives their number.
+func (r *Redis) releaseAllOf(ctx context.Context, dead Owner) (n int, err error) {
+	steps := []struct {
+		index   string
+		release func(context.Context, Owner, []string) (orphans []Orphan, done []any, err error)
+	}{
+		{r.keys.index(dead), r.releaseEntries},
+		{r.keys.sessions(dead), r.releaseSessions},
+	}
+	for _, step := range steps {
+		for more := true; more; {
+			var orphans []Orphan
+			err := r.write(ctx, "release_orphans", func(ctx context.Context, _ Owner) error {
+				names, err := r.client.SRandMemberN(ctx, step.index, orphanBatch).Result()
+				if err != nil {
+					return err
+				}
+				more = len(names) > 0
+				if !more {
+					return nil
+				}
+				var done []any
+				orphans, done, err = step.release(ctx, dead, names)
+				if len(done) > 0 {
+					err = errors.Join(err, r.client.SRem(ctx, step.index, done...).Err())
+				}
+				return err
+			})
+			r.handOver(orphans) // also when the rest failed: they are released
+			n += len(orphans)
+			if err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (r *Redis) handOver(orphans []Orphan) {
+	if r.handlers.TakenOver == nil {
+		return
+	}
+	for _, o := range orphans {
+		r.handlers.TakenOver(o)
+	}
+}
+
+// releaseEntries releases streams and players. It gives those that were still there and the entries that need not be
+// looked at again.
+func (r *Redis) releaseEntries(ctx context.Context, dead Owner, names []string) (orphans []Orphan, done []any, err error) {
+	b := r.batch()
+	type pending struct {
+		entry  entry
+		name   string
+		record *run
+		media  *run
+	}
+	var all []pending
+	for _, name := range names {
+		e, err := parseEntry(name)
+		if err != nil {
+			r.log.Warn().Err(err).Msg("entry of a dead pod not understood")
+			done = append(done, name)
+			continue
+		}
+		p := pending{entry: e, name: name, media: r.addReleaseMedia(ctx, b, dead, e)}
+		if e.kind == streamEntry {
+			p.record = r.addRelease(ctx, b, dead, e, voidTTL)
+		} else {
+			p.record = r.addRemoval(ctx, b, dead, e)
+		}
+		all = append(all, p)
+	}
+	err = b.exec(ctx)
+	for _, p := range all {
+		status, rest, failed := p.record.reply()
+		if failed != nil {
+			continue
+		}
+		if p.media.cmd.Err() == nil {
+			done = append(done, p.name)
+		}
+		if status != statusOK {
+			continue
+		}
+		o, bad := orphanOf(p.entry, rest)
+		if bad != nil {
+			r.log.Warn().Err(bad).Str("entry", p.name).Msg("record of a dead pod not understood")
+			continue
+		}
+		orphans = append(orphans, o)
+	}
+	return orphans, done, err
+}
+
+// orphanOf reads what the release of a stream, or the removal of a player, gave.
+func orphanOf(e entry, reply []string) (o Orphan, err error) {
+	if e.kind == playerEntry {
+		o.Player = new(Player)
+		return o, json.Unmarshal([]byte(reply[0]), o.Player)
+	}
+	o.Stream = new(Stream)
+	if err := json.Unmarshal([]byte(reply[0]), o.Stream); err != nil {
+		return o, err
+	}
+	o.Pods, err = podsOf(reply[1:])
+	return o, err
+}
+
+// releaseSessions deletes sessions, as releaseEntries does streams and players.
+func (r *Redis) releaseSessions(ctx context.Context, dead Owner, ids []string) (orphans []Orphan, done []any, err error) {
+	b := r.batch()
+	runs := make([]*run, len(ids))
+	for i, id := range ids {
+		runs[i] = b.run(ctx, r.scripts.deleteOwned, []string{r.keys.session(id)}, dead.String()+" ")
+	}
+	err = b.exec(ctx)
+	for i, run := range runs {
+		status, rest, failed := run.reply()
+		if failed != nil {
+			continue
+		}
+		done = append(done, ids[i])
+		if status != statusOK {
+			continue
+		}
+		s, bad := parseSession(rest[0])
+		if bad != nil {
+			r.log.Warn().Err(bad).Str("session", ids[i]).Msg("session of a dead pod not understood")
+			continue
+		}
+		orphans = append(orphans, Orphan{Session: &s})
+	}
+	return orphans, done, err
+}

@@ -1,0 +1,79 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// AddPlayer claims the media id, registers the player with its stream and gives the stream's record, which is zero for a
+// Native player of a stream that has none. It may be repeated with the same player. It fails with ErrNotFound (no such stream; nothing is
+// kept), ErrMediaIDTaken, ErrLostOwnership when this pod was taken over, ErrLeaseStale, or ErrUnavailable: then the player may be
+// registered, and RemovePlayer undoes that.
+func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
+	err = r.write(ctx, "add_player", func(ctx context.Context, owner Owner) error {
+		p.Owner = owner
+		record, err := json.Marshal(p)
+		if err != nil {
+			return err
+		}
+		e := entryOfPlayer(p)
+		native := ""
+		if p.Native {
+			native = "1"
+		}
+		added, media, err := r.claim(ctx, owner, e, func(b *batch) *run {
+			return b.run(ctx, r.scripts.addPlayer,
+				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, owner)},
+				owner.String(), e.claim(), record, ms(r.cfg.RecordTTL), native)
+		})
+		if err != nil {
+			return err
+		}
+		status, rest, err := added.reply()
+		if err != nil {
+			return err
+		}
+		if status == statusOK && media {
+			return unmarshalStream(rest[0], &s)
+		}
+		failure := ErrMediaIDTaken
+		if status == statusNone {
+			failure = ErrNotFound
+		}
+		if err := r.removePlayer(ctx, owner, e); err != nil {
+			return fmt.Errorf("%w; not undone: %w", ErrUnavailable, err) // RemovePlayer is needed
+		}
+		return failure
+	})
+	return s, err
+}
+
+func unmarshalStream(record string, s *Stream) error {
+	if record == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(record), s)
+}
+
+// RemovePlayer undoes AddPlayer. MediaID, Stream and Identity must be those of the player. It may be repeated. It fails with ErrLeaseStale or
+// ErrUnavailable.
+func (r *Redis) RemovePlayer(ctx context.Context, p Player) error {
+	return r.write(ctx, "remove_player", func(ctx context.Context, owner Owner) error {
+		return r.removePlayer(ctx, owner, entryOfPlayer(p))
+	})
+}
+
+func (r *Redis) removePlayer(ctx context.Context, owner Owner, e entry) error {
+	b := r.batch()
+	r.addRemoval(ctx, b, owner, e)
+	r.addReleaseMedia(ctx, b, owner, e)
+	if err := b.exec(ctx); err != nil {
+		return err
+	}
+	return r.client.SRem(ctx, r.keys.index(owner), e.String()).Err()
+}
+
+func (r *Redis) addRemoval(ctx context.Context, b *batch, owner Owner, e entry) *run {
+	return b.run(ctx, r.scripts.removePlayer, []string{r.keys.players(e.stream), r.keys.playersOf(e.stream, owner)}, owner.String(), e.claim())
+}

@@ -1,0 +1,167 @@
+// Package state keeps what any pod of a deployment may need of sessions, streams and
+// players in Redis, and carries events between pods. It knows nothing of WCS messages,
+// sockets or LiveKit, and imports nothing of this project.
+package state
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Owner is a pod in one of its lives. A pod that lost its lease goes on under a new epoch.
+type Owner struct {
+	Pod   string `json:"pod"`
+	Epoch int64  `json:"epoch"` // Unix milliseconds of the life's start; greater than that of the pod's earlier lives
+}
+
+// String is the owner as keys and records in Redis name it: pod/epoch.
+func (o Owner) String() string { return o.Pod + "/" + strconv.FormatInt(o.Epoch, 10) }
+
+// ParseOwner reads what Owner.String wrote.
+func ParseOwner(s string) (Owner, error) {
+	pod, epoch, ok := strings.Cut(s, "/")
+	n, err := strconv.ParseInt(epoch, 10, 64)
+	if !ok || pod == "" || err != nil {
+		return Owner{}, fmt.Errorf("owner %q is not pod/epoch", s)
+	}
+	return Owner{Pod: pod, Epoch: n}, nil
+}
+
+// Phase is how far a publisher has come.
+type Phase string
+
+// Phases of a published stream.
+const (
+	PhaseStarting   Phase = "starting"   // the name is claimed, media has not arrived yet
+	PhasePublishing Phase = "publishing" // media flows
+)
+
+// Track is a media track of a published stream.
+type Track struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"` // audio or video
+	Mime   string `json:"mime"`
+	Width  int    `json:"width,omitempty"`
+	Height int    `json:"height,omitempty"`
+}
+
+// Stream is a published stream. Its Name is unique in the deployment while it is claimed.
+type Stream struct {
+	Name       string    `json:"name"`
+	MediaID    string    `json:"mediaId"`
+	App        string    `json:"app"`
+	Session    string    `json:"session"`
+	Room       string    `json:"room"`
+	Identity   string    `json:"identity"`
+	Phase      Phase     `json:"phase"`
+	Tracks     []Track   `json:"tracks,omitempty"`
+	AudioMuted bool      `json:"audioMuted,omitempty"`
+	VideoMuted bool      `json:"videoMuted,omitempty"`
+	CreatedAt  time.Time `json:"createdAt"`
+	Owner      Owner     `json:"owner"` // set by the store
+}
+
+// Player is one player of a stream. Native players are of streams that a native LiveKit participant
+// publishes: such a stream has no record of its own.
+type Player struct {
+	MediaID   string    `json:"mediaId"`
+	Stream    string    `json:"stream"`
+	App       string    `json:"app"`
+	Session   string    `json:"session"`
+	Room      string    `json:"room"`
+	Identity  string    `json:"identity"`
+	CreatedAt time.Time `json:"createdAt"`
+	Native    bool      `json:"native,omitempty"`
+	Owner     Owner     `json:"owner"` // set by the store
+}
+
+// TokenHash is the SHA-256 of an authToken. As text it is hexadecimal.
+type TokenHash [sha256.Size]byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (h TokenHash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *TokenHash) UnmarshalText(text []byte) error {
+	if hex.DecodedLen(len(text)) != len(h) {
+		return fmt.Errorf("token hash has %d hex digits", len(text))
+	}
+	_, err := hex.Decode(h[:], text)
+	return err
+}
+
+// Session is an established client session.
+type Session struct {
+	ID        string    `json:"id"` // public session id; grants nothing
+	App       string    `json:"app"`
+	TokenHash TokenHash `json:"tokenHash"`
+	CreatedAt time.Time `json:"createdAt"` // to the millisecond
+	Owner     Owner     `json:"owner"`     // set by the store
+}
+
+// Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player and Session is set.
+// Its participant is to be removed from LiveKit, and the pods with players of a Stream are to be told that it ended.
+type Orphan struct {
+	Stream  *Stream
+	Pods    []string // with players of Stream
+	Player  *Player
+	Session *Session
+}
+
+// Handlers are told what happens outside the store's calls. They are called from the store's own goroutines, hold up its
+// work while they run, and so must return quickly. A nil one is not called.
+type Handlers struct {
+	// Event takes what another pod, or this one, has published for this pod.
+	Event func(Event)
+	// TakenOver takes what this pod has released in place of a dead one, each record once.
+	TakenOver func(Orphan)
+	// Reset says that Redis was away, or came back without this pod's lease: it may have lost
+	// records. The gateway claims again what it holds (ClaimStream, AddPlayer with the same records); sessions are
+	// registered again without its doing.
+	Reset func()
+	// Lost says that another pod has taken over everything that this pod held. It goes on in a new life, and
+	// what it claims again, it claims anew; sessions are registered again without the gateway's doing.
+	Lost func()
+}
+
+// EventKind tells what a pod is told about a stream.
+type EventKind string
+
+// Events between pods.
+const (
+	EventPublished EventKind = "published" // a stream that was starting is publishing; Stream is set
+	EventChanged   EventKind = "changed"   // size or mute state changed; Stream is set
+	EventEnded     EventKind = "ended"     // the stream's publisher is gone
+	EventWebhook   EventKind = "webhook"   // a LiveKit webhook about a participant of the receiving pod; Body is set
+)
+
+// Event is told once to each pod that is concerned, which fans it out from memory.
+type Event struct {
+	Kind   EventKind `json:"kind"`
+	From   string    `json:"from"`             // pod
+	Name   string    `json:"name,omitempty"`   // stream name
+	Room   string    `json:"room,omitempty"`   // LiveKit room
+	Stream *Stream   `json:"stream,omitempty"` // the record after the change
+	Body   []byte    `json:"body,omitempty"`   // by kind
+}
+
+// Errors of the store, to be tested with errors.Is.
+var (
+	// ErrNotFound: there is no such stream.
+	ErrNotFound = errors.New("not found")
+	// ErrNameTaken: the stream name is claimed by somebody else.
+	ErrNameTaken = errors.New("stream name is taken")
+	// ErrMediaIDTaken: the media id is claimed by another stream or player.
+	ErrMediaIDTaken = errors.New("media id is taken")
+	// ErrLostOwnership: the record is not, or no longer, this pod's in this epoch. Nothing was written.
+	ErrLostOwnership = errors.New("lost ownership")
+	// ErrLeaseStale: this pod has not renewed its lease for so long that it may not write. Nothing was sent.
+	ErrLeaseStale = errors.New("lease is stale")
+	// ErrUnavailable: Redis did not answer in time, or with an error.
+	ErrUnavailable = errors.New("redis is unavailable")
+)

@@ -1,0 +1,134 @@
+package state
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed scripts/enlist.lua
+var enlistSource string
+
+//go:embed scripts/claim_stream.lua
+var claimStreamSource string
+
+//go:embed scripts/put_stream.lua
+var putStreamSource string
+
+//go:embed scripts/release_stream.lua
+var releaseStreamSource string
+
+//go:embed scripts/add_player.lua
+var addPlayerSource string
+
+//go:embed scripts/remove_player.lua
+var removePlayerSource string
+
+//go:embed scripts/delete_owned.lua
+var deleteOwnedSource string
+
+//go:embed scripts/renew_lease.lua
+var renewLeaseSource string
+
+//go:embed scripts/take_over.lua
+var takeOverSource string
+
+//go:embed scripts/leave.lua
+var leaveSource string
+
+// scripts are what runs in Redis. Each touches keys of one slot only and bears being run twice.
+type scripts struct {
+	enlist, claimStream, putStream, releaseStream, addPlayer, removePlayer *redis.Script
+	deleteOwned, renewLease, takeOver, leave                               *redis.Script
+}
+
+func newScripts() scripts {
+	return scripts{
+		enlist:        redis.NewScript(enlistSource),
+		claimStream:   redis.NewScript(claimStreamSource),
+		putStream:     redis.NewScript(putStreamSource),
+		releaseStream: redis.NewScript(releaseStreamSource),
+		addPlayer:     redis.NewScript(addPlayerSource),
+		removePlayer:  redis.NewScript(removePlayerSource),
+		deleteOwned:   redis.NewScript(deleteOwnedSource),
+		renewLease:    redis.NewScript(renewLeaseSource),
+		takeOver:      redis.NewScript(takeOverSource),
+		leave:         redis.NewScript(leaveSource),
+	}
+}
+
+// Status is the first element of every script's reply.
+const (
+	statusOK      = "ok"
+	statusNone    = "none"    // there is no such record
+	statusLost    = "lost"    // it is not, or no longer, the caller's
+	statusTaken   = "taken"   // somebody else has it
+	statusAlive   = "alive"   // the owner has a lease
+	statusMissing = "missing" // the lease was not there
+)
+
+// batch is commands and scripts that go to Redis together, in any order as far as a Cluster is concerned.
+type batch struct {
+	client redis.UniversalClient
+	pipe   redis.Pipeliner
+	runs   []*run
+}
+
+// run is one script in a batch.
+type run struct {
+	script *redis.Script
+	keys   []string
+	args   []any
+	cmd    *redis.Cmd
+}
+
+func (r *Redis) batch() *batch {
+	return &batch{client: r.client, pipe: r.client.Pipeline()}
+}
+
+func (b *batch) run(ctx context.Context, s *redis.Script, keys []string, args ...any) *run {
+	c := &run{script: s, keys: keys, args: args, cmd: s.EvalSha(ctx, b.pipe, keys, args...)}
+	b.runs = append(b.runs, c)
+	return c
+}
+
+// exec gives the first error, which may be of a part only: the replies tell of which.
+func (b *batch) exec(ctx context.Context) error {
+	cmds, _ := b.pipe.Exec(ctx) // its error is that of the first command, which is looked at below
+	for _, c := range b.runs {
+		if errors.Is(c.cmd.Err(), redis.ErrNoScript) { // a server that is new, or was restarted
+			c.cmd = c.script.Eval(ctx, b.client, c.keys, c.args...)
+		}
+	}
+	for _, c := range cmds {
+		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) && !errors.Is(err, redis.ErrNoScript) {
+			return err
+		}
+	}
+	for _, c := range b.runs {
+		if err := c.cmd.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// script runs one script by itself.
+func (r *Redis) script(ctx context.Context, s *redis.Script, keys []string, args ...any) (status string, rest []string, err error) {
+	c := &run{cmd: s.Run(ctx, r.client, keys, args...)}
+	return c.reply()
+}
+
+// reply is what the script gave.
+func (c *run) reply() (status string, rest []string, err error) {
+	words, err := c.cmd.StringSlice()
+	if err != nil {
+		return "", nil, err
+	}
+	if len(words) == 0 {
+		return "", nil, errors.New("script gave an empty reply")
+	}
+	return words[0], words[1:], nil
+}

@@ -1,0 +1,109 @@
+package statetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"wcsgateway/state"
+)
+
+// Node is what a pod's store does: the gateway's Store, Sessions and Events.
+type Node interface {
+	Streams
+	Players
+	Sessions
+	Publish(ctx context.Context, pod string, e state.Event) error
+}
+
+// Streams is the part of Node about published streams.
+type Streams interface {
+	ClaimStream(ctx context.Context, s state.Stream) error
+	PutStream(ctx context.Context, s state.Stream) (pods []string, err error)
+	ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error)
+	FindStream(ctx context.Context, name string) (state.Stream, error)
+}
+
+// Players is the part of Node about players.
+type Players interface {
+	AddPlayer(ctx context.Context, p state.Player) (state.Stream, error)
+	RemovePlayer(ctx context.Context, p state.Player) error
+}
+
+// Sessions is the part of Node about sessions.
+type Sessions interface {
+	PutSession(s state.Session)
+	DropSession(id string)
+	FindSession(ctx context.Context, id string) (state.Session, error)
+}
+
+// Opener gives the store of one more pod of a deployment. It is ready, and is closed with the test.
+type Opener func(t testing.TB, pod string, h state.Handlers) Node
+
+// Pods of the suite.
+const (
+	podA = "aaaaaaaa"
+	podB = "bbbbbbbb"
+)
+
+// eventually is for what a store does on its own; it is generous, because the machine may be busy.
+const eventually = 20 * time.Second
+
+// RunConformance checks what every store must do for several pods. NewDeployment gives an empty deployment to each test.
+func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
+	t.Helper()
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, *pair)
+	}{
+		{"claimed stream is found by all pods", testClaimFind},
+		{"name is claimed once", testNameTaken},
+		{"claim may be repeated", testClaimRepeated},
+		{"media id is claimed once", testMediaIDTaken},
+		{"failed claim leaves nothing", testFailedClaimLeavesNothing},
+		{"released claim is refused when it comes late", testLateClaim},
+		{"record is replaced by its owner only", testPut},
+		{"release is repeatable and the owner's only", testRelease},
+		{"players need a stream", testPlayersNeedAStream},
+		{"native players need none", testNativePlayers},
+		{"pods of a stream are those with players", testPodsOfStream},
+		{"refused player leaves the other one", testRefusedPlayer},
+		{"names of all kinds", testNames},
+		{"one of many claims wins", testConcurrentClaims},
+		{"sessions are registered", testSessions},
+		{"events arrive in order", testEvents},
+		{"expired context is unavailable", testExpiredContext},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, newPair(t, newDeployment(t))) })
+	}
+}
+
+// pair is two pods of a deployment.
+type pair struct {
+	a, b   Node
+	eventB chan state.Event
+}
+
+func newPair(t *testing.T, open Opener) *pair {
+	t.Helper()
+	p := &pair{eventB: make(chan state.Event, 1000)}
+	p.a = open(t, podA, state.Handlers{})
+	p.b = open(t, podB, state.Handlers{Event: func(e state.Event) { p.eventB <- e }})
+	return p
+}
+
+func streamOf(name, media string) state.Stream {
+	return state.Stream{
+		Name: name, MediaID: media, App: "defaultApp", Session: "/10.0.0.1:1234/0011223344556677",
+		Room: "wcs." + name, Identity: "wcs:test:pub:" + media, Phase: state.PhaseStarting,
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+}
+
+func playerOf(stream, media string) state.Player {
+	return state.Player{
+		MediaID: media, Stream: stream, App: "defaultApp", Session: "/10.0.0.2:1234/0011223344556677",
+		Room: "wcs." + stream, Identity: "wcs:test:play:" + media,
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}
+}

@@ -1,0 +1,226 @@
+// Package statetest is for tests of what uses package state: a store in memory that several pods share, and the conformance suite
+// that this store and the one on Redis must pass.
+package statetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"wcsgateway/state"
+)
+
+// Fake is a Redis in memory. Its pods' handlers are called without any lock held.
+type Fake struct {
+	mu       sync.Mutex
+	away     bool
+	pods     map[string]*Pod
+	streams  map[string]claimed
+	players  map[string]map[playerKey]state.Player // by stream
+	media    map[string]claim
+	void     map[claim]bool // released before they were seen
+	sessions map[string]state.Session
+}
+
+// claim tells one claim of a stream or player from every other.
+type claim struct {
+	owner                     state.Owner
+	player                    bool
+	stream, media, identifier string
+}
+
+type claimed struct {
+	claim  claim
+	record state.Stream
+}
+
+type playerKey = claim
+
+func claimOfStream(o state.Owner, s state.Stream) claim {
+	return claim{owner: o, stream: s.Name, media: s.MediaID, identifier: s.Identity}
+}
+
+func claimOfPlayer(o state.Owner, p state.Player) claim {
+	return claim{owner: o, player: true, stream: p.Stream, media: p.MediaID, identifier: p.Identity}
+}
+
+// New makes an empty one.
+func New() *Fake {
+	f := &Fake{pods: make(map[string]*Pod)}
+	f.clear()
+	return f
+}
+
+func (f *Fake) clear() {
+	f.streams = make(map[string]claimed)
+	f.players = make(map[string]map[playerKey]state.Player)
+	f.media = make(map[string]claim)
+	f.void = make(map[claim]bool)
+	f.sessions = make(map[string]state.Session)
+}
+
+// Open gives the store of a pod. It is ready at once.
+func (f *Fake) Open(pod string, h state.Handlers) *Pod {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := &Pod{
+		f:        f,
+		handlers: h,
+		owner:    state.Owner{Pod: pod, Epoch: time.Now().UnixMilli()},
+		known:    make(map[string]state.Session),
+	}
+	f.pods[pod] = p
+	return p
+}
+
+// SetAway makes every call fail with state.ErrUnavailable, or lets them go on.
+func (f *Fake) SetAway(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
+}
+
+// Restart loses every record and then tells the pods to register theirs again.
+func (f *Fake) Restart() {
+	f.mu.Lock()
+	f.clear()
+	f.away = false
+	pods := make([]*Pod, 0, len(f.pods))
+	for _, p := range f.pods {
+		pods = append(pods, p)
+		p.registerSessions()
+	}
+	f.mu.Unlock()
+	for _, p := range pods {
+		if p.handlers.Reset != nil {
+			p.handlers.Reset()
+		}
+	}
+}
+
+// Kill is the end of a pod: it is told nothing more and its calls fail with state.ErrLeaseStale. Its records stay until TakeOver.
+func (f *Fake) Kill(pod string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pods[pod].dead = true
+	f.pods[pod].handlers = state.Handlers{}
+}
+
+// TakeOver lets one pod take over everything that another holds. If that lives, it is told and goes on in a new life.
+func (f *Fake) TakeOver(from, by string) {
+	f.mu.Lock()
+	loser, taker := f.pods[from], f.pods[by]
+	orphans := f.releaseAllOf(loser.owner)
+	loser.owner.Epoch++
+	if !loser.dead {
+		loser.registerSessions()
+	}
+	lost, takenOver := loser.handlers.Lost, taker.handlers.TakenOver
+	f.mu.Unlock()
+	if lost != nil {
+		lost()
+	}
+	if takenOver == nil {
+		return
+	}
+	for _, o := range orphans {
+		takenOver(o)
+	}
+}
+
+func (f *Fake) releaseAllOf(dead state.Owner) (orphans []state.Orphan) {
+	for name, c := range f.streams {
+		if c.claim.owner == dead {
+			orphans = append(orphans, state.Orphan{Stream: &c.record, Pods: f.podsOf(name)})
+			f.release(c.claim)
+		}
+	}
+	for _, players := range f.players {
+		for key, p := range players {
+			if key.owner == dead {
+				orphans = append(orphans, state.Orphan{Player: &p})
+				f.removePlayer(key)
+			}
+		}
+	}
+	for id, s := range f.sessions {
+		if s.Owner == dead {
+			orphans = append(orphans, state.Orphan{Session: &s})
+			delete(f.sessions, id)
+		}
+	}
+	return orphans
+}
+
+// Names are the stream names that are claimed, sorted.
+func (f *Fake) Names() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	names := make([]string, 0, len(f.streams))
+	for name := range f.streams {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// MediaIDs are the media ids that are claimed, sorted.
+func (f *Fake) MediaIDs() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := make([]string, 0, len(f.media))
+	for id := range f.media {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// podsOf are the pods that have players of a stream.
+func (f *Fake) podsOf(stream string) []string {
+	pods := []string{}
+	for key := range f.players[stream] {
+		if !slices.Contains(pods, key.owner.Pod) {
+			pods = append(pods, key.owner.Pod)
+		}
+	}
+	return pods
+}
+
+func (f *Fake) release(c claim) {
+	delete(f.streams, c.stream)
+	f.releaseMedia(c)
+}
+
+func (f *Fake) releaseMedia(c claim) {
+	if f.media[c.media] == c {
+		delete(f.media, c.media)
+	}
+}
+
+func (f *Fake) removePlayer(c claim) {
+	delete(f.players[c.stream], c)
+	if len(f.players[c.stream]) == 0 {
+		delete(f.players, c.stream)
+	}
+	f.releaseMedia(c)
+}
+
+// enter is the start of every call: whoever gets nil holds the lock.
+func (f *Fake) enter(ctx context.Context, op string, p *Pod, write bool) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s: %w: %w", op, state.ErrUnavailable, err)
+	}
+	f.mu.Lock()
+	switch {
+	case write && p.dead:
+		f.mu.Unlock()
+		return fmt.Errorf("%s: %w", op, state.ErrLeaseStale)
+	case f.away:
+		f.mu.Unlock()
+		return fmt.Errorf("%s: %w", op, state.ErrUnavailable)
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package statetest
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"wcsgateway/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestFakeConforms(t *testing.T) {
+	RunConformance(t, func(testing.TB) Opener {
+		fake := New()
+		return func(_ testing.TB, pod string, h state.Handlers) Node { return fake.Open(pod, h) }
+	})
+}
+
+func TestFakeTakeOver(t *testing.T) {
+	fake := New()
+	lost := 0
+	var orphans []state.Orphan
+	a := fake.Open(podA, state.Handlers{Lost: func() { lost++ }})
+	b := fake.Open(podB, state.Handlers{TakenOver: func(o state.Orphan) { orphans = append(orphans, o) }})
+	s := streamOf("cam", "m1")
+	must(t, a.ClaimStream(t.Context(), s))
+	_, err := a.AddPlayer(t.Context(), playerOf("cam", "m2"))
+	must(t, err)
+	_, err = b.AddPlayer(t.Context(), playerOf("cam", "m3"))
+	must(t, err)
+	a.PutSession(state.Session{ID: "s"})
+
+	fake.TakeOver(podA, podB)
+	if lost != 1 || len(orphans) != 3 {
+		t.Fatalf("Lost was called %d times, TakenOver with %v", lost, orphans)
+	}
+	i := slices.IndexFunc(orphans, func(o state.Orphan) bool { return o.Stream != nil })
+	wantPods(t, orphans[i].Pods, podA, podB)
+	if names := fake.Names(); len(names) != 0 {
+		t.Errorf("names left: %v", names)
+	}
+	if ids := fake.MediaIDs(); !slices.Equal(ids, []string{"m3"}) {
+		t.Errorf("media ids left: %v, want that of the other pod's player", ids)
+	}
+	if got, err := b.FindSession(t.Context(), "s"); err != nil || got.Owner != a.owner {
+		t.Errorf("the session is %+v, %v: want it registered in the new life %v", got, err, a.owner)
+	}
+	must(t, a.ClaimStream(t.Context(), s)) // in its new life
+}
+
+func TestFakeFaults(t *testing.T) {
+	fake := New()
+	reset := 0
+	a := fake.Open(podA, state.Handlers{Reset: func() { reset++ }})
+	b := fake.Open(podB, state.Handlers{})
+	s := streamOf("cam", "m1")
+	fake.SetAway(true)
+	wantErr(t, a.ClaimStream(t.Context(), s), state.ErrUnavailable)
+	fake.SetAway(false)
+	must(t, a.ClaimStream(t.Context(), s))
+	fake.Restart()
+	if _, err := b.FindStream(t.Context(), "cam"); !errors.Is(err, state.ErrNotFound) || reset != 1 {
+		t.Errorf("after a restart: %v, Reset was called %d times", err, reset)
+	}
+	must(t, a.ClaimStream(t.Context(), s))
+	fake.Kill(podA)
+	_, err := a.ReleaseStream(t.Context(), s)
+	wantErr(t, err, state.ErrLeaseStale)
+	wantStream(t, b, s, podA)
+}

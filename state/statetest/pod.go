@@ -1,0 +1,218 @@
+package statetest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"wcsgateway/state"
+)
+
+// Pod is the store of one pod on a Fake. It does what state.Redis does, with the same errors.
+type Pod struct {
+	f *Fake
+
+	// guarded by f.mu
+	owner    state.Owner
+	handlers state.Handlers
+	dead     bool
+	known    map[string]state.Session // its own, to be registered again
+	events   []state.Event
+	telling  bool
+}
+
+// ClaimStream is that of state.Redis.
+func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
+	const op = "claim_stream"
+	if err := p.f.enter(ctx, op, p, true); err != nil {
+		return err
+	}
+	defer p.f.mu.Unlock()
+	c := claimOfStream(p.owner, s)
+	holder, mediaTaken := p.f.media[s.MediaID]
+	switch held, taken := p.f.streams[s.Name]; {
+	case taken && held.claim != c:
+		return fmt.Errorf("%s: %w", op, state.ErrNameTaken)
+	case p.f.void[c]:
+		return fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
+	case mediaTaken && holder != c:
+		return fmt.Errorf("%s: %w", op, state.ErrMediaIDTaken)
+	}
+	s.Owner = p.owner
+	p.f.media[s.MediaID] = c
+	p.f.streams[s.Name] = claimed{claim: c, record: s}
+	return nil
+}
+
+// PutStream is that of state.Redis.
+func (p *Pod) PutStream(ctx context.Context, s state.Stream) (pods []string, err error) {
+	const op = "put_stream"
+	if err := p.f.enter(ctx, op, p, true); err != nil {
+		return nil, err
+	}
+	defer p.f.mu.Unlock()
+	c := claimOfStream(p.owner, s)
+	switch held, taken := p.f.streams[s.Name]; {
+	case !taken:
+		return nil, fmt.Errorf("%s: %w", op, state.ErrNotFound)
+	case held.claim != c:
+		return nil, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
+	}
+	s.Owner = p.owner
+	p.f.streams[s.Name] = claimed{claim: c, record: s}
+	return p.f.podsOf(s.Name), nil
+}
+
+// ReleaseStream is that of state.Redis.
+func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error) {
+	const op = "release_stream"
+	if err := p.f.enter(ctx, op, p, true); err != nil {
+		return nil, err
+	}
+	defer p.f.mu.Unlock()
+	c := claimOfStream(p.owner, s)
+	held, taken := p.f.streams[s.Name]
+	if taken && held.claim == c {
+		p.f.release(c)
+		return p.f.podsOf(s.Name), nil
+	}
+	p.f.void[c] = true
+	p.f.releaseMedia(c)
+	if taken {
+		return nil, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
+	}
+	return p.f.podsOf(s.Name), nil
+}
+
+// FindStream is that of state.Redis.
+func (p *Pod) FindStream(ctx context.Context, name string) (state.Stream, error) {
+	const op = "find_stream"
+	if err := p.f.enter(ctx, op, p, false); err != nil {
+		return state.Stream{}, err
+	}
+	defer p.f.mu.Unlock()
+	held, ok := p.f.streams[name]
+	if !ok {
+		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
+	}
+	return held.record, nil
+}
+
+// AddPlayer is that of state.Redis.
+func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream, error) {
+	const op = "add_player"
+	if err := p.f.enter(ctx, op, p, true); err != nil {
+		return state.Stream{}, err
+	}
+	defer p.f.mu.Unlock()
+	c := claimOfPlayer(p.owner, player)
+	held, ok := p.f.streams[player.Stream]
+	if !ok && !player.Native {
+		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
+	}
+	if holder, taken := p.f.media[player.MediaID]; taken && holder != c {
+		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrMediaIDTaken)
+	}
+	player.Owner = p.owner
+	p.f.media[player.MediaID] = c
+	if p.f.players[player.Stream] == nil {
+		p.f.players[player.Stream] = make(map[playerKey]state.Player)
+	}
+	p.f.players[player.Stream][c] = player
+	return held.record, nil
+}
+
+// RemovePlayer is that of state.Redis.
+func (p *Pod) RemovePlayer(ctx context.Context, player state.Player) error {
+	if err := p.f.enter(ctx, "remove_player", p, true); err != nil {
+		return err
+	}
+	defer p.f.mu.Unlock()
+	p.f.removePlayer(claimOfPlayer(p.owner, player))
+	return nil
+}
+
+// PutSession is that of state.Redis. It works while Redis is away, as there.
+func (p *Pod) PutSession(s state.Session) {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	p.known[s.ID] = s
+	p.registerSessions()
+}
+
+// registerSessions needs f.mu.
+func (p *Pod) registerSessions() {
+	for id, s := range p.known {
+		s.Owner = p.owner
+		p.f.sessions[id] = s
+	}
+}
+
+// DropSession is that of state.Redis.
+func (p *Pod) DropSession(id string) {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	delete(p.known, id)
+	if p.f.sessions[id].Owner == p.owner {
+		delete(p.f.sessions, id)
+	}
+}
+
+// FindSession is that of state.Redis.
+func (p *Pod) FindSession(ctx context.Context, id string) (state.Session, error) {
+	const op = "find_session"
+	if err := p.f.enter(ctx, op, p, false); err != nil {
+		return state.Session{}, err
+	}
+	defer p.f.mu.Unlock()
+	s, ok := p.f.sessions[id]
+	if !ok {
+		return state.Session{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
+	}
+	return s, nil
+}
+
+// Publish is that of state.Redis: the other pod's handler runs later, on a goroutine of its own, and gets
+// a copy that went through JSON.
+func (p *Pod) Publish(ctx context.Context, pod string, e state.Event) error {
+	const op = "publish"
+	if err := p.f.enter(ctx, op, p, false); err != nil {
+		return err
+	}
+	defer p.f.mu.Unlock()
+	e.From = p.owner.Pod
+	var copied state.Event
+	message, err := json.Marshal(e)
+	if err == nil {
+		err = json.Unmarshal(message, &copied)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", op, state.ErrUnavailable, err)
+	}
+	if to := p.f.pods[pod]; to != nil && !to.dead {
+		to.events = append(to.events, copied)
+		if !to.telling {
+			to.telling = true
+			go to.tell()
+		}
+	}
+	return nil
+}
+
+// tell hands events over in order while there are any.
+func (p *Pod) tell() {
+	for {
+		p.f.mu.Lock()
+		events, handler := p.events, p.handlers.Event
+		p.events = nil
+		if len(events) == 0 || handler == nil {
+			p.telling = false
+			p.f.mu.Unlock()
+			return
+		}
+		p.f.mu.Unlock()
+		for _, e := range events {
+			handler(e)
+		}
+	}
+}

@@ -1,0 +1,376 @@
+package livekit
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate"
+)
+
+// TestContract holds a real livekit-server to what the gateway relies on: design.md §1 and the nine points
+// about WHIP of style.md §8, by number where one is tested. Of the nine only the last (no congestion control
+// for subscribed video) is not, for it takes a lossy network.
+func TestContract(t *testing.T) {
+	s := newStage(t)
+	for name, test := range map[string]func(*testing.T, *stage){
+		"publish names and measures tracks (1)":      testPublish,
+		"size changes show where the media is":       testSizeChange,
+		"play with named tracks":                     testPlay,
+		"play over TCP":                              testPlayTCP,
+		"play H264":                                  testPlayH264,
+		"surplus tracks are bound in any order (2)":  testSurplusTracks,
+		"absent track hangs and leaves a rest (3)":   testAbsentTrack,
+		"content type and size of an offer (4)":      testOfferLimits,
+		"etag, location and token of a resource":     testResource,
+		"unusable offers":                            testUnusableOffers,
+		"removal is idempotent":                      testRemove,
+		"replaced by the same identity":              testReplaced,
+		"rooms end after the token's timeout":        testRoomEnds,
+		"vanished client closes the participant (8)": testVanished,
+		"ICE never starts":                           testNeverUp,
+		"wrong key is denied":                        testWrongKey,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
+
+func testPublish(t *testing.T, s *stage) {
+	id := publisher()
+	peer, answer := s.publish(t, id, rig.PeerOptions{})
+	up(t, peer)
+	p := s.measured(t, id, 320, 240)
+	if p.SID != answer.SID || !p.Active || p.JoinedAt.IsZero() {
+		t.Errorf("participant is %+v, answer of %s", p, answer.SID)
+	}
+	for kind, want := range map[translate.Kind]translate.Track{
+		translate.Audio: {Name: "synthesized-microphone", Kind: translate.Audio, Mime: "audio/opus"},
+		translate.Video: {Name: "synthesized-camera", Kind: translate.Video, Mime: "video/VP8", Width: 320, Height: 240},
+	} {
+		got := trackOf(p, kind)
+		want.SID = got.SID
+		if got != want || got.SID == "" {
+			t.Errorf("%s track is %+v, want %+v", kind, got, want)
+		}
+	}
+	joined := s.await(t, translate.EventJoined, room(t), id)
+	if joined.SID != answer.SID || joined.ID == "" || joined.At.IsZero() {
+		t.Errorf("joined webhook is %+v", joined)
+	}
+	published := s.await(t, translate.EventTrack, room(t), id)
+	if published.SID != answer.SID || published.Track.Kind == "" || published.Track.Mime == "" {
+		t.Errorf("track webhook is %+v", published)
+	}
+	s.await(t, translate.EventRoomStarted, room(t), "")
+}
+
+// Participants would show the new size only when something else about the participant changes.
+func testSizeChange(t *testing.T, s *stage) {
+	id := publisher()
+	peer, _ := s.publish(t, id, rig.PeerOptions{Video: true})
+	s.measured(t, id, 320, 240)
+	peer.Resize(640, 360)
+	s.measured(t, id, 640, 360)
+}
+
+func testPlay(t *testing.T, s *stage) {
+	pub := publisher()
+	s.publish(t, pub, rig.PeerOptions{})
+	peer, id, answer := s.play(t, pub, rig.PeerOptions{})
+	s.flows(t, peer, translate.Audio, translate.Video)
+	owner := s.ask(t, pub)
+	for _, got := range peer.Tracks() {
+		want := trackOf(owner, got.Kind).SID
+		if got.TrackID != want || got.StreamID != owner.SID+"|"+want {
+			t.Errorf("player was given %+v, want track %s of %s", got, want, owner.SID)
+		}
+	}
+	// Hidden participants are listed, and have their webhooks.
+	if p := s.find(t, id); p.SID != answer.SID || !p.Active {
+		t.Errorf("hidden player is listed as %+v", p)
+	}
+	if joined := s.await(t, translate.EventJoined, room(t), id); joined.SID != answer.SID {
+		t.Errorf("joined webhook is %+v", joined)
+	}
+}
+
+func testPlayTCP(t *testing.T, s *stage) {
+	pub := publisher()
+	s.publish(t, pub, rig.PeerOptions{TCP: true})
+	peer, _, _ := s.play(t, pub, rig.PeerOptions{TCP: true})
+	s.flows(t, peer, translate.Audio, translate.Video)
+}
+
+func testPlayH264(t *testing.T, s *stage) {
+	pub := publisher()
+	s.publish(t, pub, rig.PeerOptions{Video: true, VideoMime: "video/H264", Width: 642, Height: 362})
+	p := s.measured(t, pub, 642, 362)
+	if mime := trackOf(p, translate.Video).Mime; mime != "video/H264" {
+		t.Errorf("track is %s", mime)
+	}
+	peer, _, _ := s.play(t, pub, rig.PeerOptions{Video: true})
+	s.flows(t, peer, translate.Video)
+}
+
+// With several publishers in a (native) room LiveKit binds the tracks of whoever its map yields first to the
+// offer's m-lines; the named tracks are only waited for, and count as subscribed without an m-line. The
+// msid of the answer tells which tracks were bound.
+func testSurplusTracks(t *testing.T, s *stage) {
+	ours := map[string]translate.Kind{}
+	native := []translate.Identity{"native 1", "native 2", "nätive 3 😀"}
+	for _, id := range native {
+		s.publish(t, id, rig.PeerOptions{})
+		for _, track := range s.ask(t, id).Tracks {
+			ours[track.SID] = track.Kind
+		}
+	}
+	peer, _, answer := s.play(t, native[2], rig.PeerOptions{})
+	s.flows(t, peer, translate.Audio, translate.Video)
+
+	var bound []string
+	for _, m := range regexp.MustCompile(`a=msid:\S+ (\S+)`).FindAllStringSubmatch(answer.SDP, -1) {
+		if ours[m[1]] == "" {
+			t.Errorf("answer names track %s, which is none of %v", m[1], ours)
+		}
+		bound = append(bound, m[1])
+	}
+	if n := strings.Count(answer.SDP, "m="); n != 2 || len(bound) != 2 {
+		t.Errorf("answer has %d m-lines and the tracks %v, want 2 and 2", n, bound)
+	}
+	for _, got := range peer.Tracks() {
+		if !slices.Contains(bound, got.TrackID) {
+			t.Errorf("player gets track %s, the answer has %v", got.TrackID, bound)
+		}
+	}
+}
+
+func testAbsentTrack(t *testing.T, s *stage) {
+	pub := publisher()
+	s.publish(t, pub, rig.PeerOptions{Audio: true})
+	id := player()
+	_, err := s.sfu.Play(deadline(t, shortTime), translate.PlayOffer{
+		Room: room(t), Identity: id, SDP: rig.NewPlayer(t, rig.PeerOptions{}).Offer(),
+		Publisher: pub, Tracks: []string{"synthesized-microphone", "synthesized-camera"},
+	})
+	wantKind(t, err, translate.ErrKindUnavailable)
+	if s.find(t, id).SID == "" {
+		t.Error("LiveKit leaves no participant behind any more")
+	}
+	if err := s.sfu.Remove(deadline(t, patience), room(t), id); err != nil {
+		t.Fatal(err)
+	}
+	rig.Eventually(t, patience, "the rest is gone", func() bool { return s.find(t, id).SID == "" })
+}
+
+func testOfferLimits(t *testing.T, s *stage) {
+	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
+	for contentType, want := range map[string]int{
+		"application/sdp; charset=utf-8": http.StatusBadRequest,
+		"application/sdp":                http.StatusCreated,
+	} {
+		if got := s.request(t, http.MethodPost, whipPath, contentType, offer).StatusCode; got != want {
+			t.Errorf("%s gives %d, want %d", contentType, got, want)
+		}
+	}
+	_, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{
+		Room: room(t), Identity: publisher(), SDP: offer + strings.Repeat("a=x\r\n", 1<<18),
+	})
+	wantKind(t, err, translate.ErrKindRefused) // 413
+}
+
+// Points 5, 6 and 7.
+func testResource(t *testing.T, s *stage) {
+	const sdpfrag = "application/trickle-ice-sdpfrag"
+	res := s.request(t, http.MethodPost, whipPath, sdpType, rig.NewPublisher(t, rig.PeerOptions{}).Offer())
+	location, etag := res.Header.Get("Location"), res.Header.Get("ETag")
+	if !strings.HasPrefix(location, whipPath+"/PA_") {
+		t.Errorf("location is %q", location)
+	}
+	if etag == "" || strings.ContainsAny(etag, `"/`) || !strings.Contains(res.Header.Get("Body"), "a=ice-ufrag:"+etag) {
+		t.Errorf("etag %q is not the bare ufrag", etag)
+	}
+	frag := "a=ice-ufrag:x\r\na=ice-pwd:y\r\n"
+	if got := s.request(t, http.MethodPatch, location, sdpfrag, frag, "If-Match", "stale").StatusCode; got != http.StatusInternalServerError {
+		t.Errorf("PATCH with a stale etag gives %d", got)
+	}
+	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
+		got := s.request(t, method, location, sdpfrag, frag, "If-Match", etag, "Authorization", "").StatusCode
+		if got != http.StatusUnauthorized {
+			t.Errorf("%s without a token gives %d", method, got)
+		}
+	}
+	if got := s.request(t, http.MethodDelete, location, sdpType, "").StatusCode; got != http.StatusOK {
+		t.Errorf("DELETE gives %d", got)
+	}
+}
+
+func testUnusableOffers(t *testing.T, s *stage) {
+	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
+	for name, c := range map[string]struct {
+		sdp  string
+		kind translate.ErrorKind
+	}{
+		"empty":   {"", translate.ErrKindRefused},
+		"not SDP": {"hello", translate.ErrKindRefused},
+		// What pion finds out later is a 503 to LiveKit, and leaves a participant behind.
+		"no ICE credentials": {strings.ReplaceAll(offer, "a=ice-ufrag", "a=x"), translate.ErrKindUnavailable},
+		"no fingerprint":     {strings.ReplaceAll(offer, "a=fingerprint", "a=x"), translate.ErrKindUnavailable},
+	} {
+		id := publisher()
+		_, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{Room: room(t), Identity: id, SDP: c.sdp})
+		if !isKind(err, c.kind) {
+			t.Errorf("%s: error is %v, want %v", name, err, c.kind)
+		}
+		if left := s.find(t, id).SID != ""; left != (c.kind == translate.ErrKindUnavailable) {
+			t.Errorf("%s: participant left behind: %v", name, left)
+		}
+	}
+}
+
+func testRemove(t *testing.T, s *stage) {
+	id := publisher()
+	peer, answer := s.publish(t, id, rig.PeerOptions{})
+	up(t, peer)
+	s.measured(t, id, 320, 240)
+	s.await(t, translate.EventJoined, room(t), id) // else it might be aborted instead of left
+	for range 3 {
+		if err := s.sfu.Remove(deadline(t, patience), room(t), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := s.await(t, translate.EventLeft, room(t), id)
+	if left.Reason != translate.EndRemoved || left.SID != answer.SID {
+		t.Errorf("left webhook is %+v", left)
+	}
+	gone := s.awaitWithin(t, patience, "track gone webhook of the video", func(e translate.Event) bool {
+		return e.Kind == translate.EventTrackGone && e.Identity == id && e.Track.Kind == translate.Video
+	})
+	if gone.Track.Width != 320 || gone.Track.Height != 240 {
+		t.Errorf("track gone webhook does not tell the size: %+v", gone)
+	}
+	_, err := s.sfu.Participant(deadline(t, patience), room(t), id)
+	wantKind(t, err, translate.ErrKindNotFound)
+	if err := s.sfu.Remove(deadline(t, patience), "no such room", id); err != nil {
+		t.Errorf("removing from a room that is not: %v", err)
+	}
+	list, err := s.sfu.Participants(deadline(t, patience), "no such room")
+	if err != nil || len(list) != 0 {
+		t.Errorf("room that is not has %v, %v", list, err)
+	}
+}
+
+func testReplaced(t *testing.T, s *stage) {
+	id := publisher()
+	peer, first := s.publish(t, id, rig.PeerOptions{})
+	up(t, peer)
+	s.await(t, translate.EventJoined, room(t), id)
+	_, second := s.publish(t, id, rig.PeerOptions{})
+	if first.SID == second.SID {
+		t.Fatal("the second participant has the SID of the first")
+	}
+	left := s.await(t, translate.EventLeft, room(t), id)
+	if left.Reason != translate.EndReplaced || left.SID != first.SID {
+		t.Errorf("left webhook is %+v, want that of %s", left, first.SID)
+	}
+	if p := s.find(t, id); p.SID != second.SID {
+		t.Errorf("listed is %s, want %s", p.SID, second.SID)
+	}
+}
+
+// LiveKit's own timeouts are 20 s and 300 s.
+func testRoomEnds(t *testing.T, s *stage) {
+	id := publisher()
+	peer, _ := s.publish(t, id, rig.PeerOptions{Audio: true})
+	up(t, peer)
+	if err := s.sfu.Remove(deadline(t, patience), room(t), id); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, translate.EventRoomEnded, room(t), "")
+}
+
+func testVanished(t *testing.T, s *stage) {
+	id := publisher()
+	peer, _ := s.publish(t, id, rig.PeerOptions{})
+	up(t, peer)
+	s.await(t, translate.EventJoined, room(t), id)
+	peer.Close()
+	if left := s.awaitLong(t, translate.EventLeft, id); left.Reason != translate.EndTimeout {
+		t.Errorf("left webhook is %+v", left)
+	}
+}
+
+func testNeverUp(t *testing.T, s *stage) {
+	id := publisher()
+	_, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{
+		Room: room(t), Identity: id, SDP: rig.NewPublisher(t, rig.PeerOptions{}).Offer(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := s.find(t, id); p.SID == "" || p.Active {
+		t.Errorf("participant without media is listed as %+v", p)
+	}
+	if aborted := s.awaitLong(t, translate.EventAborted, id); aborted.Reason != translate.EndTimeout {
+		t.Errorf("aborted webhook is %+v", aborted)
+	}
+}
+
+func testWrongKey(t *testing.T, s *stage) {
+	for name, change := range map[string]func(*Config){
+		"secret": func(c *Config) { c.Secret = strings.Repeat("wrong", 10) },
+		"key":    func(c *Config) { c.Key = "nobody" },
+	} {
+		sfu := newSFU(t, s.lk, change)
+		_, err := sfu.Publish(deadline(t, patience), translate.PublishOffer{Room: room(t), Identity: publisher(), SDP: "v=0"})
+		_, listErr := sfu.Participants(deadline(t, patience), room(t))
+		_, askErr := sfu.Participant(deadline(t, patience), room(t), "x")
+		for _, err := range []error{err, listErr, askErr, sfu.Remove(deadline(t, patience), room(t), "x")} {
+			if !isKind(err, translate.ErrKindDenied) {
+				t.Errorf("wrong %s: error is %v", name, err)
+			}
+			if strings.Contains(fmt.Sprint(err), "eyJ") {
+				t.Errorf("wrong %s: the error repeats the token", name)
+			}
+		}
+	}
+}
+
+// request makes a WHIP request by hand; header are pairs, and the body of the response is its header Body.
+func (s *stage) request(t *testing.T, method, path, contentType, body string, header ...string) *http.Response {
+	t.Helper()
+	token, err := s.sfu.signer.publisher(translate.PublishOffer{Room: room(t), Identity: "wcs:test:by-hand"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(deadline(t, patience), method, s.lk.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Authorization", "Bearer "+token)
+	for pair := range slices.Chunk(header, 2) {
+		req.Header.Set(pair[0], pair[1])
+		if pair[1] == "" {
+			req.Header.Del(pair[0])
+		}
+	}
+	res, err := s.sfu.whip.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }() // only read
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Header.Set("Body", string(b))
+	return res
+}

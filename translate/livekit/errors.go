@@ -1,0 +1,106 @@
+package livekit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/twitchtv/twirp"
+
+	"wcsgateway/translate"
+)
+
+// failed classes a call that LiveKit gave no usable response to.
+func failed(ctx context.Context, op string, err error) error {
+	return &translate.Error{Kind: lostKind(ctx), Op: op, Err: err}
+}
+
+// lostKind is the kind of a failed call whose own error says nothing better. A caller that gave up is
+// canceled; one whose deadline passed has met a LiveKit that is too slow.
+func lostKind(ctx context.Context) translate.ErrorKind {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return translate.ErrKindCanceled
+	}
+	return translate.ErrKindUnavailable
+}
+
+// refused is the error for a WHIP response other than 201.
+func refused(op string, status int, body []byte) error {
+	kind := statusKind(status)
+	err := fmt.Errorf("status %d", status)
+	// The text of a 401 repeats the token.
+	if text := faultText(body); text != "" && kind != translate.ErrKindDenied {
+		err = fmt.Errorf("status %d: %s", status, text)
+	}
+	return &translate.Error{Kind: kind, Op: op, Err: err}
+}
+
+func statusKind(status int) translate.ErrorKind {
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return translate.ErrKindDenied
+	case status == http.StatusNotFound:
+		return translate.ErrKindNotFound
+	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+		return translate.ErrKindUnavailable
+	case status >= 400 && status < 500:
+		return translate.ErrKindRefused
+	}
+	return translate.ErrKindUnavailable
+}
+
+// faultText is the text in {"error": …}, or whatever else came, cut short.
+func faultText(body []byte) string {
+	var fault struct {
+		Error string `json:"error"`
+	}
+	text := string(body)
+	if json.Unmarshal(body, &fault) == nil && fault.Error != "" {
+		text = fault.Error
+	}
+	return cut(text)
+}
+
+func cut(text string) string {
+	if len(text) > maxFault {
+		text = text[:maxFault]
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(text, ""))
+}
+
+// rpcFailed classes the error of a RoomService call.
+func rpcFailed(ctx context.Context, op string, err error) error {
+	var te twirp.Error
+	if !errors.As(err, &te) {
+		return failed(ctx, op, err)
+	}
+	kind := twirpKind(te.Code())
+	if kind == translate.ErrKindUnavailable {
+		kind = lostKind(ctx)
+	}
+	if kind == translate.ErrKindDenied {
+		// A response of LiveKit's token check repeats the token in the error's details.
+		return &translate.Error{Kind: kind, Op: op, Err: fmt.Errorf("twirp %s", te.Code())}
+	}
+	return &translate.Error{Kind: kind, Op: op, Err: fmt.Errorf("twirp %s: %s", te.Code(), cut(te.Msg()))}
+}
+
+func twirpKind(code twirp.ErrorCode) translate.ErrorKind {
+	switch code {
+	case twirp.Unauthenticated, twirp.PermissionDenied:
+		return translate.ErrKindDenied
+	case twirp.NotFound:
+		return translate.ErrKindNotFound
+	case twirp.InvalidArgument, twirp.Malformed, twirp.OutOfRange, twirp.FailedPrecondition, twirp.AlreadyExists:
+		return translate.ErrKindRefused
+	}
+	return translate.ErrKindUnavailable
+}
+
+func isKind(err error, kind translate.ErrorKind) bool {
+	var e *translate.Error
+	return errors.As(err, &e) && e.Kind == kind
+}

@@ -1,0 +1,102 @@
+package livekit
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate"
+)
+
+// calls makes each call of the SFU once.
+func calls(t *testing.T, ctx context.Context, sfu *SFU) map[string]error {
+	t.Helper()
+	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
+	_, publish := sfu.Publish(ctx, translate.PublishOffer{Room: room(t), Identity: publisher(), SDP: offer})
+	_, play := sfu.Play(ctx, translate.PlayOffer{Room: room(t), Identity: player(), SDP: offer})
+	_, list := sfu.Participants(ctx, room(t))
+	_, ask := sfu.Participant(ctx, room(t), "x")
+	return map[string]error{
+		OpPublish: publish, OpPlay: play, OpParticipants: list, OpParticipant: ask,
+		OpRemove: sfu.Remove(ctx, room(t), "x"),
+	}
+}
+
+func TestServerDownAndBack(t *testing.T) {
+	lk := rig.StartLiveKit(t, rig.LiveKitOptions{})
+	sfu := newSFU(t, lk, nil)
+	for op, err := range calls(t, deadline(t, patience), sfu) { // opens connections
+		if err != nil && op != OpParticipant {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	lk.Kill()
+	start := time.Now()
+	for op, err := range calls(t, deadline(t, patience), sfu) {
+		if !isKind(err, translate.ErrKindUnavailable) {
+			t.Errorf("%s with the server down: %v", op, err)
+		}
+	}
+	if took := time.Since(start); took > patience/2 {
+		t.Errorf("five calls to a server that is down took %v", took)
+	}
+	lk.Restart()
+	for op, err := range calls(t, deadline(t, patience), sfu) {
+		if err != nil && op != OpParticipant {
+			t.Errorf("%s after the restart: %v", op, err)
+		}
+	}
+}
+
+func TestServerHangs(t *testing.T) {
+	lk := rig.StartLiveKit(t, rig.LiveKitOptions{})
+	sfu := newSFU(t, lk, nil)
+	lk.Pause()
+	t.Cleanup(lk.Resume)
+	for op, err := range calls(t, deadline(t, 100*time.Millisecond), sfu) {
+		if !isKind(err, translate.ErrKindUnavailable) {
+			t.Errorf("%s after the deadline: %v", op, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	time.AfterFunc(100*time.Millisecond, cancel)
+	for op, err := range calls(t, ctx, sfu) {
+		if !isKind(err, translate.ErrKindCanceled) {
+			t.Errorf("%s given up: %v", op, err)
+		}
+	}
+}
+
+// A node that dies is told of by nothing but Participant (design.md §1).
+func TestDeadNode(t *testing.T) {
+	redis := miniredis.RunT(t)
+	nodes := []*rig.LiveKit{
+		rig.StartLiveKit(t, rig.LiveKitOptions{Redis: redis.Addr()}),
+		rig.StartLiveKit(t, rig.LiveKitOptions{Redis: redis.Addr()}),
+	}
+	s := &stage{lk: nodes[0], sfu: newSFU(t, nodes[0], nil)}
+	id := publisher()
+	_, answer := s.publish(t, id, rig.PeerOptions{Audio: true})
+
+	host, other := nodes[0], nodes[1]
+	if strings.Contains(answer.SDP, " 127.0.0.1 "+strconv.Itoa(other.UDPPort)+" ") {
+		host, other = other, host
+	}
+	s.sfu = newSFU(t, other, nil)
+	if p := s.ask(t, id); !p.Active || len(p.Tracks) != 1 {
+		t.Fatalf("asked through the other node, the participant is %+v", p)
+	}
+	host.Kill()
+
+	_, err := s.sfu.Participant(deadline(t, patience), room(t), id)
+	wantKind(t, err, translate.ErrKindUnavailable)
+	if p := s.find(t, id); !p.Active {
+		t.Errorf("the store shows %+v of a dead node, not what it was", p)
+	}
+	wantKind(t, s.sfu.Remove(deadline(t, patience), room(t), id), translate.ErrKindUnavailable)
+}

@@ -1,0 +1,261 @@
+package livekit
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate"
+)
+
+const (
+	deployment = "test"
+	podTag     = "0123abcd"
+	patience   = 20 * time.Second // for what takes milliseconds on an idle machine
+	longTime   = 40 * time.Second // for what takes LiveKit 15 s
+	shortTime  = 2 * time.Second  // for what never comes
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		// The SDK's client keeps its connections there.
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+		os.Exit(code)
+	}))
+}
+
+// stage is a LiveKit, an SFU in front of it, and the webhooks that came.
+type stage struct {
+	lk  *rig.LiveKit
+	sfu *SFU
+
+	mu       sync.Mutex
+	events   []translate.Event
+	refusals []error
+}
+
+// newStage starts a LiveKit for a test and its subtests.
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{}
+	receiver := httptest.NewServer(http.HandlerFunc(s.receive))
+	t.Cleanup(receiver.Close)
+	s.lk = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: receiver.URL})
+	t.Cleanup(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.refusals) != 0 {
+			t.Errorf("webhooks refused: %v", s.refusals)
+		}
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sfu = newSFU(t, s.lk, nil)
+	return s
+}
+
+func newSFU(t testing.TB, lk *rig.LiveKit, change func(*Config)) *SFU {
+	t.Helper()
+	cfg := Config{
+		URL: lk.URL, Key: lk.Key, Secret: lk.Secret,
+		EmptyTimeout: time.Second, DepartureTimeout: time.Second,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	sfu, err := New(cfg, Deps{Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sfu.Close)
+	return sfu
+}
+
+func (s *stage) receive(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok, err := s.sfu.Webhook(w, r)
+	switch {
+	case err != nil:
+		s.refusals = append(s.refusals, err)
+		w.WriteHeader(http.StatusUnauthorized)
+	case ok:
+		s.events = append(s.events, e)
+	}
+}
+
+// await waits for a webhook about a participant, or a room if id is empty.
+func (s *stage) await(t *testing.T, kind translate.EventKind, room translate.RoomName, id translate.Identity) translate.Event {
+	t.Helper()
+	return s.awaitWithin(t, patience, eventNames[kind]+" webhook of "+string(room), func(e translate.Event) bool {
+		return e.Kind == kind && e.Room == room && e.Identity == id
+	})
+}
+
+func (s *stage) awaitLong(t *testing.T, kind translate.EventKind, id translate.Identity) translate.Event {
+	t.Helper()
+	return s.awaitWithin(t, longTime, eventNames[kind]+" webhook", func(e translate.Event) bool {
+		return e.Kind == kind && e.Room == room(t) && e.Identity == id
+	})
+}
+
+func (s *stage) awaitWithin(t *testing.T, d time.Duration, what string, match func(translate.Event) bool) translate.Event {
+	t.Helper()
+	var found translate.Event
+	rig.Eventually(t, d, what, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		i := slices.IndexFunc(s.events, match)
+		if i >= 0 {
+			found = s.events[i]
+		}
+		return i >= 0
+	})
+	return found
+}
+
+var eventNames = map[translate.EventKind]string{
+	translate.EventJoined: "joined", translate.EventLeft: "left", translate.EventAborted: "aborted",
+	translate.EventTrack: "track", translate.EventTrackGone: "track gone",
+	translate.EventRoomStarted: "room started", translate.EventRoomEnded: "room ended",
+}
+
+// room is a room of the test's own.
+func room(t *testing.T) translate.RoomName { return translate.RoomName("wcs." + t.Name()) }
+
+func publisher() translate.Identity {
+	return translate.NewIdentity(deployment, translate.RolePublish, podTag)
+}
+
+func player() translate.Identity {
+	return translate.NewIdentity(deployment, translate.RolePlay, podTag)
+}
+
+func deadline(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// publish brings a publisher up and waits until its tracks are there.
+func (s *stage) publish(t *testing.T, id translate.Identity, o rig.PeerOptions) (*rig.Peer, translate.Answer) {
+	t.Helper()
+	peer := rig.NewPublisher(t, o)
+	answer, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{
+		Room: room(t), Identity: id, MediaID: "media-1", SDP: peer.Offer(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.SetAnswer(answer.SDP)
+	want := 2
+	if o.Audio != o.Video {
+		want = 1
+	}
+	rig.Eventually(t, patience, "publisher is up with its tracks", func() bool {
+		p := s.ask(t, id)
+		return p.Active && len(p.Tracks) == want
+	})
+	return peer, answer
+}
+
+// play brings a player of a publisher's tracks up.
+func (s *stage) play(t *testing.T, pub translate.Identity, o rig.PeerOptions) (*rig.Peer, translate.Identity, translate.Answer) {
+	t.Helper()
+	peer, id := rig.NewPlayer(t, o), player()
+	var tracks []string
+	for _, track := range s.ask(t, pub).Tracks {
+		tracks = append(tracks, track.Name)
+	}
+	answer, err := s.sfu.Play(deadline(t, patience), translate.PlayOffer{
+		Room: room(t), Identity: id, MediaID: "media-2", SDP: peer.Offer(), Publisher: pub, Tracks: tracks,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.SetAnswer(answer.SDP)
+	up(t, peer)
+	return peer, id, answer
+}
+
+func (s *stage) flows(t *testing.T, peer *rig.Peer, kinds ...translate.Kind) {
+	t.Helper()
+	for _, kind := range kinds {
+		rig.Eventually(t, patience, string(kind)+" packets arrive", func() bool { return peer.Packets(kind) > 10 })
+	}
+}
+
+// measured waits until LiveKit has measured the participant's video.
+func (s *stage) measured(t *testing.T, id translate.Identity, width, height int) translate.Participant {
+	t.Helper()
+	var p translate.Participant
+	rig.Eventually(t, patience, fmt.Sprintf("video of %dx%d", width, height), func() bool {
+		p = s.ask(t, id)
+		video := trackOf(p, translate.Video)
+		return video.Width == width && video.Height == height
+	})
+	return p
+}
+
+func trackOf(p translate.Participant, kind translate.Kind) translate.Track {
+	for _, track := range p.Tracks {
+		if track.Kind == kind {
+			return track
+		}
+	}
+	return translate.Track{}
+}
+
+// ask gives a participant as it is on its node.
+func (s *stage) ask(t *testing.T, id translate.Identity) translate.Participant {
+	t.Helper()
+	p, err := s.sfu.Participant(deadline(t, patience), room(t), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// find gives a listed participant, zero if it is not listed.
+func (s *stage) find(t *testing.T, id translate.Identity) translate.Participant {
+	t.Helper()
+	list, err := s.sfu.Participants(deadline(t, patience), room(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		if p.Identity == id {
+			return p
+		}
+	}
+	return translate.Participant{}
+}
+
+// up waits until the peer's connection is up.
+func up(t *testing.T, peer *rig.Peer) {
+	t.Helper()
+	select {
+	case <-peer.Up():
+	case <-time.After(patience):
+		t.Fatalf("peer is not up after %v but %v", patience, peer.State())
+	}
+}
+
+// wantKind demands an error of a kind.
+func wantKind(t *testing.T, err error, kind translate.ErrorKind) {
+	t.Helper()
+	if !isKind(err, kind) {
+		t.Fatalf("error is %v, want one of kind %v", err, kind)
+	}
+}

@@ -1,0 +1,132 @@
+package livekit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+	"unicode/utf16"
+
+	"wcsgateway/translate"
+)
+
+const (
+	whipPath = "/whip/v1"
+	// sdpType must stand in the header exactly so: LiveKit compares the whole string (style.md §8).
+	sdpType          = "application/sdp"
+	clientInfoHeader = "X-LiveKit-ClientInfo"
+
+	// maxAnswer bounds what is read of a response, as LiveKit bounds what it reads of an offer.
+	maxAnswer   = 1 << 20
+	maxFault    = 200 // bytes of LiveKit's error text that are kept
+	dialTimeout = 2 * time.Second
+	idleTimeout = 90 * time.Second
+)
+
+// NewTransport makes a transport for the one LiveKit: HTTP/1.1, at most maxConns connections, all of them
+// kept when idle, and no proxy. http.DefaultTransport keeps two (design.md §8) and asks the environment for
+// a proxy. The RoomService client of the SDK takes whatever http.DefaultTransport is when New is called,
+// so a program that has many streams assigns a NewTransport to http.DefaultTransport before.
+func NewTransport(maxConns int) *http.Transport {
+	http1 := new(http.Protocols)
+	http1.SetHTTP1(true)
+	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout: dialTimeout,
+		MaxConnsPerHost:     maxConns,
+		MaxIdleConns:        maxConns,
+		MaxIdleConnsPerHost: maxConns,
+		IdleConnTimeout:     idleTimeout,
+		DisableCompression:  true,
+		Protocols:           http1,
+	}
+}
+
+func newHTTPClient(maxConns int) *http.Client {
+	return &http.Client{
+		Transport:     NewTransport(maxConns),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// whipClient posts offers. LiveKit's WHIP has no SDK call; it is plain HTTP. Of WHIP's other methods none
+// is used: clients never trickle, and RoomService removes participants.
+type whipClient struct {
+	http *http.Client
+	url  string
+}
+
+type whipRequest struct {
+	op         string
+	token      string
+	sdp        string
+	clientInfo string // value of clientInfoHeader, or empty
+}
+
+// post sends an offer and gives the answer. Errors are *translate.Error.
+func (c *whipClient) post(ctx context.Context, w whipRequest) (translate.Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(w.sdp))
+	if err != nil {
+		return translate.Answer{}, failed(ctx, w.op, err)
+	}
+	req.Header.Set("Content-Type", sdpType)
+	req.Header.Set("Authorization", "Bearer "+w.token)
+	if w.clientInfo != "" {
+		req.Header.Set(clientInfoHeader, w.clientInfo)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return translate.Answer{}, failed(ctx, w.op, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err != nil {
+		return translate.Answer{}, failed(ctx, w.op, err)
+	}
+	if len(body) > maxAnswer {
+		return translate.Answer{}, failed(ctx, w.op, fmt.Errorf("answer of more than %d bytes", maxAnswer))
+	}
+	if res.StatusCode != http.StatusCreated {
+		return translate.Answer{}, refused(w.op, res.StatusCode, body)
+	}
+	return translate.Answer{SDP: string(body), SID: path.Base(res.Header.Get("Location"))}, nil
+}
+
+// clientInfo is the header that makes LiveKit wait until these tracks are bound to the player's m-lines;
+// without it the answer carries no track (design.md §1).
+func clientInfo(publisher translate.Identity, tracks []string) (string, error) {
+	if len(tracks) == 0 {
+		return "", nil
+	}
+	b, err := json.Marshal(struct {
+		Tracks map[translate.Identity][]string `json:"subscribedParticipantTrackNames"`
+	}{map[translate.Identity][]string{publisher: tracks}})
+	if err != nil {
+		return "", fmt.Errorf("client info: %w", err)
+	}
+	return asciiJSON(b), nil
+}
+
+// asciiJSON escapes what a header value may not hold. Identities and track names of native participants
+// are any text; encoding/json has escaped the control characters below space already.
+func asciiJSON(b []byte) string {
+	var s strings.Builder
+	s.Grow(len(b))
+	for _, r := range string(b) {
+		switch {
+		case r < 0x7f:
+			s.WriteByte(byte(r))
+		case r < 0x10000:
+			fmt.Fprintf(&s, `\u%04x`, r)
+		default:
+			hi, lo := utf16.EncodeRune(r)
+			fmt.Fprintf(&s, `\u%04x\u%04x`, hi, lo)
+		}
+	}
+	return s.String()
+}

@@ -1,0 +1,194 @@
+package translate
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+// format is a payload type of an m-line that LiveKit can make something of.
+type format struct {
+	pt       uint8
+	name     string            // encoding name as offered
+	params   map[string]string // of the fmtp line, keys in lower case
+	feedback bool              // has rtcp-fb lines, or a wildcard applies
+	// refs are the payload types without which this one is nothing: what rtx repeats and RED wraps.
+	// nil: it stands for itself.
+	refs []uint8
+}
+
+// ptSet is a set of payload types of one m-line.
+type ptSet map[uint8]bool
+
+// formatsOf lists the formats of an m-line, in its order, without those that are of no use:
+//   - a payload type without rtpmap, unless it is PCMU, PCMA or G722: for any other LiveKit refuses the whole offer;
+//   - rtx without apt, or with the apt of a payload type that is not there, and RED likewise: the leavings of stripCodecs
+//     (protocol.md §4.2). Given "opus" it leaves RED, which LiveKit would then use with nothing in it.
+//
+// It reads the m-line by the same function as LiveKit, so that both see the same.
+func formatsOf(m *sdp.MediaDescription) []format {
+	codecs := (&sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{m}}).GetCodecMap()
+	var all []format
+	whole := ptSet{}
+	for _, text := range m.MediaName.Formats {
+		pt, ok := parsePT(text)
+		c, known := codecs[pt]
+		if !ok || !known || c.Name == "" {
+			continue
+		}
+		f := format{pt: pt, name: c.Name, params: parseParams(c.Fmtp), feedback: len(c.RTCPFeedback) > 0}
+		f.refs = refsOf(kindOf(m), f, c.Fmtp)
+		all = append(all, f)
+		if f.refs == nil {
+			whole[pt] = true
+		}
+	}
+	return slices.DeleteFunc(all, func(f format) bool { return !whole.hasAll(f.refs) })
+}
+
+// refsOf is what a format refers to. A reference that cannot be read is the format itself, which stands for
+// nothing and so is never found. The RED of a video m-line says nothing of what it wraps.
+func refsOf(kind Kind, f format, fmtp string) []uint8 {
+	var refs []string
+	switch {
+	case strings.EqualFold(f.name, nameRTX):
+		refs = []string{f.params["apt"]}
+	case kind == Audio && strings.EqualFold(f.name, nameRED):
+		refs = strings.Split(fmtp, "/")
+	default:
+		return nil
+	}
+	pts := make([]uint8, 0, len(refs))
+	for _, text := range refs {
+		pt, ok := parsePT(strings.TrimSpace(text))
+		if !ok {
+			pt = f.pt
+		}
+		pts = append(pts, pt)
+	}
+	return pts
+}
+
+func parsePT(text string) (uint8, bool) {
+	n, err := strconv.ParseUint(text, 10, 8)
+	return uint8(n), err == nil
+}
+
+// parseParams reads format parameters: key=value;key=value.
+func parseParams(fmtp string) map[string]string {
+	params := map[string]string{}
+	for p := range strings.SplitSeq(fmtp, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		params[strings.ToLower(key)] = value
+	}
+	return params
+}
+
+func (s ptSet) hasAll(pts []uint8) bool {
+	for _, pt := range pts {
+		if !s[pt] {
+			return false
+		}
+	}
+	return true
+}
+
+// allOf is the set of all these formats.
+func allOf(formats []format) ptSet {
+	s := ptSet{}
+	for _, f := range formats {
+		s[f.pt] = true
+	}
+	return s
+}
+
+// withRefs adds rtx, and RED where wanted, of the payload types in the set. An empty set stays empty.
+func withRefs(formats []format, keep ptSet, red bool) ptSet {
+	out := ptSet{}
+	for _, f := range formats {
+		switch {
+		case f.refs == nil:
+			out[f.pt] = keep[f.pt]
+		case red || strings.EqualFold(f.name, nameRTX):
+			out[f.pt] = keep.hasAll(f.refs)
+		}
+	}
+	return out
+}
+
+func (s ptSet) empty() bool {
+	for _, has := range s {
+		if has {
+			return false
+		}
+	}
+	return true
+}
+
+// trim takes every payload type that is not to be kept out of the m-line, with its rtpmap, fmtp and rtcp-fb lines.
+// With nothing to keep the m-line stays as it is: an m-line without a format is no SDP.
+func trim(m *sdp.MediaDescription, keep ptSet) {
+	if keep.empty() {
+		return
+	}
+	m.MediaName.Formats = slices.DeleteFunc(m.MediaName.Formats, func(text string) bool {
+		pt, ok := parsePT(text)
+		return !ok || !keep[pt]
+	})
+	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
+		text, ofFormat := formatOf(a)
+		if !ofFormat || text == "*" {
+			return false
+		}
+		pt, ok := parsePT(text)
+		return !ok || !keep[pt]
+	})
+}
+
+// formatOf is the payload type, or the wildcard, that an attribute of a format is about.
+func formatOf(a sdp.Attribute) (pt string, ok bool) {
+	switch a.Key {
+	case "rtpmap", "fmtp", "rtcp-fb":
+		pt, _, _ = strings.Cut(a.Value, " ")
+		return pt, true
+	}
+	return "", false
+}
+
+// videoFeedback is what every browser offers for a video codec.
+var videoFeedback = [...]string{"goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"}
+
+// restoreFeedback gives the video codecs back the rtcp-fb lines that stripCodecs took: given "G722" (payload type 9) it
+// removes those of every 9x, VP8 among them. The browser's own description still has them (protocol.md §4.2);
+// without them LiveKit answers without retransmission and key frame requests.
+func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
+	for _, f := range formats {
+		if _, known := lookupCodec(Video, f.name); !known || kindOf(m) != Video || f.feedback || !keep[f.pt] {
+			continue
+		}
+		attrs := make([]sdp.Attribute, 0, len(videoFeedback))
+		for _, fb := range videoFeedback {
+			attrs = append(attrs, sdp.NewAttribute("rtcp-fb", strconv.Itoa(int(f.pt))+" "+fb))
+		}
+		if i := rtpmapIndex(m, f.pt); i >= 0 {
+			insertAfter(m, i, attrs...)
+		}
+	}
+}
+
+// rtpmapIndex finds the rtpmap line of a payload type, or is -1.
+func rtpmapIndex(m *sdp.MediaDescription, pt uint8) int { return formatLine(m, "rtpmap", pt) }
+
+// formatLine finds the first line of this key for a payload type, or is -1.
+func formatLine(m *sdp.MediaDescription, key string, pt uint8) int {
+	return slices.IndexFunc(m.Attributes, func(a sdp.Attribute) bool {
+		if a.Key != key {
+			return false
+		}
+		text, _ := formatOf(a)
+		n, ok := parsePT(text)
+		return ok && n == pt
+	})
+}

@@ -1,0 +1,147 @@
+package translate
+
+import (
+	"fmt"
+	"time"
+)
+
+// RoomName is the name of a LiveKit room. One WCS stream lives in one room.
+type RoomName string
+
+// Kind is the kind of a media track.
+type Kind string
+
+// Kinds of media track, in the words of SDP.
+const (
+	Audio Kind = "audio"
+	Video Kind = "video"
+)
+
+// Track is a track that a participant publishes in LiveKit.
+type Track struct {
+	SID    string
+	Name   string // LiveKit names WHIP tracks synthesized-microphone and synthesized-camera
+	Kind   Kind
+	Mime   string // as LiveKit tells it: "audio/opus", "audio/red", "video/VP8", …
+	Width  int    // pixels, 0 until LiveKit has measured it
+	Height int    // pixels, 0 until LiveKit has measured it
+	Muted  bool
+}
+
+// Participant is what LiveKit tells of somebody in a room.
+type Participant struct {
+	Identity Identity
+	SID      string
+	Active   bool // ICE and DTLS are up
+	JoinedAt time.Time
+	Tracks   []Track
+}
+
+// PublishOffer asks LiveKit to take a publisher.
+type PublishOffer struct {
+	Room     RoomName
+	Identity Identity
+	MediaID  string // kept as the participant attribute wcs.mediaSessionId
+	SDP      string // the offer, already edited
+}
+
+// PlayOffer asks LiveKit for a subscriber. Tracks are names of tracks that
+// Publisher was just seen to publish: LiveKit waits until they are bound
+// before it answers, and waits in vain for one that is not there.
+type PlayOffer struct {
+	Room      RoomName
+	Identity  Identity
+	MediaID   string
+	SDP       string
+	Publisher Identity
+	Tracks    []string
+}
+
+// Answer is LiveKit's answer to an offer: SDP with all candidates, and the
+// participant's SID.
+type Answer struct {
+	SDP string
+	SID string
+}
+
+// EventKind tells what a LiveKit event is about.
+type EventKind int
+
+// The LiveKit webhook events that concern a stream.
+const (
+	EventJoined      EventKind = iota + 1 // ICE and DTLS are up
+	EventLeft                             // the participant is gone
+	EventAborted                          // gone before it was ever up
+	EventTrack                            // media of a track has arrived
+	EventTrackGone                        // a track ended
+	EventRoomStarted                      // the room exists
+	EventRoomEnded                        // the room is gone
+)
+
+// Event is one verified LiveKit webhook. Webhooks are hints: they come late, twice,
+// out of order or never (feasibility.md §3).
+type Event struct {
+	ID       string
+	Kind     EventKind
+	Room     RoomName
+	Identity Identity
+	SID      string // of the participant
+	Reason   EndReason
+	Track    Track // for EventTrack and EventTrackGone
+	At       time.Time
+}
+
+// EndReason is why LiveKit let a participant go.
+type EndReason string
+
+// LiveKit's reasons as far as they differ for a WCS client.
+const (
+	EndUnknown    EndReason = "unknown"
+	EndTimeout    EndReason = "connection timeout" // media path lost, or never there
+	EndRemoved    EndReason = "removed"            // by somebody through LiveKit's API
+	EndShutdown   EndReason = "server shutdown"
+	EndRoomClosed EndReason = "room closed"
+	EndReplaced   EndReason = "duplicate identity"
+	EndMedia      EndReason = "media failure"
+	EndClient     EndReason = "client initiated"
+)
+
+// ErrorKind classes what can go wrong at the SFU.
+type ErrorKind int
+
+// Kinds of SFU error.
+const (
+	ErrKindUnavailable ErrorKind = iota + 1 // not reachable, 5xx, or too slow
+	ErrKindRefused                          // LiveKit refuses this offer (4xx)
+	ErrKindDenied                           // LiveKit refuses our API key (401, 403)
+	ErrKindNotFound                         // no such room or participant
+	ErrKindCanceled                         // the caller gave up
+)
+
+func (k ErrorKind) String() string {
+	switch k {
+	case ErrKindUnavailable:
+		return "unavailable"
+	case ErrKindRefused:
+		return "refused"
+	case ErrKindDenied:
+		return "denied"
+	case ErrKindNotFound:
+		return "not found"
+	case ErrKindCanceled:
+		return "canceled"
+	}
+	return "unknown"
+}
+
+// Error is a failed call to the SFU.
+type Error struct {
+	Kind ErrorKind
+	Op   string // "whip post", "remove participant", …
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s: %s: %v", e.Op, e.Kind, e.Err) }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,112 @@
+package wcs
+
+import "encoding/json"
+
+// What clients send (protocol.md §2).
+const (
+	CmdConnection      Name = "connection"
+	CmdPublishStream   Name = "publishStream"
+	CmdUnPublishStream Name = "unPublishStream"
+	CmdPlayStream      Name = "playStream"
+	CmdStopStream      Name = "stopStream"
+	CmdAvailableStream Name = "availableStream"
+	CmdSnapshot        Name = "snapshot"
+	CmdSendStreamEvent Name = "sendStreamEvent"
+	CmdSendData        Name = "sendData"
+	CmdPing            Name = "ping"
+	CmdPong            Name = "pong"
+	CmdPushLogs        Name = "pushLogs"
+	CmdSessionDebug    Name = "sessionDebug"
+	CmdSubmitBugReport Name = "submitBugReport"
+	CmdMetricsDesc     Name = "webRTCMetricsClientDescription"
+	CmdMetricsBatch    Name = "webRTCMetricsBatch"
+	CmdMediaTransport  Name = "connectMediaTransport"
+	CmdCall            Name = "call"
+)
+
+// Values of StreamRequest.MediaProvider and Connection.MediaProviders.
+const (
+	ProviderWebRTC   = "WebRTC"
+	ProviderMSE      = "MSE"
+	ProviderWSPlayer = "WSPlayer"
+)
+
+// Connection opens a session (protocol.md §2.1). Sent holds everything that came, for the echo in getUserData.
+type Connection struct {
+	AppKey         string
+	MediaProviders []string
+	// KnowsBitrates: the client is an SDK ≥ 2.0.256, which writes minBitrate and maxBitrate into the answer
+	// itself; it can be told by clientInfo (protocol.md §5).
+	KnowsBitrates bool
+	Sent          map[string]json.RawMessage
+}
+
+// UnmarshalJSON keeps the whole object and reads what the gateway looks at.
+func (c *Connection) UnmarshalJSON(b []byte) error {
+	var known struct {
+		AppKey         string          `json:"appKey"`
+		MediaProviders []string        `json:"mediaProviders"`
+		ClientInfo     json.RawMessage `json:"clientInfo"`
+	}
+	if err := json.Unmarshal(b, &known); err != nil {
+		return err
+	}
+	*c = Connection{AppKey: known.AppKey, MediaProviders: known.MediaProviders, KnowsBitrates: known.ClientInfo != nil}
+	return json.Unmarshal(b, &c.Sent)
+}
+
+// StreamRequest is publishStream or playStream (protocol.md §2.2, §2.3). Members that the gateway does not
+// act on (constraints, custom, localMediaInfo) are not decoded.
+type StreamRequest struct {
+	MediaSessionID string `json:"mediaSessionId"`
+	Name           string `json:"name"`
+	HasVideo       Bool   `json:"hasVideo"`
+	HasAudio       Bool   `json:"hasAudio"`
+	Record         Bool   `json:"record"`
+	Width          Int    `json:"width"`
+	Height         Int    `json:"height"`
+	Bitrate        Int    `json:"bitrate"`    // kbps
+	MinBitrate     Int    `json:"minBitrate"` // kbps
+	MaxBitrate     Int    `json:"maxBitrate"` // kbps
+	Quality        Int    `json:"quality"`    // 0 to 100
+	MediaProvider  string `json:"mediaProvider"`
+	SDP            string `json:"sdp"`
+	RTMPURL        string `json:"rtmpUrl"`
+	Transport      string `json:"transport"` // UDP or TCP
+	CVOExtension   Bool   `json:"cvoExtension"`
+	// LocalMediaInfo is there from SDK 2.0.256 on, like Connection.KnowsBitrates.
+	LocalMediaInfo Present `json:"localMediaInfo"`
+}
+
+// Provider is the media provider that is meant: raw clients name none and mean WebRTC.
+func (r StreamRequest) Provider() string {
+	if r.MediaProvider == "" {
+		return ProviderWebRTC
+	}
+	return r.MediaProvider
+}
+
+// Present notes that a member was there and keeps nothing of it.
+type Present bool
+
+// UnmarshalJSON never fails.
+func (p *Present) UnmarshalJSON(b []byte) error {
+	*p = !Present(isNull(b))
+	return nil
+}
+
+// StreamRef is unPublishStream, stopStream, availableStream, snapshot: a stream by its ids.
+type StreamRef struct {
+	MediaSessionID string `json:"mediaSessionId"`
+	Name           string `json:"name"`
+}
+
+// SendData is the command that carries an application's own data (protocol.md §2.9).
+type SendData struct {
+	OperationID string `json:"operationId"`
+}
+
+// Call is the part of a SIP call that is needed to refuse it (protocol.md §2.16).
+type Call struct {
+	CallID string `json:"callId"`
+}

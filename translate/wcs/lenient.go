@@ -1,0 +1,51 @@
+package wcs
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+)
+
+// Int is a whole number that apps hand over as they please: a number, a numeric string, or
+// an object such as {"exact":640}; what has no number in it is 0 (protocol.md §2).
+type Int int
+
+// maxInt keeps what a client sends within what every client can read back (Java's int).
+const maxInt = math.MaxInt32
+
+// UnmarshalJSON never fails.
+func (i *Int) UnmarshalJSON(b []byte) error {
+	*i = 0
+	b = bytes.TrimSpace(b)
+	if len(b) == 0 {
+		return nil
+	}
+	text := string(b)
+	if b[0] == '"' {
+		if err := json.Unmarshal(b, &text); err != nil {
+			return nil
+		}
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) {
+		return nil
+	}
+	*i = Int(min(max(f, -maxInt), maxInt))
+	return nil
+}
+
+// Bool is a flag that tolerates the strings "true" and "false"; anything else that
+// is not a JSON boolean is false.
+type Bool bool
+
+// UnmarshalJSON never fails.
+func (v *Bool) UnmarshalJSON(b []byte) error {
+	switch string(bytes.Trim(b, ` "`)) {
+	case "true":
+		*v = true
+	default:
+		*v = false
+	}
+	return nil
+}
