@@ -46,15 +46,26 @@ func (s *session) available(name string) error {
 }
 
 // nativePublisher finds who of LiveKit's own clients publishes in a room: of several, the one that has been there for
-// longest (design.md §9).
+// longest (design.md §9). LiveKit's list says who is there; what they publish is asked of each.
 func (s *session) nativePublisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
 	list, err := s.g.deps.SFU.Participants(ctx, room)
 	if err != nil {
 		return translate.Participant{}, err
 	}
-	p, ok := translate.NativePublisher(list)
-	if !ok {
-		return p, errNoStream
+	for _, p := range translate.Natives(list) {
+		p, err = s.g.deps.SFU.Participant(ctx, room, p.Identity)
+		switch {
+		case isNotFound(err): // left meanwhile
+		case err != nil:
+			return p, err
+		case len(p.Tracks) > 0:
+			return p, nil
+		}
 	}
-	return p, nil
+	return translate.Participant{}, errNoStream
+}
+
+func isNotFound(err error) bool {
+	var sfu *translate.Error
+	return errors.As(err, &sfu) && sfu.Kind == translate.ErrKindNotFound
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"wcsgateway/state"
@@ -38,8 +39,7 @@ type source struct {
 }
 
 func (player) start(ctx context.Context, st *stream) (got started, err error) {
-	g := st.sess.g
-	offered, err := translate.OfferKinds(st.req.SDP)
+	offered, err := translate.PlayOfferKinds(st.req.SDP)
 	if err != nil {
 		return got, err
 	}
@@ -49,37 +49,73 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 		return got, err
 	}
 	tracks := choose(src.publisher.Tracks, offered)
-	edit := translate.PlayEdit{
+	offer, kinds, err := translate.EditPlayOffer(st.req.SDP, translate.PlayEdit{
 		AudioCodec: codecOf(tracks, translate.Audio), VideoCodec: codecOf(tracks, translate.Video),
-	}
-	offer, kinds, err := translate.EditPlayOffer(st.req.SDP, edit)
+	})
 	if err != nil {
 		return got, err
 	}
-	var names []string
-	for _, t := range tracks {
-		if kinds.Has(t.Kind) {
-			names = append(names, t.Name)
-			got.tracks = append(got.tracks, t)
-		}
-	}
-	if len(names) == 0 {
+	got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !kinds.Has(t.Kind) })
+	if len(got.tracks) == 0 {
 		return got, errNoMatch
 	}
+	for range playTries {
+		if err = play(st, &got, offer, kinds); !errors.Is(err, errWrongTracks) || !got.publisher.Native() {
+			break
+		}
+		st.changeIdentity()
+	}
+	if err == nil && got.publisher.Native() {
+		got.claimed = true
+		_, err = addPlayer(ctx, st, true, got.room)
+	}
+	return got, err
+}
+
+// playTries is how often LiveKit is asked for a native publisher's tracks. In a room where several publish it binds those of
+// any, at random.
+const playTries = 8
+
+var errWrongTracks = errors.New("LiveKit has bound tracks of somebody else in the room")
+
+// play sends the offer to LiveKit and checks that the answer has the tracks that were named.
+func play(st *stream, got *started, offer string, kinds translate.MediaKinds) error {
+	g := st.sess.g
+	names := make([]string, 0, len(got.tracks))
+	for _, t := range got.tracks {
+		names = append(names, t.Name)
+	}
 	got.offered = true
-	sfuCtx, cancel := g.withTimeout(g.cfg.Media.SFUTimeout) // not ended by a stop, as in publisher.start
+	ctx, cancel := g.withTimeout(g.cfg.Media.SFUTimeout) // not ended by a stop, as in publisher.start
 	defer cancel()
 	since := time.Now()
-	answer, err := g.deps.SFU.Play(sfuCtx, translate.PlayOffer{
-		Room: src.room, Identity: st.identity, MediaID: st.id, SDP: offer, Publisher: src.publisher.Identity, Tracks: names,
+	answer, err := g.deps.SFU.Play(ctx, translate.PlayOffer{
+		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer, Publisher: got.publisher, Tracks: names,
 	})
-	got.sfuTime = time.Since(since)
+	got.sfuTime += time.Since(since)
 	if err != nil {
-		return got, err
+		return err
 	}
-	got, err = finishAnswer(st, got, answer, translate.AnswerEdit{CommonStream: st.name, TCPOnly: wantsTCP(st.req)})
-	got.kinds = kindsOf(got.tracks)
-	return got, err
+	notes, err := finishAnswer(st, got, answer, translate.AnswerEdit{CommonStream: st.name, Kinds: kinds, TCPOnly: wantsTCP(st.req)})
+	if err != nil {
+		return err
+	}
+	for _, t := range got.tracks {
+		if t.SID != notes.AudioTrack && t.SID != notes.VideoTrack {
+			return errWrongTracks
+		}
+	}
+	return nil
+}
+
+// changeIdentity gives up the stream's participant and takes another identity: under the same one, LiveKit's report of the
+// old one's end would be taken for the new one's.
+func (st *stream) changeIdentity() {
+	g := st.sess.g
+	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
+	st.identity = g.newIdentity(translate.RolePlay)
+	g.streams.rename(old, st)
+	g.debts.owe("remove participant", func(ctx context.Context) error { return g.deps.SFU.Remove(ctx, room, old) })
 }
 
 // choose picks at most one track of each kind that the player has an m-line for. A native publisher can have more: the
@@ -94,21 +130,14 @@ func choose(tracks []translate.Track, offered translate.MediaKinds) []translate.
 	return chosen
 }
 
+// codecOf is the codec of the track of a kind, "" if there is none.
 func codecOf(tracks []translate.Track, k translate.Kind) string {
 	for _, t := range tracks {
 		if t.Kind == k {
-			return translate.CodecName(t.Mime)
+			return translate.SDPCodec(t.Mime)
 		}
 	}
 	return ""
-}
-
-func kindsOf(tracks []translate.Track) (k translate.MediaKinds) {
-	for _, t := range tracks {
-		k.Audio = k.Audio || t.Kind == translate.Audio
-		k.Video = k.Video || t.Kind == translate.Video
-	}
-	return k
 }
 
 // findSource finds the stream by its record, or else a native publisher, and what it publishes right now: LiveKit
@@ -126,16 +155,11 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 	st.expect(translate.Identity(rec.Identity))
 	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
 	defer cancel()
-	list, err := s.g.deps.SFU.Participants(ctx, src.room)
-	if err != nil {
-		return src, true, err
+	src.publisher, err = s.g.deps.SFU.Participant(ctx, src.room, translate.Identity(rec.Identity))
+	if isNotFound(err) {
+		err = errNoStream // its publisher's pod has not noticed yet
 	}
-	p, ok := translate.Find(list, translate.Identity(rec.Identity))
-	if !ok {
-		return src, true, errNoStream // its publisher's pod has not noticed yet
-	}
-	src.publisher = p
-	return src, true, nil
+	return src, true, err
 }
 
 // expect lets the loop know the publisher before start is over: when it goes, the client is told at once, though LiveKit
@@ -186,25 +210,21 @@ func mayHaveClaimed(err error) bool {
 	return !errors.Is(err, state.ErrMediaIDTaken) && !errors.Is(err, state.ErrLeaseStale)
 }
 
+// findNative finds a native publisher. The player is registered once LiveKit has given it the right tracks.
 func findNative(ctx context.Context, st *stream) (src source, claimed bool, err error) {
 	s := st.sess
 	src.room = s.app.Room.Room(s.app.Key, st.name)
-	sfuCtx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
 	defer cancel()
-	if src.publisher, err = s.nativePublisher(sfuCtx, src.room); err != nil {
-		return src, false, err
+	src.publisher, err = s.nativePublisher(ctx, src.room)
+	if err == nil {
+		st.expect(src.publisher.Identity)
 	}
-	st.expect(src.publisher.Identity)
-	_, err = addPlayer(ctx, st, true, src.room)
-	return src, err == nil || mayHaveClaimed(err), err
+	return src, false, err
 }
 
 // ready: LiveKit has bound the tracks before it answered, so media flows as soon as the transport is up.
 func (player) ready(st *stream) bool { return st.joined }
-
-func (player) mediaTimeout(cfg MediaConfig) (time.Duration, string) {
-	return cfg.ICETimeout, wcs.InfoFailedByICETimeout
-}
 
 func (player) up(st *stream) {
 	st.tellStatus(wcs.StatusPlaying, "")

@@ -25,11 +25,13 @@ func handlePublishStream(s *session, c wcs.Command) error {
 // malformedStream answers a publishStream or playStream that cannot be read in the status of
 // its stream, if at least that is known.
 func (s *session) malformedStream(c wcs.Command, published bool, err error) error {
-	var ref wcs.StreamRef
+	var ref struct {
+		MediaSessionID string `json:"mediaSessionId"`
+	}
 	if c.Bind(&ref) != nil || !validMediaID(ref.MediaSessionID) {
 		return err
 	}
-	return s.refuseStream(published, wcs.StreamRequest{MediaSessionID: ref.MediaSessionID, Name: ref.Name}, err)
+	return s.refuseStream(published, wcs.StreamRequest{MediaSessionID: ref.MediaSessionID}, err)
 }
 
 func handleUnPublishStream(s *session, ref wcs.StreamRef) error {
@@ -87,7 +89,8 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	if !s.knowsBitrates && !bool(st.req.LocalMediaInfo) {
 		edit.MinBitrate, edit.MaxBitrate = int(st.req.MinBitrate), int(st.req.MaxBitrate)
 	}
-	return finishAnswer(st, got, answer, edit)
+	_, err = finishAnswer(st, &got, answer, edit)
+	return got, err
 }
 
 // refuseNativeName refuses a name under which a native participant publishes (design.md §9).
@@ -132,16 +135,16 @@ func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bo
 func wantsTCP(req wcs.StreamRequest) bool { return req.Transport == "TCP" }
 
 // finishAnswer makes the client's answer of LiveKit's.
-func finishAnswer(st *stream, got started, answer translate.Answer, edit translate.AnswerEdit) (started, error) {
+func finishAnswer(st *stream, got *started, answer translate.Answer, edit translate.AnswerEdit) (translate.AnswerNotes, error) {
 	sdp, notes, err := translate.EditAnswer(answer.SDP, edit)
 	if err != nil {
-		return got, &translate.Error{Kind: translate.ErrKindUnavailable, Op: "read answer", Err: err}
+		return notes, &translate.Error{Kind: translate.ErrKindUnavailable, Op: "read answer", Err: err}
 	}
 	if notes.NoTCPCandidate {
 		st.sess.log().Warn().Str("media", st.id).Msg("client asks for TCP, but LiveKit offers no TCP candidate: is rtc.tcp_port set?")
 	}
 	got.sdp, got.kinds = sdp, notes.Kinds
-	return got, nil
+	return notes, nil
 }
 
 // ready: media of every accepted m-line has arrived, or of one of them and the other is late (design.md §9).
@@ -159,10 +162,6 @@ func (publisher) ready(st *stream) bool {
 		st.after(st.sess.g.cfg.Media.SecondTrackWait, st.becomeUp)
 	}
 	return false
-}
-
-func (publisher) mediaTimeout(cfg MediaConfig) (time.Duration, string) {
-	return cfg.MediaTimeout, wcs.InfoFailedByRTPActivity
 }
 
 // up tells the client only when other pods can see the stream, because it may tell others to play.

@@ -62,6 +62,7 @@ var verdicts = []struct {
 	{errTooManyStreams, client("Too many streams in this session")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
+	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{errNoMatch, client(wcs.InfoNoCommonCodecs)},
 	{errRTMP, client(wcs.InfoFailedByRTMPWriterError)},
 	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady)},

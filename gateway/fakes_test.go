@@ -90,6 +90,19 @@ func (f *fakeSFU) Remove(ctx context.Context, room translate.RoomName, id transl
 	return nil
 }
 
+func (f *fakeSFU) Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (translate.Participant, error) {
+	err := f.enter(ctx, "participant")
+	defer f.mu.Unlock()
+	if err != nil {
+		return translate.Participant{}, err
+	}
+	p := f.rooms[room][id]
+	if p == nil {
+		return translate.Participant{}, &translate.Error{Kind: translate.ErrKindNotFound, Op: "participant", Err: errors.New("no such participant")}
+	}
+	return *p, nil
+}
+
 func (f *fakeSFU) Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error) {
 	err := f.enter(ctx, "participants")
 	defer f.mu.Unlock()

@@ -48,6 +48,14 @@ func (r *registry) remove(st *stream) {
 	}
 }
 
+// rename lets a stream be found under its identity of now instead of the old one.
+func (r *registry) rename(old translate.Identity, st *stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byIdentity, old)
+	r.byIdentity[st.identity] = st
+}
+
 func (r *registry) find(id translate.Identity) *stream {
 	r.mu.Lock()
 	defer r.mu.Unlock()

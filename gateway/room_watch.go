@@ -27,7 +27,7 @@ type watchedRoom struct {
 
 const (
 	askInterval = 5 * time.Second
-	askTimeout  = 2 * time.Second
+	askTimeout  = 2 * time.Second // of one call
 	askParallel = 32
 )
 
@@ -96,20 +96,14 @@ func (w *roomWatch) ask(r *watchedRoom) {
 	case <-w.g.ctx.Done():
 		return
 	}
-	ctx, cancel := w.g.withTimeout(askTimeout)
-	defer cancel()
-	streams := w.in(r.name) // before asking: the answer says nothing about one that comes meanwhile
-	list, err := w.g.deps.SFU.Participants(ctx, r.name)
-	if err != nil {
-		w.g.log.Debug().Err(err).Str("room", string(r.name)).Msg("asking LiveKit about a room failed")
-		return
-	}
-	seen := make(map[translate.Identity]translate.Participant, len(list))
-	for _, p := range list {
-		seen[p.Identity] = p
-	}
-	for _, st := range streams {
-		st.sess.loop.post(func() { st.onRoom(seen) })
+	round := newAskRound(w.g, r.name)
+	for _, st := range w.in(r.name) {
+		a, err := round.about(st)
+		if err != nil {
+			w.g.log.Debug().Err(err).Str("room", string(r.name)).Msg("asking LiveKit about a room failed")
+			return // the others would not fare better
+		}
+		st.sess.loop.post(func() { st.onAsked(a) })
 	}
 }
 

@@ -16,7 +16,10 @@ type SFU interface {
 	Play(ctx context.Context, o translate.PlayOffer) (translate.Answer, error)
 	// Remove ends a participant. One that is not there, or a room that is not, is no error.
 	Remove(ctx context.Context, room translate.RoomName, id translate.Identity) error
-	// Participants lists a room, hidden participants too; a room that does not exist is empty.
+	// Participant tells what is so now of one participant. One that is not there is translate.ErrKindNotFound.
+	Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (translate.Participant, error)
+	// Participants lists a room, hidden participants too; a room that does not exist is empty. LiveKit answers from what it
+	// has stored: somebody who has gone may be in it, tracks and sizes may be missing.
 	Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error)
 }
 

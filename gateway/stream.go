@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -28,8 +29,6 @@ type role interface {
 	write(ctx context.Context, st *stream, rec state.Stream) error
 	// release undoes in Redis what start did. It may be repeated.
 	release(ctx context.Context, st *stream) error
-	// mediaTimeout is how long after the answer media must be there, once ICE is up, and what it is called if it is not.
-	mediaTimeout(cfg MediaConfig) (after time.Duration, info string)
 }
 
 // started is what start has done and learnt. What stands first is set on failure, too.
@@ -62,15 +61,18 @@ type stream struct {
 	published bool
 	id        string // media id
 	name      string
-	identity  translate.Identity
 	provider  string
 	minKbps   int
 	maxKbps   int
 	created   time.Time
 	cancel    context.CancelFunc // of start
 
-	// start, until it has returned
-	req wcs.StreamRequest
+	// any goroutine
+	settled atomic.Bool // a player that is up: that it is still there is all there is to ask
+
+	// start until it has returned, then the loop
+	req      wcs.StreamRequest
+	identity translate.Identity
 
 	// loop
 	phase            streamPhase
@@ -86,16 +88,10 @@ type stream struct {
 	videoMuted       bool
 	saving           bool // the record is being written
 	unsaved          bool // the record must be written (again)
-	absent           absence
 	timers           []*time.Timer
 	ending           *ending
 	told             bool
 }
-
-// absence counts how often in a row LiveKit did not list a participant that should be there. Once can be a race.
-type absence struct{ self, publisher int }
-
-const absentFor = 2
 
 // ending is how a stream ends.
 type ending struct {
@@ -228,9 +224,12 @@ func (st *stream) onStarted(got started, err error) {
 	s.g.metrics.ownShare.WithLabelValues(st.kind()).Observe(own.Seconds())
 	s.log().Debug().Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
 	s.g.watch.add(st.room, st)
-	st.after(s.g.cfg.Media.ICETimeout, st.checkICE)
-	after, info := st.role.mediaTimeout(s.g.cfg.Media)
-	st.after(after, func() { st.giveUp(info) })
+	st.after(s.g.cfg.Media.ICETimeout, func() {
+		if !st.joined {
+			st.giveUp()
+		}
+	})
+	st.after(s.g.cfg.Media.MediaTimeout, st.giveUp)
 	st.progress()
 }
 
@@ -245,13 +244,12 @@ func (st *stream) after(d time.Duration, f func()) {
 	}))
 }
 
-func (st *stream) checkICE() {
-	if !st.joined {
-		st.giveUp(wcs.InfoFailedByICETimeout)
+// giveUp ends a stream whose media has not come in time (design.md §9).
+func (st *stream) giveUp() {
+	info := wcs.InfoFailedByICETimeout
+	if st.joined {
+		info = wcs.InfoFailedByRTPActivity
 	}
-}
-
-func (st *stream) giveUp(info string) {
 	st.end(ending{status: wcs.StatusFailed, info: info, class: classClient})
 }
 
@@ -264,6 +262,7 @@ func (st *stream) progress() {
 
 func (st *stream) becomeUp() {
 	st.phase = phaseUp
+	st.settled.Store(true)
 	st.stopTimers()
 	took := time.Since(st.created)
 	st.sess.g.metrics.startTime.WithLabelValues(st.kind()).Observe(took.Seconds())

@@ -26,40 +26,28 @@ func (st *stream) onEvent(e translate.Event) {
 	st.progress()
 }
 
-// onRoom takes LiveKit's list of the room, which tells all that webhooks tell, and sizes.
-func (st *stream) onRoom(list map[translate.Identity]translate.Participant) {
-	if st.ending != nil {
-		return
-	}
-	self, here := list[st.identity]
-	publisher, published := list[st.publisher]
-	st.absent.self = count(st.absent.self, here)
-	st.absent.publisher = count(st.absent.publisher, published || st.published)
+// onAsked takes what LiveKit says when asked, which is all that webhooks tell, and sizes.
+func (st *stream) onAsked(a answers) {
 	switch {
-	case st.absent.self >= absentFor:
+	case st.ending != nil:
+		return
+	case !a.here:
 		st.lost(translate.EndUnknown)
 		return
-	case st.absent.publisher >= absentFor:
+	case !st.published && !a.there:
 		st.publisherGone(st.publisher)
 		return
 	}
-	st.joined = st.joined || self.Active
+	st.joined = st.joined || a.self.Active
 	if st.published {
-		st.learn(self.Tracks)
+		st.learn(a.self.Tracks)
 	} else {
-		st.learn(st.played(publisher.Tracks))
+		st.learn(st.played(a.publisher.Tracks))
 	}
 	st.progress()
 	if st.unsaved && !st.saving && st.phase == phaseUp {
 		st.save(nil)
 	}
-}
-
-func count(absent int, here bool) int {
-	if here {
-		return 0
-	}
-	return absent + 1
 }
 
 // played is what of the publisher's tracks the player has.

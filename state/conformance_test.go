@@ -38,6 +38,7 @@ func TestMiniredisConforms(t *testing.T) {
 // runConformance gives every test a deployment of its own on the same server.
 func runConformance(t *testing.T, cfg state.Config) {
 	t.Helper()
+	cfg.CallTimeout = 2 * time.Second // the machine may be busy
 	var deployments atomic.Int32
 	statetest.RunConformance(t, func(testing.TB) statetest.Opener {
 		deployment := fmt.Sprintf("test%d", deployments.Add(1))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 )
 
 // orphanBatch is how many records of a dead pod are released together.
@@ -95,7 +96,7 @@ func (r *Redis) releaseEntries(ctx context.Context, dead Owner, names []string) 
 		if status != statusOK {
 			continue
 		}
-		o, bad := orphanOf(p.entry, rest)
+		o, bad := orphanOf(dead, p.entry, rest)
 		if bad != nil {
 			r.log.Warn().Err(bad).Str("entry", p.name).Msg("record of a dead pod not understood")
 			continue
@@ -105,8 +106,9 @@ func (r *Redis) releaseEntries(ctx context.Context, dead Owner, names []string) 
 	return orphans, done, err
 }
 
-// orphanOf reads what the release of a stream, or the removal of a player, gave.
-func orphanOf(e entry, reply []string) (o Orphan, err error) {
+// orphanOf reads what the release of a stream, or the removal of a player, gave. The dead owner's own players are released too and
+// need not be told.
+func orphanOf(dead Owner, e entry, reply []string) (o Orphan, err error) {
 	if e.kind == playerEntry {
 		o.Player = new(Player)
 		return o, json.Unmarshal([]byte(reply[0]), o.Player)
@@ -115,7 +117,7 @@ func orphanOf(e entry, reply []string) (o Orphan, err error) {
 	if err := json.Unmarshal([]byte(reply[0]), o.Stream); err != nil {
 		return o, err
 	}
-	o.Pods, err = podsOf(reply[1:])
+	o.Pods, err = podsOf(slices.DeleteFunc(reply[1:], func(owner string) bool { return owner == dead.String() }))
 	return o, err
 }
 

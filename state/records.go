@@ -108,7 +108,7 @@ type Session struct {
 // Its participant is to be removed from LiveKit, and the pods with players of a Stream are to be told that it ended.
 type Orphan struct {
 	Stream  *Stream
-	Pods    []string // with players of Stream
+	Pods    []string // with players of Stream, without the dead one
 	Player  *Player
 	Session *Session
 }

@@ -15,7 +15,9 @@ import (
 // Deps are what a store works with.
 type Deps struct {
 	Log zerolog.Logger
-	// Observe is told of every call to Redis: its name, how long it took, and its error. May be nil.
+	// Observe is told of every call to Redis: how long it took and its error, which wraps a sentinel of this package. May be nil. The
+	// names are claim_stream, put_stream, release_stream, find_stream, add_player, remove_player, write_sessions, find_session, publish,
+	// renew_lease, sweep, take_over, release_orphans, take_over_done, refresh and leave.
 	Observe func(op string, d time.Duration, err error)
 }
 
@@ -79,16 +81,21 @@ func Open(cfg Config, pod Pod, deps Deps) (*Redis, error) {
 // then is taken over by other pods at once. It is called once, and returns nil.
 func (r *Redis) Run(ctx context.Context, h Handlers) error {
 	r.handlers = h
-	var work sync.WaitGroup
-	for _, loop := range []func(context.Context){r.keepLease, r.receiveEvents, r.writeSessions, r.sweepPods, r.refreshRecords} {
-		work.Go(func() { loop(ctx) })
-	}
-	work.Wait()
+	r.work(ctx)
 	r.leave(context.WithoutCancel(ctx))
 	if err := r.client.Close(); err != nil {
 		r.log.Debug().Err(err).Msg("closing the connections to redis")
 	}
 	return nil
+}
+
+// work runs everything that goes on by itself, until ctx is done.
+func (r *Redis) work(ctx context.Context) {
+	var loops sync.WaitGroup
+	for _, loop := range []func(context.Context){r.keepLease, r.receiveEvents, r.writeSessions, r.sweepPods, r.refreshRecords} {
+		loops.Go(func() { loop(ctx) })
+	}
+	loops.Wait()
 }
 
 // Ready tells whether the lease was ever taken and events ever subscribed to: before that a pod is

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"errors"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -96,7 +97,13 @@ func (b *batch) run(ctx context.Context, s *redis.Script, keys []string, args ..
 
 // exec gives the first error, which may be of a part only: the replies tell of which.
 func (b *batch) exec(ctx context.Context) error {
-	cmds, _ := b.pipe.Exec(ctx) // its error is that of the first command, which is looked at below
+	cmds, err := b.pipe.Exec(ctx)
+	if err != nil && !slices.ContainsFunc(cmds, failed) {
+		// go-redis tells no command when the server answered but refused the connection, as for a wrong password.
+		for _, c := range cmds {
+			c.SetErr(err)
+		}
+	}
 	for _, c := range b.runs {
 		if errors.Is(c.cmd.Err(), redis.ErrNoScript) { // a server that is new, or was restarted
 			c.cmd = c.script.Eval(ctx, b.client, c.keys, c.args...)
@@ -114,6 +121,8 @@ func (b *batch) exec(ctx context.Context) error {
 	}
 	return nil
 }
+
+func failed(c redis.Cmder) bool { return c.Err() != nil }
 
 // script runs one script by itself.
 func (r *Redis) script(ctx context.Context, s *redis.Script, keys []string, args ...any) (status string, rest []string, err error) {

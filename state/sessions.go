@@ -114,6 +114,9 @@ func (b *sessionBook) take() (write []Session, remove []string) {
 		b.known[id] = s
 		write = append(write, Session{ID: id, App: s.app, TokenHash: s.tokenHash, CreatedAt: time.UnixMilli(s.created)})
 	}
+	if len(b.dirty) == 0 {
+		b.dirty = make(map[string]struct{}) // one that was large does not shrink
+	}
 	return write, remove
 }
 

@@ -1,6 +1,9 @@
 package translate
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // CodecName is the codec in the words of WCS of a LiveKit mime type: "opus" of "audio/opus", "VP8" of "video/VP8". Audio that LiveKit
 // calls "audio/red" is opus with redundancy. It is "" for an empty mime type.
@@ -18,28 +21,18 @@ func CodecName(mime string) string {
 	return name
 }
 
-// NativePublisher picks, of a room's participants, the native one that publishes and has been there for longest.
-func NativePublisher(list []Participant) (Participant, bool) {
-	var found *Participant
-	for i, p := range list {
-		if p.Identity.Native() && len(p.Tracks) > 0 && (found == nil || p.JoinedAt.Before(found.JoinedAt)) {
-			found = &list[i]
-		}
-	}
-	if found == nil {
-		return Participant{}, false
-	}
-	return *found, true
+// SDPCodec is the codec of a LiveKit mime type in the words of SDP, for PlayEdit: as CodecName, but "red" for
+// redundant audio.
+func SDPCodec(mime string) string {
+	_, name, _ := strings.Cut(mime, "/")
+	return name
 }
 
-// Find gives the participant with the identity.
-func Find(list []Participant, id Identity) (Participant, bool) {
-	for _, p := range list {
-		if p.Identity == id {
-			return p, true
-		}
-	}
-	return Participant{}, false
+// Natives are the native participants of a room, the one that has been there for longest first.
+func Natives(list []Participant) []Participant {
+	natives := slices.DeleteFunc(slices.Clone(list), func(p Participant) bool { return !p.Identity.Native() })
+	slices.SortStableFunc(natives, func(a, b Participant) int { return a.JoinedAt.Compare(b.JoinedAt) })
+	return natives
 }
 
 // Has tells whether the kind is among them.

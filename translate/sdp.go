@@ -33,26 +33,17 @@ func (k *MediaKinds) add(m *sdp.MediaDescription) {
 	k.Video = k.Video || kindOf(m) == Video
 }
 
-// OfferKinds tells which kinds of media an offer has m-lines for: a player's hasAudio and hasVideo are always
-// true, so only its SDP tells (protocol.md §2.3). The errors are ErrMalformedSDP and ErrNoMedia.
-func OfferKinds(offer string) (MediaKinds, error) {
-	d, err := parseSDP(offer)
-	if err != nil {
-		return MediaKinds{}, err
+// PlayOfferKinds tells for which kinds of media a player's offer has m-lines. The errors are those of EditPlayOffer
+// but for ErrNoCommonCodecs.
+func PlayOfferKinds(offer string) (kinds MediaKinds, err error) {
+	_, media, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
+	for _, m := range media {
+		kinds.add(m)
 	}
-	var kinds MediaKinds
-	for _, m := range d.MediaDescriptions {
-		if takesPart(d, m) {
-			kinds.add(m)
-		}
-	}
-	if kinds.None() {
-		return kinds, ErrNoMedia
-	}
-	return kinds, nil
+	return kinds, err
 }
 
-// parseSDP parses what it can give back: the edits are idempotent because of its two extra checks.
+// parseSDP parses an SDP that marshalSDP can give back as it was.
 func parseSDP(text string) (*sdp.SessionDescription, error) {
 	if !strings.HasSuffix(text, "\n") {
 		text += "\r\n" // pion refuses a last line without an end

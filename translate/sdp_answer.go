@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,9 +15,9 @@ type AnswerEdit struct {
 	// track only, and LiveKit gives each its own (protocol.md §4.3). "" = leave. Characters that are not
 	// allowed there are replaced.
 	CommonStream string
-	// Kinds, for players, are those that EditPlayOffer found. m-lines of another kind become inactive, and so do those
-	// without a track, which LiveKit answers with sendonly all the same. A client would replace the picture and the
-	// sound it has by the stream of such a track, which is none, or wait for its first frame. None = all.
+	// Kinds, for players with a CommonStream, are those that EditPlayOffer found; none = all. m-lines of another kind
+	// become inactive, and so do those without a track: LiveKit answers sendonly even there. The client then shows the
+	// stream of that track, which is none, so that the sound is lost, or waits for its first frame for ever.
 	Kinds MediaKinds
 	// TCPOnly leaves only TCP candidates, if the answer has one at all.
 	TCPOnly bool
@@ -28,7 +29,9 @@ type AnswerEdit struct {
 // AnswerNotes is what was found while editing an answer.
 type AnswerNotes struct {
 	Kinds          MediaKinds // accepted in the answer
-	NoTCPCandidate bool       // TCPOnly was asked for and the answer has no TCP candidate, so it has all it had
+	AudioTrack     string     // track id of the accepted m-line's msid: LiveKit's track SID in an answer to a player
+	VideoTrack     string
+	NoTCPCandidate bool // TCPOnly was asked for and the answer has no TCP candidate, so it has all it had
 }
 
 // EditAnswer makes LiveKit's answer ready for a WCS client. m-lines, mids, payload types, ICE and DTLS lines stay, and so
@@ -39,6 +42,9 @@ func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, 
 	d, err := parseSDP(answer)
 	if err != nil {
 		return "", AnswerNotes{}, err
+	}
+	if len(d.MediaDescriptions) == 0 { // pion takes an SDP that ends early
+		return "", AnswerNotes{}, fmt.Errorf("%w: answer without m-line", ErrMalformedSDP)
 	}
 	tcp := slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool {
 		return slices.ContainsFunc(m.Attributes, isTCPCandidate)
@@ -54,6 +60,7 @@ func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, 
 		accepted := takesPart(d, m)
 		if accepted {
 			notes.Kinds.add(m)
+			notes.addTrack(m)
 		}
 		if e.TCPOnly && tcp {
 			m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
@@ -66,6 +73,17 @@ func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, 
 	}
 	edited, err = marshalSDP(d)
 	return edited, notes, err
+}
+
+func (n *AnswerNotes) addTrack(m *sdp.MediaDescription) {
+	msid, _ := m.Attribute(sdp.AttrKeyMsid)
+	_, track, _ := strings.Cut(msid, " ")
+	switch kindOf(m) {
+	case Audio:
+		n.AudioTrack = track
+	case Video:
+		n.VideoTrack = track
+	}
 }
 
 // isTCPCandidate: candidate:<foundation> <component> <transport> … (RFC 8839 §5.1).

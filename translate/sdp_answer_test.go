@@ -40,8 +40,10 @@ func TestEditAnswerGolden(t *testing.T) {
 	}{
 		{"answer-publish-limits.sdp", "publish-av.sdp", AnswerEdit{MinBitrate: 300, MaxBitrate: 1500}, AnswerNotes{Kinds: both}},
 		{"answer-publish-tcp.sdp", "publish-av.sdp", AnswerEdit{TCPOnly: true}, AnswerNotes{Kinds: both}},
-		{"answer-play.sdp", "play-VP8.sdp", AnswerEdit{CommonStream: "wcs", Kinds: both, TCPOnly: true}, AnswerNotes{Kinds: both}},
-		{"answer-play-no-video.sdp", "play-no-video-track.sdp", AnswerEdit{CommonStream: "wcs"}, AnswerNotes{Kinds: MediaKinds{Audio: true}}},
+		{"answer-play.sdp", "play-VP8.sdp", AnswerEdit{CommonStream: "wcs", Kinds: both, TCPOnly: true},
+			AnswerNotes{Kinds: both, AudioTrack: "TR_AMcMMFP8GV7v7B", VideoTrack: "TR_VCftUeeEyhTHp8"}},
+		{"answer-play-no-video.sdp", "play-no-video-track.sdp", AnswerEdit{CommonStream: "wcs"},
+			AnswerNotes{Kinds: MediaKinds{Audio: true}, AudioTrack: "TR_AM6fWewWxVNkjj"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.golden, func(t *testing.T) {
@@ -243,7 +245,9 @@ func TestAnswerKinds(t *testing.T) {
 	if (notes.Kinds != MediaKinds{Audio: true}) {
 		t.Errorf("kinds %+v, want audio only", notes.Kinds)
 	}
-	if _, _, err := EditAnswer("x", AnswerEdit{}); !errors.Is(err, ErrMalformedSDP) {
-		t.Errorf("err = %v, want %v", err, ErrMalformedSDP)
+	for _, text := range []string{"x", "", "v=0\r\n", offerText()} {
+		if _, _, err := EditAnswer(text, AnswerEdit{}); !errors.Is(err, ErrMalformedSDP) {
+			t.Errorf("%q: err = %v, want %v", text, err, ErrMalformedSDP)
+		}
 	}
 }

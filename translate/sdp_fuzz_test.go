@@ -33,10 +33,11 @@ func addSeeds(f testing.TB, add func(text string), patterns ...string) {
 	}
 }
 
-func checkPublish(t *testing.T, offer string, e PublishEdit) {
+// checkPublish and the like tell whether the edit took the text; then they check what came of it.
+func checkPublish(t *testing.T, offer string, e PublishEdit) (accepted bool) {
 	edited, kinds, err := EditPublishOffer(offer, e)
 	if err != nil {
-		return
+		return false
 	}
 	checkEdit(t, offer, edited)
 	checkTrimmed(t, edited, sdp.AttrKeySendOnly)
@@ -44,12 +45,13 @@ func checkPublish(t *testing.T, offer string, e PublishEdit) {
 	if err != nil || again != edited || kinds2 != kinds || kinds.None() {
 		t.Errorf("twice is not once: %v, %+v then %+v\n%q\n%q", err, kinds, kinds2, edited, again)
 	}
+	return true
 }
 
-func checkPlay(t *testing.T, offer string, e PlayEdit) {
+func checkPlay(t *testing.T, offer string, e PlayEdit) (accepted bool) {
 	edited, kinds, err := EditPlayOffer(offer, e)
 	if err != nil {
-		return
+		return false
 	}
 	checkEdit(t, offer, edited)
 	checkTrimmed(t, edited, sdp.AttrKeyRecvOnly)
@@ -57,18 +59,20 @@ func checkPlay(t *testing.T, offer string, e PlayEdit) {
 	if err != nil || again != edited || kinds2 != kinds || kinds.None() {
 		t.Errorf("twice is not once: %v, %+v then %+v\n%q\n%q", err, kinds, kinds2, edited, again)
 	}
+	return true
 }
 
-func checkAnswer(t *testing.T, text string, e AnswerEdit) {
+func checkAnswer(t *testing.T, text string, e AnswerEdit) (accepted bool) {
 	edited, notes, err := EditAnswer(text, e)
 	if err != nil {
-		return
+		return false
 	}
 	checkEdit(t, text, edited)
 	again, notes2, err := EditAnswer(edited, e)
 	if err != nil || again != edited || notes2 != notes {
 		t.Errorf("twice is not once: %v, %+v then %+v\n%q\n%q", err, notes, notes2, edited, again)
 	}
+	return true
 }
 
 func FuzzEditPublishOffer(f *testing.F) {
@@ -98,20 +102,30 @@ func FuzzEditAnswer(f *testing.F) {
 
 // Fuzzing by bytes seldom gets past the parser. This damages whole lines and numbers of real SDPs, always the same way.
 func TestEditsOfDamagedSDP(t *testing.T) {
-	const rounds = 3000
-	r := rand.New(rand.NewPCG(7, 9))
+	const rounds = 25
+	tried, accepted := 0, 0
+	count := func(ok bool) {
+		tried++
+		if ok {
+			accepted++
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
 	addSeeds(t, func(text string) {
 		for range rounds {
 			damaged := damage(r, text)
-			checkPublish(t, damaged, PublishEdit{Codecs: CodecSet{uint16(r.Uint32()) & allCodecs}})
+			count(checkPublish(t, damaged, PublishEdit{Codecs: CodecSet{uint16(r.Uint32()) & allCodecs}}))
 			c := knownCodecs[r.IntN(len(knownCodecs))]
-			checkPlay(t, damaged, PlayEdit{AudioCodec: nameOpus, VideoCodec: c.name})
-			checkAnswer(t, damaged, AnswerEdit{CommonStream: "s", TCPOnly: true, MinBitrate: r.IntN(3), MaxBitrate: r.IntN(3)})
+			count(checkPlay(t, damaged, PlayEdit{AudioCodec: nameOpus, VideoCodec: c.name}))
+			count(checkAnswer(t, damaged, AnswerEdit{CommonStream: "s", TCPOnly: true, MinBitrate: r.IntN(3), MaxBitrate: r.IntN(3)}))
 			if t.Failed() {
 				t.Fatalf("by %q", damaged)
 			}
 		}
 	}, "*.sdp", "strip/*.sdp", "answers/*.sdp")
+	if accepted < tried/3 {
+		t.Errorf("only %d of %d edits took the damaged text", accepted, tried)
+	}
 }
 
 // damage deletes, doubles, swaps and cuts lines, and replaces fields by others of the same text.

@@ -109,7 +109,27 @@ func parseOffer(offer, direction string) (*sdp.SessionDescription, []*sdp.MediaD
 	if len(media) == 0 {
 		return nil, nil, ErrNoMedia
 	}
-	return d, media, nil
+	return d, media, checkTransport(d, media)
+}
+
+// checkTransport refuses what LiveKit would answer with 503 and a participant left behind: an offer without ICE credentials or
+// fingerprint, or with two m-lines of one mid. Bundled m-lines share what one of them has.
+func checkTransport(d *sdp.SessionDescription, media []*sdp.MediaDescription) error {
+	for _, key := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
+		_, common := d.Attribute(key)
+		if !common && !slices.ContainsFunc(media, func(m *sdp.MediaDescription) bool { _, own := m.Attribute(key); return own }) {
+			return fmt.Errorf("%w: no %s", ErrMalformedSDP, key)
+		}
+	}
+	mids := make(map[string]bool, len(media))
+	for _, m := range media {
+		mid, ok := m.Attribute(sdp.AttrKeyMID)
+		if ok && mids[mid] {
+			return fmt.Errorf("%w: two m-lines with one mid", ErrMalformedSDP)
+		}
+		mids[mid] = true
+	}
+	return nil
 }
 
 // editFormats trims an m-line to these payload types, or if there is none to all that are of use.

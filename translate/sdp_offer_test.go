@@ -348,3 +348,37 @@ func TestRestoreFeedback(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkEditPublishOffer(b *testing.B) {
+	offer, e := readSDP(b, "chrome156-publish-av.sdp"), PublishEdit{Codecs: DefaultCodecs()}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := EditPublishOffer(offer, e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEditPlayOffer(b *testing.B) {
+	offer, e := readSDP(b, "chrome156-play-av.sdp"), PlayEdit{AudioCodec: "opus", VideoCodec: "VP8"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := EditPlayOffer(offer, e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestOffersThatCannotConnect(t *testing.T) {
+	whole := offerText(opusSection+"a=sendonly\n", vp8Section+"a=sendonly\n")
+	for name, offer := range map[string]string{
+		"no ICE user":     strings.Replace(whole, "a=ice-ufrag:u\r\n", "", 1),
+		"no ICE password": strings.Replace(whole, "a=ice-pwd:p\r\n", "", 1),
+		"no fingerprint":  strings.Replace(whole, "a=fingerprint:sha-256 00\r\n", "", 1),
+		"one mid twice":   strings.Replace(whole, "a=mid:v", "a=mid:a", 1),
+	} {
+		if _, _, err := EditPublishOffer(offer, PublishEdit{}); !errors.Is(err, ErrMalformedSDP) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func formatsOfText(t testing.TB, text string) []string {
 
 // offerText makes an offer of sections, each of lines.
 func offerText(sections ...string) string {
-	const session = "v=0\no=- 1 2 IN IP4 127.0.0.1\ns=-\nt=0 0\n"
+	const session = "v=0\no=- 1 2 IN IP4 127.0.0.1\ns=-\nt=0 0\na=ice-ufrag:u\na=ice-pwd:p\na=fingerprint:sha-256 00\n"
 	return strings.ReplaceAll(session+strings.Join(sections, ""), "\n", "\r\n")
 }
 
@@ -100,7 +100,7 @@ func TestOfferKinds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := OfferKinds(tt.offer)
+			got, err := PlayOfferKinds(tt.offer)
 			if !errors.Is(err, tt.err) || got != tt.want {
 				t.Errorf("OfferKinds = %+v, %v; want %+v, %v", got, err, tt.want, tt.err)
 			}
@@ -111,7 +111,7 @@ func TestOfferKinds(t *testing.T) {
 func TestMalformedSDPKeepsTheParsersError(t *testing.T) {
 	text := "v=1\r\n"
 	parser := new(sdp.SessionDescription).UnmarshalString(text)
-	_, err := OfferKinds(text)
+	_, err := PlayOfferKinds(text)
 	if parser == nil || !errors.Is(err, ErrMalformedSDP) || !strings.Contains(err.Error(), parser.Error()) {
 		t.Errorf("err = %v, want %v around %v", err, ErrMalformedSDP, parser)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"wcsgateway/cmd/internal/app"
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/state"
 )
 
 // version is set by the linker: -ldflags "-X main.version=1.2.3".
@@ -98,7 +99,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitOK
 	}
 	log := newLogger(cfg.Log, stderr)
-	log.Info().Str("version", buildVersion()).Fields(cfg.Redacted()).Msg("starting")
+	state.QuietClientLog(log)
+	log.Info().Str("build", buildVersion()).Fields(cfg.Redacted()).Msg("starting")
 	for _, w := range cfg.Warnings() {
 		log.Warn().Msg(w)
 	}
@@ -135,13 +137,11 @@ func buildVersion() string {
 	if version != "" {
 		return version
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "dev"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return s.Value[:12]
+			}
 		}
 	}
 	return "dev"

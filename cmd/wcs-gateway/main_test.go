@@ -106,6 +106,11 @@ func TestSignalEndsProcess(t *testing.T) {
 			t.Errorf("the log lacks %s", message)
 		}
 	}
+	for line := range strings.Lines(p.Output()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("a line of the log is not JSON: %s", line)
+		}
+	}
 	if strings.Contains(p.Output(), secret) {
 		t.Error("the log shows the API secret")
 	}

@@ -14,10 +14,10 @@ func macroblocks(width, height int) int {
 
 func blocks(pixels int) int { return (pixels + macroblock - 1) / macroblock }
 
-// vp8Frame makes a VP8 key frame (RFC 6386 §9.1). Its two partitions are all zero: the boolean decoder reads
+// VP8Frame makes a VP8 key frame (RFC 6386 §9.1). Its two partitions are all zero: the boolean decoder reads
 // zero for every question then, which means default header, prediction from the neighbours and no
 // coefficients in every macroblock.
-func vp8Frame(width, height int) []byte {
+func VP8Frame(width, height int) []byte {
 	// A macroblock takes about 4 bits of the first partition and 8 of the second; the header 30 bytes.
 	part := 256 + 2*macroblocks(width, height)
 	tag := uint32(part)<<5 | 1<<4 // key frame, version 0, shown

@@ -83,7 +83,7 @@ func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 		"WCS_LISTEN_INTERNAL": fmt.Sprintf("127.0.0.1:%d", o.Ports.Internal),
 		"WCS_REDIS_ADDRS":     fmt.Sprintf("[%q]", o.Redis),
 		"WCS_LOG_LEVEL":       "debug",
-		"GORACE":              "halt_on_error=1",
+		"GORACE":              "halt_on_error=1 atexit_sleep_ms=0",
 	}
 	if o.LiveKit != nil {
 		env["WCS_LIVEKIT_URL"] = o.LiveKit.URL
@@ -132,22 +132,4 @@ func (g *Gateway) Get(path string) int {
 func (g *Gateway) AwaitReady(t testing.TB) {
 	t.Helper()
 	Eventually(t, 20*time.Second, "gateway is ready", func() bool { return g.Get("/readyz") == http.StatusOK })
-}
-
-// Stage is everything a client needs: Redis, LiveKit with webhooks, one gateway.
-type Stage struct {
-	Redis   *Redis
-	LiveKit *LiveKit
-	Gateway *Gateway
-	Ports   Ports
-}
-
-// NewStage starts a stage. env are settings of the gateway, liveKit further YAML for LiveKit.
-func NewStage(t testing.TB, env map[string]string, liveKit string) *Stage {
-	t.Helper()
-	s := &Stage{Ports: NewPorts(t), Redis: StartRedis(t)}
-	s.LiveKit = StartLiveKit(t, LiveKitOptions{Webhook: s.Ports.Webhook(), Extra: liveKit})
-	s.Gateway = StartGateway(t, GatewayOptions{Ports: s.Ports, LiveKit: s.LiveKit, Redis: s.Redis.Addr, Env: env})
-	s.Gateway.AwaitReady(t)
-	return s
 }

@@ -109,7 +109,7 @@ func (lk *LiveKit) start() {
 }
 
 // Stop ends the server in the orderly way: the first SIGTERM makes it wait for its participants without a
-// limit, each further one makes it throw them out and send their webhooks (feasibility.md §3).
+// limit, the second throws them out (feasibility.md §3). Their webhooks mostly do not make it.
 func (lk *LiveKit) Stop() {
 	lk.t.Helper()
 	again := time.NewTicker(200 * time.Millisecond)

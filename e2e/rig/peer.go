@@ -25,6 +25,8 @@ type PeerOptions struct {
 	VideoMime     string // what a publisher sends: webrtc.MimeTypeVP8 (default) or webrtc.MimeTypeH264
 	Width, Height int    // of a publisher's video; 320x240 if 0
 	TCP           bool   // ICE over TCP only
+	Mute          bool   // a publisher connects and sends nothing
+	MuteVideo     bool   // a publisher offers video and sends only audio
 }
 
 func (o PeerOptions) withDefaults() PeerOptions {
@@ -80,6 +82,12 @@ func NewPublisher(t testing.TB, o PeerOptions) *Peer {
 		track := p.addTrack(o.VideoMime, "video")
 		p.Resize(o.Width, o.Height)
 		p.send = append(p.send, func() { p.pump(track, videoInterval, p.currentFrame) })
+	}
+	switch {
+	case o.Mute:
+		p.send = nil
+	case o.MuteVideo:
+		p.send = p.send[:1]
 	}
 	p.makeOffer()
 	return p
@@ -229,7 +237,7 @@ func (p *Peer) Packets(kind translate.Kind) int {
 
 // Resize changes the size of a publisher's video.
 func (p *Peer) Resize(width, height int) {
-	frame := vp8Frame(width, height)
+	frame := VP8Frame(width, height)
 	if p.videoMime == webrtc.MimeTypeH264 {
 		frame = h264Frame(width, height)
 	}

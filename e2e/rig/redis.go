@@ -52,6 +52,11 @@ func (r *Redis) start() {
 func (r *Redis) awaitReady() {
 	r.t.Helper()
 	Eventually(r.t, redisStart, "redis-server accepts connections on "+r.Addr, func() bool {
+		select {
+		case <-r.proc.Done():
+			r.t.Fatalf("redis-server on %s ended at its start", r.Addr)
+		default:
+		}
 		return strings.Contains(r.proc.Output(), "Ready to accept connections")
 	})
 }

@@ -190,9 +190,10 @@ func testRelease(t *testing.T, p *pair) {
 		_, err = p.a.ReleaseStream(t.Context(), s)
 		must(t, err)
 	}
-	must(t, p.b.ClaimStream(t.Context(), s))
+	must(t, p.b.ClaimStream(t.Context(), other))
 	_, err = p.a.ReleaseStream(t.Context(), s)
 	wantErr(t, err, state.ErrLostOwnership)
+	wantStream(t, p.a, other, podB)
 }
 
 func testPlayersNeedAStream(t *testing.T, p *pair) {

@@ -131,18 +131,18 @@ func (f *Fake) TakeOver(from, by string) {
 }
 
 func (f *Fake) releaseAllOf(dead state.Owner) (orphans []state.Orphan) {
-	for name, c := range f.streams {
-		if c.claim.owner == dead {
-			orphans = append(orphans, state.Orphan{Stream: &c.record, Pods: f.podsOf(name)})
-			f.release(c.claim)
-		}
-	}
 	for _, players := range f.players {
 		for key, p := range players {
 			if key.owner == dead {
 				orphans = append(orphans, state.Orphan{Player: &p})
 				f.removePlayer(key)
 			}
+		}
+	}
+	for name, c := range f.streams {
+		if c.claim.owner == dead {
+			orphans = append(orphans, state.Orphan{Stream: &c.record, Pods: f.podsOf(name)})
+			f.release(c.claim)
 		}
 	}
 	for id, s := range f.sessions {

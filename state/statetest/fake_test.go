@@ -38,7 +38,7 @@ func TestFakeTakeOver(t *testing.T) {
 		t.Fatalf("Lost was called %d times, TakenOver with %v", lost, orphans)
 	}
 	i := slices.IndexFunc(orphans, func(o state.Orphan) bool { return o.Stream != nil })
-	wantPods(t, orphans[i].Pods, podA, podB)
+	wantPods(t, orphans[i].Pods, podB)
 	if names := fake.Names(); len(names) != 0 {
 		t.Errorf("names left: %v", names)
 	}

@@ -137,7 +137,9 @@ func (p *Pod) PutSession(s state.Session) {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
 	p.known[s.ID] = s
-	p.registerSessions()
+	if !p.dead {
+		p.registerSessions()
+	}
 }
 
 // registerSessions needs f.mu.

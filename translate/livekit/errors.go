@@ -96,8 +96,9 @@ func twirpKind(code twirp.ErrorCode) translate.ErrorKind {
 		return translate.ErrKindNotFound
 	case twirp.InvalidArgument, twirp.Malformed, twirp.OutOfRange, twirp.FailedPrecondition, twirp.AlreadyExists:
 		return translate.ErrKindRefused
+	default:
+		return translate.ErrKindUnavailable
 	}
-	return translate.ErrKindUnavailable
 }
 
 func isKind(err error, kind translate.ErrorKind) bool {

@@ -72,6 +72,22 @@ func TestServerHangs(t *testing.T) {
 	}
 }
 
+// The webhooks of an orderly end are not waited for: LiveKit sends them and exits, and most are lost.
+func TestOrderlyEnd(t *testing.T) {
+	s := newStage(t)
+	id := publisher()
+	s.publish(t, id, rig.PeerOptions{})
+	s.lk.Stop()
+	if _, err := s.sfu.Participants(deadline(t, patience), room(t)); !isKind(err, translate.ErrKindUnavailable) {
+		t.Errorf("after the end: %v", err)
+	}
+	s.lk.Restart()
+	if p := s.find(t, id); p.SID != "" {
+		t.Errorf("a server without Redis remembers %+v", p)
+	}
+	s.publish(t, id, rig.PeerOptions{})
+}
+
 // A node that dies is told of by nothing but Participant (design.md §1).
 func TestDeadNode(t *testing.T) {
 	redis := miniredis.RunT(t)

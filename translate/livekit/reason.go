@@ -26,6 +26,7 @@ func endReason(r lkproto.DisconnectReason) translate.EndReason {
 		return translate.EndTimeout
 	case lkproto.DisconnectReason_MEDIA_FAILURE:
 		return translate.EndMedia
+	default:
+		return translate.EndUnknown
 	}
-	return translate.EndUnknown
 }

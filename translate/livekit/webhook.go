@@ -93,6 +93,7 @@ func event(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
 		e.Reason = endReason(ev.GetParticipant().GetDisconnectReason())
 	case translate.EventTrack, translate.EventTrackGone:
 		e.Track = track(ev.GetTrack())
+	default: // nothing more to tell
 	}
 	return e, true
 }

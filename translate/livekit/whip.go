@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -94,7 +93,8 @@ func (c *whipClient) post(ctx context.Context, w whipRequest) (translate.Answer,
 	if res.StatusCode != http.StatusCreated {
 		return translate.Answer{}, refused(w.op, res.StatusCode, body)
 	}
-	return translate.Answer{SDP: string(body), SID: path.Base(res.Header.Get("Location"))}, nil
+	location := res.Header.Get("Location") // /whip/v1/PA_…
+	return translate.Answer{SDP: string(body), SID: location[strings.LastIndexByte(location, '/')+1:]}, nil
 }
 
 // clientInfo is the header that makes LiveKit wait until these tracks are bound to the player's m-lines;

@@ -58,6 +58,9 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
+	// The SDK's RoomService client takes this one. net/http's own keeps two idle connections to a host, so that under load
+	// every fourth call would dial.
+	http.DefaultTransport = livekit.NewTransport(cfg.LiveKit.MaxConns)
 	sfu, err := livekit.New(livekit.Config{
 		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
 		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
@@ -139,6 +142,13 @@ type server struct {
 	tls      bool
 }
 
+// http1 is all that a WebSocket upgrade works with.
+func http1() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
+}
+
 // listen binds all addresses, or none.
 func (a *application) listen(cfg config.Listen) (servers []server, err error) {
 	defer func() {
@@ -154,7 +164,7 @@ func (a *application) listen(cfg config.Listen) (servers []server, err error) {
 			return fmt.Errorf("%s: %w", setting, err)
 		}
 		servers = append(servers, server{name: setting, listener: l, http: &http.Server{
-			Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+			Handler: h, Protocols: http1(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 		}})
 		return nil
 	}

@@ -275,7 +275,7 @@ func (c Config) Rooms() map[string]translate.RoomTemplate {
 func (c Config) Warnings() []string {
 	var w []string
 	if c.builtInApps {
-		w = append(w, "no applications are configured: only defaultApp and roomApp are accepted, and anybody may publish and play")
+		w = append(w, "no applications are configured: only defaultApp and roomApp are accepted")
 	}
 	if c.Redis.TLS.InsecureSkipVerify {
 		w = append(w, "redis.tls.insecureSkipVerify is set: any server is taken for Redis")

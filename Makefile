@@ -1,0 +1,57 @@
+# make dev    everything in one process, with a demo page
+# make test   installs what the tests need, then all tests; what CI runs
+# make build  bin/wcs-gateway, static
+# make bench, make fuzz, make lint
+
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TESTTIMEOUT ?= 20m
+FUZZTIME    ?= 30s
+
+# The stock WebSDK, for the demo page and the browser tests.
+SDK := cmd/wcs-dev/node_modules/.package-lock.json
+
+.PHONY: dev test build check-links bench fuzz lint setup
+.NOTPARALLEL: # prerequisites are steps, from left to right
+
+dev: $(SDK)
+	go run ./cmd/wcs-dev
+
+test: setup $(SDK) build check-links
+	go vet ./...
+	go test -race -timeout $(TESTTIMEOUT) ./...
+
+setup:
+	.ci/setup
+
+$(SDK): cmd/wcs-dev/package-lock.json
+	npm ci --no-audit --no-fund --prefix cmd/wcs-dev
+	touch $@
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/wcs-gateway ./cmd/wcs-gateway
+
+# The SFU and the embedded Redis belong to cmd/wcs-dev.
+check-links:
+	@linked=$$(go list -deps ./cmd/wcs-gateway) || exit 1; \
+	if echo "$$linked" | grep -E 'livekit/livekit-server|alicebob/miniredis'; then \
+		echo 'cmd/wcs-gateway links the packages above and must not' >&2; exit 1; \
+	fi
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+# Every fuzz test for FUZZTIME.
+fuzz:
+	@for package in $$(go list ./translate/... ./gateway/... ./state/...); do \
+		for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$test"; \
+			go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
+	go vet ./...
+	@command -v golangci-lint >/dev/null || { echo 'golangci-lint is missing' >&2; exit 1; }
+	golangci-lint run

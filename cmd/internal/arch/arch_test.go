@@ -1,0 +1,208 @@
+// Package arch has only a test: that packages import what the layout allows (style.md §9.1) and nothing else.
+// .golangci.yml says the same to depguard, for editors.
+package arch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module     = "wcsgateway"
+	production = module + "/cmd/wcs-gateway"
+)
+
+// inward tells for each package of ours which others of ours it may import. A package that
+// is not listed follows the nearest parent that is; "*" means all.
+var inward = map[string][]string{
+	"translate/wcs":     {},
+	"translate":         {"translate/wcs"},
+	"translate/livekit": {"translate"},
+	"state":             {},
+	"state/statetest":   {"state"},
+	"gateway":           {"translate", "translate/wcs", "state"},
+	"cmd":               {"*"},
+	"e2e":               {"*"},
+}
+
+// outward tells which packages of ours (and those below them) may import one of others.
+var outward = []struct {
+	path string
+	by   []string
+	why  string
+}{
+	{"github.com/gorilla/websocket", []string{"gateway", "e2e"}, "sockets are the gateway's"},
+	{"github.com/redis/go-redis", []string{"state", "cmd/wcs-dev", "e2e"}, "Redis is behind the interfaces of gateway/seams.go"},
+	{"github.com/livekit", []string{"translate/livekit", "cmd/wcs-dev", "e2e"}, "one package knows LiveKit's API"},
+	{"github.com/livekit/livekit-server", []string{"cmd/wcs-dev", "e2e"}, "the SFU is not part of the gateway"},
+	{"github.com/pion/webrtc", []string{"translate/livekit", "cmd/wcs-dev", "e2e"}, "media does not pass through the gateway"},
+	{"github.com/alicebob/miniredis", []string{"cmd/wcs-dev", "e2e"}, "an embedded Redis is for a first look and for tests"},
+	{"github.com/knadh/koanf", []string{"cmd/internal/config"}, "configuration is read in one place"},
+	{module + "/e2e", []string{"e2e"}, "it is for tests"},
+}
+
+// pure packages have no I/O and no logger.
+var (
+	pure   = []string{"translate", "translate/wcs"}
+	impure = []string{"net", "net/http", "os", "log", "log/slog", "github.com/rs/zerolog"}
+)
+
+// unlinked are what the production binary must not contain, not even through somebody else.
+var unlinked = []string{"github.com/livekit/livekit-server", "github.com/alicebob/miniredis", module + "/e2e", "testing"}
+
+// goPackage is what go list tells of a package. Imports are those of its code, not of its tests.
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImports(t *testing.T) {
+	packages := list(t, module+"/...")
+	for top := range inward {
+		if !slices.ContainsFunc(packages, func(p goPackage) bool { return within(p.ImportPath, module+"/"+top) }) {
+			t.Errorf("there is no package %s: its rules are for nothing", top)
+		}
+	}
+	for _, v := range violations(packages) {
+		t.Error(v)
+	}
+}
+
+func TestProductionBinaryLinks(t *testing.T) {
+	deps := list(t, "-deps", production)
+	if !slices.ContainsFunc(deps, func(p goPackage) bool { return p.ImportPath == module+"/gateway" }) {
+		t.Fatalf("%s does not link the gateway: the list is wrong", production)
+	}
+	for _, p := range deps {
+		if withinAny(p.ImportPath, unlinked) {
+			t.Errorf("%s links %s", production, p.ImportPath)
+		}
+	}
+}
+
+// Each of these breaks exactly one rule.
+func TestRulesBite(t *testing.T) {
+	for _, tt := range []struct{ pkg, imports, want string }{
+		{"gateway", "github.com/redis/go-redis/v9", "Redis is behind"},
+		{"gateway", "wcsgateway/translate/livekit", "must not import translate/livekit"},
+		{"gateway", "github.com/livekit/protocol/auth", "one package knows"},
+		{"gateway/sub", "wcsgateway/cmd/internal/config", "must not import cmd/internal/config"},
+		{"state", "wcsgateway/translate", "must not import translate"},
+		{"state", "github.com/gorilla/websocket", "sockets are"},
+		{"translate", "net/http", "must stay pure"},
+		{"translate/livekit", "wcsgateway/state", "must not import state"},
+		{"translate/livekit", "github.com/livekit/livekit-server/pkg/rtc", "not part of the gateway"},
+		{"cmd/wcs-gateway", "github.com/alicebob/miniredis/v2", "embedded Redis"},
+		{"cmd/internal/app", "wcsgateway/e2e/rig", "for tests"},
+		{"util", "fmt", "no rule"},
+	} {
+		got := violations([]goPackage{{ImportPath: module + "/" + tt.pkg, Imports: []string{tt.imports}}})
+		if len(got) != 1 || !strings.Contains(got[0], tt.want) {
+			t.Errorf("%s importing %s: violations %q, want one with %q", tt.pkg, tt.imports, got, tt.want)
+		}
+	}
+	allowed := []goPackage{
+		{ImportPath: module + "/gateway", Imports: []string{"net/http", "github.com/gorilla/websocket", module + "/state"}},
+		{ImportPath: module + "/cmd/wcs-dev", Imports: []string{"github.com/livekit/livekit-server/pkg/service", module + "/gateway"}},
+	}
+	if got := violations(allowed); len(got) != 0 {
+		t.Errorf("violations %q, want none", got)
+	}
+}
+
+// violations tells each import that a rule forbids.
+func violations(packages []goPackage) []string {
+	var found []string
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		allowed, ok := rule(name)
+		if !ok {
+			found = append(found, fmt.Sprintf("%s: no rule says what it may import: add one to inward", name))
+			continue
+		}
+		for _, path := range p.Imports {
+			found = append(found, inwardViolations(name, path, allowed)...)
+			found = append(found, outwardViolations(name, path)...)
+		}
+	}
+	return found
+}
+
+func inwardViolations(name, path string, allowed []string) []string {
+	own, ok := strings.CutPrefix(path, module+"/")
+	if !ok || slices.Contains(allowed, "*") || slices.Contains(allowed, own) {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s must not import %s", name, own)}
+}
+
+func outwardViolations(name, path string) []string {
+	var found []string
+	for _, r := range outward {
+		if within(path, r.path) && !withinAny(name, r.by) {
+			found = append(found, fmt.Sprintf("%s must not import %s: %s", name, path, r.why))
+		}
+	}
+	if slices.Contains(pure, name) && slices.Contains(impure, path) {
+		found = append(found, fmt.Sprintf("%s must not import %s: it must stay pure", name, path))
+	}
+	if len(found) > 1 {
+		found = found[len(found)-1:] // the most particular rule stands last
+	}
+	return found
+}
+
+// rule finds what a package may import: its own rule, or that of the nearest parent.
+func rule(name string) (allowed []string, ok bool) {
+	for {
+		if allowed, ok = inward[name]; ok {
+			return allowed, true
+		}
+		cut := strings.LastIndexByte(name, '/')
+		if cut < 0 {
+			return nil, false
+		}
+		name = name[:cut]
+	}
+}
+
+// within tells whether path is parent or below it.
+func within(path, parent string) bool {
+	rest, ok := strings.CutPrefix(path, parent)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+func withinAny(path string, parents []string) bool {
+	return slices.ContainsFunc(parents, func(parent string) bool { return within(path, parent) })
+}
+
+func list(t *testing.T, args ...string) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports"}, args...)...)
+	cmd.Dir = "../../.."
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v\n%s", args, err, stderr.String())
+	}
+	var packages []goPackage
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}

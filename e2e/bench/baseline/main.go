@@ -1,0 +1,149 @@
+// Command baseline is what the gateway is measured against: gorilla/websocket with the gateway's buffer
+// settings and nothing behind it. It answers a socket's first message with a canned text, pings all sockets with the
+// WCS ping, and drops whatever else it gets. It shows the metrics of the Go runtime and of the process as the gateway does.
+package main
+
+import (
+	"errors"
+	"flag"
+	"log"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// The sizes of gateway/server.go.
+const (
+	readBuffer  = 512
+	writeBuffer = 4096
+)
+
+// slots spread the pings over the interval, as the gateway's pinger does.
+const slots = 50
+
+const ping = `{"message":"ping","data":[null]}`
+
+// cannedBytes is about what the gateway's getUserData has.
+const cannedBytes = 1000
+
+func main() {
+	public := flag.String("public", "127.0.0.1:8080", "address for WebSocket clients")
+	internal := flag.String("internal", "127.0.0.1:9090", "address for /metrics and /readyz")
+	interval := flag.Duration("ping", 5*time.Second, "how often each socket is pinged")
+	flag.Parse()
+	if err := run(*public, *internal, *interval); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(public, internal string, interval time.Duration) error {
+	s := newServer()
+	go s.pingAll(interval)
+	failed := make(chan error, 2)
+	go func() { failed <- http.ListenAndServe(public, http.HandlerFunc(s.accept)) }()
+	go func() { failed <- http.ListenAndServe(internal, s.internal()) }()
+	err := <-failed
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+type server struct {
+	upgrader websocket.Upgrader
+	canned   []byte
+	open     prometheus.Gauge
+
+	mu    sync.Mutex
+	next  int
+	conns [slots]map[*websocket.Conn]struct{}
+}
+
+func newServer() *server {
+	s := &server{
+		upgrader: websocket.Upgrader{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: new(sync.Pool)},
+		canned:   []byte(`{"message":"getUserData","data":[{"text":"` + strings.Repeat("x", cannedBytes) + `"}]}`),
+		open:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_connections", Help: "Open client sockets."}),
+	}
+	for i := range s.conns {
+		s.conns[i] = make(map[*websocket.Conn]struct{})
+	}
+	return s
+}
+
+func (s *server) internal() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), s.open)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	return mux
+}
+
+// accept lets the HTTP handler return and reads in a goroutine of its own, which is the lean way (design.md §8).
+func (s *server) accept(w http.ResponseWriter, r *http.Request) {
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // the upgrader has answered
+	}
+	go s.serve(ws)
+}
+
+// serve answers the first message. From then on only pingAll writes, as gorilla allows one writer at a time.
+func (s *server) serve(ws *websocket.Conn) {
+	defer func() { _ = ws.Close() }() // it is over either way
+	s.open.Inc()
+	defer s.open.Dec()
+	if _, _, err := ws.ReadMessage(); err != nil {
+		return
+	}
+	if err := ws.WriteMessage(websocket.TextMessage, s.canned); err != nil {
+		return
+	}
+	defer s.add(ws)()
+	for {
+		if _, _, err := ws.ReadMessage(); err != nil {
+			return
+		}
+	}
+}
+
+func (s *server) add(ws *websocket.Conn) (leave func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot := s.conns[s.next]
+	s.next = (s.next + 1) % slots
+	slot[ws] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(slot, ws)
+	}
+}
+
+func (s *server) pingAll(interval time.Duration) {
+	tick := time.NewTicker(interval / slots)
+	defer tick.Stop()
+	for i := 0; ; i = (i + 1) % slots {
+		<-tick.C
+		for _, ws := range s.slot(i) {
+			_ = ws.WriteMessage(websocket.TextMessage, []byte(ping)) // a dead socket is its reader's business
+		}
+	}
+}
+
+func (s *server) slot(i int) []*websocket.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*websocket.Conn, 0, len(s.conns[i]))
+	for ws := range s.conns[i] {
+		conns = append(conns, ws)
+	}
+	return conns
+}

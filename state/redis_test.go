@@ -1,0 +1,283 @@
+package state
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/e2e/rig"
+)
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+func contains(s, word string) bool { return strings.Contains(s, word) }
+
+func TestOpenRefusesFaults(t *testing.T) {
+	good := Config{Addrs: []string{"127.0.0.1:1"}}
+	pod := Pod{Deployment: "d", ID: podA}
+	if _, err := Open(good, pod, Deps{}); err != nil {
+		t.Errorf("a minimal configuration is refused: %v", err)
+	}
+	for name, c := range map[string]struct {
+		change func(*Config, *Pod)
+		word   string
+	}{
+		"no address":               {func(c *Config, _ *Pod) { c.Addrs = nil }, "address"},
+		"address without port":     {func(c *Config, _ *Pod) { c.Addrs = []string{"redis"} }, "port"},
+		"sentinel and cluster":     {func(c *Config, _ *Pod) { c.MasterName, c.Cluster = "m", true }, "exclude"},
+		"database of a cluster":    {func(c *Config, _ *Pod) { c.Cluster, c.DB = true, 1 }, "database"},
+		"lease too short":          {func(c *Config, _ *Pod) { c.Lease = time.Millisecond }, "lease"},
+		"slow calls":               {func(c *Config, _ *Pod) { c.CallTimeout = time.Minute }, "call timeout"},
+		"records shorter than use": {func(c *Config, _ *Pod) { c.RecordTTL = time.Second }, "record TTL"},
+		"no deployment":            {func(_ *Config, p *Pod) { p.Deployment = "" }, "deployment"},
+		"odd pod id":               {func(_ *Config, p *Pod) { p.ID = "a/b" }, "pod id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, pod := good, pod
+			c.change(&cfg, &pod)
+			if _, err := Open(cfg, pod, Deps{}); err == nil || !contains(err.Error(), c.word) {
+				t.Errorf("Open gives %v, want a word about %q", err, c.word)
+			}
+		})
+	}
+}
+
+func TestIndexEntries(t *testing.T) {
+	for _, e := range []entry{
+		{streamEntry, "m", "i", "s"},
+		{playerEntry, "m 1%", "wcs:d:play:ü ", " a b "},
+		{streamEntry, "", "", ""},
+	} {
+		if got, err := parseEntry(e.String()); err != nil || got != e {
+			t.Errorf("%+v is read as %+v, %v", e, got, err)
+		}
+	}
+	for _, bad := range []string{"", "s m i", "x m i s", "s % i s", "s m % s"} {
+		if e, err := parseEntry(bad); err == nil {
+			t.Errorf("%q is read as %+v", bad, e)
+		}
+	}
+}
+
+func TestWrongPasswordIsSaid(t *testing.T) {
+	t.Parallel()
+	server := rig.StartRedis(t, "--requirepass", "right")
+	for name, password := range map[string]string{"wrong": "not-right", "none": ""} {
+		t.Run(name, func(t *testing.T) {
+			cfg := quickConfig(server.Addr)
+			cfg.Password = password
+			var log logBuffer
+			p := newPod(t, cfg, podA)
+			p.log = zerolog.New(&log)
+			p.run(t, func(ctx context.Context) { _ = p.Run(ctx, Handlers{}) }) // always nil
+			t.Cleanup(func() { t.Log(log.String()) })
+			rig.Eventually(t, eventually, "the cause is logged", func() bool {
+				return contains(log.String(), `"level":"error"`) && contains(log.String(), "refuses this user or password")
+			})
+			if contains(log.String(), "right") {
+				t.Errorf("the password is in the log: %s", log.String())
+			}
+			if p.Ready() {
+				t.Error("ready without access")
+			}
+		})
+	}
+}
+
+// A user that may touch nothing but the gateway's keys and channels, over TLS.
+func TestTLSAndUser(t *testing.T) {
+	t.Parallel()
+	certFile, keyFile, roots := selfSigned(t)
+	port := rig.FreePort(t)
+	rig.StartRedis(t, "--tls-port", itoa(port), "--tls-cert-file", certFile, "--tls-key-file", keyFile, "--tls-auth-clients", "no",
+		"--user", "default", "off", "--user", "wcs", "on", ">secret", "~wcs:test:*", "&wcs:test:*", "+@all", "-@admin", "-@dangerous")
+	cfg := quickConfig("127.0.0.1:" + itoa(port))
+	cfg.Username, cfg.Password, cfg.TLS = "wcs", "secret", &tls.Config{RootCAs: roots}
+	a := startPod(t, cfg, podA)
+	s := testStream("cam", "m1")
+	claimAll(t, a, s)
+	must(t, a.Publish(t.Context(), podA, Event{Kind: EventChanged}))
+	<-a.events
+	_, err := a.ReleaseStream(t.Context(), s)
+	must(t, err)
+}
+
+// selfSigned makes a certificate for 127.0.0.1.
+func selfSigned(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	must(t, err)
+	keyBytes, err := x509.MarshalECPrivateKey(key)
+	must(t, err)
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	must(t, os.WriteFile(certFile, certPEM, 0o600))
+	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyBytes}), 0o600))
+	roots = x509.NewCertPool()
+	roots.AppendCertsFromPEM(certPEM)
+	return certFile, keyFile, roots
+}
+
+func TestEveryKeyHasATTLAndIsKeptAlive(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	cfg.RecordTTL = time.Hour
+	a := startPod(t, cfg, podA)
+	claimAll(t, a, testStream("cam", "m1"))
+	playAll(t, a, testPlayer("cam", "m2"))
+	putSessions(a, "s", 600) // more than a batch
+	awaitSessions(t, a, "s", 600, a.life())
+	_, err := a.ReleaseStream(t.Context(), testStream("none", "m3")) // leaves its mark
+	must(t, err)
+
+	see := client(t, cfg)
+	keys := allKeys(t, see)
+	if want := 600 + 10; len(keys) != want {
+		t.Errorf("%d keys, want %d: %v", len(keys), want, keysWithout(keys, "session:"))
+	}
+	for _, k := range keys {
+		if ttl := see.PTTL(t.Context(), "wcs:test:"+k).Val(); ttl <= 0 {
+			t.Errorf("TTL of %s is %v", k, ttl)
+		}
+		if !contains(k, ":lease") {
+			must(t, see.Expire(t.Context(), "wcs:test:"+k, 10*time.Minute).Err()) // as time does
+		}
+	}
+	must(t, a.refresh(t.Context()))
+	for _, k := range keysWithout(keys, ":lease", ":void:", "pods") { // a lease and the list of pods live by renewals
+		if ttl := see.PTTL(t.Context(), "wcs:test:"+k).Val(); ttl < 50*time.Minute {
+			t.Errorf("TTL of %s is %v after a refresh", k, ttl)
+		}
+	}
+	rig.Eventually(t, eventually, "the list of pods is kept alive", func() bool {
+		return see.PTTL(t.Context(), a.keys.pods()).Val() > 50*time.Minute
+	})
+}
+
+func TestManySessions(t *testing.T) {
+	t.Parallel()
+	const sessions = 10000
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a := startPod(t, cfg, podA)
+	see := client(t, cfg)
+	registered := func() int64 { return see.SCard(t.Context(), a.keys.sessions(a.life())).Val() }
+	putSessions(a, "gone", 100)
+	for i := range 100 {
+		a.DropSession("gone" + itoa(i)) // before anything was written, or not
+	}
+	start := time.Now()
+	putSessions(a, "s", sessions)
+	rig.Eventually(t, eventually, "all sessions are registered", func() bool { return registered() == sessions && !a.sessions.pending() })
+	t.Logf("%d sessions registered in %v", sessions, time.Since(start))
+	for i := range sessions {
+		a.DropSession("s" + itoa(i))
+	}
+	rig.Eventually(t, eventually, "all sessions are gone", func() bool { return !a.sessions.pending() && registered() == 0 })
+	if left := keysWithout(allKeys(t, see), "{pod:", "pods"); len(left) != 0 {
+		t.Errorf("%d keys left: %v", len(left), left[:min(10, len(left))])
+	}
+}
+
+// commandCounter is a go-redis hook.
+type commandCounter struct {
+	mu       sync.Mutex
+	commands []string
+	trips    int
+}
+
+func (c *commandCounter) count(cmds ...redis.Cmder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trips++
+	for _, cmd := range cmds {
+		c.commands = append(c.commands, cmd.Name())
+	}
+}
+
+func (c *commandCounter) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *commandCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.count(cmd)
+		return next(ctx, cmd)
+	}
+}
+
+func (c *commandCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.count(cmds...)
+		return next(ctx, cmds)
+	}
+}
+
+func (c *commandCounter) reset() (commands []string, trips int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	commands, trips = c.commands, c.trips
+	c.commands, c.trips = nil, 0
+	return commands, trips
+}
+
+// What a stream and a player cost is part of what the store promises.
+func TestCommandsPerStream(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a := startPod(t, cfg, podA)
+	b := newPod(t, cfg, podB) // does nothing by itself, so that only its calls are counted
+	b.lease.renewed(time.Now().Add(time.Hour))
+	t.Cleanup(func() { must(t, b.client.Close()) })
+	claimAll(t, a, testStream("x", "x1"))
+	playAll(t, a, testPlayer("x", "x2"))
+	must(t, a.RemovePlayer(t.Context(), testPlayer("x", "x2")))
+	_, err := a.PutStream(t.Context(), testStream("x", "x1"))
+	must(t, err)
+	_, err = a.ReleaseStream(t.Context(), testStream("x", "x1")) // so that Redis knows all scripts
+	must(t, err)
+	var counter commandCounter
+	must(t, b.client.Ping(t.Context()).Err()) // so that it is connected
+	b.client.AddHook(&counter)
+
+	s, pl := testStream("cam", "m1"), testPlayer("cam", "m2")
+	for _, c := range []struct {
+		op       string
+		run      func() error
+		commands []string
+		trips    int
+	}{
+		{"claim", func() error { return b.ClaimStream(t.Context(), s) }, []string{"evalsha", "set", "evalsha"}, 2},
+		{"put", func() error { _, err := b.PutStream(t.Context(), s); return err }, []string{"evalsha"}, 1},
+		{"play", func() error { _, err := b.AddPlayer(t.Context(), pl); return err }, []string{"evalsha", "set", "evalsha"}, 2},
+		{"stop", func() error { return b.RemovePlayer(t.Context(), pl) }, []string{"evalsha", "evalsha", "srem"}, 2},
+		{"release", func() error { _, err := b.ReleaseStream(t.Context(), s); return err }, []string{"evalsha", "evalsha", "srem"}, 2},
+	} {
+		counter.reset()
+		must(t, c.run())
+		if commands, trips := counter.reset(); !slices.Equal(commands, c.commands) || trips != c.trips {
+			t.Errorf("%s takes %v in %d round trips, want %v in %d", c.op, commands, trips, c.commands, c.trips)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package state
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wcsgateway/e2e/rig"
+)
+
+const (
+	podA = "aaaaaaaa"
+	podB = "bbbbbbbb"
+	podC = "cccccccc"
+)
+
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	testTakeOver(t, quickConfig(rig.StartRedis(t).Addr))
+}
+
+func TestTakeOverInCluster(t *testing.T) {
+	t.Parallel()
+	testTakeOver(t, quickConfig(rig.StartRedisCluster(t).Addrs()...))
+}
+
+// Two pods survive: everything of the dead one is released once, by one of them, and nothing of theirs.
+func testTakeOver(t *testing.T, cfg Config) {
+	a, b, c := startMortal(t, cfg, podA), startPod(t, cfg, podB), startPod(t, cfg, podC)
+	claimAll(t, a, testStream("one", "m1"), testStream("two", "m2"))
+	claimAll(t, b, testStream("three", "m3"))
+	playAll(t, a, testPlayer("three", "m4"), testPlayer("one", "m5"))
+	playAll(t, b, testPlayer("one", "m6"), testPlayer("one", "m7"))
+	playAll(t, c, testPlayer("one", "m8"))
+	putSessions(a, "a", 300)
+	putSessions(b, "b", 1)
+	lifeA := a.life()
+	lifeB := b.life()
+	awaitSessions(t, b, "a", 300, lifeA)
+	awaitSessions(t, a, "b", 1, lifeB)
+	a.end()
+
+	want := []string{
+		"player of one wcs.one play-m5",
+		"player of three wcs.three play-m4",
+		"stream one wcs.one pub-m1 players on [" + podB + " " + podC + "]",
+		"stream two wcs.two pub-m2 players on []",
+	}
+	for i := range 300 {
+		want = append(want, "session a"+itoa(i))
+	}
+	slices.Sort(want)
+	all := func() []string { return slices.Sorted(slices.Values(append(b.taken(), c.taken()...))) }
+	rig.Eventually(t, eventually, "everything is taken over", func() bool { return len(all()) >= len(want) })
+	see := client(t, cfg)
+	rig.Eventually(t, eventually, "the dead pod is forgotten", func() bool {
+		n, err := see.HLen(t.Context(), b.keys.pods()).Result()
+		return err == nil && n == 2
+	})
+	if diff := cmp.Diff(want, all()); diff != "" {
+		t.Errorf("taken over (-want +got):\n%s", diff)
+	}
+
+	left := keysWithout(allKeys(t, see), podB, podC, "void:")
+	wantLeft := []string{
+		"media:m3", "media:m6", "media:m7", "media:m8", "pods", "session:b0",
+		"{pod:" + lifeA.String() + "}:taken", "{stream:one}:players", "{stream:three}:record",
+	}
+	if diff := cmp.Diff(wantLeft, left); diff != "" {
+		t.Errorf("keys left (-want +got):\n%s", diff)
+	}
+	claimAll(t, c, testStream("one", "m9"))
+	pods, err := c.PutStream(t.Context(), testStream("one", "m9"))
+	must(t, err)
+	if got := slices.Sorted(slices.Values(pods)); !slices.Equal(got, []string{podB, podC}) {
+		t.Errorf("pods with players are %v", got)
+	}
+	if b.losts.Load()+c.losts.Load()+b.resets.Load()+c.resets.Load() != 0 {
+		t.Error("a pod that lived was told Lost or Reset")
+	}
+}
+
+func TestTakeOverWithinFifteenSeconds(t *testing.T) { // design.md §5, with the configuration as it is by default
+	t.Parallel()
+	cfg := Config{Addrs: []string{rig.StartRedis(t).Addr}}
+	a, b := startMortal(t, cfg, podA), newPod(t, cfg, podB)
+	b.grace = takeOverGrace
+	b.start(t)
+	claimAll(t, a, testStream("cam", "m1"))
+	rig.Eventually(t, time.Minute, "b may take over", func() bool {
+		return b.lease.unbroken(b.now()) > b.cfg.Lease+takeOverGrace+2*time.Second
+	})
+	a.end()
+	dead := time.Now()
+	rig.Eventually(t, time.Minute, "the name is released", func() bool { return len(b.taken()) == 1 })
+	took := time.Since(dead)
+	t.Logf("released %v after the pod died", took)
+	if took > 15*time.Second {
+		t.Errorf("released %v after the pod died", took)
+	}
+}
+
+func TestLateClaimOfDeadPodIsRefused(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a, b := startMortal(t, cfg, podA), startPod(t, cfg, podB)
+	owner := a.life()
+	s := testStream("cam", "m1")
+	must(t, a.enlist(t.Context(), owner, a.keys.index(owner), entryOfStream(s).String())) // and then the network is slow
+	a.end()
+	see := client(t, cfg)
+	rig.Eventually(t, eventually, "the dead pod is forgotten", func() bool {
+		listed, err := see.HExists(t.Context(), b.keys.pods(), owner.String()).Result()
+		return err == nil && !listed
+	})
+	status, _, err := b.script(t.Context(), b.scripts.claimStream,
+		[]string{b.keys.record("cam"), b.keys.void("cam", "m1")}, owner.String(), entryOfStream(s).claim(), "{}", 1000)
+	must(t, err)
+	if status != statusLost {
+		t.Errorf("the claim of a pod that was taken over gives %q", status)
+	}
+	wantErr(t, b.enlist(t.Context(), owner, b.keys.index(owner), "x"), ErrLostOwnership)
+}
+
+func TestTakeOverOfDeadTakerGoesOn(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a := startMortal(t, cfg, podA)
+	claimAll(t, a, testStream("cam", "m1"))
+	dead := a.life()
+	a.end()
+	see := client(t, cfg)
+	taker := Owner{Pod: podC, Epoch: 1}
+	must(t, see.Set(t.Context(), a.keys.taken(dead), taker.String(), time.Hour).Err())
+	must(t, see.HSet(t.Context(), a.keys.pods(), taker.String(), "").Err())
+	must(t, see.Set(t.Context(), a.keys.lease(taker), "", time.Hour).Err())
+
+	b := startPod(t, cfg, podB)
+	rig.Eventually(t, eventually, "b may take over", func() bool { // and does not: the taker lives
+		return b.lease.unbroken(b.now()) > b.cfg.Lease+2*quickGrace
+	})
+	if got := b.taken(); len(got) != 0 {
+		t.Fatalf("%v was taken from a taker that lives", got)
+	}
+	must(t, see.Del(t.Context(), a.keys.lease(taker)).Err())
+	rig.Eventually(t, eventually, "b has gone on", func() bool { return len(b.taken()) == 1 })
+	if by := see.Get(t.Context(), a.keys.taken(dead)).Val(); by != b.life().String() {
+		t.Errorf("taker is %q, want %q", by, b.life().String())
+	}
+}
+
+func TestLivingPodIsNotTakenOver(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a, b := startPod(t, cfg, podA), startPod(t, cfg, podB)
+	life := a.life()
+	mine, err := b.recordTakeOver(t.Context(), suspect{dead: life})
+	must(t, err)
+	if mine {
+		t.Error("a pod with a lease was taken over")
+	}
+}
