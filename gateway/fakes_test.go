@@ -20,6 +20,7 @@ type fakeSFU struct {
 	called    chan string              // operations as they begin
 	published map[translate.Identity]translate.PublishOffer
 	played    map[translate.Identity]translate.PlayOffer
+	bound     []string // of whom the next answers to players have the tracks; then of the right publisher
 }
 
 func newFakeSFU() *fakeSFU {
@@ -77,7 +78,18 @@ func (f *fakeSFU) Play(ctx context.Context, o translate.PlayOffer) (translate.An
 	}
 	f.played[o.Identity] = o
 	f.join(o.Room, translate.Participant{Identity: o.Identity})
-	return translate.Answer{SDP: answerTo(o.SDP)}, nil
+	publisher := o.Publisher
+	if len(f.bound) > 0 {
+		publisher, f.bound = translate.Identity(f.bound[0]), f.bound[1:]
+	}
+	sdp := answerTo(o.SDP)
+	for _, t := range f.rooms[o.Room][publisher].Tracks {
+		mline := "m=" + string(t.Kind)
+		at := strings.Index(sdp, mline)
+		at += strings.Index(sdp[at:], "a=mid")
+		sdp = sdp[:at] + "a=msid:PA_x|" + t.SID + " " + t.SID + "\r\n" + sdp[at:]
+	}
+	return translate.Answer{SDP: sdp}, nil
 }
 
 func (f *fakeSFU) Remove(ctx context.Context, room translate.RoomName, id translate.Identity) error {

@@ -1,0 +1,350 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/state"
+	"wcsgateway/state/statetest"
+	"wcsgateway/translate"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is two pods that share one store and one LiveKit, all in memory: for what real ones do not do on demand.
+type world struct {
+	sfu   *fakeSFU
+	store *statetest.Fake
+	pods  map[string]*Gateway
+	urls  map[string]string
+	told  chan state.Event // what went from pod to pod
+}
+
+const podA, podB = "aaaaaaaa", "bbbbbbbb"
+
+func newWorld(t *testing.T, change func(*Config)) *world {
+	t.Helper()
+	w := &world{sfu: newFakeSFU(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string), told: make(chan state.Event, 1000)}
+	for _, pod := range []string{podA, podB} {
+		w.start(t, pod, change)
+	}
+	return w
+}
+
+// countedEvents notes what a pod tells others.
+type countedEvents struct {
+	Events
+	told chan state.Event
+}
+
+func (c countedEvents) Publish(ctx context.Context, pod string, e state.Event) error {
+	c.told <- e
+	return c.Events.Publish(ctx, pod, e)
+}
+
+func (w *world) start(t *testing.T, pod string, change func(*Config)) {
+	t.Helper()
+	cfg := Config{
+		Deployment: "test", Pod: pod, Version: "5.2.0-test", MaxStreams: 20, Conn: connConfig(),
+		Apps: map[string]App{
+			"defaultApp": {Key: "defaultApp", Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs()},
+			"native":     {Key: "native", Room: "native.{name}", Native: NativeBoth, Codecs: translate.DefaultCodecs()},
+		},
+		Media: MediaConfig{
+			ICETimeout: time.Minute, MediaTimeout: time.Minute, SecondTrackWait: time.Minute, PlayWait: time.Minute,
+			SFUTimeout: time.Minute, StoreTimeout: time.Minute,
+		},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	var g *Gateway
+	store := w.store.Open(pod, state.Handlers{ // the gateway exists only after its store
+		Event:     func(e state.Event) { g.StoreHandlers().Event(e) },
+		TakenOver: func(o state.Orphan) { g.StoreHandlers().TakenOver(o) },
+		Reset:     func() { g.StoreHandlers().Reset() },
+		Lost:      func() { g.StoreHandlers().Lost() },
+	})
+	g = New(cfg, Deps{
+		SFU: w.sfu, Webhooks: noWebhooks{}, Store: store, Sessions: store, Events: countedEvents{store, w.told},
+		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
+	})
+	srv := httptest.NewServer(g.Public())
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		g.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+		srv.Close()
+	})
+	w.pods[pod], w.urls[pod] = g, "ws"+strings.TrimPrefix(srv.URL, "http")
+}
+
+func (w *world) connect(t *testing.T, pod string) *rig.Client {
+	t.Helper()
+	return rig.Connect(t, w.urls[pod], "defaultApp")
+}
+
+func offerOf(t *testing.T, kind string) string {
+	t.Helper()
+	b, err := os.ReadFile("../translate/testdata/chrome156-" + kind + "-av.sdp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func publishAV(t *testing.T, c *rig.Client, id, name string) {
+	t.Helper()
+	c.Send("publishStream", rig.StreamRequest(id, name, offerOf(t, "publish"), true, nil))
+}
+
+func playAV(t *testing.T, c *rig.Client, id, name string) {
+	t.Helper()
+	c.Send("playStream", rig.StreamRequest(id, name, offerOf(t, "play"), false, nil))
+}
+
+var avTracks = []translate.Track{
+	{SID: "TR_A", Name: "synthesized-microphone", Kind: translate.Audio, Mime: "audio/opus"},
+	{SID: "TR_V", Name: "synthesized-camera", Kind: translate.Video, Mime: "video/VP8"},
+}
+
+// media lets the only participant of a role come up, as LiveKit tells it to a pod.
+func (w *world) media(t *testing.T, toldTo string, role translate.Role) translate.Identity {
+	t.Helper()
+	room, id := w.sfu.only(t, role)
+	w.sfu.set(func() {
+		p := w.sfu.rooms[room][id]
+		p.Active = true
+		if role == translate.RolePublish {
+			p.Tracks = avTracks
+		}
+	})
+	w.event(toldTo, translate.Event{Kind: translate.EventJoined, Room: room, Identity: id})
+	if role == translate.RolePublish {
+		for _, track := range avTracks {
+			w.event(toldTo, translate.Event{Kind: translate.EventTrack, Room: room, Identity: id, Track: track})
+		}
+	}
+	return id
+}
+
+func (w *world) event(pod string, e translate.Event) string {
+	return w.pods[pod].route(context.Background(), e)
+}
+
+func (w *world) wantClean(t *testing.T) {
+	t.Helper()
+	rig.Eventually(t, 20*time.Second, "no participant, no name, no media id left", func() bool {
+		return w.sfu.participants() == 0 && len(w.store.Names()) == 0 && len(w.store.MediaIDs()) == 0
+	})
+}
+
+func (w *world) up(t *testing.T, pubPod, playPod string) (pub, play *rig.Client) {
+	t.Helper()
+	pub, play = w.connect(t, pubPod), w.connect(t, playPod)
+	publishAV(t, pub, "pub", "s")
+	pub.AwaitSDP("pub")
+	w.media(t, podB, translate.RolePublish)
+	pub.WantStatus("pub", "PUBLISHING", "")
+	playAV(t, play, "play", "s")
+	play.AwaitSDP("play")
+	w.media(t, podA, translate.RolePlay)
+	play.WantStatus("play", "PLAYING", "")
+	return pub, play
+}
+
+// Publisher and player on two pods, webhooks arriving at the wrong one.
+func TestTwoPods(t *testing.T) {
+	w := newWorld(t, nil)
+	pub, play := w.up(t, podA, podB)
+	play.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
+	if m := play.Await("availableStream"); !strings.Contains(m.Raw, `"status":"true"`) {
+		t.Errorf("availableStream on the other pod: %s", m.Raw)
+	}
+	for len(w.told) > 0 {
+		<-w.told
+	}
+	for _, id := range []string{"play-2", "play-3"} { // more players cost no more events
+		playAV(t, play, id, "s")
+		play.AwaitSDP(id)
+	}
+	pub.Unpublish("pub", "s")
+	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
+	for _, id := range []string{"play", "play-2", "play-3"} {
+		play.WantStatus(id, "FAILED", "Stopped by publisher stop")
+	}
+	if e := <-w.told; e.Kind != state.EventEnded || len(w.told) != 0 {
+		t.Errorf("told %v and %d more", e.Kind, len(w.told))
+	}
+	w.wantClean(t)
+}
+
+func TestRepeatedLateAndDisorderedWebhooks(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect(t, podA)
+	publishAV(t, c, "pub", "s")
+	c.AwaitSDP("pub")
+	room, id := w.sfu.only(t, translate.RolePublish)
+	track := func(i int) translate.Event {
+		return translate.Event{Kind: translate.EventTrack, Room: room, Identity: id, Track: avTracks[i]}
+	}
+	joined := translate.Event{Kind: translate.EventJoined, Room: room, Identity: id}
+	for _, e := range []translate.Event{track(1), track(1), track(0), joined, track(0), joined} {
+		w.event(podA, e)
+	}
+	c.WantStatus("pub", "PUBLISHING", "")
+	left := translate.Event{Kind: translate.EventLeft, Room: room, Identity: id, Reason: translate.EndTimeout}
+	w.event(podA, left)
+	c.WantStatus("pub", "FAILED", "Failed by ICE keep alive")
+	w.wantClean(t)
+	for _, e := range []translate.Event{left, track(0), joined} {
+		if got := w.event(podA, e); got != "stale" {
+			t.Errorf("late event was %s", got)
+		}
+	}
+	publishAV(t, c, "pub-2", "s") // under the same name, another participant
+	c.AwaitSDP("pub-2")
+	if got := w.event(podA, left); got != "stale" {
+		t.Errorf("event of the first publisher was %s for the second", got)
+	}
+	if n := c.Count("notifyStreamStatusEvent"); n != 0 {
+		t.Errorf("%d statuses too many: %s", n, c.Names())
+	}
+}
+
+// A stop while LiveKit has not answered yet: the start is undone.
+func TestStopDuringAnswer(t *testing.T) {
+	for _, kind := range []string{"publish", "play"} {
+		w := newWorld(t, nil)
+		var c *rig.Client
+		if kind == "play" {
+			c, _ = w.up(t, podA, podB)
+		} else {
+			c = w.connect(t, podA)
+		}
+		hold := make(chan struct{})
+		w.sfu.set(func() { w.sfu.hold[kind] = hold; w.sfu.called = make(chan string, 1000) })
+		if kind == "publish" {
+			publishAV(t, c, "early", "s2")
+		} else {
+			playAV(t, c, "early", "s")
+		}
+		for op := range w.sfu.called {
+			if op == kind {
+				break
+			}
+		}
+		c.Stop("early", "s")
+		c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "other"})
+		c.Await("availableStream") // the session is not held up
+		close(hold)
+		want := map[string]string{"publish": "UNPUBLISHED", "play": "STOPPED"}[kind]
+		if s := c.AwaitStatus("early"); s.Status != want {
+			t.Errorf("%s: %+v", kind, s)
+		}
+		if kind == "publish" {
+			w.wantClean(t)
+		}
+	}
+}
+
+// LiveKit does not answer the removal: the client is told all the same, and the participant is removed later.
+func TestCleanUpIsOwed(t *testing.T) {
+	w := newWorld(t, nil)
+	pub, _ := w.up(t, podA, podA)
+	w.sfu.set(func() {
+		w.sfu.fail["remove"] = &translate.Error{Kind: translate.ErrKindUnavailable, Op: "remove", Err: errors.New("away")}
+	})
+	pub.Unpublish("pub", "s")
+	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
+	rig.Eventually(t, 20*time.Second, "two removals are owed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.debts) == 2 })
+	w.sfu.set(func() { w.sfu.fail["remove"] = nil })
+	w.wantClean(t)
+}
+
+func TestStoreAwayDuringRelease(t *testing.T) {
+	w := newWorld(t, nil)
+	pub, play := w.up(t, podA, podB)
+	w.store.SetAway(true)
+	pub.Unpublish("pub", "s")
+	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
+	w.store.SetAway(false)
+	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
+	w.wantClean(t)
+}
+
+func TestDeadPodIsTakenOver(t *testing.T) {
+	w := newWorld(t, nil)
+	_, play := w.up(t, podA, podB)
+	w.store.Kill(podA)
+	w.store.TakeOver(podA, podB)
+	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
+	rig.Eventually(t, 20*time.Second, "its participant is removed", func() bool { return w.sfu.participants() == 0 })
+	if names := w.store.Names(); len(names) != 0 {
+		t.Errorf("names %v", names)
+	}
+}
+
+func TestPodThatWasTakenOverStartsClean(t *testing.T) {
+	w := newWorld(t, nil)
+	pub, play := w.up(t, podA, podB)
+	w.store.TakeOver(podA, podB)
+	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1012") {
+		t.Errorf("publisher saw %v", err)
+	}
+	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
+	w.wantClean(t)
+	c := w.connect(t, podA) // it goes on for new clients
+	publishAV(t, c, "pub", "s")
+	c.AwaitSDP("pub")
+}
+
+func TestStoreRestartedEmpty(t *testing.T) {
+	w := newWorld(t, nil)
+	pub, play := w.up(t, podA, podB)
+	w.store.Restart()
+	// The player's pod may be first and find no stream: it tries again when it asks LiveKit about the room.
+	rig.Eventually(t, 30*time.Second, "both are registered again", func() bool {
+		return len(w.store.Names()) == 1 && len(w.store.MediaIDs()) == 2
+	})
+	if n := pub.Count("notifyStreamStatusEvent") + play.Count("notifyStreamStatusEvent"); n != 0 {
+		t.Errorf("clients noticed: %s %s", pub.Names(), play.Names())
+	}
+}
+
+// In a room with several native publishers LiveKit binds anybody's tracks: the player asks again until they are right.
+func TestNativePublisherAmongSeveral(t *testing.T) {
+	w := newWorld(t, nil)
+	w.sfu.set(func() {
+		for i, id := range []translate.Identity{"first", "second"} {
+			w.sfu.join("native.s", translate.Participant{Identity: id, JoinedAt: time.Unix(int64(i), 0), Active: true, Tracks: []translate.Track{
+				{SID: "TR_A_" + string(id), Name: "mic", Kind: translate.Audio, Mime: "audio/opus"},
+				{SID: "TR_V_" + string(id), Name: "cam", Kind: translate.Video, Mime: "video/VP8"},
+			}})
+		}
+		w.sfu.bound = []string{"second", "second", "first"} // whose tracks the first, second, third answer has
+	})
+	c := rig.Connect(t, w.urls[podA], "native")
+	playAV(t, c, "play", "s")
+	c.AwaitSDP("play")
+	w.media(t, podA, translate.RolePlay) // there is only one: those with the wrong tracks are gone
+	c.WantStatus("play", "PLAYING", "")
+	c.Stop("play", "s")
+	c.WantStatus("play", "STOPPED", "Stopped by user")
+}
