@@ -48,23 +48,29 @@ func (l *loop) postWait(f func()) {
 
 func (l *loop) run() {
 	for {
-		l.mu.Lock()
-		events := l.events
-		l.events = nil
-		if l.room != nil {
-			close(l.room)
-			l.room = nil
-		}
-		if len(events) == 0 {
-			l.running = false
-			l.mu.Unlock()
+		f := l.next()
+		if f == nil {
 			return
 		}
-		l.mu.Unlock()
-		for _, f := range events {
-			l.one(f)
-		}
+		l.one(f)
 	}
+}
+
+// next takes the first event off the queue; without one the loop's goroutine ends.
+func (l *loop) next() func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.events) == 0 {
+		l.events, l.running = nil, false
+		return nil
+	}
+	f := l.events[0]
+	l.events = l.events[1:]
+	if l.room != nil && len(l.events) < maxBacklog {
+		close(l.room)
+		l.room = nil
+	}
+	return f
 }
 
 func (l *loop) one(f func()) {

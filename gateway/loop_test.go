@@ -22,9 +22,10 @@ func TestLoopRunsEventsInOrderAndSurvivesAPanic(t *testing.T) {
 
 func TestLoopHoldsTheReaderBack(t *testing.T) {
 	l := &loop{recovered: func(any) {}}
-	gate := make(chan struct{})
-	l.post(func() { <-gate }) // the loop is busy
-	for range maxBacklog + 1 {
+	gate, busy := make(chan struct{}), make(chan struct{})
+	l.post(func() { close(busy); <-gate })
+	<-busy
+	for range maxBacklog {
 		l.post(func() {})
 	}
 	order := make(chan string, 2)

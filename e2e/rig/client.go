@@ -65,7 +65,13 @@ const patience = 40 * time.Second
 // Dial opens a socket.
 func Dial(t testing.TB, url string) *Client {
 	t.Helper()
-	ws, res, err := websocket.DefaultDialer.Dial(url, nil)
+	return DialWith(t, websocket.DefaultDialer, url)
+}
+
+// DialWith opens a socket in a way of the test's own.
+func DialWith(t testing.TB, dialer *websocket.Dialer, url string) *Client {
+	t.Helper()
+	ws, res, err := dialer.Dial(url, nil)
 	if err != nil {
 		t.Fatalf("dial %s: %v", url, err)
 	}

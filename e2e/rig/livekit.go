@@ -147,6 +147,9 @@ func (lk *LiveKit) Restart() {
 	lk.start()
 }
 
+// PID is the process id; Restart changes it.
+func (lk *LiveKit) PID() int { return lk.process.PID() }
+
 // Output is what the server has logged since it was last started.
 func (lk *LiveKit) Output() string { return lk.process.Output() }
 

@@ -117,13 +117,16 @@ type RedisCluster struct {
 }
 
 // StartRedisCluster starts a cluster and waits until all its slots are served and its replicas are in step. Failover takes about 3 s.
-func StartRedisCluster(t testing.TB) *RedisCluster {
+// Further arguments are those of every redis-server.
+func StartRedisCluster(t testing.TB, args ...string) *RedisCluster {
 	t.Helper()
 	c := &RedisCluster{}
 	for range 6 {
-		c.Nodes = append(c.Nodes, newRedis(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-			"--cluster-node-timeout", "1500", "--cluster-announce-ip", "127.0.0.1", "--cluster-replica-validity-factor", "0",
-			"--cluster-port", strconv.Itoa(FreePort(t))))
+		node := []string{
+			"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1500",
+			"--cluster-announce-ip", "127.0.0.1", "--cluster-replica-validity-factor", "0", "--cluster-port", strconv.Itoa(FreePort(t)),
+		}
+		c.Nodes = append(c.Nodes, newRedis(t, append(node, args...)...))
 	}
 	for _, n := range c.Nodes {
 		n.awaitReady()
