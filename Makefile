@@ -8,13 +8,14 @@ TESTTIMEOUT ?= 20m
 FUZZTIME    ?= 30s
 
 # The stock WebSDK, for the demo page and the browser tests.
-SDK := cmd/wcs-dev/node_modules/.package-lock.json
+SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
 .PHONY: dev test build check-links bench fuzz lint setup
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
-dev: $(SDK)
-	go run ./cmd/wcs-dev
+# make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
+dev: cmd/wcs-dev/node_modules/.package-lock.json
+	go run ./cmd/wcs-dev $(ARGS)
 
 test: setup $(SDK) build check-links
 	go vet ./...
@@ -23,12 +24,12 @@ test: setup $(SDK) build check-links
 setup:
 	.ci/setup
 
-$(SDK): cmd/wcs-dev/package-lock.json
-	npm ci --no-audit --no-fund --prefix cmd/wcs-dev
+%/node_modules/.package-lock.json: %/package-lock.json
+	npm ci --no-audit --no-fund --prefix $*
 	touch $@
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/wcs-gateway ./cmd/wcs-gateway
+	CGO_ENABLED=0 go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/wcs-gateway ./cmd/wcs-gateway
 
 # The SFU and the embedded Redis belong to cmd/wcs-dev.
 check-links:

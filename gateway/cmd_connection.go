@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"github.com/rs/zerolog"
+
 	"wcsgateway/translate/wcs"
 )
 
@@ -17,7 +19,7 @@ func handleConnection(s *session, c wcs.Connection) error {
 	}
 	app, ok := s.g.cfg.Apps[key]
 	if !ok {
-		s.log().Info().Str("app", cut(key, 64)).Msg("refused: unknown application key")
+		s.log(zerolog.InfoLevel).Str("app", cut(key, 64)).Msg("refused: unknown application key")
 		s.refuse("Application not found")
 		return nil
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -141,7 +143,7 @@ func finishAnswer(st *stream, got *started, answer translate.Answer, edit transl
 		return notes, &translate.Error{Kind: translate.ErrKindUnavailable, Op: "read answer", Err: err}
 	}
 	if notes.NoTCPCandidate {
-		st.sess.log().Warn().Str("media", st.id).Msg("client asks for TCP, but LiveKit offers no TCP candidate: is rtc.tcp_port set?")
+		st.sess.log(zerolog.WarnLevel).Str("media", st.id).Msg("client asks for TCP, but LiveKit offers no TCP candidate: is rtc.tcp_port set?")
 	}
 	got.sdp, got.kinds = sdp, notes.Kinds
 	return notes, nil

@@ -3,6 +3,8 @@ package gateway
 import (
 	"errors"
 
+	"github.com/rs/zerolog"
+
 	"wcsgateway/translate/wcs"
 )
 
@@ -62,7 +64,7 @@ func (s *session) dispatch(frame []byte) {
 	if known {
 		label = string(cmd.Name)
 	}
-	s.log().Debug().Str("cmd", label).Int("bytes", len(frame)).Msg("command")
+	s.log(zerolog.DebugLevel).Str("cmd", label).Int("bytes", len(frame)).Msg("command")
 	if err == nil {
 		switch {
 		case s.id == "" && !row.early:
@@ -85,7 +87,7 @@ func (s *session) account(label string, err error) {
 	if err == nil {
 		return
 	}
-	s.log().Info().Err(err).Str("cmd", label).Msg("command refused")
+	s.log(zerolog.InfoLevel).Err(err).Str("cmd", label).Msg("command refused")
 	if errors.Is(err, errStreamRefused) || errors.Is(err, errSessionNotReady) {
 		return // the client has been told
 	}

@@ -194,11 +194,10 @@ func (c *conn) writeFailed(err error) {
 }
 
 func (c *conn) sayGoodbye(r closeReason) {
-	deadline := time.Now().Add(lingerTime)
-	_ = c.ws.SetReadDeadline(deadline)
+	time.AfterFunc(lingerTime, func() { _ = c.ws.Close() }) // ends the reader, unless the client was faster
 	code := r.code
 	if code == websocket.CloseAbnormalClosure { // must not be sent (RFC 6455 §7.4.1)
 		code = websocket.CloseNoStatusReceived
 	}
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, r.name), deadline) // the client may be gone
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, r.name), time.Now().Add(lingerTime)) // the client may be gone
 }

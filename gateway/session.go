@@ -55,19 +55,22 @@ func (g *Gateway) open(ws *websocket.Conn, remote string) {
 	go s.conn.read()
 }
 
-// log has the fields that every line about this session has.
-func (s *session) log() *zerolog.Logger {
-	c := s.g.log.With().Str("remote", s.remote)
-	if s.id != "" {
-		c = c.Str("session", s.id).Str("app", s.app.Key)
+// log begins a line with the fields that every one about this session has. A level that is off costs nothing.
+func (s *session) log(level zerolog.Level) *zerolog.Event {
+	e := s.g.log.WithLevel(level)
+	if !e.Enabled() {
+		return e
 	}
-	l := c.Logger()
-	return &l
+	e.Str("remote", s.remote)
+	if s.id != "" {
+		e.Str("session", s.id).Str("app", s.app.Key)
+	}
+	return e
 }
 
 func (s *session) onPanic(v any) {
 	s.g.metrics.panics.Inc()
-	s.log().Error().Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic in a session; it goes on")
+	s.log(zerolog.ErrorLevel).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic in a session; it goes on")
 }
 
 // receive runs on the reader.
@@ -96,7 +99,7 @@ func (s *session) establish(app *App, c wcs.Connection) {
 	s.send(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame())
 	s.send(s.g.version)
 	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
-	s.log().Info().Msg("session established")
+	s.log(zerolog.InfoLevel).Msg("session established")
 }
 
 // newIDs makes the public session id, which grants nothing, and the authToken, which does (design.md §2).
@@ -128,9 +131,9 @@ func (s *session) onClose(r closeReason) {
 	if s.id != "" {
 		s.g.metrics.sessions.Dec()
 		s.g.deps.Sessions.DropSession(s.id)
-		s.log().Info().Str("reason", r.name).Int("streams", len(s.streams)).Msg("session closed")
+		s.log(zerolog.InfoLevel).Str("reason", r.name).Int("streams", len(s.streams)).Msg("session closed")
 	} else {
-		s.log().Debug().Str("reason", r.name).Msg("socket closed before it was a session")
+		s.log(zerolog.DebugLevel).Str("reason", r.name).Msg("socket closed before it was a session")
 	}
 	for _, st := range s.streams {
 		st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})

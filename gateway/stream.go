@@ -222,7 +222,7 @@ func (st *stream) onStarted(got started, err error) {
 	s.send(wcs.RemoteSDP(st.id, got.sdp))
 	own := time.Since(st.created) - got.sfuTime
 	s.g.metrics.ownShare.WithLabelValues(st.kind()).Observe(own.Seconds())
-	s.log().Debug().Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
+	s.log(zerolog.DebugLevel).Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
 	s.g.watch.add(st.room, st)
 	st.after(s.g.cfg.Media.ICETimeout, func() {
 		if !st.joined {
@@ -266,7 +266,7 @@ func (st *stream) becomeUp() {
 	st.stopTimers()
 	took := time.Since(st.created)
 	st.sess.g.metrics.startTime.WithLabelValues(st.kind()).Observe(took.Seconds())
-	st.sess.log().Info().Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
+	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Dur("dur_ms", took).Msg(st.kind() + " is up")
 	st.role.up(st)
 }
@@ -300,7 +300,7 @@ func (st *stream) fail(err error) {
 	if errors.Is(err, context.Canceled) { // by the gateway's own end
 		v.level = zerolog.DebugLevel
 	}
-	st.sess.log().WithLevel(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
+	st.sess.log(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
 		Str("identity", string(st.identity)).Str("class", string(v.class)).Msg(st.kind() + " failed")
 	st.end(ending{status: wcs.StatusFailed, info: v.info, class: v.class, undone: true})
 }
@@ -378,6 +378,6 @@ func (st *stream) finished() {
 	s.g.metrics.streams.WithLabelValues(st.kind()).Dec()
 	s.g.metrics.ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()
 	st.tell()
-	s.log().Info().Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
+	s.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Str("status", string(st.ending.status)).Str("info", st.ending.info).Str("class", string(st.ending.class)).Msg(st.kind() + " ended")
 }

@@ -3,6 +3,8 @@ package gateway
 import (
 	"errors"
 
+	"github.com/rs/zerolog"
+
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
@@ -47,7 +49,7 @@ func (st *stream) onSaved(err error, then func()) {
 		return
 	}
 	if err != nil {
-		st.sess.log().Warn().Err(err).Str("media", st.id).Msg("stream record not written, will be tried again")
+		st.sess.log(zerolog.WarnLevel).Err(err).Str("media", st.id).Msg("stream record not written, will be tried again")
 	}
 	if then != nil {
 		then()

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -123,7 +124,7 @@ func fileFromEnviron(environ []string) string {
 
 func newLogger(cfg config.Log, w io.Writer) zerolog.Logger {
 	if cfg.Format == "console" {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000"}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
 	}
 	level, err := zerolog.ParseLevel(cfg.Level)
 	if err != nil { // validation knows only levels of zerolog's

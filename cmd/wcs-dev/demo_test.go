@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/rs/zerolog"
+)
+
+// TestDemo clicks through the page in a browser, against everything that wcs-dev starts.
+func TestDemo(t *testing.T) {
+	requireSDK(t)
+	page, ws := startAll(t)
+	b := openBrowser(t)
+
+	b.do(chromedp.Navigate(page))
+	b.see("the page knows the address", `#server`, `e.value === "`+ws+`"`)
+	b.click(`#connect`)
+	b.see("session", `#status-session`, `e.textContent === "ESTABLISHED"`)
+
+	b.click(`#play`)
+	b.see("play without a publisher", `#message`, `e.textContent.includes("Nobody publishes") && e.textContent.includes("Stream not found")`)
+	b.click(`#publish`)
+	b.see("publisher", `#status-publish`, `e.textContent === "PUBLISHING"`)
+	b.click(`#available`)
+	b.see("availability", `#availability`, `e.textContent.startsWith("yes")`)
+	b.click(`#play`)
+	b.see("player", `#status-play`, `e.textContent === "PLAYING"`)
+	b.see("moving picture", `#remote video`, `e.videoWidth > 0 && e.currentTime > 1`)
+	for _, panel := range []string{"#publisher", "#player"} {
+		b.see("size", panel+` [data-figure=size]`, `/^\d+ × \d+$/.test(e.textContent)`)
+		b.see("video rate", panel+` [data-figure=video]`, `/^[1-9]\d* kbit\/s \w+$/.test(e.textContent)`)
+		b.see("audio rate", panel+` [data-figure=audio]`, `/^[1-9]\d* kbit\/s opus$/.test(e.textContent)`)
+	}
+	b.checkLog()
+
+	b.click(`#play`)
+	b.see("player after Stop", `#status-play`, `e.textContent === "STOPPED"`)
+	b.click(`#play`)
+	b.see("player again", `#status-play`, `e.textContent === "PLAYING"`)
+	b.click(`#publish`)
+	b.see("publisher after Stop", `#status-publish`, `e.textContent === "UNPUBLISHED"`)
+	b.see("player without a publisher", `#status-play`, `e.textContent === "FAILED"`)
+	b.see("why it ended", `#message`, `e.textContent.startsWith("Play ended. The publisher has stopped")`)
+
+	b.click(`#publish`)
+	b.see("publisher again", `#status-publish`, `e.textContent === "PUBLISHING"`)
+	b.click(`#connect`)
+	b.see("closed session", `#status-session`, `e.textContent === "DISCONNECTED"`)
+	b.see("publisher of a closed session", `#status-publish`, `e.textContent === "FAILED"`)
+	b.see("no complaint", `#message`, `e.hidden`)
+	b.click(`#connect`)
+	b.see("second session", `#status-session`, `e.textContent === "ESTABLISHED"`)
+	b.do(chromedp.Evaluate[chromedp.Void](`navigator.getUserMedia = (_, ok, failed) => failed(new DOMException("Permission denied", "NotAllowedError"))`))
+	b.click(`#publish`)
+	b.see("refused camera", `#message`, `e.textContent.includes("not allowed to use the camera")`)
+}
+
+// startAll runs wcs-dev on free ports, and gives the two addresses that it prints.
+func startAll(t *testing.T) (page, ws string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	out, printed := io.Pipe()
+	ended := make(chan error, 1)
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	go func() {
+		err := run(ctx, options{host: loopback, sdk: installedSDK}, printed, log)
+		_ = printed.CloseWithError(err) // never fails
+		ended <- err
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if rest, err := io.ReadAll(out); err != nil || len(rest) > 0 {
+			t.Errorf("after the addresses: printed %q, ended with %v", rest, err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	buffer := make([]byte, 200)
+	n, err := out.Read(buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`^(http://\S+)\n(ws://\S+)\n$`).FindStringSubmatch(string(buffer[:n]))
+	if lines == nil {
+		t.Fatalf("printed %q, want the two addresses, each on a line of its own", buffer[:n])
+	}
+	return lines[1], lines[2]
+}
+
+// browser is a page in a Chromium with a fake camera.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func openBrowser(t *testing.T) *browser {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatalf("the browser is missing, which Debian's package chromium has: %v", err)
+	}
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path)}
+	for _, name := range []string{
+		"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync",
+		"use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
+	} {
+		options = append(options, chromedp.Flag(name, true))
+	}
+	options = append(options, chromedp.Flag("headless", "new"), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
+	all, closeAll := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(closeAll)
+	ctx, closeTab := chromedp.NewContext(all)
+	t.Cleanup(closeTab)
+	w := new(watcher)
+	if err := chromedp.Listen(ctx, w.see); err != nil {
+		t.Fatalf("start the browser: %v", err)
+	}
+	t.Cleanup(func() { w.report(t) })
+	if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
+		t.Fatalf("watch what the page asks for: %v", err)
+	}
+	return &browser{t: t, ctx: ctx}
+}
+
+// watcher notes if the page asks for anything from elsewhere, or a script fails.
+type watcher struct {
+	mu       sync.Mutex
+	requests int
+	faults   []string
+}
+
+func (w *watcher) see(event any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		w.requests++
+		u, err := url.Parse(e.Request.URL)
+		if err != nil || (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != loopback.String() {
+			w.faults = append(w.faults, "the page asks for "+e.Request.URL)
+		}
+	case *runtime.EventExceptionThrown:
+		w.faults = append(w.faults, fmt.Sprintf("script: %+v", e.ExceptionDetails))
+	}
+}
+
+func (w *watcher) report(t *testing.T) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.requests == 0 {
+		t.Error("no request of the page was seen")
+	}
+	for _, fault := range w.faults {
+		t.Error(fault)
+	}
+}
+
+func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, waitTimeout)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	b.do(chromedp.WaitEnabled(selector), chromedp.Click(selector))
+}
+
+// see waits until condition, an expression about the element e, holds.
+func (b *browser) see(what, selector, condition string) {
+	b.t.Helper()
+	script := `(selector) => { const e = document.querySelector(selector); return Boolean(e) && (` + condition + `) }`
+	ctx, cancel := context.WithTimeout(b.ctx, waitTimeout)
+	defer cancel()
+	poll := chromedp.PollFunction[chromedp.Void](script, chromedp.WithPollingArgs(selector), chromedp.WithPollingTimeout(0), chromedp.WithPollingInterval(50*time.Millisecond))
+	if _, err := chromedp.Run(ctx, poll); err != nil {
+		body, _ := chromedp.Run(b.ctx, chromedp.Text("body")) // only to tell more
+		b.t.Fatalf("%s: %s is not such that %s: %v\n%s", what, selector, condition, err, body)
+	}
+}
+
+// checkLog looks for the messages of a publish and a play in the page's list, and reads one.
+func (b *browser) checkLog() {
+	b.t.Helper()
+	for _, want := range []string{
+		"[data-direction=out][data-name=connection]", "[data-direction=in][data-name=getUserData]",
+		"[data-direction=out][data-name=publishStream]", "[data-direction=in][data-name=setRemoteSDP]",
+		"[data-direction=out][data-name=playStream]", "[data-direction=in][data-name=notifyStreamStatusEvent]",
+	} {
+		b.see("message", "#wire "+want, `Number(e.dataset.size) > 20`)
+	}
+	offer := `#wire [data-name=publishStream]`
+	b.do(chromedp.Click(offer + ` summary`))
+	b.see("offer", offer+` pre`, `e.textContent.includes('"mediaSessionId"')`)
+	text, err := chromedp.Run(b.ctx, chromedp.Text(offer+` pre`))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if !strings.Contains(text, "v=0 … m=audio") || strings.Contains(text, "a=fingerprint") {
+		b.t.Errorf("the SDP is not shortened:\n%s", text)
+	}
+}

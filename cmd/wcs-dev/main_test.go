@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// installedSDK is defaultSDK seen from this package.
+const installedSDK = "node_modules/@flashphoner/websdk"
+
+// waitTimeout is far longer than anything takes, even on a busy machine.
+const waitTimeout = 60 * time.Second
+
+func requireSDK(t *testing.T) {
+	t.Helper()
+	if !isFile(filepath.Join(installedSDK, sdkFile)) {
+		t.Fatalf("the WebSDK is missing in %s: run npm ci --prefix cmd/wcs-dev, as make dev and make test do", installedSDK)
+	}
+}
+
+func TestTakenPort(t *testing.T) {
+	for _, one := range new(ports).all(loopback.String()) {
+		t.Run(one.flag, func(t *testing.T) {
+			taken, number, err := listen(one.network, net.JoinHostPort(one.host, "0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = taken.Close() }() // nothing was written
+			o, err := parseOptions([]string{
+				"--page-port=0", "--ws-port=0", "--internal-port=0", "--livekit-port=0", "--livekit-udp=0", "--livekit-tcp=0",
+				fmt.Sprintf("--%s=%d", one.flag, number),
+			}, t.Output())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = run(t.Context(), o, io.Discard, zerolog.Nop())
+			if want := fmt.Sprintf("--%s: port %d is taken", one.flag, number); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("error %v, want one that begins %q", err, want)
+			}
+		})
+	}
+}
+
+func TestSamePortTwice(t *testing.T) {
+	p := freePorts(t)
+	p.ws = p.page
+	err := p.claim(loopback.String())
+	if err == nil || !strings.HasPrefix(err.Error(), "--ws-port: ") {
+		t.Errorf("error %v, want one for --ws-port", err)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for name, tt := range map[string]struct {
+		args []string
+		want string // in what is written for the user
+	}{
+		"host name":       {[]string{"--host", "example"}, `"example" for flag -host`},
+		"any address":     {[]string{"--host", "0.0.0.0"}, "must be an IPv4 address that a browser can connect to"},
+		"IPv6":            {[]string{"--host", "::1"}, "must be an IPv4 address"},
+		"port is a text":  {[]string{"--ws-port", "many"}, `"many" for flag -ws-port`},
+		"unexpected word": {[]string{"start"}, `unexpected argument "start"`},
+		"help":            {[]string{"--help"}, "-livekit-udp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			if _, err := parseOptions(tt.args, &stderr); err == nil || errors.Is(err, flag.ErrHelp) != (name == "help") {
+				t.Errorf("error %v", err)
+			}
+			if !strings.Contains(stderr.String(), tt.want) {
+				t.Errorf("the user reads %q, want %q in it", stderr.String(), tt.want)
+			}
+		})
+	}
+}
+
+func TestConfigIsValid(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "192.0.2.1"} {
+		o := options{host: netip.MustParseAddr(host), ports: freePorts(t)}
+		if _, err := o.config(); err != nil {
+			t.Errorf("--host %s: %v", host, err)
+		}
+	}
+}
+
+func TestTTLRunsDown(t *testing.T) {
+	r, err := startRedis(net.JoinHostPort(loopback.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- runDown(ctx, r) }()
+	for key, ttl := range map[string]time.Duration{"short": 2 * time.Second, "long": time.Hour} {
+		if err := r.Set(key, "x"); err != nil {
+			t.Fatal(err)
+		}
+		r.SetTTL(key, ttl)
+	}
+	eventually(t, "the key is gone", func() bool { return !r.Exists("short") })
+	if ttl := r.TTL("long"); ttl >= time.Hour || ttl < time.Hour-waitTimeout {
+		t.Errorf("the other key lives for another %v", ttl)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPage(t *testing.T) {
+	const ws = "ws://127.0.0.1:18080"
+	t.Run("with the SDK", func(t *testing.T) {
+		requireSDK(t)
+		server := servePage(t, ws, installedSDK)
+		index := get(t, server.URL+"/")
+		for _, want := range []string{`<script defer src="flashphoner.js">`, `data-ws="` + ws + `"`} {
+			if !strings.Contains(index, want) {
+				t.Errorf("the page lacks %s", want)
+			}
+		}
+		if strings.Contains(index, "make dev") {
+			t.Error("the page explains how to install the SDK, which is there")
+		}
+		installed, err := os.ReadFile(filepath.Join(installedSDK, sdkFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if get(t, server.URL+"/flashphoner.js") != string(installed) {
+			t.Error("the SDK is not served as it was installed")
+		}
+	})
+	t.Run("without", func(t *testing.T) {
+		index := get(t, servePage(t, ws, t.TempDir()).URL+"/")
+		if !strings.Contains(index, "<code>make dev</code>") {
+			t.Errorf("the page does not say what to do:\n%s", index)
+		}
+		if strings.Contains(index, "<script") {
+			t.Error("the page loads scripts that cannot work")
+		}
+	})
+}
+
+func servePage(t *testing.T, ws, sdk string) *httptest.Server {
+	t.Helper()
+	p, err := newPage(ws, sdk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(p.handler())
+	t.Cleanup(server.Close)
+	return server
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }() // it has been read
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s", url, res.Status)
+	}
+	return string(body)
+}
+
+func freePorts(t *testing.T) ports {
+	t.Helper()
+	var p ports
+	if err := p.claim(loopback.String()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// eventually waits until ok, which it asks again and again.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(waitTimeout)
+	defer deadline.Stop()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("not within %v: %s", waitTimeout, what)
+		case <-poll.C:
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// sdkFile is the stock SDK's build for browsers, in its npm package.
+const sdkFile = "flashphoner.js"
+
+// pageStopTimeout bounds how long open requests for the page are waited for at the end.
+const pageStopTimeout = 2 * time.Second
+
+//go:embed page
+var pageFiles embed.FS
+
+// page serves the demo page, which needs nothing from elsewhere.
+type page struct {
+	index *template.Template
+	files fs.FS
+	ws    string // what the SDK connects to, ws://host:port
+	sdk   string // the SDK's build for browsers
+}
+
+// newPage makes the page for a gateway at ws, with the SDK of the npm package in folder sdk.
+func newPage(ws, sdk string) (*page, error) {
+	index, err := template.ParseFS(pageFiles, "page/index.html")
+	if err != nil {
+		return nil, fmt.Errorf("read the demo page: %w", err)
+	}
+	files, err := fs.Sub(pageFiles, "page")
+	if err != nil {
+		return nil, fmt.Errorf("read the demo page: %w", err)
+	}
+	return &page{index: index, files: files, ws: ws, sdk: filepath.Join(sdk, sdkFile)}, nil
+}
+
+func (p *page) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.serveIndex)
+	mux.HandleFunc("GET /"+sdkFile, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, p.sdk) })
+	mux.Handle("GET /", http.FileServerFS(p.files))
+	return mux
+}
+
+// hasSDK tells whether the SDK is installed. It is asked for each time: a reload is enough after installing it.
+func (p *page) hasSDK() bool { return isFile(p.sdk) }
+
+func (p *page) serveIndex(w http.ResponseWriter, _ *http.Request) {
+	var body bytes.Buffer
+	if err := p.index.Execute(&body, map[string]any{"WS": p.ws, "SDK": p.hasSDK()}); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = body.WriteTo(w) // a browser that has gone
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// serve serves HTTP on l until ctx is done.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve the demo page: %w", err)
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), pageStopTimeout)
+	defer cancel()
+	if err := server.Shutdown(stopping); err != nil {
+		_ = server.Close() // the requests that were waited for
+	}
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the demo page: %w", err)
+	}
+	return nil
+}
