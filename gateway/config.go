@@ -14,6 +14,7 @@ type Config struct {
 	Apps       map[string]App
 	Conn       ConnConfig
 	Media      MediaConfig
+	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
 	LoadBalancer
 }

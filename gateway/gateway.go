@@ -45,7 +45,8 @@ type Gateway struct {
 	ctx      context.Context // of all work that outlives a command; ends last
 	cancel   context.CancelFunc
 
-	draining atomic.Bool
+	draining atomic.Bool    // not ready
+	refusing atomic.Bool    // no new sockets
 	work     sync.WaitGroup // goroutines that Run waits for
 
 	mu       sync.Mutex
@@ -76,22 +77,16 @@ func New(cfg Config, deps Deps) *Gateway {
 // shutdownTimeout bounds how long Run waits at the end for clients to be told and for LiveKit and Redis to be cleaned up.
 const shutdownTimeout = 10 * time.Second
 
-// Run pings clients until ctx is done. Then the pod is not ready, refuses new sockets, closes
-// the open ones with code 1012, releases their streams, and Run returns when that is done or shutdownTimeout is over.
+// Run pings clients until ctx is done. Then it drains the pod, and returns when all sessions are closed and what they held is
+// released, or shutdownTimeout after the last socket was closed.
 func (g *Gateway) Run(ctx context.Context) {
 	pingCtx, stopPings := context.WithCancel(context.Background())
 	defer stopPings()
 	g.work.Go(func() { g.pings.run(pingCtx) })
 
 	<-ctx.Done()
-	g.draining.Store(true)
-	g.metrics.draining.Set(1)
+	g.drain()
 	stopPings()
-	open := g.openSessions()
-	g.log.Info().Int("sessions", len(open)).Msg("shutting down")
-	for _, s := range open {
-		s.conn.close(closedShutdown)
-	}
 	g.await(shutdownTimeout)
 	g.cancel()
 	g.work.Wait()

@@ -3,12 +3,14 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
@@ -29,13 +31,14 @@ type world struct {
 	pods  map[string]*Gateway
 	urls  map[string]string
 	told  chan state.Event // what went from pod to pod
+	stops map[string]context.CancelFunc
 }
 
 const podA, podB = "aaaaaaaa", "bbbbbbbb"
 
 func newWorld(t *testing.T, change func(*Config)) *world {
 	t.Helper()
-	w := &world{sfu: newFakeSFU(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string), told: make(chan state.Event, 1000)}
+	w := &world{sfu: newFakeSFU(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string), told: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc)}
 	for _, pod := range []string{podA, podB} {
 		w.start(t, pod, change)
 	}
@@ -92,8 +95,12 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		<-ended
 		srv.Close()
 	})
+	w.stops[pod] = cancel
 	w.pods[pod], w.urls[pod] = g, "ws"+strings.TrimPrefix(srv.URL, "http")
 }
+
+// stop lets a pod drain.
+func (w *world) stop(pod string) { w.stops[pod]() }
 
 func (w *world) connect(t *testing.T, pod string) *rig.Client {
 	t.Helper()
@@ -347,4 +354,43 @@ func TestNativePublisherAmongSeveral(t *testing.T) {
 	c.WantStatus("play", "PLAYING", "")
 	c.Stop("play", "s")
 	c.WantStatus("play", "STOPPED", "Stopped by user")
+}
+
+// A pod that drains is unready, then refuses sockets, closes sessions without streams, and waits for the others.
+func TestDrain(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Drain = DrainConfig{Window: time.Hour} })
+	pub, play := w.up(t, podA, podB)
+	idle := w.connect(t, podA)
+	w.stop(podA)
+	if err := idle.AwaitClosed(); !strings.Contains(err.Error(), "1012") {
+		t.Errorf("client without streams saw %v", err)
+	}
+	if w.pods[podA].Ready() || !w.pods[podB].Ready() {
+		t.Error("the wrong pod is ready")
+	}
+	if _, res, err := websocket.DefaultDialer.Dial(w.urls[podA], nil); err == nil || res == nil || res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("upgrade on a draining pod: %v", err)
+	}
+	play.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"}) // the stream goes on
+	if m := play.Await("availableStream"); !strings.Contains(m.Raw, `"status":"true"`) {
+		t.Errorf("availableStream: %s", m.Raw)
+	}
+	pub.Unpublish("pub", "s")
+	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
+	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1012") {
+		t.Errorf("publisher saw %v", err)
+	}
+	w.wantClean(t)
+}
+
+// When the window is over, sessions with streams are closed, too.
+func TestDrainWindow(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Drain = DrainConfig{Window: 10 * time.Millisecond, Pace: 10 * time.Millisecond} })
+	pub, play := w.up(t, podA, podB)
+	w.stop(podA)
+	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1012") {
+		t.Errorf("publisher saw %v", err)
+	}
+	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
+	w.wantClean(t)
 }

@@ -43,7 +43,7 @@ func (g *Gateway) Public() http.Handler {
 
 // accept makes a session of an upgrade. It returns at once, which frees the HTTP server's stack and buffers.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
-	if g.draining.Load() {
+	if g.refusing.Load() {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -23,6 +24,8 @@ type session struct {
 	loop   loop
 	gone   chan struct{} // closed when the session has let go of everything
 	leave  func()        // its place in the pinger
+
+	streaming atomic.Int32 // streams it has
 
 	// loop
 	id            string // "" until it is established
@@ -49,7 +52,7 @@ func (g *Gateway) open(ws *websocket.Conn, remote string) {
 	g.sessions[s] = struct{}{}
 	g.mu.Unlock()
 	g.metrics.connections.Inc()
-	if g.draining.Load() { // shutting down began meanwhile and may not have seen this session
+	if g.refusing.Load() { // shutting down began meanwhile and may not have seen this session
 		s.conn.close(closedShutdown)
 	}
 	go s.conn.read()

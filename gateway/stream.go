@@ -121,6 +121,7 @@ func (s *session) begin(r role, published bool, req wcs.StreamRequest) error {
 		s.streams = make(map[string]*stream)
 	}
 	s.streams[st.id] = st
+	s.streaming.Add(1)
 	s.g.streams.add(st)
 	s.g.metrics.streams.WithLabelValues(st.kind()).Inc()
 
@@ -374,6 +375,7 @@ func waitFor(limit *time.Timer, done <-chan struct{}) {
 func (st *stream) finished() {
 	s := st.sess
 	delete(s.streams, st.id)
+	s.streaming.Add(-1)
 	s.g.streams.remove(st)
 	s.g.metrics.streams.WithLabelValues(st.kind()).Dec()
 	s.g.metrics.ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()

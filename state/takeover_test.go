@@ -138,9 +138,7 @@ func TestTakeOverOfDeadTakerGoesOn(t *testing.T) {
 	must(t, see.Set(t.Context(), a.keys.lease(taker), "", time.Hour).Err())
 
 	b := startPod(t, cfg, podB)
-	rig.Eventually(t, eventually, "b may take over", func() bool { // and does not: the taker lives
-		return b.lease.unbroken(b.now()) > b.cfg.Lease+2*quickGrace
-	})
+	awaitQuiet(t, b) // and it does not: the taker lives
 	if got := b.taken(); len(got) != 0 {
 		t.Fatalf("%v was taken from a taker that lives", got)
 	}
@@ -161,4 +159,72 @@ func TestLivingPodIsNotTakenOver(t *testing.T) {
 	if mine {
 		t.Error("a pod with a lease was taken over")
 	}
+}
+
+// Redis hangs, and meanwhile a pod dies. Whoever took over at once when Redis goes on would also take over from all
+// the pods that live and were only not able to renew.
+func TestNoTakeOverRightAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	server := rig.StartRedis(t)
+	cfg := quickConfig(server.Addr)
+	a, b := startMortal(t, cfg, podA), startPod(t, cfg, podB)
+	claimAll(t, a, testStream("cam", "m1"))
+	awaitQuiet(t, b)
+	server.Pause()
+	a.end()
+	expired := time.NewTimer(cfg.Lease)
+	<-expired.C
+	back := time.Now()
+	server.Resume()
+	rig.Eventually(t, eventually, "b takes over", func() bool { return len(b.taken()) == 1 })
+	if after := time.Since(back); after < cfg.Lease+quickGrace {
+		t.Errorf("b took over %v after Redis was back, before %v", after, cfg.Lease+quickGrace)
+	}
+}
+
+// The same when only the server of the dead pod's keys was away, and that of the others' was not.
+func TestNoTakeOverRightAfterAnOutageOfAShard(t *testing.T) {
+	t.Parallel()
+	cluster := rig.StartRedisCluster(t, "--cluster-require-full-coverage", "no")
+	cfg := quickConfig(cluster.Addrs()...)
+	b := startPod(t, cfg, podB)
+	var a *testPod
+	var shard *rig.Redis
+	for i := 0; shard == nil; i++ {
+		a = startMortal(t, cfg, "aaaa"+itoa(1000+i))
+		shard = cluster.MasterOf(a.keys.lease(a.life()))
+		if shard == cluster.MasterOf(b.keys.lease(b.life())) || shard == cluster.MasterOf(b.keys.pods()) {
+			a.end()
+			shard = nil
+		}
+	}
+	awaitQuiet(t, b)
+	before := time.Now() // the last time that the shard was not back
+	shard.Kill()
+	a.end()
+	rig.Eventually(t, eventually, "the replica is promoted", func() bool {
+		asked := time.Now()
+		m := cluster.MasterOf(a.keys.lease(a.life()))
+		if m == nil || m == shard {
+			before = asked
+			return false
+		}
+		return true
+	})
+	see := client(t, cfg)
+	rig.Eventually(t, eventually, "b has taken over", func() bool {
+		listed, err := see.HExists(t.Context(), b.keys.pods(), a.life().String()).Result()
+		return err == nil && !listed
+	})
+	if after := time.Since(before); after < cfg.Lease+quickGrace {
+		t.Errorf("b took over %v after the shard was back, before %v", after, cfg.Lease+quickGrace)
+	}
+}
+
+// awaitQuiet waits until the pod may take over.
+func awaitQuiet(t *testing.T, p *testPod) {
+	t.Helper()
+	rig.Eventually(t, eventually, "the pod may take over", func() bool {
+		return p.lease.unbroken(p.now()) > p.cfg.Lease+2*quickGrace
+	})
 }

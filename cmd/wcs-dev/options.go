@@ -86,6 +86,7 @@ func (o options) config() (config.Config, error) {
 	cfg.LiveKit.APIKey, cfg.LiveKit.APISecret = liveKitKey, liveKitSecret
 	cfg.Redis.Addrs = []string{local(o.ports.redis)}
 	cfg.Applications = map[string]config.Application{"defaultApp": app, "roomApp": app}
+	cfg.Drain = config.Drain{} // there is no other pod for the clients, and somebody waits for the prompt
 	cfg.Complete()
 	return cfg, cfg.Validate()
 }

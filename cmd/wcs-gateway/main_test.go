@@ -86,7 +86,7 @@ func TestSignalEndsProcess(t *testing.T) {
 	cmd.Env = []string{
 		asProgram + "=1",
 		"WCS_LISTEN_PUBLIC=127.0.0.1:0", "WCS_LISTEN_INTERNAL=127.0.0.1:0", "WCS_LIVEKIT_URL=http://" + nobody,
-		"WCS_LIVEKIT_APIKEY=key", "WCS_LIVEKIT_APISECRET=" + secret, "WCS_REDIS_ADDRS=[" + nobody + "]",
+		"WCS_LIVEKIT_APIKEY=key", "WCS_LIVEKIT_APISECRET=" + secret, "WCS_REDIS_ADDRS=[" + nobody + "]", "WCS_DRAIN_NOTICE=0s",
 	}
 	p := rig.StartCmd(t, cmd)
 	rig.Eventually(t, time.Minute, "the internal listener is logged", func() bool {

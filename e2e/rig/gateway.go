@@ -83,6 +83,9 @@ func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 		"WCS_LISTEN_INTERNAL": fmt.Sprintf("127.0.0.1:%d", o.Ports.Internal),
 		"WCS_REDIS_ADDRS":     fmt.Sprintf("[%q]", o.Redis),
 		"WCS_LOG_LEVEL":       "debug",
+		"WCS_DRAIN_NOTICE":    "0s",
+		"WCS_DRAIN_WINDOW":    "0s",
+		"WCS_DRAIN_PACE":      "0s",
 		"GORACE":              "halt_on_error=1 atexit_sleep_ms=0",
 	}
 	if o.LiveKit != nil {

@@ -127,6 +127,7 @@ func gatewayConfig(cfg config.Config, pod, version string, apps map[string]gatew
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
 			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout,
 		},
+		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace},
 		LoadBalancer: gateway.LoadBalancer{
 			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server,
 			LBWS: strconv.Itoa(cfg.Listen.LB.WS), LBWSS: strconv.Itoa(cfg.Listen.LB.WSS),

@@ -6,7 +6,6 @@
 package config
 
 import (
-	"crypto/sha256"
 	"time"
 
 	"wcsgateway/translate"
@@ -17,9 +16,6 @@ type Config struct {
 	// Name of this deployment, 1 to 32 of a-z, 0-9 and `-`. All Redis keys and LiveKit identities carry it: two
 	// deployments with different names can share a Redis and a LiveKit.
 	Deployment string `koanf:"deployment"`
-	// 32 letters and digits by which backends know this deployment. Empty: derived from the name of the
-	// deployment.
-	NodeID string `koanf:"nodeId"`
 	// Server version that clients are told. Empty: `5.2.0-` and the version of the build.
 	Version string  `koanf:"version"`
 	Listen  Listen  `koanf:"listen"`
@@ -27,6 +23,7 @@ type Config struct {
 	Redis   Redis   `koanf:"redis"`
 	Session Session `koanf:"session"`
 	Media   Media   `koanf:"media"`
+	Drain   Drain   `koanf:"drain"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -165,6 +162,16 @@ type Media struct {
 	PlayWait time.Duration `koanf:"playWait"`
 }
 
+// Drain is how the gateway takes leave of its clients after SIGTERM. A second signal ends it at once.
+type Drain struct {
+	// How long it serves on, not ready, while load balancers take it out.
+	Notice time.Duration `koanf:"notice"`
+	// How long it waits, after that, for sessions with streams to end by themselves; those without are closed.
+	Window time.Duration `koanf:"window"`
+	// Time over which sockets are closed, so that not all clients come back in the same moment.
+	Pace time.Duration `koanf:"pace"`
+}
+
 // Application is what an app key may do and how.
 type Application struct {
 	// LiveKit room of a stream: `{name}` stands for the stream's name and must be in it once, `{app}` for the
@@ -209,7 +216,8 @@ func Default() Config {
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second,
 		},
-		Log: Log{Level: "info", Format: "json"},
+		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second},
+		Log:   Log{Level: "info", Format: "json"},
 	}
 }
 
@@ -219,12 +227,9 @@ func DefaultApplication() Application {
 	return Application{Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names()}
 }
 
-// Complete fills in what depends on other settings: the node id, the built-in
+// Complete fills in what depends on other settings: the built-in
 // applications if there are none, and what an application leaves out. Load does it; whoever makes a Config in code calls it.
 func (c *Config) Complete() {
-	if c.NodeID == "" {
-		c.NodeID = nodeID(c.Deployment)
-	}
 	if len(c.Applications) == 0 {
 		c.builtInApps = true
 		c.Applications = map[string]Application{"defaultApp": {}, "roomApp": {}} // the SDK's own (integration.md §1.2)
@@ -242,16 +247,6 @@ func (c *Config) Complete() {
 		}
 		c.Applications[key] = app
 	}
-}
-
-// nodeID makes 32 letters and digits of a deployment's name, always the same.
-func nodeID(deployment string) string {
-	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	id := sha256.Sum256([]byte("wcs node " + deployment))
-	for i, b := range id {
-		id[i] = alphabet[int(b)%len(alphabet)]
-	}
-	return string(id[:])
 }
 
 // ServerVersion is what clients are told, for the version of this build (design.md §9).

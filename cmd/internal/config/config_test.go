@@ -223,24 +223,6 @@ func TestSecretsAreNotShown(t *testing.T) {
 	check(t, "redacted empty password", Default().Redacted()["redis.password"], any(""))
 }
 
-func TestNodeID(t *testing.T) {
-	id := func(deployment string) string {
-		c := Config{Deployment: deployment}
-		c.Complete()
-		return c.NodeID
-	}
-	if !nodeIDPattern.MatchString(id("default")) {
-		t.Errorf("node id %q does not have 32 letters and digits", id("default"))
-	}
-	check(t, "the node id of the same deployment", id("default"), id("default"))
-	if id("default") == id("other") {
-		t.Error("two deployments have the same node id")
-	}
-	kept := Config{NodeID: "configured"}
-	kept.Complete()
-	check(t, "a configured node id", kept.NodeID, "configured")
-}
-
 func write(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "wcs.yaml")

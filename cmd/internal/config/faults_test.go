@@ -124,8 +124,8 @@ func TestValidate(t *testing.T) {
 		want   map[string]string
 	}{
 		{"nothing", func(*Config) {}, nil},
-		{"names", func(c *Config) { c.Deployment, c.NodeID = "Upper Case", "short" },
-			map[string]string{"deployment": "1 to 32", "nodeId": "32 letters"}},
+		{"names", func(c *Config) { c.Deployment = "Upper Case" },
+			map[string]string{"deployment": "1 to 32"}},
 		{"addresses", func(c *Config) { c.Listen.Public, c.Listen.Internal = "8080", "host:http" },
 			map[string]string{"listen.public": "host:port", "listen.internal": "host:port"}},
 		{"the same address twice", func(c *Config) { c.Listen.Internal = c.Listen.Public },

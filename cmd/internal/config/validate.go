@@ -31,7 +31,6 @@ const (
 
 var (
 	deploymentPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
-	nodeIDPattern     = regexp.MustCompile(`^[A-Za-z0-9]{32}$`)
 )
 
 // Validate joins one *Fault for everything that is wrong with a complete configuration. It reads the
@@ -41,11 +40,11 @@ func (c Config) Validate() error { return join(c.faults()) }
 func (c Config) faults() []*Fault {
 	var f faults
 	f.check(deploymentPattern.MatchString(c.Deployment), "deployment", "must be 1 to 32 of a-z, 0-9 and -")
-	f.check(nodeIDPattern.MatchString(c.NodeID), "nodeId", "must be 32 letters and digits")
 	c.Listen.validate(&f)
 	c.LiveKit.validate(&f)
 	c.Redis.validate(&f)
 	c.Session.validate(&f)
+	c.Drain.validate(&f)
 	c.Media.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -136,6 +135,12 @@ func (m Media) validate(f *faults) {
 	f.atLeast("media.mediaTimeout", m.MediaTimeout, minTimeout)
 	f.atLeast("media.secondTrackWait", m.SecondTrackWait, minTimeout)
 	f.atLeast("media.playWait", m.PlayWait, minTimeout)
+}
+
+func (d Drain) validate(f *faults) {
+	f.atLeast("drain.notice", d.Notice, 0)
+	f.atLeast("drain.window", d.Window, 0)
+	f.atLeast("drain.pace", d.Pace, 0)
 }
 
 func (c Config) validateApplications(f *faults) {

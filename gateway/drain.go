@@ -1,0 +1,81 @@
+package gateway
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// DrainConfig is how a pod takes leave of its clients when it is told to end.
+type DrainConfig struct {
+	Notice time.Duration // serve on, unready, while load balancers take the pod out
+	Window time.Duration // then wait for sessions with streams to end by themselves
+	Pace   time.Duration // over which the sockets of a group are closed
+}
+
+// drain ends all sessions: at first the pod is only unready, then it refuses new sockets and closes those
+// without streams, and those with streams when the window is over. Sockets are closed one by one at uneven
+// distances, because clients come back at once and all to the other pods. A WCS client ends its media with its socket, so
+// those that have some are waited for (style.md §8).
+func (g *Gateway) drain() {
+	cfg := g.cfg.Drain
+	g.draining.Store(true)
+	g.metrics.draining.Set(1)
+	g.log.Info().Int("sessions", len(g.openSessions())).Dur("notice", cfg.Notice).Dur("window", cfg.Window).Msg("draining")
+	pause(g.ctx, cfg.Notice)
+	g.refusing.Store(true)
+
+	window, cancel := context.WithTimeout(g.ctx, cfg.Window)
+	defer cancel()
+	for g.drainIdle(window) > 0 && window.Err() == nil {
+		pause(window, drainLook)
+	}
+	g.closePaced(g.ctx, g.openSessions())
+}
+
+// drainLook is how often a draining pod looks whose streams have ended.
+const drainLook = time.Second
+
+// drainIdle closes the sessions without streams and counts the others.
+func (g *Gateway) drainIdle(ctx context.Context) (busy int) {
+	var idle []*session
+	for _, s := range g.openSessions() {
+		if s.streaming.Load() > 0 {
+			busy++
+		} else {
+			idle = append(idle, s)
+		}
+	}
+	g.closePaced(ctx, idle)
+	return busy
+}
+
+func (g *Gateway) closePaced(ctx context.Context, sessions []*session) {
+	for i, s := range sessions {
+		if i > 0 {
+			pause(ctx, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
+		}
+		s.conn.close(closedShutdown)
+	}
+}
+
+// jittered is between half and one and a half of d.
+func jittered(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return d/2 + rand.N(d)
+}
+
+// pause waits, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
