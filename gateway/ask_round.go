@@ -45,17 +45,8 @@ func (r *askRound) about(st *stream) (a answers, err error) {
 
 // stillThere believes the list when it has the participant, and asks for it when not.
 func (r *askRound) stillThere(id translate.Identity) (bool, error) {
-	if r.list == nil {
-		ctx, cancel := r.g.withTimeout(askTimeout)
-		defer cancel()
-		all, err := r.g.deps.SFU.Participants(ctx, r.room)
-		if err != nil {
-			return false, err
-		}
-		r.list = make(map[translate.Identity]bool, len(all))
-		for _, p := range all {
-			r.list[p.Identity] = true
-		}
+	if err := r.getList(); err != nil {
+		return false, err
 	}
 	if r.list[id] {
 		return true, nil
@@ -63,6 +54,26 @@ func (r *askRound) stillThere(id translate.Identity) (bool, error) {
 	_, here, err := r.look(id)
 	return here, err
 }
+
+func (r *askRound) getList() error {
+	if r.list != nil {
+		return nil
+	}
+	ctx, cancel := r.g.withTimeout(askTimeout)
+	defer cancel()
+	all, err := r.g.deps.SFU.Participants(ctx, r.room)
+	if err != nil {
+		return err
+	}
+	r.list = make(map[translate.Identity]bool, len(all))
+	for _, p := range all {
+		r.list[p.Identity] = true
+	}
+	return nil
+}
+
+// elsewhereAlive tells whether LiveKit answers what does not need the room's node.
+func (r *askRound) elsewhereAlive() bool { return r.getList() == nil }
 
 // look asks for one participant.
 func (r *askRound) look(id translate.Identity) (translate.Participant, bool, error) {

@@ -64,8 +64,3 @@ func (s *session) nativePublisher(ctx context.Context, room translate.RoomName) 
 	}
 	return translate.Participant{}, errNoStream
 }
-
-func isNotFound(err error) bool {
-	var sfu *translate.Error
-	return errors.As(err, &sfu) && sfu.Kind == translate.ErrKindNotFound
-}

@@ -84,11 +84,7 @@ func (d *debts) try(f func(context.Context) error) error {
 
 // passing tells whether it may go better next time.
 func passing(err error) bool {
-	var sfu *translate.Error
-	if errors.As(err, &sfu) {
-		return sfu.Kind == translate.ErrKindUnavailable || sfu.Kind == translate.ErrKindDenied
-	}
-	return errors.Is(err, state.ErrUnavailable) || errors.Is(err, state.ErrLeaseStale)
+	return isUnavailable(err) || sfuKind(err) == translate.ErrKindDenied || errors.Is(err, state.ErrUnavailable) || errors.Is(err, state.ErrLeaseStale)
 }
 
 func (d *debts) change(by int) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -23,12 +24,14 @@ type watchedRoom struct {
 	streams map[*stream]struct{}
 	asked   int // times since the last stream came
 	timer   *time.Timer
+	strikes int // of the timer's goroutine
 }
 
 const (
 	askInterval = 5 * time.Second
 	askTimeout  = 2 * time.Second // of one call
 	askParallel = 32
+	strikesOut  = 2
 )
 
 // askSoon are the pauses before the first times a room is asked for a new stream: media is up in 100 ms as a
@@ -89,7 +92,8 @@ func (w *roomWatch) in(room translate.RoomName) []*stream {
 
 // ask runs on the room's timer and sets it again.
 func (w *roomWatch) ask(r *watchedRoom) {
-	defer w.again(r)
+	pause := time.Duration(-1) // the usual one
+	defer func() { w.again(r, pause) }()
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
@@ -97,26 +101,70 @@ func (w *roomWatch) ask(r *watchedRoom) {
 		return
 	}
 	round := newAskRound(w.g, r.name)
-	for _, st := range w.in(r.name) {
+	for _, st := range w.turn(r) {
 		a, err := round.about(st)
 		if err != nil {
-			w.g.log.Debug().Err(err).Str("room", string(r.name)).Msg("asking LiveKit about a room failed")
+			if w.strike(r, round, err) {
+				pause = 0
+			}
 			return // the others would not fare better
 		}
 		st.sess.loop.post(func() { st.onAsked(a) })
 	}
+	r.strikes = 0
 }
 
-func (w *roomWatch) again(r *watchedRoom) {
+// turn gives the streams to ask about. Once all is settled, a room costs one call each time: publishers, of whom more
+// must be known than that they are there, take turns with players.
+func (w *roomWatch) turn(r *watchedRoom) []*stream {
+	all := w.in(r.name)
+	w.mu.Lock()
+	settling, odd := r.asked < len(askSoon), r.asked%2 == 1
+	w.mu.Unlock()
+	isPlayer := func(st *stream) bool { return !st.published && st.settled.Load() }
+	players := slices.ContainsFunc(all, isPlayer)
+	others := slices.ContainsFunc(all, func(st *stream) bool { return !isPlayer(st) })
+	if settling || !players || !others {
+		return all
+	}
+	return slices.DeleteFunc(all, func(st *stream) bool { return isPlayer(st) != odd })
+}
+
+// strike counts that LiveKit's node does not answer for the room while the rest of LiveKit does. A node that was
+// killed sends no webhook, and its participants stay in LiveKit's list (feasibility.md §3): the second time in a
+// row, its streams are given up. again tells that the room is to be asked at once.
+func (w *roomWatch) strike(r *watchedRoom, round *askRound, err error) (again bool) {
+	w.g.log.Debug().Err(err).Str("room", string(r.name)).Msg("asking LiveKit about a room failed")
+	if !isUnavailable(err) || !round.elsewhereAlive() {
+		r.strikes = 0
+		return false
+	}
+	r.strikes++
+	if r.strikes < strikesOut {
+		return true
+	}
+	streams := w.in(r.name)
+	w.g.log.Error().Err(err).Str("room", string(r.name)).Int("streams", len(streams)).Msg("the LiveKit node of the room is dead")
+	for _, st := range streams {
+		st.sess.loop.post(func() { st.lost(translate.EndShutdown) })
+	}
+	return false
+}
+
+// again sets the timer for the next time; a negative pause stands for the usual one.
+func (w *roomWatch) again(r *watchedRoom, pause time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.rooms[r.name] != r || w.g.ctx.Err() != nil {
 		return
 	}
 	r.asked++
-	pause := askInterval
-	if r.asked < len(askSoon) {
+	switch {
+	case pause >= 0:
+	case r.asked < len(askSoon):
 		pause = askSoon[r.asked]
+	default:
+		pause = askInterval
 	}
 	r.timer.Reset(pause)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -60,7 +61,11 @@ type Gateway struct {
 	*Process
 	URL      string // ws://
 	Internal string // http://
+	Started  time.Time
 }
+
+// Terminate sends SIGTERM and does not wait.
+func (g *Gateway) Terminate() { g.Signal(syscall.SIGTERM) }
 
 // GatewayOptions say what a gateway works with. Env adds to or replaces settings, as WCS_… variables.
 type GatewayOptions struct {
@@ -103,6 +108,7 @@ func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 		Process:  StartCmd(t, cmd),
 		URL:      fmt.Sprintf("ws://127.0.0.1:%d/", o.Ports.Public),
 		Internal: fmt.Sprintf("http://127.0.0.1:%d", o.Ports.Internal),
+		Started:  time.Now(),
 	}
 	t.Cleanup(func() {
 		if strings.Contains(g.Output(), "WARNING: DATA RACE") {

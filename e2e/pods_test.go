@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate"
+)
+
+// One of two LiveKit nodes is killed: it sends no webhook, and LiveKit's list goes on showing its participants.
+func TestLiveKitNodeDies(t *testing.T) {
+	t.Parallel()
+	ports, redis := rig.NewPorts(t), rig.StartRedis(t)
+	o := rig.LiveKitOptions{Webhook: ports.Webhook(), Redis: redis.Addr}
+	a, b := rig.StartLiveKit(t, o), rig.StartLiveKit(t, o)
+	g := rig.StartGateway(t, rig.GatewayOptions{Ports: ports, LiveKit: a, Redis: redis.Addr})
+	g.AwaitReady(t)
+	c, d := rig.Connect(t, g.URL, "defaultApp"), rig.Connect(t, g.URL, "defaultApp")
+	var name string // of a stream whose room is on node b
+	for i := 0; name == ""; i++ {
+		if i == 20 {
+			t.Fatal("no room came to be on the second node")
+		}
+		try := fmt.Sprintf("node-%d", i)
+		peer := rig.NewPublisher(t, rig.PeerOptions{})
+		c.Send("publishStream", rig.StreamRequest(try, try, peer.Offer(), true, nil))
+		sdp := c.AwaitSDP(try)
+		peer.SetAnswer(sdp)
+		c.WantStatus(try, "PUBLISHING", "")
+		if strings.Contains(sdp, fmt.Sprintf(" %d typ host", b.UDPPort)) {
+			name = try
+			continue
+		}
+		c.Unpublish(try, try)
+		c.WantStatus(try, "UNPUBLISHED", "Stopped by publisher stop")
+	}
+	d.Play("play", name, rig.NewPlayer(t, rig.PeerOptions{}))
+	b.Kill()
+	since := time.Now()
+	if st := c.WantStatus(name, "FAILED", "Stream failed"); st.Status == "FAILED" {
+		t.Logf("publisher told after %v", time.Since(since))
+	}
+	if st := d.AwaitStatus("play"); st.Status != "FAILED" {
+		t.Errorf("player: %+v", st)
+	}
+	t.Logf("player told after %v", time.Since(since))
+	// It can be published again once LiveKit has noticed, and what is left of the old one confuses nobody.
+	var again rig.Status
+	for i := range 20 {
+		id := fmt.Sprintf("again-%d", i)
+		peer := rig.NewPublisher(t, rig.PeerOptions{})
+		c.Send("publishStream", rig.StreamRequest(id, name, peer.Offer(), true, nil))
+		m := c.AwaitMatch("answer or failure", func(m rig.Message) bool {
+			return strings.Contains(m.Raw, id) && (m.Name == "setRemoteSDP" || m.Name == "notifyStreamStatusEvent")
+		})
+		if m.Name != "setRemoteSDP" {
+			continue
+		}
+		var sdp string
+		m.Arg(t, 1, &sdp)
+		peer.SetAnswer(sdp)
+		again = c.WantStatus(id, "PUBLISHING", "")
+		break
+	}
+	if again.Status != "PUBLISHING" {
+		t.Fatal("cannot publish again")
+	}
+	t.Logf("published again after %v", time.Since(since))
+	screen := rig.NewPlayer(t, rig.PeerOptions{})
+	d.Play("play-again", name, screen)
+	wantMedia(t, screen, translate.Audio, translate.Video)
+}
+
+// pods starts gateways that share a LiveKit and a Redis.
+func pods(t *testing.T, n int) (gateways []*rig.Gateway, s *rig.Stage) {
+	t.Helper()
+	s = &rig.Stage{Redis: rig.StartRedis(t)}
+	var ports []rig.Ports
+	for range n {
+		ports = append(ports, rig.NewPorts(t))
+	}
+	// LiveKit tells one pod, whichever; the last one has nothing to do with any stream of these tests.
+	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[n-1].Webhook()})
+	for _, p := range ports {
+		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: s.LiveKit, Redis: s.Redis.Addr})
+		g.AwaitReady(t)
+		gateways = append(gateways, g)
+	}
+	return gateways, s
+}
+
+func TestPublisherAndPlayersOnDifferentPods(t *testing.T) {
+	t.Parallel()
+	g, s := pods(t, 3)
+	c, d, e := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp"), rig.Connect(t, g[0].URL, "defaultApp")
+	peer := rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240})
+	c.Publish("pods-pub", "pods", peer)
+	screen := rig.NewPlayer(t, rig.PeerOptions{})
+	d.Play("pods-play", "pods", screen)
+	wantMedia(t, screen, translate.Audio, translate.Video)
+	e.Send("publishStream", rig.StreamRequest("pods-2", "pods", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil))
+	e.WantStatus("pods-2", "FAILED", "Stream name is already in use")
+	f := rig.Connect(t, g[1].URL, "defaultApp")
+	f.Send("publishStream", rig.StreamRequest("pods-pub", "pods-x", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil))
+	f.WantStatus("pods-pub", "FAILED", "MediaSessionId is already in use")
+	peer.Resize(640, 480)
+	d.AwaitMatch("the new size", func(m rig.Message) bool {
+		return m.Name == "notifyVideoFormat" && strings.Contains(m.Raw, `"streamerVideoWidth":640`)
+	})
+	c.Unpublish("pods-pub", "pods")
+	c.WantStatus("pods-pub", "UNPUBLISHED", "Stopped by publisher stop")
+	d.WantStatus("pods-play", "FAILED", "Stopped by publisher stop")
+	s.WantClean(t)
+}
+
+// A pod is killed: another removes its participants, releases its names and tells the players, once.
+func TestPodIsKilled(t *testing.T) {
+	t.Parallel()
+	g, s := pods(t, 3)
+	c, d, e := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp"), rig.Connect(t, g[2].URL, "defaultApp")
+	c.Publish("killed-pub", "killed", rig.NewPublisher(t, rig.PeerOptions{}))
+	d.Play("killed-play", "killed", rig.NewPlayer(t, rig.PeerOptions{}))
+	e.Play("killed-play2", "killed", rig.NewPlayer(t, rig.PeerOptions{}))
+	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to judge", func() bool {
+		return time.Since(g[2].Started) > 16*time.Second
+	})
+	g[0].Kill()
+	since := time.Now()
+	d.WantStatus("killed-play", "FAILED", "Stopped by publisher stop")
+	e.WantStatus("killed-play2", "FAILED", "Stopped by publisher stop")
+	t.Logf("players told after %v", time.Since(since))
+	s.WantClean(t)
+	d.Publish("killed-again", "killed", rig.NewPublisher(t, rig.PeerOptions{}))
+	for _, p := range []*rig.Client{d, e} {
+		pang(t, p)
+		if n := p.Count("notifyStreamStatusEvent"); n != 0 {
+			t.Errorf("told more than once: %s", p.Names())
+		}
+	}
+}
+
+// A pod is frozen for so long that others take it for dead: it closes its sockets and starts clean, and nothing it still
+// had to write undoes what the others did.
+func TestFrozenPodComesBack(t *testing.T) {
+	t.Parallel()
+	g, s := pods(t, 2)
+	c, d := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")
+	c.Publish("frozen-pub", "frozen", rig.NewPublisher(t, rig.PeerOptions{}))
+	d.Play("frozen-play", "frozen", rig.NewPlayer(t, rig.PeerOptions{}))
+	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to judge", func() bool {
+		return time.Since(g[1].Started) > 16*time.Second
+	})
+	g[0].Pause()
+	d.WantStatus("frozen-play", "FAILED", "Stopped by publisher stop")
+	screen := rig.NewPlayer(t, rig.PeerOptions{})
+	d.Publish("frozen-new", "frozen", rig.NewPublisher(t, rig.PeerOptions{}))
+	c.Unpublish("frozen-pub", "frozen") // waits in the frozen pod's socket
+	g[0].Resume()
+	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+		t.Errorf("client of the frozen pod saw %v", err)
+	}
+	d.Play("frozen-play2", "frozen", screen)
+	wantMedia(t, screen, translate.Audio, translate.Video)
+	rig.Connect(t, g[0].URL, "defaultApp").Play("frozen-play3", "frozen", rig.NewPlayer(t, rig.PeerOptions{}))
+	d.Unpublish("frozen-new", "frozen")
+	d.WantStatus("frozen-new", "UNPUBLISHED", "Stopped by publisher stop")
+	s.WantClean(t)
+}
+
+// SIGTERM with a stream: the pod is unready, refuses sockets, waits for the stream, and ends with 0.
+func TestDrainOnSIGTERM(t *testing.T) {
+	t.Parallel()
+	s := rig.NewStage(t, map[string]string{"WCS_DRAIN_WINDOW": "5m"}, "")
+	c, idle := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
+	c.Publish("drain", "drain", rig.NewPublisher(t, rig.PeerOptions{}))
+	s.Gateway.Terminate()
+	if err := idle.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+		t.Errorf("idle client saw %v", err)
+	}
+	if status := s.Gateway.Get("/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz %d", status)
+	}
+	if status := s.Gateway.Get("/livez"); status != http.StatusOK {
+		t.Errorf("/livez %d", status)
+	}
+	pang(t, c)
+	c.Unpublish("drain", "drain")
+	c.WantStatus("drain", "UNPUBLISHED", "Stopped by publisher stop")
+	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+		t.Errorf("publisher saw %v", err)
+	}
+	if err := s.Gateway.Wait(); err != nil {
+		t.Errorf("gateway ended with %v", err)
+	}
+	s.WantClean(t)
+}
