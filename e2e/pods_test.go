@@ -198,3 +198,58 @@ func TestDrainOnSIGTERM(t *testing.T) {
 	}
 	s.WantClean(t)
 }
+
+// A publisher whose network has dropped can publish under its name again, although its old socket is still open; one that is alive is
+// never displaced.
+func TestNameTakeOver(t *testing.T) {
+	t.Parallel()
+	g, s := pods(t, 2)
+	for i, newcomer := range []*rig.Gateway{g[0], g[1]} { // on the publisher's pod, and on another
+		name := fmt.Sprintf("over-%d", i)
+		c, d, e := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp"), rig.Connect(t, newcomer.URL, "defaultApp")
+		c.Publish(name, name, rig.NewPublisher(t, rig.PeerOptions{}))
+		d.Play(name+"-play", name, rig.NewPlayer(t, rig.PeerOptions{}))
+
+		c.Mute() // the page is busy, but the browser answers
+		offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
+		e.Send("publishStream", rig.StreamRequest(name+"-x", name, offer, true, nil))
+		e.WantStatus(name+"-x", "FAILED", "Stream name is already in use")
+		r := rig.Connect(t, newcomer.URL, "roomApp") // another application
+		r.Send("publishStream", rig.StreamRequest(name+"-r", name, offer, true, nil))
+		r.WantStatus(name+"-r", "FAILED", "Stream name is already in use")
+
+		c.Freeze()
+		since := time.Now()
+		e.Publish(name+"-new", name, rig.NewPublisher(t, rig.PeerOptions{}))
+		t.Logf("published after %v", time.Since(since))
+		d.WantStatus(name+"-play", "FAILED", "Stopped by publisher stop")
+		_ = c.AwaitClosed()
+		screen := rig.NewPlayer(t, rig.PeerOptions{})
+		d.Play(name+"-play2", name, screen)
+		wantMedia(t, screen, translate.Audio, translate.Video)
+		e.Close()
+		d.WantStatus(name+"-play2", "FAILED", "Stopped by publisher stop")
+	}
+	s.WantClean(t)
+}
+
+// The publisher's pod is frozen: nobody answers for its client, and the newcomer does not wait for the pod's lease.
+func TestNameTakeOverFromASilentPod(t *testing.T) {
+	t.Parallel()
+	g, s := pods(t, 2)
+	c, d := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")
+	c.Publish("silent", "silent", rig.NewPublisher(t, rig.PeerOptions{}))
+	g[0].Pause()
+	since := time.Now()
+	d.Publish("silent-new", "silent", rig.NewPublisher(t, rig.PeerOptions{}))
+	t.Logf("published after %v", time.Since(since))
+	g[0].Resume()
+	if st := c.AwaitStatus("silent"); st.Status != "FAILED" {
+		t.Errorf("old publisher: %+v", st)
+	}
+	screen := rig.NewPlayer(t, rig.PeerOptions{})
+	d.Play("silent-play", "silent", screen)
+	wantMedia(t, screen, translate.Audio, translate.Video)
+	d.Close()
+	s.WantClean(t)
+}

@@ -18,6 +18,7 @@ var (
 	closedTooBig      = closeReason{"message_too_big", websocket.CloseMessageTooBig}
 	closedBinary      = closeReason{"binary", websocket.CloseUnsupportedData}
 	closedRefused     = closeReason{"refused", websocket.ClosePolicyViolation}
+	closedDisplaced   = closeReason{"displaced", websocket.ClosePolicyViolation} // somebody wants a name of it, and it does not answer
 	closedTakenOver   = closeReason{"taken_over", websocket.CloseServiceRestart}
 	closedShutdown    = closeReason{"shutdown", websocket.CloseServiceRestart}
 )

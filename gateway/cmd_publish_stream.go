@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -110,28 +111,45 @@ func (s *session) refuseNativeName(ctx context.Context, room translate.RoomName)
 }
 
 // claim claims name and media id. A name that this pod is about to release is waited for: clients publish again under it as soon
-// as they have closed their socket (protocol.md §1.5). claimed is true whenever something may be in Redis.
+// as they have closed their socket (protocol.md §1.5). One whose publisher may be dead is looked into. claimed is
+// true whenever something may be in Redis.
 func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bool, err error) {
 	g := st.sess.g
 	rec := st.record(state.PhaseStarting)
 	rec.Room = string(room)
-	for {
+	for displaced := false; ; {
 		released := g.streams.release(st.name)
-		err = func() error {
-			ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
-			defer cancel()
-			return g.deps.Store.ClaimStream(ctx, rec)
-		}()
-		if !errors.Is(err, state.ErrNameTaken) || released == nil {
-			taken := errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrMediaIDTaken) || errors.Is(err, state.ErrLeaseStale)
-			return !taken, err
-		}
-		select {
-		case <-released:
-		case <-ctx.Done():
-			return false, ctx.Err()
+		claimed, err = claimOnce(ctx, st, rec)
+		switch {
+		case !errors.Is(err, state.ErrNameTaken):
+			return claimed, err
+		case released != nil:
+			select {
+			case <-released:
+			case <-ctx.Done():
+				return false, ctx.Err()
+			}
+		case displaced:
+			return false, err
+		default:
+			if freed, cause := g.displace(ctx, st); cause != nil || !freed {
+				return false, cmp.Or(cause, err)
+			}
+			displaced = true
 		}
 	}
+}
+
+func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, st.sess.g.cfg.Media.StoreTimeout)
+	defer cancel()
+	err = st.sess.g.deps.Store.ClaimStream(ctx, rec)
+	for _, nothing := range []error{state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale} {
+		if errors.Is(err, nothing) {
+			return false, err
+		}
+	}
+	return true, err
 }
 
 func wantsTCP(req wcs.StreamRequest) bool { return req.Transport == "TCP" }

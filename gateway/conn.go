@@ -44,6 +44,7 @@ type conn struct {
 	bytes   int // in queue
 	writing bool
 	closing *closeReason
+	heard   []chan struct{} // closed at the next frame of the client
 }
 
 var (
@@ -55,12 +56,17 @@ var (
 func (c *conn) read() {
 	c.ws.SetReadLimit(c.cfg.MaxMessageBytes)
 	_ = c.ws.SetReadDeadline(time.Now().Add(c.cfg.HelloTimeout)) // fails only on a dead socket, which the read reports
+	c.ws.SetPongHandler(func(string) error {
+		c.hear()
+		return nil
+	})
 	for {
 		typ, frame, err := c.ws.ReadMessage()
 		if err != nil {
 			c.close(readFault(err))
 			break
 		}
+		c.hear()
 		if c.ended() {
 			continue // lingering: nothing is acted on any more
 		}
@@ -151,6 +157,39 @@ func (c *conn) close(r closeReason) {
 	c.mu.Unlock()
 	c.dropped(lost)
 	c.onClose(r)
+}
+
+// alive tells whether the client still answers. An RFC 6455 ping is sent, which browsers answer by themselves, even
+// while the page's script is busy; any frame counts.
+func (c *conn) alive(limit time.Duration) bool {
+	heard := make(chan struct{})
+	c.mu.Lock()
+	if c.closing != nil {
+		c.mu.Unlock()
+		return false
+	}
+	c.heard = append(c.heard, heard)
+	c.mu.Unlock()
+	deadline := time.Now().Add(limit)
+	go func() { _ = c.ws.WriteControl(websocket.PingMessage, nil, deadline) }() // waits for a write that hangs; then the answer is no
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	select {
+	case <-heard:
+		return true
+	case <-timeout.C:
+		return false
+	}
+}
+
+// hear notes that the client has sent something.
+func (c *conn) hear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.heard {
+		close(h)
+	}
+	c.heard = nil
 }
 
 func (c *conn) ended() bool {

@@ -32,18 +32,19 @@ type Deps struct {
 // clock, and StoreHandlers take what the store tells.
 type Gateway struct {
 	// set once
-	cfg      Config
-	deps     Deps
-	log      zerolog.Logger
-	metrics  *Metrics
-	upgrader websocket.Upgrader
-	version  []byte // the getVersion frame
-	pings    pinger
-	streams  *registry
-	watch    *roomWatch
-	debts    *debts
-	ctx      context.Context // of all work that outlives a command; ends last
-	cancel   context.CancelFunc
+	cfg       Config
+	deps      Deps
+	log       zerolog.Logger
+	metrics   *Metrics
+	upgrader  websocket.Upgrader
+	version   []byte // the getVersion frame
+	pings     pinger
+	streams   *registry
+	watch     *roomWatch
+	debts     *debts
+	questions questions
+	ctx       context.Context // of all work that outlives a command; ends last
+	cancel    context.CancelFunc
 
 	draining atomic.Bool    // not ready
 	refusing atomic.Bool    // no new sockets
@@ -139,7 +140,7 @@ func (g *Gateway) StoreHandlers() state.Handlers {
 // handleEvent takes an event from another pod.
 func (g *Gateway) handleEvent(e state.Event) {
 	switch e.Kind {
-	case state.EventPublished, state.EventChanged:
+	case state.EventChanged:
 		if e.Stream != nil {
 			g.streamChanged(*e.Stream)
 		}
@@ -149,6 +150,12 @@ func (g *Gateway) handleEvent(e state.Event) {
 		}
 	case state.EventWebhook:
 		g.forwardedWebhook(e.Body)
+	case state.EventProbe:
+		if e.Stream != nil {
+			g.work.Go(func() { g.answerProbe(e) })
+		}
+	case state.EventProbed:
+		g.questions.answer(e.ID, e.Answer)
 	}
 }
 

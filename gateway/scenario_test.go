@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -392,5 +393,39 @@ func TestDrainWindow(t *testing.T) {
 		t.Errorf("publisher saw %v", err)
 	}
 	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
+	w.wantClean(t)
+}
+
+// However many players a pod has of a stream, an event for them is one message.
+func TestThousandPlayersCostOneEvent(t *testing.T) {
+	const sessions, each = 50, 20
+	w := newWorld(t, nil)
+	pub, first := w.up(t, podA, podB)
+	first.Close()
+	clients := make([]*rig.Client, sessions)
+	for i := range clients {
+		clients[i] = w.connect(t, podB)
+		for j := range each {
+			playAV(t, clients[i], fmt.Sprintf("p-%d-%d", i, j), "s")
+		}
+	}
+	for i, c := range clients {
+		for j := range each {
+			c.AwaitSDP(fmt.Sprintf("p-%d-%d", i, j))
+		}
+	}
+	for len(w.told) > 0 {
+		<-w.told
+	}
+	pub.Unpublish("pub", "s")
+	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
+	for i, c := range clients {
+		for j := range each {
+			c.WantStatus(fmt.Sprintf("p-%d-%d", i, j), "FAILED", "Stopped by publisher stop")
+		}
+	}
+	if e := <-w.told; e.Kind != state.EventEnded || len(w.told) != 0 {
+		t.Errorf("told %v and %d more", e.Kind, len(w.told))
+	}
 	w.wantClean(t)
 }

@@ -34,6 +34,8 @@ type Store interface {
 	// ReleaseStream gives name and media id free and tells which pods had players. Not ours any more: nothing is
 	// written and the error is state.ErrLostOwnership.
 	ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error)
+	// DisplaceStream releases a stream of another owner, as FindStream gave it, and tells which pods had players.
+	DisplaceStream(ctx context.Context, s state.Stream) (pods []string, err error)
 	// FindStream gives the record of a name.
 	FindStream(ctx context.Context, name string) (state.Stream, error)
 	// AddPlayer claims the media id, registers the player with its stream and gives the stream's record.

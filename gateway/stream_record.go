@@ -44,7 +44,7 @@ func (st *stream) onSaved(err error, then func()) {
 	if st.ending != nil {
 		return
 	}
-	if errors.Is(err, state.ErrNameTaken) { // while Redis was away, somebody else came to have the name
+	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // somebody else has come to have the name
 		st.end(ending{status: wcs.StatusFailed, info: wcs.InfoStreamNameAlreadyInUse, class: classUpstream})
 		return
 	}

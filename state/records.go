@@ -134,10 +134,11 @@ type EventKind string
 
 // Events between pods.
 const (
-	EventPublished EventKind = "published" // a stream that was starting is publishing; Stream is set
-	EventChanged   EventKind = "changed"   // size or mute state changed; Stream is set
-	EventEnded     EventKind = "ended"     // the stream's publisher is gone
-	EventWebhook   EventKind = "webhook"   // a LiveKit webhook about a participant of the receiving pod; Body is set
+	EventChanged EventKind = "changed" // the stream is publishing, or its size or mute state changed; Stream is set
+	EventEnded   EventKind = "ended"   // the stream's publisher is gone
+	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
+	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
+	EventProbed  EventKind = "probed"  // the answer to the question ID: Answer is set
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.
@@ -148,6 +149,8 @@ type Event struct {
 	Room   string    `json:"room,omitempty"`   // LiveKit room
 	Stream *Stream   `json:"stream,omitempty"` // the record after the change
 	Body   []byte    `json:"body,omitempty"`   // by kind
+	ID     string    `json:"id,omitempty"`     // of a question
+	Answer string    `json:"answer,omitempty"` // by kind
 }
 
 // Errors of the store, to be tested with errors.Is.

@@ -126,6 +126,25 @@ func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err
 	return pods, err
 }
 
+// DisplaceStream releases a stream that another owner has claimed, as FindStream gave it: its publisher is not there any more, and its
+// pod does not answer or does not know it. What the owner still writes of it is refused from then on. It gives the pods that have
+// players, and fails like ReleaseStream.
+func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, err error) {
+	err = r.write(ctx, "displace_stream", func(ctx context.Context, _ Owner) error {
+		owners, err := r.release(ctx, s.Owner, entryOfStream(s), voidTTL)
+		if err != nil {
+			return err
+		}
+		// Once more, for the mark that a release without a claim leaves: the owner may try to claim the name again.
+		if _, err := r.release(ctx, s.Owner, entryOfStream(s), voidTTL); err != nil && !errors.Is(err, ErrLostOwnership) {
+			return err
+		}
+		pods, err = podsOf(owners)
+		return err
+	})
+	return pods, err
+}
+
 // release takes a stream's claim back: record and media id, and then the entry in the index. For a time void, a claim that
 // comes after it is refused.
 func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Duration) (players []string, err error) {

@@ -52,11 +52,12 @@ type Client struct {
 	ws   *websocket.Conn
 	done chan struct{} // closed when the socket is
 
-	mu    sync.Mutex
-	mute  bool
-	inbox []Message
-	news  chan struct{} // closed and replaced at each message
-	err   error         // that ended the socket
+	mu     sync.Mutex
+	mute   bool
+	frozen bool
+	inbox  []Message
+	news   chan struct{} // closed and replaced at each message
+	err    error         // that ended the socket
 }
 
 // patience is how long a client waits for anything; tests on a loaded machine are slow.
@@ -77,6 +78,7 @@ func DialWith(t testing.TB, dialer *websocket.Dialer, url string) *Client {
 	}
 	_ = res.Body.Close()
 	c := &Client{t: t, ws: ws, done: make(chan struct{}), news: make(chan struct{})}
+	ws.SetPingHandler(c.pong)
 	go c.read()
 	t.Cleanup(c.Close)
 	return c
@@ -118,11 +120,27 @@ func (c *Client) read() {
 	}
 }
 
-// Mute stops answering pings.
+// Mute stops answering the gateway's JSON pings.
 func (c *Client) Mute() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mute = true
+}
+
+// Freeze lets the client answer nothing at all any more, as one whose network has dropped.
+func (c *Client) Freeze() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mute, c.frozen = true, true
+}
+
+func (c *Client) pong(data string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frozen {
+		return nil
+	}
+	return c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second))
 }
 
 // Send sends a message with one argument.

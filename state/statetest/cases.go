@@ -196,6 +196,31 @@ func testRelease(t *testing.T, p *pair) {
 	wantStream(t, p.a, other, podB)
 }
 
+func testDisplace(t *testing.T, p *pair) {
+	s := streamOf("cam", "m1")
+	must(t, p.a.ClaimStream(t.Context(), s))
+	_, err := p.b.AddPlayer(t.Context(), playerOf("cam", "m2"))
+	must(t, err)
+	found, err := p.b.FindStream(t.Context(), "cam")
+	must(t, err)
+	pods, err := p.b.DisplaceStream(t.Context(), found)
+	must(t, err)
+	wantPods(t, pods, podB)
+	_, err = p.a.PutStream(t.Context(), s)
+	wantErr(t, err, state.ErrNotFound)
+	wantErr(t, p.a.ClaimStream(t.Context(), s), state.ErrLostOwnership) // it does not come back
+	next := streamOf("cam", "m3")
+	next.Identity += "next"
+	must(t, p.b.ClaimStream(t.Context(), next))
+	_, err = p.a.PutStream(t.Context(), s)
+	wantErr(t, err, state.ErrLostOwnership)
+	_, err = p.a.ReleaseStream(t.Context(), s)
+	wantErr(t, err, state.ErrLostOwnership)
+	_, err = p.b.DisplaceStream(t.Context(), found) // it has gone already
+	wantErr(t, err, state.ErrLostOwnership)
+	wantStream(t, p.a, next, podB)
+}
+
 func testPlayersNeedAStream(t *testing.T, p *pair) {
 	_, err := p.a.AddPlayer(t.Context(), playerOf("cam", "m1"))
 	wantErr(t, err, state.ErrNotFound)

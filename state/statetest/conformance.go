@@ -21,6 +21,7 @@ type Streams interface {
 	ClaimStream(ctx context.Context, s state.Stream) error
 	PutStream(ctx context.Context, s state.Stream) (pods []string, err error)
 	ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error)
+	DisplaceStream(ctx context.Context, s state.Stream) (pods []string, err error)
 	FindStream(ctx context.Context, name string) (state.Stream, error)
 }
 
@@ -64,6 +65,7 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"released claim is refused when it comes late", testLateClaim},
 		{"record is replaced by its owner only", testPut},
 		{"release is repeatable and the owner's only", testRelease},
+		{"displaced stream is the owner's no more", testDisplace},
 		{"players need a stream", testPlayersNeedAStream},
 		{"native players need none", testNativePlayers},
 		{"pods of a stream are those with players", testPodsOfStream},

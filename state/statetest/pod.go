@@ -84,6 +84,22 @@ func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) (pods []string,
 	return p.f.podsOf(s.Name), nil
 }
 
+// DisplaceStream is that of state.Redis.
+func (p *Pod) DisplaceStream(ctx context.Context, s state.Stream) (pods []string, err error) {
+	const op = "displace_stream"
+	if err := p.f.enter(ctx, op, p, true); err != nil {
+		return nil, err
+	}
+	defer p.f.mu.Unlock()
+	c := claimOfStream(s.Owner, s)
+	if held, taken := p.f.streams[s.Name]; taken && held.claim != c {
+		return nil, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
+	}
+	p.f.release(c)
+	p.f.void[c] = true
+	return p.f.podsOf(s.Name), nil
+}
+
 // FindStream is that of state.Redis.
 func (p *Pod) FindStream(ctx context.Context, name string) (state.Stream, error) {
 	const op = "find_stream"

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+)
+
+// Answers to the question whether the client that publishes a stream is still there.
+const (
+	probeAlive = "alive" // its socket answers
+	probeGone  = "gone"  // it did not, and has been let go: the name is free
+	probeNone  = ""      // nobody who knows the stream has answered
+)
+
+const (
+	probeWait  = 2 * time.Second        // a browser answers a ping even while the page's script is busy
+	probeSlack = 500 * time.Millisecond // for the way to another pod and back, and for letting a dead client go
+	dropWait   = 300 * time.Millisecond // until a dead client's streams are released; it takes some 10 ms
+)
+
+// displace frees a name that a client of the same application wants again: its network has dropped, and
+// the old socket has not timed out yet (design.md §5, last row). A publisher that is alive is never displaced. freed
+// tells that the name may be claimed.
+func (g *Gateway) displace(ctx context.Context, st *stream) (freed bool, err error) {
+	findCtx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+	defer cancel()
+	old, err := g.deps.Store.FindStream(findCtx, st.name)
+	switch {
+	case errors.Is(err, state.ErrNotFound):
+		return true, nil
+	case err != nil:
+		return false, err
+	case old.App != st.sess.app.Key, old.Session == st.sess.id:
+		return false, nil
+	}
+	switch g.probe(ctx, old) {
+	case probeAlive:
+		return false, nil
+	case probeGone:
+		return true, nil
+	}
+	return true, g.evict(ctx, old)
+}
+
+// evict takes a stream from a pod that does not answer, with all that its own pod would have done at its end.
+func (g *Gateway) evict(ctx context.Context, old state.Stream) error {
+	g.log.Warn().Str("room", old.Room).Str("identity", old.Identity).Str("pod_lost", old.Owner.Pod).Msg("stream is taken from a pod that does not answer")
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+	defer cancel()
+	pods, err := g.deps.Store.DisplaceStream(ctx, old)
+	if err != nil && !errors.Is(err, state.ErrLostOwnership) { // then it has just ended by itself
+		return err
+	}
+	g.takenOver(state.Orphan{Stream: &old, Pods: pods})
+	return nil
+}
+
+// probe asks the pod that has the stream, which may be this one.
+func (g *Gateway) probe(ctx context.Context, old state.Stream) (answer string) {
+	if old.Owner.Pod == g.cfg.Pod {
+		return g.probeHere(old)
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeWait+probeSlack)
+	defer cancel()
+	id := rand.Text()
+	answers := g.questions.ask(id)
+	defer g.questions.forget(id)
+	e := state.Event{Kind: state.EventProbe, From: g.cfg.Pod, Name: old.Name, Stream: &old, ID: id}
+	if err := g.deps.Events.Publish(ctx, old.Owner.Pod, e); err != nil {
+		g.log.Warn().Err(err).Str("pod", old.Owner.Pod).Msg("pod cannot be asked about a stream")
+		return probeNone
+	}
+	select {
+	case answer = <-answers:
+		return answer
+	case <-ctx.Done():
+		return probeNone
+	}
+}
+
+// probeHere looks for the client at one of this pod's sockets, and lets it go if it does not answer.
+func (g *Gateway) probeHere(old state.Stream) (answer string) {
+	st := g.streams.find(translate.Identity(old.Identity))
+	if st == nil {
+		return probeNone
+	}
+	if st.sess.conn.alive(probeWait) {
+		return probeAlive
+	}
+	st.sess.conn.close(closedDisplaced)
+	limit := time.NewTimer(dropWait)
+	defer limit.Stop()
+	select {
+	case <-st.sess.gone:
+		return probeGone
+	case <-limit.C:
+		return probeNone
+	}
+}
+
+// answerProbe answers another pod's question.
+func (g *Gateway) answerProbe(e state.Event) {
+	answer := g.probeHere(*e.Stream)
+	ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
+	defer cancel()
+	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventProbed, ID: e.ID, Answer: answer})
+}
+
+// questions are those to other pods whose answer is awaited.
+type questions struct {
+	mu   sync.Mutex
+	open map[string]chan string
+}
+
+func (q *questions) ask(id string) <-chan string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.open == nil {
+		q.open = make(map[string]chan string)
+	}
+	q.open[id] = make(chan string, 1)
+	return q.open[id]
+}
+
+func (q *questions) forget(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.open, id)
+}
+
+// answer takes an answer; one that comes twice or too late is dropped.
+func (q *questions) answer(id, text string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case q.open[id] <- text: // a nil channel, that of no question, takes nothing
+	default:
+	}
+}

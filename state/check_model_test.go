@@ -1,0 +1,264 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What must hold, checked after every command that may have written and at every change of what a caller believes.
+
+// owing is a record that a taker has deleted: its orphan is to be handed over.
+type owing struct {
+	by       *modelPod
+	answered bool
+}
+
+// outage is the last time that Redis was away.
+type outage struct{ from, to time.Time }
+
+// checker knows what it has seen.
+type checker struct {
+	last      snapshot
+	everTaken map[string]bool // owners
+	unmarked  map[string]bool // owners whose take-over Redis has forgotten
+	leaks     map[string]bool // what Redis was emptied in the middle of; nobody can know of it
+	strays    int             // media ids and players that were written late, after their release
+	owed      map[string][]owing
+}
+
+func newChecker() checker {
+	return checker{
+		last: newSnapshot(), everTaken: map[string]bool{}, unmarked: map[string]bool{}, leaks: map[string]bool{}, owed: map[string][]owing{},
+	}
+}
+
+// ran is called after each command that Redis has run.
+func (w *world) ran(p *modelPod, t *task, args []any, answered bool) {
+	w.commands++
+	switch strings.ToLower(fmt.Sprint(args[0])) {
+	case "exists", "hkeys", "get", "hget", "pexpire", "srandmember":
+		return
+	}
+	now, err := readSnapshot(w.ctx, w.raw)
+	if err != nil {
+		w.fail("reading redis: %v", err)
+		return
+	}
+	before := w.check.last
+	w.check.last = now
+	for owner := range now.taken {
+		if before.taken[owner] == "" && !w.check.everTaken[owner] {
+			w.check.everTaken[owner] = true
+			w.checkTaken(owner, t, now)
+		}
+	}
+	for _, p := range w.pods {
+		life := p.life()
+		if p.unsure && now.leases[life] && now.pods[life] {
+			p.unsure = false
+		}
+	}
+	w.checkWrites(p, t, before, now, answered)
+	w.checkIndexes(t, now)
+	w.checkClaims()
+}
+
+func (p *modelPod) life() string {
+	o, _ := p.lease.current()
+	return o.String()
+}
+
+// checkTaken: nobody is taken over who lives, nor right after an outage. Leaving takes oneself over.
+func (w *world) checkTaken(owner string, t *task, now snapshot) {
+	for _, p := range w.pods {
+		if p.life() == owner && !p.gone && !p.unsure && p.Fresh() {
+			w.fail("%s was taken over with a fresh lease", owner)
+		}
+	}
+	away := w.away.to.Sub(w.away.from)
+	if t == nil || now.taken[owner] == owner || away < 2*modelLease/3 || time.UnixMilli(t.started).Before(w.away.to) {
+		return
+	}
+	if since := w.now().Sub(w.away.to); since < modelLease+modelGrace {
+		w.fail("%s was taken over %v after Redis was back", owner, since)
+	}
+}
+
+// checkWrites: nothing changes that belongs to another pod, unless that was taken over or displaced.
+func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot, answered bool) {
+	for key, was := range before.owned {
+		is, ok := now.owned[key]
+		if ok && is == was {
+			continue
+		}
+		w.note("    %s: %v is now %v", key, was, is)
+		delete(w.check.leaks, key)
+		taken := w.check.everTaken[was.owner]
+		if !strings.HasPrefix(was.owner, p.id+"/") && !taken && !w.displaced(was) {
+			w.fail("%s changes %s of %s", p.id, key, was.owner)
+		}
+		if taken && t != nil && strings.HasPrefix(t.name, "take over") && !strings.HasPrefix(key, "media:") {
+			orphan := was.owner + " " + was.entry
+			w.check.owed[orphan] = append(w.check.owed[orphan], owing{p, answered})
+		}
+	}
+	for key, is := range now.owned {
+		if before.owned[key] != is && !strings.HasPrefix(is.owner, p.id+"/") {
+			w.fail("%s writes %s as %s", p.id, key, is.owner)
+		}
+	}
+}
+
+func (w *world) displaced(o owned) bool {
+	return slices.ContainsFunc(w.holdings(), func(h *holding) bool { return h.moved && h.entry.String() == o.entry })
+}
+
+// checkIndexes: they name too much, never too little.
+func (w *world) checkIndexes(t *task, now snapshot) {
+	for key, o := range now.owned {
+		if now.index[o.owner][o.entry] || w.check.leaks[key] {
+			continue
+		}
+		p := w.podOf(o.owner)
+		switch {
+		case p.unsure || t != nil && t.started <= w.wipedAt:
+			w.check.leaks[key] = true
+			w.note("    %s leaks: redis was emptied in the middle", key)
+		case t == nil && !strings.HasPrefix(key, "record"):
+			w.check.leaks[key] = true
+			w.check.strays++
+			w.note("    %s was written after its release", key)
+		default:
+			w.fail("%s of %s is not in the index", key, o.owner)
+		}
+	}
+}
+
+// checkClaims: what is held stays, and is held once.
+func (w *world) checkClaims() {
+	by := make(map[string]*holding)
+	for _, h := range w.holdings() {
+		if h.phase != held || h.pod.gone || h.unsure || h.moved {
+			continue
+		}
+		if !w.check.everTaken[h.owner] && !(h.player && h.busy) {
+			w.checkKept(h)
+		}
+		if !h.pod.Fresh() || w.check.unmarked[h.owner] {
+			continue
+		}
+		claims := []string{"media id " + h.entry.media}
+		if !h.player {
+			claims = append(claims, "name "+h.entry.stream)
+		}
+		for _, c := range claims {
+			if other := by[c]; other != nil {
+				w.fail("%s is held by %s (of %s) and by %s (of %s)", c, other, other.owner, h, h.owner)
+			}
+			by[c] = h
+		}
+	}
+}
+
+// checkKept: its record and media id are there.
+func (w *world) checkKept(h *holding) {
+	want := owned{h.owner, h.entry.String()}
+	key := "record " + h.entry.stream
+	if h.player {
+		key = "player " + h.owner + " " + h.entry.claim() + " " + h.entry.stream
+	}
+	for _, k := range []string{key, "media:" + h.entry.media} {
+		if got := w.check.last.owned[k]; got != want {
+			w.fail("%s is held, but %s is %v", h, k, got)
+		}
+	}
+}
+
+// mayLose is told of a claim that its holder finds gone.
+func (w *world) mayLose(h *holding, err error) {
+	noStream := h.player && strings.Contains(err.Error(), ErrNotFound.Error())
+	if !noStream && !h.unsure && !h.moved && !w.check.everTaken[h.owner] {
+		w.fail("%s was held, and now: %v", h, err)
+	}
+}
+
+// wiped is told that Redis was emptied.
+func (w *world) wiped() {
+	w.wipes++
+	w.wipedAt = w.clock
+	w.check.last = newSnapshot()
+	for owner := range w.check.everTaken {
+		w.check.unmarked[owner] = true
+	}
+	w.check.leaks = map[string]bool{}
+	for _, p := range w.pods {
+		p.unsure = true
+	}
+	for _, h := range w.holdings() {
+		h.unsure = true
+	}
+}
+
+// checkSettled: only pods that live own anything.
+func (w *world) checkSettled() {
+	living := make(map[string]bool)
+	for _, p := range w.pods {
+		if !p.gone {
+			living[p.life()] = true
+		}
+	}
+	s := w.check.last
+	for key, o := range s.owned {
+		if !living[o.owner] && !w.leaked(key, o.owner) {
+			w.fail("%s of %s is left", key, o.owner)
+		}
+	}
+	for owner := range s.index {
+		if p := w.podOf(owner); !living[owner] && !p.unsure {
+			w.fail("the index of %s is left", owner)
+		}
+	}
+	for k := range s.players {
+		if stream, owner, _ := strings.Cut(k, " "); !living[owner] && !w.leakedPlayer(stream, owner) {
+			w.fail("%s is left in the players of %s", owner, stream)
+		}
+	}
+}
+
+// leaked: nobody can know of it, because Redis was emptied in the middle, or it came late.
+func (w *world) leaked(key, owner string) bool { return w.check.leaks[key] || w.podOf(owner).unsure }
+
+func (w *world) leakedPlayer(stream, owner string) bool {
+	if w.podOf(owner).unsure {
+		return true
+	}
+	for key := range w.check.leaks {
+		if strings.HasPrefix(key, "player "+owner+" ") && strings.HasSuffix(key, " "+stream) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkOrphans: each is handed over once, unless the taker died or was not told that it has released it.
+func (w *world) checkOrphans() {
+	for orphan, n := range w.reported {
+		if n > len(w.check.owed[orphan]) {
+			w.fail("orphan %s was handed over %d times, and released %d times", orphan, n, len(w.check.owed[orphan]))
+		}
+	}
+	for orphan, all := range w.check.owed {
+		sure := 0
+		for _, o := range all {
+			if o.answered && !o.by.gone {
+				sure++
+			}
+		}
+		if w.reported[orphan] < sure {
+			w.fail("orphan %s was released %d times for sure, and handed over %d times", orphan, sure, w.reported[orphan])
+		}
+		w.silent += max(0, len(all)-w.reported[orphan])
+	}
+}

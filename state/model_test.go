@@ -1,0 +1,133 @@
+package state
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"wcsgateway/e2e/rig"
+)
+
+// A model of how names are claimed, leased and taken over: pods on a real Redis, a clock of its own, and a random scheduler that
+// goes from one command to the next. See net_model_test.go for what may happen to a command, disturb in world_model_test.go for
+// what may happen to pods and to Redis, and check_model_test.go for what must hold.
+var (
+	modelSeed = flag.Uint64("model.seed", 0, "run only this schedule of the model and print it")
+	modelTime = flag.Duration("model.time", 12*time.Second, "for how long schedules of the model are run")
+	modelFrom = flag.Uint64("model.from", 1, "the first seed")
+)
+
+// modelSums are over all schedules.
+type modelSums struct {
+	mu                                                    sync.Mutex
+	schedules, steps, commands, takeOvers, orphans, wipes int
+	silent, strays                                        int
+}
+
+func (s *modelSums) add(w *world) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.schedules++
+	s.steps += w.steps
+	s.commands += w.commands
+	s.takeOvers += len(w.check.everTaken)
+	for _, n := range w.reported {
+		s.orphans += n
+	}
+	s.wipes += w.wipes
+	s.silent += w.silent
+	s.strays += w.check.strays
+}
+
+func (s *modelSums) String() string {
+	return fmt.Sprintf("%d schedules, %d steps, %d commands, %d owners taken over, %d orphans handed over (%d not, their taker died or was not answered), redis emptied %d times, %d late writes left over",
+		s.schedules, s.steps, s.commands, s.takeOvers, s.orphans, s.silent, s.wipes, s.strays)
+}
+
+func TestModel(t *testing.T) {
+	if *modelSeed != 0 {
+		w := runModel(t, newModelRedis(t), *modelSeed, mutant{})
+		t.Logf("%s\n%d steps", strings.Join(w.trace, "\n"), w.steps)
+		if w.failure != "" {
+			t.Error(w.failure)
+		}
+		return
+	}
+	var sums modelSums
+	stop := time.Now().Add(*modelTime)
+	var wg sync.WaitGroup
+	workers := uint64(min(runtime.NumCPU(), 4))
+	for n := range workers {
+		c := newModelRedis(t)
+		wg.Go(func() {
+			for seed := *modelFrom + n; time.Now().Before(stop) && !t.Failed(); seed += workers {
+				w := runModel(t, c, seed, mutant{})
+				sums.add(w)
+				if w.failure != "" {
+					t.Errorf("schedule %d: %s\n%s", seed, w.failure, strings.Join(w.trace, "\n"))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Log(&sums)
+	if sums.orphans == 0 || sums.wipes == 0 {
+		t.Error("the schedules are too tame")
+	}
+}
+
+func newModelRedis(t *testing.T) redis.UniversalClient {
+	t.Helper()
+	return client(t, Config{Addrs: []string{rig.StartRedis(t).Addr}, CallTimeout: modelCall})
+}
+
+// runModel runs one schedule. Later seeds are longer and have more of everything, so that what fails, fails small.
+func runModel(t *testing.T, raw redis.UniversalClient, seed uint64, m mutant) *world {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	net := &modelNet{rng: rng, raw: raw, yield: make(chan *task), loaded: map[string]string{}}
+	hooked := Config{Addrs: []string{raw.(*redis.Client).Options().Addr}, CallTimeout: modelCall}.withDefaults().client()
+	hooked.AddHook(net)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w := &world{
+		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]int{}, check: newChecker(),
+		clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), wipedAt: -1,
+	}
+	net.ran = w.ran
+	size := int(min(1+seed/8, 8))
+	w.names, w.media = 1+rng.IntN(2), 2+rng.IntN(3)
+	w.faults = []float64{0, 0.01, 0.03, 0.1}[rng.IntN(4)]
+	if err := w.begin(2 + rng.IntN(min(3, size))); err != nil {
+		w.fail("begin: %v", err)
+	}
+	for rounds := 8 + rng.IntN(10*size); rounds > 0 && w.failure == ""; rounds-- {
+		w.round()
+	}
+	if w.failure == "" {
+		w.end()
+	}
+	w.abandon()
+	if err := hooked.Close(); err != nil {
+		t.Error(err)
+	}
+	return w
+}
+
+// abandon ends all tasks.
+func (w *world) abandon() {
+	for _, p := range w.pods {
+		p.gone = true
+	}
+	for len(w.net.tasks) > 0 {
+		w.net.step(w.net.tasks[0], loseCall)
+	}
+}

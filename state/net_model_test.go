@@ -1,0 +1,190 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The network of the model. Every command of every pod waits in front of Redis, each of a pipeline by itself, and again with its reply:
+// the scheduler says which goes on, and how. Only one task runs at a time, so that a seed gives one schedule.
+
+// errModelNet is what a caller sees of a command or reply that did not arrive.
+var errModelNet = errors.New("model: no reply in time")
+
+// verdict is what happens to a command.
+type verdict int
+
+const (
+	deliver   verdict = iota
+	loseCall          // it never arrives
+	loseReply         // it is run, and the caller does not learn
+	late              // the caller gives it up, and it is run at some later time
+	twice             // it is run, its reply is lost, and the client sends it again, as a Cluster client may
+)
+
+var verdictNames = [...]string{"", " CALL LOST", " REPLY LOST", " LATE", " TWICE"}
+
+// task is one operation of a pod.
+type task struct {
+	pod     *modelPod
+	name    string
+	started int64 // virtual ms
+	resume  chan verdict
+	waits   string // the command it has in front of Redis; empty when it has not begun, or waits for a reply
+	done    bool
+}
+
+type taskKey struct{}
+
+// lateCall is a command on its way whose caller has given it up.
+type lateCall struct {
+	pod  *modelPod
+	args []any
+	text string
+}
+
+// modelNet is a go-redis hook.
+type modelNet struct {
+	rng     *rand.Rand
+	raw     redis.UniversalClient
+	yield   chan *task
+	tasks   []*task
+	wire    []lateCall
+	down    bool
+	loaded  map[string]string // script by SHA
+	ran     func(p *modelPod, t *task, args []any, answered bool)
+	trouble error
+}
+
+func (n *modelNet) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (n *modelNet) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		t, ok := ctx.Value(taskKey{}).(*task)
+		if !ok || isHandshake(cmd) {
+			return next(ctx, cmd)
+		}
+		return n.pass(t, cmd, func() error { return next(ctx, cmd) })
+	}
+}
+
+// A pipeline is taken apart, in any order: in a Cluster its commands go to several servers.
+func (n *modelNet) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		t, ok := ctx.Value(taskKey{}).(*task)
+		if !ok || isHandshake(cmds[0]) {
+			return next(ctx, cmds)
+		}
+		var first error
+		for _, i := range n.rng.Perm(len(cmds)) {
+			err := n.pass(t, cmds[i], func() error { return next(ctx, cmds[i:i+1]) })
+			if err != nil && first == nil {
+				first = err
+			}
+		}
+		return first
+	}
+}
+
+// isHandshake tells whether a command is of the client's own making.
+func isHandshake(cmd redis.Cmder) bool {
+	return slices.Contains([]string{"hello", "client", "select", "auth"}, cmd.Name())
+}
+
+// pass takes one command through the network.
+func (n *modelNet) pass(t *task, cmd redis.Cmder, run func() error) error {
+	t.waits = n.text(cmd.Args())
+	v := t.await(n.yield)
+	t.waits = ""
+	switch {
+	case t.pod.gone || n.down || v == loseCall:
+		cmd.SetErr(errModelNet)
+		return errModelNet
+	case v == late:
+		n.wire = append(n.wire, lateCall{t.pod, cmd.Args(), n.text(cmd.Args())})
+		cmd.SetErr(errModelNet)
+		return errModelNet
+	}
+	err := n.run(t, cmd, v == deliver, run)
+	if v == twice && t.await(n.yield) == deliver && !t.pod.gone {
+		err = n.run(t, cmd, v == deliver, run)
+	}
+	if t.await(n.yield) != deliver || v == loseReply || t.pod.gone {
+		cmd.SetErr(errModelNet)
+		return errModelNet
+	}
+	return err
+}
+
+func (n *modelNet) run(t *task, cmd redis.Cmder, answered bool, run func() error) error {
+	err := run()
+	if err != nil && !errors.Is(err, redis.Nil) && !errors.Is(err, redis.ErrNoScript) {
+		n.trouble = errors.Join(n.trouble, fmt.Errorf("redis itself fails: %s: %w", n.text(cmd.Args()), err))
+	}
+	n.ran(t.pod, t, cmd.Args(), answered)
+	return err
+}
+
+// arrive runs a late command.
+func (n *modelNet) arrive(ctx context.Context, i int) {
+	c := n.wire[i]
+	n.wire = slices.Delete(n.wire, i, i+1)
+	err := n.raw.Do(ctx, c.args...).Err()
+	if err != nil && !errors.Is(err, redis.Nil) && !errors.Is(err, redis.ErrNoScript) {
+		n.trouble = errors.Join(n.trouble, fmt.Errorf("redis itself fails: %s: %w", c.text, err))
+	}
+	n.ran(c.pod, nil, c.args, false)
+}
+
+// text is a command for people.
+func (n *modelNet) text(args []any) string {
+	words := make([]string, len(args))
+	for i, a := range args {
+		words[i] = fmt.Sprint(a)
+		if b, ok := a.([]byte); ok {
+			words[i] = string(b)
+		}
+		if strings.HasPrefix(words[i], "{\"") {
+			words[i] = "{}"
+		}
+		words[i] = strings.TrimPrefix(words[i], "wcs:model:")
+		if name, ok := n.loaded[words[i]]; ok {
+			words[i] = name
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// spawn adds a task, which runs when the scheduler lets it.
+func (n *modelNet) spawn(ctx context.Context, p *modelPod, name string, f func(context.Context)) *task {
+	t := &task{pod: p, name: name, resume: make(chan verdict), started: p.world.clock}
+	n.tasks = append(n.tasks, t)
+	go func() {
+		<-t.resume
+		f(context.WithValue(ctx, taskKey{}, t))
+		t.done = true
+		n.yield <- t
+	}()
+	return t
+}
+
+// await gives the turn back and waits for the next one.
+func (t *task) await(yield chan<- *task) verdict {
+	yield <- t
+	return <-t.resume
+}
+
+// step lets a task go on to its next wait.
+func (n *modelNet) step(t *task, v verdict) {
+	t.resume <- v
+	<-n.yield
+	if t.done {
+		n.tasks = slices.DeleteFunc(n.tasks, func(o *task) bool { return o == t })
+	}
+}

@@ -1,0 +1,251 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rs/zerolog"
+)
+
+// modelPod is a pod: its store, driven step by step, and what stands for the gateway on top of it.
+type modelPod struct {
+	*Redis
+	world    *world
+	id       string
+	watch    watch
+	holdings []*holding
+	busy     map[string]bool // loops under way
+	frozen   bool
+	gone     bool // dead or left
+	unsure   bool // Redis was emptied, and has not the pod's lease and name again
+}
+
+// phase is how far a holding has come.
+type phase int
+
+const (
+	asking    phase = iota // its first claim is under way
+	held                   // the caller may rely on it
+	releasing              // to be released until that has succeeded
+	over
+)
+
+// holding is a stream or player as its caller sees it.
+type holding struct {
+	pod    *modelPod
+	player bool
+	stream Stream
+	viewer Player
+	entry  entry
+	owner  string // the life that it was claimed in
+	phase  phase
+	busy   bool // an operation is under way: the next one waits
+	again  bool // to be claimed again after Reset
+	unsure bool // Redis was emptied since it was claimed
+	moved  bool // somebody has displaced it
+}
+
+func (h *holding) String() string { return h.pod.id + ":" + h.entry.String() }
+
+func newModelPod(w *world, id string) (*modelPod, error) {
+	cfg := Config{Addrs: []string{"127.0.0.1:1"}, Lease: modelLease, CallTimeout: modelCall, RecordTTL: 100 * modelLease}
+	r, err := Open(cfg, Pod{Deployment: "model", ID: id}, Deps{Log: zerolog.Nop()})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.client.Close(); err != nil {
+		return nil, err
+	}
+	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool)}
+	r.client, r.now, r.grace = w.client, w.now, modelGrace
+	r.lease.begin(r.newLife(Owner{}))
+	r.handlers = Handlers{Reset: p.reset, Lost: p.lost, TakenOver: p.takenOver}
+	if w.mutant.change != nil {
+		w.mutant.change(r)
+	}
+	return p, nil
+}
+
+// loop starts one of the pod's own loops' steps, unless it is under way.
+func (p *modelPod) loop(ctx context.Context, name string, f func(context.Context)) {
+	if p.busy[name] {
+		return
+	}
+	p.busy[name] = true
+	p.world.net.spawn(ctx, p, name, func(ctx context.Context) {
+		defer func() { p.busy[name] = false }()
+		f(ctx)
+	})
+}
+
+func (p *modelPod) tick(ctx context.Context) {
+	p.loop(ctx, "renew", func(ctx context.Context) {
+		if err := p.renew(ctx); err != nil {
+			p.world.note("%s: renewal fails", p.id)
+		}
+	})
+	p.loop(ctx, "sweep", p.seek)
+}
+
+func (p *modelPod) seek(ctx context.Context) {
+	for _, s := range p.sweep(ctx, &p.watch) {
+		p.loop(p.world.ctx, "take over "+s.dead.String(), func(ctx context.Context) {
+			if err := p.takeOver(ctx, s); err != nil {
+				p.world.note("%s: take-over of %v stops: %v", p.id, s.dead, err)
+			}
+		})
+	}
+}
+
+func (p *modelPod) reset() {
+	if p.gone {
+		return
+	}
+	p.world.note("%s: Reset", p.id)
+	for _, h := range p.holdings {
+		if h.phase == held || h.phase == asking {
+			h.again = true
+		}
+	}
+}
+
+func (p *modelPod) lost() {
+	if p.gone {
+		return
+	}
+	p.world.note("%s: Lost", p.id)
+	for _, h := range p.holdings {
+		switch {
+		case h.phase == asking: // the gateway has closed its socket
+			h.phase = releasing
+		case h.phase != over:
+			h.phase = over
+		}
+	}
+}
+
+func (p *modelPod) takenOver(o Orphan) {
+	if p.gone {
+		return
+	}
+	var key string
+	switch {
+	case o.Stream != nil:
+		key = o.Stream.Owner.String() + " " + entryOfStream(*o.Stream).String()
+	case o.Player != nil:
+		key = o.Player.Owner.String() + " " + entryOfPlayer(*o.Player).String()
+	}
+	p.world.note("%s: orphan %s", p.id, key)
+	p.world.reported[key]++
+}
+
+// claimNew starts a stream, or a player, under an identity that never was.
+func (p *modelPod) claimNew(ctx context.Context, player, native bool, name, media string) {
+	p.world.identities++
+	identity := fmt.Sprintf("i%d", p.world.identities)
+	h := &holding{pod: p, player: player, busy: true, unsure: p.unsure}
+	h.stream = Stream{Name: name, MediaID: media, Identity: identity}
+	h.viewer = Player{Stream: name, MediaID: media, Identity: identity, Native: native}
+	h.entry = entryOfStream(h.stream)
+	if player {
+		h.entry = entryOfPlayer(h.viewer)
+	}
+	p.holdings = append(p.holdings, h)
+	p.world.net.spawn(ctx, p, "claim "+h.String(), h.claim)
+}
+
+// claim asks for it, or asks again.
+func (h *holding) claim(ctx context.Context) {
+	defer func() { h.busy = false }()
+	again := h.again
+	h.again = false
+	wipes, sure := h.pod.world.wipes, !h.pod.unsure
+	owner, _ := h.pod.lease.current()
+	var err error
+	if h.player {
+		_, err = h.pod.AddPlayer(ctx, h.viewer)
+	} else {
+		err = h.pod.ClaimStream(ctx, h.stream)
+	}
+	h.pod.world.note("%s: claim gives %v", h, err)
+	if h.phase != held && h.phase != asking {
+		return
+	}
+	switch {
+	case err == nil:
+		h.phase, h.owner = held, owner.String()
+		if sure && wipes == h.pod.world.wipes {
+			h.unsure = false
+		}
+	case again && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLeaseStale)):
+		h.again = true
+	case errors.Is(err, ErrUnavailable):
+		h.phase = releasing
+	default:
+		h.denied(again, err)
+	}
+}
+
+// denied ends it. What was held may only be denied for a cause.
+func (h *holding) denied(again bool, err error) {
+	h.phase = over
+	if again {
+		h.pod.world.mayLose(h, err)
+	}
+}
+
+func (h *holding) put(ctx context.Context) {
+	defer func() { h.busy = false }()
+	_, err := h.pod.PutStream(ctx, h.stream)
+	h.pod.world.note("%s: put gives %v", h, err)
+	if h.phase != held || err == nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLeaseStale) {
+		return
+	}
+	h.pod.world.mayLose(h, err)
+	if errors.Is(err, ErrLostOwnership) {
+		h.phase = over
+	}
+}
+
+func (h *holding) release(ctx context.Context) {
+	defer func() { h.busy = false }()
+	var err error
+	if h.player {
+		err = h.pod.RemovePlayer(ctx, h.viewer)
+	} else {
+		_, err = h.pod.ReleaseStream(ctx, h.stream)
+	}
+	h.pod.world.note("%s: release gives %v", h, err)
+	if err == nil || errors.Is(err, ErrLostOwnership) {
+		h.phase = over
+	}
+}
+
+// displace takes a name from another pod, as the gateway does when that does not answer.
+func (p *modelPod) displace(ctx context.Context, h *holding) {
+	h.moved = true
+	s := h.stream
+	var err error
+	if s.Owner, err = ParseOwner(h.owner); err != nil {
+		p.world.fail("owner of %s: %v", h, err)
+		return
+	}
+	p.world.net.spawn(ctx, p, "displace "+h.String(), func(ctx context.Context) {
+		_, err := p.DisplaceStream(ctx, s)
+		p.world.note("%s: displacing %s gives %v", p.id, h, err)
+	})
+}
+
+// idle are the holdings of a phase that have nothing under way.
+func (p *modelPod) idle(phases ...phase) []*holding {
+	return slices.DeleteFunc(slices.Clone(p.holdings), func(h *holding) bool {
+		return h.busy || !slices.Contains(phases, h.phase)
+	})
+}
+
+func (h *holding) start(ctx context.Context, op string, f func(context.Context)) {
+	h.busy = true
+	h.pod.world.net.spawn(ctx, h.pod, op+" "+h.String(), f)
+}
