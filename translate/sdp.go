@@ -18,7 +18,7 @@ var (
 	ErrNoMedia = errors.New("SDP without media")
 	// ErrDirection: a publisher's m-line only receives, or a player's only sends (design.md §3).
 	ErrDirection = errors.New("wrong direction")
-	// ErrNoCommonCodecs: the player's offer has no codec of any track of the stream.
+	// ErrNoCommonCodecs: the player's offer has no codec of any track of the stream, or an offer has none that LiveKit knows.
 	ErrNoCommonCodecs = errors.New("no common codecs")
 )
 
@@ -33,8 +33,8 @@ func (k *MediaKinds) add(m *sdp.MediaDescription) {
 	k.Video = k.Video || kindOf(m) == Video
 }
 
-// PlayOfferKinds tells for which kinds of media a player's offer has m-lines. The errors are those of EditPlayOffer
-// but for ErrNoCommonCodecs.
+// PlayOfferKinds tells for which kinds of media a player's offer has usable m-lines. The errors are those of
+// EditPlayOffer.
 func PlayOfferKinds(offer string) (kinds MediaKinds, err error) {
 	_, media, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
 	for _, m := range media {
@@ -57,7 +57,8 @@ func parseSDP(text string) (*sdp.SessionDescription, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformedSDP, err)
 	}
 	for i, m := range d.MediaDescriptions {
-		if len(m.MediaName.Formats) == 0 {
+		// stripCodecs can leave an m-line that is meant to be used without any: see disable.
+		if len(m.MediaName.Formats) == 0 && !takesPart(d, m) {
 			return nil, fmt.Errorf("%w: %s has no format", ErrMalformedSDP, lineName(i, m))
 		}
 	}

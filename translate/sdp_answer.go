@@ -43,8 +43,9 @@ func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, 
 	if err != nil {
 		return "", AnswerNotes{}, err
 	}
-	if len(d.MediaDescriptions) == 0 { // pion takes an SDP that ends early
-		return "", AnswerNotes{}, fmt.Errorf("%w: answer without m-line", ErrMalformedSDP)
+	empty := slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool { return len(m.MediaName.Formats) == 0 })
+	if len(d.MediaDescriptions) == 0 || empty { // pion takes an SDP that ends early
+		return "", AnswerNotes{}, fmt.Errorf("%w: answer without m-line, or with an empty one", ErrMalformedSDP)
 	}
 	tcp := slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool {
 		return slices.ContainsFunc(m.Attributes, isTCPCandidate)

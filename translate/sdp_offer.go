@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pion/sdp/v3"
@@ -24,10 +25,11 @@ type PublishEdit struct {
 // payload types of a browser's offer is a fifth of LiveKit's CPU under publish load (design.md §8), so only the allowed
 // codecs stay, with one payload type of H264, VP9 and AV1: packetization-mode 1 and constrained baseline, else baseline, if
 // there is one, and profile 0. They stay in the client's order. An m-line that has no allowed codec keeps all of its own, and
-// LiveKit decides.
+// LiveKit decides; one that has none that LiveKit knows becomes inactive.
 //
 // sendrecv becomes sendonly. m-lines that are rejected, inactive or neither audio nor video stay as they are, because the
-// answer must have as many in the same order. The errors are ErrMalformedSDP, ErrNoMedia and ErrDirection.
+// answer must have as many in the same order. The errors are ErrMalformedSDP, ErrNoMedia, ErrDirection, and ErrNoCommonCodecs
+// if LiveKit knows no codec of any m-line.
 func EditPublishOffer(offer string, e PublishEdit) (edited string, kinds MediaKinds, err error) {
 	d, media, err := parseOffer(offer, sdp.AttrKeySendOnly)
 	if err != nil {
@@ -58,7 +60,7 @@ type PlayEdit struct{ AudioCodec, VideoCodec string }
 //
 // A video m-line keeps the codec of the track and its rtx, an audio m-line opus and red as well: LiveKit wraps opus in
 // red, or takes it out, by itself. An m-line without a common codec keeps all of its own, one without a track those that
-// browsers have at least; either is answered without a track.
+// browsers have at least; either is answered without a track. An m-line without any that LiveKit knows becomes inactive.
 //
 // Of H264 all payload types with packetization-mode 1 stay, whatever the profile, and if there are none all others.
 // LiveKit drops those whose profile it does not know if it knows any, and then sends the one whose fmtp line is exactly the
@@ -89,13 +91,15 @@ func EditPlayOffer(offer string, e PlayEdit) (edited string, kinds MediaKinds, e
 	return edited, kinds, err
 }
 
-// parseOffer parses an offer and lists the m-lines that take part, all of which then have the wanted direction.
+// parseOffer parses an offer and lists the m-lines that take part, all of which then have the wanted direction. Those in which
+// stripCodecs has left no codec that LiveKit knows do not take part any more.
 func parseOffer(offer, direction string) (*sdp.SessionDescription, []*sdp.MediaDescription, error) {
 	d, err := parseSDP(offer)
 	if err != nil {
 		return nil, nil, err
 	}
 	var media []*sdp.MediaDescription
+	disabled := false
 	for i, m := range d.MediaDescriptions {
 		if !takesPart(d, m) {
 			continue
@@ -103,13 +107,53 @@ func parseOffer(offer, direction string) (*sdp.SessionDescription, []*sdp.MediaD
 		if has := directionOf(d, m); has != direction && has != sdp.AttrKeySendRecv {
 			return nil, nil, fmt.Errorf("%w: %s is %s", ErrDirection, lineName(i, m), has)
 		}
+		if !hasKnownCodec(m) {
+			disable(d, m)
+			disabled = true
+			continue
+		}
 		setDirection(m, direction)
 		media = append(media, m)
 	}
-	if len(media) == 0 {
+	switch {
+	case len(media) == 0 && disabled:
+		return nil, nil, ErrNoCommonCodecs
+	case len(media) == 0:
 		return nil, nil, ErrNoMedia
 	}
 	return d, media, checkTransport(d, media)
+}
+
+func hasKnownCodec(m *sdp.MediaDescription) bool {
+	return slices.ContainsFunc(formatsOf(m), func(f format) bool {
+		_, known := lookupCodec(kindOf(m), f.name)
+		return known && f.refs == nil
+	})
+}
+
+// disable makes an m-line inactive and puts a codec that LiveKit knows in place of its own: without one LiveKit refuses the whole
+// offer of a player, and takes port 0 for no rejection. The answer's m-line is inactive, too.
+func disable(d *sdp.SessionDescription, m *sdp.MediaDescription) {
+	setDirection(m, sdp.AttrKeyInactive)
+	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool { _, ofFormat := formatOf(a); return ofFormat })
+	if kindOf(m) == Audio {
+		m.MediaName.Formats = []string{"0"} // PCMU, which needs no rtpmap (RFC 3551 §6)
+		return
+	}
+	pt := freePT(d)
+	m.MediaName.Formats = []string{pt}
+	m.Attributes = append(m.Attributes, sdp.NewAttribute("rtpmap", pt+" "+nameVP8+"/90000"))
+}
+
+// freePT is a dynamic payload type that no m-line uses: bundled m-lines must not share one.
+func freePT(d *sdp.SessionDescription) string {
+	for pt := 96; pt < 127; pt++ {
+		text := strconv.Itoa(pt)
+		if !slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool { return slices.Contains(m.MediaName.Formats, text) }) {
+			return text
+		}
+	}
+	return "127"
 }
 
 // checkTransport refuses what LiveKit would answer with 503 and a participant left behind: an offer without ICE credentials or
@@ -183,7 +227,7 @@ func playFormats(formats []format, kind Kind, e PlayEdit) (keep ptSet, common bo
 		return withRefs(formats, keep, true), false
 	}
 	ofTrack := codecFormats(formats, kind, track)
-	if ofTrack.empty() {
+	if _, known := lookupCodec(kind, track); !known || ofTrack.empty() {
 		return nil, false
 	}
 	for pt := range ofTrack {

@@ -313,13 +313,12 @@ func TestFormatsOfNoUse(t *testing.T) {
 		name, section, want string
 	}{
 		{"static without rtpmap", "m=audio 9 UDP/TLS/RTP/SAVPF 0 8 9 18\na=mid:a\n", "0 8 9"},
-		{"dynamic without rtpmap", "m=audio 9 UDP/TLS/RTP/SAVPF 96 97\na=mid:a\na=rtpmap:97 L16/8000\na=fmtp:96 x=1\n", "97"},
-		{"rtx of itself", "m=video 9 UDP/TLS/RTP/SAVPF 96 97\na=mid:v\na=rtpmap:96 X/90000\na=rtpmap:97 rtx/90000\na=fmtp:97 apt=97\n", "96"},
-		{"rtx of rtx", "m=video 9 UDP/TLS/RTP/SAVPF 96 97 98\na=mid:v\na=rtpmap:96 X/90000\na=rtpmap:97 rtx/90000\na=fmtp:97 apt=96\n" +
+		{"dynamic without rtpmap", "m=audio 9 UDP/TLS/RTP/SAVPF 96 97\na=mid:a\na=rtpmap:97 opus/48000/2\na=fmtp:96 x=1\n", "97"},
+		{"rtx of itself", "m=video 9 UDP/TLS/RTP/SAVPF 96 97\na=mid:v\na=rtpmap:96 VP8/90000\na=rtpmap:97 rtx/90000\na=fmtp:97 apt=97\n", "96"},
+		{"rtx of rtx", "m=video 9 UDP/TLS/RTP/SAVPF 96 97 98\na=mid:v\na=rtpmap:96 VP8/90000\na=rtpmap:97 rtx/90000\na=fmtp:97 apt=96\n" +
 			"a=rtpmap:98 rtx/90000\na=fmtp:98 apt=97\n", "96 97"},
-		{"rtx before its codec", "m=video 9 UDP/TLS/RTP/SAVPF 97 96\na=mid:v\na=rtpmap:97 rtx/90000\na=fmtp:97 rtx-time=3000;apt=96\na=rtpmap:96 X/90000\n", "97 96"},
+		{"rtx before its codec", "m=video 9 UDP/TLS/RTP/SAVPF 97 96\na=mid:v\na=rtpmap:97 rtx/90000\na=fmtp:97 rtx-time=3000;apt=96\na=rtpmap:96 VP8/90000\n", "97 96"},
 		{"no number", "m=audio 9 UDP/TLS/RTP/SAVPF x 0\na=mid:a\n", "0"},
-		{"only of no use", "m=audio 9 UDP/TLS/RTP/SAVPF 96\na=mid:a\n", "96"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -328,6 +327,37 @@ func TestFormatsOfNoUse(t *testing.T) {
 				t.Errorf("formats %q, want %q", formats, tt.want)
 			}
 		})
+	}
+}
+
+// What stripCodecs leaves when it takes every codec of a kind.
+func TestNoKnownCodec(t *testing.T) {
+	leftovers := map[string]string{
+		"":          "m=video 9 UDP/TLS/RTP/SAVPF \nc=IN IP4 0.0.0.0\na=mid:v\n",
+		" with FEC": "m=video 9 UDP/TLS/RTP/SAVPF 49 97\nc=IN IP4 0.0.0.0\na=mid:v\na=rtpmap:49 flexfec-03/90000\na=rtpmap:97 rtx/90000\na=fmtp:97 apt=96\n",
+	}
+	for name, section := range leftovers {
+		t.Run("video"+name, func(t *testing.T) {
+			published, kinds := publish(t, offerText(opusSection, section), PublishEdit{Codecs: DefaultCodecs()})
+			played, playKinds := play(t, offerText(opusSection, section), PlayEdit{AudioCodec: "opus", VideoCodec: "VP8"})
+			for _, got := range []string{published, played} {
+				if !strings.Contains(got, "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n") || !strings.Contains(got, "a=rtpmap:96 VP8/90000\r\n") ||
+					strings.Count(got, "a=inactive\r\n") != 1 || strings.Contains(got, "flexfec") {
+					t.Errorf("video is not inactive:\n%s", got)
+				}
+			}
+			if want := (MediaKinds{Audio: true}); kinds != want || playKinds != want {
+				t.Errorf("kinds %+v and %+v, want %+v", kinds, playKinds, want)
+			}
+			if _, _, err := EditPublishOffer(offerText(section), PublishEdit{Codecs: DefaultCodecs()}); !errors.Is(err, ErrNoCommonCodecs) {
+				t.Errorf("alone: %v", err)
+			}
+		})
+	}
+	audio := "m=audio 9 UDP/TLS/RTP/SAVPF 9 126\nc=IN IP4 0.0.0.0\na=mid:a\na=rtpmap:9 G722/8000\na=rtpmap:126 telephone-event/8000\n"
+	got, kinds := publish(t, offerText(audio, vp8Section), PublishEdit{Codecs: DefaultCodecs()})
+	if kinds != (MediaKinds{Video: true}) || !strings.Contains(got, "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n") || strings.Count(got, "a=inactive\r\n") != 1 {
+		t.Errorf("audio is not inactive, kinds %+v:\n%s", kinds, got)
 	}
 }
 

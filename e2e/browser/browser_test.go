@@ -1,0 +1,36 @@
+package browser
+
+import (
+	"strings"
+	"testing"
+)
+
+// sdkVersions are those that the core tests run with.
+var sdkVersions = []string{oldestSDK, middleSDK, newestSDK}
+
+// TestBrowser runs all tests on one world, which ends with the test that started it.
+func TestBrowser(t *testing.T) {
+	w := newWorld(t)
+	t.Run("all", func(t *testing.T) {
+		for _, sdk := range sdkVersions {
+			for name, test := range coreTests {
+				t.Run(sdk+" "+name, func(t *testing.T) {
+					t.Parallel()
+					test(w.newScene(t), sdk)
+				})
+			}
+		}
+		for _, group := range []map[string]func(*scene){codecTests, nativeTests, {"a client without an SDK": rawClient}} {
+			for name, test := range group {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					test(w.newScene(t))
+				})
+			}
+		}
+	})
+	w.stage.WantClean(t)
+	if strings.Contains(w.stage.Gateway.Output(), "panic") {
+		t.Error("the gateway's log speaks of a panic")
+	}
+}

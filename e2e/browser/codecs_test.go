@@ -1,0 +1,145 @@
+package browser
+
+import (
+	"slices"
+	"strings"
+
+	"wcsgateway/translate/wcs"
+)
+
+// codecTests strip codecs from the offer, as applications do with stripCodecs, and look at what is sent then.
+var codecTests = map[string]func(*scene){
+	"each codec stripped from a publisher":   publishWithoutEach,
+	"each codec stripped from a player":      playWithoutEach,
+	"each codec stripped from a H264 player": playH264WithoutEach,
+	"no codec of a kind left to publish":     publishWithoutKind,
+	"no codec of a kind left to play":        playWithoutKind,
+	"only H264 allowed":                      onlyH264,
+}
+
+// leftCodec is what is used without the stripped codec: the first, which both prefer, or when that is stripped the second. In
+// place of opus LiveKit takes PCMU, because of an m-line without a codec that the application allows the gateway leaves all.
+func leftCodec(first, second, stripped string) string {
+	if stripped == first {
+		return second
+	}
+	return first
+}
+
+// browserCodecs are all codecs that the browser can send.
+func browserCodecs(s *scene, tb *legacyTab) []string {
+	s.t.Helper()
+	all := append(call[[]string](tb.tab, "codecNames", "audio"), call[[]string](tb.tab, "codecNames", "video")...)
+	for _, needed := range []string{"opus", "G722", "PCMU", "PCMA", "red", "rtx", "VP8", "H264", "VP9", "AV1"} {
+		if !slices.Contains(all, needed) {
+			s.t.Fatalf("the browser has no %s, only %v", needed, all)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func publishWithoutEach(s *scene) {
+	publishers := s.legacyTab(newestSDK).login(defaultApp)
+	viewers := s.legacyTab(newestSDK).login(defaultApp)
+	for _, codec := range browserCodecs(s, publishers.tab) {
+		name := s.name("without-" + codec)
+		publisher := publishers.publish(name, options{"stripCodecs": codec})
+		player := viewers.play(name, nil)
+		got := player.wantMedia(cameraMedia)
+		audio, video := leftCodec("opus", "PCMU", codec), leftCodec("VP8", "H264", codec)
+		if st := publisher.lastStatus(); st.AudioCodec != audio || st.VideoCodec != video {
+			s.t.Errorf("without %s: PUBLISHING %+v, want %s and %s", codec, st, audio, video)
+		}
+		if got.AudioCodec != audio || got.VideoCodec != video {
+			s.t.Errorf("without %s: player gets %+v, want %s and %s", codec, got, audio, video)
+		}
+		publisher.stop()
+		publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
+	}
+}
+
+func playWithoutEach(s *scene) { playStripped(s, nil, "VP8") }
+
+func playH264WithoutEach(s *scene) { playStripped(s, options{"stripCodecs": "VP8"}, "H264") }
+
+// playStripped plays a stream whose audio is opus, and expects what is left without each codec.
+func playStripped(s *scene, publish options, video string) {
+	name := s.name("all")
+	s.legacyTab(newestSDK).login(defaultApp).publish(name, publish)
+	viewers := s.legacyTab(newestSDK).login(defaultApp)
+	for _, codec := range browserCodecs(s, viewers.tab) {
+		want := cameraMedia
+		switch codec {
+		case "opus":
+			want.Audio = false
+		case video:
+			want = mediaWant{Audio: true}
+		}
+		player := viewers.play(name, options{"stripCodecs": codec})
+		st, got := player.lastStatus(), player.wantMedia(want)
+		wantAudio, wantVideo := pick(want.Audio, "opus"), pick(want.Video, video)
+		if st.AudioCodec != wantAudio || st.VideoCodec != wantVideo || st.HasAudio != want.Audio || st.HasVideo != want.Video {
+			s.t.Errorf("without %s: PLAYING %+v, want %q and %q", codec, st, wantAudio, wantVideo)
+		}
+		if got.AudioCodec != wantAudio || got.VideoCodec != wantVideo {
+			s.t.Errorf("without %s: player gets %+v, want %q and %q", codec, got, wantAudio, wantVideo)
+		}
+		player.stop()
+		player.want(wcs.StatusStopped, wcs.InfoStoppedByUser)
+	}
+}
+
+func pick(there bool, codec string) string {
+	if there {
+		return codec
+	}
+	return ""
+}
+
+// all lists the codecs of a kind, for stripCodecs.
+func all(tb *legacyTab, kind string) string {
+	return strings.Join(call[[]string](tb.tab, "codecNames", kind), ",")
+}
+
+func publishWithoutKind(s *scene) {
+	publishers := s.legacyTab(newestSDK).login(defaultApp)
+	viewers := s.legacyTab(newestSDK).login(defaultApp)
+	audio, video := all(publishers.tab, "audio"), all(publishers.tab, "video")
+
+	name := s.name("no-video")
+	publishers.publish(name, options{"stripCodecs": video})
+	viewers.play(name, nil).wantMedia(mediaWant{Audio: true})
+
+	name = s.name("no-audio")
+	publishers.publish(name, options{"stripCodecs": audio})
+	viewers.play(name, nil).wantMedia(mediaWant{Video: true, Width: 320, Height: 240})
+
+	publishers.start("publish", s.name("nothing"), options{"stripCodecs": audio + "," + video}).want(wcs.StatusFailed, wcs.InfoNoCommonCodecs)
+}
+
+func playWithoutKind(s *scene) {
+	name := s.name("half")
+	s.legacyTab(newestSDK).login(defaultApp).publish(name, nil)
+	viewers := s.legacyTab(newestSDK).login(defaultApp)
+	audio, video := all(viewers.tab, "audio"), all(viewers.tab, "video")
+
+	viewers.play(name, options{"stripCodecs": video}).wantMedia(mediaWant{Audio: true})
+	viewers.play(name, options{"stripCodecs": audio}).wantMedia(mediaWant{Video: true, Width: 320, Height: 240})
+	for _, stripped := range []string{"opus,VP8", audio + "," + video} {
+		viewers.start("play", name, options{"stripCodecs": stripped}).want(wcs.StatusFailed, wcs.InfoNoCommonCodecs)
+	}
+}
+
+// onlyH264: an application that allows nothing else, while its publishers would rather send VP8.
+func onlyH264(s *scene) {
+	name := s.name("h264")
+	publisher := s.legacyTab(newestSDK).login(h264App).publish(name, nil)
+	if st := publisher.lastStatus(); st.AudioCodec != "opus" || st.VideoCodec != "H264" {
+		s.t.Errorf("PUBLISHING %+v", st)
+	}
+	viewers := s.legacyTab(newestSDK).login(defaultApp)
+	if got := viewers.play(name, nil).wantMedia(cameraMedia); got.VideoCodec != "H264" {
+		s.t.Errorf("player gets %+v", got)
+	}
+}

@@ -1,0 +1,179 @@
+"use strict";
+// A user of the WCS SDK. Sessions and streams are known to the tests by their index.
+
+const {SESSION_STATUS, STREAM_STATUS, STREAM_EVENT} = Flashphoner.constants;
+const sessions = [];
+const streams = [];
+const displays = [];
+const statusesRead = []; // of each stream: how far nextStatus has come in the journal
+
+/** Opens a session and waits until it is established, or over. Gives its index. */
+async function connect(url, appKey) {
+  await Flashphoner.init({});
+  const index = sessions.length;
+  const session = Flashphoner.createSession({urlServer: url, appKey});
+  sessions.push(session);
+  for (const status of Object.values(SESSION_STATUS)) {
+    session.on(status, (...args) => note({session: index, status, info: args[args.length - 1]?.info ?? ""}));
+  }
+  await sessionStatus(index, [SESSION_STATUS.ESTABLISHED, SESSION_STATUS.DISCONNECTED, SESSION_STATUS.FAILED]);
+  return index;
+}
+
+/** Waits until a session has had one of these statuses, and gives it. */
+async function sessionStatus(index, statuses) {
+  return (await until(() => journal.find((e) => e.session === index && statuses.includes(e.status)))).status;
+}
+
+/** What a session has told its callbacks. */
+function sessionEvents(index) {
+  return journal.filter((e) => e.session === index).map((e) => e.info ? `${e.status} ${e.info}` : e.status);
+}
+
+function disconnect(index) {
+  sessions[index].disconnect();
+}
+
+/** Makes a stream, and notes what it tells its callbacks. Gives its index. */
+function make(session, options) {
+  const display = document.body.appendChild(document.createElement("div"));
+  const stream = sessions[session].createStream({display, ...options});
+  const index = streams.length;
+  streams.push(stream);
+  displays.push(display);
+  statusesRead.push(0);
+  for (const status of Object.values(STREAM_STATUS)) {
+    stream.on(status, () => note({stream: index, status, info: stream.getInfo() ?? ""}));
+  }
+  stream.on(STREAM_EVENT, (e) => note({stream: index, event: e.type, payload: e.payload}));
+  return index;
+}
+
+/** Notes when a player shows its first frame. The SDK makes the video element only while it starts. */
+function noteFirstFrame(index) {
+  const watch = () => {
+    if (!elementOf(index)) return;
+    observer.disconnect();
+    elementOf(index).requestVideoFrameCallback(() => note({stream: index, frame: 1}));
+  };
+  const observer = new MutationObserver(watch);
+  observer.observe(displays[index], {childList: true, subtree: true});
+  watch();
+}
+
+/** Makes a stream and begins to publish or play it. Gives its index. */
+function start(session, verb, options) {
+  const index = make(session, options);
+  note({stream: index, call: verb});
+  streams[index][verb]();
+  if (verb === "play") noteFirstFrame(index);
+  return index;
+}
+
+const passing = [STREAM_STATUS.PENDING, STREAM_STATUS.RESIZE];
+
+/** Waits for the next status that a stream gets, other than one that is only passing. */
+async function nextStatus(index) {
+  const entry = await until(() => {
+    for (; statusesRead[index] < journal.length; statusesRead[index]++) {
+      const e = journal[statusesRead[index]];
+      if (e.stream === index && e.status && !passing.includes(e.status)) return e;
+    }
+    return null;
+  });
+  statusesRead[index]++;
+  return {status: entry.status, info: entry.info};
+}
+
+function stop(index) {
+  streams[index].stop();
+}
+
+/** Asks whether a stream is there. */
+async function available(session, name) {
+  const stream = streams[make(session, {name})];
+  const there = await stream.available().then(() => true, () => false);
+  return {there, info: stream.getInfo() ?? ""};
+}
+
+/** Asks whether a stream is there and plays it by the same stream object, when it is. Gives its index. */
+async function askThenPlay(session, name) {
+  const index = make(session, {name});
+  await streams[index].available();
+  streams[index].play();
+  return index;
+}
+
+/** The messages about a stream, in their order. */
+function messages(index) {
+  const id = streams[index].id();
+  const about = (arg) => arg === id || arg?.mediaSessionId === id || arg?.id === id;
+  return journal.filter((e) => e.message && about(e.args?.[0]));
+}
+
+/** The names of the messages about a stream that came in, with the status if they have one. */
+function order(index) {
+  return messages(index).filter((e) => e.way === "in").map((e) => [e.message, e.args[0].status ?? e.args[0].type].filter(Boolean).join(" "));
+}
+
+/** Waits for the size that the gateway has announced for a stream, in both ways. */
+async function announcedSize(index, width, height) {
+  const same = (p) => p?.streamerVideoWidth === width && p?.streamerVideoHeight === height;
+  await until(() => messages(index).some((e) => e.message === "notifyVideoFormat" && same(e.args[0])));
+  await until(() => journal.some((e) => e.stream === index && e.event === "resize" && same(e.payload)));
+  await until(() => journal.some((e) => e.stream === index && e.status === STREAM_STATUS.RESIZE));
+  return streams[index].videoResolution();
+}
+
+/** The last status event that came in for a stream, as the gateway sent it. */
+function lastStatus(index) {
+  const all = messages(index).filter((e) => e.message === "notifyStreamStatusEvent");
+  return all[all.length - 1].args[0];
+}
+
+/** The peer connection of a stream: the one that has made the offer which was sent. */
+function connectionOf(index) {
+  const offer = messages(index).find((e) => e.way === "out" && e.args[0].sdp)?.args[0].sdp;
+  const ufrag = /a=ice-ufrag:\S+/.exec(offer)[0];
+  return connections.find((c) => c.localDescription?.sdp.includes(ufrag + "\r\n"));
+}
+
+function elementOf(index) {
+  return displays[index].querySelector("video");
+}
+
+/** Waits until a player plays what want says. */
+function playing(index, want) {
+  return awaitMedia(() => connectionOf(index), () => elementOf(index), want);
+}
+
+function protocol(index) {
+  return pairProtocol(connectionOf(index));
+}
+
+/** The answer as the SDK has applied it. */
+function appliedAnswer(index) {
+  return connectionOf(index).appliedSDP;
+}
+
+/** Makes a publisher's camera deliver another size. */
+async function resize(index, width, height) {
+  const [track] = elementOf(index).srcObject.getVideoTracks();
+  await track.applyConstraints({width: {exact: width}, height: {exact: height}});
+}
+
+/** Names of the codecs that this browser can send. */
+function codecNames(kind) {
+  return [...new Set(RTCRtpSender.getCapabilities(kind).codecs.map((c) => c.mimeType.split("/")[1]))];
+}
+
+/** Milliseconds that the start of a stream took; of a player with the first frame, which is waited for. */
+async function figures(index, withFrame) {
+  const time = (find) => journal.find(find).at;
+  const call = time((e) => e.stream === index && e.call);
+  const sent = messages(index).find((e) => e.way === "out").at;
+  const answer = messages(index).find((e) => e.message === "setRemoteSDP").at;
+  const up = time((e) => e.stream === index && [STREAM_STATUS.PUBLISHING, STREAM_STATUS.PLAYING].includes(e.status));
+  const frame = withFrame ? (await until(() => journal.find((e) => e.stream === index && e.frame))).at : sent;
+  return {sent: sent - call, answer: answer - sent, up: up - sent, firstFrame: frame - sent};
+}

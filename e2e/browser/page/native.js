@@ -1,0 +1,46 @@
+"use strict";
+// A user of LiveKit's own SDK.
+
+const rooms = [];
+
+/** Joins a room. What others publish is attached to elements as it comes. Gives the index of the room. */
+async function join(url, token) {
+  const {Room, RoomEvent} = LivekitClient;
+  const room = new Room();
+  const index = rooms.length;
+  rooms.push({room, elements: []});
+  room.on(RoomEvent.TrackSubscribed, (track, publication, participant) => {
+    const element = document.body.appendChild(track.attach());
+    rooms[index].elements.push({kind: track.kind, element, receiver: track.receiver});
+    note({room: index, event: "subscribed", kind: track.kind, identity: participant.identity});
+  });
+  room.on(RoomEvent.ParticipantDisconnected, (participant) => note({room: index, event: "left", identity: participant.identity}));
+  await room.connect(url, token);
+  return index;
+}
+
+/** Publishes camera and microphone. */
+async function publish(index, width, height) {
+  const {room} = rooms[index];
+  await room.localParticipant.setMicrophoneEnabled(true);
+  await room.localParticipant.setCameraEnabled(true, {resolution: {width, height}});
+}
+
+function leave(index) {
+  return rooms[index].room.disconnect();
+}
+
+/** Waits until sound and picture of somebody have come in and are played, and gives their publisher. */
+async function watching(index) {
+  const {elements} = rooms[index];
+  const of = (kind) => elements.find((e) => e.kind === kind);
+  await until(() => of("audio") && of("video"));
+  const connection = connections.find((c) => c.getReceivers().includes(of("video").receiver));
+  const media = await awaitMedia(() => connection, () => of("video").element, {audio: true, video: true});
+  return {...media, identity: journal.find((e) => e.room === index && e.event === "subscribed").identity};
+}
+
+/** Waits until a participant has left. */
+async function left(index, identity) {
+  await until(() => journal.find((e) => e.room === index && e.event === "left" && e.identity === identity));
+}

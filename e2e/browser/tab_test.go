@@ -1,0 +1,88 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// tab is a page in the browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context // of chromedp
+}
+
+// newTab opens a page that loads these scripts, after the one that keeps the journal.
+func (s *scene) newTab(scripts ...string) *tab {
+	s.t.Helper()
+	ctx, cancel := chromedp.NewContext(s.world.browser)
+	tb := &tab{t: s.t, ctx: ctx}
+	s.t.Cleanup(func() {
+		tb.close() // waits, so that no event comes after the test
+		cancel()
+	})
+	if err := chromedp.Listen(ctx, func(event any) {
+		if e, ok := event.(*runtime.EventExceptionThrown); ok && !playGivenUp(e.ExceptionDetails) {
+			s.t.Errorf("script: %+v %+v", *e.ExceptionDetails, e.ExceptionDetails.Exception)
+		}
+	}); err != nil {
+		s.t.Fatalf("open a tab: %v", err)
+	}
+	address := s.world.pages + "?" + url.Values{"script": append([]string{"page/journal.js"}, scripts...)}.Encode()
+	limited, cancelLimit := context.WithTimeout(ctx, patience)
+	defer cancelLimit()
+	if err := chromedp.Do(limited, chromedp.Navigate(address)); err != nil {
+		s.t.Fatalf("load the page: %v", err)
+	}
+	return tb
+}
+
+// playGivenUp: what the WCS SDK throws when a stream is stopped while its element still begins to play.
+func playGivenUp(e *runtime.ExceptionDetails) bool {
+	return e.Exception != nil && (strings.HasPrefix(e.Exception.Description, "AbortError: The play() request was interrupted") ||
+		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot set properties of null (setting 'muted')"))
+}
+
+// close closes the tab as a user does: nothing of the page gets a word in. It may be repeated.
+func (tb *tab) close() {
+	_ = chromedp.Cancel(tb.ctx) // closed already
+}
+
+// call runs a function of the page and waits for what it promises.
+func call[T any](tb *tab, function string, args ...any) T {
+	tb.t.Helper()
+	list, err := json.Marshal(append([]any{}, args...))
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(tb.ctx, patience)
+	defer cancel()
+	result, err := chromedp.Run(ctx, chromedp.Evaluate[T](fmt.Sprintf("%s(...%s)", function, list), chromedp.EvalAwaitPromise))
+	if err != nil {
+		tb.t.Fatalf("%s%s: %v\n%s", function, list, err, tb.journal())
+	}
+	return result
+}
+
+// do runs a function of the page that gives nothing.
+func (tb *tab) do(function string, args ...any) {
+	tb.t.Helper()
+	call[chromedp.Void](tb, function, args...)
+}
+
+// journal is what has happened on the page, for the failure of a test.
+func (tb *tab) journal() string {
+	ctx, cancel := context.WithTimeout(tb.ctx, patience)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`journalText()`))
+	if err != nil {
+		return fmt.Sprintf("no journal: %v", err)
+	}
+	return text
+}
