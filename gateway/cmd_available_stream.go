@@ -3,26 +3,58 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
+// maxAsking bounds the questions of one client that are being looked up at a time.
+const maxAsking = 32
+
 // handleAvailableStream answers every request: a client without an answer waits for ever. The media id is not registered,
 // since the same stream object may be played under it afterwards (protocol.md §2.6).
-func handleAvailableStream(s *session, ref wcs.StreamRef) error {
-	var err error
+func handleAvailableStream(s *session, c wcs.Command) error {
+	var ref wcs.StreamRef
+	if err := c.Bind(&ref); err != nil {
+		id, ok := mediaIDOf(c)
+		if !ok {
+			return err
+		}
+		s.answerAvailable(id, err)
+		return fmt.Errorf("%w: %w", errStreamRefused, err)
+	}
+	if s.asking >= maxAsking {
+		s.answerAvailable(ref.MediaSessionID, errTooManyQuestions)
+		return fmt.Errorf("%w: %w", errStreamRefused, errTooManyQuestions)
+	}
+	s.asking++
+	err := errPanic // unless available returns
 	s.offLoop(func() {
 		err = s.available(ref.Name)
 	}, func() {
-		info := ""
-		if err != nil {
-			info = classify(err).info
-		}
-		s.send(wcs.Available(ref.MediaSessionID, err == nil, info))
+		s.asking--
+		s.answerAvailable(ref.MediaSessionID, err)
 	})
 	return nil
+}
+
+func (s *session) answerAvailable(mediaID string, err error) {
+	info := ""
+	if err != nil {
+		info = classify(err).info
+	}
+	s.send(wcs.Available(mediaID, err == nil, info))
+}
+
+// mediaIDOf is the media id of a command that cannot be read otherwise.
+func mediaIDOf(c wcs.Command) (id string, ok bool) {
+	var ref struct {
+		MediaSessionID string `json:"mediaSessionId"`
+	}
+	err := c.Bind(&ref)
+	return ref.MediaSessionID, err == nil && validMediaID(ref.MediaSessionID)
 }
 
 // available gives nil for a stream that can be played.

@@ -68,7 +68,6 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 		st.changeIdentity()
 	}
 	if err == nil && got.publisher.Native() {
-		got.claimed = true
 		_, err = addPlayer(ctx, st, true, got.room)
 	}
 	return got, err
@@ -117,7 +116,7 @@ func (st *stream) changeIdentity() {
 	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
 	st.identity = g.newIdentity(translate.RolePlay)
 	g.streams.rename(old, st)
-	g.debts.owe("remove participant", func(ctx context.Context) error { return g.deps.SFU.Remove(ctx, room, old) })
+	g.debts.removal(room, old, debtNeverUp)
 }
 
 // choose picks at most one track of each kind that the player has an m-line for. A native publisher can have more: the
@@ -149,7 +148,8 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 	rec, err := awaitStream(ctx, st)
 	switch {
 	case errors.Is(err, state.ErrNotFound) && s.app.Native.plays():
-		return findNative(ctx, st)
+		src, err = findNative(ctx, st)
+		return src, true, err // the stream may have ended while it was waited for, with the player registered
 	case err != nil:
 		return src, mayHaveClaimed(err), err
 	}
@@ -213,7 +213,7 @@ func mayHaveClaimed(err error) bool {
 }
 
 // findNative finds a native publisher. The player is registered once LiveKit has given it the right tracks.
-func findNative(ctx context.Context, st *stream) (src source, claimed bool, err error) {
+func findNative(ctx context.Context, st *stream) (src source, err error) {
 	s := st.sess
 	src.room = s.app.Room.Room(s.app.Key, st.name)
 	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
@@ -222,7 +222,7 @@ func findNative(ctx context.Context, st *stream) (src source, claimed bool, err 
 	if err == nil {
 		st.expect(src.publisher.Identity)
 	}
-	return src, false, err
+	return src, err
 }
 
 // ready: LiveKit has bound the tracks before it answered, so media flows as soon as the transport is up.

@@ -28,13 +28,11 @@ func handlePublishStream(s *session, c wcs.Command) error {
 // malformedStream answers a publishStream or playStream that cannot be read in the status of
 // its stream, if at least that is known.
 func (s *session) malformedStream(c wcs.Command, published bool, err error) error {
-	var ref struct {
-		MediaSessionID string `json:"mediaSessionId"`
-	}
-	if c.Bind(&ref) != nil || !validMediaID(ref.MediaSessionID) {
+	id, ok := mediaIDOf(c)
+	if !ok {
 		return err
 	}
-	return s.refuseStream(published, wcs.StreamRequest{MediaSessionID: ref.MediaSessionID}, err)
+	return s.refuseStream(published, wcs.StreamRequest{MediaSessionID: id}, err)
 }
 
 func handleUnPublishStream(s *session, ref wcs.StreamRef) error {
@@ -214,12 +212,7 @@ func (publisher) release(ctx context.Context, st *stream) error {
 	case err != nil:
 		return err
 	}
-	others := make([]string, 0, len(pods))
-	for _, pod := range pods {
-		if pod != g.cfg.Pod { // ours were told at once
-			others = append(others, pod)
-		}
-	}
-	g.tell(ctx, others, state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}})
+	// Our own players were told at once; those that have come since are told now.
+	g.tell(ctx, pods, state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}})
 	return nil
 }

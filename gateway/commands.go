@@ -35,7 +35,7 @@ var commands = map[wcs.Name]spec{
 	wcs.CmdPlayStream:      {run: handlePlayStream},
 	wcs.CmdUnPublishStream: on(handleUnPublishStream),
 	wcs.CmdStopStream:      on(handleStopStream),
-	wcs.CmdAvailableStream: on(handleAvailableStream),
+	wcs.CmdAvailableStream: {run: handleAvailableStream},
 	wcs.CmdPong:            {early: true, run: handlePong},
 	wcs.CmdPing:            accepted, // no client reads an answer (protocol.md §1.4)
 	wcs.CmdPushLogs:        accepted, // an answer would make the client log, and push, for ever (protocol.md §2.11)

@@ -15,7 +15,7 @@ import (
 
 // ConnConfig bounds what one client's socket may cost.
 type ConnConfig struct {
-	HelloTimeout     time.Duration // from the upgrade to the first complete message
+	HelloTimeout     time.Duration // from the upgrade to the established session
 	WriteTimeout     time.Duration // for one message
 	MaxMessageBytes  int64         // of a client's message
 	MaxQueueBytes    int           // outbound
@@ -95,7 +95,7 @@ func readFault(err error) closeReason {
 	return closedLost
 }
 
-// established lifts the deadline for the first message.
+// established lifts HelloTimeout.
 func (c *conn) established() { _ = c.ws.SetReadDeadline(time.Time{}) }
 
 func (c *conn) pong() { c.unanswered.Store(0) }
@@ -149,12 +149,13 @@ func (c *conn) close(r closeReason) {
 	if r == closedSlow || r == closedLost {
 		lost, c.queue, c.bytes = c.bytes, nil, 0
 	}
-	if r == closedSlow {
-		_ = c.ws.Close() // also ends a write that hangs
-	} else {
+	if r != closedSlow {
 		c.startWriting()
 	}
 	c.mu.Unlock()
+	if r == closedSlow {
+		_ = c.ws.Close() // also ends a write that hangs
+	}
 	c.dropped(lost)
 	c.onClose(r)
 }
@@ -201,26 +202,33 @@ func (c *conn) ended() bool {
 // write is a goroutine that lives while there is something to send.
 func (c *conn) write() {
 	for {
-		c.mu.Lock()
-		frames, closing := c.queue, c.closing
-		c.queue, c.bytes = nil, 0
-		if len(frames) == 0 {
-			c.writing = false
-			c.mu.Unlock()
+		frame, closing := c.next()
+		if frame == nil {
 			if closing != nil {
 				c.sayGoodbye(*closing)
 			}
 			return
 		}
-		c.mu.Unlock()
-		for _, f := range frames {
-			_ = c.ws.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout)) // fails only on a dead socket, which the write reports
-			if err := c.ws.WriteMessage(websocket.TextMessage, f); err != nil {
-				c.writeFailed(err)
-				return
-			}
+		_ = c.ws.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout)) // fails only on a dead socket, which the write reports
+		if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+			c.writeFailed(err)
+			return
 		}
 	}
+}
+
+// next takes a message off the queue. Without one the goroutine of write ends.
+func (c *conn) next() (frame []byte, closing *closeReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		c.queue, c.writing = nil, false
+		return nil, c.closing
+	}
+	frame = c.queue[0]
+	c.queue = c.queue[1:]
+	c.bytes -= len(frame)
+	return frame, nil
 }
 
 func (c *conn) writeFailed(err error) {

@@ -11,18 +11,22 @@ import (
 )
 
 // debts is clean-up that is owed to LiveKit and Redis: removing a participant, releasing a name. It is tried at once
-// and, as long as the other side does not answer, again and again for debtLimit.
+// and, as long as the other side does not answer, again and again.
 type debts struct {
-	g     *Gateway
-	slots chan struct{} // bounds how many are tried at a time
+	g          *Gateway
+	sfu, store creditor
 
 	mu   sync.Mutex
 	open int
 	idle chan struct{} // closed when open is 0; nil while nobody waits
 }
 
+// creditor bounds how many debts to one side are tried at a time, so that a dead LiveKit node does not hold up Redis.
+type creditor chan struct{}
+
 const (
-	debtLimit     = 15 * time.Minute // LiveKit and Redis forget by themselves after that, or a person has to look
+	debtLimit     = 15 * time.Minute // a person has to look after that
+	debtNeverUp   = 90 * time.Second // of a participant that was never up: its token is dead by then, and LiveKit has let go of it
 	debtTry       = 3 * time.Second
 	debtFirstWait = 500 * time.Millisecond
 	debtMaxWait   = 15 * time.Second
@@ -30,56 +34,68 @@ const (
 )
 
 func newDebts(g *Gateway) *debts {
-	return &debts{g: g, slots: make(chan struct{}, debtParallel)}
+	return &debts{g: g, sfu: make(creditor, debtParallel), store: make(creditor, debtParallel)}
 }
 
-// owe pays f, which must be safe to repeat. The channel is closed after the first try.
-func (d *debts) owe(what string, f func(context.Context) error) <-chan struct{} {
+// debt is one thing that is owed. pay must be safe to repeat.
+type debt struct {
+	what  string
+	to    creditor
+	limit time.Duration
+	pay   func(context.Context) error
+}
+
+// removal owes the removal of a participant.
+func (d *debts) removal(room translate.RoomName, id translate.Identity, limit time.Duration) <-chan struct{} {
+	return d.owe(debt{"remove participant", d.sfu, limit, func(ctx context.Context) error { return d.g.deps.SFU.Remove(ctx, room, id) }})
+}
+
+// record owes a change in Redis, or news to other pods.
+func (d *debts) record(what string, pay func(context.Context) error) <-chan struct{} {
+	return d.owe(debt{what, d.store, debtLimit, pay})
+}
+
+// owe pays the debt. The channel is closed after the first try.
+func (d *debts) owe(o debt) <-chan struct{} {
 	d.change(+1)
 	tried := make(chan struct{})
 	go func() {
 		defer d.change(-1)
-		d.pay(what, f, tried)
+		defer d.g.recovered()
+		d.settle(o, sync.OnceFunc(func() { close(tried) }))
 	}()
 	return tried
 }
 
-func (d *debts) pay(what string, f func(context.Context) error, tried chan struct{}) {
+func (d *debts) settle(o debt, tried func()) {
+	defer tried()
 	since := time.Now()
-	wait := debtFirstWait
-	for first := true; ; first = false {
-		err := d.try(f)
-		if first {
-			close(tried)
-		}
+	for wait := debtFirstWait; ; wait = min(2*wait, debtMaxWait) {
+		err := d.try(o)
+		tried()
 		if err == nil {
 			return
 		}
-		log := d.g.log.Warn().Err(err).Str("op", what)
-		if !passing(err) || time.Since(since) > debtLimit {
+		log := d.g.log.Warn().Err(err).Str("op", o.what)
+		if !passing(err) || time.Since(since) > o.limit {
 			log.Msg("clean-up failed for good")
 			return
 		}
 		log.Dur("retry_in", wait).Msg("clean-up failed, will be tried again")
-		select {
-		case <-d.g.ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, debtMaxWait)
+		pause(d.g.ctx, wait)
 	}
 }
 
-func (d *debts) try(f func(context.Context) error) error {
+func (d *debts) try(o debt) error {
 	select {
-	case d.slots <- struct{}{}:
-		defer func() { <-d.slots }()
+	case o.to <- struct{}{}:
+		defer func() { <-o.to }()
 	case <-d.g.ctx.Done():
 		return d.g.ctx.Err()
 	}
 	ctx, cancel := d.g.withTimeout(debtTry)
 	defer cancel()
-	return f(ctx)
+	return o.pay(ctx)
 }
 
 // passing tells whether it may go better next time.

@@ -36,8 +36,10 @@ func (g *Gateway) displace(ctx context.Context, st *stream) (freed bool, err err
 		return true, nil
 	case err != nil:
 		return false, err
-	case old.App != st.sess.app.Key, old.Session == st.sess.id:
+	case old.App != st.sess.app.Key:
 		return false, nil
+	case old.Session == st.sess.id && g.streams.find(translate.Identity(old.Identity)) != nil:
+		return false, nil // this very client publishes it; otherwise its release is owed
 	}
 	switch g.probe(ctx, old) {
 	case probeAlive:

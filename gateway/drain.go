@@ -27,17 +27,17 @@ func (g *Gateway) drain() {
 
 	window, cancel := context.WithTimeout(g.ctx, cfg.Window)
 	defer cancel()
-	for g.drainIdle(window) > 0 && window.Err() == nil {
+	for g.drainIdle() > 0 && window.Err() == nil {
 		pause(window, drainLook)
 	}
-	g.closePaced(g.ctx, g.openSessions())
+	g.closePaced(g.openSessions(), func(*session) bool { return true })
 }
 
 // drainLook is how often a draining pod looks whose streams have ended.
 const drainLook = time.Second
 
 // drainIdle closes the sessions without streams and counts the others.
-func (g *Gateway) drainIdle(ctx context.Context) (busy int) {
+func (g *Gateway) drainIdle() (busy int) {
 	var idle []*session
 	for _, s := range g.openSessions() {
 		if s.streaming.Load() > 0 {
@@ -46,16 +46,19 @@ func (g *Gateway) drainIdle(ctx context.Context) (busy int) {
 			idle = append(idle, s)
 		}
 	}
-	g.closePaced(ctx, idle)
+	g.closePaced(idle, func(s *session) bool { return s.streaming.Load() == 0 })
 	return busy
 }
 
-func (g *Gateway) closePaced(ctx context.Context, sessions []*session) {
+// closePaced closes sessions one by one, those for which it still is due when their turn comes.
+func (g *Gateway) closePaced(sessions []*session, due func(*session) bool) {
 	for i, s := range sessions {
 		if i > 0 {
-			pause(ctx, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
+			pause(g.ctx, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
 		}
-		s.conn.close(closedShutdown)
+		if due(s) {
+			s.conn.close(closedShutdown)
+		}
 	}
 }
 

@@ -13,18 +13,19 @@ import (
 
 // Faults that the gateway itself finds. Each one's verdict is in classify.
 var (
-	errSessionNotReady = errors.New("session not ready")
-	errMediaIDNull     = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
-	errMediaIDInUse    = errors.New("mediaSessionId is in use in this session")
-	errBadName         = errors.New("stream name is empty, too long, or has control characters")
-	errTooManyStreams  = errors.New("session has too many streams")
-	errNotWebRTC       = errors.New("only WebRTC streams are served")
-	errRTMP            = errors.New("rtmpUrl is not allowed")
-	errStreamNotReady  = errors.New("stream is not publishing yet")
-	errNoStream        = errors.New("no such stream")
-	errNoMatch         = errors.New("no track can be played")
-	errStreamRefused   = errors.New("stream refused") // wraps a fault that the client was told in its stream's status
-	errPanic           = errors.New("a panic was recovered")
+	errSessionNotReady  = errors.New("session not ready")
+	errMediaIDNull      = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
+	errMediaIDInUse     = errors.New("mediaSessionId is in use in this session")
+	errBadName          = errors.New("stream name is empty, too long, or has control characters")
+	errTooManyStreams   = errors.New("session has too many streams")
+	errNotWebRTC        = errors.New("only WebRTC streams are served")
+	errRTMP             = errors.New("rtmpUrl is not allowed")
+	errStreamNotReady   = errors.New("stream is not publishing yet")
+	errNoStream         = errors.New("no such stream")
+	errNoMatch          = errors.New("no track can be played")
+	errTooManyQuestions = errors.New("client asks too much at a time")
+	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status
+	errPanic            = errors.New("a panic was recovered")
 )
 
 // class says whose doing an outcome is, for metrics and log levels.
@@ -58,8 +59,9 @@ var verdicts = []struct {
 	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse)},
-	{errBadName, client("Bad stream name: it must have 1 to 256 characters and no control characters")},
+	{errBadName, client("Bad stream name: it is empty, too long, or has control characters")},
 	{errTooManyStreams, client("Too many streams in this session")},
+	{errTooManyQuestions, client("Too many requests at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
 	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},

@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"context"
-	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,7 +152,10 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.forwardedWebhook(e.Body)
 	case state.EventProbe:
 		if e.Stream != nil {
-			g.work.Go(func() { g.answerProbe(e) })
+			go func() {
+				defer g.recovered()
+				g.answerProbe(e)
+			}()
 		}
 	case state.EventProbed:
 		g.questions.answer(e.ID, e.Answer)
@@ -165,19 +168,30 @@ func (g *Gateway) takenOver(o state.Orphan) {
 	case o.Stream != nil:
 		rec := *o.Stream
 		g.log.Info().Str("room", rec.Room).Str("identity", rec.Identity).Str("pod_lost", rec.Owner.Pod).Msg("stream of a dead pod taken over")
-		g.debts.owe("remove orphan", func(ctx context.Context) error {
-			return g.deps.SFU.Remove(ctx, translate.RoomName(rec.Room), translate.Identity(rec.Identity))
-		})
-		g.debts.owe("tell of orphan", func(ctx context.Context) error {
+		g.debts.removal(translate.RoomName(rec.Room), translate.Identity(rec.Identity), debtLimit)
+		g.debts.record("tell of orphan", func(ctx context.Context) error {
 			g.tell(ctx, o.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
 			return nil
 		})
 	case o.Player != nil:
-		rec := *o.Player
-		g.debts.owe("remove orphan", func(ctx context.Context) error {
-			return g.deps.SFU.Remove(ctx, translate.RoomName(rec.Room), translate.Identity(rec.Identity))
-		})
+		for room := range g.roomsOf(*o.Player) {
+			g.debts.removal(room, translate.Identity(o.Player.Identity), debtLimit)
+		}
 	}
+}
+
+// roomsOf gives the rooms that a player may be in. It is registered before the application of its stream, and
+// with it the room, is known: then the room is one of those that the applications have for the stream's name.
+func (g *Gateway) roomsOf(p state.Player) map[translate.RoomName]struct{} {
+	rooms := make(map[translate.RoomName]struct{})
+	if p.Room != "" {
+		rooms[translate.RoomName(p.Room)] = struct{}{}
+		return rooms
+	}
+	for _, app := range g.cfg.Apps {
+		rooms[app.Room.Room(app.Key, p.Stream)] = struct{}{}
+	}
+	return rooms
 }
 
 // registerAgain writes all that this pod holds once more: Redis may have lost it.
@@ -232,6 +246,14 @@ func (g *Gateway) streamEnded(name string, publisher translate.Identity) {
 	}
 }
 
+// recovered keeps a panic in a goroutine of the gateway's own from ending the process. To be deferred.
+func (g *Gateway) recovered() {
+	if v := recover(); v != nil {
+		g.metrics.panics.Inc()
+		g.log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic; the gateway goes on")
+	}
+}
+
 // withTimeout derives the context of a call that must outlive the command that caused it.
 func (g *Gateway) withTimeout(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(g.ctx, d)
@@ -246,9 +268,4 @@ func (g *Gateway) newIdentity(r translate.Role) translate.Identity {
 func (g *Gateway) podOf(id translate.Identity) (pod string, ours bool) {
 	deployment, _, pod, ok := id.Parse()
 	return pod, ok && deployment == g.cfg.Deployment
-}
-
-// Webhooks verifies what LiveKit sends. ok is false for a genuine event that does not concern streams.
-type Webhooks interface {
-	Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event, ok bool, err error)
 }

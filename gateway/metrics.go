@@ -22,7 +22,7 @@ type Metrics struct {
 	ownShare    *prometheus.HistogramVec
 	sfuCalls    *prometheus.HistogramVec // op, class
 	storeCalls  *prometheus.HistogramVec // op, class
-	webhooks    *prometheus.CounterVec   // kind
+	webhooks    *prometheus.CounterVec   // result
 	lostBytes   prometheus.Counter
 	debts       prometheus.Gauge
 	panics      prometheus.Counter

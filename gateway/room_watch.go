@@ -94,6 +94,7 @@ func (w *roomWatch) in(room translate.RoomName) []*stream {
 func (w *roomWatch) ask(r *watchedRoom) {
 	pause := time.Duration(-1) // the usual one
 	defer func() { w.again(r, pause) }()
+	defer w.g.recovered()
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
@@ -114,20 +115,19 @@ func (w *roomWatch) ask(r *watchedRoom) {
 	r.strikes = 0
 }
 
-// turn gives the streams to ask about. Once all is settled, a room costs one call each time: publishers, of whom more
-// must be known than that they are there, take turns with players.
+// turn gives the streams to ask about. Publishers are always asked about, which also tells whether their LiveKit node
+// lives. Of players that are up nothing must be known but that they are still there: where there are publishers
+// too, they have every other turn.
 func (w *roomWatch) turn(r *watchedRoom) []*stream {
 	all := w.in(r.name)
 	w.mu.Lock()
-	settling, odd := r.asked < len(askSoon), r.asked%2 == 1
+	everybody := r.asked < len(askSoon) || r.asked%2 == 1
 	w.mu.Unlock()
 	isPlayer := func(st *stream) bool { return !st.published && st.settled.Load() }
-	players := slices.ContainsFunc(all, isPlayer)
-	others := slices.ContainsFunc(all, func(st *stream) bool { return !isPlayer(st) })
-	if settling || !players || !others {
+	if everybody || !slices.ContainsFunc(all, func(st *stream) bool { return !isPlayer(st) }) {
 		return all
 	}
-	return slices.DeleteFunc(all, func(st *stream) bool { return isPlayer(st) != odd })
+	return slices.DeleteFunc(all, isPlayer)
 }
 
 // strike counts that LiveKit's node does not answer for the room while the rest of LiveKit does. A node that was
@@ -158,13 +158,12 @@ func (w *roomWatch) again(r *watchedRoom, pause time.Duration) {
 	if w.rooms[r.name] != r || w.g.ctx.Err() != nil {
 		return
 	}
-	r.asked++
-	switch {
-	case pause >= 0:
-	case r.asked < len(askSoon):
-		pause = askSoon[r.asked]
-	default:
+	if pause < 0 {
+		r.asked++
 		pause = askInterval
+		if r.asked < len(askSoon) {
+			pause = askSoon[r.asked]
+		}
 	}
 	r.timer.Reset(pause)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"net/http"
 
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -58,4 +59,9 @@ type Events interface {
 	// Publish tells the pod with this id (the pod tag of identities). Telling the own pod is allowed
 	// and goes the same way.
 	Publish(ctx context.Context, pod string, e state.Event) error
+}
+
+// Webhooks verifies what LiveKit sends. ok is false for a genuine event that does not concern streams.
+type Webhooks interface {
+	Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event, ok bool, err error)
 }

@@ -33,6 +33,7 @@ type session struct {
 	knowsBitrates bool
 	closed        bool
 	streams       map[string]*stream // by media id
+	asking        int                // availableStream questions being looked up
 	jobs          int                // calls off the loop that will post back, other than the streams'
 }
 

@@ -68,7 +68,7 @@ type stream struct {
 	cancel    context.CancelFunc // of start
 
 	// any goroutine
-	settled atomic.Bool // a player that is up: that it is still there is all there is to ask
+	settled atomic.Bool // it is up: of a player, that it is still there is then all there is to ask
 
 	// start until it has returned, then the loop
 	req      wcs.StreamRequest
@@ -322,6 +322,9 @@ func (st *stream) end(e ending) {
 		st.cancel() // onStarted goes on
 		return
 	}
+	if st.saving {
+		return // onSaved goes on: a record that is written after its release would stay for good
+	}
 	st.undo()
 }
 
@@ -346,19 +349,20 @@ func (st *stream) undo() {
 		released = g.streams.releasing(st.name)
 		g.streamEnded(st.name, st.identity)
 	}
-	room, offered, claimed := st.room, st.offered, st.claimed
+	room, offered, claimed, patience := st.room, st.offered, st.claimed, debtLimit
+	if !st.joined {
+		patience = debtNeverUp
+	}
 	st.sess.offLoop(func() {
 		defer released()
 		limit := time.NewTimer(undoWait)
 		defer limit.Stop()
 		if offered {
 			// First the participant, then the name: whoever gets the name next shall find the room empty.
-			waitFor(limit, g.debts.owe("remove participant", func(ctx context.Context) error {
-				return g.deps.SFU.Remove(ctx, room, st.identity)
-			}))
+			waitFor(limit, g.debts.removal(room, st.identity, patience))
 		}
 		if claimed {
-			waitFor(limit, g.debts.owe("release stream", func(ctx context.Context) error { return st.role.release(ctx, st) }))
+			waitFor(limit, g.debts.record("release stream", func(ctx context.Context) error { return st.role.release(ctx, st) }))
 		}
 	}, st.finished)
 }

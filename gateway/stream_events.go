@@ -21,7 +21,7 @@ func (st *stream) onEvent(e translate.Event) {
 		}
 	case translate.EventLeft, translate.EventAborted:
 		st.lost(e.Reason)
-	case translate.EventTrackGone, translate.EventRoomStarted, translate.EventRoomEnded:
+	case translate.EventTrackGone, translate.EventRoomStarted, translate.EventRoomEnded: // an end of the participant follows, or it is found out by asking
 	}
 	st.progress()
 }
@@ -31,10 +31,13 @@ func (st *stream) onAsked(a answers) {
 	switch {
 	case st.ending != nil:
 		return
+	case !a.here && !st.joined:
+		st.lost(translate.EndTimeout) // LiveKit gives up on a participant whose ICE or DTLS does not come up
+		return
 	case !a.here:
 		st.lost(translate.EndUnknown)
 		return
-	case !st.published && !a.there:
+	case !st.published && !a.there, !st.published && st.publisher.Native() && len(st.played(a.publisher.Tracks)) == 0:
 		st.publisherGone(st.publisher)
 		return
 	}
@@ -86,7 +89,11 @@ func (st *stream) learn(tracks []translate.Track) {
 
 // lost ends the stream because LiveKit let its participant go.
 func (st *stream) lost(r translate.EndReason) {
-	st.end(ending{status: wcs.StatusFailed, info: translate.InfoForEnd(r, st.phase == phaseUp), class: classUpstream})
+	c := classUpstream
+	if r == translate.EndTimeout { // the client's network, as a rule
+		c = classClient
+	}
+	st.end(ending{status: wcs.StatusFailed, info: translate.InfoForEnd(r, st.joined || st.phase == phaseUp), class: c})
 }
 
 // publisherChanged tells a player what is new about its stream.
@@ -106,7 +113,7 @@ func (st *stream) publisherChanged(rec state.Stream) {
 	st.learn(tracks)
 }
 
-// publisherGone ends a player whose stream has ended. A player that is still starting finds out by itself.
+// publisherGone ends a player whose stream has ended. It may be repeated.
 func (st *stream) publisherGone(publisher translate.Identity) {
 	if st.published || st.publisher != publisher || st.publisher == "" {
 		return

@@ -41,7 +41,8 @@ func (st *stream) save(then func()) {
 
 func (st *stream) onSaved(err error, then func()) {
 	st.saving = false
-	if st.ending != nil {
+	if st.ending != nil { // meanwhile
+		st.undo()
 		return
 	}
 	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // somebody else has come to have the name

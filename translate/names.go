@@ -91,16 +91,6 @@ func (t RoomTemplate) split(app string) (prefix, suffix string) {
 	return strings.ReplaceAll(prefix, appMark, app), strings.ReplaceAll(suffix, appMark, app)
 }
 
-// Name is the stream name whose room this is for the application, and whether there is one.
-func (t RoomTemplate) Name(app string, room RoomName) (string, bool) {
-	prefix, suffix := t.split(app)
-	r := string(room)
-	if len(r) <= len(prefix)+len(suffix) || !strings.HasPrefix(r, prefix) || !strings.HasSuffix(r, suffix) {
-		return "", false
-	}
-	return r[len(prefix) : len(r)-len(suffix)], true
-}
-
 // OneToOne checks that over all applications (key: application key) no two different stream names can
 // share a room. Stream names are shared by all applications (design.md §2), so two applications whose
 // filled-in templates are the same are fine; two that differ must not be able to make the same room.

@@ -11,7 +11,7 @@ import (
 
 // Errors of the SDP edits, to be tested with errors.Is.
 var (
-	// ErrMalformedSDP: the text is no SDP; the parser's error is wrapped, too.
+	// ErrMalformedSDP: the text is no SDP, or one that cannot connect.
 	ErrMalformedSDP = errors.New("malformed SDP")
 	// ErrNoMedia: there is no audio or video m-line that is neither rejected nor inactive. Clients send
 	// an SDP without any m-line when both kinds are switched off (protocol.md §2.3).
@@ -38,7 +38,7 @@ func (k *MediaKinds) add(m *sdp.MediaDescription) {
 func PlayOfferKinds(offer string) (kinds MediaKinds, err error) {
 	_, media, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
 	for _, m := range media {
-		kinds.add(m)
+		kinds.add(m.MediaDescription)
 	}
 	return kinds, err
 }
@@ -54,7 +54,7 @@ func parseSDP(text string) (*sdp.SessionDescription, error) {
 	}
 	d := new(sdp.SessionDescription)
 	if err := d.UnmarshalString(text); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformedSDP, err)
+		return nil, fmt.Errorf("%w: not parsable", ErrMalformedSDP) // the parser's error repeats what the client sent
 	}
 	for i, m := range d.MediaDescriptions {
 		// stripCodecs can leave an m-line that is meant to be used without any: see disable.
@@ -76,7 +76,7 @@ func marshalSDP(d *sdp.SessionDescription) (string, error) {
 // lineName names an m-line in an error.
 func lineName(i int, m *sdp.MediaDescription) string {
 	mid, _ := m.Attribute(sdp.AttrKeyMID)
-	return fmt.Sprintf("m-line %d (%s, mid %q)", i, m.MediaName.Media, mid)
+	return fmt.Sprintf("m-line %d (%.8s, mid %.32q)", i, m.MediaName.Media, mid)
 }
 
 func kindOf(m *sdp.MediaDescription) Kind { return Kind(m.MediaName.Media) }

@@ -151,6 +151,9 @@ func streamToken(s string) string {
 		}
 		return '_'
 	}, s)
+	if s == "-" { // means: no stream
+		return "_"
+	}
 	return s[:min(len(s), maxStreamToken)]
 }
 

@@ -55,7 +55,7 @@ func TestRankH264(t *testing.T) {
 		{"", h264SingleNAL},
 	}
 	for _, tt := range tests {
-		if got := rankH264(parseParams(tt.fmtp)); got != tt.want {
+		if got := rankH264(format{fmtp: tt.fmtp}.params()); got != tt.want {
 			t.Errorf("rankH264(%s) = %d, want %d", tt.fmtp, got, tt.want)
 		}
 	}

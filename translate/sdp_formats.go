@@ -11,9 +11,9 @@ import (
 // format is a payload type of an m-line that LiveKit can make something of.
 type format struct {
 	pt       uint8
-	name     string            // encoding name as offered
-	params   map[string]string // of the fmtp line, keys in lower case
-	feedback bool              // has rtcp-fb lines, or a wildcard applies
+	name     string // encoding name as offered
+	fmtp     string // parameters
+	feedback bool   // has rtcp-fb lines, or a wildcard applies
 	// refs are the payload types without which this one is nothing: what rtx repeats and RED wraps.
 	// nil: it stands for itself.
 	refs []uint8
@@ -29,7 +29,7 @@ type ptSet map[uint8]bool
 //
 // It reads the m-line by the same function as LiveKit, so that both see the same.
 func formatsOf(m *sdp.MediaDescription) []format {
-	codecs := (&sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{m}}).GetCodecMap()
+	codecs, feedback := codecsOf(m)
 	var all []format
 	whole := ptSet{}
 	for _, text := range m.MediaName.Formats {
@@ -38,8 +38,8 @@ func formatsOf(m *sdp.MediaDescription) []format {
 		if !ok || !known || c.Name == "" {
 			continue
 		}
-		f := format{pt: pt, name: c.Name, params: parseParams(c.Fmtp), feedback: len(c.RTCPFeedback) > 0}
-		f.refs = refsOf(kindOf(m), f, c.Fmtp)
+		f := format{pt: pt, name: c.Name, fmtp: c.Fmtp, feedback: feedback["*"] || feedback[text]}
+		f.refs = refsOf(kindOf(m), f)
 		all = append(all, f)
 		if f.refs == nil {
 			whole[pt] = true
@@ -48,15 +48,32 @@ func formatsOf(m *sdp.MediaDescription) []format {
 	return slices.DeleteFunc(all, func(f format) bool { return !whole.hasAll(f.refs) })
 }
 
+// codecsOf reads the rtpmap and fmtp lines of an m-line, and tells which payload types have rtcp-fb lines: most lines of an
+// offer are such, and reading them costs more than all others.
+func codecsOf(m *sdp.MediaDescription) (codecs map[uint8]sdp.Codec, feedback map[string]bool) {
+	lines := make([]sdp.Attribute, 0, len(m.Attributes))
+	feedback = make(map[string]bool)
+	for _, a := range m.Attributes {
+		switch pt, ofFormat := formatOf(a); {
+		case a.Key == "rtcp-fb":
+			feedback[pt] = true
+		case ofFormat:
+			lines = append(lines, a)
+		}
+	}
+	d := sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{{Attributes: lines}}}
+	return d.GetCodecMap(), feedback
+}
+
 // refsOf is what a format refers to. A reference that cannot be read is the format itself, which stands for
 // nothing and so is never found. The RED of a video m-line says nothing of what it wraps.
-func refsOf(kind Kind, f format, fmtp string) []uint8 {
+func refsOf(kind Kind, f format) []uint8 {
 	var refs []string
 	switch {
 	case strings.EqualFold(f.name, nameRTX):
-		refs = []string{f.params["apt"]}
+		refs = []string{f.params()["apt"]}
 	case kind == Audio && strings.EqualFold(f.name, nameRED):
-		refs = strings.Split(fmtp, "/")
+		refs = strings.Split(f.fmtp, "/")
 	default:
 		return nil
 	}
@@ -76,10 +93,10 @@ func parsePT(text string) (uint8, bool) {
 	return uint8(n), err == nil
 }
 
-// parseParams reads format parameters: key=value;key=value.
-func parseParams(fmtp string) map[string]string {
+// params reads the parameters, key=value;key=value. The keys are in lower case.
+func (f format) params() map[string]string {
 	params := map[string]string{}
-	for p := range strings.SplitSeq(fmtp, ";") {
+	for p := range strings.SplitSeq(f.fmtp, ";") {
 		key, value, _ := strings.Cut(strings.TrimSpace(p), "=")
 		params[strings.ToLower(key)] = value
 	}

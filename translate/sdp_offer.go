@@ -36,9 +36,8 @@ func EditPublishOffer(offer string, e PublishEdit) (edited string, kinds MediaKi
 		return "", MediaKinds{}, err
 	}
 	for _, m := range media {
-		kinds.add(m)
-		formats := formatsOf(m)
-		editFormats(m, formats, publishFormats(formats, kindOf(m), e.Codecs))
+		kinds.add(m.MediaDescription)
+		m.edit(publishFormats(m.formats, kindOf(m.MediaDescription), e.Codecs))
 	}
 	if !e.KeepVideoOrientation {
 		d.Attributes = withoutExtension(d.Attributes, videoOrientation)
@@ -77,12 +76,11 @@ func EditPlayOffer(offer string, e PlayEdit) (edited string, kinds MediaKinds, e
 		return "", MediaKinds{}, err
 	}
 	for _, m := range media {
-		formats := formatsOf(m)
-		keep, common := playFormats(formats, kindOf(m), e)
+		keep, common := playFormats(m.formats, kindOf(m.MediaDescription), e)
 		if common {
-			kinds.add(m)
+			kinds.add(m.MediaDescription)
 		}
-		editFormats(m, formats, keep)
+		m.edit(keep)
 	}
 	if kinds.None() {
 		return "", kinds, ErrNoCommonCodecs
@@ -91,14 +89,20 @@ func EditPlayOffer(offer string, e PlayEdit) (edited string, kinds MediaKinds, e
 	return edited, kinds, err
 }
 
+// offered is an m-line that takes part, with its formats: reading them is the dearest part of an edit.
+type offered struct {
+	*sdp.MediaDescription
+	formats []format
+}
+
 // parseOffer parses an offer and lists the m-lines that take part, all of which then have the wanted direction. Those in which
 // stripCodecs has left no codec that LiveKit knows do not take part any more.
-func parseOffer(offer, direction string) (*sdp.SessionDescription, []*sdp.MediaDescription, error) {
+func parseOffer(offer, direction string) (*sdp.SessionDescription, []offered, error) {
 	d, err := parseSDP(offer)
 	if err != nil {
 		return nil, nil, err
 	}
-	var media []*sdp.MediaDescription
+	var media []offered
 	disabled := false
 	for i, m := range d.MediaDescriptions {
 		if !takesPart(d, m) {
@@ -107,13 +111,14 @@ func parseOffer(offer, direction string) (*sdp.SessionDescription, []*sdp.MediaD
 		if has := directionOf(d, m); has != direction && has != sdp.AttrKeySendRecv {
 			return nil, nil, fmt.Errorf("%w: %s is %s", ErrDirection, lineName(i, m), has)
 		}
-		if !hasKnownCodec(m) {
+		formats := formatsOf(m)
+		if !hasKnownCodec(kindOf(m), formats) {
 			disable(d, m)
 			disabled = true
 			continue
 		}
 		setDirection(m, direction)
-		media = append(media, m)
+		media = append(media, offered{m, formats})
 	}
 	switch {
 	case len(media) == 0 && disabled:
@@ -124,9 +129,9 @@ func parseOffer(offer, direction string) (*sdp.SessionDescription, []*sdp.MediaD
 	return d, media, checkTransport(d, media)
 }
 
-func hasKnownCodec(m *sdp.MediaDescription) bool {
-	return slices.ContainsFunc(formatsOf(m), func(f format) bool {
-		_, known := lookupCodec(kindOf(m), f.name)
+func hasKnownCodec(kind Kind, formats []format) bool {
+	return slices.ContainsFunc(formats, func(f format) bool {
+		_, known := lookupCodec(kind, f.name)
 		return known && f.refs == nil
 	})
 }
@@ -158,10 +163,10 @@ func freePT(d *sdp.SessionDescription) string {
 
 // checkTransport refuses what LiveKit would answer with 503 and a participant left behind: an offer without ICE credentials or
 // fingerprint, or with two m-lines of one mid. Bundled m-lines share what one of them has.
-func checkTransport(d *sdp.SessionDescription, media []*sdp.MediaDescription) error {
+func checkTransport(d *sdp.SessionDescription, media []offered) error {
 	for _, key := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
 		_, common := d.Attribute(key)
-		if !common && !slices.ContainsFunc(media, func(m *sdp.MediaDescription) bool { _, own := m.Attribute(key); return own }) {
+		if !common && !slices.ContainsFunc(media, func(m offered) bool { _, own := m.Attribute(key); return own }) {
 			return fmt.Errorf("%w: no %s", ErrMalformedSDP, key)
 		}
 	}
@@ -176,13 +181,13 @@ func checkTransport(d *sdp.SessionDescription, media []*sdp.MediaDescription) er
 	return nil
 }
 
-// editFormats trims an m-line to these payload types, or if there is none to all that are of use.
-func editFormats(m *sdp.MediaDescription, formats []format, keep ptSet) {
+// edit trims the m-line to these payload types, or if there is none to all that are of use.
+func (m offered) edit(keep ptSet) {
 	if keep.empty() {
-		keep = allOf(formats)
+		keep = allOf(m.formats)
 	}
-	trim(m, keep)
-	restoreFeedback(m, formats, keep)
+	trim(m.MediaDescription, keep)
+	restoreFeedback(m.MediaDescription, m.formats, keep)
 }
 
 // publishFormats chooses what of an m-line a publisher may use: of the allowed codecs all payload types, or the best
@@ -199,7 +204,7 @@ func publishFormats(formats []format, kind Kind, allowed CodecSet) ptSet {
 			keep[f.pt] = true
 			continue
 		}
-		if b, found := best[c.name]; !found || c.rank(f.params) < c.rank(b.params) {
+		if b, found := best[c.name]; !found || c.rank(f.params()) < c.rank(b.params()) {
 			best[c.name] = f
 		}
 	}
@@ -245,7 +250,7 @@ func codecFormats(formats []format, kind Kind, name string) ptSet {
 			continue
 		}
 		all[f.pt] = true
-		if known && c.rank != nil && c.rank(f.params) <= c.playRank {
+		if known && c.rank != nil && c.rank(f.params()) <= c.playRank {
 			good[f.pt] = true
 		}
 	}

@@ -134,7 +134,7 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 		cfg.MaxConns = DefaultMaxConns
 	}
 	if deps.HTTP == nil {
-		deps.HTTP = newHTTPClient(cfg.MaxConns)
+		deps.HTTP = NewClient(NewTransport(cfg.MaxConns))
 	}
 	if deps.Observe == nil {
 		deps.Observe = func(string, time.Duration, error) {}

@@ -39,8 +39,7 @@ func (k webhookKeys) NumKeys() int { return len(k) }
 // (egress, ingress, whatever comes later): answer them as received.
 //
 // The signature covers the body and a time of expiry (with a minute's tolerance), so a webhook may be
-// replayed until then: whoever acts on events does so once per Event.ID, and only while Event.SID still is
-// the participant's. Errors are *translate.Error: ErrKindDenied for a bad signature, ErrKindRefused for
+// replayed until then. That does no harm, because an identity of ours is used for one participant only. Errors are *translate.Error: ErrKindDenied for a bad signature, ErrKindRefused for
 // what is signed but no event, or too long, ErrKindUnavailable for a body that did not arrive. LiveKit
 // repeats a webhook that was answered 5xx or 429 and drops one answered with another 4xx (feasibility.md §3).
 func (s *SFU) Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event, ok bool, err error) {

@@ -46,9 +46,10 @@ func NewTransport(maxConns int) *http.Transport {
 	}
 }
 
-func newHTTPClient(maxConns int) *http.Client {
+// NewClient makes the client for Deps.HTTP: it follows no redirects, which would carry a token elsewhere.
+func NewClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport:     NewTransport(maxConns),
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

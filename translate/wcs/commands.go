@@ -44,14 +44,14 @@ type Connection struct {
 // UnmarshalJSON keeps the whole object and reads what the gateway looks at.
 func (c *Connection) UnmarshalJSON(b []byte) error {
 	var known struct {
-		AppKey         string          `json:"appKey"`
-		MediaProviders []string        `json:"mediaProviders"`
-		ClientInfo     json.RawMessage `json:"clientInfo"`
+		AppKey         string   `json:"appKey"`
+		MediaProviders []string `json:"mediaProviders"`
+		ClientInfo     Present  `json:"clientInfo"`
 	}
 	if err := json.Unmarshal(b, &known); err != nil {
 		return err
 	}
-	*c = Connection{AppKey: known.AppKey, MediaProviders: known.MediaProviders, KnowsBitrates: known.ClientInfo != nil}
+	*c = Connection{AppKey: known.AppKey, MediaProviders: known.MediaProviders, KnowsBitrates: bool(known.ClientInfo)}
 	return json.Unmarshal(b, &c.Sent)
 }
 

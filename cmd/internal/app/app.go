@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
 	"net/http"
 	"os"
@@ -60,11 +61,12 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	}
 	// The SDK's RoomService client takes this one. net/http's own keeps two idle connections to a host, so that under load
 	// every fourth call would dial.
-	http.DefaultTransport = livekit.NewTransport(cfg.LiveKit.MaxConns)
+	transport := livekit.NewTransport(cfg.LiveKit.MaxConns)
+	http.DefaultTransport = transport
 	sfu, err := livekit.New(livekit.Config{
 		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
 		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
-	}, livekit.Deps{Observe: metrics.SFUCall, Log: log})
+	}, livekit.Deps{HTTP: livekit.NewClient(transport), Observe: metrics.SFUCall, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +167,7 @@ func (a *application) listen(cfg config.Listen) (servers []server, err error) {
 			return fmt.Errorf("%s: %w", setting, err)
 		}
 		servers = append(servers, server{name: setting, listener: l, http: &http.Server{
-			Handler: h, Protocols: http1(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+			Handler: h, ErrorLog: stdlog.New(a.log.With().Str("listener", setting).Logger(), "", 0), Protocols: http1(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 		}})
 		return nil
 	}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"wcsgateway/translate/wcs"
+)
+
+// What is counted. Each is started, and then done or failed, or cut off by the end of the run.
+const (
+	stepConnect   = "connect"
+	stepReconnect = "reconnect" // after a storm
+	stepPublish   = "publish"
+	stepRepublish = "republish" // after a storm
+	stepPlay      = "play"
+	stepHold      = "hold" // a session or a stream lasts as long as the load
+	stepUnpublish = "unpublish"
+	stepNotice    = "notice" // a player learns that the publisher has gone
+	stepCycle     = "cycle"  // of churn; it fails if all slots are taken
+)
+
+func steps() []string {
+	return []string{stepConnect, stepReconnect, stepPublish, stepRepublish, stepPlay, stepHold, stepUnpublish, stepNotice, stepCycle}
+}
+
+// What is timed.
+const (
+	tookConnect      = "connect → getUserData"
+	tookReconnect    = "reconnect → getUserData"
+	tookPublishSDP   = "publishStream → setRemoteSDP"
+	tookPublishing   = "publishStream → PUBLISHING"
+	tookRepublishSDP = "republish → setRemoteSDP"
+	tookRepublish    = "republish → PUBLISHING"
+	tookPlaySDP      = "playStream → setRemoteSDP"
+	tookPlaying      = "playStream → PLAYING"
+	tookMedia        = "PLAYING → first RTP"
+	tookUnpublished  = "unPublishStream → UNPUBLISHED"
+	tookNotice       = "unPublishStream → player's FAILED"
+)
+
+func timings() []string {
+	return []string{
+		tookConnect, tookReconnect, tookPublishSDP, tookPublishing, tookRepublishSDP, tookRepublish, tookPlaySDP, tookPlaying, tookMedia, tookUnpublished, tookNotice,
+	}
+}
+
+// bench is a run: its steps are what a client does, each counted and timed.
+type bench struct {
+	o       options
+	server  *server
+	media   *media
+	records *records
+	id      string // that the names of this run's streams carry
+
+	names                     atomic.Int64
+	open, publishing, playing atomic.Int64
+	units                     sync.WaitGroup // everything that the scenario has started
+}
+
+func newBench(o options, m *media) *bench {
+	return &bench{o: o, server: newServer(o), media: m, records: newRecords(), id: "bench-" + strings.ToLower(rand.Text()[:8])}
+}
+
+// name makes a name that is not used twice, for streams and media sessions.
+func (b *bench) name() string { return fmt.Sprintf("%s-%d", b.id, b.names.Add(1)) }
+
+// withTimeout is a context that tells of its timeout in the words of the report.
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("timeout of %v", d))
+}
+
+// step counts what do does and bounds its time. A step that ends because ctx has is neither done nor failed.
+func (b *bench) step(ctx context.Context, name string, do func(ctx context.Context) error) error {
+	b.records.start(name)
+	bounded, cancel := withTimeout(ctx, b.o.timeout)
+	defer cancel()
+	err := do(bounded)
+	switch {
+	case err == nil:
+		b.records.done(name)
+	case ctx.Err() == nil:
+		b.records.fail(name, err)
+	}
+	return err
+}
+
+func (b *bench) connect(ctx context.Context, step, timing string) (*session, error) {
+	var s *session
+	err := b.step(ctx, step, func(ctx context.Context) error {
+		began := time.Now()
+		opened, at, err := b.server.dial(ctx)
+		if err != nil {
+			return err
+		}
+		s = opened
+		b.records.took(timing, at.Sub(began))
+		b.open.Add(1)
+		return nil
+	})
+	return s, err
+}
+
+func (b *bench) disconnect(s *session) {
+	s.close()
+	b.open.Add(-1)
+}
+
+// cast is a stream with its session and its peer.
+type cast struct {
+	*stream
+	session *session
+	peer    *peer
+	count   *atomic.Int64 // of publishing or playing streams
+}
+
+// direction is what publishing and playing differ in.
+type direction struct {
+	step, answer, started string
+	command               wcs.Name
+	status                wcs.Status // of a stream that has started
+	newPeer               func() (*peer, error)
+	count                 *atomic.Int64
+}
+
+func (b *bench) publisher() direction {
+	return direction{stepPublish, tookPublishSDP, tookPublishing, wcs.CmdPublishStream, wcs.StatusPublishing, b.media.newPublisher, &b.publishing}
+}
+
+func (b *bench) player() direction {
+	return direction{stepPlay, tookPlaySDP, tookPlaying, wcs.CmdPlayStream, wcs.StatusPlaying, b.media.newPlayer, &b.playing}
+}
+
+// cast opens a session and a stream on it. To play takes until media has come.
+func (b *bench) cast(ctx context.Context, d direction, name string) (*cast, error) {
+	s, err := b.connect(ctx, stepConnect, tookConnect)
+	if err != nil {
+		return nil, err
+	}
+	c, err := b.castOn(ctx, s, d, name)
+	if err != nil {
+		b.disconnect(s)
+	}
+	return c, err
+}
+
+func (b *bench) castOn(ctx context.Context, s *session, d direction, name string) (*cast, error) {
+	c := &cast{session: s, count: d.count}
+	err := b.step(ctx, d.step, func(ctx context.Context) error {
+		var err error
+		if c.peer, err = d.newPeer(); err != nil {
+			return err
+		}
+		if err = b.begin(ctx, c, d, name); err != nil {
+			c.peer.close()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.count.Add(1)
+	return c, nil
+}
+
+func (b *bench) begin(ctx context.Context, c *cast, d direction, name string) (err error) {
+	began := time.Now()
+	if c.stream, err = c.session.begin(d.command, b.name(), name, c.peer); err != nil {
+		return err
+	}
+	answer, err := c.session.await(ctx, c.stream, c.answer, string(wcs.NoteSetRemoteSDP))
+	if err != nil {
+		return err
+	}
+	b.records.took(d.answer, answer.at.Sub(began))
+	if err := c.peer.connect(answer.text); err != nil {
+		return err
+	}
+	started, err := c.session.await(ctx, c.stream, c.started, string(d.status))
+	if err != nil {
+		return err
+	}
+	b.records.took(d.started, started.at.Sub(began))
+	if d.command == wcs.CmdPlayStream {
+		return b.awaitMedia(ctx, c, started.at)
+	}
+	return nil
+}
+
+// awaitMedia takes 0 ms if media came before PLAYING.
+func (b *bench) awaitMedia(ctx context.Context, c *cast, playing time.Time) error {
+	select {
+	case at := <-c.peer.first:
+		b.records.took(tookMedia, max(0, at.Sub(playing)))
+		return nil
+	case <-c.ended:
+		return c.lost()
+	case <-c.session.done:
+		return c.session.err
+	case <-ctx.Done():
+		return fmt.Errorf("no RTP: %w", context.Cause(ctx))
+	}
+}
+
+// stop ends the session and the peer.
+func (b *bench) stop(c *cast) {
+	b.disconnect(c.session)
+	c.dispose()
+}
+
+// dispose ends the peer.
+func (c *cast) dispose() {
+	c.peer.close()
+	c.count.Add(-1)
+}
+
+// hold waits until it is time, and fails if the session or the stream ends before. st may be nil.
+func (b *bench) hold(s *session, st *stream, until <-chan struct{}) error {
+	b.records.start(stepHold)
+	err := lost(s, st, until)
+	if err != nil {
+		b.records.fail(stepHold, err)
+	} else {
+		b.records.done(stepHold)
+	}
+	return err
+}
+
+func lost(s *session, st *stream, until <-chan struct{}) (err error) {
+	var ended <-chan struct{}
+	if st != nil {
+		ended = st.ended
+	}
+	select {
+	case <-until:
+		return nil
+	case <-ended:
+		err = st.lost()
+	case <-s.done:
+		err = s.err
+	}
+	select {
+	case <-until: // both were ready: the end was expected
+		return nil
+	default:
+		return err
+	}
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/webrtc/v4"
+	webrtcmedia "github.com/pion/webrtc/v4/pkg/media"
+)
+
+const (
+	// mdnsDisabled is pion/ice's MulticastDNSModeDisabled: without it every peer opens a multicast socket.
+	mdnsDisabled = 1
+	readBytes    = 1500 // of a packet
+	videoSize    = 64   // pixels, both ways
+)
+
+// media makes the peers of a run. They are lean: one certificate for all, no retransmission and no bandwidth
+// estimation. Sender and receiver reports are sent as browsers do. Each has a port of its own, because LiveKit sends
+// to all from one: only the port they arrive at tells apart what is not STUN.
+type media struct {
+	api          *webrtc.API
+	config       webrtc.Configuration
+	audio, video time.Duration // between two packets or frames, 0 for none
+
+	sent, received atomic.Int64 // RTP packets
+}
+
+func newMedia(o options) (*media, error) {
+	m := &media{audio: interval(o.audioRate), video: interval(o.videoRate)}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	certificate, err := webrtc.GenerateCertificate(key)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	m.config.Certificates = []webrtc.Certificate{*certificate}
+	engine, reports, err := lean()
+	if err != nil {
+		return nil, fmt.Errorf("set codecs: %w", err)
+	}
+	var settings webrtc.SettingEngine
+	settings.SetICEMulticastDNSMode(mdnsDisabled)
+	settings.SetIncludeLoopbackCandidate(true) // the server may be on this machine
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	m.api = webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(reports), webrtc.WithSettingEngine(settings))
+	return m, nil
+}
+
+// lean is what is offered: opus and VP8.
+func lean() (*webrtc.MediaEngine, *interceptor.Registry, error) {
+	engine, reports := &webrtc.MediaEngine{}, &interceptor.Registry{}
+	return engine, reports, errors.Join(
+		engine.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1"},
+			PayloadType:        111,
+		}, webrtc.RTPCodecTypeAudio),
+		engine.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000, RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack", Parameter: "pli"}}},
+			PayloadType:        96,
+		}, webrtc.RTPCodecTypeVideo),
+		webrtc.ConfigureRTCPReports(reports),
+	)
+}
+
+// interval is the time between two of something that comes so often a second.
+func interval(rate float64) time.Duration {
+	if rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / rate)
+}
+
+// peer is the WebRTC half of a stream: an offer without candidates, an answer with all of them.
+type peer struct {
+	m            *media
+	pc           *webrtc.PeerConnection
+	offer        string
+	audio, video bool
+	first        chan time.Time // cap 1: when a player's first RTP packet came
+
+	closed  chan struct{}
+	running sync.WaitGroup
+}
+
+// newPublisher makes a peer that sends silence and an even picture once it is connected.
+func (m *media) newPublisher() (*peer, error) {
+	return m.newPeer(func(p *peer) error {
+		audio, errAudio := p.addTrack(p.audio, webrtc.MimeTypeOpus)
+		video, errVideo := p.addTrack(p.video, webrtc.MimeTypeVP8)
+		up := make(chan struct{})
+		once := sync.OnceFunc(func() { close(up) })
+		p.pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+			if s == webrtc.PeerConnectionStateConnected {
+				once()
+			}
+		})
+		p.running.Go(func() { p.pump(up, audio, video) })
+		return errors.Join(errAudio, errVideo)
+	})
+}
+
+// newPlayer makes a peer that counts what it gets.
+func (m *media) newPlayer() (*peer, error) {
+	return m.newPeer(func(p *peer) error {
+		p.pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { p.receive(t) })
+		var errs []error
+		init := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
+		for kind, wanted := range map[webrtc.RTPCodecType]bool{webrtc.RTPCodecTypeAudio: p.audio, webrtc.RTPCodecTypeVideo: p.video} {
+			if wanted {
+				_, err := p.pc.AddTransceiverFromKind(kind, init)
+				errs = append(errs, err)
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+func (m *media) newPeer(prepare func(*peer) error) (*peer, error) {
+	pc, err := m.api.NewPeerConnection(m.config)
+	if err != nil {
+		return nil, fmt.Errorf("new peer: %w", err)
+	}
+	p := &peer{m: m, pc: pc, audio: m.audio > 0, video: m.video > 0, first: make(chan time.Time, 1), closed: make(chan struct{})}
+	if err = prepare(p); err == nil {
+		err = p.makeOffer()
+	}
+	if err != nil {
+		p.close()
+		return nil, fmt.Errorf("new peer: %w", err)
+	}
+	return p, nil
+}
+
+func (p *peer) addTrack(wanted bool, mime string) (*webrtc.TrackLocalStaticSample, error) {
+	if !wanted {
+		return nil, nil
+	}
+	track, err := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: mime}, mime, "bench")
+	if err != nil {
+		return nil, err
+	}
+	_, err = p.pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	return track, err
+}
+
+func (p *peer) makeOffer() error {
+	offer, err := p.pc.CreateOffer(nil)
+	if err != nil {
+		return err
+	}
+	p.offer = offer.SDP // gathering begins with SetLocalDescription: no candidates in it, as WCS clients have it
+	return p.pc.SetLocalDescription(offer)
+}
+
+// connect takes the answer.
+func (p *peer) connect(answer string) error {
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		return fmt.Errorf("take the answer: %w", err)
+	}
+	return nil
+}
+
+// pump sends from when the connection is up until the peer is closed.
+func (p *peer) pump(up <-chan struct{}, audio, video *webrtc.TrackLocalStaticSample) {
+	select {
+	case <-p.closed:
+		return
+	case <-up:
+	}
+	silence, picture := []byte{0xf8, 0xff, 0xfe}, vp8Frame()
+	nextAudio, stopAudio := ticks(p.m.audio)
+	defer stopAudio()
+	nextVideo, stopVideo := ticks(p.m.video)
+	defer stopVideo()
+	p.write(audio, silence, p.m.audio)
+	p.write(video, picture, p.m.video)
+	for {
+		select {
+		case <-p.closed:
+			return
+		case <-nextAudio:
+			p.write(audio, silence, p.m.audio)
+		case <-nextVideo:
+			p.write(video, picture, p.m.video)
+		}
+	}
+}
+
+// ticks is a ticker, or one that never ticks.
+func ticks(every time.Duration) (c <-chan time.Time, stop func()) {
+	if every == 0 {
+		return nil, func() {}
+	}
+	t := time.NewTicker(every)
+	return t.C, t.Stop
+}
+
+// write sends a sample that fits into one packet. What cannot be sent, because the server has
+// taken the track away, shows in what players get.
+func (p *peer) write(track *webrtc.TrackLocalStaticSample, data []byte, duration time.Duration) {
+	if track != nil && track.WriteSample(webrtcmedia.Sample{Data: data, Duration: duration}) == nil {
+		p.m.sent.Add(1)
+	}
+}
+
+// receive counts until the track ends. pion runs it in a goroutine of its own.
+func (p *peer) receive(t *webrtc.TrackRemote) {
+	buf := make([]byte, readBytes)
+	for {
+		if _, _, err := t.Read(buf); err != nil {
+			return // the track ended with the connection
+		}
+		p.m.received.Add(1)
+		select {
+		case p.first <- time.Now():
+		default: // it is not the first
+		}
+	}
+}
+
+// close ends the connection and waits for all that runs for it.
+func (p *peer) close() {
+	close(p.closed)
+	_ = p.pc.GracefulClose() // there is nothing left to do for it
+	p.running.Wait()
+}
+
+// vp8Frame is a key frame (RFC 6386 §9.1) of an even picture, small enough for one packet. Its two partitions are zero, which a
+// decoder reads as: default header, prediction from the neighbours and no coefficients in all macroblocks.
+func vp8Frame() []byte {
+	const (
+		macroblocks = videoSize / 16 * (videoSize / 16)
+		partition   = 256 + 2*macroblocks
+		tag         = partition<<5 | 1<<4 // key frame, version 0, shown
+	)
+	frame := make([]byte, 10+2*partition)
+	copy(frame, []byte{
+		tag & 0xff, tag >> 8 & 0xff, tag >> 16,
+		0x9d, 0x01, 0x2a, // start code
+		videoSize, 0, videoSize, 0,
+	})
+	return frame
+}

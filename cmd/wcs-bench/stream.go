@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"wcsgateway/translate/wcs"
+)
+
+// stream is the signalling of one published or played stream.
+type stream struct {
+	id, name string
+	answer   chan event    // cap 1
+	started  chan event    // cap 1
+	ended    chan struct{} // closed when the server has ended it
+	end      event         // after ended
+}
+
+// event is something that the server said. at is when it was read, so that waiting for a
+// processor is the only thing that adds to it.
+type event struct {
+	at     time.Time
+	status wcs.Status
+	text   string // SDP or info
+}
+
+// take notes a status. Only the reader calls it.
+func (st *stream) take(e event) {
+	switch e.status {
+	case wcs.StatusPublishing, wcs.StatusPlaying:
+		offer(st.started, e)
+	case wcs.StatusFailed, wcs.StatusUnpublished, wcs.StatusStopped:
+		select {
+		case <-st.ended: // said before
+		default:
+			st.end = e
+			close(st.ended)
+		}
+	default: // none that a client waits for
+	}
+}
+
+// offer keeps the first event of its kind: a repeated one must not hold up the reader.
+func offer(c chan<- event, e event) {
+	select {
+	case c <- e:
+	default:
+	}
+}
+
+// statusError is the server's refusal or its end of something.
+type statusError struct{ info string }
+
+func (e *statusError) Error() string { return e.info }
+
+// begin sends publishStream or playStream. The stream is known before, so that no answer is missed.
+func (s *session) begin(command wcs.Name, id, name string, p *peer) (*stream, error) {
+	st := &stream{id: id, name: name, answer: make(chan event, 1), started: make(chan event, 1), ended: make(chan struct{})}
+	s.mu.Lock()
+	s.streams[id] = st
+	s.mu.Unlock()
+	return st, s.send(command, map[string]any{
+		"mediaSessionId": id, "name": name, "published": command == wcs.CmdPublishStream, "hasVideo": p.video, "hasAudio": p.audio,
+		"status": "PENDING", "record": false, "mediaProvider": wcs.ProviderWebRTC, "sdp": p.offer,
+		"bitrate": 0, "minBitrate": 0, "maxBitrate": 0,
+	})
+}
+
+func (s *session) unpublish(st *stream) error {
+	return s.send(wcs.CmdUnPublishStream, wcs.StreamRef{MediaSessionID: st.id, Name: st.name})
+}
+
+func (s *session) stream(id string) *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[id]
+}
+
+// await waits for an event of a stream that is not its end. what is for the error.
+func (s *session) await(ctx context.Context, st *stream, c <-chan event, what string) (event, error) {
+	select {
+	case e := <-c:
+		return e, nil
+	case <-st.ended:
+		return event{}, st.lost()
+	case <-s.done:
+		return event{}, s.err
+	case <-ctx.Done():
+		return event{}, fmt.Errorf("no %s: %w", what, context.Cause(ctx))
+	}
+}
+
+// awaitEnd waits until the server has ended a stream with the status and, unless it is empty, the info.
+func (s *session) awaitEnd(ctx context.Context, st *stream, status wcs.Status, info string) error {
+	select {
+	case <-st.ended:
+		if st.end.status != status || info != "" && st.end.text != info {
+			return st.lost()
+		}
+		return nil
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return fmt.Errorf("no %s: %w", status, context.Cause(ctx))
+	}
+}
+
+// lost is the end of a stream as an error.
+func (st *stream) lost() error {
+	if st.end.text == "" {
+		return &statusError{string(st.end.status)}
+	}
+	return &statusError{st.end.text}
+}
