@@ -38,8 +38,9 @@ check-links:
 		echo 'cmd/wcs-gateway links the packages above and must not' >&2; exit 1; \
 	fi
 
-bench:
-	go test -run '^$$' -bench . -benchmem ./...
+# make bench ARGS="-only publish,memory -json results.json": some measures, and the results as JSON.
+bench: setup $(SDK)
+	go test -run '^$$' -bench . -benchtime 1x -timeout $(TESTTIMEOUT) ./e2e/bench -args $(ARGS)
 
 # Every fuzz test for FUZZTIME.
 fuzz:

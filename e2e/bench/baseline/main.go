@@ -27,7 +27,7 @@ const (
 // slots spread the pings over the interval, as the gateway's pinger does.
 const slots = 50
 
-const ping = `{"message":"ping","data":[null]}`
+const ping = `{"message":"ping","data":[]}`
 
 // cannedBytes is about what the gateway's getUserData has.
 const cannedBytes = 1000

@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"wcsgateway/e2e/rig"
+)
+
+const (
+	warmUp       = 20
+	publishPairs = 200
+	playPairs    = 100
+	publishers   = 8   // of measureCycle, each with a socket
+	cycles       = 100 // of each publisher
+)
+
+// measurePublishAnswer measures publishStream → setRemoteSDP against the same offer, untrimmed, POSTed to LiveKit.
+func measurePublishAnswer(b *testing.B, p *programs, results *report) {
+	s := newStage(b, p)
+	offer := p.offer(b, "chrome156-publish-av.sdp")
+	client, lk := dial(b, s.gateway.URL), newDirect(s)
+	ours := func(i int) time.Duration {
+		name := fmt.Sprintf("ours%d", i)
+		took, err := client.round("publishStream", "unPublishStream", name, name, offer)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return took
+	}
+	theirs := func(i int) time.Duration {
+		room := fmt.Sprintf("theirs%d", i)
+		token := lk.token(b, room, "publisher", true)
+		start := time.Now()
+		lk.post(b, token, offer, "")
+		took := time.Since(start)
+		lk.remove(b, room, "publisher")
+		return took
+	}
+	interleave(warmUp, ours, theirs)
+	before := ownShare(b, s.gateway, "publish")
+	a, c := interleave(publishPairs, ours, theirs)
+	own := ownShare(b, s.gateway, "publish").minus(before)
+	results.add(
+		row{Measure: "publish answer", Unit: "ms", Ours: millis(a.median()), Baseline: millis(c.median()),
+			Against: "untrimmed offer to /whip/v1", Goal: goal{Ratio: 0.80}},
+		row{Measure: "  gateway's own share (mean)", Unit: "ms", Ours: own.mean() * 1000},
+	)
+}
+
+// measurePlayAnswer measures playStream → setRemoteSDP against ListParticipants and the untrimmed offer to LiveKit.
+func measurePlayAnswer(b *testing.B, p *programs, results *report) {
+	s := newStage(b, p)
+	const name, room = "cam", "wcs.cam"
+	rig.Connect(b, s.gateway.URL, "defaultApp").Publish("publisher", name, rig.NewPublisher(b, rig.PeerOptions{}))
+	offer := p.offer(b, "chrome156-play-av.sdp")
+	client, lk := dial(b, s.gateway.URL), newDirect(s)
+	ours := func(i int) time.Duration {
+		id := fmt.Sprintf("player%d", i)
+		took, err := client.round("playStream", "stopStream", id, name, offer)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return took
+	}
+	theirs := func(i int) time.Duration {
+		identity := fmt.Sprintf("direct%d", i)
+		token := lk.token(b, room, identity, false)
+		start := time.Now()
+		lk.post(b, token, offer, lk.tracks(b, room))
+		took := time.Since(start)
+		lk.remove(b, room, identity)
+		return took
+	}
+	interleave(warmUp/2, ours, theirs)
+	before := ownShare(b, s.gateway, "play")
+	a, c := interleave(playPairs, ours, theirs)
+	own := ownShare(b, s.gateway, "play").minus(before)
+	results.add(
+		row{Measure: "play answer", Unit: "ms", Ours: millis(a.median()), Baseline: millis(c.median()),
+			Against: "ListParticipants and untrimmed offer to /whip/v1", Goal: goal{Ratio: 1.00}},
+		row{Measure: "  gateway's own share (mean)", Unit: "ms", Ours: own.mean() * 1000},
+	)
+}
+
+// measureCycle measures the CPU of publish, answer, unpublish under load: one client alone would measure
+// mostly how often an idle process is woken.
+func measureCycle(b *testing.B, p *programs, results *report) {
+	s := newStage(b, p)
+	offer := p.offer(b, "chrome156-publish-av.sdp")
+	clients := make([]*socket, publishers)
+	for i := range clients {
+		clients[i] = dial(b, s.gateway.URL)
+	}
+	run := func(prefix string, each int) {
+		var all errgroup.Group
+		for c, client := range clients {
+			all.Go(func() error { return publishAndEnd(client, fmt.Sprintf("%s%d.", prefix, c), each, offer) })
+		}
+		if err := all.Wait(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	run("warm", warmUp)
+	gateway, sfu := cpu(b, s.gateway.PID()), cpu(b, s.livekit.PID())
+	run("stream", cycles)
+	gateway, sfu = cpu(b, s.gateway.PID())-gateway, cpu(b, s.livekit.PID())-sfu
+	const n = cycles * publishers
+	results.add(row{Measure: "gateway CPU per publish/unpublish", Unit: "ms", Ours: millis(gateway) / n, Baseline: millis(sfu) / n,
+		Against: "LiveKit's CPU in the same cycles", Goal: goal{Ours: 1.5}})
+}
+
+func publishAndEnd(client *socket, prefix string, n int, offer string) error {
+	for i := range n {
+		name := fmt.Sprint(prefix, i)
+		if _, err := client.round("publishStream", "unPublishStream", name, name, offer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// interleave measures both n times, in turns and in changing order, so that neither profits from the machine's moods.
+func interleave(n int, ours, theirs func(i int) time.Duration) (a, b samples) {
+	for i := range n {
+		if i%2 == 0 {
+			a = append(a, ours(i))
+			b = append(b, theirs(i))
+		} else {
+			b = append(b, theirs(i))
+			a = append(a, ours(i))
+		}
+	}
+	return a, b
+}
+
+// histogram is what is of use of one that /metrics shows.
+type histogram struct{ sum, count float64 }
+
+// ownShare is the time from a command to its answer less LiveKit's part, in seconds.
+func ownShare(b *testing.B, s *server, kind string) histogram {
+	b.Helper()
+	m := s.metrics(b)
+	return histogram{m[`wcs_answer_own_seconds_sum{kind="`+kind+`"}`], m[`wcs_answer_own_seconds_count{kind="`+kind+`"}`]}
+}
+
+func (h histogram) minus(o histogram) histogram { return histogram{h.sum - o.sum, h.count - o.count} }
+func (h histogram) mean() float64               { return h.sum / h.count }

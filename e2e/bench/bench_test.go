@@ -1,0 +1,135 @@
+// Package bench measures the gateway against what it adds to or replaces, on the same machine in the same run, and
+// prints one table (design.md §8): the production binary without race detector, real LiveKit, real Redis, real
+// Chromium. Ratios hold on a noisy machine, absolute times do not.
+//
+//	go test -run '^$' -bench . -benchtime 1x -timeout 20m ./e2e/bench [-args -only memory,publish -json results.json]
+package bench
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, cycle, handshake, idle, browser")
+	jsonFile = flag.String("json", "", "also write the results to this file, as JSON; a relative path begins at the root of the module")
+)
+
+// measures by the name that -only takes. Each adds its rows to the report.
+var measures = []struct {
+	name string
+	run  func(*testing.B, *programs, *report)
+}{
+	{"publish", measurePublishAnswer},
+	{"play", measurePlayAnswer},
+	{"cycle", measureCycle},
+	{"handshake", measureHandshake},
+	{"idle", measureIdle},
+	{"browser", measureBrowser},
+}
+
+// BenchmarkGateway runs the measures, each once whatever -benchtime says, and prints the table.
+func BenchmarkGateway(b *testing.B) {
+	wanted, err := selected(*only)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := buildPrograms(b)
+	results := &report{}
+	for _, m := range measures {
+		if !slices.Contains(wanted, m.name) {
+			continue
+		}
+		b.Run(m.name, func(b *testing.B) {
+			if b.N == 1 { // more is asked for only of what took less than -benchtime
+				m.run(b, p, results)
+			}
+		})
+	}
+	if err := results.print(os.Stdout); err != nil {
+		b.Fatal(err)
+	}
+	if *jsonFile != "" {
+		if err := results.write(p.path(*jsonFile)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// selected gives the names of the measures that -only asks for: all if it is empty. "memory" and "ping" are both measured by idle.
+func selected(list string) (names []string, err error) {
+	var all []string
+	for _, m := range measures {
+		all = append(all, m.name)
+	}
+	if list == "" {
+		return all, nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		if name == "memory" || name == "ping" {
+			name = "idle"
+		}
+		if !slices.Contains(all, name) {
+			return nil, fmt.Errorf("-only: there is no measure %q, but %s", name, strings.Join(all, ", "))
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// programs are the paths of what is measured.
+type programs struct {
+	root     string // of the module
+	gateway  string
+	baseline string // e2e/bench/baseline
+}
+
+func buildPrograms(b *testing.B) *programs {
+	b.Helper()
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		b.Fatalf("go env GOMOD: %v", err)
+	}
+	p := &programs{root: filepath.Dir(strings.TrimSpace(string(mod)))}
+	dir := b.TempDir()
+	p.gateway = p.build(b, dir, "wcs-gateway", "./cmd/wcs-gateway")
+	p.baseline = p.build(b, dir, "baseline", "./e2e/bench/baseline")
+	return p
+}
+
+// path is absolute: the program runs in its package's directory, whoever started it.
+func (p *programs) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(p.root, name)
+}
+
+// build builds as make build does, but keeps the symbols, for profiles.
+func (p *programs) build(b *testing.B, dir, name, pkg string) string {
+	b.Helper()
+	program := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-o", program, pkg)
+	cmd.Dir = p.root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	return program
+}
+
+// offer is an offer of a real Chromium with audio and video.
+func (p *programs) offer(b *testing.B, name string) string {
+	b.Helper()
+	sdp, err := os.ReadFile(filepath.Join(p.root, "translate", "testdata", name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(sdp)
+}

@@ -1,0 +1,156 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+)
+
+const startTimeout = 30 * time.Second
+
+// server is a process with a WebSocket listener and a listener with /metrics: the gateway or the baseline.
+type server struct {
+	*rig.Process
+	URL      string // ws://
+	internal string // http://
+}
+
+// stage is what a measure of streams needs.
+type stage struct {
+	redis   *rig.Redis
+	livekit *rig.LiveKit
+	gateway *server
+}
+
+// newStage starts everything.
+func newStage(b *testing.B, p *programs) *stage {
+	b.Helper()
+	ports := rig.NewPorts(b)
+	s := &stage{redis: rig.StartRedis(b), livekit: rig.StartLiveKit(b, rig.LiveKitOptions{Webhook: ports.Webhook()})}
+	s.gateway = startGateway(b, p, ports, s.redis.Addr, map[string]string{
+		"WCS_LIVEKIT_URL": s.livekit.URL, "WCS_LIVEKIT_APIKEY": s.livekit.Key, "WCS_LIVEKIT_APISECRET": s.livekit.Secret,
+	})
+	return s
+}
+
+// startGateway starts the production binary with its defaults, but for addresses and env.
+func startGateway(b *testing.B, p *programs, ports rig.Ports, redis string, env map[string]string) *server {
+	b.Helper()
+	all := map[string]string{
+		"WCS_LISTEN_PUBLIC":     fmt.Sprintf("127.0.0.1:%d", ports.Public),
+		"WCS_LISTEN_INTERNAL":   fmt.Sprintf("127.0.0.1:%d", ports.Internal),
+		"WCS_REDIS_ADDRS":       fmt.Sprintf("[%q]", redis),
+		"WCS_LIVEKIT_URL":       "http://127.0.0.1:1", // for measures without streams
+		"WCS_LIVEKIT_APIKEY":    "none",
+		"WCS_LIVEKIT_APISECRET": "none",
+	}
+	maps.Copy(all, env)
+	cmd := exec.Command(p.gateway)
+	cmd.Env = os.Environ()
+	for k, v := range all {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	return startServer(b, cmd, ports)
+}
+
+func startBaseline(b *testing.B, p *programs, pingInterval time.Duration) *server {
+	b.Helper()
+	ports := rig.NewPorts(b)
+	return startServer(b, exec.Command(p.baseline, "-public", fmt.Sprintf("127.0.0.1:%d", ports.Public),
+		"-internal", fmt.Sprintf("127.0.0.1:%d", ports.Internal), "-ping", pingInterval.String()), ports)
+}
+
+func startServer(b *testing.B, cmd *exec.Cmd, ports rig.Ports) *server {
+	b.Helper()
+	s := &server{
+		Process:  rig.StartCmd(b, cmd),
+		URL:      fmt.Sprintf("ws://127.0.0.1:%d/", ports.Public),
+		internal: fmt.Sprintf("http://127.0.0.1:%d", ports.Internal),
+	}
+	rig.Eventually(b, startTimeout, cmd.Path+" is ready", func() bool {
+		select {
+		case <-s.Done():
+			b.Fatalf("%s ended at once:\n%s", cmd.Path, s.Output())
+		default:
+		}
+		res, err := http.Get(s.internal + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close() // only the status is of interest
+		return res.StatusCode == http.StatusOK
+	})
+	return s
+}
+
+// metrics are the values that a server shows, by name and labels as they stand there.
+func (s *server) metrics(b *testing.B) map[string]float64 {
+	b.Helper()
+	res, err := http.Get(s.internal + "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }() // it was read
+	values := make(map[string]float64)
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		series, text, ok := cutLast(lines.Text(), " ")
+		if v, err := strconv.ParseFloat(text, 64); ok && err == nil && series[0] != '#' {
+			values[series] = v
+		}
+	}
+	if err := lines.Err(); err != nil {
+		b.Fatalf("read /metrics: %v", err)
+	}
+	return values
+}
+
+// awaitConnections waits until the server has n sockets.
+func (s *server) awaitConnections(b *testing.B, n int) {
+	b.Helper()
+	rig.Eventually(b, time.Minute, fmt.Sprintf("%d sockets at %s", n, s.URL), func() bool {
+		return s.metrics(b)["wcs_connections"] == float64(n)
+	})
+}
+
+// tick is the unit of /proc/PID/stat, the same on all of Linux.
+const tick = 10 * time.Millisecond
+
+// cpu is the time that a process has used, user and system.
+func cpu(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, after, _ := cutLast(string(stat), ") ") // the name before it may hold anything
+	fields := strings.Fields(after)
+	if len(fields) < 13 {
+		b.Fatalf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	var ticks time.Duration
+	for _, f := range fields[11:13] { // utime, stime
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			b.Fatalf("/proc/%d/stat: %v", pid, err)
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * tick
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i > 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

@@ -1,0 +1,193 @@
+package bench
+
+import (
+	"context"
+	"io"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/sync/errgroup"
+
+	"wcsgateway/e2e/rig"
+)
+
+const (
+	handshakeRounds = 4
+	handshakes      = 2000 // per round
+	idleSessions    = 10_000
+	spareFiles      = 500 // of this process, beside the sockets
+	dialers         = 16
+
+	// 10,000 sessions at this interval get as many pings a second as 19,500 sessions every 30 s (design.md §8).
+	idlePing  = 30 * time.Second * idleSessions / 19_500
+	idleWatch = 2 * idlePing
+)
+
+// measureHandshake measures the server's CPU from the TCP connection to getUserData, with the session in Redis.
+func measureHandshake(b *testing.B, p *programs, results *report) {
+	needFiles(b, handshakes)
+	gateway := startGateway(b, p, rig.NewPorts(b), rig.StartRedis(b).Addr, nil)
+	baseline := startBaseline(b, p, time.Minute)
+	round := func(s *server) time.Duration {
+		before := cpu(b, s.PID())
+		sessions := openCrowd(b, s, handshakes)
+		wait(b, 200*time.Millisecond) // sessions are registered in batches
+		used := cpu(b, s.PID()) - before
+		sessions.close(b)
+		return used / handshakes
+	}
+	interleave(1, func(int) time.Duration { return round(gateway) }, func(int) time.Duration { return round(baseline) })
+	ours, theirs := interleave(handshakeRounds,
+		func(int) time.Duration { return round(gateway) }, func(int) time.Duration { return round(baseline) })
+	results.add(row{Measure: "CPU per handshake", Unit: "µs", Ours: micros(ours.median()), Baseline: micros(theirs.median()),
+		Against: "lean gorilla with a canned reply", Goal: goal{Ours: 150}})
+}
+
+// measureIdle measures what sessions cost that only answer pings: CPU, then memory.
+func measureIdle(b *testing.B, p *programs, results *report) {
+	needFiles(b, idleSessions)
+	redis := rig.StartRedis(b)
+	ours := idle(b, startGateway(b, p, rig.NewPorts(b), redis.Addr, map[string]string{"WCS_SESSION_PINGINTERVAL": idlePing.String()}))
+	theirs := idle(b, startBaseline(b, p, idlePing))
+	const gorilla = "lean gorilla, same buffers"
+	results.add(
+		row{Measure: "ping + pong to 19,500 every 30 s", Unit: "% of a core", Ours: ours.cpu, Baseline: theirs.cpu, Against: gorilla, Goal: goal{Ours: 2}},
+		row{Measure: "memory per idle session: heap + stacks in use", Unit: "KB", Ours: ours.inUse, Baseline: theirs.inUse, Against: gorilla, Goal: goal{Ours: 9}},
+		row{Measure: "  live heap", Unit: "KB", Ours: ours.heap, Baseline: theirs.heap, Against: gorilla},
+		row{Measure: "  stacks", Unit: "KB", Ours: ours.stacks, Baseline: theirs.stacks, Against: gorilla},
+		row{Measure: "  resident, with the garbage that GOGC=100 allows", Unit: "KB", Ours: ours.rss, Baseline: theirs.rss, Against: gorilla},
+	)
+}
+
+// idleCost is what a session costs; sizes in KB, CPU of all in percent of a core.
+type idleCost struct{ cpu, inUse, heap, stacks, rss float64 }
+
+func idle(b *testing.B, s *server) idleCost {
+	b.Helper()
+	empty := settle(b, s)
+	sessions := openCrowd(b, s, idleSessions)
+	wait(b, idlePing/10) // registration in Redis
+	used := cpu(b, s.PID())
+	wait(b, idleWatch)
+	used = cpu(b, s.PID()) - used
+	full := settle(b, s)
+	sessions.close(b)
+	each := func(m func(memory) float64) float64 { return (m(full) - m(empty)) / 1000 / idleSessions }
+	return idleCost{
+		cpu:    100 * used.Seconds() / idleWatch.Seconds(),
+		inUse:  each(func(m memory) float64 { return m.heapSpans + m.stacks }),
+		heap:   each(func(m memory) float64 { return m.heap }),
+		stacks: each(func(m memory) float64 { return m.stacks }),
+		rss:    each(func(m memory) float64 { return m.rss }),
+	}
+}
+
+// memory of a process in bytes: live objects, the spans they lie in, stacks in use, and what the kernel says.
+type memory struct{ heap, heapSpans, stacks, rss float64 }
+
+// settle has the process collect garbage twice and gives the least memory that it showed meanwhile, which is right after
+// a collection. Nothing tells it to: asking for metrics makes garbage enough. Resident memory is that at the end.
+func settle(b *testing.B, s *server) memory {
+	b.Helper()
+	const collections = "go_gc_duration_seconds_count"
+	m := s.metrics(b)
+	least, until := memoryOf(m), m[collections]+2
+	for deadline := time.Now().Add(time.Minute); m[collections] < until; {
+		if time.Now().After(deadline) {
+			b.Fatalf("%s does not collect its garbage", s.URL)
+		}
+		m = s.metrics(b)
+		now := memoryOf(m)
+		least.heap, least.heapSpans = min(least.heap, now.heap), min(least.heapSpans, now.heapSpans)
+		least.stacks, least.rss = min(least.stacks, now.stacks), now.rss
+	}
+	return least
+}
+
+func memoryOf(m map[string]float64) memory {
+	return memory{
+		heap: m["go_memstats_heap_alloc_bytes"], heapSpans: m["go_memstats_heap_inuse_bytes"],
+		stacks: m["go_memstats_stack_inuse_bytes"], rss: m["process_resident_memory_bytes"],
+	}
+}
+
+// crowd are many sessions that answer pings.
+type crowd struct {
+	server  *server
+	sockets []*websocket.Conn
+	readers sync.WaitGroup
+}
+
+// openCrowd opens n sessions and returns when each has its getUserData.
+func openCrowd(b *testing.B, s *server, n int) *crowd {
+	b.Helper()
+	c := &crowd{server: s, sockets: make([]*websocket.Conn, n)}
+	dialer := &websocket.Dialer{HandshakeTimeout: patience, ReadBufferSize: 1024, WriteBufferSize: 1024, WriteBufferPool: new(sync.Pool)}
+	group, ctx := errgroup.WithContext(context.Background())
+	group.SetLimit(dialers)
+	for i := range n {
+		group.Go(func() (err error) {
+			c.sockets[i], err = shakeHands(ctx, dialer, s.URL)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	for _, ws := range c.sockets {
+		c.readers.Go(func() { answerPings(ws) })
+	}
+	s.awaitConnections(b, n)
+	return c
+}
+
+// answerPings reads until the socket is closed. All that comes after getUserData is getVersion and short pings.
+func answerPings(ws *websocket.Conn) {
+	for {
+		_, r, err := ws.NextReader()
+		if err != nil {
+			return
+		}
+		var frame [64]byte
+		n, _ := io.ReadFull(r, frame[:]) // a short frame, or the end of the socket, which NextReader reports
+		if string(frame[:min(n, len(pingStart))]) != pingStart {
+			continue
+		}
+		if ws.WriteMessage(websocket.TextMessage, []byte(pong)) != nil {
+			return
+		}
+	}
+}
+
+// close closes all sockets and waits until the server has noticed.
+func (c *crowd) close(b *testing.B) {
+	b.Helper()
+	for _, ws := range c.sockets {
+		_ = ws.Close() // the server's side is waited for
+	}
+	c.readers.Wait()
+	c.server.awaitConnections(b, 0)
+}
+
+// wait lets time pass in which the server is watched.
+func wait(b *testing.B, d time.Duration) {
+	b.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	<-timer.C
+}
+
+// needFiles makes sure that n sockets can be open. Go programs have raised the soft limit to the hard one when they start.
+func needFiles(b *testing.B, n int) {
+	b.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		b.Fatal(err)
+	}
+	if limit.Max < uint64(n+spareFiles) {
+		b.Fatalf("%d sockets need a limit of %d open files (ulimit -Hn), which is %d", n, n+spareFiles, limit.Max)
+	}
+}
