@@ -303,7 +303,9 @@ func (st *stream) fail(err error) {
 	}
 	st.sess.log(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
 		Str("identity", string(st.identity)).Str("class", string(v.class)).Msg(st.kind() + " failed")
-	st.end(ending{status: wcs.StatusFailed, info: v.info, class: v.class, undone: true})
+	// Redis being away, the client is told at once: what is undone only then would wait for Redis once more.
+	undone := !errors.Is(err, state.ErrUnavailable)
+	st.end(ending{status: wcs.StatusFailed, info: v.info, class: v.class, undone: undone})
 }
 
 // end ends the stream, once: the first reason counts.

@@ -24,13 +24,14 @@ type checker struct {
 	everTaken map[string]bool // owners
 	unmarked  map[string]bool // owners whose take-over Redis has forgotten
 	leaks     map[string]bool // what Redis was emptied in the middle of; nobody can know of it
+	late      map[string]bool // written by a command that its caller had given up
 	strays    int             // media ids and players that were written late, after their release
 	owed      map[string][]owing
 }
 
 func newChecker() checker {
 	return checker{
-		last: newSnapshot(), everTaken: map[string]bool{}, unmarked: map[string]bool{}, leaks: map[string]bool{}, owed: map[string][]owing{},
+		last: newSnapshot(), everTaken: map[string]bool{}, unmarked: map[string]bool{}, leaks: map[string]bool{}, owed: map[string][]owing{}, late: map[string]bool{},
 	}
 }
 
@@ -108,6 +109,9 @@ func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot, answered
 		if before.owned[key] != is && !strings.HasPrefix(is.owner, p.id+"/") {
 			w.fail("%s writes %s as %s", p.id, key, is.owner)
 		}
+		if before.owned[key] != is {
+			w.check.late[key] = t == nil
+		}
 	}
 }
 
@@ -123,13 +127,13 @@ func (w *world) checkIndexes(t *task, now snapshot) {
 		}
 		p := w.podOf(o.owner)
 		switch {
-		case p.unsure || t != nil && t.started <= w.wipedAt:
+		case p.unsure || t != nil && t.started <= w.wipedAt, t == nil && w.net.arriving.from <= w.wipedAt:
 			w.check.leaks[key] = true
 			w.note("    %s leaks: redis was emptied in the middle", key)
-		case t == nil && !strings.HasPrefix(key, "record"):
+		case (w.check.late[key] || w.check.everTaken[o.owner] || w.displaced(o)) && !strings.HasPrefix(key, "record"):
 			w.check.leaks[key] = true
 			w.check.strays++
-			w.note("    %s was written after its release", key)
+			w.note("    %s was written after its release, and stays until its TTL ends", key)
 		default:
 			w.fail("%s of %s is not in the index", key, o.owner)
 		}
@@ -143,7 +147,10 @@ func (w *world) checkClaims() {
 		if h.phase != held || h.pod.gone || h.unsure || h.moved {
 			continue
 		}
-		if !w.check.everTaken[h.owner] && !(h.player && h.busy) {
+		if h.half || h.player && h.busy {
+			continue
+		}
+		if !w.check.everTaken[h.owner] {
 			w.checkKept(h)
 		}
 		if !h.pod.Fresh() || w.check.unmarked[h.owner] {
@@ -179,7 +186,7 @@ func (w *world) checkKept(h *holding) {
 // mayLose is told of a claim that its holder finds gone.
 func (w *world) mayLose(h *holding, err error) {
 	noStream := h.player && strings.Contains(err.Error(), ErrNotFound.Error())
-	if !noStream && !h.unsure && !h.moved && !w.check.everTaken[h.owner] {
+	if !noStream && !h.half && !h.unsure && !h.moved && !w.check.everTaken[h.owner] {
 		w.fail("%s was held, and now: %v", h, err)
 	}
 }

@@ -12,13 +12,13 @@ import (
 //	wcs:<d>:pods                          hash    owner → host, of all owners that may have records. Written before the lease, and again
 //	                                              with each renewal; removed when the owner has left or was taken over
 //	wcs:<d>:{pod:<owner>}:lease           string  host; gone when the owner has not renewed it for a lease time
-//	wcs:<d>:{pod:<owner>}:taken           string  owner that has taken over; kept for 24 h at least
+//	wcs:<d>:{pod:<owner>}:taken           string  owner that has taken over, itself when it has left; kept for 24 h at least
 //	wcs:<d>:{pod:<owner>}:index           set     entries (see entry) of the owner's streams and players
 //	wcs:<d>:{pod:<owner>}:sessions        set     ids of the owner's sessions
 //	wcs:<d>:{stream:<name esc>}:record    hash    owner, claim (see entry.claim), json (Stream)
 //	wcs:<d>:{stream:<name esc>}:players   set     owners that have players
 //	wcs:<d>:{stream:<name esc>}:players:<owner>  hash  claim → Player as JSON
-//	wcs:<d>:{stream:<name esc>}:void:<media esc> string  "<owner> <claim>" that was released before it was seen; 10 min
+//	wcs:<d>:{stream:<name esc>}:void:<claim esc> string  "<owner> <claim>" that was released; 10 min
 //	wcs:<d>:media:<media esc>             string  "<owner> <entry>"
 //	wcs:<d>:session:<id esc>              string  "<owner> <Session as JSON>"
 //
@@ -54,9 +54,7 @@ func (k keys) players(name string) string { return k.ofStream(name, "players") }
 func (k keys) playersOf(name string, o Owner) string {
 	return k.ofStream(name, "players:"+o.String())
 }
-func (k keys) void(name, media string) string {
-	return k.ofStream(name, "void:"+url.QueryEscape(media))
-}
+func (k keys) void(e entry) string { return k.ofStream(e.stream, "void:"+url.QueryEscape(e.claim())) }
 
 func (k keys) media(id string) string    { return k.prefix + "media:" + url.QueryEscape(id) }
 func (k keys) session(id string) string  { return k.prefix + "session:" + url.QueryEscape(id) }

@@ -193,7 +193,8 @@ func (r *Redis) leave(ctx context.Context) {
 	r.flushSessions(ctx)
 	owner := r.lease.leave()
 	err := r.read(ctx, "leave", func(ctx context.Context) error {
-		status, _, err := r.script(ctx, r.scripts.leave, []string{r.keys.lease(owner), r.keys.index(owner), r.keys.sessions(owner)})
+		keys := []string{r.keys.lease(owner), r.keys.taken(owner), r.keys.index(owner), r.keys.sessions(owner)}
+		status, _, err := r.script(ctx, r.scripts.leave, keys, owner.String(), ms(r.takenTTL()))
 		if err != nil || status != statusOK {
 			return err
 		}

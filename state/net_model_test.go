@@ -45,21 +45,23 @@ type taskKey struct{}
 // lateCall is a command on its way whose caller has given it up.
 type lateCall struct {
 	pod  *modelPod
+	from int64 // when its task was started
 	args []any
 	text string
 }
 
 // modelNet is a go-redis hook.
 type modelNet struct {
-	rng     *rand.Rand
-	raw     redis.UniversalClient
-	yield   chan *task
-	tasks   []*task
-	wire    []lateCall
-	down    bool
-	loaded  map[string]string // script by SHA
-	ran     func(p *modelPod, t *task, args []any, answered bool)
-	trouble error
+	rng      *rand.Rand
+	raw      redis.UniversalClient
+	yield    chan *task
+	tasks    []*task
+	wire     []lateCall
+	arriving lateCall // the last that came
+	down     bool
+	loaded   map[string]string // scripts' names by SHA
+	ran      func(p *modelPod, t *task, args []any, answered bool)
+	trouble  error
 }
 
 func (n *modelNet) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -107,7 +109,7 @@ func (n *modelNet) pass(t *task, cmd redis.Cmder, run func() error) error {
 		cmd.SetErr(errModelNet)
 		return errModelNet
 	case v == late:
-		n.wire = append(n.wire, lateCall{t.pod, cmd.Args(), n.text(cmd.Args())})
+		n.wire = append(n.wire, lateCall{t.pod, t.started, cmd.Args(), n.text(cmd.Args())})
 		cmd.SetErr(errModelNet)
 		return errModelNet
 	}
@@ -134,6 +136,7 @@ func (n *modelNet) run(t *task, cmd redis.Cmder, answered bool, run func() error
 // arrive runs a late command.
 func (n *modelNet) arrive(ctx context.Context, i int) {
 	c := n.wire[i]
+	n.arriving = c
 	n.wire = slices.Delete(n.wire, i, i+1)
 	err := n.raw.Do(ctx, c.args...).Err()
 	if err != nil && !errors.Is(err, redis.Nil) && !errors.Is(err, redis.ErrNoScript) {
@@ -156,6 +159,8 @@ func (n *modelNet) text(args []any) string {
 		words[i] = strings.TrimPrefix(words[i], "wcs:model:")
 		if name, ok := n.loaded[words[i]]; ok {
 			words[i] = name
+		} else if strings.HasPrefix(words[i], "-- ") {
+			words[i] = "(the source)"
 		}
 	}
 	return strings.Join(words, " ")

@@ -56,7 +56,8 @@ func unmarshalStream(record string, s *Stream) error {
 	return json.Unmarshal([]byte(record), s)
 }
 
-// RemovePlayer undoes AddPlayer. MediaID, Stream and Identity must be those of the player. It may be repeated. It fails with ErrLeaseStale or
+// RemovePlayer undoes AddPlayer. An AddPlayer that comes only after that leaves a player and a media id without a user until their TTL ends: it
+// costs an event to this pod for each change of the stream. MediaID, Stream and Identity must be those of the player. It may be repeated. It fails with ErrLeaseStale or
 // ErrUnavailable.
 func (r *Redis) RemovePlayer(ctx context.Context, p Player) error {
 	return r.write(ctx, "remove_player", func(ctx context.Context, owner Owner) error {

@@ -45,6 +45,7 @@ type holding struct {
 	again  bool // to be claimed again after Reset
 	unsure bool // Redis was emptied since it was claimed
 	moved  bool // somebody has displaced it
+	half   bool // a player that was added again was perhaps refused for want of its stream, and that perhaps undone
 }
 
 func (h *holding) String() string { return h.pod.id + ":" + h.entry.String() }
@@ -159,7 +160,7 @@ func (p *modelPod) claimNew(ctx context.Context, player, native bool, name, medi
 // claim asks for it, or asks again.
 func (h *holding) claim(ctx context.Context) {
 	defer func() { h.busy = false }()
-	again := h.again
+	again := h.phase == held
 	h.again = false
 	wipes, sure := h.pod.world.wipes, !h.pod.unsure
 	owner, _ := h.pod.lease.current()
@@ -175,12 +176,12 @@ func (h *holding) claim(ctx context.Context) {
 	}
 	switch {
 	case err == nil:
-		h.phase, h.owner = held, owner.String()
+		h.phase, h.owner, h.half = held, owner.String(), false
 		if sure && wipes == h.pod.world.wipes {
 			h.unsure = false
 		}
 	case again && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLeaseStale)):
-		h.again = true
+		h.again, h.half = true, h.player && errors.Is(err, ErrUnavailable) || h.half
 	case errors.Is(err, ErrUnavailable):
 		h.phase = releasing
 	default:

@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// voidTTL is for how long a claim may be on its way and still be refused after its release.
+// voidTTL is for how long a claim may be on its way and still be refused after its release, whether it was made once or again.
 const voidTTL = 10 * time.Minute
 
 // ClaimStream claims the stream's name and its media id, or nothing. Repeating it with the same Name, MediaID and Identity succeeds and writes the
@@ -26,7 +26,7 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 		}
 		e := entryOfStream(s)
 		claimed, media, err := r.claim(ctx, owner, e, func(b *batch) *run {
-			return b.run(ctx, r.scripts.claimStream, []string{r.keys.record(s.Name), r.keys.void(s.Name, s.MediaID)},
+			return b.run(ctx, r.scripts.claimStream, []string{r.keys.record(s.Name), r.keys.void(e)},
 				owner.String(), e.claim(), record, ms(r.cfg.RecordTTL))
 		})
 		if err != nil {
@@ -135,18 +135,14 @@ func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, er
 		if err != nil {
 			return err
 		}
-		// Once more, for the mark that a release without a claim leaves: the owner may try to claim the name again.
-		if _, err := r.release(ctx, s.Owner, entryOfStream(s), voidTTL); err != nil && !errors.Is(err, ErrLostOwnership) {
-			return err
-		}
 		pods, err = podsOf(owners)
 		return err
 	})
 	return pods, err
 }
 
-// release takes a stream's claim back: record and media id, and then the entry in the index. For a time void, a claim that
-// comes after it is refused.
+// release takes a stream's claim back: record and media id, and then the entry in the index. For the time void the same claim is
+// refused, whether it had come before or not.
 func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Duration) (players []string, err error) {
 	b := r.batch()
 	released := r.addRelease(ctx, b, owner, e, void)
@@ -168,7 +164,7 @@ func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Dur
 }
 
 func (r *Redis) addRelease(ctx context.Context, b *batch, owner Owner, e entry, void time.Duration) *run {
-	return b.run(ctx, r.scripts.releaseStream, []string{r.keys.record(e.stream), r.keys.void(e.stream, e.media), r.keys.players(e.stream)},
+	return b.run(ctx, r.scripts.releaseStream, []string{r.keys.record(e.stream), r.keys.void(e), r.keys.players(e.stream)},
 		owner.String(), e.claim(), ms(void))
 }
 

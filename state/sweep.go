@@ -173,7 +173,7 @@ func (r *Redis) takeOver(ctx context.Context, s suspect) error {
 func (r *Redis) recordTakeOver(ctx context.Context, s suspect) (mine bool, err error) {
 	err = r.write(ctx, "take_over", func(ctx context.Context, self Owner) error {
 		keys := []string{r.keys.lease(s.dead), r.keys.taken(s.dead)}
-		ttl := ms(max(r.cfg.RecordTTL, takenTTL))
+		ttl := ms(r.takenTTL())
 		status, rest, err := r.script(ctx, r.scripts.takeOver, keys, self.String(), "", ttl)
 		if err != nil {
 			return err
@@ -190,8 +190,11 @@ func (r *Redis) recordTakeOver(ctx context.Context, s suspect) (mine bool, err e
 	return mine, err
 }
 
-// takenTTL is for how long a pod that comes back learns that it was taken over, at least.
-const takenTTL = 24 * time.Hour
+// minTakenTTL is for how long a pod that comes back learns that it was taken over, at least.
+const minTakenTTL = 24 * time.Hour
+
+// takenTTL is for how long it is recorded that an owner was taken over, or has left.
+func (r *Redis) takenTTL() time.Duration { return max(r.cfg.RecordTTL, minTakenTTL) }
 
 // isDead tells whether an earlier taker is gone: it has left the list of pods or has no lease.
 func (s suspect) isDead(taker string) bool {

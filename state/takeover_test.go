@@ -116,7 +116,7 @@ func TestLateClaimOfDeadPodIsRefused(t *testing.T) {
 		return err == nil && !listed
 	})
 	status, _, err := b.script(t.Context(), b.scripts.claimStream,
-		[]string{b.keys.record("cam"), b.keys.void("cam", "m1")}, owner.String(), entryOfStream(s).claim(), "{}", 1000)
+		[]string{b.keys.record("cam"), b.keys.void(entryOfStream(s))}, owner.String(), entryOfStream(s).claim(), "{}", 1000)
 	must(t, err)
 	if status != statusLost {
 		t.Errorf("the claim of a pod that was taken over gives %q", status)

@@ -20,7 +20,7 @@ type Fake struct {
 	streams  map[string]claimed
 	players  map[string]map[playerKey]state.Player // by stream
 	media    map[string]claim
-	void     map[claim]bool // released before they were seen
+	void     map[claim]bool // released: refused when they come again
 	sessions map[string]state.Session
 }
 

@@ -72,11 +72,11 @@ func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) (pods []string,
 	defer p.f.mu.Unlock()
 	c := claimOfStream(p.owner, s)
 	held, taken := p.f.streams[s.Name]
+	p.f.void[c] = true
 	if taken && held.claim == c {
 		p.f.release(c)
 		return p.f.podsOf(s.Name), nil
 	}
-	p.f.void[c] = true
 	p.f.releaseMedia(c)
 	if taken {
 		return nil, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)

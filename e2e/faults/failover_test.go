@@ -1,0 +1,110 @@
+package faults
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+)
+
+func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
+	sentinel := rig.StartSentinel(t)
+	pods, lk := startPods(t, podOptions{n: 2, env: map[string]string{
+		"WCS_REDIS_ADDRS": yamlList(sentinel.Addrs), "WCS_REDIS_MASTERNAME": rig.SentinelMasterName,
+	}})
+	before := sentinel.Master(t)
+	failOver(t, pods, failover{
+		name: "sentinel",
+		kill: before.Kill,
+		masters: func() []*rig.Redis {
+			if now := sentinel.Master(t); now != before {
+				return []*rig.Redis{now}
+			}
+			return nil
+		},
+		channels: []string{"pubsub", "channels", "wcs:*"},
+		lk:       lk,
+	})
+}
+
+// The master that is killed has the stream's record and the subscription of a pod.
+func TestClusterFailover(t *testing.T) {
+	t.Parallel()
+	cluster := rig.StartRedisCluster(t)
+	pods, lk := startPods(t, podOptions{n: 2, env: map[string]string{
+		"WCS_REDIS_ADDRS": yamlList(cluster.Addrs()), "WCS_REDIS_CLUSTER": "true",
+	}})
+	name, before := "", (*rig.Redis)(nil)
+	for i := 0; name == ""; i++ {
+		try := fmt.Sprintf("cluster-%d", i)
+		m := cluster.MasterOf("wcs:default:{stream:" + try + "}:record")
+		if m != nil && strings.Contains(m.CLI("pubsub", "shardchannels"), "wcs:default:pod:") {
+			name, before = try, m
+		}
+		if i == 1000 {
+			t.Fatal("no master has a subscription")
+		}
+	}
+	failOver(t, pods, failover{
+		name: name,
+		kill: before.Kill,
+		masters: func() (masters []*rig.Redis) {
+			for _, n := range cluster.Nodes {
+				if n != before && strings.Contains(n.CLI("info", "replication"), "role:master") {
+					masters = append(masters, n)
+				}
+			}
+			if len(masters) != 3 {
+				return nil
+			}
+			return masters
+		},
+		channels: []string{"pubsub", "shardchannels"},
+		lk:       lk,
+	})
+}
+
+func yamlList(words []string) string { return fmt.Sprintf("[%s]", strings.Join(words, ",")) }
+
+// failover is how a kind of Redis loses a master.
+type failover struct {
+	name     string // of the stream
+	kill     func()
+	masters  func() []*rig.Redis // nil while another one is not in place
+	channels []string            // command that lists the channels with subscribers on a server
+	lk       *rig.LiveKit
+}
+
+// failOver kills a master under a stream and checks what must hold (design.md §5).
+func failOver(t *testing.T, pods []*rig.Gateway, f failover) {
+	t.Helper()
+	s := newScene(t, pods, f.name)
+	before := s.packets()
+	f.kill()
+	since := time.Now()
+	awaitAccepted(t, pods[0], "fo-0")
+	awaitAccepted(t, pods[1], "fo-1")
+	rig.Eventually(t, 40*time.Second, "another master is in place", func() bool { return len(f.masters()) > 0 })
+	rig.Eventually(t, 40*time.Second, "stream and player are registered, and both pods listen", func() bool {
+		claims, channels := "", ""
+		for _, m := range f.masters() {
+			claims += strings.Join(m.Claims(), " ") + " "
+			channels += m.CLI(f.channels...)
+		}
+		return strings.Contains(claims, "{stream:"+f.name+"}:record") && strings.Contains(claims, "{stream:"+f.name+"}:players") &&
+			strings.Count(channels, "wcs:default:pod:") == len(pods)
+	})
+	t.Logf("accepted, registered and listening after %v", ms(time.Since(since)))
+	wantMedia(t, s.screen)
+	t.Logf("packets: %d before, %d in %v since", before, s.packets()-before, time.Since(since).Round(time.Second))
+	s.wantUnnoticed(t)
+	s.wantProtected(t)
+	t.Logf("player on the other pod told after %v", ms(s.end(t)))
+	for _, m := range f.masters() {
+		rig.WantClean(t, f.lk, m)
+	}
+	wantNoMore(t, s.pub, s.view)
+}

@@ -1,0 +1,18 @@
+// Package faults makes things fail under real gateways, LiveKit and Redis, and checks what must hold (design.md §5): nothing left over,
+// nobody told twice, nobody left waiting.
+package faults
+
+import (
+	"flag"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// atATime is how many tests run together unless -parallel says otherwise: they mostly wait.
+const atATime = "4"
+
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", atATime) // fails only for a flag that is not there
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,144 @@
+package faults
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+)
+
+// Redis is killed and comes back empty a minute later.
+func TestRedisAwayForAMinute(t *testing.T) {
+	t.Parallel()
+	redis := rig.StartRedis(t)
+	outlast(t, redis, outage{lasts: time.Minute, begin: redis.Kill, end: redis.Restart})
+}
+
+// Redis hangs: connections stay open and nothing is answered, for longer than a lease.
+func TestRedisHangs(t *testing.T) {
+	t.Parallel()
+	redis := rig.StartRedis(t)
+	outlast(t, redis, outage{lasts: 20 * time.Second, begin: redis.Pause, end: redis.Resume})
+}
+
+type outage struct {
+	lasts      time.Duration
+	begin, end func()
+}
+
+// refusalLimit is generous: what was measured is in the log, and design.md §5 says "quickly".
+const refusalLimit = 20 * time.Second
+
+// outlast checks what must hold while Redis is away and when it is back (design.md §5).
+func outlast(t *testing.T, redis *rig.Redis, o outage) {
+	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr})
+	stays, leaves := newScene(t, pods, "stays"), newScene(t, pods, "leaves")
+	before := stays.packets()
+
+	o.begin()
+	since := time.Now()
+	wantRefusals(t, pods, "at once")
+	// A publisher that ends now: its player on the other pod finds out from LiveKit.
+	t.Logf("player on the other pod told after %v, without Redis", ms(leaves.end(t)))
+	during := stays.packets()
+	stays.wantFlow(t, o.lasts-time.Since(since))
+	wantRefusals(t, pods, "later")
+	if time.Since(since) < o.lasts {
+		t.Fatalf("the outage was over after %v", time.Since(since))
+	}
+	for _, g := range pods {
+		if g.Get("/readyz") != 200 || g.Get("/livez") != 200 {
+			t.Error("Redis' absence made a pod unready")
+		}
+	}
+	took, after := time.Since(since), stays.packets()
+	t.Logf("packets: %d before, %d during %v", before, after-during, took.Round(time.Second))
+
+	o.end()
+	since = time.Now()
+	awaitAccepted(t, pods[0], "again-0")
+	awaitAccepted(t, pods[1], "again-1")
+	rig.Eventually(t, 40*time.Second, "stream and player are registered", func() bool {
+		claims := strings.Join(redis.Claims(), " ")
+		return strings.Contains(claims, "{stream:stays}:record") && strings.Contains(claims, "{stream:stays}:players")
+	})
+	t.Logf("all registered again after %v", ms(time.Since(since)))
+	wantMedia(t, stays.screen)
+	t.Logf("packets: %d after", stays.packets()-after)
+	stays.wantUnnoticed(t)
+	stays.wantProtected(t)
+	t.Logf("player on the other pod told after %v", ms(stays.end(t)))
+	rig.WantClean(t, lk, redis)
+	wantNoMore(t, stays.pub, stays.view, leaves.pub, leaves.view)
+}
+
+// wantRefusals publishes and plays on both pods, on sessions that are opened now, and expects to be refused.
+func wantRefusals(t *testing.T, pods []*rig.Gateway, when string) {
+	t.Helper()
+	for i, g := range pods {
+		c := rig.Connect(t, g.URL, "defaultApp")
+		for what, request := range map[string]map[string]any{
+			"publishStream": rig.StreamRequest("p", fmt.Sprintf("refused-%d", i), rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil),
+			"playStream":    rig.StreamRequest("v", "stays", rig.NewPlayer(t, rig.PeerOptions{}).Offer(), false, nil),
+		} {
+			since := time.Now()
+			c.Send(what, request)
+			c.WantStatus(fmt.Sprint(request["mediaSessionId"]), "FAILED", infoAway)
+			took := time.Since(since)
+			t.Logf("%s refused %s, after %v", what, when, ms(took))
+			if took > refusalLimit {
+				t.Errorf("%s: refused only after %v", what, took)
+			}
+		}
+		c.Close()
+	}
+}
+
+// wantFlow watches for a while that the player goes on getting packets.
+func (s *scene) wantFlow(t *testing.T, d time.Duration) {
+	t.Helper()
+	end := time.NewTimer(d)
+	defer end.Stop()
+	const stretch = 15 * time.Second // a loaded machine may be busy elsewhere for seconds
+	look := time.NewTicker(stretch)
+	defer look.Stop()
+	for last := s.packets(); ; {
+		select {
+		case <-end.C:
+			return
+		case <-look.C:
+		}
+		now := s.packets()
+		if now-last < 50 { // of some 1,200
+			t.Errorf("only %d packets in %v", now-last, stretch)
+		}
+		last = now
+	}
+}
+
+// awaitAccepted publishes again and again until it is accepted; until then every refusal must be quick.
+func awaitAccepted(t *testing.T, g *rig.Gateway, id string) {
+	t.Helper()
+	c := rig.Connect(t, g.URL, "defaultApp")
+	defer c.Close()
+	since := time.Now()
+	var slowest time.Duration
+	refused := 0
+	for i := 0; ; i++ {
+		ok, took := attempt(t, c, fmt.Sprintf("%s-%d", id, i))
+		if ok {
+			break
+		}
+		refused++
+		slowest = max(slowest, took)
+		if took > refusalLimit {
+			t.Errorf("refused only after %v", took)
+		}
+		if time.Since(since) > 2*time.Minute {
+			t.Fatal("still refused two minutes after Redis is back")
+		}
+	}
+	t.Logf("%s: accepted after %v and %d refusals, the slowest after %v", id, ms(time.Since(since)), refused, ms(slowest))
+}

@@ -1,0 +1,120 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// disturb lets something happen to a pod, to Redis or to the network.
+func (w *world) disturb() {
+	p := pick(w.rng, w.pods)
+	switch w.rng.IntN(40) {
+	case 0, 1, 2:
+		if !p.gone && !p.frozen && w.faults > 0 {
+			w.catch(p)
+			w.note("*** %s freezes", p.id)
+			p.frozen = true
+		}
+	case 3, 4, 5, 6, 7, 8:
+		if p.frozen {
+			w.note("*** %s goes on", p.id)
+			p.frozen = false
+		}
+	case 9, 10:
+		w.crash(p)
+	case 11:
+		w.leave(p)
+	case 12:
+		if !w.net.down && w.faults > 0 {
+			w.note("*** redis is away")
+			w.net.down, w.away.from = true, w.now()
+		}
+	case 13, 14, 15, 16, 17, 18:
+		w.redisBack()
+	case 19:
+		if w.chance(0.2) && w.faults > 0 {
+			w.empty()
+		}
+	case 20, 21:
+		w.replace()
+	default:
+		if len(w.net.wire) > 0 {
+			w.arrive()
+		}
+	}
+}
+
+func (w *world) redisBack() {
+	if w.net.down {
+		w.note("*** redis is back")
+		w.net.down, w.away.to = false, w.now()
+	}
+}
+
+func (w *world) crash(p *modelPod) {
+	if !p.gone {
+		w.catch(p)
+		w.note("*** %s dies", p.id)
+		p.gone = true
+	}
+}
+
+// catch has a pod in the middle of something, where most can go wrong.
+func (w *world) catch(p *modelPod) {
+	if p.frozen || w.faults == 0 {
+		return
+	}
+	for range w.rng.IntN(3) {
+		w.callerActs(p)
+	}
+	for range w.rng.IntN(8) {
+		mine := slices.DeleteFunc(slices.Clone(w.net.tasks), func(t *task) bool { return t.pod != p })
+		if len(mine) > 0 {
+			w.step(pick(w.rng, mine))
+		}
+	}
+}
+
+// leave ends a pod in order. Operations of its callers may be under way.
+func (w *world) leave(p *modelPod) {
+	if p.gone || p.frozen || p.busy["leave"] || p.busy["renew"] || p.busy["sweep"] {
+		return
+	}
+	w.catch(p)
+	w.note("*** %s leaves", p.id)
+	p.loop(w.ctx, "leave", func(ctx context.Context) {
+		p.Redis.leave(ctx)
+		p.gone = true
+	})
+}
+
+// empty is a restart of a Redis that keeps nothing, not even scripts.
+func (w *world) empty() {
+	w.note("*** redis is emptied")
+	err := errors.Join(w.raw.FlushDB(w.ctx).Err(), w.raw.ScriptFlush(w.ctx).Err())
+	if err != nil {
+		w.fail("emptying redis: %v", err)
+	}
+	w.wiped()
+}
+
+// replace starts a pod in place of one that has gone.
+func (w *world) replace() {
+	gone := slices.DeleteFunc(slices.Clone(w.pods), func(p *modelPod) bool { return !p.gone })
+	if len(gone) == 0 || len(w.pods) > 6 {
+		return
+	}
+	if err := w.start(fmt.Sprintf("r%d", len(w.pods))); err != nil {
+		w.fail("starting a pod: %v", err)
+	}
+}
+
+func (w *world) arrive() {
+	i := w.rng.IntN(len(w.net.wire))
+	c := w.net.wire[i]
+	w.note("%s LATE ARRIVES %s", c.pod.id, c.text)
+	w.net.arrive(w.ctx, i)
+	w.checkClaims()
+}
