@@ -17,9 +17,10 @@ SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.pac
 dev: cmd/wcs-dev/node_modules/.package-lock.json
 	go run ./cmd/wcs-dev $(ARGS)
 
+# -count=1: the tests of e2e run binaries that go test does not know of, so its cache would hide their changes.
 test: setup $(SDK) build check-links
 	go vet ./...
-	go test -race -timeout $(TESTTIMEOUT) ./...
+	go test -race -count=1 -timeout $(TESTTIMEOUT) ./...
 
 setup:
 	.ci/setup

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,29 +14,9 @@ import (
 	"time"
 )
 
-// buildGateway puts the production binary, with the race detector, into bin/ of the module and gives its path.
+// buildGateway builds the production binary with the race detector.
 var buildGateway = sync.OnceValues(func() (string, error) {
-	mod, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
-	}
-	root := filepath.Dir(strings.TrimSpace(string(mod)))
-	bin := filepath.Join(root, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil {
-		return "", err
-	}
-	unlock, err := lockFile(filepath.Join(bin, ".wcs-gateway.lock"))
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	program := filepath.Join(bin, "wcs-gateway-race")
-	build := exec.Command("go", "build", "-race", "-o", program, "./cmd/wcs-gateway")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build wcs-gateway: %w\n%s", err, out)
-	}
-	return program, nil
+	return buildProgram("wcs-gateway-race", "-race", "./cmd/wcs-gateway")
 })
 
 // Ports are the addresses of a gateway, chosen before it starts, because LiveKit has to know where to send webhooks.

@@ -3,9 +3,6 @@ package rig
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -153,42 +150,7 @@ func (lk *LiveKit) PID() int { return lk.process.PID() }
 // Output is what the server has logged since it was last started.
 func (lk *LiveKit) Output() string { return lk.process.Output() }
 
-// buildLiveKit puts livekit-server into bin/ of the module and gives its path; go build itself decides
-// whether there is anything to do. Once per test process is enough, the module does not change under it.
+// buildLiveKit builds livekit-server as a child process needs it.
 var buildLiveKit = sync.OnceValues(func() (string, error) {
-	mod, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
-	}
-	root := filepath.Dir(strings.TrimSpace(string(mod)))
-	bin := filepath.Join(root, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil {
-		return "", err
-	}
-	unlock, err := lockFile(filepath.Join(bin, ".livekit-server.lock"))
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	program := filepath.Join(bin, "livekit-server")
-	build := exec.Command("go", "build", "-o", program, liveKitPackage)
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build livekit-server: %w\n%s", err, out)
-	}
-	return program, nil
+	return buildProgram("livekit-server", liveKitPackage)
 })
-
-// lockFile waits for an exclusive lock, which ends with the process at the latest: test binaries of several
-// packages run at the same time.
-func lockFile(name string) (unlock func(), err error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		_ = f.Close() // nothing was written
-		return nil, fmt.Errorf("lock %s: %w", name, err)
-	}
-	return func() { _ = f.Close() }, nil // closing gives the lock back
-}
