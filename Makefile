@@ -20,6 +20,7 @@ dev: cmd/wcs-dev/node_modules/.package-lock.json
 # -count=1: the tests of e2e run binaries that go test does not know of, so its cache would hide their changes.
 test: setup $(SDK) build check-links
 	go vet ./...
+	go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
 	go test -race -count=1 -timeout $(TESTTIMEOUT) ./...
 
 setup:
