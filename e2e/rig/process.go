@@ -28,7 +28,7 @@ const (
 // after a server on it was stopped and is to come back.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	const low, high = 10000, 32767
+	const low, high = 10081, 32767 // 10080 is the highest port that browsers refuse to connect to
 	for range 1000 {
 		port := low + rand.IntN(high-low)
 		if portIsFree(port) {
