@@ -58,9 +58,6 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 		return got, err
 	}
 	got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !kinds.Has(t.Kind) })
-	if len(got.tracks) == 0 {
-		return got, errNoMatch
-	}
 	for range playTries {
 		if err = play(st, &got, offer, kinds); !errors.Is(err, errWrongTracks) || !got.publisher.Native() {
 			break

@@ -22,7 +22,6 @@ var (
 	errRTMP             = errors.New("rtmpUrl is not allowed")
 	errStreamNotReady   = errors.New("stream is not publishing yet")
 	errNoStream         = errors.New("no such stream")
-	errNoMatch          = errors.New("no track can be played")
 	errTooManyQuestions = errors.New("client asks too much at a time")
 	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status
 	errPanic            = errors.New("a panic was recovered")
@@ -65,7 +64,6 @@ var verdicts = []struct {
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
 	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},
-	{errNoMatch, client(wcs.InfoNoCommonCodecs)},
 	{errRTMP, client(wcs.InfoFailedByRTMPWriterError)},
 	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady)},
 	{errNoStream, client(wcs.InfoStreamNotFound)},
