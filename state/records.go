@@ -102,6 +102,33 @@ type Session struct {
 	TokenHash TokenHash `json:"tokenHash"`
 	CreatedAt time.Time `json:"createdAt"` // to the millisecond
 	Owner     Owner     `json:"owner"`     // set by the store
+	// Kept says that the client asked for keepAlive: the session outlives its socket for a while, and any pod may take it.
+	Kept bool `json:"kept,omitempty"`
+	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
+	// ended when nobody was there to be told.
+	Streams []SessionStream `json:"streams,omitempty"`
+}
+
+// SessionStream is a published or played stream of a kept session.
+type SessionStream struct {
+	MediaID    string    `json:"mediaId"`
+	Name       string    `json:"name"`
+	Published  bool      `json:"published,omitempty"`
+	Room       string    `json:"room"`
+	Identity   string    `json:"identity"`
+	Publisher  string    `json:"publisher,omitempty"` // identity, of a player
+	Native     bool      `json:"native,omitempty"`    // a player, and Publisher is a native participant
+	Provider   string    `json:"provider"`
+	MinKbps    int       `json:"minKbps,omitempty"`
+	MaxKbps    int       `json:"maxKbps,omitempty"`
+	Audio      bool      `json:"audio,omitempty"` // it has an audio m-line
+	Video      bool      `json:"video,omitempty"`
+	AudioMuted bool      `json:"audioMuted,omitempty"`
+	VideoMuted bool      `json:"videoMuted,omitempty"`
+	Tracks     []Track   `json:"tracks,omitempty"`
+	CreatedAt  time.Time `json:"createdAt"`
+	Status     string    `json:"status,omitempty"` // how it ended; empty while it lives
+	Info       string    `json:"info,omitempty"`   // of Status
 }
 
 // Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player and Session is set.
@@ -139,6 +166,7 @@ const (
 	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
 	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
 	EventProbed  EventKind = "probed"  // the answer to the question ID: Answer is set
+	EventResumed EventKind = "resumed" // the sending pod has taken the session Name; Body is a list of the media ids it takes, ID names the question
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.

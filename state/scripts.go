@@ -30,6 +30,18 @@ var removePlayerSource string
 //go:embed scripts/delete_owned.lua
 var deleteOwnedSource string
 
+//go:embed scripts/put_owned.lua
+var putOwnedSource string
+
+//go:embed scripts/swap.lua
+var swapSource string
+
+//go:embed scripts/adopt_stream.lua
+var adoptStreamSource string
+
+//go:embed scripts/adopt_player.lua
+var adoptPlayerSource string
+
 //go:embed scripts/renew_lease.lua
 var renewLeaseSource string
 
@@ -42,7 +54,8 @@ var leaveSource string
 // scripts are what runs in Redis. Each touches keys of one slot only and bears being run twice.
 type scripts struct {
 	enlist, claimStream, putStream, releaseStream, addPlayer, removePlayer *redis.Script
-	deleteOwned, renewLease, takeOver, leave                               *redis.Script
+	deleteOwned, putOwned, swap, adoptStream, adoptPlayer                  *redis.Script
+	renewLease, takeOver, leave                                            *redis.Script
 }
 
 func newScripts() scripts {
@@ -54,6 +67,10 @@ func newScripts() scripts {
 		addPlayer:     redis.NewScript(addPlayerSource),
 		removePlayer:  redis.NewScript(removePlayerSource),
 		deleteOwned:   redis.NewScript(deleteOwnedSource),
+		putOwned:      redis.NewScript(putOwnedSource),
+		swap:          redis.NewScript(swapSource),
+		adoptStream:   redis.NewScript(adoptStreamSource),
+		adoptPlayer:   redis.NewScript(adoptPlayerSource),
 		renewLease:    redis.NewScript(renewLeaseSource),
 		takeOver:      redis.NewScript(takeOverSource),
 		leave:         redis.NewScript(leaveSource),

@@ -31,8 +31,26 @@ type sessionBook struct {
 type remembered struct {
 	app       string
 	tokenHash TokenHash
-	created   int64 // Unix milliseconds
-	tried     bool  // Redis may know it
+	created   int64            // Unix milliseconds
+	tried     bool             // Redis may know it
+	kept      *[]SessionStream // nil unless it is a kept session
+}
+
+// remember drops what the key says.
+func remember(s Session, tried bool) remembered {
+	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), tried: tried}
+	if s.Kept {
+		m.kept = &s.Streams
+	}
+	return m
+}
+
+func (m remembered) session(id string) Session {
+	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created)}
+	if m.kept != nil {
+		s.Kept, s.Streams = true, *m.kept
+	}
+	return s
 }
 
 func (b *sessionBook) init() {
@@ -48,7 +66,8 @@ func (b *sessionBook) signal() {
 	}
 }
 
-// PutSession registers a session, or registers it anew. It does not wait for Redis.
+// PutSession registers a session, or registers it anew; a kept one that another pod has taken stays that pod's. It does not
+// wait for Redis.
 func (r *Redis) PutSession(s Session) { r.sessions.put(s) }
 
 // DropSession takes a session off the register. It does not wait for Redis.
@@ -57,9 +76,7 @@ func (r *Redis) DropSession(id string) { r.sessions.drop(id) }
 func (b *sessionBook) put(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known[s.ID] = remembered{
-		app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), tried: b.known[s.ID].tried,
-	}
+	b.known[s.ID] = remember(s, b.known[s.ID].tried)
 	b.dirty[s.ID] = struct{}{}
 	b.signal()
 }
@@ -112,7 +129,7 @@ func (b *sessionBook) take() (write []Session, remove []string) {
 		}
 		s.tried = true
 		b.known[id] = s
-		write = append(write, Session{ID: id, App: s.app, TokenHash: s.tokenHash, CreatedAt: time.UnixMilli(s.created)})
+		write = append(write, s.session(id))
 	}
 	if len(b.dirty) == 0 {
 		b.dirty = make(map[string]struct{}) // one that was large does not shrink
@@ -203,6 +220,10 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 		value, err := json.Marshal(s)
 		if err != nil {
 			return err
+		}
+		if s.Kept { // another pod may have taken it
+			b.run(ctx, r.scripts.putOwned, []string{r.keys.session(s.ID)}, owner.String()+" ", value, ms(r.cfg.RecordTTL))
+			continue
 		}
 		b.pipe.Set(ctx, r.keys.session(s.ID), owner.String()+" "+string(value), r.cfg.RecordTTL)
 	}

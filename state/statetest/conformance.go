@@ -13,6 +13,7 @@ type Node interface {
 	Streams
 	Players
 	Sessions
+	Resumption
 	Publish(ctx context.Context, pod string, e state.Event) error
 }
 
@@ -36,6 +37,14 @@ type Sessions interface {
 	PutSession(s state.Session)
 	DropSession(id string)
 	FindSession(ctx context.Context, id string) (state.Session, error)
+}
+
+// Resumption is the part of Node about sessions that outlive their socket.
+type Resumption interface {
+	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
+	EndSession(ctx context.Context, id string) error
+	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
+	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)
 }
 
 // Opener gives the store of one more pod of a deployment. It is ready, and is closed with the test.
@@ -73,6 +82,11 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"names of all kinds", testNames},
 		{"one of many claims wins", testConcurrentClaims},
 		{"sessions are registered", testSessions},
+		{"kept session is taken by another pod", testTakeSession},
+		{"one of many takers wins", testConcurrentTakers},
+		{"adopted stream is the new owner's", testAdoptStream},
+		{"adopted player is the new owner's", testAdoptPlayer},
+		{"own streams may be adopted", testAdoptOwn},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {

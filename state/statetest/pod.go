@@ -161,6 +161,9 @@ func (p *Pod) PutSession(s state.Session) {
 // registerSessions needs f.mu.
 func (p *Pod) registerSessions() {
 	for id, s := range p.known {
+		if held, ok := p.f.sessions[id]; ok && held.Owner != p.owner && s.Kept {
+			continue // another pod has taken it
+		}
 		s.Owner = p.owner
 		p.f.sessions[id] = s
 	}

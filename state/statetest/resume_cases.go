@@ -1,0 +1,183 @@
+package statetest
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wcsgateway/state"
+)
+
+func keptSession() state.Session {
+	return state.Session{
+		ID: "/10.0.0.1:1234/8899aabbccddeeff", App: "defaultApp", TokenHash: state.TokenHash{1}, Kept: true,
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC),
+		Streams:   []state.SessionStream{{MediaID: "m1", Name: "cam", Published: true, Identity: "wcs:test:pub:m1"}},
+	}
+}
+
+func testTakeSession(t *testing.T, p *pair) {
+	s := keptSession()
+	noDecision := func(was state.Session) (state.Session, error) { return was, nil }
+	_, err := p.b.TakeSession(t.Context(), s.ID, noDecision)
+	wantErr(t, err, state.ErrNotFound)
+	p.a.PutSession(s)
+	awaitSession(t, p.b, s, podA)
+
+	refused := errors.New("wrong token")
+	_, err = p.b.TakeSession(t.Context(), s.ID, func(state.Session) (state.Session, error) { return state.Session{}, refused })
+	wantErr(t, err, refused)
+	awaitSession(t, p.b, s, podA)
+
+	was, err := p.b.TakeSession(t.Context(), s.ID, func(was state.Session) (state.Session, error) {
+		was.TokenHash = state.TokenHash{2}
+		return was, nil
+	})
+	must(t, err)
+	if diff := cmp.Diff(s, was, ignoreOwner); diff != "" {
+		t.Errorf("session before it was taken (-want +got):\n%s", diff)
+	}
+	taken := s
+	taken.TokenHash = state.TokenHash{2}
+	awaitSession(t, p.a, taken, podB)
+
+	stale := s
+	stale.TokenHash = state.TokenHash{3}
+	p.a.PutSession(stale) // too late: it is not a's any more
+	p.a.PutSession(state.Session{ID: "other"})
+	awaitSession(t, p.b, state.Session{ID: "other"}, podA) // so what a had to do is done
+	awaitSession(t, p.a, taken, podB)
+	wantErr(t, p.a.EndSession(t.Context(), s.ID), state.ErrLostOwnership)
+	awaitSession(t, p.a, taken, podB)
+	for range 2 {
+		must(t, p.b.EndSession(t.Context(), s.ID))
+	}
+	_, err = p.a.FindSession(t.Context(), s.ID)
+	wantErr(t, err, state.ErrNotFound)
+}
+
+// A token is good for one of many that use it at the same time.
+func testConcurrentTakers(t *testing.T, p *pair) {
+	s := keptSession()
+	p.a.PutSession(s)
+	awaitSession(t, p.b, s, podA)
+	used := errors.New("token was used")
+	results := make([]error, 16)
+	var work sync.WaitGroup
+	for i := range results {
+		work.Go(func() {
+			node := []Node{p.a, p.b}[i%2]
+			_, results[i] = node.TakeSession(t.Context(), s.ID, func(was state.Session) (state.Session, error) {
+				if was.TokenHash != s.TokenHash {
+					return was, used
+				}
+				was.TokenHash = state.TokenHash{0xff, byte(i)}
+				return was, nil
+			})
+		})
+	}
+	work.Wait()
+	won := 0
+	for _, err := range results {
+		switch {
+		case err == nil:
+			won++
+		case !errors.Is(err, used):
+			t.Error(err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d of %d have taken the session", won, len(results))
+	}
+}
+
+func testAdoptStream(t *testing.T, p *pair) {
+	s := streamOf("cam", "m1")
+	wantErr(t, p.b.AdoptStream(t.Context(), s, state.Owner{Pod: podA, Epoch: 1}), state.ErrNotFound)
+	must(t, p.a.ClaimStream(t.Context(), s))
+	found, err := p.b.FindStream(t.Context(), "cam")
+	must(t, err)
+	_, err = p.a.AddPlayer(t.Context(), playerOf("cam", "m2"))
+	must(t, err)
+	other := s
+	other.Identity += "x"
+	wantErr(t, p.b.AdoptStream(t.Context(), other, found.Owner), state.ErrLostOwnership)
+	wantErr(t, p.b.AdoptStream(t.Context(), s, state.Owner{Pod: podA, Epoch: 1}), state.ErrLostOwnership)
+	wantStream(t, p.a, s, podA)
+
+	s.VideoMuted = true
+	for range 2 {
+		must(t, p.b.AdoptStream(t.Context(), s, found.Owner))
+		wantStream(t, p.a, s, podB)
+	}
+	_, err = p.a.PutStream(t.Context(), s)
+	wantErr(t, err, state.ErrLostOwnership)
+	_, err = p.a.ReleaseStream(t.Context(), s)
+	wantErr(t, err, state.ErrLostOwnership)
+	wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", "m1")), state.ErrMediaIDTaken)
+	pods, err := p.b.PutStream(t.Context(), s)
+	must(t, err)
+	wantPods(t, pods, podA)
+	_, err = p.b.ReleaseStream(t.Context(), s)
+	must(t, err)
+	must(t, p.a.ClaimStream(t.Context(), streamOf("two", "m1"))) // name and media id are free
+	wantErr(t, p.b.AdoptStream(t.Context(), s, found.Owner), state.ErrNotFound)
+}
+
+func testAdoptPlayer(t *testing.T, p *pair) {
+	s, player := streamOf("cam", "m1"), playerOf("cam", "m2")
+	must(t, p.a.ClaimStream(t.Context(), s))
+	found, err := p.b.FindStream(t.Context(), "cam")
+	must(t, err)
+	_, err = p.b.AdoptPlayer(t.Context(), player, found.Owner)
+	wantErr(t, err, state.ErrNotFound)
+	_, err = p.a.AddPlayer(t.Context(), player)
+	must(t, err)
+	for range 2 {
+		got, err := p.b.AdoptPlayer(t.Context(), player, found.Owner)
+		must(t, err)
+		if diff := cmp.Diff(s, got, ignoreOwner); diff != "" {
+			t.Fatalf("record (-want +got):\n%s", diff)
+		}
+	}
+	pods, err := p.a.PutStream(t.Context(), s)
+	must(t, err)
+	wantPods(t, pods, podB)
+	must(t, p.a.RemovePlayer(t.Context(), player)) // is not its own any more
+	wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2")), state.ErrMediaIDTaken)
+	pods, err = p.a.ReleaseStream(t.Context(), s)
+	must(t, err)
+	wantPods(t, pods, podB)
+	got, err := p.b.AdoptPlayer(t.Context(), player, found.Owner)
+	must(t, err)
+	if diff := cmp.Diff(state.Stream{}, got); diff != "" {
+		t.Fatalf("record of a stream that has ended (-want +got):\n%s", diff)
+	}
+	must(t, p.b.RemovePlayer(t.Context(), player))
+	must(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2")))
+}
+
+// A pod that takes its own back, as when a client comes again to the same pod, loses nothing.
+func testAdoptOwn(t *testing.T, p *pair) {
+	s, player := streamOf("cam", "m1"), playerOf("cam", "m2")
+	must(t, p.a.ClaimStream(t.Context(), s))
+	_, err := p.a.AddPlayer(t.Context(), player)
+	must(t, err)
+	found, err := p.a.FindStream(t.Context(), "cam")
+	must(t, err)
+	must(t, p.a.AdoptStream(t.Context(), s, found.Owner))
+	_, err = p.a.AdoptPlayer(t.Context(), player, found.Owner)
+	must(t, err)
+	pods, err := p.a.PutStream(t.Context(), s)
+	must(t, err)
+	wantPods(t, pods, podA)
+	pods, err = p.a.ReleaseStream(t.Context(), s)
+	must(t, err)
+	if !slices.Equal(pods, []string{podA}) {
+		t.Errorf("pods %v", pods)
+	}
+}
