@@ -19,6 +19,7 @@ var (
 	closedBinary      = closeReason{"binary", websocket.CloseUnsupportedData}
 	closedRefused     = closeReason{"refused", websocket.ClosePolicyViolation}
 	closedDisplaced   = closeReason{"displaced", websocket.ClosePolicyViolation} // somebody wants a name of it, and it does not answer
+	closedResumed     = closeReason{"resumed", websocket.CloseNormalClosure}     // its client has come back on another socket
 	closedTakenOver   = closeReason{"taken_over", websocket.CloseServiceRestart}
 	closedShutdown    = closeReason{"shutdown", websocket.CloseServiceRestart}
 )

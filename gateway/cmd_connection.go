@@ -10,7 +10,7 @@ import (
 const defaultAppKey = "defaultApp"
 
 func handleConnection(s *session, c wcs.Connection) error {
-	if s.id != "" {
+	if s.id != "" || s.opening {
 		return nil // a repeat changes nothing
 	}
 	key := c.AppKey
@@ -21,6 +21,10 @@ func handleConnection(s *session, c wcs.Connection) error {
 	if !ok {
 		s.log(zerolog.InfoLevel).Str("app", cut(key, 64)).Msg("refused: unknown application key")
 		s.refuse("Application not found")
+		return nil
+	}
+	if c.AuthToken != "" {
+		s.resume(&app, c)
 		return nil
 	}
 	s.establish(&app, c)

@@ -16,6 +16,8 @@ type Config struct {
 	Media      MediaConfig
 	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
+	// KeepAliveGrace is how long a session that asked for keepAlive outlives its socket; 0 for not at all.
+	KeepAliveGrace time.Duration
 	LoadBalancer
 }
 

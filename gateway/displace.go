@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"sync"
 	"time"
 
 	"wcsgateway/state"
@@ -70,20 +68,12 @@ func (g *Gateway) probe(ctx context.Context, old state.Stream) (answer string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeWait+probeSlack)
 	defer cancel()
-	id := rand.Text()
-	answers := g.questions.ask(id)
-	defer g.questions.forget(id)
-	e := state.Event{Kind: state.EventProbe, From: g.cfg.Pod, Name: old.Name, Stream: &old, ID: id}
-	if err := g.deps.Events.Publish(ctx, old.Owner.Pod, e); err != nil {
-		g.log.Warn().Err(err).Str("pod", old.Owner.Pod).Msg("pod cannot be asked about a stream")
+	answer, err := g.ask(ctx, old.Owner.Pod, state.Event{Kind: state.EventProbe, Name: old.Name, Stream: &old})
+	if err != nil {
+		g.log.Warn().Err(err).Str("pod", old.Owner.Pod).Msg("pod does not say whether the publisher of a stream is there")
 		return probeNone
 	}
-	select {
-	case answer = <-answers:
-		return answer
-	case <-ctx.Done():
-		return probeNone
-	}
+	return answer
 }
 
 // probeHere looks for the client at one of this pod's sockets, and lets it go if it does not answer.
@@ -96,6 +86,7 @@ func (g *Gateway) probeHere(old state.Stream) (answer string) {
 		return probeAlive
 	}
 	st.sess.conn.close(closedDisplaced)
+	st.sess.loop.post(st.sess.expire) // it may have been parked
 	limit := time.NewTimer(dropWait)
 	defer limit.Stop()
 	select {
@@ -111,37 +102,5 @@ func (g *Gateway) answerProbe(e state.Event) {
 	answer := g.probeHere(*e.Stream)
 	ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
 	defer cancel()
-	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventProbed, ID: e.ID, Answer: answer})
-}
-
-// questions are those to other pods whose answer is awaited.
-type questions struct {
-	mu   sync.Mutex
-	open map[string]chan string
-}
-
-func (q *questions) ask(id string) <-chan string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.open == nil {
-		q.open = make(map[string]chan string)
-	}
-	q.open[id] = make(chan string, 1)
-	return q.open[id]
-}
-
-func (q *questions) forget(id string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.open, id)
-}
-
-// answer takes an answer; one that comes twice or too late is dropped.
-func (q *questions) answer(id, text string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	select {
-	case q.open[id] <- text: // a nil channel, that of no question, takes nothing
-	default:
-	}
+	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventAnswered, ID: e.ID, Answer: answer})
 }

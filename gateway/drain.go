@@ -11,6 +11,8 @@ type DrainConfig struct {
 	Notice time.Duration // serve on, unready, while load balancers take the pod out
 	Window time.Duration // then wait for sessions with streams to end by themselves
 	Pace   time.Duration // over which the sockets of a group are closed
+	// Handover is how long, after the last socket was closed, sessions with keepAlive are held for other pods to take.
+	Handover time.Duration
 }
 
 // drain ends all sessions: at first the pod is only unready, then it refuses new sockets and closes those
@@ -58,6 +60,7 @@ func (g *Gateway) closePaced(sessions []*session, due func(*session) bool) {
 		}
 		if due(s) {
 			s.conn.close(closedShutdown)
+			s.loop.post(s.hurry)
 		}
 	}
 }

@@ -22,6 +22,8 @@ type Deps struct {
 	Store    Store
 	Sessions Sessions
 	Events   Events
+	// Resumption takes kept sessions and their streams from other pods.
+	Resumption Resumption
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
 	Metrics    *Metrics
@@ -52,6 +54,7 @@ type Gateway struct {
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
+	kept     map[string]*session // by id, those that asked for keepAlive
 }
 
 // New makes a Gateway. It does not listen: the caller serves its handlers and calls Run.
@@ -69,6 +72,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		ctx:      ctx,
 		cancel:   cancel,
 		sessions: make(map[*session]struct{}),
+		kept:     make(map[string]*session),
 	}
 	g.watch = newRoomWatch(g)
 	g.debts = newDebts(g)
@@ -79,7 +83,7 @@ func New(cfg Config, deps Deps) *Gateway {
 const shutdownTimeout = 10 * time.Second
 
 // Run pings clients until ctx is done. Then it drains the pod, and returns when all sessions are closed and what they held is
-// released, or shutdownTimeout after the last socket was closed.
+// released, or shutdownTimeout after the last socket was closed and kept sessions were held for others.
 func (g *Gateway) Run(ctx context.Context) {
 	pingCtx, stopPings := context.WithCancel(context.Background())
 	defer stopPings()
@@ -88,7 +92,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	<-ctx.Done()
 	g.drain()
 	stopPings()
-	g.await(shutdownTimeout)
+	g.await(g.cfg.Drain.Handover + shutdownTimeout)
 	g.cancel()
 	g.work.Wait()
 }
@@ -157,7 +161,10 @@ func (g *Gateway) handleEvent(e state.Event) {
 				g.answerProbe(e)
 			}()
 		}
-	case state.EventProbed:
+	case state.EventResumed:
+		// Owed, so that a pod that shuts down does not end before it has answered.
+		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })
+	case state.EventAnswered:
 		g.questions.answer(e.ID, e.Answer)
 	}
 }
@@ -212,6 +219,7 @@ func (g *Gateway) startClean() {
 	g.log.Error().Int("sessions", len(open)).Msg("this pod was taken for dead and taken over: closing all sockets")
 	for _, s := range open {
 		s.conn.close(closedTakenOver)
+		s.loop.post(s.expire) // it may have been parked
 	}
 }
 

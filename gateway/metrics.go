@@ -14,6 +14,8 @@ import (
 type Metrics struct {
 	connections prometheus.Gauge
 	sessions    prometheus.Gauge
+	parked      prometheus.Gauge
+	resumes     *prometheus.CounterVec // result
 	streams     *prometheus.GaugeVec   // kind
 	commands    *prometheus.CounterVec // cmd, class
 	ends        *prometheus.CounterVec // kind, class
@@ -54,6 +56,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return &Metrics{
 		connections: gauge("wcs_connections", "Open client sockets."),
 		sessions:    gauge("wcs_sessions", "Established sessions."),
+		parked:      gauge("wcs_sessions_parked", "Sessions with keepAlive whose client is gone and may come back."),
+		resumes:     counter("wcs_resumes_total", "Clients that came with an authToken to resume their session.", "result"),
 		streams:     streams,
 		commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
 		ends:        counter("wcs_stream_ends_total", "Streams that ended, by whose doing.", "kind", "class"),

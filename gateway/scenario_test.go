@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,7 +34,11 @@ type world struct {
 	urls  map[string]string
 	told  chan state.Event // what went from pod to pod
 	stops map[string]context.CancelFunc
+
+	deafPod atomic.Value // string: gets no events from others
 }
+
+func (w *world) deaf(pod string) { w.deafPod.Store(pod) }
 
 const podA, podB = "aaaaaaaa", "bbbbbbbb"
 
@@ -50,10 +55,14 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 type countedEvents struct {
 	Events
 	told chan state.Event
+	w    *world
 }
 
 func (c countedEvents) Publish(ctx context.Context, pod string, e state.Event) error {
 	c.told <- e
+	if pod == c.w.deafPod.Load() {
+		return nil // it is lost, as Pub/Sub may
+	}
 	return c.Events.Publish(ctx, pod, e)
 }
 
@@ -81,7 +90,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Webhooks: noWebhooks{}, Store: store, Sessions: store, Events: countedEvents{store, w.told},
+		SFU: w.sfu, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
 		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := httptest.NewServer(g.Public())

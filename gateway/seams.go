@@ -53,6 +53,18 @@ type Sessions interface {
 	DropSession(id string)
 }
 
+// Resumption takes over kept sessions, and what they have, from whichever pod has them. Errors are as Store's.
+type Resumption interface {
+	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, or an error that ends the attempt.
+	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
+	// EndSession takes a kept session off the register; state.ErrLostOwnership when another pod has taken it.
+	EndSession(ctx context.Context, id string) error
+	// AdoptStream makes a published stream of another owner this pod's.
+	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
+	// AdoptPlayer makes a player of another owner this pod's and gives the record of its stream.
+	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)
+}
+
 // Events carries events between pods. Messages may be lost: what is learnt from one is
 // also learnt by asking.
 type Events interface {

@@ -28,7 +28,10 @@ type session struct {
 	streaming atomic.Int32 // streams it has
 
 	// loop
-	id            string // "" until it is established
+	id            string   // "" until it is established
+	opening       bool     // it is being resumed
+	registered    bool     // in Redis, as far as this pod knows
+	keep          *keeping // nil unless it asked for keepAlive
 	app           *App
 	knowsBitrates bool
 	closed        bool
@@ -92,27 +95,40 @@ func (s *session) refuse(info string) {
 
 // establish accepts the client.
 func (s *session) establish(app *App, c wcs.Connection) {
-	token := s.newIDs()
-	s.app = app
-	s.knowsBitrates = c.KnowsBitrates
-	s.conn.established()
-	s.g.metrics.sessions.Inc()
-	s.g.deps.Sessions.PutSession(state.Session{
-		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(token)), CreatedAt: time.Now(),
-	})
-	s.send(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame())
-	s.send(s.g.version)
-	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
+	s.id = s.newID()
+	token := newToken(s.id)
+	rec := state.Session{
+		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
+	}
+	s.g.deps.Sessions.PutSession(rec)
+	if rec.Kept {
+		s.keepAs(rec)
+	}
+	s.admit(app, c, token)
 	s.log(zerolog.InfoLevel).Msg("session established")
 }
 
-// newIDs makes the public session id, which grants nothing, and the authToken, which does (design.md §2).
-func (s *session) newIDs() (token string) {
-	var random [8 + 32]byte
-	_, _ = rand.Read(random[:]) // never fails since Go 1.24
-	text := hex.EncodeToString(random[:])
-	s.id = "/" + s.remote + "/" + text[:16]
-	return s.id + "/" + text[16:]
+// admit tells the client that its session stands.
+func (s *session) admit(app *App, c wcs.Connection, token string) {
+	s.app, s.registered = app, true
+	s.knowsBitrates = c.KnowsBitrates
+	s.conn.established()
+	s.g.metrics.sessions.Inc()
+	s.send(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame())
+	s.send(s.g.version)
+	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
+}
+
+// newID makes the public session id, which grants nothing (design.md §2).
+func (s *session) newID() string { return "/" + s.remote + "/" + randomHex(8) }
+
+// newToken makes an authToken of a session, which gives it to whoever has it.
+func newToken(id string) string { return id + "/" + randomHex(32) }
+
+func randomHex(bytes int) string {
+	random := make([]byte, bytes)
+	_, _ = rand.Read(random) // never fails since Go 1.24
+	return hex.EncodeToString(random)
 }
 
 // commonProviders is what both sides have, in the client's order.
@@ -126,18 +142,30 @@ func commonProviders(client []string) []string {
 	return common
 }
 
-// onClose runs once, when the socket's end is decided: all streams of the session are released at once.
+// onClose runs once, when the socket's end is decided.
 func (s *session) onClose(r closeReason) {
 	s.closed = true
 	s.leave()
 	s.g.metrics.connections.Dec()
 	s.g.metrics.closes.WithLabelValues(r.name).Inc()
-	if s.id != "" {
-		s.g.metrics.sessions.Dec()
-		s.g.deps.Sessions.DropSession(s.id)
-		s.log(zerolog.InfoLevel).Str("reason", r.name).Int("streams", len(s.streams)).Msg("session closed")
-	} else {
+	if s.id == "" {
 		s.log(zerolog.DebugLevel).Str("reason", r.name).Msg("socket closed before it was a session")
+		s.finish()
+		return
+	}
+	s.leaveBehind(r)
+}
+
+// leaveBehind does with a session without a socket what it asked for: all its streams are released at once, or kept for a while.
+func (s *session) leaveBehind(r closeReason) {
+	s.g.metrics.sessions.Dec()
+	s.log(zerolog.InfoLevel).Str("reason", r.name).Int("streams", len(s.streams)).Bool("kept", s.keep != nil).Msg("session closed")
+	if s.keep != nil {
+		s.park(r)
+		return
+	}
+	if s.registered {
+		s.g.deps.Sessions.DropSession(s.id)
 	}
 	for _, st := range s.streams {
 		st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
@@ -147,7 +175,7 @@ func (s *session) onClose(r closeReason) {
 
 // finish notes that everything is released, if it is so.
 func (s *session) finish() {
-	if !s.closed || len(s.streams) > 0 || s.jobs > 0 {
+	if !s.closed || len(s.streams) > 0 || s.jobs > 0 || s.keep != nil {
 		return
 	}
 	select {

@@ -89,6 +89,7 @@ type stream struct {
 	saving           bool // the record is being written
 	unsaved          bool // the record must be written (again)
 	timers           []*time.Timer
+	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
 	ending           *ending
 	told             bool
 }
@@ -100,6 +101,7 @@ type ending struct {
 	class  class
 	silent bool // there is nobody to tell
 	undone bool // tell the client only after everything is released
+	moved  bool // another pod has the stream: nothing is undone
 }
 
 // begin checks a request and starts the stream. The client is told of every fault in the stream's status.
@@ -117,6 +119,14 @@ func (s *session) begin(r role, published bool, req wcs.StreamRequest) error {
 	st.identity = s.g.newIdentity(sfuRole)
 	var ctx context.Context
 	ctx, st.cancel = context.WithCancel(s.g.ctx)
+	s.addStream(st)
+	var got started
+	err := errPanic // unless start returns
+	s.offLoop(func() { got, err = r.start(ctx, st) }, func() { st.onStarted(got, err) })
+	return nil
+}
+
+func (s *session) addStream(st *stream) {
 	if s.streams == nil {
 		s.streams = make(map[string]*stream)
 	}
@@ -124,11 +134,6 @@ func (s *session) begin(r role, published bool, req wcs.StreamRequest) error {
 	s.streaming.Add(1)
 	s.g.streams.add(st)
 	s.g.metrics.streams.WithLabelValues(st.kind()).Inc()
-
-	var got started
-	err := errPanic // unless start returns
-	s.offLoop(func() { got, err = r.start(ctx, st) }, func() { st.onStarted(got, err) })
-	return nil
 }
 
 func newStream(s *session, published bool, req wcs.StreamRequest) *stream {
@@ -270,6 +275,7 @@ func (st *stream) becomeUp() {
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Dur("dur_ms", took).Msg(st.kind() + " is up")
 	st.role.up(st)
+	st.sess.remember()
 }
 
 func (st *stream) stopTimers() {
@@ -345,6 +351,10 @@ const undoWait = 1500 * time.Millisecond
 
 // undo removes the participant and releases what is claimed. What fails stays owed.
 func (st *stream) undo() {
+	if st.ending.moved {
+		st.finished()
+		return
+	}
 	g := st.sess.g
 	released := func() {}
 	if st.published && st.claimed {
@@ -364,9 +374,22 @@ func (st *stream) undo() {
 			waitFor(limit, g.debts.removal(room, st.identity, patience))
 		}
 		if claimed {
-			waitFor(limit, g.debts.record("release stream", func(ctx context.Context) error { return st.role.release(ctx, st) }))
+			waitFor(limit, g.debts.record("release stream", st.release))
 		}
 	}, st.finished)
+}
+
+// release undoes in Redis what start did.
+func (st *stream) release(ctx context.Context) error {
+	if st.adopt != nil {
+		if err := st.adopt(ctx); err != nil {
+			if errors.Is(err, state.ErrNotFound) || errors.Is(err, state.ErrLostOwnership) {
+				return nil // it is over, or another client's
+			}
+			return err
+		}
+	}
+	return st.role.release(ctx, st)
 }
 
 func waitFor(limit *time.Timer, done <-chan struct{}) {
@@ -386,6 +409,7 @@ func (st *stream) finished() {
 	s.g.metrics.streams.WithLabelValues(st.kind()).Dec()
 	s.g.metrics.ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()
 	st.tell()
+	s.noteEnd(st)
 	s.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Str("status", string(st.ending.status)).Str("info", st.ending.info).Str("class", string(st.ending.class)).Msg(st.kind() + " ended")
 }

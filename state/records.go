@@ -165,8 +165,9 @@ const (
 	EventEnded   EventKind = "ended"   // the stream's publisher is gone
 	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
 	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
-	EventProbed  EventKind = "probed"  // the answer to the question ID: Answer is set
-	EventResumed EventKind = "resumed" // the sending pod has taken the session Name; Body is a list of the media ids it takes, ID names the question
+	// EventResumed: the sending pod has taken the kept session Name; Body lists the media ids of the streams that it takes, ID names the question.
+	EventResumed  EventKind = "resumed"
+	EventAnswered EventKind = "answered" // the answer to the question ID: Answer is set if there is more to say than that it was heard
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.

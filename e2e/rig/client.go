@@ -93,6 +93,22 @@ func Connect(t testing.TB, url, appKey string) *Client {
 	return c
 }
 
+// ConnectKept opens a session with keepAlive, with the authToken of an earlier one unless that is empty, and gives its own.
+func ConnectKept(t testing.TB, url, appKey, token string) (c *Client, authToken string) {
+	t.Helper()
+	c = Dial(t, url)
+	hello := map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0", "keepAlive": true}
+	if token != "" {
+		hello["authToken"] = token
+	}
+	c.Send("connection", hello)
+	var got struct {
+		AuthToken string `json:"authToken"`
+	}
+	c.Await("getUserData").Arg(t, 0, &got)
+	return c, got.AuthToken
+}
+
 func (c *Client) read() {
 	defer close(c.done)
 	for {
@@ -225,6 +241,7 @@ func (c *Client) AwaitStatus(mediaID string) Status {
 		if m.Name != "notifyStreamStatusEvent" {
 			return false
 		}
+		s = Status{}
 		m.Arg(c.t, 0, &s)
 		return s.MediaSessionID == mediaID
 	})

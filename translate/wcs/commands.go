@@ -38,6 +38,8 @@ type Connection struct {
 	// KnowsBitrates: the client is an SDK ≥ 2.0.256, which writes minBitrate and maxBitrate into the answer
 	// itself; it can be told by clientInfo (protocol.md §5).
 	KnowsBitrates bool
+	KeepAlive     Bool   // the session shall outlive the socket
+	AuthToken     string // of an earlier getUserData: the session to be resumed
 	Sent          map[string]json.RawMessage
 }
 
@@ -47,11 +49,16 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 		AppKey         string   `json:"appKey"`
 		MediaProviders []string `json:"mediaProviders"`
 		ClientInfo     Present  `json:"clientInfo"`
+		KeepAlive      Bool     `json:"keepAlive"`
+		AuthToken      string   `json:"authToken"`
 	}
 	if err := json.Unmarshal(b, &known); err != nil {
 		return err
 	}
-	*c = Connection{AppKey: known.AppKey, MediaProviders: known.MediaProviders, KnowsBitrates: bool(known.ClientInfo)}
+	*c = Connection{
+		AppKey: known.AppKey, MediaProviders: known.MediaProviders, KnowsBitrates: bool(known.ClientInfo),
+		KeepAlive: known.KeepAlive, AuthToken: known.AuthToken,
+	}
 	return json.Unmarshal(b, &c.Sent)
 }
 

@@ -75,7 +75,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayConfig(cfg, pod, version, apps), gateway.Deps{
-		SFU: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
 	return &application{log: log, gateway: g, store: store, sfu: sfu, registry: registry}, nil
 }
@@ -120,7 +120,7 @@ func applications(cfg config.Config) (map[string]gateway.App, error) {
 func gatewayConfig(cfg config.Config, pod, version string, apps map[string]gateway.App) gateway.Config {
 	s, m := cfg.Session, cfg.Media
 	return gateway.Config{
-		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), Apps: apps, MaxStreams: s.MaxStreams,
+		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), Apps: apps, MaxStreams: s.MaxStreams, KeepAliveGrace: s.KeepAliveGrace,
 		Conn: gateway.ConnConfig{
 			HelloTimeout: s.HelloTimeout, WriteTimeout: s.WriteTimeout, MaxMessageBytes: s.MaxMessageBytes,
 			MaxQueueBytes: s.MaxQueueBytes, MaxQueueMessages: s.MaxQueueMessages, PingInterval: s.PingInterval, PingProbes: s.PingProbes,
@@ -129,7 +129,7 @@ func gatewayConfig(cfg config.Config, pod, version string, apps map[string]gatew
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
 			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout,
 		},
-		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace},
+		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace, Handover: cfg.Drain.Handover},
 		LoadBalancer: gateway.LoadBalancer{
 			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server,
 			LBWS: strconv.Itoa(cfg.Listen.LB.WS), LBWSS: strconv.Itoa(cfg.Listen.LB.WSS),

@@ -148,6 +148,9 @@ type Session struct {
 	WriteTimeout time.Duration `koanf:"writeTimeout"`
 	// Streams that one session may publish and play at a time.
 	MaxStreams int `koanf:"maxStreams"`
+	// How long a session whose app asked for `keepAlive` outlives its socket: within it the client finds session and
+	// streams again, on any pod. 0: not at all.
+	KeepAliveGrace time.Duration `koanf:"keepAliveGrace"`
 }
 
 // Media are the deadlines of a stream's start (design.md §9).
@@ -170,6 +173,8 @@ type Drain struct {
 	Window time.Duration `koanf:"window"`
 	// Time over which sockets are closed, so that not all clients come back in the same moment.
 	Pace time.Duration `koanf:"pace"`
+	// How long sessions with `keepAlive` are held, after the last socket is closed, for other pods to take.
+	Handover time.Duration `koanf:"handover"`
 }
 
 // Application is what an app key may do and how.
@@ -210,13 +215,13 @@ func Default() Config {
 		Session: Session{
 			PingInterval: 5 * time.Second, PingProbes: 10, HelloTimeout: 10 * time.Second,
 			MaxMessageBytes: 1 << 20, MaxQueueBytes: 1 << 20, MaxQueueMessages: 1000,
-			WriteTimeout: 5 * time.Second, MaxStreams: 64,
+			WriteTimeout: 5 * time.Second, MaxStreams: 64, KeepAliveGrace: 30 * time.Second,
 		},
 		Media: Media{
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second,
 		},
-		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second},
+		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
 		Log:   Log{Level: "info", Format: "json"},
 	}
 }

@@ -122,6 +122,7 @@ func (r Redis) validate(f *faults) {
 func (s Session) validate(f *faults) {
 	f.atLeast("session.pingInterval", s.PingInterval, minTimeout)
 	f.check(s.PingProbes > 0, "session.pingProbes", "must be at least 1")
+	f.atLeast("session.keepAliveGrace", s.KeepAliveGrace, 0)
 	f.atLeast("session.helloTimeout", s.HelloTimeout, minTimeout)
 	f.check(s.MaxMessageBytes >= minMessageBytes, "session.maxMessageBytes", "must be at least %d", minMessageBytes)
 	f.check(s.MaxQueueBytes >= minMessageBytes, "session.maxQueueBytes", "must be at least %d", minMessageBytes)
@@ -141,6 +142,7 @@ func (d Drain) validate(f *faults) {
 	f.atLeast("drain.notice", d.Notice, 0)
 	f.atLeast("drain.window", d.Window, 0)
 	f.atLeast("drain.pace", d.Pace, 0)
+	f.atLeast("drain.handover", d.Handover, 0)
 }
 
 func (c Config) validateApplications(f *faults) {

@@ -1,0 +1,241 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// keeping is what a session has more that asked for keepAlive: it outlives its socket by the grace period, in which its client
+// may come back to any pod (resume.go). It is on the session's loop.
+type keeping struct {
+	record   state.Session // as it is registered, without its streams
+	parked   bool          // the socket is gone
+	expiring bool
+	timer    *time.Timer           // runs out when nobody has come back
+	missed   []state.SessionStream // streams that ended while nobody was there to be told
+}
+
+// keepAs lets the session outlive its socket. It needs the session's registration to be written.
+func (s *session) keepAs(rec state.Session) {
+	rec.Streams = nil
+	s.keep = &keeping{record: rec}
+	s.g.mu.Lock()
+	defer s.g.mu.Unlock()
+	s.g.kept[s.id] = s
+}
+
+// remember registers what whoever takes the session must know of its streams.
+func (s *session) remember() {
+	if s.keep == nil || s.keep.expiring {
+		return
+	}
+	rec := s.keep.record
+	rec.Streams = slices.Clone(s.keep.missed)
+	for _, st := range s.streams {
+		if st.phase == phaseUp && st.ending == nil {
+			rec.Streams = append(rec.Streams, st.kept())
+		}
+	}
+	s.g.deps.Sessions.PutSession(rec)
+}
+
+// kept describes the stream for whoever takes its session.
+func (st *stream) kept() state.SessionStream {
+	k := state.SessionStream{
+		MediaID: st.id, Name: st.name, Published: st.published, Room: string(st.room), Identity: string(st.identity),
+		Publisher: string(st.publisher), Native: !st.published && st.publisher.Native(), Provider: st.provider,
+		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
+		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Tracks: st.record(state.PhasePublishing).Tracks, CreatedAt: st.created,
+	}
+	if st.ending != nil {
+		k.Status, k.Info = string(st.ending.status), st.ending.info
+	}
+	return k
+}
+
+// noteEnd registers that a stream of the session has ended, and keeps what its client was not there to be told.
+func (s *session) noteEnd(st *stream) {
+	if s.keep == nil || s.keep.expiring || st.phase != phaseUp {
+		return
+	}
+	if s.keep.parked && !st.ending.silent {
+		s.keep.missed = append(s.keep.missed, st.kept())
+	}
+	s.remember()
+}
+
+// park keeps the session without its socket. What is not up yet cannot come up without it.
+func (s *session) park(r closeReason) {
+	for _, st := range s.streams {
+		if st.phase != phaseUp {
+			st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+		}
+	}
+	s.keep.parked = true
+	s.g.metrics.parked.Inc()
+	s.remember()
+	switch r {
+	case closedTakenOver, closedDisplaced: // what it has is others', or wanted by others
+		s.expire()
+	case closedShutdown:
+		s.expireAfter(min(s.g.cfg.KeepAliveGrace, s.g.cfg.Drain.Handover))
+	default:
+		s.expireAfter(s.g.cfg.KeepAliveGrace)
+	}
+}
+
+func (s *session) expireAfter(d time.Duration) {
+	if s.keep.timer != nil {
+		s.keep.timer.Stop()
+	}
+	s.keep.timer = time.AfterFunc(d, func() { s.loop.post(s.expire) })
+}
+
+// expire ends a parked session, unless another pod has taken it meanwhile without this one's knowing: only who still has the
+// registration may touch its streams.
+func (s *session) expire() {
+	if s.keep == nil || !s.keep.parked || s.keep.expiring {
+		return
+	}
+	s.keep.expiring = true
+	lost := false
+	s.offLoop(func() { lost = s.endRegistration() }, func() {
+		s.log(zerolog.InfoLevel).Bool("taken", lost).Int("streams", len(s.streams)).Msg("kept session is over")
+		s.unpark(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true, moved: lost})
+	})
+}
+
+// endRegistration asks until Redis answers or the gateway ends.
+func (s *session) endRegistration() (lost bool) {
+	for wait := debtFirstWait; ; wait = min(2*wait, debtMaxWait) {
+		ctx, cancel := s.g.withTimeout(s.g.cfg.Media.StoreTimeout)
+		err := s.g.deps.Resumption.EndSession(ctx, s.id)
+		cancel()
+		switch {
+		case errors.Is(err, state.ErrLostOwnership):
+			return true
+		case err == nil || s.g.ctx.Err() != nil:
+			return false
+		}
+		pause(s.g.ctx, wait)
+	}
+}
+
+// unpark is the end of a kept session on this pod. e is the end of those of its streams that have not ended yet.
+func (s *session) unpark(e ending) {
+	if s.keep.timer != nil {
+		s.keep.timer.Stop()
+	}
+	if s.keep.parked {
+		s.g.metrics.parked.Dec()
+	}
+	s.g.mu.Lock()
+	if s.g.kept[s.id] == s { // not the one that has come back to this very pod
+		delete(s.g.kept, s.id)
+	}
+	s.g.mu.Unlock()
+	s.keep = nil
+	for _, st := range s.streams {
+		st.end(e)
+	}
+	s.finish()
+}
+
+// hurry shortens the time that a parked session has left, because the pod shuts down.
+func (s *session) hurry() {
+	if s.keep != nil && s.keep.parked && !s.keep.expiring {
+		s.expireAfter(min(s.g.cfg.KeepAliveGrace, s.g.cfg.Drain.Handover))
+	}
+}
+
+// handOver lets go of a session that a pod, perhaps this one, has taken, and of those of its streams that it knows of; the others
+// end. It gives the streams as they are now: what the taker knows may be a moment old.
+func (s *session) handOver(known []string, by string) (now []state.SessionStream) {
+	now = s.keep.missed
+	s.log(zerolog.InfoLevel).Str("to", by).Int("streams", len(known)).Msg("kept session is resumed")
+	if by != s.g.cfg.Pod {
+		s.g.deps.Sessions.DropSession(s.id) // only this pod's knowledge of it: the registration is the other's
+	}
+	s.registered = false
+	for _, id := range known {
+		if st := s.streams[id]; st != nil && st.phase == phaseUp && st.ending == nil {
+			now = append(now, st.kept())
+			st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classOK, silent: true, moved: true})
+		}
+	}
+	s.unpark(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+	s.conn.close(closedResumed)
+	return now
+}
+
+// handOver has a session of this pod let go. ok is false if this pod does not have it any more: then the taker finds out
+// about each stream.
+func (g *Gateway) handOver(ctx context.Context, id string, known []string, by string) (now []state.SessionStream, ok bool) {
+	g.mu.Lock()
+	s := g.kept[id]
+	g.mu.Unlock()
+	if s == nil {
+		return nil, false
+	}
+	done := make(chan struct{})
+	s.loop.post(func() {
+		defer close(done)
+		if s.keep != nil && !s.keep.expiring {
+			now, ok = s.handOver(known, by), true
+		}
+	})
+	select {
+	case <-done:
+		return now, ok
+	case <-ctx.Done():
+		return nil, false
+	}
+}
+
+// handOverTo does what another pod's EventResumed asks for, and answers.
+func (g *Gateway) handOverTo(ctx context.Context, e state.Event) error {
+	var known []string
+	if err := json.Unmarshal(e.Body, &known); err != nil {
+		return fmt.Errorf("session taken by a pod of another version: %w", err)
+	}
+	var answer []byte
+	if now, ok := g.handOver(ctx, e.Name, known, e.From); ok {
+		var err error
+		if answer, err = json.Marshal(now); err != nil {
+			return err
+		}
+	}
+	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventAnswered, ID: e.ID, Answer: string(answer)})
+	return nil
+}
+
+// revive makes a stream of what a kept session's record says of it. It is up.
+func (s *session) revive(k state.SessionStream) *stream {
+	st := &stream{
+		sess: s, role: player{}, published: k.Published, id: k.MediaID, name: k.Name, provider: k.Provider,
+		minKbps: k.MinKbps, maxKbps: k.MaxKbps, created: k.CreatedAt, cancel: func() {},
+		identity: translate.Identity(k.Identity), phase: phaseUp, room: translate.RoomName(k.Room), claimed: true, offered: true,
+		kinds: translate.MediaKinds{Audio: k.Audio, Video: k.Video}, publisher: translate.Identity(k.Publisher),
+		tracks: make(map[translate.Kind]translate.Track), joined: true, audioMuted: k.AudioMuted, videoMuted: k.VideoMuted,
+	}
+	if st.published {
+		st.role = publisher{}
+	}
+	for _, t := range k.Tracks {
+		st.tracks[translate.Kind(t.Kind)] = translate.Track{
+			Name: t.Name, Kind: translate.Kind(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height,
+		}
+	}
+	st.settled.Store(true)
+	return st
+}

@@ -1,0 +1,229 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/state"
+	"wcsgateway/translate/wcs"
+)
+
+// A client that comes back with its authToken within the grace period, to any pod, finds its session and its streams again. Who
+// has swapped the session's registration in Redis has the session: the pod that had it lets go when it is told, or when it finds
+// out as it wants to end it; if it is dead, its lease does not matter. Then the streams' records are adopted one by one.
+//
+// The identity of an adopted participant still names the pod that made it, so LiveKit's webhooks about it go there and to nobody: its
+// end is learnt by asking, within askInterval.
+
+// Results of resumes, for the metric.
+const (
+	resumeOK          = "ok"
+	resumeRefused     = "refused" // unknown, over, wrong token or of another application
+	resumeUnavailable = "unavailable"
+)
+
+var errNotResumable = errors.New("no session to resume: it is over, was never kept, or the token is not its own")
+
+// maxSessionID bounds what is looked for in Redis; the longest real one is an IPv6 address, a port and 16 digits.
+const maxSessionID = 128
+
+// sessionOfToken gives the session id that an authToken is for.
+func sessionOfToken(token string) (id string, ok bool) {
+	at := strings.LastIndexByte(token, '/')
+	if at <= 0 || at > maxSessionID {
+		return "", false
+	}
+	return token[:at], true
+}
+
+// resumed is a kept session that this pod has taken.
+type resumed struct {
+	record  state.Session
+	token   string
+	streams []adopted
+}
+
+// adopted is a stream of it, with its record and what went wrong.
+type adopted struct {
+	state.SessionStream
+	record state.Stream
+	err    error
+}
+
+// resume gives the client its session back, or a new one if there is none to be had.
+func (s *session) resume(app *App, c wcs.Connection) {
+	s.opening = true
+	var got *resumed
+	err := errPanic // unless take returns
+	s.offLoop(func() { got, err = s.g.take(s.g.ctx, app, c) }, func() {
+		s.opening = false
+		switch {
+		case err == nil:
+			s.g.metrics.resumes.WithLabelValues(resumeOK).Inc()
+			s.takeUp(app, c, got)
+			return
+		case errors.Is(err, errNotResumable):
+			s.g.metrics.resumes.WithLabelValues(resumeRefused).Inc()
+		default:
+			s.g.metrics.resumes.WithLabelValues(resumeUnavailable).Inc()
+		}
+		s.log(zerolog.InfoLevel).Err(err).Msg("session is not resumed, the client gets a new one")
+		if !s.closed {
+			s.establish(app, c)
+		}
+	})
+}
+
+// take makes the session of an authToken this pod's.
+func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection) (*resumed, error) {
+	id, ok := sessionOfToken(c.AuthToken)
+	if !ok {
+		return nil, errNotResumable
+	}
+	old := state.TokenHash(sha256.Sum256([]byte(c.AuthToken)))
+	got := &resumed{token: newToken(id)}
+	callCtx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+	defer cancel()
+	was, err := g.deps.Resumption.TakeSession(callCtx, id, func(was state.Session) (state.Session, error) {
+		if !was.Kept || was.App != app.Key || subtle.ConstantTimeCompare(was.TokenHash[:], old[:]) != 1 {
+			return was, errNotResumable
+		}
+		got.record = was
+		got.record.TokenHash, got.record.Kept = sha256.Sum256([]byte(got.token)), g.keeps(c)
+		if !got.record.Kept {
+			got.record.Streams = nil
+		}
+		return got.record, nil
+	})
+	switch {
+	case errors.Is(err, state.ErrNotFound):
+		return nil, errNotResumable
+	case err != nil:
+		return nil, err
+	}
+	for _, k := range g.askToLetGo(ctx, was) {
+		a := adopted{SessionStream: k}
+		if k.Status == "" {
+			a.record, a.err = g.adopt(ctx, k, got.record, was.Owner)
+		}
+		got.streams = append(got.streams, a)
+	}
+	return got, nil
+}
+
+// handOverWait bounds the wait for the pod that had the session; it is some milliseconds, or the pod is dead.
+const handOverWait = time.Second
+
+// askToLetGo tells the pod that had the session that it has it no more, waits until it knows, and gives the session's streams as they
+// are then.
+func (g *Gateway) askToLetGo(ctx context.Context, was state.Session) []state.SessionStream {
+	ids := []string{} // not null
+	for _, k := range was.Streams {
+		ids = append(ids, k.MediaID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, handOverWait)
+	defer cancel()
+	if was.Owner.Pod == g.cfg.Pod {
+		if now, ok := g.handOver(ctx, was.ID, ids, g.cfg.Pod); ok {
+			return now
+		}
+		return was.Streams
+	}
+	var now []state.SessionStream
+	body, err := json.Marshal(ids)
+	if err == nil {
+		var answer string
+		answer, err = g.ask(ctx, was.Owner.Pod, state.Event{Kind: state.EventResumed, Name: was.ID, Body: body})
+		if err == nil && answer != "" {
+			err = json.Unmarshal([]byte(answer), &now)
+		}
+		if err == nil && answer != "" {
+			return now
+		}
+	}
+	g.log.Info().Err(err).Str("pod", was.Owner.Pod).Msg("the pod that had a session does not have it any more, or does not answer: its streams are looked for")
+	return was.Streams
+}
+
+// adopt makes a stream of the session this pod's.
+func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.Session, from state.Owner) (rec state.Stream, err error) {
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+	defer cancel()
+	if !k.Published {
+		return g.deps.Resumption.AdoptPlayer(ctx, state.Player{
+			MediaID: k.MediaID, Stream: k.Name, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity,
+			CreatedAt: k.CreatedAt, Native: k.Native,
+		}, from)
+	}
+	rec, err = g.deps.Store.FindStream(ctx, k.Name)
+	if err == nil && rec.Identity != k.Identity {
+		err = state.ErrLostOwnership
+	}
+	if err == nil {
+		err = g.deps.Resumption.AdoptStream(ctx, rec, from)
+	}
+	return rec, err
+}
+
+// takeUp goes on with a session that was taken. The client may be gone again by now: then it is parked here.
+func (s *session) takeUp(app *App, c wcs.Connection, got *resumed) {
+	s.id = got.record.ID
+	if got.record.Kept {
+		s.keepAs(got.record)
+	}
+	s.admit(app, c, got.token)
+	for _, a := range got.streams {
+		s.takeUpStream(a, got.record)
+	}
+	s.remember() // without what has ended
+	s.log(zerolog.InfoLevel).Int("streams", len(s.streams)).Msg("session resumed")
+	if s.closed {
+		s.leaveBehind(closedLost)
+	}
+}
+
+// takeUpStream goes on with a stream of the session and tells the client how it stands.
+func (s *session) takeUpStream(a adopted, sess state.Session) {
+	st := s.revive(a.SessionStream)
+	switch {
+	case a.Status != "":
+		st.tellStatus(wcs.Status(a.Status), a.Info)
+		return
+	case errors.Is(a.err, state.ErrNotFound), errors.Is(a.err, state.ErrLostOwnership):
+		st.tellStatus(wcs.StatusFailed, wcs.InfoStoppedBySessionDisconnect)
+		return
+	}
+	s.addStream(st)
+	if a.err != nil {
+		from := sess.Owner
+		st.adopt = func(ctx context.Context) error { // it may be ours or not: to be released it must be
+			_, err := s.g.adopt(ctx, a.SessionStream, sess, from)
+			return err
+		}
+		st.fail(a.err)
+		return
+	}
+	s.g.watch.add(st.room, st)
+	if st.published {
+		st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
+		st.tellStatus(wcs.StatusPublishing, "")
+		return
+	}
+	if !st.publisher.Native() && a.record.Identity != string(st.publisher) {
+		st.publisherGone(st.publisher)
+		return
+	}
+	st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
+	st.role.up(st)
+	st.publisherChanged(a.record)
+}
+
+// keeps tells whether the session of a client outlives its socket.
+func (g *Gateway) keeps(c wcs.Connection) bool { return bool(c.KeepAlive) && g.cfg.KeepAliveGrace > 0 }

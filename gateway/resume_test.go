@@ -1,0 +1,341 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+)
+
+func keepFor(d time.Duration) func(*Config) {
+	return func(c *Config) { c.KeepAliveGrace, c.Media.StoreTimeout = d, 5*time.Second }
+}
+
+// keptAlive opens a session with keepAlive, with the token of an earlier one unless that is empty.
+func (w *world) keptAlive(t *testing.T, pod, app, token string) (c *rig.Client, newToken string) {
+	t.Helper()
+	return rig.ConnectKept(t, w.urls[pod], app, token)
+}
+
+func sessionID(t *testing.T, token string) string {
+	t.Helper()
+	id, ok := sessionOfToken(token)
+	if !ok {
+		t.Fatalf("%q is no authToken", token)
+	}
+	return id
+}
+
+// keptUp is a client with keepAlive on pod A that publishes "s" and plays "t", and another on B that plays "s" and publishes "t".
+func (w *world) keptUp(t *testing.T) (kept *rig.Client, token string, other *rig.Client) {
+	t.Helper()
+	kept, token = w.keptAlive(t, podA, "defaultApp", "")
+	other = w.connect(t, podB)
+	w.publishUp(t, kept, "kept-pub", "s")
+	w.publishUp(t, other, "other-pub", "t")
+	w.playUp(t, kept, "kept-play", "t")
+	w.playUp(t, other, "other-play", "s")
+	return kept, token, other
+}
+
+func (w *world) publishUp(t *testing.T, c *rig.Client, id, name string) {
+	t.Helper()
+	publishAV(t, c, id, name)
+	c.AwaitSDP(id)
+	w.allUp()
+	c.WantStatus(id, "PUBLISHING", "")
+}
+
+func (w *world) playUp(t *testing.T, c *rig.Client, id, name string) {
+	t.Helper()
+	playAV(t, c, id, name)
+	c.AwaitSDP(id)
+	w.allUp()
+	c.WantStatus(id, "PLAYING", "")
+}
+
+// allUp lets the media of everybody at LiveKit be there.
+func (w *world) allUp() {
+	var events []translate.Event
+	w.sfu.set(func() {
+		for room, all := range w.sfu.rooms {
+			for id, p := range all {
+				if p.Active {
+					continue
+				}
+				p.Active = true
+				events = append(events, translate.Event{Kind: translate.EventJoined, Room: room, Identity: id})
+				if _, role, _, _ := id.Parse(); role == translate.RolePublish {
+					p.Tracks = avTracks
+					for _, track := range avTracks {
+						events = append(events, translate.Event{Kind: translate.EventTrack, Room: room, Identity: id, Track: track})
+					}
+				}
+			}
+		}
+	})
+	for _, e := range events {
+		w.event(podA, e)
+	}
+}
+
+func wantQuiet(t *testing.T, c *rig.Client) {
+	t.Helper()
+	c.Send("availableStream", map[string]any{"mediaSessionId": "quiet", "name": "nobody"})
+	c.Await("availableStream")
+	if n := c.Count("notifyStreamStatusEvent"); n != 0 {
+		t.Errorf("told something: %s", c.Names())
+	}
+}
+
+func (w *world) wantParticipants(t *testing.T, n int) {
+	t.Helper()
+	if got := w.sfu.participants(); got != n {
+		t.Errorf("%d participants at LiveKit, want %d", got, n)
+	}
+}
+
+// The client's socket ends, or not even that, and it comes back: to another pod, to the same, to another while its pod is dead or has
+// not heard of it. Its streams go on, others notice nothing, and what belongs to its streams from then on reaches it.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		to   string
+		gone func(*world, *rig.Client)
+		dead bool
+	}{
+		"on another pod":                   {to: podB, gone: func(_ *world, c *rig.Client) { c.Drop() }},
+		"on the same pod":                  {to: podA, gone: func(_ *world, c *rig.Client) { c.Close() }},
+		"on another pod, old socket open":  {to: podB, gone: func(*world, *rig.Client) {}},
+		"on the same pod, old socket open": {to: podA, gone: func(*world, *rig.Client) {}},
+		"when its pod is dead":             {to: podB, gone: func(w *world, _ *rig.Client) { w.store.Kill(podA) }, dead: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, keepFor(time.Minute))
+			old, token, other := w.keptUp(t)
+			c.gone(w, old)
+			back, next := w.keptAlive(t, c.to, "defaultApp", token)
+			if next == token || sessionID(t, next) != sessionID(t, token) {
+				t.Errorf("token %q after %q", next, token)
+			}
+			back.WantStatus("kept-pub", "PUBLISHING", "")
+			back.WantStatus("kept-play", "PLAYING", "")
+			if !c.dead {
+				_ = old.AwaitClosed()
+			} else {
+				w.store.TakeOver(podA, podB) // finds nothing
+			}
+			wantQuiet(t, other)
+			w.wantParticipants(t, 4)
+
+			other.Unpublish("other-pub", "t")
+			other.WantStatus("other-pub", "UNPUBLISHED", "Stopped by publisher stop")
+			back.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
+			w.publishUp(t, back, "new", "u")
+			back.Unpublish("kept-pub", "s")
+			back.WantStatus("kept-pub", "UNPUBLISHED", "Stopped by publisher stop")
+			other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+			back.Unpublish("new", "u")
+			back.WantStatus("new", "UNPUBLISHED", "Stopped by publisher stop")
+			w.wantClean(t)
+			wantQuiet(t, back)
+		})
+	}
+}
+
+// Who resumes may drop and resume again and again.
+func TestResumeAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Minute))
+	c, token, other := w.keptUp(t)
+	for i := range 6 {
+		c.Drop()
+		c, token = w.keptAlive(t, []string{podB, podA}[i%2], "defaultApp", token)
+		c.WantStatus("kept-pub", "PUBLISHING", "")
+		c.WantStatus("kept-play", "PLAYING", "")
+	}
+	wantQuiet(t, other)
+	w.wantParticipants(t, 4)
+}
+
+// A token that is wrong, of another application or was used already gets a new session, and does no harm to the one there is.
+func TestResumeRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Minute))
+	old, token, other := w.keptUp(t)
+	_, plain := w.keptAlive(t, podA, "defaultApp", "")
+	id := sessionID(t, token)
+	for what, try := range map[string][2]string{
+		"guessed token":         {"defaultApp", id + "/" + strings.Repeat("0", 64)},
+		"session id":            {"defaultApp", id},
+		"other application":     {"native", token},
+		"another session's":     {"defaultApp", id + plain[strings.LastIndex(plain, "/"):]},
+		"no token at all":       {"defaultApp", "x"},
+		"a name of a long line": {"defaultApp", strings.Repeat("a/", 1000)},
+	} {
+		c, got := w.keptAlive(t, podB, try[0], try[1])
+		if sessionID(t, got) == id {
+			t.Errorf("%s: the session was resumed", what)
+		}
+		wantQuiet(t, c)
+	}
+	wantQuiet(t, old)
+	back, _ := w.keptAlive(t, podB, "defaultApp", token)
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.WantStatus("kept-play", "PLAYING", "")
+	thief, got := w.keptAlive(t, podA, "defaultApp", token) // used up
+	if sessionID(t, got) == id {
+		t.Error("a used token resumed the session")
+	}
+	wantQuiet(t, thief)
+	wantQuiet(t, back)
+	wantQuiet(t, other)
+}
+
+// Nobody comes back: when the grace period is over the streams end as with any other socket.
+func TestGraceIsOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(50*time.Millisecond))
+	c, token, other := w.keptUp(t)
+	c.Drop()
+	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+	rig.Eventually(t, 20*time.Second, "only the other's publisher is left", func() bool { return w.sfu.participants() == 1 })
+	back, got := w.keptAlive(t, podB, "defaultApp", token)
+	if sessionID(t, got) == sessionID(t, token) {
+		t.Error("a session that is over was resumed")
+	}
+	wantQuiet(t, back)
+	if names := w.store.Names(); len(names) != 1 {
+		t.Errorf("names %v", names)
+	}
+}
+
+// What has ended meanwhile is told to the client when it is back, once.
+func TestResumeTellsWhatWasMissed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Minute))
+	c, token, other := w.keptUp(t)
+	c.Drop()
+	parked := func() bool {
+		s := w.pods[podA].openSessions()
+		return len(s) == 1 && s[0].conn.ended()
+	}
+	rig.Eventually(t, 20*time.Second, "its pod has seen it go", parked)
+	other.Unpublish("other-pub", "t")
+	other.WantStatus("other-pub", "UNPUBLISHED", "Stopped by publisher stop")
+	rig.Eventually(t, 20*time.Second, "its player has been removed", func() bool { return w.sfu.participants() == 2 })
+	rig.Eventually(t, 20*time.Second, "that is registered", func() bool {
+		s, err := w.finder(podB).FindSession(t.Context(), sessionID(t, token))
+		return err == nil && len(s.Streams) == 2 && (s.Streams[0].Status != "" || s.Streams[1].Status != "")
+	})
+	back, token := w.keptAlive(t, podB, "defaultApp", token)
+	back.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.Drop()
+	back, _ = w.keptAlive(t, podA, "defaultApp", token)
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	wantQuiet(t, back)
+}
+
+// The pod that had the session is not told that it is taken: when the grace period is over it finds out, and touches nothing.
+func TestDeafPodLosesTheSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(3*time.Second))
+	c, token, other := w.keptUp(t)
+	w.deaf(podA)
+	c.Drop()
+	back, _ := w.keptAlive(t, podB, "defaultApp", token)
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.WantStatus("kept-play", "PLAYING", "")
+	rig.Eventually(t, 20*time.Second, "the old pod has let go", func() bool { return len(w.pods[podA].openSessions()) == 0 })
+	wantQuiet(t, other)
+	wantQuiet(t, back)
+	w.wantParticipants(t, 4)
+}
+
+// A parked publisher gives way to a client of the same application that wants its name.
+func TestParkedPublisherIsDisplaced(t *testing.T) {
+	t.Parallel()
+	for _, pod := range []string{podA, podB} {
+		w := newWorld(t, keepFor(time.Minute))
+		c, token := w.keptAlive(t, podA, "defaultApp", "")
+		w.publishUp(t, c, "kept", "s")
+		c.Drop()
+		d := w.connect(t, pod)
+		w.publishUp(t, d, "new", "s")
+		w.wantParticipants(t, 1)
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		wantQuiet(t, back)
+		wantQuiet(t, d)
+	}
+}
+
+// A pod that was taken for dead lets go of parked sessions, too.
+func TestParkedSessionOfAPodTakenOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Minute))
+	c, _, other := w.keptUp(t)
+	c.Drop()
+	rig.Eventually(t, 20*time.Second, "its pod has seen it go", func() bool {
+		s := w.pods[podA].openSessions()
+		return len(s) == 1 && s[0].conn.ended()
+	})
+	w.store.TakeOver(podA, podB)
+	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+	rig.Eventually(t, 20*time.Second, "the session is gone", func() bool {
+		return len(w.pods[podA].openSessions()) == 0 && w.sfu.participants() == 1
+	})
+}
+
+// Redis is away: nobody can be resumed and the client gets a new session; the old one stays to be resumed.
+func TestResumeWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Minute))
+	c, token, _ := w.keptUp(t)
+	c.Drop()
+	w.store.SetAway(true)
+	d, got := w.keptAlive(t, podB, "defaultApp", token)
+	if sessionID(t, got) == sessionID(t, token) {
+		t.Error("resumed without Redis")
+	}
+	wantAlive(t, d)
+	w.store.SetAway(false)
+	back, _ := w.keptAlive(t, podB, "defaultApp", token)
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.WantStatus("kept-play", "PLAYING", "")
+}
+
+func wantAlive(t *testing.T, c *rig.Client) {
+	t.Helper()
+	c.Send("availableStream", map[string]any{"mediaSessionId": "alive", "name": "nobody"})
+	c.Await("availableStream")
+}
+
+// Who did not ask for keepAlive, and who resumes without asking again, ends with the socket.
+func TestNotKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Minute))
+	c, token, other := w.keptUp(t)
+	c.Drop()
+	back := rig.Dial(t, w.urls[podB])
+	back.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "authToken": token})
+	back.Await("getUserData")
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.WantStatus("kept-play", "PLAYING", "")
+	back.Drop()
+	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+	other.Close()
+	w.wantClean(t)
+}
+
+func (w *world) finder(pod string) interface {
+	FindSession(context.Context, string) (state.Session, error)
+} {
+	return w.pods[pod].deps.Resumption.(interface {
+		FindSession(context.Context, string) (state.Session, error)
+	})
+}
