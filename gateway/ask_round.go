@@ -17,6 +17,7 @@ type askRound struct {
 	g    *Gateway
 	room translate.RoomName
 
+	exact  bool                        // ask the node about players that are up, too
 	list   map[translate.Identity]bool // nil until it was needed
 	looked map[translate.Identity]*translate.Participant
 }
@@ -26,7 +27,7 @@ func newAskRound(g *Gateway, room translate.RoomName) *askRound {
 }
 
 func (r *askRound) about(st *stream) (a answers, err error) {
-	if st.published || !st.settled.Load() {
+	if st.published || !st.settled.Load() || r.exact {
 		a.self, a.here, err = r.look(st.identity)
 	} else {
 		a.here, err = r.stillThere(st.identity)
@@ -35,9 +36,12 @@ func (r *askRound) about(st *stream) (a answers, err error) {
 		return a, err
 	}
 	publisher := st.publisher // does not change once the stream is watched
-	if publisher.Native() {   // nobody tells us of its sizes and its end
+	switch {
+	case r.g.streams.find(publisher) != nil: // its end is this pod's to tell
+		a.there = true
+	case publisher.Native(): // nobody tells us of its sizes and its end
 		a.publisher, a.there, err = r.look(publisher)
-	} else {
+	default:
 		a.there, err = r.stillThere(publisher)
 	}
 	return a, err

@@ -46,6 +46,50 @@ func TestDeadNodeIsNoticed(t *testing.T) {
 	}
 }
 
+// A settled room costs LiveKit one call a turn, however many players are here, and each of them has its turn: one that has gone
+// without a word is found out.
+func TestSettledRoomCostsOneCall(t *testing.T) {
+	for _, n := range []int{1, 3, fewPlayers, fewPlayers + 1} {
+		t.Run(fmt.Sprint(n, " players"), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			pub := w.connect(t, podA)
+			w.publishUp(t, pub, "pub", "s")
+			ids := make(map[translate.Identity]string)
+			for i := range n {
+				id := fmt.Sprint("play-", i)
+				w.playUp(t, pub, id, "s")
+				for _, st := range w.pods[podA].streams.playersOf("s") {
+					if st.id == id {
+						ids[st.identity] = id
+					}
+				}
+			}
+			r := w.settledRoom(t, podA)
+			rounds := max(2*n, listTurn)
+			w.sfu.set(func() { w.sfu.called = make(chan string, 1000) })
+			for i := range rounds {
+				w.pods[podA].watch.ask(r)
+				r.timer.Stop()
+				if calls := len(w.sfu.called); calls != i+1 {
+					t.Fatalf("%d calls in %d turns", calls, i+1)
+				}
+			}
+			for identity, id := range ids {
+				w.sfu.set(func() { delete(w.sfu.rooms["wcs.s"], identity) })
+				for range 2 * rounds {
+					w.pods[podA].watch.ask(r)
+					r.timer.Stop()
+				}
+				pub.WantStatus(id, "FAILED", "Failed by error")
+			}
+			if n := pub.Count("notifyStreamStatusEvent"); n != 0 {
+				t.Errorf("told too much: %s", pub.Names())
+			}
+		})
+	}
+}
+
 // LiveKit as a whole does not answer: that says nothing about the streams.
 func TestUnansweredQuestionsEndNothing(t *testing.T) {
 	w := newWorld(t, nil)

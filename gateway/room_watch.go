@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type watchedRoom struct {
 	name    translate.RoomName
 	streams map[*stream]struct{}
 	asked   int // times since the last stream came
+	looked  int // players that had their turn, one at a time
 	timer   *time.Timer
 	strikes int // of the timer's goroutine
 }
@@ -32,6 +34,10 @@ const (
 	askTimeout  = 2 * time.Second // of one call
 	askParallel = 32
 	strikesOut  = 2
+	// A room's players on its publisher's pod have their turn one by one, as long as they are few; more of them are looked for in
+	// LiveKit's list at every listTurn-th turn.
+	fewPlayers = 6
+	listTurn   = 6
 )
 
 // askSoon are the pauses before the first times a room is asked for a new stream: media is up in 100 ms as a
@@ -101,8 +107,8 @@ func (w *roomWatch) ask(r *watchedRoom) {
 	case <-w.g.ctx.Done():
 		return
 	}
-	round := newAskRound(w.g, r.name)
-	for _, st := range w.turn(r) {
+	streams, round := w.turn(r)
+	for _, st := range streams {
 		a, err := round.about(st)
 		if err != nil {
 			if w.strike(r, round, err) {
@@ -115,19 +121,38 @@ func (w *roomWatch) ask(r *watchedRoom) {
 	r.strikes = 0
 }
 
-// turn gives the streams to ask about. Publishers are always asked about, which also tells whether their LiveKit node
-// lives. Of players that are up nothing must be known but that they are still there: where there are publishers
-// too, they have every other turn.
-func (w *roomWatch) turn(r *watchedRoom) []*stream {
+// turn gives the streams to ask about, such that a settled room costs one call. Asking the node about anybody tells, too, whether it
+// lives; a node that has died shall be noticed within 10 s (design.md §5), so nearly every turn does so where the publisher
+// is here. Where only players are, LiveKit's list does for all: the publisher's pod notices.
+func (w *roomWatch) turn(r *watchedRoom) ([]*stream, *askRound) {
 	all := w.in(r.name)
 	w.mu.Lock()
-	everybody := r.asked < len(askSoon) || r.asked%2 == 1
+	asked := r.asked
 	w.mu.Unlock()
-	isPlayer := func(st *stream) bool { return !st.published && st.settled.Load() }
-	if everybody || !slices.ContainsFunc(all, func(st *stream) bool { return !isPlayer(st) }) {
-		return all
+	round := newAskRound(w.g, r.name)
+	if asked < len(askSoon) {
+		return all, round
 	}
-	return slices.DeleteFunc(all, isPlayer)
+	var players, others []*stream
+	for _, st := range all {
+		if !st.published && st.settled.Load() {
+			players = append(players, st)
+		} else {
+			others = append(others, st)
+		}
+	}
+	switch {
+	case len(others) == 0:
+		return players, round
+	case len(players) > fewPlayers && asked%listTurn == 0:
+		return players, round
+	case len(players) > 0 && len(players) <= fewPlayers && asked%2 == 0:
+		round.exact = true
+		r.looked++
+		slices.SortFunc(players, func(a, b *stream) int { return strings.Compare(a.id, b.id) })
+		return players[r.looked%len(players):][:1], round
+	}
+	return others, round
 }
 
 // strike counts that LiveKit's node does not answer for the room while the rest of LiveKit does. A node that was

@@ -28,8 +28,8 @@ type outage struct {
 	begin, end func()
 }
 
-// refusalLimit is generous: what was measured is in the log, and design.md §5 says "quickly".
-const refusalLimit = 20 * time.Second
+// refusalLimit is several times redis.callTimeout, for a machine that is busy; what was measured is in the log.
+const refusalLimit = 5 * time.Second
 
 // outlast checks what must hold while Redis is away and when it is back (design.md §5).
 func outlast(t *testing.T, redis *rig.Redis, o outage) {

@@ -110,7 +110,7 @@ type Redis struct {
 	Lease time.Duration `koanf:"lease"`
 	// Lifetime of all records, as a backstop: they are renewed while they are in use.
 	RecordTTL time.Duration `koanf:"recordTTL"`
-	// Deadline of one call.
+	// Deadline of one call, and so of a refusal while Redis hangs.
 	CallTimeout time.Duration `koanf:"callTimeout"`
 }
 
@@ -211,7 +211,7 @@ func Default() Config {
 			RoomEmptyTimeout: 10 * time.Second, RoomDepartureTimeout: 2 * time.Second,
 			CallTimeout: 5 * time.Second, MaxConns: 512,
 		},
-		Redis: Redis{Lease: 8 * time.Second, RecordTTL: 24 * time.Hour, CallTimeout: time.Second},
+		Redis: Redis{Lease: 8 * time.Second, RecordTTL: 24 * time.Hour, CallTimeout: 800 * time.Millisecond},
 		Session: Session{
 			PingInterval: 5 * time.Second, PingProbes: 10, HelloTimeout: 10 * time.Second,
 			MaxMessageBytes: 1 << 20, MaxQueueBytes: 1 << 20, MaxQueueMessages: 1000,
