@@ -77,7 +77,7 @@ func (d *debts) settle(o debt, tried func()) {
 			return
 		}
 		log := d.g.log.Warn().Err(err).Str("op", o.what)
-		if !passing(err) || time.Since(since) > o.limit {
+		if !passing(err) || d.g.ctx.Err() != nil || time.Since(since) > o.limit {
 			log.Msg("clean-up failed for good")
 			return
 		}

@@ -94,6 +94,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	stopPings()
 	g.await(g.cfg.Drain.Handover + shutdownTimeout)
 	g.cancel()
+	g.debts.wait(context.Background()) // they end with g.ctx
 	g.work.Wait()
 }
 

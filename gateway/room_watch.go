@@ -24,7 +24,6 @@ type watchedRoom struct {
 	name    translate.RoomName
 	streams map[*stream]struct{}
 	asked   int // times since the last stream came
-	looked  int // players that had their turn, one at a time
 	timer   *time.Timer
 	strikes int // of the timer's goroutine
 }
@@ -148,9 +147,8 @@ func (w *roomWatch) turn(r *watchedRoom) ([]*stream, *askRound) {
 		return players, round
 	case len(players) > 0 && len(players) <= fewPlayers && asked%2 == 0:
 		round.exact = true
-		r.looked++
 		slices.SortFunc(players, func(a, b *stream) int { return strings.Compare(a.id, b.id) })
-		return players[r.looked%len(players):][:1], round
+		return players[asked/2%len(players):][:1], round
 	}
 	return others, round
 }

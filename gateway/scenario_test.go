@@ -75,8 +75,8 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 			"native":     {Key: "native", Room: "native.{name}", Native: NativeBoth, Codecs: translate.DefaultCodecs()},
 		},
 		Media: MediaConfig{
-			ICETimeout: time.Minute, MediaTimeout: time.Minute, SecondTrackWait: time.Minute, PlayWait: time.Minute,
-			SFUTimeout: time.Minute, StoreTimeout: time.Minute,
+			ICETimeout: time.Hour, MediaTimeout: time.Hour, SecondTrackWait: time.Hour, PlayWait: time.Hour,
+			SFUTimeout: time.Hour, StoreTimeout: time.Hour,
 		},
 	}
 	if change != nil {
