@@ -1,10 +1,6 @@
 package gateway
 
-import (
-	"github.com/rs/zerolog"
-
-	"wcsgateway/translate/wcs"
-)
+import "wcsgateway/translate/wcs"
 
 // defaultAppKey is what the SDK sends when the app names none; raw clients may leave it out (protocol.md §2.1).
 const defaultAppKey = "defaultApp"
@@ -17,13 +13,12 @@ func handleConnection(s *session, c wcs.Connection) error {
 	if key == "" {
 		key = defaultAppKey
 	}
-	app, ok := s.g.cfg.Apps[key]
-	if !ok {
-		s.log(zerolog.InfoLevel).Str("app", cut(key, 64)).Msg("refused: unknown application key")
-		s.refuse("Application not found")
-		return nil
+	if err := s.g.live().limits.checkConnection(c); err != nil {
+		return err
 	}
-	s.establish(&app, c)
+	if app, ok := s.admit(key); ok {
+		s.establish(app, c)
+	}
 	return nil
 }
 
