@@ -25,6 +25,9 @@ func handleAvailableStream(s *session, c wcs.Command) error {
 		s.answerAvailable(id, err)
 		return fmt.Errorf("%w: %w", errStreamRefused, err)
 	}
+	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
+		return err
+	}
 	if s.asking >= maxAsking {
 		s.answerAvailable(ref.MediaSessionID, errTooManyQuestions)
 		return fmt.Errorf("%w: %w", errStreamRefused, errTooManyQuestions)

@@ -1,10 +1,6 @@
 package gateway
 
-import (
-	"github.com/rs/zerolog"
-
-	"wcsgateway/translate/wcs"
-)
+import "wcsgateway/translate/wcs"
 
 // defaultAppKey is what the SDK sends when the app names none; raw clients may leave it out (protocol.md §2.1).
 const defaultAppKey = "defaultApp"
@@ -17,17 +13,17 @@ func handleConnection(s *session, c wcs.Connection) error {
 	if key == "" {
 		key = defaultAppKey
 	}
-	app, ok := s.g.cfg.Apps[key]
-	if !ok {
-		s.log(zerolog.InfoLevel).Str("app", cut(key, 64)).Msg("refused: unknown application key")
-		s.refuse("Application not found")
-		return nil
+	if err := s.g.live().limits.checkConnection(c); err != nil {
+		return err
 	}
-	if c.AuthToken != "" {
-		s.resume(&app, c)
-		return nil
+	app, ok := s.admit(key)
+	switch {
+	case !ok: // the client has been told
+	case c.AuthToken != "":
+		s.resume(app, c)
+	default:
+		s.establish(app, c)
 	}
-	s.establish(&app, c)
 	return nil
 }
 

@@ -1,22 +1,40 @@
 package gateway
 
-import "wcsgateway/translate/wcs"
+import (
+	"fmt"
+
+	"wcsgateway/translate/wcs"
+)
 
 // Commands whose feature does not exist yet are answered so that no app waits for ever (design.md §9).
 
 const infoUnsupported = "Not supported by this server"
 
 func handleSendData(s *session, d wcs.SendData) error {
+	limits := &s.g.live().limits
+	if err := limits.checkID(d.OperationID); err != nil {
+		return err
+	}
+	if err := limits.checkPayload(d.Payload); err != nil {
+		s.send(wcs.DataFailed(d.OperationID, classify(err).info))
+		return fmt.Errorf("%w: %w", errStreamRefused, err)
+	}
 	s.send(wcs.DataFailed(d.OperationID, infoUnsupported))
 	return nil
 }
 
 func handleSnapshot(s *session, ref wcs.StreamRef) error {
+	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
+		return err
+	}
 	s.send(wcs.SnapshotFailed(ref.MediaSessionID, infoUnsupported))
 	return nil
 }
 
 func handleCall(s *session, c wcs.Call) error {
+	if err := s.g.live().limits.checkID(c.CallID); err != nil {
+		return err
+	}
 	s.send(wcs.CallFailed(c.CallID))
 	return nil
 }

@@ -58,7 +58,7 @@ func (s *session) dispatch(frame []byte) {
 	if s.closed || s.conn.ended() {
 		return
 	}
-	cmd, err := wcs.Decode(frame)
+	cmd, err := s.decode(frame)
 	label := unknownCommand
 	row, known := commands[cmd.Name]
 	if known {
@@ -77,6 +77,14 @@ func (s *session) dispatch(frame []byte) {
 	s.account(label, err)
 }
 
+// decode reads a message that is not nested too deeply.
+func (s *session) decode(frame []byte) (wcs.Command, error) {
+	if depth := s.g.live().limits.JSONDepth; depth > 0 && wcs.Deeper(frame, depth) {
+		return wcs.Command{}, errTooDeep
+	}
+	return wcs.Decode(frame)
+}
+
 // account counts a command, and tells the client of a fault that no status event can carry.
 func (s *session) account(label string, err error) {
 	class := classOK
@@ -87,7 +95,8 @@ func (s *session) account(label string, err error) {
 	if err == nil {
 		return
 	}
-	s.log(zerolog.InfoLevel).Err(err).Str("cmd", label).Msg("command refused")
+	s.g.metrics.refusedCommand(err)
+	s.noisy().Err(err).Str("cmd", label).Msg("command refused")
 	if errors.Is(err, errStreamRefused) || errors.Is(err, errSessionNotReady) {
 		return // the client has been told
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"time"
 
+	"wcsgateway/gateway/origins"
 	"wcsgateway/translate"
 )
 
@@ -11,13 +12,18 @@ type Config struct {
 	Deployment string
 	Pod        string // the tag of this process in identities and events (translate.NewPodTag)
 	Version    string // what getVersion says
-	Apps       map[string]App
+	Live              // at the start
 	Conn       ConnConfig
 	Media      MediaConfig
 	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
 	// KeepAliveGrace is how long a session that asked for keepAlive outlives its socket; 0 for not at all.
 	KeepAliveGrace time.Duration
+	// Proxies are believed about where clients come from.
+	Proxies Proxies
+	// ProxyProtocol says that the listener asks those proxies for a PROXY header: until it is read, a TCP connection's address
+	// is not its client's.
+	ProxyProtocol bool
 	LoadBalancer
 }
 
@@ -27,6 +33,10 @@ type App struct {
 	Room   translate.RoomTemplate
 	Native Native
 	Codecs translate.CodecSet // of what it publishes
+	// Origins are the pages that may use it, of those that may connect at all.
+	Origins origins.List
+	// MaxSessions bounds its sessions on this pod; 0 does not.
+	MaxSessions int
 }
 
 // Native is whether legacy clients and native LiveKit participants meet in a room (design.md §2).

@@ -36,6 +36,7 @@ type conn struct {
 	onMessage func([]byte)      // by the reader, in order
 	onClose   func(closeReason) // once, as soon as the end is decided
 	dropped   func(bytes int)   // messages that never went out
+	guard     *guard            // nil: nothing is counted
 
 	unanswered atomic.Int32 // pings since the last pong
 
@@ -58,12 +59,20 @@ func (c *conn) read() {
 	_ = c.ws.SetReadDeadline(time.Now().Add(c.cfg.HelloTimeout)) // fails only on a dead socket, which the read reports
 	c.ws.SetPongHandler(func(string) error {
 		c.hear()
-		return nil
+		return c.guard.countMessage()
 	})
+	c.ws.SetPingHandler(c.controlPing)
 	for {
 		typ, frame, err := c.ws.ReadMessage()
+		if err == nil {
+			err = c.guard.countMessage()
+		}
 		if err != nil {
-			c.close(readFault(err))
+			reason := readFault(err)
+			c.close(reason)
+			if reason.ours() {
+				return // the client is told why before the socket is closed; nothing more is read
+			}
 			break
 		}
 		c.hear()
@@ -91,12 +100,31 @@ func readFault(err error) closeReason {
 		return closedTooBig
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return closedHello
+	case errors.Is(err, errTooManyMessages):
+		return closedTooManyMessages
+	case errors.Is(err, errTooManyBytes):
+		return closedTooManyBytes
 	}
 	return closedLost
 }
 
-// established lifts HelloTimeout.
-func (c *conn) established() { _ = c.ws.SetReadDeadline(time.Time{}) }
+// controlPing answers an RFC 6455 ping. Each is a write, so that they count as messages do.
+func (c *conn) controlPing(data string) error {
+	c.hear()
+	if err := c.guard.countMessage(); err != nil {
+		return err
+	}
+	_ = c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second)) // a dead socket is found out by reading
+	return nil
+}
+
+// established lifts HelloTimeout: the client has said who it is.
+func (c *conn) established() {
+	_ = c.ws.SetReadDeadline(time.Time{}) // fails only on a dead socket, which the read reports
+	if c.guard != nil {
+		c.guard.settle()
+	}
+}
 
 func (c *conn) pong() { c.unanswered.Store(0) }
 

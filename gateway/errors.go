@@ -16,14 +16,14 @@ var (
 	errSessionNotReady  = errors.New("session not ready")
 	errMediaIDNull      = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
 	errMediaIDInUse     = errors.New("mediaSessionId is in use in this session")
-	errBadName          = errors.New("stream name is empty, too long, or has control characters")
+	errBadName          = errors.New("stream name is empty, too long, or has control characters or a .. segment")
 	errTooManyStreams   = errors.New("session has too many streams")
 	errNotWebRTC        = errors.New("only WebRTC streams are served")
 	errRTMP             = errors.New("rtmpUrl is not allowed")
 	errStreamNotReady   = errors.New("stream is not publishing yet")
 	errNoStream         = errors.New("no such stream")
 	errTooManyQuestions = errors.New("client asks too much at a time")
-	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status
+	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
 	errPanic            = errors.New("a panic was recovered")
 )
 
@@ -58,7 +58,12 @@ var verdicts = []struct {
 	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse)},
-	{errBadName, client("Bad stream name: it is empty, too long, or has control characters")},
+	{errBadName, client("Bad stream name: it is empty, too long, or has control characters or a .. segment")},
+	{errTooDeep, client("Bad request: nested too deeply")},
+	{errBadID, client("Bad request: an id is too long or has control characters")},
+	{errLoginSize, client("Bad request: login is too long")},
+	{errCustomSize, client("Bad request: custom is too big")},
+	{errDataSize, client("Bad request: payload is too big")},
 	{errTooManyStreams, client("Too many streams in this session")},
 	{errTooManyQuestions, client("Too many requests at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},

@@ -37,6 +37,7 @@ type Gateway struct {
 	cfg       Config
 	deps      Deps
 	log       zerolog.Logger
+	noisy     zerolog.Logger // for what clients can cause as often as they like
 	metrics   *Metrics
 	upgrader  websocket.Upgrader
 	version   []byte // the getVersion frame
@@ -44,6 +45,8 @@ type Gateway struct {
 	streams   *registry
 	watch     *roomWatch
 	debts     *debts
+	door      door
+	now       atomic.Pointer[current] // what can change while it runs
 	questions questions
 	ctx       context.Context // of all work that outlives a command; ends last
 	cancel    context.CancelFunc
@@ -52,28 +55,35 @@ type Gateway struct {
 	refusing atomic.Bool    // no new sockets
 	work     sync.WaitGroup // goroutines that Run waits for
 
-	mu       sync.Mutex
-	sessions map[*session]struct{}
-	kept     map[string]*session // by id, those that asked for keepAlive
+	mu         sync.Mutex
+	sessions   map[*session]struct{}
+	sessionsOf map[string]int      // by app key: those that were admitted
+	kept       map[string]*session // by id, those that asked for keepAlive
 }
+
+// NoisyLines is how many lines a second are logged about refusals: an attack must not fill the log. wcs_refusals_total counts all.
+const NoisyLines = 20
 
 // New makes a Gateway. It does not listen: the caller serves its handlers and calls Run.
 func New(cfg Config, deps Deps) *Gateway {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gateway{
-		cfg:      cfg,
-		deps:     deps,
-		log:      deps.Log,
-		metrics:  deps.Metrics,
-		upgrader: newUpgrader(),
-		version:  wcs.Version(cfg.Version),
-		pings:    pinger{interval: cfg.Conn.PingInterval},
-		streams:  newRegistry(),
-		ctx:      ctx,
-		cancel:   cancel,
-		sessions: make(map[*session]struct{}),
-		kept:     make(map[string]*session),
+		cfg:        cfg,
+		deps:       deps,
+		log:        deps.Log,
+		noisy:      deps.Log.Sample(&zerolog.BurstSampler{Burst: NoisyLines, Period: time.Second}),
+		metrics:    deps.Metrics,
+		upgrader:   newUpgrader(),
+		version:    wcs.Version(cfg.Version),
+		pings:      pinger{interval: cfg.Conn.PingInterval},
+		streams:    newRegistry(),
+		ctx:        ctx,
+		cancel:     cancel,
+		sessions:   make(map[*session]struct{}),
+		sessionsOf: make(map[string]int),
+		kept:       make(map[string]*session),
 	}
+	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)
 	g.debts = newDebts(g)
 	return g
@@ -196,7 +206,7 @@ func (g *Gateway) roomsOf(p state.Player) map[translate.RoomName]struct{} {
 		rooms[translate.RoomName(p.Room)] = struct{}{}
 		return rooms
 	}
-	for _, app := range g.cfg.Apps {
+	for _, app := range g.live().apps {
 		rooms[app.Room.Room(app.Key, p.Stream)] = struct{}{}
 	}
 	return rooms

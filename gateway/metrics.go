@@ -20,6 +20,9 @@ type Metrics struct {
 	commands    *prometheus.CounterVec // cmd, class
 	ends        *prometheus.CounterVec // kind, class
 	closes      *prometheus.CounterVec // reason
+	refusals    *prometheus.CounterVec // reason
+	reloadOK    prometheus.Gauge
+	reloadTime  prometheus.Gauge
 	startTime   *prometheus.HistogramVec
 	ownShare    *prometheus.HistogramVec
 	sfuCalls    *prometheus.HistogramVec // op, class
@@ -53,7 +56,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	streams := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wcs_streams", Help: "Streams of this pod's clients that are starting or up."}, []string{"kind"})
 	reg.MustRegister(streams)
-	return &Metrics{
+	m := &Metrics{
 		connections: gauge("wcs_connections", "Open client sockets."),
 		sessions:    gauge("wcs_sessions", "Established sessions."),
 		parked:      gauge("wcs_sessions_parked", "Sessions with keepAlive whose client is gone and may come back."),
@@ -62,6 +65,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
 		ends:        counter("wcs_stream_ends_total", "Streams that ended, by whose doing.", "kind", "class"),
 		closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
+		refusals:    counter("wcs_refusals_total", "What a limit or a list has refused: TCP connections, sockets, sessions, commands.", "reason"),
+		reloadOK:    gauge("wcs_config_last_reload_successful", "1 unless the configuration, or the certificate, could not be taken when it was last looked at."),
+		reloadTime:  gauge("wcs_config_last_reload_success_timestamp_seconds", "When the configuration was last taken."),
 		startTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
 		ownShare:    histogram("wcs_answer_own_seconds", "From the command to setRemoteSDP, less the call to LiveKit's WHIP endpoint.", "kind"),
 		sfuCalls:    histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
@@ -72,6 +78,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		panics:      counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		draining:    gauge("wcs_draining", "1 while the pod is shutting down."),
 	}
+	for _, r := range refusals { // so that a rate can be taken from the first one on
+		m.refusals.WithLabelValues(string(r))
+	}
+	m.ConfigTaken(true)
+	return m
+}
+
+// ConfigTaken records that the configuration was taken, or could not be.
+func (m *Metrics) ConfigTaken(ok bool) {
+	if !ok {
+		m.reloadOK.Set(0)
+		return
+	}
+	m.reloadOK.Set(1)
+	m.reloadTime.SetToCurrentTime()
 }
 
 // SFUCall records a call to LiveKit.

@@ -178,7 +178,7 @@ func (s *session) takeUp(app *App, c wcs.Connection, got *resumed) {
 	if got.record.Kept {
 		s.keepAs(got.record)
 	}
-	s.admit(app, c, got.token)
+	s.welcome(app, c, got.token)
 	for _, a := range got.streams {
 		s.takeUpStream(a, got.record)
 	}

@@ -70,10 +70,10 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	t.Helper()
 	cfg := Config{
 		Deployment: "test", Pod: pod, Version: "5.2.0-test", MaxStreams: 20, Conn: connConfig(),
-		Apps: map[string]App{
+		Live: Live{Apps: map[string]App{
 			"defaultApp": {Key: "defaultApp", Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs()},
 			"native":     {Key: "native", Room: "native.{name}", Native: NativeBoth, Codecs: translate.DefaultCodecs()},
-		},
+		}},
 		Media: MediaConfig{
 			ICETimeout: time.Hour, MediaTimeout: time.Hour, SecondTrackWait: time.Hour, PlayWait: time.Hour,
 			SFUTimeout: time.Hour, StoreTimeout: time.Hour,

@@ -3,10 +3,13 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"wcsgateway/gateway/origins"
 )
 
 // readBuffer is small on purpose: most of what a client sends is a pong, and a larger message is read past the buffer.
@@ -22,7 +25,8 @@ func newUpgrader() websocket.Upgrader {
 		ReadBufferSize:   readBuffer,
 		WriteBufferSize:  writeBuffer,
 		WriteBufferPool:  new(sync.Pool),
-		CheckOrigin:      func(*http.Request) bool { return true }, // the page comes from elsewhere as a rule
+		CheckOrigin:      func(*http.Request) bool { return true }, // accept has asked origins
+		// No compression: a client's offer of permessage-deflate is not taken up, so that a compressed frame is a protocol error.
 	}
 }
 
@@ -43,17 +47,46 @@ func (g *Gateway) Public() http.Handler {
 
 // accept makes a session of an upgrade. It returns at once, which frees the HTTP server's stack and buffers.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
-	if g.refusing.Load() {
-		http.Error(w, "shutting down", http.StatusServiceUnavailable)
+	live := g.live()
+	address := g.cfg.Proxies.clientOf(r)
+	p := peer{remote: address.String(), origin: r.Header.Get("Origin"), guard: newGuard(&live.limits)}
+	refuse := func(reason refusal, status int, text string) {
+		g.metrics.refused(reason)
+		g.noisy.Info().Str("remote", p.remote).Str("origin", cut(p.origin, 300)).Str("refusal", string(reason)).Msg("socket refused: " + text)
+		if status != http.StatusForbidden {
+			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		}
+		w.Header().Set("Connection", "close")
+		http.Error(w, text, status)
+	}
+	switch {
+	case g.refusing.Load():
+		refuse(refusedDraining, http.StatusServiceUnavailable, "shutting down")
+		return
+	case !origins.Valid(p.origin) || len(r.Header["Origin"]) > 1 || !live.origins.Allows(p.origin):
+		refuse(refusedOrigin, http.StatusForbidden, "origin not allowed")
 		return
 	}
-	ws, err := g.upgrader.Upgrade(w, r, nil)
+	p.guard.of = party(address.Addr())
+	if reason, ok := g.door.enter(&p.guard.place, &live.limits); !ok {
+		status := http.StatusServiceUnavailable
+		if reason == refusedAddress {
+			status = http.StatusTooManyRequests
+		}
+		refuse(reason, status, "too many connections")
+		return
+	}
+	ws, err := g.upgrader.Upgrade(hijacker{w, p.guard}, r, nil)
 	if err != nil {
-		g.log.Info().Err(err).Str("remote", r.RemoteAddr).Msg("upgrade failed") // the upgrader has answered
+		p.guard.leave()
+		g.noisy.Info().Err(err).Str("remote", p.remote).Msg("upgrade failed") // the upgrader has answered
 		return
 	}
-	g.open(ws, r.RemoteAddr)
+	g.open(ws, p)
 }
+
+// retryAfter is when a client that was refused may try again, in seconds.
+const retryAfter = 10
 
 // loadBalancer answers the SDK's lbUrl. It must be 200 with JSON, readable from any page: with anything else
 // the client hangs for good (integration.md §3.1).

@@ -18,12 +18,12 @@ import (
 // session is one client: its socket and, once it has said connection, its streams.
 type session struct {
 	// set once
-	g      *Gateway
-	conn   *conn
-	remote string // client's address
-	loop   loop
-	gone   chan struct{} // closed when the session has let go of everything
-	leave  func()        // its place in the pinger
+	g     *Gateway
+	conn  *conn
+	peer  // who opened the socket
+	loop  loop
+	gone  chan struct{} // closed when the session has let go of everything
+	leave func()        // its place in the pinger
 
 	streaming atomic.Int32 // streams it has
 
@@ -33,6 +33,7 @@ type session struct {
 	registered    bool     // in Redis, as far as this pod knows
 	keep          *keeping // nil unless it asked for keepAlive
 	app           *App
+	place         *App // in which it takes up a place; nil: in none
 	knowsBitrates bool
 	closed        bool
 	streams       map[string]*stream // by media id
@@ -41,8 +42,8 @@ type session struct {
 }
 
 // open starts a session on an upgraded socket.
-func (g *Gateway) open(ws *websocket.Conn, remote string) {
-	s := &session{g: g, remote: remote, gone: make(chan struct{})}
+func (g *Gateway) open(ws *websocket.Conn, p peer) {
+	s := &session{g: g, peer: p, gone: make(chan struct{})}
 	s.loop.recovered = s.onPanic
 	s.conn = &conn{
 		ws:        ws,
@@ -50,6 +51,7 @@ func (g *Gateway) open(ws *websocket.Conn, remote string) {
 		onMessage: s.receive,
 		onClose:   func(r closeReason) { s.loop.post(func() { s.onClose(r) }) },
 		dropped:   func(bytes int) { g.metrics.lostBytes.Add(float64(bytes)) },
+		guard:     p.guard,
 	}
 	s.leave = g.pings.add(s.conn)
 	g.mu.Lock()
@@ -64,7 +66,13 @@ func (g *Gateway) open(ws *websocket.Conn, remote string) {
 
 // log begins a line with the fields that every one about this session has. A level that is off costs nothing.
 func (s *session) log(level zerolog.Level) *zerolog.Event {
-	e := s.g.log.WithLevel(level)
+	return s.about(s.g.log.WithLevel(level))
+}
+
+// noisy is log for what clients can cause as often as they like.
+func (s *session) noisy() *zerolog.Event { return s.about(s.g.noisy.Info()) }
+
+func (s *session) about(e *zerolog.Event) *zerolog.Event {
 	if !e.Enabled() {
 		return e
 	}
@@ -104,12 +112,12 @@ func (s *session) establish(app *App, c wcs.Connection) {
 	if rec.Kept {
 		s.keepAs(rec)
 	}
-	s.admit(app, c, token)
+	s.welcome(app, c, token)
 	s.log(zerolog.InfoLevel).Msg("session established")
 }
 
-// admit tells the client that its session stands.
-func (s *session) admit(app *App, c wcs.Connection, token string) {
+// welcome tells the client that its session stands.
+func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.knowsBitrates = c.KnowsBitrates
 	s.conn.established()
@@ -148,6 +156,8 @@ func (s *session) onClose(r closeReason) {
 	s.leave()
 	s.g.metrics.connections.Dec()
 	s.g.metrics.closes.WithLabelValues(r.name).Inc()
+	s.g.metrics.refusedClose(r)
+	s.givePlace()
 	if s.id == "" {
 		s.log(zerolog.DebugLevel).Str("reason", r.name).Msg("socket closed before it was a session")
 		s.finish()

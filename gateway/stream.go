@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 
@@ -152,7 +150,7 @@ func (s *session) refuseStream(published bool, req wcs.StreamRequest, err error)
 
 func (s *session) check(req wcs.StreamRequest) error {
 	switch {
-	case !validMediaID(req.MediaSessionID):
+	case !validMediaID(req.MediaSessionID) || s.g.live().limits.checkID(req.MediaSessionID) != nil:
 		return errMediaIDNull
 	case s.streams[req.MediaSessionID] != nil:
 		return errMediaIDInUse
@@ -162,6 +160,9 @@ func (s *session) check(req wcs.StreamRequest) error {
 		return errNotWebRTC
 	case req.SDP == "":
 		return translate.ErrNoMedia
+	}
+	if err := s.g.live().limits.checkCustom(req.Custom); err != nil {
+		return err
 	}
 	return s.checkName(req.Name)
 }
@@ -183,15 +184,10 @@ func validMediaID(id string) bool {
 const maxRoomName = 256
 
 func (s *session) checkName(name string) error {
-	if name == "" || !utf8.ValidString(name) || len(s.app.Room.Room(s.app.Key, name)) > maxRoomName {
+	if len(s.app.Room.Room(s.app.Key, name)) > maxRoomName {
 		return errBadName
 	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			return errBadName
-		}
-	}
-	return nil
+	return s.g.live().limits.checkName(name)
 }
 
 func (st *stream) kind() string {

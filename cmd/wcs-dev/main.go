@@ -87,7 +87,7 @@ func runGateway(ctx context.Context, o options, log zerolog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("configure the gateway: %w", err)
 	}
-	if err := app.Run(ctx, cfg, log, "dev"); err != nil {
+	if err := app.Run(ctx, cfg, app.Options{Log: log, Version: "dev"}); err != nil {
 		return fmt.Errorf("run the gateway: %w", err)
 	}
 	return nil

@@ -13,9 +13,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
-	"time"
-
-	"github.com/rs/zerolog"
 
 	"wcsgateway/cmd/internal/app"
 	"wcsgateway/cmd/internal/config"
@@ -37,7 +34,15 @@ func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	go obey(signals, cancel, os.Exit)
-	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), program{hangups, os.Stdout, os.Stderr}))
+}
+
+// program is what run has of the process.
+type program struct {
+	hangups        <-chan os.Signal // ask for the configuration to be read again
+	stdout, stderr io.Writer
 }
 
 // obey drains at the first signal and ends the process at the second.
@@ -73,15 +78,15 @@ func parse(args []string, stderr io.Writer) (options, error) {
 }
 
 // run is the program: it ends when ctx does, and gives the exit code.
-func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	o, err := parse(args, stderr)
+func run(ctx context.Context, args, environ []string, p program) int {
+	o, err := parse(args, p.stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
 		return exitUsage
 	case o.version:
-		fmt.Fprintln(stdout, buildVersion())
+		fmt.Fprintln(p.stdout, buildVersion())
 		return exitOK
 	}
 	if o.file == "" {
@@ -90,22 +95,26 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	cfg, err := config.Load(o.file, environ)
 	switch {
 	case err != nil && o.check:
-		fmt.Fprintln(stdout, err)
+		fmt.Fprintln(p.stdout, err)
 		return exitFault
 	case err != nil:
-		fmt.Fprintln(stderr, err)
+		fmt.Fprintln(p.stderr, err)
 		return exitFault
 	case o.check:
-		fmt.Fprintln(stdout, "configuration is valid")
+		fmt.Fprintln(p.stdout, "configuration is valid")
 		return exitOK
 	}
-	log := newLogger(cfg.Log, stderr)
+	log := newLogger(cfg.Log, p.stderr)
 	state.QuietClientLog(log)
 	log.Info().Str("build", buildVersion()).Fields(cfg.Redacted()).Msg("starting")
 	for _, w := range cfg.Warnings() {
 		log.Warn().Msg(w)
 	}
-	if err := app.Run(ctx, cfg, log, buildVersion()); err != nil {
+	source := app.Source{
+		Load:    func() (config.Config, error) { return config.Load(o.file, environ) },
+		Changed: changes(ctx, watched(o.file, cfg), p.hangups, log), SetLogLevel: setLogLevel,
+	}
+	if err := app.Run(ctx, cfg, app.Options{Log: log, Version: buildVersion(), Source: source}); err != nil {
 		log.Error().Err(err).Msg("ended by a fault")
 		return exitFault
 	}
@@ -120,17 +129,6 @@ func fileFromEnviron(environ []string) string {
 		}
 	}
 	return ""
-}
-
-func newLogger(cfg config.Log, w io.Writer) zerolog.Logger {
-	if cfg.Format == "console" {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
-	}
-	level, err := zerolog.ParseLevel(cfg.Level)
-	if err != nil { // validation knows only levels of zerolog's
-		level = zerolog.InfoLevel
-	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger()
 }
 
 // buildVersion is what the linker was told, else the commit that was built, else "dev".

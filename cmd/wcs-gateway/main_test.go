@@ -56,7 +56,7 @@ func TestRunEndsByItself(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			if code := run(context.Background(), tt.args, tt.environ, &stdout, &stderr); code != tt.code {
+			if code := run(context.Background(), tt.args, tt.environ, program{stdout: &stdout, stderr: &stderr}); code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}
 			wantLines(t, "stdout", stdout.String(), tt.stdout)
@@ -68,7 +68,7 @@ func TestRunEndsByItself(t *testing.T) {
 func TestUsage(t *testing.T) {
 	for arg, code := range map[string]int{"--help": exitOK, "--nonsense": exitUsage} {
 		var stdout, stderr bytes.Buffer
-		if got := run(context.Background(), []string{arg}, nil, &stdout, &stderr); got != code {
+		if got := run(context.Background(), []string{arg}, nil, program{stdout: &stdout, stderr: &stderr}); got != code {
 			t.Errorf("%s: exit code %d, want %d", arg, got, code)
 		}
 		for _, flag := range []string{"-config", "-check-config", "-version"} {

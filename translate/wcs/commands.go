@@ -62,8 +62,18 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &c.Sent)
 }
 
+// LoginBytes is the size of the longest name that the client gives its user, as JSON: a SIP account's, or that of the
+// room API, which is in custom (protocol.md §7).
+func (c Connection) LoginBytes() int {
+	var room struct {
+		Login Size `json:"login"`
+	}
+	_ = json.Unmarshal(c.Sent["custom"], &room) // it may be anything
+	return max(int(room.Login), len(c.Sent["login"]), len(c.Sent["sipLogin"]))
+}
+
 // StreamRequest is publishStream or playStream (protocol.md §2.2, §2.3). Members that the gateway does not
-// act on (constraints, custom, localMediaInfo) are not decoded.
+// act on (constraints, the content of custom and localMediaInfo) are not decoded.
 type StreamRequest struct {
 	MediaSessionID string `json:"mediaSessionId"`
 	Name           string `json:"name"`
@@ -83,6 +93,7 @@ type StreamRequest struct {
 	CVOExtension   Bool   `json:"cvoExtension"`
 	// LocalMediaInfo is there from SDK 2.0.256 on, like Connection.KnowsBitrates.
 	LocalMediaInfo Present `json:"localMediaInfo"`
+	Custom         Size    `json:"custom"`
 }
 
 // Provider is the media provider that is meant: raw clients name none and mean WebRTC.
@@ -102,6 +113,18 @@ func (p *Present) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// Size notes how many bytes of JSON a member has and keeps nothing of it; 0 without one, or with null.
+type Size int
+
+// UnmarshalJSON never fails.
+func (s *Size) UnmarshalJSON(b []byte) error {
+	*s = 0
+	if !isNull(b) {
+		*s = Size(len(b))
+	}
+	return nil
+}
+
 // StreamRef is unPublishStream, stopStream, availableStream, snapshot: a stream by its ids.
 type StreamRef struct {
 	MediaSessionID string `json:"mediaSessionId"`
@@ -111,6 +134,7 @@ type StreamRef struct {
 // SendData is the command that carries an application's own data (protocol.md §2.9).
 type SendData struct {
 	OperationID string `json:"operationId"`
+	Payload     Size   `json:"payload"`
 }
 
 // Call is the part of a SIP call that is needed to refuse it (protocol.md §2.16).

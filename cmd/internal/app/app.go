@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	stdlog "log"
 	"net"
 	"net/http"
 	"os"
@@ -20,18 +19,27 @@ import (
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
+	"wcsgateway/gateway/origins"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
 )
 
+// Options are what Run works with beside the configuration.
+type Options struct {
+	Log     zerolog.Logger
+	Version string // of the build
+	Source  Source // of changed configurations; without Changed there are none
+}
+
 // Run serves until ctx is done, then shuts down in order: clients first, then what is owed to LiveKit and Redis, then the
-// listeners. It returns an error if it cannot start or a listener fails, nil after a regular end. version is that of the build.
-func Run(ctx context.Context, cfg config.Config, log zerolog.Logger, version string) error {
-	a, err := build(cfg, log, version)
+// listeners. It returns an error if it cannot start or a listener fails, nil after a regular end.
+func Run(ctx context.Context, cfg config.Config, o Options) error {
+	a, err := build(cfg, o.Log, o.Version)
 	if err != nil {
 		return err
 	}
+	a.source, a.cfg = o.Source, cfg
 	servers, err := a.listen(cfg.Listen)
 	if err != nil {
 		return err
@@ -41,11 +49,16 @@ func Run(ctx context.Context, cfg config.Config, log zerolog.Logger, version str
 
 // application is a built gateway.
 type application struct {
-	log      zerolog.Logger
-	gateway  *gateway.Gateway
-	store    *state.Redis
-	sfu      *livekit.SFU
-	registry *prometheus.Registry
+	cfg         config.Config
+	source      Source
+	log         zerolog.Logger
+	noisy       zerolog.Logger // for what clients can cause: some lines a second
+	gateway     *gateway.Gateway
+	store       *state.Redis
+	sfu         *livekit.SFU
+	certificate *certificate // nil without TLS for clients
+	metrics     *gateway.Metrics
+	registry    *prometheus.Registry
 }
 
 func build(cfg config.Config, log zerolog.Logger, version string) (*application, error) {
@@ -70,14 +83,15 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
-	apps, err := applications(cfg)
+	gatewayCfg, err := gatewayConfig(cfg, pod, version)
 	if err != nil {
 		return nil, err
 	}
-	g := gateway.New(gatewayConfig(cfg, pod, version, apps), gateway.Deps{
+	g := gateway.New(gatewayCfg, gateway.Deps{
 		SFU: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
-	return &application{log: log, gateway: g, store: store, sfu: sfu, registry: registry}, nil
+	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
+	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, metrics: metrics, registry: registry}, nil
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {
@@ -112,15 +126,31 @@ func applications(cfg config.Config) (map[string]gateway.App, error) {
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s: %w", key, err)
 		}
-		apps[key] = gateway.App{Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs}
+		pages, err := origins.Parse(app.Origins)
+		if err != nil {
+			return nil, fmt.Errorf("applications.%s.origins: %w", key, err)
+		}
+		apps[key] = gateway.App{
+			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
+			Origins: pages, MaxSessions: app.MaxSessions,
+		}
 	}
 	return apps, nil
 }
 
-func gatewayConfig(cfg config.Config, pod, version string, apps map[string]gateway.App) gateway.Config {
+func gatewayConfig(cfg config.Config, pod, version string) (gateway.Config, error) {
+	live, err := liveOf(cfg)
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	proxies, err := trustedProxies(cfg.Listen.TrustedProxies)
+	if err != nil {
+		return gateway.Config{}, err
+	}
 	s, m := cfg.Session, cfg.Media
 	return gateway.Config{
-		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), Apps: apps, MaxStreams: s.MaxStreams, KeepAliveGrace: s.KeepAliveGrace,
+		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), Live: live, MaxStreams: s.MaxStreams, KeepAliveGrace: s.KeepAliveGrace,
+		Proxies: proxies, ProxyProtocol: cfg.Listen.ProxyProtocol,
 		Conn: gateway.ConnConfig{
 			HelloTimeout: s.HelloTimeout, WriteTimeout: s.WriteTimeout, MaxMessageBytes: s.MaxMessageBytes,
 			MaxQueueBytes: s.MaxQueueBytes, MaxQueueMessages: s.MaxQueueMessages, PingInterval: s.PingInterval, PingProbes: s.PingProbes,
@@ -134,7 +164,7 @@ func gatewayConfig(cfg config.Config, pod, version string, apps map[string]gatew
 			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server,
 			LBWS: strconv.Itoa(cfg.Listen.LB.WS), LBWSS: strconv.Itoa(cfg.Listen.LB.WSS),
 		},
-	}
+	}, nil
 }
 
 // server is one listener with what it serves.
@@ -143,13 +173,6 @@ type server struct {
 	listener net.Listener
 	http     *http.Server
 	tls      bool
-}
-
-// http1 is all that a WebSocket upgrade works with.
-func http1() *http.Protocols {
-	p := new(http.Protocols)
-	p.SetHTTP1(true)
-	return p
 }
 
 // listen binds all addresses, or none.
@@ -161,34 +184,33 @@ func (a *application) listen(cfg config.Listen) (servers []server, err error) {
 			}
 		}
 	}()
-	add := func(setting, addr string, h http.Handler) error {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			return fmt.Errorf("%s: %w", setting, err)
-		}
-		servers = append(servers, server{name: setting, listener: l, http: &http.Server{
-			Handler: h, ErrorLog: stdlog.New(a.log.With().Str("listener", setting).Logger(), "", 0), Protocols: http1(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
-		}})
-		return nil
-	}
-	tlsConfig, err := cfg.TLSConfig()
-	if err != nil {
+	if a.certificate, err = newCertificate(cfg.TLS); err != nil {
 		return servers, fmt.Errorf("listen.tls: %w", err)
 	}
 	if cfg.Public != "" {
-		if err := add("listen.public", cfg.Public, a.gateway.Public()); err != nil {
-			return servers, err
+		l, err := listenPublic(cfg.Public, cfg)
+		if err != nil {
+			return servers, fmt.Errorf("listen.public: %w", err)
 		}
+		servers = append(servers, server{name: "listen.public", listener: l, http: a.publicServer("listen.public")})
 	}
-	if tlsConfig != nil {
-		if err := add("listen.secure", cfg.Secure, a.gateway.Public()); err != nil {
-			return servers, err
+	if a.certificate != nil {
+		l, err := listenPublic(cfg.Secure, cfg)
+		if err != nil {
+			return servers, fmt.Errorf("listen.secure: %w", err)
 		}
-		last := &servers[len(servers)-1]
-		last.tls, last.http.TLSConfig = true, tlsConfig
+		s := server{name: "listen.secure", listener: l, http: a.publicServer("listen.secure"), tls: true}
+		s.http.TLSConfig = a.certificate.config()
+		servers = append(servers, s)
 	}
 	metrics := promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry})
-	return servers, add("listen.internal", cfg.Internal, a.gateway.Internal(metrics))
+	l, err := net.Listen("tcp", cfg.Internal)
+	if err != nil {
+		return servers, fmt.Errorf("listen.internal: %w", err)
+	}
+	return append(servers, server{
+		name: "listen.internal", listener: l, http: a.server("listen.internal", a.gateway.Internal(metrics), internalTimeout),
+	}), nil
 }
 
 // run serves until ctx is done or something fails. The order of the end: the gateway lets go of its clients and of
@@ -205,6 +227,11 @@ func (a *application) run(ctx context.Context, servers []server) error {
 			return s.http.Close() // sockets of clients were taken over and are closed by the gateway
 		})
 	}
+	group.Go(func() error {
+		r := reloader{source: a.source, log: a.log, gateway: a.gateway, metrics: a.metrics, certificate: a.certificate, now: a.cfg}
+		r.run(ctx)
+		return nil
+	})
 	storeDone := make(chan struct{})
 	group.Go(func() error {
 		defer close(storeDone)

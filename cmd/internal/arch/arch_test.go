@@ -27,7 +27,8 @@ var inward = map[string][]string{
 	"translate/livekit": {"translate"},
 	"state":             {},
 	"state/statetest":   {"state"},
-	"gateway":           {"translate", "translate/wcs", "state"},
+	"gateway":           {"gateway/origins", "translate", "translate/wcs", "state"},
+	"gateway/origins":   {},
 	"cmd":               {"*"},
 	"e2e":               {"*"},
 }

@@ -22,6 +22,7 @@ type Config struct {
 	LiveKit LiveKit `koanf:"livekit"`
 	Redis   Redis   `koanf:"redis"`
 	Session Session `koanf:"session"`
+	Limits  Limits  `koanf:"limits"`
 	Media   Media   `koanf:"media"`
 	Drain   Drain   `koanf:"drain"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
@@ -45,6 +46,17 @@ type Listen struct {
 	// Path that answers the SDK's `lbUrl`, such as `/lb`. Empty: none.
 	LBPath string       `koanf:"lbPath"`
 	LB     LoadBalancer `koanf:"lb"`
+	// Pages that may connect, by their Origin: others get 403. `https://app.example.com`, `https://*.example.com`,
+	// `http://localhost:*`, `example.com` (any scheme and port), `*`, `null` (files and sandboxed frames); `!` before one refuses what it
+	// matches. The first that matches counts, none refuses. Empty: all. Clients without Origin, which are no browsers, are
+	// always let in. Taken while running.
+	Origins []string `koanf:"origins"`
+	// Networks of the proxies and load balancers in front, such as `10.0.0.0/8`: the client's address is taken
+	// from their `X-Forwarded-For`, or PROXY header, and from nobody else's. Empty: none.
+	TrustedProxies []string `koanf:"trustedProxies"`
+	// The trusted proxies begin each connection with a PROXY header, version 1 or 2; one without is closed. Connections from elsewhere
+	// must have none.
+	ProxyProtocol bool `koanf:"proxyProtocol"`
 }
 
 // KeyPair names the PEM files of a certificate and its private key.
@@ -153,6 +165,39 @@ type Session struct {
 	KeepAliveGrace time.Duration `koanf:"keepAliveGrace"`
 }
 
+// Limits bound what all clients together, or one that means no good, may cost. All are taken while running, those
+// of a socket by new sockets.
+type Limits struct {
+	// Sockets of this pod in all; more are refused with 503. 0: the process's limit of open files, less 256.
+	Connections int `koanf:"connections"`
+	// Sockets of one client address (IPv6: of one /64 network) on this pod; more are refused with 429. As many TCP connections may be in their
+	// handshake. 0: no limit, because behind a proxy that is not in `listen.trustedProxies` all clients have one address.
+	ConnectionsPerAddress int `koanf:"connectionsPerAddress"`
+	// Sockets whose `connection` command has not come; more are refused with 503. As many TCP connections may be in
+	// their handshake; more are closed.
+	Pending int `koanf:"pending"`
+	// Messages a second that a client may send in the long run, control frames too; one that sends more is closed. 0: no limit.
+	MessagesPerSecond int `koanf:"messagesPerSecond"`
+	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each.
+	MessageBurst int `koanf:"messageBurst"`
+	// Bytes a second that a client may send in the long run; one that sends more is closed. 0: no limit.
+	BytesPerSecond int64 `koanf:"bytesPerSecond"`
+	// Bytes that a client may send at once. At least `session.maxMessageBytes`.
+	ByteBurst int64 `koanf:"byteBurst"`
+	// How deep arrays and objects of a message may be nested.
+	JSONDepth int `koanf:"jsonDepth"`
+	// Longest stream name, in bytes. LiveKit's limit for the room's name made of it, 256, counts too.
+	NameBytes int `koanf:"nameBytes"`
+	// Longest `mediaSessionId` (of a stream: 128 at most), `operationId` and `callId`, in bytes.
+	IDBytes int `koanf:"idBytes"`
+	// Longest `login` and `sipLogin`, in bytes of JSON.
+	LoginBytes int `koanf:"loginBytes"`
+	// Largest `custom`, in bytes of JSON.
+	CustomBytes int `koanf:"customBytes"`
+	// Largest `payload` of `sendData`, in bytes of JSON.
+	PayloadBytes int `koanf:"payloadBytes"`
+}
+
 // Media are the deadlines of a stream's start (design.md §9).
 type Media struct {
 	// Time from the answer to the connection of the media, else `Failed by ICE timeout`.
@@ -188,6 +233,11 @@ type Application struct {
 	// Codecs that publishers may use: opus, red, PCMU, PCMA, VP8, H264, VP9, AV1, H265. Fewer make a publish
 	// faster. An empty list: all that LiveKit accepts.
 	Codecs []string `koanf:"codecs"`
+	// Pages that may use the application, written as in `listen.origins`, which counts first. Others are refused like those with an
+	// unknown app key, with `Origin not allowed`. Empty: all.
+	Origins []string `koanf:"origins"`
+	// Sessions of the application on this pod; more are refused with `Too many sessions of this application`. 0: no limit.
+	MaxSessions int `koanf:"maxSessions"`
 }
 
 // Log is what the gateway logs, on its standard error.
@@ -216,6 +266,11 @@ func Default() Config {
 			PingInterval: 5 * time.Second, PingProbes: 10, HelloTimeout: 10 * time.Second,
 			MaxMessageBytes: 1 << 20, MaxQueueBytes: 1 << 20, MaxQueueMessages: 1000,
 			WriteTimeout: 5 * time.Second, MaxStreams: 64, KeepAliveGrace: 30 * time.Second,
+		},
+		Limits: Limits{
+			Pending:           5000,
+			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 1 << 20, ByteBurst: 8 << 20,
+			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 1 << 10, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
 		},
 		Media: Media{
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
@@ -276,6 +331,9 @@ func (c Config) Warnings() []string {
 	var w []string
 	if c.builtInApps {
 		w = append(w, "no applications are configured: only defaultApp and roomApp are accepted")
+	}
+	if len(c.Listen.TrustedProxies) == 0 && c.Limits.ConnectionsPerAddress > 0 {
+		w = append(w, "limits.connectionsPerAddress is set without listen.trustedProxies: all clients behind a proxy count as one")
 	}
 	if c.Redis.TLS.InsecureSkipVerify {
 		w = append(w, "redis.tls.insecureSkipVerify is set: any server is taken for Redis")

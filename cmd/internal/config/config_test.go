@@ -134,7 +134,7 @@ func TestEverySettingBothWays(t *testing.T) {
 	byFile, errFile := Load(write(t, string(text)), nil)
 	byEnv, errEnv := Load("", environ)
 	for _, err := range []error{errFile, errEnv} { // the samples need not make sense together
-		for _, f := range faultsIn(err) {
+		for _, f := range Faults(err) {
 			if strings.Contains(f.Text, "unknown") || strings.Contains(f.Text, "is missing") {
 				t.Errorf("%v", f)
 			}
@@ -239,27 +239,11 @@ func check[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// faultsIn takes the joined errors apart.
-func faultsIn(err error) []*Fault {
-	var one *Fault
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what errors.Join gives
-		var all []*Fault
-		for _, e := range many.Unwrap() {
-			all = append(all, faultsIn(e)...)
-		}
-		return all
-	}
-	if errors.As(err, &one) {
-		return []*Fault{one}
-	}
-	return nil
-}
-
 // wantFaults demands exactly these faults, by key with a part of the text.
 func wantFaults(t *testing.T, err error, want map[string]string) {
 	t.Helper()
 	got := map[string]string{}
-	for _, f := range faultsIn(err) {
+	for _, f := range Faults(err) {
 		if got[f.Key] != "" {
 			t.Errorf("%s has several faults", f.Key)
 		}

@@ -33,7 +33,8 @@ const exampleHead = `# Configuration of wcs-gateway: every key with its default.
 #
 # A key can also be set by a variable: WCS_ and its path in capitals with _ between, so livekit.apiKey is
 # WCS_LIVEKIT_APIKEY; a list or map is YAML text there and replaces the file's. Variables win over this file. Durations
-# have a unit: 500ms, 5s, 24h. ` + "`wcs-gateway --config FILE --check-config`" + ` tells all that is wrong with it.
+# have a unit: 500ms, 5s, 24h. A secret can be in a file of its own: {file: /path} here, or the variable with _FILE
+# at its end. ` + "`wcs-gateway --config FILE --check-config`" + ` tells all that is wrong with it.
 `
 
 func TestReadmeListsEverySetting(t *testing.T) {
@@ -97,7 +98,11 @@ func table(t *testing.T) string {
 	}
 	cfg := Default()
 	for _, s := range cfg.settings() {
-		row(s.key, code(s.env()), code(plain(t, s)), docs.of(t, s))
+		variable := code(s.env())
+		if s.isSecret() {
+			variable += ", " + code("…"+fileSuffix)
+		}
+		row(s.key, variable, code(plain(t, s)), docs.of(t, s))
 		if s.value.Type() != reflect.TypeFor[map[string]Application]() {
 			continue
 		}

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -167,6 +166,23 @@ func TestValidate(t *testing.T) {
 			"session.maxMessageBytes": "at least 65536", "session.maxQueueBytes": "at least 65536",
 			"session.maxQueueMessages": "at least", "session.writeTimeout": "at least", "session.maxStreams": "at least",
 		}},
+		{"limits", func(c *Config) {
+			c.Limits = Limits{Connections: -1, MessagesPerSecond: -1, BytesPerSecond: -1, ConnectionsPerAddress: -1}
+		}, map[string]string{
+			"limits.connections": "at least 0", "limits.connectionsPerAddress": "at least 0", "limits.pending": "at least 1",
+			"limits.messagesPerSecond": "at least 0", "limits.messageBurst": "at least 1", "limits.bytesPerSecond": "at least 0",
+			"limits.byteBurst": "session.maxMessageBytes, 1048576", "limits.jsonDepth": "at least 16", "limits.nameBytes": "at least 1",
+			"limits.idBytes": "at least 36", "limits.loginBytes": "at least 1", "limits.customBytes": "at least 1", "limits.payloadBytes": "at least 1",
+		}},
+		{"origins", func(c *Config) {
+			c.Listen.Origins = []string{"https://ok.example", "https://*"}
+			c.Applications = map[string]Application{"a": {Room: "{name}", Native: "off", Origins: []string{"a/b"}, MaxSessions: -1}}
+		}, map[string]string{
+			"listen.origins[1]": "https://*", "applications[a].origins[0]": "a/b", "applications[a].maxSessions": "at least 0",
+		}},
+		{"proxies", func(c *Config) { c.Listen.TrustedProxies = []string{"10.0.0.0/8", "10.0.0.1"} },
+			map[string]string{"listen.trustedProxies[1]": "network"}},
+		{"PROXY protocol from anybody", func(c *Config) { c.Listen.ProxyProtocol = true }, map[string]string{"listen.proxyProtocol": "trustedProxies"}},
 		{"media", func(c *Config) { c.Media = Media{} }, map[string]string{
 			"media.iceTimeout": "at least", "media.mediaTimeout": "at least", "media.secondTrackWait": "at least", "media.playWait": "at least",
 		}},
@@ -236,10 +252,8 @@ func TestTLSFiles(t *testing.T) {
 	if err != nil || redis.RootCAs == nil || len(redis.Certificates) != 1 || redis.ServerName != "r" || !redis.InsecureSkipVerify {
 		t.Errorf("Redis' TLS configuration lacks something that was set (error %v)", err)
 	}
-	for what, get := range map[string]func() (*tls.Config, error){"listener": Listen{}.TLSConfig, "Redis": RedisTLS{}.Config} {
-		if got, err := get(); got != nil || err != nil {
-			t.Errorf("%s without TLS has a TLS configuration (error %v)", what, err)
-		}
+	if got, err := (RedisTLS{}).Config(); got != nil || err != nil {
+		t.Errorf("Redis without TLS has a TLS configuration (error %v)", err)
 	}
 	insecure := Config{Redis: Redis{TLS: RedisTLS{InsecureSkipVerify: true}}}
 	if w := insecure.Warnings(); len(w) != 1 || !strings.Contains(w[0], "insecureSkipVerify") {

@@ -69,7 +69,12 @@ func loadVariables(k *koanf.Koanf, environ []string) ([]*Fault, error) {
 	for _, s := range cfg.settings() {
 		known[s.env()] = s
 		names = append(names, s.env())
+		if s.isSecret() {
+			names = append(names, s.env()+fileSuffix)
+		}
 	}
+	environ, unread := readSecretFiles(environ, known)
+	found = append(found, unread...)
 	take := func(name, text string) (key string, value any) {
 		s, ok := known[name]
 		if !ok {
@@ -162,6 +167,9 @@ func decodeFaults(err error) []*Fault {
 // Its errors never show the value, which may be a secret.
 func checkType(from, to reflect.Value) (any, error) {
 	value := from.Interface()
+	if to.Type() == reflect.TypeFor[Secret]() && from.Kind() == reflect.Map {
+		return secretFromSection(value)
+	}
 	if to.Type() == reflect.TypeFor[time.Duration]() {
 		text, _ := value.(string)
 		d, err := time.ParseDuration(text)

@@ -51,6 +51,8 @@ func (s setting) isText() bool {
 	return s.value.Kind() == reflect.String || s.value.Type() == reflect.TypeFor[time.Duration]()
 }
 
+func (s setting) isSecret() bool { return s.value.Type() == reflect.TypeFor[Secret]() }
+
 // Redacted is the configuration for the log, by key, without secrets.
 func (c Config) Redacted() map[string]any {
 	all := make(map[string]any)

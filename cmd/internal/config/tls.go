@@ -8,23 +8,6 @@ import (
 	"os"
 )
 
-// TLSConfig loads the certificate of the listener for wss:// clients. Without one it is nil and there is no such
-// listener. It offers HTTP/1.1 only: an upgrade to WebSocket needs it.
-func (l Listen) TLSConfig() (*tls.Config, error) {
-	if l.TLS.Cert == "" && l.TLS.Key == "" {
-		return nil, nil
-	}
-	cert, err := l.TLS.load()
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{cert},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"http/1.1"},
-	}, nil
-}
-
 // Config is what a client of Redis needs, or nil without TLS.
 func (t RedisTLS) Config() (*tls.Config, error) {
 	if !t.Enabled {
@@ -46,7 +29,7 @@ func (t RedisTLS) Config() (*tls.Config, error) {
 		}
 	}
 	if t.Cert != "" || t.Key != "" {
-		cert, err := KeyPair{Cert: t.Cert, Key: t.Key}.load()
+		cert, err := KeyPair{Cert: t.Cert, Key: t.Key}.Load()
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +40,8 @@ func (t RedisTLS) Config() (*tls.Config, error) {
 
 var errHalfPair = errors.New("a certificate and its key are needed together")
 
-func (p KeyPair) load() (tls.Certificate, error) {
+// Load reads the pair and checks that the two belong together.
+func (p KeyPair) Load() (tls.Certificate, error) {
 	if p.Cert == "" || p.Key == "" {
 		return tls.Certificate{}, errHalfPair
 	}

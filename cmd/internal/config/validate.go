@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"wcsgateway/gateway/origins"
 	"wcsgateway/translate"
 )
 
@@ -44,6 +46,7 @@ func (c Config) faults() []*Fault {
 	c.LiveKit.validate(&f)
 	c.Redis.validate(&f)
 	c.Session.validate(&f)
+	c.Limits.validate(&f, c.Session.MaxMessageBytes)
 	c.Drain.validate(&f)
 	c.Media.validate(&f)
 	c.validateApplications(&f)
@@ -53,11 +56,12 @@ func (c Config) faults() []*Fault {
 }
 
 func (l Listen) validate(f *faults) {
-	tlsConfig, err := l.TLSConfig()
-	if err != nil {
-		f.add("listen.tls", "%v", err)
+	secure := l.TLS != KeyPair{}
+	if secure {
+		if _, err := l.TLS.Load(); err != nil {
+			f.add("listen.tls", "%v", err)
+		}
 	}
-	secure := tlsConfig != nil || err != nil
 	f.check(l.Public != "" || secure, "listen.public", "is needed without a certificate for listen.secure")
 	used := map[string]string{}
 	for _, a := range []struct {
@@ -82,6 +86,12 @@ func (l Listen) validate(f *faults) {
 	}
 	f.port("listen.lb.ws", l.LB.WS)
 	f.port("listen.lb.wss", l.LB.WSS)
+	f.origins("listen.origins", l.Origins)
+	for i, network := range l.TrustedProxies {
+		_, err := netip.ParsePrefix(network)
+		f.check(err == nil, fmt.Sprintf("listen.trustedProxies[%d]", i), "must be a network such as 10.0.0.0/8 or 192.0.2.7/32")
+	}
+	f.check(!l.ProxyProtocol || len(l.TrustedProxies) > 0, "listen.proxyProtocol", "needs listen.trustedProxies: nobody else may send the header")
 }
 
 func (l LiveKit) validate(f *faults) {
@@ -131,6 +141,21 @@ func (s Session) validate(f *faults) {
 	f.check(s.MaxStreams > 0, "session.maxStreams", "must be at least 1")
 }
 
+func (l Limits) validate(f *faults, maxMessage int64) {
+	for _, v := range []struct {
+		key          string
+		value, least int
+	}{
+		{"connections", l.Connections, 0}, {"connectionsPerAddress", l.ConnectionsPerAddress, 0}, {"pending", l.Pending, 1},
+		{"messagesPerSecond", l.MessagesPerSecond, 0}, {"messageBurst", l.MessageBurst, 1}, {"bytesPerSecond", int(l.BytesPerSecond), 0},
+		{"jsonDepth", l.JSONDepth, 16}, {"nameBytes", l.NameBytes, 1}, {"idBytes", l.IDBytes, 36}, {"loginBytes", l.LoginBytes, 1},
+		{"customBytes", l.CustomBytes, 1}, {"payloadBytes", l.PayloadBytes, 1},
+	} {
+		f.check(v.value >= v.least, "limits."+v.key, "must be at least %d", v.least)
+	}
+	f.check(l.ByteBurst >= maxMessage, "limits.byteBurst", "must be at least session.maxMessageBytes, %d", maxMessage)
+}
+
 func (m Media) validate(f *faults) {
 	f.atLeast("media.iceTimeout", m.ICETimeout, minTimeout)
 	f.atLeast("media.mediaTimeout", m.MediaTimeout, minTimeout)
@@ -159,6 +184,8 @@ func (c Config) validateApplications(f *faults) {
 		if _, err := translate.ParseCodecs(app.Codecs); err != nil {
 			f.add(at+".codecs", "%v", err)
 		}
+		f.origins(at+".origins", app.Origins)
+		f.check(app.MaxSessions >= 0, at+".maxSessions", "must be at least 0")
 	}
 	if !sound {
 		return
@@ -178,6 +205,15 @@ func (f *faults) oneOf(key, value string, allowed ...string) {
 
 func (f *faults) port(key string, port int) {
 	f.check(port > 0 && port < 1<<16, key, "must be a port, 1 to 65535")
+}
+
+// origins checks a list of pages.
+func (f *faults) origins(key string, patterns []string) {
+	for i, p := range patterns {
+		if _, err := origins.Parse([]string{p}); err != nil {
+			f.add(fmt.Sprintf("%s[%d]", key, i), "%v", err)
+		}
+	}
 }
 
 // address checks a host:port. Port 0 is a free one.

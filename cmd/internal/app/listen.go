@@ -1,0 +1,85 @@
+package app
+
+import (
+	"fmt"
+	stdlog "log"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"wcsgateway/cmd/internal/config"
+)
+
+// requestTimeout bounds a request of a client: the TLS handshake, a PROXY header, the header lines, a body that nobody wants. It ends
+// with the upgrade.
+const requestTimeout = 10 * time.Second
+
+// internalTimeout bounds a request of LiveKit's or of an operator's.
+const internalTimeout = 30 * time.Second
+
+// spareFiles are the open files that the process needs beside its clients' sockets.
+const spareFiles = 256
+
+// openFiles is how many sockets of clients the process may have; 0 if it has no limit.
+func openFiles() int {
+	var limit syscall.Rlimit // Go has raised it to the hard limit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > math.MaxInt32 {
+		return 0
+	}
+	return max(int(limit.Cur)-spareFiles, 1)
+}
+
+// trustedProxies are the networks of the configuration, which has been validated.
+func trustedProxies(networks []string) ([]netip.Prefix, error) {
+	var proxies []netip.Prefix
+	for _, text := range networks {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("listen.trustedProxies: %w", err)
+		}
+		proxies = append(proxies, p.Masked())
+	}
+	return proxies, nil
+}
+
+// listenPublic binds an address for clients. A PROXY header is read from trusted proxies, which must send one: a client that
+// reaches a proxy which adds none could send its own. Who else sends one gets 400.
+func listenPublic(addr string, cfg config.Listen) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil || !cfg.ProxyProtocol {
+		return l, err
+	}
+	policy, err := proxyproto.PolicyFromRanges(cfg.TrustedProxies, proxyproto.REQUIRE, proxyproto.SKIP)
+	if err != nil {
+		_ = l.Close() // nothing was accepted
+		return nil, fmt.Errorf("listen.trustedProxies: %w", err)
+	}
+	return &proxyproto.Listener{Listener: l, ConnPolicy: policy, ReadHeaderTimeout: requestTimeout}, nil
+}
+
+// publicServer has a deadline for everything before the upgrade, which lifts them.
+func (a *application) publicServer(setting string) *http.Server {
+	s := a.server(setting, a.gateway.Public(), requestTimeout)
+	s.IdleTimeout = requestTimeout
+	s.ConnState = a.gateway.ConnState
+	return s
+}
+
+func (a *application) server(setting string, h http.Handler, limit time.Duration) *http.Server {
+	return &http.Server{
+		Handler: h, ErrorLog: stdlog.New(a.noisy.With().Str("listener", setting).Logger(), "", 0), Protocols: http1(),
+		ReadHeaderTimeout: requestTimeout, ReadTimeout: limit, WriteTimeout: limit, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+}
+
+// http1 is all that a WebSocket upgrade works with.
+func http1() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
+}

@@ -1,0 +1,112 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/gateway"
+	"wcsgateway/gateway/origins"
+)
+
+// Source is where a running gateway gets its configuration again.
+type Source struct {
+	// Load reads it.
+	Load func() (config.Config, error)
+	// Changed says that it may have changed.
+	Changed <-chan struct{}
+	// SetLogLevel takes a new log.level.
+	SetLogLevel func(level string)
+}
+
+// reloader takes what a running gateway can take of a changed configuration: running sessions are not touched. A configuration
+// with faults changes nothing.
+type reloader struct {
+	source      Source
+	log         zerolog.Logger
+	gateway     *gateway.Gateway
+	metrics     *gateway.Metrics
+	certificate *certificate // nil without TLS
+	now         config.Config
+}
+
+// run ends with ctx.
+func (r *reloader) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.source.Changed:
+			certificate, configuration := r.reloadCertificate(), r.reloadConfig()
+			r.metrics.ConfigTaken(certificate && configuration)
+		}
+	}
+}
+
+func (r *reloader) reloadCertificate() (ok bool) {
+	if r.certificate == nil {
+		return true
+	}
+	renewed, err := r.certificate.reload()
+	switch {
+	case err != nil:
+		r.log.Error().Err(err).Msg("listen.tls: new certificate refused, the old one stays")
+		return false
+	case renewed:
+		r.log.Info().Time("not_after", r.certificate.notAfter()).Msg("listen.tls: new certificate")
+	}
+	return true
+}
+
+func (r *reloader) reloadConfig() (ok bool) {
+	next, err := r.source.Load()
+	if err != nil {
+		for _, f := range config.Faults(err) {
+			r.log.Error().Str("key", f.Key).Str("fault", f.Text).Msg("new configuration refused, the old one stays")
+		}
+		return false
+	}
+	live, err := liveOf(next)
+	if err != nil {
+		r.log.Error().Err(err).Msg("new configuration refused, the old one stays")
+		return false
+	}
+	changes := r.now.Compare(next)
+	if len(changes.Restart) > 0 {
+		r.log.Warn().Strs("keys", changes.Restart).Msg("changed settings need a restart and are not taken")
+	}
+	if len(changes.Live) > 0 {
+		r.now = r.now.Take(next)
+		r.gateway.Reload(live)
+		r.source.SetLogLevel(next.Log.Level)
+		r.log.Info().Strs("keys", changes.Live).Int("applications", len(next.Applications)).Msg("configuration reloaded")
+	}
+	return true
+}
+
+// liveOf is what the gateway can take of a configuration while it runs.
+func liveOf(cfg config.Config) (gateway.Live, error) {
+	apps, err := applications(cfg)
+	if err != nil {
+		return gateway.Live{}, err
+	}
+	origin, err := origins.Parse(cfg.Listen.Origins)
+	if err != nil {
+		return gateway.Live{}, fmt.Errorf("listen.origins: %w", err)
+	}
+	return gateway.Live{Apps: apps, Origins: origin, Limits: limits(cfg.Limits)}, nil
+}
+
+func limits(l config.Limits) gateway.Limits {
+	if l.Connections == 0 {
+		l.Connections = openFiles()
+	}
+	return gateway.Limits{
+		Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending,
+		MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst, BytesPerSecond: l.BytesPerSecond, ByteBurst: l.ByteBurst,
+		JSONDepth: l.JSONDepth, NameBytes: l.NameBytes, IDBytes: l.IDBytes, LoginBytes: l.LoginBytes,
+		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes,
+	}
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/cmd/internal/config"
+)
+
+// newLogger makes the logger of the process, with the level that setLogLevel sets.
+func newLogger(cfg config.Log, w io.Writer) zerolog.Logger {
+	if cfg.Format == "console" {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	}
+	setLogLevel(cfg.Level)
+	return zerolog.New(w).With().Timestamp().Logger()
+}
+
+// setLogLevel sets zerolog's level for the whole process, the one that can change while it runs.
+func setLogLevel(name string) {
+	level, err := zerolog.ParseLevel(name)
+	if err != nil { // validation knows only levels of zerolog's
+		level = zerolog.InfoLevel
+	}
+	zerolog.SetGlobalLevel(level)
+}

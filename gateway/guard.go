@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Faults of a client that sends more than it may. The reader's end is their effect.
+var (
+	errTooManyBytes    = errors.New("too many bytes at a time")
+	errTooManyMessages = errors.New("too many messages at a time")
+)
+
+// guard is a client's TCP connection, and what is counted about it. It sits below the WebSocket, so that what never becomes
+// a message counts too: control frames, and fragments without end.
+type guard struct {
+	net.Conn
+	place
+
+	bytes    *rate.Limiter // nil: no limit
+	messages *rate.Limiter // nil: no limit
+}
+
+func newGuard(l *Limits) *guard {
+	return &guard{
+		bytes:    limiter(float64(l.BytesPerSecond), int(l.ByteBurst)),
+		messages: limiter(float64(l.MessagesPerSecond), l.MessageBurst),
+	}
+}
+
+// Read fails with errTooManyBytes when the client has sent too much.
+func (g *guard) Read(b []byte) (int, error) {
+	n, err := g.Conn.Read(b)
+	if g.bytes != nil && n > 0 && !g.bytes.AllowN(time.Now(), n) {
+		return 0, errTooManyBytes
+	}
+	return n, err
+}
+
+// Close closes the connection and gives its place back.
+func (g *guard) Close() error {
+	g.leave()
+	return g.Conn.Close()
+}
+
+// countMessage fails with errTooManyMessages when the client has said too much. A nil guard counts nothing.
+func (g *guard) countMessage() error {
+	if g != nil && g.messages != nil && !g.messages.Allow() {
+		return errTooManyMessages
+	}
+	return nil
+}
+
+// hijacker puts the guard between the HTTP server's connection and the upgrader.
+type hijacker struct {
+	http.ResponseWriter
+	guard *guard
+}
+
+// Hijack is called by the upgrader.
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.guard.Conn = c
+	return h.guard, rw, nil
+}

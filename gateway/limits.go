@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/time/rate"
+
+	"wcsgateway/translate/wcs"
+)
+
+// Limits bound what clients may cost and say. 0 is no limit wherever a limit may be missing; cmd/internal/config tells where.
+// They can change while the gateway runs: those of a socket are taken when it opens, all others count at once.
+type Limits struct {
+	Connections           int // sockets in all
+	ConnectionsPerAddress int // sockets of one client address (IPv6: of one /64)
+	Pending               int // sockets that are no session yet, and TCP connections that are no socket yet
+
+	MessagesPerSecond, MessageBurst int   // of a socket; control frames count
+	BytesPerSecond, ByteBurst       int64 // of a socket; ByteBurst is at least the largest message
+
+	JSONDepth    int // nesting of a message
+	NameBytes    int // of a stream
+	IDBytes      int // of mediaSessionId (of a stream at most 128), operationId, callId
+	LoginBytes   int
+	CustomBytes  int
+	PayloadBytes int
+}
+
+// limiter bounds a rate; nil is no limit.
+func limiter(perSecond float64, burst int) *rate.Limiter {
+	if perSecond <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), burst)
+}
+
+// Faults of a command that a limit refuses.
+var (
+	errTooDeep    = errors.New("message is nested too deeply")
+	errBadID      = errors.New("id is too long or has control characters")
+	errLoginSize  = errors.New("login is too long")
+	errCustomSize = errors.New("custom is too big")
+	errDataSize   = errors.New("payload is too big")
+)
+
+// checkID checks an id of the client's that is only handed back to it.
+func (l *Limits) checkID(id string) error {
+	if over(len(id), l.IDBytes) || hasControls(id) {
+		return errBadID
+	}
+	return nil
+}
+
+func (l *Limits) checkConnection(c wcs.Connection) error {
+	switch {
+	case over(c.LoginBytes(), l.LoginBytes):
+		return errLoginSize
+	case over(len(c.Sent["custom"]), l.CustomBytes):
+		return errCustomSize
+	}
+	return nil
+}
+
+func (l *Limits) checkCustom(custom wcs.Size) error {
+	if over(int(custom), l.CustomBytes) {
+		return errCustomSize
+	}
+	return nil
+}
+
+func (l *Limits) checkPayload(payload wcs.Size) error {
+	if over(int(payload), l.PayloadBytes) {
+		return errDataSize
+	}
+	return nil
+}
+
+// checkName: a name goes into logs, Redis keys, LiveKit's rooms and, in other systems, file names. WCS names may be URLs,
+// so slashes are fine; what is refused can only mislead: control and bidirectional override characters, and `..` segments.
+func (l *Limits) checkName(name string) error {
+	if name == "" || over(len(name), l.NameBytes) || !utf8.ValidString(name) || hasControls(name) {
+		return errBadName
+	}
+	for segment := range strings.FieldsFuncSeq(name, func(r rune) bool { return r == '/' || r == '\\' }) {
+		if segment == ".." {
+			return errBadName
+		}
+	}
+	return nil
+}
+
+// hasControls finds what changes how the text around it is shown: control characters, line and paragraph separators,
+// bidirectional embeddings, overrides and isolates.
+func hasControls(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+	})
+}
+
+func over(n, limit int) bool { return limit > 0 && n > limit }

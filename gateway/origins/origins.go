@@ -1,0 +1,194 @@
+// Package origins tells whether a page may open a socket: lists of patterns against the Origin header of an upgrade.
+// It imports nothing of ours and does no I/O.
+package origins
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Null is the origin of pages that have none of their own: files, sandboxed frames.
+const Null = "null"
+
+// maxLength bounds an Origin header: a scheme, a host name of 253 bytes and a port are shorter.
+const maxLength = 300
+
+// Errors of Parse, wrapped together with the pattern.
+var (
+	ErrSyntax   = errors.New("must be [!][scheme://]host[:port], * or null")
+	ErrWildcard = errors.New("* stands for whole labels at the front, as *.example.com, or for the rest of one label, as pr-*.example.com")
+)
+
+// List is an ordered list of patterns, of which the first that matches counts, as in WCS' allow_domains
+// (integration.md §6). An empty list allows every origin; one without a match refuses it.
+type List struct {
+	patterns []pattern
+}
+
+type pattern struct {
+	negated bool
+	any     bool   // *
+	null    bool   // null
+	scheme  string // "": any, with any port
+	host    *regexp.Regexp
+	port    string // "*": any
+}
+
+// Parse reads patterns: `https://app.example.com`, `https://*.example.com:8443`, `http://localhost:*`, `example.com`
+// (any scheme and port), `*` (any origin, null too), `null`; `!` before one refuses what it matches. `*.` matches one or
+// more labels, and not the bare domain; a port that is not given is the scheme's own. The error joins one for each bad pattern.
+func Parse(texts []string) (List, error) {
+	var (
+		list   List
+		faults []error
+	)
+	for _, text := range texts {
+		p, err := parse(text)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%q: %w", text, err))
+			continue
+		}
+		list.patterns = append(list.patterns, p)
+	}
+	return list, errors.Join(faults...)
+}
+
+func parse(text string) (p pattern, err error) {
+	text, p.negated = strings.CutPrefix(text, "!")
+	switch text {
+	case "*":
+		p.any = true
+		return p, nil
+	case Null:
+		p.null = true
+		return p, nil
+	}
+	rest := text
+	if scheme, after, found := strings.Cut(text, "://"); found {
+		if defaultPort(scheme) == "" {
+			return p, fmt.Errorf("%w; the scheme is http or https", ErrSyntax)
+		}
+		p.scheme, rest = scheme, after
+	}
+	host, port := splitPort(rest)
+	switch {
+	case port != "":
+		p.port = port
+	case p.scheme == "":
+		p.port = "*"
+	default:
+		p.port = defaultPort(p.scheme)
+	}
+	if !portPattern.MatchString(p.port) || !hostPattern.MatchString(host) {
+		return p, ErrSyntax
+	}
+	p.host, err = compile(strings.ToLower(host))
+	return p, err
+}
+
+var (
+	portPattern = regexp.MustCompile(`^(\*|[1-9][0-9]{0,4})$`)
+	hostPattern = regexp.MustCompile(`^([A-Za-z0-9_*-]+(\.[A-Za-z0-9_*-]+)*|\[[0-9A-Fa-f:.]+\])$`)
+)
+
+// compile makes an expression of a host with wildcards.
+func compile(host string) (*regexp.Regexp, error) {
+	labels := strings.Split(host, ".")
+	for i, label := range labels {
+		switch {
+		case label == "*" && i == 0 && len(labels) > 1:
+			labels[i] = `[^.]+(\.[^.]+)*`
+		case strings.HasPrefix(label, "*"):
+			return nil, ErrWildcard // *example.co.uk would match a domain of somebody else's
+		default:
+			parts := strings.Split(label, "*")
+			for j := range parts {
+				parts[j] = regexp.QuoteMeta(parts[j])
+			}
+			labels[i] = strings.Join(parts, `[^.]*`)
+		}
+	}
+	return regexp.Compile(`^` + strings.Join(labels, `\.`) + `$`)
+}
+
+// splitPort cuts the port off, if there is one.
+func splitPort(hostPort string) (host, port string) {
+	i := strings.LastIndexByte(hostPort, ':')
+	if i < 0 || strings.HasSuffix(hostPort, "]") {
+		return hostPort, ""
+	}
+	return hostPort[:i], hostPort[i+1:]
+}
+
+func defaultPort(scheme string) string {
+	switch scheme {
+	case "http":
+		return "80"
+	case "https":
+		return "443"
+	}
+	return ""
+}
+
+// Allows tells whether a page of this origin may connect. An empty origin is a client that is no browser, and allowed:
+// whoever writes a client of their own can send any Origin, so the list would stop only the honest ones.
+func (l List) Allows(origin string) bool {
+	if origin == "" || len(l.patterns) == 0 {
+		return true
+	}
+	o, ok := parseOrigin(origin)
+	for _, p := range l.patterns {
+		if p.any || ok && p.matches(o) {
+			return !p.negated
+		}
+	}
+	return false
+}
+
+// origin is a header that could be read.
+type origin struct{ scheme, host, port string }
+
+func (p pattern) matches(o origin) bool {
+	switch {
+	case o.host == "": // null
+		return p.null
+	case p.null, p.scheme != "" && p.scheme != o.scheme:
+		return false
+	}
+	return (p.port == "*" || p.port == o.port) && p.host.MatchString(o.host)
+}
+
+// Valid tells whether an Origin header is one that a browser may send, or absent.
+func Valid(header string) bool {
+	if header == "" {
+		return true
+	}
+	_, ok := parseOrigin(header)
+	return ok
+}
+
+// parseOrigin reads a header. A scheme that is neither http nor https (those of apps' web views and of browser extensions) can
+// be matched by patterns without one.
+func parseOrigin(header string) (o origin, ok bool) {
+	if header == Null {
+		return origin{}, true
+	}
+	if len(header) > maxLength {
+		return origin{}, false
+	}
+	u, err := url.Parse(header)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return origin{}, false
+	}
+	o = origin{scheme: strings.ToLower(u.Scheme), host: strings.ToLower(u.Hostname()), port: u.Port()}
+	if strings.Contains(o.host, ":") {
+		o.host = "[" + o.host + "]"
+	}
+	if o.port == "" {
+		o.port = defaultPort(o.scheme)
+	}
+	return o, o.host != ""
+}

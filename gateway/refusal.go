@@ -1,0 +1,83 @@
+package gateway
+
+import "errors"
+
+// refusal is what a client was refused by: a value of wcs_refusals_total's label.
+type refusal string
+
+// The catalogue of refusals.
+const (
+	refusedOrigin      refusal = "origin"        // by listen.origins, before the upgrade: 403
+	refusedAppOrigin   refusal = "app_origin"    // by the application's origins, at connection
+	refusedUnknownApp  refusal = "unknown_app"   // at connection
+	refusedAppSessions refusal = "app_sessions"  // at connection
+	refusedDraining    refusal = "draining"      // before the upgrade: 503
+	refusedConnections refusal = "connections"   // before the upgrade: 503
+	refusedAddress     refusal = "address"       // before the upgrade: 429
+	refusedPending     refusal = "pending"       // before the upgrade: 503
+	refusedHandshakes  refusal = "handshakes"    // TCP connections without a request: closed
+	refusedHello       refusal = "hello_timeout" // the socket is closed, and so for the next ones
+	refusedMessages    refusal = "messages"      // too many at a time
+	refusedBytes       refusal = "bytes"         // too many at a time
+	refusedMessageSize refusal = "message_size"  // one message
+	refusedSlow        refusal = "slow"          // it does not read
+	refusedUnanswered  refusal = "ping_timeout"  // also a frame that never ends
+	refusedDepth       refusal = "json_depth"    // a command, and so for the next ones
+	refusedName        refusal = "name"          // of a stream
+	refusedID          refusal = "id"            // mediaSessionId, operationId, callId
+	refusedMember      refusal = "member_size"   // login, custom, payload
+	refusedStreams     refusal = "streams"       // of one session
+	refusedQuestions   refusal = "questions"     // availableStream at a time
+)
+
+var refusals = []refusal{
+	refusedOrigin, refusedAppOrigin, refusedUnknownApp, refusedAppSessions, refusedDraining, refusedConnections, refusedAddress,
+	refusedPending, refusedHandshakes, refusedHello, refusedMessages, refusedBytes, refusedMessageSize, refusedSlow,
+	refusedUnanswered, refusedDepth, refusedName, refusedID, refusedMember, refusedStreams, refusedQuestions,
+}
+
+// closeRefusals are the ends of sockets that are refusals.
+var closeRefusals = map[closeReason]refusal{
+	closedHello:           refusedHello,
+	closedTooManyMessages: refusedMessages,
+	closedTooManyBytes:    refusedBytes,
+	closedTooBig:          refusedMessageSize,
+	closedSlow:            refusedSlow,
+	closedPingTimeout:     refusedUnanswered,
+}
+
+// errRefusals are the faults of commands that are refusals.
+var errRefusals = []struct {
+	err error
+	refusal
+}{
+	{errTooDeep, refusedDepth},
+	{errBadName, refusedName},
+	{errMediaIDNull, refusedID},
+	{errBadID, refusedID},
+	{errLoginSize, refusedMember},
+	{errCustomSize, refusedMember},
+	{errDataSize, refusedMember},
+	{errTooManyStreams, refusedStreams},
+	{errTooManyQuestions, refusedQuestions},
+}
+
+// refused counts a refusal.
+func (m *Metrics) refused(r refusal) { m.refusals.WithLabelValues(string(r)).Inc() }
+
+// refusedClose counts the end of a socket if it is a refusal.
+func (m *Metrics) refusedClose(reason closeReason) {
+	if r, ok := closeRefusals[reason]; ok {
+		m.refused(r)
+	}
+}
+
+// refusedCommand counts a command's fault if it is a refusal.
+func (m *Metrics) refusedCommand(err error) {
+	for _, e := range errRefusals {
+		if errors.Is(err, e.err) {
+			m.refused(e.refusal)
+			return
+		}
+	}
+}
