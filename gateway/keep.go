@@ -82,16 +82,27 @@ func (s *session) park(r closeReason) {
 		}
 	}
 	s.keep.parked = true
-	s.g.metrics.parked.Inc()
 	s.remember()
-	switch r {
-	case closedTakenOver, closedDisplaced: // what it has is others', or wanted by others
+	switch fits := s.g.park(+1) <= s.g.live().limits.Parked; {
+	case !fits:
+		s.g.metrics.refused(refusedParked)
 		s.expire()
-	case closedShutdown:
+	case r == closedTakenOver, r == closedDisplaced: // what it has is others', or wanted by others
+		s.expire()
+	case r == closedShutdown:
 		s.expireAfter(min(s.g.cfg.KeepAliveGrace, s.g.cfg.Drain.Handover))
 	default:
 		s.expireAfter(s.g.cfg.KeepAliveGrace)
 	}
+}
+
+// park counts the parked sessions.
+func (g *Gateway) park(by int) (now int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.parked += by
+	g.metrics.parked.Set(float64(g.parked))
+	return g.parked
 }
 
 func (s *session) expireAfter(d time.Duration) {
@@ -137,7 +148,7 @@ func (s *session) unpark(e ending) {
 		s.keep.timer.Stop()
 	}
 	if s.keep.parked {
-		s.g.metrics.parked.Dec()
+		s.g.park(-1)
 	}
 	s.g.mu.Lock()
 	if s.g.kept[s.id] == s { // not the one that has come back to this very pod

@@ -17,6 +17,7 @@ type Limits struct {
 	Connections           int // sockets in all
 	ConnectionsPerAddress int // sockets of one client address (IPv6: of one /64)
 	Pending               int // sockets that are no session yet, and TCP connections that are no socket yet
+	Parked                int // sessions with keepAlive without a socket
 
 	MessagesPerSecond, MessageBurst int   // of a socket; control frames count
 	BytesPerSecond, ByteBurst       int64 // of a socket; ByteBurst is at least the largest message

@@ -28,12 +28,13 @@ const (
 	refusedMember      refusal = "member_size"   // login, custom, payload
 	refusedStreams     refusal = "streams"       // of one session
 	refusedQuestions   refusal = "questions"     // availableStream at a time
+	refusedParked      refusal = "parked"        // keepAlive: the session ends with its socket
 )
 
 var refusals = []refusal{
 	refusedOrigin, refusedAppOrigin, refusedUnknownApp, refusedAppSessions, refusedDraining, refusedConnections, refusedAddress,
 	refusedPending, refusedHandshakes, refusedHello, refusedMessages, refusedBytes, refusedMessageSize, refusedSlow,
-	refusedUnanswered, refusedDepth, refusedName, refusedID, refusedMember, refusedStreams, refusedQuestions,
+	refusedUnanswered, refusedDepth, refusedName, refusedID, refusedMember, refusedStreams, refusedQuestions, refusedParked,
 }
 
 // closeRefusals are the ends of sockets that are refusals.

@@ -12,7 +12,9 @@ import (
 )
 
 func keepFor(d time.Duration) func(*Config) {
-	return func(c *Config) { c.KeepAliveGrace, c.Media.StoreTimeout = d, 5*time.Second }
+	return func(c *Config) {
+		c.KeepAliveGrace, c.Media.StoreTimeout, c.Limits.Parked = d, 5*time.Second, 10
+	}
 }
 
 // keptAlive opens a session with keepAlive, with the token of an earlier one unless that is empty.
@@ -211,6 +213,28 @@ func TestGraceIsOver(t *testing.T) {
 	wantQuiet(t, back)
 	if names := w.store.Names(); len(names) != 1 {
 		t.Errorf("names %v", names)
+	}
+}
+
+// There are as many parked sessions as the pod can hold: the next ends with its socket.
+func TestParkedSessionsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) {
+		keepFor(time.Minute)(c)
+		c.Limits.Parked = 1
+	})
+	var tokens [2]string
+	for i := range tokens {
+		c, token := w.keptAlive(t, podA, "defaultApp", "")
+		tokens[i] = token
+		c.Drop()
+		rig.Eventually(t, 20*time.Second, "one is parked", func() bool { return len(w.pods[podA].openSessions()) == 1 })
+	}
+	for i, token := range tokens {
+		_, got := w.keptAlive(t, podB, "defaultApp", token)
+		if resumed := sessionID(t, got) == sessionID(t, token); resumed != (i == 0) {
+			t.Errorf("session %d resumed: %v", i, resumed)
+		}
 	}
 }
 

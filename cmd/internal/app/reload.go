@@ -104,7 +104,7 @@ func limits(l config.Limits) gateway.Limits {
 		l.Connections = openFiles()
 	}
 	return gateway.Limits{
-		Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending,
+		Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending, Parked: l.Parked,
 		MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst, BytesPerSecond: l.BytesPerSecond, ByteBurst: l.ByteBurst,
 		JSONDepth: l.JSONDepth, NameBytes: l.NameBytes, IDBytes: l.IDBytes, LoginBytes: l.LoginBytes,
 		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes,

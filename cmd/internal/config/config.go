@@ -176,6 +176,8 @@ type Limits struct {
 	// Sockets whose `connection` command has not come; more are refused with 503. As many TCP connections may be in
 	// their handshake; more are closed.
 	Pending int `koanf:"pending"`
+	// Sessions with `keepAlive` of this pod whose socket is gone; more end with their socket.
+	Parked int `koanf:"parked"`
 	// Messages a second that a client may send in the long run, control frames too; one that sends more is closed. 0: no limit.
 	MessagesPerSecond int `koanf:"messagesPerSecond"`
 	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each.
@@ -269,6 +271,7 @@ func Default() Config {
 		},
 		Limits: Limits{
 			Pending:           5000,
+			Parked:            5000,
 			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 1 << 20, ByteBurst: 8 << 20,
 			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 1 << 10, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
 		},
