@@ -10,8 +10,12 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// maxAsking bounds the questions of one client that are being looked up at a time.
-const maxAsking = 32
+// Questions of one client that are being looked up at a time, and that wait for their turn: one who asks without end
+// must not stand before all others' questions in the queue for Redis.
+const (
+	maxAsking  = 4
+	maxWaiting = 128
+)
 
 // handleAvailableStream answers every request: a client without an answer waits for ever. The media id is not registered,
 // since the same stream object may be played under it afterwards (protocol.md §2.6).
@@ -28,19 +32,36 @@ func handleAvailableStream(s *session, c wcs.Command) error {
 	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
 		return err
 	}
-	if s.asking >= maxAsking {
+	switch {
+	case s.asking < maxAsking:
+		s.ask(ref)
+	case len(s.waiting) < maxWaiting:
+		s.waiting = append(s.waiting, ref)
+	default:
 		s.answerAvailable(ref.MediaSessionID, errTooManyQuestions)
 		return fmt.Errorf("%w: %w", errStreamRefused, errTooManyQuestions)
 	}
+	return nil
+}
+
+// ask looks a question up, and then the next one that waits.
+func (s *session) ask(ref wcs.StreamRef) {
 	s.asking++
 	err := errPanic // unless available returns
 	s.offLoop(func() {
 		err = s.available(ref.Name)
 	}, func() {
 		s.asking--
+		s.g.metrics.refusedCommand(err)
 		s.answerAvailable(ref.MediaSessionID, err)
+		if len(s.waiting) == 0 || s.closed {
+			s.waiting = nil
+			return
+		}
+		next := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		s.ask(next)
 	})
-	return nil
 }
 
 func (s *session) answerAvailable(mediaID string, err error) {

@@ -38,6 +38,7 @@ type session struct {
 	closed        bool
 	streams       map[string]*stream // by media id
 	asking        int                // availableStream questions being looked up
+	waiting       []wcs.StreamRef    // those that wait
 	jobs          int                // calls off the loop that will post back, other than the streams'
 }
 

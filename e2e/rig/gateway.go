@@ -14,9 +14,12 @@ import (
 	"time"
 )
 
-// buildGateway builds the production binary with the race detector.
+// buildGateway builds the production binary, with the race detector if the tests have it.
 var buildGateway = sync.OnceValues(func() (string, error) {
-	return buildProgram("wcs-gateway-race", "-race", "./cmd/wcs-gateway")
+	if raceDetector {
+		return buildProgram("wcs-gateway-race", "-race", "./cmd/wcs-gateway")
+	}
+	return buildProgram("wcs-gateway-plain", "./cmd/wcs-gateway")
 })
 
 // Ports are the addresses of a gateway, chosen before it starts, because LiveKit has to know where to send webhooks.
@@ -35,7 +38,7 @@ func NewPorts(t testing.TB) Ports {
 // Webhook is where LiveKit shall send webhooks.
 func (p Ports) Webhook() string { return fmt.Sprintf("http://127.0.0.1:%d/webhook", p.Internal) }
 
-// Gateway is a wcs-gateway process, built with the race detector.
+// Gateway is a wcs-gateway process, built with the race detector if the tests are.
 type Gateway struct {
 	*Process
 	URL      string // ws://

@@ -1,0 +1,213 @@
+// Package attacks does to a real gateway what people who mean no good do, and checks that it is refused, counted, and costs the
+// other clients nothing: README, "What an attacker can try".
+package attacks
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"go.uber.org/goleak"
+
+	"wcsgateway/e2e/rig"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 40 * time.Second
+
+// Addresses of this machine that parties come from: limits are by address.
+const (
+	honest   = "127.0.0.1"
+	attacker = "127.0.0.2"
+	proxy    = "127.0.0.9" // trusted
+)
+
+// perAddress is the limit of sockets of one address.
+const perAddress = 500
+
+// atLeast is how long an attack goes on, for the figures; short ones are repeated.
+const atLeast = time.Second
+
+// scene is a gateway with a victim, who publishes, and a witness.
+type scene struct {
+	*rig.Stage
+	victim  *rig.Client
+	witness *witness
+}
+
+// One gateway for all: what an attack has left behind would show in the next ones.
+func TestAttacks(t *testing.T) {
+	s := &scene{Stage: rig.NewStage(t, map[string]string{
+		"WCS_LIMITS_CONNECTIONSPERADDRESS": strconv.Itoa(perAddress),
+		// What a gateway with the race detector, on a machine that does other things too, reads faster than.
+		"WCS_LIMITS_MESSAGESPERSECOND": "60",
+		"WCS_LIMITS_MESSAGEBURST":      "500",
+		"WCS_LIMITS_BYTESPERSECOND":    "65536",
+		"WCS_LIMITS_BYTEBURST":         "2097152",
+		"WCS_SESSION_PINGINTERVAL":     "300ms",
+		"WCS_SESSION_HELLOTIMEOUT":     "3s",
+		"WCS_LISTEN_ORIGINS":           `["https://*.example.com"]`,
+		"WCS_LISTEN_TRUSTEDPROXIES":    "[" + proxy + "/32]",
+		"WCS_LOG_LEVEL":                "info",
+	}, "")}
+	s.victim = rig.Connect(t, s.Gateway.URL, "defaultApp")
+	s.victim.Publish("victims-media-id", victimStream, rig.NewPublisher(t, rig.PeerOptions{}))
+	s.witness = newWitness(t, s.Gateway.URL)
+	var all []figures
+	for _, a := range []struct {
+		name   string
+		attack func(*testing.T, *scene)
+	}{
+		{"slow handshake", slowHandshake},
+		{"frame that never ends", endlessFrame},
+		{"JSON nested 1,000,000 deep", deepJSON},
+		{"compressed bomb", compressedBomb},
+		{"10,000 connections from one address", manyConnections},
+		{"flood of messages", messageFlood},
+		{"flood of bytes", byteFlood},
+		{"flood of control pings", pingFlood},
+		{"guessed authToken", guessedToken},
+		{"forged and replayed webhooks", forgedWebhooks},
+		{"forged X-Forwarded-For", forgedAddress},
+		{"stream names that mislead", badNames},
+		{"page of another origin", crossOrigin},
+		{"another session's mediaSessionId", hijack},
+	} {
+		t.Run(a.name, func(t *testing.T) {
+			f := figures{attack: a.name}
+			f.before = s.witness.during(t, func() { pause(t, baseline) })
+			f.during = s.witness.during(t, func() {
+				for begun := time.Now(); time.Since(begun) < atLeast && !t.Failed(); {
+					a.attack(t, s)
+				}
+			})
+			all = append(all, f)
+			if n := s.victim.Count("notifyStreamStatusEvent"); n > 0 {
+				t.Errorf("the victim was told something about its stream: %s", s.victim.Names())
+			}
+		})
+	}
+	t.Log("\n" + table(all))
+	if strings.Contains(s.Gateway.Output(), "panic") {
+		t.Error("the gateway's log speaks of a panic")
+	}
+	s.victim.Unpublish("victims-media-id", victimStream)
+	s.victim.WantStatus("victims-media-id", "UNPUBLISHED", "Stopped by publisher stop")
+	s.WantClean(t)
+}
+
+// pause lets time pass that is measured.
+func pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	<-ctx.Done()
+}
+
+// dialer connects from an address.
+func dialer(from string) *websocket.Dialer {
+	local := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
+	return &websocket.Dialer{NetDialContext: local.DialContext, HandshakeTimeout: patience}
+}
+
+func dial(t *testing.T, url, from string, header http.Header) *websocket.Conn {
+	t.Helper()
+	ws, res, err := dialer(from).Dial(url, header)
+	if err != nil {
+		t.Fatalf("dial from %s: %v", from, err)
+	}
+	_ = res.Body.Close()
+	t.Cleanup(func() { _ = ws.Close() })
+	return ws
+}
+
+// dialTCP opens a bare TCP connection to the public listener.
+func (s *scene) dialTCP(t *testing.T, from string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
+	c, err := d.DialContext(t.Context(), "tcp", s.host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (s *scene) host() string {
+	return strings.TrimSuffix(strings.TrimPrefix(s.Gateway.URL, "ws://"), "/")
+}
+
+func say(t *testing.T, ws *websocket.Conn, name string, arg any) {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{"message": name, "data": []any{arg}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ws.WriteMessage(websocket.TextMessage, b); err != nil {
+		t.Fatalf("send %s: %v", name, err)
+	}
+}
+
+// connect opens a session from an address.
+func (s *scene) connect(t *testing.T, from string) *rig.Client {
+	t.Helper()
+	c := rig.DialWith(t, dialer(from), s.Gateway.URL)
+	c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}})
+	c.Await("getUserData")
+	return c
+}
+
+// metric is the value of a time series, 0 if there is none.
+func (s *scene) metric(t *testing.T, series string) float64 {
+	t.Helper()
+	return metric(t, s.Gateway, series)
+}
+
+func metric(t *testing.T, g *rig.Gateway, series string) float64 {
+	t.Helper()
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(g.Internal + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if text, ok := strings.CutPrefix(line, series+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+	}
+	return 0
+}
+
+// refused is how often something was refused for a reason.
+func (s *scene) refused(t *testing.T, reason string) float64 {
+	t.Helper()
+	return s.metric(t, fmt.Sprintf("wcs_refusals_total{reason=%q}", reason))
+}
+
+// wantRefusals waits until n more were refused than before.
+func (s *scene) wantRefusals(t *testing.T, reason string, before, n float64) {
+	t.Helper()
+	var got float64
+	rig.Eventually(t, patience, fmt.Sprintf("%v refusals for %s", n, reason), func() bool {
+		got = s.refused(t, reason) - before
+		return got >= n
+	})
+}

@@ -1,0 +1,195 @@
+package attacks
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+
+	"wcsgateway/e2e/rig"
+)
+
+// guessedToken: a token that is not the victim's gives nothing that is the victim's.
+func guessedToken(t *testing.T, s *scene) {
+	for _, token := range []string{
+		"guess", "", "/127.0.0.1:1/0123456789abcdef/" + strings.Repeat("0", 64), strings.Repeat("x", 10_000), "wcs:*", "\x00",
+	} {
+		c := rig.DialWith(t, dialer(attacker), s.Gateway.URL)
+		c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "keepAlive": true, "authToken": token})
+		var user struct{ AuthToken string }
+		m := c.AwaitMatch("an answer", func(m rig.Message) bool { return m.Name == "getUserData" || m.Name == "fail" })
+		if m.Name == "fail" {
+			continue
+		}
+		m.Arg(t, 0, &user)
+		if user.AuthToken == token || !strings.HasPrefix(user.AuthToken, "/"+attacker+":") {
+			t.Errorf("%.40q gives the session %.40s", token, user.AuthToken)
+		}
+		c.Unpublish("victims-media-id", victimStream)
+		c.Close()
+	}
+}
+
+// hijack knows everything about the victim's stream but has not its session.
+func hijack(t *testing.T, s *scene) {
+	c := s.connect(t, attacker)
+	publisher, player := rig.NewPublisher(t, rig.PeerOptions{}).Offer(), rig.NewPlayer(t, rig.PeerOptions{}).Offer()
+	for range 20 {
+		c.Unpublish("victims-media-id", victimStream)
+		c.Stop("victims-media-id", victimStream)
+		c.Send("sendStreamEvent", map[string]any{"mediaSessionId": "victims-media-id", "type": "videoMuted"})
+		c.Send("webRTCMetricsClientDescription", map[string]any{"mediaSessionId": "victims-media-id", "types": []string{"bitrate"}})
+		c.Send("webRTCMetricsBatch", map[string]any{"mediaSessionId": "victims-media-id", "metrics": "AAAA"})
+		c.Send("snapshot", map[string]any{"mediaSessionId": "victims-media-id", "name": victimStream})
+	}
+	c.Send("publishStream", rig.StreamRequest("victims-media-id", "another", publisher, true, nil))
+	c.WantStatus("victims-media-id", "FAILED", "MediaSessionId is already in use")
+	c.Send("playStream", rig.StreamRequest("victims-media-id", victimStream, player, false, nil))
+	c.WantStatus("victims-media-id", "FAILED", "MediaSessionId is already in use")
+	c.Send("publishStream", rig.StreamRequest("another-id", victimStream, publisher, true, nil))
+	c.WantStatus("another-id", "FAILED", "Stream name is already in use")
+}
+
+// forgedWebhooks tell that the victim has left.
+func forgedWebhooks(t *testing.T, s *scene) {
+	list := s.LiveKit.Participants(t, "wcs."+victimStream)
+	if len(list) != 1 {
+		t.Fatalf("%d participants in the victim's room", len(list))
+	}
+	left := func(identity, sid string) string {
+		b, err := json.Marshal(map[string]any{
+			"event": "participant_left", "id": "EV_forged", "room": map[string]any{"name": "wcs." + victimStream},
+			"participant": map[string]any{"identity": identity, "sid": sid, "disconnectReason": "PARTICIPANT_REMOVED"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	forged := left(list[0].GetIdentity(), list[0].GetSid())
+	for what, token := range map[string]string{
+		"nothing": "", "nonsense": "x", "a guessed secret": sign(t, s.LiveKit.Key, strings.Repeat("g", 32), forged),
+		"another key":        sign(t, "APIother", s.LiveKit.Secret, forged),
+		"for another body":   sign(t, s.LiveKit.Key, s.LiveKit.Secret, left("x", "y")),
+		"of no algorithm":    "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJpc3MiOiJkZXZrZXkifQ.",
+		"much too long body": sign(t, s.LiveKit.Key, s.LiveKit.Secret, strings.Repeat(" ", 2<<20)),
+	} {
+		body := forged
+		if strings.Contains(what, "too long") {
+			body = strings.Repeat(" ", 2<<20)
+		}
+		if status := s.post(t, token, body); status != http.StatusUnauthorized {
+			t.Errorf("signed with %s: %d", what, status)
+		}
+	}
+
+	// Genuine ones, recorded and sent again: identities are used once, so what they tell is over.
+	c := s.connect(t, attacker)
+	c.Publish("earlier", "earlier", rig.NewPublisher(t, rig.PeerOptions{}))
+	earlier := s.LiveKit.Participants(t, "wcs.earlier")[0]
+	c.Unpublish("earlier", "earlier")
+	c.WantStatus("earlier", "UNPUBLISHED", "Stopped by publisher stop")
+	c.Publish("later", "earlier", rig.NewPublisher(t, rig.PeerOptions{}))
+	replay := left(earlier.GetIdentity(), earlier.GetSid())
+	for range 5 {
+		if status := s.post(t, sign(t, s.LiveKit.Key, s.LiveKit.Secret, replay), replay); status != http.StatusOK {
+			t.Errorf("replayed: %d", status)
+		}
+	}
+	c.Send("availableStream", map[string]any{"mediaSessionId": "ask", "name": "earlier"})
+	if m := c.Await("availableStream"); !strings.Contains(m.Raw, `"true"`) {
+		t.Errorf("a replay has ended another stream of the name: %s", m.Raw)
+	}
+	if n := c.Count("notifyStreamStatusEvent"); n > 0 {
+		t.Errorf("a replay was told to a client: %s", c.Names())
+	}
+	c.Close()
+	s.WantClean(t, "earlier")
+}
+
+// sign signs a webhook as LiveKit does.
+func sign(t *testing.T, key, secret, body string) string {
+	t.Helper()
+	sum := sha256.Sum256([]byte(body))
+	token, err := auth.NewAccessToken(key, secret).SetValidFor(time.Minute).SetSha256(base64.StdEncoding.EncodeToString(sum[:])).ToJWT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func (s *scene) post(t *testing.T, token, body string) (status int) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Gateway.Internal+"/webhook", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", token)
+	req.Header.Set("Content-Type", "application/webhook+json")
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
+}
+
+// forgedAddress: only a trusted proxy is believed.
+func forgedAddress(t *testing.T, s *scene) {
+	for from, want := range map[string]string{attacker: "/" + attacker + ":", proxy: "/203.0.113.7:0/"} {
+		ws := dial(t, s.Gateway.URL, from, http.Header{"X-Forwarded-For": {"127.0.0.1, 203.0.113.7"}})
+		say(t, ws, "connection", map[string]any{"appKey": "defaultApp"})
+		if _, b, err := ws.ReadMessage(); err != nil || !strings.Contains(string(b), `"authToken":"`+want) {
+			t.Errorf("from %s: %.300s %v, want an authToken that begins %s", from, b, err, want)
+		}
+	}
+	// Another forged address each time does not help against the limit.
+	before := s.refused(t, "address")
+	for i := range perAddress + 50 {
+		ws, res, err := dialer("127.0.0.3").Dial(s.Gateway.URL, http.Header{"X-Forwarded-For": {"203.0.113." + string(rune('0'+i%10))}})
+		if err == nil {
+			t.Cleanup(func() { _ = ws.Close() })
+		}
+		if res != nil {
+			_ = res.Body.Close()
+		}
+	}
+	s.wantRefusals(t, "address", before, 1)
+}
+
+// crossOrigin: a page elsewhere has its visitors' browsers connect.
+func crossOrigin(t *testing.T, s *scene) {
+	before := s.refused(t, "origin")
+	pages := map[string]int{
+		"https://evil.example": 403, "https://example.com.evil.example": 403, "https://evilexample.com": 403, "http://app.example.com": 403,
+		"null": 403, "https://app.example.com:8443": 403, "https://app.example.com": 101, "": 101,
+	}
+	refused := 0
+	for page, status := range pages {
+		header := http.Header{}
+		if page != "" {
+			header.Set("Origin", page)
+		}
+		ws, res, err := dialer(attacker).Dial(s.Gateway.URL, header)
+		if res == nil {
+			t.Fatalf("%s: %v", page, err)
+		}
+		if ws != nil {
+			_ = ws.Close()
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != status {
+			t.Errorf("%q: %d, want %d", page, res.StatusCode, status)
+		}
+		if status == 403 {
+			refused++
+		}
+	}
+	s.wantRefusals(t, "origin", before, float64(refused))
+}

@@ -1,0 +1,103 @@
+package attacks
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"wcsgateway/e2e/rig"
+)
+
+// deepJSON sends a million brackets, before and after connection.
+func deepJSON(t *testing.T, s *scene) {
+	before := s.refused(t, "json_depth")
+	deep := strings.Repeat("[", 1_000_000)
+	for range 6 { // two of one client would be too many bytes
+		c := s.connect(t, attacker)
+		c.SendRaw(deep)
+		wantFail(t, c, "nested too deeply")
+		c.Send("sendData", map[string]any{"operationId": "still-there", "payload": 1})
+		c.Await("DataStatusEvent")
+	}
+	early := rig.DialWith(t, dialer(attacker), s.Gateway.URL)
+	early.SendRaw(deep)
+	wantFail(t, early, "nested too deeply")
+	_ = early.AwaitClosed()
+	s.wantRefusals(t, "json_depth", before, 7)
+}
+
+func wantFail(t *testing.T, c *rig.Client, info string) {
+	t.Helper()
+	if m := c.Await("fail"); !strings.Contains(m.Raw, `"FAILED"`) || !strings.Contains(m.Raw, info) {
+		t.Errorf("got %.300s, want %s", m.Raw, info)
+	}
+}
+
+// flood has some clients send as fast as they can, until they are closed.
+func flood(t *testing.T, s *scene, reason string, send func(*websocket.Conn) error) {
+	const clients = 8
+	before := s.refused(t, reason)
+	var work sync.WaitGroup
+	for range clients {
+		ws := dial(t, s.Gateway.URL, attacker, nil)
+		say(t, ws, "connection", map[string]any{"appKey": "defaultApp"})
+		work.Go(func() {
+			for send(ws) == nil {
+			}
+		})
+		work.Go(func() { wantClose(t, ws, websocket.ClosePolicyViolation, "too_many_"+reason) })
+	}
+	work.Wait()
+	s.wantRefusals(t, reason, before, clients)
+}
+
+func messageFlood(t *testing.T, s *scene) {
+	question := []byte(`{"message":"availableStream","data":[{"mediaSessionId":"m","name":"` + victimStream + `"}]}`)
+	flood(t, s, "messages", func(ws *websocket.Conn) error { return ws.WriteMessage(websocket.TextMessage, question) })
+}
+
+func byteFlood(t *testing.T, s *scene) {
+	log := []byte(`{"message":"pushLogs","data":[{"logs":"` + strings.Repeat("x", 500_000) + `"}]}`)
+	flood(t, s, "bytes", func(ws *websocket.Conn) error { return ws.WriteMessage(websocket.TextMessage, log) })
+}
+
+func pingFlood(t *testing.T, s *scene) {
+	flood(t, s, "messages", func(ws *websocket.Conn) error {
+		return ws.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(patience))
+	})
+}
+
+// badNames: neither LiveKit nor Redis hears of them.
+func badNames(t *testing.T, s *scene) {
+	before := s.refused(t, "name")
+	c := s.connect(t, attacker)
+	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
+	bad := map[string]string{
+		"newline": "a\nb", "path": "../../etc/passwd", "path inside": "a/../../b", "backslashes": `..\..\b`, "10 KB": strings.Repeat("x", 10_000),
+		"NUL": "a\x00b", "right to left": "gnp.\u202eexe", "empty": "", "Redis' hash tag and newline": "{stream:x}\r\nDEL y",
+	}
+	for what, name := range bad {
+		for _, command := range []string{"publishStream", "playStream"} {
+			c.Send(command, rig.StreamRequest("bad", name, offer, command == "publishStream", nil))
+			if st := c.AwaitStatus("bad"); st.Status != "FAILED" || !strings.Contains(st.Info, "Bad stream name") {
+				t.Errorf("%s, %s: %+v", what, command, st)
+			}
+		}
+		c.Send("availableStream", map[string]any{"mediaSessionId": "bad", "name": name})
+		if m := c.Await("availableStream"); !strings.Contains(m.Raw, "Bad stream name") {
+			t.Errorf("%s: %.300s", what, m.Raw)
+		}
+	}
+	s.wantRefusals(t, "name", before, float64(3*len(bad)))
+	for _, p := range s.LiveKit.Participants(t, "") {
+		if !strings.HasPrefix(p.GetIdentity(), "wcs:") {
+			t.Errorf("LiveKit has %s", p.GetIdentity())
+		}
+	}
+	if claims := strings.Join(s.Redis.Claims(), " "); strings.Contains(claims, "bad") || strings.Contains(claims, "etc") {
+		t.Errorf("Redis has %s", claims)
+	}
+}

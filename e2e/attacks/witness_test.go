@@ -1,0 +1,139 @@
+package attacks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	victimStream = "victim"
+	askEvery     = 20 * time.Millisecond // seldomer than a client may
+	baseline     = 700 * time.Millisecond
+)
+
+// witness is another client, which asks whether the victim's stream can be played, again and again. How long the answers take
+// tells what an attack costs others.
+type witness struct {
+	ws *websocket.Conn
+}
+
+func newWitness(t *testing.T, url string) *witness {
+	t.Helper()
+	w := &witness{ws: dial(t, url, honest, nil)}
+	say(t, w.ws, "connection", map[string]any{"appKey": "defaultApp"})
+	if m, err := w.await("getUserData"); err != nil {
+		t.Fatalf("%v (got %s)", err, m)
+	}
+	return w
+}
+
+// ask asks once.
+func (w *witness) ask() (time.Duration, error) {
+	const question = `{"message":"availableStream","data":[{"mediaSessionId":"witness","name":"` + victimStream + `"}]}`
+	start := time.Now()
+	if err := w.ws.WriteMessage(websocket.TextMessage, []byte(question)); err != nil {
+		return 0, fmt.Errorf("ask: %w", err)
+	}
+	m, err := w.await("availableStream")
+	if err == nil && !strings.Contains(m, `"status":"true"`) {
+		err = fmt.Errorf("the victim's stream cannot be played: %s", m)
+	}
+	return time.Since(start), err
+}
+
+var errSilent = errors.New("the witness gets no answer")
+
+// await reads up to a message, and answers pings.
+func (w *witness) await(name string) (string, error) {
+	_ = w.ws.SetReadDeadline(time.Now().Add(patience)) // fails only on a dead socket, which the read reports
+	for {
+		_, b, err := w.ws.ReadMessage()
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", errSilent, err)
+		}
+		var m struct{ Message string }
+		switch err := json.Unmarshal(b, &m); {
+		case err != nil:
+			return "", err
+		case m.Message == name:
+			return string(b), nil
+		case m.Message == "ping":
+			if err := w.ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"pong","data":[null]}`)); err != nil {
+				return "", err
+			}
+		}
+	}
+}
+
+// watch asks until stop is closed.
+func (w *witness) watch(stop <-chan struct{}) (took []time.Duration, err error) {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		d, err := w.ask()
+		if err != nil {
+			return took, err
+		}
+		took = append(took, d)
+		select {
+		case <-stop:
+			return took, nil
+		case <-tick.C:
+		}
+	}
+}
+
+// during watches while f runs. That the witness is served all the time is what every attack must leave as it is.
+func (w *witness) during(t *testing.T, f func()) (took []time.Duration) {
+	t.Helper()
+	stop := make(chan struct{})
+	var (
+		err  error
+		done sync.WaitGroup
+	)
+	done.Go(func() { took, err = w.watch(stop) })
+	defer func() { // f may end the test
+		close(stop)
+		done.Wait()
+		if err != nil {
+			t.Errorf("another client is not served meanwhile: %v", err)
+		}
+	}()
+	f()
+	return nil // took is set when the witness has stopped
+}
+
+// figures is what the witness saw.
+type figures struct {
+	attack         string
+	before, during []time.Duration
+}
+
+// percentile sorts.
+func percentile(took []time.Duration, p int) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[(len(took)-1)*p/100]
+}
+
+// table is for people: on a machine that does other things too, the times say little by themselves.
+func table(all []figures) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-44s %10s %10s %10s %10s %8s\n", "attack: answer times of another client, ms", "p50 before", "p50 during", "p99 before", "p99 during", "samples")
+	ms := func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1000) }
+	for _, f := range all {
+		fmt.Fprintf(&b, "%-44s %10s %10s %10s %10s %8d\n", f.attack, ms(percentile(f.before, 50)), ms(percentile(f.during, 50)),
+			ms(percentile(f.before, 99)), ms(percentile(f.during, 99)), len(f.during))
+	}
+	return b.String()
+}
