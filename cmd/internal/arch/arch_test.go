@@ -27,7 +27,8 @@ var inward = map[string][]string{
 	"translate/livekit": {"translate"},
 	"state":             {},
 	"state/statetest":   {"state"},
-	"gateway":           {"translate", "translate/wcs", "state"},
+	"gateway/hooks":     {},
+	"gateway":           {"gateway/hooks", "translate", "translate/wcs", "state"},
 	"cmd":               {"*"},
 	"e2e":               {"*"},
 }
@@ -93,6 +94,7 @@ func TestRulesBite(t *testing.T) {
 		{"gateway", "github.com/redis/go-redis/v9", "Redis is behind"},
 		{"gateway", "wcsgateway/translate/livekit", "must not import translate/livekit"},
 		{"gateway", "github.com/livekit/protocol/auth", "one package knows"},
+		{"gateway/hooks", "wcsgateway/state", "must not import state"},
 		{"gateway/sub", "wcsgateway/cmd/internal/config", "must not import cmd/internal/config"},
 		{"state", "wcsgateway/translate", "must not import translate"},
 		{"state", "github.com/gorilla/websocket", "sockets are"},
