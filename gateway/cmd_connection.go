@@ -10,7 +10,7 @@ import (
 const defaultAppKey = "defaultApp"
 
 func handleConnection(s *session, c wcs.Connection) error {
-	if s.id != "" {
+	if s.id != "" || s.hooks != nil {
 		return nil // a repeat changes nothing
 	}
 	key := c.AppKey
@@ -23,7 +23,12 @@ func handleConnection(s *session, c wcs.Connection) error {
 		s.refuse("Application not found")
 		return nil
 	}
-	s.establish(&app, c)
+	s.conn.greeted()
+	if app.Hooks.Backend != nil {
+		s.askConnect(&app, c)
+		return nil
+	}
+	s.establish(&app, c, newSessionID(s.remote))
 	return nil
 }
 

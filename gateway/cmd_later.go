@@ -6,11 +6,6 @@ import "wcsgateway/translate/wcs"
 
 const infoUnsupported = "Not supported by this server"
 
-func handleSendData(s *session, d wcs.SendData) error {
-	s.send(wcs.DataFailed(d.OperationID, infoUnsupported))
-	return nil
-}
-
 func handleSnapshot(s *session, ref wcs.StreamRef) error {
 	s.send(wcs.SnapshotFailed(ref.MediaSessionID, infoUnsupported))
 	return nil

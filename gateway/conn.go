@@ -15,7 +15,7 @@ import (
 
 // ConnConfig bounds what one client's socket may cost.
 type ConnConfig struct {
-	HelloTimeout     time.Duration // from the upgrade to the established session
+	HelloTimeout     time.Duration // from the upgrade to the connection command
 	WriteTimeout     time.Duration // for one message
 	MaxMessageBytes  int64         // of a client's message
 	MaxQueueBytes    int           // outbound
@@ -95,8 +95,8 @@ func readFault(err error) closeReason {
 	return closedLost
 }
 
-// established lifts HelloTimeout.
-func (c *conn) established() { _ = c.ws.SetReadDeadline(time.Time{}) }
+// greeted lifts HelloTimeout.
+func (c *conn) greeted() { _ = c.ws.SetReadDeadline(time.Time{}) }
 
 func (c *conn) pong() { c.unanswered.Store(0) }
 

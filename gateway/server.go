@@ -52,7 +52,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		g.log.Info().Err(err).Str("remote", r.RemoteAddr).Msg("upgrade failed") // the upgrader has answered
 		return
 	}
-	g.open(ws, r.RemoteAddr)
+	g.open(ws, peer{remote: r.RemoteAddr, origin: r.Header.Get("Origin")})
 }
 
 // loadBalancer answers the SDK's lbUrl. It must be 200 with JSON, readable from any page: with anything else

@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
@@ -21,6 +22,7 @@ type session struct {
 	g      *Gateway
 	conn   *conn
 	remote string // client's address
+	origin string // of the page, as the browser says; "" if it does not
 	loop   loop
 	gone   chan struct{} // closed when the session has let go of everything
 	leave  func()        // its place in the pinger
@@ -30,6 +32,7 @@ type session struct {
 	// loop
 	id            string // "" until it is established
 	app           *App
+	hooks         *sessionHooks // nil without a backend
 	knowsBitrates bool
 	closed        bool
 	streams       map[string]*stream // by media id
@@ -37,9 +40,12 @@ type session struct {
 	jobs          int                // calls off the loop that will post back, other than the streams'
 }
 
+// peer is what an upgrade tells about a client.
+type peer struct{ remote, origin string }
+
 // open starts a session on an upgraded socket.
-func (g *Gateway) open(ws *websocket.Conn, remote string) {
-	s := &session{g: g, remote: remote, gone: make(chan struct{})}
+func (g *Gateway) open(ws *websocket.Conn, p peer) {
+	s := &session{g: g, remote: p.remote, origin: p.origin, gone: make(chan struct{})}
 	s.loop.recovered = s.onPanic
 	s.conn = &conn{
 		ws:        ws,
@@ -91,28 +97,28 @@ func (s *session) refuse(info string) {
 }
 
 // establish accepts the client.
-func (s *session) establish(app *App, c wcs.Connection) {
-	token := s.newIDs()
-	s.app = app
+func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
+	s.id, s.app = id.public, app
 	s.knowsBitrates = c.KnowsBitrates
-	s.conn.established()
 	s.g.metrics.sessions.Inc()
 	s.g.deps.Sessions.PutSession(state.Session{
-		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(token)), CreatedAt: time.Now(),
+		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(),
 	})
-	s.send(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame())
+	s.sendAs(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: id.token}.Frame(), hooks.Connect)
 	s.send(s.g.version)
 	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
 	s.log(zerolog.InfoLevel).Msg("session established")
 }
 
-// newIDs makes the public session id, which grants nothing, and the authToken, which does (design.md §2).
-func (s *session) newIDs() (token string) {
+// sessionID is the public session id, which grants nothing, and the authToken, which does (design.md §2).
+type sessionID struct{ public, token string }
+
+func newSessionID(remote string) sessionID {
 	var random [8 + 32]byte
 	_, _ = rand.Read(random[:]) // never fails since Go 1.24
 	text := hex.EncodeToString(random[:])
-	s.id = "/" + s.remote + "/" + text[:16]
-	return s.id + "/" + text[16:]
+	id := "/" + remote + "/" + text[:16]
+	return sessionID{public: id, token: id + "/" + text[16:]}
 }
 
 // commonProviders is what both sides have, in the client's order.
@@ -140,8 +146,9 @@ func (s *session) onClose(r closeReason) {
 		s.log(zerolog.DebugLevel).Str("reason", r.name).Msg("socket closed before it was a session")
 	}
 	for _, st := range s.streams {
-		st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+		st.end(ending{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
 	}
+	s.hooks.disconnected()
 	s.finish()
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -45,6 +46,7 @@ type application struct {
 	gateway  *gateway.Gateway
 	store    *state.Redis
 	sfu      *livekit.SFU
+	apps     map[string]gateway.App
 	registry *prometheus.Registry
 }
 
@@ -70,14 +72,14 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
-	apps, err := applications(cfg)
+	apps, err := applications(cfg, hooks.Deps{Observe: metrics.HookCall, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	g := gateway.New(gatewayConfig(cfg, pod, version, apps), gateway.Deps{
 		SFU: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
-	return &application{log: log, gateway: g, store: store, sfu: sfu, registry: registry}, nil
+	return &application{log: log, gateway: g, store: store, sfu: sfu, apps: apps, registry: registry}, nil
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {
@@ -105,22 +107,48 @@ func reveal(secrets map[string]config.Secret) map[string]string {
 	return plain
 }
 
-func applications(cfg config.Config) (map[string]gateway.App, error) {
+func applications(cfg config.Config, deps hooks.Deps) (map[string]gateway.App, error) {
 	apps := make(map[string]gateway.App, len(cfg.Applications))
 	for key, app := range cfg.Applications {
 		codecs, err := translate.ParseCodecs(app.Codecs)
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s: %w", key, err)
 		}
-		apps[key] = gateway.App{Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs}
+		backend, err := newBackend(app.Hooks, hooks.Deps{Observe: deps.Observe, Log: deps.Log.With().Str("app", key).Logger()})
+		if err != nil {
+			return nil, fmt.Errorf("applications.%s.hooks: %w", key, err)
+		}
+		apps[key] = gateway.App{
+			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs, PlayFrom: app.PlayFrom,
+			Hooks: gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+		}
 	}
 	return apps, nil
+}
+
+// newBackend gives nil for an application without one.
+func newBackend(h config.Hooks, deps hooks.Deps) (*hooks.Backend, error) {
+	if h.URL == "" {
+		return nil, nil
+	}
+	methods, err := h.CalledMethods()
+	if err != nil {
+		return nil, err
+	}
+	tls, err := h.TLS.Config()
+	if err != nil {
+		return nil, err
+	}
+	return hooks.New(hooks.Config{
+		URL: h.URL, Methods: methods, Timeout: h.Timeout, Retries: h.Retries, MaxInFlight: h.MaxInFlight, MaxWaiting: h.MaxWaiting,
+		MaxResponseBytes: h.MaxResponseBytes, Username: h.Username, Password: h.Password.Reveal(), HMACSecret: h.HMACSecret.Reveal(), TLS: tls,
+	}, deps)
 }
 
 func gatewayConfig(cfg config.Config, pod, version string, apps map[string]gateway.App) gateway.Config {
 	s, m := cfg.Session, cfg.Media
 	return gateway.Config{
-		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), Apps: apps, MaxStreams: s.MaxStreams,
+		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), NodeID: cfg.Node(), Apps: apps, MaxStreams: s.MaxStreams,
 		Conn: gateway.ConnConfig{
 			HelloTimeout: s.HelloTimeout, WriteTimeout: s.WriteTimeout, MaxMessageBytes: s.MaxMessageBytes,
 			MaxQueueBytes: s.MaxQueueBytes, MaxQueueMessages: s.MaxQueueMessages, PingInterval: s.PingInterval, PingProbes: s.PingProbes,
@@ -216,6 +244,11 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		<-storeDone
 		stopServing()
 		a.sfu.Close()
+		for _, app := range a.apps {
+			if app.Hooks.Backend != nil {
+				app.Hooks.Backend.Close()
+			}
+		}
 		return nil
 	})
 	return group.Wait()
