@@ -340,6 +340,37 @@ func TestSessionEndTellsOfItsStreams(t *testing.T) {
 	w.wantClean(t)
 }
 
+// However much a session leaves behind, the backend hears of all of it, though it was slow.
+func TestEndOfManyStreamsIsTold(t *testing.T) {
+	w := newHookWorld(t, nil)
+	hold := make(chan struct{})
+	w.backend.On("playStream", rig.Hold(hold, rig.Echo))
+	c := w.connect(t, podA)
+	n := w.pods[podA].cfg.MaxStreams
+	for round := range 2 {
+		for i := range n {
+			id := fmt.Sprintf("play-%d-%d", round, i)
+			playAV(t, c, id, "s")
+			if round == 0 {
+				c.Stop(id, "s")
+				c.WantStatus(id, "STOPPED", "Stopped by user")
+			}
+		}
+	}
+	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
+	c.Await("availableStream") // all has been taken
+	c.Close()
+	rig.Eventually(t, 20*time.Second, "the gateway knows", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
+	close(hold)
+	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
+	for method, want := range map[string]int{"playStream": 2 * n, "stopStream": n, "StreamStatusEvent": 2 * n} {
+		if got := w.backend.Count(method); got != want {
+			t.Errorf("%d calls of %s, want %d", got, method, want)
+		}
+	}
+	w.wantClean(t)
+}
+
 // A backend that does not answer holds up nobody but the sessions of its application, and calls of one session wait for each other.
 func TestSlowBackend(t *testing.T) {
 	w := newHookWorld(t, func(c *hooks.Config, _ *App) { c.MaxInFlight = 2 })
@@ -347,11 +378,11 @@ func TestSlowBackend(t *testing.T) {
 	hold := make(chan struct{})
 	w.backend.On("OnDataEvent", rig.Hold(hold, rig.Echo))
 	slow, other := w.connect(t, podA), rig.Connect(t, w.urls[podA], "native")
-	const asked = 70 // one is under way, 64 wait
+	const asked = maxAsked + 6
 	for i := range asked {
 		slow.Send("sendData", map[string]any{"operationId": fmt.Sprint(i), "payload": i})
 	}
-	for i := 65; i < asked; i++ {
+	for i := maxAsked; i < asked; i++ {
 		m := slow.Await("DataStatusEvent")
 		if !strings.Contains(m.Raw, fmt.Sprintf(`"operationId":"%d"`, i)) || !strings.Contains(m.Raw, "Application server is busy") {
 			t.Errorf("too many: %s", m.Raw)
@@ -365,7 +396,7 @@ func TestSlowBackend(t *testing.T) {
 		t.Errorf("%d calls of one session at a time", n)
 	}
 	close(hold)
-	for i := range 65 {
+	for i := range maxAsked {
 		m := slow.Await("DataStatusEvent")
 		if !strings.Contains(m.Raw, fmt.Sprintf(`"operationId":"%d","status":"ACCEPTED"`, i)) {
 			t.Errorf("answer %d: %s", i, m.Raw)

@@ -27,11 +27,17 @@ type sessionHooks struct {
 	giveUp     context.CancelFunc // of the connect call
 	connection hooks.Object       // what the session was opened with, as the backend has it
 	policies   hooks.Policies     // of restClientConfig
+	asked      int                // calls that a client waits for
 }
+
+// maxAsked bounds the calls that a client's commands have put into its line: their bodies are as large as the client likes.
+const maxAsked = 64
 
 func newSessionHooks(s *session, app *App) *sessionHooks {
 	id := newSessionID(s.remote)
-	return &sessionHooks{sess: s, app: app, id: id, log: s.g.hookLog.With().Str("session", id.public).Str("app", app.Key).Logger()}
+	h := &sessionHooks{sess: s, app: app, id: id, log: s.g.hookLog.With().Str("session", id.public).Str("app", app.Key).Logger()}
+	h.line.Max = 2*maxAsked + 4*s.g.cfg.MaxStreams // none of the events at the end of a session with all its streams is lost
+	return h
 }
 
 // newHookLog logs no more than a few of many warnings: of a backend that is down each call makes one, and the metrics count them all.
@@ -71,13 +77,20 @@ func (h *sessionHooks) eventFailed(m hooks.Method, err error) {
 // ask calls a method that the backend may refuse. then runs on the loop; its error is nil if things go on, also when the call
 // has failed and that does not matter. It does not run once the session is over.
 func (h *sessionHooks) ask(m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
-	h.call(h.sess.g.ctx, m, body, func(answer hooks.Object, err error) {
+	answered := func(answer hooks.Object, err error) {
 		h.sess.loop.post(func() {
+			h.asked--
 			if !h.sess.closed {
 				then(answer, h.decide(m, err))
 			}
 		})
-	})
+	}
+	h.asked++
+	if h.asked > maxAsked {
+		h.dropped(m, answered)
+		return
+	}
+	h.call(h.sess.g.ctx, m, body, answered)
 }
 
 // decide tells what a failed call means for the client's wish (integration.md §1.5).
@@ -108,9 +121,14 @@ func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Obje
 	})
 	if !queued {
 		g.hookCalls.Done()
-		g.metrics.HookCall(m, 0, hooks.ErrBusy)
-		done(nil, fmt.Errorf("%w: the session has too many calls in line", hooks.ErrBusy))
+		h.dropped(m, done)
 	}
+}
+
+// dropped is the end of a call that is not made because the session's line is long enough.
+func (h *sessionHooks) dropped(m hooks.Method, done func(hooks.Object, error)) {
+	h.sess.g.metrics.HookCall(m, 0, hooks.ErrBusy)
+	done(nil, fmt.Errorf("%w: the session has too many calls in line", hooks.ErrBusy))
 }
 
 // sendAs sends a message that these methods stand for, without what the backend does not want the client to see

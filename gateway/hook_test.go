@@ -339,7 +339,7 @@ func TestClientDoesNotWaitForConnect(t *testing.T) {
 // The deadline for connection does not count the backend's time.
 func TestSlowConnectOutlastsHelloTimeout(t *testing.T) {
 	w := newHookWorld(t, nil)
-	const hello = 300 * time.Millisecond
+	const hello = 2 * time.Second
 	for _, g := range w.pods {
 		g.cfg.Conn.HelloTimeout = hello
 	}
@@ -347,6 +347,6 @@ func TestSlowConnectOutlastsHelloTimeout(t *testing.T) {
 	w.backend.On("connect", rig.Hold(answered, rig.Echo))
 	c := w.sampleClient(t, podA)
 	w.backend.Await("connect")
-	time.AfterFunc(3*hello, func() { close(answered) })
+	time.AfterFunc(hello+hello/4, func() { close(answered) })
 	c.Await("getUserData")
 }

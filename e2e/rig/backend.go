@@ -138,11 +138,11 @@ func (b *Backend) On(method string, r Reply) {
 // ServeHTTP takes a hook.
 func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raw, err := io.ReadAll(r.Body)
-	h := Hook{Method: r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:], Path: r.URL.RequestURI(), Header: r.Header.Clone(), Raw: raw}
-	if err == nil {
-		err = json.Unmarshal(raw, &h.Body)
+	if err != nil {
+		return // the caller is gone
 	}
-	if err != nil || r.Method != http.MethodPost {
+	h := Hook{Method: r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:], Path: r.URL.RequestURI(), Header: r.Header.Clone(), Raw: raw}
+	if err := json.Unmarshal(raw, &h.Body); err != nil || r.Method != http.MethodPost {
 		b.t.Errorf("backend: %s %s: %v", r.Method, r.URL, err)
 	}
 	b.mu.Lock()

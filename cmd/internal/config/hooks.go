@@ -20,9 +20,9 @@ type Hooks struct {
 	Methods []string `koanf:"methods"`
 	// Deadline of one call, with the time it waits for its turn and is repeated.
 	Timeout time.Duration `koanf:"timeout"`
-	// How often a call is repeated that could not be sent. What has reached the backend is never repeated.
+	// How often a call is repeated that could not be sent. A call that the backend answers, or is too slow for, is not.
 	Retries int `koanf:"retries"`
-	// Calls that a pod makes at a time.
+	// Calls that a pod makes at a time. Those of one client come one after the other.
 	MaxInFlight int `koanf:"maxInFlight"`
 	// Calls that may wait for their turn; one that comes then fails at once.
 	MaxWaiting int `koanf:"maxWaiting"`
