@@ -95,6 +95,8 @@ func (s *session) available(name string) error {
 		return err
 	case err != nil:
 		return err
+	case !s.app.mayPlay(rec.App):
+		return errRestricted
 	case rec.Phase != state.PhasePublishing:
 		return errStreamNotReady
 	}

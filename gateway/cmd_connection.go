@@ -16,13 +16,10 @@ func handleConnection(s *session, c wcs.Connection) error {
 	if err := s.g.live().limits.checkConnection(c); err != nil {
 		return err
 	}
-	app, ok := s.admit(key)
-	switch {
-	case !ok: // the client has been told
-	case c.AuthToken != "":
-		s.resume(app, c)
-	default:
-		s.establish(app, c)
+	s.conn.greeted()
+	s.opening = true
+	if app, ok := s.admit(key); ok {
+		s.connect(app, c)
 	}
 	return nil
 }

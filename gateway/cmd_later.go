@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"fmt"
-
 	"wcsgateway/translate/wcs"
 )
 
@@ -10,20 +8,10 @@ import (
 
 const infoUnsupported = "Not supported by this server"
 
-func handleSendData(s *session, d wcs.SendData) error {
-	limits := &s.g.live().limits
-	if err := limits.checkID(d.OperationID); err != nil {
+func handleSnapshot(s *session, ref wcs.StreamRef) error {
+	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
 		return err
 	}
-	if err := limits.checkPayload(d.Payload); err != nil {
-		s.send(wcs.DataFailed(d.OperationID, classify(err).info))
-		return fmt.Errorf("%w: %w", errStreamRefused, err)
-	}
-	s.send(wcs.DataFailed(d.OperationID, infoUnsupported))
-	return nil
-}
-
-func handleSnapshot(s *session, ref wcs.StreamRef) error {
 	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func handlePlayStream(s *session, c wcs.Command) error {
 		s.log(zerolog.InfoLevel).Str("media", cut(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
 			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters are not applied: the stream is played as it is published")
 	}
-	return s.begin(player{}, false, req)
+	return s.begin(player{}, false, req, c.Arg)
 }
 
 func handleStopStream(s *session, ref wcs.StreamRef) error {
@@ -174,6 +174,9 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 	published, stop := g.streams.awaitPublished(st.name)
 	defer stop()
 	rec, err := addPlayer(ctx, st, false, "")
+	if err == nil && !st.sess.app.mayPlay(rec.App) {
+		err = errRestricted
+	}
 	if err != nil || rec.Phase == state.PhasePublishing {
 		return rec, err
 	}
@@ -188,7 +191,10 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 	findCtx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
 	rec, err = g.deps.Store.FindStream(findCtx, st.name)
-	if err == nil && rec.Phase != state.PhasePublishing {
+	switch {
+	case err == nil && !st.sess.app.mayPlay(rec.App): // another has come to have the name
+		err = errRestricted
+	case err == nil && rec.Phase != state.PhasePublishing:
 		err = errStreamNotReady
 	}
 	return rec, err
@@ -226,7 +232,7 @@ func findNative(ctx context.Context, st *stream) (src source, err error) {
 func (player) ready(st *stream) bool { return st.joined }
 
 func (player) up(st *stream) {
-	st.tellStatus(wcs.StatusPlaying, "")
+	st.announce(wcs.StatusPlaying, "")
 	st.tellFormat()
 }
 

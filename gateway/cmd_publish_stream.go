@@ -22,7 +22,7 @@ func handlePublishStream(s *session, c wcs.Command) error {
 		// Never ignored in silence: somebody waits for that stream elsewhere (design.md §9).
 		return s.refuseStream(true, req, errRTMP)
 	}
-	return s.begin(publisher{}, true, req)
+	return s.begin(publisher{}, true, req, c.Arg)
 }
 
 // malformedStream answers a publishStream or playStream that cannot be read in the status of
@@ -47,10 +47,11 @@ func (s *session) stop(mediaID string) {
 	if st == nil {
 		return
 	}
-	e := ending{status: wcs.StatusStopped, info: wcs.InfoStoppedByUser, class: classOK, undone: true}
+	e := ending{status: st.stopped(), info: wcs.InfoStoppedByUser, class: classOK, undone: true}
 	if st.published {
-		e.status, e.info = wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop
+		e.info = wcs.InfoStoppedByPublisherStop
 	}
+	st.reportStop()
 	st.end(e)
 }
 
@@ -184,7 +185,7 @@ func (publisher) ready(st *stream) bool {
 
 // up tells the client only when other pods can see the stream, because it may tell others to play.
 func (publisher) up(st *stream) {
-	st.save(func() { st.tellStatus(wcs.StatusPublishing, "") })
+	st.save(func() { st.announce(wcs.StatusPublishing, "") })
 }
 
 // write writes the record and tells the pods that have players. A record that Redis has lost is claimed anew.

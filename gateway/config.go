@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"slices"
 	"time"
 
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/translate"
 )
@@ -13,6 +15,7 @@ type Config struct {
 	Pod        string // the tag of this process in identities and events (translate.NewPodTag)
 	Version    string // what getVersion says
 	Live              // at the start
+	NodeID     string // what hooks call this server: 32 letters and digits
 	Conn       ConnConfig
 	Media      MediaConfig
 	Drain      DrainConfig
@@ -37,6 +40,20 @@ type App struct {
 	Origins origins.List
 	// MaxSessions bounds its sessions on this pod; 0 does not.
 	MaxSessions int
+	PlayFrom    []string // keys of the applications whose streams it may play besides its own; none: all
+	Hooks       Hooks
+}
+
+// mayPlay tells whether the application's clients may play a stream of another's.
+func (a *App) mayPlay(owner string) bool {
+	return len(a.PlayFrom) == 0 || owner == a.Key || slices.Contains(a.PlayFrom, owner)
+}
+
+// Hooks are the calls to an application's backend. The zero value is that of an application without one.
+type Hooks struct {
+	Backend    *hooks.Backend
+	FailClosed bool          // publishStream, playStream and OnDataEvent fail with their call, whatever restOnError says
+	KeepAlive  time.Duration // between two StreamKeepAliveEvents of a stream; 0: there are none
 }
 
 // Native is whether legacy clients and native LiveKit participants meet in a room (design.md §2).

@@ -15,7 +15,7 @@ import (
 
 // ConnConfig bounds what one client's socket may cost.
 type ConnConfig struct {
-	HelloTimeout     time.Duration // from the upgrade to the established session
+	HelloTimeout     time.Duration // from the upgrade to the connection command
 	WriteTimeout     time.Duration // for one message
 	MaxMessageBytes  int64         // of a client's message
 	MaxQueueBytes    int           // outbound
@@ -118,8 +118,8 @@ func (c *conn) controlPing(data string) error {
 	return nil
 }
 
-// established lifts HelloTimeout: the client has said who it is.
-func (c *conn) established() {
+// greeted lifts HelloTimeout: the client has said who it is.
+func (c *conn) greeted() {
 	_ = c.ws.SetReadDeadline(time.Time{}) // fails only on a dead socket, which the read reports
 	if c.guard != nil {
 		c.guard.settle()

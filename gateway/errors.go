@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -22,6 +23,7 @@ var (
 	errRTMP             = errors.New("rtmpUrl is not allowed")
 	errStreamNotReady   = errors.New("stream is not publishing yet")
 	errNoStream         = errors.New("no such stream")
+	errRestricted       = errors.New("application may not play the streams of that one")
 	errTooManyQuestions = errors.New("client asks too much at a time")
 	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
 	errPanic            = errors.New("a panic was recovered")
@@ -53,6 +55,9 @@ var verdicts = []struct {
 	err error
 	verdict
 }{
+	{hooks.ErrUnavailable, upstream("Application server is not available")},
+	{hooks.ErrBusy, upstream("Application server is busy")},
+	{hooks.ErrBadResponse, upstream("Application server has given a bad answer")},
 	{errSessionNotReady, client(wcs.InfoSessionNotReady)},
 	{errMediaIDNull, client(wcs.InfoMediaSessionIDNull)},
 	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
@@ -73,6 +78,7 @@ var verdicts = []struct {
 	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady)},
 	{errNoStream, client(wcs.InfoStreamNotFound)},
 	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
+	{errRestricted, client(wcs.InfoRestrictedAccess)},
 	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
 	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},
@@ -87,7 +93,10 @@ func classify(err error) verdict {
 		}
 	}
 	var sfu *translate.Error
+	var refusal *hooks.Refusal
 	switch {
+	case errors.As(err, &refusal):
+		return client(refusal.Reason)
 	case errors.Is(err, translate.ErrMalformedSDP), errors.Is(err, translate.ErrDirection):
 		return client("Bad SDP: " + err.Error())
 	case errors.Is(err, wcs.ErrMalformed):

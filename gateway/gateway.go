@@ -48,12 +48,14 @@ type Gateway struct {
 	door      door
 	now       atomic.Pointer[current] // what can change while it runs
 	questions questions
+	hookLog   zerolog.Logger
 	ctx       context.Context // of all work that outlives a command; ends last
 	cancel    context.CancelFunc
 
-	draining atomic.Bool    // not ready
-	refusing atomic.Bool    // no new sockets
-	work     sync.WaitGroup // goroutines that Run waits for
+	draining  atomic.Bool    // not ready
+	refusing  atomic.Bool    // no new sockets
+	work      sync.WaitGroup // goroutines that Run waits for
+	hookCalls sync.WaitGroup // calls to backends that are under way or in line
 
 	mu         sync.Mutex
 	sessions   map[*session]struct{}
@@ -77,6 +79,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		upgrader:   newUpgrader(),
 		version:    wcs.Version(cfg.Version),
 		pings:      pinger{interval: cfg.Conn.PingInterval},
+		hookLog:    newHookLog(deps.Log),
 		streams:    newRegistry(),
 		ctx:        ctx,
 		cancel:     cancel,
@@ -109,7 +112,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Wait()
 }
 
-// await waits until all sessions have let go of everything.
+// await waits until all sessions have let go of everything, and their backends know.
 func (g *Gateway) await(limit time.Duration) {
 	done := make(chan struct{})
 	go func() {
@@ -117,6 +120,7 @@ func (g *Gateway) await(limit time.Duration) {
 			<-s.gone
 		}
 		g.debts.wait(g.ctx)
+		g.hookCalls.Wait() // nobody is left who would add to them
 		close(done)
 	}()
 	timeout := time.NewTimer(limit)

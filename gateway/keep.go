@@ -74,11 +74,21 @@ func (s *session) noteEnd(st *stream) {
 	s.remember()
 }
 
+// move lets go of a stream that another pod has taken: neither client nor backend is told of an end, and nothing is undone.
+func (st *stream) move() {
+	st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classOK, silent: true, moved: true})
+}
+
+// disconnect ends a stream because its client is gone.
+func (st *stream) disconnect() {
+	st.end(ending{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+}
+
 // park keeps the session without its socket. What is not up yet cannot come up without it.
 func (s *session) park(r closeReason) {
 	for _, st := range s.streams {
 		if st.phase != phaseUp {
-			st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+			st.disconnect()
 		}
 	}
 	s.keep.parked = true
@@ -122,7 +132,7 @@ func (s *session) expire() {
 	lost := false
 	s.offLoop(func() { lost = s.endRegistration() }, func() {
 		s.log(zerolog.InfoLevel).Bool("taken", lost).Int("streams", len(s.streams)).Msg("kept session is over")
-		s.unpark(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true, moved: lost})
+		s.unpark(lost)
 	})
 }
 
@@ -142,8 +152,8 @@ func (s *session) endRegistration() (lost bool) {
 	}
 }
 
-// unpark is the end of a kept session on this pod. e is the end of those of its streams that have not ended yet.
-func (s *session) unpark(e ending) {
+// unpark is the end of a kept session on this pod. If it is not taken by another, it is the session's end.
+func (s *session) unpark(taken bool) {
 	if s.keep.timer != nil {
 		s.keep.timer.Stop()
 	}
@@ -157,7 +167,14 @@ func (s *session) unpark(e ending) {
 	s.g.mu.Unlock()
 	s.keep = nil
 	for _, st := range s.streams {
-		st.end(e)
+		if taken {
+			st.move()
+		} else {
+			st.disconnect()
+		}
+	}
+	if !taken {
+		s.hooks.disconnected()
 	}
 	s.finish()
 }
@@ -181,10 +198,13 @@ func (s *session) handOver(known []string, by string) (now []state.SessionStream
 	for _, id := range known {
 		if st := s.streams[id]; st != nil && st.phase == phaseUp && st.ending == nil {
 			now = append(now, st.kept())
-			st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classOK, silent: true, moved: true})
+			st.move()
 		}
 	}
-	s.unpark(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+	for _, st := range s.streams {
+		st.disconnect()
+	}
+	s.unpark(true)
 	s.conn.close(closedResumed)
 	return now
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"unicode"
@@ -72,8 +73,8 @@ func (l *Limits) checkCustom(custom wcs.Size) error {
 	return nil
 }
 
-func (l *Limits) checkPayload(payload wcs.Size) error {
-	if over(int(payload), l.PayloadBytes) {
+func (l *Limits) checkPayload(payload json.RawMessage) error {
+	if over(len(payload), l.PayloadBytes) {
 		return errDataSize
 	}
 	return nil

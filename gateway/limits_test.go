@@ -61,10 +61,10 @@ func TestSizesOfMembers(t *testing.T) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
-	if l.checkPayload(20) != nil || l.checkPayload(21) == nil || l.checkCustom(30) != nil || l.checkCustom(31) == nil {
+	if l.checkPayload(make([]byte, 20)) != nil || l.checkPayload(make([]byte, 21)) == nil || l.checkCustom(30) != nil || l.checkCustom(31) == nil {
 		t.Error("sizes of payload or custom are wrong")
 	}
-	if none := (Limits{}); none.checkPayload(1<<20) != nil || none.checkName(strings.Repeat("x", 1000)) != nil {
+	if none := (Limits{}); none.checkPayload(make([]byte, 1<<20)) != nil || none.checkName(strings.Repeat("x", 1000)) != nil {
 		t.Error("0 is a limit")
 	}
 }
@@ -179,6 +179,11 @@ func TestPlacesOfSessions(t *testing.T) {
 	}
 	_ = c.AwaitClosed()
 	w.wantRefusals(t, refusedAppSessions, 1)
+	rig.Eventually(t, 20*time.Second, "the refused socket is no longer counted as pending", func() bool {
+		w.pods[podA].door.mu.Lock()
+		defer w.pods[podA].door.mu.Unlock()
+		return w.pods[podA].door.pending == 0
+	})
 	rig.Connect(t, w.urls[podA], "native") // has its own
 	a.Close()
 	rig.Eventually(t, 20*time.Second, "a place is free again", func() bool {

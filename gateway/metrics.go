@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -27,6 +29,8 @@ type Metrics struct {
 	ownShare    *prometheus.HistogramVec
 	sfuCalls    *prometheus.HistogramVec // op, class
 	storeCalls  *prometheus.HistogramVec // op, class
+	hookCalls   *prometheus.HistogramVec // method, class
+	hookVetoes  *prometheus.CounterVec   // method
 	webhooks    *prometheus.CounterVec   // result
 	lostBytes   prometheus.Counter
 	debts       prometheus.Gauge
@@ -69,9 +73,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reloadOK:    gauge("wcs_config_last_reload_successful", "1 unless the configuration, or the certificate, could not be taken when it was last looked at."),
 		reloadTime:  gauge("wcs_config_last_reload_success_timestamp_seconds", "When the configuration was last taken."),
 		startTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
-		ownShare:    histogram("wcs_answer_own_seconds", "From the command to setRemoteSDP, less the call to LiveKit's WHIP endpoint.", "kind"),
+		ownShare:    histogram("wcs_answer_own_seconds", "From the command, or the backend's leave for it, to setRemoteSDP, less the call to LiveKit's WHIP endpoint.", "kind"),
 		sfuCalls:    histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
 		storeCalls:  histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
+		hookCalls:   histogram("wcs_hook_call_seconds", "Calls to applications' backends, with the wait for their turn.", "method", "class"),
+		hookVetoes:  counter("wcs_hook_vetoes_total", "What clients could not do because their application's backend refused or did not answer.", "method"),
 		webhooks:    counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
 		lostBytes:   counter("wcs_unsent_bytes_total", "Bytes queued for clients that were never sent.").WithLabelValues(),
 		debts:       gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),
@@ -111,6 +117,25 @@ func (m *Metrics) StoreCall(op string, d time.Duration, err error) {
 		class = "refused"
 	}
 	m.storeCalls.WithLabelValues(op, class).Observe(d.Seconds())
+}
+
+// HookCall records a call to an application's backend.
+func (m *Metrics) HookCall(method hooks.Method, d time.Duration, err error) {
+	class := "ok"
+	switch {
+	case err == nil:
+	case refused(err):
+		class = "refused"
+	case errors.Is(err, hooks.ErrBusy):
+		class = "busy"
+	case errors.Is(err, hooks.ErrBadResponse):
+		class = "bad_answer"
+	case errors.Is(err, context.Canceled): // the client has not waited
+		class = "given_up"
+	default:
+		class = "unavailable"
+	}
+	m.hookCalls.WithLabelValues(string(method), class).Observe(d.Seconds())
 }
 
 func sfuClass(err error) string {

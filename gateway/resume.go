@@ -43,10 +43,65 @@ func sessionOfToken(token string) (id string, ok bool) {
 	return token[:at], true
 }
 
+// connect opens the client's session, once the application's backend agrees: the one that it has come back for, or a new one.
+func (s *session) connect(app *App, c wcs.Connection) {
+	fresh := newSessionID(s.remote)
+	if c.AuthToken == "" {
+		s.askConnect(app, c, fresh)
+		return
+	}
+	var old sessionID
+	err := errPanic // unless findKept returns
+	s.offLoop(func() { old, err = s.g.findKept(app, c.AuthToken) }, func() {
+		if err != nil {
+			s.notResumed(err)
+			old = fresh
+		}
+		if !s.closed {
+			s.askConnect(app, c, old)
+		}
+	})
+}
+
+// enter lets the client in.
+func (s *session) enter(app *App, c wcs.Connection, id sessionID) {
+	if id.resumed {
+		s.resume(app, c, id)
+		return
+	}
+	s.establish(app, c, id)
+	s.hooks.established(id)
+}
+
+// resume gives the client its session back, or a new one if that has ended meanwhile.
+func (s *session) resume(app *App, c wcs.Connection, id sessionID) {
+	var got resumed
+	err := errPanic // unless take returns
+	s.offLoop(func() { got, err = s.g.take(s.g.ctx, app, c, id) }, func() {
+		if err == nil {
+			s.g.metrics.resumes.WithLabelValues(resumeOK).Inc()
+			s.takeUp(app, c, id, got)
+			return
+		}
+		s.notResumed(err)
+		if !s.closed {
+			s.enter(app, c, newSessionID(s.remote))
+		}
+	})
+}
+
+func (s *session) notResumed(err error) {
+	result := resumeUnavailable
+	if errors.Is(err, errNotResumable) {
+		result = resumeRefused
+	}
+	s.g.metrics.resumes.WithLabelValues(result).Inc()
+	s.noisy().Err(err).Msg("session is not resumed, the client gets a new one")
+}
+
 // resumed is a kept session that this pod has taken.
 type resumed struct {
 	record  state.Session
-	token   string
 	streams []adopted
 }
 
@@ -57,46 +112,42 @@ type adopted struct {
 	err    error
 }
 
-// resume gives the client its session back, or a new one if there is none to be had.
-func (s *session) resume(app *App, c wcs.Connection) {
-	s.opening = true
-	var got *resumed
-	err := errPanic // unless take returns
-	s.offLoop(func() { got, err = s.g.take(s.g.ctx, app, c) }, func() {
-		s.opening = false
-		switch {
-		case err == nil:
-			s.g.metrics.resumes.WithLabelValues(resumeOK).Inc()
-			s.takeUp(app, c, got)
-			return
-		case errors.Is(err, errNotResumable):
-			s.g.metrics.resumes.WithLabelValues(resumeRefused).Inc()
-		default:
-			s.g.metrics.resumes.WithLabelValues(resumeUnavailable).Inc()
-		}
-		s.log(zerolog.InfoLevel).Err(err).Msg("session is not resumed, the client gets a new one")
-		if !s.closed {
-			s.establish(app, c)
-		}
-	})
+// findKept tells whether there is a session that the token resumes, and gives its id with a new token.
+func (g *Gateway) findKept(app *App, token string) (sessionID, error) {
+	id, ok := sessionOfToken(token)
+	if !ok {
+		return sessionID{}, errNotResumable
+	}
+	ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
+	defer cancel()
+	kept, err := g.deps.Resumption.FindSession(ctx, id)
+	switch {
+	case errors.Is(err, state.ErrNotFound), err == nil && !resumes(kept, app, token):
+		return sessionID{}, errNotResumable
+	case err != nil:
+		return sessionID{}, err
+	}
+	old := withToken(id)
+	old.resumed = true
+	return old, nil
 }
 
-// take makes the session of an authToken this pod's.
-func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection) (*resumed, error) {
-	id, ok := sessionOfToken(c.AuthToken)
-	if !ok {
-		return nil, errNotResumable
-	}
-	old := state.TokenHash(sha256.Sum256([]byte(c.AuthToken)))
-	got := &resumed{token: newToken(id)}
+// resumes tells whether a token is that of a kept session of the application.
+func resumes(kept state.Session, app *App, token string) bool {
+	hash := sha256.Sum256([]byte(token))
+	return kept.Kept && kept.App == app.Key && subtle.ConstantTimeCompare(kept.TokenHash[:], hash[:]) == 1
+}
+
+// take makes the session of an authToken this pod's, under its new token.
+func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessionID) (got resumed, err error) {
 	callCtx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
-	was, err := g.deps.Resumption.TakeSession(callCtx, id, func(was state.Session) (state.Session, error) {
-		if !was.Kept || was.App != app.Key || subtle.ConstantTimeCompare(was.TokenHash[:], old[:]) != 1 {
+	was, err := g.deps.Resumption.TakeSession(callCtx, id.public, func(was state.Session) (state.Session, error) {
+		if !resumes(was, app, c.AuthToken) {
 			return was, errNotResumable
 		}
 		got.record = was
-		got.record.TokenHash, got.record.Kept = sha256.Sum256([]byte(got.token)), g.keeps(c)
+		got.record.TokenHash, got.record.Kept = sha256.Sum256([]byte(id.token)), g.keeps(c)
 		if !got.record.Kept {
 			got.record.Streams = nil
 		}
@@ -104,9 +155,9 @@ func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection) (*resume
 	})
 	switch {
 	case errors.Is(err, state.ErrNotFound):
-		return nil, errNotResumable
+		return got, errNotResumable
 	case err != nil:
-		return nil, err
+		return got, err
 	}
 	for _, k := range g.askToLetGo(ctx, was) {
 		a := adopted{SessionStream: k}
@@ -173,12 +224,13 @@ func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.S
 }
 
 // takeUp goes on with a session that was taken. The client may be gone again by now: then it is parked here.
-func (s *session) takeUp(app *App, c wcs.Connection, got *resumed) {
-	s.id = got.record.ID
+func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) {
+	s.id = id.public
 	if got.record.Kept {
 		s.keepAs(got.record)
 	}
-	s.welcome(app, c, got.token)
+	s.welcome(app, c, id.token)
+	s.hooks.established(id)
 	for _, a := range got.streams {
 		s.takeUpStream(a, got.record)
 	}
@@ -201,6 +253,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		return
 	}
 	s.addStream(st)
+	s.g.streams.add(st)
 	if a.err != nil {
 		from := sess.Owner
 		st.adopt = func(ctx context.Context) error { // it may be ours or not: to be released it must be
@@ -211,6 +264,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		return
 	}
 	s.g.watch.add(st.room, st)
+	st.keepAlive()
 	if st.published {
 		st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
 		st.tellStatus(wcs.StatusPublishing, "")
@@ -221,7 +275,8 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		return
 	}
 	st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
-	st.role.up(st)
+	st.tellStatus(wcs.StatusPlaying, "") // the backend knows
+	st.tellFormat()
 	st.publisherChanged(a.record)
 }
 

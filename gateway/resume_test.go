@@ -23,7 +23,7 @@ func (w *world) keptAlive(t *testing.T, pod, app, token string) (c *rig.Client, 
 	return rig.ConnectKept(t, w.urls[pod], app, token)
 }
 
-func sessionID(t *testing.T, token string) string {
+func sessionOf(t *testing.T, token string) string {
 	t.Helper()
 	id, ok := sessionOfToken(token)
 	if !ok {
@@ -121,7 +121,7 @@ func TestResume(t *testing.T) {
 			old, token, other := w.keptUp(t)
 			c.gone(w, old)
 			back, next := w.keptAlive(t, c.to, "defaultApp", token)
-			if next == token || sessionID(t, next) != sessionID(t, token) {
+			if next == token || sessionOf(t, next) != sessionOf(t, token) {
 				t.Errorf("token %q after %q", next, token)
 			}
 			back.WantStatus("kept-pub", "PUBLISHING", "")
@@ -170,7 +170,7 @@ func TestResumeRefused(t *testing.T) {
 	w := newWorld(t, keepFor(time.Minute))
 	old, token, other := w.keptUp(t)
 	_, plain := w.keptAlive(t, podA, "defaultApp", "")
-	id := sessionID(t, token)
+	id := sessionOf(t, token)
 	for what, try := range map[string][2]string{
 		"guessed token":         {"defaultApp", id + "/" + strings.Repeat("0", 64)},
 		"session id":            {"defaultApp", id},
@@ -180,7 +180,7 @@ func TestResumeRefused(t *testing.T) {
 		"a name of a long line": {"defaultApp", strings.Repeat("a/", 1000)},
 	} {
 		c, got := w.keptAlive(t, podB, try[0], try[1])
-		if sessionID(t, got) == id {
+		if sessionOf(t, got) == id {
 			t.Errorf("%s: the session was resumed", what)
 		}
 		wantQuiet(t, c)
@@ -190,7 +190,7 @@ func TestResumeRefused(t *testing.T) {
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
 	thief, got := w.keptAlive(t, podA, "defaultApp", token) // used up
-	if sessionID(t, got) == id {
+	if sessionOf(t, got) == id {
 		t.Error("a used token resumed the session")
 	}
 	wantQuiet(t, thief)
@@ -207,7 +207,7 @@ func TestGraceIsOver(t *testing.T) {
 	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
 	rig.Eventually(t, 20*time.Second, "only the other's publisher is left", func() bool { return w.sfu.participants() == 1 })
 	back, got := w.keptAlive(t, podB, "defaultApp", token)
-	if sessionID(t, got) == sessionID(t, token) {
+	if sessionOf(t, got) == sessionOf(t, token) {
 		t.Error("a session that is over was resumed")
 	}
 	wantQuiet(t, back)
@@ -232,7 +232,7 @@ func TestParkedSessionsAreBounded(t *testing.T) {
 	}
 	for i, token := range tokens {
 		_, got := w.keptAlive(t, podB, "defaultApp", token)
-		if resumed := sessionID(t, got) == sessionID(t, token); resumed != (i == 0) {
+		if resumed := sessionOf(t, got) == sessionOf(t, token); resumed != (i == 0) {
 			t.Errorf("session %d resumed: %v", i, resumed)
 		}
 	}
@@ -253,7 +253,7 @@ func TestResumeTellsWhatWasMissed(t *testing.T) {
 	other.WantStatus("other-pub", "UNPUBLISHED", "Stopped by publisher stop")
 	rig.Eventually(t, 20*time.Second, "its player has been removed", func() bool { return w.sfu.participants() == 2 })
 	rig.Eventually(t, 20*time.Second, "that is registered", func() bool {
-		s, err := w.finder(podB).FindSession(t.Context(), sessionID(t, token))
+		s, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token))
 		return err == nil && len(s.Streams) == 2 && (s.Streams[0].Status != "" || s.Streams[1].Status != "")
 	})
 	back, token := w.keptAlive(t, podB, "defaultApp", token)
@@ -323,7 +323,7 @@ func TestResumeWhileRedisIsAway(t *testing.T) {
 	c.Drop()
 	w.store.SetAway(true)
 	d, got := w.keptAlive(t, podB, "defaultApp", token)
-	if sessionID(t, got) == sessionID(t, token) {
+	if sessionOf(t, got) == sessionOf(t, token) {
 		t.Error("resumed without Redis")
 	}
 	wantAlive(t, d)

@@ -55,6 +55,8 @@ type Sessions interface {
 
 // Resumption takes over kept sessions, and what they have, from whichever pod has them. Errors are as Store's.
 type Resumption interface {
+	// FindSession gives the registration of a session, whoever has it.
+	FindSession(ctx context.Context, id string) (state.Session, error)
 	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, or an error that ends the attempt.
 	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
 	// EndSession takes a kept session off the register; state.ErrLostOwnership when another pod has taken it.

@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
@@ -29,11 +30,12 @@ type session struct {
 
 	// loop
 	id            string   // "" until it is established
-	opening       bool     // it is being resumed
+	opening       bool     // its connection command has come
 	registered    bool     // in Redis, as far as this pod knows
 	keep          *keeping // nil unless it asked for keepAlive
 	app           *App
-	place         *App // in which it takes up a place; nil: in none
+	place         *App          // in which it takes up a place; nil: in none
+	hooks         *sessionHooks // nil without a backend
 	knowsBitrates bool
 	closed        bool
 	streams       map[string]*stream // by media id
@@ -102,18 +104,17 @@ func (s *session) refuse(info string) {
 	s.conn.close(closedRefused)
 }
 
-// establish accepts the client.
-func (s *session) establish(app *App, c wcs.Connection) {
-	s.id = s.newID()
-	token := newToken(s.id)
+// establish accepts the client with a new session.
+func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
+	s.id = id.public
 	rec := state.Session{
-		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
+		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
 	}
 	s.g.deps.Sessions.PutSession(rec)
 	if rec.Kept {
 		s.keepAs(rec)
 	}
-	s.welcome(app, c, token)
+	s.welcome(app, c, id.token)
 	s.log(zerolog.InfoLevel).Msg("session established")
 }
 
@@ -121,18 +122,22 @@ func (s *session) establish(app *App, c wcs.Connection) {
 func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.knowsBitrates = c.KnowsBitrates
-	s.conn.established()
 	s.g.metrics.sessions.Inc()
-	s.send(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame())
+	s.sendAs(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame(), hooks.Connect)
 	s.send(s.g.version)
 	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
 }
 
-// newID makes the public session id, which grants nothing (design.md §2).
-func (s *session) newID() string { return "/" + s.remote + "/" + randomHex(8) }
+// sessionID is the public session id, which grants nothing, and the authToken, which does (design.md §2).
+type sessionID struct {
+	public, token string
+	resumed       bool // it is that of a session that the client has come back for
+}
 
-// newToken makes an authToken of a session, which gives it to whoever has it.
-func newToken(id string) string { return id + "/" + randomHex(32) }
+func newSessionID(remote string) sessionID { return withToken("/" + remote + "/" + randomHex(8)) }
+
+// withToken makes an authToken for a session id.
+func withToken(id string) sessionID { return sessionID{public: id, token: id + "/" + randomHex(32)} }
 
 func randomHex(bytes int) string {
 	random := make([]byte, bytes)
@@ -161,6 +166,7 @@ func (s *session) onClose(r closeReason) {
 	s.givePlace()
 	if s.id == "" {
 		s.log(zerolog.DebugLevel).Str("reason", r.name).Msg("socket closed before it was a session")
+		s.hooks.disconnected()
 		s.finish()
 		return
 	}
@@ -175,11 +181,12 @@ func (s *session) leaveBehind(r closeReason) {
 		s.park(r)
 		return
 	}
-	if s.registered {
-		s.g.deps.Sessions.DropSession(s.id)
-	}
 	for _, st := range s.streams {
-		st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+		st.disconnect()
+	}
+	if s.registered { // and not taken by another pod
+		s.g.deps.Sessions.DropSession(s.id)
+		s.hooks.disconnected()
 	}
 	s.finish()
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -46,7 +48,8 @@ type started struct {
 type streamPhase int
 
 const (
-	phaseStarting   streamPhase = iota // start is running
+	phaseAsking     streamPhase = iota // the backend is asked whether it may start
+	phaseStarting                      // start is running
 	phaseConnecting                    // the client has its answer, media is not there yet
 	phaseUp
 )
@@ -63,6 +66,7 @@ type stream struct {
 	minKbps   int
 	maxKbps   int
 	created   time.Time
+	launched  time.Time          // after the backend has agreed
 	cancel    context.CancelFunc // of start
 
 	// any goroutine
@@ -97,30 +101,25 @@ type ending struct {
 	status wcs.Status
 	info   string
 	class  class
-	silent bool // there is nobody to tell
+	silent bool // there is no client to tell
 	undone bool // tell the client only after everything is released
 	moved  bool // another pod has the stream: nothing is undone
 }
 
-// begin checks a request and starts the stream. The client is told of every fault in the stream's status.
-func (s *session) begin(r role, published bool, req wcs.StreamRequest) error {
+// begin checks a request and starts the stream, once the application's backend agrees. The client is told of every fault in
+// the stream's status. arg is the request as it came.
+func (s *session) begin(r role, published bool, req wcs.StreamRequest, arg json.RawMessage) error {
 	if err := s.check(req); err != nil {
 		return s.refuseStream(published, req, err)
 	}
 	st := newStream(s, published, req)
 	st.role = r
-	sfuRole := translate.RolePlay
-	if published {
-		sfuRole = translate.RolePublish
-		st.minKbps, st.maxKbps = int(req.MinBitrate), int(req.MaxBitrate)
-	}
-	st.identity = s.g.newIdentity(sfuRole)
-	var ctx context.Context
-	ctx, st.cancel = context.WithCancel(s.g.ctx)
 	s.addStream(st)
-	var got started
-	err := errPanic // unless start returns
-	s.offLoop(func() { got, err = r.start(ctx, st) }, func() { st.onStarted(got, err) })
+	if m := st.startMethod(); s.hooks.wants(m) {
+		st.askStart(m, arg)
+	} else {
+		st.launch()
+	}
 	return nil
 }
 
@@ -130,8 +129,26 @@ func (s *session) addStream(st *stream) {
 	}
 	s.streams[st.id] = st
 	s.streaming.Add(1)
-	s.g.streams.add(st)
 	s.g.metrics.streams.WithLabelValues(st.kind()).Inc()
+}
+
+// launch starts the stream off the loop.
+func (st *stream) launch() {
+	s := st.sess
+	st.phase, st.launched = phaseStarting, time.Now()
+	sfuRole := translate.RolePlay
+	if st.published {
+		sfuRole = translate.RolePublish
+		st.minKbps, st.maxKbps = int(st.req.MinBitrate), int(st.req.MaxBitrate)
+	}
+	st.identity = s.g.newIdentity(sfuRole)
+	s.g.streams.add(st)
+	var ctx context.Context
+	ctx, st.cancel = context.WithCancel(s.g.ctx)
+
+	var got started
+	err := errPanic // unless start returns
+	s.offLoop(func() { got, err = st.role.start(ctx, st) }, func() { st.onStarted(got, err) })
 }
 
 func newStream(s *session, published bool, req wcs.StreamRequest) *stream {
@@ -222,7 +239,7 @@ func (st *stream) onStarted(got started, err error) {
 		s.send(wcs.AudioCodec(st.id, codec))
 	}
 	s.send(wcs.RemoteSDP(st.id, got.sdp))
-	own := time.Since(st.created) - got.sfuTime
+	own := time.Since(st.launched) - got.sfuTime
 	s.g.metrics.ownShare.WithLabelValues(st.kind()).Observe(own.Seconds())
 	s.log(zerolog.DebugLevel).Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
 	s.g.watch.add(st.room, st)
@@ -271,6 +288,7 @@ func (st *stream) becomeUp() {
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Dur("dur_ms", took).Msg(st.kind() + " is up")
 	st.role.up(st)
+	st.keepAlive()
 	st.sess.remember()
 }
 
@@ -287,14 +305,20 @@ func (st *stream) codec(k translate.Kind) string { return translate.CodecName(st
 // tellStatus sends the stream's status.
 func (st *stream) tellStatus(status wcs.Status, info string) {
 	video := st.tracks[translate.Video]
-	st.sess.send(wcs.StreamStatus{
+	st.sess.sendAs(wcs.StreamStatus{
 		MediaSessionID: st.id, Name: st.name, Published: st.published,
 		HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: status,
 		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Created: st.created, MediaProvider: st.provider,
 		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted,
-	}.Frame())
+	}.Frame(), st.startMethod(), hooks.StreamStatusEvent)
+}
+
+// announce tells client and backend, in this order, the stream's status.
+func (st *stream) announce(status wcs.Status, info string) {
+	st.tellStatus(status, info)
+	st.report(status, info)
 }
 
 // fail ends a stream that could not start.
@@ -313,7 +337,10 @@ func (st *stream) fail(err error) {
 // end ends the stream, once: the first reason counts.
 func (st *stream) end(e ending) {
 	if st.ending != nil {
-		st.ending.silent = st.ending.silent || e.silent
+		if e.silent {
+			st.ending.silent = true
+			st.tell() // the backend only
+		}
 		return
 	}
 	st.ending = &e
@@ -322,24 +349,36 @@ func (st *stream) end(e ending) {
 	if !e.undone {
 		st.tell()
 	}
-	if st.phase == phaseStarting {
+	switch {
+	case st.phase == phaseAsking:
+		st.finished() // nothing has begun
+	case st.phase == phaseStarting:
 		st.cancel() // onStarted goes on
-		return
+	case st.saving: // onSaved goes on: a record that is written after its release would stay for good
+	default:
+		st.undo()
 	}
-	if st.saving {
-		return // onSaved goes on: a record that is written after its release would stay for good
-	}
-	st.undo()
 }
 
-// tell sends the terminal status, once.
+// tell sends the terminal status to client and backend, once.
 func (st *stream) tell() {
 	e := st.ending
-	if st.told || e.silent {
+	if st.told || e.moved {
 		return
 	}
 	st.told = true
-	st.tellStatus(e.status, e.info)
+	if !e.silent {
+		st.tellStatus(e.status, e.info)
+	}
+	st.report(e.status, e.info)
+}
+
+// stopped is the terminal status of a stream that was stopped.
+func (st *stream) stopped() wcs.Status {
+	if st.published {
+		return wcs.StatusUnpublished
+	}
+	return wcs.StatusStopped
 }
 
 // undoWait bounds how long a client waits for its UNPUBLISHED or STOPPED while LiveKit or Redis is slow.

@@ -27,7 +27,13 @@ type session struct {
 // connect opens a session. It need not have been accepted.
 func (tb *legacyTab) connect(appKey string) *session {
 	tb.t.Helper()
-	return &session{tab: tb, index: call[int](tb.tab, "connect", tb.gateway, appKey)}
+	return tb.connectWith(appKey, nil)
+}
+
+// connectWith opens a session with something for the application's backend.
+func (tb *legacyTab) connectWith(appKey string, custom options) *session {
+	tb.t.Helper()
+	return &session{tab: tb, index: call[int](tb.tab, "connect", tb.gateway, appKey, custom)}
 }
 
 // login opens a session that is accepted.

@@ -37,8 +37,10 @@ const (
 	defaultApp = "defaultApp"
 	nativeApp  = "native" // shares its rooms with native LiveKit clients
 	h264App    = "h264"   // allows publishers H264 only
+	hookedApp  = "hooked" // has a backend
 
-	applications = `{defaultApp: {room: "{name}"}, native: {room: "{name}", native: both}, h264: {room: "{name}", codecs: [opus, H264]}}`
+	applications = `{defaultApp: {room: "{name}"}, native: {room: "{name}", native: both}, h264: {room: "{name}", codecs: [opus, H264]},` +
+		` hooked: {room: "{name}", hooks: {url: %q}}}`
 )
 
 //go:embed page
@@ -47,6 +49,7 @@ var pageFiles embed.FS
 // world is what the tests share: a stage, a browser and the server of its pages.
 type world struct {
 	stage   *rig.Stage
+	backend *rig.Backend
 	browser context.Context // of chromedp
 	pages   string          // http://127.0.0.1:port/
 	names   atomic.Int64    // of streams, given out
@@ -56,7 +59,8 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	requireSDKs(t)
-	w := &world{stage: rig.NewStage(t, map[string]string{"WCS_APPLICATIONS": applications}, "")}
+	w := &world{backend: startHooked(t)}
+	w.stage = rig.NewStage(t, map[string]string{"WCS_APPLICATIONS": fmt.Sprintf(applications, w.backend.URL)}, "")
 	server := httptest.NewServer(pageHandler())
 	t.Cleanup(server.Close)
 	w.pages = server.URL + "/"

@@ -3,6 +3,7 @@ package rig
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -69,10 +70,21 @@ func Dial(t testing.TB, url string) *Client {
 	return DialWith(t, websocket.DefaultDialer, url)
 }
 
+// DialFrom opens a socket as a page of an origin does.
+func DialFrom(t testing.TB, url, origin string) *Client {
+	t.Helper()
+	return dial(t, websocket.DefaultDialer, url, http.Header{"Origin": {origin}})
+}
+
 // DialWith opens a socket in a way of the test's own.
 func DialWith(t testing.TB, dialer *websocket.Dialer, url string) *Client {
 	t.Helper()
-	ws, res, err := dialer.Dial(url, nil)
+	return dial(t, dialer, url, nil)
+}
+
+func dial(t testing.TB, dialer *websocket.Dialer, url string, header http.Header) *Client {
+	t.Helper()
+	ws, res, err := dialer.Dial(url, header)
 	if err != nil {
 		t.Fatalf("dial %s: %v", url, err)
 	}

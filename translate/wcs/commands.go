@@ -133,8 +133,8 @@ type StreamRef struct {
 
 // SendData is the command that carries an application's own data (protocol.md §2.9).
 type SendData struct {
-	OperationID string `json:"operationId"`
-	Payload     Size   `json:"payload"`
+	OperationID string          `json:"operationId"`
+	Payload     json.RawMessage `json:"payload"` // any JSON; nil if there is none
 }
 
 // Call is the part of a SIP call that is needed to refuse it (protocol.md §2.16).

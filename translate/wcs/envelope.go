@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // Name is the name of a message, in either direction.
@@ -108,4 +109,22 @@ func mustMarshal(v any) []byte {
 		panic(fmt.Sprintf("wcs: %T does not marshal: %v", v, err))
 	}
 	return b
+}
+
+// Edit changes the argument of a frame of this package's own whose one argument is an object. What the client needs to
+// find out what a message is about stays as it is: without it the client waits for ever (protocol.md §3).
+func Edit(frame []byte, change func(arg map[string]json.RawMessage) map[string]json.RawMessage) []byte {
+	var e map[string]json.RawMessage
+	var data []map[string]json.RawMessage
+	if json.Unmarshal(frame, &e) != nil || json.Unmarshal(e["data"], &data) != nil || len(data) != 1 {
+		return frame
+	}
+	arg := change(maps.Clone(data[0]))
+	for _, name := range []string{"mediaSessionId", "operationId", "apiMethod", "id", "status"} {
+		if v, ok := data[0][name]; ok {
+			arg[name] = v
+		}
+	}
+	e["data"] = mustMarshal([]any{arg})
+	return mustMarshal(e)
 }

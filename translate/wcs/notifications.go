@@ -40,6 +40,9 @@ const (
 	StatusFailed      Status = "FAILED"
 )
 
+// ConnectionFlags are the members of a connection that are false when the client has not sent them.
+var ConnectionFlags = []string{"useWsTunnel", "useWsTunnelPacketization2", "useBase64BinaryEncoding", "keepAlive"}
+
 // UserData is the acceptance of a session (protocol.md §3.1).
 type UserData struct {
 	Sent           map[string]json.RawMessage // the connection command's argument
@@ -55,7 +58,7 @@ func (u UserData) Frame() []byte {
 			out[k] = v
 		}
 	}
-	for _, flag := range []string{"useWsTunnel", "useWsTunnelPacketization2", "useBase64BinaryEncoding", "keepAlive"} {
+	for _, flag := range ConnectionFlags {
 		if _, ok := u.Sent[flag]; !ok {
 			out[flag] = false
 		}
@@ -237,13 +240,19 @@ func Available(mediaID string, available bool, info string) []byte {
 	}{mediaID, status, info})
 }
 
-// DataFailed answers sendData with FAILED.
-func DataFailed(operationID, info string) []byte {
+// The statuses of data that a client has sent. Any other would throw in the client (protocol.md §3.6).
+const (
+	DataAccepted Status = "ACCEPTED"
+	DataFailed   Status = "FAILED"
+)
+
+// DataStatus answers sendData. info is the reason of a failure.
+func DataStatus(operationID string, status Status, info string) []byte {
 	return encode(NoteDataStatus, struct {
 		OperationID string `json:"operationId"`
 		Status      Status `json:"status"`
-		Info        string `json:"info"`
-	}{operationID, StatusFailed, info})
+		Info        string `json:"info,omitempty"`
+	}{operationID, status, info})
 }
 
 // CallFailed ends a call (protocol.md §2.16).

@@ -95,7 +95,7 @@ func TestUserDataKeepsSIPAccountAndTokenToItself(t *testing.T) {
 func TestEveryNotificationHasData(t *testing.T) {
 	frames := [][]byte{
 		Ping(), Version("v"), RemoteSDP("m", "s"), AudioCodec("m", "opus"), Available("m", true, ""), SnapshotFailed("m", "i"),
-		DataFailed("o", "i"), CallFailed("c"), ConnectionFailed("i"), ErrorEvent("i"), UserData{}.Frame(), StreamStatus{}.Frame(),
+		DataStatus("o", DataFailed, "i"), DataStatus("o", DataAccepted, ""), CallFailed("c"), ConnectionFailed("i"), ErrorEvent("i"), UserData{}.Frame(), StreamStatus{}.Frame(),
 	}
 	frames = append(frames, VideoFormat{}.Frames()...)
 	for _, f := range frames {
@@ -106,6 +106,30 @@ func TestEveryNotificationHasData(t *testing.T) {
 		if err := json.Unmarshal(f, &e); err != nil || e.Message == "" || e.Data == nil {
 			t.Errorf("%s: %v", f, err)
 		}
+	}
+}
+
+// Whatever is taken out of a message, what the client finds its object by stays.
+func TestEditKeepsWhatClientsNeed(t *testing.T) {
+	nothing := func(map[string]json.RawMessage) map[string]json.RawMessage { return map[string]json.RawMessage{} }
+	for frame, want := range map[string]string{
+		string(DataStatus("o", DataFailed, "i")): `{"data":[{"operationId":"o","status":"FAILED"}],"message":"DataStatusEvent"}`,
+		string(ConnectionFailed("i")):            `{"data":[{"apiMethod":"ConnectionStatusEvent","status":"FAILED"}],"message":"fail"}`,
+		string(StreamStatus{MediaSessionID: "m", Name: "n", Status: StatusPlaying}.Frame()): `{"data":[{"mediaSessionId":"m","status":"PLAYING"}],` +
+			`"mediaSessionId":"m","message":"notifyStreamStatusEvent"}`,
+		string(Ping()):                string(Ping()), // has no argument
+		string(RemoteSDP("m", "sdp")): string(RemoteSDP("m", "sdp")),
+	} {
+		if got := string(Edit([]byte(frame), nothing)); got != want {
+			t.Errorf("%s became %s, want %s", frame, got, want)
+		}
+	}
+	info := func(arg map[string]json.RawMessage) map[string]json.RawMessage {
+		delete(arg, "info")
+		return arg
+	}
+	if got := string(Edit(DataStatus("o", DataFailed, "i"), info)); got != `{"data":[{"operationId":"o","status":"FAILED"}],"message":"DataStatusEvent"}` {
+		t.Errorf("without info: %s", got)
 	}
 }
 

@@ -56,6 +56,7 @@ type application struct {
 	gateway     *gateway.Gateway
 	store       *state.Redis
 	sfu         *livekit.SFU
+	backends    *backends
 	certificate *certificate // nil without TLS for clients
 	metrics     *gateway.Metrics
 	registry    *prometheus.Registry
@@ -83,7 +84,8 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
-	gatewayCfg, err := gatewayConfig(cfg, pod, version)
+	backends := &backends{log: log, metrics: metrics}
+	gatewayCfg, err := gatewayConfig(cfg, pod, version, backends)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +93,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		SFU: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
-	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, metrics: metrics, registry: registry}, nil
+	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {
@@ -119,7 +121,7 @@ func reveal(secrets map[string]config.Secret) map[string]string {
 	return plain
 }
 
-func applications(cfg config.Config) (map[string]gateway.App, error) {
+func applications(cfg config.Config, b *backends) (map[string]gateway.App, error) {
 	apps := make(map[string]gateway.App, len(cfg.Applications))
 	for key, app := range cfg.Applications {
 		codecs, err := translate.ParseCodecs(app.Codecs)
@@ -130,16 +132,21 @@ func applications(cfg config.Config) (map[string]gateway.App, error) {
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s.origins: %w", key, err)
 		}
+		backend, err := b.of(key, app.Hooks)
+		if err != nil {
+			return nil, err
+		}
 		apps[key] = gateway.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
-			Origins: pages, MaxSessions: app.MaxSessions,
+			Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom,
+			Hooks: gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 		}
 	}
 	return apps, nil
 }
 
-func gatewayConfig(cfg config.Config, pod, version string) (gateway.Config, error) {
-	live, err := liveOf(cfg)
+func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway.Config, error) {
+	live, err := liveOf(cfg, b)
 	if err != nil {
 		return gateway.Config{}, err
 	}
@@ -149,7 +156,7 @@ func gatewayConfig(cfg config.Config, pod, version string) (gateway.Config, erro
 	}
 	s, m := cfg.Session, cfg.Media
 	return gateway.Config{
-		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), Live: live, MaxStreams: s.MaxStreams, KeepAliveGrace: s.KeepAliveGrace,
+		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), NodeID: cfg.Node(), Live: live, MaxStreams: s.MaxStreams, KeepAliveGrace: s.KeepAliveGrace,
 		Proxies: proxies, ProxyProtocol: cfg.Listen.ProxyProtocol,
 		Conn: gateway.ConnConfig{
 			HelloTimeout: s.HelloTimeout, WriteTimeout: s.WriteTimeout, MaxMessageBytes: s.MaxMessageBytes,
@@ -228,7 +235,7 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		})
 	}
 	group.Go(func() error {
-		r := reloader{source: a.source, log: a.log, gateway: a.gateway, metrics: a.metrics, certificate: a.certificate, now: a.cfg}
+		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, now: a.cfg}
 		r.run(ctx)
 		return nil
 	})
@@ -243,6 +250,7 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		<-storeDone
 		stopServing()
 		a.sfu.Close()
+		a.backends.close()
 		return nil
 	})
 	return group.Wait()

@@ -27,6 +27,7 @@ type reloader struct {
 	source      Source
 	log         zerolog.Logger
 	gateway     *gateway.Gateway
+	backends    *backends
 	metrics     *gateway.Metrics
 	certificate *certificate // nil without TLS
 	now         config.Config
@@ -68,7 +69,7 @@ func (r *reloader) reloadConfig() (ok bool) {
 		}
 		return false
 	}
-	live, err := liveOf(next)
+	live, err := liveOf(next, r.backends)
 	if err != nil {
 		r.log.Error().Err(err).Msg("new configuration refused, the old one stays")
 		return false
@@ -87,8 +88,8 @@ func (r *reloader) reloadConfig() (ok bool) {
 }
 
 // liveOf is what the gateway can take of a configuration while it runs.
-func liveOf(cfg config.Config) (gateway.Live, error) {
-	apps, err := applications(cfg)
+func liveOf(cfg config.Config, b *backends) (gateway.Live, error) {
+	apps, err := applications(cfg, b)
 	if err != nil {
 		return gateway.Live{}, err
 	}

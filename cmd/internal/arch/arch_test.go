@@ -27,8 +27,9 @@ var inward = map[string][]string{
 	"translate/livekit": {"translate"},
 	"state":             {},
 	"state/statetest":   {"state"},
-	"gateway":           {"gateway/origins", "translate", "translate/wcs", "state"},
 	"gateway/origins":   {},
+	"gateway/hooks":     {},
+	"gateway":           {"gateway/hooks", "gateway/origins", "translate", "translate/wcs", "state"},
 	"cmd":               {"*"},
 	"e2e":               {"*"},
 }
@@ -94,6 +95,7 @@ func TestRulesBite(t *testing.T) {
 		{"gateway", "github.com/redis/go-redis/v9", "Redis is behind"},
 		{"gateway", "wcsgateway/translate/livekit", "must not import translate/livekit"},
 		{"gateway", "github.com/livekit/protocol/auth", "one package knows"},
+		{"gateway/hooks", "wcsgateway/state", "must not import state"},
 		{"gateway/sub", "wcsgateway/cmd/internal/config", "must not import cmd/internal/config"},
 		{"state", "wcsgateway/translate", "must not import translate"},
 		{"state", "github.com/gorilla/websocket", "sockets are"},

@@ -6,6 +6,9 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"reflect"
 	"time"
 
 	"wcsgateway/translate"
@@ -17,7 +20,10 @@ type Config struct {
 	// deployments with different names can share a Redis and a LiveKit.
 	Deployment string `koanf:"deployment"`
 	// Server version that clients are told. Empty: `5.2.0-` and the version of the build.
-	Version string  `koanf:"version"`
+	Version string `koanf:"version"`
+	// What hooks call this server, 32 letters and digits. Empty: made of `deployment`, always the same for the same
+	// name; all pods of a deployment are one server.
+	NodeID  string  `koanf:"nodeId"`
 	Listen  Listen  `koanf:"listen"`
 	LiveKit LiveKit `koanf:"livekit"`
 	Redis   Redis   `koanf:"redis"`
@@ -240,6 +246,10 @@ type Application struct {
 	Origins []string `koanf:"origins"`
 	// Sessions of the application on this pod; more are refused with `Too many sessions of this application`. 0: no limit.
 	MaxSessions int `koanf:"maxSessions"`
+	// App keys whose streams its clients may play, besides its own: for another's stream they get `Restricted
+	// access`. An empty list: everybody's, as in WCS.
+	PlayFrom []string `koanf:"playFrom"`
+	Hooks    Hooks    `koanf:"hooks"`
 }
 
 // Log is what the gateway logs, on its standard error.
@@ -272,7 +282,6 @@ func Default() Config {
 		Limits: Limits{
 			Pending:           5000,
 			Parked:            5000,
-			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 1 << 20, ByteBurst: 8 << 20,
 			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 256 << 10, ByteBurst: 8 << 20,
 			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 1 << 10, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
 		},
@@ -288,7 +297,9 @@ func Default() Config {
 // DefaultApplication is what an application gets that says nothing: rooms of its own kind, so
 // that legacy streams do not meet native participants by accident.
 func DefaultApplication() Application {
-	return Application{Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names()}
+	return Application{
+		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(),
+	}
 }
 
 // Complete fills in what depends on other settings: the built-in
@@ -309,6 +320,9 @@ func (c *Config) Complete() {
 		if app.Codecs == nil { // an empty list means no trimming
 			app.Codecs = defaults.Codecs
 		}
+		if reflect.ValueOf(app.Hooks).IsZero() {
+			app.Hooks = defaults.Hooks
+		}
 		c.Applications[key] = app
 	}
 }
@@ -319,6 +333,16 @@ func (c Config) ServerVersion(build string) string {
 		return c.Version
 	}
 	return "5.2.0-" + build
+}
+
+// Node is the server's name in hooks (design.md §2). Without one that is set it is the beginning of the SHA-256 of
+// the deployment's name, so that it stays the same when pods come and go.
+func (c Config) Node() string {
+	if c.NodeID != "" {
+		return c.NodeID
+	}
+	sum := sha256.Sum256([]byte(c.Deployment))
+	return hex.EncodeToString(sum[:16])
 }
 
 // Rooms are the room templates of all applications by app key.

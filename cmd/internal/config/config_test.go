@@ -68,7 +68,7 @@ redis: {addrs: ["a:1", "b:2", "c:3"], lease: 10s}
 session: {pingInterval: 7s, pingProbes: 3, maxMessageBytes: 2.097152e+06}
 applications:
   one: {native: both, codecs: []}
-  two: {room: "t2.{name}"}
+  two: {room: "t2.{name}", playFrom: [one], hooks: {url: "https://backend/api", retries: 0, methods: [connect]}}
   three:
 `)
 	got, err := Load(file, []string{
@@ -95,11 +95,14 @@ applications:
 	check(t, "session.pingProbes from the file", got.Session.PingProbes, 3)
 	check(t, "session.maxMessageBytes written as floating point", got.Session.MaxMessageBytes, int64(2<<20))
 	check(t, "session.maxStreams by default", got.Session.MaxStreams, Default().Session.MaxStreams)
-	check(t, "applications", got.Applications, map[string]Application{
-		"one":   {Room: defaults.Room, Native: NativeBoth, Codecs: []string{}},
-		"two":   {Room: "t2.{name}", Native: defaults.Native, Codecs: defaults.Codecs},
-		"three": defaults,
-	})
+	one, two := defaults, defaults
+	one.Native, one.Codecs = NativeBoth, []string{}
+	two.Room, two.PlayFrom = "t2.{name}", []string{"one"}
+	two.Hooks.URL, two.Hooks.Retries, two.Hooks.Methods = "https://backend/api", 0, []string{"connect"}
+	check(t, "applications", got.Applications, map[string]Application{"one": one, "two": two, "three": defaults})
+	check(t, "node made of the deployment", got.Node(), "37a8eec1ce19687d132fe29051dca629")
+	check(t, "another deployment's node", Config{Deployment: "other"}.Node() == got.Node(), false)
+	check(t, "node that is set", Config{Deployment: "default", NodeID: "n"}.Node(), "n")
 	if w := got.Warnings(); len(w) != 0 {
 		t.Errorf("warnings %q, want none", w)
 	}
@@ -195,6 +198,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 		"WCS_REDIS_PASSWORD=" + testSecret,
 		"WCS_REDIS_MASTERNAME=main",
 		"WCS_REDIS_SENTINELPASSWORD=" + testSecret,
+		"WCS_APPLICATIONS={roomApp: {hooks: {url: http://b, username: u, password: " + testSecret + "}}, other: {hooks: {url: http://b, hmacSecret: " + testSecret + "}}}",
 	}, required...))
 	if err != nil {
 		t.Fatal(err)
@@ -220,6 +224,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	check(t, "the revealed secret", cfg.LiveKit.APISecret.Reveal(), testSecret)
 	check(t, "redacted lease", cfg.Redacted()["redis.lease"], any("8s"))
 	check(t, "redacted room", cfg.Redacted()["applications[roomApp].room"], any("wcs.{name}"))
+	check(t, "redacted secret of a backend", cfg.Redacted()["applications[other].hooks.hmacSecret"], any(masked))
 	check(t, "redacted empty password", Default().Redacted()["redis.password"], any(""))
 }
 

@@ -26,7 +26,7 @@ func TestFaultsOfFileAndVariables(t *testing.T) {
 		{
 			name: "unknown keys",
 			file: "livekit: {apikey: x, url2: y}\nsesion: {}\nredis.lease: 5s\nwhatever: 1\n" +
-				"applications: {a: {romm: 'x.{name}'}}",
+				"applications: {a: {romm: 'x.{name}', hooks: {urls: x}}}",
 			want: map[string]string{
 				"livekit.apikey":       "unknown key, did you mean livekit.apiKey?",
 				"livekit.url2":         "did you mean livekit.url?",
@@ -34,6 +34,8 @@ func TestFaultsOfFileAndVariables(t *testing.T) {
 				"redis.lease":          "a section of its own",
 				"whatever":             "unknown key",
 				"applications[a].romm": "did you mean applications[a].room?",
+
+				"applications[a].hooks.urls": "did you mean applications[a].hooks.url?",
 			},
 		},
 		{
@@ -195,6 +197,47 @@ func TestValidate(t *testing.T) {
 			"applications[]": "app key", "applications[bad].room": "{name}",
 			"applications[bad].native": "must be one of off, play, publish, both", "applications[bad].codecs": "MP3",
 		}},
+		{"node", func(c *Config) { c.NodeID = "node-1" }, map[string]string{"nodeId": "32 letters and digits"}},
+		{"playFrom", func(c *Config) {
+			c.change("defaultApp", func(a *Application) { a.PlayFrom = []string{"roomApp", "nobody"} })
+		},
+			map[string]string{"applications[defaultApp].playFrom[1]": "is no application"}},
+		{"a backend", func(c *Config) {
+			c.hooks(func(h *Hooks) {
+				h.URL, h.HMACSecret, h.KeepAliveInterval, h.TLS.ServerName = "https://b.example/api", "s", time.Second, "b"
+			})
+		}, nil},
+		{"a backend without url", func(c *Config) { c.hooks(func(h *Hooks) { h.FailClosed = true }) },
+			map[string]string{"applications[defaultApp].hooks": "no url"}},
+		{"a backend's url", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "backend:80/api" }) },
+			map[string]string{"applications[defaultApp].hooks.url": "http(s)://"}},
+		{"a backend's url without host", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http:///api" }) },
+			map[string]string{"applications[defaultApp].hooks.url": "http(s)://"}},
+		{"a backend's url with a password", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://u:" + testSecret + "@b" }) },
+			map[string]string{"applications[defaultApp].hooks.url": "settings of their own"}},
+		{"a backend's url with a fragment", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api#x" }) },
+			map[string]string{"applications[defaultApp].hooks.url": "end with the path"}},
+		{"a backend's url with a query", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api?key=" + testSecret }) },
+			map[string]string{"applications[defaultApp].hooks.url": "end with the path"}},
+		{"a backend's values", func(c *Config) {
+			c.hooks(func(h *Hooks) {
+				*h = Hooks{URL: "http://b", Methods: []string{"conect"}, Retries: 11, MaxWaiting: -1, Username: "u:v", HMACSecret: "s", KeepAliveInterval: 1}
+				h.TLS.ServerName = "b"
+			})
+		}, map[string]string{
+			"applications[defaultApp].hooks.methods": "conect", "applications[defaultApp].hooks.timeout": "at least",
+			"applications[defaultApp].hooks.retries": "0 to 10", "applications[defaultApp].hooks.maxInFlight": "at least 1",
+			"applications[defaultApp].hooks.maxWaiting": "at least 0", "applications[defaultApp].hooks.maxResponseBytes": "at least 1024",
+			"applications[defaultApp].hooks.hmacSecret": "same header", "applications[defaultApp].hooks.keepAliveInterval": "at least 1s",
+			"applications[defaultApp].hooks.tls": "https", "applications[defaultApp].hooks.username": "together",
+		}},
+		{"a user with a colon", func(c *Config) { c.hooks(func(h *Hooks) { h.URL, h.Username, h.Password = "http://b", "u:v", "p" }) },
+			map[string]string{"applications[defaultApp].hooks.username": "colon"}},
+		{"keep-alive without its method", func(c *Config) {
+			c.hooks(func(h *Hooks) { h.URL, h.Methods, h.KeepAliveInterval = "http://b", []string{"connect"}, time.Minute })
+		}, map[string]string{"applications[defaultApp].hooks.keepAliveInterval": "not in methods"}},
+		{"no methods", func(c *Config) { c.hooks(func(h *Hooks) { h.URL, h.Methods = "http://b", nil }) },
+			map[string]string{"applications[defaultApp].hooks.methods": "is empty"}},
 		{"applications that share rooms", func(c *Config) {
 			c.Applications = map[string]Application{"a": {Room: "x{name}", Native: "off"}, "b": {Room: "{name}", Native: "off"}}
 		}, map[string]string{"applications": "the same room"}},
@@ -217,6 +260,18 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// change changes one application.
+func (c *Config) change(key string, change func(*Application)) {
+	app := c.Applications[key]
+	change(&app)
+	c.Applications[key] = app
+}
+
+// hooks changes those of defaultApp.
+func (c *Config) hooks(change func(*Hooks)) {
+	c.change("defaultApp", func(a *Application) { change(&a.Hooks) })
+}
+
 func TestTLSFiles(t *testing.T) {
 	cert, key := testCertificate(t)
 	broken := write(t, "no PEM at all")
@@ -236,6 +291,9 @@ func TestTLSFiles(t *testing.T) {
 		{"redis with missing authorities", func(c *Config) { c.Redis.TLS = RedisTLS{Enabled: true, CA: missing} }, map[string]string{"redis.tls": "none.pem"}},
 		{"redis with broken authorities", func(c *Config) { c.Redis.TLS = RedisTLS{Enabled: true, CA: broken} }, map[string]string{"redis.tls": "no certificate"}},
 		{"redis without key", func(c *Config) { c.Redis.TLS = RedisTLS{Enabled: true, Cert: cert} }, map[string]string{"redis.tls": "together"}},
+		{"backend", func(c *Config) { c.hooks(func(h *Hooks) { h.URL, h.TLS.CA = "https://b", cert }) }, nil},
+		{"backend with missing authorities", func(c *Config) { c.hooks(func(h *Hooks) { h.URL, h.TLS.CA = "https://b", missing }) },
+			map[string]string{"applications[defaultApp].hooks.tls": "none.pem"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

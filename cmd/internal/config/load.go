@@ -163,7 +163,8 @@ func decodeFaults(err error) []*Fault {
 	}
 }
 
-// checkType is the decoder's hook: it demands of every value the type that its setting has, and reads durations.
+// checkType is the decoder's hook: it demands of every value the type that its setting has, reads durations, and lets an
+// application begin with the defaults, so that what it sets to 0 or false stays so.
 // Its errors never show the value, which may be a secret.
 func checkType(from, to reflect.Value) (any, error) {
 	value := from.Interface()
@@ -177,6 +178,9 @@ func checkType(from, to reflect.Value) (any, error) {
 			return nil, errors.New("must be a duration with its unit, such as 5s or 500ms")
 		}
 		return d, nil
+	}
+	if to.Type() == reflect.TypeFor[Application]() {
+		to.Set(reflect.ValueOf(DefaultApplication()))
 	}
 	ok, want := true, ""
 	switch to.Kind() {

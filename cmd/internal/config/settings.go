@@ -57,19 +57,25 @@ func (s setting) isSecret() bool { return s.value.Type() == reflect.TypeFor[Secr
 func (c Config) Redacted() map[string]any {
 	all := make(map[string]any)
 	for _, s := range c.settings() {
-		switch v := s.value.Interface().(type) {
-		case Secret, time.Duration:
-			all[s.key] = fmt.Sprint(v)
-		case map[string]Application:
-			for key, app := range v {
-				prefix := fmt.Sprintf("%s[%s].", s.key, key)
-				for _, a := range settings(prefix, reflect.ValueOf(app)) {
-					all[a.key] = a.value.Interface()
-				}
+		apps, ok := s.value.Interface().(map[string]Application)
+		if !ok {
+			all[s.key] = s.redacted()
+			continue
+		}
+		for key, app := range apps {
+			for _, a := range settings(fmt.Sprintf("%s[%s].", s.key, key), reflect.ValueOf(app)) {
+				all[a.key] = a.redacted()
 			}
-		default: // a map of secrets masks them itself
-			all[s.key] = v
 		}
 	}
 	return all
+}
+
+func (s setting) redacted() any {
+	switch v := s.value.Interface().(type) {
+	case Secret, time.Duration:
+		return fmt.Sprint(v)
+	default: // a map of secrets masks them itself
+		return v
+	}
 }

@@ -18,15 +18,9 @@ func (t RedisTLS) Config() (*tls.Config, error) {
 		ServerName:         t.ServerName,
 		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // the operator's choice, with a warning at start
 	}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("authorities: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("authorities: no certificate in %s", t.CA)
-		}
+	var err error
+	if cfg.RootCAs, err = authorities(t.CA); err != nil {
+		return nil, err
 	}
 	if t.Cert != "" || t.Key != "" {
 		cert, err := KeyPair{Cert: t.Cert, Key: t.Key}.Load()
@@ -36,6 +30,22 @@ func (t RedisTLS) Config() (*tls.Config, error) {
 		cfg.Certificates = []tls.Certificate{cert}
 	}
 	return cfg, nil
+}
+
+// authorities reads a PEM file of authorities; nil, the system's, without a file.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("authorities: no certificate in %s", file)
+	}
+	return pool, nil
 }
 
 var errHalfPair = errors.New("a certificate and its key are needed together")

@@ -33,6 +33,7 @@ const (
 
 var (
 	deploymentPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	nodePattern       = regexp.MustCompile(`^[A-Za-z0-9]{32}$`)
 )
 
 // Validate joins one *Fault for everything that is wrong with a complete configuration. It reads the
@@ -42,6 +43,7 @@ func (c Config) Validate() error { return join(c.faults()) }
 func (c Config) faults() []*Fault {
 	var f faults
 	f.check(deploymentPattern.MatchString(c.Deployment), "deployment", "must be 1 to 32 of a-z, 0-9 and -")
+	f.check(c.NodeID == "" || nodePattern.MatchString(c.NodeID), "nodeId", "must be 32 letters and digits")
 	c.Listen.validate(&f)
 	c.LiveKit.validate(&f)
 	c.Redis.validate(&f)
@@ -186,6 +188,8 @@ func (c Config) validateApplications(f *faults) {
 		}
 		f.origins(at+".origins", app.Origins)
 		f.check(app.MaxSessions >= 0, at+".maxSessions", "must be at least 0")
+		c.validatePlayFrom(f, at+".playFrom", app.PlayFrom)
+		app.Hooks.validate(f, at+".hooks")
 	}
 	if !sound {
 		return

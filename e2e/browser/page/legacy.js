@@ -7,11 +7,11 @@ const streams = [];
 const displays = [];
 const statusesRead = []; // of each stream: how far nextStatus has come in the journal
 
-/** Opens a session and waits until it is established, or over. Gives its index. */
-async function connect(url, appKey) {
+/** Opens a session and waits until it is established, or over. Gives its index. custom is for the app's backend. */
+async function connect(url, appKey, custom) {
   await Flashphoner.init({});
   const index = sessions.length;
-  const session = Flashphoner.createSession({urlServer: url, appKey});
+  const session = Flashphoner.createSession({urlServer: url, appKey, custom});
   sessions.push(session);
   for (const status of Object.values(SESSION_STATUS)) {
     session.on(status, (...args) => note({session: index, status, info: args[args.length - 1]?.info ?? ""}));
@@ -32,6 +32,17 @@ function sessionEvents(index) {
 
 function disconnect(index) {
   sessions[index].disconnect();
+}
+
+/** Sends the app's data and tells what has become of them. */
+async function sendData(index, payload) {
+  const outcome = (kind) => (event) => ({kind, info: event.info ?? ""});
+  return sessions[index].sendData(payload).then(outcome("resolved"), outcome("rejected"));
+}
+
+/** Waits until a session has told its callbacks of a status with this info. */
+async function sessionTold(index, status, info) {
+  await until(() => journal.find((e) => e.session === index && e.status === status && e.info === info));
 }
 
 /** Makes a stream, and notes what it tells its callbacks. Gives its index. */

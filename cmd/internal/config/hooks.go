@@ -1,0 +1,141 @@
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"wcsgateway/gateway/hooks"
+)
+
+// Hooks are the REST calls to an application's backend (integration.md §1).
+type Hooks struct {
+	// Address of the backend, `http(s)://host[:port][/path]`; a method is called at this address, `/` and its name.
+	// Empty: the application has no backend, and its clients may do everything.
+	URL string `koanf:"url"`
+	// Methods that are called.
+	Methods []string `koanf:"methods"`
+	// Deadline of one call, with the time it waits for its turn and is repeated.
+	Timeout time.Duration `koanf:"timeout"`
+	// How often a call is repeated that could not be sent. A call that the backend answers, or is too slow for, is not.
+	Retries int `koanf:"retries"`
+	// Calls that a pod makes at a time. Those of one client come one after the other.
+	MaxInFlight int `koanf:"maxInFlight"`
+	// Calls that may wait for their turn; one that comes then fails at once.
+	MaxWaiting int `koanf:"maxWaiting"`
+	// Largest body of an answer, in bytes; a larger one counts as a failed call.
+	MaxResponseBytes int64 `koanf:"maxResponseBytes"`
+	// User that the gateway is for the backend (HTTP Basic).
+	Username string `koanf:"username"`
+	// Password of the user.
+	Password Secret `koanf:"password"`
+	// Secret that calls are signed with, as `rest_hook_secret_key` in WCS: `Authorization: WCS` and the HMAC-MD5 of the body.
+	// It takes the place of user and password.
+	HMACSecret Secret `koanf:"hmacSecret"`
+	// Refuse `publishStream`, `playStream` and `sendData` when their call fails, although the backend has not asked for
+	// `restOnError: FAIL`. WCS lets them go on.
+	FailClosed bool `koanf:"failClosed"`
+	// How often `StreamKeepAliveEvent` is called for each stream. 0: never.
+	KeepAliveInterval time.Duration `koanf:"keepAliveInterval"`
+	TLS               HooksTLS      `koanf:"tls"`
+}
+
+// HooksTLS is how a backend with https is reached.
+type HooksTLS struct {
+	// PEM file with the authorities that may sign the backend's certificate. Empty: the system's.
+	CA string `koanf:"ca"`
+	// Name that must stand in the backend's certificate. Empty: the host of the address.
+	ServerName string `koanf:"serverName"`
+}
+
+// Config is what a client of the backend needs.
+func (t HooksTLS) Config() (*tls.Config, error) {
+	roots, err := authorities(t.CA)
+	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, RootCAs: roots}, err
+}
+
+// CalledMethods are the methods, parsed.
+func (h Hooks) CalledMethods() ([]hooks.Method, error) {
+	methods := make([]hooks.Method, len(h.Methods))
+	for i, name := range h.Methods {
+		m, err := hooks.ParseMethod(name)
+		if err != nil {
+			return nil, err
+		}
+		methods[i] = m
+	}
+	return methods, nil
+}
+
+func defaultHooks() Hooks {
+	h := Hooks{Timeout: 15 * time.Second, Retries: 3, MaxInFlight: 20, MaxWaiting: 1000, MaxResponseBytes: 64 << 10}
+	for _, m := range []hooks.Method{
+		hooks.Connect, hooks.PublishStream, hooks.UnPublishStream, hooks.PlayStream, hooks.StopStream, hooks.OnDataEvent,
+		hooks.ConnectionStatusEvent, hooks.StreamStatusEvent, hooks.StreamKeepAliveEvent, hooks.DataStatusEvent, hooks.ErrorEvent,
+	} {
+		h.Methods = append(h.Methods, string(m))
+	}
+	return h
+}
+
+const (
+	maxHookRetries   = 10
+	minHookResponse  = 1 << 10
+	minHookKeepAlive = time.Second
+)
+
+func (h Hooks) validate(f *faults, at string) {
+	basic := h.Username != "" || h.Password != ""
+	if h.URL == "" {
+		idle := !basic && h.HMACSecret == "" && !h.FailClosed && h.KeepAliveInterval == 0 && h.TLS == HooksTLS{}
+		f.check(idle, at, "has settings, but no url")
+		return
+	}
+	f.backendURL(at+".url", h.URL)
+	methods, err := h.CalledMethods()
+	if err != nil {
+		f.add(at+".methods", "%v", err)
+	}
+	f.check(len(h.Methods) > 0, at+".methods", "is empty: without a url nothing is called")
+	f.atLeast(at+".timeout", h.Timeout, minTimeout)
+	f.check(h.Retries >= 0 && h.Retries <= maxHookRetries, at+".retries", "must be 0 to %d", maxHookRetries)
+	f.check(h.MaxInFlight > 0, at+".maxInFlight", "must be at least 1")
+	f.check(h.MaxWaiting >= 0, at+".maxWaiting", "must be at least 0")
+	f.check(h.MaxResponseBytes >= minHookResponse, at+".maxResponseBytes", "must be at least %d", minHookResponse)
+	if basic && (h.Username == "" || h.Password == "") {
+		f.add(at+".username", "and password are needed together")
+	} else {
+		f.check(!strings.Contains(h.Username, ":"), at+".username", "must not have a colon")
+	}
+	f.check(!basic || h.HMACSecret == "", at+".hmacSecret", "cannot be with username and password: both would be the same header")
+	if h.KeepAliveInterval != 0 {
+		f.atLeast(at+".keepAliveInterval", h.KeepAliveInterval, minHookKeepAlive)
+		f.check(err != nil || slices.Contains(methods, hooks.StreamKeepAliveEvent), at+".keepAliveInterval",
+			"is for %s, which is not in methods", hooks.StreamKeepAliveEvent)
+	}
+	f.check(h.TLS == HooksTLS{} || strings.HasPrefix(strings.ToLower(h.URL), "https:"), at+".tls", "is for a url with https")
+	if _, err := h.TLS.Config(); err != nil {
+		f.add(at+".tls", "%v", err)
+	}
+}
+
+// backendURL checks the address of a backend and does not show it: a mistake may have put a password in it.
+func (f *faults) backendURL(key, address string) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		f.add(key, "must be http(s)://host[:port][/path]")
+		return
+	}
+	f.check(u.User == nil, key, "must not have a user or password: they have settings of their own")
+	f.check(u.RawQuery == "" && !u.ForceQuery && u.Fragment == "", key, "must end with the path")
+}
+
+func (c Config) validatePlayFrom(f *faults, at string, keys []string) {
+	for i, key := range keys {
+		_, known := c.Applications[key]
+		f.check(known, fmt.Sprintf("%s[%d]", at, i), "%q is no application", key)
+	}
+}

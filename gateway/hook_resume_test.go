@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/translate"
+)
+
+func (w hookWorld) keepFor(d time.Duration) {
+	for _, g := range w.pods {
+		g.cfg.KeepAliveGrace = d // before the first client
+	}
+}
+
+// A client that comes back is decided on again, under the id of its session. The backend hears of no end in between.
+func TestHooksOfAResume(t *testing.T) {
+	t.Parallel()
+	w := newHookWorld(t, func(c *hooks.Config, _ *App) {
+		c.Methods = slices.DeleteFunc(c.Methods, func(m hooks.Method) bool { return m == hooks.PublishStream })
+	})
+	w.keepFor(time.Minute)
+	c, token := w.keptAlive(t, podA, "defaultApp", "")
+	id := sessionOf(t, token)
+	w.backend.Await("connect")
+	w.publishUp(t, c, "pub", "s")
+	w.backend.AwaitStatus("StreamStatusEvent", "PUBLISHING")
+	c.Drop()
+
+	w.backend.On("connect", rig.Refuse(http.StatusForbidden)) // and what is refused stays as it is
+	thief := rig.Dial(t, w.urls[podB])
+	thief.Send("connection", map[string]any{"appKey": "defaultApp", "keepAlive": true, "authToken": token})
+	thief.Await("fail")
+	if h := w.backend.Await("connect"); h.Text("sessionId") != id || h.Text("authToken") != "" {
+		t.Errorf("connect of a client that comes back: %s", h.Raw)
+	}
+	w.backend.On("connect", rig.Echo)
+
+	back, next := w.keptAlive(t, podB, "defaultApp", token)
+	if sessionOf(t, next) != id {
+		t.Fatal("not resumed")
+	}
+	back.WantStatus("pub", "PUBLISHING", "")
+	back.Unpublish("pub", "s")
+	back.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
+	w.backend.AwaitStatus("StreamStatusEvent", "UNPUBLISHED")
+	want := []string{
+		"connect", "ConnectionStatusEvent ESTABLISHED", "StreamStatusEvent PUBLISHING",
+		"connect", "ConnectionStatusEvent FAILED", "ConnectionStatusEvent DISCONNECTED",
+		"connect", "ConnectionStatusEvent ESTABLISHED", "unPublishStream PUBLISHING", "StreamStatusEvent UNPUBLISHED",
+	}
+	if got := w.backend.Order(); !slices.Equal(got, want) {
+		t.Errorf("calls %q, want %q", got, want)
+	}
+}
+
+// When nobody comes back the backend hears of the end of the streams and of the session.
+func TestHooksOfASessionThatExpires(t *testing.T) {
+	t.Parallel()
+	w := newHookWorld(t, nil)
+	w.keepFor(50 * time.Millisecond)
+	c, _ := w.keptAlive(t, podA, "defaultApp", "")
+	w.publishUp(t, c, "pub", "s")
+	room, _ := w.sfu.only(t, translate.RolePublish)
+	c.Drop()
+	h := w.backend.AwaitStatus("StreamStatusEvent", "UNPUBLISHED")
+	if h.Text("info") != "Stopped by session disconnect" {
+		t.Errorf("%s of %s", h.Raw, room)
+	}
+	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
+	w.wantClean(t)
+}
