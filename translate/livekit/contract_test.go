@@ -1,6 +1,7 @@
 package livekit
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,6 +36,7 @@ func TestContract(t *testing.T) {
 		"vanished client closes the participant (8)": testVanished,
 		"ICE never starts":                           testNeverUp,
 		"wrong key is denied":                        testWrongKey,
+		"tokens allow one operation in one room":     testLeastGrant,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -340,6 +342,41 @@ func testWrongKey(t *testing.T, s *stage) {
 				t.Errorf("wrong %s: the error repeats the token", name)
 			}
 		}
+	}
+}
+
+// What a token was not made for is denied, by LiveKit: a stolen one is worth one operation, in one room, for a minute.
+func testLeastGrant(t *testing.T, s *stage) {
+	pub := publisher()
+	s.publish(t, pub, rig.PeerOptions{})
+	publish, err1 := s.sfu.signer.publisher(translate.PublishOffer{Room: room(t), Identity: publisher()})
+	play, err2 := s.sfu.signer.player(translate.PlayOffer{Room: room(t), Identity: player()})
+	elsewhere, err3 := s.sfu.signer.admin("another room")
+	admin, err4 := s.sfu.signer.admin(room(t))
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	remove := fmt.Sprintf(`{"room":%q,"identity":%q}`, room(t), pub)
+	for name, token := range map[string]string{"publisher's": publish, "player's": play, "admin's of another room": elsewhere} {
+		for _, method := range []string{"RemoveParticipant", "UpdateParticipant", "ListParticipants", "DeleteRoom", "ListRooms", "CreateRoom"} {
+			res, body := s.request(t, http.MethodPost, "/twirp/livekit.RoomService/"+method, "application/json", remove, "Authorization", "Bearer "+token)
+			if res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusForbidden {
+				t.Errorf("%s token, %s: %d %s", name, method, res.StatusCode, body)
+			}
+		}
+	}
+	for _, method := range []string{"DeleteRoom", "ListRooms", "CreateRoom"} {
+		res, body := s.request(t, http.MethodPost, "/twirp/livekit.RoomService/"+method, "application/json", remove, "Authorization", "Bearer "+admin)
+		if res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusForbidden {
+			t.Errorf("admin's token, %s: %d %s", method, res.StatusCode, body)
+		}
+	}
+	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
+	if res, body := s.request(t, http.MethodPost, whipPath, sdpType, offer, "Authorization", "Bearer "+admin); res.StatusCode == http.StatusCreated {
+		t.Errorf("admin's token joins: %s", body)
+	}
+	if p := s.ask(t, pub); !p.Active {
+		t.Errorf("the publisher is %+v", p)
 	}
 }
 

@@ -2,10 +2,11 @@ package livekit
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	lkproto "github.com/livekit/protocol/livekit"
-	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/twitchtv/twirp"
 
 	"wcsgateway/translate"
 )
@@ -13,7 +14,11 @@ import (
 // Remove ends a participant. One that is not there, or a room that is not, is no error.
 func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.Identity) (err error) {
 	defer s.done(OpRemove, time.Now(), room, id, &err)
-	_, err = s.rooms.RemoveParticipant(singleAttempt(ctx), &lkproto.RoomParticipantIdentity{
+	call, err := s.admin(ctx, OpRemove, room)
+	if err != nil {
+		return err
+	}
+	_, err = s.rooms.RemoveParticipant(call, &lkproto.RoomParticipantIdentity{
 		Room:     string(room),
 		Identity: string(id),
 	})
@@ -36,7 +41,11 @@ func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.
 // Whoever needs to know asks for the one Participant.
 func (s *SFU) Participants(ctx context.Context, room translate.RoomName) (list []translate.Participant, err error) {
 	defer s.done(OpParticipants, time.Now(), room, "", &err)
-	res, err := s.rooms.ListParticipants(singleAttempt(ctx), &lkproto.ListParticipantsRequest{Room: string(room)})
+	call, err := s.admin(ctx, OpParticipants, room)
+	if err != nil {
+		return nil, err
+	}
+	res, err := s.rooms.ListParticipants(call, &lkproto.ListParticipantsRequest{Room: string(room)})
 	if err != nil {
 		if err = rpcFailed(ctx, OpParticipants, err); isKind(err, translate.ErrKindNotFound) {
 			return nil, nil
@@ -53,8 +62,12 @@ func (s *SFU) Participants(ctx context.Context, room translate.RoomName) (list [
 // is ErrKindNotFound, after 1 ms; a dead node is ErrKindUnavailable, after 3 s.
 func (s *SFU) Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (p translate.Participant, err error) {
 	defer s.done(OpParticipant, time.Now(), room, id, &err)
+	call, err := s.admin(ctx, OpParticipant, room)
+	if err != nil {
+		return translate.Participant{}, err
+	}
 	// An update that changes nothing: LiveKit's GetParticipant reads the store, too.
-	info, err := s.rooms.UpdateParticipant(singleAttempt(ctx), &lkproto.UpdateParticipantRequest{
+	info, err := s.rooms.UpdateParticipant(call, &lkproto.UpdateParticipantRequest{
 		Room:     string(room),
 		Identity: string(id),
 	})
@@ -64,10 +77,16 @@ func (s *SFU) Participant(ctx context.Context, room translate.RoomName, id trans
 	return participant(info), nil
 }
 
-// singleAttempt keeps the SDK from detaching the deadline (and a goroutine with it) for its failover
-// between regions of LiveKit Cloud.
-func singleAttempt(ctx context.Context) context.Context {
-	return lksdk.WithFailover(ctx, false)
+// admin gives a call of RoomService a token for its room. The SDK's client would make one that is good for six hours.
+func (s *SFU) admin(ctx context.Context, op string, room translate.RoomName) (context.Context, error) {
+	token, err := s.signer.admin(room)
+	if err == nil {
+		ctx, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
+	}
+	if err != nil {
+		return nil, &translate.Error{Kind: translate.ErrKindRefused, Op: op, Err: err}
+	}
+	return ctx, nil
 }
 
 func participant(p *lkproto.ParticipantInfo) translate.Participant {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	lksdk "github.com/livekit/server-sdk-go/v2"
+	lkproto "github.com/livekit/protocol/livekit"
 	"github.com/rs/zerolog"
 
 	"wcsgateway/translate"
@@ -47,7 +47,7 @@ type Config struct {
 	// after the last participant left. Only a room that our call creates gets them. Counted in whole
 	// seconds, rounded up; 0 leaves LiveKit's own.
 	EmptyTimeout, DepartureTimeout time.Duration
-	// MaxConns bounds the WHIP connections to LiveKit; all of them are kept open when idle. A call that
+	// MaxConns bounds the connections to LiveKit; all of them are kept open when idle. A call that
 	// finds them all in use waits, as long as its context allows.
 	MaxConns int
 }
@@ -101,7 +101,7 @@ func apiURL(raw string) (string, error) {
 
 // Deps is what an SFU works with. Every field may be left zero.
 type Deps struct {
-	// HTTP makes the WHIP calls. Without it the SFU makes one of its own, with Config.MaxConns kept
+	// HTTP makes all calls. Without it the SFU makes one of its own, with Config.MaxConns kept
 	// connections, HTTP/1.1, no proxy and no redirects.
 	HTTP *http.Client
 	// Observe is told of each finished call: an Op constant, how long it took, and its error, nil or a
@@ -114,7 +114,7 @@ type Deps struct {
 // SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU.
 type SFU struct {
 	whip    *whipClient
-	rooms   *lksdk.RoomServiceClient
+	rooms   lkproto.RoomService
 	signer  *signer
 	keys    webhookKeys
 	observe func(op string, d time.Duration, err error)
@@ -141,7 +141,7 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 	}
 	return &SFU{
 		whip:    &whipClient{http: deps.HTTP, url: base + whipPath},
-		rooms:   lksdk.NewRoomServiceClient(base, cfg.Key, cfg.Secret),
+		rooms:   lkproto.NewRoomServiceProtobufClient(base, deps.HTTP),
 		signer:  newSigner(cfg),
 		keys:    newWebhookKeys(cfg),
 		observe: deps.Observe,

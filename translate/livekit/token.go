@@ -12,10 +12,10 @@ import (
 // AttributeMediaID is the participant attribute that holds the client's mediaSessionId.
 const AttributeMediaID = "wcs.mediaSessionId"
 
-// tokenLifetime is how long a WHIP token is good for. It is made for one call.
+// tokenLifetime is how long a token is good for. It is made for one call.
 const tokenLifetime = time.Minute
 
-// signer makes the access tokens for WHIP.
+// signer makes the access tokens.
 type signer struct {
 	key, secret string
 	room        *lkproto.RoomConfiguration // read only; nil leaves LiveKit's own
@@ -49,6 +49,14 @@ func (s *signer) player(o translate.PlayOffer) (string, error) {
 	g.SetCanSubscribe(true)
 	g.Hidden = true
 	return s.sign(o.Identity, o.MediaID, g)
+}
+
+// admin is for RoomService, and for one room.
+func (s *signer) admin(room translate.RoomName) (string, error) {
+	return auth.NewAccessToken(s.key, s.secret).
+		SetVideoGrant(&auth.VideoGrant{RoomAdmin: true, Room: string(room)}).
+		SetValidFor(tokenLifetime).
+		ToJWT()
 }
 
 // grant sets whatever LiveKit would take for true, or might one day, when it is not set (design.md §1).

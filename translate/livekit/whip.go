@@ -29,8 +29,7 @@ const (
 
 // NewTransport makes a transport for the one LiveKit: HTTP/1.1, at most maxConns connections, all of them
 // kept when idle, and no proxy. http.DefaultTransport keeps two (design.md §8) and asks the environment for
-// a proxy. The RoomService client of the SDK takes whatever http.DefaultTransport is when New is called,
-// so a program that has many streams assigns a NewTransport to http.DefaultTransport before.
+// a proxy.
 func NewTransport(maxConns int) *http.Transport {
 	http1 := new(http.Protocols)
 	http1.SetHTTP1(true)

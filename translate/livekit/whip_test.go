@@ -83,15 +83,37 @@ func TestPlayRequest(t *testing.T) {
 		if diff := cmp.Diff(map[string][]string{odd: {"a", odd}}, info.Tracks); diff != "" {
 			t.Error(diff)
 		}
-		v := grants(t, r).Video
-		if !v.Hidden || v.GetCanPublish() || v.GetCanPublishData() || !v.GetCanSubscribe() || v.CanSubscribe == nil {
-			t.Errorf("player's grant is %+v", v)
+		yes, no := true, false
+		want := &auth.VideoGrant{
+			RoomJoin: true, Room: "r", Hidden: true, CanPublish: &no, CanSubscribe: &yes, CanPublishData: &no,
+			CanUpdateOwnMetadata: &no, CanSubscribeMetrics: &no, CanManageAgentSession: &no,
+		}
+		if diff := cmp.Diff(want, grants(t, r).Video); diff != "" {
+			t.Error(diff)
 		}
 		w.WriteHeader(http.StatusCreated)
 	})
 	_, err := sfu.Play(t.Context(), translate.PlayOffer{Room: "r", Identity: "i", SDP: "o", Publisher: odd, Tracks: []string{"a", odd}})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// Each call of RoomService has a token of its own, for its room only.
+func TestRoomServiceTokens(t *testing.T) {
+	calls := 0
+	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		g := grants(t, r)
+		if diff := cmp.Diff(&auth.VideoGrant{RoomAdmin: true, Room: "r"}, g.Video); diff != "" || g.Identity != "" {
+			t.Errorf("%s: token of %q: %s", r.URL.Path, g.Identity, diff)
+		}
+		w.Header().Set("Content-Type", "application/protobuf") // an empty body is an empty message
+	})
+	_, errList := sfu.Participants(t.Context(), "r")
+	_, errAsk := sfu.Participant(t.Context(), "r", "i")
+	if err := errors.Join(errList, errAsk, sfu.Remove(t.Context(), "r", "i")); err != nil || calls != 3 {
+		t.Errorf("%d calls, %v", calls, err)
 	}
 }
 

@@ -73,14 +73,10 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
-	// The SDK's RoomService client takes this one. net/http's own keeps two idle connections to a host, so that under load
-	// every fourth call would dial.
-	transport := livekit.NewTransport(cfg.LiveKit.MaxConns)
-	http.DefaultTransport = transport
 	sfu, err := livekit.New(livekit.Config{
 		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
 		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
-	}, livekit.Deps{HTTP: livekit.NewClient(transport), Observe: metrics.SFUCall, Log: log})
+	}, livekit.Deps{Observe: metrics.SFUCall, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -78,12 +78,14 @@ func (r *reloader) reloadConfig() (ok bool) {
 	if len(changes.Restart) > 0 {
 		r.log.Warn().Strs("keys", changes.Restart).Msg("changed settings need a restart and are not taken")
 	}
-	if len(changes.Live) > 0 {
-		r.now = r.now.Take(next)
-		r.gateway.Reload(live)
-		r.source.SetLogLevel(next.Log.Level)
-		r.log.Info().Strs("keys", changes.Live).Int("applications", len(next.Applications)).Msg("configuration reloaded")
+	if len(changes.Live) == 0 {
+		r.log.Info().Msg("configuration looked at: nothing to take")
+		return true
 	}
+	r.now = r.now.Take(next)
+	r.gateway.Reload(live)
+	r.source.SetLogLevel(next.Log.Level)
+	r.log.Info().Strs("keys", changes.Live).Int("applications", len(next.Applications)).Msg("configuration reloaded")
 	return true
 }
 
