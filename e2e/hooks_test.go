@@ -3,10 +3,15 @@ package e2e
 import (
 	"crypto/hmac"
 	"crypto/md5"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +47,13 @@ func TestHooks(t *testing.T) {
 		apps = append(apps, fmt.Sprintf("%s: {hooks: {url: %q, %s}}", key, b.URL, settings))
 	}
 	apps = append(apps, "plain: {}")
+	secure := rig.StartBackend(t)
+	https := httptest.NewTLSServer(secure)
+	t.Cleanup(https.Close)
+	ca := writeCertificate(t, https.Certificate())
+	apps = append(apps, fmt.Sprintf("secure: {hooks: {url: %q, tls: {ca: %q, serverName: example.com}}}", https.URL, ca))
+	apps = append(apps, fmt.Sprintf("distrustful: {hooks: {url: %q}}", https.URL))
+	s.backends["secure"] = secure
 	s.stage = rig.NewStage(t, map[string]string{"WCS_APPLICATIONS": "{" + strings.Join(apps, ", ") + "}"}, "")
 	t.Run("all", func(t *testing.T) {
 		for name, test := range hookTests {
@@ -81,6 +93,16 @@ func (s hookScene) connect(t *testing.T, app string) *rig.Client {
 	c := s.dial(t, app)
 	c.Await("getUserData")
 	return c
+}
+
+// writeCertificate writes a certificate as a PEM file.
+func writeCertificate(t *testing.T, cert *x509.Certificate) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // bad are answers that no backend should give, and what clients are told.
@@ -179,6 +201,18 @@ var hookTests = map[string]func(*testing.T, hookScene){
 		r := http.Request{Header: b.Await("connect").Header}
 		if user, password, ok := r.BasicAuth(); !ok || user != "gateway" || password != hookSecret {
 			t.Error("user or password differ")
+		}
+	},
+	"https": func(t *testing.T, s hookScene) {
+		s.connect(t, "secure")
+		if h := s.backends["secure"].Await("connect"); h.Text("appKey") != "secure" {
+			t.Errorf("connect: %s", h.Raw)
+		}
+		c := s.dial(t, "distrustful") // of the backend's certificate
+		wantFail(t, c, "ConnectionStatusEvent", "Application server is not available")
+		_ = c.AwaitClosed()
+		if n := s.backends["secure"].Count("connect"); n != 1 {
+			t.Errorf("%d calls, the second in spite of the certificate", n)
 		}
 	},
 	"bad answers": badAnswers,

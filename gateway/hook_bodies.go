@@ -3,6 +3,8 @@ package gateway
 import (
 	"encoding/json"
 	"maps"
+	"slices"
+	"strings"
 
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/translate"
@@ -77,7 +79,9 @@ type requestBody struct {
 	Record         bool       `json:"record"`
 	Width          int        `json:"width"`
 	Height         int        `json:"height"`
-	Bitrate        int        `json:"bitrate"` // kbps
+	Bitrate        int        `json:"bitrate"`    // kbps
+	MinBitrate     int        `json:"minBitrate"` // kbps
+	MaxBitrate     int        `json:"maxBitrate"` // kbps
 	Quality        int        `json:"quality"`
 	MediaProvider  string     `json:"mediaProvider"`
 }
@@ -87,7 +91,7 @@ func (st *stream) requestBody() requestBody {
 	return requestBody{
 		MediaSessionID: st.id, Name: st.name, Published: st.published, HasVideo: bool(r.HasVideo), HasAudio: bool(r.HasAudio),
 		Status: statusPending, SDP: r.SDP, Record: bool(r.Record), Width: int(r.Width), Height: int(r.Height),
-		Bitrate: int(r.Bitrate), Quality: int(r.Quality), MediaProvider: st.provider,
+		Bitrate: int(r.Bitrate), MinBitrate: int(r.MinBitrate), MaxBitrate: int(r.MaxBitrate), Quality: int(r.Quality), MediaProvider: st.provider,
 	}
 }
 
@@ -122,26 +126,36 @@ type errorBody struct {
 // body makes the body of a hook.
 func (h *sessionHooks) body(v any) hooks.Object { return h.addressed(object(v)) }
 
-// addressed says whom a body is about. What a client has put there is replaced.
+// addressed says whom a body is about.
 func (h *sessionHooks) addressed(o hooks.Object) hooks.Object {
-	o["nodeId"] = raw(h.sess.g.cfg.NodeID)
-	o["appKey"] = raw(h.app.Key)
-	o["sessionId"] = raw(h.id.public)
+	put(o, hooks.Object{"nodeId": raw(h.sess.g.cfg.NodeID), "appKey": raw(h.app.Key), "sessionId": raw(h.id.public)})
 	return o
 }
 
 // connectBody is what the client has sent and what the server knows of it. authToken, a secret between the two, is left out.
 func (h *sessionHooks) connectBody(c wcs.Connection) hooks.Object {
-	o := make(hooks.Object, len(c.Sent)+8)
+	o := maps.Clone(c.Sent)
+	drop(o, memberAuthToken, memberPolicies, memberStatus)
+	put(o, hooks.Object{"origin": raw(h.sess.origin)})
 	for _, flag := range wcs.ConnectionFlags {
-		o[flag] = json.RawMessage("false")
+		if _, sent := o[flag]; !sent {
+			o[flag] = json.RawMessage("false")
+		}
 	}
-	maps.Copy(o, c.Sent)
-	for _, name := range []string{memberAuthToken, memberPolicies, memberStatus} {
-		delete(o, name)
-	}
-	o["origin"] = raw(h.sess.origin)
 	return h.addressed(o)
+}
+
+// put sets members in what a client has sent.
+func put(sent, members hooks.Object) {
+	drop(sent, slices.Collect(maps.Keys(members))...)
+	maps.Copy(sent, members)
+}
+
+// drop takes members out of what a client has sent, also those that differ only in case: there are backends that would take them.
+func drop(sent hooks.Object, names ...string) {
+	maps.DeleteFunc(sent, func(have string, _ json.RawMessage) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(have, name) })
+	})
 }
 
 // object is a value as the members that it marshals to.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 
@@ -103,13 +102,9 @@ func (h *sessionHooks) takeConnect(c wcs.Connection, answer hooks.Object) (wcs.C
 	return c, nil
 }
 
-// rebind decodes a command's argument once more, after it was changed.
-func rebind(arg map[string]json.RawMessage, v any) error {
-	b, err := json.Marshal(arg)
-	if err != nil {
-		return err
-	}
-	return wcs.Command{Name: "answer", Arg: b}.Bind(v)
+// rebind decodes members of a command's argument that were changed into what was decoded of it before.
+func rebind(members hooks.Object, v any) error {
+	return wcs.Command{Name: "answer", Arg: raw(members)}.Bind(v)
 }
 
 // tellConnection tells the backend what has become of the connection.

@@ -190,6 +190,29 @@ func TestRename(t *testing.T) {
 	w.wantClean(t)
 }
 
+// What the backend is asked about is what happens, though a client says it twice in other letters.
+func TestMembersThatDifferInCase(t *testing.T) {
+	w := newHookWorld(t, nil)
+	w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "OVERWRITE", "restOverwrite": "maxBitrate"}})
+	w.backend.On("publishStream", rig.Change(map[string]any{"maxBitrate": 5}))
+	c := rig.Dial(t, w.urls[podA])
+	c.SendRaw(`{"message":"connection","data":[{"appKey":"defaultApp","appkey":"defaultApp","SESSIONID":"forged","Origin":"forged","AuthToken":"secret"}]}`)
+	c.Await("getUserData")
+	if h := w.backend.Await("connect"); strings.Contains(string(h.Raw), "forged") || strings.Contains(string(h.Raw), "secret") || h.Body["appkey"] != nil {
+		t.Errorf("connect: %s", h.Raw)
+	}
+	offer := string(raw(offerOf(t, "publish")))
+	c.SendRaw(`{"message":"publishStream","data":[{"mediaSessionId":"x","MediaSessionID":"pub","name":"denied","NAME":"seen","Name":"asked","sdp":` + offer + `,"MAXBITRATE":9}]}`)
+	c.AwaitSDP("pub")
+	h := w.backend.Await("publishStream")
+	if h.Text("name") != "asked" || h.Text("mediaSessionId") != "pub" || strings.Contains(string(h.Raw), "denied") || strings.Contains(string(h.Raw), "seen") {
+		t.Errorf("publishStream: %s", h.Raw)
+	}
+	if names := w.store.Names(); !slices.Equal(names, []string{"asked"}) {
+		t.Errorf("published as %v", names)
+	}
+}
+
 // A new name is as good as a client's, or the stream fails: under its old name it is not wanted.
 func TestRenameToABadName(t *testing.T) {
 	for _, name := range []any{"", "line\nbreak", strings.Repeat("x", 300), 7, map[string]any{}} {

@@ -116,7 +116,9 @@ func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Obje
 		err := errPanic // unless Call returns
 		defer func() { done(answer, err) }()
 		defer g.recovered()
+		since := time.Now()
 		answer, err = h.app.Hooks.Backend.Call(ctx, m, sent)
+		h.log.Debug().Str("hook", string(m)).Dur("dur_ms", time.Since(since)).AnErr("err", err).Msg("backend called")
 	})
 	if !queued {
 		g.hookCalls.Done()

@@ -3,7 +3,6 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -24,17 +23,18 @@ func (st *stream) startMethod() hooks.Method {
 // all the same, because what comes after it in the session must not overtake it.
 func (st *stream) askStart(m hooks.Method, arg json.RawMessage) {
 	h := st.sess.hooks
-	var sent hooks.Object
-	_ = json.Unmarshal(arg, &sent) // an object: StreamRequest was decoded of it
-	body := maps.Clone(sent)
-	maps.Copy(body, object(st.requestBody()))
+	var body hooks.Object
+	if json.Unmarshal(arg, &body) != nil || body == nil {
+		body = hooks.Object{} // never: StreamRequest was decoded of it
+	}
+	put(body, object(st.requestBody()))
 	body = h.addressed(body)
 	h.ask(m, body, func(answer hooks.Object, err error) {
 		if st.ending != nil {
 			return
 		}
 		if err == nil {
-			err = st.overwrite(h.policies.For(m), sent, body, answer)
+			err = st.overwrite(h.policies.For(m), body, answer)
 		}
 		if err != nil {
 			st.fail(err)
@@ -45,28 +45,26 @@ func (st *stream) askStart(m hooks.Method, arg json.RawMessage) {
 }
 
 // overwritable are the members of publishStream and playStream that a backend may change, as far as this server makes use of them.
-var overwritable = []string{"name", "record", "custom", "bitrate", "minBitrate", "maxBitrate"}
+var overwritable = []string{"name", "record", "bitrate", "minBitrate", "maxBitrate"}
 
 // overwrite takes what the backend has changed into the request. A new name has to be as good as a client's.
-func (st *stream) overwrite(p hooks.Policy, sent, body, answer hooks.Object) error {
+func (st *stream) overwrite(p hooks.Policy, body, answer hooks.Object) error {
 	got, changed := p.Take(body, answer)
-	if len(changed) == 0 {
-		return nil
-	}
 	var ignored []string
+	taken := make(hooks.Object)
 	for _, name := range changed {
-		if !slices.Contains(overwritable, name) {
+		if slices.Contains(overwritable, name) {
+			taken[name] = got[name]
+		} else {
 			ignored = append(ignored, name)
-			continue
 		}
-		sent[name] = got[name]
 	}
 	log := st.sess.hooks.log
 	if len(ignored) > 0 {
-		log.Warn().Str("media", st.id).Strs("members", ignored).Msg("the application's backend has changed what this server takes from the client only")
+		log.Warn().Str("media", st.id).Strs("members", ignored).Msg("the application's backend has changed what this server makes no use of")
 	}
-	var req wcs.StreamRequest
-	if err := rebind(sent, &req); err != nil {
+	req := st.req
+	if err := rebind(taken, &req); err != nil {
 		return fmt.Errorf("%w: %w", hooks.ErrBadResponse, err)
 	}
 	if err := st.sess.checkName(req.Name); err != nil {

@@ -118,6 +118,9 @@ func (b *Backend) call(ctx context.Context, m Method, body Object) (Object, erro
 		return nil, err
 	}
 	defer b.leave()
+	if b.closed.Err() != nil { // ctx may learn of it later
+		return nil, unavailable(errClosed)
+	}
 	return b.repeat(ctx, m, raw)
 }
 
