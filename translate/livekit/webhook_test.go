@@ -215,3 +215,25 @@ func BenchmarkToken(b *testing.B) {
 		}
 	}
 }
+
+// Whatever the body, it is refused without the key; with it, it is an event that can be used, none of ours, or a typed error.
+func FuzzWebhook(f *testing.F) {
+	f.Add([]byte(joined))
+	f.Add([]byte(`{"event":"track_published","room":{"name":"r"},"participant":{"identity":"i"},"track":{"sid":"TR_1","type":1,"name":"n","width":-1}}`))
+	f.Add([]byte(`{"event":"room_finished"}`))
+	f.Add([]byte(`[{}]`))
+	sfu := webhookSFU(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		_, _, err := sfu.Webhook(httptest.NewRecorder(), post(t, "key", "another secret", string(body), time.Minute))
+		if !isKind(err, translate.ErrKindDenied) {
+			t.Fatalf("without the key: %v", err)
+		}
+		e, ok, err := sfu.Webhook(httptest.NewRecorder(), post(t, "key", testSecret, string(body), time.Minute))
+		switch {
+		case err != nil && !isKind(err, translate.ErrKindRefused):
+			t.Fatalf("with the key: %v", err)
+		case err == nil && ok && e.Kind == 0:
+			t.Fatalf("an event of no kind: %+v", e)
+		}
+	})
+}
