@@ -38,7 +38,7 @@ type Gateway struct {
 	metrics   *Metrics
 	upgrader  websocket.Upgrader
 	version   []byte // the getVersion frame
-	pings     pinger
+	pings     beat[*conn]
 	streams   *registry
 	watch     *roomWatch
 	debts     *debts
@@ -64,7 +64,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		metrics:  deps.Metrics,
 		upgrader: newUpgrader(),
 		version:  wcs.Version(cfg.Version),
-		pings:    pinger{interval: cfg.Conn.PingInterval},
+		pings:    beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},
 		streams:  newRegistry(),
 		ctx:      ctx,
 		cancel:   cancel,

@@ -23,7 +23,7 @@ type session struct {
 	remote string // client's address
 	loop   loop
 	gone   chan struct{} // closed when the session has let go of everything
-	leave  func()        // its place in the pinger
+	leave  func()        // its place among the pings
 
 	streaming atomic.Int32 // streams it has
 
