@@ -16,13 +16,15 @@ type beat[T comparable] struct {
 	do       func(T) // must not wait: the others' turn comes after it
 	slots    [beatSlots]beatSlot[T]
 
-	mu   sync.Mutex
-	next int // slot of the next member
+	mu     sync.Mutex
+	next   int // slot of the next member
+	last   int // slot that was the last to beat
+	lastAt time.Time
 }
 
 type beatSlot[T comparable] struct {
 	mu      sync.Mutex
-	members map[T]struct{}
+	members map[T]time.Time // from when on
 }
 
 // add gives the member its slot; leave takes it out again.
@@ -31,13 +33,27 @@ func (b *beat[T]) add(member T) (leave func()) {
 	slot := &b.slots[b.next]
 	b.next = (b.next + 1) % beatSlots
 	b.mu.Unlock()
+	return slot.add(member, time.Time{})
+}
 
+// addIn is add for a member that has its first beat after d, which is less than two intervals, to the nearest slot. It is for
+// when the beat is running.
+func (b *beat[T]) addIn(member T, d time.Duration) (leave func()) {
+	step, now := b.interval/beatSlots, time.Now()
+	b.mu.Lock()
+	ahead := (now.Sub(b.lastAt) + d + step/2) / step
+	slot := &b.slots[(b.last+int(ahead))%beatSlots]
+	b.mu.Unlock()
+	return slot.add(member, now.Add(d/2)) // not the slot's turn before that
+}
+
+func (slot *beatSlot[T]) add(member T, from time.Time) (leave func()) {
 	slot.mu.Lock()
 	defer slot.mu.Unlock()
 	if slot.members == nil {
-		slot.members = make(map[T]struct{})
+		slot.members = make(map[T]time.Time)
 	}
-	slot.members[member] = struct{}{}
+	slot.members[member] = from
 	return func() {
 		slot.mu.Lock()
 		defer slot.mu.Unlock()
@@ -49,7 +65,11 @@ func (b *beat[T]) add(member T) (leave func()) {
 // beat for each interval, unless the process stood still for longer than one.
 func (b *beat[T]) run(ctx context.Context) {
 	step := b.interval / beatSlots
-	due := time.Now().Add(step)
+	due := time.Now()
+	b.mu.Lock()
+	b.last, b.lastAt = beatSlots-1, due
+	b.mu.Unlock()
+	due = due.Add(step)
 	timer := time.NewTimer(step)
 	defer timer.Stop()
 	for i := 0; ; i = (i + 1) % beatSlots {
@@ -58,6 +78,9 @@ func (b *beat[T]) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
+		b.mu.Lock()
+		b.last, b.lastAt = i, due
+		b.mu.Unlock()
 		b.slots[i].beat(b.do)
 		due = due.Add(step)
 		if time.Since(due) > b.interval {
@@ -67,13 +90,16 @@ func (b *beat[T]) run(ctx context.Context) {
 	}
 }
 
-func (s *beatSlot[T]) beat(do func(T)) {
-	s.mu.Lock()
-	members := make([]T, 0, len(s.members))
-	for m := range s.members {
-		members = append(members, m)
+func (slot *beatSlot[T]) beat(do func(T)) {
+	now := time.Now()
+	slot.mu.Lock()
+	members := make([]T, 0, len(slot.members))
+	for m, from := range slot.members {
+		if now.After(from) {
+			members = append(members, m)
+		}
 	}
-	s.mu.Unlock()
+	slot.mu.Unlock()
 	for _, m := range members {
 		do(m) // outside the lock: it may make the member leave
 	}

@@ -90,6 +90,29 @@ func TestBeatIsEven(t *testing.T) {
 	})
 }
 
+// A member that has a moment of its own keeps it.
+func TestBeatAtAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := runBeat(t)
+		pass(1234 * time.Millisecond)
+		since := time.Now()
+		for _, d := range []time.Duration{20 * time.Millisecond, 370 * time.Millisecond, time.Second, 1020 * time.Millisecond} {
+			m := &beats{}
+			leave := b.addIn(m, d)
+			pass(5 * time.Second)
+			at := m.all()
+			if first := at[0].Sub(since); first < d-20*time.Millisecond || first > d+20*time.Millisecond {
+				t.Errorf("in %v: first beat after %v", d, first)
+			}
+			if n := len(at); n < 4 || at[n-1].Sub(at[0]) != time.Duration(n-1)*time.Second {
+				t.Errorf("in %v: beats %v", d, at)
+			}
+			leave()
+			since = time.Now()
+		}
+	})
+}
+
 // A member that takes long holds up the others once, and not from then on; after a standstill nothing is made up for.
 func TestLateBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -14,6 +14,7 @@ type Config struct {
 	Apps       map[string]App
 	Conn       ConnConfig
 	Media      MediaConfig
+	Rates      RatesConfig
 	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
 	LoadBalancer
@@ -25,6 +26,7 @@ type App struct {
 	Room   translate.RoomTemplate
 	Native Native
 	Codecs translate.CodecSet // of what it publishes
+	Rates  RateSource
 }
 
 // Native is whether legacy clients and native LiveKit participants meet in a room (design.md §2).
@@ -40,7 +42,7 @@ const (
 
 func (n Native) plays() bool { return n == NativePlay || n == NativeBoth }
 
-// MediaConfig are the deadlines of a stream's start (design.md §9).
+// MediaConfig are the deadlines of streams (design.md §9).
 type MediaConfig struct {
 	ICETimeout      time.Duration // answer → ICE and DTLS up
 	MediaTimeout    time.Duration // answer → the first track of a publisher
@@ -48,6 +50,7 @@ type MediaConfig struct {
 	PlayWait        time.Duration // how long a play waits for a stream that is not publishing yet
 	SFUTimeout      time.Duration // one call to LiveKit that starts a stream
 	StoreTimeout    time.Duration // one call to Redis
+	SilenceTimeout  time.Duration // of a publisher that is up and sends nothing; 0: for ever
 }
 
 // LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1). Path "" turns it off.

@@ -18,6 +18,7 @@ import (
 // Deps are what a Gateway works with.
 type Deps struct {
 	SFU      SFU
+	Prober   Prober
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
@@ -41,6 +42,7 @@ type Gateway struct {
 	pings     beat[*conn]
 	streams   *registry
 	watch     *roomWatch
+	rates     *rates
 	debts     *debts
 	questions questions
 	ctx       context.Context // of all work that outlives a command; ends last
@@ -71,6 +73,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		sessions: make(map[*session]struct{}),
 	}
 	g.watch = newRoomWatch(g)
+	g.rates = newRates(g)
 	g.debts = newDebts(g)
 	return g
 }
@@ -78,16 +81,17 @@ func New(cfg Config, deps Deps) *Gateway {
 // shutdownTimeout bounds how long Run waits at the end for clients to be told and for LiveKit and Redis to be cleaned up.
 const shutdownTimeout = 10 * time.Second
 
-// Run pings clients until ctx is done. Then it drains the pod, and returns when all sessions are closed and what they held is
-// released, or shutdownTimeout after the last socket was closed.
+// Run pings clients and tells them their video rates until ctx is done. Then it drains the pod, and returns when all
+// sessions are closed and what they held is released, or shutdownTimeout after the last socket was closed.
 func (g *Gateway) Run(ctx context.Context) {
-	pingCtx, stopPings := context.WithCancel(context.Background())
-	defer stopPings()
-	g.work.Go(func() { g.pings.run(pingCtx) })
+	beatCtx, stopBeats := context.WithCancel(context.Background())
+	defer stopBeats()
+	g.work.Go(func() { g.pings.run(beatCtx) })
+	g.work.Go(func() { g.rates.beat.run(beatCtx) })
 
 	<-ctx.Done()
 	g.drain()
-	stopPings()
+	stopBeats()
 	g.await(shutdownTimeout)
 	g.cancel()
 	g.work.Wait()
@@ -159,6 +163,10 @@ func (g *Gateway) handleEvent(e state.Event) {
 		}
 	case state.EventProbed:
 		g.questions.answer(e.ID, e.Answer)
+	case state.EventWantRates:
+		g.ratesWanted(e)
+	case state.EventRates:
+		g.rates.told(e)
 	}
 }
 

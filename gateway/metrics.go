@@ -23,6 +23,10 @@ type Metrics struct {
 	sfuCalls    *prometheus.HistogramVec // op, class
 	storeCalls  *prometheus.HistogramVec // op, class
 	webhooks    *prometheus.CounterVec   // result
+	rateStreams *prometheus.GaugeVec     // source
+	rates       *prometheus.CounterVec   // kind
+	probes      *prometheus.GaugeVec     // state
+	clientStats *prometheus.CounterVec   // result
 	lostBytes   prometheus.Counter
 	debts       prometheus.Gauge
 	panics      prometheus.Counter
@@ -49,12 +53,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reg.MustRegister(h)
 		return h
 	}
-	streams := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wcs_streams", Help: "Streams of this pod's clients that are starting or up."}, []string{"kind"})
-	reg.MustRegister(streams)
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(g)
+		return g
+	}
 	return &Metrics{
 		connections: gauge("wcs_connections", "Open client sockets."),
 		sessions:    gauge("wcs_sessions", "Established sessions."),
-		streams:     streams,
+		streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
 		commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
 		ends:        counter("wcs_stream_ends_total", "Streams that ended, by whose doing.", "kind", "class"),
 		closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
@@ -63,6 +70,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		sfuCalls:    histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
 		storeCalls:  histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
 		webhooks:    counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
+		rateStreams: gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
+		rates:       counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
+		probes:      gauges("wcs_probes", "Probes that run, and those that wait because there are rates.maxProbes.", "state"),
+		clientStats: counter("wcs_client_stats_total", "Messages of clients with statistics, by what became of them.", "result"),
 		lostBytes:   counter("wcs_unsent_bytes_total", "Bytes queued for clients that were never sent.").WithLabelValues(),
 		debts:       gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),
 		panics:      counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),

@@ -100,7 +100,10 @@ func (s *session) establish(app *App, c wcs.Connection) {
 	s.g.deps.Sessions.PutSession(state.Session{
 		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(token)), CreatedAt: time.Now(),
 	})
-	s.send(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame())
+	s.send(wcs.UserData{
+		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
+		CollectMetrics: app.Rates.asksClients() && prefersWebRTC(c.MediaProviders),
+	}.Frame())
 	s.send(s.g.version)
 	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
 	s.log(zerolog.InfoLevel).Msg("session established")
@@ -125,6 +128,9 @@ func commonProviders(client []string) []string {
 	}
 	return common
 }
+
+// prefersWebRTC: another first provider is what the client uses, and its streams have no statistics (protocol.md §6.1).
+func prefersWebRTC(client []string) bool { return len(client) > 0 && client[0] == wcs.ProviderWebRTC }
 
 // onClose runs once, when the socket's end is decided: all streams of the session are released at once.
 func (s *session) onClose(r closeReason) {

@@ -86,8 +86,9 @@ type stream struct {
 	waitingForSecond bool // publisher: one of two tracks is there
 	audioMuted       bool
 	videoMuted       bool
-	saving           bool // the record is being written
-	unsaved          bool // the record must be written (again)
+	rates            *streamRates // nil until it is up, and without rates
+	saving           bool         // the record is being written
+	unsaved          bool         // the record must be written (again)
 	timers           []*time.Timer
 	ending           *ending
 	told             bool
@@ -213,7 +214,9 @@ func (st *stream) onStarted(got started, err error) {
 		return
 	}
 	st.kinds = got.kinds
-	st.audioMuted, st.videoMuted = got.record.AudioMuted, got.record.VideoMuted
+	if !st.published { // whose own state it is otherwise
+		st.audioMuted, st.videoMuted = got.record.AudioMuted, got.record.VideoMuted
+	}
 	for _, t := range got.tracks {
 		st.tracks[t.Kind] = t
 	}
@@ -317,6 +320,7 @@ func (st *stream) end(e ending) {
 	st.ending = &e
 	st.stopTimers()
 	st.sess.g.watch.remove(st.room, st)
+	st.stopRates()
 	if !e.undone {
 		st.tell()
 	}

@@ -17,7 +17,7 @@ func (st *stream) onEvent(e translate.Event) {
 	case translate.EventTrack:
 		if st.published {
 			st.joined = true
-			st.learn([]translate.Track{e.Track})
+			st.learnFromSFU([]translate.Track{e.Track})
 		}
 	case translate.EventLeft, translate.EventAborted:
 		st.lost(e.Reason)
@@ -43,9 +43,9 @@ func (st *stream) onAsked(a answers) {
 	}
 	st.joined = st.joined || a.self.Active
 	if st.published {
-		st.learn(a.self.Tracks)
+		st.learnFromSFU(a.self.Tracks)
 	} else {
-		st.learn(st.played(a.publisher.Tracks))
+		st.learnFromSFU(st.played(a.publisher.Tracks))
 	}
 	st.progress()
 	if st.unsaved && !st.saving && st.phase == phaseUp {

@@ -75,7 +75,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayConfig(cfg, pod, version, apps), gateway.Deps{
-		SFU: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
 	return &application{log: log, gateway: g, store: store, sfu: sfu, registry: registry}, nil
 }
@@ -112,7 +112,10 @@ func applications(cfg config.Config) (map[string]gateway.App, error) {
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s: %w", key, err)
 		}
-		apps[key] = gateway.App{Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs}
+		apps[key] = gateway.App{
+			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
+			Rates: gateway.RateSource(cfg.RateSource(app)),
+		}
 	}
 	return apps, nil
 }
@@ -127,8 +130,9 @@ func gatewayConfig(cfg config.Config, pod, version string, apps map[string]gatew
 		},
 		Media: gateway.MediaConfig{
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
-			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout,
+			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout,
 		},
+		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
 		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace},
 		LoadBalancer: gateway.LoadBalancer{
 			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server,
