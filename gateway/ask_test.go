@@ -16,10 +16,15 @@ import (
 func (w *world) settledRoom(t *testing.T, pod string) *watchedRoom {
 	t.Helper()
 	watch := w.pods[pod].watch
+	var r *watchedRoom
+	rig.Eventually(t, 20*time.Second, "the room is not being asked", func() bool {
+		watch.mu.Lock()
+		defer watch.mu.Unlock()
+		r = watch.rooms["wcs.s"]
+		return r.timer.Stop() // while it is being asked, the timer does not run
+	})
 	watch.mu.Lock()
 	defer watch.mu.Unlock()
-	r := watch.rooms["wcs.s"]
-	r.timer.Stop()
 	r.asked = 2 * len(askSoon)
 	return r
 }

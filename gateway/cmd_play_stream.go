@@ -234,6 +234,7 @@ func (player) ready(st *stream) bool { return st.joined }
 func (player) up(st *stream) {
 	st.announce(wcs.StatusPlaying, "")
 	st.tellFormat()
+	st.startRates()
 }
 
 // tellFormat tells a player the picture size, once it is known.

@@ -114,8 +114,7 @@ func (s *session) refuseNativeName(ctx context.Context, room translate.RoomName)
 // true whenever something may be in Redis.
 func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bool, err error) {
 	g := st.sess.g
-	rec := st.record(state.PhaseStarting)
-	rec.Room = string(room)
+	rec := st.firstRecord(room)
 	for displaced := false; ; {
 		released := g.streams.release(st.name)
 		claimed, err = claimOnce(ctx, st, rec)
@@ -185,7 +184,10 @@ func (publisher) ready(st *stream) bool {
 
 // up tells the client only when other pods can see the stream, because it may tell others to play.
 func (publisher) up(st *stream) {
-	st.save(func() { st.announce(wcs.StatusPublishing, "") })
+	st.save(func() {
+		st.announce(wcs.StatusPublishing, "")
+		st.startRates()
+	})
 }
 
 // write writes the record and tells the pods that have players. A record that Redis has lost is claimed anew.

@@ -39,11 +39,11 @@ var commands = map[wcs.Name]spec{
 	wcs.CmdPong:            {early: true, run: handlePong},
 	wcs.CmdPing:            accepted, // no client reads an answer (protocol.md §1.4)
 	wcs.CmdPushLogs:        accepted, // an answer would make the client log, and push, for ever (protocol.md §2.11)
-	wcs.CmdSendStreamEvent: accepted,
+	wcs.CmdSendStreamEvent: on(handleStreamEvent),
 	wcs.CmdSessionDebug:    accepted,
 	wcs.CmdSubmitBugReport: accepted,
-	wcs.CmdMetricsDesc:     accepted,
-	wcs.CmdMetricsBatch:    accepted,
+	wcs.CmdMetricsDesc:     {run: handleMetricsDescription},
+	wcs.CmdMetricsBatch:    {run: handleMetricsBatch},
 	wcs.CmdSendData:        on(handleSendData),
 	wcs.CmdSnapshot:        on(handleSnapshot),
 	wcs.CmdCall:            on(handleCall),

@@ -18,6 +18,7 @@ type Config struct {
 	NodeID     string // what hooks call this server: 32 letters and digits
 	Conn       ConnConfig
 	Media      MediaConfig
+	Rates      RatesConfig
 	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
 	// KeepAliveGrace is how long a session that asked for keepAlive outlives its socket; 0 for not at all.
@@ -36,6 +37,7 @@ type App struct {
 	Room   translate.RoomTemplate
 	Native Native
 	Codecs translate.CodecSet // of what it publishes
+	Rates  RateSource
 	// Origins are the pages that may use it, of those that may connect at all.
 	Origins origins.List
 	// MaxSessions bounds its sessions on this pod; 0 does not.
@@ -69,7 +71,7 @@ const (
 
 func (n Native) plays() bool { return n == NativePlay || n == NativeBoth }
 
-// MediaConfig are the deadlines of a stream's start (design.md §9).
+// MediaConfig are the deadlines of streams (design.md §9).
 type MediaConfig struct {
 	ICETimeout      time.Duration // answer → ICE and DTLS up
 	MediaTimeout    time.Duration // answer → the first track of a publisher
@@ -77,6 +79,7 @@ type MediaConfig struct {
 	PlayWait        time.Duration // how long a play waits for a stream that is not publishing yet
 	SFUTimeout      time.Duration // one call to LiveKit that starts a stream
 	StoreTimeout    time.Duration // one call to Redis
+	SilenceTimeout  time.Duration // of a publisher that is up and sends nothing; 0: for ever
 }
 
 // LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1). Path "" turns it off.

@@ -171,6 +171,18 @@ func (f *fakeSFU) only(t *testing.T, role translate.Role) (translate.RoomName, t
 	return room, id
 }
 
+// inRoom gives the participants of a role.
+func (f *fakeSFU) inRoom(room translate.RoomName, role translate.Role) (all []translate.Identity) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range f.rooms[room] {
+		if _, have, _, _ := id.Parse(); have == role {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
 // answerTo makes an answer with the shape that the gateway needs of an offer.
 func answerTo(offer string) string {
 	return strings.NewReplacer("a=sendonly", "a=recvonly", "a=recvonly", "a=sendonly", "a=setup:actpass", "a=setup:active").Replace(offer)

@@ -18,6 +18,7 @@ import (
 // Deps are what a Gateway works with.
 type Deps struct {
 	SFU      SFU
+	Prober   Prober
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
@@ -41,9 +42,10 @@ type Gateway struct {
 	metrics   *Metrics
 	upgrader  websocket.Upgrader
 	version   []byte // the getVersion frame
-	pings     pinger
+	pings     beat[*conn]
 	streams   *registry
 	watch     *roomWatch
+	rates     *rates
 	debts     *debts
 	door      door
 	now       atomic.Pointer[current] // what can change while it runs
@@ -78,7 +80,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		metrics:    deps.Metrics,
 		upgrader:   newUpgrader(),
 		version:    wcs.Version(cfg.Version),
-		pings:      pinger{interval: cfg.Conn.PingInterval},
+		pings:      beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},
 		hookLog:    newHookLog(deps.Log),
 		streams:    newRegistry(),
 		ctx:        ctx,
@@ -89,6 +91,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	}
 	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)
+	g.rates = newRates(g)
 	g.debts = newDebts(g)
 	return g
 }
@@ -96,16 +99,17 @@ func New(cfg Config, deps Deps) *Gateway {
 // shutdownTimeout bounds how long Run waits at the end for clients to be told and for LiveKit and Redis to be cleaned up.
 const shutdownTimeout = 10 * time.Second
 
-// Run pings clients until ctx is done. Then it drains the pod, and returns when all sessions are closed and what they held is
+// Run pings clients and tells them their video rates until ctx is done. Then it drains the pod, and returns when all sessions are closed and what they held is
 // released, or shutdownTimeout after the last socket was closed and kept sessions were held for others.
 func (g *Gateway) Run(ctx context.Context) {
-	pingCtx, stopPings := context.WithCancel(context.Background())
-	defer stopPings()
-	g.work.Go(func() { g.pings.run(pingCtx) })
+	beatCtx, stopBeats := context.WithCancel(context.Background())
+	defer stopBeats()
+	g.work.Go(func() { g.pings.run(beatCtx) })
+	g.work.Go(func() { g.rates.beat.run(beatCtx) })
 
 	<-ctx.Done()
 	g.drain()
-	stopPings()
+	stopBeats()
 	g.await(g.cfg.Drain.Handover + shutdownTimeout)
 	g.cancel()
 	g.debts.wait(context.Background()) // they end with g.ctx
@@ -162,7 +166,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 	switch e.Kind {
 	case state.EventChanged:
 		if e.Stream != nil {
-			g.streamChanged(*e.Stream)
+			g.streamChanged(e.From, *e.Stream)
 		}
 	case state.EventEnded:
 		if e.Stream != nil {
@@ -182,6 +186,10 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })
 	case state.EventAnswered:
 		g.questions.answer(e.ID, e.Answer)
+	case state.EventWantRates:
+		g.ratesWanted(e)
+	case state.EventRates:
+		g.rates.told(e)
 	}
 }
 
@@ -254,12 +262,12 @@ func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
 }
 
 // streamChanged tells this pod's players of a stream what is new about it.
-func (g *Gateway) streamChanged(rec state.Stream) {
+func (g *Gateway) streamChanged(pod string, rec state.Stream) {
 	if rec.Phase == state.PhasePublishing {
 		g.streams.published(rec.Name)
 	}
 	for _, st := range g.streams.playersOf(rec.Name) {
-		st.sess.loop.post(func() { st.publisherChanged(rec) })
+		st.sess.loop.post(func() { st.publisherChanged(pod, rec) })
 	}
 }
 

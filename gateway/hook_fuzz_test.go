@@ -28,6 +28,7 @@ func FuzzAnswers(f *testing.F) {
 			return
 		}
 		g := &Gateway{cfg: Config{NodeID: testNode}}
+		g.Reload(Live{Limits: Limits{NameBytes: 255}})
 		s := &session{g: g, app: &App{Key: "defaultApp", Room: "wcs.{name}"}}
 		h := &sessionHooks{sess: s, app: s.app, id: newSessionID("1.2.3.4:5"), log: zerolog.Nop()}
 		s.hooks = h

@@ -38,6 +38,7 @@ func TestHooksOfAResume(t *testing.T) {
 	if h := w.backend.Await("connect"); h.Text("sessionId") != id || h.Text("authToken") != "" {
 		t.Errorf("connect of a client that comes back: %s", h.Raw)
 	}
+	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 	w.backend.On("connect", rig.Echo)
 
 	back, next := w.keptAlive(t, podB, "defaultApp", token)

@@ -55,7 +55,7 @@ func (st *stream) kept() state.SessionStream {
 		MediaID: st.id, Name: st.name, Published: st.published, Room: string(st.room), Identity: string(st.identity),
 		Publisher: string(st.publisher), Native: !st.published && st.publisher.Native(), Provider: st.provider,
 		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
-		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Tracks: st.record(state.PhasePublishing).Tracks, CreatedAt: st.created,
+		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Tracks: st.record().Tracks, CreatedAt: st.created,
 	}
 	if st.ending != nil {
 		k.Status, k.Info = string(st.ending.status), st.ending.info

@@ -32,6 +32,10 @@ type Metrics struct {
 	hookCalls   *prometheus.HistogramVec // method, class
 	hookVetoes  *prometheus.CounterVec   // method
 	webhooks    *prometheus.CounterVec   // result
+	rateStreams *prometheus.GaugeVec     // source
+	rates       *prometheus.CounterVec   // kind
+	probes      *prometheus.GaugeVec     // state
+	clientStats *prometheus.CounterVec   // result
 	lostBytes   prometheus.Counter
 	debts       prometheus.Gauge
 	panics      prometheus.Counter
@@ -58,14 +62,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reg.MustRegister(h)
 		return h
 	}
-	streams := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "wcs_streams", Help: "Streams of this pod's clients that are starting or up."}, []string{"kind"})
-	reg.MustRegister(streams)
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(g)
+		return g
+	}
 	m := &Metrics{
 		connections: gauge("wcs_connections", "Open client sockets."),
 		sessions:    gauge("wcs_sessions", "Established sessions."),
 		parked:      gauge("wcs_sessions_parked", "Sessions with keepAlive whose client is gone and may come back."),
 		resumes:     counter("wcs_resumes_total", "Clients that came with an authToken to resume their session.", "result"),
-		streams:     streams,
+		streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
 		commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
 		ends:        counter("wcs_stream_ends_total", "Streams that ended, by whose doing.", "kind", "class"),
 		closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
@@ -79,6 +86,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		hookCalls:   histogram("wcs_hook_call_seconds", "Calls to applications' backends, with the wait for their turn.", "method", "class"),
 		hookVetoes:  counter("wcs_hook_vetoes_total", "What clients could not do because their application's backend refused or did not answer.", "method"),
 		webhooks:    counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
+		rateStreams: gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
+		rates:       counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
+		probes:      gauges("wcs_probes", "Probes that run, and those that wait because there are rates.maxProbes.", "state"),
+		clientStats: counter("wcs_client_stats_total", "Messages of clients with statistics, by what became of them.", "result"),
 		lostBytes:   counter("wcs_unsent_bytes_total", "Bytes queued for clients that were never sent.").WithLabelValues(),
 		debts:       gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),
 		panics:      counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),

@@ -265,9 +265,11 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	}
 	s.g.watch.add(st.room, st)
 	st.keepAlive()
+	st.startRates()
 	if st.published {
 		st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
 		st.tellStatus(wcs.StatusPublishing, "")
+		st.save(nil) // which tells the players' pods where it is
 		return
 	}
 	if !st.publisher.Native() && a.record.Identity != string(st.publisher) {
@@ -277,7 +279,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
 	st.tellStatus(wcs.StatusPlaying, "") // the backend knows
 	st.tellFormat()
-	st.publisherChanged(a.record)
+	st.publisherChanged(a.record.Owner.Pod, a.record)
 }
 
 // keeps tells whether the session of a client outlives its socket.

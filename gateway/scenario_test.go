@@ -29,7 +29,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is two pods that share one store and one LiveKit, all in memory: for what real ones do not do on demand.
 type world struct {
 	sfu   *fakeSFU
+	probe *fakeProber
 	store *statetest.Fake
+	net   *pipeNet // nil: sockets
 	pods  map[string]*Gateway
 	urls  map[string]string
 	told  chan state.Event // what went from pod to pod
@@ -44,11 +46,18 @@ const podA, podB = "aaaaaaaa", "bbbbbbbb"
 
 func newWorld(t *testing.T, change func(*Config)) *world {
 	t.Helper()
-	w := &world{sfu: newFakeSFU(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string), told: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc)}
+	w := emptyWorld()
 	for _, pod := range []string{podA, podB} {
 		w.start(t, pod, change)
 	}
 	return w
+}
+
+func emptyWorld() *world {
+	return &world{
+		sfu: newFakeSFU(), probe: newFakeProber(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string),
+		told: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc),
+	}
 }
 
 // countedEvents notes what a pod tells others.
@@ -90,10 +99,10 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
+		SFU: w.sfu, Prober: w.probe, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
 		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
-	srv := httptest.NewServer(g.Public())
+	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -109,17 +118,50 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	w.pods[pod], w.urls[pod] = g, "ws"+strings.TrimPrefix(srv.URL, "http")
 }
 
+func (w *world) serve(t *testing.T, pod string, h http.Handler) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	if w.net != nil {
+		_ = srv.Listener.Close() // was never used
+		srv.Listener = w.net.listen(pod)
+	}
+	srv.Start()
+	return srv
+}
+
 // stop lets a pod drain.
 func (w *world) stop(pod string) { w.stops[pod]() }
 
 func (w *world) connect(t *testing.T, pod string) *rig.Client {
 	t.Helper()
-	return rig.Connect(t, w.urls[pod], "defaultApp")
+	return w.connectAs(t, pod, "defaultApp")
+}
+
+func (w *world) connectAs(t *testing.T, pod, app string) *rig.Client {
+	t.Helper()
+	c := w.dial(t, pod)
+	c.Login(app)
+	return c
+}
+
+// dial opens a socket without a session.
+func (w *world) dial(t *testing.T, pod string) *rig.Client {
+	t.Helper()
+	dialer := websocket.DefaultDialer
+	if w.net != nil {
+		dialer = &websocket.Dialer{NetDialContext: w.net.dial}
+	}
+	return rig.DialWith(t, dialer, w.urls[pod])
 }
 
 func offerOf(t *testing.T, kind string) string {
 	t.Helper()
-	b, err := os.ReadFile("../translate/testdata/chrome156-" + kind + "-av.sdp")
+	return offerFile(t, kind+"-av")
+}
+
+func offerFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile("../translate/testdata/chrome156-" + name + ".sdp")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +187,19 @@ var avTracks = []translate.Track{
 func (w *world) media(t *testing.T, toldTo string, role translate.Role) translate.Identity {
 	t.Helper()
 	room, id := w.sfu.only(t, role)
+	w.mediaOf(toldTo, room, id)
+	return id
+}
+
+// mediaIn is media for the participants of a role in a room; those that are up already are told of again, as LiveKit does.
+func (w *world) mediaIn(toldTo string, room translate.RoomName, role translate.Role) {
+	for _, id := range w.sfu.inRoom(room, role) {
+		w.mediaOf(toldTo, room, id)
+	}
+}
+
+func (w *world) mediaOf(toldTo string, room translate.RoomName, id translate.Identity) {
+	_, role, _, _ := id.Parse()
 	w.sfu.set(func() {
 		p := w.sfu.rooms[room][id]
 		p.Active = true
@@ -158,7 +213,6 @@ func (w *world) media(t *testing.T, toldTo string, role translate.Role) translat
 			w.event(toldTo, translate.Event{Kind: translate.EventTrack, Room: room, Identity: id, Track: track})
 		}
 	}
-	return id
 }
 
 func (w *world) event(pod string, e translate.Event) string {

@@ -24,6 +24,14 @@ type SFU interface {
 	Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error)
 }
 
+// Prober measures what LiveKit sends to the players of a stream.
+type Prober interface {
+	// Probe joins the target's room as a hidden participant and reports once a second what it got in that second. While nothing
+	// can be measured it does not report. It returns nil when ctx is done, and an error when there is nothing to
+	// measure any more.
+	Probe(ctx context.Context, target translate.ProbeTarget, report func(translate.VideoFigures)) error
+}
+
 // Store is what the gateway keeps in Redis. Every call needs a context with a deadline; writes carry the
 // pod's owner (pod and epoch), which the store adds, and are refused with state.ErrLeaseStale once the lease is
 // not fresh. Errors wrap the sentinels of package state.

@@ -24,7 +24,7 @@ type session struct {
 	peer  // who opened the socket
 	loop  loop
 	gone  chan struct{} // closed when the session has let go of everything
-	leave func()        // its place in the pinger
+	leave func()        // its place among the pings
 
 	streaming atomic.Int32 // streams it has
 
@@ -123,7 +123,10 @@ func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.knowsBitrates = c.KnowsBitrates
 	s.g.metrics.sessions.Inc()
-	s.sendAs(wcs.UserData{Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token}.Frame(), hooks.Connect)
+	s.sendAs(wcs.UserData{
+		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
+		CollectMetrics: app.Rates.asksClients() && prefersWebRTC(c.MediaProviders),
+	}.Frame(), hooks.Connect)
 	s.send(s.g.version)
 	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
 }
@@ -155,6 +158,9 @@ func commonProviders(client []string) []string {
 	}
 	return common
 }
+
+// prefersWebRTC: another first provider is what the client uses, and its streams have no statistics (protocol.md §6.1).
+func prefersWebRTC(client []string) bool { return len(client) > 0 && client[0] == wcs.ProviderWebRTC }
 
 // onClose runs once, when the socket's end is decided.
 func (s *session) onClose(r closeReason) {

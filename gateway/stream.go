@@ -83,13 +83,15 @@ type stream struct {
 	offered          bool
 	kinds            translate.MediaKinds
 	publisher        translate.Identity
+	publisherPod     string // that has it: "" is this one, or nobody's
 	tracks           map[translate.Kind]translate.Track
 	joined           bool // ICE and DTLS are up
 	waitingForSecond bool // publisher: one of two tracks is there
 	audioMuted       bool
 	videoMuted       bool
-	saving           bool // the record is being written
-	unsaved          bool // the record must be written (again)
+	rates            *streamRates // nil until it is up, and without rates
+	saving           bool         // the record is being written
+	unsaved          bool         // the record must be written (again)
 	timers           []*time.Timer
 	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
 	ending           *ending
@@ -231,7 +233,9 @@ func (st *stream) onStarted(got started, err error) {
 		return
 	}
 	st.kinds = got.kinds
-	st.audioMuted, st.videoMuted = got.record.AudioMuted, got.record.VideoMuted
+	if !st.published { // whose own state it is otherwise
+		st.audioMuted, st.videoMuted, st.publisherPod = got.record.AudioMuted, got.record.VideoMuted, got.record.Owner.Pod
+	}
 	for _, t := range got.tracks {
 		st.tracks[t.Kind] = t
 	}
@@ -346,6 +350,7 @@ func (st *stream) end(e ending) {
 	st.ending = &e
 	st.stopTimers()
 	st.sess.g.watch.remove(st.room, st)
+	st.stopRates()
 	if !e.undone {
 		st.tell()
 	}

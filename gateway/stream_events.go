@@ -17,7 +17,7 @@ func (st *stream) onEvent(e translate.Event) {
 	case translate.EventTrack:
 		if st.published {
 			st.joined = true
-			st.learn([]translate.Track{e.Track})
+			st.learnFromSFU([]translate.Track{e.Track})
 		}
 	case translate.EventLeft, translate.EventAborted:
 		st.lost(e.Reason)
@@ -43,9 +43,9 @@ func (st *stream) onAsked(a answers) {
 	}
 	st.joined = st.joined || a.self.Active
 	if st.published {
-		st.learn(a.self.Tracks)
+		st.learnFromSFU(a.self.Tracks)
 	} else {
-		st.learn(st.played(a.publisher.Tracks))
+		st.learnFromSFU(st.played(a.publisher.Tracks))
 	}
 	st.progress()
 	if st.unsaved && !st.saving && st.phase == phaseUp {
@@ -97,10 +97,11 @@ func (st *stream) lost(r translate.EndReason) {
 }
 
 // publisherChanged tells a player what is new about its stream.
-func (st *stream) publisherChanged(rec state.Stream) {
+func (st *stream) publisherChanged(pod string, rec state.Stream) {
 	if st.ending != nil || rec.Identity != string(st.publisher) {
 		return
 	}
+	st.publisherPod = pod
 	st.audioMuted, st.videoMuted = rec.AudioMuted, rec.VideoMuted
 	var tracks []translate.Track
 	for _, t := range rec.Tracks {

@@ -6,15 +6,22 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/state"
+	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
-// record is what other pods may know of the stream.
-func (st *stream) record(phase state.Phase) state.Stream {
-	rec := state.Stream{
-		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(st.room), Identity: string(st.identity),
-		Phase: phase, AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, CreatedAt: st.created,
+// firstRecord is what a name is claimed with, off the loop: nothing that changes.
+func (st *stream) firstRecord(room translate.RoomName) state.Stream {
+	return state.Stream{
+		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
+		Phase: state.PhaseStarting, CreatedAt: st.created,
 	}
+}
+
+// record is what other pods may know of a stream that is up.
+func (st *stream) record() state.Stream {
+	rec := st.firstRecord(st.room)
+	rec.Phase, rec.AudioMuted, rec.VideoMuted = state.PhasePublishing, st.audioMuted, st.videoMuted
 	for _, t := range st.tracks {
 		rec.Tracks = append(rec.Tracks, state.Track{Name: t.Name, Kind: string(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height})
 	}
@@ -30,7 +37,7 @@ func (st *stream) save(then func()) {
 	}
 	g := st.sess.g
 	st.saving, st.unsaved = true, false
-	rec := st.record(state.PhasePublishing)
+	rec := st.record()
 	err := errPanic // unless write returns
 	st.sess.offLoop(func() {
 		ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)

@@ -166,20 +166,23 @@ const (
 	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
 	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
 	// EventResumed: the sending pod has taken the kept session Name; Body lists the media ids of the streams that it takes, ID names the question.
-	EventResumed  EventKind = "resumed"
-	EventAnswered EventKind = "answered" // the answer to the question ID: Answer is set if there is more to say than that it was heard
+	EventResumed   EventKind = "resumed"
+	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
+	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
+	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.
 type Event struct {
-	Kind   EventKind `json:"kind"`
-	From   string    `json:"from"`             // pod
-	Name   string    `json:"name,omitempty"`   // stream name
-	Room   string    `json:"room,omitempty"`   // LiveKit room
-	Stream *Stream   `json:"stream,omitempty"` // the record after the change
-	Body   []byte    `json:"body,omitempty"`   // by kind
-	ID     string    `json:"id,omitempty"`     // of a question
-	Answer string    `json:"answer,omitempty"` // by kind
+	Kind     EventKind `json:"kind"`
+	From     string    `json:"from"`               // pod
+	Name     string    `json:"name,omitempty"`     // stream name
+	Room     string    `json:"room,omitempty"`     // LiveKit room
+	Identity string    `json:"identity,omitempty"` // of a publisher at LiveKit
+	Stream   *Stream   `json:"stream,omitempty"`   // the record after the change
+	Body     []byte    `json:"body,omitempty"`     // by kind
+	ID       string    `json:"id,omitempty"`       // of a question
+	Answer   string    `json:"answer,omitempty"`   // by kind
 }
 
 // Errors of the store, to be tested with errors.Is.

@@ -18,6 +18,7 @@ type Message struct {
 	Data []json.RawMessage `json:"data"`
 	Top  string            `json:"mediaSessionId"` // beside data
 	Raw  string            `json:"-"`
+	At   time.Time         `json:"-"` // when it came
 }
 
 // Status are the members of a status event that tests look at.
@@ -100,9 +101,15 @@ func dial(t testing.TB, dialer *websocket.Dialer, url string, header http.Header
 func Connect(t testing.TB, url, appKey string) *Client {
 	t.Helper()
 	c := Dial(t, url)
+	c.Login(appKey)
+	return c
+}
+
+// Login opens a session.
+func (c *Client) Login(appKey string) {
+	c.t.Helper()
 	c.Send("connection", map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0"})
 	c.Await("getUserData")
-	return c
 }
 
 // ConnectKept opens a session with keepAlive, with the authToken of an earlier one unless that is empty, and gives its own.
@@ -125,7 +132,7 @@ func (c *Client) read() {
 	defer close(c.done)
 	for {
 		_, b, err := c.ws.ReadMessage()
-		m := Message{Raw: string(b)}
+		m := Message{Raw: string(b), At: time.Now()}
 		if err == nil {
 			err = json.Unmarshal(b, &m)
 		}

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -117,6 +118,21 @@ func (g *Gateway) Get(path string) int {
 	}
 	_ = res.Body.Close() // only the status is of interest
 	return res.StatusCode
+}
+
+// Metrics gives what Prometheus would get.
+func (g *Gateway) Metrics(t testing.TB) string {
+	t.Helper()
+	res, err := http.Get(g.Internal + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }() // was read
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // AwaitReady waits until the gateway has reached Redis.

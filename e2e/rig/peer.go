@@ -64,6 +64,8 @@ type Peer struct {
 	wg        sync.WaitGroup
 
 	mu      sync.Mutex
+	silent  bool
+	frames  []time.Time // when each was sent
 	frame   []byte
 	tracks  []PeerTrack
 	packets map[translate.Kind]int
@@ -81,7 +83,7 @@ func NewPublisher(t testing.TB, o PeerOptions) *Peer {
 	if o.Video {
 		track := p.addTrack(o.VideoMime, "video")
 		p.Resize(o.Width, o.Height)
-		p.send = append(p.send, func() { p.pump(track, videoInterval, p.currentFrame) })
+		p.send = append(p.send, func() { p.pump(track, videoInterval, p.nextFrame) })
 	}
 	switch {
 	case o.Mute:
@@ -235,6 +237,25 @@ func (p *Peer) Packets(kind translate.Kind) int {
 	return p.packets[kind]
 }
 
+// Silence lets a publisher send nothing more while its connection stays up.
+func (p *Peer) Silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = true
+}
+
+// Frames counts the video frames that a publisher has sent in some time. Each one has as many bytes as VP8Frame makes.
+func (p *Peer) Frames(since, until time.Time) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range p.frames {
+		if at.After(since) && !at.After(until) {
+			n++
+		}
+	}
+	return n
+}
+
 // Resize changes the size of a publisher's video.
 func (p *Peer) Resize(width, height int) {
 	frame := VP8Frame(width, height)
@@ -246,10 +267,17 @@ func (p *Peer) Resize(width, height int) {
 	p.frame = frame
 }
 
-func (p *Peer) currentFrame() []byte {
+func (p *Peer) nextFrame() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.frames = append(p.frames, time.Now())
 	return p.frame
+}
+
+func (p *Peer) isSilent() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.silent
 }
 
 // pump sends until the peer is closed. What is sent before the connection is up goes nowhere.
@@ -261,6 +289,9 @@ func (p *Peer) pump(track *webrtc.TrackLocalStaticSample, every time.Duration, d
 		case <-p.closed:
 			return
 		case <-tick.C:
+		}
+		if p.isSilent() {
+			return
 		}
 		if err := track.WriteSample(media.Sample{Data: data(), Duration: every}); err != nil {
 			return // closed meanwhile, or the SFU took the track away

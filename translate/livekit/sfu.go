@@ -1,6 +1,6 @@
-// Package livekit speaks to a LiveKit server: WHIP for offers, RoomService for everything else, and it
-// verifies LiveKit's webhooks. It implements gateway.SFU and is the only package that imports livekit/*;
-// it imports neither gateway nor state.
+// Package livekit speaks to a LiveKit server: WHIP for offers, RoomService for everything else, it measures
+// streams as a hidden participant, and it verifies LiveKit's webhooks. It implements gateway.SFU and
+// gateway.Prober and is the only package that imports livekit/*; it imports neither gateway nor state.
 package livekit
 
 import (
@@ -113,6 +113,7 @@ type Deps struct {
 
 // SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU.
 type SFU struct {
+	base    string // URL of the API
 	whip    *whipClient
 	rooms   lkproto.RoomService
 	signer  *signer
@@ -140,6 +141,7 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 		deps.Observe = func(string, time.Duration, error) {}
 	}
 	return &SFU{
+		base:    base,
 		whip:    &whipClient{http: deps.HTTP, url: base + whipPath},
 		rooms:   lkproto.NewRoomServiceProtobufClient(base, deps.HTTP),
 		signer:  newSigner(cfg),

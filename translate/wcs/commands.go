@@ -131,6 +131,23 @@ type StreamRef struct {
 	Name           string `json:"name"`
 }
 
+// StreamEvent is sendStreamEvent: what has happened to a publisher (protocol.md §2.8).
+type StreamEvent struct {
+	MediaSessionID string          `json:"mediaSessionId"`
+	Type           StreamEventType `json:"type"`
+}
+
+// StreamEventType tells what has happened.
+type StreamEventType string
+
+// Types of StreamEvent that change audioState and videoState.
+const (
+	EventAudioMuted   StreamEventType = "audioMuted"
+	EventAudioUnmuted StreamEventType = "audioUnmuted"
+	EventVideoMuted   StreamEventType = "videoMuted"
+	EventVideoUnmuted StreamEventType = "videoUnmuted"
+)
+
 // SendData is the command that carries an application's own data (protocol.md §2.9).
 type SendData struct {
 	OperationID string          `json:"operationId"`

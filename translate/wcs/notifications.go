@@ -20,6 +20,8 @@ const (
 	NoteDataStatus        Name = "DataStatusEvent"
 	NoteFail              Name = "fail"
 	NoteFinish            Name = "finish"
+	NoteInboundVideoRate  Name = "inboundVideoRate"
+	NoteOutboundVideoRate Name = "outboundVideoRate"
 	statusResize               = "RESIZE"
 	eventResize                = "resize"
 	eventSnapshotFailed        = "snapshotFailed"
@@ -48,6 +50,9 @@ type UserData struct {
 	Sent           map[string]json.RawMessage // the connection command's argument
 	MediaProviders []string                   // what both sides have
 	AuthToken      string
+	// CollectMetrics asks the client to send its WebRTC statistics (protocol.md §6). It is for clients whose first media
+	// provider is WebRTC only: with another one 2.0.276 breaks at PLAYING. Older clients ignore it.
+	CollectMetrics bool
 }
 
 // Frame echoes what the client sent, without its SIP account, and adds what the vendor's sample has.
@@ -67,6 +72,9 @@ func (u UserData) Frame() []byte {
 	out["mediaProviders"] = u.MediaProviders
 	out["authToken"] = u.AuthToken
 	out["status"] = connectionEstablished
+	if u.CollectMetrics {
+		out["webRTCMetricsServerDescription"] = clientMetrics()
+	}
 	return encode(NoteGetUserData, out)
 }
 

@@ -24,7 +24,8 @@ const (
 var inward = map[string][]string{
 	"translate/wcs":     {},
 	"translate":         {"translate/wcs"},
-	"translate/livekit": {"translate"},
+	"translate/media":   {},
+	"translate/livekit": {"translate", "translate/media"},
 	"state":             {},
 	"state/statetest":   {"state"},
 	"gateway/origins":   {},
@@ -52,7 +53,7 @@ var outward = []struct {
 
 // pure packages have no I/O and no logger.
 var (
-	pure   = []string{"translate", "translate/wcs"}
+	pure   = []string{"translate", "translate/wcs", "translate/media"}
 	impure = []string{"net", "net/http", "os", "log", "log/slog", "github.com/rs/zerolog"}
 )
 

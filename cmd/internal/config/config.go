@@ -6,6 +6,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"reflect"
@@ -30,6 +31,7 @@ type Config struct {
 	Session Session `koanf:"session"`
 	Limits  Limits  `koanf:"limits"`
 	Media   Media   `koanf:"media"`
+	Rates   Rates   `koanf:"rates"`
 	Drain   Drain   `koanf:"drain"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
@@ -206,7 +208,7 @@ type Limits struct {
 	PayloadBytes int `koanf:"payloadBytes"`
 }
 
-// Media are the deadlines of a stream's start (design.md §9).
+// Media are the deadlines of streams (design.md §9).
 type Media struct {
 	// Time from the answer to the connection of the media, else `Failed by ICE timeout`.
 	ICETimeout time.Duration `koanf:"iceTimeout"`
@@ -216,6 +218,20 @@ type Media struct {
 	SecondTrackWait time.Duration `koanf:"secondTrackWait"`
 	// How long a play waits for a stream that is not PUBLISHING yet.
 	PlayWait time.Duration `koanf:"playWait"`
+	// How long a publisher whose connection is up may send no media at all before it is ended with `Failed by
+	// RTP activity`. Whole streams only: one that is muted still sends. Needs a rate source. 0: for ever.
+	SilenceTimeout time.Duration `koanf:"silenceTimeout"`
+}
+
+// Rates is where the video rates come from that clients are told each second (design.md §6).
+type Rates struct {
+	// `auto`: the statistics of clients that can send them (SDK 2.0.266 and later), a probe for the others.
+	// `client`: only the former; the others are told nothing. `probe`: always a probe, which is a hidden
+	// participant that receives the published stream once. `off`: nobody is asked or told.
+	Source string `koanf:"source"`
+	// Probes that one gateway may run at a time. Streams beyond it are told no rates unless their clients send
+	// statistics.
+	MaxProbes int `koanf:"maxProbes"`
 }
 
 // Drain is how the gateway takes leave of its clients after SIGTERM. A second signal ends it at once.
@@ -250,6 +266,8 @@ type Application struct {
 	// access`. An empty list: everybody's, as in WCS.
 	PlayFrom []string `koanf:"playFrom"`
 	Hooks    Hooks    `koanf:"hooks"`
+	// Source of the video rates for clients of this application, in place of `rates.source`. Empty: that.
+	Rates string `koanf:"rates"`
 }
 
 // Log is what the gateway logs, on its standard error.
@@ -287,9 +305,10 @@ func Default() Config {
 		},
 		Media: Media{
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
-			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second,
+			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
 		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
+		Rates: Rates{Source: RatesAuto, MaxProbes: 100},
 		Log:   Log{Level: "info", Format: "json"},
 	}
 }
@@ -326,6 +345,9 @@ func (c *Config) Complete() {
 		c.Applications[key] = app
 	}
 }
+
+// RateSource is the source of the video rates for an application.
+func (c Config) RateSource(app Application) string { return cmp.Or(app.Rates, c.Rates.Source) }
 
 // ServerVersion is what clients are told, for the version of this build (design.md §9).
 func (c Config) ServerVersion(build string) string {

@@ -188,14 +188,20 @@ func TestValidate(t *testing.T) {
 		{"media", func(c *Config) { c.Media = Media{} }, map[string]string{
 			"media.iceTimeout": "at least", "media.mediaTimeout": "at least", "media.secondTrackWait": "at least", "media.playWait": "at least",
 		}},
+		{"silence", func(c *Config) { c.Media.SilenceTimeout = -time.Second }, map[string]string{"media.silenceTimeout": "at least 100ms, or 0"}},
+		{"no silence", func(c *Config) { c.Media.SilenceTimeout = 0 }, nil},
+		{"rates", func(c *Config) { c.Rates = Rates{Source: "on", MaxProbes: -1} }, map[string]string{
+			"rates.source": "must be one of auto, client, probe, off", "rates.maxProbes": "at least 0",
+		}},
 		{"applications", func(c *Config) {
 			c.Applications = map[string]Application{
 				"":    {Room: "a.{name}", Native: "off"},
-				"bad": {Room: "room", Native: "on", Codecs: []string{"VP8", "MP3"}},
+				"bad": {Room: "room", Native: "on", Codecs: []string{"VP8", "MP3"}, Rates: "yes"},
 			}
 		}, map[string]string{
 			"applications[]": "app key", "applications[bad].room": "{name}",
 			"applications[bad].native": "must be one of off, play, publish, both", "applications[bad].codecs": "MP3",
+			"applications[bad].rates": "must be one of auto, client, probe, off",
 		}},
 		{"node", func(c *Config) { c.NodeID = "node-1" }, map[string]string{"nodeId": "32 letters and digits"}},
 		{"playFrom", func(c *Config) {

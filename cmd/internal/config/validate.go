@@ -24,6 +24,16 @@ const (
 	NativeBoth    = "both"
 )
 
+// Values of Rates.Source and Application.Rates (design.md §6).
+const (
+	RatesAuto   = "auto"
+	RatesClient = "client"
+	RatesProbe  = "probe"
+	RatesOff    = "off"
+)
+
+var rateSources = []string{RatesAuto, RatesClient, RatesProbe, RatesOff}
+
 // Bounds of what would otherwise work only seemingly.
 const (
 	minTimeout      = 100 * time.Millisecond
@@ -51,6 +61,7 @@ func (c Config) faults() []*Fault {
 	c.Limits.validate(&f, c.Session.MaxMessageBytes)
 	c.Drain.validate(&f)
 	c.Media.validate(&f)
+	c.Rates.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
@@ -163,6 +174,12 @@ func (m Media) validate(f *faults) {
 	f.atLeast("media.mediaTimeout", m.MediaTimeout, minTimeout)
 	f.atLeast("media.secondTrackWait", m.SecondTrackWait, minTimeout)
 	f.atLeast("media.playWait", m.PlayWait, minTimeout)
+	f.check(m.SilenceTimeout == 0 || m.SilenceTimeout >= minTimeout, "media.silenceTimeout", "must be at least %v, or 0", minTimeout)
+}
+
+func (r Rates) validate(f *faults) {
+	f.oneOf("rates.source", r.Source, rateSources...)
+	f.check(r.MaxProbes >= 0, "rates.maxProbes", "must be at least 0")
 }
 
 func (d Drain) validate(f *faults) {
@@ -190,6 +207,9 @@ func (c Config) validateApplications(f *faults) {
 		f.check(app.MaxSessions >= 0, at+".maxSessions", "must be at least 0")
 		c.validatePlayFrom(f, at+".playFrom", app.PlayFrom)
 		app.Hooks.validate(f, at+".hooks")
+		if app.Rates != "" {
+			f.oneOf(at+".rates", app.Rates, rateSources...)
+		}
 	}
 	if !sound {
 		return

@@ -1,0 +1,94 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/translate/wcs"
+)
+
+// statsPerSecond bounds the descriptions and batches of one stream. An SDK sends one batch a second, and a description now and
+// then (protocol.md §6.2).
+const statsPerSecond = 8
+
+// What becomes of a description or a batch: labels of a metric.
+const (
+	statsTaken   = "taken"
+	statsUnknown = "unknown" // of a stream that is not, or no longer, there, or was not asked
+	statsExcess  = "excess"
+	statsGarbage = "garbage"
+)
+
+func handleMetricsDescription(s *session, c wcs.Command) error {
+	var d wcs.MetricsDescription
+	err := c.Bind(&d)
+	s.takeStats(d.MediaSessionID, err, func(st *stream) error { return st.describeStats(d) })
+	return nil
+}
+
+func handleMetricsBatch(s *session, c wcs.Command) error {
+	var b wcs.MetricsBatch
+	err := c.Bind(&b)
+	s.takeStats(b.MediaSessionID, err, func(st *stream) error { return st.batchOfStats(b) })
+	return nil
+}
+
+// takeStats never answers: the app behind the client knows nothing of what its SDK sends here.
+func (s *session) takeStats(mediaID string, err error, take func(*stream) error) {
+	st := s.streams[mediaID]
+	result := statsTaken
+	switch {
+	case err != nil:
+		result = statsGarbage
+	case st == nil || st.rates == nil || st.ending != nil || !s.app.Rates.asksClients():
+		result = statsUnknown
+	case st.rates.messages >= statsPerSecond:
+		result = statsExcess
+	default:
+		st.rates.messages++
+		if err = take(st); err != nil {
+			result = statsGarbage
+		}
+	}
+	if err != nil {
+		s.log(zerolog.DebugLevel).Err(err).Str("media", cut(mediaID, 128)).Msg("statistics of a client are no good")
+	}
+	s.g.metrics.clientStats.WithLabelValues(result).Inc()
+}
+
+func (st *stream) describeStats(d wcs.MetricsDescription) error {
+	r := st.rates
+	if r.client == nil {
+		r.client = wcs.NewClientStats(st.published)
+		r.patience = time.Now().Add(clientStart)
+	}
+	return r.client.Describe(d)
+}
+
+// batchOfStats takes a batch. What it says renews the trust in the client, if it is what is needed.
+func (st *stream) batchOfStats(b wcs.MetricsBatch) error {
+	r := st.rates
+	if r.client == nil {
+		return wcs.ErrMetricsUndescribed
+	}
+	before := r.client.Samples()
+	if err := r.client.Batch(b); err != nil {
+		return err
+	}
+	video, known := r.client.Figures()
+	if r.client.Samples() == before {
+		return nil
+	}
+	r.came = time.Now()
+	if !known && st.kinds.Video {
+		return nil
+	}
+	if until := time.Now().Add(clientWait); until.After(r.patience) {
+		r.patience = until
+	}
+	if known {
+		st.learnSize(video.Width, video.Height)
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package wcs
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ClientStats is what a client's own WebRTC statistics tell of one of its streams (protocol.md §6, design.md §6). It takes
+// whatever a client sends within fixed bounds: what is wrong gives an error and is left out, and what comes after it counts
+// again. It is not for concurrent use.
+type ClientStats struct {
+	published bool
+
+	described   bool
+	compression string
+	columns     []*float64 // where the values of a row belong; nil = they are not needed
+	row         []float64  // the values of the last row, for those that the next leaves out
+	reports     []*report
+
+	samples    uint64
+	mediaBytes float64
+}
+
+// NewClientStats is for the statistics of a publisher or of a player.
+func NewClientStats(published bool) *ClientStats { return &ClientStats{published: published} }
+
+// Describe takes the description of the batches that follow. With an error, which wraps ErrMetricsDescription or
+// ErrMetricsTooLarge, batches are refused until the next description; what was learnt before stays.
+func (c *ClientStats) Describe(d MetricsDescription) error {
+	c.described = false
+	for _, r := range c.reports {
+		r.listed = false
+	}
+	if err := d.check(); err != nil {
+		return err
+	}
+	columns, listed, err := c.places(d.Headers)
+	if err != nil {
+		return err
+	}
+	for _, r := range listed {
+		r.listed = true
+	}
+	past := slices.DeleteFunc(c.reports, func(r *report) bool { return r.listed })
+	c.reports = append(listed, past...)
+	c.reports = c.reports[:min(len(c.reports), maxMetricsReports)] // the oldest go
+	c.described, c.compression, c.columns, c.row = true, d.Compression, columns, make([]float64, len(columns))
+	return nil
+}
+
+func (d MetricsDescription) check() error {
+	if len(d.Headers) > maxMetricsHeaderBytes {
+		return fmt.Errorf("%w: headers of %d bytes, at most %d", ErrMetricsTooLarge, len(d.Headers), maxMetricsHeaderBytes)
+	}
+	if n := strings.Count(d.Headers, ",") + 1; n > maxMetricsHeaders {
+		return fmt.Errorf("%w: %d headers, at most %d", ErrMetricsTooLarge, n, maxMetricsHeaders)
+	}
+	switch d.Compression {
+	case compressionNone, compressionGzip, compressionDeflate, "":
+		return nil
+	}
+	return fmt.Errorf("%w: compression must be none, gzip or deflate", ErrMetricsDescription)
+}
+
+// places finds where the values of each column belong, nil for those that are not needed, and the reports that they are of.
+func (c *ClientStats) places(headers string) (columns []*float64, listed []*report, err error) {
+	local, remote := c.types()
+	for header := range strings.SplitSeq(headers, ",") {
+		part := strings.Split(header, ".")
+		if len(part) != 3 {
+			continue // the SDKs name it here, and send no value for it
+		}
+		typ, id, metric := part[0], part[1], part[2]
+		if typ != local && typ != remote {
+			columns = append(columns, nil)
+			continue
+		}
+		same := func(r *report) bool { return r.typ == typ && r.id == id }
+		i := slices.IndexFunc(listed, same)
+		if i < 0 {
+			i = len(listed)
+			if i == maxMetricsReports {
+				return nil, nil, fmt.Errorf("%w: more than %d reports", ErrMetricsTooLarge, maxMetricsReports)
+			}
+			if known := slices.IndexFunc(c.reports, same); known >= 0 {
+				listed = append(listed, c.reports[known])
+			} else {
+				listed = append(listed, newReport(strings.Clone(typ), strings.Clone(id)))
+			}
+		}
+		columns = append(columns, listed[i].column(metric))
+	}
+	return columns, listed, nil
+}
+
+// types of the reports that count: what the client does, and what the server says of it.
+func (c *ClientStats) types() (local, remote string) {
+	if c.published {
+		return outboundRTP, remoteInboundRTP
+	}
+	return inboundRTP, remoteOutboundRTP
+}
+
+// Batch takes the rows of a batch, up to the first that is wrong. Its error wraps ErrMetricsUndescribed, ErrMetricsEncoding,
+// ErrMetricsRow or ErrMetricsTooLarge.
+func (c *ClientStats) Batch(b MetricsBatch) error {
+	if !c.described {
+		return ErrMetricsUndescribed
+	}
+	rows, err := metricsRows(b.Metrics, c.compression)
+	if err != nil {
+		return err
+	}
+	for i, row := range rows {
+		if err := c.read(row, i == 0); err != nil {
+			return fmt.Errorf("row %d: %w", i+1, err)
+		}
+		c.take()
+	}
+	return nil
+}
+
+// read reads a row. In all but the first of a batch an empty value means that it has not changed.
+func (c *ClientStats) read(row string, first bool) error {
+	values := strings.Count(row, ";") + 1
+	if !first && values == len(c.columns)-1 {
+		// 2.0.266 loses the first separator when the first value has not changed, and the second has.
+		row, values = ";"+row, values+1
+	}
+	if values != len(c.columns) {
+		return fmt.Errorf("%w: %d values, described %d", ErrMetricsRow, values, len(c.columns))
+	}
+	for i, column := range c.columns {
+		var value string
+		value, row, _ = strings.Cut(row, ";")
+		if column == nil || value == "" && !first {
+			continue
+		}
+		// More than 2^53 is no count of a browser, whose numbers are exact up to there.
+		number, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(math.Abs(number) <= 1<<53) {
+			return fmt.Errorf("%w: value %d is not a number of getStats", ErrMetricsRow, i+1)
+		}
+		c.row[i] = number
+	}
+	return nil
+}
+
+// take takes the row that was read.
+func (c *ClientStats) take() {
+	c.samples++
+	for i, column := range c.columns {
+		if column != nil {
+			*column = c.row[i]
+		}
+	}
+	for _, r := range c.reports {
+		if !r.listed {
+			continue
+		}
+		r.take()
+		if r.typ == outboundRTP {
+			c.mediaBytes += r.growth()
+		}
+	}
+}
+
+// Samples is the number of rows taken so far: when it does not grow, the client tells nothing any more, and the figures are old.
+func (c *ClientStats) Samples() uint64 { return c.samples }
+
+// MediaBytes is the payload that a publisher has sent so far, of video and audio. It never falls, and stands still when nothing
+// at all is sent, provided that Samples grows: a muted track sends silence or black pictures. It is 0 for a player.
+func (c *ClientStats) MediaBytes() uint64 { return uint64(min(c.mediaBytes, 1<<63)) }
+
+// Figures gives the video figures of the last row, and whether the rate is known. FPS is what a publisher encoded or a player
+// decoded, NACK and PLI what a publisher was sent or a player sent, Lost what the server missed of a publisher's packets or a
+// player of the server's.
+func (c *ClientStats) Figures() (VideoFigures, bool) {
+	var f VideoFigures
+	var nack, pli, lost, fps float64
+	for _, r := range c.reports {
+		if !r.video {
+			continue
+		}
+		// Reports that are gone count, too: their streams were part of this one.
+		nack, pli, lost = nack+r.nack, pli+r.pli, lost+r.lost
+		if !r.present() {
+			continue
+		}
+		if r.fps.known {
+			fps = max(fps, r.fps.perSecond)
+		}
+		if r.width*r.height > float64(f.Width)*float64(f.Height) {
+			f.Width, f.Height = whole(r.width), whole(r.height)
+		}
+	}
+	f.NACK, f.PLI, f.Lost, f.FPS = whole(nack), whole(pli), whole(lost), whole(fps)
+	rate, known := c.rate()
+	f.Rate = int64(math.Round(rate))
+	return f, known
+}
+
+// rate is the video payload in bit/s: for a publisher what it sent less the part that the server missed, for a player what the
+// server says that it sent between its last two sender reports, until the next. LiveKit's sender reports count the RTP headers
+// in, 12 bytes a packet, against RFC 3550 §6.4.1: 2 % of 500 kbit/s.
+func (c *ClientStats) rate() (rate float64, known bool) {
+	local, remote := c.types()
+	source := remote
+	if c.published {
+		source = local
+	}
+	var missed, reports float64
+	for _, r := range c.reports {
+		if !r.video || !r.present() {
+			continue
+		}
+		if r.typ == source && r.rate.known {
+			rate, known = rate+r.rate.perSecond*8, true
+		}
+		if r.typ == remoteInboundRTP {
+			missed, reports = missed+min(max(r.fractionLost, 0), 1), reports+1
+		}
+	}
+	if !c.published || rate == 0 {
+		return rate, known // where nothing is sent nothing can be missed
+	}
+	if reports == 0 {
+		return 0, false // what the client sent is known, but not whether any of it arrived
+	}
+	return rate * (1 - missed/reports), known
+}
