@@ -320,6 +320,43 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// A publisher's session is resumed on another pod, which its participant's identity does not tell: its own rates go on from there,
+// and those of players on a third pod.
+func TestRatesAfterAResume(t *testing.T) {
+	const podC = "cccccccc"
+	kept := func(c *Config) {
+		keepFor(time.Minute)(c)
+		c.Rates.MaxProbes = 10
+		for key, app := range c.Apps {
+			app.Rates = RatesProbe
+			c.Apps[key] = app
+		}
+	}
+	inBubble(t, RatesProbe, kept, func(t *testing.T, w *world) {
+		w.start(t, podC, kept)
+		pub, token := w.keptAlive(t, podA, "defaultApp", "")
+		w.publishOn(t, pub, podA, "pub", "s")
+		play := w.connect(t, podC)
+		playAV(t, play, "play", "s")
+		play.AwaitSDP("play")
+		w.mediaIn(podC, "wcs.s", translate.RolePlay)
+		play.WantStatus("play", "PLAYING", "")
+		wantRates(t, pub, inbound, 3)
+		wantRates(t, play, outbound, 3)
+
+		pub, _ = w.keptAlive(t, podB, "defaultApp", token)
+		pub.WantStatus("pub", "PUBLISHING", "")
+		pass(30 * time.Second)
+		pub.Discard()
+		play.Discard()
+		wantRates(t, pub, inbound, 5)
+		wantRates(t, play, outbound, 5)
+		if running, started := w.probe.probes(); running != 1 || started != 2 {
+			t.Errorf("%d probes run of %d that were started", running, started)
+		}
+	})
+}
+
 // Without video there is no rate, but silence.
 func TestSilenceOfAudio(t *testing.T) {
 	inBubble(t, RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {

@@ -20,7 +20,8 @@ func keepFor(d time.Duration) func(*Config) {
 // keptAlive opens a session with keepAlive, with the token of an earlier one unless that is empty.
 func (w *world) keptAlive(t *testing.T, pod, app, token string) (c *rig.Client, newToken string) {
 	t.Helper()
-	return rig.ConnectKept(t, w.urls[pod], app, token)
+	c = w.dial(t, pod)
+	return c, c.LoginKept(app, token)
 }
 
 func sessionOf(t *testing.T, token string) string {

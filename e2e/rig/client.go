@@ -116,6 +116,12 @@ func (c *Client) Login(appKey string) {
 func ConnectKept(t testing.TB, url, appKey, token string) (c *Client, authToken string) {
 	t.Helper()
 	c = Dial(t, url)
+	return c, c.LoginKept(appKey, token)
+}
+
+// LoginKept is Login with keepAlive. It gives the session's authToken.
+func (c *Client) LoginKept(appKey, token string) (authToken string) {
+	c.t.Helper()
 	hello := map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0", "keepAlive": true}
 	if token != "" {
 		hello["authToken"] = token
@@ -124,8 +130,8 @@ func ConnectKept(t testing.TB, url, appKey, token string) (c *Client, authToken 
 	var got struct {
 		AuthToken string `json:"authToken"`
 	}
-	c.Await("getUserData").Arg(t, 0, &got)
-	return c, got.AuthToken
+	c.Await("getUserData").Arg(c.t, 0, &got)
+	return got.AuthToken
 }
 
 func (c *Client) read() {
@@ -275,6 +281,13 @@ func (c *Client) WantStatus(mediaID, status, info string) Status {
 		c.t.Errorf("%s: %s %q, want %s %q", mediaID, s.Status, s.Info, status, info)
 	}
 	return s
+}
+
+// Discard empties the inbox.
+func (c *Client) Discard() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inbox = nil
 }
 
 // Count counts messages that are still in the inbox.
