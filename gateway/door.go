@@ -5,10 +5,13 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // door counts TCP connections and sockets, from the first byte to the session, and tells which ones are too many.
 type door struct {
+	made time.Time // set once
+
 	mu         sync.Mutex
 	handshakes tally // TCP connections whose request has not come, or that are kept open after one
 	sockets    tally

@@ -78,6 +78,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		cancel:     cancel,
 		sessions:   make(map[*session]struct{}),
 		sessionsOf: make(map[string]int),
+		door:       door{made: time.Now()},
 	}
 	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Faults of a client that sends more than it may. The reader's end is their effect.
@@ -21,22 +19,36 @@ var (
 type guard struct {
 	net.Conn
 	place
+	limits *Limits // when the socket was opened
 
-	bytes    *rate.Limiter // nil: no limit
-	messages *rate.Limiter // nil: no limit
+	// reader
+	bytes, messages bucket
 }
 
-func newGuard(l *Limits) *guard {
-	return &guard{
-		bytes:    limiter(float64(l.BytesPerSecond), int(l.ByteBurst)),
-		messages: limiter(float64(l.MessagesPerSecond), l.MessageBurst),
+// bucket is a limit of a rate in 8 bytes, of which each socket has two (rate.Limiter takes 80): the time, since the door
+// was made, at which all that was taken from it is paid back.
+type bucket time.Duration
+
+// take takes n, unless the debt would then be more than what burst is worth. No rate is no limit.
+func (b *bucket) take(now time.Duration, n, perSecond, burst int64) bool {
+	if perSecond <= 0 {
+		return true
 	}
+	worth := func(n int64) time.Duration {
+		return time.Duration(float64(n) / float64(perSecond) * float64(time.Second))
+	}
+	paid := max(time.Duration(*b), now) + worth(n)
+	if paid-now > worth(burst) {
+		return false
+	}
+	*b = bucket(paid)
+	return true
 }
 
 // Read fails with errTooManyBytes when the client has sent too much.
 func (g *guard) Read(b []byte) (int, error) {
 	n, err := g.Conn.Read(b)
-	if g.bytes != nil && n > 0 && !g.bytes.AllowN(time.Now(), n) {
+	if n > 0 && !g.bytes.take(time.Since(g.door.made), int64(n), g.limits.BytesPerSecond, g.limits.ByteBurst) {
 		return 0, errTooManyBytes
 	}
 	return n, err
@@ -50,10 +62,10 @@ func (g *guard) Close() error {
 
 // countMessage fails with errTooManyMessages when the client has said too much. A nil guard counts nothing.
 func (g *guard) countMessage() error {
-	if g != nil && g.messages != nil && !g.messages.Allow() {
-		return errTooManyMessages
+	if g == nil || g.messages.take(time.Since(g.door.made), 1, int64(g.limits.MessagesPerSecond), int64(g.limits.MessageBurst)) {
+		return nil
 	}
-	return nil
+	return errTooManyMessages
 }
 
 // hijacker puts the guard between the HTTP server's connection and the upgrader.

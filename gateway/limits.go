@@ -6,8 +6,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/time/rate"
-
 	"wcsgateway/translate/wcs"
 )
 
@@ -27,14 +25,6 @@ type Limits struct {
 	LoginBytes   int
 	CustomBytes  int
 	PayloadBytes int
-}
-
-// limiter bounds a rate; nil is no limit.
-func limiter(perSecond float64, burst int) *rate.Limiter {
-	if perSecond <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(perSecond), burst)
 }
 
 // Faults of a command that a limit refuses.

@@ -98,6 +98,31 @@ func TestDoor(t *testing.T) {
 	}
 }
 
+func TestBucket(t *testing.T) {
+	var b bucket
+	now := time.Hour
+	take := func(n int64, want bool) {
+		t.Helper()
+		if b.take(now, n, 10, 50) != want {
+			t.Errorf("%d at %v: %v", n, now, !want)
+		}
+	}
+	take(50, true)
+	take(1, false) // and is not charged for it
+	now += 100 * time.Millisecond
+	take(1, true)
+	take(1, false)
+	now += 2 * time.Second
+	take(20, true)
+	take(1, false)
+	now += time.Hour // no more than a burst is saved
+	take(51, false)
+	take(50, true)
+	if !b.take(now, 1<<40, 0, 0) {
+		t.Error("no rate is a limit")
+	}
+}
+
 func TestHandshakesAreCounted(t *testing.T) {
 	var d door
 	a, limits := addr("192.0.2.1"), Limits{ConnectionsPerAddress: 1, Pending: 2}
