@@ -78,6 +78,12 @@ func TestLiveKitNodeDies(t *testing.T) {
 // pods starts gateways that share a LiveKit and a Redis.
 func pods(t *testing.T, n int) (gateways []*rig.Gateway, s *rig.Stage) {
 	t.Helper()
+	return podsWith(t, n, nil)
+}
+
+// podsWith sets something of the gateways.
+func podsWith(t *testing.T, n int, env map[string]string) (gateways []*rig.Gateway, s *rig.Stage) {
+	t.Helper()
 	s = &rig.Stage{Redis: rig.StartRedis(t)}
 	var ports []rig.Ports
 	for range n {
@@ -86,7 +92,7 @@ func pods(t *testing.T, n int) (gateways []*rig.Gateway, s *rig.Stage) {
 	// LiveKit tells one pod, whichever; the last one has nothing to do with any stream of these tests.
 	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[n-1].Webhook()})
 	for _, p := range ports {
-		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: s.LiveKit, Redis: s.Redis.Addr})
+		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: s.LiveKit, Redis: s.Redis.Addr, Env: env})
 		g.AwaitReady(t)
 		gateways = append(gateways, g)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, cycle, handshake, idle, browser")
+	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, cycle, handshake, idle, rates, browser")
 	jsonFile = flag.String("json", "", "also write the results to this file, as JSON; a relative path begins at the root of the module")
 )
 
@@ -31,6 +31,7 @@ var measures = []struct {
 	{"cycle", measureCycle},
 	{"handshake", measureHandshake},
 	{"idle", measureIdle},
+	{"rates", measureRates},
 	{"browser", measureBrowser},
 }
 

@@ -34,11 +34,17 @@ type stage struct {
 // newStage starts everything.
 func newStage(b *testing.B, p *programs) *stage {
 	b.Helper()
+	return newStageWith(b, p, nil)
+}
+
+// newStageWith sets something of the gateway.
+func newStageWith(b *testing.B, p *programs, env map[string]string) *stage {
+	b.Helper()
 	ports := rig.NewPorts(b)
 	s := &stage{redis: rig.StartRedis(b), livekit: rig.StartLiveKit(b, rig.LiveKitOptions{Webhook: ports.Webhook()})}
-	s.gateway = startGateway(b, p, ports, s.redis.Addr, map[string]string{
-		"WCS_LIVEKIT_URL": s.livekit.URL, "WCS_LIVEKIT_APIKEY": s.livekit.Key, "WCS_LIVEKIT_APISECRET": s.livekit.Secret,
-	})
+	all := map[string]string{"WCS_LIVEKIT_URL": s.livekit.URL, "WCS_LIVEKIT_APIKEY": s.livekit.Key, "WCS_LIVEKIT_APISECRET": s.livekit.Secret}
+	maps.Copy(all, env)
+	s.gateway = startGateway(b, p, ports, s.redis.Addr, all)
 	return s
 }
 

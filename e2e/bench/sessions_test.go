@@ -78,7 +78,7 @@ func idle(b *testing.B, s *server) idleCost {
 	each := func(m func(memory) float64) float64 { return (m(full) - m(empty)) / 1000 / idleSessions }
 	return idleCost{
 		cpu:    100 * used.Seconds() / idleWatch.Seconds(),
-		inUse:  each(func(m memory) float64 { return m.heapSpans + m.stacks }),
+		inUse:  each(memory.inUse),
 		heap:   each(func(m memory) float64 { return m.heap }),
 		stacks: each(func(m memory) float64 { return m.stacks }),
 		rss:    each(func(m memory) float64 { return m.rss }),

@@ -1,7 +1,7 @@
 "use strict";
 // A user of the WCS SDK. Sessions and streams are known to the tests by their index.
 
-const {SESSION_STATUS, STREAM_STATUS, STREAM_EVENT} = Flashphoner.constants;
+const {SESSION_STATUS, STREAM_STATUS, STREAM_EVENT, CONNECTION_QUALITY} = Flashphoner.constants;
 const sessions = [];
 const streams = [];
 const displays = [];
@@ -57,6 +57,7 @@ function make(session, options) {
     stream.on(status, () => note({stream: index, status, info: stream.getInfo() ?? ""}));
   }
   stream.on(STREAM_EVENT, (e) => note({stream: index, event: e.type, payload: e.payload}));
+  stream.on(CONNECTION_QUALITY.UPDATE, (quality, client, server) => note({stream: index, quality, client, server}));
   return index;
 }
 
@@ -65,7 +66,9 @@ function noteFirstFrame(index) {
   const watch = () => {
     if (!elementOf(index)) return;
     observer.disconnect();
-    elementOf(index).requestVideoFrameCallback(() => note({stream: index, frame: 1}));
+    const video = elementOf(index);
+    video.requestVideoFrameCallback(() => note({stream: index, frame: 1}));
+    video.addEventListener("resize", () => note({stream: index, shown: {width: video.videoWidth, height: video.videoHeight}}));
   };
   const observer = new MutationObserver(watch);
   observer.observe(displays[index], {childList: true, subtree: true});
@@ -134,6 +137,26 @@ async function announcedSize(index, width, height) {
   await until(() => journal.some((e) => e.stream === index && e.event === "resize" && same(e.payload)));
   await until(() => journal.some((e) => e.stream === index && e.status === STREAM_STATUS.RESIZE));
   return streams[index].videoResolution();
+}
+
+/** Waits until the SDK has judged the quality of a stream n times, and gives all that it found, in bit/s. */
+async function qualities(index, n) {
+  const all = () => journal.filter((e) => e.stream === index && e.quality);
+  await until(() => all().length >= n);
+  return all().map(({at, quality, client, server}) => ({at, quality, client, server}));
+}
+
+/** The video rates that came in for a stream, in their order. */
+function rates(index) {
+  const names = ["inboundVideoRate", "outboundVideoRate"];
+  return messages(index).filter((e) => names.includes(e.message)).map((e) => ({at: e.at, ...e.args[0]}));
+}
+
+/** How many ms after a player has shown the first frame of a size the size was announced; negative if it was before. */
+async function sizeLead(index, width, height) {
+  const shown = (await until(() => journal.find((e) => e.stream === index && e.shown?.width === width && e.shown?.height === height))).at;
+  const told = journal.find((e) => e.stream === index && e.event === "resize" && e.payload.streamerVideoWidth === width && e.payload.streamerVideoHeight === height).at;
+  return told - shown;
 }
 
 /** The last status event that came in for a stream, as the gateway sent it. */
