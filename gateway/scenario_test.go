@@ -284,6 +284,7 @@ func TestRepeatedLateAndDisorderedWebhooks(t *testing.T) {
 	w.event(podA, left)
 	c.WantStatus("pub", "FAILED", "Failed by ICE keep alive")
 	w.wantClean(t)
+	rig.Eventually(t, 20*time.Second, "the stream is forgotten", func() bool { return w.pods[podA].streams.find(id) == nil })
 	for _, e := range []translate.Event{left, track(0), joined} {
 		if got := w.event(podA, e); got != "stale" {
 			t.Errorf("late event was %s", got)
