@@ -88,9 +88,10 @@ func refsOf(kind Kind, f format) []uint8 {
 	return pts
 }
 
+// parsePT knows a payload type in one spelling only: with leading zeros the lines about it would not be found again.
 func parsePT(text string) (uint8, bool) {
 	n, err := strconv.ParseUint(text, 10, 8)
-	return uint8(n), err == nil
+	return uint8(n), err == nil && strconv.FormatUint(n, 10) == text
 }
 
 // params reads the parameters, key=value;key=value. The keys are in lower case.
