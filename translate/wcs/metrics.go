@@ -77,7 +77,7 @@ func clientMetrics() metricsRequest {
 		Collect: "on", Sampling: 1000, BatchSize: 1, Compression: []string{compressionNone},
 		Types: metricsTypes{
 			Transport:      metricsType{Metrics: "timestamp"},
-			OutboundRTP:    metricsType{Metrics: "timestamp,bytesSent,framesEncoded,frameWidth,frameHeight,nackCount,pliCount"},
+			OutboundRTP:    metricsType{Metrics: "timestamp,bytesSent,retransmittedBytesSent,framesEncoded,frameWidth,frameHeight,nackCount,pliCount"},
 			RemoteInbound:  metricsType{Metrics: "timestamp,packetsLost,fractionLost", Contains: video},
 			InboundRTP:     metricsType{Metrics: "timestamp,packetsLost,framesDecoded,frameWidth,frameHeight,nackCount,pliCount", Contains: video},
 			RemoteOutbound: metricsType{Metrics: "remoteTimestamp,bytesSent", Contains: video},

@@ -33,6 +33,7 @@ type report struct {
 	// Columns. What is not described keeps its last value.
 	at            float64 // ms: when the rest was true
 	bytes, frames float64 // below 0 while they have not been described
+	again         float64 // of bytes, those that were sent before
 	width, height float64
 	nack, pli     float64
 	lost          float64 // cumulative, and may fall when late packets come
@@ -66,6 +67,8 @@ func (r *report) column(metric string) *float64 {
 		return &r.at
 	case "bytesSent":
 		return &r.bytes
+	case "retransmittedBytesSent":
+		return &r.again
 	case "nackCount":
 		return &r.nack
 	case "pliCount":
@@ -94,7 +97,7 @@ func (r *report) take() {
 		return
 	}
 	r.seenAt, r.repeats = r.at, 0
-	r.rate.read(r.at, r.bytes)
+	r.rate.read(r.at, r.bytes-r.again)
 	r.fps.read(r.at, r.frames)
 }
 

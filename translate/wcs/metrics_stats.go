@@ -204,7 +204,8 @@ func (c *ClientStats) Figures() (VideoFigures, bool) {
 }
 
 // rate is the video payload in bit/s: for a publisher what it sent less the part that the server missed, for a player what the
-// server says that it sent between its last two sender reports, until the next. LiveKit's sender reports count the RTP headers
+// server says that it sent between its last two sender reports, until the next. What a publisher sent again does not count: the
+// server's reports do not call missed what has come at the second attempt, but only one of the two has come. LiveKit's sender reports count the RTP headers
 // in, 12 bytes a packet, against RFC 3550 §6.4.1: 2 % of 500 kbit/s.
 func (c *ClientStats) rate() (rate float64, known bool) {
 	local, remote := c.types()

@@ -108,6 +108,18 @@ func TestServerThatReportsNoMore(t *testing.T) {
 	want(t, c, "less lost than nothing", 800_000)
 }
 
+// What had to be sent again, because half was lost, is part of bytesSent, and of no loss that the server reports.
+func TestWhatIsSentAgainCountsOnce(t *testing.T) {
+	c := described(t, true, columns(outboundRTP, "V", "timestamp", "bytesSent", "retransmittedBytesSent", "framesEncoded"), remoteInbound("R"))
+	rows(t, c, "1000 100000 0 30 900 0 0", "2000 300000 100000 60 1900 0 0")
+	want(t, c, "all has come in the end", 800_000)
+	rows(t, c, "3000 450000 150000 90 2900 20 0.25")
+	want(t, c, "a quarter has not", 600_000)
+	if c.MediaBytes() != 450_000 {
+		t.Errorf("%d bytes", c.MediaBytes())
+	}
+}
+
 func TestSeveralStreamsOfVideo(t *testing.T) {
 	c := described(t, true, outbound("V1"), outbound("V2"), outboundAudio("A"), remoteInbound("R1"), remoteInbound("R2"))
 	rows(t, c,

@@ -1,0 +1,20 @@
+"use strict";
+// Loaded after legacy.js: streams whose media passes a relay of the test, and what becomes of them.
+
+/** Starts a stream that knows no other way to LiveKit than a UDP port of 127.0.0.1. Gives its index. */
+function startThrough(port, session, verb, options) {
+  const sdpHook = ({sdpString}) => sdpString
+    .replaceAll(/a=candidate:\S+ \d+ tcp .*\r\n/gi, "")
+    .replaceAll(/(a=candidate:\S+ \d+ udp \d+) \S+ \d+ /gi, `$1 127.0.0.1 ${port} `);
+  return start(session, verb, {...options, sdpHook});
+}
+
+/** The time on the page's clock. */
+function now() {
+  return performance.now();
+}
+
+/** Waits until a video rate tells of more lost packets and more NACKs than these. Gives it. */
+async function lossesOver(index, lostPackets, nack) {
+  return until(() => rates(index).findLast((r) => r.lostPackets > lostPackets && r.nack > nack));
+}
