@@ -12,7 +12,7 @@ GOVULNCHECK := v1.9.0
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: dev test build check-links bench attacks fuzz lint vuln setup
+.PHONY: dev test build check-links bench attacks fuzz fuzz-keep lint vuln setup
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -50,8 +50,11 @@ bench: setup $(SDK)
 attacks: setup
 	go test -count=1 -v ./e2e/attacks
 
-# Every fuzz test for FUZZTIME.
+# Every fuzz test for FUZZTIME, from what earlier runs have found. make fuzz-keep keeps what this one has.
+CORPUS = .ci/fuzz-corpus.tar.gz
+
 fuzz:
+	mkdir -p "$$(go env GOCACHE)/fuzz" && tar -xzf $(CORPUS) -C "$$(go env GOCACHE)/fuzz"
 	@for package in $$(go list ./translate/... ./gateway/... ./state/...); do \
 		for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			echo "$$package $$test"; \
@@ -62,6 +65,9 @@ fuzz:
 # Known vulnerabilities of what is called; needs to reach the Go vulnerability database.
 vuln:
 	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./cmd/wcs-gateway
+
+fuzz-keep:
+	tar -czf $(CORPUS) --sort=name --owner=0 --group=0 --mtime=@0 -C "$$(go env GOCACHE)/fuzz" wcsgateway
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

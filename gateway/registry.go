@@ -41,7 +41,9 @@ func (r *registry) add(st *stream) {
 func (r *registry) remove(st *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.byIdentity, st.identity)
+	if r.byIdentity[st.identity] == st { // not the one that a session has that has come back to this pod
+		delete(r.byIdentity, st.identity)
+	}
 	delete(r.players[st.name], st)
 	if len(r.players[st.name]) == 0 {
 		delete(r.players, st.name)
