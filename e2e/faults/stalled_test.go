@@ -49,6 +49,9 @@ func TestStalledClientsBlockTheirWrites(t *testing.T) {
 // what may wait for all of them together: a queue
 // and what was taken out of it to be written.
 func wantClosedAlone(t *testing.T, n int, env map[string]string, queued int) {
+	// The limits of what a client may send would end these before their queues are full.
+	env["WCS_LIMITS_IDBYTES"] = strconv.Itoa(2 * floodSize)
+	env["WCS_LIMITS_BYTESPERSECOND"], env["WCS_LIMITS_MESSAGESPERSECOND"] = "0", "0"
 	s := rig.NewStage(t, env, "")
 	pub, view := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	pub.Publish("healthy-pub", "healthy", rig.NewPublisher(t, rig.PeerOptions{}))

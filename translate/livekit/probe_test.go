@@ -272,7 +272,7 @@ func testProbeLeaves(t *testing.T, s *stage) {
 
 func (s *stage) permissions(t *testing.T, id translate.Identity) *lkproto.ParticipantPermission {
 	t.Helper()
-	info, err := s.sfu.rooms.GetParticipant(deadline(t, patience), &lkproto.RoomParticipantIdentity{Room: string(room(t)), Identity: string(id)})
+	info, err := s.lk.Rooms().GetParticipant(deadline(t, patience), &lkproto.RoomParticipantIdentity{Room: string(room(t)), Identity: string(id)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func testProbeRoomEnds(t *testing.T, s *stage) {
 	s.publish(t, pub, rig.PeerOptions{})
 	p := startProbe(t, s.sfu, pub)
 	s.attends(t, p.id)
-	if _, err := s.sfu.rooms.DeleteRoom(deadline(t, patience), &lkproto.DeleteRoomRequest{Room: string(room(t))}); err != nil {
+	if _, err := s.lk.Rooms().DeleteRoom(deadline(t, patience), &lkproto.DeleteRoomRequest{Room: string(room(t))}); err != nil {
 		t.Fatal(err)
 	}
 	wantKind(t, p.end(), translate.ErrKindNotFound)
@@ -337,7 +337,7 @@ func testProbeReplaced(t *testing.T, s *stage) {
 func testProbeMakesNoRoom(t *testing.T, s *stage) {
 	p := startProbe(t, s.sfu, publisher())
 	wantKind(t, p.end(), translate.ErrKindNotFound)
-	list, err := s.sfu.rooms.ListRooms(deadline(t, patience), &lkproto.ListRoomsRequest{Names: []string{string(room(t))}})
+	list, err := s.lk.Rooms().ListRooms(deadline(t, patience), &lkproto.ListRoomsRequest{Names: []string{string(room(t))}})
 	if err != nil {
 		t.Fatal(err)
 	}
