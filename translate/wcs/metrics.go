@@ -62,6 +62,9 @@ type metricsType struct {
 	Contains map[string][]string `json:"contains,omitempty"`
 }
 
+// clientMetricsJSON is made once: every session is sent the same.
+var clientMetricsJSON = json.RawMessage(mustMarshal(clientMetrics()))
+
 // clientMetrics asks publishers and players for what ClientStats needs, and no more (protocol.md §6.1, §6.4):
 //
 //   - Every second, because clients are told their rates every second; in batches of one row, so that no figure is older.

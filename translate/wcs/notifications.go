@@ -73,7 +73,7 @@ func (u UserData) Frame() []byte {
 	out["authToken"] = u.AuthToken
 	out["status"] = connectionEstablished
 	if u.CollectMetrics {
-		out["webRTCMetricsServerDescription"] = clientMetrics()
+		out["webRTCMetricsServerDescription"] = clientMetricsJSON
 	}
 	return encode(NoteGetUserData, out)
 }
