@@ -221,7 +221,7 @@ func findNative(ctx context.Context, st *stream) (src source, err error) {
 	src.room = s.app.Room.Room(s.app.Key, st.name)
 	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
 	defer cancel()
-	src.publisher, err = s.nativePublisher(ctx, src.room)
+	src.publisher, err = s.g.nativePublisher(ctx, src.room)
 	if err == nil {
 		st.expect(src.publisher.Identity)
 	}

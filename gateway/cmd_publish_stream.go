@@ -99,7 +99,7 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 func (s *session) refuseNativeName(ctx context.Context, room translate.RoomName) error {
 	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
 	defer cancel()
-	_, err := s.nativePublisher(ctx, room)
+	_, err := s.g.nativePublisher(ctx, room)
 	switch {
 	case err == nil:
 		return state.ErrNameTaken

@@ -19,6 +19,7 @@ type Config struct {
 	Conn       ConnConfig
 	Media      MediaConfig
 	Rates      RatesConfig
+	Snapshot   SnapshotConfig
 	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
 	// KeepAliveGrace is how long a session that asked for keepAlive outlives its socket; 0 for not at all.
@@ -38,6 +39,8 @@ type App struct {
 	Native Native
 	Codecs translate.CodecSet // of what it publishes
 	Rates  RateSource
+	// NativeData: what native participants send to the room of a stream as data is for the stream's players.
+	NativeData bool
 	// Origins are the pages that may use it, of those that may connect at all.
 	Origins origins.List
 	// MaxSessions bounds its sessions on this pod; 0 does not.

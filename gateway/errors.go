@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/picture"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -79,6 +80,11 @@ var verdicts = []struct {
 	{errNoStream, client(wcs.InfoStreamNotFound)},
 	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
 	{errRestricted, client(wcs.InfoRestrictedAccess)},
+	{errSnapshotLate, upstream("No picture of the stream in time")},
+	{errSnapshotsFull, client("Too many snapshots at a time")},
+	{picture.ErrTooBig, client("Picture is too big for a snapshot")},
+	{picture.ErrDecode, upstream("Picture of the stream cannot be decoded")},
+	{translate.ErrNoVideo, client("Stream has no video")},
 	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
 	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},
@@ -94,6 +100,7 @@ func classify(err error) verdict {
 	}
 	var sfu *translate.Error
 	var refusal *hooks.Refusal
+	var decoder *picture.NoDecoderError
 	switch {
 	case errors.As(err, &refusal):
 		return client(refusal.Reason)
@@ -101,6 +108,10 @@ func classify(err error) verdict {
 		return client("Bad SDP: " + err.Error())
 	case errors.Is(err, wcs.ErrMalformed):
 		return client("Bad request: " + err.Error())
+	case errors.As(err, &decoder):
+		return client("No snapshots of " + decoder.Codec + " streams: this server has no decoder for it (snapshot.ffmpeg)")
+	case errors.Is(err, picture.ErrCodec), errors.Is(err, translate.ErrPictureCodec):
+		return client("No snapshots of streams with this codec")
 	case errors.As(err, &sfu) && sfu.Kind == translate.ErrKindRefused:
 		return client("Bad SDP: refused by the media server")
 	case errors.As(err, &sfu), errors.Is(err, context.DeadlineExceeded):

@@ -19,6 +19,8 @@ import (
 type Deps struct {
 	SFU      SFU
 	Prober   Prober
+	Camera   Camera
+	Audience Audience
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
@@ -46,6 +48,7 @@ type Gateway struct {
 	streams   *registry
 	watch     *roomWatch
 	rates     *rates
+	snapshots *snapshots
 	debts     *debts
 	door      door
 	now       atomic.Pointer[current] // what can change while it runs
@@ -92,6 +95,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)
 	g.rates = newRates(g)
+	g.snapshots = newSnapshots(g)
 	g.debts = newDebts(g)
 	return g
 }
@@ -186,6 +190,8 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })
 	case state.EventAnswered:
 		g.questions.answer(e.ID, e.Answer)
+	case state.EventData:
+		g.tellPlayersData(e)
 	case state.EventWantRates:
 		g.ratesWanted(e)
 	case state.EventRates:

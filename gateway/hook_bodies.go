@@ -108,6 +108,11 @@ type stopBody struct {
 	Record         bool       `json:"record"`
 }
 
+type snapshotBody struct {
+	MediaSessionID string `json:"mediaSessionId"`
+	Name           string `json:"name"`
+}
+
 type dataBody struct {
 	OperationID string          `json:"operationId"`
 	Payload     json.RawMessage `json:"payload"`

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -40,10 +42,12 @@ type feed struct {
 	wanted  time.Time            // until when streams of this pod want it
 	pods    map[string]time.Time // until when other pods want it
 	figures translate.VideoFigures
-	came    time.Time          // the figures; zero before the first
-	again   time.Time          // not before then is the pod asked, or a probe started
-	cancel  context.CancelFunc // of the probe; nil without one
-	waiting bool               // there are too many probes
+	came    time.Time            // the figures; zero before the first
+	again   time.Time            // not before then is the pod asked, or a probe started
+	cancel  context.CancelFunc   // of the probe; nil without one
+	waiting bool                 // there are too many probes
+	hearers map[*stream]struct{} // of this pod, that data in the room is for
+	chatter *rate.Limiter        // of the data; set with the first hearer
 }
 
 const (
@@ -129,7 +133,7 @@ func (f *feed) second() {
 	maps.DeleteFunc(f.pods, func(_ string, until time.Time) bool { return now.After(until) })
 	switch {
 	case r.feeds[f.publisher] != f: // dropped in this moment
-	case now.After(f.wanted) && len(f.pods) == 0:
+	case !f.measured(now) && len(f.hearers) == 0:
 		f.drop()
 	case now.Before(f.again):
 	case f.pod != "":
@@ -138,6 +142,16 @@ func (f *feed) second() {
 	case f.cancel == nil:
 		f.start()
 	}
+}
+
+// measured tells whether anybody wants figures. It needs mu.
+func (f *feed) measured(now time.Time) bool { return !now.After(f.wanted) || len(f.pods) > 0 }
+
+// idle tells that nobody wants figures.
+func (f *feed) idle() bool {
+	f.rates.mu.Lock()
+	defer f.rates.mu.Unlock()
+	return !f.measured(time.Now())
 }
 
 // tell does not wait for Redis.
@@ -203,7 +217,9 @@ func (f *feed) probe(ctx context.Context) {
 	g := f.rates.g
 	defer f.probed()
 	defer g.recovered()
-	target := translate.ProbeTarget{Room: f.room, Identity: g.newIdentity(translate.RoleProbe), Publisher: f.publisher}
+	target := translate.ProbeTarget{
+		Room: f.room, Identity: g.newIdentity(translate.RoleProbe), Publisher: f.publisher, Hear: f.hear, Idle: f.idle,
+	}
 	err := g.deps.Prober.Probe(ctx, target, f.report)
 	if ctx.Err() == nil {
 		g.log.Info().Err(err).Str("room", string(f.room)).Str("identity", string(f.publisher)).Msg("probe ended")

@@ -32,6 +32,19 @@ type Prober interface {
 	Probe(ctx context.Context, target translate.ProbeTarget, report func(translate.VideoFigures)) error
 }
 
+// Camera takes single pictures of streams.
+type Camera interface {
+	// KeyFrame gives the next key frame of the target's video, which it asks for. It needs a context with a deadline. A
+	// publisher without video is translate.ErrNoVideo, one that is not there translate.ErrKindNotFound.
+	KeyFrame(ctx context.Context, target translate.ProbeTarget) (translate.KeyFrame, error)
+}
+
+// Audience tells where a stream is played.
+type Audience interface {
+	// PlayerPods gives the pods that have players of a stream.
+	PlayerPods(ctx context.Context, name string) ([]string, error)
+}
+
 // Store is what the gateway keeps in Redis. Every call needs a context with a deadline; writes carry the
 // pod's owner (pod and epoch), which the store adds, and are refused with state.ErrLeaseStale once the lease is
 // not fresh. Errors wrap the sentinels of package state.

@@ -169,6 +169,7 @@ const (
 	EventResumed   EventKind = "resumed"
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
+	EventData      EventKind = "data"       // for the players of the stream Name that Identity publishes: Body is JSON
 	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
 )
 

@@ -23,7 +23,7 @@ const (
 // output. It reads and writes nothing else.
 func (d Decoder) ffmpeg(ctx context.Context, codec, format string, frame []byte) ([]byte, error) {
 	if d.FFmpeg == "" {
-		return nil, fmt.Errorf("%w: %s", ErrNoDecoder, codec)
+		return nil, &NoDecoderError{Codec: codec}
 	}
 	cmd := exec.CommandContext(ctx, d.FFmpeg,
 		"-hide_banner", "-loglevel", "error", "-protocol_whitelist", "pipe", "-max_pixels", strconv.Itoa(d.MaxPixels), "-threads", "1",
@@ -41,7 +41,7 @@ func (d Decoder) ffmpeg(ctx context.Context, codec, format string, frame []byte)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("ffmpeg: %w", ctx.Err())
 	case cmd.Process == nil:
-		return nil, fmt.Errorf("%w: %w", ErrNoDecoder, err)
+		return nil, &NoDecoderError{Codec: codec, Err: err}
 	case out.full:
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooBig, d.MaxBytes)
 	case err != nil || out.buf.Len() == 0:

@@ -14,7 +14,7 @@ import (
 
 // Errors of PNG, to be tested with errors.Is.
 var (
-	// ErrNoDecoder: the codec needs ffmpeg, and there is none.
+	// ErrNoDecoder: the codec needs ffmpeg, and there is none. The error is a *NoDecoderError.
 	ErrNoDecoder = errors.New("codec needs an external decoder")
 	// ErrCodec: the codec is none that pictures can be made of.
 	ErrCodec = errors.New("unknown codec")
@@ -23,6 +23,25 @@ var (
 	// ErrDecode: the frame could not be decoded.
 	ErrDecode = errors.New("frame cannot be decoded")
 )
+
+// NoDecoderError names the codec that there is no decoder for.
+type NoDecoderError struct {
+	Codec string
+	Err   error // why ffmpeg could not be started; nil if none is configured
+}
+
+func (e *NoDecoderError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("%v: %s", ErrNoDecoder, e.Codec)
+	}
+	return fmt.Sprintf("%v: %s: %v", ErrNoDecoder, e.Codec, e.Err)
+}
+
+// Is makes it an ErrNoDecoder.
+func (e *NoDecoderError) Is(target error) bool { return target == ErrNoDecoder }
+
+// Unwrap gives the cause.
+func (e *NoDecoderError) Unwrap() error { return e.Err }
 
 // Decoder makes pictures. It is safe for concurrent use.
 type Decoder struct {

@@ -212,15 +212,35 @@ func FuzzVP8(f *testing.F) {
 	})
 }
 
-// BenchmarkVP8 is of a picture of 480 × 240.
-func BenchmarkVP8(b *testing.B) {
-	frame, err := os.ReadFile(filepath.Join("testdata", "bars.vp8"))
+// BenchmarkPNG is of a picture of 1280 × 720 with so much in it as ffmpeg's test picture has.
+func BenchmarkPNG(b *testing.B) {
+	program, err := exec.LookPath("ffmpeg")
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		if _, err := limits().PNG(b.Context(), "video/VP8", frame); err != nil {
-			b.Fatal(err)
-		}
+	for _, c := range []struct{ mime, encoder, format string }{
+		{"video/VP8", "libvpx", "ivf"}, {"video/H264", "libx264", "h264"},
+	} {
+		b.Run(c.mime, func(b *testing.B) {
+			frame, err := exec.Command(program, "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=s=1280x720", "-frames:v", "1",
+				"-c:v", c.encoder, "-f", c.format, "pipe:1").Output()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if c.format == "ivf" {
+				frame = frame[len(ivf("", nil)):]
+			}
+			d := limits()
+			d.FFmpeg = program
+			size := 0
+			for b.Loop() {
+				picture, err := d.PNG(b.Context(), c.mime, frame)
+				if err != nil {
+					b.Fatal(err)
+				}
+				size = len(picture)
+			}
+			b.ReportMetric(float64(size), "bytes")
+		})
 	}
 }

@@ -25,6 +25,9 @@ const (
 	statusResize               = "RESIZE"
 	eventResize                = "resize"
 	eventSnapshotFailed        = "snapshotFailed"
+	eventSnapshotCompleted     = "snapshotCompleted"
+	eventData                  = "data"
+	statusSnapshotComplete     = "SNAPSHOT_COMPLETE"
 	apiMethodConnection        = "ConnectionStatusEvent"
 	apiMethodError             = "ErrorEvent"
 	connectionEstablished      = "ESTABLISHED"
@@ -225,6 +228,39 @@ func streamEvent(mediaID, typ string, payload any) []byte {
 		Type           string `json:"type"`
 		Payload        any    `json:"payload"`
 	}{mediaID, typ, payload})
+}
+
+// StreamData tells a player of data that was sent to those who have its stream (protocol.md §3.5). payload is JSON.
+func StreamData(mediaID string, payload json.RawMessage) []byte {
+	return streamEvent(mediaID, eventData, payload)
+}
+
+// Snapshot answers a snapshot that was taken.
+type Snapshot struct {
+	MediaSessionID string
+	Name           string // of the stream
+	PNG            []byte
+	AudioMuted     bool // of the stream that the client has under this id, if it has one
+	VideoMuted     bool
+}
+
+// Frames gives the two messages that all generations of clients together need: the stream event, and the status
+// SNAPSHOT_COMPLETE, which is all that SDKs up to 2.0.218 know and which changes no stream's status in any (protocol.md §2.7,
+// §3.4). The picture is base64 without a prefix in both.
+func (s Snapshot) Frames() [][]byte {
+	return [][]byte{
+		streamEvent(s.MediaSessionID, eventSnapshotCompleted, struct {
+			Snapshot []byte `json:"snapshot"`
+		}{s.PNG}),
+		encode(NoteStreamStatus, struct {
+			MediaSessionID string    `json:"mediaSessionId"`
+			Name           string    `json:"name"`
+			Status         string    `json:"status"`
+			Info           []byte    `json:"info"`
+			AudioState     MuteState `json:"audioState"`
+			VideoState     MuteState `json:"videoState"`
+		}{s.MediaSessionID, s.Name, statusSnapshotComplete, s.PNG, MuteState{s.AudioMuted}, MuteState{s.VideoMuted}}),
+	}
 }
 
 // SnapshotFailed answers a snapshot that cannot be taken.

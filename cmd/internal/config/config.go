@@ -24,15 +24,16 @@ type Config struct {
 	Version string `koanf:"version"`
 	// What hooks call this server, 32 letters and digits. Empty: made of `deployment`, always the same for the same
 	// name; all pods of a deployment are one server.
-	NodeID  string  `koanf:"nodeId"`
-	Listen  Listen  `koanf:"listen"`
-	LiveKit LiveKit `koanf:"livekit"`
-	Redis   Redis   `koanf:"redis"`
-	Session Session `koanf:"session"`
-	Limits  Limits  `koanf:"limits"`
-	Media   Media   `koanf:"media"`
-	Rates   Rates   `koanf:"rates"`
-	Drain   Drain   `koanf:"drain"`
+	NodeID   string   `koanf:"nodeId"`
+	Listen   Listen   `koanf:"listen"`
+	LiveKit  LiveKit  `koanf:"livekit"`
+	Redis    Redis    `koanf:"redis"`
+	Session  Session  `koanf:"session"`
+	Limits   Limits   `koanf:"limits"`
+	Media    Media    `koanf:"media"`
+	Rates    Rates    `koanf:"rates"`
+	Snapshot Snapshot `koanf:"snapshot"`
+	Drain    Drain    `koanf:"drain"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -234,6 +235,24 @@ type Rates struct {
 	MaxProbes int `koanf:"maxProbes"`
 }
 
+// Snapshot is what the command `snapshot` may cost: a PNG of the live picture of a stream (integration.md §5.4). For
+// each a hidden participant joins the stream's room for a moment.
+type Snapshot struct {
+	// Time for a picture, else `No picture of the stream in time`.
+	Timeout time.Duration `koanf:"timeout"`
+	// Path of ffmpeg, which decodes streams that are H264, VP9 or AV1. Empty: only VP8 streams have snapshots.
+	FFmpeg string `koanf:"ffmpeg"`
+	// Largest picture, width × height.
+	MaxPixels int `koanf:"maxPixels"`
+	// Largest PNG, in bytes; clients get it twice as base64, in messages that do not count for `session.maxQueueBytes`. At
+	// most 16777216.
+	MaxBytes int `koanf:"maxBytes"`
+	// Pictures that one gateway takes at a time. Others wait for their turn, as long as `snapshot.timeout`.
+	MaxAtOnce int `koanf:"maxAtOnce"`
+	// Snapshots a minute that one session may ask for in the long run, and 10 at once.
+	PerMinute int `koanf:"perMinute"`
+}
+
 // Drain is how the gateway takes leave of its clients after SIGTERM. A second signal ends it at once.
 type Drain struct {
 	// How long it serves on, not ready, while load balancers take it out.
@@ -268,6 +287,10 @@ type Application struct {
 	Hooks    Hooks    `koanf:"hooks"`
 	// Source of the video rates for clients of this application, in place of `rates.source`. Empty: that.
 	Rates string `koanf:"rates"`
+	// What native LiveKit participants send as data to the room of a stream reaches the stream's legacy players, as stream event `data`: text
+	// up to `limits.payloadBytes`, 20 messages a second. For each published stream a hidden participant joins its room, one
+	// with its probe; `rates.maxProbes` bounds both.
+	NativeData bool `koanf:"nativeData"`
 }
 
 // Log is what the gateway logs, on its standard error.
@@ -307,9 +330,10 @@ func Default() Config {
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
-		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
-		Rates: Rates{Source: RatesAuto, MaxProbes: 100},
-		Log:   Log{Level: "info", Format: "json"},
+		Drain:    Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
+		Rates:    Rates{Source: RatesAuto, MaxProbes: 100},
+		Snapshot: Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
+		Log:      Log{Level: "info", Format: "json"},
 	}
 }
 

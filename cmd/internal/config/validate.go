@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -36,9 +38,10 @@ var rateSources = []string{RatesAuto, RatesClient, RatesProbe, RatesOff}
 
 // Bounds of what would otherwise work only seemingly.
 const (
-	minTimeout      = 100 * time.Millisecond
-	minLease        = 2 * time.Second // it is renewed every quarter of it
-	minMessageBytes = 1 << 16         // an offer of a browser with all its codecs, several times over
+	minTimeout       = 100 * time.Millisecond
+	minLease         = 2 * time.Second // it is renewed every quarter of it
+	maxSnapshotBytes = 1 << 24         // twice as base64 it fits into what may wait for all clients
+	minMessageBytes  = 1 << 16         // an offer of a browser with all its codecs, several times over
 )
 
 var (
@@ -62,6 +65,7 @@ func (c Config) faults() []*Fault {
 	c.Drain.validate(&f)
 	c.Media.validate(&f)
 	c.Rates.validate(&f)
+	c.Snapshot.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
@@ -180,6 +184,19 @@ func (m Media) validate(f *faults) {
 func (r Rates) validate(f *faults) {
 	f.oneOf("rates.source", r.Source, rateSources...)
 	f.check(r.MaxProbes >= 0, "rates.maxProbes", "must be at least 0")
+}
+
+func (s Snapshot) validate(f *faults) {
+	f.atLeast("snapshot.timeout", s.Timeout, minTimeout)
+	if s.FFmpeg != "" {
+		_, err := exec.LookPath(s.FFmpeg)
+		f.check(err == nil, "snapshot.ffmpeg", "is no program that can be run: %s", s.FFmpeg)
+		f.check(filepath.IsAbs(s.FFmpeg), "snapshot.ffmpeg", "must be a path that begins with /")
+	}
+	f.check(s.MaxPixels > 0, "snapshot.maxPixels", "must be at least 1")
+	f.check(s.MaxBytes > 0 && s.MaxBytes <= maxSnapshotBytes, "snapshot.maxBytes", "must be 1 to %d", maxSnapshotBytes)
+	f.check(s.MaxAtOnce > 0, "snapshot.maxAtOnce", "must be at least 1")
+	f.check(s.PerMinute > 0, "snapshot.perMinute", "must be at least 1")
 }
 
 func (d Drain) validate(f *faults) {
