@@ -22,7 +22,9 @@ func withNativeData(c *Config) {
 
 func wantData(t *testing.T, c *rig.Client, id, payload string) {
 	t.Helper()
-	m := c.AwaitMatch("data for "+id, func(m rig.Message) bool { return m.Name == "notifyStreamEvent" && strings.Contains(m.Raw, `"type":"data"`) })
+	m := c.AwaitMatch("data for "+id, func(m rig.Message) bool {
+		return m.Name == "notifyStreamEvent" && strings.Contains(m.Raw, `"type":"data"`)
+	})
 	var got struct {
 		MediaSessionID string
 		Payload        json.RawMessage
