@@ -28,6 +28,12 @@ func TestBrowser(t *testing.T) {
 				})
 			}
 		}
+		for _, sdk := range sdkVersions {
+			t.Run(sdk+" snapshot", func(t *testing.T) {
+				t.Parallel()
+				snapshots(w.newScene(t), sdk)
+			})
+		}
 		for _, group := range []map[string]func(*scene){codecTests, nativeTests, {"a client without an SDK": rawClient}} {
 			for name, test := range group {
 				t.Run(name, func(t *testing.T) {
