@@ -57,7 +57,7 @@ func (a *App) mayPlay(owner string) bool {
 // Hooks are the calls to an application's backend. The zero value is that of an application without one.
 type Hooks struct {
 	Backend    *hooks.Backend
-	FailClosed bool          // publishStream, playStream and OnDataEvent fail with their call, whatever restOnError says
+	FailClosed bool          // publishStream, playStream, snapshot and OnDataEvent fail with their call, whatever restOnError says
 	KeepAlive  time.Duration // between two StreamKeepAliveEvents of a stream; 0: there are none
 }
 

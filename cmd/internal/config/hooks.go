@@ -35,7 +35,7 @@ type Hooks struct {
 	// Secret that calls are signed with, as `rest_hook_secret_key` in WCS: `Authorization: WCS` and the HMAC-MD5 of the body.
 	// It takes the place of user and password.
 	HMACSecret Secret `koanf:"hmacSecret"`
-	// Refuse `publishStream`, `playStream` and `sendData` when their call fails, although the backend has not asked for
+	// Refuse `publishStream`, `playStream`, `snapshot` and `sendData` when their call fails, although the backend has not asked for
 	// `restOnError: FAIL`. WCS lets them go on.
 	FailClosed bool `koanf:"failClosed"`
 	// How often `StreamKeepAliveEvent` is called for each stream. 0: never.

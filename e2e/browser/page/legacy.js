@@ -110,6 +110,13 @@ async function snapshot(session, name) {
   return {event: event.payload.snapshot, status: status.info, left: streams[index].status()};
 }
 
+/** Waits until a stream has got data that end with this, and gives all. */
+async function heard(index, last) {
+  const all = () => journal.filter((e) => e.stream === index && e.event === "data").map((e) => e.payload);
+  await until(() => all().at(-1) === last);
+  return all();
+}
+
 const passing = [STREAM_STATUS.PENDING, STREAM_STATUS.RESIZE];
 
 /** Waits for the next status that a stream gets, other than one that is only passing. */

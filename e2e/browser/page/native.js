@@ -26,6 +26,11 @@ async function publish(index, width, height) {
   await room.localParticipant.setCameraEnabled(true, {resolution: {width, height}});
 }
 
+/** Sends data to the room. */
+function say(index, text) {
+  return rooms[index].room.localParticipant.publishData(new TextEncoder().encode(text), {reliable: true, topic: "chat"});
+}
+
 function leave(index) {
   return rooms[index].room.disconnect();
 }
