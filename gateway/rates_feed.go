@@ -184,7 +184,7 @@ func (f *feed) refuse() {
 	f.setWaiting(true)
 	r := f.rates
 	if time.Since(r.refused) > limitPause {
-		r.g.log.Warn().Int("probes", r.probes).Msg("no more probes than rates.maxProbes: some streams are told no video rates")
+		r.g.log.Warn().Int("probes", r.probes).Msg("no more probes than rates.maxProbes: some streams are told no video rates, or nothing of native participants' data")
 	}
 	r.refused = time.Now()
 }

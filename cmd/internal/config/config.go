@@ -231,7 +231,7 @@ type Rates struct {
 	// participant that receives the published stream once. `off`: nobody is asked or told.
 	Source string `koanf:"source"`
 	// Probes that one gateway may run at a time. Streams beyond it are told no rates unless their clients send
-	// statistics.
+	// statistics, and nothing of native participants' data.
 	MaxProbes int `koanf:"maxProbes"`
 }
 

@@ -193,6 +193,11 @@ func TestValidate(t *testing.T) {
 		{"rates", func(c *Config) { c.Rates = Rates{Source: "on", MaxProbes: -1} }, map[string]string{
 			"rates.source": "must be one of auto, client, probe, off", "rates.maxProbes": "at least 0",
 		}},
+		{"snapshot", func(c *Config) { c.Snapshot = Snapshot{FFmpeg: "no/such/ffmpeg", MaxBytes: 1<<24 + 1} }, map[string]string{
+			"snapshot.timeout": "at least", "snapshot.ffmpeg": "begins with /", "snapshot.maxPixels": "at least 1", "snapshot.maxBytes": "1 to 16777216",
+			"snapshot.maxAtOnce": "at least 1", "snapshot.perMinute": "at least 1",
+		}},
+		{"a decoder that is not there", func(c *Config) { c.Snapshot.FFmpeg = "/no/such/ffmpeg" }, map[string]string{"snapshot.ffmpeg": "no program"}},
 		{"applications", func(c *Config) {
 			c.Applications = map[string]Application{
 				"":    {Room: "a.{name}", Native: "off"},

@@ -190,8 +190,9 @@ func (s Snapshot) validate(f *faults) {
 	f.atLeast("snapshot.timeout", s.Timeout, minTimeout)
 	if s.FFmpeg != "" {
 		_, err := exec.LookPath(s.FFmpeg)
-		f.check(err == nil, "snapshot.ffmpeg", "is no program that can be run: %s", s.FFmpeg)
-		f.check(filepath.IsAbs(s.FFmpeg), "snapshot.ffmpeg", "must be a path that begins with /")
+		absolute := filepath.IsAbs(s.FFmpeg)
+		f.check(absolute, "snapshot.ffmpeg", "must be a path that begins with /")
+		f.check(!absolute || err == nil, "snapshot.ffmpeg", "is no program that can be run: %s", s.FFmpeg)
 	}
 	f.check(s.MaxPixels > 0, "snapshot.maxPixels", "must be at least 1")
 	f.check(s.MaxBytes > 0 && s.MaxBytes <= maxSnapshotBytes, "snapshot.maxBytes", "must be 1 to %d", maxSnapshotBytes)
