@@ -35,7 +35,9 @@ type Metrics struct {
 	rateStreams *prometheus.GaugeVec     // source
 	rates       *prometheus.CounterVec   // kind
 	probes      *prometheus.GaugeVec     // state
-	clientStats *prometheus.CounterVec   // result
+	rooms       prometheus.Gauge
+	roomMembers prometheus.Gauge
+	clientStats *prometheus.CounterVec // result
 	lostBytes   prometheus.Counter
 	debts       prometheus.Gauge
 	panics      prometheus.Counter
@@ -89,6 +91,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		rateStreams: gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
 		rates:       counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
 		probes:      gauges("wcs_probes", "Probes that run, and those that wait because there are rates.maxProbes.", "state"),
+		rooms:       gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
+		roomMembers: gauge("wcs_room_members", "Members of rooms on this pod."),
 		clientStats: counter("wcs_client_stats_total", "Messages of clients with statistics, by what became of them.", "result"),
 		lostBytes:   counter("wcs_unsent_bytes_total", "Bytes queued for clients that were never sent.").WithLabelValues(),
 		debts:       gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),

@@ -39,6 +39,8 @@ type session struct {
 	knowsBitrates bool
 	closed        bool
 	streams       map[string]*stream // by media id
+	login         string             // of its user, in rooms
+	rooms         map[string]*member // by name
 	asking        int                // availableStream questions being looked up
 	waiting       []wcs.StreamRef    // those that wait
 	jobs          int                // calls off the loop that will post back, other than the streams'
@@ -122,6 +124,7 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.knowsBitrates = c.KnowsBitrates
+	s.login = c.Login()
 	s.g.metrics.sessions.Inc()
 	s.sendAs(wcs.UserData{
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
@@ -187,6 +190,7 @@ func (s *session) leaveBehind(r closeReason) {
 		s.park(r)
 		return
 	}
+	s.leaveRooms()
 	for _, st := range s.streams {
 		st.disconnect()
 	}

@@ -81,6 +81,7 @@ const (
 type RoomState struct {
 	Members  []Member           // of all pods, in the order in which they have joined
 	Changed  bool               // by the update
+	Self     Owner              // who has made it
 	Outcomes map[string]Outcome // of Put, by ID
 }
 
@@ -120,6 +121,7 @@ func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err er
 		if s, err = parseRoomState(u.Put, rest); err != nil {
 			return err
 		}
+		s.Self = owner
 		if slices.ContainsFunc(s.Members, func(m Member) bool { return m.Owner == owner }) {
 			return nil
 		}

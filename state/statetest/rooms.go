@@ -19,7 +19,7 @@ func (p *Pod) SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState
 		p.f.rooms[u.Room] = make(map[string]state.Member)
 	}
 	room := p.f.rooms[u.Room]
-	s := state.RoomState{Outcomes: make(map[string]state.Outcome)}
+	s := state.RoomState{Self: p.owner, Outcomes: make(map[string]state.Outcome)}
 	for _, m := range u.Remove {
 		if has, ok := room[m.Login]; ok && has.Owner == p.owner && has.ID == m.ID {
 			delete(room, m.Login)

@@ -86,7 +86,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
@@ -134,7 +134,7 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 		}
 		apps[key] = gateway.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
-			Rates: gateway.RateSource(cfg.RateSource(app)), Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom,
+			Rates: gateway.RateSource(cfg.RateSource(app)), Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
 			Hooks: gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 		}
 	}
@@ -162,6 +162,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
 			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout,
 		},
+		Rooms: gateway.RoomsConfig{MaxMembers: cfg.RoomAPI.MaxMembers, PerSession: cfg.RoomAPI.PerSession},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
 		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace, Handover: cfg.Drain.Handover},
 		LoadBalancer: gateway.LoadBalancer{

@@ -33,6 +33,7 @@ type Config struct {
 	Media   Media   `koanf:"media"`
 	Rates   Rates   `koanf:"rates"`
 	Drain   Drain   `koanf:"drain"`
+	RoomAPI Rooms   `koanf:"rooms"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -266,6 +267,9 @@ type Application struct {
 	// access`. An empty list: everybody's, as in WCS.
 	PlayFrom []string `koanf:"playFrom"`
 	Hooks    Hooks    `koanf:"hooks"`
+	// The room API of the SDK (`roomApi`): `on` or `off`. Empty: `on` for the app key `roomApp`, `off` for others. Each application
+	// has rooms of its own.
+	Rooms string `koanf:"rooms"`
 	// Source of the video rates for clients of this application, in place of `rates.source`. Empty: that.
 	Rates string `koanf:"rates"`
 }
@@ -307,9 +311,10 @@ func Default() Config {
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
-		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
-		Rates: Rates{Source: RatesAuto, MaxProbes: 100},
-		Log:   Log{Level: "info", Format: "json"},
+		Drain:   Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
+		Rates:   Rates{Source: RatesAuto, MaxProbes: 100},
+		RoomAPI: Rooms{MaxMembers: 100, PerSession: 16},
+		Log:     Log{Level: "info", Format: "json"},
 	}
 }
 
