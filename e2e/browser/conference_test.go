@@ -82,7 +82,7 @@ func (h *hall) meet(t *testing.T, sdk string) {
 	twin.click("joinBtn")
 	twin.awaitText("the refusal", func(p conferencePage) bool { return p.Failed == "Login is in the room already" })
 	alice.awaitEverybody([]*attendee{alice, bob})
-	alice.awaitChat("alice", 1) // what she has said
+	alice.awaitChat("alice - ", 1) // what she has said
 }
 
 // podIsKilled: the others see that those on it have left, once; they come back through another one.
