@@ -186,6 +186,7 @@ func (publisher) ready(st *stream) bool {
 func (publisher) up(st *stream) {
 	st.save(func() {
 		st.announce(wcs.StatusPublishing, "")
+		st.tellRoom()
 		st.startRates()
 	})
 }

@@ -30,6 +30,7 @@ type Config struct {
 	// is not its client's.
 	ProxyProtocol bool
 	LoadBalancer
+	Rooms RoomsConfig
 }
 
 // App is what an application key may do and how.
@@ -47,6 +48,8 @@ type App struct {
 	MaxSessions int
 	PlayFrom    []string // keys of the applications whose streams it may play besides its own; none: all
 	Hooks       Hooks
+	// Rooms says that the application has the room API.
+	Rooms bool
 }
 
 // mayPlay tells whether the application's clients may play a stream of another's.

@@ -27,6 +27,7 @@ type Deps struct {
 	Events   Events
 	// Resumption takes kept sessions and their streams from other pods.
 	Resumption Resumption
+	Rooms      Rooms
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
 	Metrics    *Metrics
@@ -50,6 +51,7 @@ type Gateway struct {
 	rates     *rates
 	snapshots *snapshots
 	debts     *debts
+	rooms     *rooms
 	door      door
 	now       atomic.Pointer[current] // what can change while it runs
 	questions questions
@@ -97,6 +99,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	g.rates = newRates(g)
 	g.snapshots = newSnapshots(g)
 	g.debts = newDebts(g)
+	g.rooms = newRooms(g)
 	return g
 }
 
@@ -110,6 +113,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	defer stopBeats()
 	g.work.Go(func() { g.pings.run(beatCtx) })
 	g.work.Go(func() { g.rates.beat.run(beatCtx) })
+	g.work.Go(func() { g.rooms.beat.run(beatCtx) })
 
 	<-ctx.Done()
 	g.drain()
@@ -196,6 +200,10 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.ratesWanted(e)
 	case state.EventRates:
 		g.rates.told(e)
+	case state.EventRoom:
+		g.rooms.changed(e.Body)
+	case state.EventMessage:
+		g.rooms.said(e.Body)
 	}
 }
 
@@ -208,6 +216,12 @@ func (g *Gateway) takenOver(o state.Orphan) {
 		g.debts.removal(translate.RoomName(rec.Room), translate.Identity(rec.Identity), debtLimit)
 		g.debts.record("tell of orphan", func(ctx context.Context) error {
 			g.tell(ctx, o.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
+			return nil
+		})
+	case o.Room != nil:
+		g.log.Info().Str("room", o.Room.Name).Str("app", o.Room.App).Msg("members of a dead pod have left a room")
+		g.debts.record("tell of room", func(ctx context.Context) error {
+			g.tell(ctx, o.Pods, state.Event{Kind: state.EventRoom, Body: raw(o.Room)})
 			return nil
 		})
 	case o.Player != nil:
@@ -233,6 +247,7 @@ func (g *Gateway) roomsOf(p state.Player) map[translate.RoomName]struct{} {
 
 // registerAgain writes all that this pod holds once more: Redis may have lost it.
 func (g *Gateway) registerAgain() {
+	g.rooms.again()
 	all := g.streams.all()
 	if len(all) > 0 {
 		g.log.Warn().Int("streams", len(all)).Msg("Redis was away or has lost our lease: registering all streams again")
@@ -246,6 +261,7 @@ func (g *Gateway) registerAgain() {
 // belong to others.
 func (g *Gateway) startClean() {
 	open := g.openSessions()
+	g.rooms.forget()
 	g.log.Error().Int("sessions", len(open)).Msg("this pod was taken for dead and taken over: closing all sockets")
 	for _, s := range open {
 		s.conn.close(closedTakenOver)

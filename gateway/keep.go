@@ -27,7 +27,7 @@ type keeping struct {
 
 // keepAs lets the session outlive its socket. It needs the session's registration to be written.
 func (s *session) keepAs(rec state.Session) {
-	rec.Streams = nil
+	rec.Streams, rec.Rooms = nil, nil
 	s.keep = &keeping{record: rec}
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
@@ -46,6 +46,7 @@ func (s *session) remember() {
 			rec.Streams = append(rec.Streams, st.kept())
 		}
 	}
+	rec.Rooms = s.roomRecords()
 	s.g.deps.Sessions.PutSession(rec)
 }
 
@@ -56,6 +57,7 @@ func (st *stream) kept() state.SessionStream {
 		Publisher: string(st.publisher), Native: !st.published && st.publisher.Native(), Provider: st.provider,
 		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
 		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Tracks: st.record().Tracks, CreatedAt: st.created,
+		InRoom: st.inRoom,
 	}
 	if st.ending != nil {
 		k.Status, k.Info = string(st.ending.status), st.ending.info
@@ -92,6 +94,7 @@ func (s *session) park(r closeReason) {
 		}
 	}
 	s.keep.parked = true
+	s.parkRooms()
 	s.remember()
 	switch fits := s.g.park(+1) <= s.g.live().limits.Parked; {
 	case !fits:
@@ -166,6 +169,11 @@ func (s *session) unpark(taken bool) {
 	}
 	s.g.mu.Unlock()
 	s.keep = nil
+	if taken {
+		s.moveRooms()
+	} else {
+		s.leaveRooms()
+	}
 	for _, st := range s.streams {
 		if taken {
 			st.move()
@@ -258,6 +266,7 @@ func (s *session) revive(k state.SessionStream) *stream {
 		identity: translate.Identity(k.Identity), phase: phaseUp, room: translate.RoomName(k.Room), claimed: true, offered: true,
 		kinds: translate.MediaKinds{Audio: k.Audio, Video: k.Video}, publisher: translate.Identity(k.Publisher),
 		tracks: make(map[translate.Kind]translate.Track), joined: true, audioMuted: k.AudioMuted, videoMuted: k.VideoMuted,
+		inRoom: k.InRoom,
 	}
 	if st.published {
 		st.role = publisher{}

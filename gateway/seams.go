@@ -88,6 +88,12 @@ type Resumption interface {
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)
 }
 
+// Rooms keeps who is in a room. It needs a context with a deadline; its errors are as Store's.
+type Rooms interface {
+	// SyncRoom writes what this pod has to say about its own members of a room and reads the room, in one step.
+	SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error)
+}
+
 // Events carries events between pods. Messages may be lost: what is learnt from one is
 // also learnt by asking.
 type Events interface {

@@ -40,6 +40,8 @@ type session struct {
 	knowsBitrates bool
 	closed        bool
 	streams       map[string]*stream // by media id
+	login         string             // of its user, in rooms
+	rooms         map[string]*member // by name
 	asking        int                // availableStream questions being looked up
 	waiting       []wcs.StreamRef    // those that wait
 	snapshots     *rate.Limiter      // nil before the first
@@ -124,6 +126,7 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.knowsBitrates = c.KnowsBitrates
+	s.login = c.Login()
 	s.g.metrics.sessions.Inc()
 	s.sendAs(wcs.UserData{
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
@@ -189,6 +192,7 @@ func (s *session) leaveBehind(r closeReason) {
 		s.park(r)
 		return
 	}
+	s.leaveRooms()
 	for _, st := range s.streams {
 		st.disconnect()
 	}

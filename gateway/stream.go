@@ -66,6 +66,7 @@ type stream struct {
 	minKbps   int
 	maxKbps   int
 	created   time.Time
+	inRoom    string             // of the room API, in which it is published; "" if in none
 	launched  time.Time          // after the backend has agreed
 	cancel    context.CancelFunc // of start
 
@@ -116,6 +117,9 @@ func (s *session) begin(r role, published bool, req wcs.StreamRequest, arg json.
 	}
 	st := newStream(s, published, req)
 	st.role = r
+	if published && s.app.Rooms {
+		st.inRoom = wcs.RoomOf(arg)
+	}
 	s.addStream(st)
 	if m := st.startMethod(); s.hooks.wants(m) {
 		st.askStart(m, arg)
@@ -351,6 +355,9 @@ func (st *stream) end(e ending) {
 	st.stopTimers()
 	st.sess.g.watch.remove(st.room, st)
 	st.stopRates()
+	if st.phase == phaseUp && !e.moved {
+		st.tellRoom()
+	}
 	if !e.undone {
 		st.tell()
 	}

@@ -15,10 +15,13 @@ import (
 //	wcs:<d>:{pod:<owner>}:taken           string  owner that has taken over, itself when it has left; kept for 24 h at least
 //	wcs:<d>:{pod:<owner>}:index           set     entries (see entry) of the owner's streams and players
 //	wcs:<d>:{pod:<owner>}:sessions        set     ids of the owner's sessions
+//	wcs:<d>:{pod:<owner>}:rooms           set     rooms (see Room.entry) that the owner has members of
 //	wcs:<d>:{stream:<name esc>}:record    hash    owner, claim (see entry.claim), json (Stream)
 //	wcs:<d>:{stream:<name esc>}:players   set     owners that have players
 //	wcs:<d>:{stream:<name esc>}:players:<owner>  hash  claim → Player as JSON
 //	wcs:<d>:{stream:<name esc>}:void:<claim esc> string  "<owner> <claim>" that was released; 10 min
+//	wcs:<d>:{room:<room>}:members         hash    login → "<owner> <id> <Member as JSON>"; <room> is the app and the name, each escaped, and / between
+//	wcs:<d>:{room:<room>}:void:<owner>    string  mark that the owner was taken over in the room; 10 min
 //	wcs:<d>:media:<media esc>             string  "<owner> <entry>"
 //	wcs:<d>:session:<id esc>              string  "<owner> <Session as JSON>"
 //
@@ -44,6 +47,7 @@ func (k keys) lease(o Owner) string    { return k.ofOwner(o, "lease") }
 func (k keys) taken(o Owner) string    { return k.ofOwner(o, "taken") }
 func (k keys) index(o Owner) string    { return k.ofOwner(o, "index") }
 func (k keys) sessions(o Owner) string { return k.ofOwner(o, "sessions") }
+func (k keys) rooms(o Owner) string    { return k.ofOwner(o, "rooms") }
 
 func (k keys) ofStream(name, what string) string {
 	return k.prefix + "{stream:" + url.QueryEscape(name) + "}:" + what
@@ -55,6 +59,12 @@ func (k keys) playersOf(name string, o Owner) string {
 	return k.ofStream(name, "players:"+o.String())
 }
 func (k keys) void(e entry) string { return k.ofStream(e.stream, "void:"+url.QueryEscape(e.claim())) }
+
+func (k keys) ofRoom(r Room, what string) string {
+	return k.prefix + "{room:" + r.entry() + "}:" + what
+}
+func (k keys) members(r Room) string           { return k.ofRoom(r, "members") }
+func (k keys) roomVoid(r Room, o Owner) string { return k.ofRoom(r, "void:"+o.String()) }
 
 func (k keys) media(id string) string    { return k.prefix + "media:" + url.QueryEscape(id) }
 func (k keys) session(id string) string  { return k.prefix + "session:" + url.QueryEscape(id) }

@@ -193,7 +193,7 @@ func (r *Redis) leave(ctx context.Context) {
 	r.flushSessions(ctx)
 	owner := r.lease.leave()
 	err := r.read(ctx, "leave", func(ctx context.Context) error {
-		keys := []string{r.keys.lease(owner), r.keys.taken(owner), r.keys.index(owner), r.keys.sessions(owner)}
+		keys := []string{r.keys.lease(owner), r.keys.taken(owner), r.keys.index(owner), r.keys.sessions(owner), r.keys.rooms(owner)}
 		status, _, err := r.script(ctx, r.scripts.leave, keys, owner.String(), ms(r.takenTTL()))
 		if err != nil || status != statusOK {
 			return err

@@ -19,6 +19,7 @@ func (r *Redis) releaseAllOf(ctx context.Context, dead Owner) (n int, err error)
 	}{
 		{r.keys.index(dead), r.releaseEntries},
 		{r.keys.sessions(dead), r.releaseSessions},
+		{r.keys.rooms(dead), r.releaseRooms},
 	}
 	for _, step := range steps {
 		for more := true; more; {

@@ -131,6 +131,8 @@ func (p *testPod) taken() []string {
 			texts = append(texts, fmt.Sprintf("player of %s %s %s", o.Player.Stream, o.Player.Room, o.Player.Identity))
 		case o.Session != nil:
 			texts = append(texts, "session "+o.Session.ID)
+		case o.Room != nil:
+			texts = append(texts, fmt.Sprintf("room %s of %s members on %v", o.Room.Name, o.Room.App, slices.Sorted(slices.Values(o.Pods))))
 		}
 	}
 	slices.Sort(texts)

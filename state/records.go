@@ -107,6 +107,8 @@ type Session struct {
 	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
 	// ended when nobody was there to be told.
 	Streams []SessionStream `json:"streams,omitempty"`
+	// Rooms are what it is a member of, if it is a kept one.
+	Rooms []SessionRoom `json:"rooms,omitempty"`
 }
 
 // SessionStream is a published or played stream of a kept session.
@@ -129,13 +131,16 @@ type SessionStream struct {
 	CreatedAt  time.Time `json:"createdAt"`
 	Status     string    `json:"status,omitempty"` // how it ended; empty while it lives
 	Info       string    `json:"info,omitempty"`   // of Status
+	InRoom     string    `json:"inRoom,omitempty"` // of the room API, in which it is published
 }
 
-// Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player and Session is set.
-// Its participant is to be removed from LiveKit, and the pods with players of a Stream are to be told that it ended.
+// Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player, Session and Room is set.
+// Its participant is to be removed from LiveKit, the pods with players of a Stream are to be told that it ended, and the pods with
+// members of a Room that others have left it.
 type Orphan struct {
 	Stream  *Stream
-	Pods    []string // with players of Stream, without the dead one
+	Room    *Room
+	Pods    []string // with players of Stream or members of Room, without the dead one
 	Player  *Player
 	Session *Session
 }
@@ -171,6 +176,8 @@ const (
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
 	EventData      EventKind = "data"       // for the players of the stream Name that Identity publishes: Body is JSON
 	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
+	EventRoom      EventKind = "room"       // something about the members of a room has changed; Body is the Room
+	EventMessage   EventKind = "message"    // a member of a room sends a text to one on the receiving pod; Body is set
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.

@@ -48,6 +48,12 @@ var renewLeaseSource string
 //go:embed scripts/take_over.lua
 var takeOverSource string
 
+//go:embed scripts/sync_room.lua
+var syncRoomSource string
+
+//go:embed scripts/release_room.lua
+var releaseRoomSource string
+
 //go:embed scripts/leave.lua
 var leaveSource string
 
@@ -55,6 +61,7 @@ var leaveSource string
 type scripts struct {
 	enlist, claimStream, putStream, releaseStream, addPlayer, removePlayer *redis.Script
 	deleteOwned, putOwned, swap, adoptStream, adoptPlayer                  *redis.Script
+	syncRoom, releaseRoom                                                  *redis.Script
 	renewLease, takeOver, leave                                            *redis.Script
 }
 
@@ -71,6 +78,8 @@ func newScripts() scripts {
 		swap:          redis.NewScript(swapSource),
 		adoptStream:   redis.NewScript(adoptStreamSource),
 		adoptPlayer:   redis.NewScript(adoptPlayerSource),
+		syncRoom:      redis.NewScript(syncRoomSource),
+		releaseRoom:   redis.NewScript(releaseRoomSource),
 		renewLease:    redis.NewScript(renewLeaseSource),
 		takeOver:      redis.NewScript(takeOverSource),
 		leave:         redis.NewScript(leaveSource),

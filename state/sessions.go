@@ -31,16 +31,22 @@ type sessionBook struct {
 type remembered struct {
 	app       string
 	tokenHash TokenHash
-	created   int64            // Unix milliseconds
-	tried     bool             // Redis may know it
-	kept      *[]SessionStream // nil unless it is a kept session
+	created   int64      // Unix milliseconds
+	tried     bool       // Redis may know it
+	kept      *keptParts // nil unless it is a kept session
+}
+
+// keptParts are what only a kept session has.
+type keptParts struct {
+	streams []SessionStream
+	rooms   []SessionRoom
 }
 
 // remember drops what the key says.
 func remember(s Session, tried bool) remembered {
 	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), tried: tried}
 	if s.Kept {
-		m.kept = &s.Streams
+		m.kept = &keptParts{s.Streams, s.Rooms}
 	}
 	return m
 }
@@ -48,7 +54,7 @@ func remember(s Session, tried bool) remembered {
 func (m remembered) session(id string) Session {
 	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created)}
 	if m.kept != nil {
-		s.Kept, s.Streams = true, *m.kept
+		s.Kept, s.Streams, s.Rooms = true, m.kept.streams, m.kept.rooms
 	}
 	return s
 }

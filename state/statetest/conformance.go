@@ -14,6 +14,7 @@ type Node interface {
 	Players
 	Sessions
 	Resumption
+	Rooms
 	Publish(ctx context.Context, pod string, e state.Event) error
 }
 
@@ -46,6 +47,11 @@ type Resumption interface {
 	EndSession(ctx context.Context, id string) error
 	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)
+}
+
+// Rooms is the part of Node about rooms.
+type Rooms interface {
+	SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error)
 }
 
 // Opener gives the store of one more pod of a deployment. It is ready, and is closed with the test.
@@ -88,6 +94,12 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"adopted stream is the new owner's", testAdoptStream},
 		{"adopted player is the new owner's", testAdoptPlayer},
 		{"own streams may be adopted", testAdoptOwn},
+		{"members of a room are their pods'", testRoom},
+		{"a login is in a room once", testRoomLogin},
+		{"a room has room for so many", testRoomFull},
+		{"adopted member is the new owner's", testRoomAdopt},
+		{"rooms of all names", testRoomNames},
+		{"one of many has the login", testRoomRace},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {

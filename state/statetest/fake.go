@@ -22,6 +22,7 @@ type Fake struct {
 	media    map[string]claim
 	void     map[claim]bool // released: refused when they come again
 	sessions map[string]state.Session
+	rooms    map[state.Room]map[string]state.Member // by login
 }
 
 // claim tells one claim of a stream or player from every other.
@@ -59,6 +60,7 @@ func (f *Fake) clear() {
 	f.media = make(map[string]claim)
 	f.void = make(map[claim]bool)
 	f.sessions = make(map[string]state.Session)
+	f.rooms = make(map[state.Room]map[string]state.Member)
 }
 
 // Open gives the store of a pod. It is ready at once.
@@ -151,7 +153,7 @@ func (f *Fake) releaseAllOf(dead state.Owner) (orphans []state.Orphan) {
 			delete(f.sessions, id)
 		}
 	}
-	return orphans
+	return append(orphans, f.releaseRooms(dead)...)
 }
 
 // Names are the stream names that are claimed, sorted.

@@ -87,7 +87,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Camera: sfu, Audience: store, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Camera: sfu, Audience: store, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
@@ -135,7 +135,7 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 		}
 		apps[key] = gateway.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
-			Rates: gateway.RateSource(cfg.RateSource(app)), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom,
+			Rates: gateway.RateSource(cfg.RateSource(app)), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
 			Hooks: gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 		}
 	}
@@ -163,6 +163,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
 			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout,
 		},
+		Rooms: gateway.RoomsConfig{MaxMembers: cfg.RoomAPI.MaxMembers, PerSession: cfg.RoomAPI.PerSession},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
 		Snapshot: gateway.SnapshotConfig{
 			Timeout: cfg.Snapshot.Timeout, MaxAtOnce: cfg.Snapshot.MaxAtOnce, PerMinute: cfg.Snapshot.PerMinute,

@@ -34,6 +34,7 @@ type Config struct {
 	Rates    Rates    `koanf:"rates"`
 	Snapshot Snapshot `koanf:"snapshot"`
 	Drain    Drain    `koanf:"drain"`
+	RoomAPI  Rooms    `koanf:"rooms"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -285,6 +286,9 @@ type Application struct {
 	// access`. An empty list: everybody's, as in WCS.
 	PlayFrom []string `koanf:"playFrom"`
 	Hooks    Hooks    `koanf:"hooks"`
+	// The room API of the SDK (`roomApi`): `on` or `off`. Empty: `on` for the app key `roomApp`, `off` for others. Each application
+	// has rooms of its own.
+	Rooms string `koanf:"rooms"`
 	// Source of the video rates for clients of this application, in place of `rates.source`. Empty: that.
 	Rates string `koanf:"rates"`
 	// What native LiveKit participants send as data to the room of a stream reaches the stream's legacy players, as stream event `data`: text
@@ -333,6 +337,7 @@ func Default() Config {
 		Drain:    Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
 		Rates:    Rates{Source: RatesAuto, MaxProbes: 100},
 		Snapshot: Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
+		RoomAPI:  Rooms{MaxMembers: 100, PerSession: 16},
 		Log:      Log{Level: "info", Format: "json"},
 	}
 }

@@ -208,6 +208,12 @@ func TestValidate(t *testing.T) {
 			"applications[bad].native": "must be one of off, play, publish, both", "applications[bad].codecs": "MP3",
 			"applications[bad].rates": "must be one of auto, client, probe, off",
 		}},
+		{"rooms", func(c *Config) {
+			c.RoomAPI = Rooms{}
+			c.change("roomApp", func(a *Application) { a.Rooms = "yes" })
+		}, map[string]string{
+			"rooms.maxMembers": "at least 1", "rooms.perSession": "at least 1", "applications[roomApp].rooms": "must be one of on, off",
+		}},
 		{"node", func(c *Config) { c.NodeID = "node-1" }, map[string]string{"nodeId": "32 letters and digits"}},
 		{"playFrom", func(c *Config) {
 			c.change("defaultApp", func(a *Application) { a.PlayFrom = []string{"roomApp", "nobody"} })

@@ -66,6 +66,7 @@ func (c Config) faults() []*Fault {
 	c.Media.validate(&f)
 	c.Rates.validate(&f)
 	c.Snapshot.validate(&f)
+	c.RoomAPI.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
@@ -220,6 +221,9 @@ func (c Config) validateApplications(f *faults) {
 		f.oneOf(at+".native", app.Native, NativeOff, NativePlay, NativePublish, NativeBoth)
 		if _, err := translate.ParseCodecs(app.Codecs); err != nil {
 			f.add(at+".codecs", "%v", err)
+		}
+		if app.Rooms != "" {
+			f.oneOf(at+".rooms", app.Rooms, RoomsOn, RoomsOff)
 		}
 		f.origins(at+".origins", app.Origins)
 		f.check(app.MaxSessions >= 0, at+".maxSessions", "must be at least 0")
