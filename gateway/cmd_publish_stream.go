@@ -187,6 +187,7 @@ func (publisher) up(st *stream) {
 	st.save(func() {
 		st.announce(wcs.StatusPublishing, "")
 		st.startRates()
+		st.relayNow() // what was muted before
 	})
 }
 
@@ -202,7 +203,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 	if err != nil {
 		pods = []string{g.cfg.Pod} // our own players can know all the same
 	}
-	g.tell(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec})
+	g.tell(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Said: st.saying})
 	return err
 }
 

@@ -80,6 +80,7 @@ type MediaConfig struct {
 	SFUTimeout      time.Duration // one call to LiveKit that starts a stream
 	StoreTimeout    time.Duration // one call to Redis
 	SilenceTimeout  time.Duration // of a publisher that is up and sends nothing; 0: for ever
+	RemoteMute      bool          // what a publisher says it has muted is muted in LiveKit, too
 }
 
 // LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1). Path "" turns it off.

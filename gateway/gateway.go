@@ -19,6 +19,7 @@ import (
 type Deps struct {
 	SFU      SFU
 	Prober   Prober
+	Notifier Notifier
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
@@ -61,6 +62,7 @@ type Gateway struct {
 
 	mu         sync.Mutex
 	sessions   map[*session]struct{}
+	byID       map[string]*session // those with a session id
 	sessionsOf map[string]int      // by app key: those that were admitted
 	kept       map[string]*session // by id, those that asked for keepAlive
 	parked     int                 // of them, those without a socket
@@ -86,6 +88,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		ctx:        ctx,
 		cancel:     cancel,
 		sessions:   make(map[*session]struct{}),
+		byID:       make(map[string]*session),
 		sessionsOf: make(map[string]int),
 		kept:       make(map[string]*session),
 	}
@@ -166,7 +169,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 	switch e.Kind {
 	case state.EventChanged:
 		if e.Stream != nil {
-			g.streamChanged(e.From, *e.Stream)
+			g.streamChanged(e.From, *e.Stream, e.Said)
 		}
 	case state.EventEnded:
 		if e.Stream != nil {
@@ -186,6 +189,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })
 	case state.EventAnswered:
 		g.questions.answer(e.ID, e.Answer)
+	case state.EventSay, state.EventTellOne:
+		go func() {
+			defer g.recovered()
+			g.sendFor(e)
+		}()
 	case state.EventWantRates:
 		g.ratesWanted(e)
 	case state.EventRates:
@@ -262,12 +270,12 @@ func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
 }
 
 // streamChanged tells this pod's players of a stream what is new about it.
-func (g *Gateway) streamChanged(pod string, rec state.Stream) {
+func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said) {
 	if rec.Phase == state.PhasePublishing {
 		g.streams.published(rec.Name)
 	}
 	for _, st := range g.streams.playersOf(rec.Name) {
-		st.sess.loop.post(func() { st.publisherChanged(pod, rec) })
+		st.sess.loop.post(func() { st.publisherChanged(pod, rec, said) })
 	}
 }
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -74,8 +75,11 @@ func (l *Limits) checkCustom(custom wcs.Size) error {
 }
 
 func (l *Limits) checkPayload(payload json.RawMessage) error {
-	if over(len(payload), l.PayloadBytes) {
+	switch {
+	case over(len(payload), l.PayloadBytes):
 		return errDataSize
+	case !utf8.Valid(payload): // it goes to others' sockets, which would break
+		return fmt.Errorf("%w: payload is not UTF-8", wcs.ErrMalformed)
 	}
 	return nil
 }

@@ -135,17 +135,19 @@ type StreamRef struct {
 type StreamEvent struct {
 	MediaSessionID string          `json:"mediaSessionId"`
 	Type           StreamEventType `json:"type"`
+	Payload        json.RawMessage `json:"payload"` // of data: any JSON; nil if there is none
 }
 
 // StreamEventType tells what has happened.
 type StreamEventType string
 
-// Types of StreamEvent that change audioState and videoState.
+// Types of StreamEvent: changes of audioState and videoState, and an application's own data.
 const (
 	EventAudioMuted   StreamEventType = "audioMuted"
 	EventAudioUnmuted StreamEventType = "audioUnmuted"
 	EventVideoMuted   StreamEventType = "videoMuted"
 	EventVideoUnmuted StreamEventType = "videoUnmuted"
+	EventData         StreamEventType = "data"
 )
 
 // SendData is the command that carries an application's own data (protocol.md §2.9).

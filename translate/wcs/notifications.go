@@ -18,6 +18,8 @@ const (
 	NoteAudioCodec        Name = "notifyAudioCodec"
 	NoteAvailableStream   Name = "availableStream"
 	NoteDataStatus        Name = "DataStatusEvent"
+	NoteOnData            Name = "OnDataEvent"
+	NoteSessionDebug      Name = "notifySessionDebugEvent"
 	NoteFail              Name = "fail"
 	NoteFinish            Name = "finish"
 	NoteInboundVideoRate  Name = "inboundVideoRate"

@@ -86,7 +86,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Notifier: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
@@ -160,7 +160,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		},
 		Media: gateway.MediaConfig{
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
-			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout,
+			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout, RemoteMute: cfg.SFU.RemoteMute,
 		},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
 		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace, Handover: cfg.Drain.Handover},

@@ -27,6 +27,7 @@ type Config struct {
 	NodeID  string  `koanf:"nodeId"`
 	Listen  Listen  `koanf:"listen"`
 	LiveKit LiveKit `koanf:"livekit"`
+	SFU     SFU     `koanf:"sfu"`
 	Redis   Redis   `koanf:"redis"`
 	Session Session `koanf:"session"`
 	Limits  Limits  `koanf:"limits"`
@@ -105,6 +106,13 @@ type LiveKit struct {
 	CallTimeout time.Duration `koanf:"callTimeout"`
 	// Connections to LiveKit, kept open when idle. A call that finds all of them in use waits for one.
 	MaxConns int `koanf:"maxConns"`
+}
+
+// SFU is what the gateway has LiveKit do.
+type SFU struct {
+	// What a publisher's app says it has muted (`sendStreamEvent`) is muted in LiveKit, too: nobody gets it. LiveKit refuses to
+	// unmute it unless its own `room.enable_remote_unmute` is set. `false`: players and native clients are told, and that is all.
+	RemoteMute bool `koanf:"remoteMute"`
 }
 
 // Redis is where the pods of a deployment share what they know.
@@ -204,7 +212,7 @@ type Limits struct {
 	LoginBytes int `koanf:"loginBytes"`
 	// Largest `custom`, in bytes of JSON.
 	CustomBytes int `koanf:"customBytes"`
-	// Largest `payload` of `sendData`, in bytes of JSON.
+	// Largest `payload` of `sendData` and of the stream event `data`, in bytes of JSON.
 	PayloadBytes int `koanf:"payloadBytes"`
 }
 
