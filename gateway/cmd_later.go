@@ -18,11 +18,3 @@ func handleSnapshot(s *session, ref wcs.StreamRef) error {
 	s.send(wcs.SnapshotFailed(ref.MediaSessionID, infoUnsupported))
 	return nil
 }
-
-func handleCall(s *session, c wcs.Call) error {
-	if err := s.g.live().limits.checkID(c.CallID); err != nil {
-		return err
-	}
-	s.send(wcs.CallFailed(c.CallID))
-	return nil
-}

@@ -30,6 +30,8 @@ type Limits struct {
 	LoginBytes   int
 	CustomBytes  int
 	PayloadBytes int
+
+	ClientLogsPerSecond int // lines that a client pushes for the log; 0: none
 }
 
 // limiter bounds a rate; nil is no limit.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
@@ -41,6 +42,7 @@ type session struct {
 	streams       map[string]*stream // by media id
 	asking        int                // availableStream questions being looked up
 	waiting       []wcs.StreamRef    // those that wait
+	clientLogs    *rate.Limiter      // nil until the client has pushed something for the log
 	jobs          int                // calls off the loop that will post back, other than the streams'
 }
 

@@ -265,12 +265,28 @@ func DataStatus(operationID string, status Status, info string) []byte {
 	}{operationID, status, info})
 }
 
-// CallFailed ends a call (protocol.md §2.16).
-func CallFailed(callID string) []byte {
+// StatusFinish is the status of a call that was hung up; one that could not be is StatusFailed.
+const StatusFinish Status = "FINISH"
+
+// CallFinished ends a call (protocol.md §2.16).
+func CallFinished(callID string, status Status) []byte {
 	return encode(NoteFinish, struct {
 		CallID string `json:"callId"`
 		Status Status `json:"status"`
-	}{callID, StatusFailed})
+	}{callID, status})
+}
+
+// The statuses of a session's debugging.
+const (
+	DebugStarted Status = "STARTED"
+	DebugStopped Status = "STOPPED"
+)
+
+// SessionDebugStatus answers SessionDebug (protocol.md §2.12).
+func SessionDebugStatus(status Status) []byte {
+	return encode(NoteSessionDebug, struct {
+		Status Status `json:"status"`
+	}{status})
 }
 
 type failure struct {

@@ -214,6 +214,9 @@ type Limits struct {
 	CustomBytes int `koanf:"customBytes"`
 	// Largest `payload` of `sendData` and of the stream event `data`, in bytes of JSON.
 	PayloadBytes int `koanf:"payloadBytes"`
+	// Lines a second that a client may push into this log in the long run (`pushLogs`, `submitBugReport`, `sessionDebug`), and 200 at
+	// once, at level `debug`; more are dropped and counted. 0: none.
+	ClientLogsPerSecond int `koanf:"clientLogsPerSecond"`
 }
 
 // Media are the deadlines of streams (design.md §9).
@@ -310,6 +313,7 @@ func Default() Config {
 			Parked:            5000,
 			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 256 << 10, ByteBurst: 8 << 20,
 			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 1 << 10, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
+			ClientLogsPerSecond: 20,
 		},
 		Media: Media{
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,

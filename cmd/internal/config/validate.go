@@ -163,6 +163,7 @@ func (l Limits) validate(f *faults, maxMessage int64) {
 		{"messagesPerSecond", l.MessagesPerSecond, 0}, {"messageBurst", l.MessageBurst, 1}, {"bytesPerSecond", int(l.BytesPerSecond), 0},
 		{"jsonDepth", l.JSONDepth, 16}, {"nameBytes", l.NameBytes, 1}, {"idBytes", l.IDBytes, 36}, {"loginBytes", l.LoginBytes, 1},
 		{"customBytes", l.CustomBytes, 1}, {"payloadBytes", l.PayloadBytes, 1},
+		{"clientLogsPerSecond", l.ClientLogsPerSecond, 0},
 	} {
 		f.check(v.value >= v.least, "limits."+v.key, "must be at least %d", v.least)
 	}
