@@ -82,11 +82,3 @@ type MediaConfig struct {
 	SilenceTimeout  time.Duration // of a publisher that is up and sends nothing; 0: for ever
 	RemoteMute      bool          // what a publisher says it has muted is muted in LiveKit, too
 }
-
-// LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1). Path "" turns it off.
-type LoadBalancer struct {
-	LBPath   string
-	LBServer string
-	LBWS     string // port
-	LBWSS    string // port
-}

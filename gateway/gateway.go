@@ -28,8 +28,10 @@ type Deps struct {
 	Resumption Resumption
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
-	Metrics    *Metrics
-	Log        zerolog.Logger
+	// Peers are the pods that are alive, as far as this one knows.
+	Peers   func() []state.Peer
+	Metrics *Metrics
+	Log     zerolog.Logger
 }
 
 // Gateway serves WCS clients. Its handlers are Public and Internal; Run does what has a
@@ -161,6 +163,7 @@ func (g *Gateway) StoreHandlers() state.Handlers {
 		TakenOver: g.takenOver,
 		Reset:     g.registerAgain,
 		Lost:      g.startClean,
+		Describe:  g.describe,
 	}
 }
 

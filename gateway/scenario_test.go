@@ -36,6 +36,7 @@ type world struct {
 	urls  map[string]string
 	told  chan state.Event // what went from pod to pod
 	stops map[string]context.CancelFunc
+	peers []state.Peer // that pods know of; set before they are asked
 
 	deafPod atomic.Value // string: gets no events from others
 }
@@ -100,7 +101,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	})
 	g = New(cfg, Deps{
 		SFU: w.sfu, Prober: w.probe, Notifier: w.sfu, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
-		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
+		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())

@@ -166,6 +166,8 @@ type Handlers struct {
 	// Lost says that another pod has taken over everything that this pod held. It goes on in a new life, and
 	// what it claims again, it claims anew; sessions are registered again without the gateway's doing.
 	Lost func()
+	// Describe tells what other pods may know of this one; it is asked at each renewal of the lease.
+	Describe func() Peer
 }
 
 // EventKind tells what a pod is told about a stream.

@@ -52,7 +52,7 @@ type Listen struct {
 	TLS KeyPair `koanf:"tls"`
 	// Address for the cluster only: LiveKit's webhooks, metrics and health.
 	Internal string `koanf:"internal"`
-	// Path that answers the SDK's `lbUrl`, such as `/lb`. Empty: none.
+	// Path that answers the SDK's `lbUrl`. Empty: none.
 	LBPath string       `koanf:"lbPath"`
 	LB     LoadBalancer `koanf:"lb"`
 	// Pages that may connect, by their Origin: others get 403. `https://app.example.com`, `https://*.example.com`,
@@ -78,11 +78,14 @@ type KeyPair struct {
 
 // LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1).
 type LoadBalancer struct {
-	// Host name that clients connect to. Required with `listen.lbPath`.
+	// Host name of this deployment for clients. Empty: host and port that `lbUrl` itself names.
 	Server string `koanf:"server"`
-	// Port that clients use for `ws://`.
+	// Host name under which clients reach this very pod, where pods have addresses of their own: `lbUrl` then names a pod that is ready and has few
+	// sessions, instead of `listen.lb.server`. Empty: it does not.
+	PodHost string `koanf:"podHost"`
+	// Port that clients use for `ws://`, of `listen.lb.server` or this pod.
 	WS int `koanf:"ws"`
-	// Port that clients use for `wss://`.
+	// Port that clients use for `wss://`, likewise.
 	WSS int `koanf:"wss"`
 }
 
@@ -296,7 +299,7 @@ func Default() Config {
 		Deployment: "default",
 		Listen: Listen{
 			Public: ":8080", Secure: ":8443", Internal: ":9090",
-			LB: LoadBalancer{WS: 8080, WSS: 8443},
+			LBPath: "/lb", LB: LoadBalancer{WS: 8080, WSS: 8443},
 		},
 		LiveKit: LiveKit{
 			RoomEmptyTimeout: 10 * time.Second, RoomDepartureTimeout: 2 * time.Second,

@@ -95,7 +95,8 @@ func (l Listen) validate(f *faults) {
 	}
 	if l.LBPath != "" {
 		f.check(strings.HasPrefix(l.LBPath, "/"), "listen.lbPath", "must begin with /")
-		f.check(l.LB.Server != "", "listen.lb.server", "is needed with listen.lbPath")
+		f.check(!strings.ContainsAny(l.LB.Server, "/: "), "listen.lb.server", "must be a host name")
+		f.check(!strings.ContainsAny(l.LB.PodHost, "/ "), "listen.lb.podHost", "must be a host name or address")
 	}
 	f.port("listen.lb.ws", l.LB.WS)
 	f.port("listen.lb.wss", l.LB.WSS)
