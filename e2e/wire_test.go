@@ -19,7 +19,7 @@ func TestOnOneStage(t *testing.T) {
 		"WCS_APPLICATIONS": `{defaultApp: {}, native: {native: both, room: "native.{name}"}, h264: {codecs: [opus, H264]}}`,
 		// short, so that the tests of timeouts are
 		"WCS_MEDIA_ICETIMEOUT": "3s", "WCS_MEDIA_MEDIATIMEOUT": "3s", "WCS_SESSION_MAXSTREAMS": "8",
-		"WCS_LISTEN_LBPATH": "/lb", "WCS_LISTEN_LB_SERVER": "media.example.com",
+		"WCS_LISTEN_LB_SERVER": "media.example.com",
 	}, "")
 	for _, group := range []struct {
 		name  string
@@ -228,11 +228,11 @@ var wireTests = map[string]func(*testing.T){
 	},
 	"the load balancer's address answers as the SDK expects": func(t *testing.T) {
 		status, header, body := get(t, strings.Replace(stage.Gateway.URL, "ws://", "http://", 1)+"lb")
-		var got map[string]string
+		var got map[string]any
 		if err := json.Unmarshal(body, &got); err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]string{"server": "media.example.com", "ws": "8080", "wss": "8443"}
+		want := map[string]any{"server": "media.example.com", "ws": "8080", "wss": "8443", "flash": nil}
 		if status != 200 || header.Get("Access-Control-Allow-Origin") != "*" || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%d %v %s", status, header, body)
 		}

@@ -188,6 +188,7 @@ func (publisher) up(st *stream) {
 		st.announce(wcs.StatusPublishing, "")
 		st.tellRoom()
 		st.startRates()
+		st.relayNow() // what was muted before
 	})
 }
 
@@ -203,7 +204,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 	if err != nil {
 		pods = []string{g.cfg.Pod} // our own players can know all the same
 	}
-	g.tell(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec})
+	g.tell(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Said: st.saying})
 	return err
 }
 

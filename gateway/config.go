@@ -86,12 +86,5 @@ type MediaConfig struct {
 	SFUTimeout      time.Duration // one call to LiveKit that starts a stream
 	StoreTimeout    time.Duration // one call to Redis
 	SilenceTimeout  time.Duration // of a publisher that is up and sends nothing; 0: for ever
-}
-
-// LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1). Path "" turns it off.
-type LoadBalancer struct {
-	LBPath   string
-	LBServer string
-	LBWS     string // port
-	LBWSS    string // port
+	RemoteMute      bool          // what a publisher says it has muted is muted in LiveKit, too
 }

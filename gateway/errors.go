@@ -26,6 +26,7 @@ var (
 	errNoStream         = errors.New("no such stream")
 	errRestricted       = errors.New("application may not play the streams of that one")
 	errTooManyQuestions = errors.New("client asks too much at a time")
+	errTooMuchSaid      = errors.New("publisher says more than can be sent")
 	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
 	errPanic            = errors.New("a panic was recovered")
 )
@@ -72,6 +73,7 @@ var verdicts = []struct {
 	{errDataSize, client("Bad request: payload is too big")},
 	{errTooManyStreams, client("Too many streams in this session")},
 	{errTooManyQuestions, client("Too many requests at a time")},
+	{errTooMuchSaid, client("Too many stream events at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
 	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},

@@ -20,6 +20,7 @@ type fakeSFU struct {
 	called    chan string              // operations as they begin
 	published map[translate.Identity]translate.PublishOffer
 	played    map[translate.Identity]translate.PlayOffer
+	data      []string // that was sent to rooms
 	bound     []string // of whom the next answers to players have the tracks; then of the right publisher
 }
 

@@ -20,7 +20,7 @@ type Deps struct {
 	SFU      SFU
 	Prober   Prober
 	Camera   Camera
-	Audience Audience
+	Notifier Notifier
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
@@ -30,8 +30,10 @@ type Deps struct {
 	Rooms      Rooms
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
-	Metrics    *Metrics
-	Log        zerolog.Logger
+	// Peers are the pods that are alive, as far as this one knows.
+	Peers   func() []state.Peer
+	Metrics *Metrics
+	Log     zerolog.Logger
 }
 
 // Gateway serves WCS clients. Its handlers are Public and Internal; Run does what has a
@@ -66,6 +68,7 @@ type Gateway struct {
 
 	mu         sync.Mutex
 	sessions   map[*session]struct{}
+	byID       map[string]*session // those with a session id
 	sessionsOf map[string]int      // by app key: those that were admitted
 	kept       map[string]*session // by id, those that asked for keepAlive
 	parked     int                 // of them, those without a socket
@@ -91,6 +94,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		ctx:        ctx,
 		cancel:     cancel,
 		sessions:   make(map[*session]struct{}),
+		byID:       make(map[string]*session),
 		sessionsOf: make(map[string]int),
 		kept:       make(map[string]*session),
 	}
@@ -166,6 +170,7 @@ func (g *Gateway) StoreHandlers() state.Handlers {
 		TakenOver: g.takenOver,
 		Reset:     g.registerAgain,
 		Lost:      g.startClean,
+		Describe:  g.describe,
 	}
 }
 
@@ -174,7 +179,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 	switch e.Kind {
 	case state.EventChanged:
 		if e.Stream != nil {
-			g.streamChanged(e.From, *e.Stream)
+			g.streamChanged(e.From, *e.Stream, e.Said)
 		}
 	case state.EventEnded:
 		if e.Stream != nil {
@@ -194,8 +199,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })
 	case state.EventAnswered:
 		g.questions.answer(e.ID, e.Answer)
-	case state.EventData:
-		g.tellPlayersData(e)
+	case state.EventSay, state.EventTellOne:
+		go func() {
+			defer g.recovered()
+			g.sendFor(e)
+		}()
 	case state.EventWantRates:
 		g.ratesWanted(e)
 	case state.EventRates:
@@ -284,12 +292,12 @@ func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
 }
 
 // streamChanged tells this pod's players of a stream what is new about it.
-func (g *Gateway) streamChanged(pod string, rec state.Stream) {
+func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said) {
 	if rec.Phase == state.PhasePublishing {
 		g.streams.published(rec.Name)
 	}
 	for _, st := range g.streams.playersOf(rec.Name) {
-		st.sess.loop.post(func() { st.publisherChanged(pod, rec) })
+		st.sess.loop.post(func() { st.publisherChanged(pod, rec, said) })
 	}
 }
 

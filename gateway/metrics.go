@@ -35,10 +35,10 @@ type Metrics struct {
 	rateStreams  *prometheus.GaugeVec     // source
 	rates        *prometheus.CounterVec   // kind
 	probes       *prometheus.GaugeVec     // state
-	rooms       prometheus.Gauge
-	roomMembers prometheus.Gauge
-	clientStats  *prometheus.CounterVec   // result
-	snapshots    *prometheus.CounterVec   // result
+	rooms        prometheus.Gauge
+	roomMembers  prometheus.Gauge
+	clientStats  *prometheus.CounterVec // result
+	snapshots    *prometheus.CounterVec // result
 	snapshotTime prometheus.Observer
 	nativeData   *prometheus.CounterVec // result
 	lostBytes    prometheus.Counter
@@ -94,8 +94,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		rateStreams:  gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
 		rates:        counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
 		probes:       gauges("wcs_probes", "Probes that run, and those that wait because there are rates.maxProbes.", "state"),
-		rooms:       gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
-		roomMembers: gauge("wcs_room_members", "Members of rooms on this pod."),
+		rooms:        gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
+		roomMembers:  gauge("wcs_room_members", "Members of rooms on this pod."),
 		clientStats:  counter("wcs_client_stats_total", "Messages of clients with statistics, by what became of them.", "result"),
 		snapshots:    counter("wcs_snapshots_total", "Snapshots that clients and backends have asked for, by what became of them.", "result"),
 		snapshotTime: histogram("wcs_snapshot_seconds", "From the wish for a picture to its PNG, of pictures that were taken.").WithLabelValues(),

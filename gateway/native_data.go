@@ -2,8 +2,11 @@ package gateway
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"unicode/utf8"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
 	"wcsgateway/state"
@@ -25,7 +28,6 @@ const (
 	dataTooBig  = "too_big"  // limits.payloadBytes
 	dataTooMany = "too_many" // nativeDataPerSecond
 	dataBinary  = "binary"   // neither JSON nor text
-	dataLost    = "lost"     // Redis did not tell who the players are
 )
 
 // hearNatives begins to pass on what native participants send to the stream's room as data, if its application wants it
@@ -66,25 +68,24 @@ func (r *rates) deafen(st *stream, publisher translate.Identity) {
 	}
 }
 
-// hear takes a data message of the room. It runs on the probe's own goroutines and may wait for Redis, so that nothing
-// overtakes it.
+// hear takes a data message of the room. It runs on the probe's own goroutines.
 func (f *feed) hear(d translate.Data) {
 	g := f.rates.g
 	defer g.recovered()
 	f.rates.mu.Lock()
-	var name string
-	for st := range f.hearers {
-		name = st.name
-	}
+	hearers := slices.Collect(maps.Keys(f.hearers))
 	f.rates.mu.Unlock()
-	if name == "" {
+	if len(hearers) == 0 {
 		return // the application does not want it
 	}
 	payload, result := f.admit(d)
-	if result == dataPassed && !f.passOn(name, payload) {
-		result = dataLost
-	}
 	g.metrics.nativeData.WithLabelValues(result).Inc()
+	if result != dataPassed {
+		return
+	}
+	for _, st := range hearers {
+		st.sess.loop.post(func() { st.passOn(f.publisher, payload) })
+	}
 }
 
 // admit gives the payload as JSON. What gateways have sent to the room comes back without a sender, because it was sent
@@ -96,40 +97,26 @@ func (f *feed) admit(d translate.Data) (payload json.RawMessage, result string) 
 		return nil, dataOwn
 	case !f.chatter.Allow():
 		return nil, dataTooMany
+	case !utf8.Valid(d.Payload):
+		return nil, dataBinary
 	case g.live().limits.checkPayload(d.Payload) != nil:
 		return nil, dataTooBig
 	case json.Valid(d.Payload):
 		return d.Payload, dataPassed
-	case utf8.Valid(d.Payload):
-		return raw(string(d.Payload)), dataPassed
 	}
-	return nil, dataBinary
+	return raw(string(d.Payload)), dataPassed
 }
 
-// passOn brings data to the pods with players of the stream.
-func (f *feed) passOn(name string, payload json.RawMessage) bool {
-	g := f.rates.g
-	ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
-	defer cancel()
-	pods, err := []string{g.cfg.Pod}, error(nil)
-	if !f.publisher.Native() {
-		pods, err = g.deps.Audience.PlayerPods(ctx, name)
-	}
-	if err != nil {
-		g.noisy.Warn().Err(err).Str("room", string(f.room)).Msg("data of a native participant is lost: nobody knows where the stream is played")
-		return false
-	}
-	g.tell(ctx, pods, state.Event{Kind: state.EventData, Name: name, Identity: string(f.publisher), Body: payload})
-	return true
-}
-
-// tellPlayersData tells this pod's players of a stream of data that is for them.
-func (g *Gateway) tellPlayersData(e state.Event) {
-	for _, st := range g.streams.playersOf(e.Name) {
-		st.sess.loop.post(func() {
-			if st.ending == nil && st.phase == phaseUp && st.publisher == translate.Identity(e.Identity) {
-				st.sess.send(wcs.StreamData(st.id, e.Body))
-			}
-		})
+// passOn brings what a native participant has said to who watches the stream: to all its players if this is the publisher, and else
+// to this player of a native publisher.
+func (st *stream) passOn(publisher translate.Identity, payload json.RawMessage) {
+	switch {
+	case st.ending != nil || st.phase != phaseUp:
+	case st.published:
+		if err := st.tellPlayers(state.Said{Type: string(wcs.EventData), Payload: payload}); err != nil {
+			st.sess.noisyAt(zerolog.WarnLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Msg("data of a native participant is lost")
+		}
+	case st.publisher == publisher:
+		st.sess.send(wcs.StreamData(st.id, payload))
 	}
 }

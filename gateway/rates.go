@@ -247,7 +247,7 @@ func (st *stream) checkSilence(m measurement) {
 	limit := st.sess.g.cfg.Media.SilenceTimeout
 	switch {
 	case !st.published || limit == 0:
-	case !m.heard:
+	case !m.heard, st.mutedAtSFU():
 		st.rates.silence = silence{}
 	case st.rates.silence.lasts(m.media) >= limit:
 		st.end(ending{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, class: classClient})

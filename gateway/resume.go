@@ -268,7 +268,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	st.keepAlive()
 	st.startRates()
 	if st.published {
-		st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
+		st.setMutes(mutesOf(a.record))
 		st.tellStatus(wcs.StatusPublishing, "")
 		st.save(nil) // which tells the players' pods where it is
 		return
@@ -277,10 +277,10 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		st.publisherGone(st.publisher)
 		return
 	}
-	st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
+	st.setMutes(mutesOf(a.record))
 	st.tellStatus(wcs.StatusPlaying, "") // the backend knows
 	st.tellFormat()
-	st.publisherChanged(a.record.Owner.Pod, a.record)
+	st.publisherChanged(a.record.Owner.Pod, a.record, nil)
 }
 
 // keeps tells whether the session of a client outlives its socket.

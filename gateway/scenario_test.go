@@ -38,6 +38,7 @@ type world struct {
 	urls   map[string]string
 	told   chan state.Event // what went from pod to pod
 	stops  map[string]context.CancelFunc
+	peers  []state.Peer // that pods know of; set before they are asked
 
 	deafPod atomic.Value // string: gets no events from others
 }
@@ -102,8 +103,8 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Audience: store, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Events: countedEvents{store, w.told, w},
-		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Events: countedEvents{store, w.told, w},
+		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())

@@ -39,10 +39,15 @@ type Camera interface {
 	KeyFrame(ctx context.Context, target translate.ProbeTarget) (translate.KeyFrame, error)
 }
 
-// Audience tells where a stream is played.
-type Audience interface {
-	// PlayerPods gives the pods that have players of a stream.
-	PlayerPods(ctx context.Context, name string) ([]string, error)
+// Notifier tells native participants about a publisher. Every call needs a context with a deadline.
+// Errors are *translate.Error.
+type Notifier interface {
+	// SetMutes publishes what a participant has muted as its attributes.
+	SetMutes(ctx context.Context, room translate.RoomName, id translate.Identity, m translate.Mutes) error
+	// MuteTrack has LiveKit stop, or go on, forwarding a track; it may refuse the latter (translate.ErrKindRefused).
+	MuteTrack(ctx context.Context, room translate.RoomName, id translate.Identity, trackSID string, muted bool) error
+	// SendData sends data to everybody in a room.
+	SendData(ctx context.Context, room translate.RoomName, data []byte) error
 }
 
 // Store is what the gateway keeps in Redis. Every call needs a context with a deadline; writes carry the

@@ -45,6 +45,7 @@ type session struct {
 	asking        int                // availableStream questions being looked up
 	waiting       []wcs.StreamRef    // those that wait
 	snapshots     *rate.Limiter      // nil before the first
+	clientLogs    *rate.Limiter      // nil until the client has pushed something for the log
 	jobs          int                // calls off the loop that will post back, other than the streams'
 }
 
@@ -77,7 +78,11 @@ func (s *session) log(level zerolog.Level) *zerolog.Event {
 }
 
 // noisy is log for what clients can cause as often as they like.
-func (s *session) noisy() *zerolog.Event { return s.about(s.g.noisy.Info()) }
+func (s *session) noisy() *zerolog.Event { return s.noisyAt(zerolog.InfoLevel) }
+
+func (s *session) noisyAt(level zerolog.Level) *zerolog.Event {
+	return s.about(s.g.noisy.WithLevel(level))
+}
 
 func (s *session) about(e *zerolog.Event) *zerolog.Event {
 	if !e.Enabled() {
@@ -125,6 +130,7 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 // welcome tells the client that its session stands.
 func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
+	s.g.named(s)
 	s.knowsBitrates = c.KnowsBitrates
 	s.login = c.Login()
 	s.g.metrics.sessions.Inc()
@@ -215,6 +221,7 @@ func (s *session) finish() {
 	}
 	s.g.mu.Lock()
 	delete(s.g.sessions, s)
+	s.g.unnamed(s)
 	s.g.mu.Unlock()
 	close(s.gone)
 }

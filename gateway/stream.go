@@ -90,6 +90,11 @@ type stream struct {
 	waitingForSecond bool // publisher: one of two tracks is there
 	audioMuted       bool
 	videoMuted       bool
+	muteChanges      int          // of these two, by the publisher
+	toPlayers        outbox       // publisher: to be sent with the next record
+	saying           []state.Said // publisher: with the record that is being written
+	relay            relay        // publisher
+	early            state.Stream // player: what has changed before it had its answer
 	rates            *streamRates // nil until it is up, and without rates
 	saving           bool         // the record is being written
 	unsaved          bool         // the record must be written (again)
@@ -238,7 +243,11 @@ func (st *stream) onStarted(got started, err error) {
 	}
 	st.kinds = got.kinds
 	if !st.published { // whose own state it is otherwise
-		st.audioMuted, st.videoMuted, st.publisherPod = got.record.AudioMuted, got.record.VideoMuted, got.record.Owner.Pod
+		st.setMutes(mutesOf(got.record))
+		st.publisherPod = got.record.Owner.Pod
+		if st.early.Identity == string(st.publisher) {
+			st.learnMutes(mutesOf(st.early))
+		}
 	}
 	for _, t := range got.tracks {
 		st.tracks[t.Kind] = t

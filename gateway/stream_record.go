@@ -21,7 +21,7 @@ func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 // record is what other pods may know of a stream that is up.
 func (st *stream) record() state.Stream {
 	rec := st.firstRecord(st.room)
-	rec.Phase, rec.AudioMuted, rec.VideoMuted = state.PhasePublishing, st.audioMuted, st.videoMuted
+	rec.Phase, rec.AudioMuted, rec.VideoMuted, rec.Mutes = state.PhasePublishing, st.audioMuted, st.videoMuted, st.muteChanges
 	for _, t := range st.tracks {
 		rec.Tracks = append(rec.Tracks, state.Track{Name: t.Name, Kind: string(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height})
 	}
@@ -38,6 +38,7 @@ func (st *stream) save(then func()) {
 	g := st.sess.g
 	st.saving, st.unsaved = true, false
 	rec := st.record()
+	st.saying = st.toPlayers.take()
 	err := errPanic // unless write returns
 	st.sess.offLoop(func() {
 		ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
@@ -47,7 +48,7 @@ func (st *stream) save(then func()) {
 }
 
 func (st *stream) onSaved(err error, then func()) {
-	st.saving = false
+	st.saving, st.saying = false, nil
 	if st.ending != nil { // meanwhile
 		st.undo()
 		return

@@ -11,7 +11,7 @@ import (
 //
 //	wcs:<d>:pods                          hash    owner → host, of all owners that may have records. Written before the lease, and again
 //	                                              with each renewal; removed when the owner has left or was taken over
-//	wcs:<d>:{pod:<owner>}:lease           string  host; gone when the owner has not renewed it for a lease time
+//	wcs:<d>:{pod:<owner>}:lease           string  Peer as JSON; gone when the owner has not renewed it for a lease time
 //	wcs:<d>:{pod:<owner>}:taken           string  owner that has taken over, itself when it has left; kept for 24 h at least
 //	wcs:<d>:{pod:<owner>}:index           set     entries (see entry) of the owner's streams and players
 //	wcs:<d>:{pod:<owner>}:sessions        set     ids of the owner's sessions

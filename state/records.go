@@ -52,18 +52,30 @@ type Track struct {
 
 // Stream is a published stream. Its Name is unique in the deployment while it is claimed.
 type Stream struct {
-	Name       string    `json:"name"`
-	MediaID    string    `json:"mediaId"`
-	App        string    `json:"app"`
-	Session    string    `json:"session"`
-	Room       string    `json:"room"`
-	Identity   string    `json:"identity"`
-	Phase      Phase     `json:"phase"`
-	Tracks     []Track   `json:"tracks,omitempty"`
-	AudioMuted bool      `json:"audioMuted,omitempty"`
-	VideoMuted bool      `json:"videoMuted,omitempty"`
-	CreatedAt  time.Time `json:"createdAt"`
-	Owner      Owner     `json:"owner"` // set by the store
+	Name       string  `json:"name"`
+	MediaID    string  `json:"mediaId"`
+	App        string  `json:"app"`
+	Session    string  `json:"session"`
+	Room       string  `json:"room"`
+	Identity   string  `json:"identity"`
+	Phase      Phase   `json:"phase"`
+	Tracks     []Track `json:"tracks,omitempty"`
+	AudioMuted bool    `json:"audioMuted,omitempty"`
+	VideoMuted bool    `json:"videoMuted,omitempty"`
+	// Mutes counts the changes of AudioMuted and VideoMuted: what has more of them is newer.
+	Mutes     int       `json:"mutes,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	Owner     Owner     `json:"owner"` // set by the store
+}
+
+// Said is what the publisher of a stream tells its players: data, or a change of its mute state.
+type Said struct {
+	Type    string `json:"type"`              // of the WCS stream event
+	Payload []byte `json:"payload,omitempty"` // of data: JSON, byte for byte as it came; nil without one
+	// AudioMuted and VideoMuted are what they are after the change that Mutes counts last; 0 for data.
+	AudioMuted bool `json:"audioMuted,omitempty"`
+	VideoMuted bool `json:"videoMuted,omitempty"`
+	Mutes      int  `json:"mutes,omitempty"`
 }
 
 // Player is one player of a stream. Native players are of streams that a native LiveKit participant
@@ -159,6 +171,8 @@ type Handlers struct {
 	// Lost says that another pod has taken over everything that this pod held. It goes on in a new life, and
 	// what it claims again, it claims anew; sessions are registered again without the gateway's doing.
 	Lost func()
+	// Describe tells what other pods may know of this one; it is asked at each renewal of the lease.
+	Describe func() Peer
 }
 
 // EventKind tells what a pod is told about a stream.
@@ -166,7 +180,7 @@ type EventKind string
 
 // Events between pods.
 const (
-	EventChanged EventKind = "changed" // the stream is publishing, or its size or mute state changed; Stream is set
+	EventChanged EventKind = "changed" // the stream is publishing, or its size or mute state changed, or its publisher has Said something; Stream is set
 	EventEnded   EventKind = "ended"   // the stream's publisher is gone
 	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
 	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
@@ -174,10 +188,11 @@ const (
 	EventResumed   EventKind = "resumed"
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
-	EventData      EventKind = "data"       // for the players of the stream Name that Identity publishes: Body is JSON
 	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
 	EventRoom      EventKind = "room"       // something about the members of a room has changed; Body is the Room
 	EventMessage   EventKind = "message"    // a member of a room sends a text to one on the receiving pod; Body is set
+	EventSay       EventKind = "say"        // a backend has data (Body) for the players of the stream that Identity publishes; ID names the question
+	EventTellOne   EventKind = "tell-one"   // a backend has data (Body) for the client of the session Name; ID names the question
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.
@@ -188,6 +203,7 @@ type Event struct {
 	Room     string    `json:"room,omitempty"`     // LiveKit room
 	Identity string    `json:"identity,omitempty"` // of a publisher at LiveKit
 	Stream   *Stream   `json:"stream,omitempty"`   // the record after the change
+	Said     []Said    `json:"said,omitempty"`     // in this order
 	Body     []byte    `json:"body,omitempty"`     // by kind
 	ID       string    `json:"id,omitempty"`       // of a question
 	Answer   string    `json:"answer,omitempty"`   // by kind

@@ -42,6 +42,7 @@ type Redis struct {
 
 	lease      lease
 	sessions   sessionBook
+	peers      atomic.Pointer[[]Peer]
 	subscribed atomic.Bool
 	reached    atomic.Bool
 }

@@ -35,6 +35,7 @@ type Participant struct {
 	Active   bool // ICE and DTLS are up
 	JoinedAt time.Time
 	Tracks   []Track
+	Mutes    Mutes
 }
 
 // PublishOffer asks LiveKit to take a publisher.

@@ -267,9 +267,6 @@ func testPodsOfStream(t *testing.T, p *pair) {
 		pods, err := p.a.PutStream(t.Context(), s)
 		must(t, err)
 		wantPods(t, pods, want...)
-		pods, err = p.b.PlayerPods(t.Context(), "cam")
-		must(t, err)
-		wantPods(t, pods, want...)
 	}
 	put()
 	for i := range 20 {

@@ -31,7 +31,6 @@ type Streams interface {
 type Players interface {
 	AddPlayer(ctx context.Context, p state.Player) (state.Stream, error)
 	RemovePlayer(ctx context.Context, p state.Player) error
-	PlayerPods(ctx context.Context, name string) ([]string, error)
 }
 
 // Sessions is the part of Node about sessions.

@@ -18,6 +18,8 @@ const (
 	NoteAudioCodec         Name = "notifyAudioCodec"
 	NoteAvailableStream    Name = "availableStream"
 	NoteDataStatus         Name = "DataStatusEvent"
+	NoteOnData             Name = "OnDataEvent"
+	NoteSessionDebug       Name = "notifySessionDebugEvent"
 	NoteFail               Name = "fail"
 	NoteFinish             Name = "finish"
 	NoteInboundVideoRate   Name = "inboundVideoRate"
@@ -26,7 +28,6 @@ const (
 	eventResize                 = "resize"
 	eventSnapshotFailed         = "snapshotFailed"
 	eventSnapshotCompleted      = "snapshotCompleted"
-	eventData                   = "data"
 	statusSnapshotComplete      = "SNAPSHOT_COMPLETE"
 	apiMethodConnection         = "ConnectionStatusEvent"
 	apiMethodError              = "ErrorEvent"
@@ -230,11 +231,6 @@ func streamEvent(mediaID, typ string, payload any) []byte {
 	}{mediaID, typ, payload})
 }
 
-// StreamData tells a player of data that was sent to those who have its stream (protocol.md §3.5). payload is JSON.
-func StreamData(mediaID string, payload json.RawMessage) []byte {
-	return streamEvent(mediaID, eventData, payload)
-}
-
 // Snapshot answers a snapshot that was taken.
 type Snapshot struct {
 	MediaSessionID string
@@ -299,12 +295,28 @@ func DataStatus(operationID string, status Status, info string) []byte {
 	}{operationID, status, info})
 }
 
-// CallFailed ends a call (protocol.md §2.16).
-func CallFailed(callID string) []byte {
+// StatusFinish is the status of a call that was hung up; one that could not be is StatusFailed.
+const StatusFinish Status = "FINISH"
+
+// CallFinished ends a call (protocol.md §2.16).
+func CallFinished(callID string, status Status) []byte {
 	return encode(NoteFinish, struct {
 		CallID string `json:"callId"`
 		Status Status `json:"status"`
-	}{callID, StatusFailed})
+	}{callID, status})
+}
+
+// The statuses of a session's debugging.
+const (
+	DebugStarted Status = "STARTED"
+	DebugStopped Status = "STOPPED"
+)
+
+// SessionDebugStatus answers SessionDebug (protocol.md §2.12).
+func SessionDebugStatus(status Status) []byte {
+	return encode(NoteSessionDebug, struct {
+		Status Status `json:"status"`
+	}{status})
 }
 
 type failure struct {

@@ -87,7 +87,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Camera: sfu, Audience: store, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
@@ -161,7 +161,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		},
 		Media: gateway.MediaConfig{
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
-			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout,
+			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout, RemoteMute: cfg.SFU.RemoteMute,
 		},
 		Rooms: gateway.RoomsConfig{MaxMembers: cfg.RoomAPI.MaxMembers, PerSession: cfg.RoomAPI.PerSession},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
@@ -171,7 +171,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		},
 		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace, Handover: cfg.Drain.Handover},
 		LoadBalancer: gateway.LoadBalancer{
-			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server,
+			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server, LBPodHost: cfg.Listen.LB.PodHost,
 			LBWS: strconv.Itoa(cfg.Listen.LB.WS), LBWSS: strconv.Itoa(cfg.Listen.LB.WSS),
 		},
 	}, nil

@@ -110,6 +110,6 @@ func limits(l config.Limits) gateway.Limits {
 		Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending, Parked: l.Parked,
 		MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst, BytesPerSecond: l.BytesPerSecond, ByteBurst: l.ByteBurst,
 		JSONDepth: l.JSONDepth, NameBytes: l.NameBytes, IDBytes: l.IDBytes, LoginBytes: l.LoginBytes,
-		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes,
+		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes, ClientLogsPerSecond: l.ClientLogsPerSecond,
 	}
 }

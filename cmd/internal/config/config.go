@@ -27,6 +27,7 @@ type Config struct {
 	NodeID   string   `koanf:"nodeId"`
 	Listen   Listen   `koanf:"listen"`
 	LiveKit  LiveKit  `koanf:"livekit"`
+	SFU     SFU     `koanf:"sfu"`
 	Redis    Redis    `koanf:"redis"`
 	Session  Session  `koanf:"session"`
 	Limits   Limits   `koanf:"limits"`
@@ -53,7 +54,7 @@ type Listen struct {
 	TLS KeyPair `koanf:"tls"`
 	// Address for the cluster only: LiveKit's webhooks, metrics and health.
 	Internal string `koanf:"internal"`
-	// Path that answers the SDK's `lbUrl`, such as `/lb`. Empty: none.
+	// Path that answers the SDK's `lbUrl`. Empty: none.
 	LBPath string       `koanf:"lbPath"`
 	LB     LoadBalancer `koanf:"lb"`
 	// Pages that may connect, by their Origin: others get 403. `https://app.example.com`, `https://*.example.com`,
@@ -79,11 +80,14 @@ type KeyPair struct {
 
 // LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1).
 type LoadBalancer struct {
-	// Host name that clients connect to. Required with `listen.lbPath`.
+	// Host name of this deployment for clients. Empty: host and port that `lbUrl` itself names.
 	Server string `koanf:"server"`
-	// Port that clients use for `ws://`.
+	// Host name under which clients reach this very pod, where pods have addresses of their own: `lbUrl` then names a pod that is ready and has few
+	// sessions, instead of `listen.lb.server`. Empty: it does not.
+	PodHost string `koanf:"podHost"`
+	// Port that clients use for `ws://`, of `listen.lb.server` or this pod.
 	WS int `koanf:"ws"`
-	// Port that clients use for `wss://`.
+	// Port that clients use for `wss://`, likewise.
 	WSS int `koanf:"wss"`
 }
 
@@ -107,6 +111,13 @@ type LiveKit struct {
 	CallTimeout time.Duration `koanf:"callTimeout"`
 	// Connections to LiveKit, kept open when idle. A call that finds all of them in use waits for one.
 	MaxConns int `koanf:"maxConns"`
+}
+
+// SFU is what the gateway has LiveKit do.
+type SFU struct {
+	// What a publisher's app says it has muted (`sendStreamEvent`) is muted in LiveKit, too: nobody gets it. LiveKit refuses to
+	// unmute it unless its own `room.enable_remote_unmute` is set. `false`: players and native clients are told, and that is all.
+	RemoteMute bool `koanf:"remoteMute"`
 }
 
 // Redis is where the pods of a deployment share what they know.
@@ -206,8 +217,11 @@ type Limits struct {
 	LoginBytes int `koanf:"loginBytes"`
 	// Largest `custom`, in bytes of JSON.
 	CustomBytes int `koanf:"customBytes"`
-	// Largest `payload` of `sendData`, in bytes of JSON.
+	// Largest `payload` of `sendData` and of the stream event `data`, in bytes of JSON.
 	PayloadBytes int `koanf:"payloadBytes"`
+	// Lines a second that a client may push into this log in the long run (`pushLogs`, `submitBugReport`, `sessionDebug`), and 200 at
+	// once, at level `debug`; more are dropped and counted. 0: none.
+	ClientLogsPerSecond int `koanf:"clientLogsPerSecond"`
 }
 
 // Media are the deadlines of streams (design.md §9).
@@ -312,7 +326,7 @@ func Default() Config {
 		Deployment: "default",
 		Listen: Listen{
 			Public: ":8080", Secure: ":8443", Internal: ":9090",
-			LB: LoadBalancer{WS: 8080, WSS: 8443},
+			LBPath: "/lb", LB: LoadBalancer{WS: 8080, WSS: 8443},
 		},
 		LiveKit: LiveKit{
 			RoomEmptyTimeout: 10 * time.Second, RoomDepartureTimeout: 2 * time.Second,
@@ -329,6 +343,7 @@ func Default() Config {
 			Parked:            5000,
 			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 256 << 10, ByteBurst: 8 << 20,
 			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 1 << 10, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
+			ClientLogsPerSecond: 20,
 		},
 		Media: Media{
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,

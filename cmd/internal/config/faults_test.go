@@ -134,8 +134,10 @@ func TestValidate(t *testing.T) {
 		{"any free port twice", func(c *Config) { c.Listen.Public, c.Listen.Internal = "127.0.0.1:0", "127.0.0.1:0" }, nil},
 		{"no listener for clients", func(c *Config) { c.Listen.Public = "" },
 			map[string]string{"listen.public": "certificate"}},
-		{"load balancer", func(c *Config) { c.Listen.LBPath, c.Listen.LB = "lb", LoadBalancer{WS: 0, WSS: 70000} },
-			map[string]string{"listen.lbPath": "begin with /", "listen.lb.server": "needed", "listen.lb.ws": "port", "listen.lb.wss": "port"}},
+		{"load balancer", func(c *Config) {
+			c.Listen.LBPath, c.Listen.LB = "lb", LoadBalancer{Server: "ws://x", PodHost: "a/b", WS: 0, WSS: 70000}
+		},
+			map[string]string{"listen.lbPath": "begin with /", "listen.lb.server": "host name", "listen.lb.podHost": "host name", "listen.lb.ws": "port", "listen.lb.wss": "port"}},
 		{"livekit without scheme", func(c *Config) { c.LiveKit.URL = "livekit:7880" }, map[string]string{"livekit.url": "http(s)://"}},
 		{"livekit without host", func(c *Config) { c.LiveKit.URL = "https://" }, map[string]string{"livekit.url": "http(s)://"}},
 		{"livekit with a password", func(c *Config) { c.LiveKit.URL = "https://u:" + testSecret + "@h" }, map[string]string{"livekit.url": "user"}},

@@ -100,7 +100,8 @@ func (l Listen) validate(f *faults) {
 	}
 	if l.LBPath != "" {
 		f.check(strings.HasPrefix(l.LBPath, "/"), "listen.lbPath", "must begin with /")
-		f.check(l.LB.Server != "", "listen.lb.server", "is needed with listen.lbPath")
+		f.check(!strings.ContainsAny(l.LB.Server, "/: "), "listen.lb.server", "must be a host name")
+		f.check(!strings.ContainsAny(l.LB.PodHost, "/ "), "listen.lb.podHost", "must be a host name or address")
 	}
 	f.port("listen.lb.ws", l.LB.WS)
 	f.port("listen.lb.wss", l.LB.WSS)
@@ -168,6 +169,7 @@ func (l Limits) validate(f *faults, maxMessage int64) {
 		{"messagesPerSecond", l.MessagesPerSecond, 0}, {"messageBurst", l.MessageBurst, 1}, {"bytesPerSecond", int(l.BytesPerSecond), 0},
 		{"jsonDepth", l.JSONDepth, 16}, {"nameBytes", l.NameBytes, 1}, {"idBytes", l.IDBytes, 36}, {"loginBytes", l.LoginBytes, 1},
 		{"customBytes", l.CustomBytes, 1}, {"payloadBytes", l.PayloadBytes, 1},
+		{"clientLogsPerSecond", l.ClientLogsPerSecond, 0},
 	} {
 		f.check(v.value >= v.least, "limits."+v.key, "must be at least %d", v.least)
 	}
