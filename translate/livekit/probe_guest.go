@@ -49,6 +49,8 @@ type guest struct {
 	sid     string // the publisher's
 	version uint32 // of what is known of the publisher
 
+	choosing sync.Mutex // held until what was chosen is sent: LiveKit shall get the latest choice last
+
 	readers sync.WaitGroup // added to under mu, while not left
 
 	mu     sync.Mutex

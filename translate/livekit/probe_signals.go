@@ -78,23 +78,22 @@ func (g *guest) update(p *lkproto.ParticipantInfo) {
 // follow subscribes to what is new, and forgets what is not there any more: LiveKit ends it by itself.
 func (g *guest) follow(p *lkproto.ParticipantInfo) {
 	g.sid, g.version = p.GetSid(), p.GetVersion()
-	g.mu.Lock()
-	g.offers = p.GetTracks()
-	wanted, unwanted := g.choose()
-	g.mu.Unlock()
-	g.subscribe(wanted, unwanted)
+	g.change(func() { g.offers = p.GetTracks() })
 }
 
 // take changes what the guest takes.
 func (g *guest) take(kinds translate.MediaKinds) {
-	g.mu.Lock()
-	g.kinds = kinds
-	wanted, unwanted := g.choose()
-	g.mu.Unlock()
-	g.subscribe(wanted, unwanted)
+	g.change(func() { g.kinds = kinds })
 }
 
-func (g *guest) subscribe(wanted, unwanted []string) {
+// change changes what there is or what the guest takes, and subscribes to what follows from it.
+func (g *guest) change(set func()) {
+	g.choosing.Lock()
+	defer g.choosing.Unlock()
+	g.mu.Lock()
+	set()
+	wanted, unwanted := g.choose()
+	g.mu.Unlock()
 	for _, change := range []*lkproto.UpdateSubscription{{TrackSids: unwanted}, {TrackSids: wanted, Subscribe: true}} {
 		if len(change.GetTrackSids()) > 0 {
 			// An error is that of a connection that is lost, which its reader tells.
