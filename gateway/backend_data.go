@@ -56,9 +56,12 @@ func (g *Gateway) SendToSession(ctx context.Context, sessionID, operationID stri
 }
 
 // SendStreamEvent sends a backend's data to the players of a stream, on whatever pods, and to native participants, as its publisher would
-// (protocol.md §2.8). It is for published streams of this deployment's own clients. It fails with state.ErrNotFound if there is none of this
-// name, ErrBadData, and state.ErrUnavailable as SendToSession does.
-func (g *Gateway) SendStreamEvent(ctx context.Context, name string, payload json.RawMessage) error {
+// (protocol.md §2.8). typ is data: what is muted is the publisher's own to say. It is for published streams of this deployment's own
+// clients. It fails with state.ErrNotFound if there is none of this name, ErrBadData, and state.ErrUnavailable as SendToSession does.
+func (g *Gateway) SendStreamEvent(ctx context.Context, name, typ string, payload json.RawMessage) error {
+	if typ != string(wcs.EventData) {
+		return fmt.Errorf("%w: only events of type data can be sent", ErrBadData)
+	}
 	if err := g.checkData("", payload); err != nil {
 		return err
 	}

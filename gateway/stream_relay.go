@@ -52,18 +52,24 @@ func (st *stream) relayNow() {
 	if muted && g.cfg.Media.RemoteMute {
 		remote = st.tracksToMute(m)
 	}
-	err := errPanic // unless all returns
-	st.sess.offLoop(func() {
-		if err = nil; muted {
-			err = st.callSFU(func(ctx context.Context) error { return g.deps.Notifier.SetMutes(ctx, st.room, st.identity, m) })
-			for _, t := range remote {
-				err = errors.Join(err, st.muteTrack(t))
-			}
+	err := errPanic // unless tellSFU returns
+	st.sess.offLoop(func() { err = st.tellSFU(muted, m, remote, data) }, func() { st.relayed(m, remote, err) })
+}
+
+// tellSFU runs off the loop. Its error is of what is muted.
+func (st *stream) tellSFU(muted bool, m translate.Mutes, remote []translate.Track, data []state.Said) (err error) {
+	if muted {
+		err = st.callSFU(func(ctx context.Context) error {
+			return st.sess.g.deps.Notifier.SetMutes(ctx, st.room, st.identity, m)
+		})
+		for _, t := range remote {
+			err = errors.Join(err, st.muteTrack(t))
 		}
-		for _, d := range data {
-			st.sendToRoom(d.Payload)
-		}
-	}, func() { st.relayed(m, remote, err) })
+	}
+	for _, d := range data {
+		st.sendToRoom(d.Payload)
+	}
+	return err
 }
 
 // relayed goes on after a round of calls. What is muted and could not be told is told again when LiveKit was next asked about the room.

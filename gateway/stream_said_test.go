@@ -260,14 +260,17 @@ func TestBackendSendsData(t *testing.T) {
 		if got, want := kept.Await("OnDataEvent").Raw, `{"message":"OnDataEvent","data":[{"operationId":"op-`+pod+`","payload":{"n": 1.0}}]}`; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		if err := g.SendStreamEvent(ctx, "s", json.RawMessage(`["`+pod+`"]`)); err != nil {
+		if err := g.SendStreamEvent(ctx, "s", "data", json.RawMessage(`["`+pod+`"]`)); err != nil {
 			t.Fatal(err)
 		}
 		wantSaid(t, other, "other-play", "data", `["`+pod+`"]`)
-		for _, err := range []error{g.SendToSession(ctx, "nobody", "", json.RawMessage(`1`)), g.SendStreamEvent(ctx, "nothing", json.RawMessage(`1`))} {
+		for _, err := range []error{g.SendToSession(ctx, "nobody", "", json.RawMessage(`1`)), g.SendStreamEvent(ctx, "nothing", "data", json.RawMessage(`1`))} {
 			if !errors.Is(err, state.ErrNotFound) {
 				t.Errorf("unknown: %v", err)
 			}
+		}
+		if err := g.SendStreamEvent(ctx, "s", "audioMuted", json.RawMessage(`1`)); !errors.Is(err, ErrBadData) {
+			t.Errorf("mute: %v", err)
 		}
 		for _, bad := range []string{``, `{`, "\"\xff\""} {
 			if err := g.SendToSession(ctx, sessionOf(t, token), "", json.RawMessage(bad)); !errors.Is(err, ErrBadData) {

@@ -31,6 +31,7 @@ const quickGrace = time.Second
 // testPod is a store that runs, and what its handlers were told.
 type testPod struct {
 	*Redis
+	describe      func() Peer // nil: it says nothing of itself
 	resets, losts atomic.Int32
 	events        chan Event
 
@@ -115,6 +116,8 @@ func (p *testPod) handlerSet() Handlers {
 		},
 		Reset: func() { p.resets.Add(1) },
 		Lost:  func() { p.losts.Add(1) },
+
+		Describe: p.describe,
 	}
 }
 
