@@ -19,6 +19,7 @@ import (
 type Deps struct {
 	SFU      SFU
 	Prober   Prober
+	Egress   Egress
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
@@ -50,6 +51,7 @@ type Gateway struct {
 	door      door
 	now       atomic.Pointer[current] // what can change while it runs
 	questions questions
+	egressing chan struct{} // has one for each egress that is being begun
 	hookLog   zerolog.Logger
 	ctx       context.Context // of all work that outlives a command; ends last
 	cancel    context.CancelFunc
@@ -88,6 +90,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		sessions:   make(map[*session]struct{}),
 		sessionsOf: make(map[string]int),
 		kept:       make(map[string]*session),
+		egressing:  make(chan struct{}, egressParallel),
 	}
 	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)
@@ -186,6 +189,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })
 	case state.EventAnswered:
 		g.questions.answer(e.ID, e.Answer)
+	case state.EventRecord:
+		go func() {
+			defer g.recovered()
+			g.answerRecord(e)
+		}()
 	case state.EventWantRates:
 		g.ratesWanted(e)
 	case state.EventRates:

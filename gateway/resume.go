@@ -267,6 +267,9 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	st.keepAlive()
 	st.startRates()
 	if st.published {
+		for _, e := range st.egresses {
+			e.watch()
+		}
 		st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
 		st.tellStatus(wcs.StatusPublishing, "")
 		st.save(nil) // which tells the players' pods where it is

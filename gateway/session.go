@@ -37,6 +37,7 @@ type session struct {
 	place         *App          // in which it takes up a place; nil: in none
 	hooks         *sessionHooks // nil without a backend
 	knowsBitrates bool
+	login         string // "" unless it has said one
 	closed        bool
 	streams       map[string]*stream // by media id
 	asking        int                // availableStream questions being looked up
@@ -121,7 +122,7 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 // welcome tells the client that its session stands.
 func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
-	s.knowsBitrates = c.KnowsBitrates
+	s.knowsBitrates, s.login = c.KnowsBitrates, c.Login()
 	s.g.metrics.sessions.Inc()
 	s.sendAs(wcs.UserData{
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,

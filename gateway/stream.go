@@ -90,8 +90,9 @@ type stream struct {
 	audioMuted       bool
 	videoMuted       bool
 	rates            *streamRates // nil until it is up, and without rates
-	saving           bool         // the record is being written
-	unsaved          bool         // the record must be written (again)
+	egresses         map[translate.EgressKind]*egress
+	saving           bool // the record is being written
+	unsaved          bool // the record must be written (again)
 	timers           []*time.Timer
 	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
 	ending           *ending
@@ -315,7 +316,7 @@ func (st *stream) tellStatus(status wcs.Status, info string) {
 		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Created: st.created, MediaProvider: st.provider,
-		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted,
+		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Record: st.recorded(), RecordName: st.recordName(),
 	}.Frame(), st.startMethod(), hooks.StreamStatusEvent)
 }
 
@@ -405,10 +406,14 @@ func (st *stream) undo() {
 	if !st.joined {
 		patience = debtNeverUp
 	}
+	egresses := st.stopEgresses()
 	st.sess.offLoop(func() {
 		defer released()
 		limit := time.NewTimer(undoWait)
 		defer limit.Stop()
+		for _, ended := range egresses {
+			waitFor(limit, ended)
+		}
 		if offered {
 			// First the participant, then the name: whoever gets the name next shall find the room empty.
 			waitFor(limit, g.debts.removal(room, st.identity, patience))

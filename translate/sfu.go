@@ -76,6 +76,7 @@ const (
 	EventTrackGone                        // a track ended
 	EventRoomStarted                      // the room exists
 	EventRoomEnded                        // the room is gone
+	EventEgress                           // an egress of the participant has begun, changed or ended
 )
 
 // Event is one verified LiveKit webhook. Webhooks are hints: they come late, twice,
@@ -87,7 +88,8 @@ type Event struct {
 	Identity Identity
 	SID      string // of the participant
 	Reason   EndReason
-	Track    Track // for EventTrack and EventTrackGone
+	Track    Track  // for EventTrack and EventTrackGone
+	Egress   Egress // for EventEgress
 	At       time.Time
 }
 

@@ -20,6 +20,7 @@ import (
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/rtmp"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -86,7 +87,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
@@ -128,6 +129,10 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s.origins: %w", key, err)
 		}
+		targets, err := rtmp.Parse(app.RTMPHosts)
+		if err != nil {
+			return nil, fmt.Errorf("applications.%s.rtmpHosts: %w", key, err)
+		}
 		backend, err := b.of(key, app.Hooks)
 		if err != nil {
 			return nil, err
@@ -135,7 +140,8 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 		apps[key] = gateway.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
 			Rates: gateway.RateSource(cfg.RateSource(app)), Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom,
-			Hooks: gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+			Hooks:  gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
 		}
 	}
 	return apps, nil
@@ -161,6 +167,9 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		Media: gateway.MediaConfig{
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
 			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout,
+		},
+		Egress: gateway.EgressConfig{
+			Prefix: cfg.Recording.Prefix, Template: translate.FileTemplate(cfg.Recording.Template), StartTimeout: cfg.Recording.StartTimeout,
 		},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
 		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace, Handover: cfg.Drain.Handover},

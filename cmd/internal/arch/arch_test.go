@@ -30,7 +30,8 @@ var inward = map[string][]string{
 	"state/statetest":   {"state"},
 	"gateway/origins":   {},
 	"gateway/hooks":     {},
-	"gateway":           {"gateway/hooks", "gateway/origins", "translate", "translate/wcs", "state"},
+	"gateway/rtmp":      {},
+	"gateway":           {"gateway/hooks", "gateway/origins", "gateway/rtmp", "translate", "translate/wcs", "state"},
 	"cmd":               {"*"},
 	"e2e":               {"*"},
 }

@@ -24,15 +24,16 @@ type Config struct {
 	Version string `koanf:"version"`
 	// What hooks call this server, 32 letters and digits. Empty: made of `deployment`, always the same for the same
 	// name; all pods of a deployment are one server.
-	NodeID  string  `koanf:"nodeId"`
-	Listen  Listen  `koanf:"listen"`
-	LiveKit LiveKit `koanf:"livekit"`
-	Redis   Redis   `koanf:"redis"`
-	Session Session `koanf:"session"`
-	Limits  Limits  `koanf:"limits"`
-	Media   Media   `koanf:"media"`
-	Rates   Rates   `koanf:"rates"`
-	Drain   Drain   `koanf:"drain"`
+	NodeID    string    `koanf:"nodeId"`
+	Listen    Listen    `koanf:"listen"`
+	LiveKit   LiveKit   `koanf:"livekit"`
+	Redis     Redis     `koanf:"redis"`
+	Session   Session   `koanf:"session"`
+	Limits    Limits    `koanf:"limits"`
+	Media     Media     `koanf:"media"`
+	Rates     Rates     `koanf:"rates"`
+	Recording Recording `koanf:"recording"`
+	Drain     Drain     `koanf:"drain"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -266,6 +267,14 @@ type Application struct {
 	// access`. An empty list: everybody's, as in WCS.
 	PlayFrom []string `koanf:"playFrom"`
 	Hooks    Hooks    `koanf:"hooks"`
+	// Whether LiveKit's egress service records what clients publish with `record: true`: `allowed` or `forbidden` (such streams go on, not
+	// recorded).
+	Record string `koanf:"record"`
+	// RTMP servers that clients may have their streams sent to (`rtmpUrl`): `live.example.com`, `*.example.com`, `*`, with `:port` or
+	// without. Other streams with an `rtmpUrl` are refused. Empty: none.
+	RTMPHosts []string `koanf:"rtmpHosts"`
+	// A client's `rtmpUrl` is complete. Otherwise `/rtmp_` and the stream's name are added to it, as WCS does.
+	RTMPFullURL bool `koanf:"rtmpFullUrl"`
 	// Source of the video rates for clients of this application, in place of `rates.source`. Empty: that.
 	Rates string `koanf:"rates"`
 }
@@ -307,9 +316,10 @@ func Default() Config {
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
-		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
-		Rates: Rates{Source: RatesAuto, MaxProbes: 100},
-		Log:   Log{Level: "info", Format: "json"},
+		Recording: Recording{Template: string(translate.DefaultFileTemplate), StartTimeout: 4 * time.Second},
+		Drain:     Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
+		Rates:     Rates{Source: RatesAuto, MaxProbes: 100},
+		Log:       Log{Level: "info", Format: "json"},
 	}
 }
 
@@ -317,7 +327,7 @@ func Default() Config {
 // that legacy streams do not meet native participants by accident.
 func DefaultApplication() Application {
 	return Application{
-		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(),
+		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
 	}
 }
 
@@ -338,6 +348,9 @@ func (c *Config) Complete() {
 		}
 		if app.Codecs == nil { // an empty list means no trimming
 			app.Codecs = defaults.Codecs
+		}
+		if app.Record == "" {
+			app.Record = defaults.Record
 		}
 		if reflect.ValueOf(app.Hooks).IsZero() {
 			app.Hooks = defaults.Hooks
