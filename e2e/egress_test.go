@@ -333,6 +333,9 @@ func TestRecordingIsResumed(t *testing.T) {
 		}
 	}
 	s.awaitEgress(t, "wcs.goes-on", lkproto.EgressStatus_EGRESS_COMPLETE)
+	if !strings.Contains(s.pods[0].Metrics(t), `wcs_webhooks_total{result="forwarded"}`) {
+		t.Error("the pod that has the streams no more has forwarded no webhook")
+	}
 	s.WantClean(t)
 }
 

@@ -58,10 +58,13 @@ func (s *session) recordLogin() string {
 	return cmp.Or(s.login, s.id[strings.LastIndexByte(s.id, '/')+1:])
 }
 
-// recorded tells whether the stream is, or was, recorded.
+// recorded tells whether the stream is recorded, or shall be; of one that has ended, whether there is a file.
 func (st *stream) recorded() bool {
+	if st.ending != nil {
+		return st.recordName() != ""
+	}
 	e := st.egresses[translate.EgressRecord]
-	return e != nil && e.state != translate.EgressFailed
+	return e != nil && !e.stopping && e.state != translate.EgressFailed
 }
 
 // recordName is the name of the recording's file, once there is something in it.

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	sfu   *fakeSFU
 	probe *fakeProber
+	files *fakeEgress
 	store *statetest.Fake
 	net   *pipeNet // nil: sockets
 	pods  map[string]*Gateway
@@ -55,7 +56,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 
 func emptyWorld() *world {
 	return &world{
-		sfu: newFakeSFU(), probe: newFakeProber(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string),
+		sfu: newFakeSFU(), probe: newFakeProber(), files: newFakeEgress(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string),
 		told: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc),
 	}
 }
@@ -99,7 +100,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
+		SFU: w.sfu, Prober: w.probe, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
 		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
