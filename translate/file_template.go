@@ -65,7 +65,7 @@ func (t FileTemplate) Validate() error {
 		return fmt.Errorf("%w: has more than %d bytes", ErrFileTemplate, maxFileName)
 	case strings.ContainsAny(rest, "{}\\") || strings.ContainsFunc(rest, unicode.IsControl) || !utf8.ValidString(rest):
 		return fmt.Errorf("%w: has braces, backslashes or control characters", ErrFileTemplate)
-	case rest != path.Clean(rest) || path.IsAbs(rest) || strings.HasPrefix(rest, ".."):
+	case rest != path.Clean(rest) || path.IsAbs(rest) || rest == "." || strings.HasPrefix(rest, ".."):
 		return fmt.Errorf("%w: has an empty, . or .. segment", ErrFileTemplate)
 	}
 	return nil
