@@ -87,7 +87,9 @@ func (e *egress) onStarted(now translate.Egress, err error) {
 	case err == nil:
 		e.count("started")
 		e.learn(now)
-		e.watch()
+		if e.wanted() {
+			e.watch()
+		}
 	}
 }
 
@@ -241,7 +243,7 @@ func (st *stream) onEgress(now translate.Egress) {
 // keptEgresses describes them for whoever takes the stream's session.
 func (st *stream) keptEgresses() (kept []state.Egress) {
 	for kind, e := range st.egresses {
-		kept = append(kept, state.Egress{Kind: string(kind), ID: e.id, State: int(e.state), File: e.name})
+		kept = append(kept, state.Egress{Kind: string(kind), ID: e.id, State: int(e.state), File: e.name, Stopping: e.stopping})
 	}
 	return kept
 }
@@ -250,7 +252,7 @@ func (st *stream) keptEgresses() (kept []state.Egress) {
 func (st *stream) reviveEgresses(kept []state.Egress) {
 	for _, k := range kept {
 		r := translate.EgressRequest{Room: st.room, Publisher: st.identity, Kind: translate.EgressKind(k.Kind)}
-		st.addEgress(&egress{st: st, request: r, name: k.File, id: k.ID, state: translate.EgressState(k.State)})
+		st.addEgress(&egress{st: st, request: r, name: k.File, id: k.ID, state: translate.EgressState(k.State), stopping: k.Stopping})
 	}
 }
 

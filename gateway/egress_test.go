@@ -364,3 +364,30 @@ func TestHooksOfARecording(t *testing.T) {
 	}
 	wantUnpublished("t", "")
 }
+
+// A recording that was ended while the stream goes on stays ended after a resume: its end is no news.
+func TestResumeAfterTheRecordingWasStopped(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c, token := w.keptAlive(t, podA, "defaultApp", "")
+		w.publishFor(t, c, "s", recorded)
+		active := w.files.become(t, "EG_0", translate.EgressActive)
+		w.event(podA, active)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := w.pods[podB].StopRecording(ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		c.Drop()
+		synctest.Wait()
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		if st := back.WantStatus("s", "PUBLISHING", ""); st.Record || st.RecordName != "s.mp4" {
+			t.Errorf("resumed %+v", st)
+		}
+		w.event(podA, w.files.become(t, "EG_0", translate.EgressComplete))
+		synctest.Wait()
+		if n := back.Count("fail"); n != 0 {
+			t.Errorf("told of a fault: %s", back.Names())
+		}
+		wantEnd(t, back, "s", "s.mp4")
+	})
+}

@@ -138,6 +138,8 @@ type Egress struct {
 	ID    string `json:"id,omitempty"` // LiveKit's; empty until it is known
 	State int    `json:"state"`
 	File  string `json:"file,omitempty"` // of a recording
+	// Stopping says that it shall end while the stream goes on.
+	Stopping bool `json:"stopping,omitempty"`
 }
 
 // Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player and Session is set.

@@ -63,7 +63,10 @@ type egressRun struct {
 func StartEgress(t testing.TB, lk *LiveKit, redisAddr string) *Egress {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: redisAddr})
-	e := &Egress{lk: lk, bus: psrpc.NewRedisMessageBus(client), fate: func(*lkproto.ParticipantEgressRequest) Fate { return Works }, runs: make(map[string]*egressRun)}
+	e := &Egress{
+		lk: lk, bus: psrpc.NewRedisMessageBus(client), runs: make(map[string]*egressRun),
+		fate: func(*lkproto.ParticipantEgressRequest) Fate { return Works },
+	}
 	var stop context.CancelFunc
 	e.ctx, stop = context.WithCancel(context.Background())
 	t.Cleanup(func() {
@@ -176,12 +179,13 @@ func (e *Egress) newRun(req *rpc.StartEgressRequest, p *lkproto.ParticipantEgres
 	if r.handler, err = rpc.NewEgressHandlerServer(r, e.bus); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(r.handler.RegisterStopEgressTopic(req.GetEgressId()), r.handler.RegisterUpdateEgressTopic(req.GetEgressId()), r.handler.RegisterUpdateStreamTopic(req.GetEgressId())); err != nil {
+	id := req.GetEgressId()
+	if err := errors.Join(r.handler.RegisterStopEgressTopic(id), r.handler.RegisterUpdateEgressTopic(id), r.handler.RegisterUpdateStreamTopic(id)); err != nil {
 		return nil, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.runs[req.GetEgressId()] = r
+	e.runs[id] = r
 	return r, nil
 }
 
