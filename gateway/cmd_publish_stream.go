@@ -18,9 +18,9 @@ func handlePublishStream(s *session, c wcs.Command) error {
 	if err := c.Bind(&req); err != nil {
 		return s.malformedStream(c, true, err)
 	}
-	if req.RTMPURL != "" {
+	if err := s.checkRTMP(req); err != nil {
 		// Never ignored in silence: somebody waits for that stream elsewhere (design.md §9).
-		return s.refuseStream(true, req, errRTMP)
+		return s.refuseStream(true, req, err)
 	}
 	return s.begin(publisher{}, true, req, c.Arg)
 }
@@ -185,6 +185,7 @@ func (publisher) ready(st *stream) bool {
 // up tells the client only when other pods can see the stream, because it may tell others to play.
 func (publisher) up(st *stream) {
 	st.save(func() {
+		st.wantEgresses()
 		st.announce(wcs.StatusPublishing, "")
 		st.tellRoom()
 		st.startRates()

@@ -6,6 +6,7 @@ import (
 
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/rtmp"
 	"wcsgateway/translate"
 )
 
@@ -20,6 +21,7 @@ type Config struct {
 	Media      MediaConfig
 	Rates      RatesConfig
 	Snapshot   SnapshotConfig
+	Egress     EgressConfig
 	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
 	// KeepAliveGrace is how long a session that asked for keepAlive outlives its socket; 0 for not at all.
@@ -49,7 +51,10 @@ type App struct {
 	PlayFrom    []string // keys of the applications whose streams it may play besides its own; none: all
 	Hooks       Hooks
 	// Rooms says that the application has the room API.
-	Rooms bool
+	Rooms       bool
+	Record      bool       // its clients may have their streams recorded
+	RTMPHosts   rtmp.Hosts // to which its clients may have their streams sent
+	RTMPFullURL bool       // clients' RTMP addresses are complete: the stream's name is not added
 }
 
 // mayPlay tells whether the application's clients may play a stream of another's.

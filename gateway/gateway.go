@@ -21,6 +21,7 @@ type Deps struct {
 	Prober   Prober
 	Camera   Camera
 	Notifier Notifier
+	Egress   Egress
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
@@ -57,6 +58,7 @@ type Gateway struct {
 	door      door
 	now       atomic.Pointer[current] // what can change while it runs
 	questions questions
+	egressing chan struct{} // has one for each egress that is being begun
 	hookLog   zerolog.Logger
 	ctx       context.Context // of all work that outlives a command; ends last
 	cancel    context.CancelFunc
@@ -97,6 +99,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		byID:       make(map[string]*session),
 		sessionsOf: make(map[string]int),
 		kept:       make(map[string]*session),
+		egressing:  make(chan struct{}, egressParallel),
 	}
 	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)
@@ -203,6 +206,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		go func() {
 			defer g.recovered()
 			g.sendFor(e)
+		}()
+	case state.EventRecord:
+		go func() {
+			defer g.recovered()
+			g.answerRecord(e)
 		}()
 	case state.EventWantRates:
 		g.ratesWanted(e)

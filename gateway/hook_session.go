@@ -66,11 +66,7 @@ func (h *sessionHooks) eventFailed(m hooks.Method, err error) {
 	if h.policies.For(m).OnError != hooks.Fail || m == hooks.ErrorEvent || s.closed {
 		return
 	}
-	info := string(m) + ": " + classify(err).info
-	s.sendAs(wcs.ErrorEvent(info), hooks.ErrorEvent)
-	if h.wants(hooks.ErrorEvent) {
-		h.tell(hooks.ErrorEvent, h.body(errorBody{Info: info}))
-	}
+	s.tellError(string(m) + ": " + classify(err).info)
 }
 
 // ask calls a method that the backend may refuse. then runs on the loop; its error is nil if things go on, also when the call

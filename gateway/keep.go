@@ -57,7 +57,8 @@ func (st *stream) kept() state.SessionStream {
 		Publisher: string(st.publisher), Native: !st.published && st.publisher.Native(), Provider: st.provider,
 		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
 		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Tracks: st.record().Tracks, CreatedAt: st.created,
-		InRoom: st.inRoom,
+		InRoom:   st.inRoom,
+		Egresses: st.keptEgresses(),
 	}
 	if st.ending != nil {
 		k.Status, k.Info = string(st.ending.status), st.ending.info
@@ -276,6 +277,7 @@ func (s *session) revive(k state.SessionStream) *stream {
 			Name: t.Name, Kind: translate.Kind(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height,
 		}
 	}
+	st.reviveEgresses(k.Egresses)
 	st.settled.Store(true)
 	return st
 }

@@ -32,6 +32,7 @@ type Metrics struct {
 	hookCalls    *prometheus.HistogramVec // method, class
 	hookVetoes   *prometheus.CounterVec   // method
 	webhooks     *prometheus.CounterVec   // result
+	egresses    *prometheus.CounterVec   // kind, result
 	rateStreams  *prometheus.GaugeVec     // source
 	rates        *prometheus.CounterVec   // kind
 	probes       *prometheus.GaugeVec     // state
@@ -91,6 +92,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		hookCalls:    histogram("wcs_hook_call_seconds", "Calls to applications' backends, with the wait for their turn.", "method", "class"),
 		hookVetoes:   counter("wcs_hook_vetoes_total", "What clients could not do because their application's backend refused or did not answer.", "method"),
 		webhooks:     counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
+		egresses:    counter("wcs_egresses_total", "Recordings (record) and republishings (rtmp) of streams by LiveKit's egress service: those it has accepted (started), that were written to the end or a limit (complete), that failed, and that the application was not allowed (forbidden).", "kind", "result"),
 		rateStreams:  gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
 		rates:        counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
 		probes:       gauges("wcs_probes", "Probes that run, and those that wait because there are rates.maxProbes.", "state"),

@@ -268,6 +268,9 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	st.keepAlive()
 	st.startRates()
 	if st.published {
+		for _, e := range st.egresses {
+			e.watch()
+		}
 		st.setMutes(mutesOf(a.record))
 		st.tellStatus(wcs.StatusPublishing, "")
 		st.save(nil) // which tells the players' pods where it is

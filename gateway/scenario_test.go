@@ -32,6 +32,7 @@ type world struct {
 	sfu    *fakeSFU
 	probe  *fakeProber
 	camera *fakeCamera
+	files  *fakeEgress
 	store  *statetest.Fake
 	net    *pipeNet // nil: sockets
 	pods   map[string]*Gateway
@@ -58,7 +59,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 
 func emptyWorld() *world {
 	return &world{
-		sfu: newFakeSFU(), probe: newFakeProber(), camera: newFakeCamera(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string),
+		sfu: newFakeSFU(), probe: newFakeProber(), camera: newFakeCamera(), files: newFakeEgress(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string),
 		told: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc),
 	}
 }
@@ -103,7 +104,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Events: countedEvents{store, w.told, w},
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Events: countedEvents{store, w.told, w},
 		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())

@@ -38,9 +38,9 @@ type session struct {
 	place         *App          // in which it takes up a place; nil: in none
 	hooks         *sessionHooks // nil without a backend
 	knowsBitrates bool
+	login         string // of its user; "" unless it has said one
 	closed        bool
 	streams       map[string]*stream // by media id
-	login         string             // of its user, in rooms
 	rooms         map[string]*member // by name
 	asking        int                // availableStream questions being looked up
 	waiting       []wcs.StreamRef    // those that wait
@@ -131,8 +131,7 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.g.named(s)
-	s.knowsBitrates = c.KnowsBitrates
-	s.login = c.Login()
+	s.knowsBitrates, s.login = c.KnowsBitrates, c.Login()
 	s.g.metrics.sessions.Inc()
 	s.sendAs(wcs.UserData{
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,

@@ -96,6 +96,7 @@ type stream struct {
 	relay            relay        // publisher
 	early            state.Stream // player: what has changed before it had its answer
 	rates            *streamRates // nil until it is up, and without rates
+	egresses         map[translate.EgressKind]*egress
 	saving           bool         // the record is being written
 	unsaved          bool         // the record must be written (again)
 	timers           []*time.Timer
@@ -328,7 +329,7 @@ func (st *stream) tellStatus(status wcs.Status, info string) {
 		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Created: st.created, MediaProvider: st.provider,
-		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted,
+		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Record: st.recorded(), RecordName: st.recordName(),
 	}.Frame(), st.startMethod(), hooks.StreamStatusEvent)
 }
 
@@ -421,10 +422,14 @@ func (st *stream) undo() {
 	if !st.joined {
 		patience = debtNeverUp
 	}
+	egresses := st.stopEgresses()
 	st.sess.offLoop(func() {
 		defer released()
 		limit := time.NewTimer(undoWait)
 		defer limit.Stop()
+		for _, ended := range egresses {
+			waitFor(limit, ended)
+		}
 		if offered {
 			// First the participant, then the name: whoever gets the name next shall find the room empty.
 			waitFor(limit, g.debts.removal(room, st.identity, patience))

@@ -141,9 +141,20 @@ type SessionStream struct {
 	VideoMuted bool      `json:"videoMuted,omitempty"`
 	Tracks     []Track   `json:"tracks,omitempty"`
 	CreatedAt  time.Time `json:"createdAt"`
+	Egresses   []Egress  `json:"egresses,omitempty"`
 	Status     string    `json:"status,omitempty"` // how it ended; empty while it lives
 	Info       string    `json:"info,omitempty"`   // of Status
 	InRoom     string    `json:"inRoom,omitempty"` // of the room API, in which it is published
+}
+
+// Egress is a recording or republishing of a published stream by LiveKit's egress service.
+type Egress struct {
+	Kind  string `json:"kind"`
+	ID    string `json:"id,omitempty"` // LiveKit's; empty until it is known
+	State int    `json:"state"`
+	File  string `json:"file,omitempty"` // of a recording
+	// Stopping says that it shall end while the stream goes on.
+	Stopping bool `json:"stopping,omitempty"`
 }
 
 // Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player, Session and Room is set.
@@ -187,6 +198,7 @@ const (
 	// EventResumed: the sending pod has taken the kept session Name; Body lists the media ids of the streams that it takes, ID names the question.
 	EventResumed   EventKind = "resumed"
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
+	EventRecord    EventKind = "record"     // record what Identity publishes, or stop; Body says how, ID names the question
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
 	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
 	EventRoom      EventKind = "room"       // something about the members of a room has changed; Body is the Room

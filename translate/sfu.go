@@ -77,6 +77,7 @@ const (
 	EventTrackGone                        // a track ended
 	EventRoomStarted                      // the room exists
 	EventRoomEnded                        // the room is gone
+	EventEgress                           // an egress of the participant has begun, changed or ended
 )
 
 // Event is one verified LiveKit webhook. Webhooks are hints: they come late, twice,
@@ -89,6 +90,7 @@ type Event struct {
 	SID      string // of the participant
 	Reason   EndReason
 	Track    Track // for EventTrack and EventTrackGone
+	Egress   Egress // for EventEgress
 	At       time.Time
 }
 

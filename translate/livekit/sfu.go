@@ -26,6 +26,9 @@ const (
 	OpParticipants = "list participants"
 	OpParticipant  = "ask participant"
 	OpWebhook      = "webhook"
+	OpStartEgress  = "start egress"
+	OpStopEgress   = "stop egress"
+	OpFindEgress   = "find egress"
 )
 
 // DefaultMaxConns is Config.MaxConns if that is 0.
@@ -111,11 +114,12 @@ type Deps struct {
 	Log zerolog.Logger
 }
 
-// SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU.
+// SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU and gateway.Egress.
 type SFU struct {
 	base    string // URL of the API
 	whip    *whipClient
 	rooms   lkproto.RoomService
+	egress  lkproto.Egress
 	signer  *signer
 	keys    webhookKeys
 	observe func(op string, d time.Duration, err error)
@@ -144,6 +148,7 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 		base:    base,
 		whip:    &whipClient{http: deps.HTTP, url: base + whipPath},
 		rooms:   lkproto.NewRoomServiceProtobufClient(base, deps.HTTP),
+		egress:  lkproto.NewEgressProtobufClient(base, deps.HTTP),
 		signer:  newSigner(cfg),
 		keys:    newWebhookKeys(cfg),
 		observe: deps.Observe,

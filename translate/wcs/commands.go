@@ -78,6 +78,25 @@ func (c Connection) LoginBytes() int {
 	return max(int(room.Login), len(c.Sent["login"]), len(c.Sent["sipLogin"]))
 }
 
+// Login is the name that the client gives its user, where LoginBytes looks for it: that of the room API before that of a SIP account.
+// "" if it gives none.
+func (c Connection) Login() string {
+	var custom struct {
+		Login string `json:"login"`
+	}
+	_ = json.Unmarshal(c.Sent["custom"], &custom) // it may be anything
+	if custom.Login != "" {
+		return custom.Login
+	}
+	for _, member := range []string{"login", "sipLogin"} {
+		var login string
+		if json.Unmarshal(c.Sent[member], &login) == nil && login != "" {
+			return login
+		}
+	}
+	return ""
+}
+
 // StreamRequest is publishStream or playStream (protocol.md §2.2, §2.3). Members that the gateway does not
 // act on (constraints, the content of custom and localMediaInfo) are not decoded.
 type StreamRequest struct {

@@ -123,6 +123,8 @@ type StreamStatus struct {
 	MediaProvider  string
 	AudioMuted     bool
 	VideoMuted     bool
+	Record         bool   // it is, or was, recorded
+	RecordName     string // "": the member is absent
 }
 
 // streamInfo has the vendor sample's members; those that this server has nothing for are null there, too.
@@ -148,6 +150,7 @@ type streamStatusData struct {
 	VideoCodec     string     `json:"videoCodec,omitempty"`
 	Info           string     `json:"info,omitempty"`
 	Record         bool       `json:"record"`
+	RecordName     string     `json:"recordName,omitempty"`
 	Width          int        `json:"width"`
 	Height         int        `json:"height"`
 	Bitrate        int        `json:"bitrate"`
@@ -169,7 +172,7 @@ func (s StreamStatus) Frame() []byte {
 		MediaSessionID: s.MediaSessionID, Name: s.Name, Published: s.Published,
 		HasVideo: s.HasVideo, HasAudio: s.HasAudio, Status: s.Status,
 		AudioCodec: s.AudioCodec, VideoCodec: s.VideoCodec, Info: s.Info,
-		Width: s.Width, Height: s.Height, MinBitrate: s.MinBitrate, MaxBitrate: s.MaxBitrate,
+		Record: s.Record, RecordName: s.RecordName, Width: s.Width, Height: s.Height, MinBitrate: s.MinBitrate, MaxBitrate: s.MaxBitrate,
 		CreateDate: s.Created.UnixMilli(), StreamInfo: streamInfo{Name: s.Name},
 		MediaProvider: s.MediaProvider, MediaType: "play",
 		AudioState: MuteState{s.AudioMuted}, VideoState: MuteState{s.VideoMuted},

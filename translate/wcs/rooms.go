@@ -52,17 +52,6 @@ func ParseRoomCommand(payload json.RawMessage) (c RoomCommand, ok bool, err erro
 	return c, true, nil
 }
 
-// Login is the name of the client's user in rooms, which is in custom; "" if it is none that can be used.
-func (c Connection) Login() string {
-	var custom struct {
-		Login string `json:"login"`
-	}
-	if json.Unmarshal(c.Sent["custom"], &custom) != nil {
-		return ""
-	}
-	return custom.Login
-}
-
 // RoomOf gives the room that a publishStream names in its custom, "" without one.
 func RoomOf(arg json.RawMessage) string {
 	var stream struct {

@@ -21,6 +21,7 @@ import (
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/picture"
+	"wcsgateway/gateway/rtmp"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -87,7 +88,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
@@ -129,6 +130,10 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s.origins: %w", key, err)
 		}
+		targets, err := rtmp.Parse(app.RTMPHosts)
+		if err != nil {
+			return nil, fmt.Errorf("applications.%s.rtmpHosts: %w", key, err)
+		}
 		backend, err := b.of(key, app.Hooks)
 		if err != nil {
 			return nil, err
@@ -136,7 +141,8 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 		apps[key] = gateway.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
 			Rates: gateway.RateSource(cfg.RateSource(app)), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
-			Hooks: gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+			Hooks:  gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
 		}
 	}
 	return apps, nil
@@ -164,6 +170,9 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout, RemoteMute: cfg.SFU.RemoteMute,
 		},
 		Rooms: gateway.RoomsConfig{MaxMembers: cfg.RoomAPI.MaxMembers, PerSession: cfg.RoomAPI.PerSession},
+		Egress: gateway.EgressConfig{
+			Prefix: cfg.Recording.Prefix, Template: translate.FileTemplate(cfg.Recording.Template), StartTimeout: cfg.Recording.StartTimeout,
+		},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
 		Snapshot: gateway.SnapshotConfig{
 			Timeout: cfg.Snapshot.Timeout, MaxAtOnce: cfg.Snapshot.MaxAtOnce, PerMinute: cfg.Snapshot.PerMinute,

@@ -31,7 +31,8 @@ var inward = map[string][]string{
 	"gateway/origins":   {},
 	"gateway/hooks":     {},
 	"gateway/picture":   {},
-	"gateway":           {"gateway/hooks", "gateway/origins", "gateway/picture", "translate", "translate/wcs", "state"},
+	"gateway/rtmp":      {},
+	"gateway":           {"gateway/hooks", "gateway/origins", "gateway/picture", "gateway/rtmp", "translate", "translate/wcs", "state"},
 	"cmd":               {"*"},
 	"e2e":               {"*"},
 }

@@ -24,18 +24,19 @@ type Config struct {
 	Version string `koanf:"version"`
 	// What hooks call this server, 32 letters and digits. Empty: made of `deployment`, always the same for the same
 	// name; all pods of a deployment are one server.
-	NodeID   string   `koanf:"nodeId"`
-	Listen   Listen   `koanf:"listen"`
-	LiveKit  LiveKit  `koanf:"livekit"`
-	SFU     SFU     `koanf:"sfu"`
-	Redis    Redis    `koanf:"redis"`
-	Session  Session  `koanf:"session"`
-	Limits   Limits   `koanf:"limits"`
-	Media    Media    `koanf:"media"`
-	Rates    Rates    `koanf:"rates"`
-	Snapshot Snapshot `koanf:"snapshot"`
-	Drain    Drain    `koanf:"drain"`
-	RoomAPI  Rooms    `koanf:"rooms"`
+	NodeID    string    `koanf:"nodeId"`
+	Listen    Listen    `koanf:"listen"`
+	LiveKit   LiveKit   `koanf:"livekit"`
+	SFU       SFU       `koanf:"sfu"`
+	Redis     Redis     `koanf:"redis"`
+	Session   Session   `koanf:"session"`
+	Limits    Limits    `koanf:"limits"`
+	Media     Media     `koanf:"media"`
+	Rates     Rates     `koanf:"rates"`
+	Snapshot  Snapshot  `koanf:"snapshot"`
+	Recording Recording `koanf:"recording"`
+	Drain     Drain     `koanf:"drain"`
+	RoomAPI   Rooms     `koanf:"rooms"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -303,6 +304,14 @@ type Application struct {
 	// The room API of the SDK (`roomApi`): `on` or `off`. Empty: `on` for the app key `roomApp`, `off` for others. Each application
 	// has rooms of its own.
 	Rooms string `koanf:"rooms"`
+	// Whether LiveKit's egress service records what clients publish with `record: true`: `allowed` or `forbidden` (such streams go on, not
+	// recorded).
+	Record string `koanf:"record"`
+	// RTMP servers that clients may have their streams sent to (`rtmpUrl`): `live.example.com`, `*.example.com`, `*`, with `:port` or
+	// without. Other streams with an `rtmpUrl` are refused. Empty: none.
+	RTMPHosts []string `koanf:"rtmpHosts"`
+	// A client's `rtmpUrl` is complete. Otherwise `/rtmp_` and the stream's name are added to it, as WCS does.
+	RTMPFullURL bool `koanf:"rtmpFullUrl"`
 	// Source of the video rates for clients of this application, in place of `rates.source`. Empty: that.
 	Rates string `koanf:"rates"`
 	// What native LiveKit participants send as data to the room of a stream reaches the stream's legacy players, as stream event `data`: text
@@ -349,11 +358,12 @@ func Default() Config {
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
-		Drain:    Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
-		Rates:    Rates{Source: RatesAuto, MaxProbes: 100},
-		Snapshot: Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
-		RoomAPI:  Rooms{MaxMembers: 100, PerSession: 16},
-		Log:      Log{Level: "info", Format: "json"},
+		Recording: Recording{Template: string(translate.DefaultFileTemplate), StartTimeout: 4 * time.Second},
+		Drain:     Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
+		Rates:     Rates{Source: RatesAuto, MaxProbes: 100},
+		Snapshot:  Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
+		RoomAPI:   Rooms{MaxMembers: 100, PerSession: 16},
+		Log:       Log{Level: "info", Format: "json"},
 	}
 }
 
@@ -361,7 +371,7 @@ func Default() Config {
 // that legacy streams do not meet native participants by accident.
 func DefaultApplication() Application {
 	return Application{
-		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(),
+		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
 	}
 }
 
@@ -382,6 +392,9 @@ func (c *Config) Complete() {
 		}
 		if app.Codecs == nil { // an empty list means no trimming
 			app.Codecs = defaults.Codecs
+		}
+		if app.Record == "" {
+			app.Record = defaults.Record
 		}
 		if reflect.ValueOf(app.Hooks).IsZero() {
 			app.Hooks = defaults.Hooks

@@ -221,6 +221,17 @@ func TestValidate(t *testing.T) {
 			c.change("defaultApp", func(a *Application) { a.PlayFrom = []string{"roomApp", "nobody"} })
 		},
 			map[string]string{"applications[defaultApp].playFrom[1]": "is no application"}},
+		{"recording", func(c *Config) {
+			c.Recording = Recording{Prefix: "/out/{time}/", Template: "{endTime}", StartTimeout: time.Millisecond}
+			c.change("defaultApp", func(a *Application) {
+				a.Record, a.RTMPHosts, a.RTMPFullURL = "always", []string{"good.example", "rtmp://bad.example/app"}, true
+			})
+			c.change("roomApp", func(a *Application) { a.Record, a.RTMPFullURL = RecordAllowed, true })
+		}, map[string]string{
+			"recording.prefix": "braces", "recording.template": "there is no {endTime}", "recording.startTimeout": "at least",
+			"applications[defaultApp].record": "must be one of forbidden, allowed", "applications[defaultApp].rtmpHosts[1]": "must be host",
+			"applications[roomApp].rtmpFullUrl": "rtmpHosts",
+		}},
 		{"a backend", func(c *Config) {
 			c.hooks(func(h *Hooks) {
 				h.URL, h.HMACSecret, h.KeepAliveInterval, h.TLS.ServerName = "https://b.example/api", "s", time.Second, "b"

@@ -67,6 +67,7 @@ func (c Config) faults() []*Fault {
 	c.Rates.validate(&f)
 	c.Snapshot.validate(&f)
 	c.RoomAPI.validate(&f)
+	c.Recording.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
@@ -229,6 +230,7 @@ func (c Config) validateApplications(f *faults) {
 		}
 		f.origins(at+".origins", app.Origins)
 		f.check(app.MaxSessions >= 0, at+".maxSessions", "must be at least 0")
+		app.validateEgress(f, at)
 		c.validatePlayFrom(f, at+".playFrom", app.PlayFrom)
 		app.Hooks.validate(f, at+".hooks")
 		if app.Rates != "" {

@@ -198,6 +198,11 @@ function lastStatus(index) {
   return all[all.length - 1].args[0];
 }
 
+/** The name of the recording's file, as the SDK tells it an app. */
+function recordInfo(index) {
+  return streams[index].getRecordInfo() ?? "";
+}
+
 /** The peer connection of a stream: the one that has made the offer which was sent. */
 function connectionOf(index) {
   const offer = messages(index).find((e) => e.way === "out" && e.args[0].sdp)?.args[0].sdp;
