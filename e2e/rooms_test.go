@@ -180,6 +180,44 @@ func TestRoomWhenAPodIsKilled(t *testing.T) {
 	wantNoRoom(t, s)
 }
 
+// A client with keepAlive loses its socket, or its pod, and comes back to another pod: it is a member all the time, and is told what it has missed.
+func TestRoomOfAResumedSession(t *testing.T) {
+	t.Parallel()
+	for name, gone := range map[string]func(*rig.RoomUser, *rig.Gateway){
+		"socket lost": func(u *rig.RoomUser, _ *rig.Gateway) { u.Drop() },
+		"pod killed":  func(_ *rig.RoomUser, g *rig.Gateway) { g.Kill() },
+		"pod stopped": func(u *rig.RoomUser, g *rig.Gateway) { g.Terminate(); _ = u.AwaitClosed() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, s := pods(t, 2)
+			alice, token := rig.LoginKeptAs(rig.Dial(t, g[0].URL), roomApp, "alice", "")
+			bob, carol := rig.EnterAs(t, g[1].URL, roomApp, "bob"), rig.EnterAs(t, g[1].URL, roomApp, "carol")
+			bob.Join("room")
+			alice.Join("room", "bob")
+			bob.WantEvents("JOINED alice")
+			publishIn(t, alice, "room-alice-1", "room")
+			bob.WantEvents("PUBLISHED alice room-alice-1")
+			gone(alice, g[0])
+			back, _ := rig.LoginKeptAs(rig.Dial(t, g[1].URL), roomApp, "nobody", token)
+			back.WantStatus("room-alice-1", "PUBLISHING", "")
+			carol.Join("room", "bob, alice room-alice-1")
+			back.WantEvents("JOINED carol")
+			bob.WantEvents("JOINED carol")
+			talk(t, "room", map[string]*rig.RoomUser{"alice": back, "bob": bob, "carol": carol})
+			back.Unpublish("room-alice-1", "room-alice-1")
+			bob.WantEvents("UNPUBLISHED alice room-alice-1")
+			back.Leave("room")
+			bob.WantEvents("LEFT alice")
+			back.Close()
+			bob.Close()
+			carol.Close()
+			s.WantClean(t)
+			wantNoRoom(t, s)
+		})
+	}
+}
+
 // Redis is restarted and has lost everything: nobody is told anything, and the room goes on.
 func TestRoomWhenRedisIsEmpty(t *testing.T) {
 	t.Parallel()
