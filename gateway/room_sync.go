@@ -14,7 +14,7 @@ func (one *room) sync() error {
 	if !due {
 		return nil
 	}
-	ctx, cancel := r.g.withTimeout(r.g.cfg.Media.StoreTimeout)
+	ctx, cancel := r.g.withTimeout(debtTry) // two calls to Redis, which have their own
 	got, err := r.g.deps.Rooms.SyncRoom(ctx, u)
 	cancel()
 	if err != nil {
