@@ -20,6 +20,12 @@ func publishIn(t *testing.T, u *rig.RoomUser, name, room string) *rig.Peer {
 	return peer
 }
 
+// patientPods bear a Redis that is slow because the machine is busy.
+func patientPods(t *testing.T, n int) ([]*rig.Gateway, *rig.Stage) {
+	t.Helper()
+	return podsWith(t, n, map[string]string{"WCS_REDIS_CALLTIMEOUT": "4s", "WCS_REDIS_LEASE": "20s"})
+}
+
 // talk checks that each member hears each other one, and that nobody was told anything else meanwhile.
 func talk(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 	t.Helper()
@@ -41,12 +47,13 @@ func talk(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 
 func TestRoomOnSeveralPods(t *testing.T) {
 	t.Parallel()
-	g, s := pods(t, 3)
+	g, s := patientPods(t, 3)
 	alice, bob, carol := rig.EnterAs(t, g[0].URL, roomApp, "alice"), rig.EnterAs(t, g[1].URL, roomApp, "bob"), rig.EnterAs(t, g[2].URL, roomApp, "carol")
 	alice.Join("room")
-	publishIn(t, alice, "room-alice-1", "room")
-	bob.Join("room", "alice room-alice-1")
+	bob.Join("room", "alice")
 	alice.WantEvents("JOINED bob")
+	publishIn(t, alice, "room-alice-1", "room")
+	bob.WantEvents("PUBLISHED alice room-alice-1")
 	publishIn(t, bob, "room-bob-1", "room")
 	alice.WantEvents("PUBLISHED bob room-bob-1")
 	carol.Join("room", "alice room-alice-1, bob room-bob-1")
@@ -90,7 +97,7 @@ func wantNoRoom(t *testing.T, s *rig.Stage) {
 // order.
 func TestRoomWithMuchComingAndGoing(t *testing.T) {
 	t.Parallel()
-	g, s := pods(t, 3)
+	g, s := patientPods(t, 3)
 	const n = 12
 	stays := rig.EnterAs(t, g[0].URL, roomApp, "stays")
 	stays.Join("busy")
@@ -180,10 +187,48 @@ func TestRoomWhenAPodIsKilled(t *testing.T) {
 	wantNoRoom(t, s)
 }
 
+// A client with keepAlive loses its socket, or its pod, and comes back to another pod: it is a member all the time, and is told what it has missed.
+func TestRoomOfAResumedSession(t *testing.T) {
+	t.Parallel()
+	for name, gone := range map[string]func(*rig.RoomUser, *rig.Gateway){
+		"socket lost": func(u *rig.RoomUser, _ *rig.Gateway) { u.Drop() },
+		"pod killed":  func(_ *rig.RoomUser, g *rig.Gateway) { g.Kill() },
+		"pod stopped": func(u *rig.RoomUser, g *rig.Gateway) { g.Terminate(); _ = u.AwaitClosed() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, s := patientPods(t, 2)
+			alice, token := rig.LoginKeptAs(rig.Dial(t, g[0].URL), roomApp, "alice", "")
+			bob, carol := rig.EnterAs(t, g[1].URL, roomApp, "bob"), rig.EnterAs(t, g[1].URL, roomApp, "carol")
+			bob.Join("room")
+			alice.Join("room", "bob")
+			bob.WantEvents("JOINED alice")
+			publishIn(t, alice, "room-alice-1", "room")
+			bob.WantEvents("PUBLISHED alice room-alice-1")
+			gone(alice, g[0])
+			back, _ := rig.LoginKeptAs(rig.Dial(t, g[1].URL), roomApp, "nobody", token)
+			back.WantStatus("room-alice-1", "PUBLISHING", "")
+			carol.Join("room", "bob, alice room-alice-1")
+			back.WantEvents("JOINED carol")
+			bob.WantEvents("JOINED carol")
+			talk(t, "room", map[string]*rig.RoomUser{"alice": back, "bob": bob, "carol": carol})
+			back.Unpublish("room-alice-1", "room-alice-1")
+			bob.WantEvents("UNPUBLISHED alice room-alice-1")
+			back.Leave("room")
+			bob.WantEvents("LEFT alice")
+			back.Close()
+			bob.Close()
+			carol.Close()
+			s.WantClean(t)
+			wantNoRoom(t, s)
+		})
+	}
+}
+
 // Redis is restarted and has lost everything: nobody is told anything, and the room goes on.
 func TestRoomWhenRedisIsEmpty(t *testing.T) {
 	t.Parallel()
-	g, s := pods(t, 3)
+	g, s := patientPods(t, 3)
 	logins := map[string]*rig.RoomUser{}
 	for i, login := range []string{"alice", "bob", "carol"} {
 		logins[login] = rig.EnterAs(t, g[i].URL, roomApp, login)

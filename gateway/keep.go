@@ -199,6 +199,7 @@ func (s *session) hurry() {
 // end. It gives the streams as they are now: what the taker knows may be a moment old.
 func (s *session) handOver(known []string, by string) (now []state.SessionStream) {
 	now = s.keep.missed
+	s.moveRooms() // before streams end that the taker does not know
 	s.log(zerolog.InfoLevel).Str("to", by).Int("streams", len(known)).Msg("kept session is resumed")
 	if by != s.g.cfg.Pod {
 		s.g.deps.Sessions.DropSession(s.id) // only this pod's knowledge of it: the registration is the other's

@@ -10,37 +10,39 @@ import (
 // sync writes what there is to say about this pod's members, reads the room and tells them what is new.
 func (one *room) sync() error {
 	r := one.rooms
-	r.mu.Lock()
-	if !one.stale {
-		r.mu.Unlock()
+	u, put, due := one.due()
+	if !due {
 		return nil
 	}
-	one.stale = false
-	u := state.RoomUpdate{Room: one.key, Remove: slices.Clone(one.gone), MaxMembers: r.g.cfg.Rooms.MaxMembers}
-	var put []*member
+	ctx, cancel := r.g.withTimeout(debtTry) // two calls to Redis, which have their own
+	got, err := r.g.deps.Rooms.SyncRoom(ctx, u)
+	cancel()
+	if err != nil {
+		one.failed(put, err)
+		return err
+	}
+	one.tellPods(one.learn(u, put, got))
+	return nil
+}
+
+// due gives what is to be written, if the room is to be looked at.
+func (one *room) due() (u state.RoomUpdate, put []*member, due bool) {
+	r := one.rooms
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	due, one.stale = one.stale, false
+	u = state.RoomUpdate{Room: one.key, Remove: slices.Clone(one.gone), MaxMembers: r.g.cfg.Rooms.MaxMembers}
 	for _, m := range one.members {
 		put = append(put, m)
 		u.Put = append(u.Put, m.rec)
 	}
-	r.mu.Unlock()
-
-	ctx, cancel := r.g.withTimeout(r.g.cfg.Media.StoreTimeout)
-	got, err := r.g.deps.Rooms.SyncRoom(ctx, u)
-	cancel()
-	r.mu.Lock()
-	if err != nil {
-		one.failed(put, err)
-		r.mu.Unlock()
-		return err
-	}
-	pods := one.learn(u, put, got)
-	r.mu.Unlock()
-	one.tellPods(pods)
-	return nil
+	return u, put, due
 }
 
-// failed refuses those who wait to be let in, and leaves everything else to the next time. It needs rooms.mu, as all below.
+// failed refuses those who wait to be let in, and leaves everything else to the next time.
 func (one *room) failed(put []*member, err error) {
+	one.rooms.mu.Lock()
+	defer one.rooms.mu.Unlock()
 	one.stale, one.untold = true, true
 	for _, m := range put {
 		if m.joined != nil && one.drop(m) {
@@ -50,7 +52,7 @@ func (one *room) failed(put []*member, err error) {
 	}
 }
 
-// answer answers a join.
+// answer answers a join. It needs rooms.mu.
 func (m *member) answer(err error) {
 	joined := m.joined
 	m.joined = nil
@@ -59,12 +61,14 @@ func (m *member) answer(err error) {
 
 // learn takes the room as it is now, and gives the other pods that must look at it.
 func (one *room) learn(u state.RoomUpdate, put []*member, got state.RoomState) (pods []string) {
+	one.rooms.mu.Lock()
+	defer one.rooms.mu.Unlock()
 	one.gone = slices.DeleteFunc(one.gone, func(m state.Member) bool {
 		return slices.ContainsFunc(u.Remove, func(removed state.Member) bool { return removed.ID == m.ID })
 	})
 	lost := one.settle(put, got)
 	view := newRoomView(got.Members)
-	if lost && one.view != nil {
+	if (lost || one.suspect) && one.view != nil {
 		one.doubts.add(one.missing(view), time.Now().Add(roomDoubt))
 	}
 	if len(one.doubts) > 0 {
@@ -76,11 +80,11 @@ func (one *room) learn(u state.RoomUpdate, put []*member, got state.RoomState) (
 	if got.Changed || one.untold {
 		pods = one.otherPods()
 	}
-	one.untold = false
+	one.untold, one.suspect = false, false
 	return pods
 }
 
-// missing are other pods' members that were in the room before.
+// missing are other pods' members that were in the room before. It needs rooms.mu, as all below.
 func (one *room) missing(view *roomView) (missing []state.Member) {
 	for _, m := range one.view.members {
 		if _, there := view.byLogin[m.Login]; !there && m.Owner.Pod != one.rooms.g.cfg.Pod {

@@ -21,6 +21,7 @@ const (
 	roomMove      = 15 * time.Second // that another pod has to register a member whose session it has taken
 	roomFirstWait = 500 * time.Millisecond
 	roomMaxWait   = 5 * time.Second
+	roomParallel  = 16
 	roomMaxTexts  = 256 // messages of a room that wait for Redis, or for their senders to be known
 )
 
@@ -44,8 +45,9 @@ var (
 
 // rooms are those that this pod has members of.
 type rooms struct {
-	g    *Gateway
-	beat beat[*room]
+	g     *Gateway
+	beat  beat[*room]
+	calls creditor // how many rooms are written and read at a time
 
 	mu   sync.Mutex // of the rooms, too
 	open map[state.Room]*room
@@ -64,8 +66,10 @@ type room struct {
 	outbox  []roomText // to members on other pods
 	waiting []roomText // to members here that do not know the sender yet
 	stale   bool       // the record is to be written and read
+	suspect bool       // the record may have lost some of what it knew
 	untold  bool       // it may have been changed without the other pods knowing
 	running bool
+	hurry   chan struct{} // holds one when there is something new to do for who waits to try again
 }
 
 // member is a session of this pod in a room.
@@ -96,7 +100,7 @@ type roomText struct {
 }
 
 func newRooms(g *Gateway) *rooms {
-	r := &rooms{g: g, open: make(map[state.Room]*room)}
+	r := &rooms{g: g, calls: make(creditor, roomParallel), open: make(map[state.Room]*room)}
 	r.beat = beat[*room]{interval: roomLook, do: func(one *room) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -111,6 +115,7 @@ func (r *rooms) of(key state.Room) *room {
 	if one == nil {
 		one = &room{
 			rooms: r, key: key, members: make(map[string]*member), moved: make(map[string]time.Time), doubts: make(doubts),
+			hurry: make(chan struct{}, 1),
 		}
 		one.leave = r.beat.add(one)
 		r.open[key] = one
@@ -259,11 +264,12 @@ func (r *rooms) said(body []byte) {
 	}
 }
 
-// again has everything written again: Redis may have lost it.
+// again has everything written again: Redis may have lost it, or the last of it.
 func (r *rooms) again() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, one := range r.open {
+		one.suspect = true
 		one.wake()
 	}
 }
@@ -316,6 +322,10 @@ func (one *room) wake() {
 // run does what there is to do for the room, unless it is being done.
 func (one *room) run() {
 	if one.running {
+		select {
+		case one.hurry <- struct{}{}:
+		default:
+		}
 		return
 	}
 	one.running = true
@@ -323,30 +333,60 @@ func (one *room) run() {
 	go one.work()
 }
 
-// work runs beside everything until there is nothing to do, or Redis is away and nothing would be lost.
+// work runs beside everything until there is nothing to do.
 func (one *room) work() {
-	r := one.rooms
-	defer r.g.debts.change(-1)
-	defer r.g.recovered()
-	for wait := roomFirstWait; ; {
-		one.flush()
-		err := one.sync()
-		r.mu.Lock()
-		ended := !one.stale && len(one.outbox) == 0
-		if err != nil {
-			ended = !passing(err) || r.g.ctx.Err() != nil || len(one.gone)+len(one.members)+len(one.outbox) == 0
-		}
-		if ended {
-			one.running = false
-			one.closeIfEmpty()
-			r.mu.Unlock()
+	defer one.rooms.g.debts.change(-1)
+	wait := roomFirstWait
+	for {
+		err := one.try()
+		if one.rest(err) {
 			return
 		}
-		r.mu.Unlock()
-		if err != nil {
-			pause(r.g.ctx, wait)
-			wait = min(2*wait, roomMaxWait)
+		if err == nil {
+			wait = roomFirstWait
+			continue
 		}
+		one.pause(wait)
+		wait = min(2*wait, roomMaxWait)
+	}
+}
+
+// try does what there is to do now.
+func (one *room) try() (err error) {
+	r := one.rooms
+	r.calls <- struct{}{}
+	defer func() { <-r.calls }()
+	err = errPanic // unless sync returns
+	defer r.g.recovered()
+	one.flush()
+	err = one.sync()
+	return err
+}
+
+// rest ends the work if there is nothing to do, or nothing that could be done.
+func (one *room) rest(err error) bool {
+	r := one.rooms
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	idle := !one.stale && len(one.outbox) == 0
+	if err != nil {
+		idle = !passing(err) || r.g.ctx.Err() != nil || len(one.gone)+len(one.members)+len(one.outbox) == 0
+	}
+	if idle {
+		one.running = false
+		one.closeIfEmpty()
+	}
+	return idle
+}
+
+// pause waits before the next try, unless there is something new to do: somebody waits for its answer.
+func (one *room) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-one.hurry:
+	case <-one.rooms.g.ctx.Done():
 	}
 }
 

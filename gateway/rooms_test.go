@@ -373,17 +373,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 
 func (w *world) enterKept(t *testing.T, pod, login, token string) (u *rig.RoomUser, newToken string) {
 	t.Helper()
-	c := w.dial(t, pod)
-	hello := map[string]any{
-		"appKey": "roomApp", "mediaProviders": []string{"WebRTC"}, "keepAlive": true, "custom": map[string]any{"login": login},
-	}
-	if token != "" {
-		hello["authToken"] = token
-	}
-	c.Send("connection", hello)
-	var got struct{ AuthToken string }
-	c.Await("getUserData").Arg(t, 0, &got)
-	return &rig.RoomUser{Client: c}, got.AuthToken
+	return rig.LoginKeptAs(w.dial(t, pod), "roomApp", login, token)
 }
 
 func TestRoomOfASessionThatIsNotResumed(t *testing.T) {

@@ -30,6 +30,21 @@ func LoginAs(c *Client, appKey, login string) *RoomUser {
 	return &RoomUser{Client: c}
 }
 
+// LoginKeptAs is LoginAs with keepAlive, with the authToken of an earlier session unless that is empty. It gives the session's authToken.
+func LoginKeptAs(c *Client, appKey, login, token string) (u *RoomUser, authToken string) {
+	c.t.Helper()
+	hello := map[string]any{
+		"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0", "keepAlive": true, "custom": map[string]any{"login": login},
+	}
+	if token != "" {
+		hello["authToken"] = token
+	}
+	c.Send("connection", hello)
+	var got struct{ AuthToken string }
+	c.Await("getUserData").Arg(c.t, 0, &got)
+	return &RoomUser{Client: c}, got.AuthToken
+}
+
 // SendCommand sends a command's payload and gives the id of the operation.
 func (u *RoomUser) SendCommand(payload any) (operation string) {
 	u.commands++
