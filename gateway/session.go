@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,7 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.id = id.public
 	rec := state.Session{
 		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
+		ClientVersion: clientVersion(c),
 	}
 	s.g.deps.Sessions.PutSession(rec)
 	if rec.Kept {
@@ -116,6 +118,17 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	}
 	s.welcome(app, c, id.token)
 	s.log(zerolog.InfoLevel).Msg("session established")
+}
+
+// maxVersion bounds what a client can call its version; the SDK's are some 20 bytes.
+const maxVersion = 64
+
+// clientVersion is what the client calls its version, "" if that is no version.
+func clientVersion(c wcs.Connection) (version string) {
+	if json.Unmarshal(c.Sent["clientVersion"], &version) != nil || len(version) > maxVersion {
+		return ""
+	}
+	return version
 }
 
 // welcome tells the client that its session stands.

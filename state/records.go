@@ -62,6 +62,8 @@ type Stream struct {
 	Tracks     []Track   `json:"tracks,omitempty"`
 	AudioMuted bool      `json:"audioMuted,omitempty"`
 	VideoMuted bool      `json:"videoMuted,omitempty"`
+	MinKbps    int       `json:"minKbps,omitempty"` // as the publisher has asked for
+	MaxKbps    int       `json:"maxKbps,omitempty"`
 	CreatedAt  time.Time `json:"createdAt"`
 	Owner      Owner     `json:"owner"` // set by the store
 }
@@ -77,7 +79,9 @@ type Player struct {
 	Identity  string    `json:"identity"`
 	CreatedAt time.Time `json:"createdAt"`
 	Native    bool      `json:"native,omitempty"`
-	Owner     Owner     `json:"owner"` // set by the store
+	Playing   bool      `json:"playing,omitempty"` // its media has come up
+	Tracks    []Track   `json:"tracks,omitempty"`  // what it plays, once it is Playing; the sizes may be old
+	Owner     Owner     `json:"owner"`             // set by the store
 }
 
 // TokenHash is the SHA-256 of an authToken. As text it is hexadecimal.
@@ -102,6 +106,8 @@ type Session struct {
 	TokenHash TokenHash `json:"tokenHash"`
 	CreatedAt time.Time `json:"createdAt"` // to the millisecond
 	Owner     Owner     `json:"owner"`     // set by the store
+	// ClientVersion is what the client calls itself: few different texts in a deployment, or memory goes into them.
+	ClientVersion string `json:"clientVersion,omitempty"`
 	// Kept says that the client asked for keepAlive: the session outlives its socket for a while, and any pod may take it.
 	Kept bool `json:"kept,omitempty"`
 	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
@@ -170,6 +176,7 @@ const (
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
 	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
+	EventAdmin     EventKind = "admin"      // an operator's question or order of the kind Name, with Body; ID names the question
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.

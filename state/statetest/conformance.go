@@ -14,6 +14,7 @@ type Node interface {
 	Players
 	Sessions
 	Resumption
+	Listing
 	Publish(ctx context.Context, pod string, e state.Event) error
 }
 
@@ -87,6 +88,8 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"adopted stream is the new owner's", testAdoptStream},
 		{"adopted player is the new owner's", testAdoptPlayer},
 		{"own streams may be adopted", testAdoptOwn},
+		{"streams are listed by all pods", testListStreams},
+		{"sessions are listed in pages", testListSessions},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {
