@@ -25,6 +25,7 @@ type Deps struct {
 	Events   Events
 	// Resumption takes kept sessions and their streams from other pods.
 	Resumption Resumption
+	Directory  Directory
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
 	Metrics    *Metrics
@@ -35,24 +36,25 @@ type Deps struct {
 // clock, and StoreHandlers take what the store tells.
 type Gateway struct {
 	// set once
-	cfg       Config
-	deps      Deps
-	log       zerolog.Logger
-	noisy     zerolog.Logger // for what clients can cause as often as they like
-	metrics   *Metrics
-	upgrader  websocket.Upgrader
-	version   []byte // the getVersion frame
-	pings     beat[*conn]
-	streams   *registry
-	watch     *roomWatch
-	rates     *rates
-	debts     *debts
-	door      door
-	now       atomic.Pointer[current] // what can change while it runs
-	questions questions
-	hookLog   zerolog.Logger
-	ctx       context.Context // of all work that outlives a command; ends last
-	cancel    context.CancelFunc
+	cfg        Config
+	deps       Deps
+	log        zerolog.Logger
+	noisy      zerolog.Logger // for what clients can cause as often as they like
+	metrics    *Metrics
+	upgrader   websocket.Upgrader
+	version    []byte // the getVersion frame
+	pings      beat[*conn]
+	streams    *registry
+	watch      *roomWatch
+	rates      *rates
+	debts      *debts
+	door       door
+	now        atomic.Pointer[current] // what can change while it runs
+	questions  questions
+	statistics statisticsCache
+	hookLog    zerolog.Logger
+	ctx        context.Context // of all work that outlives a command; ends last
+	cancel     context.CancelFunc
 
 	draining  atomic.Bool    // not ready
 	refusing  atomic.Bool    // no new sockets
@@ -190,6 +192,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.ratesWanted(e)
 	case state.EventRates:
 		g.rates.told(e)
+	case state.EventAdmin:
+		go func() {
+			defer g.recovered()
+			g.answerAdmin(e)
+		}()
 	}
 }
 

@@ -99,7 +99,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
+		SFU: w.sfu, Prober: w.probe, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Directory: store, Events: countedEvents{store, w.told, w},
 		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())

@@ -28,6 +28,7 @@ type session struct {
 	leave func()        // its place among the pings
 
 	streaming atomic.Int32 // streams it has
+	named     atomic.Bool  // id is set, and stays
 
 	// loop
 	id            string   // "" until it is established
@@ -108,6 +109,7 @@ func (s *session) refuse(info string) {
 // establish accepts the client with a new session.
 func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.id = id.public
+	s.named.Store(true)
 	rec := state.Session{
 		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
 		ClientVersion: clientVersion(c),

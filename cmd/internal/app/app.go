@@ -86,7 +86,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Directory: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
