@@ -61,3 +61,6 @@ func party(a netip.Addr) netip.Addr {
 	}
 	return a
 }
+
+// Client is the address of whoever has sent a request; see listen.trustedProxies.
+func (p Proxies) Client(r *http.Request) netip.AddrPort { return p.clientOf(r) }

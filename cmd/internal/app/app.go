@@ -44,6 +44,9 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	if servers, err = a.listenREST(servers, cfg); err != nil {
+		return err
+	}
 	return a.run(ctx, servers)
 }
 
@@ -58,6 +61,8 @@ type application struct {
 	sfu         *livekit.SFU
 	backends    *backends
 	certificate *certificate // nil without TLS for clients
+	rest        *certificate // of the REST API; nil without TLS
+	agent       net.Listener // of HAProxy's agent-check; nil without
 	metrics     *gateway.Metrics
 	registry    *prometheus.Registry
 }
@@ -232,10 +237,17 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		})
 	}
 	group.Go(func() error {
-		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, now: a.cfg}
+		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, rest: a.rest, now: a.cfg}
 		r.run(ctx)
 		return nil
 	})
+	if a.agent != nil {
+		group.Go(func() error { return serveAgent(a.agent, a.gateway) })
+		group.Go(func() error {
+			<-serveCtx.Done()
+			return a.agent.Close()
+		})
+	}
 	storeDone := make(chan struct{})
 	group.Go(func() error {
 		defer close(storeDone)

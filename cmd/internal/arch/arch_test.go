@@ -30,6 +30,7 @@ var inward = map[string][]string{
 	"state/statetest":   {"state"},
 	"gateway/origins":   {},
 	"gateway/hooks":     {},
+	"gateway/rest":      {"gateway", "gateway/origins", "translate", "translate/wcs", "state"},
 	"gateway":           {"gateway/hooks", "gateway/origins", "translate", "translate/wcs", "state"},
 	"cmd":               {"*"},
 	"e2e":               {"*"},

@@ -33,6 +33,7 @@ type Config struct {
 	Media   Media   `koanf:"media"`
 	Rates   Rates   `koanf:"rates"`
 	Drain   Drain   `koanf:"drain"`
+	REST    REST    `koanf:"rest"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -308,6 +309,7 @@ func Default() Config {
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
 		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
+		REST:  REST{Listen: ":8081", Auth: AuthBasic},
 		Rates: Rates{Source: RatesAuto, MaxProbes: 100},
 		Log:   Log{Level: "info", Format: "json"},
 	}
@@ -388,5 +390,5 @@ func (c Config) Warnings() []string {
 	if c.Redis.TLS.InsecureSkipVerify {
 		w = append(w, "redis.tls.insecureSkipVerify is set: any server is taken for Redis")
 	}
-	return w
+	return append(w, c.REST.warnings()...)
 }

@@ -62,6 +62,7 @@ func (c Config) faults() []*Fault {
 	c.Drain.validate(&f)
 	c.Media.validate(&f)
 	c.Rates.validate(&f)
+	c.REST.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
