@@ -242,6 +242,7 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		return nil
 	})
 	if a.agent != nil {
+		a.log.Info().Str("addr", a.agent.Addr().String()).Msg("listening: rest.agent")
 		group.Go(func() error { return serveAgent(a.agent, a.gateway) })
 		group.Go(func() error {
 			<-serveCtx.Done()
