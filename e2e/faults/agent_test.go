@@ -45,7 +45,7 @@ func TestAgentCheck(t *testing.T) {
 		rig.Connect(t, lb.URL, "defaultApp")
 	}
 	await(1, "UP", "50") // all new clients are there
-	pang(t, old) // still served
+	pang(t, old)         // still served
 	pods[0].Terminate()
 }
 
