@@ -107,7 +107,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	from := a.cfg.Proxies.Client(r)
 	q := &request{Request: r, w: &response{ResponseWriter: w}, from: from.String(), api: a}
 	name, rt := a.find(r)
-	err := a.admit(q, name, from.Addr())
+	err := a.admit(q, name, gateway.Party(from.Addr()))
 	switch {
 	case errors.Is(err, errPreflight):
 		q.w.WriteHeader(http.StatusNoContent)

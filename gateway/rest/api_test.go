@@ -149,9 +149,9 @@ func TestParts(t *testing.T) {
 		{"/recorder/startup", `{"mediaSessionId":"pub"}`, `record s as ""`, ""},
 		{"/stream/stopRecording", `{"mediaSessionId":"pub"}`, "stop s", ""},
 		{"/recorder/terminate", `{"mediaSessionId":"pub"}`, "stop s", ""},
-		{"/stream/event/send", `{"streamName":"s","payload":{"a":1}}`, `event of pub: data {"a":1}`, ""},
-		{"/stream/event/send", `{"mediaSessionId":"pub","type":"x"}`, `event of pub: x `, ""},
-		{"/data/send", `{"sessionId":"/1","payload":"p"}`, `data for /1: "p" (true)`, ""},
+		{"/stream/event/send", `{"streamName":"s","payload":{"a":1}}`, `event of s: data {"a":1}`, ""},
+		{"/stream/event/send", `{"mediaSessionId":"pub","type":"x"}`, `event of s: x `, ""},
+		{"/data/send", `{"sessionId":"/1","operationId":"o","payload":"p"}`, `data for /1: "p" "o"`, ""},
 	} {
 		w := serve(t, Config{}, nil)
 		if r := w.post(t, tt.path, tt.body); r.status != http.StatusOK || r.body != tt.answer || !slices.Equal(w.parts.calls, []string{tt.call}) {

@@ -37,16 +37,16 @@ type Snapshots interface {
 // Recorder records published streams. Without such a stream its errors wrap state.ErrNotFound.
 type Recorder interface {
 	// StartRecording begins a recording. An empty template is the configured one. One that leaves the configured folder or
-	// bucket prefix is refused: this package has only checked that the text is a relative path without "..".
-	StartRecording(ctx context.Context, streamName, fileTemplate string) error
+	// bucket prefix is refused: this package has only checked that the text is a relative path without "..". It gives the file's name.
+	StartRecording(ctx context.Context, streamName, fileTemplate string) (file string, err error)
 	// StopRecording ends it.
 	StopRecording(ctx context.Context, streamName string) error
 }
 
 // Messenger sends to clients. Without such a session or stream its errors wrap state.ErrNotFound.
 type Messenger interface {
-	// SendToSession sends OnDataEvent to a client.
+	// SendToSession sends OnDataEvent to a client. operationID may be empty.
 	SendToSession(ctx context.Context, sessionID, operationID string, payload json.RawMessage) error
 	// SendStreamEvent sends notifyStreamEvent to all players of a published stream.
-	SendStreamEvent(ctx context.Context, mediaSessionID, typ string, payload json.RawMessage) error
+	SendStreamEvent(ctx context.Context, streamName, typ string, payload json.RawMessage) error
 }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -72,6 +73,12 @@ func TestGuessing(t *testing.T) {
 	}
 	if refused == 0 {
 		t.Error("nothing keeps an address from guessing on")
+	}
+	for i := range failuresAtOnce {
+		login(fmt.Sprintf("2001:db8::%d", i), "guess")
+	}
+	if status := login("2001:db8::ffff", "guess"); status != 429 {
+		t.Errorf("another address of the same network: %d", status)
 	}
 	if status := login("192.0.2.3", "guess"); status != 401 {
 		t.Errorf("another address: %d", status)

@@ -128,8 +128,8 @@ func (f *fakeParts) Snapshot(_ context.Context, name string) ([]byte, error) {
 	return []byte("PNG of " + name), f.note("snapshot %s", name)
 }
 
-func (f *fakeParts) StartRecording(_ context.Context, name, template string) error {
-	return f.note("record %s as %q", name, template)
+func (f *fakeParts) StartRecording(_ context.Context, name, template string) (string, error) {
+	return "file", f.note("record %s as %q", name, template)
 }
 
 func (f *fakeParts) StopRecording(_ context.Context, name string) error {
@@ -137,14 +137,11 @@ func (f *fakeParts) StopRecording(_ context.Context, name string) error {
 }
 
 func (f *fakeParts) SendToSession(_ context.Context, session, operation string, payload json.RawMessage) error {
-	if operation == "" {
-		operation = "nothing"
-	}
-	return f.note("data for %s: %s (%t)", session, payload, operation != "nothing")
+	return f.note("data for %s: %s %q", session, payload, operation)
 }
 
-func (f *fakeParts) SendStreamEvent(_ context.Context, id, typ string, payload json.RawMessage) error {
-	return f.note("event of %s: %s %s", id, typ, payload)
+func (f *fakeParts) SendStreamEvent(_ context.Context, name, typ string, payload json.RawMessage) error {
+	return f.note("event of %s: %s %s", name, typ, payload)
 }
 
 // logged collects the log.

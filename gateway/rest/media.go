@@ -66,7 +66,8 @@ func (a *API) startRecording(q *request) error {
 	if err != nil {
 		return err
 	}
-	return a.deps.Recorder.StartRecording(q.Context(), name, body.Config.FileTemplate)
+	_, err = a.deps.Recorder.StartRecording(q.Context(), name, body.Config.FileTemplate) // WCS tells no name, either
+	return err
 }
 
 func (a *API) stopRecording(q *request) error {

@@ -1,11 +1,6 @@
 package rest
 
-import (
-	"crypto/rand"
-	"encoding/json"
-
-	"wcsgateway/gateway"
-)
+import "encoding/json"
 
 // sendStreamEvent sends an event to the players of a stream (integration.md §5.6). Its stream may be named either way.
 func (a *API) sendStreamEvent(q *request) error {
@@ -28,28 +23,17 @@ func (a *API) sendStreamEvent(q *request) error {
 	if body.Type == "" {
 		body.Type = "data" // what Stream.sendData sends
 	}
-	id, err := a.publisherOf(q, body.MediaSessionID, body.StreamName)
-	if err != nil {
-		return err
+	if body.StreamName == "" {
+		e, err := a.streamOfID(q, body.MediaSessionID)
+		switch {
+		case err != nil:
+			return err
+		case !e.Published:
+			return errNothing
+		}
+		body.StreamName = e.Name
 	}
-	return a.deps.Messenger.SendStreamEvent(q.Context(), id, body.Type, body.Payload)
-}
-
-// publisherOf gives the media id of a published stream.
-func (a *API) publisherOf(q *request, mediaID, name string) (id string, err error) {
-	published := true
-	f := gateway.StreamFilter{Name: name, Published: &published}
-	if mediaID != "" {
-		f.MediaIDs = []string{mediaID}
-	}
-	err = a.deps.Deployment.EachStream(q.Context(), f, func(page []gateway.StreamEntry) error {
-		id = page[0].MediaID
-		return nil
-	})
-	if err == nil && id == "" {
-		err = errNothing
-	}
-	return id, err
+	return a.deps.Messenger.SendStreamEvent(q.Context(), body.StreamName, body.Type, body.Payload)
 }
 
 // sendData sends data to a client, which gets it as OnDataEvent.
@@ -70,9 +54,6 @@ func (a *API) sendData(q *request) error {
 		return bad("sessionId is missing")
 	case a.deps.Messenger == nil:
 		return notBuilt("data is not sent by this server")
-	}
-	if body.OperationID == "" {
-		body.OperationID = rand.Text()
 	}
 	return a.deps.Messenger.SendToSession(q.Context(), body.SessionID, body.OperationID, body.Payload)
 }
