@@ -39,6 +39,7 @@ const (
 	classClient   class = "client"
 	classUpstream class = "upstream"
 	classOurs     class = "ours"
+	classOperator class = "operator"
 )
 
 // verdict is what becomes of an error: what the client is told and how loud the operator is.

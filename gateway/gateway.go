@@ -29,6 +29,7 @@ type Deps struct {
 	// Resumption takes kept sessions and their streams from other pods.
 	Resumption Resumption
 	Rooms      Rooms
+	Directory  Directory
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
 	// Peers are the pods that are alive, as far as this one knows.
@@ -41,27 +42,28 @@ type Deps struct {
 // clock, and StoreHandlers take what the store tells.
 type Gateway struct {
 	// set once
-	cfg       Config
-	deps      Deps
-	log       zerolog.Logger
-	noisy     zerolog.Logger // for what clients can cause as often as they like
-	metrics   *Metrics
-	upgrader  websocket.Upgrader
-	version   []byte // the getVersion frame
-	pings     beat[*conn]
-	streams   *registry
-	watch     *roomWatch
-	rates     *rates
-	snapshots *snapshots
-	debts     *debts
-	rooms     *rooms
-	door      door
-	now       atomic.Pointer[current] // what can change while it runs
-	questions questions
-	egressing chan struct{} // has one for each egress that is being begun
-	hookLog   zerolog.Logger
-	ctx       context.Context // of all work that outlives a command; ends last
-	cancel    context.CancelFunc
+	cfg        Config
+	deps       Deps
+	log        zerolog.Logger
+	noisy      zerolog.Logger // for what clients can cause as often as they like
+	metrics    *Metrics
+	upgrader   websocket.Upgrader
+	version    []byte // the getVersion frame
+	pings      beat[*conn]
+	streams    *registry
+	watch      *roomWatch
+	rates      *rates
+	snapshots  *snapshots
+	debts      *debts
+	rooms      *rooms
+	door       door
+	now        atomic.Pointer[current] // what can change while it runs
+	questions  questions
+	egressing  chan struct{} // has one for each egress that is being begun
+	statistics statisticsCache
+	hookLog    zerolog.Logger
+	ctx        context.Context // of all work that outlives a command; ends last
+	cancel     context.CancelFunc
 
 	draining  atomic.Bool    // not ready
 	refusing  atomic.Bool    // no new sockets
@@ -220,6 +222,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.rooms.changed(e.Body)
 	case state.EventMessage:
 		g.rooms.said(e.Body)
+	case state.EventAdmin:
+		go func() {
+			defer g.recovered()
+			g.answerAdmin(e)
+		}()
 	}
 }
 

@@ -101,7 +101,7 @@ func (s *session) park(r closeReason) {
 	case !fits:
 		s.g.metrics.refused(refusedParked)
 		s.expire()
-	case r == closedTakenOver, r == closedDisplaced: // what it has is others', or wanted by others
+	case r == closedTakenOver, r == closedDisplaced, r == closedTerminated: // what it has is others', or wanted by others
 		s.expire()
 	case r == closedShutdown:
 		s.expireAfter(min(s.g.cfg.KeepAliveGrace, s.g.cfg.Drain.Handover))

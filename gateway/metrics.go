@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,6 +47,7 @@ type Metrics struct {
 	debts        prometheus.Gauge
 	panics       prometheus.Counter
 	draining     prometheus.Gauge
+	rest        *prometheus.CounterVec // path, status
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -106,6 +108,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		debts:        gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),
 		panics:       counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		draining:     gauge("wcs_draining", "1 while the pod is shutting down."),
+		rest:        counter("wcs_rest_requests_total", "Requests to the REST API and for statistics; path \"later\" is what WCS has and this server has not.", "path", "status"),
 	}
 	for _, r := range refusals { // so that a rate can be taken from the first one on
 		m.refusals.WithLabelValues(string(r))
@@ -122,6 +125,11 @@ func (m *Metrics) ConfigTaken(ok bool) {
 	}
 	m.reloadOK.Set(1)
 	m.reloadTime.SetToCurrentTime()
+}
+
+// RESTRequest records a request to the REST API. The path is one of a closed set.
+func (m *Metrics) RESTRequest(path string, status int) {
+	m.rest.WithLabelValues(path, strconv.Itoa(status)).Inc()
 }
 
 // SFUCall records a call to LiveKit.

@@ -210,7 +210,7 @@ func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.S
 	if !k.Published {
 		return g.deps.Resumption.AdoptPlayer(ctx, state.Player{
 			MediaID: k.MediaID, Stream: k.Name, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity,
-			CreatedAt: k.CreatedAt, Native: k.Native,
+			CreatedAt: k.CreatedAt, Native: k.Native, Playing: true, Tracks: k.Tracks,
 		}, from)
 	}
 	rec, err = g.deps.Store.FindStream(ctx, k.Name)
@@ -226,6 +226,7 @@ func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.S
 // takeUp goes on with a session that was taken. The client may be gone again by now: then it is parked here.
 func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) {
 	s.id = id.public
+	s.named.Store(true)
 	if got.record.Kept {
 		s.keepAs(got.record)
 	}

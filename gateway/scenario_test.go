@@ -104,7 +104,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Events: countedEvents{store, w.told, w},
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Directory: store, Events: countedEvents{store, w.told, w},
 		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())

@@ -110,6 +110,16 @@ type Rooms interface {
 	SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error)
 }
 
+// Directory tells what all pods of the deployment have. Errors are as Store's.
+type Directory interface {
+	// EachStream gives streams and players page by page.
+	EachStream(ctx context.Context, q state.StreamQuery, yield func([]state.Listed) error) error
+	// EachSession gives sessions page by page.
+	EachSession(ctx context.Context, yield func([]state.Session) error) error
+	// Pods are those that are alive.
+	Pods(ctx context.Context) ([]string, error)
+}
+
 // Events carries events between pods. Messages may be lost: what is learnt from one is
 // also learnt by asking.
 type Events interface {

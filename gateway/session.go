@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type session struct {
 	leave func()        // its place among the pings
 
 	streaming atomic.Int32 // streams it has
+	named     atomic.Bool  // id is set, and stays
 
 	// loop
 	id            string   // "" until it is established
@@ -116,8 +118,10 @@ func (s *session) refuse(info string) {
 // establish accepts the client with a new session.
 func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.id = id.public
+	s.named.Store(true)
 	rec := state.Session{
 		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
+		ClientVersion: clientVersion(c),
 	}
 	s.g.deps.Sessions.PutSession(rec)
 	if rec.Kept {
@@ -125,6 +129,17 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	}
 	s.welcome(app, c, id.token)
 	s.log(zerolog.InfoLevel).Msg("session established")
+}
+
+// maxVersion bounds what a client can call its version; the SDK's are some 20 bytes.
+const maxVersion = 64
+
+// clientVersion is what the client calls its version, "" if that is no version.
+func clientVersion(c wcs.Connection) (version string) {
+	if json.Unmarshal(c.Sent["clientVersion"], &version) != nil || len(version) > maxVersion {
+		return ""
+	}
+	return version
 }
 
 // welcome tells the client that its session stands.

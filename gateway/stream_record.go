@@ -14,7 +14,7 @@ import (
 func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 	return state.Stream{
 		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
-		Phase: state.PhaseStarting, CreatedAt: st.created,
+		Phase: state.PhaseStarting, MinKbps: st.minKbps, MaxKbps: st.maxKbps, CreatedAt: st.created,
 	}
 }
 

@@ -112,3 +112,15 @@ func parseEntry(s string) (entry, error) {
 	}
 	return entry{kind: f[0], media: media, identity: identity, stream: f[3]}, nil
 }
+
+// parseOwned reads the value of a media id's key.
+func parseOwned(value string) (o ownedEntry, ok bool) {
+	owner, name, found := strings.Cut(value, " ")
+	if !found {
+		return o, false
+	}
+	var errOwner, errEntry error
+	o.owner, errOwner = ParseOwner(owner)
+	o.entry, errEntry = parseEntry(name)
+	return o, errOwner == nil && errEntry == nil
+}

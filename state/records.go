@@ -64,6 +64,8 @@ type Stream struct {
 	VideoMuted bool    `json:"videoMuted,omitempty"`
 	// Mutes counts the changes of AudioMuted and VideoMuted: what has more of them is newer.
 	Mutes     int       `json:"mutes,omitempty"`
+	MinKbps   int       `json:"minKbps,omitempty"` // as the publisher has asked for
+	MaxKbps   int       `json:"maxKbps,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
 	Owner     Owner     `json:"owner"` // set by the store
 }
@@ -89,7 +91,9 @@ type Player struct {
 	Identity  string    `json:"identity"`
 	CreatedAt time.Time `json:"createdAt"`
 	Native    bool      `json:"native,omitempty"`
-	Owner     Owner     `json:"owner"` // set by the store
+	Playing   bool      `json:"playing,omitempty"` // its media has come up
+	Tracks    []Track   `json:"tracks,omitempty"`  // what it plays, once it is Playing; the sizes may be old
+	Owner     Owner     `json:"owner"`             // set by the store
 }
 
 // TokenHash is the SHA-256 of an authToken. As text it is hexadecimal.
@@ -114,6 +118,8 @@ type Session struct {
 	TokenHash TokenHash `json:"tokenHash"`
 	CreatedAt time.Time `json:"createdAt"` // to the millisecond
 	Owner     Owner     `json:"owner"`     // set by the store
+	// ClientVersion is what the client calls itself: few different texts in a deployment, or memory goes into them.
+	ClientVersion string `json:"clientVersion,omitempty"`
 	// Kept says that the client asked for keepAlive: the session outlives its socket for a while, and any pod may take it.
 	Kept bool `json:"kept,omitempty"`
 	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
@@ -205,6 +211,7 @@ const (
 	EventMessage   EventKind = "message"    // a member of a room sends a text to one on the receiving pod; Body is set
 	EventSay       EventKind = "say"        // a backend has data (Body) for the players of the stream that Identity publishes; ID names the question
 	EventTellOne   EventKind = "tell-one"   // a backend has data (Body) for the client of the session Name; ID names the question
+	EventAdmin     EventKind = "admin"      // an operator's question or order of the kind Name, with Body; ID names the question
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.

@@ -16,7 +16,7 @@ import (
 type Deps struct {
 	Log zerolog.Logger
 	// Observe is told of every call to Redis: how long it took and its error, which wraps a sentinel of this package. May be nil. The
-	// names are claim_stream, put_stream, release_stream, find_stream, player_pods, add_player, remove_player, write_sessions, find_session, publish,
+	// names are claim_stream, put_stream, release_stream, find_stream, player_pods, add_player, remove_player, write_sessions, find_session, list, publish,
 	// renew_lease, sweep, take_over, release_orphans, take_over_done, sync_room, refresh and leave.
 	Observe func(op string, d time.Duration, err error)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -32,6 +33,7 @@ type remembered struct {
 	app       string
 	tokenHash TokenHash
 	created   int64      // Unix milliseconds
+	version   unique.Handle[string]
 	tried     bool       // Redis may know it
 	kept      *keptParts // nil unless it is a kept session
 }
@@ -44,7 +46,7 @@ type keptParts struct {
 
 // remember drops what the key says.
 func remember(s Session, tried bool) remembered {
-	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), tried: tried}
+	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), tried: tried, version: unique.Make(s.ClientVersion)}
 	if s.Kept {
 		m.kept = &keptParts{s.Streams, s.Rooms}
 	}
@@ -52,7 +54,7 @@ func remember(s Session, tried bool) remembered {
 }
 
 func (m remembered) session(id string) Session {
-	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created)}
+	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value()}
 	if m.kept != nil {
 		s.Kept, s.Streams, s.Rooms = true, m.kept.streams, m.kept.rooms
 	}

@@ -101,6 +101,9 @@ func run(ctx context.Context, args, environ []string, p program) int {
 		fmt.Fprintln(p.stderr, err)
 		return exitFault
 	case o.check:
+		for _, w := range cfg.Warnings() {
+			fmt.Fprintln(p.stdout, "warning: "+w)
+		}
 		fmt.Fprintln(p.stdout, "configuration is valid")
 		return exitOK
 	}

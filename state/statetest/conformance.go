@@ -15,6 +15,7 @@ type Node interface {
 	Sessions
 	Resumption
 	Rooms
+	Listing
 	Publish(ctx context.Context, pod string, e state.Event) error
 }
 
@@ -99,6 +100,8 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"adopted member is the new owner's", testRoomAdopt},
 		{"rooms of all names", testRoomNames},
 		{"one of many has the login", testRoomRace},
+		{"streams are listed by all pods", testListStreams},
+		{"sessions are listed in pages", testListSessions},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {

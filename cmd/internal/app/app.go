@@ -46,6 +46,9 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	if servers, err = a.listenREST(servers, cfg); err != nil {
+		return err
+	}
 	return a.run(ctx, servers)
 }
 
@@ -60,6 +63,8 @@ type application struct {
 	sfu         *livekit.SFU
 	backends    *backends
 	certificate *certificate // nil without TLS for clients
+	rest        *certificate // of the REST API; nil without TLS
+	agent       net.Listener // of HAProxy's agent-check; nil without
 	metrics     *gateway.Metrics
 	registry    *prometheus.Registry
 }
@@ -88,7 +93,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
@@ -247,10 +252,18 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		})
 	}
 	group.Go(func() error {
-		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, now: a.cfg}
+		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, rest: a.rest, now: a.cfg}
 		r.run(ctx)
 		return nil
 	})
+	if a.agent != nil {
+		a.log.Info().Str("addr", a.agent.Addr().String()).Msg("listening: rest.agent")
+		group.Go(func() error { return serveAgent(a.agent, a.gateway) })
+		group.Go(func() error {
+			<-serveCtx.Done()
+			return a.agent.Close()
+		})
+	}
 	storeDone := make(chan struct{})
 	group.Go(func() error {
 		defer close(storeDone)

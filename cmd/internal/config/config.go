@@ -37,6 +37,7 @@ type Config struct {
 	Recording Recording `koanf:"recording"`
 	Drain     Drain     `koanf:"drain"`
 	RoomAPI   Rooms     `koanf:"rooms"`
+	REST      REST      `koanf:"rest"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -360,6 +361,7 @@ func Default() Config {
 		},
 		Recording: Recording{Template: string(translate.DefaultFileTemplate), StartTimeout: 4 * time.Second},
 		Drain:     Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
+		REST:      REST{Listen: ":8081", Auth: AuthBasic},
 		Rates:     Rates{Source: RatesAuto, MaxProbes: 100},
 		Snapshot:  Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
 		RoomAPI:   Rooms{MaxMembers: 100, PerSession: 16},
@@ -445,5 +447,5 @@ func (c Config) Warnings() []string {
 	if c.Redis.TLS.InsecureSkipVerify {
 		w = append(w, "redis.tls.insecureSkipVerify is set: any server is taken for Redis")
 	}
-	return w
+	return append(w, c.REST.warnings()...)
 }

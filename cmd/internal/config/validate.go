@@ -68,6 +68,7 @@ func (c Config) faults() []*Fault {
 	c.Snapshot.validate(&f)
 	c.RoomAPI.validate(&f)
 	c.Recording.validate(&f)
+	c.REST.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
