@@ -33,7 +33,7 @@ type Metrics struct {
 	hookCalls    *prometheus.HistogramVec // method, class
 	hookVetoes   *prometheus.CounterVec   // method
 	webhooks     *prometheus.CounterVec   // result
-	egresses    *prometheus.CounterVec   // kind, result
+	egresses     *prometheus.CounterVec   // kind, result
 	rateStreams  *prometheus.GaugeVec     // source
 	rates        *prometheus.CounterVec   // kind
 	probes       *prometheus.GaugeVec     // state
@@ -47,7 +47,7 @@ type Metrics struct {
 	debts        prometheus.Gauge
 	panics       prometheus.Counter
 	draining     prometheus.Gauge
-	rest        *prometheus.CounterVec // path, status
+	rest         *prometheus.CounterVec // path, status
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -94,7 +94,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		hookCalls:    histogram("wcs_hook_call_seconds", "Calls to applications' backends, with the wait for their turn.", "method", "class"),
 		hookVetoes:   counter("wcs_hook_vetoes_total", "What clients could not do because their application's backend refused or did not answer.", "method"),
 		webhooks:     counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
-		egresses:    counter("wcs_egresses_total", "Recordings (record) and republishings (rtmp) of streams by LiveKit's egress service: those it has accepted (started), that were written to the end or a limit (complete), that failed, and that the application was not allowed (forbidden).", "kind", "result"),
+		egresses:     counter("wcs_egresses_total", "Recordings (record) and republishings (rtmp) of streams by LiveKit's egress service: those it has accepted (started), that were written to the end or a limit (complete), that failed, and that the application was not allowed (forbidden).", "kind", "result"),
 		rateStreams:  gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
 		rates:        counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
 		probes:       gauges("wcs_probes", "Probes that run, and those that wait because there are rates.maxProbes.", "state"),
@@ -108,7 +108,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		debts:        gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),
 		panics:       counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		draining:     gauge("wcs_draining", "1 while the pod is shutting down."),
-		rest:        counter("wcs_rest_requests_total", "Requests to the REST API and for statistics; path \"later\" is what WCS has and this server has not.", "path", "status"),
+		rest:         counter("wcs_rest_requests_total", "Requests to the REST API and for statistics; path \"later\" is what WCS has and this server has not.", "path", "status"),
 	}
 	for _, r := range refusals { // so that a rate can be taken from the first one on
 		m.refusals.WithLabelValues(string(r))

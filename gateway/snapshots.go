@@ -22,6 +22,9 @@ type SnapshotConfig struct {
 	Decoder   picture.Decoder
 }
 
+// ErrSnapshot says that there is no picture of a stream; the error's text tells why.
+var ErrSnapshot = errors.New("snapshot")
+
 // Faults of snapshots. What else can be the matter is in translate and picture.
 var (
 	errSnapshotLate  = errors.New("no picture in time")
@@ -45,10 +48,10 @@ func newSnapshots(g *Gateway) *snapshots {
 }
 
 // Snapshot takes a picture of a stream that is published, as a PNG; the name is that of any application. It takes no longer than
-// SnapshotConfig.Timeout and a call to Redis. The error's text is for logs; it is state.ErrNotFound if there is no such stream.
+// SnapshotConfig.Timeout and a call to Redis. It fails with state.ErrNotFound if there is no such stream, and else with ErrSnapshot.
 func (g *Gateway) Snapshot(ctx context.Context, name string) ([]byte, error) {
 	if err := g.live().limits.checkName(name); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	p, err := g.locate(ctx, nil, name)
 	var picture []byte
@@ -56,8 +59,11 @@ func (g *Gateway) Snapshot(ctx context.Context, name string) ([]byte, error) {
 		picture, err = g.snapshots.take(ctx, p)
 	}
 	g.metrics.snapshots.WithLabelValues(snapshotResult(err)).Inc()
-	if errors.Is(err, errNoStream) {
+	switch {
+	case errors.Is(err, errNoStream), errors.Is(err, errStreamNotReady):
 		err = fmt.Errorf("%w: %w", state.ErrNotFound, err)
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	return picture, err
 }

@@ -97,8 +97,8 @@ type stream struct {
 	early            state.Stream // player: what has changed before it had its answer
 	rates            *streamRates // nil until it is up, and without rates
 	egresses         map[translate.EgressKind]*egress
-	saving           bool         // the record is being written
-	unsaved          bool         // the record must be written (again)
+	saving           bool // the record is being written
+	unsaved          bool // the record must be written (again)
 	timers           []*time.Timer
 	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
 	ending           *ending

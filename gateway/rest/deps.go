@@ -6,6 +6,7 @@ import (
 
 	"wcsgateway/gateway"
 	"wcsgateway/state"
+	"wcsgateway/translate"
 )
 
 // Deployment is what all pods have, from whichever is asked. Its errors wrap state.ErrNotFound, state.ErrUnavailable or
@@ -36,9 +37,8 @@ type Snapshots interface {
 
 // Recorder records published streams. Without such a stream its errors wrap state.ErrNotFound.
 type Recorder interface {
-	// StartRecording begins a recording. An empty template is the configured one. One that leaves the configured folder or
-	// bucket prefix is refused: this package has only checked that the text is a relative path without "..". It gives the file's name.
-	StartRecording(ctx context.Context, streamName, fileTemplate string) (file string, err error)
+	// StartRecording begins a recording and gives the file's name. An empty template is the configured one.
+	StartRecording(ctx context.Context, streamName string, fileTemplate translate.FileTemplate) (file string, err error)
 	// StopRecording ends it.
 	StopRecording(ctx context.Context, streamName string) error
 }

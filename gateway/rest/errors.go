@@ -44,6 +44,12 @@ func verdict(err error) (status int, text string) {
 		{errBadRequest, http.StatusInternalServerError, ""},
 		{errNothing, http.StatusNotFound, ""},
 		{gateway.ErrPodSilent, http.StatusInternalServerError, "a pod of the deployment does not answer: it is dead, and what it had ends within 15 s, or it is cut off"},
+		{gateway.ErrNoSuchStream, http.StatusNotFound, ""},
+		{gateway.ErrNotRecorded, http.StatusNotFound, ""},
+		{gateway.ErrSnapshot, http.StatusInternalServerError, ""},
+		{gateway.ErrBadData, http.StatusInternalServerError, ""},
+		{gateway.ErrRecordingForbidden, http.StatusInternalServerError, ""},
+		{gateway.ErrRecordingFailed, http.StatusInternalServerError, ""},
 		{state.ErrNotFound, http.StatusNotFound, errNothing.Error()},
 		{state.ErrUnavailable, http.StatusInternalServerError, "Redis does not answer"},
 	} {

@@ -18,6 +18,7 @@ import (
 
 	"wcsgateway/gateway"
 	"wcsgateway/state"
+	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
@@ -128,7 +129,7 @@ func (f *fakeParts) Snapshot(_ context.Context, name string) ([]byte, error) {
 	return []byte("PNG of " + name), f.note("snapshot %s", name)
 }
 
-func (f *fakeParts) StartRecording(_ context.Context, name, template string) (string, error) {
+func (f *fakeParts) StartRecording(_ context.Context, name string, template translate.FileTemplate) (string, error) {
 	return "file", f.note("record %s as %q", name, template)
 }
 

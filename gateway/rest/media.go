@@ -2,9 +2,8 @@ package rest
 
 import (
 	"encoding/json"
-	"path"
-	"path/filepath"
-	"strings"
+
+	"wcsgateway/translate"
 )
 
 func (a *API) snapshot(q *request) error {
@@ -30,24 +29,21 @@ func (a *API) snapshot(q *request) error {
 
 // recordingConfig is what WCS takes for one recording.
 type recordingConfig struct {
-	FileTemplate string          `json:"fileTemplate"`
-	Rotation     json.RawMessage `json:"rotation"`
+	FileTemplate translate.FileTemplate `json:"fileTemplate"`
+	Rotation     json.RawMessage        `json:"rotation"`
 }
 
 func (c recordingConfig) check() error {
 	switch {
 	case c.Rotation != nil && string(c.Rotation) != "null":
 		return notBuilt("rotation: a recording is one file; begin another one instead")
-	case c.FileTemplate != "" && !staysInside(c.FileTemplate):
-		return bad("fileTemplate must be a relative path without .., backslashes and control characters")
+	case c.FileTemplate == "":
+		return nil // the configured one
+	}
+	if err := c.FileTemplate.Validate(); err != nil {
+		return bad("fileTemplate: %v", err)
 	}
 	return nil
-}
-
-// staysInside tells whether a path leads nowhere but below where it begins, on a disk and in a bucket.
-func staysInside(template string) bool {
-	odd := func(c rune) bool { return c < ' ' || c == 0x7f || c == '\\' }
-	return filepath.IsLocal(template) && path.Clean("/"+template) == "/"+strings.TrimSuffix(template, "/") && !strings.ContainsFunc(template, odd)
 }
 
 func (a *API) startRecording(q *request) error {

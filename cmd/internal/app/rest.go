@@ -69,5 +69,5 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 		return nil, err
 	}
 	c.Proxies = proxies
-	return rest.New(c, rest.Deps{Deployment: a.gateway, Observe: a.metrics.RESTRequest, Log: a.log}), nil
+	return rest.New(c, rest.Deps{Deployment: a.gateway, Snapshots: a.gateway, Recorder: a.gateway, Messenger: a.gateway, Observe: a.metrics.RESTRequest, Log: a.log}), nil
 }
