@@ -54,11 +54,11 @@ func testKeyFrame(t *testing.T, s *stage, mime, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pub := s.nativePublisher(t)
 	track, err := lksdk.NewLocalTrack(webrtc.RTPCodecCapability{MimeType: mime, ClockRate: clockRate})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pub := s.nativePublisher(t)
 	if _, err := pub.PublishTrack(track, &lksdk.TrackPublicationOptions{Source: lkproto.TrackSource_CAMERA}); err != nil {
 		t.Fatal(err)
 	}
