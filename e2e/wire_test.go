@@ -157,7 +157,6 @@ var wireTests = map[string]func(*testing.T){
 		c.SendRaw(`{"message":"nobodyKnowsThis","data":{"x":1}}`)
 		c.Send("pushLogs", map[string]any{"logs": "05:40:13 INFO core - x\n"})
 		c.Send("submitBugReport", nil)
-		c.Send("sessionDebug", map[string]any{"command": "start"})
 		c.Send("sendStreamEvent", map[string]any{"mediaSessionId": "m", "type": "audioMuted"})
 		c.Send("stopStream", map[string]any{"mediaSessionId": "nobody's", "name": "n"})
 		c.Send("unPublishStream", map[string]any{"mediaSessionId": "nobody's", "name": "n"})
@@ -175,6 +174,8 @@ var wireTests = map[string]func(*testing.T){
 		if d.OperationID != "op" || d.Status != "FAILED" {
 			t.Errorf("DataStatusEvent %+v", d)
 		}
+		c.Send("sessionDebug", map[string]any{"command": "start"})
+		c.Await("notifySessionDebugEvent")
 		c.Send("snapshot", map[string]any{"mediaSessionId": "snap", "name": "n"})
 		var e struct {
 			MediaSessionID, Type string
