@@ -187,6 +187,9 @@ func TestRoomWhenAPodIsKilled(t *testing.T) {
 	wantNoRoom(t, s)
 }
 
+// sessionValues gives what Redis has of sessions.
+const sessionValues = `local all = {} for _, key in ipairs(redis.call('KEYS', 'wcs:*:session:*')) do all[#all+1] = redis.call('GET', key) end return all`
+
 // A client with keepAlive loses its socket, or its pod, and comes back to another pod: it is a member all the time, and is told what it has missed.
 func TestRoomOfAResumedSession(t *testing.T) {
 	t.Parallel()
@@ -205,6 +208,9 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			bob.WantEvents("JOINED alice")
 			publishIn(t, alice, "room-alice-1", "room")
 			bob.WantEvents("PUBLISHED alice room-alice-1")
+			rig.Eventually(t, 20*time.Second, "the stream is in the session's registration", func() bool {
+				return strings.Contains(s.Redis.CLI("--raw", "EVAL", sessionValues, "0"), `"inRoom":"room"`)
+			})
 			gone(alice, g[0])
 			back, _ := rig.LoginKeptAs(rig.Dial(t, g[1].URL), roomApp, "nobody", token)
 			back.WantStatus("room-alice-1", "PUBLISHING", "")
@@ -220,7 +226,9 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			bob.Close()
 			carol.Close()
 			s.WantClean(t)
-			wantNoRoom(t, s)
+			rig.Eventually(t, 20*time.Second, "no member is left in Redis", func() bool { // the dead pod's index is, for its lease
+				return strings.TrimSpace(s.Redis.CLI("--raw", "KEYS", "wcs:*{room:*:members")) == ""
+			})
 		})
 	}
 }
