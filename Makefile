@@ -12,7 +12,7 @@ GOVULNCHECK := v1.9.0
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: dev test build check-links bench attacks fuzz fuzz-keep lint vuln setup
+.PHONY: dev test test-deploy build check-links bench attacks fuzz fuzz-keep lint vuln setup
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -20,11 +20,15 @@ dev: cmd/wcs-dev/node_modules/.package-lock.json
 	go run ./cmd/wcs-dev $(ARGS)
 
 # -count=1: the tests of e2e run binaries that go test does not know of, so its cache would hide their changes.
-test: setup $(SDK) build check-links
+test: setup $(SDK) build check-links test-deploy
 	go vet ./...
 	go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
 	go test -race -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser)
 	go test -race -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
+
+# The chart, the compose file, the image, alerts and dashboard: a module of its own, because of Helm.
+test-deploy:
+	cd deploy/tests && go vet ./... && go test -count=1 -timeout $(TESTTIMEOUT) ./...
 
 setup:
 	.ci/setup

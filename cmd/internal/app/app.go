@@ -66,6 +66,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	registry := prometheus.NewRegistry() // not the default one: LiveKit's packages use that (feasibility.md §1)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := gateway.NewMetrics(registry)
+	metrics.Build(version)
 	pod := translate.NewPodTag()
 	log = log.With().Str("pod", pod).Logger()
 
