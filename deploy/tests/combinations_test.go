@@ -25,7 +25,7 @@ var options = []string{
 	`tls: {secretName: wcs-tls}`,
 	`secrets: {livekit-api-secret: {value: a-secret, existingSecret: null, key: null}, redis-password: {existingSecret: redis}, shop-hook: {value: another}}`,
 	`service: {type: LoadBalancer, annotations: {a.example/b: c}, ports: {ws: 80, wss: 443}, nodePorts: {ws: 30080, wss: 30443}, loadBalancerClass: a.example/b, loadBalancerSourceRanges: [10.0.0.0/8], externalTrafficPolicy: Local}`,
-	`{preStop: false, liveReload: true, topologySpread: [], resources: null}`,
+	`{preStop: false, liveReload: true, extraPorts: [{name: rest, port: 8081}], topologySpread: [], resources: null}`,
 	`{fullnameOverride: gw, commonLabels: {team: media}, podLabels: {a: b}, podAnnotations: {a: b}, nodeSelector: {disk: ssd}, priorityClassName: high,
 	  tolerations: [{key: a, operator: Exists, effect: NoSchedule}], imagePullSecrets: [{name: registry}],
 	  affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: kubernetes.io/hostname}}]}},

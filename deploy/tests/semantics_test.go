@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -146,6 +147,29 @@ secrets:
 	}
 }
 
+// None of the settings that the README knows as secrets can be given as it is.
+func TestNoSecretInTheConfigMap(t *testing.T) {
+	keys := regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\| `WCS_[A-Z_]+`, `…_FILE`").FindAllStringSubmatch(string(readFile(t, root+"/README.md")), -1)
+	if len(keys) < 3 {
+		t.Fatalf("the README's table of settings has %d secrets", len(keys))
+	}
+	for _, m := range keys {
+		text := "config:" + strings.Join(mapSteps(m[1]), "") + " plain" + strings.Repeat("}", strings.Count(m[1], ".")+1)
+		if _, err := render(kubeVersion, values(t, required, text)); err == nil {
+			t.Errorf("%s is taken as it is", m[1])
+		}
+	}
+}
+
+// mapSteps writes a path as the beginning of YAML maps.
+func mapSteps(path string) []string {
+	var steps []string
+	for step := range strings.SplitSeq(path, ".") {
+		steps = append(steps, " {"+step+":")
+	}
+	return steps
+}
+
 // What a running gateway does not take rolls the pods; what it takes does so unless liveReload is true.
 func TestChangesRollThePods(t *testing.T) {
 	annotations := func(texts ...string) string {
@@ -180,6 +204,9 @@ func TestFaultsAreRefused(t *testing.T) {
 		{"config: {redis: {password: plain}}", "/config/redis/password"},
 		{"config: {livekit: {webhookKeys: {old: plain}}}", "/config/livekit/webhookKeys/old"},
 		{"config: {applications: {a: {hooks: {hmacSecret: plain}}}}", "/config/applications/a/hooks/hmacSecret"},
+		{"config: {rest: {users: {admin: plain}}}", "config.rest.users.admin"},
+		{"config: {a: [{b: {accessToken: plain}}]}", "config.a[0].b.accessToken"},
+		{"extraPorts: [{name: ws, port: 8081}]", "/extraPorts/0/name"},
 		{"config: {drain: {window: 60}}", "/config/drain/window"},
 		{"config: {drain: {window: 1d}}", "/config/drain/window"},
 		{"config: {listen: {public: ':80'}}", "config.listen.public"},

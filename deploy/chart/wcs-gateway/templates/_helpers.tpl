@@ -113,8 +113,27 @@ redis-password: WCS_REDIS_PASSWORD_FILE
 redis-sentinel-password: WCS_REDIS_SENTINELPASSWORD_FILE
 {{- end -}}
 
+{{/* Names the first secret in the configuration that is there itself, not as {file: …}: (dict "at" path "value" value). */}}
+{{- define "wcs-gateway.noSecrets" -}}
+{{- $at := .at -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $value := .value -}}
+{{- $named := or (regexMatch "(?i)(secret|password|token)$" $key) (regexMatch "\\.(webhookKeys|users)$" $at) -}}
+{{- if and $named (not (kindIs "map" $value)) $value -}}
+{{- fail (printf "%s.%s would be in a ConfigMap: give secrets an entry and write {file: /run/secrets/wcs/NAME} here" $at $key) -}}
+{{- end -}}
+{{- include "wcs-gateway.noSecrets" (dict "at" (printf "%s.%s" $at $key) "value" $value) -}}
+{{- end -}}
+{{- else if kindIs "slice" .value -}}
+{{- range $i, $value := .value -}}
+{{- include "wcs-gateway.noSecrets" (dict "at" (printf "%s[%d]" $at $i) "value" $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Faults that a schema cannot name. */}}
 {{- define "wcs-gateway.check" -}}
+{{- include "wcs-gateway.noSecrets" (dict "at" "config" "value" .Values.config) -}}
 {{- range $key := list "public" "secure" "tls" "internal" -}}
 {{- if hasKey ($.Values.config.listen | default dict) $key -}}
 {{- fail (printf "config.listen.%s is set by the chart: use listeners, tls and service" $key) -}}
