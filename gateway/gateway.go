@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -28,7 +29,9 @@ type Deps struct {
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
 	Metrics    *Metrics
-	Log        zerolog.Logger
+	// Tracer records the traces of publishes and plays. Without it there are none.
+	Tracer trace.Tracer
+	Log    zerolog.Logger
 }
 
 // Gateway serves WCS clients. Its handlers are Public and Internal; Run does what has a
@@ -38,6 +41,7 @@ type Gateway struct {
 	cfg       Config
 	deps      Deps
 	log       zerolog.Logger
+	tracer    trace.Tracer   // nil: no traces
 	noisy     zerolog.Logger // for what clients can cause as often as they like
 	metrics   *Metrics
 	upgrader  websocket.Upgrader
@@ -78,6 +82,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		log:        deps.Log,
 		noisy:      deps.Log.Sample(&zerolog.BurstSampler{Burst: NoisyLines, Period: time.Second}),
 		metrics:    deps.Metrics,
+		tracer:     deps.Tracer,
 		upgrader:   newUpgrader(),
 		version:    wcs.Version(cfg.Version),
 		pings:      beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},

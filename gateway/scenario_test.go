@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
 	"wcsgateway/e2e/rig"
@@ -37,6 +38,7 @@ type world struct {
 	told  chan state.Event // what went from pod to pod
 	stops map[string]context.CancelFunc
 
+	tracer  trace.Tracer // of pods that are started later
 	deafPod atomic.Value // string: gets no events from others
 }
 
@@ -100,7 +102,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	})
 	g = New(cfg, Deps{
 		SFU: w.sfu, Prober: w.probe, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
-		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
+		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())

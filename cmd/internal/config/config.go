@@ -33,6 +33,7 @@ type Config struct {
 	Media   Media   `koanf:"media"`
 	Rates   Rates   `koanf:"rates"`
 	Drain   Drain   `koanf:"drain"`
+	Tracing Tracing `koanf:"tracing"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -270,6 +271,16 @@ type Application struct {
 	Rates string `koanf:"rates"`
 }
 
+// Tracing sends traces of publishes and plays to an OpenTelemetry collector.
+type Tracing struct {
+	// Address of an OTLP receiver for HTTP, such as `http://otel-collector:4318`. A path is taken as it is; without one it is `/v1/traces`.
+	// A trace goes from a client's `publishStream` or `playStream` over the application's backend, Redis and LiveKit to `PUBLISHING` or
+	// `PLAYING`. Empty: no traces.
+	Endpoint string `koanf:"endpoint"`
+	// Share of publishes and plays that are traced, 0 to 1.
+	SampleRatio float64 `koanf:"sampleRatio"`
+}
+
 // Log is what the gateway logs, on its standard error.
 type Log struct {
 	// `debug`, `info`, `warn` or `error`.
@@ -308,8 +319,8 @@ func Default() Config {
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
 		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
-		Rates: Rates{Source: RatesAuto, MaxProbes: 100},
-		Log:   Log{Level: "info", Format: "json"},
+		Rates: Rates{Source: RatesAuto, MaxProbes: 100}, Tracing: Tracing{SampleRatio: 1},
+		Log: Log{Level: "info", Format: "json"},
 	}
 }
 

@@ -62,6 +62,7 @@ func (c Config) faults() []*Fault {
 	c.Drain.validate(&f)
 	c.Media.validate(&f)
 	c.Rates.validate(&f)
+	c.Tracing.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
@@ -180,6 +181,15 @@ func (m Media) validate(f *faults) {
 func (r Rates) validate(f *faults) {
 	f.oneOf("rates.source", r.Source, rateSources...)
 	f.check(r.MaxProbes >= 0, "rates.maxProbes", "must be at least 0")
+}
+
+func (t Tracing) validate(f *faults) {
+	if t.Endpoint != "" {
+		u, err := url.Parse(t.Endpoint)
+		f.check(err == nil && u.Host != "" && u.User == nil && (u.Scheme == "http" || u.Scheme == "https"), "tracing.endpoint",
+			"must be http(s)://host[:port][/path]") // it is not shown: a mistake may have put a password in it
+	}
+	f.check(t.SampleRatio >= 0 && t.SampleRatio <= 1, "tracing.sampleRatio", "must be 0 to 1")
 }
 
 func (d Drain) validate(f *faults) {
