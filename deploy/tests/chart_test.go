@@ -193,11 +193,10 @@ func fileValues(t testing.TB, file string) object {
 
 // gatewayBinary is the gateway of this tree, built once.
 var gatewayBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "wcs-gateway-*")
+	binary, err := filepath.Abs(root + "/bin/wcs-gateway-checked")
 	if err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, "wcs-gateway")
 	cmd := exec.Command("go", "build", "-o", binary, "./cmd/wcs-gateway")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -205,14 +204,6 @@ var gatewayBinary = sync.OnceValues(func() (string, error) {
 	}
 	return binary, nil
 })
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if binary, err := gatewayBinary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(binary)) // it is a temporary one
-	}
-	os.Exit(code)
-}
 
 // checkConfig asks the gateway itself what is wrong with a configuration.
 func checkConfig(ctx context.Context, t testing.TB, config string, environ []string) error {
