@@ -68,7 +68,7 @@ rootfs:
 rootfs-verify:
 	@for run in first second; do \
 		cache=$$(mktemp -d); \
-		GOCACHE=$$cache $(MAKE) --no-print-directory rootfs >/dev/null; failed=$$?; \
+		GOCACHE=$$cache $(MAKE) --no-print-directory rootfs VERSION=$(VERSION) >/dev/null; failed=$$?; \
 		chmod -R u+w "$$cache" && rm -rf "$$cache"; \
 		[ $$failed = 0 ] || exit 1; \
 		sha256sum bin/rootfs.tar; \
