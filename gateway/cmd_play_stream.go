@@ -87,7 +87,7 @@ func play(st *stream, got *started, offer string, kinds translate.MediaKinds) er
 	ctx, cancel := g.withTimeout(g.cfg.Media.SFUTimeout) // not ended by a stop, as in publisher.start
 	defer cancel()
 	since := time.Now()
-	answer, err := g.deps.SFU.Play(ctx, translate.PlayOffer{
+	answer, err := g.deps.SFU.Play(st.trace.in(ctx), translate.PlayOffer{
 		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer, Publisher: got.publisher, Tracks: names,
 	})
 	got.sfuTime += time.Since(since)

@@ -82,7 +82,7 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	sfuCtx, cancel := g.withTimeout(g.cfg.Media.SFUTimeout)
 	defer cancel()
 	since := time.Now()
-	answer, err := g.deps.SFU.Publish(sfuCtx, translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
+	answer, err := g.deps.SFU.Publish(st.trace.in(sfuCtx), translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
 	got.sfuTime = time.Since(since)
 	if err != nil {
 		return got, err

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"wcsgateway/translate"
 )
 
@@ -37,6 +39,7 @@ func newFakeSFU() *fakeSFU {
 
 // enter begins an operation; the caller must leave with mu locked.
 func (f *fakeSFU) enter(ctx context.Context, op string) error {
+	trace.SpanFromContext(ctx).AddEvent("sfu " + op)
 	select {
 	case f.called <- op:
 	default: // a test that looks makes room

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -35,6 +36,8 @@ type Deps struct {
 	// Peers are the pods that are alive, as far as this one knows.
 	Peers   func() []state.Peer
 	Metrics *Metrics
+	// Tracer records the traces of publishes and plays. Without it there are none.
+	Tracer trace.Tracer
 	Log     zerolog.Logger
 }
 
@@ -45,6 +48,7 @@ type Gateway struct {
 	cfg        Config
 	deps       Deps
 	log        zerolog.Logger
+	tracer    trace.Tracer   // nil: no traces
 	noisy      zerolog.Logger // for what clients can cause as often as they like
 	metrics    *Metrics
 	upgrader   websocket.Upgrader
@@ -90,6 +94,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		log:        deps.Log,
 		noisy:      deps.Log.Sample(&zerolog.BurstSampler{Burst: NoisyLines, Period: time.Second}),
 		metrics:    deps.Metrics,
+		tracer:     deps.Tracer,
 		upgrader:   newUpgrader(),
 		version:    wcs.Version(cfg.Version),
 		pings:      beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},

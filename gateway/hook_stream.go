@@ -29,7 +29,7 @@ func (st *stream) askStart(m hooks.Method, arg json.RawMessage) {
 	}
 	put(body, object(st.requestBody()))
 	body = h.addressed(body)
-	h.ask(m, body, func(answer hooks.Object, err error) {
+	h.askIn(st.trace.in(st.sess.g.ctx), m, body, func(answer hooks.Object, err error) {
 		if st.ending != nil {
 			return
 		}

@@ -48,6 +48,7 @@ type Metrics struct {
 	panics       prometheus.Counter
 	draining     prometheus.Gauge
 	rest         *prometheus.CounterVec // path, status
+	build        *prometheus.GaugeVec   // version
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -109,6 +110,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		panics:       counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		draining:     gauge("wcs_draining", "1 while the pod is shutting down."),
 		rest:         counter("wcs_rest_requests_total", "Requests to the REST API and for statistics; path \"later\" is what WCS has and this server has not.", "path", "status"),
+		build:        gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
 	}
 	for _, r := range refusals { // so that a rate can be taken from the first one on
 		m.refusals.WithLabelValues(string(r))
@@ -116,6 +118,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.ConfigTaken(true)
 	return m
 }
+
+// Build records the version of the build.
+func (m *Metrics) Build(version string) { m.build.WithLabelValues(version).Set(1) }
 
 // ConfigTaken records that the configuration was taken, or could not be.
 func (m *Metrics) ConfigTaken(ok bool) {

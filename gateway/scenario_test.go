@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
 	"wcsgateway/e2e/rig"
@@ -41,6 +42,7 @@ type world struct {
 	stops  map[string]context.CancelFunc
 	peers  []state.Peer // that pods know of; set before they are asked
 
+	tracer  trace.Tracer // of pods that are started later
 	deafPod atomic.Value // string: gets no events from others
 }
 
@@ -105,7 +107,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	})
 	g = New(cfg, Deps{
 		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Directory: store, Events: countedEvents{store, w.told, w},
-		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
+		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())

@@ -103,6 +103,7 @@ type stream struct {
 	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
 	ending           *ending
 	told             bool
+	trace            startTrace
 }
 
 // ending is how a stream ends.
@@ -126,6 +127,7 @@ func (s *session) begin(r role, published bool, req wcs.StreamRequest, arg json.
 	if published && s.app.Rooms {
 		st.inRoom = wcs.RoomOf(arg)
 	}
+	st.beginTrace()
 	s.addStream(st)
 	if m := st.startMethod(); s.hooks.wants(m) {
 		st.askStart(m, arg)
@@ -156,7 +158,7 @@ func (st *stream) launch() {
 	st.identity = s.g.newIdentity(sfuRole)
 	s.g.streams.add(st)
 	var ctx context.Context
-	ctx, st.cancel = context.WithCancel(s.g.ctx)
+	ctx, st.cancel = context.WithCancel(st.trace.in(s.g.ctx))
 
 	var got started
 	err := errPanic // unless start returns
@@ -257,6 +259,7 @@ func (st *stream) onStarted(got started, err error) {
 		s.send(wcs.AudioCodec(st.id, codec))
 	}
 	s.send(wcs.RemoteSDP(st.id, got.sdp))
+	st.trace.answered(st)
 	own := time.Since(st.launched) - got.sfuTime
 	s.g.metrics.ownShare.WithLabelValues(st.kind()).Observe(own.Seconds())
 	s.log(zerolog.DebugLevel).Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
@@ -301,6 +304,7 @@ func (st *stream) becomeUp() {
 	st.phase = phaseUp
 	st.settled.Store(true)
 	st.stopTimers()
+	st.trace.up()
 	took := time.Since(st.created)
 	st.sess.g.metrics.startTime.WithLabelValues(st.kind()).Observe(took.Seconds())
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
@@ -362,6 +366,7 @@ func (st *stream) end(e ending) {
 		return
 	}
 	st.ending = &e
+	st.trace.failed(e)
 	st.stopTimers()
 	st.sess.g.watch.remove(st.room, st)
 	st.stopRates()

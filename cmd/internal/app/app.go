@@ -67,23 +67,29 @@ type application struct {
 	agent       net.Listener // of HAProxy's agent-check; nil without
 	metrics     *gateway.Metrics
 	registry    *prometheus.Registry
+	tracing     *tracing // nil without
 }
 
 func build(cfg config.Config, log zerolog.Logger, version string) (*application, error) {
 	registry := prometheus.NewRegistry() // not the default one: LiveKit's packages use that (feasibility.md §1)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := gateway.NewMetrics(registry)
+	metrics.Build(version)
+	tracing, err := openTracing(cfg, version, log)
+	if err != nil {
+		return nil, err
+	}
 	pod := translate.NewPodTag()
 	log = log.With().Str("pod", pod).Logger()
 
-	store, err := openStore(cfg, pod, state.Deps{Log: log, Observe: metrics.StoreCall})
+	store, err := openStore(cfg, pod, state.Deps{Log: log, Observe: metrics.StoreCall, Trace: tracing.storeCall()})
 	if err != nil {
 		return nil, err
 	}
 	sfu, err := livekit.New(livekit.Config{
 		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
 		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
-	}, livekit.Deps{Observe: metrics.SFUCall, Log: log})
+	}, livekit.Deps{Observe: metrics.SFUCall, Log: log, HTTP: tracing.client(cfg.LiveKit.MaxConns)})
 	if err != nil {
 		return nil, err
 	}
@@ -93,10 +99,10 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
-	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
+	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, tracing: tracing}, nil
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {
@@ -276,6 +282,7 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		stopServing()
 		a.sfu.Close()
 		a.backends.close()
+		a.tracing.close()
 		return nil
 	})
 	return group.Wait()

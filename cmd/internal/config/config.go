@@ -38,6 +38,7 @@ type Config struct {
 	Drain     Drain     `koanf:"drain"`
 	RoomAPI   Rooms     `koanf:"rooms"`
 	REST      REST      `koanf:"rest"`
+	Tracing   Tracing   `koanf:"tracing"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -321,6 +322,16 @@ type Application struct {
 	NativeData bool `koanf:"nativeData"`
 }
 
+// Tracing sends traces of publishes and plays to an OpenTelemetry collector.
+type Tracing struct {
+	// Address of an OTLP receiver for HTTP, such as `http://otel-collector:4318`. A path is taken as it is; without one it is `/v1/traces`.
+	// A trace goes from a client's `publishStream` or `playStream` over the application's backend, Redis and LiveKit to `PUBLISHING` or
+	// `PLAYING`. Empty: no traces.
+	Endpoint string `koanf:"endpoint"`
+	// Share of publishes and plays that are traced, 0 to 1.
+	SampleRatio float64 `koanf:"sampleRatio"`
+}
+
 // Log is what the gateway logs, on its standard error.
 type Log struct {
 	// `debug`, `info`, `warn` or `error`.
@@ -364,8 +375,8 @@ func Default() Config {
 		REST:      REST{Listen: ":8081", Auth: AuthBasic},
 		Rates:     Rates{Source: RatesAuto, MaxProbes: 100},
 		Snapshot:  Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
-		RoomAPI:   Rooms{MaxMembers: 100, PerSession: 16},
-		Log:       Log{Level: "info", Format: "json"},
+		RoomAPI:   Rooms{MaxMembers: 100, PerSession: 16}, Tracing: Tracing{SampleRatio: 1},
+		Log: Log{Level: "info", Format: "json"},
 	}
 }
 

@@ -166,6 +166,8 @@ func sample(t *testing.T, s setting) any {
 		return true
 	case int, int64:
 		return 77
+	case float64:
+		return 0.25
 	case []string:
 		return []string{"x:1", "y:2"}
 	case map[string]Secret:

@@ -69,6 +69,7 @@ func (c Config) faults() []*Fault {
 	c.RoomAPI.validate(&f)
 	c.Recording.validate(&f)
 	c.REST.validate(&f)
+	c.Tracing.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
@@ -203,6 +204,15 @@ func (s Snapshot) validate(f *faults) {
 	f.check(s.MaxBytes > 0 && s.MaxBytes <= maxSnapshotBytes, "snapshot.maxBytes", "must be 1 to %d", maxSnapshotBytes)
 	f.check(s.MaxAtOnce > 0, "snapshot.maxAtOnce", "must be at least 1")
 	f.check(s.PerMinute > 0, "snapshot.perMinute", "must be at least 1")
+}
+
+func (t Tracing) validate(f *faults) {
+	if t.Endpoint != "" {
+		u, err := url.Parse(t.Endpoint)
+		f.check(err == nil && u.Host != "" && u.User == nil && (u.Scheme == "http" || u.Scheme == "https"), "tracing.endpoint",
+			"must be http(s)://host[:port][/path]") // it is not shown: a mistake may have put a password in it
+	}
+	f.check(t.SampleRatio >= 0 && t.SampleRatio <= 1, "tracing.sampleRatio", "must be 0 to 1")
 }
 
 func (d Drain) validate(f *faults) {
