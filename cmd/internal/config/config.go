@@ -128,9 +128,9 @@ type Redis struct {
 	TLS     RedisTLS `koanf:"tls"`
 	// How long a pod that has stopped renewing its lease is still taken for alive. At least 2s.
 	Lease time.Duration `koanf:"lease"`
-	// Lifetime of all records, as a backstop: they are renewed while they are in use.
+	// Lifetime of all records, as a backstop: they are renewed while they are in use. At least ten times `redis.lease`.
 	RecordTTL time.Duration `koanf:"recordTTL"`
-	// Deadline of one call, and so of a refusal while Redis hangs.
+	// Deadline of one call, and so of a refusal while Redis hangs. At most a quarter of `redis.lease`, so that a lease can be renewed in time.
 	CallTimeout time.Duration `koanf:"callTimeout"`
 }
 
