@@ -1,0 +1,127 @@
+package attacks
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+)
+
+var measureFor = flag.Duration("measure", time.Second, "how long each attack of TestOthersAreServed goes on")
+
+// While an attack goes on and on, other clients are served, and the attackers are refused. How long the others wait is told, not judged:
+// attackers are a process of their own, which gives way to everybody else and has one processor to itself where there are several, and
+// the same attack on a server that does nothing tells how much of the wait is theirs.
+func TestOthersAreServed(t *testing.T) {
+	s := newScene(t, nil)
+	lean := startLean(t)
+	var all []figures
+	for _, l := range loads {
+		t.Run(l.name, func(t *testing.T) {
+			f := figures{attack: l.name}
+			f.before = s.witness.during(t, func() { pause(t, *measureFor) })
+			refused := s.refusedFor(t, l)
+			f.attempts = s.attackedBy(t, l, s.Gateway.URL, s.Gateway.Internal+"/webhook", &f.during)
+			if len(l.refusals) > 0 && s.refusedFor(t, l) == refused {
+				t.Error("nobody was refused")
+			}
+			s.awaitCalm(t)
+			f.leanAttempts = s.attackedBy(t, l, "ws://"+lean+"/", "http://"+lean+"/webhook", &f.control)
+			all = append(all, f)
+			if n := s.victim.Count("notifyStreamStatusEvent"); n > 0 {
+				t.Errorf("the victim was told something about its stream: %s", s.victim.Names())
+			}
+		})
+	}
+	t.Log("\n" + table(all))
+	s.leave(t)
+}
+
+// attackedBy has the witness ask while an attack goes on.
+func (s *scene) attackedBy(t *testing.T, l load, url, hook string, took *[]time.Duration) (attempts int) {
+	t.Helper()
+	cmd := niced(t)
+	cmd.Env = append(os.Environ(), role+"="+roleAttacker, attackName+"="+l.name, attackURL+"="+url, attackHook+"="+hook)
+	p := rig.StartCmd(t, cmd)
+	rig.Eventually(t, patience, "the attack begins", func() bool { return strings.Contains(p.Output(), attacking) })
+	*took = s.witness.during(t, func() { pause(t, *measureFor) })
+	p.Stop()
+	_, count, ok := strings.Cut(p.Output(), attempted)
+	if !ok {
+		t.Fatalf("the attacker has failed:\n%s", p.Output())
+	}
+	attempts, err := strconv.Atoi(strings.TrimSpace(count))
+	if err != nil || attempts == 0 {
+		t.Fatalf("no attempts: %v\n%s", err, p.Output())
+	}
+	return attempts
+}
+
+// refusedFor is how often the attack's refusals have been counted.
+func (s *scene) refusedFor(t *testing.T, l load) (n float64) {
+	for _, reason := range l.refusals {
+		n += s.refused(t, reason)
+	}
+	return n
+}
+
+// awaitCalm waits until the attackers' sockets are gone.
+func (s *scene) awaitCalm(t *testing.T) {
+	t.Helper()
+	rig.Eventually(t, patience, "the attackers' sockets are closed", func() bool { return s.metric(t, "wcs_connections") <= 2 })
+}
+
+// niced is this program as a process that gives way to all others, on the last processor.
+func niced(t *testing.T) *exec.Cmd {
+	t.Helper()
+	for _, tool := range []string{"nice", "taskset"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("%s is missing: %v", tool, err)
+		}
+	}
+	return exec.Command("nice", "-n", "19", "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1), os.Args[0])
+}
+
+// startLean gives the address of the server for comparison.
+func startLean(t *testing.T) string {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), role+"="+roleLean)
+	p := rig.StartCmd(t, cmd)
+	addr := ""
+	rig.Eventually(t, patience, "the server for comparison listens", func() bool {
+		line, _, complete := strings.Cut(p.Output(), "\n")
+		addr, _ = strings.CutPrefix(line, leanListens)
+		return complete
+	})
+	return addr
+}
+
+// figures is what the witness saw of an attack.
+type figures struct {
+	attack                  string
+	before, during, control []time.Duration
+	attempts, leanAttempts  int // of the attackers
+}
+
+// table is for people: on a machine that does other things too, the times say little by themselves.
+func table(all []figures) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "answer times of another client in ms, p50 and p99: before, during, and during the same attack on a server that does nothing; attempts per second\n")
+	fmt.Fprintf(&b, "%-30s %15s %15s %15s %10s %10s\n", "attack", "before", "during", "control", "gateway", "control")
+	ms := func(took []time.Duration) string {
+		return fmt.Sprintf("%6.2f %6.2f", percentile(took, 50).Seconds()*1000, percentile(took, 99).Seconds()*1000)
+	}
+	for _, f := range all {
+		rate := func(attempts int) string { return fmt.Sprintf("%.0f", float64(attempts)/measureFor.Seconds()) }
+		fmt.Fprintf(&b, "%-30s %15s %15s %15s %10s %10s\n", f.attack, ms(f.before), ms(f.during), ms(f.control), rate(f.attempts), rate(f.leanAttempts))
+	}
+	return b.String()
+}
