@@ -48,6 +48,7 @@ type Gateway struct {
 	rates     *rates
 	debts     *debts
 	door      door
+	excess    *excess
 	now       atomic.Pointer[current] // what can change while it runs
 	questions questions
 	hookLog   zerolog.Logger
@@ -82,6 +83,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		version:    wcs.Version(cfg.Version),
 		pings:      beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},
 		hookLog:    newHookLog(deps.Log),
+		excess:     newExcess(),
 		streams:    newRegistry(),
 		ctx:        ctx,
 		cancel:     cancel,

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
 	"wcsgateway/e2e/rig"
 )
 

@@ -188,11 +188,13 @@ type Limits struct {
 	Parked int `koanf:"parked"`
 	// Messages a second that a client may send in the long run, control frames too; one that sends more is closed. 0: no limit.
 	MessagesPerSecond int `koanf:"messagesPerSecond"`
-	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each.
+	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each. All clients
+	// together share what is read of such bursts, 2,500 messages a second and processor.
 	MessageBurst int `koanf:"messageBurst"`
 	// Bytes a second that a client may send in the long run; one that sends more is closed. 0: no limit.
 	BytesPerSecond int64 `koanf:"bytesPerSecond"`
-	// Bytes that a client may send at once. At least `session.maxMessageBytes`.
+	// Bytes that a client may send at once. At least `session.maxMessageBytes`. All clients together share what is read of such bursts, 4 MiB a second and
+	// processor.
 	ByteBurst int64 `koanf:"byteBurst"`
 	// How deep arrays and objects of a message may be nested.
 	JSONDepth int `koanf:"jsonDepth"`
