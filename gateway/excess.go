@@ -12,8 +12,8 @@ import (
 // leaves processors free. Without that a few would keep all of them busy, and a busy Go process looks only every 10 ms for what others
 // have sent.
 const (
-	excessMessages = 2500    // a second and processor: about a twentieth of its time
-	excessBytes    = 4 << 20 // a second and processor
+	excessMessages = 1000    // a second and processor: some hundredths of its time
+	excessBytes    = 2 << 20 // a second and processor, likewise
 	excessBurst    = 1 << 20 // bytes; more is never read at a time
 	allowance      = 10      // that part of a second's messages or bytes is no excess
 )

@@ -52,8 +52,10 @@ const mostHeap = 200 << 20
 func (f *figures) round(t *testing.T, s *scene, l load, lean string) {
 	t.Helper()
 	f.before = append(f.before, s.witness.during(t, func() { pause(t, *measureFor) })...)
-	refused := s.refusedFor(t, l)
+	refused, used := s.refusedFor(t, l), s.metric(t, "process_cpu_seconds_total")
+	begun := time.Now()
 	during, stop := s.attackedBy(t, l, s.Gateway.URL, s.Gateway.Internal+"/webhook")
+	f.cpu += (s.metric(t, "process_cpu_seconds_total") - used) / time.Since(begun).Seconds() / float64(*rounds)
 	if len(l.refusals) > 0 {
 		rig.Eventually(t, patience, "attackers are refused", func() bool { return s.refusedFor(t, l) > refused })
 	}
@@ -133,18 +135,19 @@ type figures struct {
 	attack                  string
 	before, during, control []time.Duration
 	attempts, leanAttempts  float64 // of the attackers, a second
+	cpu                     float64 // of the gateway during the attack, in processors
 }
 
 // table is for people: on a machine that does other things too, the times say little by themselves.
 func table(all []figures) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "answer times of another client in ms, p50 and p99: before, during, and during the same attack on a server that does nothing; attempts per second\n")
-	fmt.Fprintf(&b, "%-30s %15s %15s %15s %10s %10s\n", "attack", "before", "during", "control", "gateway", "control")
+	fmt.Fprintf(&b, "answer times of another client in ms, p50 and p99: before, during, and during the same attack on a server that does nothing (control); attempts a second on both; the gateway's share of a processor\n")
+	fmt.Fprintf(&b, "%-30s %15s %15s %15s %10s %10s %6s\n", "attack", "before", "during", "control", "gateway", "control", "CPU")
 	ms := func(took []time.Duration) string {
 		return fmt.Sprintf("%6.2f %6.2f", percentile(took, 50).Seconds()*1000, percentile(took, 99).Seconds()*1000)
 	}
 	for _, f := range all {
-		fmt.Fprintf(&b, "%-30s %15s %15s %15s %10.0f %10.0f\n", f.attack, ms(f.before), ms(f.during), ms(f.control), f.attempts, f.leanAttempts)
+		fmt.Fprintf(&b, "%-30s %15s %15s %15s %10.0f %10.0f %5.0f%%\n", f.attack, ms(f.before), ms(f.during), ms(f.control), f.attempts, f.leanAttempts, 100*f.cpu)
 	}
 	return b.String()
 }

@@ -189,11 +189,11 @@ type Limits struct {
 	// Messages a second that a client may send in the long run, control frames too; one that sends more is closed. 0: no limit.
 	MessagesPerSecond int `koanf:"messagesPerSecond"`
 	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each. All clients
-	// together share what is read of such bursts, 2,500 messages a second and processor.
+	// together share what is read of such bursts, 1,000 messages a second and processor.
 	MessageBurst int `koanf:"messageBurst"`
 	// Bytes a second that a client may send in the long run; one that sends more is closed. 0: no limit.
 	BytesPerSecond int64 `koanf:"bytesPerSecond"`
-	// Bytes that a client may send at once. At least `session.maxMessageBytes`. All clients together share what is read of such bursts, 4 MiB a second and
+	// Bytes that a client may send at once. At least `session.maxMessageBytes`. All clients together share what is read of such bursts, 2 MiB a second and
 	// processor.
 	ByteBurst int64 `koanf:"byteBurst"`
 	// How deep arrays and objects of a message may be nested.
