@@ -55,7 +55,7 @@ func TestExcessIsShared(t *testing.T) {
 					if err := kind.once(calm); err != nil || time.Since(since) != 0 {
 						t.Errorf("somebody else waits %v (error %v)", time.Since(since), err)
 					}
-					time.Sleep(time.Second / perSecond) // of the bubble's clock
+					<-time.After(time.Second / perSecond) // of the bubble's clock
 				}
 				work.Wait()
 				if took, least := time.Since(begun).Seconds(), 0.9*clients*each/kind.bound; took < least || took > 1.5*least {
