@@ -95,7 +95,7 @@ bench: setup $(SDK)
 
 # Without the race detector, which would be most of what is measured.
 attacks: setup
-	go test -count=1 -v ./e2e/attacks
+	go test -count=1 -v ./e2e/attacks -args -measure 2s -rounds 5
 
 # Every fuzz test for FUZZTIME, from what earlier runs have found. make fuzz-keep keeps what this one has.
 CORPUS = .ci/fuzz-corpus.tar.gz

@@ -61,6 +61,7 @@ type Gateway struct {
 	debts      *debts
 	rooms      *rooms
 	door       door
+	excess    *excess
 	now        atomic.Pointer[current] // what can change while it runs
 	questions  questions
 	egressing  chan struct{} // has one for each egress that is being begun
@@ -99,6 +100,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		version:    wcs.Version(cfg.Version),
 		pings:      beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},
 		hookLog:    newHookLog(deps.Log),
+		excess:     newExcess(),
 		streams:    newRegistry(),
 		ctx:        ctx,
 		cancel:     cancel,

@@ -307,6 +307,10 @@ func TestConnectIsChanged(t *testing.T) {
 	if string(h.Body["custom"]) != `{"user":7}` || h.Text("appKey") != "defaultApp" || !sessionIDs.MatchString(h.Text("sessionId")) || h.Text("nodeId") != testNode {
 		t.Errorf("ESTABLISHED: %s", h.Raw)
 	}
+	c.Close()
+	if h := w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED"); string(h.Body["custom"]) != `{"user":7}` {
+		t.Errorf("DISCONNECTED: %s", h.Raw)
+	}
 }
 
 // A client that speaks or goes before the backend has answered.

@@ -48,7 +48,7 @@ func (g *Gateway) Public() http.Handler {
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	live := g.live()
 	address := g.cfg.Proxies.clientOf(r)
-	p := peer{remote: address.String(), origin: r.Header.Get("Origin"), guard: newGuard(&live.limits)}
+	p := peer{remote: address.String(), origin: r.Header.Get("Origin"), guard: newGuard(&live.limits, g.excess)}
 	refuse := func(reason refusal, status int, text string) {
 		g.metrics.refused(reason)
 		g.noisy.Info().Str("remote", p.remote).Str("origin", cut(p.origin, 300)).Str("refusal", string(reason)).Msg("socket refused: " + text)

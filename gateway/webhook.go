@@ -16,7 +16,7 @@ func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		g.metrics.webhooks.WithLabelValues("refused").Inc()
-		g.log.Warn().Err(err).Str("remote", r.RemoteAddr).Msg("webhook refused: is it LiveKit's, and is it signed with the key that is configured here?")
+		g.noisy.Warn().Err(err).Str("remote", r.RemoteAddr).Msg("webhook refused: is it LiveKit's, and is it signed with the key that is configured here?")
 		http.Error(w, "not a webhook of our LiveKit", http.StatusUnauthorized)
 		return
 	case !ok:

@@ -93,6 +93,9 @@ func run(ctx context.Context, args, environ []string, p program) int {
 		o.file = fileFromEnviron(environ)
 	}
 	cfg, err := config.Load(o.file, environ)
+	if err == nil && o.check {
+		err = app.Check(cfg)
+	}
 	switch {
 	case err != nil && o.check:
 		fmt.Fprintln(p.stdout, err)
@@ -109,6 +112,7 @@ func run(ctx context.Context, args, environ []string, p program) int {
 	}
 	log := newLogger(cfg.Log, p.stderr)
 	state.QuietClientLog(log)
+	app.TakeStandardLog(log)
 	log.Info().Str("build", buildVersion()).Fields(cfg.Redacted()).Msg("starting")
 	for _, w := range cfg.Warnings() {
 		log.Warn().Msg(w)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,24 +82,30 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// CheckURL tells what is wrong with a Config.URL. The error does not show it: a mistake may have put a password in it.
+func CheckURL(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme):
+		return errors.New("must be http(s)://host[:port] or ws(s)://host[:port]")
+	case u.User != nil:
+		return errors.New("must not have a user or password: LiveKit knows us by the API key")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return errors.New("must end with the path")
+	}
+	return nil
+}
+
 // apiURL normalises the URL of LiveKit's API: ws becomes http, and no slash at the end.
-func apiURL(raw string) (string, error) {
-	u, err := url.Parse(raw)
+func apiURL(address string) (string, error) {
+	if err := CheckURL(address); err != nil {
+		return "", fmt.Errorf("%w: url %w", ErrConfig, err)
+	}
+	u, err := url.Parse(address)
 	if err != nil {
-		// The error of url.Parse repeats the URL, which may hold a password.
-		return "", fmt.Errorf("%w: url cannot be parsed", ErrConfig)
+		return "", fmt.Errorf("%w: %w", ErrConfig, err) // CheckURL has seen to it
 	}
-	switch strings.ToLower(u.Scheme) {
-	case "http", "ws":
-		u.Scheme = "http"
-	case "https", "wss":
-		u.Scheme = "https"
-	default:
-		return "", fmt.Errorf("%w: url must begin with http, https, ws or wss", ErrConfig)
-	}
-	if u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("%w: url must be scheme, host and path only", ErrConfig)
-	}
+	u.Scheme = strings.Replace(u.Scheme, "ws", "http", 1)
 	return strings.TrimRight(u.String(), "/"), nil
 }
 

@@ -52,6 +52,12 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	return a.run(ctx, servers)
 }
 
+// Check tells whether a gateway can be built of a configuration, as Run would. It opens no connection and no listener.
+func Check(cfg config.Config) error {
+	_, err := build(cfg, zerolog.Nop(), "")
+	return err
+}
+
 // application is a built gateway.
 type application struct {
 	cfg         config.Config
@@ -93,7 +99,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
-	backends := &backends{log: log, metrics: metrics}
+	backends := &backends{log: log, metrics: metrics, maxMessage: cfg.Session.MaxMessageBytes}
 	gatewayCfg, err := gatewayConfig(cfg, pod, version, backends)
 	if err != nil {
 		return nil, err

@@ -144,9 +144,9 @@ type Redis struct {
 	TLS     RedisTLS `koanf:"tls"`
 	// How long a pod that has stopped renewing its lease is still taken for alive. At least 2s.
 	Lease time.Duration `koanf:"lease"`
-	// Lifetime of all records, as a backstop: they are renewed while they are in use.
+	// Lifetime of all records, as a backstop: they are renewed while they are in use. At least ten times `redis.lease`.
 	RecordTTL time.Duration `koanf:"recordTTL"`
-	// Deadline of one call, and so of a refusal while Redis hangs.
+	// Deadline of one call, and so of a refusal while Redis hangs. At most a quarter of `redis.lease`, so that a lease can be renewed in time.
 	CallTimeout time.Duration `koanf:"callTimeout"`
 }
 
@@ -204,11 +204,13 @@ type Limits struct {
 	Parked int `koanf:"parked"`
 	// Messages a second that a client may send in the long run, control frames too; one that sends more is closed. 0: no limit.
 	MessagesPerSecond int `koanf:"messagesPerSecond"`
-	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each.
+	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each. All clients
+	// together share what is read of such bursts, 1,000 messages a second and processor.
 	MessageBurst int `koanf:"messageBurst"`
 	// Bytes a second that a client may send in the long run; one that sends more is closed. 0: no limit.
 	BytesPerSecond int64 `koanf:"bytesPerSecond"`
-	// Bytes that a client may send at once. At least `session.maxMessageBytes`.
+	// Bytes that a client may send at once. At least `session.maxMessageBytes`. All clients together share what is read of such bursts, 2 MiB a second and
+	// processor.
 	ByteBurst int64 `koanf:"byteBurst"`
 	// How deep arrays and objects of a message may be nested.
 	JSONDepth int `koanf:"jsonDepth"`

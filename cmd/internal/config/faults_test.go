@@ -150,15 +150,21 @@ func TestValidate(t *testing.T) {
 			"livekit.webhookKeys[old]": "secret", "livekit.roomEmptyTimeout": "at least", "livekit.roomDepartureTimeout": "at least",
 			"livekit.callTimeout": "at least", "livekit.maxConns": "at least",
 		}},
+		{"a webhook key that is the API key", func(c *Config) { c.LiveKit.APIKey, c.LiveKit.WebhookKeys = "k", map[string]Secret{"k": "other"} },
+			map[string]string{"livekit.webhookKeys[k]": "another secret"}},
 		{"redis addresses", func(c *Config) { c.Redis.Addrs = []string{"ok:1", "redis://:" + testSecret + "@h:1"} },
 			map[string]string{"redis.addrs[1]": "host:port"}},
 		{"redis values", func(c *Config) {
 			c.Redis.DB, c.Redis.Lease, c.Redis.RecordTTL, c.Redis.CallTimeout = -1, time.Second, time.Second, -1
 			c.Redis.SentinelUsername, c.Redis.SentinelPassword = "u", "p"
 		}, map[string]string{
-			"redis.db": "at least 0", "redis.lease": "at least 2s", "redis.recordTTL": "longer", "redis.callTimeout": "at least",
+			"redis.db": "at least 0", "redis.lease": "at least 2s", "redis.recordTTL": "ten times redis.lease", "redis.callTimeout": "at least",
 			"redis.sentinelUsername": "masterName", "redis.sentinelPassword": "masterName",
 		}},
+		{"a slow redis and a short lease", func(c *Config) { c.Redis.Lease, c.Redis.CallTimeout = 4*time.Second, 1001*time.Millisecond },
+			map[string]string{"redis.callTimeout": "at most a quarter of redis.lease, 1s"}},
+		{"records that end with the lease", func(c *Config) { c.Redis.RecordTTL = 10*c.Redis.Lease - 1 },
+			map[string]string{"redis.recordTTL": "at least ten times redis.lease, 1m20s"}},
 		{"cluster with a database", func(c *Config) { c.Redis.Addrs, c.Redis.DB = []string{"a:1", "b:2"}, 3 },
 			map[string]string{"redis.db": "Cluster"}},
 		{"sentinels with a database", func(c *Config) { c.Redis.Addrs, c.Redis.MasterName, c.Redis.DB = []string{"a:1", "b:2"}, "m", 3 }, nil},
@@ -243,6 +249,10 @@ func TestValidate(t *testing.T) {
 			map[string]string{"applications[defaultApp].hooks.url": "http(s)://"}},
 		{"a backend's url without host", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http:///api" }) },
 			map[string]string{"applications[defaultApp].hooks.url": "http(s)://"}},
+		{"a backend's url without host but with a port", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://:80/api" }) },
+			map[string]string{"applications[defaultApp].hooks.url": "http(s)://"}},
+		{"a backend's url with an empty fragment", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api#" }) },
+			map[string]string{"applications[defaultApp].hooks.url": "end with the path"}},
 		{"a backend's url with a password", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://u:" + testSecret + "@b" }) },
 			map[string]string{"applications[defaultApp].hooks.url": "settings of their own"}},
 		{"a backend's url with a fragment", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api#x" }) },
@@ -251,13 +261,13 @@ func TestValidate(t *testing.T) {
 			map[string]string{"applications[defaultApp].hooks.url": "end with the path"}},
 		{"a backend's values", func(c *Config) {
 			c.hooks(func(h *Hooks) {
-				*h = Hooks{URL: "http://b", Methods: []string{"conect"}, Retries: 11, MaxWaiting: -1, Username: "u:v", HMACSecret: "s", KeepAliveInterval: 1}
+				*h = Hooks{URL: "http://b", Methods: []string{"conect"}, Retries: 11, MaxWaiting: -1, MaxResponseBytes: 1023, Username: "u:v", HMACSecret: "s", KeepAliveInterval: 1}
 				h.TLS.ServerName = "b"
 			})
 		}, map[string]string{
 			"applications[defaultApp].hooks.methods": "conect", "applications[defaultApp].hooks.timeout": "at least",
 			"applications[defaultApp].hooks.retries": "0 to 10", "applications[defaultApp].hooks.maxInFlight": "at least 1",
-			"applications[defaultApp].hooks.maxWaiting": "at least 0", "applications[defaultApp].hooks.maxResponseBytes": "at least 1024",
+			"applications[defaultApp].hooks.maxWaiting": "at least 0", "applications[defaultApp].hooks.maxResponseBytes": "at least 1024, or 0",
 			"applications[defaultApp].hooks.hmacSecret": "same header", "applications[defaultApp].hooks.keepAliveInterval": "at least 1s",
 			"applications[defaultApp].hooks.tls": "https", "applications[defaultApp].hooks.username": "together",
 		}},

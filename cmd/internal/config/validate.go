@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"wcsgateway/gateway/origins"
+	"wcsgateway/state"
 	"wcsgateway/translate"
+	"wcsgateway/translate/livekit"
 )
 
 // Values of Application.Native (design.md §2).
@@ -117,11 +119,16 @@ func (l Listen) validate(f *faults) {
 }
 
 func (l LiveKit) validate(f *faults) {
-	f.liveKitURL("livekit.url", l.URL)
+	if l.URL == "" {
+		f.add("livekit.url", "is missing")
+	} else if err := livekit.CheckURL(l.URL); err != nil {
+		f.add("livekit.url", "%v", err)
+	}
 	f.check(l.APIKey != "", "livekit.apiKey", "is missing")
 	f.check(l.APISecret != "", "livekit.apiSecret", "is missing")
 	for _, key := range slices.Sorted(maps.Keys(l.WebhookKeys)) {
 		f.check(key != "" && l.WebhookKeys[key] != "", fmt.Sprintf("livekit.webhookKeys[%s]", key), "needs a key and a secret")
+		f.check(key != l.APIKey || l.WebhookKeys[key] == l.APISecret, fmt.Sprintf("livekit.webhookKeys[%s]", key), "has another secret than livekit.apiSecret, and is livekit.apiKey")
 	}
 	f.atLeast("livekit.roomEmptyTimeout", l.RoomEmptyTimeout, 0)
 	f.atLeast("livekit.roomDepartureTimeout", l.RoomDepartureTimeout, 0)
@@ -142,8 +149,9 @@ func (r Redis) validate(f *faults) {
 	f.check(r.DB >= 0, "redis.db", "must be at least 0")
 	f.check(r.DB <= 0 || !cluster, "redis.db", "must be 0 in a Cluster")
 	f.atLeast("redis.lease", r.Lease, minLease)
-	f.check(r.RecordTTL > r.Lease, "redis.recordTTL", "must be longer than redis.lease")
+	f.check(r.RecordTTL >= state.MinRecordTTL(r.Lease), "redis.recordTTL", "must be at least ten times redis.lease, %v", state.MinRecordTTL(r.Lease))
 	f.atLeast("redis.callTimeout", r.CallTimeout, minTimeout)
+	f.check(r.CallTimeout <= state.MaxCallTimeout(r.Lease), "redis.callTimeout", "must be at most a quarter of redis.lease, %v", state.MaxCallTimeout(r.Lease))
 	unused := RedisTLS{Enabled: r.TLS.Enabled}
 	f.check(r.TLS.Enabled || r.TLS == unused, "redis.tls", "has settings, but redis.tls.enabled is false")
 	if _, err := r.TLS.Config(); err != nil {
@@ -284,19 +292,4 @@ func (f *faults) address(key, addr string) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	f.check(err == nil, key, "must be host:port") // the address is not shown: a mistake may have put a password in it
-}
-
-// liveKitURL checks an address of LiveKit and does not show it, either.
-func (f *faults) liveKitURL(key, address string) {
-	if address == "" {
-		f.add(key, "is missing")
-		return
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme) {
-		f.add(key, "must be http(s)://host[:port] or ws(s)://host[:port]")
-		return
-	}
-	f.check(u.User == nil, key, "must not have a user or password: LiveKit knows us by livekit.apiKey")
-	f.check(u.RawQuery == "" && u.Fragment == "", key, "must end with the path")
 }
