@@ -206,7 +206,7 @@ func addPlayer(ctx context.Context, st *stream, native bool, room translate.Room
 	defer cancel()
 	return s.g.deps.Store.AddPlayer(ctx, state.Player{
 		MediaID: st.id, Stream: st.name, App: s.app.Key, Session: s.id, Room: string(room), Identity: string(st.identity),
-		CreatedAt: st.created, Native: native,
+		CreatedAt: st.created, Native: native, Era: s.era,
 	})
 }
 

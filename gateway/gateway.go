@@ -50,6 +50,7 @@ type Gateway struct {
 	door      door
 	now       atomic.Pointer[current] // what can change while it runs
 	questions questions
+	moving    keyLock // by session id: while streams are adopted, or looked for again
 	hookLog   zerolog.Logger
 	ctx       context.Context // of all work that outlives a command; ends last
 	cancel    context.CancelFunc

@@ -30,6 +30,7 @@ type session struct {
 
 	// loop
 	id            string   // "" until it is established
+	era           int      // how often it was taken; set with id
 	opening       bool     // its connection command has come
 	registered    bool     // in Redis, as far as this pod knows
 	keep          *keeping // nil unless it asked for keepAlive

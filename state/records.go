@@ -63,7 +63,8 @@ type Stream struct {
 	AudioMuted bool      `json:"audioMuted,omitempty"`
 	VideoMuted bool      `json:"videoMuted,omitempty"`
 	CreatedAt  time.Time `json:"createdAt"`
-	Owner      Owner     `json:"owner"` // set by the store
+	Era        int       `json:"era,omitempty"` // of its session, while it was written
+	Owner      Owner     `json:"owner"`         // set by the store
 }
 
 // Player is one player of a stream. Native players are of streams that a native LiveKit participant
@@ -77,7 +78,8 @@ type Player struct {
 	Identity  string    `json:"identity"`
 	CreatedAt time.Time `json:"createdAt"`
 	Native    bool      `json:"native,omitempty"`
-	Owner     Owner     `json:"owner"` // set by the store
+	Era       int       `json:"era,omitempty"` // of its session, while it was written
+	Owner     Owner     `json:"owner"`         // set by the store
 }
 
 // TokenHash is the SHA-256 of an authToken. As text it is hexadecimal.
@@ -102,6 +104,9 @@ type Session struct {
 	TokenHash TokenHash `json:"tokenHash"`
 	CreatedAt time.Time `json:"createdAt"` // to the millisecond
 	Owner     Owner     `json:"owner"`     // set by the store
+	// Era is how often the session was taken. Of pods that have it, one after the other, it tells whose word is the last, also when Redis
+	// has come back empty and all register what they have.
+	Era int `json:"era,omitempty"`
 	// Kept says that the client asked for keepAlive: the session outlives its socket for a while, and any pod may take it.
 	Kept bool `json:"kept,omitempty"`
 	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
@@ -165,7 +170,7 @@ const (
 	EventEnded   EventKind = "ended"   // the stream's publisher is gone
 	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
 	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
-	// EventResumed: the sending pod has taken the kept session Name; Body lists the media ids of the streams that it takes, ID names the question.
+	// EventResumed: the sending pod has taken the kept session Name; Body says what it has taken, ID names the question.
 	EventResumed   EventKind = "resumed"
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
@@ -193,6 +198,8 @@ var (
 	ErrNameTaken = errors.New("stream name is taken")
 	// ErrMediaIDTaken: the media id is claimed by another stream or player.
 	ErrMediaIDTaken = errors.New("media id is taken")
+	// ErrAdopted: another pod has taken the session, and the stream or player with it.
+	ErrAdopted = errors.New("adopted by another pod")
 	// ErrLostOwnership: the record is not, or no longer, this pod's in this epoch. Nothing was written.
 	ErrLostOwnership = errors.New("lost ownership")
 	// ErrLeaseStale: this pod has not renewed its lease for so long that it may not write. Nothing was sent.
