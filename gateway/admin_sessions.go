@@ -41,12 +41,11 @@ func (g *Gateway) TerminateSession(ctx context.Context, id string) error {
 
 // endSession ends a session of this pod.
 func (g *Gateway) endSession(id string) (found bool) {
-	for _, s := range g.openSessions() {
-		if s.named.Load() && s.id == id {
-			found = true
-			s.conn.close(closedTerminated)
-			s.loop.post(s.expire) // it may have been parked
-		}
+	s := g.sessionByID(id)
+	if s == nil {
+		return false
 	}
-	return found
+	s.conn.close(closedTerminated)
+	s.loop.post(s.expire) // it may have been parked
+	return true
 }

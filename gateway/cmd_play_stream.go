@@ -214,7 +214,7 @@ func registerPlayer(ctx context.Context, st *stream, p state.Player) (state.Stre
 func (st *stream) player(native bool, room translate.RoomName) state.Player {
 	return state.Player{
 		MediaID: st.id, Stream: st.name, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
-		CreatedAt: st.created, Native: native,
+		CreatedAt: st.created, Native: native, Era: st.sess.era,
 	}
 }
 

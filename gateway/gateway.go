@@ -38,7 +38,7 @@ type Deps struct {
 	Metrics *Metrics
 	// Tracer records the traces of publishes and plays. Without it there are none.
 	Tracer trace.Tracer
-	Log     zerolog.Logger
+	Log    zerolog.Logger
 }
 
 // Gateway serves WCS clients. Its handlers are Public and Internal; Run does what has a
@@ -48,7 +48,7 @@ type Gateway struct {
 	cfg        Config
 	deps       Deps
 	log        zerolog.Logger
-	tracer    trace.Tracer   // nil: no traces
+	tracer     trace.Tracer   // nil: no traces
 	noisy      zerolog.Logger // for what clients can cause as often as they like
 	metrics    *Metrics
 	upgrader   websocket.Upgrader
@@ -61,11 +61,12 @@ type Gateway struct {
 	debts      *debts
 	rooms      *rooms
 	door       door
-	excess    *excess
+	excess     *excess
 	now        atomic.Pointer[current] // what can change while it runs
 	questions  questions
 	egressing  chan struct{} // has one for each egress that is being begun
 	statistics statisticsCache
+	moving     keyLock // by session id: while streams are adopted, or looked for again
 	hookLog    zerolog.Logger
 	ctx        context.Context // of all work that outlives a command; ends last
 	cancel     context.CancelFunc

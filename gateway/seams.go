@@ -65,7 +65,8 @@ type Notifier interface {
 // pod's owner (pod and epoch), which the store adds, and are refused with state.ErrLeaseStale once the lease is
 // not fresh. Errors wrap the sentinels of package state.
 type Store interface {
-	// ClaimStream claims the stream's name and its media id, or nothing.
+	// ClaimStream claims the stream's name and its media id, or nothing. It is state.ErrAdopted when another pod has taken the session
+	// and this stream with it; AddPlayer likewise.
 	ClaimStream(ctx context.Context, s state.Stream) error
 	// PutStream replaces the record of a claimed stream and gives the pods that have players of it.
 	PutStream(ctx context.Context, s state.Stream) (pods []string, err error)
@@ -94,11 +95,12 @@ type Sessions interface {
 type Resumption interface {
 	// FindSession gives the registration of a session, whoever has it.
 	FindSession(ctx context.Context, id string) (state.Session, error)
-	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, or an error that ends the attempt.
+	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, with another TokenHash and the
+	// next Era, or an error that ends the attempt.
 	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
-	// EndSession takes a kept session off the register; state.ErrLostOwnership when another pod has taken it.
-	EndSession(ctx context.Context, id string) error
-	// AdoptStream makes a published stream of another owner this pod's.
+	// EndSession takes a kept session off the register for good; state.ErrLostOwnership when it was taken since.
+	EndSession(ctx context.Context, s state.Session) error
+	// AdoptStream makes a published stream of an earlier era this pod's; from is whoever had its session.
 	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
 	// AdoptPlayer makes a player of another owner this pod's and gives the record of its stream.
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)

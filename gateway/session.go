@@ -29,10 +29,10 @@ type session struct {
 	leave func()        // its place among the pings
 
 	streaming atomic.Int32 // streams it has
-	named     atomic.Bool  // id is set, and stays
 
 	// loop
 	id            string   // "" until it is established
+	era           int      // how often it was taken; set with id
 	opening       bool     // its connection command has come
 	registered    bool     // in Redis, as far as this pod knows
 	keep          *keeping // nil unless it asked for keepAlive
@@ -118,7 +118,6 @@ func (s *session) refuse(info string) {
 // establish accepts the client with a new session.
 func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.id = id.public
-	s.named.Store(true)
 	rec := state.Session{
 		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
 		ClientVersion: clientVersion(c),

@@ -113,7 +113,7 @@ type ending struct {
 	class  class
 	silent bool // there is no client to tell
 	undone bool // tell the client only after everything is released
-	moved  bool // another pod has the stream: nothing is undone
+	moved  bool // another pod has the stream, or will have: nothing is undone
 }
 
 // begin checks a request and starts the stream, once the application's backend agrees. The client is told of every fault in
@@ -415,6 +415,7 @@ const undoWait = 1500 * time.Millisecond
 func (st *stream) undo() {
 	if st.ending.moved {
 		st.finished()
+		st.sess.lookAgain(st)
 		return
 	}
 	g := st.sess.g

@@ -14,7 +14,7 @@ import (
 func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 	return state.Stream{
 		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
-		Phase: state.PhaseStarting, MinKbps: st.minKbps, MaxKbps: st.maxKbps, CreatedAt: st.created,
+		Phase: state.PhaseStarting, MinKbps: st.minKbps, MaxKbps: st.maxKbps, CreatedAt: st.created, Era: st.sess.era,
 	}
 }
 
@@ -51,6 +51,10 @@ func (st *stream) onSaved(err error, then func()) {
 	st.saving, st.saying = false, nil
 	if st.ending != nil { // meanwhile
 		st.undo()
+		return
+	}
+	if errors.Is(err, state.ErrAdopted) {
+		st.sess.letGo()
 		return
 	}
 	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // somebody else has come to have the name

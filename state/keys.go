@@ -14,16 +14,16 @@ import (
 //	wcs:<d>:{pod:<owner>}:lease           string  Peer as JSON; gone when the owner has not renewed it for a lease time
 //	wcs:<d>:{pod:<owner>}:taken           string  owner that has taken over, itself when it has left; kept for 24 h at least
 //	wcs:<d>:{pod:<owner>}:index           set     entries (see entry) of the owner's streams and players
-//	wcs:<d>:{pod:<owner>}:sessions        set     ids of the owner's sessions
+//	wcs:<d>:{pod:<owner>}:sessions        set     "<claim> <id>" of the owner's sessions (see registration)
 //	wcs:<d>:{pod:<owner>}:rooms           set     rooms (see Room.entry) that the owner has members of
-//	wcs:<d>:{stream:<name esc>}:record    hash    owner, claim (see entry.claim), json (Stream)
+//	wcs:<d>:{stream:<name esc>}:record    hash    owner, claim (see entry.claim), era (Session.Era), json (Stream)
 //	wcs:<d>:{stream:<name esc>}:players   set     owners that have players
 //	wcs:<d>:{stream:<name esc>}:players:<owner>  hash  claim → Player as JSON
-//	wcs:<d>:{stream:<name esc>}:void:<claim esc> string  "<owner> <claim>" that was released; 10 min
+//	wcs:<d>:{stream:<name esc>}:void:<owner>:<claim esc> string  the owner has released the claim; 10 min
 //	wcs:<d>:{room:<room>}:members         hash    login → "<owner> <id> <Member as JSON>"; <room> is the app and the name, each escaped, and / between
 //	wcs:<d>:{room:<room>}:void:<owner>    string  mark that the owner was taken over in the room; 10 min
-//	wcs:<d>:media:<media esc>             string  "<owner> <entry>"
-//	wcs:<d>:session:<id esc>              string  "<owner> <Session as JSON>"
+//	wcs:<d>:media:<media esc>             string  "<owner> <entry> <era>"
+//	wcs:<d>:session:<id esc>              string  "<owner> <claim> <era> <Session as JSON>", or "-" when it has ended (see endedSession); then 10 min
 //
 // The channel of a pod's events is wcs:<d>:pod:<pod>.
 //
@@ -58,7 +58,9 @@ func (k keys) players(name string) string { return k.ofStream(name, "players") }
 func (k keys) playersOf(name string, o Owner) string {
 	return k.ofStream(name, "players:"+o.String())
 }
-func (k keys) void(e entry) string { return k.ofStream(e.stream, "void:"+url.QueryEscape(e.claim())) }
+func (k keys) void(e entry, o Owner) string {
+	return k.ofStream(e.stream, "void:"+o.String()+":"+url.QueryEscape(e.claim()))
+}
 
 func (k keys) ofRoom(r Room, what string) string {
 	return k.prefix + "{room:" + r.entry() + "}:" + what

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -270,22 +271,23 @@ func (r *Redis) eachPlayer(ctx context.Context, o Owner, name string, s Stream, 
 	}
 }
 
-func (r *Redis) readSessions(ctx context.Context, o Owner, ids []string) (page []Session, err error) {
+func (r *Redis) readSessions(ctx context.Context, o Owner, names []string) (page []Session, err error) {
 	err = r.read(ctx, "list", func(ctx context.Context) error {
 		b := r.batch()
-		values := make([]*redis.StringCmd, len(ids))
-		for i, id := range ids {
-			values[i] = b.pipe.Get(ctx, r.keys.session(id))
+		values := make(map[registration]*redis.StringCmd, len(names))
+		for _, name := range names {
+			if g, err := parseRegistration(name); err == nil { // else it is another version's
+				values[g] = b.pipe.Get(ctx, r.keys.session(g.id))
+			}
 		}
 		if err := b.exec(ctx); err != nil {
 			return err
 		}
-		for _, v := range values {
-			if v.Val() == "" {
-				continue // dropped meanwhile
+		for g, v := range values {
+			if !strings.HasPrefix(v.Val(), g.text(o)) {
+				continue // dropped meanwhile, or taken
 			}
-			s, err := parseSession(v.Val())
-			if err == nil && s.Owner == o { // and not taken by another
+			if s, err := parseSession(v.Val()); err == nil {
 				page = append(page, s)
 			}
 		}

@@ -67,7 +67,8 @@ type Stream struct {
 	MinKbps   int       `json:"minKbps,omitempty"` // as the publisher has asked for
 	MaxKbps   int       `json:"maxKbps,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
-	Owner     Owner     `json:"owner"` // set by the store
+	Era       int       `json:"era,omitempty"` // of its session, while it was written
+	Owner     Owner     `json:"owner"`         // set by the store
 }
 
 // Said is what the publisher of a stream tells its players: data, or a change of its mute state.
@@ -93,6 +94,7 @@ type Player struct {
 	Native    bool      `json:"native,omitempty"`
 	Playing   bool      `json:"playing,omitempty"` // its media has come up
 	Tracks    []Track   `json:"tracks,omitempty"`  // what it plays, once it is Playing; the sizes may be old
+	Era       int       `json:"era,omitempty"`     // of its session, while it was written
 	Owner     Owner     `json:"owner"`             // set by the store
 }
 
@@ -120,6 +122,9 @@ type Session struct {
 	Owner     Owner     `json:"owner"`     // set by the store
 	// ClientVersion is what the client calls itself: few different texts in a deployment, or memory goes into them.
 	ClientVersion string `json:"clientVersion,omitempty"`
+	// Era is how often the session was taken. Of pods that have it, one after the other, it tells whose word is the last, also when Redis
+	// has come back empty and all register what they have.
+	Era int `json:"era,omitempty"`
 	// Kept says that the client asked for keepAlive: the session outlives its socket for a while, and any pod may take it.
 	Kept bool `json:"kept,omitempty"`
 	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
@@ -201,7 +206,7 @@ const (
 	EventEnded   EventKind = "ended"   // the stream's publisher is gone
 	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
 	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
-	// EventResumed: the sending pod has taken the kept session Name; Body lists the media ids of the streams that it takes, ID names the question.
+	// EventResumed: the sending pod has taken the kept session Name; Body says what it has taken, ID names the question.
 	EventResumed   EventKind = "resumed"
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
 	EventRecord    EventKind = "record"     // record what Identity publishes, or stop; Body says how, ID names the question
@@ -236,6 +241,8 @@ var (
 	ErrNameTaken = errors.New("stream name is taken")
 	// ErrMediaIDTaken: the media id is claimed by another stream or player.
 	ErrMediaIDTaken = errors.New("media id is taken")
+	// ErrAdopted: another pod has taken the session, and the stream or player with it.
+	ErrAdopted = errors.New("adopted by another pod")
 	// ErrLostOwnership: the record is not, or no longer, this pod's in this epoch. Nothing was written.
 	ErrLostOwnership = errors.New("lost ownership")
 	// ErrLeaseStale: this pod has not renewed its lease for so long that it may not write. Nothing was sent.

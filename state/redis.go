@@ -16,8 +16,8 @@ import (
 type Deps struct {
 	Log zerolog.Logger
 	// Observe is told of every call to Redis: how long it took and its error, which wraps a sentinel of this package. May be nil. The
-	// names are claim_stream, put_stream, release_stream, find_stream, player_pods, add_player, remove_player, write_sessions, find_session, list, publish,
-	// renew_lease, sweep, take_over, release_orphans, take_over_done, sync_room, refresh and leave.
+	// names are claim_stream, put_stream, release_stream, displace_stream, find_stream, adopt_stream, add_player, remove_player, adopt_player,
+	// write_sessions, find_session, list, take_session, end_session, publish, renew_lease, sweep, take_over, release_orphans, take_over_done, sync_room, refresh and leave.
 	Observe func(op string, d time.Duration, err error)
 	// Trace is told of the same calls, as they end, with the context that they were made in. May be nil.
 	Trace func(ctx context.Context, op string, start time.Time, err error)
@@ -140,7 +140,7 @@ func classify(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, ours := range []error{ErrNotFound, ErrNameTaken, ErrMediaIDTaken, ErrLostOwnership, ErrLeaseStale, ErrUnavailable} {
+	for _, ours := range []error{ErrNotFound, ErrNameTaken, ErrMediaIDTaken, ErrAdopted, ErrLostOwnership, ErrLeaseStale, ErrUnavailable} {
 		if errors.Is(err, ours) {
 			return fmt.Errorf("%s: %w", op, err)
 		}

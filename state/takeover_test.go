@@ -69,7 +69,11 @@ func testTakeOver(t *testing.T, cfg Config) {
 		t.Errorf("taken over (-want +got):\n%s", diff)
 	}
 
-	left := keysWithout(allKeys(t, see), podB, podC, "void:")
+	left := keysWithout(allKeys(t, see), podB, podC, "void:", "session:a")
+	for i := range 300 {
+		_, err := b.FindSession(t.Context(), "a"+itoa(i))
+		wantErr(t, err, ErrNotFound)
+	}
 	wantLeft := []string{
 		"media:m3", "media:m6", "media:m7", "media:m8", "pods", "session:b0",
 		"{pod:" + lifeA.String() + "}:taken", "{room:roomApp/lobby+%7Ba%7D}:members", "{stream:one}:players", "{stream:three}:record",
@@ -133,7 +137,7 @@ func TestLateClaimOfDeadPodIsRefused(t *testing.T) {
 		return err == nil && !listed
 	})
 	status, _, err := b.script(t.Context(), b.scripts.claimStream,
-		[]string{b.keys.record("cam"), b.keys.void(entryOfStream(s))}, owner.String(), entryOfStream(s).claim(), "{}", 1000)
+		[]string{b.keys.record("cam"), b.keys.void(entryOfStream(s), owner)}, owner.String(), entryOfStream(s).claim(), 0, "{}", 1000)
 	must(t, err)
 	if status != statusLost {
 		t.Errorf("the claim of a pod that was taken over gives %q", status)

@@ -89,7 +89,7 @@ type Event struct {
 	Identity Identity
 	SID      string // of the participant
 	Reason   EndReason
-	Track    Track // for EventTrack and EventTrackGone
+	Track    Track  // for EventTrack and EventTrackGone
 	Egress   Egress // for EventEgress
 	At       time.Time
 }

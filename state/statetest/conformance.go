@@ -44,7 +44,7 @@ type Sessions interface {
 // Resumption is the part of Node about sessions that outlive their socket.
 type Resumption interface {
 	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
-	EndSession(ctx context.Context, id string) error
+	EndSession(ctx context.Context, s state.Session) error
 	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)
 }
@@ -90,6 +90,7 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"one of many claims wins", testConcurrentClaims},
 		{"sessions are registered", testSessions},
 		{"kept session is taken by another pod", testTakeSession},
+		{"kept session comes back to its pod", testTakeSessionBack},
 		{"one of many takers wins", testConcurrentTakers},
 		{"adopted stream is the new owner's", testAdoptStream},
 		{"adopted player is the new owner's", testAdoptPlayer},
@@ -102,6 +103,7 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"one of many has the login", testRoomRace},
 		{"streams are listed by all pods", testListStreams},
 		{"sessions are listed in pages", testListSessions},
+		{"the last era wins when all register again", testLastEraWins},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {
