@@ -117,12 +117,13 @@ func parseEntry(s string) (entry, error) {
 
 // parseOwned reads the value of a media id's key.
 func parseOwned(value string) (o ownedEntry, ok bool) {
-	owner, name, found := strings.Cut(value, " ")
-	if !found {
+	owner, rest, _ := strings.Cut(value, " ")
+	era := strings.LastIndexByte(rest, ' ')
+	if era < 0 {
 		return o, false
 	}
 	var errOwner, errEntry error
 	o.owner, errOwner = ParseOwner(owner)
-	o.entry, errEntry = parseEntry(name)
+	o.entry, errEntry = parseEntry(rest[:era])
 	return o, errOwner == nil && errEntry == nil
 }

@@ -37,7 +37,7 @@ func TestParseRoomCommand(t *testing.T) {
 
 func TestRoomNamesOfClients(t *testing.T) {
 	for connection, want := range map[string]string{
-		`{"custom":{"login":"alice","token":"t"}}`: "alice", `{"custom":{"login":7}}`: "", `{"custom":"alice"}`: "", `{"login":"alice"}`: "", `{"custom":null}`: "",
+		`{"custom":{"login":"alice","token":"t"}}`: "alice", `{"custom":{"login":7}}`: "", `{"custom":"alice"}`: "", `{"login":"sip","custom":{"login":"alice"}}`: "alice", `{"custom":null}`: "",
 	} {
 		var c Connection
 		if err := json.Unmarshal([]byte(connection), &c); err != nil {
