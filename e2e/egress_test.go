@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ func newEgressScene(t *testing.T, service bool, webhooks int) *egressScene {
 	if !service {
 		env["WCS_RECORDING_STARTTIMEOUT"] = "500ms"
 	}
+	maps.Copy(env, restEnv(t))
 	for _, p := range ports {
 		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: s.LiveKit, Redis: s.Redis.Addr, Env: env})
 		g.AwaitReady(t)
@@ -133,6 +135,7 @@ var egressTests = map[string]func(*testing.T, *egressScene){
 	"republishing refused":   func(t *testing.T, s *egressScene) { republishingFails(t, s, "refused") },
 	"republishing fails":     func(t *testing.T, s *egressScene) { republishingFails(t, s, "fails") },
 	"republishing breaks":    republishingBreaks,
+	"asked for by REST":      restMedia,
 }
 
 func recorded(t *testing.T, s *egressScene) {

@@ -90,15 +90,21 @@ func streamsIn(t *testing.T, answer string) map[string]found {
 // restPods starts two gateways with a REST API and gives their backends.
 func restPods(t *testing.T) (gateways []*rig.Gateway, backends []backend) {
 	t.Helper()
-	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gateways, _ = podsWith(t, 2, map[string]string{"WCS_REST_LISTEN": "127.0.0.1:0", "WCS_REST_USERS": "{ops: " + string(hash) + "}"})
+	gateways, _ = podsWith(t, 2, restEnv(t))
 	for _, g := range gateways {
 		backends = append(backends, backend{"http://" + g.Listening(t, "rest.listen"), "ops", "secret"})
 	}
 	return gateways, backends
+}
+
+// restEnv are the settings of a REST API for the user ops.
+func restEnv(t *testing.T) map[string]string {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{"WCS_REST_LISTEN": "127.0.0.1:0", "WCS_REST_USERS": "{ops: " + string(hash) + "}"}
 }
 
 func TestREST(t *testing.T) {
