@@ -16,6 +16,6 @@ RUN make rootfs VERSION=${VERSION} GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 FROM scratch
 COPY --from=build /src/bin/rootfs/ /
 USER 65532:65532
-# ws, wss, internal
-EXPOSE 8080 8443 9090
+# ws, wss, REST API (with rest.users), internal
+EXPOSE 8080 8443 8081 9090
 ENTRYPOINT ["/wcs-gateway"]

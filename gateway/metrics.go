@@ -109,7 +109,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		debts:        gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),
 		panics:       counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		draining:     gauge("wcs_draining", "1 while the pod is shutting down."),
-		rest:         counter("wcs_rest_requests_total", "Requests to the REST API and for statistics; path \"later\" is what WCS has and this server has not.", "path", "status"),
+		rest:         counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for what WCS has and this server has not.", "path", "status"),
 		build:        gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
 	}
 	for _, r := range refusals { // so that a rate can be taken from the first one on

@@ -15,7 +15,8 @@ import (
 // for the stream meanwhile is part of it, if its context comes from in. The zero value traces nothing.
 type startTrace struct{ span trace.Span }
 
-// beginTrace begins the trace of a stream that a client has asked for. It has no names: they are the users'.
+// beginTrace begins the trace of a stream that a client has asked for. It has no name that a user has given, but for that in
+// the room's, by which LiveKit's logs are searched.
 func (st *stream) beginTrace() {
 	g := st.sess.g
 	if g.tracer == nil {
