@@ -35,14 +35,16 @@ type sessionData struct {
 }
 
 // SendToSession sends a backend's data to the client of a session, on whatever pod, as OnDataEvent. operationID may be empty. It fails with
-// state.ErrNotFound if there is no such session or its client is not connected, with ErrBadData, and with state.ErrUnavailable when Redis or the
-// session's pod does not answer; then the data may have been sent.
+// state.ErrNotFound if there is no such session or its client is not connected, with ErrBadData, and with state.ErrUnavailable or ErrPodSilent when
+// Redis or the session's pod does not answer; in the latter case the data may have been sent.
 func (g *Gateway) SendToSession(ctx context.Context, sessionID, operationID string, payload json.RawMessage) error {
 	if err := g.checkData(operationID, payload); err != nil {
 		return err
 	}
 	if s := g.sessionByID(sessionID); s != nil {
-		return answered(s.tell(ctx, wcs.OnData(operationID, payload)))
+		if answer := s.tell(ctx, wcs.OnData(operationID, payload)); answer != answerNone {
+			return answered(answer)
+		} // its client is gone, or has come back to another pod
 	}
 	rec, err := g.deps.Resumption.FindSession(ctx, sessionID)
 	if err != nil {
@@ -57,7 +59,7 @@ func (g *Gateway) SendToSession(ctx context.Context, sessionID, operationID stri
 
 // SendStreamEvent sends a backend's data to the players of a stream, on whatever pods, and to native participants, as its publisher would
 // (protocol.md §2.8). typ is data: what is muted is the publisher's own to say. It is for published streams of this deployment's own
-// clients. It fails with state.ErrNotFound if there is none of this name, ErrBadData, and state.ErrUnavailable as SendToSession does.
+// clients. It fails with state.ErrNotFound if there is none of this name, ErrBadData, and as SendToSession does when somebody does not answer.
 func (g *Gateway) SendStreamEvent(ctx context.Context, name, typ string, payload json.RawMessage) error {
 	if typ != string(wcs.EventData) {
 		return fmt.Errorf("%w: only events of type data can be sent", ErrBadData)
@@ -102,7 +104,7 @@ func (g *Gateway) askToSend(ctx context.Context, pod string, e state.Event) erro
 	defer cancel()
 	answer, err := g.ask(ctx, pod, e)
 	if err != nil {
-		return fmt.Errorf("%w: pod %s: %w", state.ErrUnavailable, pod, err)
+		return fmt.Errorf("%w: %s: %w", ErrPodSilent, pod, err)
 	}
 	return answered(answer)
 }

@@ -86,8 +86,8 @@ func (s *session) tellError(info string) {
 
 // StartRecording records a published stream, on whichever pod it is, as the server's REST API asks (integration.md §2.2). A recording that runs is
 // ended and another begun, as /recorder/startup does. An empty template is the configured one. It gives the name of the file, which
-// has something in it some seconds later. ctx needs a deadline of more than EgressConfig.StartTimeout. It fails with ErrNoSuchStream, ErrRecordingForbidden,
-// ErrRecordingFailed (the log of the stream's pod tells why), translate.ErrFileTemplate, or when the store or the pod does not answer.
+// has something in it some seconds later. It takes up to EgressConfig.StartTimeout and some seconds. It fails with ErrNoSuchStream, ErrRecordingForbidden,
+// ErrRecordingFailed (the log of the stream's pod tells why), translate.ErrFileTemplate, ErrPodSilent, or as the store does.
 func (g *Gateway) StartRecording(ctx context.Context, stream string, t translate.FileTemplate) (file string, err error) {
 	t = cmp.Or(t, g.cfg.Egress.Template)
 	if err := t.Validate(); err != nil {
@@ -96,8 +96,7 @@ func (g *Gateway) StartRecording(ctx context.Context, stream string, t translate
 	return g.askRecorder(ctx, stream, recordWish{Template: t})
 }
 
-// StopRecording ends the recording of a published stream. It fails with ErrNoSuchStream or ErrNotRecorded, or when the store or the stream's pod does
-// not answer.
+// StopRecording ends the recording of a published stream. It fails with ErrNoSuchStream, ErrNotRecorded or ErrPodSilent, or as the store does.
 func (g *Gateway) StopRecording(ctx context.Context, stream string) error {
 	_, err := g.askRecorder(ctx, stream, recordWish{Stop: true})
 	return err
@@ -132,9 +131,11 @@ func (g *Gateway) askRecorder(ctx context.Context, name string, w recordWish) (f
 	if err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, g.recordWait()+askBackend)
+	defer cancel()
 	text, err := g.ask(ctx, rec.Owner.Pod, state.Event{Kind: state.EventRecord, Identity: rec.Identity, Body: body})
 	if err != nil {
-		return "", fmt.Errorf("ask the stream's pod: %w", err)
+		return "", fmt.Errorf("%w: %s: %w", ErrPodSilent, rec.Owner.Pod, err)
 	}
 	var a recordAnswer
 	if err := json.Unmarshal([]byte(text), &a); err != nil {
@@ -193,9 +194,14 @@ func (st *stream) fulfil(w recordWish, then func(file string, err error)) {
 	}
 }
 
+// recordWait is how long a pod may take to fulfil a wish.
+func (g *Gateway) recordWait() time.Duration {
+	return g.cfg.Egress.StartTimeout + g.cfg.Media.StoreTimeout
+}
+
 // answerRecord fulfils another pod's wish.
 func (g *Gateway) answerRecord(e state.Event) {
-	ctx, cancel := g.withTimeout(g.cfg.Egress.StartTimeout + g.cfg.Media.StoreTimeout)
+	ctx, cancel := g.withTimeout(g.recordWait())
 	defer cancel()
 	var (
 		w recordWish
