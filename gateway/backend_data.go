@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 	"unicode/utf8"
 
 	"wcsgateway/state"
@@ -19,45 +18,46 @@ import (
 // ErrBadData says that data of a backend cannot be sent to clients: it is no JSON, no UTF-8, or too big.
 var ErrBadData = errors.New("bad data")
 
-// askBackend bounds the wait for the pod that has the client; it is some milliseconds, or the pod is dead.
-const askBackend = time.Second
-
 // What a pod answers; anything else is why it could not send.
 const (
 	answerSent = "sent"
 	answerNone = "" // it does not have the client
 )
 
-// sessionData is what EventTellOne carries.
+// sessionData is the argument of adminTell.
 type sessionData struct {
+	Session     string `json:"session"`
 	OperationID string `json:"operationId,omitempty"`
 	Payload     []byte `json:"payload"` // JSON, byte for byte
 }
 
+// streamData is the argument of adminSay.
+type streamData struct {
+	Publisher string `json:"publisher"` // identity
+	Payload   []byte `json:"payload"`   // JSON, byte for byte
+}
+
 // SendToSession sends a backend's data to the client of a session, on whatever pod, as OnDataEvent. operationID may be empty. It fails with
-// state.ErrNotFound if there is no such session or its client is not connected, with ErrBadData, and with state.ErrUnavailable when Redis or the
-// session's pod does not answer; then the data may have been sent.
+// state.ErrNotFound if there is no such session or its client is not connected, with ErrBadData, and with state.ErrUnavailable or ErrPodSilent when
+// Redis or the session's pod does not answer; in the latter case the data may have been sent.
 func (g *Gateway) SendToSession(ctx context.Context, sessionID, operationID string, payload json.RawMessage) error {
 	if err := g.checkData(operationID, payload); err != nil {
 		return err
 	}
-	if s := g.sessionByID(sessionID); s != nil {
-		return answered(s.tell(ctx, wcs.OnData(operationID, payload)))
+	d := sessionData{sessionID, operationID, payload}
+	if answer := g.tellOne(ctx, d); answer != answerNone { // else its client is gone, or has come back to another pod
+		return answered(answer)
 	}
 	rec, err := g.deps.Resumption.FindSession(ctx, sessionID)
 	if err != nil {
 		return fmt.Errorf("data to session: %w", err)
 	}
-	body, err := json.Marshal(sessionData{operationID, payload})
-	if err != nil {
-		return fmt.Errorf("data to session: %w", err)
-	}
-	return g.askToSend(ctx, rec.Owner.Pod, state.Event{Kind: state.EventTellOne, Name: sessionID, Body: body})
+	return g.askToSend(ctx, rec.Owner.Pod, adminTell, d)
 }
 
 // SendStreamEvent sends a backend's data to the players of a stream, on whatever pods, and to native participants, as its publisher would
 // (protocol.md §2.8). typ is data: what is muted is the publisher's own to say. It is for published streams of this deployment's own
-// clients. It fails with state.ErrNotFound if there is none of this name, ErrBadData, and state.ErrUnavailable as SendToSession does.
+// clients. It fails with state.ErrNotFound if there is none of this name, ErrBadData, and as SendToSession does when somebody does not answer.
 func (g *Gateway) SendStreamEvent(ctx context.Context, name, typ string, payload json.RawMessage) error {
 	if typ != string(wcs.EventData) {
 		return fmt.Errorf("%w: only events of type data can be sent", ErrBadData)
@@ -72,10 +72,7 @@ func (g *Gateway) SendStreamEvent(ctx context.Context, name, typ string, payload
 	case rec.Phase != state.PhasePublishing:
 		return fmt.Errorf("data to stream: %w: not publishing yet", state.ErrNotFound)
 	}
-	if rec.Owner.Pod == g.cfg.Pod {
-		return answered(g.sayAs(ctx, translate.Identity(rec.Identity), payload))
-	}
-	return g.askToSend(ctx, rec.Owner.Pod, state.Event{Kind: state.EventSay, Identity: rec.Identity, Body: payload})
+	return g.askToSend(ctx, rec.Owner.Pod, adminSay, streamData{rec.Identity, payload})
 }
 
 func (g *Gateway) checkData(operationID string, payload json.RawMessage) error {
@@ -93,16 +90,11 @@ func (g *Gateway) checkData(operationID string, payload json.RawMessage) error {
 	return nil
 }
 
-// askToSend has another pod send something.
-func (g *Gateway) askToSend(ctx context.Context, pod string, e state.Event) error {
-	if pod == g.cfg.Pod { // which does not have it any more
-		return answered(answerNone)
-	}
-	ctx, cancel := context.WithTimeout(ctx, askBackend)
-	defer cancel()
-	answer, err := g.ask(ctx, pod, e)
-	if err != nil {
-		return fmt.Errorf("%w: pod %s: %w", state.ErrUnavailable, pod, err)
+// askToSend has the pod that has the client send something.
+func (g *Gateway) askToSend(ctx context.Context, pod string, kind adminKind, data any) error {
+	var answer string
+	if err := g.order(ctx, pod, kind, data, &answer); err != nil {
+		return fmt.Errorf("data to client: %w", err)
 	}
 	return answered(answer)
 }
@@ -117,21 +109,13 @@ func answered(answer string) error {
 	return fmt.Errorf("%w: data to client: %s", state.ErrUnavailable, answer)
 }
 
-// sendFor does what another pod's backend wants.
-func (g *Gateway) sendFor(e state.Event) {
-	ctx, cancel := g.withTimeout(askBackend)
-	defer cancel()
-	answer := answerNone
-	switch e.Kind {
-	case state.EventSay:
-		answer = g.sayAs(ctx, translate.Identity(e.Identity), e.Body)
-	default: // state.EventTellOne
-		var d sessionData
-		if s := g.sessionByID(e.Name); s != nil && json.Unmarshal(e.Body, &d) == nil {
-			answer = s.tell(ctx, wcs.OnData(d.OperationID, d.Payload))
-		}
+// tellOne sends data to the client of a session of this pod.
+func (g *Gateway) tellOne(ctx context.Context, d sessionData) (answer string) {
+	s := g.sessionByID(d.Session)
+	if s == nil {
+		return answerNone
 	}
-	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventAnswered, ID: e.ID, Answer: answer})
+	return s.tell(ctx, wcs.OnData(d.OperationID, d.Payload))
 }
 
 // sayAs sends data as a publisher of this pod.

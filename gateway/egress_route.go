@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 
-	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
@@ -36,9 +35,4 @@ func (g *Gateway) namesOf(room translate.RoomName) map[string]struct{} {
 		}
 	}
 	return names
-}
-
-// streamHere gives this pod's stream of a record.
-func (g *Gateway) streamHere(rec state.Stream) *stream {
-	return g.streams.find(translate.Identity(rec.Identity))
 }

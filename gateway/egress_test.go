@@ -327,6 +327,10 @@ func TestRecordingByTheServer(t *testing.T) {
 		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
 			t.Errorf("the client was told: %s", c.Names())
 		}
+		w.deaf(podA)
+		if _, err := w.pods[podB].StartRecording(context.Background(), "s", ""); !errors.Is(err, ErrPodSilent) {
+			t.Errorf("silent pod: %v", err)
+		}
 	})
 }
 

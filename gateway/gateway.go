@@ -212,16 +212,6 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })
 	case state.EventAnswered:
 		g.questions.answer(e.ID, e.Answer)
-	case state.EventSay, state.EventTellOne:
-		go func() {
-			defer g.recovered()
-			g.sendFor(e)
-		}()
-	case state.EventRecord:
-		go func() {
-			defer g.recovered()
-			g.answerRecord(e)
-		}()
 	case state.EventWantRates:
 		g.ratesWanted(e)
 	case state.EventRates:

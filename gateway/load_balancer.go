@@ -81,16 +81,9 @@ func fewerSessions(pods []state.Peer) (choice state.Peer, ok bool) {
 // describe is what other pods know of this one.
 func (g *Gateway) describe() state.Peer {
 	c := g.cfg.LoadBalancer
-	p := state.Peer{Sessions: g.sockets(), Ready: g.Ready()}
+	p := state.Peer{Sessions: g.openSockets(), Ready: g.Ready()}
 	if c.LBPodHost != "" {
 		p.Server, p.WS, p.WSS = c.LBPodHost, c.LBWS, c.LBWSS
 	}
 	return p
-}
-
-// sockets counts sessions with a socket.
-func (g *Gateway) sockets() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.sessions) - g.parked
 }

@@ -51,7 +51,7 @@ func (st *stream) stopHearing() {
 func (r *rates) hear(st *stream, publisher translate.Identity) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.feed(publisher, st.room)
+	f := r.feed(publisher, "", st.room)
 	if f.hearers == nil {
 		f.hearers = make(map[*stream]struct{})
 		f.chatter = rate.NewLimiter(nativeDataPerSecond, nativeDataBurst)

@@ -68,14 +68,10 @@ func newRates(g *Gateway) *rates {
 func (r *rates) figures(publisher translate.Identity, pod string, room translate.RoomName) (v translate.VideoFigures, came time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.feed(publisher, room)
 	if pod == r.g.cfg.Pod {
 		pod = ""
 	}
-	if pod != f.pod && f.cancel != nil { // the publisher's session was resumed elsewhere
-		f.cancel()
-	}
-	f.pod = pod
+	f := r.feed(publisher, pod, room)
 	f.wanted = time.Now().Add(wantHere)
 	return f.figures, f.came
 }
@@ -84,21 +80,25 @@ func (r *rates) figures(publisher translate.Identity, pod string, room translate
 func (r *rates) wantedBy(pod string, publisher translate.Identity, room translate.RoomName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.feed(publisher, room)
+	f := r.feed(publisher, "", room)
 	if f.pods == nil {
 		f.pods = make(map[string]time.Time)
 	}
 	f.pods[pod] = time.Now().Add(wantThere)
 }
 
-// feed needs mu. A new one does something at its first beat.
-func (r *rates) feed(publisher translate.Identity, room translate.RoomName) *feed {
+// feed gives the feed of a publisher that a pod has; "" is this one. It needs mu. A new one does something at its first beat.
+func (r *rates) feed(publisher translate.Identity, pod string, room translate.RoomName) *feed {
 	f := r.feeds[publisher]
 	if f == nil {
 		f = &feed{rates: r, publisher: publisher, room: room}
 		r.feeds[publisher] = f
 		f.leave = r.beat.add(f)
 	}
+	if pod != f.pod && f.cancel != nil { // the publisher's session was resumed elsewhere
+		f.cancel()
+	}
+	f.pod = pod
 	return f
 }
 

@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,8 +85,8 @@ func (s *session) tellError(info string) {
 
 // StartRecording records a published stream, on whichever pod it is, as the server's REST API asks (integration.md §2.2). A recording that runs is
 // ended and another begun, as /recorder/startup does. An empty template is the configured one. It gives the name of the file, which
-// has something in it some seconds later. ctx needs a deadline of more than EgressConfig.StartTimeout. It fails with ErrNoSuchStream, ErrRecordingForbidden,
-// ErrRecordingFailed (the log of the stream's pod tells why), translate.ErrFileTemplate, or when the store or the pod does not answer.
+// has something in it some seconds later. It takes up to EgressConfig.StartTimeout and some seconds. It fails with ErrNoSuchStream, ErrRecordingForbidden,
+// ErrRecordingFailed (the log of the stream's pod tells why), translate.ErrFileTemplate, ErrPodSilent, or as the store does.
 func (g *Gateway) StartRecording(ctx context.Context, stream string, t translate.FileTemplate) (file string, err error) {
 	t = cmp.Or(t, g.cfg.Egress.Template)
 	if err := t.Validate(); err != nil {
@@ -96,20 +95,20 @@ func (g *Gateway) StartRecording(ctx context.Context, stream string, t translate
 	return g.askRecorder(ctx, stream, recordWish{Template: t})
 }
 
-// StopRecording ends the recording of a published stream. It fails with ErrNoSuchStream or ErrNotRecorded, or when the store or the stream's pod does
-// not answer.
+// StopRecording ends the recording of a published stream. It fails with ErrNoSuchStream, ErrNotRecorded or ErrPodSilent, or as the store does.
 func (g *Gateway) StopRecording(ctx context.Context, stream string) error {
 	_, err := g.askRecorder(ctx, stream, recordWish{Stop: true})
 	return err
 }
 
-// recordWish is the body of state.EventRecord.
+// recordWish is the argument of adminRecord.
 type recordWish struct {
-	Stop     bool                   `json:"stop,omitempty"`
-	Template translate.FileTemplate `json:"template,omitempty"`
+	Publisher translate.Identity     `json:"publisher"`
+	Stop      bool                   `json:"stop,omitempty"`
+	Template  translate.FileTemplate `json:"template,omitempty"`
 }
 
-// recordAnswer is what its sender is answered.
+// recordAnswer is its answer.
 type recordAnswer struct {
 	File  string `json:"file,omitempty"`
 	Fault string `json:"fault,omitempty"` // text of one of recordFaults
@@ -125,48 +124,44 @@ func (g *Gateway) askRecorder(ctx context.Context, name string, w recordWish) (f
 		return "", ErrNoSuchStream
 	case err != nil:
 		return "", err
-	case g.streamHere(rec) != nil:
-		return g.recordHere(ctx, rec.Identity, w)
 	}
-	body, err := json.Marshal(w)
-	if err != nil {
-		return "", err
-	}
-	text, err := g.ask(ctx, rec.Owner.Pod, state.Event{Kind: state.EventRecord, Identity: rec.Identity, Body: body})
-	if err != nil {
-		return "", fmt.Errorf("ask the stream's pod: %w", err)
-	}
+	w.Publisher = translate.Identity(rec.Identity)
 	var a recordAnswer
-	if err := json.Unmarshal([]byte(text), &a); err != nil {
-		return "", fmt.Errorf("answer of the stream's pod: %w", err)
+	if err := g.order(ctx, rec.Owner.Pod, adminRecord, w, &a); err != nil {
+		return "", fmt.Errorf("recording: %w", err)
 	}
 	for _, fault := range recordFaults {
 		if a.Fault == fault.Error() {
 			return "", fault
 		}
 	}
+	if a.Fault != "" {
+		return "", ErrRecordingFailed // for a reason that a pod of another version has
+	}
 	return a.File, nil
 }
 
 // recordHere fulfils a wish about a stream of this pod.
-func (g *Gateway) recordHere(ctx context.Context, identity string, w recordWish) (file string, err error) {
-	st := g.streams.find(translate.Identity(identity))
+func (g *Gateway) recordHere(ctx context.Context, w recordWish) recordAnswer {
+	st := g.streams.find(w.Publisher)
 	if st == nil {
-		return "", ErrNoSuchStream
+		return recordAnswer{Fault: ErrNoSuchStream.Error()}
 	}
-	type result struct {
-		file string
-		err  error
-	}
-	done := make(chan result, 1)
+	done := make(chan recordAnswer, 1)
 	st.sess.loop.post(func() {
-		st.fulfil(w, func(file string, err error) { done <- result{file, err} })
+		st.fulfil(w, func(file string, err error) {
+			a := recordAnswer{File: file}
+			if err != nil {
+				a.Fault = err.Error()
+			}
+			done <- a
+		})
 	})
 	select {
-	case r := <-done:
-		return r.file, r.err
+	case a := <-done:
+		return a
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return recordAnswer{Fault: ErrRecordingFailed.Error()}
 	}
 }
 
@@ -191,27 +186,4 @@ func (st *stream) fulfil(w recordWish, then func(file string, err error)) {
 			then(file, err)
 		})
 	}
-}
-
-// answerRecord fulfils another pod's wish.
-func (g *Gateway) answerRecord(e state.Event) {
-	ctx, cancel := g.withTimeout(g.cfg.Egress.StartTimeout + g.cfg.Media.StoreTimeout)
-	defer cancel()
-	var (
-		w recordWish
-		a recordAnswer
-	)
-	err := json.Unmarshal(e.Body, &w)
-	if err == nil {
-		a.File, err = g.recordHere(ctx, e.Identity, w)
-	}
-	if err != nil {
-		a = recordAnswer{Fault: ErrRecordingFailed.Error()}
-		for _, fault := range recordFaults {
-			if errors.Is(err, fault) {
-				a.Fault = fault.Error()
-			}
-		}
-	}
-	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventAnswered, ID: e.ID, Answer: string(raw(a))})
 }

@@ -294,7 +294,7 @@ func TestBackendSendsData(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	w.deaf(podB)
-	if err := w.pods[podA].SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)); !errors.Is(err, state.ErrUnavailable) {
+	if err := w.pods[podA].SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)); !errors.Is(err, ErrPodSilent) {
 		t.Errorf("silent pod: %v", err)
 	}
 }

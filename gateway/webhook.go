@@ -35,7 +35,7 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 	switch {
 	case e.Kind == translate.EventEgress:
 		return g.routeEgress(ctx, e)
-	case role == translate.RoleProbe: // whoever runs it knows
+	case role == translate.RoleProbe, role == translate.RoleSnapshot: // whoever runs it knows
 		return "ignored"
 	case ours && pod == g.cfg.Pod:
 		return g.deliver(e)

@@ -209,14 +209,11 @@ const (
 	// EventResumed: the sending pod has taken the kept session Name; Body says what it has taken, ID names the question.
 	EventResumed   EventKind = "resumed"
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
-	EventRecord    EventKind = "record"     // record what Identity publishes, or stop; Body says how, ID names the question
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
 	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
 	EventRoom      EventKind = "room"       // something about the members of a room has changed; Body is the Room
 	EventMessage   EventKind = "message"    // a member of a room sends a text to one on the receiving pod; Body is set
-	EventSay       EventKind = "say"        // a backend has data (Body) for the players of the stream that Identity publishes; ID names the question
-	EventTellOne   EventKind = "tell-one"   // a backend has data (Body) for the client of the session Name; ID names the question
-	EventAdmin     EventKind = "admin"      // an operator's question or order of the kind Name, with Body; ID names the question
+	EventAdmin     EventKind = "admin"      // a question or order of the kind Name, of an operator or backend, with Body; ID names the question
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.
