@@ -35,7 +35,7 @@ type Snapshots interface {
 	Snapshot(ctx context.Context, streamName string) (png []byte, err error)
 }
 
-// Recorder records published streams. Without such a stream its errors wrap state.ErrNotFound.
+// Recorder records published streams. Its errors are those of the methods of *gateway.Gateway.
 type Recorder interface {
 	// StartRecording begins a recording and gives the file's name. An empty template is the configured one.
 	StartRecording(ctx context.Context, streamName string, fileTemplate translate.FileTemplate) (file string, err error)
