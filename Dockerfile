@@ -1,17 +1,21 @@
-FROM golang:1.26 AS build
-ARG VERSION=dev
+# docker build --build-arg VERSION=1.2.3 --build-arg GO_DIGEST=sha256:… .
+# With a digest, what is built depends on nothing but this tree: make rootfs gives the same bytes each time.
+ARG GO_IMAGE=golang:1.26
+ARG GO_DIGEST=
+FROM --platform=$BUILDPLATFORM ${GO_IMAGE}${GO_DIGEST:+@$GO_DIGEST} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /wcs-gateway ./cmd/wcs-gateway
+ARG VERSION=dev
+ARG TARGETOS=linux
+ARG TARGETARCH=amd64
+RUN make rootfs VERSION=${VERSION} GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 
-# Nothing but the static binary, and the authorities for https:// and TLS to Redis.
+# The static binary, the licence, the authorities for https:// and TLS to Redis, and a name for the user.
 FROM scratch
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build --chmod=0755 /wcs-gateway /wcs-gateway
-COPY --chmod=0644 LICENSE /LICENSE
+COPY --from=build /src/bin/rootfs/ /
 USER 65532:65532
-# ws, wss, internal
-EXPOSE 8080 8443 9090
+# ws, wss, REST API (with rest.users), internal
+EXPOSE 8080 8443 8081 9090
 ENTRYPOINT ["/wcs-gateway"]

@@ -1,6 +1,7 @@
 # make dev    everything in one process, with a demo page
 # make test   installs what the tests need, then all tests; what CI runs
 # make build  bin/wcs-gateway, static
+# make image  for PLATFORMS, with docker buildx; make rootfs is what is in it, make sbom the list of its parts
 # make attacks  what attacks cost other clients, as a table
 # make bench, make fuzz, make lint, make vuln
 
@@ -8,11 +9,16 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 TESTTIMEOUT ?= 20m
 FUZZTIME    ?= 30s
 GOVULNCHECK := v1.9.0
+PLATFORMS   ?= linux/amd64,linux/arm64
+IMAGE       ?= wcs-gateway:$(VERSION)
+CA_CERTS    ?= /etc/ssl/certs/ca-certificates.crt
+
+GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: dev test build check-links bench attacks fuzz fuzz-keep lint vuln setup
+.PHONY: dev test test-deploy build check-links bench attacks fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -20,11 +26,15 @@ dev: cmd/wcs-dev/node_modules/.package-lock.json
 	go run ./cmd/wcs-dev $(ARGS)
 
 # -count=1: the tests of e2e run binaries that go test does not know of, so its cache would hide their changes.
-test: setup $(SDK) build check-links
+test: setup $(SDK) build check-links test-deploy
 	go vet ./...
 	go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
 	go test -race -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser)
 	go test -race -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
+
+# The chart, the compose file, the image, alerts and dashboard: a module of its own, because of Helm.
+test-deploy:
+	cd deploy/tests && go vet ./... && go test -count=1 -timeout $(TESTTIMEOUT) ./...
 
 setup:
 	.ci/setup
@@ -34,7 +44,43 @@ setup:
 	touch $@
 
 build:
-	CGO_ENABLED=0 go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/wcs-gateway ./cmd/wcs-gateway
+	CGO_ENABLED=0 go build $(GOBUILD) -o bin/wcs-gateway ./cmd/wcs-gateway
+
+# The image's content, for GOOS and GOARCH, and as one file: the same bytes whenever and wherever it is made of the same tree, version, Go
+# and authorities.
+ROOTFS := bin/rootfs
+
+rootfs:
+	rm -rf $(ROOTFS)
+	mkdir -p $(ROOTFS)/etc/ssl/certs
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(GOBUILD) -o $(ROOTFS)/wcs-gateway ./cmd/wcs-gateway
+	cp LICENSE $(ROOTFS)/LICENSE
+	cp $(CA_CERTS) $(ROOTFS)/etc/ssl/certs/ca-certificates.crt
+	echo 'nonroot:x:65532:65532::/:/sbin/nologin' >$(ROOTFS)/etc/passwd
+	echo 'nonroot:x:65532:' >$(ROOTFS)/etc/group
+	find $(ROOTFS) -type f -exec chmod 0644 {} +
+	find $(ROOTFS) -type d -exec chmod 0755 {} +
+	chmod 0755 $(ROOTFS)/wcs-gateway
+	find $(ROOTFS) -exec touch -h -d @0 {} +
+	tar -cf bin/rootfs.tar --format=ustar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C $(ROOTFS) .
+
+# Twice with nothing to begin from but the modules: minutes.
+rootfs-verify:
+	@for run in first second; do \
+		cache=$$(mktemp -d); \
+		GOCACHE=$$cache $(MAKE) --no-print-directory rootfs VERSION=$(VERSION) >/dev/null; failed=$$?; \
+		chmod -R u+w "$$cache" && rm -rf "$$cache"; \
+		[ $$failed = 0 ] || exit 1; \
+		sha256sum bin/rootfs.tar; \
+	done | tee bin/rootfs.sums; \
+	[ "$$(sort -u bin/rootfs.sums | wc -l)" = 1 ] && [ "$$(wc -l <bin/rootfs.sums)" = 2 ]
+
+image:
+	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg GO_DIGEST=$(GO_DIGEST) -t $(IMAGE) $(BUILDX) .
+
+# CycloneDX, of the modules that are in the binary.
+sbom: rootfs
+	cd deploy/sbom && go tool cyclonedx-gomod bin -json -noserial -licenses -version $(VERSION) -output ../../bin/wcs-gateway.cdx.json ../../$(ROOTFS)/wcs-gateway
 
 # The SFU and the embedded Redis belong to cmd/wcs-dev.
 check-links:
@@ -49,7 +95,7 @@ bench: setup $(SDK)
 
 # Without the race detector, which would be most of what is measured.
 attacks: setup
-	go test -count=1 -v ./e2e/attacks
+	go test -count=1 -v ./e2e/attacks -args -measure 2s -rounds 5
 
 # Every fuzz test for FUZZTIME, from what earlier runs have found. make fuzz-keep keeps what this one has.
 CORPUS = .ci/fuzz-corpus.tar.gz

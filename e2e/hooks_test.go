@@ -115,7 +115,7 @@ var bad = map[string]struct {
 	"timeout":      {stall, "Application server is not available"},
 	"slow trickle": {trickle, "Application server is not available"},
 	"garbage":      {rig.Say("<html>oops</html>"), "Application server has given a bad answer"},
-	"huge body":    {rig.Say(`{"custom":"` + strings.Repeat("x", 1<<20) + `"}`), "Application server has given a bad answer"},
+	"huge body":    {rig.Say(`{"custom":"` + strings.Repeat("x", 3<<20) + `"}`), "Application server has given a bad answer"},
 	"redirect":     {elsewhere, "Temporary Redirect"},
 }
 

@@ -19,7 +19,7 @@ func TestOnOneStage(t *testing.T) {
 		"WCS_APPLICATIONS": `{defaultApp: {}, native: {native: both, room: "native.{name}"}, h264: {codecs: [opus, H264]}}`,
 		// short, so that the tests of timeouts are
 		"WCS_MEDIA_ICETIMEOUT": "3s", "WCS_MEDIA_MEDIATIMEOUT": "3s", "WCS_SESSION_MAXSTREAMS": "8",
-		"WCS_LISTEN_LBPATH": "/lb", "WCS_LISTEN_LB_SERVER": "media.example.com",
+		"WCS_LISTEN_LB_SERVER": "media.example.com",
 	}, "")
 	for _, group := range []struct {
 		name  string
@@ -157,7 +157,6 @@ var wireTests = map[string]func(*testing.T){
 		c.SendRaw(`{"message":"nobodyKnowsThis","data":{"x":1}}`)
 		c.Send("pushLogs", map[string]any{"logs": "05:40:13 INFO core - x\n"})
 		c.Send("submitBugReport", nil)
-		c.Send("sessionDebug", map[string]any{"command": "start"})
 		c.Send("sendStreamEvent", map[string]any{"mediaSessionId": "m", "type": "audioMuted"})
 		c.Send("stopStream", map[string]any{"mediaSessionId": "nobody's", "name": "n"})
 		c.Send("unPublishStream", map[string]any{"mediaSessionId": "nobody's", "name": "n"})
@@ -175,6 +174,8 @@ var wireTests = map[string]func(*testing.T){
 		if d.OperationID != "op" || d.Status != "FAILED" {
 			t.Errorf("DataStatusEvent %+v", d)
 		}
+		c.Send("sessionDebug", map[string]any{"command": "start"})
+		c.Await("notifySessionDebugEvent")
 		c.Send("snapshot", map[string]any{"mediaSessionId": "snap", "name": "n"})
 		var e struct {
 			MediaSessionID, Type string
@@ -228,11 +229,11 @@ var wireTests = map[string]func(*testing.T){
 	},
 	"the load balancer's address answers as the SDK expects": func(t *testing.T) {
 		status, header, body := get(t, strings.Replace(stage.Gateway.URL, "ws://", "http://", 1)+"lb")
-		var got map[string]string
+		var got map[string]any
 		if err := json.Unmarshal(body, &got); err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]string{"server": "media.example.com", "ws": "8080", "wss": "8443"}
+		want := map[string]any{"server": "media.example.com", "ws": "8080", "wss": "8443", "flash": nil}
 		if status != 200 || header.Get("Access-Control-Allow-Origin") != "*" || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%d %v %s", status, header, body)
 		}

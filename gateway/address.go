@@ -61,3 +61,9 @@ func party(a netip.Addr) netip.Addr {
 	}
 	return a
 }
+
+// Party is what limits by address count: an IPv4 address, or the /64 network of an IPv6 one.
+func Party(a netip.Addr) netip.Addr { return party(a) }
+
+// Client is the address of whoever has sent a request; see listen.trustedProxies.
+func (p Proxies) Client(r *http.Request) netip.AddrPort { return p.clientOf(r) }

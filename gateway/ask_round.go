@@ -8,6 +8,7 @@ type answers struct {
 	here      bool
 	publisher translate.Participant
 	there     bool
+	mutes     translate.Mutes // of the publisher, as far as LiveKit has stored them
 }
 
 // askRound asks about the streams of one room once. LiveKit's list of a room is cheap, but shows what is stored: it serves for
@@ -17,8 +18,8 @@ type askRound struct {
 	g    *Gateway
 	room translate.RoomName
 
-	exact  bool                        // ask the node about players that are up, too
-	list   map[translate.Identity]bool // nil until it was needed
+	exact  bool                                   // ask the node about players that are up, too
+	list   map[translate.Identity]translate.Mutes // of who is there; nil until it was needed
 	looked map[translate.Identity]*translate.Participant
 }
 
@@ -43,6 +44,7 @@ func (r *askRound) about(st *stream) (a answers, err error) {
 		a.publisher, a.there, err = r.look(publisher)
 	default:
 		a.there, err = r.stillThere(publisher)
+		a.mutes = r.list[publisher]
 	}
 	return a, err
 }
@@ -52,7 +54,7 @@ func (r *askRound) stillThere(id translate.Identity) (bool, error) {
 	if err := r.getList(); err != nil {
 		return false, err
 	}
-	if r.list[id] {
+	if _, here := r.list[id]; here {
 		return true, nil
 	}
 	_, here, err := r.look(id)
@@ -69,9 +71,9 @@ func (r *askRound) getList() error {
 	if err != nil {
 		return err
 	}
-	r.list = make(map[translate.Identity]bool, len(all))
+	r.list = make(map[translate.Identity]translate.Mutes, len(all))
 	for _, p := range all {
-		r.list[p.Identity] = true
+		r.list[p.Identity] = p.Mutes
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wcsgateway/e2e/rig"
@@ -29,66 +30,78 @@ func (w *world) settledRoom(t *testing.T, pod string) *watchedRoom {
 	return r
 }
 
-// The LiveKit node of a room dies: its participants stay in LiveKit's list, and nothing else answers for them. Publisher and
-// player are on one pod, and it does not matter whose turn it is.
+// crowd is a publisher and n players on one pod, all of them for long.
+func (w *world) crowd(t *testing.T, n int) (c *rig.Client, players map[string]translate.Identity) {
+	t.Helper()
+	c, players = w.connect(t, podA), make(map[string]translate.Identity)
+	w.publishUp(t, c, "pub", "s")
+	for i := range n {
+		w.playUp(t, c, fmt.Sprint("play-", i), "s")
+	}
+	for _, st := range w.pods[podA].streams.playersOf("s") {
+		players[st.id] = st.identity
+	}
+	pass(time.Minute)
+	for len(w.sfu.called) > 0 {
+		<-w.sfu.called
+	}
+	return c, players
+}
+
+// The LiveKit node of a room dies right after it was asked, whoever's turn that was: its participants stay in LiveKit's list, and
+// nothing else answers for them.
 func TestDeadNodeIsNoticed(t *testing.T) {
-	for turn := range 2 {
-		w := newWorld(t, nil)
-		pub, play := w.up(t, podA, podA)
-		r := w.settledRoom(t, podA)
-		r.asked += turn
-		w.sfu.set(func() {
-			w.sfu.fail["participant"] = &translate.Error{Kind: translate.ErrKindUnavailable, Op: "participant", Err: errors.New("no response from servers")}
-		})
-		w.pods[podA].watch.ask(r) // and again at once
-		pub.WantStatus("pub", "FAILED", "Stream failed")
-		if s := play.AwaitStatus("play"); s.Status != "FAILED" {
-			t.Errorf("player: %+v", s)
+	for players, turns := range map[int]int{0: 1, 1: 2, fewPlayers: 2, fewPlayers + 1: listTurn} {
+		for turn := range turns {
+			t.Run(fmt.Sprintf("%d players, turn %d", players, turn), func(t *testing.T) {
+				t.Parallel()
+				inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+					c, _ := w.crowd(t, players)
+					for range turn + 1 {
+						for <-w.sfu.called != "participant" {
+						}
+					}
+					synctest.Wait()
+					w.sfu.set(func() { w.sfu.hold["participant"] = make(chan struct{}) })
+					since := time.Now()
+					c.WantStatus("pub", "FAILED", "Stream failed")
+					for i := range players {
+						c.AwaitMatch("end of a player", func(m rig.Message) bool {
+							return m.Name == "notifyStreamStatusEvent" && strings.Contains(m.Raw, fmt.Sprintf(`"play-%d"`, i)) && strings.Contains(m.Raw, `"FAILED"`)
+						})
+					}
+					if told := time.Since(since); told >= 10*time.Second {
+						t.Errorf("all are told after %v", told)
+					}
+					w.wantClean(t)
+				})
+			})
 		}
-		w.wantClean(t)
 	}
 }
 
-// A settled room costs LiveKit one call a turn, however many players are here, and each of them has its turn: one that has gone
+// A settled room costs LiveKit a call every 5 s, however many players are here, and each of them has its turn: one that has gone
 // without a word is found out.
 func TestSettledRoomCostsOneCall(t *testing.T) {
-	for _, n := range []int{1, 3, fewPlayers, fewPlayers + 1} {
+	for _, n := range []int{1, 3, fewPlayers, fewPlayers + 1, 3 * fewPlayers} {
 		t.Run(fmt.Sprint(n, " players"), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, nil)
-			pub := w.connect(t, podA)
-			w.publishUp(t, pub, "pub", "s")
-			ids := make(map[translate.Identity]string)
-			for i := range n {
-				id := fmt.Sprint("play-", i)
-				w.playUp(t, pub, id, "s")
-				for _, st := range w.pods[podA].streams.playersOf("s") {
-					if st.id == id {
-						ids[st.identity] = id
+			inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+				c, players := w.crowd(t, n)
+				const turns = 120
+				pass(turns * askInterval)
+				if calls := len(w.sfu.called); calls > turns+1 {
+					t.Errorf("%d calls in %v", calls, turns*askInterval)
+				}
+				for id, identity := range players {
+					w.sfu.set(func() { delete(w.sfu.rooms["wcs.s"], identity) })
+					pass(listTurn*crowdInterval + time.Second)
+					if c.Count("notifyStreamStatusEvent") != 1 {
+						t.Fatalf("not found out: %s", c.Names())
 					}
+					c.WantStatus(id, "FAILED", "Failed by error")
 				}
-			}
-			r := w.settledRoom(t, podA)
-			rounds := max(2*n, listTurn)
-			w.sfu.set(func() { w.sfu.called = make(chan string, 1000) })
-			for i := range rounds {
-				w.pods[podA].watch.ask(r)
-				r.timer.Stop()
-				if calls := len(w.sfu.called); calls != i+1 {
-					t.Fatalf("%d calls in %d turns", calls, i+1)
-				}
-			}
-			for identity, id := range ids {
-				w.sfu.set(func() { delete(w.sfu.rooms["wcs.s"], identity) })
-				for range 2 * rounds {
-					w.pods[podA].watch.ask(r)
-					r.timer.Stop()
-				}
-				pub.WantStatus(id, "FAILED", "Failed by error")
-			}
-			if n := pub.Count("notifyStreamStatusEvent"); n != 0 {
-				t.Errorf("told too much: %s", pub.Names())
-			}
+			})
 		})
 	}
 }

@@ -26,5 +26,6 @@ var (
 	closedDisplaced       = closeReason{"displaced", websocket.ClosePolicyViolation} // somebody wants a name of it, and it does not answer
 	closedResumed         = closeReason{"resumed", websocket.CloseNormalClosure}     // its client has come back on another socket
 	closedTakenOver       = closeReason{"taken_over", websocket.CloseServiceRestart}
+	closedTerminated      = closeReason{"terminated", websocket.ClosePolicyViolation} // by an operator
 	closedShutdown        = closeReason{"shutdown", websocket.CloseServiceRestart}
 )

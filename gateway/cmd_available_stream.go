@@ -2,10 +2,8 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -86,32 +84,19 @@ func (s *session) available(name string) error {
 	if err := s.checkName(name); err != nil {
 		return err
 	}
-	ctx, cancel := s.g.withTimeout(s.g.cfg.Media.StoreTimeout)
-	defer cancel()
-	rec, err := s.g.deps.Store.FindStream(ctx, name)
-	switch {
-	case errors.Is(err, state.ErrNotFound) && s.app.Native.plays():
-		_, err = s.nativePublisher(ctx, s.app.Room.Room(s.app.Key, name))
-		return err
-	case err != nil:
-		return err
-	case !s.app.mayPlay(rec.App):
-		return errRestricted
-	case rec.Phase != state.PhasePublishing:
-		return errStreamNotReady
-	}
-	return nil
+	_, err := s.g.locate(s.g.ctx, s.app, name)
+	return err
 }
 
 // nativePublisher finds who of LiveKit's own clients publishes in a room: of several, the one that has been there for
 // longest (design.md §9). LiveKit's list says who is there; what they publish is asked of each.
-func (s *session) nativePublisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
-	list, err := s.g.deps.SFU.Participants(ctx, room)
+func (g *Gateway) nativePublisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
+	list, err := g.deps.SFU.Participants(ctx, room)
 	if err != nil {
 		return translate.Participant{}, err
 	}
 	for _, p := range translate.Natives(list) {
-		p, err = s.g.deps.SFU.Participant(ctx, room, p.Identity)
+		p, err = g.deps.SFU.Participant(ctx, room, p.Identity)
 		switch {
 		case isNotFound(err): // left meanwhile
 		case err != nil:

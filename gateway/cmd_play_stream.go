@@ -87,7 +87,7 @@ func play(st *stream, got *started, offer string, kinds translate.MediaKinds) er
 	ctx, cancel := g.withTimeout(g.cfg.Media.SFUTimeout) // not ended by a stop, as in publisher.start
 	defer cancel()
 	since := time.Now()
-	answer, err := g.deps.SFU.Play(ctx, translate.PlayOffer{
+	answer, err := g.deps.SFU.Play(st.trace.in(ctx), translate.PlayOffer{
 		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer, Publisher: got.publisher, Tracks: names,
 	})
 	got.sfuTime += time.Since(since)
@@ -201,13 +201,21 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 }
 
 func addPlayer(ctx context.Context, st *stream, native bool, room translate.RoomName) (state.Stream, error) {
-	s := st.sess
-	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.StoreTimeout)
+	return registerPlayer(ctx, st, st.player(native, room))
+}
+
+func registerPlayer(ctx context.Context, st *stream, p state.Player) (state.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, st.sess.g.cfg.Media.StoreTimeout)
 	defer cancel()
-	return s.g.deps.Store.AddPlayer(ctx, state.Player{
-		MediaID: st.id, Stream: st.name, App: s.app.Key, Session: s.id, Room: string(room), Identity: string(st.identity),
-		CreatedAt: st.created, Native: native,
-	})
+	return st.sess.g.deps.Store.AddPlayer(ctx, p)
+}
+
+// player is the record of a player that is not up yet.
+func (st *stream) player(native bool, room translate.RoomName) state.Player {
+	return state.Player{
+		MediaID: st.id, Stream: st.name, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
+		CreatedAt: st.created, Native: native, Era: st.sess.era,
+	}
 }
 
 // mayHaveClaimed tells whether a failed AddPlayer, or what came after it, may have left something.
@@ -221,7 +229,7 @@ func findNative(ctx context.Context, st *stream) (src source, err error) {
 	src.room = s.app.Room.Room(s.app.Key, st.name)
 	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
 	defer cancel()
-	src.publisher, err = s.nativePublisher(ctx, src.room)
+	src.publisher, err = s.g.nativePublisher(ctx, src.room)
 	if err == nil {
 		st.expect(src.publisher.Identity)
 	}
@@ -235,6 +243,7 @@ func (player) up(st *stream) {
 	st.announce(wcs.StatusPlaying, "")
 	st.tellFormat()
 	st.startRates()
+	st.save(nil)
 }
 
 // tellFormat tells a player the picture size, once it is known.
@@ -250,10 +259,11 @@ func (st *stream) tellFormat() {
 	}
 }
 
-// write registers the player once more, after Redis has lost it.
+// write registers the player with what is known of it once it is up, and once more after Redis has lost it.
 func (player) write(ctx context.Context, st *stream, rec state.Stream) error {
-	native := st.publisher.Native()
-	_, err := addPlayer(ctx, st, native, translate.RoomName(rec.Room))
+	p := st.player(st.publisher.Native(), translate.RoomName(rec.Room))
+	p.Playing, p.Tracks = true, rec.Tracks
+	_, err := registerPlayer(ctx, st, p)
 	return err
 }
 

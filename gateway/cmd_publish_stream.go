@@ -18,9 +18,9 @@ func handlePublishStream(s *session, c wcs.Command) error {
 	if err := c.Bind(&req); err != nil {
 		return s.malformedStream(c, true, err)
 	}
-	if req.RTMPURL != "" {
+	if err := s.checkRTMP(req); err != nil {
 		// Never ignored in silence: somebody waits for that stream elsewhere (design.md §9).
-		return s.refuseStream(true, req, errRTMP)
+		return s.refuseStream(true, req, err)
 	}
 	return s.begin(publisher{}, true, req, c.Arg)
 }
@@ -82,7 +82,7 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	sfuCtx, cancel := g.withTimeout(g.cfg.Media.SFUTimeout)
 	defer cancel()
 	since := time.Now()
-	answer, err := g.deps.SFU.Publish(sfuCtx, translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
+	answer, err := g.deps.SFU.Publish(st.trace.in(sfuCtx), translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
 	got.sfuTime = time.Since(since)
 	if err != nil {
 		return got, err
@@ -99,7 +99,7 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 func (s *session) refuseNativeName(ctx context.Context, room translate.RoomName) error {
 	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
 	defer cancel()
-	_, err := s.nativePublisher(ctx, room)
+	_, err := s.g.nativePublisher(ctx, room)
 	switch {
 	case err == nil:
 		return state.ErrNameTaken
@@ -185,8 +185,11 @@ func (publisher) ready(st *stream) bool {
 // up tells the client only when other pods can see the stream, because it may tell others to play.
 func (publisher) up(st *stream) {
 	st.save(func() {
+		st.wantEgresses()
 		st.announce(wcs.StatusPublishing, "")
+		st.tellRoom()
 		st.startRates()
+		st.relayNow() // what was muted before
 	})
 }
 
@@ -202,7 +205,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 	if err != nil {
 		pods = []string{g.cfg.Pod} // our own players can know all the same
 	}
-	g.tell(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec})
+	g.tell(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Said: st.saying})
 	return err
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 
 	"wcsgateway/gateway/hooks"
@@ -21,20 +22,33 @@ func handleSendData(s *session, d wcs.SendData) error {
 		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, classify(err).info))
 		return fmt.Errorf("%w: %w", errStreamRefused, err)
 	}
-	h := s.hooks
-	if !h.wants(hooks.OnDataEvent) {
+	h, room := s.hooks, s.roomCommand(d.Payload)
+	switch {
+	case h.wants(hooks.OnDataEvent): // also of what is for a room: the backend may refuse it (integration.md §1.3)
+		h.ask(hooks.OnDataEvent, h.body(dataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
+			if room != nil && (err == nil || room.leaves()) {
+				s.obey(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
+				return
+			}
+			s.answerData(d.OperationID, err)
+		})
+	case room != nil:
+		s.obey(room, func(fault error) { s.answerData(d.OperationID, fault) })
+	default:
 		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, infoNobodyTakesData))
-		return nil
 	}
-	h.ask(hooks.OnDataEvent, h.body(dataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
-		status := dataStatusBody{OperationID: d.OperationID, Status: wcs.DataAccepted}
-		if err != nil {
-			status.Status, status.Info = wcs.DataFailed, classify(err).info
-		}
-		s.sendAs(wcs.DataStatus(d.OperationID, status.Status, status.Info), hooks.DataStatusEvent)
-		if h.wants(hooks.DataStatusEvent) {
-			h.tell(hooks.DataStatusEvent, h.body(status))
-		}
-	})
 	return nil
+}
+
+// answerData tells client and backend what has become of data.
+func (s *session) answerData(operationID string, err error) {
+	status := dataStatusBody{OperationID: operationID, Status: wcs.DataAccepted}
+	if err != nil {
+		status.Status, status.Info = wcs.DataFailed, classify(err).info
+		s.noisy().Err(err).Msg("data not accepted")
+	}
+	s.sendAs(wcs.DataStatus(operationID, status.Status, status.Info), hooks.DataStatusEvent)
+	if h := s.hooks; h.wants(hooks.DataStatusEvent) {
+		h.tell(hooks.DataStatusEvent, h.body(status))
+	}
 }

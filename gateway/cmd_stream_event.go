@@ -1,31 +1,56 @@
 package gateway
 
-import "wcsgateway/translate/wcs"
+import (
+	"encoding/json"
 
-// handleStreamEvent keeps what a publisher has muted in its record, where late players learn it. Events of players, and of any
-// other type, are accepted in silence.
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// handleStreamEvent takes what a publisher says to its players (protocol.md §2.8). Events of players, of streams that are gone,
+// and of any other type are accepted in silence; so are data before PUBLISHING, which SDKs do not send.
 func handleStreamEvent(s *session, e wcs.StreamEvent) error {
 	st := s.streams[e.MediaSessionID]
 	if st == nil || !st.published || st.ending != nil {
 		return nil
 	}
-	audio, video := st.audioMuted, st.videoMuted
+	m := st.mutes()
 	switch e.Type {
 	case wcs.EventAudioMuted:
-		audio = true
+		m.Audio = true
 	case wcs.EventAudioUnmuted:
-		audio = false
+		m.Audio = false
 	case wcs.EventVideoMuted:
-		video = true
+		m.Video = true
 	case wcs.EventVideoUnmuted:
-		video = false
+		m.Video = false
+	case wcs.EventData:
+		return st.sayData(e.Payload)
 	}
-	if audio == st.audioMuted && video == st.videoMuted {
+	if m == st.mutes() {
 		return nil
 	}
-	st.audioMuted, st.videoMuted = audio, video
-	if st.phase == phaseUp { // otherwise it will be in the first record
-		st.save(nil)
+	m.Changes++
+	st.setMutes(m)
+	return st.say(state.Said{Type: string(e.Type), AudioMuted: m.Audio, VideoMuted: m.Video, Mutes: m.Changes})
+}
+
+// sayData sends data to all who watch the stream: its players on all pods, and native participants.
+func (st *stream) sayData(payload json.RawMessage) error {
+	if st.phase != phaseUp {
+		return nil
 	}
-	return nil
+	if err := st.sess.g.live().limits.checkPayload(payload); err != nil {
+		return err
+	}
+	return st.say(state.Said{Type: string(wcs.EventData), Payload: payload})
+}
+
+func (st *stream) mutes() translate.Mutes {
+	return translate.Mutes{Audio: st.audioMuted, Video: st.videoMuted, Changes: st.muteChanges}
+}
+
+func (st *stream) setMutes(m translate.Mutes) {
+	st.audioMuted, st.videoMuted, st.muteChanges = m.Audio, m.Video, m.Changes
 }

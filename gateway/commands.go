@@ -25,7 +25,7 @@ func on[T any](handle func(*session, T) error) spec {
 	}}
 }
 
-// accepted is a command that is taken in silence (design.md §9, "Commands before their issue is done").
+// accepted is a command that is taken in silence.
 var accepted = spec{run: func(*session, wcs.Command) error { return nil }}
 
 // commands is everything a client may say. A name that is not here is counted and otherwise ignored (protocol.md §2.19).
@@ -38,15 +38,21 @@ var commands = map[wcs.Name]spec{
 	wcs.CmdAvailableStream: {run: handleAvailableStream},
 	wcs.CmdPong:            {early: true, run: handlePong},
 	wcs.CmdPing:            accepted, // no client reads an answer (protocol.md §1.4)
-	wcs.CmdPushLogs:        accepted, // an answer would make the client log, and push, for ever (protocol.md §2.11)
+	wcs.CmdPushLogs:        {run: handlePushLogs},
 	wcs.CmdSendStreamEvent: on(handleStreamEvent),
-	wcs.CmdSessionDebug:    accepted,
-	wcs.CmdSubmitBugReport: accepted,
+	wcs.CmdSessionDebug:    on(handleSessionDebug),
+	wcs.CmdSubmitBugReport: {run: handleBugReport},
 	wcs.CmdMetricsDesc:     {run: handleMetricsDescription},
 	wcs.CmdMetricsBatch:    {run: handleMetricsBatch},
 	wcs.CmdSendData:        on(handleSendData),
 	wcs.CmdSnapshot:        on(handleSnapshot),
-	wcs.CmdCall:            on(handleCall),
+	wcs.CmdCall:            endCall(wcs.StatusFailed),
+	wcs.CmdAnswer:          endCall(wcs.StatusFailed),
+	wcs.CmdHangup:          endCall(wcs.StatusFinish), // as its client wants
+	wcs.CmdHold:            endCall(wcs.StatusFailed),
+	wcs.CmdUnhold:          endCall(wcs.StatusFailed),
+	wcs.CmdSendDTMF:        endCall(wcs.StatusFailed),
+	wcs.CmdTransfer:        endCall(wcs.StatusFailed),
 	wcs.CmdMediaTransport:  {early: true, run: handleMediaTransport},
 }
 

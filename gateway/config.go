@@ -6,6 +6,7 @@ import (
 
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/rtmp"
 	"wcsgateway/translate"
 )
 
@@ -19,6 +20,8 @@ type Config struct {
 	Conn       ConnConfig
 	Media      MediaConfig
 	Rates      RatesConfig
+	Snapshot   SnapshotConfig
+	Egress     EgressConfig
 	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
 	// KeepAliveGrace is how long a session that asked for keepAlive outlives its socket; 0 for not at all.
@@ -29,6 +32,7 @@ type Config struct {
 	// is not its client's.
 	ProxyProtocol bool
 	LoadBalancer
+	Rooms RoomsConfig
 }
 
 // App is what an application key may do and how.
@@ -38,12 +42,19 @@ type App struct {
 	Native Native
 	Codecs translate.CodecSet // of what it publishes
 	Rates  RateSource
+	// NativeData: what native participants send to the room of a stream as data is for the stream's players.
+	NativeData bool
 	// Origins are the pages that may use it, of those that may connect at all.
 	Origins origins.List
 	// MaxSessions bounds its sessions on this pod; 0 does not.
 	MaxSessions int
 	PlayFrom    []string // keys of the applications whose streams it may play besides its own; none: all
 	Hooks       Hooks
+	// Rooms says that the application has the room API.
+	Rooms       bool
+	Record      bool       // its clients may have their streams recorded
+	RTMPHosts   rtmp.Hosts // to which its clients may have their streams sent
+	RTMPFullURL bool       // clients' RTMP addresses are complete: the stream's name is not added
 }
 
 // mayPlay tells whether the application's clients may play a stream of another's.
@@ -54,7 +65,7 @@ func (a *App) mayPlay(owner string) bool {
 // Hooks are the calls to an application's backend. The zero value is that of an application without one.
 type Hooks struct {
 	Backend    *hooks.Backend
-	FailClosed bool          // publishStream, playStream and OnDataEvent fail with their call, whatever restOnError says
+	FailClosed bool          // publishStream, playStream, snapshot and OnDataEvent fail with their call, whatever restOnError says
 	KeepAlive  time.Duration // between two StreamKeepAliveEvents of a stream; 0: there are none
 }
 
@@ -80,12 +91,5 @@ type MediaConfig struct {
 	SFUTimeout      time.Duration // one call to LiveKit that starts a stream
 	StoreTimeout    time.Duration // one call to Redis
 	SilenceTimeout  time.Duration // of a publisher that is up and sends nothing; 0: for ever
-}
-
-// LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1). Path "" turns it off.
-type LoadBalancer struct {
-	LBPath   string
-	LBServer string
-	LBWS     string // port
-	LBWSS    string // port
+	RemoteMute      bool          // what a publisher says it has muted is muted in LiveKit, too
 }

@@ -43,6 +43,7 @@ type conn struct {
 	mu      sync.Mutex
 	queue   [][]byte
 	bytes   int // in queue
+	parcels []*parcel
 	writing bool
 	closing *closeReason
 	heard   []chan struct{} // closed at the next frame of the client
@@ -173,9 +174,10 @@ func (c *conn) close(r closeReason) {
 		return
 	}
 	c.closing = &r
-	lost := 0
+	lost := c.dropParcels()
 	if r == closedSlow || r == closedLost {
-		lost, c.queue, c.bytes = c.bytes, nil, 0
+		lost += c.bytes
+		c.queue, c.bytes = nil, 0
 	}
 	if r != closedSlow {
 		c.startWriting()
@@ -237,7 +239,7 @@ func (c *conn) write() {
 			}
 			return
 		}
-		_ = c.ws.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout)) // fails only on a dead socket, which the write reports
+		_ = c.ws.SetWriteDeadline(time.Now().Add(c.writeLimit(frame))) // fails only on a dead socket, which the write reports
 		if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
 			c.writeFailed(err)
 			return
@@ -250,6 +252,9 @@ func (c *conn) next() (frame []byte, closing *closeReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 {
+		if frame = c.nextOfParcel(); frame != nil {
+			return frame, nil
+		}
 		c.queue, c.writing = nil, false
 		return nil, c.closing
 	}

@@ -15,6 +15,7 @@ import (
 type debts struct {
 	g          *Gateway
 	sfu, store creditor
+	egress     creditor
 
 	mu   sync.Mutex
 	open int
@@ -34,7 +35,7 @@ const (
 )
 
 func newDebts(g *Gateway) *debts {
-	return &debts{g: g, sfu: make(creditor, debtParallel), store: make(creditor, debtParallel)}
+	return &debts{g: g, sfu: make(creditor, debtParallel), store: make(creditor, debtParallel), egress: make(creditor, debtParallel)}
 }
 
 // debt is one thing that is owed. pay must be safe to repeat.

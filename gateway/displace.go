@@ -54,7 +54,10 @@ func (g *Gateway) evict(ctx context.Context, old state.Stream) error {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
 	pods, err := g.deps.Store.DisplaceStream(ctx, old)
-	if err != nil && !errors.Is(err, state.ErrLostOwnership) { // then it has just ended by itself
+	if errors.Is(err, state.ErrLostOwnership) {
+		return nil // it has just ended by itself, or its session was taken by another pod, whose participant it is now
+	}
+	if err != nil {
 		return err
 	}
 	g.takenOver(state.Orphan{Stream: &old, Pods: pods})

@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/picture"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -25,6 +26,7 @@ var (
 	errNoStream         = errors.New("no such stream")
 	errRestricted       = errors.New("application may not play the streams of that one")
 	errTooManyQuestions = errors.New("client asks too much at a time")
+	errTooMuchSaid      = errors.New("publisher says more than can be sent")
 	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
 	errPanic            = errors.New("a panic was recovered")
 )
@@ -37,6 +39,7 @@ const (
 	classClient   class = "client"
 	classUpstream class = "upstream"
 	classOurs     class = "ours"
+	classOperator class = "operator"
 )
 
 // verdict is what becomes of an error: what the client is told and how loud the operator is.
@@ -71,14 +74,28 @@ var verdicts = []struct {
 	{errDataSize, client("Bad request: payload is too big")},
 	{errTooManyStreams, client("Too many streams in this session")},
 	{errTooManyQuestions, client("Too many requests at a time")},
+	{errTooMuchSaid, client("Too many stream events at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
 	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{errRTMP, client(wcs.InfoFailedByRTMPWriterError)},
 	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady)},
 	{errNoStream, client(wcs.InfoStreamNotFound)},
+	{errBadRoom, client("Bad room name: it is empty, too long, or has control characters or a .. segment")},
+	{errNoLogin, client("No login: rooms need custom.login of the connection")},
+	{errLoginInRoom, client("Login is in the room already")},
+	{errRoomFull, client("Room is full")},
+	{errTooManyRooms, client("Too many rooms in this session")},
+	{errNotInRoom, client("Not in this room")},
+	{errNoParticipant, client("No such participant in the room")},
+	{errRoomsAway, upstream("Rooms are not available")},
 	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
 	{errRestricted, client(wcs.InfoRestrictedAccess)},
+	{errSnapshotLate, upstream("No picture of the stream in time")},
+	{errSnapshotsFull, client("Too many snapshots at a time")},
+	{picture.ErrTooBig, client("Picture is too big for a snapshot")},
+	{picture.ErrDecode, upstream("Picture of the stream cannot be decoded")},
+	{translate.ErrNoVideo, client("Stream has no video")},
 	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
 	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},
@@ -94,6 +111,7 @@ func classify(err error) verdict {
 	}
 	var sfu *translate.Error
 	var refusal *hooks.Refusal
+	var decoder *picture.NoDecoderError
 	switch {
 	case errors.As(err, &refusal):
 		return client(refusal.Reason)
@@ -101,6 +119,10 @@ func classify(err error) verdict {
 		return client("Bad SDP: " + err.Error())
 	case errors.Is(err, wcs.ErrMalformed):
 		return client("Bad request: " + err.Error())
+	case errors.As(err, &decoder):
+		return client("No snapshots of " + decoder.Codec + " streams: this server has no decoder for it (snapshot.ffmpeg)")
+	case errors.Is(err, picture.ErrCodec), errors.Is(err, translate.ErrPictureCodec):
+		return client("No snapshots of streams with this codec")
 	case errors.As(err, &sfu) && sfu.Kind == translate.ErrKindRefused:
 		return client("Bad SDP: refused by the media server")
 	case errors.As(err, &sfu), errors.Is(err, context.DeadlineExceeded):

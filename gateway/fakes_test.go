@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"wcsgateway/translate"
 )
 
@@ -20,6 +22,7 @@ type fakeSFU struct {
 	called    chan string              // operations as they begin
 	published map[translate.Identity]translate.PublishOffer
 	played    map[translate.Identity]translate.PlayOffer
+	data      []string // that was sent to rooms
 	bound     []string // of whom the next answers to players have the tracks; then of the right publisher
 }
 
@@ -36,6 +39,7 @@ func newFakeSFU() *fakeSFU {
 
 // enter begins an operation; the caller must leave with mu locked.
 func (f *fakeSFU) enter(ctx context.Context, op string) error {
+	trace.SpanFromContext(ctx).AddEvent("sfu " + op)
 	select {
 	case f.called <- op:
 	default: // a test that looks makes room

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -19,40 +20,56 @@ import (
 type Deps struct {
 	SFU      SFU
 	Prober   Prober
+	Camera   Camera
+	Notifier Notifier
+	Egress   Egress
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
 	Events   Events
 	// Resumption takes kept sessions and their streams from other pods.
 	Resumption Resumption
+	Rooms      Rooms
+	Directory  Directory
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
-	Metrics    *Metrics
-	Log        zerolog.Logger
+	// Peers are the pods that are alive, as far as this one knows.
+	Peers   func() []state.Peer
+	Metrics *Metrics
+	// Tracer records the traces of publishes and plays. Without it there are none.
+	Tracer trace.Tracer
+	Log    zerolog.Logger
 }
 
 // Gateway serves WCS clients. Its handlers are Public and Internal; Run does what has a
 // clock, and StoreHandlers take what the store tells.
 type Gateway struct {
 	// set once
-	cfg       Config
-	deps      Deps
-	log       zerolog.Logger
-	noisy     zerolog.Logger // for what clients can cause as often as they like
-	metrics   *Metrics
-	upgrader  websocket.Upgrader
-	version   []byte // the getVersion frame
-	pings     beat[*conn]
-	streams   *registry
-	watch     *roomWatch
-	rates     *rates
-	debts     *debts
-	door      door
-	now       atomic.Pointer[current] // what can change while it runs
-	questions questions
-	hookLog   zerolog.Logger
-	ctx       context.Context // of all work that outlives a command; ends last
-	cancel    context.CancelFunc
+	cfg        Config
+	deps       Deps
+	log        zerolog.Logger
+	tracer     trace.Tracer   // nil: no traces
+	noisy      zerolog.Logger // for what clients can cause as often as they like
+	metrics    *Metrics
+	upgrader   websocket.Upgrader
+	version    []byte // the getVersion frame
+	pings      beat[*conn]
+	streams    *registry
+	watch      *roomWatch
+	rates      *rates
+	snapshots  *snapshots
+	debts      *debts
+	rooms      *rooms
+	door       door
+	excess     *excess
+	now        atomic.Pointer[current] // what can change while it runs
+	questions  questions
+	egressing  chan struct{} // has one for each egress that is being begun
+	statistics statisticsCache
+	moving     keyLock // by session id: while streams are adopted, or looked for again
+	hookLog    zerolog.Logger
+	ctx        context.Context // of all work that outlives a command; ends last
+	cancel     context.CancelFunc
 
 	draining  atomic.Bool    // not ready
 	refusing  atomic.Bool    // no new sockets
@@ -61,6 +78,7 @@ type Gateway struct {
 
 	mu         sync.Mutex
 	sessions   map[*session]struct{}
+	byID       map[string]*session // those with a session id
 	sessionsOf map[string]int      // by app key: those that were admitted
 	kept       map[string]*session // by id, those that asked for keepAlive
 	parked     int                 // of them, those without a socket
@@ -78,21 +96,27 @@ func New(cfg Config, deps Deps) *Gateway {
 		log:        deps.Log,
 		noisy:      deps.Log.Sample(&zerolog.BurstSampler{Burst: NoisyLines, Period: time.Second}),
 		metrics:    deps.Metrics,
+		tracer:     deps.Tracer,
 		upgrader:   newUpgrader(),
 		version:    wcs.Version(cfg.Version),
 		pings:      beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},
 		hookLog:    newHookLog(deps.Log),
+		excess:     newExcess(),
 		streams:    newRegistry(),
 		ctx:        ctx,
 		cancel:     cancel,
 		sessions:   make(map[*session]struct{}),
+		byID:       make(map[string]*session),
 		sessionsOf: make(map[string]int),
 		kept:       make(map[string]*session),
+		egressing:  make(chan struct{}, egressParallel),
 	}
 	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)
 	g.rates = newRates(g)
+	g.snapshots = newSnapshots(g)
 	g.debts = newDebts(g)
+	g.rooms = newRooms(g)
 	return g
 }
 
@@ -106,6 +130,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	defer stopBeats()
 	g.work.Go(func() { g.pings.run(beatCtx) })
 	g.work.Go(func() { g.rates.beat.run(beatCtx) })
+	g.work.Go(func() { g.rooms.beat.run(beatCtx) })
 
 	<-ctx.Done()
 	g.drain()
@@ -158,6 +183,7 @@ func (g *Gateway) StoreHandlers() state.Handlers {
 		TakenOver: g.takenOver,
 		Reset:     g.registerAgain,
 		Lost:      g.startClean,
+		Describe:  g.describe,
 	}
 }
 
@@ -166,7 +192,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 	switch e.Kind {
 	case state.EventChanged:
 		if e.Stream != nil {
-			g.streamChanged(e.From, *e.Stream)
+			g.streamChanged(e.From, *e.Stream, e.Said)
 		}
 	case state.EventEnded:
 		if e.Stream != nil {
@@ -190,6 +216,15 @@ func (g *Gateway) handleEvent(e state.Event) {
 		g.ratesWanted(e)
 	case state.EventRates:
 		g.rates.told(e)
+	case state.EventRoom:
+		g.rooms.changed(e.Body)
+	case state.EventMessage:
+		g.rooms.said(e.Body)
+	case state.EventAdmin:
+		go func() {
+			defer g.recovered()
+			g.answerAdmin(e)
+		}()
 	}
 }
 
@@ -202,6 +237,12 @@ func (g *Gateway) takenOver(o state.Orphan) {
 		g.debts.removal(translate.RoomName(rec.Room), translate.Identity(rec.Identity), debtLimit)
 		g.debts.record("tell of orphan", func(ctx context.Context) error {
 			g.tell(ctx, o.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
+			return nil
+		})
+	case o.Room != nil:
+		g.log.Info().Str("room", o.Room.Name).Str("app", o.Room.App).Msg("members of a dead pod have left a room")
+		g.debts.record("tell of room", func(ctx context.Context) error {
+			g.tell(ctx, o.Pods, state.Event{Kind: state.EventRoom, Body: raw(o.Room)})
 			return nil
 		})
 	case o.Player != nil:
@@ -227,6 +268,7 @@ func (g *Gateway) roomsOf(p state.Player) map[translate.RoomName]struct{} {
 
 // registerAgain writes all that this pod holds once more: Redis may have lost it.
 func (g *Gateway) registerAgain() {
+	g.rooms.again()
 	all := g.streams.all()
 	if len(all) > 0 {
 		g.log.Warn().Int("streams", len(all)).Msg("Redis was away or has lost our lease: registering all streams again")
@@ -240,6 +282,7 @@ func (g *Gateway) registerAgain() {
 // belong to others.
 func (g *Gateway) startClean() {
 	open := g.openSessions()
+	g.rooms.forget()
 	g.log.Error().Int("sessions", len(open)).Msg("this pod was taken for dead and taken over: closing all sockets")
 	for _, s := range open {
 		s.conn.close(closedTakenOver)
@@ -262,12 +305,12 @@ func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
 }
 
 // streamChanged tells this pod's players of a stream what is new about it.
-func (g *Gateway) streamChanged(pod string, rec state.Stream) {
+func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said) {
 	if rec.Phase == state.PhasePublishing {
 		g.streams.published(rec.Name)
 	}
 	for _, st := range g.streams.playersOf(rec.Name) {
-		st.sess.loop.post(func() { st.publisherChanged(pod, rec) })
+		st.sess.loop.post(func() { st.publisherChanged(pod, rec, said) })
 	}
 }
 

@@ -24,21 +24,27 @@ type guard struct {
 
 	bytes    *rate.Limiter // nil: no limit
 	messages *rate.Limiter // nil: no limit
+	excess   *excess
 }
 
-func newGuard(l *Limits) *guard {
+func newGuard(l *Limits, x *excess) *guard {
 	return &guard{
+		excess:   x,
 		bytes:    limiter(float64(l.BytesPerSecond), int(l.ByteBurst)),
 		messages: limiter(float64(l.MessagesPerSecond), l.MessageBurst),
 	}
 }
 
-// Read fails with errTooManyBytes when the client has sent too much.
+// Read fails with errTooManyBytes when the client has sent too much. Before that it is slow.
 func (g *guard) Read(b []byte) (int, error) {
 	n, err := g.Conn.Read(b)
-	if g.bytes != nil && n > 0 && !g.bytes.AllowN(time.Now(), n) {
+	if g.bytes == nil || n == 0 {
+		return n, err
+	}
+	if !g.bytes.AllowN(time.Now(), n) {
 		return 0, errTooManyBytes
 	}
+	holdBack(g.bytes, g.excess.bytes, n)
 	return n, err
 }
 
@@ -48,11 +54,15 @@ func (g *guard) Close() error {
 	return g.Conn.Close()
 }
 
-// countMessage fails with errTooManyMessages when the client has said too much. A nil guard counts nothing.
+// countMessage fails with errTooManyMessages when the client has said too much. Before that it is slow. A nil guard counts nothing.
 func (g *guard) countMessage() error {
-	if g != nil && g.messages != nil && !g.messages.Allow() {
+	if g == nil || g.messages == nil {
+		return nil
+	}
+	if !g.messages.Allow() {
 		return errTooManyMessages
 	}
+	holdBack(g.messages, g.excess.messages, 1)
 	return nil
 }
 

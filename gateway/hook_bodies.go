@@ -27,6 +27,7 @@ type streamBody struct {
 	AudioCodec     string     `json:"audioCodec"`
 	VideoCodec     string     `json:"videoCodec"`
 	Record         bool       `json:"record"`
+	RecordName     string     `json:"recordName,omitempty"`
 	Width          int        `json:"width"`  // pixels
 	Height         int        `json:"height"` // pixels
 	Bitrate        int        `json:"bitrate"`
@@ -56,6 +57,7 @@ func (st *stream) body(status wcs.Status, info string) streamBody {
 		Status: status, Info: info, AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video),
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Transport: "UDP", CVOExtension: bool(st.req.CVOExtension), CreateDate: st.created.UnixMilli(), MediaType: "play",
+		Record: st.recorded(), RecordName: st.recordName(),
 		AudioState: muteState{Muted: st.audioMuted}, VideoState: muteState{Muted: st.videoMuted}, MediaProvider: st.provider,
 	}
 	if st.published {
@@ -106,6 +108,11 @@ type stopBody struct {
 	HasAudio       bool       `json:"hasAudio"`
 	Status         wcs.Status `json:"status"` // before the stop
 	Record         bool       `json:"record"`
+}
+
+type snapshotBody struct {
+	MediaSessionID string `json:"mediaSessionId"`
+	Name           string `json:"name"`
 }
 
 type dataBody struct {

@@ -88,6 +88,9 @@ func (h *sessionHooks) takeConnect(c wcs.Connection, answer hooks.Object) (wcs.C
 	if fault != nil {
 		h.log.Warn().Err(fault).Msg("part of restClientConfig is not taken")
 	}
+	if idle := idleOverwrites(policies); len(idle) > 0 {
+		h.log.Warn().Strs("members", idle).Msg("restOverwrite of restClientConfig names what this server makes no use of")
+	}
 	taken, changed := hooks.TakeConnect(h.connection, answer)
 	sent := maps.Clone(c.Sent)
 	delete(sent, memberPolicies) // a client has none

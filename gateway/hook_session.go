@@ -66,16 +66,17 @@ func (h *sessionHooks) eventFailed(m hooks.Method, err error) {
 	if h.policies.For(m).OnError != hooks.Fail || m == hooks.ErrorEvent || s.closed {
 		return
 	}
-	info := string(m) + ": " + classify(err).info
-	s.sendAs(wcs.ErrorEvent(info), hooks.ErrorEvent)
-	if h.wants(hooks.ErrorEvent) {
-		h.tell(hooks.ErrorEvent, h.body(errorBody{Info: info}))
-	}
+	s.tellError(string(m) + ": " + classify(err).info)
 }
 
 // ask calls a method that the backend may refuse. then runs on the loop; its error is nil if things go on, also when the call
 // has failed and that does not matter. It does not run once the session is over.
 func (h *sessionHooks) ask(m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
+	h.askIn(h.sess.g.ctx, m, body, then)
+}
+
+// askIn is ask with a context of the gateway's, which may have a trace.
+func (h *sessionHooks) askIn(ctx context.Context, m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
 	answered := func(answer hooks.Object, err error) {
 		h.sess.loop.post(func() {
 			h.asked--
@@ -89,7 +90,7 @@ func (h *sessionHooks) ask(m hooks.Method, body hooks.Object, then func(answer h
 		h.dropped(m, answered)
 		return
 	}
-	h.call(h.sess.g.ctx, m, body, answered)
+	h.call(ctx, m, body, answered)
 }
 
 // decide tells what a failed call means for the client's wish (integration.md §1.5).
@@ -117,6 +118,8 @@ func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Obje
 		defer func() { done(answer, err) }()
 		defer g.recovered()
 		since := time.Now()
+		ctx, end := g.tracedHook(ctx, m)
+		defer func() { end(err) }()
 		answer, err = h.app.Hooks.Backend.Call(ctx, m, sent)
 		h.log.Debug().Str("hook", string(m)).Dur("dur_ms", time.Since(since)).AnErr("err", err).Msg("backend called")
 	})

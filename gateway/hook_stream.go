@@ -29,7 +29,7 @@ func (st *stream) askStart(m hooks.Method, arg json.RawMessage) {
 	}
 	put(body, object(st.requestBody()))
 	body = h.addressed(body)
-	h.ask(m, body, func(answer hooks.Object, err error) {
+	h.askIn(st.trace.in(st.sess.g.ctx), m, body, func(answer hooks.Object, err error) {
 		if st.ending != nil {
 			return
 		}
@@ -46,6 +46,23 @@ func (st *stream) askStart(m hooks.Method, arg json.RawMessage) {
 
 // overwritable are the members of publishStream and playStream that a backend may change, as far as this server makes use of them.
 var overwritable = []string{"name", "record", "bitrate", "minBitrate", "maxBitrate"}
+
+// idleOverwrites are the members, with their methods, that a backend means to change without effect: of answers to other methods nothing
+// is taken, and custom of a stream is for the backend alone. connect needs no policy: all of its answer is taken.
+func idleOverwrites(policies hooks.Policies) (idle []string) {
+	for m, p := range policies {
+		if p.Mode != hooks.Overwrite || m == hooks.Connect {
+			continue
+		}
+		for _, name := range p.Overwrite {
+			if m != hooks.PublishStream && m != hooks.PlayStream || !slices.Contains(overwritable, name) {
+				idle = append(idle, string(m)+"."+name)
+			}
+		}
+	}
+	slices.Sort(idle)
+	return idle
+}
 
 // overwrite takes what the backend has changed into the request. A new name has to be as good as a client's.
 func (st *stream) overwrite(p hooks.Policy, body, answer hooks.Object) error {

@@ -36,7 +36,7 @@ func newHookWorld(t *testing.T, change func(*hooks.Config, *App)) hookWorld {
 	b := rig.StartBackend(t)
 	return hookWorld{backend: b, world: newWorld(t, func(c *Config) {
 		cfg := hooks.Config{URL: b.URL, MaxWaiting: 100, Timeout: time.Minute, Methods: []hooks.Method{
-			hooks.Connect, hooks.PublishStream, hooks.UnPublishStream, hooks.PlayStream, hooks.StopStream, hooks.OnDataEvent,
+			hooks.Connect, hooks.PublishStream, hooks.UnPublishStream, hooks.PlayStream, hooks.StopStream, hooks.OnDataEvent, hooks.Snapshot,
 			hooks.ConnectionStatusEvent, hooks.StreamStatusEvent, hooks.StreamKeepAliveEvent, hooks.DataStatusEvent, hooks.ErrorEvent,
 		}}
 		app := c.Apps["defaultApp"]
@@ -306,6 +306,10 @@ func TestConnectIsChanged(t *testing.T) {
 	h := w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
 	if string(h.Body["custom"]) != `{"user":7}` || h.Text("appKey") != "defaultApp" || !sessionIDs.MatchString(h.Text("sessionId")) || h.Text("nodeId") != testNode {
 		t.Errorf("ESTABLISHED: %s", h.Raw)
+	}
+	c.Close()
+	if h := w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED"); string(h.Body["custom"]) != `{"user":7}` {
+		t.Errorf("DISCONNECTED: %s", h.Raw)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ type keeping struct {
 
 // keepAs lets the session outlive its socket. It needs the session's registration to be written.
 func (s *session) keepAs(rec state.Session) {
-	rec.Streams = nil
+	rec.Streams, rec.Rooms = nil, nil
 	s.keep = &keeping{record: rec}
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
@@ -46,6 +47,7 @@ func (s *session) remember() {
 			rec.Streams = append(rec.Streams, st.kept())
 		}
 	}
+	rec.Rooms = s.roomRecords()
 	s.g.deps.Sessions.PutSession(rec)
 }
 
@@ -56,6 +58,8 @@ func (st *stream) kept() state.SessionStream {
 		Publisher: string(st.publisher), Native: !st.published && st.publisher.Native(), Provider: st.provider,
 		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
 		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Tracks: st.record().Tracks, CreatedAt: st.created,
+		InRoom:   st.inRoom,
+		Egresses: st.keptEgresses(),
 	}
 	if st.ending != nil {
 		k.Status, k.Info = string(st.ending.status), st.ending.info
@@ -92,12 +96,13 @@ func (s *session) park(r closeReason) {
 		}
 	}
 	s.keep.parked = true
+	s.parkRooms()
 	s.remember()
 	switch fits := s.g.park(+1) <= s.g.live().limits.Parked; {
 	case !fits:
 		s.g.metrics.refused(refusedParked)
 		s.expire()
-	case r == closedTakenOver, r == closedDisplaced: // what it has is others', or wanted by others
+	case r == closedTakenOver, r == closedDisplaced, r == closedTerminated: // what it has is others', or wanted by others
 		s.expire()
 	case r == closedShutdown:
 		s.expireAfter(min(s.g.cfg.KeepAliveGrace, s.g.cfg.Drain.Handover))
@@ -129,18 +134,18 @@ func (s *session) expire() {
 		return
 	}
 	s.keep.expiring = true
-	lost := false
-	s.offLoop(func() { lost = s.endRegistration() }, func() {
+	lost, rec := false, s.keep.record
+	s.offLoop(func() { lost = s.endRegistration(rec) }, func() {
 		s.log(zerolog.InfoLevel).Bool("taken", lost).Int("streams", len(s.streams)).Msg("kept session is over")
 		s.unpark(lost)
 	})
 }
 
 // endRegistration asks until Redis answers or the gateway ends.
-func (s *session) endRegistration() (lost bool) {
+func (s *session) endRegistration(rec state.Session) (lost bool) {
 	for wait := debtFirstWait; ; wait = min(2*wait, debtMaxWait) {
 		ctx, cancel := s.g.withTimeout(s.g.cfg.Media.StoreTimeout)
-		err := s.g.deps.Resumption.EndSession(ctx, s.id)
+		err := s.g.deps.Resumption.EndSession(ctx, rec)
 		cancel()
 		switch {
 		case errors.Is(err, state.ErrLostOwnership):
@@ -166,6 +171,11 @@ func (s *session) unpark(taken bool) {
 	}
 	s.g.mu.Unlock()
 	s.keep = nil
+	if taken {
+		s.moveRooms()
+	} else {
+		s.leaveRooms()
+	}
 	for _, st := range s.streams {
 		if taken {
 			st.move()
@@ -190,6 +200,7 @@ func (s *session) hurry() {
 // end. It gives the streams as they are now: what the taker knows may be a moment old.
 func (s *session) handOver(known []string, by string) (now []state.SessionStream) {
 	now = s.keep.missed
+	s.moveRooms() // before streams end that the taker does not know
 	s.log(zerolog.InfoLevel).Str("to", by).Int("streams", len(known)).Msg("kept session is resumed")
 	if by != s.g.cfg.Pod {
 		s.g.deps.Sessions.DropSession(s.id) // only this pod's knowledge of it: the registration is the other's
@@ -209,9 +220,22 @@ func (s *session) handOver(known []string, by string) (now []state.SessionStream
 	return now
 }
 
+// letGo lets go of a session that turns out to be another pod's.
+func (s *session) letGo() {
+	if s.keep != nil && !s.keep.expiring {
+		s.handOver(slices.Collect(maps.Keys(s.streams)), "another pod")
+	}
+}
+
+// resumption is what a pod says of a session that it has taken.
+type resumption struct {
+	Was     state.TokenHash `json:"was"`     // of the session before: a pod that has taken it back since is not meant
+	Streams []string        `json:"streams"` // media ids of those that it takes
+}
+
 // handOver has a session of this pod let go. ok is false if this pod does not have it any more: then the taker finds out
 // about each stream.
-func (g *Gateway) handOver(ctx context.Context, id string, known []string, by string) (now []state.SessionStream, ok bool) {
+func (g *Gateway) handOver(ctx context.Context, id string, r resumption, by string) (now []state.SessionStream, ok bool) {
 	g.mu.Lock()
 	s := g.kept[id]
 	g.mu.Unlock()
@@ -221,8 +245,8 @@ func (g *Gateway) handOver(ctx context.Context, id string, known []string, by st
 	done := make(chan struct{})
 	s.loop.post(func() {
 		defer close(done)
-		if s.keep != nil && !s.keep.expiring {
-			now, ok = s.handOver(known, by), true
+		if s.keep != nil && !s.keep.expiring && (s.keep.record.TokenHash == r.Was || by == g.cfg.Pod) {
+			now, ok = s.handOver(r.Streams, by), true
 		}
 	})
 	select {
@@ -233,14 +257,61 @@ func (g *Gateway) handOver(ctx context.Context, id string, known []string, by st
 	}
 }
 
+// reclaim takes back from this pod itself what it has of a session, perhaps from long ago: of what came after it was not told. What is still
+// being written of it must not meet what is written from now on.
+func (g *Gateway) reclaim(ctx context.Context, id string, r resumption) (now []state.SessionStream, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, handOverWait)
+	defer cancel()
+	g.mu.Lock()
+	s := g.kept[id]
+	g.mu.Unlock()
+	now, ok = g.handOver(ctx, id, r, g.cfg.Pod)
+	if s != nil {
+		select {
+		case <-s.gone:
+		case <-ctx.Done():
+		}
+	}
+	return now, ok
+}
+
+// letGoWait is until nobody takes a stream any more that was let go: longer than takeLimit.
+const letGoWait = 2 * takeLimit
+
+// lookAgain undoes a stream that was let go if it is this pod's still: nobody has come for it. The pod that took its session has
+// died over that, or did not learn that it had taken it.
+func (s *session) lookAgain(st *stream) {
+	g, k, sess := s.g, st.kept(), state.Session{ID: s.id, App: s.app.Key, Era: s.era}
+	time.AfterFunc(letGoWait, func() {
+		if g.ctx.Err() != nil {
+			return // other pods take over what is left
+		}
+		g.debts.record("release stream that was let go", func(ctx context.Context) error {
+			defer g.moving.lock(ctx, sess.ID)()
+			if g.streams.find(st.identity) != nil {
+				return nil // its session has come back
+			}
+			_, err := g.adopt(ctx, k, sess, state.Owner{})
+			switch {
+			case errors.Is(err, state.ErrNotFound), errors.Is(err, state.ErrLostOwnership):
+				return nil
+			case err != nil:
+				return err
+			}
+			g.debts.removal(st.room, st.identity, debtLimit)
+			return st.role.release(ctx, st)
+		})
+	})
+}
+
 // handOverTo does what another pod's EventResumed asks for, and answers.
 func (g *Gateway) handOverTo(ctx context.Context, e state.Event) error {
-	var known []string
-	if err := json.Unmarshal(e.Body, &known); err != nil {
+	var r resumption
+	if err := json.Unmarshal(e.Body, &r); err != nil {
 		return fmt.Errorf("session taken by a pod of another version: %w", err)
 	}
 	var answer []byte
-	if now, ok := g.handOver(ctx, e.Name, known, e.From); ok {
+	if now, ok := g.handOver(ctx, e.Name, r, e.From); ok {
 		var err error
 		if answer, err = json.Marshal(now); err != nil {
 			return err
@@ -258,6 +329,7 @@ func (s *session) revive(k state.SessionStream) *stream {
 		identity: translate.Identity(k.Identity), phase: phaseUp, room: translate.RoomName(k.Room), claimed: true, offered: true,
 		kinds: translate.MediaKinds{Audio: k.Audio, Video: k.Video}, publisher: translate.Identity(k.Publisher),
 		tracks: make(map[translate.Kind]translate.Track), joined: true, audioMuted: k.AudioMuted, videoMuted: k.VideoMuted,
+		inRoom: k.InRoom,
 	}
 	if st.published {
 		st.role = publisher{}
@@ -267,6 +339,7 @@ func (s *session) revive(k state.SessionStream) *stream {
 			Name: t.Name, Kind: translate.Kind(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height,
 		}
 	}
+	st.reviveEgresses(k.Egresses)
 	st.settled.Store(true)
 	return st
 }

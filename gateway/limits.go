@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -29,6 +30,8 @@ type Limits struct {
 	LoginBytes   int
 	CustomBytes  int
 	PayloadBytes int
+
+	ClientLogsPerSecond int // lines that a client pushes for the log; 0: none
 }
 
 // limiter bounds a rate; nil is no limit.
@@ -74,8 +77,11 @@ func (l *Limits) checkCustom(custom wcs.Size) error {
 }
 
 func (l *Limits) checkPayload(payload json.RawMessage) error {
-	if over(len(payload), l.PayloadBytes) {
+	switch {
+	case over(len(payload), l.PayloadBytes):
 		return errDataSize
+	case !utf8.Valid(payload): // it goes to others' sockets, which would break
+		return fmt.Errorf("%w: payload is not UTF-8", wcs.ErrMalformed)
 	}
 	return nil
 }

@@ -78,6 +78,7 @@ type measurement struct {
 
 // startRates begins to tell the client its video rate. It has just been told that its stream is up.
 func (st *stream) startRates() {
+	st.hearNatives()
 	mode := st.sess.app.Rates
 	if !mode.asksClients() && !mode.probes() {
 		return
@@ -90,6 +91,7 @@ func (st *stream) startRates() {
 }
 
 func (st *stream) stopRates() {
+	st.stopHearing()
 	if st.published { // whose probe may be there for players of other applications
 		st.sess.g.rates.publisherGone(st.identity)
 	}
@@ -245,7 +247,7 @@ func (st *stream) checkSilence(m measurement) {
 	limit := st.sess.g.cfg.Media.SilenceTimeout
 	switch {
 	case !st.published || limit == 0:
-	case !m.heard:
+	case !m.heard, st.mutedAtSFU():
 		st.rates.silence = silence{}
 	case st.rates.silence.lasts(m.media) >= limit:
 		st.end(ending{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, class: classClient})

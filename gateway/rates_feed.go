@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -40,10 +42,12 @@ type feed struct {
 	wanted  time.Time            // until when streams of this pod want it
 	pods    map[string]time.Time // until when other pods want it
 	figures translate.VideoFigures
-	came    time.Time          // the figures; zero before the first
-	again   time.Time          // not before then is the pod asked, or a probe started
-	cancel  context.CancelFunc // of the probe; nil without one
-	waiting bool               // there are too many probes
+	came    time.Time            // the figures; zero before the first
+	again   time.Time            // not before then is the pod asked, or a probe started
+	cancel  context.CancelFunc   // of the probe; nil without one
+	waiting bool                 // there are too many probes
+	hearers map[*stream]struct{} // of this pod, that data in the room is for
+	chatter *rate.Limiter        // of the data; set with the first hearer
 }
 
 const (
@@ -64,14 +68,10 @@ func newRates(g *Gateway) *rates {
 func (r *rates) figures(publisher translate.Identity, pod string, room translate.RoomName) (v translate.VideoFigures, came time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.feed(publisher, room)
 	if pod == r.g.cfg.Pod {
 		pod = ""
 	}
-	if pod != f.pod && f.cancel != nil { // the publisher's session was resumed elsewhere
-		f.cancel()
-	}
-	f.pod = pod
+	f := r.feed(publisher, pod, room)
 	f.wanted = time.Now().Add(wantHere)
 	return f.figures, f.came
 }
@@ -80,21 +80,25 @@ func (r *rates) figures(publisher translate.Identity, pod string, room translate
 func (r *rates) wantedBy(pod string, publisher translate.Identity, room translate.RoomName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := r.feed(publisher, room)
+	f := r.feed(publisher, "", room)
 	if f.pods == nil {
 		f.pods = make(map[string]time.Time)
 	}
 	f.pods[pod] = time.Now().Add(wantThere)
 }
 
-// feed needs mu. A new one does something at its first beat.
-func (r *rates) feed(publisher translate.Identity, room translate.RoomName) *feed {
+// feed gives the feed of a publisher that a pod has; "" is this one. It needs mu. A new one does something at its first beat.
+func (r *rates) feed(publisher translate.Identity, pod string, room translate.RoomName) *feed {
 	f := r.feeds[publisher]
 	if f == nil {
 		f = &feed{rates: r, publisher: publisher, room: room}
 		r.feeds[publisher] = f
 		f.leave = r.beat.add(f)
 	}
+	if pod != f.pod && f.cancel != nil { // the publisher's session was resumed elsewhere
+		f.cancel()
+	}
+	f.pod = pod
 	return f
 }
 
@@ -129,7 +133,7 @@ func (f *feed) second() {
 	maps.DeleteFunc(f.pods, func(_ string, until time.Time) bool { return now.After(until) })
 	switch {
 	case r.feeds[f.publisher] != f: // dropped in this moment
-	case now.After(f.wanted) && len(f.pods) == 0:
+	case !f.measured(now) && len(f.hearers) == 0:
 		f.drop()
 	case now.Before(f.again):
 	case f.pod != "":
@@ -138,6 +142,16 @@ func (f *feed) second() {
 	case f.cancel == nil:
 		f.start()
 	}
+}
+
+// measured tells whether anybody wants figures. It needs mu.
+func (f *feed) measured(now time.Time) bool { return !now.After(f.wanted) || len(f.pods) > 0 }
+
+// idle tells that nobody wants figures.
+func (f *feed) idle() bool {
+	f.rates.mu.Lock()
+	defer f.rates.mu.Unlock()
+	return !f.measured(time.Now())
 }
 
 // tell does not wait for Redis.
@@ -170,7 +184,7 @@ func (f *feed) refuse() {
 	f.setWaiting(true)
 	r := f.rates
 	if time.Since(r.refused) > limitPause {
-		r.g.log.Warn().Int("probes", r.probes).Msg("no more probes than rates.maxProbes: some streams are told no video rates")
+		r.g.log.Warn().Int("probes", r.probes).Msg("no more probes than rates.maxProbes: some streams are told no video rates, or nothing of native participants' data")
 	}
 	r.refused = time.Now()
 }
@@ -203,7 +217,9 @@ func (f *feed) probe(ctx context.Context) {
 	g := f.rates.g
 	defer f.probed()
 	defer g.recovered()
-	target := translate.ProbeTarget{Room: f.room, Identity: g.newIdentity(translate.RoleProbe), Publisher: f.publisher}
+	target := translate.ProbeTarget{
+		Room: f.room, Identity: g.newIdentity(translate.RoleProbe), Publisher: f.publisher, Hear: f.hear, Idle: f.idle,
+	}
 	err := g.deps.Prober.Probe(ctx, target, f.report)
 	if ctx.Err() == nil {
 		g.log.Info().Err(err).Str("room", string(f.room)).Str("identity", string(f.publisher)).Msg("probe ended")

@@ -357,6 +357,22 @@ func TestRatesAfterAResume(t *testing.T) {
 	})
 }
 
+// Players here have had figures from the pod that had the publisher before its session was resumed here. Nobody here wants any now, another pod does.
+func TestProbeOfAPublisherThatHasComeHere(t *testing.T) {
+	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+		w.up(t, podA, podA)
+		room, publisher := w.sfu.only(t, translate.RolePublish)
+		a := w.pods[podA]
+		a.rates.figures(publisher, podB, room)
+		a.handleEvent(state.Event{Kind: state.EventWantRates, From: podB, Identity: string(publisher), Room: string(room)})
+		pass(wantHere + 2*time.Second)
+		if running, _ := w.probe.probes(); running != 1 {
+			t.Errorf("%d probes", running)
+		}
+		pass(wantThere + 2*time.Second)
+	})
+}
+
 // Without video there is no rate, but silence.
 func TestSilenceOfAudio(t *testing.T) {
 	inBubble(t, RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {

@@ -28,13 +28,15 @@ const (
 	refusedMember      refusal = "member_size"   // login, custom, payload
 	refusedStreams     refusal = "streams"       // of one session
 	refusedQuestions   refusal = "questions"     // availableStream at a time
+	refusedSaid        refusal = "stream_events" // of one publisher at a time
+	refusedClientLogs  refusal = "client_logs"   // a line that a client has pushed: it is dropped
 	refusedParked      refusal = "parked"        // keepAlive: the session ends with its socket
 )
 
 var refusals = []refusal{
 	refusedOrigin, refusedAppOrigin, refusedUnknownApp, refusedAppSessions, refusedDraining, refusedConnections, refusedAddress,
 	refusedPending, refusedHandshakes, refusedHello, refusedMessages, refusedBytes, refusedMessageSize, refusedSlow,
-	refusedUnanswered, refusedDepth, refusedName, refusedID, refusedMember, refusedStreams, refusedQuestions, refusedParked,
+	refusedUnanswered, refusedDepth, refusedName, refusedID, refusedMember, refusedStreams, refusedQuestions, refusedSaid, refusedClientLogs, refusedParked,
 }
 
 // closeRefusals are the ends of sockets that are refusals.
@@ -61,6 +63,7 @@ var errRefusals = []struct {
 	{errDataSize, refusedMember},
 	{errTooManyStreams, refusedStreams},
 	{errTooManyQuestions, refusedQuestions},
+	{errTooMuchSaid, refusedSaid},
 }
 
 // refused counts a refusal.

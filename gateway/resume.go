@@ -17,10 +17,14 @@ import (
 
 // A client that comes back with its authToken within the grace period, to any pod, finds its session and its streams again. Who
 // has swapped the session's registration in Redis has the session: the pod that had it lets go when it is told, or when it finds
-// out as it wants to end it; if it is dead, its lease does not matter. Then the streams' records are adopted one by one.
+// out as it wants to end it or write a record; if it is dead, its lease does not matter. Then the streams' records are adopted one by
+// one. What nobody has adopted after a while falls back to the pod that had it (lookAgain).
+//
+// Each taking begins an era of the session (state.Session.Era). Where a pod that does not know yet that it has lost a session registers
+// it and its streams once more, as all do when Redis has come back empty, the later era has them.
 //
 // The identity of an adopted participant still names the pod that made it, so LiveKit's webhooks about it go there and to nobody: its
-// end is learnt by asking, within askInterval.
+// end is learnt by asking (roomWatch).
 
 // Results of resumes, for the metric.
 const (
@@ -76,8 +80,16 @@ func (s *session) enter(app *App, c wcs.Connection, id sessionID) {
 // resume gives the client its session back, or a new one if that has ended meanwhile.
 func (s *session) resume(app *App, c wcs.Connection, id sessionID) {
 	var got resumed
-	err := errPanic // unless take returns
-	s.offLoop(func() { got, err = s.g.take(s.g.ctx, app, c, id) }, func() {
+	err, unlock := errPanic, func() {} // unless take returns
+	s.offLoop(func() {
+		ctx, cancel := context.WithTimeout(s.g.ctx, takeLimit)
+		defer cancel()
+		if got, err = s.g.take(ctx, app, c, id); err == nil {
+			unlock = s.g.moving.lock(ctx, id.public)
+			s.g.takeStreams(ctx, &got)
+		}
+	}, func() {
+		defer unlock()
 		if err == nil {
 			s.g.metrics.resumes.WithLabelValues(resumeOK).Inc()
 			s.takeUp(app, c, id, got)
@@ -101,6 +113,7 @@ func (s *session) notResumed(err error) {
 
 // resumed is a kept session that this pod has taken.
 type resumed struct {
+	was     state.Session // as the pod before had it
 	record  state.Session
 	streams []adopted
 }
@@ -138,35 +151,40 @@ func resumes(kept state.Session, app *App, token string) bool {
 	return kept.Kept && kept.App == app.Key && subtle.ConstantTimeCompare(kept.TokenHash[:], hash[:]) == 1
 }
 
-// take makes the session of an authToken this pod's, under its new token.
+// takeLimit is for how long a pod may be at it to take a session and what it has.
+const takeLimit = 30 * time.Second
+
+// take makes the session of an authToken this pod's, under its new token, but not its streams yet.
 func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessionID) (got resumed, err error) {
-	callCtx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
-	was, err := g.deps.Resumption.TakeSession(callCtx, id.public, func(was state.Session) (state.Session, error) {
+	got.was, err = g.deps.Resumption.TakeSession(ctx, id.public, func(was state.Session) (state.Session, error) {
 		if !resumes(was, app, c.AuthToken) {
 			return was, errNotResumable
 		}
 		got.record = was
 		got.record.TokenHash, got.record.Kept = sha256.Sum256([]byte(id.token)), g.keeps(c)
+		got.record.Era++
 		if !got.record.Kept {
 			got.record.Streams = nil
 		}
 		return got.record, nil
 	})
-	switch {
-	case errors.Is(err, state.ErrNotFound):
-		return got, errNotResumable
-	case err != nil:
-		return got, err
+	if errors.Is(err, state.ErrNotFound) {
+		err = errNotResumable
 	}
-	for _, k := range g.askToLetGo(ctx, was) {
+	return got, err
+}
+
+// takeStreams makes the streams of a session that this pod has taken its own, too.
+func (g *Gateway) takeStreams(ctx context.Context, got *resumed) {
+	for _, k := range g.askToLetGo(ctx, got.was) {
 		a := adopted{SessionStream: k}
 		if k.Status == "" {
-			a.record, a.err = g.adopt(ctx, k, got.record, was.Owner)
+			a.record, a.err = g.adopt(ctx, k, got.record, got.was.Owner)
 		}
 		got.streams = append(got.streams, a)
 	}
-	return got, nil
 }
 
 // handOverWait bounds the wait for the pod that had the session; it is some milliseconds, or the pod is dead.
@@ -175,20 +193,20 @@ const handOverWait = time.Second
 // askToLetGo tells the pod that had the session that it has it no more, waits until it knows, and gives the session's streams as they
 // are then.
 func (g *Gateway) askToLetGo(ctx context.Context, was state.Session) []state.SessionStream {
-	ids := []string{} // not null
+	r := resumption{Was: was.TokenHash}
 	for _, k := range was.Streams {
-		ids = append(ids, k.MediaID)
+		r.Streams = append(r.Streams, k.MediaID)
 	}
-	ctx, cancel := context.WithTimeout(ctx, handOverWait)
-	defer cancel()
-	if was.Owner.Pod == g.cfg.Pod {
-		if now, ok := g.handOver(ctx, was.ID, ids, g.cfg.Pod); ok {
+	if now, ok := g.reclaim(ctx, was.ID, r); was.Owner.Pod == g.cfg.Pod {
+		if ok {
 			return now
 		}
 		return was.Streams
 	}
+	ctx, cancel := context.WithTimeout(ctx, handOverWait)
+	defer cancel()
 	var now []state.SessionStream
-	body, err := json.Marshal(ids)
+	body, err := json.Marshal(r)
 	if err == nil {
 		var answer string
 		answer, err = g.ask(ctx, was.Owner.Pod, state.Event{Kind: state.EventResumed, Name: was.ID, Body: body})
@@ -210,22 +228,31 @@ func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.S
 	if !k.Published {
 		return g.deps.Resumption.AdoptPlayer(ctx, state.Player{
 			MediaID: k.MediaID, Stream: k.Name, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity,
-			CreatedAt: k.CreatedAt, Native: k.Native,
+			CreatedAt: k.CreatedAt, Native: k.Native, Playing: true, Tracks: k.Tracks, Era: sess.Era,
 		}, from)
 	}
 	rec, err = g.deps.Store.FindStream(ctx, k.Name)
-	if err == nil && rec.Identity != k.Identity {
-		err = state.ErrLostOwnership
+	if errors.Is(err, state.ErrNotFound) || err == nil && rec.Identity != k.Identity {
+		rec, err = recordOf(k, sess), nil // it will be refused, and what an earlier attempt has left is cleaned up
 	}
 	if err == nil {
+		rec.Era = sess.Era
 		err = g.deps.Resumption.AdoptStream(ctx, rec, from)
 	}
 	return rec, err
 }
 
+// recordOf is a published stream's record as far as its session's tells.
+func recordOf(k state.SessionStream, sess state.Session) state.Stream {
+	return state.Stream{
+		Name: k.Name, MediaID: k.MediaID, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity, Phase: state.PhasePublishing,
+		Tracks: k.Tracks, AudioMuted: k.AudioMuted, VideoMuted: k.VideoMuted, CreatedAt: k.CreatedAt,
+	}
+}
+
 // takeUp goes on with a session that was taken. The client may be gone again by now: then it is parked here.
 func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) {
-	s.id = id.public
+	s.id, s.era = id.public, got.record.Era
 	if got.record.Kept {
 		s.keepAs(got.record)
 	}
@@ -234,6 +261,7 @@ func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) 
 	for _, a := range got.streams {
 		s.takeUpStream(a, got.record)
 	}
+	s.resumeRooms(got.record)
 	s.remember() // without what has ended
 	s.log(zerolog.InfoLevel).Int("streams", len(s.streams)).Msg("session resumed")
 	if s.closed {
@@ -267,7 +295,10 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	st.keepAlive()
 	st.startRates()
 	if st.published {
-		st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
+		for _, e := range st.egresses {
+			e.watch()
+		}
+		st.setMutes(mutesOf(a.record))
 		st.tellStatus(wcs.StatusPublishing, "")
 		st.save(nil) // which tells the players' pods where it is
 		return
@@ -276,10 +307,10 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		st.publisherGone(st.publisher)
 		return
 	}
-	st.audioMuted, st.videoMuted = a.record.AudioMuted, a.record.VideoMuted
+	st.setMutes(mutesOf(a.record))
 	st.tellStatus(wcs.StatusPlaying, "") // the backend knows
 	st.tellFormat()
-	st.publisherChanged(a.record.Owner.Pod, a.record)
+	st.publisherChanged(a.record.Owner.Pod, a.record, nil)
 }
 
 // keeps tells whether the session of a client outlives its socket.

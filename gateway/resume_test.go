@@ -1,9 +1,9 @@
 package gateway
 
 import (
-	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wcsgateway/e2e/rig"
@@ -357,10 +357,237 @@ func TestNotKept(t *testing.T) {
 	w.wantClean(t)
 }
 
-func (w *world) finder(pod string) interface {
-	FindSession(context.Context, string) (state.Session, error)
-} {
-	return w.pods[pod].deps.Resumption.(interface {
-		FindSession(context.Context, string) (state.Session, error)
+func (w *world) finder(pod string) Resumption { return w.pods[pod].deps.Resumption }
+
+// A pod that has not heard that a session was taken writes a stream's record once more, as after an outage of Redis. It is refused, and
+// lets go of the session: the participant is the other pod's now.
+func TestDeafPodFindsItsStreamAdopted(t *testing.T) {
+	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		c, token, other := w.keptUp(t)
+		w.deaf(podA)
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		back.WantStatus("kept-pub", "PUBLISHING", "")
+		back.WantStatus("kept-play", "PLAYING", "")
+		w.pods[podA].registerAgain()
+		_ = c.AwaitClosed()
+		pass(2 * letGoWait)
+		if n := len(w.pods[podA].openSessions()); n != 0 {
+			t.Errorf("%d sessions on the old pod", n)
+		}
+		wantQuiet(t, other)
+		wantQuiet(t, back)
+		w.wantParticipants(t, 4)
+		back.Unpublish("kept-pub", "s")
+		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+	})
+}
+
+// A session comes back to a pod that has not heard that it ever left: what that still knows of it from then does no harm.
+func TestSessionComesBackToADeafPod(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Hour))
+	c, token, other := w.keptUp(t)
+	w.deaf(podA)
+	onB, token := w.keptAlive(t, podB, "defaultApp", token)
+	onB.WantStatus("kept-pub", "PUBLISHING", "")
+	w.deaf("")
+	onA, token := w.keptAlive(t, podA, "defaultApp", token)
+	onA.WantStatus("kept-pub", "PUBLISHING", "")
+	onA.WantStatus("kept-play", "PLAYING", "")
+	_, _ = c.AwaitClosed(), onB.AwaitClosed()
+	rig.Eventually(t, 20*time.Second, "only one session is left on the pod", func() bool { return len(w.pods[podA].openSessions()) == 1 })
+	w.wantParticipants(t, 4)
+	if s, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token)); err != nil || s.Owner.Pod != podA || len(s.Streams) != 2 {
+		t.Errorf("session %+v, %v", s, err)
+	}
+	onA.Unpublish("kept-pub", "s")
+	onA.WantStatus("kept-pub", "UNPUBLISHED", "Stopped by publisher stop")
+	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+}
+
+// An event about an earlier taking of a session comes when its pod has it back.
+func TestLateEventOfAnEarlierTaker(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Hour))
+	_, token, _ := w.keptUp(t)
+	id := sessionOf(t, token)
+	first, err := w.finder(podB).FindSession(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token = w.keptAlive(t, podB, "defaultApp", token)
+	back, _ := w.keptAlive(t, podA, "defaultApp", token)
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.WantStatus("kept-play", "PLAYING", "")
+	r := resumption{Was: first.TokenHash, Streams: []string{"kept-pub", "kept-play"}}
+	if _, ok := w.pods[podA].handOver(t.Context(), id, r, podB); ok {
+		t.Error("the session was let go for who had it before")
+	}
+	wantQuiet(t, back)
+	w.wantParticipants(t, 4)
+}
+
+// A pod takes a session and dies, or does not learn that it has taken it. Nobody adopts the streams: the pod that had let them go undoes
+// them after all.
+func TestNobodyComesForWhatWasLetGo(t *testing.T) {
+	inBubble(t, RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+		c, token, other := w.keptUp(t)
+		_, err := w.pods[podB].deps.Resumption.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
+			was.TokenHash, was.Era = state.TokenHash{1}, was.Era+1
+			return was, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Drop()
+		pass(time.Minute + letGoWait - time.Second)
+		wantQuiet(t, other)
+		w.wantParticipants(t, 4)
+		pass(2 * time.Second)
+		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+		w.wantParticipants(t, 1)
+		if names, ids := w.store.Names(), w.store.MediaIDs(); len(names) != 1 || len(ids) != 1 {
+			t.Errorf("left: %v, %v", names, ids)
+		}
+	})
+}
+
+// A client wants the name of a stream whose session is taken by another pod in that moment.
+func TestAdoptedStreamIsNotEvicted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Hour))
+	_, token, other := w.keptUp(t)
+	old, err := w.pods[podB].deps.Store.FindStream(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, _ := w.keptAlive(t, podB, "defaultApp", token)
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.WantStatus("kept-play", "PLAYING", "")
+	if err := w.pods[podB].evict(t.Context(), old); err != nil {
+		t.Error(err)
+	}
+	wantQuiet(t, other)
+	wantQuiet(t, back)
+	w.wantParticipants(t, 4)
+}
+
+// A pod has not heard that a session was taken, and Redis comes back empty: both pods register what they think they have, in any order.
+// Whoever has taken the session last has it, also when the time of the other's is up.
+func TestDeafPodAndEmptyRedis(t *testing.T) {
+	for i := range 8 {
+		inBubble(t, RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+			c, token, other := w.keptUp(t)
+			participants := 4
+			if i%2 == 1 { // the pod does not find out from its published stream
+				c.Unpublish("kept-pub", "s")
+				other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+				c.WantStatus("kept-pub", "UNPUBLISHED", "Stopped by publisher stop")
+				participants = 2
+			}
+			synctest.Wait() // the session is registered as it is
+			w.deaf(podA)
+			back, token := w.keptAlive(t, podB, "defaultApp", token)
+			for range participants / 2 {
+				back.AwaitMatch("stream that goes on", func(m rig.Message) bool {
+					return m.Name == "notifyStreamStatusEvent" && (strings.Contains(m.Raw, `"PUBLISHING"`) || strings.Contains(m.Raw, `"PLAYING"`))
+				})
+			}
+			w.store.Restart()
+			c.Drop()
+			pass(time.Minute + 2*letGoWait)
+			if n := len(w.pods[podA].openSessions()); n != 0 {
+				t.Errorf("%d sessions on the old pod", n)
+			}
+			wantQuiet(t, other)
+			wantQuiet(t, back)
+			w.wantParticipants(t, participants)
+			if s, err := w.finder(podA).FindSession(t.Context(), sessionOf(t, token)); err != nil || s.Owner.Pod != podB || len(s.Streams) != participants/2 {
+				t.Errorf("session %+v, %v", s, err)
+			}
+			back.Drop()
+			other.Close()
+			pass(2 * time.Minute)
+			w.wantClean(t)
+		})
+	}
+}
+
+// A pod has let go of a session's streams and has the session again before it looks whether anybody has come for them.
+func TestLetGoAndTakenAgain(t *testing.T) {
+	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		_, token, other := w.keptUp(t)
+		synctest.Wait()
+		for _, pod := range []string{podB, podA} {
+			var c *rig.Client
+			c, token = w.keptAlive(t, pod, "defaultApp", token)
+			c.WantStatus("kept-pub", "PUBLISHING", "")
+			c.WantStatus("kept-play", "PLAYING", "")
+			defer wantQuiet(t, other)
+			synctest.Wait()
+		}
+		pass(2 * letGoWait)
+		w.wantParticipants(t, 4)
+	})
+}
+
+// While the streams of a session are adopted, the pod does not look again for those that it has let go, and the other way round.
+func TestStreamsMoveOneWayAtATime(t *testing.T) {
+	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		_, token, _ := w.keptUp(t)
+		synctest.Wait()
+		id, a := sessionOf(t, token), w.pods[podA]
+		unlock := a.moving.lock(t.Context(), id)
+		c := w.dial(t, podA)
+		c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "keepAlive": true, "authToken": token})
+		pass(time.Second)
+		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
+			t.Errorf("streams are taken up: %s", c.Names())
+		}
+		unlock()
+		c.WantStatus("kept-pub", "PUBLISHING", "")
+		c.WantStatus("kept-play", "PLAYING", "")
+		synctest.Wait()
+
+		_, err := w.pods[podB].deps.Resumption.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) {
+			was.TokenHash, was.Era = state.TokenHash{1}, was.Era+1
+			return was, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock = a.moving.lock(t.Context(), id)
+		c.Drop()
+		pass(time.Hour + letGoWait + time.Second)
+		w.wantParticipants(t, 4)
+		unlock()
+		pass(time.Minute)
+		w.wantParticipants(t, 1) // the other's publisher
+	})
+}
+
+// The pod of a kept session is dead, and somebody else has come to have the name of its stream before the client is back.
+func TestNameIsAnothersByNow(t *testing.T) {
+	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		c, token, other := w.keptUp(t)
+		old, err := w.pods[podB].deps.Store.FindStream(t.Context(), "s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.store.Kill(podA)
+		c.Drop()
+		if err := w.pods[podB].evict(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+		w.publishUp(t, other, "newcomer", "s")
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		back.WantStatus("kept-pub", "FAILED", "Stopped by session disconnect")
+		back.WantStatus("kept-play", "PLAYING", "")
+		w.playUp(t, back, "play-newcomer", "s")
+		wantQuiet(t, other)
+		wantQuiet(t, back)
+		other.Unpublish("newcomer", "s")
+		back.WantStatus("play-newcomer", "FAILED", "Stopped by publisher stop")
 	})
 }

@@ -25,7 +25,10 @@ type watchedRoom struct {
 	streams map[*stream]struct{}
 	asked   int // times since the last stream came
 	timer   *time.Timer
-	strikes int // of the timer's goroutine
+
+	// the timer's goroutine
+	pause   time.Duration // after the turn, in a settled room
+	strikes int
 }
 
 const (
@@ -33,10 +36,11 @@ const (
 	askTimeout  = 2 * time.Second // of one call
 	askParallel = 32
 	strikesOut  = 2
-	// A room's players on its publisher's pod have their turn one by one, as long as they are few; more of them are looked for in
-	// LiveKit's list at every listTurn-th turn.
-	fewPlayers = 6
-	listTurn   = 6
+	// A room's players on its publisher's pod have their turn one by one, as long as they are few. More of them are looked for in
+	// LiveKit's list, at every listTurn-th turn, and the turns are a little longer apart, which makes up for that call.
+	fewPlayers    = 6
+	listTurn      = 12
+	crowdInterval = askInterval + askInterval/listTurn
 )
 
 // askSoon are the pauses before the first times a room is asked for a new stream: media is up in 100 ms as a
@@ -120,10 +124,12 @@ func (w *roomWatch) ask(r *watchedRoom) {
 	r.strikes = 0
 }
 
-// turn gives the streams to ask about, such that a settled room costs one call. Asking the node about anybody tells, too, whether it
-// lives; a node that has died shall be noticed within 10 s (design.md §5), so nearly every turn does so where the publisher
-// is here. Where only players are, LiveKit's list does for all: the publisher's pod notices.
+// turn gives the streams to ask about, such that a settled room costs one call every askInterval. Asking the node about anybody tells,
+// too, whether it lives, and LiveKit's list does not; a node that has died shall be noticed within 10 s (design.md §5), of which strikesOut
+// times askTimeout pass after the turn. So every turn asks the node where the publisher is here. Where only players are, the list does
+// for all: the publisher's pod notices.
 func (w *roomWatch) turn(r *watchedRoom) ([]*stream, *askRound) {
+	r.pause = askInterval
 	all := w.in(r.name)
 	w.mu.Lock()
 	asked := r.asked
@@ -143,9 +149,12 @@ func (w *roomWatch) turn(r *watchedRoom) ([]*stream, *askRound) {
 	switch {
 	case len(others) == 0:
 		return players, round
-	case len(players) > fewPlayers && asked%listTurn == 0:
-		return players, round
-	case len(players) > 0 && len(players) <= fewPlayers && asked%2 == 0:
+	case len(players) > fewPlayers:
+		r.pause = crowdInterval
+		if asked%listTurn == 0 {
+			return append(others, players...), round
+		}
+	case len(players) > 0 && asked%2 == 0:
 		round.exact = true
 		slices.SortFunc(players, func(a, b *stream) int { return strings.Compare(a.id, b.id) })
 		return players[asked/2%len(players):][:1], round
@@ -183,7 +192,7 @@ func (w *roomWatch) again(r *watchedRoom, pause time.Duration) {
 	}
 	if pause < 0 {
 		r.asked++
-		pause = askInterval
+		pause = r.pause
 		if r.asked < len(askSoon) {
 			pause = askSoon[r.asked]
 		}

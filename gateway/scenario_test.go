@@ -16,9 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/picture"
 	"wcsgateway/state"
 	"wcsgateway/state/statetest"
 	"wcsgateway/translate"
@@ -28,15 +30,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is two pods that share one store and one LiveKit, all in memory: for what real ones do not do on demand.
 type world struct {
-	sfu   *fakeSFU
-	probe *fakeProber
-	store *statetest.Fake
-	net   *pipeNet // nil: sockets
-	pods  map[string]*Gateway
-	urls  map[string]string
-	told  chan state.Event // what went from pod to pod
-	stops map[string]context.CancelFunc
+	sfu    *fakeSFU
+	probe  *fakeProber
+	camera *fakeCamera
+	files  *fakeEgress
+	store  *statetest.Fake
+	net    *pipeNet // nil: sockets
+	pods   map[string]*Gateway
+	urls   map[string]string
+	told   chan state.Event // what went from pod to pod
+	stops  map[string]context.CancelFunc
+	peers  []state.Peer // that pods know of; set before they are asked
 
+	tracer  trace.Tracer // of pods that are started later
 	deafPod atomic.Value // string: gets no events from others
 }
 
@@ -55,7 +61,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 
 func emptyWorld() *world {
 	return &world{
-		sfu: newFakeSFU(), probe: newFakeProber(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string),
+		sfu: newFakeSFU(), probe: newFakeProber(), camera: newFakeCamera(), files: newFakeEgress(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string),
 		told: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc),
 	}
 }
@@ -87,6 +93,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 			ICETimeout: time.Hour, MediaTimeout: time.Hour, SecondTrackWait: time.Hour, PlayWait: time.Hour,
 			SFUTimeout: time.Hour, StoreTimeout: time.Hour,
 		},
+		Snapshot: SnapshotConfig{Timeout: time.Hour, MaxAtOnce: 2, PerMinute: 60, Decoder: picture.Decoder{MaxPixels: 1 << 20, MaxBytes: 1 << 20}},
 	}
 	if change != nil {
 		change(&cfg)
@@ -99,8 +106,8 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Events: countedEvents{store, w.told, w},
-		StoreReady: func() bool { return true }, Metrics: NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(zerolog.NewTestWriter(t)),
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Directory: store, Events: countedEvents{store, w.told, w},
+		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())

@@ -24,6 +24,17 @@ type SFU interface {
 	Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error)
 }
 
+// Egress is LiveKit's egress service, as LiveKit passes on what it is asked. Every call needs a context with a deadline; without an egress service StartEgress
+// runs into it. Errors are *translate.Error.
+type Egress interface {
+	// StartEgress asks for an egress of a participant. After an error it may have begun all the same.
+	StartEgress(ctx context.Context, r translate.EgressRequest) (translate.Egress, error)
+	// StopEgress ends an egress and gives its state then. One that is over is no error.
+	StopEgress(ctx context.Context, id string) (translate.Egress, error)
+	// FindEgress tells how an egress stands; with an empty id, the one of r's kind that the publisher has now. None is translate.ErrKindNotFound.
+	FindEgress(ctx context.Context, r translate.EgressRequest, id string) (translate.Egress, error)
+}
+
 // Prober measures what LiveKit sends to the players of a stream.
 type Prober interface {
 	// Probe joins the target's room as a hidden participant and reports once a second what it got in that second. While nothing
@@ -32,11 +43,30 @@ type Prober interface {
 	Probe(ctx context.Context, target translate.ProbeTarget, report func(translate.VideoFigures)) error
 }
 
+// Camera takes single pictures of streams.
+type Camera interface {
+	// KeyFrame gives the next key frame of the target's video, which it asks for. It needs a context with a deadline. A
+	// publisher without video is translate.ErrNoVideo, one that is not there translate.ErrKindNotFound.
+	KeyFrame(ctx context.Context, target translate.ProbeTarget) (translate.KeyFrame, error)
+}
+
+// Notifier tells native participants about a publisher. Every call needs a context with a deadline.
+// Errors are *translate.Error.
+type Notifier interface {
+	// SetMutes publishes what a participant has muted as its attributes.
+	SetMutes(ctx context.Context, room translate.RoomName, id translate.Identity, m translate.Mutes) error
+	// MuteTrack has LiveKit stop, or go on, forwarding a track; it may refuse the latter (translate.ErrKindRefused).
+	MuteTrack(ctx context.Context, room translate.RoomName, id translate.Identity, trackSID string, muted bool) error
+	// SendData sends data to everybody in a room.
+	SendData(ctx context.Context, room translate.RoomName, data []byte) error
+}
+
 // Store is what the gateway keeps in Redis. Every call needs a context with a deadline; writes carry the
 // pod's owner (pod and epoch), which the store adds, and are refused with state.ErrLeaseStale once the lease is
 // not fresh. Errors wrap the sentinels of package state.
 type Store interface {
-	// ClaimStream claims the stream's name and its media id, or nothing.
+	// ClaimStream claims the stream's name and its media id, or nothing. It is state.ErrAdopted when another pod has taken the session
+	// and this stream with it; AddPlayer likewise.
 	ClaimStream(ctx context.Context, s state.Stream) error
 	// PutStream replaces the record of a claimed stream and gives the pods that have players of it.
 	PutStream(ctx context.Context, s state.Stream) (pods []string, err error)
@@ -65,14 +95,31 @@ type Sessions interface {
 type Resumption interface {
 	// FindSession gives the registration of a session, whoever has it.
 	FindSession(ctx context.Context, id string) (state.Session, error)
-	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, or an error that ends the attempt.
+	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, with another TokenHash and the
+	// next Era, or an error that ends the attempt.
 	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
-	// EndSession takes a kept session off the register; state.ErrLostOwnership when another pod has taken it.
-	EndSession(ctx context.Context, id string) error
-	// AdoptStream makes a published stream of another owner this pod's.
+	// EndSession takes a kept session off the register for good; state.ErrLostOwnership when it was taken since.
+	EndSession(ctx context.Context, s state.Session) error
+	// AdoptStream makes a published stream of an earlier era this pod's; from is whoever had its session.
 	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
 	// AdoptPlayer makes a player of another owner this pod's and gives the record of its stream.
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)
+}
+
+// Rooms keeps who is in a room. It needs a context with a deadline; its errors are as Store's.
+type Rooms interface {
+	// SyncRoom writes what this pod has to say about its own members of a room and reads the room, in one step.
+	SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error)
+}
+
+// Directory tells what all pods of the deployment have. Errors are as Store's.
+type Directory interface {
+	// EachStream gives streams and players page by page.
+	EachStream(ctx context.Context, q state.StreamQuery, yield func([]state.Listed) error) error
+	// EachSession gives sessions page by page.
+	EachSession(ctx context.Context, yield func([]state.Session) error) error
+	// Pods are those that are alive.
+	Pods(ctx context.Context) ([]string, error)
 }
 
 // Events carries events between pods. Messages may be lost: what is learnt from one is

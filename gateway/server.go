@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"sync"
@@ -38,7 +37,7 @@ func (g *Gateway) Public() http.Handler {
 		case websocket.IsWebSocketUpgrade(r):
 			g.accept(w, r)
 		case g.cfg.LBPath != "" && r.URL.Path == g.cfg.LBPath && r.Method == http.MethodGet:
-			g.loadBalancer(w)
+			g.loadBalancer(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -49,7 +48,7 @@ func (g *Gateway) Public() http.Handler {
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	live := g.live()
 	address := g.cfg.Proxies.clientOf(r)
-	p := peer{remote: address.String(), origin: r.Header.Get("Origin"), guard: newGuard(&live.limits)}
+	p := peer{remote: address.String(), origin: r.Header.Get("Origin"), guard: newGuard(&live.limits, g.excess)}
 	refuse := func(reason refusal, status int, text string) {
 		g.metrics.refused(reason)
 		g.noisy.Info().Str("remote", p.remote).Str("origin", cut(p.origin, 300)).Str("refusal", string(reason)).Msg("socket refused: " + text)
@@ -87,16 +86,6 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 
 // retryAfter is when a client that was refused may try again, in seconds.
 const retryAfter = 10
-
-// loadBalancer answers the SDK's lbUrl. It must be 200 with JSON, readable from any page: with anything else
-// the client hangs for good (integration.md §3.1).
-func (g *Gateway) loadBalancer(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	_ = json.NewEncoder(w).Encode(map[string]string{ // the client may be gone
-		"server": g.cfg.LBServer, "ws": g.cfg.LBWS, "wss": g.cfg.LBWSS,
-	})
-}
 
 // Internal is the handler of the listener that only the cluster reaches. metrics serves /metrics.
 func (g *Gateway) Internal(metrics http.Handler) http.Handler {

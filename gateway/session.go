@@ -4,12 +4,14 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
@@ -30,6 +32,7 @@ type session struct {
 
 	// loop
 	id            string   // "" until it is established
+	era           int      // how often it was taken; set with id
 	opening       bool     // its connection command has come
 	registered    bool     // in Redis, as far as this pod knows
 	keep          *keeping // nil unless it asked for keepAlive
@@ -37,10 +40,14 @@ type session struct {
 	place         *App          // in which it takes up a place; nil: in none
 	hooks         *sessionHooks // nil without a backend
 	knowsBitrates bool
+	login         string // of its user; "" unless it has said one
 	closed        bool
 	streams       map[string]*stream // by media id
+	rooms         map[string]*member // by name
 	asking        int                // availableStream questions being looked up
 	waiting       []wcs.StreamRef    // those that wait
+	snapshots     *rate.Limiter      // nil before the first
+	clientLogs    *rate.Limiter      // nil until the client has pushed something for the log
 	jobs          int                // calls off the loop that will post back, other than the streams'
 }
 
@@ -73,7 +80,11 @@ func (s *session) log(level zerolog.Level) *zerolog.Event {
 }
 
 // noisy is log for what clients can cause as often as they like.
-func (s *session) noisy() *zerolog.Event { return s.about(s.g.noisy.Info()) }
+func (s *session) noisy() *zerolog.Event { return s.noisyAt(zerolog.InfoLevel) }
+
+func (s *session) noisyAt(level zerolog.Level) *zerolog.Event {
+	return s.about(s.g.noisy.WithLevel(level))
+}
 
 func (s *session) about(e *zerolog.Event) *zerolog.Event {
 	if !e.Enabled() {
@@ -109,6 +120,7 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.id = id.public
 	rec := state.Session{
 		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
+		ClientVersion: clientVersion(c),
 	}
 	s.g.deps.Sessions.PutSession(rec)
 	if rec.Kept {
@@ -118,10 +130,22 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.log(zerolog.InfoLevel).Msg("session established")
 }
 
+// maxVersion bounds what a client can call its version; the SDK's are some 20 bytes.
+const maxVersion = 64
+
+// clientVersion is what the client calls its version, "" if that is no version.
+func clientVersion(c wcs.Connection) (version string) {
+	if json.Unmarshal(c.Sent["clientVersion"], &version) != nil || len(version) > maxVersion {
+		return ""
+	}
+	return version
+}
+
 // welcome tells the client that its session stands.
 func (s *session) welcome(app *App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
-	s.knowsBitrates = c.KnowsBitrates
+	s.g.named(s)
+	s.knowsBitrates, s.login = c.KnowsBitrates, c.Login()
 	s.g.metrics.sessions.Inc()
 	s.sendAs(wcs.UserData{
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
@@ -187,6 +211,7 @@ func (s *session) leaveBehind(r closeReason) {
 		s.park(r)
 		return
 	}
+	s.leaveRooms()
 	for _, st := range s.streams {
 		st.disconnect()
 	}
@@ -209,6 +234,7 @@ func (s *session) finish() {
 	}
 	s.g.mu.Lock()
 	delete(s.g.sessions, s)
+	s.g.unnamed(s)
 	s.g.mu.Unlock()
 	close(s.gone)
 }

@@ -66,6 +66,7 @@ type stream struct {
 	minKbps   int
 	maxKbps   int
 	created   time.Time
+	inRoom    string             // of the room API, in which it is published; "" if in none
 	launched  time.Time          // after the backend has agreed
 	cancel    context.CancelFunc // of start
 
@@ -89,13 +90,20 @@ type stream struct {
 	waitingForSecond bool // publisher: one of two tracks is there
 	audioMuted       bool
 	videoMuted       bool
+	muteChanges      int          // of these two, by the publisher
+	toPlayers        outbox       // publisher: to be sent with the next record
+	saying           []state.Said // publisher: with the record that is being written
+	relay            relay        // publisher
+	early            state.Stream // player: what has changed before it had its answer
 	rates            *streamRates // nil until it is up, and without rates
-	saving           bool         // the record is being written
-	unsaved          bool         // the record must be written (again)
+	egresses         map[translate.EgressKind]*egress
+	saving           bool // the record is being written
+	unsaved          bool // the record must be written (again)
 	timers           []*time.Timer
 	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
 	ending           *ending
 	told             bool
+	trace            startTrace
 }
 
 // ending is how a stream ends.
@@ -105,7 +113,7 @@ type ending struct {
 	class  class
 	silent bool // there is no client to tell
 	undone bool // tell the client only after everything is released
-	moved  bool // another pod has the stream: nothing is undone
+	moved  bool // another pod has the stream, or will have: nothing is undone
 }
 
 // begin checks a request and starts the stream, once the application's backend agrees. The client is told of every fault in
@@ -116,6 +124,10 @@ func (s *session) begin(r role, published bool, req wcs.StreamRequest, arg json.
 	}
 	st := newStream(s, published, req)
 	st.role = r
+	if published && s.app.Rooms {
+		st.inRoom = wcs.RoomOf(arg)
+	}
+	st.beginTrace()
 	s.addStream(st)
 	if m := st.startMethod(); s.hooks.wants(m) {
 		st.askStart(m, arg)
@@ -146,7 +158,7 @@ func (st *stream) launch() {
 	st.identity = s.g.newIdentity(sfuRole)
 	s.g.streams.add(st)
 	var ctx context.Context
-	ctx, st.cancel = context.WithCancel(s.g.ctx)
+	ctx, st.cancel = context.WithCancel(st.trace.in(s.g.ctx))
 
 	var got started
 	err := errPanic // unless start returns
@@ -234,7 +246,11 @@ func (st *stream) onStarted(got started, err error) {
 	}
 	st.kinds = got.kinds
 	if !st.published { // whose own state it is otherwise
-		st.audioMuted, st.videoMuted, st.publisherPod = got.record.AudioMuted, got.record.VideoMuted, got.record.Owner.Pod
+		st.setMutes(mutesOf(got.record))
+		st.publisherPod = got.record.Owner.Pod
+		if st.early.Identity == string(st.publisher) {
+			st.learnMutes(mutesOf(st.early))
+		}
 	}
 	for _, t := range got.tracks {
 		st.tracks[t.Kind] = t
@@ -243,6 +259,7 @@ func (st *stream) onStarted(got started, err error) {
 		s.send(wcs.AudioCodec(st.id, codec))
 	}
 	s.send(wcs.RemoteSDP(st.id, got.sdp))
+	st.trace.answered(st)
 	own := time.Since(st.launched) - got.sfuTime
 	s.g.metrics.ownShare.WithLabelValues(st.kind()).Observe(own.Seconds())
 	s.log(zerolog.DebugLevel).Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
@@ -287,6 +304,7 @@ func (st *stream) becomeUp() {
 	st.phase = phaseUp
 	st.settled.Store(true)
 	st.stopTimers()
+	st.trace.up()
 	took := time.Since(st.created)
 	st.sess.g.metrics.startTime.WithLabelValues(st.kind()).Observe(took.Seconds())
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
@@ -315,7 +333,7 @@ func (st *stream) tellStatus(status wcs.Status, info string) {
 		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Created: st.created, MediaProvider: st.provider,
-		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted,
+		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Record: st.recorded(), RecordName: st.recordName(),
 	}.Frame(), st.startMethod(), hooks.StreamStatusEvent)
 }
 
@@ -348,9 +366,13 @@ func (st *stream) end(e ending) {
 		return
 	}
 	st.ending = &e
+	st.trace.failed(e)
 	st.stopTimers()
 	st.sess.g.watch.remove(st.room, st)
 	st.stopRates()
+	if st.phase == phaseUp && !e.moved {
+		st.tellRoom()
+	}
 	if !e.undone {
 		st.tell()
 	}
@@ -393,6 +415,7 @@ const undoWait = 1500 * time.Millisecond
 func (st *stream) undo() {
 	if st.ending.moved {
 		st.finished()
+		st.sess.lookAgain(st)
 		return
 	}
 	g := st.sess.g
@@ -405,10 +428,14 @@ func (st *stream) undo() {
 	if !st.joined {
 		patience = debtNeverUp
 	}
+	egresses := st.stopEgresses()
 	st.sess.offLoop(func() {
 		defer released()
 		limit := time.NewTimer(undoWait)
 		defer limit.Stop()
+		for _, ended := range egresses {
+			waitFor(limit, ended)
+		}
 		if offered {
 			// First the participant, then the name: whoever gets the name next shall find the room empty.
 			waitFor(limit, g.debts.removal(room, st.identity, patience))

@@ -21,6 +21,8 @@ func (st *stream) onEvent(e translate.Event) {
 		}
 	case translate.EventLeft, translate.EventAborted:
 		st.lost(e.Reason)
+	case translate.EventEgress:
+		st.onEgress(e.Egress)
 	case translate.EventTrackGone, translate.EventRoomStarted, translate.EventRoomEnded: // an end of the participant follows, or it is found out by asking
 	}
 	st.progress()
@@ -48,6 +50,12 @@ func (st *stream) onAsked(a answers) {
 		st.learnFromSFU(st.played(a.publisher.Tracks))
 	}
 	st.progress()
+	if !st.published {
+		st.learnMutes(a.mutes)
+	} else if st.relay.mutes != st.muteChanges || a.self.Mutes.Changes < st.muteChanges {
+		st.relay.mutes = a.self.Mutes.Changes
+		st.relayNow()
+	}
 	if st.unsaved && !st.saving && st.phase == phaseUp {
 		st.save(nil)
 	}
@@ -97,12 +105,16 @@ func (st *stream) lost(r translate.EndReason) {
 }
 
 // publisherChanged tells a player what is new about its stream.
-func (st *stream) publisherChanged(pod string, rec state.Stream) {
+func (st *stream) publisherChanged(pod string, rec state.Stream, said []state.Said) {
+	if st.phase < phaseConnecting { // onStarted goes on, when it knows whose player it is
+		st.early = rec
+		return
+	}
 	if st.ending != nil || rec.Identity != string(st.publisher) {
 		return
 	}
 	st.publisherPod = pod
-	st.audioMuted, st.videoMuted = rec.AudioMuted, rec.VideoMuted
+	st.hear(said, rec)
 	var tracks []translate.Track
 	for _, t := range rec.Tracks {
 		old := st.tracks[translate.Kind(t.Kind)]

@@ -14,14 +14,14 @@ import (
 func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 	return state.Stream{
 		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
-		Phase: state.PhaseStarting, CreatedAt: st.created,
+		Phase: state.PhaseStarting, MinKbps: st.minKbps, MaxKbps: st.maxKbps, CreatedAt: st.created, Era: st.sess.era,
 	}
 }
 
 // record is what other pods may know of a stream that is up.
 func (st *stream) record() state.Stream {
 	rec := st.firstRecord(st.room)
-	rec.Phase, rec.AudioMuted, rec.VideoMuted = state.PhasePublishing, st.audioMuted, st.videoMuted
+	rec.Phase, rec.AudioMuted, rec.VideoMuted, rec.Mutes = state.PhasePublishing, st.audioMuted, st.videoMuted, st.muteChanges
 	for _, t := range st.tracks {
 		rec.Tracks = append(rec.Tracks, state.Track{Name: t.Name, Kind: string(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height})
 	}
@@ -38,6 +38,7 @@ func (st *stream) save(then func()) {
 	g := st.sess.g
 	st.saving, st.unsaved = true, false
 	rec := st.record()
+	st.saying = st.toPlayers.take()
 	err := errPanic // unless write returns
 	st.sess.offLoop(func() {
 		ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
@@ -47,9 +48,13 @@ func (st *stream) save(then func()) {
 }
 
 func (st *stream) onSaved(err error, then func()) {
-	st.saving = false
+	st.saving, st.saying = false, nil
 	if st.ending != nil { // meanwhile
 		st.undo()
+		return
+	}
+	if errors.Is(err, state.ErrAdopted) {
+		st.sess.letGo()
 		return
 	}
 	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // somebody else has come to have the name

@@ -16,7 +16,7 @@ func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		g.metrics.webhooks.WithLabelValues("refused").Inc()
-		g.log.Warn().Err(err).Str("remote", r.RemoteAddr).Msg("webhook refused: is it LiveKit's, and is it signed with the key that is configured here?")
+		g.noisy.Warn().Err(err).Str("remote", r.RemoteAddr).Msg("webhook refused: is it LiveKit's, and is it signed with the key that is configured here?")
 		http.Error(w, "not a webhook of our LiveKit", http.StatusUnauthorized)
 		return
 	case !ok:
@@ -33,22 +33,14 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 	pod, ours := g.podOf(e.Identity)
 	_, role, _, _ := e.Identity.Parse()
 	switch {
-	case role == translate.RoleProbe: // whoever runs it knows
+	case e.Kind == translate.EventEgress:
+		return g.routeEgress(ctx, e)
+	case role == translate.RoleProbe, role == translate.RoleSnapshot: // whoever runs it knows
 		return "ignored"
 	case ours && pod == g.cfg.Pod:
 		return g.deliver(e)
 	case ours:
-		body, err := json.Marshal(e)
-		if err == nil {
-			ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
-			defer cancel()
-			err = g.deps.Events.Publish(ctx, pod, state.Event{Kind: state.EventWebhook, From: g.cfg.Pod, Body: body})
-		}
-		if err != nil {
-			g.log.Warn().Err(err).Str("pod", pod).Msg("webhook for another pod is lost; it will find out by asking")
-			return "lost"
-		}
-		return "forwarded"
+		return g.forward(ctx, pod, e)
 	case e.Identity.Native() && e.Kind == translate.EventLeft:
 		for _, st := range g.watch.in(e.Room) {
 			st.sess.loop.post(func() { st.publisherGone(e.Identity) })
@@ -56,6 +48,21 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 		return "native"
 	}
 	return "ignored"
+}
+
+// forward passes an event on to another pod.
+func (g *Gateway) forward(ctx context.Context, pod string, e translate.Event) (result string) {
+	body, err := json.Marshal(e)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+		defer cancel()
+		err = g.deps.Events.Publish(ctx, pod, state.Event{Kind: state.EventWebhook, From: g.cfg.Pod, Body: body})
+	}
+	if err != nil {
+		g.log.Warn().Err(err).Str("pod", pod).Msg("webhook for another pod is lost; it will find out by asking")
+		return "lost"
+	}
+	return "forwarded"
 }
 
 func (g *Gateway) deliver(e translate.Event) (result string) {

@@ -25,13 +25,16 @@ type checker struct {
 	unmarked  map[string]bool // owners whose take-over Redis has forgotten
 	leaks     map[string]bool // what Redis was emptied in the middle of; nobody can know of it
 	late      map[string]bool // written by a command that its caller had given up
-	strays    int             // media ids and players that were written late, after their release
+	strays    int             // media ids, players and sessions that were written late, after their release
+	past      map[string]bool // claims of sessions that others have replaced
+	written   map[string]int  // how often players have come to be there
 	owed      map[string][]owing
 }
 
 func newChecker() checker {
 	return checker{
 		last: newSnapshot(), everTaken: map[string]bool{}, unmarked: map[string]bool{}, leaks: map[string]bool{}, owed: map[string][]owing{}, late: map[string]bool{},
+		past: map[string]bool{}, written: map[string]int{},
 	}
 }
 
@@ -49,10 +52,22 @@ func (w *world) ran(p *modelPod, t *task, args []any, answered bool) {
 	}
 	before := w.check.last
 	w.check.last = now
+	for owner, entries := range now.index {
+		for e := range entries {
+			if !before.index[owner][e] {
+				w.check.late["index "+owner+" "+e] = t == nil
+			}
+		}
+	}
 	for owner := range now.taken {
 		if before.taken[owner] == "" && !w.check.everTaken[owner] {
 			w.check.everTaken[owner] = true
 			w.checkTaken(owner, t, now)
+		}
+	}
+	for owner := range before.pods {
+		if !now.pods[owner] && t != nil && t.started <= w.wipedAt { // the end of a take-over that Redis has forgotten
+			w.podOf(owner).unsure = true
 		}
 	}
 	for _, p := range w.pods {
@@ -62,6 +77,7 @@ func (w *world) ran(p *modelPod, t *task, args []any, answered bool) {
 		}
 	}
 	w.checkWrites(p, t, before, now, answered)
+	w.checkSessions(t, before, now)
 	w.checkIndexes(t, now)
 	w.checkClaims()
 }
@@ -97,7 +113,7 @@ func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot, answered
 		w.note("    %s: %v is now %v", key, was, is)
 		delete(w.check.leaks, key)
 		taken := w.check.everTaken[was.owner]
-		if !strings.HasPrefix(was.owner, p.id+"/") && !taken && !w.displaced(was) {
+		if !strings.HasPrefix(was.owner, p.id+"/") && !taken && !w.displaced(was) && !w.moves(key, p, t, was, now) {
 			w.fail("%s changes %s of %s", p.id, key, was.owner)
 		}
 		if taken && t != nil && strings.HasPrefix(t.name, "take over") && !strings.HasPrefix(key, "media:") {
@@ -111,6 +127,7 @@ func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot, answered
 		}
 		if before.owned[key] != is {
 			w.check.late[key] = t == nil
+			w.check.written[key]++
 		}
 	}
 }
@@ -130,10 +147,14 @@ func (w *world) checkIndexes(t *task, now snapshot) {
 		case p.unsure || t != nil && t.started <= w.wipedAt, t == nil && w.net.arriving.from <= w.wipedAt:
 			w.check.leaks[key] = true
 			w.note("    %s leaks: redis was emptied in the middle", key)
-		case (w.check.late[key] || w.check.everTaken[o.owner] || w.displaced(o)) && !strings.HasPrefix(key, "record"):
+		case (w.check.late[key] || w.check.everTaken[o.owner] || w.displaced(o) || w.adoptedFrom(key, o)) && !strings.HasPrefix(key, "record"):
 			w.check.leaks[key] = true
 			w.check.strays++
 			w.note("    %s was written after its release, and stays until its TTL ends", key)
+		case w.retaken(o):
+			w.check.leaks[key] = true
+			w.check.strays++
+			w.note("    %s is not in the index, and stays if its pod dies before it finds out", key)
 		default:
 			w.fail("%s of %s is not in the index", key, o.owner)
 		}
@@ -147,7 +168,7 @@ func (w *world) checkClaims() {
 		if h.phase != held || h.pod.gone || h.unsure || h.moved {
 			continue
 		}
-		if h.half || h.player && h.busy {
+		if h.half || h.player && h.busy || h.stay != nil && (!h.stay.rightful() || w.removed[h.entry.identity]) {
 			continue
 		}
 		if !w.check.everTaken[h.owner] {
@@ -177,7 +198,7 @@ func (w *world) checkKept(h *holding) {
 		key = "player " + h.owner + " " + h.entry.claim() + " " + h.entry.stream
 	}
 	for _, k := range []string{key, "media:" + h.entry.media} {
-		if got := w.check.last.owned[k]; got != want {
+		if got := w.check.last.owned[k]; got != want && !(h.bare && k != key) {
 			w.fail("%s is held, but %s is %v", h, k, got)
 		}
 	}
@@ -186,6 +207,9 @@ func (w *world) checkKept(h *holding) {
 // mayLose is told of a claim that its holder finds gone.
 func (w *world) mayLose(h *holding, err error) {
 	noStream := h.player && strings.Contains(err.Error(), ErrNotFound.Error())
+	if h.stay != nil && (!h.stay.rightful() || w.removed[h.entry.identity]) {
+		return
+	}
 	if !noStream && !h.half && !h.unsure && !h.moved && !w.check.everTaken[h.owner] {
 		w.fail("%s was held, and now: %v", h, err)
 	}
@@ -199,9 +223,16 @@ func (w *world) wiped() {
 	for owner := range w.check.everTaken {
 		w.check.unmarked[owner] = true
 	}
-	w.check.leaks = map[string]bool{}
+	w.check.leaks, w.check.past = map[string]bool{}, map[string]bool{}
 	for _, p := range w.pods {
 		p.unsure = true
+		for _, s := range p.stays {
+			s.unsure = true
+		}
+	}
+	for _, v := range w.visits {
+		clear(v.used)
+		v.holder.unsure = true
 	}
 	for _, h := range w.holdings() {
 		h.unsure = true
@@ -218,13 +249,18 @@ func (w *world) checkSettled() {
 	}
 	s := w.check.last
 	for key, o := range s.owned {
-		if !living[o.owner] && !w.leaked(key, o.owner) {
+		if !w.leaked(key, o.owner) && !w.check.late[key] && (!living[o.owner] || !w.backed(o)) {
 			w.fail("%s of %s is left", key, o.owner)
 		}
 	}
-	for owner := range s.index {
+	for owner, entries := range s.index {
 		if p := w.podOf(owner); !living[owner] && !p.unsure {
 			w.fail("the index of %s is left", owner)
+		}
+		for e := range entries {
+			if living[owner] && !w.check.late["index "+owner+" "+e] && !w.backed(owned{owner, e}) {
+				w.fail("the index of %s names %s", owner, e)
+			}
 		}
 	}
 	for k := range s.players {
@@ -232,6 +268,13 @@ func (w *world) checkSettled() {
 			w.fail("%s is left in the players of %s", owner, stream)
 		}
 	}
+}
+
+// backed: somebody has it, or will end it.
+func (w *world) backed(o owned) bool {
+	p := w.podOf(o.owner)
+	return slices.ContainsFunc(p.holdings, func(h *holding) bool { return h.phase != over && h.entry.String() == o.entry }) ||
+		slices.ContainsFunc(p.stays, func(s *stay) bool { return !s.over && s.rec.registration().String() == o.entry })
 }
 
 // leaked: nobody can know of it, because Redis was emptied in the middle, or it came late.

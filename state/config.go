@@ -43,6 +43,12 @@ const (
 	minLease           = time.Second
 )
 
+// MaxCallTimeout is the longest Config.CallTimeout for a lease: it is renewed every quarter of it.
+func MaxCallTimeout(lease time.Duration) time.Duration { return lease / 4 }
+
+// MinRecordTTL is the shortest Config.RecordTTL for a lease: records must outlast a pod's end and the take-over of what it had.
+func MinRecordTTL(lease time.Duration) time.Duration { return 10 * lease }
+
 // Sizes and times that there is no reason to configure.
 const (
 	poolSize       = 32              // connections to each node
@@ -76,10 +82,10 @@ func (c Config) validate() error {
 	if c.Lease < minLease {
 		errs = append(errs, fmt.Errorf("lease %v is below %v", c.Lease, minLease))
 	}
-	if c.CallTimeout <= 0 || c.CallTimeout > c.Lease/4 {
+	if c.CallTimeout <= 0 || c.CallTimeout > MaxCallTimeout(c.Lease) {
 		errs = append(errs, fmt.Errorf("call timeout %v is not between 0 and a quarter of the lease", c.CallTimeout))
 	}
-	if c.RecordTTL < 10*c.Lease {
+	if c.RecordTTL < MinRecordTTL(c.Lease) {
 		errs = append(errs, fmt.Errorf("record TTL %v is below ten leases", c.RecordTTL))
 	}
 	return errors.Join(errs...)
@@ -113,7 +119,8 @@ func (c Config) client() redis.UniversalClient {
 		WriteBufferSize:       bufferSize,
 		DisableIdentity:       true,
 		MaintNotificationsConfig: &maintnotifications.Config{
-			Mode: maintnotifications.ModeDisabled,
+			Mode:         maintnotifications.ModeDisabled,
+			EndpointType: maintnotifications.EndpointTypeNone, // otherwise the host's name is looked up when a client is made, disabled or not
 		},
 	}
 	switch {

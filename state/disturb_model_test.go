@@ -40,9 +40,10 @@ func (w *world) disturb() {
 	case 20, 21:
 		w.replace()
 	default:
-		if len(w.net.wire) > 0 {
-			w.arrive()
+		if w.rng.IntN(2) == 0 && len(w.mail) > 0 {
+			w.deliver(w.rng.IntN(len(w.mail)))
 		}
+		w.arrive(false)
 	}
 }
 
@@ -79,7 +80,7 @@ func (w *world) catch(p *modelPod) {
 
 // leave ends a pod in order. Operations of its callers may be under way.
 func (w *world) leave(p *modelPod) {
-	if p.gone || p.frozen || p.busy["leave"] || p.busy["renew"] || p.busy["sweep"] {
+	if p.gone || p.frozen || p.busy["leave"] || p.busy["renew"] || p.busy["sweep"] || p.busy["sessions"] {
 		return
 	}
 	w.catch(p)
@@ -111,9 +112,24 @@ func (w *world) replace() {
 	}
 }
 
-func (w *world) arrive() {
-	i := w.rng.IntN(len(w.net.wire))
+// arrive lets a command come late.
+func (w *world) arrive(slow bool) {
+	var all []int
+	for i, c := range w.net.wire {
+		if c.slow == slow {
+			all = append(all, i)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	i := pick(w.rng, all)
 	c := w.net.wire[i]
+	if v := c.task.visit; v != nil && v.era != c.task.era && c.adopts() {
+		// A client does not come back twice while a command of the first time is on its way.
+		w.net.wire = slices.Delete(w.net.wire, i, i+1)
+		return
+	}
 	w.note("%s LATE ARRIVES %s", c.pod.id, c.text)
 	w.net.arrive(w.ctx, i)
 	w.checkClaims()

@@ -11,16 +11,19 @@ import (
 //
 //	wcs:<d>:pods                          hash    owner → host, of all owners that may have records. Written before the lease, and again
 //	                                              with each renewal; removed when the owner has left or was taken over
-//	wcs:<d>:{pod:<owner>}:lease           string  host; gone when the owner has not renewed it for a lease time
+//	wcs:<d>:{pod:<owner>}:lease           string  Peer as JSON; gone when the owner has not renewed it for a lease time
 //	wcs:<d>:{pod:<owner>}:taken           string  owner that has taken over, itself when it has left; kept for 24 h at least
 //	wcs:<d>:{pod:<owner>}:index           set     entries (see entry) of the owner's streams and players
-//	wcs:<d>:{pod:<owner>}:sessions        set     ids of the owner's sessions
-//	wcs:<d>:{stream:<name esc>}:record    hash    owner, claim (see entry.claim), json (Stream)
+//	wcs:<d>:{pod:<owner>}:sessions        set     "<claim> <id>" of the owner's sessions (see registration)
+//	wcs:<d>:{pod:<owner>}:rooms           set     rooms (see Room.entry) that the owner has members of
+//	wcs:<d>:{stream:<name esc>}:record    hash    owner, claim (see entry.claim), era (Session.Era), json (Stream)
 //	wcs:<d>:{stream:<name esc>}:players   set     owners that have players
 //	wcs:<d>:{stream:<name esc>}:players:<owner>  hash  claim → Player as JSON
-//	wcs:<d>:{stream:<name esc>}:void:<claim esc> string  "<owner> <claim>" that was released; 10 min
-//	wcs:<d>:media:<media esc>             string  "<owner> <entry>"
-//	wcs:<d>:session:<id esc>              string  "<owner> <Session as JSON>"
+//	wcs:<d>:{stream:<name esc>}:void:<owner>:<claim esc> string  the owner has released the claim; 10 min
+//	wcs:<d>:{room:<room>}:members         hash    login → "<owner> <id> <Member as JSON>"; <room> is the app and the name, each escaped, and / between
+//	wcs:<d>:{room:<room>}:void:<owner>    string  mark that the owner was taken over in the room; 10 min
+//	wcs:<d>:media:<media esc>             string  "<owner> <entry> <era>"
+//	wcs:<d>:session:<id esc>              string  "<owner> <claim> <era> <Session as JSON>", or "-" when it has ended (see endedSession); then 10 min
 //
 // The channel of a pod's events is wcs:<d>:pod:<pod>.
 //
@@ -44,6 +47,7 @@ func (k keys) lease(o Owner) string    { return k.ofOwner(o, "lease") }
 func (k keys) taken(o Owner) string    { return k.ofOwner(o, "taken") }
 func (k keys) index(o Owner) string    { return k.ofOwner(o, "index") }
 func (k keys) sessions(o Owner) string { return k.ofOwner(o, "sessions") }
+func (k keys) rooms(o Owner) string    { return k.ofOwner(o, "rooms") }
 
 func (k keys) ofStream(name, what string) string {
 	return k.prefix + "{stream:" + url.QueryEscape(name) + "}:" + what
@@ -54,7 +58,15 @@ func (k keys) players(name string) string { return k.ofStream(name, "players") }
 func (k keys) playersOf(name string, o Owner) string {
 	return k.ofStream(name, "players:"+o.String())
 }
-func (k keys) void(e entry) string { return k.ofStream(e.stream, "void:"+url.QueryEscape(e.claim())) }
+func (k keys) void(e entry, o Owner) string {
+	return k.ofStream(e.stream, "void:"+o.String()+":"+url.QueryEscape(e.claim()))
+}
+
+func (k keys) ofRoom(r Room, what string) string {
+	return k.prefix + "{room:" + r.entry() + "}:" + what
+}
+func (k keys) members(r Room) string           { return k.ofRoom(r, "members") }
+func (k keys) roomVoid(r Room, o Owner) string { return k.ofRoom(r, "void:"+o.String()) }
 
 func (k keys) media(id string) string    { return k.prefix + "media:" + url.QueryEscape(id) }
 func (k keys) session(id string) string  { return k.prefix + "session:" + url.QueryEscape(id) }
@@ -101,4 +113,17 @@ func parseEntry(s string) (entry, error) {
 		return entry{}, fmt.Errorf("index entry %q: %w", s, err)
 	}
 	return entry{kind: f[0], media: media, identity: identity, stream: f[3]}, nil
+}
+
+// parseOwned reads the value of a media id's key.
+func parseOwned(value string) (o ownedEntry, ok bool) {
+	owner, rest, _ := strings.Cut(value, " ")
+	era := strings.LastIndexByte(rest, ' ')
+	if era < 0 {
+		return o, false
+	}
+	var errOwner, errEntry error
+	o.owner, errOwner = ParseOwner(owner)
+	o.entry, errEntry = parseEntry(rest[:era])
+	return o, errOwner == nil && errEntry == nil
 }

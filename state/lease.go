@@ -159,12 +159,16 @@ func (r *Redis) sendRenewal(ctx context.Context, owner Owner, first bool) (sent 
 				return err
 			}
 		}
+		value, err := r.leaseValue()
+		if err != nil {
+			return err
+		}
 		sent = r.now()
 		b := r.batch()
 		if !first {
 			r.enrol(ctx, b.pipe, owner)
 		}
-		renewal := b.run(ctx, r.scripts.renewLease, []string{r.keys.lease(owner), r.keys.taken(owner)}, r.pod.Host, ms(r.cfg.Lease))
+		renewal := b.run(ctx, r.scripts.renewLease, []string{r.keys.lease(owner), r.keys.taken(owner)}, value, ms(r.cfg.Lease))
 		_ = b.exec(ctx) // the lease counts; the list of pods is written again with the next renewal
 		status, _, err = renewal.reply()
 		return err
@@ -193,7 +197,7 @@ func (r *Redis) leave(ctx context.Context) {
 	r.flushSessions(ctx)
 	owner := r.lease.leave()
 	err := r.read(ctx, "leave", func(ctx context.Context) error {
-		keys := []string{r.keys.lease(owner), r.keys.taken(owner), r.keys.index(owner), r.keys.sessions(owner)}
+		keys := []string{r.keys.lease(owner), r.keys.taken(owner), r.keys.index(owner), r.keys.sessions(owner), r.keys.rooms(owner)}
 		status, _, err := r.script(ctx, r.scripts.leave, keys, owner.String(), ms(r.takenTTL()))
 		if err != nil || status != statusOK {
 			return err

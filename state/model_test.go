@@ -22,6 +22,7 @@ import (
 var (
 	modelSeed = flag.Uint64("model.seed", 0, "run only this schedule of the model and print it")
 	modelTime = flag.Duration("model.time", 8*time.Second, "for how long schedules of the model are run")
+	modelHunt = flag.Duration("model.hunt", time.Minute, "for how long each mutant is looked for")
 	modelFrom = flag.Uint64("model.from", 1, "the first seed")
 )
 
@@ -29,7 +30,7 @@ var (
 type modelSums struct {
 	mu                                                    sync.Mutex
 	schedules, steps, commands, takeOvers, orphans, wipes int
-	silent, strays                                        int
+	silent, strays, taken, adopted                        int
 }
 
 func (s *modelSums) add(w *world) {
@@ -45,11 +46,13 @@ func (s *modelSums) add(w *world) {
 	s.wipes += w.wipes
 	s.silent += w.silent
 	s.strays += w.check.strays
+	s.taken += w.taken
+	s.adopted += w.adopted
 }
 
 func (s *modelSums) String() string {
-	return fmt.Sprintf("%d schedules, %d steps, %d commands, %d owners taken over, %d orphans handed over (%d not, their taker died or was not answered), redis emptied %d times, %d late writes left over",
-		s.schedules, s.steps, s.commands, s.takeOvers, s.orphans, s.silent, s.wipes, s.strays)
+	return fmt.Sprintf("%d schedules, %d steps, %d commands, %d owners taken over, %d orphans handed over (%d not, their taker died or was not answered), %d sessions taken with %d streams, redis emptied %d times, %d late writes left over",
+		s.schedules, s.steps, s.commands, s.takeOvers, s.orphans, s.silent, s.taken, s.adopted, s.wipes, s.strays)
 }
 
 func TestModel(t *testing.T) {
@@ -79,7 +82,7 @@ func TestModel(t *testing.T) {
 	}
 	wg.Wait()
 	t.Log(&sums)
-	if sums.schedules > 100 && (sums.orphans == 0 || sums.wipes == 0) {
+	if sums.schedules > 100 && (sums.orphans == 0 || sums.wipes == 0 || sums.adopted == 0) {
 		t.Error("the schedules are too tame")
 	}
 }
@@ -99,12 +102,12 @@ func runModel(t *testing.T, raw redis.UniversalClient, seed uint64, m mutant) *w
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &world{
-		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]int{}, check: newChecker(),
+		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]int{}, removed: map[string]bool{}, evicted: map[owned]bool{}, check: newChecker(),
 		clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), wipedAt: -1,
 	}
-	net.ran = w.ran
+	net.ran, net.skip = w.ran, m.skip
 	size := int(min(1+seed/8, 8))
-	w.names, w.media = 1+rng.IntN(2), 2+rng.IntN(3)
+	w.names, w.media = 1+rng.IntN(3), 2+rng.IntN(4)
 	w.faults = []float64{0, 0.01, 0.03, 0.1}[rng.IntN(4)]
 	if err := w.begin(2 + rng.IntN(min(3, size))); err != nil {
 		w.fail("begin: %v", err)

@@ -19,6 +19,7 @@ func (r *Redis) releaseAllOf(ctx context.Context, dead Owner) (n int, err error)
 	}{
 		{r.keys.index(dead), r.releaseEntries},
 		{r.keys.sessions(dead), r.releaseSessions},
+		{r.keys.rooms(dead), r.releaseRooms},
 	}
 	for _, step := range steps {
 		for more := true; more; {
@@ -121,26 +122,32 @@ func orphanOf(dead Owner, e entry, reply []string) (o Orphan, err error) {
 	return o, err
 }
 
-// releaseSessions deletes sessions, as releaseEntries does streams and players.
-func (r *Redis) releaseSessions(ctx context.Context, dead Owner, ids []string) (orphans []Orphan, done []any, err error) {
+// releaseSessions ends sessions, as releaseEntries releases streams and players.
+func (r *Redis) releaseSessions(ctx context.Context, dead Owner, names []string) (orphans []Orphan, done []any, err error) {
 	b := r.batch()
-	runs := make([]*run, len(ids))
-	for i, id := range ids {
-		runs[i] = b.run(ctx, r.scripts.deleteOwned, []string{r.keys.session(id)}, dead.String()+" ")
+	runs := make(map[string]*run)
+	for _, name := range names {
+		g, err := parseRegistration(name)
+		if err != nil {
+			r.log.Warn().Err(err).Msg("session of a dead pod not understood")
+			done = append(done, name)
+			continue
+		}
+		runs[name] = r.addEnd(ctx, b, dead, g)
 	}
 	err = b.exec(ctx)
-	for i, run := range runs {
+	for name, run := range runs {
 		status, rest, failed := run.reply()
 		if failed != nil {
 			continue
 		}
-		done = append(done, ids[i])
-		if status != statusOK {
+		done = append(done, name)
+		if status != statusOK || rest[0] == "" {
 			continue
 		}
 		s, bad := parseSession(rest[0])
 		if bad != nil {
-			r.log.Warn().Err(bad).Str("session", ids[i]).Msg("session of a dead pod not understood")
+			r.log.Warn().Err(bad).Str("session", name).Msg("session of a dead pod not understood")
 			continue
 		}
 		orphans = append(orphans, Orphan{Session: &s})

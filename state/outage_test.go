@@ -177,7 +177,7 @@ func TestLeaveWithNothingLeft(t *testing.T) {
 	}
 	owner := a.life()
 	a.end() // writes what is pending
-	marks := []string{"{pod:" + owner.String() + "}:taken", "{stream:cam}:void:m1+pub-m1"}
+	marks := []string{"{pod:" + owner.String() + "}:taken", "{stream:cam}:void:" + owner.String() + ":m1+pub-m1"}
 	if left := allKeys(t, client(t, cfg)); !slices.Equal(left, marks) {
 		t.Errorf("keys left: %v, want only %v", left, marks)
 	}

@@ -8,7 +8,7 @@ import (
 
 // AddPlayer claims the media id, registers the player with its stream and gives the stream's record, which is zero for a
 // Native player of a stream that has none. It may be repeated with the same player. It fails with ErrNotFound (no such stream; nothing is
-// kept), ErrMediaIDTaken, ErrLostOwnership when this pod was taken over, ErrLeaseStale, or ErrUnavailable: then the player may be
+// kept), ErrMediaIDTaken, ErrAdopted, ErrLostOwnership when this pod was taken over, ErrLeaseStale, or ErrUnavailable: then the player may be
 // registered, and RemovePlayer undoes that.
 func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 	err = r.write(ctx, "add_player", func(ctx context.Context, owner Owner) error {
@@ -22,7 +22,7 @@ func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 		if p.Native {
 			native = "1"
 		}
-		added, media, err := r.claim(ctx, owner, e, func(b *batch) *run {
+		added, media, err := r.claim(ctx, owner, e, p.Era, func(b *batch) *run {
 			return b.run(ctx, r.scripts.addPlayer,
 				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, owner)},
 				owner.String(), e.claim(), record, ms(r.cfg.RecordTTL), native)
@@ -34,10 +34,10 @@ func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 		if err != nil {
 			return err
 		}
-		if status == statusOK && media {
+		if status == statusOK && media == nil {
 			return unmarshalStream(rest[0], &s)
 		}
-		failure := ErrMediaIDTaken
+		failure := media
 		if status == statusNone {
 			failure = ErrNotFound
 		}

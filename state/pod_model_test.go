@@ -16,7 +16,10 @@ type modelPod struct {
 	id       string
 	watch    watch
 	holdings []*holding
-	busy     map[string]bool // loops under way
+	stays    []*stay
+	kept     map[string]*stay // those that events and clients find, by session
+	locked   map[string]bool  // sessions that are being taken, or looked for again
+	busy     map[string]bool  // loops under way
 	frozen   bool
 	gone     bool // dead or left
 	unsure   bool // Redis was emptied, and has not the pod's lease and name again
@@ -29,6 +32,7 @@ const (
 	asking    phase = iota // its first claim is under way
 	held                   // the caller may rely on it
 	releasing              // to be released until that has succeeded
+	left                   // for another pod to come for
 	over
 )
 
@@ -45,7 +49,13 @@ type holding struct {
 	again  bool // to be claimed again after Reset
 	unsure bool // Redis was emptied since it was claimed
 	moved  bool // somebody has displaced it
-	half   bool // a player that was added again was perhaps refused for want of its stream, and that perhaps undone
+	stay   *stay
+	taken  bool   // adopted
+	from   *Owner // to be adopted from, to be released
+	era    int    // of the visit, when it was adopted
+	leftAt int64
+	bare   bool // its media id was somebody else's when it was adopted
+	half   bool // a player that was added again was perhaps refused for want of its stream, and that perhaps undone, or is yet to be
 }
 
 func (h *holding) String() string { return h.pod.id + ":" + h.entry.String() }
@@ -59,7 +69,7 @@ func newModelPod(w *world, id string) (*modelPod, error) {
 	if err := r.client.Close(); err != nil {
 		return nil, err
 	}
-	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool)}
+	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool), kept: make(map[string]*stay), locked: make(map[string]bool)}
 	r.client, r.now, r.grace = w.client, w.now, modelGrace
 	r.lease.begin(r.newLife(Owner{}))
 	r.handlers = Handlers{Reset: p.reset, Lost: p.lost, TakenOver: p.takenOver}
@@ -88,6 +98,18 @@ func (p *modelPod) tick(ctx context.Context) {
 		}
 	})
 	p.loop(ctx, "sweep", p.seek)
+	if p.sessions.pending() && p.world.chance(0.7) {
+		p.loop(ctx, "sessions", func(ctx context.Context) {
+			if err := p.writeSessionBatch(ctx); err != nil {
+				p.world.note("%s: sessions are not written: %v", p.id, err)
+			}
+		})
+	}
+	for _, h := range p.holdings {
+		if h.phase == left {
+			h.lookAgain()
+		}
+	}
 }
 
 func (p *modelPod) seek(ctx context.Context) {
@@ -117,8 +139,13 @@ func (p *modelPod) lost() {
 		return
 	}
 	p.world.note("%s: Lost", p.id)
+	for _, s := range p.stays {
+		s.park()
+		s.expire()
+	}
 	for _, h := range p.holdings {
 		switch {
+		case h.stay != nil:
 		case h.phase == asking: // the gateway has closed its socket
 			h.phase = releasing
 		case h.phase != over:
@@ -137,8 +164,13 @@ func (p *modelPod) takenOver(o Orphan) {
 		key = o.Stream.Owner.String() + " " + entryOfStream(*o.Stream).String()
 	case o.Player != nil:
 		key = o.Player.Owner.String() + " " + entryOfPlayer(*o.Player).String()
+	case o.Session != nil:
+		key = o.Session.Owner.String() + " " + o.Session.registration().String()
 	}
 	p.world.note("%s: orphan %s", p.id, key)
+	if o.Session == nil {
+		p.world.removeOrphan(p, o)
+	}
 	p.world.reported[key]++
 }
 
@@ -146,9 +178,13 @@ func (p *modelPod) takenOver(o Orphan) {
 func (p *modelPod) claimNew(ctx context.Context, player, native bool, name, media string) {
 	p.world.identities++
 	identity := fmt.Sprintf("i%d", p.world.identities)
-	h := &holding{pod: p, player: player, busy: true, unsure: p.unsure}
-	h.stream = Stream{Name: name, MediaID: media, Identity: identity}
-	h.viewer = Player{Stream: name, MediaID: media, Identity: identity, Native: native}
+	h := &holding{pod: p, player: player, busy: true, unsure: p.unsure, stay: p.open()}
+	era := 0
+	if h.stay != nil {
+		era = h.stay.rec.Era
+	}
+	h.stream = Stream{Name: name, MediaID: media, Identity: identity, Era: era}
+	h.viewer = Player{Stream: name, MediaID: media, Identity: identity, Native: native, Era: era}
 	h.entry = entryOfStream(h.stream)
 	if player {
 		h.entry = entryOfPlayer(h.viewer)
@@ -176,14 +212,21 @@ func (h *holding) claim(ctx context.Context) {
 	}
 	switch {
 	case err == nil:
-		h.phase, h.owner, h.half = held, owner.String(), false
+		h.phase, h.owner = held, owner.String()
 		if sure && wipes == h.pod.world.wipes {
 			h.unsure = false
 		}
+		if h.stay != nil && !again {
+			h.stay.remember()
+		}
+	case again && errors.Is(err, ErrAdopted) && !h.pod.world.mutant.rules.blind:
+		h.stay.letGoAll()
+	case again && h.player && h.stay != nil && (errors.Is(err, ErrMediaIDTaken) || errors.Is(err, ErrNotFound)):
+		h.again, h.half = true, true // its stream's end comes from elsewhere
 	case again && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLeaseStale)):
 		h.again, h.half = true, h.player && errors.Is(err, ErrUnavailable) || h.half
 	case errors.Is(err, ErrUnavailable):
-		h.phase = releasing
+		h.end()
 	default:
 		h.denied(again, err)
 	}
@@ -191,28 +234,42 @@ func (h *holding) claim(ctx context.Context) {
 
 // denied ends it. What was held may only be denied for a cause.
 func (h *holding) denied(again bool, err error) {
-	h.phase = over
-	if again {
-		h.pod.world.mayLose(h, err)
+	if !again {
+		h.phase = over
+		return
 	}
+	h.pod.world.mayLose(h, err)
+	h.end()
 }
 
+// put writes the record. One that Redis has lost is claimed anew.
 func (h *holding) put(ctx context.Context) {
 	defer func() { h.busy = false }()
 	_, err := h.pod.PutStream(ctx, h.stream)
 	h.pod.world.note("%s: put gives %v", h, err)
-	if h.phase != held || err == nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLeaseStale) {
-		return
-	}
-	h.pod.world.mayLose(h, err)
-	if errors.Is(err, ErrLostOwnership) {
-		h.phase = over
+	if errors.Is(err, ErrLostOwnership) || errors.Is(err, ErrNotFound) {
+		if h.phase == held {
+			h.pod.world.mayLose(h, err)
+		}
+		h.claim(ctx)
 	}
 }
 
 func (h *holding) release(ctx context.Context) {
 	defer func() { h.busy = false }()
 	var err error
+	if h.from != nil {
+		t := ctx.Value(taskKey{}).(*task)
+		t.visit, t.era = h.stay.visit, h.era
+		err = h.adopt(ctx, *h.from)
+		h.pod.world.note("%s: adopting it to be released gives %v", h, err)
+		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrLostOwnership) {
+			h.phase = over
+		}
+		if err != nil {
+			return
+		}
+	}
 	if h.player {
 		err = h.pod.RemovePlayer(ctx, h.viewer)
 	} else {
@@ -221,22 +278,40 @@ func (h *holding) release(ctx context.Context) {
 	h.pod.world.note("%s: release gives %v", h, err)
 	if err == nil || errors.Is(err, ErrLostOwnership) {
 		h.phase = over
+		if h.stay != nil {
+			h.stay.remember()
+		}
 	}
 }
 
-// displace takes a name from another pod, as the gateway does when that does not answer.
+// displace takes a name from whoever has it, as the gateway does when that does not answer.
 func (p *modelPod) displace(ctx context.Context, h *holding) {
-	h.moved = true
-	s := h.stream
-	var err error
-	if s.Owner, err = ParseOwner(h.owner); err != nil {
-		p.world.fail("owner of %s: %v", h, err)
-		return
-	}
 	p.world.net.spawn(ctx, p, "displace "+h.String(), func(ctx context.Context) {
-		_, err := p.DisplaceStream(ctx, s)
-		p.world.note("%s: displacing %s gives %v", p.id, h, err)
+		s, err := p.FindStream(ctx, h.entry.stream)
+		if err != nil || s.Identity != h.entry.identity {
+			return
+		}
+		p.world.evicted[owned{s.Owner.String(), h.entry.String()}] = true
+		for _, o := range p.world.holdings() {
+			if o.entry == h.entry && o.owner == s.Owner.String() {
+				o.moved = true
+			}
+		}
+		_, err = p.DisplaceStream(ctx, s)
+		p.world.note("%s: displacing %s of %s gives %v", p.id, h, s.Owner, err)
+		if err == nil {
+			p.world.removeOrphan(p, Orphan{Stream: &s})
+		}
 	})
+}
+
+// open gives a session to begin something in, or none.
+func (p *modelPod) open() *stay {
+	all := slices.DeleteFunc(slices.Clone(p.stays), func(s *stay) bool { return s.parked || s.over || !s.rightful() })
+	if len(all) == 0 || p.world.chance(0.3) {
+		return nil
+	}
+	return pick(p.world.rng, all)
 }
 
 // idle are the holdings of a phase that have nothing under way.

@@ -31,6 +31,7 @@ const quickGrace = time.Second
 // testPod is a store that runs, and what its handlers were told.
 type testPod struct {
 	*Redis
+	describe      func() Peer // nil: it says nothing of itself
 	resets, losts atomic.Int32
 	events        chan Event
 
@@ -115,6 +116,8 @@ func (p *testPod) handlerSet() Handlers {
 		},
 		Reset: func() { p.resets.Add(1) },
 		Lost:  func() { p.losts.Add(1) },
+
+		Describe: p.describe,
 	}
 }
 
@@ -131,6 +134,8 @@ func (p *testPod) taken() []string {
 			texts = append(texts, fmt.Sprintf("player of %s %s %s", o.Player.Stream, o.Player.Room, o.Player.Identity))
 		case o.Session != nil:
 			texts = append(texts, "session "+o.Session.ID)
+		case o.Room != nil:
+			texts = append(texts, fmt.Sprintf("room %s of %s members on %v", o.Room.Name, o.Room.App, slices.Sorted(slices.Values(o.Pods))))
 		}
 	}
 	slices.Sort(texts)

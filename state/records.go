@@ -52,18 +52,33 @@ type Track struct {
 
 // Stream is a published stream. Its Name is unique in the deployment while it is claimed.
 type Stream struct {
-	Name       string    `json:"name"`
-	MediaID    string    `json:"mediaId"`
-	App        string    `json:"app"`
-	Session    string    `json:"session"`
-	Room       string    `json:"room"`
-	Identity   string    `json:"identity"`
-	Phase      Phase     `json:"phase"`
-	Tracks     []Track   `json:"tracks,omitempty"`
-	AudioMuted bool      `json:"audioMuted,omitempty"`
-	VideoMuted bool      `json:"videoMuted,omitempty"`
-	CreatedAt  time.Time `json:"createdAt"`
-	Owner      Owner     `json:"owner"` // set by the store
+	Name       string  `json:"name"`
+	MediaID    string  `json:"mediaId"`
+	App        string  `json:"app"`
+	Session    string  `json:"session"`
+	Room       string  `json:"room"`
+	Identity   string  `json:"identity"`
+	Phase      Phase   `json:"phase"`
+	Tracks     []Track `json:"tracks,omitempty"`
+	AudioMuted bool    `json:"audioMuted,omitempty"`
+	VideoMuted bool    `json:"videoMuted,omitempty"`
+	// Mutes counts the changes of AudioMuted and VideoMuted: what has more of them is newer.
+	Mutes     int       `json:"mutes,omitempty"`
+	MinKbps   int       `json:"minKbps,omitempty"` // as the publisher has asked for
+	MaxKbps   int       `json:"maxKbps,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	Era       int       `json:"era,omitempty"` // of its session, while it was written
+	Owner     Owner     `json:"owner"`         // set by the store
+}
+
+// Said is what the publisher of a stream tells its players: data, or a change of its mute state.
+type Said struct {
+	Type    string `json:"type"`              // of the WCS stream event
+	Payload []byte `json:"payload,omitempty"` // of data: JSON, byte for byte as it came; nil without one
+	// AudioMuted and VideoMuted are what they are after the change that Mutes counts last; 0 for data.
+	AudioMuted bool `json:"audioMuted,omitempty"`
+	VideoMuted bool `json:"videoMuted,omitempty"`
+	Mutes      int  `json:"mutes,omitempty"`
 }
 
 // Player is one player of a stream. Native players are of streams that a native LiveKit participant
@@ -77,7 +92,10 @@ type Player struct {
 	Identity  string    `json:"identity"`
 	CreatedAt time.Time `json:"createdAt"`
 	Native    bool      `json:"native,omitempty"`
-	Owner     Owner     `json:"owner"` // set by the store
+	Playing   bool      `json:"playing,omitempty"` // its media has come up
+	Tracks    []Track   `json:"tracks,omitempty"`  // what it plays, once it is Playing; the sizes may be old
+	Era       int       `json:"era,omitempty"`     // of its session, while it was written
+	Owner     Owner     `json:"owner"`             // set by the store
 }
 
 // TokenHash is the SHA-256 of an authToken. As text it is hexadecimal.
@@ -102,11 +120,18 @@ type Session struct {
 	TokenHash TokenHash `json:"tokenHash"`
 	CreatedAt time.Time `json:"createdAt"` // to the millisecond
 	Owner     Owner     `json:"owner"`     // set by the store
+	// ClientVersion is what the client calls itself: few different texts in a deployment, or memory goes into them.
+	ClientVersion string `json:"clientVersion,omitempty"`
+	// Era is how often the session was taken. Of pods that have it, one after the other, it tells whose word is the last, also when Redis
+	// has come back empty and all register what they have.
+	Era int `json:"era,omitempty"`
 	// Kept says that the client asked for keepAlive: the session outlives its socket for a while, and any pod may take it.
 	Kept bool `json:"kept,omitempty"`
 	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
 	// ended when nobody was there to be told.
 	Streams []SessionStream `json:"streams,omitempty"`
+	// Rooms are what it is a member of, if it is a kept one.
+	Rooms []SessionRoom `json:"rooms,omitempty"`
 }
 
 // SessionStream is a published or played stream of a kept session.
@@ -127,15 +152,29 @@ type SessionStream struct {
 	VideoMuted bool      `json:"videoMuted,omitempty"`
 	Tracks     []Track   `json:"tracks,omitempty"`
 	CreatedAt  time.Time `json:"createdAt"`
+	Egresses   []Egress  `json:"egresses,omitempty"`
 	Status     string    `json:"status,omitempty"` // how it ended; empty while it lives
 	Info       string    `json:"info,omitempty"`   // of Status
+	InRoom     string    `json:"inRoom,omitempty"` // of the room API, in which it is published
 }
 
-// Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player and Session is set.
-// Its participant is to be removed from LiveKit, and the pods with players of a Stream are to be told that it ended.
+// Egress is a recording or republishing of a published stream by LiveKit's egress service.
+type Egress struct {
+	Kind  string `json:"kind"`
+	ID    string `json:"id,omitempty"` // LiveKit's; empty until it is known
+	State int    `json:"state"`
+	File  string `json:"file,omitempty"` // of a recording
+	// Stopping says that it shall end while the stream goes on.
+	Stopping bool `json:"stopping,omitempty"`
+}
+
+// Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player, Session and Room is set.
+// Its participant is to be removed from LiveKit, the pods with players of a Stream are to be told that it ended, and the pods with
+// members of a Room that others have left it.
 type Orphan struct {
 	Stream  *Stream
-	Pods    []string // with players of Stream, without the dead one
+	Room    *Room
+	Pods    []string // with players of Stream or members of Room, without the dead one
 	Player  *Player
 	Session *Session
 }
@@ -154,6 +193,8 @@ type Handlers struct {
 	// Lost says that another pod has taken over everything that this pod held. It goes on in a new life, and
 	// what it claims again, it claims anew; sessions are registered again without the gateway's doing.
 	Lost func()
+	// Describe tells what other pods may know of this one; it is asked at each renewal of the lease.
+	Describe func() Peer
 }
 
 // EventKind tells what a pod is told about a stream.
@@ -161,15 +202,18 @@ type EventKind string
 
 // Events between pods.
 const (
-	EventChanged EventKind = "changed" // the stream is publishing, or its size or mute state changed; Stream is set
+	EventChanged EventKind = "changed" // the stream is publishing, or its size or mute state changed, or its publisher has Said something; Stream is set
 	EventEnded   EventKind = "ended"   // the stream's publisher is gone
 	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
 	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
-	// EventResumed: the sending pod has taken the kept session Name; Body lists the media ids of the streams that it takes, ID names the question.
+	// EventResumed: the sending pod has taken the kept session Name; Body says what it has taken, ID names the question.
 	EventResumed   EventKind = "resumed"
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
 	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
+	EventRoom      EventKind = "room"       // something about the members of a room has changed; Body is the Room
+	EventMessage   EventKind = "message"    // a member of a room sends a text to one on the receiving pod; Body is set
+	EventAdmin     EventKind = "admin"      // a question or order of the kind Name, of an operator or backend, with Body; ID names the question
 )
 
 // Event is told once to each pod that is concerned, which fans it out from memory.
@@ -180,6 +224,7 @@ type Event struct {
 	Room     string    `json:"room,omitempty"`     // LiveKit room
 	Identity string    `json:"identity,omitempty"` // of a publisher at LiveKit
 	Stream   *Stream   `json:"stream,omitempty"`   // the record after the change
+	Said     []Said    `json:"said,omitempty"`     // in this order
 	Body     []byte    `json:"body,omitempty"`     // by kind
 	ID       string    `json:"id,omitempty"`       // of a question
 	Answer   string    `json:"answer,omitempty"`   // by kind
@@ -193,6 +238,8 @@ var (
 	ErrNameTaken = errors.New("stream name is taken")
 	// ErrMediaIDTaken: the media id is claimed by another stream or player.
 	ErrMediaIDTaken = errors.New("media id is taken")
+	// ErrAdopted: another pod has taken the session, and the stream or player with it.
+	ErrAdopted = errors.New("adopted by another pod")
 	// ErrLostOwnership: the record is not, or no longer, this pod's in this epoch. Nothing was written.
 	ErrLostOwnership = errors.New("lost ownership")
 	// ErrLeaseStale: this pod has not renewed its lease for so long that it may not write. Nothing was sent.

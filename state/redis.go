@@ -16,9 +16,11 @@ import (
 type Deps struct {
 	Log zerolog.Logger
 	// Observe is told of every call to Redis: how long it took and its error, which wraps a sentinel of this package. May be nil. The
-	// names are claim_stream, put_stream, release_stream, find_stream, add_player, remove_player, write_sessions, find_session, publish,
-	// renew_lease, sweep, take_over, release_orphans, take_over_done, refresh and leave.
+	// names are claim_stream, put_stream, release_stream, displace_stream, find_stream, adopt_stream, add_player, remove_player, adopt_player,
+	// write_sessions, find_session, list, take_session, end_session, publish, renew_lease, sweep, take_over, release_orphans, take_over_done, sync_room, refresh and leave.
 	Observe func(op string, d time.Duration, err error)
+	// Trace is told of the same calls, as they end, with the context that they were made in. May be nil.
+	Trace func(ctx context.Context, op string, start time.Time, err error)
 }
 
 // Redis is the store of one pod. It implements the gateway's Store, Sessions and Events; its calls may be made from any
@@ -32,6 +34,7 @@ type Redis struct {
 	pod      Pod
 	log      zerolog.Logger
 	observe  func(op string, d time.Duration, err error)
+	trace    func(ctx context.Context, op string, start time.Time, err error)
 	client   redis.UniversalClient
 	sharded  bool // Pub/Sub
 	keys     keys
@@ -42,6 +45,7 @@ type Redis struct {
 
 	lease      lease
 	sessions   sessionBook
+	peers      atomic.Pointer[[]Peer]
 	subscribed atomic.Bool
 	reached    atomic.Bool
 }
@@ -60,6 +64,7 @@ func Open(cfg Config, pod Pod, deps Deps) (*Redis, error) {
 		pod:     pod,
 		log:     deps.Log,
 		observe: deps.Observe,
+		trace:   deps.Trace,
 		client:  cfg.client(),
 		sharded: cfg.isCluster(),
 		keys:    keysOf(pod.Deployment),
@@ -115,6 +120,9 @@ func (r *Redis) read(ctx context.Context, op string, f func(context.Context) err
 	start := time.Now()
 	err := classify(op, f(ctx))
 	r.observe(op, time.Since(start), err)
+	if r.trace != nil {
+		r.trace(ctx, op, start, err)
+	}
 	return err
 }
 
@@ -132,7 +140,7 @@ func classify(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, ours := range []error{ErrNotFound, ErrNameTaken, ErrMediaIDTaken, ErrLostOwnership, ErrLeaseStale, ErrUnavailable} {
+	for _, ours := range []error{ErrNotFound, ErrNameTaken, ErrMediaIDTaken, ErrAdopted, ErrLostOwnership, ErrLeaseStale, ErrUnavailable} {
 		if errors.Is(err, ours) {
 			return fmt.Errorf("%s: %w", op, err)
 		}

@@ -268,9 +268,9 @@ func TestCommandsPerStream(t *testing.T) {
 		commands []string
 		trips    int
 	}{
-		{"claim", func() error { return b.ClaimStream(t.Context(), s) }, []string{"evalsha", "set", "evalsha"}, 2},
+		{"claim", func() error { return b.ClaimStream(t.Context(), s) }, []string{"evalsha", "evalsha", "evalsha"}, 2},
 		{"put", func() error { _, err := b.PutStream(t.Context(), s); return err }, []string{"evalsha"}, 1},
-		{"play", func() error { _, err := b.AddPlayer(t.Context(), pl); return err }, []string{"evalsha", "set", "evalsha"}, 2},
+		{"play", func() error { _, err := b.AddPlayer(t.Context(), pl); return err }, []string{"evalsha", "evalsha", "evalsha"}, 2},
 		{"stop", func() error { return b.RemovePlayer(t.Context(), pl) }, []string{"evalsha", "evalsha", "srem"}, 2},
 		{"release", func() error { _, err := b.ReleaseStream(t.Context(), s); return err }, []string{"evalsha", "evalsha", "srem"}, 2},
 	} {

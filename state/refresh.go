@@ -35,8 +35,16 @@ func (r *Redis) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.refreshNamed(ctx, r.keys.sessions(owner), func(id string) ([]string, error) {
-		return []string{r.keys.session(id)}, nil
+	err = r.refreshNamed(ctx, r.keys.sessions(owner), func(name string) ([]string, error) {
+		g, err := parseRegistration(name)
+		return []string{r.keys.session(g.id)}, err
+	})
+	if err != nil {
+		return err
+	}
+	return r.refreshNamed(ctx, r.keys.rooms(owner), func(name string) ([]string, error) {
+		room, err := parseRoom(name)
+		return []string{r.keys.members(room)}, err
 	})
 }
 

@@ -14,8 +14,8 @@ const takeTries = 5
 
 // TakeSession makes a kept session this pod's, whoever has it. decide is given the session as it is and gives it as it shall be, or an
 // error, which ends the attempt; it may be called several times. Of several pods that take the same session at the same time
-// each sees what the one before has left. It gives the session as it was, and fails with ErrNotFound, ErrLeaseStale,
-// ErrUnavailable (then it may have been taken) or decide's error.
+// each sees what the one before has left: decide must give it another TokenHash and the next Era. It gives the session as it was, and fails with
+// ErrNotFound, ErrLeaseStale, ErrUnavailable (then it may have been taken: it ends in that case, when Redis answers again) or decide's error.
 func (r *Redis) TakeSession(ctx context.Context, id string, decide func(Session) (Session, error)) (was Session, err error) {
 	var refused error
 	err = r.write(ctx, "take_session", func(ctx context.Context, owner Owner) error {
@@ -36,6 +36,9 @@ func (r *Redis) TakeSession(ctx context.Context, id string, decide func(Session)
 				return nil
 			}
 			taken, err := r.swapSession(ctx, owner, value, next)
+			if err != nil {
+				r.sessions.end(next) // it may have been taken, and nobody knows its token
+			}
 			if err != nil || taken {
 				return err
 			}
@@ -52,15 +55,16 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 	if err != nil {
 		return false, err
 	}
-	if err := r.enlist(ctx, owner, r.keys.sessions(owner), next.ID); err != nil {
+	g := next.registration()
+	if err := r.enlist(ctx, owner, r.keys.sessions(owner), g.String()); err != nil {
 		return false, err
 	}
-	status, _, err := r.script(ctx, r.scripts.swap, []string{r.keys.session(next.ID)}, seen, owner.String()+" "+string(record), ms(r.cfg.RecordTTL))
+	status, _, err := r.script(ctx, r.scripts.swap, []string{r.keys.session(g.id)}, seen, g.value(owner, next.Era, record), ms(r.cfg.RecordTTL))
 	if err != nil {
 		return false, err
 	}
 	if status != statusOK {
-		return false, r.client.SRem(ctx, r.keys.sessions(owner), next.ID).Err()
+		return false, r.client.SRem(ctx, r.keys.sessions(owner), g.String()).Err()
 	}
 	r.sessions.took(next)
 	return true, nil
@@ -70,40 +74,54 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 func (b *sessionBook) took(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known[s.ID] = remember(s, true)
+	b.replace(s.ID, remember(s, true, true))
 	delete(b.dirty, s.ID)
 }
 
-// EndSession takes a kept session off the register, now: DropSession leaves open whether another pod has taken it. It succeeds too when
-// nobody has it, and fails with ErrLostOwnership when another pod has, ErrLeaseStale or ErrUnavailable. It may be repeated. This pod
-// forgets the session in any case.
-func (r *Redis) EndSession(ctx context.Context, id string) error {
-	r.sessions.forget(id)
+// end has a session ended if it is this pod's.
+func (b *sessionBook) end(s Session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := s.registration()
+	g.final = true
+	b.gone[g] = struct{}{}
+	b.signal()
+}
+
+// EndSession takes a kept session off the register, now and for good: DropSession leaves open whether another pod has taken it. It
+// succeeds too when nobody has it, and fails with ErrLostOwnership when somebody has taken it, also this pod, ErrLeaseStale or
+// ErrUnavailable. It may be repeated. ID and TokenHash must be those of the session. This pod forgets it in any case.
+func (r *Redis) EndSession(ctx context.Context, s Session) error {
+	r.sessions.forget(s)
 	return r.write(ctx, "end_session", func(ctx context.Context, owner Owner) error {
-		status, _, err := r.script(ctx, r.scripts.deleteOwned, []string{r.keys.session(id)}, owner.String()+" ")
+		g := s.registration()
+		status, _, err := r.script(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), endedSession, ms(voidTTL))
 		if err != nil {
 			return err
 		}
-		if err := r.client.SRem(ctx, r.keys.sessions(owner), id).Err(); err != nil || status == statusOK {
+		if err := r.client.SRem(ctx, r.keys.sessions(owner), g.String()).Err(); err != nil {
 			return err
 		}
-		n, err := r.client.Exists(ctx, r.keys.session(id)).Result()
-		if err == nil && n > 0 {
+		if status != statusOK {
 			return ErrLostOwnership
 		}
-		return err
+		return nil
 	})
 }
 
-func (b *sessionBook) forget(id string) {
+// forget drops a session that is not this pod's any more, unless this pod has taken it again.
+func (b *sessionBook) forget(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.known, id)
-	delete(b.dirty, id)
+	if b.known[s.ID].tokenHash == s.TokenHash {
+		delete(b.known, s.ID)
+		delete(b.dirty, s.ID)
+	}
 }
 
-// AdoptStream makes a stream that from has claimed this pod's, with s as its record. Name, MediaID and Identity must be those of
-// the claim. It may be repeated, and fails with ErrNotFound, ErrLostOwnership when neither from nor this pod has it, ErrLeaseStale, or
+// AdoptStream makes a stream that was claimed in an earlier era than that of s this pod's, with s as its record. Name, MediaID and Identity
+// must be those of the claim; from, which had its session, need not look after it any more. It may be repeated, and fails with ErrNotFound,
+// ErrLostOwnership when there is another claim, or another pod has it in an era that is no earlier, ErrLeaseStale, or
 // ErrUnavailable: then it may be this pod's, and ReleaseStream undoes that after AdoptStream was repeated.
 func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 	return r.write(ctx, "adopt_stream", func(ctx context.Context, owner Owner) error {
@@ -112,16 +130,17 @@ func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 		if err != nil {
 			return err
 		}
-		_, err = r.adopt(ctx, owner, from, entryOfStream(s), func(b *batch, e entry) *run {
-			return b.run(ctx, r.scripts.adoptStream, []string{r.keys.record(s.Name)},
-				from.String(), e.claim(), owner.String(), record, ms(r.cfg.RecordTTL))
+		_, err = r.adopt(ctx, from, entryOfStream(s), s.Owner, s.Era, func(b *batch, e entry) *run {
+			return b.run(ctx, r.scripts.adoptStream, []string{r.keys.record(s.Name), r.keys.void(e, owner)},
+				owner.String(), e.claim(), s.Era, record, ms(r.cfg.RecordTTL))
 		})
 		return err
 	})
 }
 
 // AdoptPlayer makes a player that from has registered this pod's and gives the stream's record, which is zero without one. It may be
-// repeated, and fails with ErrNotFound when neither from nor this pod has it, ErrLeaseStale, or ErrUnavailable as AdoptStream does.
+// repeated, and fails with ErrNotFound when neither from nor this pod has it, ErrLostOwnership when yet another pod has, in an era that is no earlier, ErrLeaseStale, or
+// ErrUnavailable as AdoptStream does.
 func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream, err error) {
 	err = r.write(ctx, "adopt_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner
@@ -129,7 +148,7 @@ func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream
 		if err != nil {
 			return err
 		}
-		rest, err := r.adopt(ctx, owner, from, entryOfPlayer(p), func(b *batch, e entry) *run {
+		rest, err := r.adopt(ctx, from, entryOfPlayer(p), p.Owner, p.Era, func(b *batch, e entry) *run {
 			return b.run(ctx, r.scripts.adoptPlayer,
 				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, from), r.keys.playersOf(p.Stream, owner)},
 				from.String(), owner.String(), e.claim(), record, ms(r.cfg.RecordTTL))
@@ -144,35 +163,49 @@ func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream
 
 // adopt moves an entry from one owner to another: named in the new one's index first and taken off the old one's last, so that at any
 // moment somebody would take it over.
-func (r *Redis) adopt(ctx context.Context, owner, from Owner, e entry, add func(*batch, entry) *run) (rest []string, err error) {
+func (r *Redis) adopt(ctx context.Context, from Owner, e entry, owner Owner, era int, add func(*batch, entry) *run) (rest []string, err error) {
 	if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
 		return nil, err
 	}
 	b := r.batch()
 	adopted := add(b, e)
-	b.run(ctx, r.scripts.swap, []string{r.keys.media(e.media)}, from.String()+" "+e.String(), owner.String()+" "+e.String(), ms(r.cfg.RecordTTL))
+	// Whoever takes over from the old owner may have released the media id by now, and come too late for the rest.
+	media := r.addClaimMedia(ctx, b, owner, e, era)
 	if err := b.exec(ctx); err != nil {
 		return nil, err
 	}
 	status, rest, err := adopted.reply()
-	if err != nil {
-		return nil, err
+	// A player can be registered by several: by one that wrote it once more and did not know yet that it was adopted. The media id tells
+	// whose it is.
+	if of, _, failed := media.reply(); e.kind == playerEntry && failed == nil && of == statusAdopted {
+		status = statusLost
 	}
-	if status == statusOK && owner == from {
+	switch {
+	case err != nil:
+		return nil, err
+	case status != statusOK:
+		return nil, r.notAdopted(ctx, owner, e, status)
+	case owner == from:
 		return rest, nil
 	}
-	left := from // the index that names what its owner does not have any more
-	if status != statusOK {
-		left = owner
+	return rest, r.client.SRem(ctx, r.keys.index(from), e.String()).Err()
+}
+
+// notAdopted undoes what else adopt has done.
+func (r *Redis) notAdopted(ctx context.Context, owner Owner, e entry, status string) error {
+	b := r.batch()
+	if e.kind == playerEntry {
+		r.addRemoval(ctx, b, owner, e)
 	}
-	if err := r.client.SRem(ctx, r.keys.index(left), e.String()).Err(); err != nil {
-		return nil, err
+	r.addReleaseMedia(ctx, b, owner, e)
+	if err := b.exec(ctx); err != nil {
+		return err
 	}
-	switch status {
-	case statusOK:
-		return rest, nil
-	case statusNone:
-		return nil, ErrNotFound
+	if err := r.client.SRem(ctx, r.keys.index(owner), e.String()).Err(); err != nil {
+		return err
 	}
-	return nil, ErrLostOwnership
+	if status == statusNone {
+		return ErrNotFound
+	}
+	return ErrLostOwnership
 }

@@ -15,6 +15,9 @@ var enlistSource string
 //go:embed scripts/claim_stream.lua
 var claimStreamSource string
 
+//go:embed scripts/claim_media.lua
+var claimMediaSource string
+
 //go:embed scripts/put_stream.lua
 var putStreamSource string
 
@@ -30,8 +33,11 @@ var removePlayerSource string
 //go:embed scripts/delete_owned.lua
 var deleteOwnedSource string
 
-//go:embed scripts/put_owned.lua
-var putOwnedSource string
+//go:embed scripts/put_session.lua
+var putSessionSource string
+
+//go:embed scripts/end_session.lua
+var endSessionSource string
 
 //go:embed scripts/swap.lua
 var swapSource string
@@ -48,29 +54,40 @@ var renewLeaseSource string
 //go:embed scripts/take_over.lua
 var takeOverSource string
 
+//go:embed scripts/sync_room.lua
+var syncRoomSource string
+
+//go:embed scripts/release_room.lua
+var releaseRoomSource string
+
 //go:embed scripts/leave.lua
 var leaveSource string
 
 // scripts are what runs in Redis. Each touches keys of one slot only and bears being run twice.
 type scripts struct {
-	enlist, claimStream, putStream, releaseStream, addPlayer, removePlayer *redis.Script
-	deleteOwned, putOwned, swap, adoptStream, adoptPlayer                  *redis.Script
-	renewLease, takeOver, leave                                            *redis.Script
+	enlist, claimStream, claimMedia, putStream, releaseStream, addPlayer, removePlayer *redis.Script
+	deleteOwned, putSession, endSession, swap, adoptStream, adoptPlayer                *redis.Script
+	syncRoom, releaseRoom                                                              *redis.Script
+	renewLease, takeOver, leave                                                        *redis.Script
 }
 
 func newScripts() scripts {
 	return scripts{
 		enlist:        redis.NewScript(enlistSource),
 		claimStream:   redis.NewScript(claimStreamSource),
+		claimMedia:    redis.NewScript(claimMediaSource),
 		putStream:     redis.NewScript(putStreamSource),
 		releaseStream: redis.NewScript(releaseStreamSource),
 		addPlayer:     redis.NewScript(addPlayerSource),
 		removePlayer:  redis.NewScript(removePlayerSource),
 		deleteOwned:   redis.NewScript(deleteOwnedSource),
-		putOwned:      redis.NewScript(putOwnedSource),
+		putSession:    redis.NewScript(putSessionSource),
+		endSession:    redis.NewScript(endSessionSource),
 		swap:          redis.NewScript(swapSource),
 		adoptStream:   redis.NewScript(adoptStreamSource),
 		adoptPlayer:   redis.NewScript(adoptPlayerSource),
+		syncRoom:      redis.NewScript(syncRoomSource),
+		releaseRoom:   redis.NewScript(releaseRoomSource),
 		renewLease:    redis.NewScript(renewLeaseSource),
 		takeOver:      redis.NewScript(takeOverSource),
 		leave:         redis.NewScript(leaveSource),
@@ -83,6 +100,7 @@ const (
 	statusNone    = "none"    // there is no such record
 	statusLost    = "lost"    // it is not, or no longer, the caller's
 	statusTaken   = "taken"   // somebody else has it
+	statusAdopted = "adopted" // another owner has it in a later era
 	statusAlive   = "alive"   // the owner has a lease
 	statusMissing = "missing" // the lease was not there
 )

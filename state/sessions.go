@@ -4,10 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -24,39 +23,56 @@ type sessionBook struct {
 
 	mu    sync.Mutex
 	known map[string]remembered
-	dirty map[string]struct{} // ids to be written, or deleted when they are not known
+	dirty map[string]struct{}       // ids to be written
+	gone  map[registration]struct{} // to be taken off
 }
 
 // remembered is a session without what the key says, small because there are tens of thousands.
 type remembered struct {
 	app       string
 	tokenHash TokenHash
-	created   int64            // Unix milliseconds
-	tried     bool             // Redis may know it
-	kept      *[]SessionStream // nil unless it is a kept session
+	created   int64 // Unix milliseconds
+	version   unique.Handle[string]
+	era       int32      // Session.Era
+	tried     bool       // Redis may know it
+	taken     bool       // by TakeSession
+	kept      *keptParts // nil unless it is a kept session
+}
+
+// keptParts are what only a kept session has.
+type keptParts struct {
+	streams []SessionStream
+	rooms   []SessionRoom
 }
 
 // remember drops what the key says.
-func remember(s Session, tried bool) remembered {
-	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), tried: tried}
+func remember(s Session, tried, taken bool) remembered {
+	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), era: int32(s.Era), tried: tried, version: unique.Make(s.ClientVersion), taken: taken}
 	if s.Kept {
-		m.kept = &s.Streams
+		m.kept = &keptParts{s.Streams, s.Rooms}
 	}
 	return m
 }
 
 func (m remembered) session(id string) Session {
-	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created)}
+	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Era: int(m.era)}
 	if m.kept != nil {
-		s.Kept, s.Streams = true, *m.kept
+		s.Kept, s.Streams, s.Rooms = true, m.kept.streams, m.kept.rooms
 	}
 	return s
+}
+
+func (m remembered) registration(id string) registration {
+	r := registrationOf(id, m.tokenHash)
+	r.final = m.taken || m.kept != nil
+	return r
 }
 
 func (b *sessionBook) init() {
 	b.wake = make(chan struct{}, 1)
 	b.known = make(map[string]remembered)
 	b.dirty = make(map[string]struct{})
+	b.gone = make(map[registration]struct{})
 }
 
 func (b *sessionBook) signal() {
@@ -66,8 +82,8 @@ func (b *sessionBook) signal() {
 	}
 }
 
-// PutSession registers a session, or registers it anew; a kept one that another pod has taken stays that pod's. It does not
-// wait for Redis.
+// PutSession registers a session, or registers it anew; a kept one that another pod has taken stays that pod's, and one that has ended
+// stays ended. It does not wait for Redis.
 func (r *Redis) PutSession(s Session) { r.sessions.put(s) }
 
 // DropSession takes a session off the register. It does not wait for Redis.
@@ -76,9 +92,22 @@ func (r *Redis) DropSession(id string) { r.sessions.drop(id) }
 func (b *sessionBook) put(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known[s.ID] = remember(s, b.known[s.ID].tried)
+	was := b.known[s.ID]
+	if was.taken && was.tokenHash != s.TokenHash {
+		return // this pod has taken it again since, and who puts it does not know yet
+	}
+	b.replace(s.ID, remember(s, was.tried, was.taken))
 	b.dirty[s.ID] = struct{}{}
 	b.signal()
+}
+
+// replace notes a session. An earlier registration of it is still in the index.
+func (b *sessionBook) replace(id string, by remembered) {
+	if was, known := b.known[id]; known && was.tried && was.tokenHash != by.tokenHash {
+		b.gone[was.registration(id)] = struct{}{}
+		b.signal()
+	}
+	b.known[id] = by
 }
 
 func (b *sessionBook) drop(id string) {
@@ -89,12 +118,11 @@ func (b *sessionBook) drop(id string) {
 		return
 	}
 	delete(b.known, id)
-	if !s.tried {
-		delete(b.dirty, id)
-		return
+	delete(b.dirty, id)
+	if s.tried {
+		b.gone[s.registration(id)] = struct{}{}
+		b.signal()
 	}
-	b.dirty[id] = struct{}{}
-	b.signal()
 }
 
 // again has all sessions written again.
@@ -110,42 +138,47 @@ func (b *sessionBook) again() {
 func (b *sessionBook) pending() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.dirty) > 0
+	return len(b.dirty)+len(b.gone) > 0
 }
 
-// take gives up to a batch of what is dirty: sessions to be written and ids to be deleted.
-func (b *sessionBook) take() (write []Session, remove []string) {
+// take gives up to a batch of what is to be written and to be taken off.
+func (b *sessionBook) take() (write []Session, remove []registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id := range b.dirty {
-		if len(write)+len(remove) == sessionBatch {
+		if len(write) == sessionBatch {
 			break
 		}
 		delete(b.dirty, id)
-		s, known := b.known[id]
-		if !known {
-			remove = append(remove, id)
-			continue
-		}
+		s := b.known[id]
 		s.tried = true
 		b.known[id] = s
 		write = append(write, s.session(id))
 	}
-	if len(b.dirty) == 0 {
-		b.dirty = make(map[string]struct{}) // one that was large does not shrink
+	for r := range b.gone {
+		if len(write)+len(remove) == sessionBatch {
+			break
+		}
+		delete(b.gone, r)
+		remove = append(remove, r)
+	}
+	if len(b.dirty)+len(b.gone) == 0 {
+		b.dirty, b.gone = make(map[string]struct{}), make(map[registration]struct{}) // what was large does not shrink
 	}
 	return write, remove
 }
 
-// putBack makes dirty again what was not written.
-func (b *sessionBook) putBack(write []Session, remove []string) {
+// putBack has done again what was not done.
+func (b *sessionBook) putBack(write []Session, remove []registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range write {
-		b.dirty[s.ID] = struct{}{}
+		if _, known := b.known[s.ID]; known {
+			b.dirty[s.ID] = struct{}{}
+		}
 	}
-	for _, id := range remove {
-		b.dirty[id] = struct{}{}
+	for _, r := range remove {
+		b.gone[r] = struct{}{}
 	}
 }
 
@@ -204,38 +237,61 @@ func (r *Redis) writeSessionBatch(ctx context.Context) error {
 }
 
 // sendSessions names new sessions before they are written and forgets the names of old ones after they are deleted.
-func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, remove []string) error {
+func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, remove []registration) error {
 	if len(write) > 0 {
-		ids := make([]string, len(write))
+		names := make([]string, len(write))
 		for i, s := range write {
-			ids[i] = s.ID
+			names[i] = s.registration().String()
 		}
-		if err := r.enlist(ctx, owner, r.keys.sessions(owner), ids...); err != nil {
+		if err := r.enlist(ctx, owner, r.keys.sessions(owner), names...); err != nil {
 			return err
 		}
 	}
 	b := r.batch()
+	puts := make(map[*run]Session)
 	for _, s := range write {
 		s.Owner = owner
-		value, err := json.Marshal(s)
+		record, err := json.Marshal(s)
 		if err != nil {
 			return err
 		}
+		g := s.registration()
 		if s.Kept { // another pod may have taken it
-			b.run(ctx, r.scripts.putOwned, []string{r.keys.session(s.ID)}, owner.String()+" ", value, ms(r.cfg.RecordTTL))
+			puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Era, record, ms(r.cfg.RecordTTL))] = s
 			continue
 		}
-		b.pipe.Set(ctx, r.keys.session(s.ID), owner.String()+" "+string(value), r.cfg.RecordTTL)
+		b.pipe.Set(ctx, r.keys.session(s.ID), g.value(owner, s.Era, record), r.cfg.RecordTTL)
 	}
-	gone := make([]any, len(remove))
-	for i, id := range remove {
-		b.run(ctx, r.scripts.deleteOwned, []string{r.keys.session(id)}, owner.String()+" ")
-		gone[i] = id
+	var gone []any
+	for _, g := range remove {
+		r.addRemovalOfSession(ctx, b, owner, g)
+		gone = append(gone, g.String())
 	}
-	if err := b.exec(ctx); err != nil || len(gone) == 0 {
+	if err := b.exec(ctx); err != nil {
 		return err
 	}
+	for put, s := range puts {
+		if status, _, err := put.reply(); err == nil && status == statusLost {
+			r.sessions.forget(s)
+			r.sessions.end(s) // which takes its name out of the index
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
 	return r.client.SRem(ctx, r.keys.sessions(owner), gone...).Err()
+}
+
+func (r *Redis) addRemovalOfSession(ctx context.Context, b *batch, owner Owner, g registration) {
+	if g.final {
+		r.addEnd(ctx, b, owner, g)
+		return
+	}
+	b.run(ctx, r.scripts.deleteOwned, []string{r.keys.session(g.id)}, g.text(owner))
+}
+
+func (r *Redis) addEnd(ctx context.Context, b *batch, owner Owner, g registration) *run {
+	return b.run(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), endedSession, ms(voidTTL))
 }
 
 // FindSession gives a registered session of any pod, or ErrNotFound.
@@ -251,14 +307,5 @@ func (r *Redis) FindSession(ctx context.Context, id string) (s Session, err erro
 		s, err = parseSession(value)
 		return err
 	})
-	return s, err
-}
-
-func parseSession(value string) (s Session, err error) {
-	_, record, ok := strings.Cut(value, " ")
-	if !ok {
-		return Session{}, fmt.Errorf("session without owner")
-	}
-	err = json.Unmarshal([]byte(record), &s)
 	return s, err
 }

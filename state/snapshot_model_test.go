@@ -40,7 +40,8 @@ type owned struct {
 }
 
 type snapshot struct {
-	owned   map[string]owned           // by a name for people
+	owned   map[string]owned           // by a name for people; also sessions
+	ended   map[string]bool            // sessions that have ended for good
 	index   map[string]map[string]bool // entries by owner
 	players map[string]bool            // "stream owner" of the sets of owners
 	taken   map[string]string          // taker by owner
@@ -49,7 +50,9 @@ type snapshot struct {
 }
 
 func newSnapshot() snapshot {
-	return snapshot{map[string]owned{}, map[string]map[string]bool{}, map[string]bool{}, map[string]string{}, map[string]bool{}, map[string]bool{}}
+	return snapshot{
+		map[string]owned{}, map[string]bool{}, map[string]map[string]bool{}, map[string]bool{}, map[string]string{}, map[string]bool{}, map[string]bool{},
+	}
 }
 
 func readSnapshot(ctx context.Context, c redis.UniversalClient) (snapshot, error) {
@@ -78,7 +81,9 @@ func (s *snapshot) add(key string, row []string) error {
 		}
 	case strings.HasPrefix(key, "media:"):
 		owner, e, _ := strings.Cut(row[0], " ")
-		s.owned[key] = owned{owner, e}
+		s.owned[key] = owned{owner, e[:strings.LastIndexByte(e, ' ')]}
+	case strings.HasPrefix(key, "session:"):
+		s.addSession(key, row[0])
 	case strings.HasPrefix(key, "{pod:"):
 		owner, what, _ := strings.Cut(strings.TrimPrefix(key, "{pod:"), "}:")
 		s.addOfPod(owner, what, row)
@@ -91,14 +96,25 @@ func (s *snapshot) add(key string, row []string) error {
 	return nil
 }
 
+func (s *snapshot) addSession(key, value string) {
+	if value == endedSession {
+		s.ended[key] = true
+		return
+	}
+	words := strings.SplitN(value, " ", 3)
+	s.owned[key] = owned{words[0], registration{id: strings.TrimPrefix(key, "session:"), claim: words[1]}.String()}
+}
+
 func (s *snapshot) addOfPod(owner, what string, row []string) {
 	switch what {
 	case "lease":
 		s.leases[owner] = true
 	case "taken":
 		s.taken[owner] = row[0]
-	case "index":
-		s.index[owner] = make(map[string]bool)
+	case "index", "sessions":
+		if s.index[owner] == nil {
+			s.index[owner] = make(map[string]bool)
+		}
 		for _, e := range row {
 			s.index[owner][e] = true
 		}

@@ -15,7 +15,7 @@ import (
 const voidTTL = 10 * time.Minute
 
 // ClaimStream claims the stream's name and its media id, or nothing. Repeating it with the same Name, MediaID and Identity succeeds and writes the
-// record again. It fails with ErrNameTaken, ErrMediaIDTaken, ErrLostOwnership when the claim was released before it came or this
+// record again. It fails with ErrNameTaken, ErrMediaIDTaken, ErrAdopted, ErrLostOwnership when the claim was released before it came or this
 // pod was taken over, ErrLeaseStale, or ErrUnavailable: then the name may be claimed, and ReleaseStream undoes that.
 func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	return r.write(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
@@ -25,21 +25,23 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 			return err
 		}
 		e := entryOfStream(s)
-		claimed, media, err := r.claim(ctx, owner, e, func(b *batch) *run {
-			return b.run(ctx, r.scripts.claimStream, []string{r.keys.record(s.Name), r.keys.void(e)},
-				owner.String(), e.claim(), record, ms(r.cfg.RecordTTL))
+		claimed, media, err := r.claim(ctx, owner, e, s.Era, func(b *batch) *run {
+			return b.run(ctx, r.scripts.claimStream, []string{r.keys.record(s.Name), r.keys.void(e, owner)},
+				owner.String(), e.claim(), s.Era, record, ms(r.cfg.RecordTTL))
 		})
 		if err != nil {
 			return err
 		}
-		failure := ErrMediaIDTaken
+		failure := media
 		switch status, _, err := claimed.reply(); {
 		case err != nil:
 			return err
-		case status == statusOK && media:
+		case status == statusOK && media == nil:
 			return nil
 		case status == statusTaken:
 			failure = ErrNameTaken
+		case status == statusAdopted:
+			failure = ErrAdopted
 		case status == statusLost:
 			failure = ErrLostOwnership
 		}
@@ -50,26 +52,31 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	})
 }
 
-// claim names e in the index and then, together, claims its media id and runs the script that add puts into the batch.
-func (r *Redis) claim(ctx context.Context, owner Owner, e entry, add func(*batch) *run) (added *run, media bool, err error) {
+// claim names e in the index and then, together, claims its media id and runs the script that add puts into the batch. media tells what is
+// wrong with the media id.
+func (r *Redis) claim(ctx context.Context, owner Owner, e entry, era int, add func(*batch) *run) (added *run, media, err error) {
 	if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	b := r.batch()
-	value := owner.String() + " " + e.String()
-	set := b.pipe.SetNX(ctx, r.keys.media(e.media), value, r.cfg.RecordTTL)
+	claimed := r.addClaimMedia(ctx, b, owner, e, era)
 	added = add(b)
 	if err := b.exec(ctx); err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
-	if set.Val() {
-		return added, true, nil
+	switch status, _, err := claimed.reply(); {
+	case err != nil:
+		return nil, nil, err
+	case status == statusTaken:
+		media = ErrMediaIDTaken
+	case status == statusAdopted:
+		media = ErrAdopted
 	}
-	holder, err := r.client.Get(ctx, r.keys.media(e.media)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, false, err
-	}
-	return added, holder == value, nil
+	return added, media, nil
+}
+
+func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entry, era int) *run {
+	return b.run(ctx, r.scripts.claimMedia, []string{r.keys.media(e.media)}, owner.String(), e.String(), era, ms(r.cfg.RecordTTL))
 }
 
 // enlist adds entries to an index of the owner.
@@ -164,12 +171,12 @@ func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Dur
 }
 
 func (r *Redis) addRelease(ctx context.Context, b *batch, owner Owner, e entry, void time.Duration) *run {
-	return b.run(ctx, r.scripts.releaseStream, []string{r.keys.record(e.stream), r.keys.void(e), r.keys.players(e.stream)},
+	return b.run(ctx, r.scripts.releaseStream, []string{r.keys.record(e.stream), r.keys.void(e, owner), r.keys.players(e.stream)},
 		owner.String(), e.claim(), ms(void))
 }
 
 func (r *Redis) addReleaseMedia(ctx context.Context, b *batch, owner Owner, e entry) *run {
-	return b.run(ctx, r.scripts.deleteOwned, []string{r.keys.media(e.media)}, owner.String()+" "+e.String())
+	return b.run(ctx, r.scripts.deleteOwned, []string{r.keys.media(e.media)}, owner.String()+" "+e.String()+" ")
 }
 
 // FindStream gives the record of a name, or ErrNotFound.

@@ -14,6 +14,7 @@ type sighting struct {
 	owner    Owner
 	answered bool // Redis did answer
 	leased   bool // the lease was there
+	lease    string
 }
 
 // watch knows for how long Redis has been telling about each owner without a gap. In a Cluster every owner may be on
@@ -100,6 +101,7 @@ func (r *Redis) sweep(ctx context.Context, w *watch) []suspect {
 	if err != nil {
 		seen = nil
 	}
+	r.notePeers(seen)
 	w.observe(r.now(), r.cfg.Lease/2, seen)
 	quiet := r.cfg.Lease + r.grace
 	if r.lease.unbroken(r.now()) < quiet {
@@ -127,7 +129,7 @@ func (r *Redis) look(ctx context.Context) (seen []sighting, err error) {
 			return err
 		}
 		b := r.batch()
-		cmds := make([]*redis.IntCmd, 0, len(owners))
+		cmds := make([]*redis.StringCmd, 0, len(owners))
 		for _, text := range owners {
 			o, err := ParseOwner(text)
 			if err != nil {
@@ -135,15 +137,16 @@ func (r *Redis) look(ctx context.Context) (seen []sighting, err error) {
 				continue
 			}
 			seen = append(seen, sighting{owner: o})
-			cmds = append(cmds, b.pipe.Exists(ctx, r.keys.lease(o)))
+			cmds = append(cmds, b.pipe.Get(ctx, r.keys.lease(o)))
 		}
 		if len(cmds) == 0 {
 			return nil
 		}
 		_ = b.exec(ctx) // each sighting says whether it was answered
 		for i, c := range cmds {
-			n, err := c.Result()
-			seen[i].answered, seen[i].leased = err == nil, n > 0
+			lease, err := c.Result()
+			seen[i].leased, seen[i].lease = err == nil, lease
+			seen[i].answered = err == nil || errors.Is(err, redis.Nil)
 		}
 		return nil
 	})

@@ -34,6 +34,11 @@ func testTakeOver(t *testing.T, cfg Config) {
 	playAll(t, a, testPlayer("three", "m4"), testPlayer("one", "m5"))
 	playAll(t, b, testPlayer("one", "m6"), testPlayer("one", "m7"))
 	playAll(t, c, testPlayer("one", "m8"))
+	late := RoomUpdate{Room: Room{App: "roomApp", Name: "lobby {a}"}, Put: []Member{{Login: "al", ID: "1"}, {Login: "ann", ID: "2"}}, MaxMembers: 10}
+	for p, m := range map[*testPod]RoomUpdate{a: late, b: {Room: late.Room, Put: []Member{{Login: "bob", ID: "3"}}, MaxMembers: 10}} {
+		_, err := p.SyncRoom(t.Context(), m)
+		must(t, err)
+	}
 	putSessions(a, "a", 300)
 	putSessions(b, "b", 1)
 	lifeA := a.life()
@@ -43,6 +48,7 @@ func testTakeOver(t *testing.T, cfg Config) {
 	a.end()
 
 	want := []string{
+		"room lobby {a} of roomApp members on [" + podB + "]",
 		"player of one wcs.one play-m5",
 		"player of three wcs.three play-m4",
 		"stream one wcs.one pub-m1 players on [" + podB + " " + podC + "]",
@@ -63,13 +69,28 @@ func testTakeOver(t *testing.T, cfg Config) {
 		t.Errorf("taken over (-want +got):\n%s", diff)
 	}
 
-	left := keysWithout(allKeys(t, see), podB, podC, "void:")
+	left := keysWithout(allKeys(t, see), podB, podC, "void:", "session:a")
+	for i := range 300 {
+		_, err := b.FindSession(t.Context(), "a"+itoa(i))
+		wantErr(t, err, ErrNotFound)
+	}
 	wantLeft := []string{
 		"media:m3", "media:m6", "media:m7", "media:m8", "pods", "session:b0",
-		"{pod:" + lifeA.String() + "}:taken", "{stream:one}:players", "{stream:three}:record",
+		"{pod:" + lifeA.String() + "}:taken", "{room:roomApp/lobby+%7Ba%7D}:members", "{stream:one}:players", "{stream:three}:record",
 	}
 	if diff := cmp.Diff(wantLeft, left); diff != "" {
 		t.Errorf("keys left (-want +got):\n%s", diff)
+	}
+	room, err := c.SyncRoom(t.Context(), RoomUpdate{Room: late.Room})
+	must(t, err)
+	if len(room.Members) != 1 || room.Members[0].Login != "bob" {
+		t.Errorf("members %+v", room.Members)
+	}
+	// What the dead pod still had to write of its members is refused.
+	mark := []string{c.keys.members(late.Room), c.keys.roomVoid(late.Room, lifeA)}
+	status, _, err := c.script(t.Context(), c.scripts.syncRoom, mark, lifeA.String(), 60000, 10, 0, "al", "1", "", "{}")
+	if must(t, err); status != statusLost {
+		t.Errorf("late update of a dead pod: %s", status)
 	}
 	claimAll(t, c, testStream("one", "m9"))
 	pods, err := c.PutStream(t.Context(), testStream("one", "m9"))
@@ -116,7 +137,7 @@ func TestLateClaimOfDeadPodIsRefused(t *testing.T) {
 		return err == nil && !listed
 	})
 	status, _, err := b.script(t.Context(), b.scripts.claimStream,
-		[]string{b.keys.record("cam"), b.keys.void(entryOfStream(s))}, owner.String(), entryOfStream(s).claim(), "{}", 1000)
+		[]string{b.keys.record("cam"), b.keys.void(entryOfStream(s), owner)}, owner.String(), entryOfStream(s).claim(), 0, "{}", 1000)
 	must(t, err)
 	if status != statusLost {
 		t.Errorf("the claim of a pod that was taken over gives %q", status)

@@ -26,6 +26,16 @@ type mutant struct {
 	name   string
 	from   uint64 // a schedule that is known to find it; when it does not any more, others are tried
 	change func(*Redis)
+	skip   func(t *task, command string) bool // tells of commands that are not sent
+	rules  rules
+}
+
+// rules of the gateway, and what it would be without them.
+type rules struct {
+	forgets  bool // does not look again for what it has let go
+	blind    bool // takes a stream that another pod has adopted for one whose name was lost to somebody
+	hasty    bool // does not wait for what it still does itself for a session that comes back to it
+	anyEvent bool // lets go of a session whichever registration of it was taken
 }
 
 // world is one schedule: pods on a Redis, a clock, and what happens to them.
@@ -46,11 +56,17 @@ type world struct {
 	wipedAt    int64
 	wipes      int
 	identities int
+	tokens     int
+	visits     []*visit
+	mail       []letter
+	removed    map[string]bool // identities of participants
+	evicted    map[owned]bool  // displaced, or perhaps so
 	away       outage
 	reported   map[string]int
 	check      checker
 
 	steps, commands, silent, settling int
+	taken, adopted                    int
 	trace                             []string
 	failure                           string
 }
@@ -113,6 +129,7 @@ func (s scripts) named() map[string]*redis.Script {
 	return map[string]*redis.Script{
 		"ENLIST": s.enlist, "CLAIM": s.claimStream, "PUT": s.putStream, "RELEASE": s.releaseStream, "ADD_PLAYER": s.addPlayer,
 		"REMOVE_PLAYER": s.removePlayer, "DELETE_OWNED": s.deleteOwned, "RENEW": s.renewLease, "TAKE_OVER": s.takeOver, "LEAVE": s.leave,
+		"CLAIM_MEDIA": s.claimMedia, "PUT_SESSION": s.putSession, "END": s.endSession, "SWAP": s.swap, "ADOPT_STREAM": s.adoptStream, "ADOPT_PLAYER": s.adoptPlayer,
 	}
 }
 
@@ -206,13 +223,16 @@ func (w *world) step(t *task) {
 // callerActs begins something of what a gateway does.
 func (w *world) callerActs(p *modelPod) {
 	for _, h := range p.idle(held, asking) {
-		if h.again && w.chance(0.5) {
+		switch {
+		case h.stay != nil && h.phase == held && w.removed[h.entry.identity] && w.chance(0.5): // it finds out by asking LiveKit
+			h.end()
+		case h.again && w.chance(0.5):
 			h.start(w.ctx, "claim again", h.claim)
 			return
 		}
 	}
-	switch w.rng.IntN(6) {
-	case 0, 1:
+	switch w.rng.IntN(12) {
+	case 0, 1, 9, 10:
 		if len(p.idle(asking, held, releasing)) < 4 {
 			player := w.chance(0.4)
 			p.claimNew(w.ctx, player, w.chance(0.3), fmt.Sprintf("n%d", w.rng.IntN(w.names)), fmt.Sprintf("m%d", w.rng.IntN(w.media)))
@@ -223,9 +243,7 @@ func (w *world) callerActs(p *modelPod) {
 			h.start(w.ctx, "put", h.put)
 		}
 	case 3:
-		if all := p.idle(held); len(all) > 0 {
-			pick(w.rng, all).phase = releasing
-		}
+		p.stopsOne()
 		fallthrough
 	case 4:
 		if all := p.idle(releasing); len(all) > 0 {
@@ -234,6 +252,43 @@ func (w *world) callerActs(p *modelPod) {
 		}
 	case 5:
 		w.maybeDisplace(p)
+	case 6:
+		if len(w.living()) < 2 {
+			p.establish()
+		}
+	case 7:
+		if len(p.stays) > 0 {
+			s := pick(w.rng, p.stays)
+			if s.park(); w.chance(0.2) || s.expiring {
+				s.expire()
+			}
+		}
+	case 8, 11:
+		w.maybeComeBack(p)
+	}
+}
+
+// maybeComeBack prefers clients that have something.
+func (w *world) maybeComeBack(p *modelPod) {
+	busy := slices.DeleteFunc(w.living(), func(v *visit) bool { return len(v.holder.holdings(held)) == 0 })
+	switch {
+	case len(busy) > 0:
+		p.comeBack(pick(w.rng, busy))
+	case len(w.visits) > 0 && w.chance(0.3):
+		p.comeBack(pick(w.rng, w.visits))
+	}
+}
+
+// living are the clients whose sessions have not ended.
+func (w *world) living() []*visit {
+	return slices.DeleteFunc(slices.Clone(w.visits), func(v *visit) bool { return v.holder.over })
+}
+
+// stopsOne ends something that a client still has on this pod.
+func (p *modelPod) stopsOne() {
+	all := slices.DeleteFunc(p.idle(held), func(h *holding) bool { return h.stay != nil && !h.stay.rightful() })
+	if len(all) > 0 {
+		pick(p.world.rng, all).end()
 	}
 }
 
@@ -254,22 +309,23 @@ func (w *world) settle() {
 	for quiet := 0; quiet < 3 && w.failure == ""; {
 		w.pass(modelTick)
 		for len(w.net.wire) > 0 && w.chance(0.7) {
-			w.arrive()
+			w.arrive(false)
 		}
+		for _, l := range w.mail {
+			w.tell(l)
+		}
+		w.mail = nil
 		for _, p := range w.running() {
 			p.tick(w.ctx)
-			for _, h := range p.idle(held, releasing) {
-				if h.phase == releasing {
-					h.start(w.ctx, "release", h.release)
-				} else if h.again {
-					h.start(w.ctx, "claim again", h.claim)
-				}
-			}
+			p.settles()
 		}
 		w.runUntil(func() bool { return len(w.net.tasks) == 0 })
 		quiet++
 		if w.unsettled() {
 			quiet = 0
+		} else if len(w.net.wire) > 0 {
+			quiet = 0
+			w.arrive(true)
 		}
 		if w.settling++; w.settling > 120 {
 			w.fail("does not come to rest")
@@ -277,15 +333,42 @@ func (w *world) settle() {
 	}
 }
 
-// unsettled tells whether anything is still to be done.
+// settles ends what is under way, and sessions that were taken from the pod.
+func (p *modelPod) settles() {
+	for _, s := range p.stays {
+		if !s.rightful() {
+			s.park()
+			s.expire()
+		} else if s.parked {
+			s.expire()
+		}
+	}
+	for _, h := range p.idle(held, releasing) {
+		switch {
+		case h.phase == releasing:
+			h.start(p.world.ctx, "release", h.release)
+		case h.stay != nil && (p.world.removed[h.entry.identity] || h.half && h.stay.rightful()):
+			h.end()
+		case h.again:
+			h.start(p.world.ctx, "claim again", h.claim)
+		}
+	}
+}
+
+// unsettled tells whether anything is still to be done, but for commands that are very late.
 func (w *world) unsettled() bool {
 	listed := slices.ContainsFunc(slices.Collect(maps.Keys(w.check.last.pods)), func(owner string) bool {
 		p := w.podOf(owner)
 		return p.gone || p.life() != owner
 	})
-	return listed || len(w.net.wire) > 0 || slices.ContainsFunc(w.holdings(), func(h *holding) bool {
-		return !h.pod.gone && (h.phase == releasing || h.phase == asking || h.again && h.phase == held)
+	fast := slices.ContainsFunc(w.net.wire, func(c lateCall) bool { return !c.slow })
+	return listed || fast || slices.ContainsFunc(w.running(), (*modelPod).isBusy) || slices.ContainsFunc(w.holdings(), func(h *holding) bool {
+		return !h.pod.gone && (h.phase == releasing || h.phase == asking || h.phase == left && !w.beingTaken(h.stay.visit) || h.again && h.phase == held)
 	})
+}
+
+func (p *modelPod) isBusy() bool {
+	return p.sessions.pending() || slices.ContainsFunc(p.stays, func(s *stay) bool { return !s.over && (s.parked || !s.rightful()) })
 }
 
 // end lets everybody go but one pod that comes last, and looks at what is left.

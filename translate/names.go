@@ -85,6 +85,17 @@ func (t RoomTemplate) Room(app, name string) RoomName {
 	return RoomName(strings.NewReplacer(appMark, app, nameMark, name).Replace(string(t)))
 }
 
+// Name is the stream name that a room of the application is for; ok is false for a room that is not made by the template.
+func (t RoomTemplate) Name(app string, room RoomName) (name string, ok bool) {
+	prefix, suffix := t.split(app)
+	rest, ok := strings.CutPrefix(string(room), prefix)
+	if !ok {
+		return "", false
+	}
+	name, ok = strings.CutSuffix(rest, suffix)
+	return name, ok && name != ""
+}
+
 // split is the template with {app} filled in, cut at {name}.
 func (t RoomTemplate) split(app string) (prefix, suffix string) {
 	prefix, suffix, _ = strings.Cut(string(t), nameMark)

@@ -5,6 +5,18 @@ type ProbeTarget struct {
 	Room      RoomName
 	Identity  Identity // of the hidden participant that measures: RoleProbe, and new for each probe
 	Publisher Identity
+	// Hear takes what participants send to the room as data, and all of it; nil: nobody does. What it holds up comes later, and nothing
+	// overtakes it.
+	Hear func(Data)
+	// Idle tells, asked once a second, that there is nothing to measure for the moment: then only data is received. nil: never.
+	Idle func() bool
+}
+
+// Data is a data message that was sent to a room.
+type Data struct {
+	Sender  Identity // empty for what was sent through LiveKit's API
+	Topic   string
+	Payload []byte
 }
 
 // VideoFigures are what was measured of a publisher's video in one second, and what has added up since the measuring

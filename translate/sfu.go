@@ -35,6 +35,7 @@ type Participant struct {
 	Active   bool // ICE and DTLS are up
 	JoinedAt time.Time
 	Tracks   []Track
+	Mutes    Mutes
 }
 
 // PublishOffer asks LiveKit to take a publisher.
@@ -76,6 +77,7 @@ const (
 	EventTrackGone                        // a track ended
 	EventRoomStarted                      // the room exists
 	EventRoomEnded                        // the room is gone
+	EventEgress                           // an egress of the participant has begun, changed or ended
 )
 
 // Event is one verified LiveKit webhook. Webhooks are hints: they come late, twice,
@@ -87,7 +89,8 @@ type Event struct {
 	Identity Identity
 	SID      string // of the participant
 	Reason   EndReason
-	Track    Track // for EventTrack and EventTrackGone
+	Track    Track  // for EventTrack and EventTrackGone
+	Egress   Egress // for EventEgress
 	At       time.Time
 }
 

@@ -93,6 +93,9 @@ func run(ctx context.Context, args, environ []string, p program) int {
 		o.file = fileFromEnviron(environ)
 	}
 	cfg, err := config.Load(o.file, environ)
+	if err == nil && o.check {
+		err = app.Check(cfg)
+	}
 	switch {
 	case err != nil && o.check:
 		fmt.Fprintln(p.stdout, err)
@@ -101,11 +104,15 @@ func run(ctx context.Context, args, environ []string, p program) int {
 		fmt.Fprintln(p.stderr, err)
 		return exitFault
 	case o.check:
+		for _, w := range cfg.Warnings() {
+			fmt.Fprintln(p.stdout, "warning: "+w)
+		}
 		fmt.Fprintln(p.stdout, "configuration is valid")
 		return exitOK
 	}
 	log := newLogger(cfg.Log, p.stderr)
 	state.QuietClientLog(log)
+	app.TakeStandardLog(log)
 	log.Info().Str("build", buildVersion()).Fields(cfg.Redacted()).Msg("starting")
 	for _, w := range cfg.Warnings() {
 		log.Warn().Msg(w)

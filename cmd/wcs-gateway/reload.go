@@ -12,7 +12,7 @@ import (
 
 // watched are the files whose change a running gateway takes.
 func watched(file string, cfg config.Config) []string {
-	files := []string{file, cfg.Listen.TLS.Cert, cfg.Listen.TLS.Key}
+	files := []string{file, cfg.Listen.TLS.Cert, cfg.Listen.TLS.Key, cfg.REST.TLS.Cert, cfg.REST.TLS.Key}
 	return slices.DeleteFunc(files, func(f string) bool { return f == "" })
 }
 

@@ -16,7 +16,6 @@ import (
 const (
 	victimStream = "victim"
 	askEvery     = 20 * time.Millisecond // seldomer than a client may
-	baseline     = 500 * time.Millisecond
 )
 
 // witness is another client, which asks whether the victim's stream can be played, again and again. How long the answers take
@@ -111,12 +110,6 @@ func (w *witness) during(t *testing.T, f func()) (took []time.Duration) {
 	return nil // took is set when the witness has stopped
 }
 
-// figures is what the witness saw.
-type figures struct {
-	attack         string
-	before, during []time.Duration
-}
-
 // percentile sorts.
 func percentile(took []time.Duration, p int) time.Duration {
 	if len(took) == 0 {
@@ -124,16 +117,4 @@ func percentile(took []time.Duration, p int) time.Duration {
 	}
 	slices.Sort(took)
 	return took[(len(took)-1)*p/100]
-}
-
-// table is for people: on a machine that does other things too, the times say little by themselves.
-func table(all []figures) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-44s %10s %10s %10s %10s %8s\n", "attack: answer times of another client, ms", "p50 before", "p50 during", "p99 before", "p99 during", "samples")
-	ms := func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1000) }
-	for _, f := range all {
-		fmt.Fprintf(&b, "%-44s %10s %10s %10s %10s %8d\n", f.attack, ms(percentile(f.before, 50)), ms(percentile(f.during, 50)),
-			ms(percentile(f.before, 99)), ms(percentile(f.during, 99)), len(f.during))
-	}
-	return b.String()
 }

@@ -28,6 +28,20 @@ func TestBrowser(t *testing.T) {
 				})
 			}
 		}
+		for _, sdk := range sdkVersions {
+			t.Run(sdk+" snapshot", func(t *testing.T) {
+				t.Parallel()
+				snapshots(w.newScene(t), sdk)
+			})
+		}
+		for _, sdk := range []string{oldestSDK, newestSDK} {
+			for name, test := range eventTests {
+				t.Run(sdk+" "+name, func(t *testing.T) {
+					t.Parallel()
+					test(w.newScene(t), sdk)
+				})
+			}
+		}
 		for _, group := range []map[string]func(*scene){codecTests, nativeTests, {"a client without an SDK": rawClient}} {
 			for name, test := range group {
 				t.Run(name, func(t *testing.T) {

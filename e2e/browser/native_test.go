@@ -1,11 +1,15 @@
 package browser
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/livekit/protocol/auth"
+	lkproto "github.com/livekit/protocol/livekit"
 
+	"wcsgateway/e2e/rig"
 	"wcsgateway/translate/wcs"
 )
 
@@ -15,6 +19,7 @@ var nativeTests = map[string]func(*scene){
 	"a WCS player plays a native publisher":               nativePublishes,
 	"the longest-publishing of several natives is played": severalNatives,
 	"an application that does not share its rooms":        notShared,
+	"a native client's data reach WCS players":            nativeTalks,
 }
 
 // nativeTab is a page with LiveKit's own SDK that has joined a room.
@@ -111,6 +116,29 @@ func severalNatives(s *scene) {
 	again.wantMedia(mediaWant{Audio: true, Video: true})
 	third.leave()
 	again.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
+}
+
+// nativeTalks: the players of a WCS publisher have what a native client says, and nobody else of the WCS clients.
+func nativeTalks(s *scene) {
+	name := s.name("talk")
+	publisher := s.legacyTab(newestSDK).login(nativeApp).publish(name, nil)
+	player := s.legacyTab(oldestSDK).login(nativeApp).play(name, nil)
+	native := s.joinNative(name, "talker")
+	rig.Eventually(s.t, patience, "somebody listens", func() bool {
+		return slices.ContainsFunc(s.world.stage.LiveKit.Participants(s.t, name), func(p *lkproto.ParticipantInfo) bool {
+			return strings.Contains(p.GetIdentity(), ":probe:") && p.GetState() == lkproto.ParticipantInfo_ACTIVE
+		})
+	})
+	for _, text := range []string{`{"a": [1, 2]}`, "plain text", `"end"`} {
+		native.do("say", native.room, text)
+	}
+	got := call[[]any](player.tab.tab, "heard", player.index, "end")
+	if text := fmt.Sprint(got); text != "[map[a:[1 2]] plain text end]" {
+		s.t.Errorf("player has heard %s", text)
+	}
+	publisher.stop()
+	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
+	native.leave()
 }
 
 func notShared(s *scene) {

@@ -39,7 +39,7 @@ const (
 	h264App    = "h264"   // allows publishers H264 only
 	hookedApp  = "hooked" // has a backend
 
-	applications = `{defaultApp: {room: "{name}"}, native: {room: "{name}", native: both}, h264: {room: "{name}", codecs: [opus, H264]},` +
+	applications = `{defaultApp: {room: "{name}"}, native: {room: "{name}", native: both, nativeData: true}, h264: {room: "{name}", codecs: [opus, H264]},` +
 		` hooked: {room: "{name}", hooks: {url: %q}}}`
 )
 
@@ -60,7 +60,9 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	requireSDKs(t)
 	w := &world{backend: startHooked(t)}
-	w.stage = rig.NewStage(t, map[string]string{"WCS_APPLICATIONS": fmt.Sprintf(applications, w.backend.URL)}, "")
+	w.stage = rig.NewStage(t, map[string]string{
+		"WCS_APPLICATIONS": fmt.Sprintf(applications, w.backend.URL), "WCS_SNAPSHOT_FFMPEG": requireFFmpeg(t),
+	}, "")
 	server := httptest.NewServer(pageHandler())
 	t.Cleanup(server.Close)
 	w.pages = server.URL + "/"
@@ -75,6 +77,15 @@ func requireSDKs(t *testing.T) {
 			t.Fatalf("an SDK is missing, run npm ci --prefix e2e/browser: %v", err)
 		}
 	}
+}
+
+func requireFFmpeg(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Fatalf("ffmpeg is missing, which Debian's package ffmpeg has: %v", err)
+	}
+	return path
 }
 
 const nativeScript = "node_modules/livekit-client/dist/livekit-client.umd.js"

@@ -43,10 +43,11 @@ func (s *scene) newTab(scripts ...string) *tab {
 	return tb
 }
 
-// playGivenUp: what the WCS SDK throws when a stream is stopped while its element still begins to play.
+// playGivenUp: what the WCS SDK throws when a stream is stopped, or an MSE play refused, while its element still begins to play.
 func playGivenUp(e *runtime.ExceptionDetails) bool {
 	return e.Exception != nil && (strings.HasPrefix(e.Exception.Description, "AbortError: The play() request was interrupted") ||
-		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot set properties of null (setting 'muted')"))
+		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot set properties of null (setting 'muted')") ||
+		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot read properties of null (reading 'play')"))
 }
 
 // close closes the tab as a user does: nothing of the page gets a word in. It may be repeated.

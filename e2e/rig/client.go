@@ -34,6 +34,8 @@ type Status struct {
 	Width          int     `json:"width"`
 	Height         int     `json:"height"`
 	CreateDate     float64 `json:"createDate"`
+	Record         bool    `json:"record"`
+	RecordName     string  `json:"recordName"`
 }
 
 // Arg decodes data[i] into v.

@@ -1,10 +1,13 @@
 package rig
 
 import (
+	"encoding/csv"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,13 +16,15 @@ import (
 // HAProxy is an haproxy in front of gateways.
 type HAProxy struct {
 	*Process
-	URL string // ws://
+	URL     string // ws://
+	control string // socket for questions
 }
 
 // haproxyConfig is as feasibility.md §8 found it: a failed dial goes to another server, and so does an upgrade that a draining
 // gateway refuses with 503. Readiness is that of the internal listener.
 const haproxyConfig = `global
     maxconn 2000
+    stats socket %s
 defaults
     mode http
     timeout connect 2s
@@ -46,22 +51,37 @@ backend gateways
 // otherwise.
 func StartHAProxy(t testing.TB, gateways ...*Gateway) *HAProxy {
 	t.Helper()
+	return StartHAProxyWithAgents(t, nil, gateways...)
+}
+
+// StartHAProxyWithAgents lets haproxy ask the agent of each gateway, host:port, too.
+func StartHAProxyWithAgents(t testing.TB, agents []string, gateways ...*Gateway) *HAProxy {
+	t.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+	control := filepath.Join(t.TempDir(), "s")
 	var text strings.Builder
-	fmt.Fprintf(&text, haproxyConfig, addr)
+	fmt.Fprintf(&text, haproxyConfig, control, addr)
 	for i, g := range gateways {
 		public := strings.TrimSuffix(strings.TrimPrefix(g.URL, "ws://"), "/")
 		_, internal, err := net.SplitHostPort(strings.TrimPrefix(g.Internal, "http://"))
 		if err != nil {
 			t.Fatalf("internal address of gateway %d: %v", i, err)
 		}
-		fmt.Fprintf(&text, "    server g%d %s port %s\n", i, public, internal)
+		fmt.Fprintf(&text, "    server g%d %s port %s", i, public, internal)
+		if i < len(agents) {
+			host, port, err := net.SplitHostPort(agents[i])
+			if err != nil {
+				t.Fatalf("agent of gateway %d: %v", i, err)
+			}
+			fmt.Fprintf(&text, " weight 100 agent-check agent-addr %s agent-port %s agent-inter 200ms", host, port)
+		}
+		text.WriteByte('\n')
 	}
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(config, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := &HAProxy{Process: Start(t, "haproxy", "-db", "-f", config), URL: "ws://" + addr + "/"}
+	h := &HAProxy{Process: Start(t, "haproxy", "-db", "-f", config), URL: "ws://" + addr + "/", control: control}
 	Eventually(t, 20*time.Second, "haproxy accepts connections", func() bool {
 		select {
 		case <-h.Done():
@@ -76,4 +96,35 @@ func StartHAProxy(t testing.TB, gateways ...*Gateway) *HAProxy {
 		return true
 	})
 	return h
+}
+
+// Server tells what haproxy thinks of a gateway: its status, such as UP or DRAIN, and its weight in percent.
+func (h *HAProxy) Server(t testing.TB, i int) (status, weight string) {
+	t.Helper()
+	c, err := net.Dial("unix", h.control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := io.WriteString(c, "show stat\n"); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(c).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	column := func(row []string, name string) string {
+		at := slices.Index(rows[0], name)
+		if at < 0 {
+			t.Fatalf("haproxy tells no %s", name)
+		}
+		return row[at]
+	}
+	for _, row := range rows[1:] {
+		if column(row, "svname") == fmt.Sprintf("g%d", i) {
+			return column(row, "status"), column(row, "weight")
+		}
+	}
+	t.Fatalf("haproxy knows no gateway %d", i)
+	return "", ""
 }

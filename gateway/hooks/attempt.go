@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+
+	"go.opentelemetry.io/otel/propagation"
 )
 
 const userAgent = "wcs-gateway"
@@ -24,7 +26,8 @@ func (b *Backend) attempt(ctx context.Context, url string, body []byte) (got Obj
 		return nil, false, unavailable(err)
 	}
 	b.head(req, body)
-	res, err := b.transport.RoundTrip(req) // not a Client, which follows redirects
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // nothing unless ctx is of a trace
+	res, err := b.transport.RoundTrip(req)                                        // not a Client, which follows redirects
 	switch {
 	case err == nil:
 		defer res.Body.Close()

@@ -3,6 +3,7 @@ package hooks
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -52,6 +53,20 @@ func orDefault[T comparable](v *T, value T) {
 	}
 }
 
+// CheckURL tells what is wrong with the address of a backend. The error does not show it: a mistake may have put a password in it.
+func CheckURL(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("must be http(s)://host[:port][/path]")
+	case u.User != nil:
+		return errors.New("must not have a user or password: they have settings of their own")
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#"):
+		return errors.New("must end with the path")
+	}
+	return nil
+}
+
 // check finds all faults. It does not show the URL, in which a mistake may have put a password.
 func (c Config) check() error {
 	var faults []error
@@ -60,12 +75,8 @@ func (c Config) check() error {
 			faults = append(faults, errors.New(text))
 		}
 	}
-	u, err := url.Parse(c.URL)
-	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		fault(true, "url must be http(s)://host[:port][/path]")
-	} else {
-		fault(u.User != nil, "url must not have a user or password: they have settings of their own")
-		fault(u.RawQuery != "" || u.ForceQuery || strings.Contains(c.URL, "#"), "url must end with the path")
+	if err := CheckURL(c.URL); err != nil {
+		faults = append(faults, fmt.Errorf("url %w", err))
 	}
 	for _, m := range c.Methods {
 		if _, err := ParseMethod(string(m)); err != nil {

@@ -13,6 +13,7 @@ const (
 	PlayStream            Method = "playStream"
 	StopStream            Method = "stopStream"
 	OnDataEvent           Method = "OnDataEvent"
+	Snapshot              Method = "snapshot"
 	ConnectionStatusEvent Method = "ConnectionStatusEvent"
 	StreamStatusEvent     Method = "StreamStatusEvent"
 	StreamKeepAliveEvent  Method = "StreamKeepAliveEvent"
@@ -46,6 +47,7 @@ func (c Class) String() string {
 var classes = map[Method]Class{
 	Connect:       ClassConnect,
 	PublishStream: ClassDirect, UnPublishStream: ClassDirect, PlayStream: ClassDirect, StopStream: ClassDirect, OnDataEvent: ClassDirect,
+	Snapshot:              ClassDirect,
 	ConnectionStatusEvent: ClassEvent, StreamStatusEvent: ClassEvent, StreamKeepAliveEvent: ClassEvent,
 	DataStatusEvent: ClassEvent, ErrorEvent: ClassEvent,
 }

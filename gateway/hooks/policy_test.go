@@ -181,7 +181,7 @@ func TestTakeConnect(t *testing.T) {
 func TestClasses(t *testing.T) {
 	for class, names := range map[Class]string{
 		ClassConnect: "connect",
-		ClassDirect:  "publishStream playStream OnDataEvent unPublishStream stopStream",
+		ClassDirect:  "publishStream playStream OnDataEvent snapshot unPublishStream stopStream",
 		ClassEvent:   "ConnectionStatusEvent StreamStatusEvent StreamKeepAliveEvent DataStatusEvent ErrorEvent",
 	} {
 		for name := range strings.FieldsSeq(names) {

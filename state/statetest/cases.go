@@ -375,10 +375,7 @@ func testSessions(t *testing.T, p *pair) {
 	awaitSession(t, p.a, state.Session{ID: "other"}, podB) // so what b had to do is done
 	awaitSession(t, p.b, changed, podA)
 	p.a.DropSession(s.ID)
-	await(t, "the session is gone", func() bool {
-		_, err := p.b.FindSession(t.Context(), s.ID)
-		return errors.Is(err, state.ErrNotFound)
-	})
+	awaitNoSession(t, p.b, s.ID)
 	p.a.PutSession(s)
 	awaitSession(t, p.b, s, podA)
 }
@@ -389,6 +386,14 @@ func awaitSession(t *testing.T, n Node, want state.Session, pod string) {
 		got, err := n.FindSession(t.Context(), want.ID)
 		return err == nil && got.App == want.App && got.TokenHash == want.TokenHash && got.Owner.Pod == pod &&
 			(want.CreatedAt.IsZero() || got.CreatedAt.Equal(want.CreatedAt))
+	})
+}
+
+func awaitNoSession(t *testing.T, n Node, id string) {
+	t.Helper()
+	await(t, "session "+id+" is gone", func() bool {
+		_, err := n.FindSession(t.Context(), id)
+		return errors.Is(err, state.ErrNotFound)
 	})
 }
 

@@ -14,6 +14,8 @@ type Node interface {
 	Players
 	Sessions
 	Resumption
+	Rooms
+	Listing
 	Publish(ctx context.Context, pod string, e state.Event) error
 }
 
@@ -42,9 +44,14 @@ type Sessions interface {
 // Resumption is the part of Node about sessions that outlive their socket.
 type Resumption interface {
 	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
-	EndSession(ctx context.Context, id string) error
+	EndSession(ctx context.Context, s state.Session) error
 	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)
+}
+
+// Rooms is the part of Node about rooms.
+type Rooms interface {
+	SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error)
 }
 
 // Opener gives the store of one more pod of a deployment. It is ready, and is closed with the test.
@@ -83,10 +90,20 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"one of many claims wins", testConcurrentClaims},
 		{"sessions are registered", testSessions},
 		{"kept session is taken by another pod", testTakeSession},
+		{"kept session comes back to its pod", testTakeSessionBack},
 		{"one of many takers wins", testConcurrentTakers},
 		{"adopted stream is the new owner's", testAdoptStream},
 		{"adopted player is the new owner's", testAdoptPlayer},
 		{"own streams may be adopted", testAdoptOwn},
+		{"members of a room are their pods'", testRoom},
+		{"a login is in a room once", testRoomLogin},
+		{"a room has room for so many", testRoomFull},
+		{"adopted member is the new owner's", testRoomAdopt},
+		{"rooms of all names", testRoomNames},
+		{"one of many has the login", testRoomRace},
+		{"streams are listed by all pods", testListStreams},
+		{"sessions are listed in pages", testListSessions},
+		{"the last era wins when all register again", testLastEraWins},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {

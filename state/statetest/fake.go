@@ -20,8 +20,11 @@ type Fake struct {
 	streams  map[string]claimed
 	players  map[string]map[playerKey]state.Player // by stream
 	media    map[string]claim
+	eras     map[claim]int  // in which they were claimed
 	void     map[claim]bool // released: refused when they come again
 	sessions map[string]state.Session
+	rooms    map[state.Room]map[string]state.Member // by login
+	ended    map[string]bool                        // kept sessions, for good
 }
 
 // claim tells one claim of a stream or player from every other.
@@ -29,6 +32,12 @@ type claim struct {
 	owner                     state.Owner
 	player                    bool
 	stream, media, identifier string
+}
+
+// sameAs tells whether both are for the same stream or player, whoever has it.
+func (c claim) sameAs(o claim) bool {
+	c.owner = o.owner
+	return c == o
 }
 
 type claimed struct {
@@ -57,8 +66,11 @@ func (f *Fake) clear() {
 	f.streams = make(map[string]claimed)
 	f.players = make(map[string]map[playerKey]state.Player)
 	f.media = make(map[string]claim)
+	f.eras = make(map[claim]int)
 	f.void = make(map[claim]bool)
 	f.sessions = make(map[string]state.Session)
+	f.rooms = make(map[state.Room]map[string]state.Member)
+	f.ended = make(map[string]bool)
 }
 
 // Open gives the store of a pod. It is ready at once.
@@ -70,6 +82,7 @@ func (f *Fake) Open(pod string, h state.Handlers) *Pod {
 		handlers: h,
 		owner:    state.Owner{Pod: pod, Epoch: time.Now().UnixMilli()},
 		known:    make(map[string]state.Session),
+		took:     make(map[string]bool),
 	}
 	f.pods[pod] = p
 	return p
@@ -151,7 +164,7 @@ func (f *Fake) releaseAllOf(dead state.Owner) (orphans []state.Orphan) {
 			delete(f.sessions, id)
 		}
 	}
-	return orphans
+	return append(orphans, f.releaseRooms(dead)...)
 }
 
 // Names are the stream names that are claimed, sorted.
@@ -176,6 +189,30 @@ func (f *Fake) MediaIDs() []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// refuses tells why a claim is not to be had while there is another one: ErrAdopted if that is the same in a later era, nil if in an earlier one, else taken.
+func (f *Fake) refuses(c claim, era int, held claim, taken error) error {
+	switch {
+	case held == c:
+		return nil
+	case !held.sameAs(c), f.eras[held] == era:
+		return taken
+	case f.eras[held] > era:
+		return state.ErrAdopted
+	}
+	return nil
+}
+
+// claimMedia claims the media id of c.
+func (f *Fake) claimMedia(c claim, era int) error {
+	if held, taken := f.media[c.media]; taken {
+		if err := f.refuses(c, era, held, state.ErrMediaIDTaken); err != nil {
+			return err
+		}
+	}
+	f.media[c.media], f.eras[c] = c, max(era, f.eras[c])
+	return nil
 }
 
 // podsOf are the pods that have players of a stream.

@@ -17,6 +17,7 @@ type Pod struct {
 	handlers state.Handlers
 	dead     bool
 	known    map[string]state.Session // its own, to be registered again
+	took     map[string]bool          // of these, those that it has taken
 	events   []state.Event
 	telling  bool
 }
@@ -29,17 +30,18 @@ func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
 	}
 	defer p.f.mu.Unlock()
 	c := claimOfStream(p.owner, s)
-	holder, mediaTaken := p.f.media[s.MediaID]
-	switch held, taken := p.f.streams[s.Name]; {
-	case taken && held.claim != c:
-		return fmt.Errorf("%s: %w", op, state.ErrNameTaken)
-	case p.f.void[c]:
+	if held, taken := p.f.streams[s.Name]; taken {
+		if err := p.f.refuses(c, s.Era, held.claim, state.ErrNameTaken); err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	if p.f.void[c] {
 		return fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
-	case mediaTaken && holder != c:
-		return fmt.Errorf("%s: %w", op, state.ErrMediaIDTaken)
+	}
+	if err := p.f.claimMedia(c, s.Era); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
 	}
 	s.Owner = p.owner
-	p.f.media[s.MediaID] = c
 	p.f.streams[s.Name] = claimed{claim: c, record: s}
 	return nil
 }
@@ -126,11 +128,11 @@ func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream,
 	if !ok && !player.Native {
 		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
 	}
-	if holder, taken := p.f.media[player.MediaID]; taken && holder != c {
-		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrMediaIDTaken)
+	if err := p.f.claimMedia(c, player.Era); err != nil {
+		delete(p.f.players[player.Stream], c)
+		return state.Stream{}, fmt.Errorf("%s: %w", op, err)
 	}
 	player.Owner = p.owner
-	p.f.media[player.MediaID] = c
 	if p.f.players[player.Stream] == nil {
 		p.f.players[player.Stream] = make(map[playerKey]state.Player)
 	}
@@ -152,6 +154,9 @@ func (p *Pod) RemovePlayer(ctx context.Context, player state.Player) error {
 func (p *Pod) PutSession(s state.Session) {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
+	if p.took[s.ID] && p.known[s.ID].TokenHash != s.TokenHash {
+		return // it has taken it again since
+	}
 	p.known[s.ID] = s
 	if !p.dead {
 		p.registerSessions()
@@ -161,8 +166,11 @@ func (p *Pod) PutSession(s state.Session) {
 // registerSessions needs f.mu.
 func (p *Pod) registerSessions() {
 	for id, s := range p.known {
-		if held, ok := p.f.sessions[id]; ok && held.Owner != p.owner && s.Kept {
-			continue // another pod has taken it
+		held, ok := p.f.sessions[id]
+		if s.Kept && (p.f.ended[id] || ok && !p.holds(held, s) && held.Era >= s.Era) {
+			delete(p.known, id) // another pod has taken it
+			delete(p.took, id)
+			continue
 		}
 		s.Owner = p.owner
 		p.f.sessions[id] = s
@@ -173,10 +181,18 @@ func (p *Pod) registerSessions() {
 func (p *Pod) DropSession(id string) {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
-	delete(p.known, id)
-	if p.f.sessions[id].Owner == p.owner {
+	s, known := p.known[id]
+	if known && p.holds(p.f.sessions[id], s) {
 		delete(p.f.sessions, id)
+		p.f.ended[id] = s.Kept || p.took[id]
 	}
+	delete(p.known, id)
+	delete(p.took, id)
+}
+
+// holds tells whether a registration is the one that this pod knows.
+func (p *Pod) holds(held, known state.Session) bool {
+	return held.Owner == p.owner && held.TokenHash == known.TokenHash
 }
 
 // FindSession is that of state.Redis.

@@ -2,6 +2,7 @@ package statetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"wcsgateway/state"
@@ -23,25 +24,28 @@ func (p *Pod) TakeSession(ctx context.Context, id string, decide func(state.Sess
 		return was, err
 	}
 	next.Owner = p.owner
-	p.f.sessions[id] = next
-	p.known[id] = next
+	p.f.sessions[id], p.known[id], p.took[id] = next, next, true
 	return was, nil
 }
 
 // EndSession is that of state.Redis.
-func (p *Pod) EndSession(ctx context.Context, id string) error {
+func (p *Pod) EndSession(ctx context.Context, s state.Session) error {
 	const op = "end_session"
 	p.f.mu.Lock()
-	delete(p.known, id)
+	if p.known[s.ID].TokenHash == s.TokenHash {
+		delete(p.known, s.ID)
+		delete(p.took, s.ID)
+	}
 	p.f.mu.Unlock()
 	if err := p.f.enter(ctx, op, p, true); err != nil {
 		return err
 	}
 	defer p.f.mu.Unlock()
-	if s, ok := p.f.sessions[id]; ok && s.Owner != p.owner {
+	if held, ok := p.f.sessions[s.ID]; ok && !p.holds(held, s) {
 		return fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
 	}
-	delete(p.f.sessions, id)
+	delete(p.f.sessions, s.ID)
+	p.f.ended[s.ID] = true
 	return nil
 }
 
@@ -52,16 +56,17 @@ func (p *Pod) AdoptStream(ctx context.Context, s state.Stream, from state.Owner)
 		return err
 	}
 	defer p.f.mu.Unlock()
-	old, mine := claimOfStream(from, s), claimOfStream(p.owner, s)
-	switch held, taken := p.f.streams[s.Name]; {
+	mine := claimOfStream(p.owner, s)
+	held, taken := p.f.streams[s.Name]
+	switch {
 	case !taken:
 		return fmt.Errorf("%s: %w", op, state.ErrNotFound)
-	case held.claim != old && held.claim != mine:
+	case p.f.refuses(mine, s.Era, held.claim, state.ErrNameTaken) != nil || p.f.void[mine]:
 		return fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
 	}
 	s.Owner = p.owner
 	p.f.streams[s.Name] = claimed{claim: mine, record: s}
-	p.f.adoptMedia(old, mine)
+	_ = p.f.claimMedia(mine, s.Era) // it may be somebody else's by now
 	return nil
 }
 
@@ -79,14 +84,11 @@ func (p *Pod) AdoptPlayer(ctx context.Context, player state.Player, from state.O
 		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
 	}
 	delete(players, old)
+	if err := p.f.claimMedia(mine, player.Era); errors.Is(err, state.ErrAdopted) {
+		p.f.removePlayer(mine)
+		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
+	}
 	player.Owner = p.owner
 	players[mine] = player
-	p.f.adoptMedia(old, mine)
 	return p.f.streams[player.Stream].record, nil
-}
-
-func (f *Fake) adoptMedia(old, mine claim) {
-	if f.media[mine.media] == old {
-		f.media[mine.media] = mine
-	}
 }

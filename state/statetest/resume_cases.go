@@ -34,7 +34,7 @@ func testTakeSession(t *testing.T, p *pair) {
 	awaitSession(t, p.b, s, podA)
 
 	was, err := p.b.TakeSession(t.Context(), s.ID, func(was state.Session) (state.Session, error) {
-		was.TokenHash = state.TokenHash{2}
+		was.TokenHash, was.Era = state.TokenHash{2}, 1
 		return was, nil
 	})
 	must(t, err)
@@ -42,7 +42,7 @@ func testTakeSession(t *testing.T, p *pair) {
 		t.Errorf("session before it was taken (-want +got):\n%s", diff)
 	}
 	taken := s
-	taken.TokenHash = state.TokenHash{2}
+	taken.TokenHash, taken.Era = state.TokenHash{2}, 1
 	awaitSession(t, p.a, taken, podB)
 
 	stale := s
@@ -51,13 +51,54 @@ func testTakeSession(t *testing.T, p *pair) {
 	p.a.PutSession(state.Session{ID: "other"})
 	awaitSession(t, p.b, state.Session{ID: "other"}, podA) // so what a had to do is done
 	awaitSession(t, p.a, taken, podB)
-	wantErr(t, p.a.EndSession(t.Context(), s.ID), state.ErrLostOwnership)
+	wantErr(t, p.a.EndSession(t.Context(), s), state.ErrLostOwnership)
 	awaitSession(t, p.a, taken, podB)
 	for range 2 {
-		must(t, p.b.EndSession(t.Context(), s.ID))
+		must(t, p.b.EndSession(t.Context(), taken))
 	}
-	_, err = p.a.FindSession(t.Context(), s.ID)
+	wantNoSession(t, p.a, s.ID)
+	p.a.PutSession(stale) // who had it before does not bring it back
+	p.a.PutSession(state.Session{ID: "another"})
+	awaitSession(t, p.b, state.Session{ID: "another"}, podA)
+	wantNoSession(t, p.a, s.ID)
+	must(t, p.a.EndSession(t.Context(), s))
+}
+
+func wantNoSession(t *testing.T, n Node, id string) {
+	t.Helper()
+	_, err := n.FindSession(t.Context(), id)
 	wantErr(t, err, state.ErrNotFound)
+	_, err = n.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) { return was, nil })
+	wantErr(t, err, state.ErrNotFound)
+}
+
+// A pod that gets a session back is not harmed by what it still does for the session as it had it before.
+func testTakeSessionBack(t *testing.T, p *pair) {
+	first := keptSession()
+	p.a.PutSession(first)
+	awaitSession(t, p.b, first, podA)
+	second, third := first, first
+	second.TokenHash, third.TokenHash = state.TokenHash{2}, state.TokenHash{3}
+	second.Era, third.Era = 1, 2
+	for _, next := range []struct {
+		by Node
+		to state.Session
+	}{{p.b, second}, {p.a, third}} {
+		_, err := next.by.TakeSession(t.Context(), first.ID, func(state.Session) (state.Session, error) { return next.to, nil })
+		must(t, err)
+	}
+	p.b.DropSession(first.ID)
+	p.a.PutSession(first)
+	wantErr(t, p.a.EndSession(t.Context(), first), state.ErrLostOwnership)
+	wantErr(t, p.b.EndSession(t.Context(), second), state.ErrLostOwnership)
+	for _, n := range []Node{p.a, p.b} {
+		n.PutSession(state.Session{ID: "after"}) // so what it had to do is done
+		awaitSession(t, n, state.Session{ID: "after"}, map[Node]string{p.a: podA, p.b: podB}[n])
+		n.DropSession("after")
+	}
+	awaitSession(t, p.b, third, podA)
+	p.a.DropSession(first.ID)
+	awaitNoSession(t, p.b, first.ID)
 }
 
 // A token is good for one of many that use it at the same time.
@@ -106,16 +147,19 @@ func testAdoptStream(t *testing.T, p *pair) {
 	other := s
 	other.Identity += "x"
 	wantErr(t, p.b.AdoptStream(t.Context(), other, found.Owner), state.ErrLostOwnership)
-	wantErr(t, p.b.AdoptStream(t.Context(), s, state.Owner{Pod: podA, Epoch: 1}), state.ErrLostOwnership)
+	wantErr(t, p.b.AdoptStream(t.Context(), s, found.Owner), state.ErrLostOwnership) // in the same era
 	wantStream(t, p.a, s, podA)
 
-	s.VideoMuted = true
+	claimed := s
+	s.VideoMuted, s.Era = true, 1
 	for range 2 {
 		must(t, p.b.AdoptStream(t.Context(), s, found.Owner))
 		wantStream(t, p.a, s, podB)
 	}
-	_, err = p.a.PutStream(t.Context(), s)
+	_, err = p.a.PutStream(t.Context(), claimed)
 	wantErr(t, err, state.ErrLostOwnership)
+	wantErr(t, p.a.ClaimStream(t.Context(), claimed), state.ErrAdopted)
+	wantStream(t, p.a, s, podB)
 	_, err = p.a.ReleaseStream(t.Context(), s)
 	wantErr(t, err, state.ErrLostOwnership)
 	wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", "m1")), state.ErrMediaIDTaken)
@@ -137,6 +181,8 @@ func testAdoptPlayer(t *testing.T, p *pair) {
 	wantErr(t, err, state.ErrNotFound)
 	_, err = p.a.AddPlayer(t.Context(), player)
 	must(t, err)
+	added := player
+	player.Era = 1
 	for range 2 {
 		got, err := p.b.AdoptPlayer(t.Context(), player, found.Owner)
 		must(t, err)
@@ -147,6 +193,8 @@ func testAdoptPlayer(t *testing.T, p *pair) {
 	pods, err := p.a.PutStream(t.Context(), s)
 	must(t, err)
 	wantPods(t, pods, podB)
+	_, err = p.a.AddPlayer(t.Context(), added) // who had it before registers it again
+	wantErr(t, err, state.ErrAdopted)
 	must(t, p.a.RemovePlayer(t.Context(), player)) // is not its own any more
 	wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2")), state.ErrMediaIDTaken)
 	pods, err = p.a.ReleaseStream(t.Context(), s)
@@ -179,5 +227,45 @@ func testAdoptOwn(t *testing.T, p *pair) {
 	must(t, err)
 	if !slices.Equal(pods, []string{podA}) {
 		t.Errorf("pods %v", pods)
+	}
+}
+
+// Redis has come back empty, and all register what they think is theirs: whoever has taken the session last has it, in whichever order.
+func testLastEraWins(t *testing.T, p *pair) {
+	of, pods := map[Node]int{p.a: 0, p.b: 1}, map[Node]string{p.a: podA, p.b: podB}
+	for i, order := range [][]Node{{p.a, p.b}, {p.b, p.a}} {
+		name, published, played := "cam"+string('0'+rune(i)), "m1"+string('0'+rune(i)), "m2"+string('0'+rune(i))
+		session, s, player := keptSession(), streamOf(name, published), playerOf(name, played)
+		session.ID += name
+		for _, n := range order {
+			session.TokenHash, session.Era, s.Era, player.Era = state.TokenHash{byte(of[n])}, of[n], of[n], of[n]
+			n.PutSession(session)
+			n.PutSession(state.Session{ID: "after"}) // so what it had to do is done
+			awaitSession(t, n, state.Session{ID: "after"}, pods[n])
+			n.DropSession("after")
+			awaitNoSession(t, n, "after")
+			var want error
+			if n == p.a && order[0] == p.b {
+				want = state.ErrAdopted
+			}
+			wantErr(t, n.ClaimStream(t.Context(), s), want)
+			_, err := n.AddPlayer(t.Context(), player)
+			wantErr(t, err, want)
+		}
+		session.TokenHash, session.Era, s.Era = state.TokenHash{1}, 1, 1
+		awaitSession(t, p.a, session, podB)
+		wantStream(t, p.a, s, podB)
+		_, err := p.a.AdoptPlayer(t.Context(), playerOf(name, played), state.Owner{}) // a looks whether it still has it
+		if !errors.Is(err, state.ErrLostOwnership) && !errors.Is(err, state.ErrNotFound) {
+			t.Errorf("a has the player: %v", err)
+		}
+		wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", played)), state.ErrMediaIDTaken)
+		wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", published)), state.ErrMediaIDTaken)
+		players, err := p.b.ReleaseStream(t.Context(), s)
+		must(t, err)
+		wantPods(t, players, podB)
+		must(t, p.b.RemovePlayer(t.Context(), player))
+		p.b.DropSession(session.ID)
+		awaitNoSession(t, p.a, session.ID)
 	}
 }

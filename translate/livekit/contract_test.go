@@ -37,6 +37,7 @@ func TestContract(t *testing.T) {
 		"ICE never starts":                           testNeverUp,
 		"wrong key is denied":                        testWrongKey,
 		"tokens allow one operation in one room":     testLeastGrant,
+		"mute state, and data":                       testMutes,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -32,6 +32,9 @@ const (
 // room, has left, or the probe itself was removed, replaced, or lost its room; ErrKindDenied when LiveKit refuses our API
 // key. When it has returned it has left the room, its goroutines and sockets are gone, and report is not called any more.
 //
+// With Hear it also takes data messages, from when it has joined until it leaves; what is sent while the connection is lost is
+// missed. With Idle true it receives no media, and reports nothing.
+//
 // Media comes directly over UDP: a probe uses neither TCP nor STUN nor TURN.
 func (s *SFU) Probe(ctx context.Context, t translate.ProbeTarget, report func(translate.VideoFigures)) error {
 	p := &probe{target: t, meter: newMeter(time.Now()), report: report}
@@ -66,7 +69,8 @@ type probe struct {
 
 // measure joins, and reports until the connection or its purpose is lost. joined tells whether it came so far.
 func (p *probe) measure(ctx context.Context, s *SFU, tick <-chan time.Time) (joined bool, err error) {
-	g, err := p.join(ctx, s)
+	measuring := p.measuring()
+	g, err := p.join(ctx, s, kindsOf(measuring))
 	if err != nil {
 		return false, err
 	}
@@ -80,8 +84,12 @@ func (p *probe) measure(ctx context.Context, s *SFU, tick <-chan time.Time) (joi
 			return true, g.reason()
 		case <-tick:
 		}
+		if now := p.measuring(); now != measuring {
+			measuring = now
+			g.take(kindsOf(measuring))
+		}
 		now := time.Now()
-		if v, ok := p.meter.second(now, g.settled(now)); ok {
+		if v, ok := p.meter.second(now, g.settled(now)); ok && measuring {
 			p.report(v)
 		}
 		for _, ssrc := range p.meter.unsized(now) {
@@ -92,11 +100,18 @@ func (p *probe) measure(ctx context.Context, s *SFU, tick <-chan time.Time) (joi
 
 // join asks for the publisher first: joining a room that does not exist makes one, and the answer tells what is the
 // matter if something is.
-func (p *probe) join(ctx context.Context, s *SFU) (*guest, error) {
+func (p *probe) join(ctx context.Context, s *SFU, kinds translate.MediaKinds) (*guest, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	if _, err := s.Participant(ctx, p.target.Room, p.target.Publisher); err != nil {
 		return nil, err
 	}
-	return s.join(ctx, p.target, p.meter.read)
+	return s.join(ctx, p.target, kinds, p.meter.read)
+}
+
+func (p *probe) measuring() bool { return p.target.Idle == nil || !p.target.Idle() }
+
+// kindsOf is what a probe takes.
+func kindsOf(measuring bool) translate.MediaKinds {
+	return translate.MediaKinds{Audio: measuring, Video: measuring}
 }

@@ -26,8 +26,8 @@ const (
 	goodbyeWait = time.Second
 )
 
-// guest is a hidden participant who looks at one publisher: it subscribes to one audio and one video track, and to
-// their successors. Signalling is server-sdk-go's. The PeerConnection is not: the SDK's Room has two of them, asks for
+// guest is a hidden participant who looks at one publisher: it subscribes to one audio and one video track, as far as it takes
+// them, and to their successors. Signalling is server-sdk-go's. The PeerConnection is not: the SDK's Room has two of them, asks for
 // lost packets, looks for names by multicast, asks the STUN servers that LiveKit names, and goes on connecting for
 // seconds after it was told to stop.
 //
@@ -39,6 +39,7 @@ type guest struct {
 	transport signalling.SignalTransport
 	messages  signalling.Signalling
 	onTrack   func(*webrtc.TrackRemote) // until the track ends
+	onData    func(translate.Data)      // nil: nobody wants it
 	connected chan struct{}             // closed when media is up for the first time
 	over      chan struct{}             // closed with err
 	quiet     chan struct{}             // closed when the signalling connection has ended
@@ -48,10 +49,14 @@ type guest struct {
 	sid     string // the publisher's
 	version uint32 // of what is known of the publisher
 
+	choosing sync.Mutex // held until what was chosen is sent: LiveKit shall get the latest choice last
+
 	readers sync.WaitGroup // added to under mu, while not left
 
 	mu     sync.Mutex
 	err    error                  // why it is over
+	kinds  translate.MediaKinds   // what it takes
+	offers []*lkproto.TrackInfo   // what there is
 	upAt   time.Time              // since when media is up; zero while it is not
 	tracks map[string]*subscribed // by SID
 	left   bool
@@ -66,7 +71,7 @@ type subscribed struct {
 
 // join brings a guest into a room. onTrack is called for each track of the publisher once its first packet has come, in
 // a goroutine of its own that leave waits for.
-func (s *SFU) join(ctx context.Context, t translate.ProbeTarget, onTrack func(*webrtc.TrackRemote)) (g *guest, err error) {
+func (s *SFU) join(ctx context.Context, t translate.ProbeTarget, kinds translate.MediaKinds, onTrack func(*webrtc.TrackRemote)) (g *guest, err error) {
 	defer s.done(OpProbe, time.Now(), t.Room, t.Identity, &err)
 	token, err := s.signer.player(translate.PlayOffer{Room: t.Room, Identity: t.Identity}) // it may do the same
 	if err != nil {
@@ -76,6 +81,7 @@ func (s *SFU) join(ctx context.Context, t translate.ProbeTarget, onTrack func(*w
 	if err != nil {
 		return nil, failed(ctx, OpProbe, err)
 	}
+	g.kinds, g.onData = kinds, t.Hear
 	if err := g.enter(ctx, s.base, token); err != nil {
 		g.leave()
 		return nil, err
@@ -101,6 +107,7 @@ func newGuest(publisher translate.Identity, onTrack func(*webrtc.TrackRemote)) (
 		Signalling: g.messages, SignalTransportHandler: g, SignalHandler: g,
 	})
 	pc.OnTrack(g.receive)
+	pc.OnDataChannel(g.listen)
 	pc.OnConnectionStateChange(g.connectionChanged)
 	return g, nil
 }

@@ -10,12 +10,8 @@ import (
 	"wcsgateway/translate/media"
 )
 
-const (
-	// packetSize is more than an RTP packet can have: LiveKit takes in no larger one.
-	packetSize = 1500
-	// blankSide is the larger side of the pictures that LiveKit itself sends when a track ends: they are not the publisher's.
-	blankSide = 8
-)
+// packetSize is more than an RTP packet can have: LiveKit takes in no larger one.
+const packetSize = 1500
 
 // meter adds up what a publisher's tracks bring, by the second of arrival. It outlives connections.
 type meter struct {
@@ -97,7 +93,7 @@ func (m *meter) arrive(now time.Time, in *incoming, codec string, packet []byte)
 	if a.Begins {
 		m.this.frames++
 	}
-	if w, h, ok := media.KeyFrameSize(codec, a.Payload); ok && max(w, h) > blankSide {
+	if w, h, ok := media.KeyFrameSize(codec, a.Payload); ok && max(w, h) > media.BlankSide {
 		m.sums.Width, m.sums.Height = w, h
 		in.sized = true
 	}

@@ -78,36 +78,68 @@ func (g *guest) update(p *lkproto.ParticipantInfo) {
 // follow subscribes to what is new, and forgets what is not there any more: LiveKit ends it by itself.
 func (g *guest) follow(p *lkproto.ParticipantInfo) {
 	g.sid, g.version = p.GetSid(), p.GetVersion()
-	wanted := g.choose(p.GetTracks())
-	if len(wanted) == 0 {
-		return
-	}
-	// An error is that of a connection that is lost, which its reader tells.
-	_ = g.transport.SendMessage(g.messages.SignalUpdateSubscription(&lkproto.UpdateSubscription{TrackSids: wanted, Subscribe: true}))
+	g.change(func() { g.offers = p.GetTracks() })
 }
 
-// choose notes the publisher's tracks and gives those to subscribe to. What is subscribed to stays.
-func (g *guest) choose(published []*lkproto.TrackInfo) (wanted []string) {
+// take changes what the guest takes.
+func (g *guest) take(kinds translate.MediaKinds) {
+	g.change(func() { g.kinds = kinds })
+}
+
+// change changes what there is or what the guest takes, and subscribes to what follows from it.
+func (g *guest) change(set func()) {
+	g.choosing.Lock()
+	defer g.choosing.Unlock()
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	set()
+	wanted, unwanted := g.choose()
+	g.mu.Unlock()
+	for _, change := range []*lkproto.UpdateSubscription{{TrackSids: unwanted}, {TrackSids: wanted, Subscribe: true}} {
+		if len(change.GetTrackSids()) > 0 {
+			// An error is that of a connection that is lost, which its reader tells.
+			_ = g.transport.SendMessage(g.messages.SignalUpdateSubscription(change))
+		}
+	}
+}
+
+// choose notes the publisher's tracks and gives those to subscribe to, and those that are not taken any more. What is
+// subscribed to and taken stays. It needs mu.
+func (g *guest) choose() (wanted, unwanted []string) {
 	before := g.tracks
 	g.tracks = make(map[string]*subscribed)
 	have := make(map[lkproto.TrackType]bool)
-	for _, info := range published {
-		if t := before[info.GetSid()]; t != nil {
+	for _, info := range g.offers {
+		t := before[info.GetSid()]
+		switch {
+		case t == nil:
+		case !g.takesKind(t.kind):
+			unwanted = append(unwanted, info.GetSid())
+		default:
 			g.tracks[info.GetSid()], have[t.kind] = t, true
 		}
 	}
-	for _, info := range published {
+	for _, info := range g.offers {
 		kind := info.GetType()
-		if have[kind] || kind != lkproto.TrackType_AUDIO && kind != lkproto.TrackType_VIDEO {
+		if have[kind] || !g.takesKind(kind) {
 			continue
 		}
 		have[kind] = true
 		g.tracks[info.GetSid()] = &subscribed{kind: kind, asked: time.Now()}
 		wanted = append(wanted, info.GetSid())
 	}
-	return wanted
+	return wanted, unwanted
+}
+
+// takesKind needs mu.
+func (g *guest) takesKind(kind lkproto.TrackType) bool {
+	switch kind {
+	case lkproto.TrackType_AUDIO:
+		return g.kinds.Audio
+	case lkproto.TrackType_VIDEO:
+		return g.kinds.Video
+	default: // data
+		return false
+	}
 }
 
 // goodbye tells whether it makes sense to join again.

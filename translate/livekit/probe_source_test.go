@@ -38,7 +38,9 @@ type source struct {
 
 	mu            sync.Mutex
 	width, height int
-	pictures      int // requests for a key frame that came
+	pictures      int  // requests for a key frame that came
+	onDemand      bool // key frames come only when they are asked for
+	shown         int  // pictures at the last key frame
 }
 
 // publishSource brings a source up. LiveKit has its track only when media comes.
@@ -214,8 +216,12 @@ func (src *source) payloads() [][]byte {
 	}
 	src.mu.Lock()
 	w, h := src.width, src.height
-	src.mu.Unlock()
 	key := src.frames%keyEvery == 0
+	if src.onDemand {
+		key = src.frames == 0 || src.pictures > src.shown
+		src.shown = src.pictures
+	}
+	src.mu.Unlock()
 	switch src.codec {
 	case webrtc.MimeTypeVP8:
 		return src.vp8(key, w, h)

@@ -355,7 +355,7 @@ func testProbeKeyFrame(t *testing.T, s *stage) {
 	target := translate.ProbeTarget{
 		Room: room(t), Identity: translate.NewIdentity(deployment, translate.RoleProbe, podTag), Publisher: src.id,
 	}
-	g, err := s.sfu.join(deadline(t, patience), target, func(track *webrtc.TrackRemote) { tracks <- track })
+	g, err := s.sfu.join(deadline(t, patience), target, kindsOf(true), func(track *webrtc.TrackRemote) { tracks <- track })
 	if err != nil {
 		t.Fatal(err)
 	}

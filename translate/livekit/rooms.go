@@ -95,6 +95,7 @@ func participant(p *lkproto.ParticipantInfo) translate.Participant {
 		SID:      p.GetSid(),
 		Active:   p.GetState() == lkproto.ParticipantInfo_ACTIVE,
 		JoinedAt: joinedAt(p),
+		Mutes:    mutes(p.GetAttributes()),
 	}
 	for _, t := range p.GetTracks() {
 		if converted := track(t); converted.Kind != "" {

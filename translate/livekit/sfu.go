@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ const (
 	OpParticipants = "list participants"
 	OpParticipant  = "ask participant"
 	OpWebhook      = "webhook"
+	OpStartEgress  = "start egress"
+	OpStopEgress   = "stop egress"
+	OpFindEgress   = "find egress"
 )
 
 // DefaultMaxConns is Config.MaxConns if that is 0.
@@ -78,24 +82,30 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// CheckURL tells what is wrong with a Config.URL. The error does not show it: a mistake may have put a password in it.
+func CheckURL(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme):
+		return errors.New("must be http(s)://host[:port] or ws(s)://host[:port]")
+	case u.User != nil:
+		return errors.New("must not have a user or password: LiveKit knows us by the API key")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return errors.New("must end with the path")
+	}
+	return nil
+}
+
 // apiURL normalises the URL of LiveKit's API: ws becomes http, and no slash at the end.
-func apiURL(raw string) (string, error) {
-	u, err := url.Parse(raw)
+func apiURL(address string) (string, error) {
+	if err := CheckURL(address); err != nil {
+		return "", fmt.Errorf("%w: url %w", ErrConfig, err)
+	}
+	u, err := url.Parse(address)
 	if err != nil {
-		// The error of url.Parse repeats the URL, which may hold a password.
-		return "", fmt.Errorf("%w: url cannot be parsed", ErrConfig)
+		return "", fmt.Errorf("%w: %w", ErrConfig, err) // CheckURL has seen to it
 	}
-	switch strings.ToLower(u.Scheme) {
-	case "http", "ws":
-		u.Scheme = "http"
-	case "https", "wss":
-		u.Scheme = "https"
-	default:
-		return "", fmt.Errorf("%w: url must begin with http, https, ws or wss", ErrConfig)
-	}
-	if u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("%w: url must be scheme, host and path only", ErrConfig)
-	}
+	u.Scheme = strings.Replace(u.Scheme, "ws", "http", 1)
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
@@ -111,11 +121,12 @@ type Deps struct {
 	Log zerolog.Logger
 }
 
-// SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU.
+// SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU and gateway.Egress.
 type SFU struct {
 	base    string // URL of the API
 	whip    *whipClient
 	rooms   lkproto.RoomService
+	egress  lkproto.Egress
 	signer  *signer
 	keys    webhookKeys
 	observe func(op string, d time.Duration, err error)
@@ -144,6 +155,7 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 		base:    base,
 		whip:    &whipClient{http: deps.HTTP, url: base + whipPath},
 		rooms:   lkproto.NewRoomServiceProtobufClient(base, deps.HTTP),
+		egress:  lkproto.NewEgressProtobufClient(base, deps.HTTP),
 		signer:  newSigner(cfg),
 		keys:    newWebhookKeys(cfg),
 		observe: deps.Observe,

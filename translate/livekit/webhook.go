@@ -36,7 +36,7 @@ func (k webhookKeys) NumKeys() int { return len(k) }
 
 // Webhook reads and verifies a webhook request. It writes no response: w is needed to end the connection
 // of a sender whose body is too long. ok is false, without an error, for events that are none of ours
-// (egress, ingress, whatever comes later): answer them as received.
+// (an egress of other than a participant, ingress, whatever comes later): answer them as received.
 //
 // The signature covers the body and a time of expiry (with a minute's tolerance), so a webhook may be
 // replayed until then. That does no harm, because an identity of ours is used for one participant only. Errors are *translate.Error: ErrKindDenied for a bad signature, ErrKindRefused for
@@ -77,6 +77,9 @@ func event(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
 	if kind == 0 {
 		return translate.Event{}, false
 	}
+	if kind == translate.EventEgress {
+		return egressEvent(ev)
+	}
 	e = translate.Event{
 		ID:       ev.GetId(),
 		Kind:     kind,
@@ -97,6 +100,22 @@ func event(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
 	return e, true
 }
 
+// egressEvent converts a webhook about an egress, which names room and participant only inside what was asked for.
+func egressEvent(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
+	info := ev.GetEgressInfo()
+	e = translate.Event{
+		ID: ev.GetId(), Kind: translate.EventEgress, Room: translate.RoomName(info.GetRoomName()),
+		Identity: translate.Identity(info.GetParticipant().GetIdentity()), Egress: egressOf(info),
+	}
+	if at := ev.GetCreatedAt(); at != 0 {
+		e.At = time.Unix(at, 0)
+	}
+	if e.Identity == "" || e.Egress.ID == "" || e.Egress.Kind == "" {
+		return translate.Event{}, false
+	}
+	return e, true
+}
+
 func eventKind(name string) translate.EventKind {
 	switch name {
 	case webhook.EventParticipantJoined:
@@ -113,6 +132,8 @@ func eventKind(name string) translate.EventKind {
 		return translate.EventRoomStarted
 	case webhook.EventRoomFinished:
 		return translate.EventRoomEnded
+	case webhook.EventEgressStarted, webhook.EventEgressUpdated, webhook.EventEgressEnded:
+		return translate.EventEgress
 	}
 	return 0
 }

@@ -22,6 +22,12 @@ const (
 	CmdMetricsBatch    Name = "webRTCMetricsBatch"
 	CmdMediaTransport  Name = "connectMediaTransport"
 	CmdCall            Name = "call"
+	CmdAnswer          Name = "answer"
+	CmdHangup          Name = "hangup"
+	CmdHold            Name = "hold"
+	CmdUnhold          Name = "unhold"
+	CmdSendDTMF        Name = "sendDtmf"
+	CmdTransfer        Name = "transfer"
 )
 
 // Values of StreamRequest.MediaProvider and Connection.MediaProviders.
@@ -70,6 +76,25 @@ func (c Connection) LoginBytes() int {
 	}
 	_ = json.Unmarshal(c.Sent["custom"], &room) // it may be anything
 	return max(int(room.Login), len(c.Sent["login"]), len(c.Sent["sipLogin"]))
+}
+
+// Login is the name that the client gives its user, where LoginBytes looks for it: that of the room API before that of a SIP account.
+// "" if it gives none.
+func (c Connection) Login() string {
+	var custom struct {
+		Login string `json:"login"`
+	}
+	_ = json.Unmarshal(c.Sent["custom"], &custom) // it may be anything
+	if custom.Login != "" {
+		return custom.Login
+	}
+	for _, member := range []string{"login", "sipLogin"} {
+		var login string
+		if json.Unmarshal(c.Sent[member], &login) == nil && login != "" {
+			return login
+		}
+	}
+	return ""
 }
 
 // StreamRequest is publishStream or playStream (protocol.md §2.2, §2.3). Members that the gateway does not
@@ -135,17 +160,19 @@ type StreamRef struct {
 type StreamEvent struct {
 	MediaSessionID string          `json:"mediaSessionId"`
 	Type           StreamEventType `json:"type"`
+	Payload        json.RawMessage `json:"payload"` // of data: any JSON; nil if there is none
 }
 
 // StreamEventType tells what has happened.
 type StreamEventType string
 
-// Types of StreamEvent that change audioState and videoState.
+// Types of StreamEvent: changes of audioState and videoState, and an application's own data.
 const (
 	EventAudioMuted   StreamEventType = "audioMuted"
 	EventAudioUnmuted StreamEventType = "audioUnmuted"
 	EventVideoMuted   StreamEventType = "videoMuted"
 	EventVideoUnmuted StreamEventType = "videoUnmuted"
+	EventData         StreamEventType = "data"
 )
 
 // SendData is the command that carries an application's own data (protocol.md §2.9).
@@ -154,7 +181,23 @@ type SendData struct {
 	Payload     json.RawMessage `json:"payload"` // any JSON; nil if there is none
 }
 
-// Call is the part of a SIP call that is needed to refuse it (protocol.md §2.16).
+// PushLogs is what the SDK has logged (protocol.md §2.11).
+type PushLogs struct {
+	Logs string `json:"logs"`
+}
+
+// SessionDebug is startDebug or stopDebug of the SDK (protocol.md §2.12).
+type SessionDebug struct {
+	Command string `json:"command"`
+}
+
+// Values of SessionDebug.Command.
+const (
+	DebugStart = "start"
+	DebugStop  = "stop"
+)
+
+// Call is the part of a message about a SIP call that is needed to refuse it (protocol.md §2.16).
 type Call struct {
 	CallID string `json:"callId"`
 }

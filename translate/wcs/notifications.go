@@ -8,26 +8,30 @@ import (
 
 // What clients are sent (protocol.md §3).
 const (
-	NoteGetUserData       Name = "getUserData"
-	NoteGetVersion        Name = "getVersion"
-	NotePing              Name = "ping"
-	NoteSetRemoteSDP      Name = "setRemoteSDP"
-	NoteStreamStatus      Name = "notifyStreamStatusEvent"
-	NoteVideoFormat       Name = "notifyVideoFormat"
-	NoteStreamEvent       Name = "notifyStreamEvent"
-	NoteAudioCodec        Name = "notifyAudioCodec"
-	NoteAvailableStream   Name = "availableStream"
-	NoteDataStatus        Name = "DataStatusEvent"
-	NoteFail              Name = "fail"
-	NoteFinish            Name = "finish"
-	NoteInboundVideoRate  Name = "inboundVideoRate"
-	NoteOutboundVideoRate Name = "outboundVideoRate"
-	statusResize               = "RESIZE"
-	eventResize                = "resize"
-	eventSnapshotFailed        = "snapshotFailed"
-	apiMethodConnection        = "ConnectionStatusEvent"
-	apiMethodError             = "ErrorEvent"
-	connectionEstablished      = "ESTABLISHED"
+	NoteGetUserData        Name = "getUserData"
+	NoteGetVersion         Name = "getVersion"
+	NotePing               Name = "ping"
+	NoteSetRemoteSDP       Name = "setRemoteSDP"
+	NoteStreamStatus       Name = "notifyStreamStatusEvent"
+	NoteVideoFormat        Name = "notifyVideoFormat"
+	NoteStreamEvent        Name = "notifyStreamEvent"
+	NoteAudioCodec         Name = "notifyAudioCodec"
+	NoteAvailableStream    Name = "availableStream"
+	NoteDataStatus         Name = "DataStatusEvent"
+	NoteOnData             Name = "OnDataEvent"
+	NoteSessionDebug       Name = "notifySessionDebugEvent"
+	NoteFail               Name = "fail"
+	NoteFinish             Name = "finish"
+	NoteInboundVideoRate   Name = "inboundVideoRate"
+	NoteOutboundVideoRate  Name = "outboundVideoRate"
+	statusResize                = "RESIZE"
+	eventResize                 = "resize"
+	eventSnapshotFailed         = "snapshotFailed"
+	eventSnapshotCompleted      = "snapshotCompleted"
+	statusSnapshotComplete      = "SNAPSHOT_COMPLETE"
+	apiMethodConnection         = "ConnectionStatusEvent"
+	apiMethodError              = "ErrorEvent"
+	connectionEstablished       = "ESTABLISHED"
 )
 
 // Status is the status of a stream (protocol.md §8).
@@ -119,6 +123,8 @@ type StreamStatus struct {
 	MediaProvider  string
 	AudioMuted     bool
 	VideoMuted     bool
+	Record         bool   // it is, or was, recorded
+	RecordName     string // "": the member is absent
 }
 
 // streamInfo has the vendor sample's members; those that this server has nothing for are null there, too.
@@ -144,6 +150,7 @@ type streamStatusData struct {
 	VideoCodec     string     `json:"videoCodec,omitempty"`
 	Info           string     `json:"info,omitempty"`
 	Record         bool       `json:"record"`
+	RecordName     string     `json:"recordName,omitempty"`
 	Width          int        `json:"width"`
 	Height         int        `json:"height"`
 	Bitrate        int        `json:"bitrate"`
@@ -165,7 +172,7 @@ func (s StreamStatus) Frame() []byte {
 		MediaSessionID: s.MediaSessionID, Name: s.Name, Published: s.Published,
 		HasVideo: s.HasVideo, HasAudio: s.HasAudio, Status: s.Status,
 		AudioCodec: s.AudioCodec, VideoCodec: s.VideoCodec, Info: s.Info,
-		Width: s.Width, Height: s.Height, MinBitrate: s.MinBitrate, MaxBitrate: s.MaxBitrate,
+		Record: s.Record, RecordName: s.RecordName, Width: s.Width, Height: s.Height, MinBitrate: s.MinBitrate, MaxBitrate: s.MaxBitrate,
 		CreateDate: s.Created.UnixMilli(), StreamInfo: streamInfo{Name: s.Name},
 		MediaProvider: s.MediaProvider, MediaType: "play",
 		AudioState: MuteState{s.AudioMuted}, VideoState: MuteState{s.VideoMuted},
@@ -227,6 +234,34 @@ func streamEvent(mediaID, typ string, payload any) []byte {
 	}{mediaID, typ, payload})
 }
 
+// Snapshot answers a snapshot that was taken.
+type Snapshot struct {
+	MediaSessionID string
+	Name           string // of the stream
+	PNG            []byte
+	AudioMuted     bool // of the stream that the client has under this id, if it has one
+	VideoMuted     bool
+}
+
+// Frames gives the two messages that all generations of clients together need: the stream event, and the status
+// SNAPSHOT_COMPLETE, which is all that SDKs up to 2.0.218 know and which changes no stream's status in any (protocol.md §2.7,
+// §3.4). The picture is base64 without a prefix in both.
+func (s Snapshot) Frames() [][]byte {
+	return [][]byte{
+		streamEvent(s.MediaSessionID, eventSnapshotCompleted, struct {
+			Snapshot []byte `json:"snapshot"`
+		}{s.PNG}),
+		encode(NoteStreamStatus, struct {
+			MediaSessionID string    `json:"mediaSessionId"`
+			Name           string    `json:"name"`
+			Status         string    `json:"status"`
+			Info           []byte    `json:"info"`
+			AudioState     MuteState `json:"audioState"`
+			VideoState     MuteState `json:"videoState"`
+		}{s.MediaSessionID, s.Name, statusSnapshotComplete, s.PNG, MuteState{s.AudioMuted}, MuteState{s.VideoMuted}}),
+	}
+}
+
 // SnapshotFailed answers a snapshot that cannot be taken.
 func SnapshotFailed(mediaID, info string) []byte {
 	return streamEvent(mediaID, eventSnapshotFailed, struct {
@@ -263,12 +298,28 @@ func DataStatus(operationID string, status Status, info string) []byte {
 	}{operationID, status, info})
 }
 
-// CallFailed ends a call (protocol.md §2.16).
-func CallFailed(callID string) []byte {
+// StatusFinish is the status of a call that was hung up; one that could not be is StatusFailed.
+const StatusFinish Status = "FINISH"
+
+// CallFinished ends a call (protocol.md §2.16).
+func CallFinished(callID string, status Status) []byte {
 	return encode(NoteFinish, struct {
 		CallID string `json:"callId"`
 		Status Status `json:"status"`
-	}{callID, StatusFailed})
+	}{callID, status})
+}
+
+// The statuses of a session's debugging.
+const (
+	DebugStarted Status = "STARTED"
+	DebugStopped Status = "STOPPED"
+)
+
+// SessionDebugStatus answers SessionDebug (protocol.md §2.12).
+func SessionDebugStatus(status Status) []byte {
+	return encode(NoteSessionDebug, struct {
+		Status Status `json:"status"`
+	}{status})
 }
 
 type failure struct {

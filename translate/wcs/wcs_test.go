@@ -95,7 +95,7 @@ func TestUserDataKeepsSIPAccountAndTokenToItself(t *testing.T) {
 func TestEveryNotificationHasData(t *testing.T) {
 	frames := [][]byte{
 		Ping(), Version("v"), RemoteSDP("m", "s"), AudioCodec("m", "opus"), Available("m", true, ""), SnapshotFailed("m", "i"),
-		DataStatus("o", DataFailed, "i"), DataStatus("o", DataAccepted, ""), CallFailed("c"), ConnectionFailed("i"), ErrorEvent("i"), UserData{}.Frame(), StreamStatus{}.Frame(),
+		DataStatus("o", DataFailed, "i"), DataStatus("o", DataAccepted, ""), CallFinished("c", StatusFailed), SessionDebugStatus(DebugStarted), StreamData("i", nil), OnData("", nil), ConnectionFailed("i"), ErrorEvent("i"), UserData{}.Frame(), StreamStatus{}.Frame(),
 	}
 	frames = append(frames, VideoFormat{}.Frames()...)
 	for _, f := range frames {

@@ -20,6 +20,8 @@ import (
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/picture"
+	"wcsgateway/gateway/rtmp"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -44,7 +46,16 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	if servers, err = a.listenREST(servers, cfg); err != nil {
+		return err
+	}
 	return a.run(ctx, servers)
+}
+
+// Check tells whether a gateway can be built of a configuration, as Run would. It opens no connection and no listener.
+func Check(cfg config.Config) error {
+	_, err := build(cfg, zerolog.Nop(), "")
+	return err
 }
 
 // application is a built gateway.
@@ -58,38 +69,46 @@ type application struct {
 	sfu         *livekit.SFU
 	backends    *backends
 	certificate *certificate // nil without TLS for clients
+	rest        *certificate // of the REST API; nil without TLS
+	agent       net.Listener // of HAProxy's agent-check; nil without
 	metrics     *gateway.Metrics
 	registry    *prometheus.Registry
+	tracing     *tracing // nil without
 }
 
 func build(cfg config.Config, log zerolog.Logger, version string) (*application, error) {
 	registry := prometheus.NewRegistry() // not the default one: LiveKit's packages use that (feasibility.md §1)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := gateway.NewMetrics(registry)
+	metrics.Build(version)
+	tracing, err := openTracing(cfg, version, log)
+	if err != nil {
+		return nil, err
+	}
 	pod := translate.NewPodTag()
 	log = log.With().Str("pod", pod).Logger()
 
-	store, err := openStore(cfg, pod, state.Deps{Log: log, Observe: metrics.StoreCall})
+	store, err := openStore(cfg, pod, state.Deps{Log: log, Observe: metrics.StoreCall, Trace: tracing.storeCall()})
 	if err != nil {
 		return nil, err
 	}
 	sfu, err := livekit.New(livekit.Config{
 		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
 		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
-	}, livekit.Deps{Observe: metrics.SFUCall, Log: log})
+	}, livekit.Deps{Observe: metrics.SFUCall, Log: log, HTTP: tracing.client(cfg.LiveKit.MaxConns)})
 	if err != nil {
 		return nil, err
 	}
-	backends := &backends{log: log, metrics: metrics}
+	backends := &backends{log: log, metrics: metrics, maxMessage: cfg.Session.MaxMessageBytes}
 	gatewayCfg, err := gatewayConfig(cfg, pod, version, backends)
 	if err != nil {
 		return nil, err
 	}
 	g := gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, StoreReady: store.Ready, Metrics: metrics, Log: log,
+		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
-	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry}, nil
+	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, tracing: tracing}, nil
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {
@@ -128,14 +147,19 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s.origins: %w", key, err)
 		}
+		targets, err := rtmp.Parse(app.RTMPHosts)
+		if err != nil {
+			return nil, fmt.Errorf("applications.%s.rtmpHosts: %w", key, err)
+		}
 		backend, err := b.of(key, app.Hooks)
 		if err != nil {
 			return nil, err
 		}
 		apps[key] = gateway.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
-			Rates: gateway.RateSource(cfg.RateSource(app)), Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom,
-			Hooks: gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+			Rates: gateway.RateSource(cfg.RateSource(app)), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
+			Hooks:  gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
 		}
 	}
 	return apps, nil
@@ -160,12 +184,20 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		},
 		Media: gateway.MediaConfig{
 			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
-			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout,
+			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout, RemoteMute: cfg.SFU.RemoteMute,
+		},
+		Rooms: gateway.RoomsConfig{MaxMembers: cfg.RoomAPI.MaxMembers, PerSession: cfg.RoomAPI.PerSession},
+		Egress: gateway.EgressConfig{
+			Prefix: cfg.Recording.Prefix, Template: translate.FileTemplate(cfg.Recording.Template), StartTimeout: cfg.Recording.StartTimeout,
 		},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
+		Snapshot: gateway.SnapshotConfig{
+			Timeout: cfg.Snapshot.Timeout, MaxAtOnce: cfg.Snapshot.MaxAtOnce, PerMinute: cfg.Snapshot.PerMinute,
+			Decoder: picture.Decoder{FFmpeg: cfg.Snapshot.FFmpeg, MaxPixels: cfg.Snapshot.MaxPixels, MaxBytes: cfg.Snapshot.MaxBytes},
+		},
 		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace, Handover: cfg.Drain.Handover},
 		LoadBalancer: gateway.LoadBalancer{
-			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server,
+			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server, LBPodHost: cfg.Listen.LB.PodHost,
 			LBWS: strconv.Itoa(cfg.Listen.LB.WS), LBWSS: strconv.Itoa(cfg.Listen.LB.WSS),
 		},
 	}, nil
@@ -232,10 +264,18 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		})
 	}
 	group.Go(func() error {
-		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, now: a.cfg}
+		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, rest: a.rest, now: a.cfg}
 		r.run(ctx)
 		return nil
 	})
+	if a.agent != nil {
+		a.log.Info().Str("addr", a.agent.Addr().String()).Msg("listening: rest.agent")
+		group.Go(func() error { return serveAgent(a.agent, a.gateway) })
+		group.Go(func() error {
+			<-serveCtx.Done()
+			return a.agent.Close()
+		})
+	}
 	storeDone := make(chan struct{})
 	group.Go(func() error {
 		defer close(storeDone)
@@ -248,6 +288,7 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		stopServing()
 		a.sfu.Close()
 		a.backends.close()
+		a.tracing.close()
 		return nil
 	})
 	return group.Wait()

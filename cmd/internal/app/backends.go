@@ -16,7 +16,9 @@ import (
 type backends struct {
 	log     zerolog.Logger
 	metrics *gateway.Metrics
-	known   map[string]backend
+	// maxMessage is session.maxMessageBytes.
+	maxMessage int64
+	known      map[string]backend
 }
 
 type backend struct {
@@ -54,7 +56,7 @@ func (b *backends) open(key string, h config.Hooks) (*hooks.Backend, error) {
 	}
 	return hooks.New(hooks.Config{
 		URL: h.URL, Methods: methods, Timeout: h.Timeout, Retries: h.Retries, MaxInFlight: h.MaxInFlight, MaxWaiting: h.MaxWaiting,
-		MaxResponseBytes: h.MaxResponseBytes, Username: h.Username, Password: h.Password.Reveal(), HMACSecret: h.HMACSecret.Reveal(), TLS: tls,
+		MaxResponseBytes: h.ResponseBytes(b.maxMessage), Username: h.Username, Password: h.Password.Reveal(), HMACSecret: h.HMACSecret.Reveal(), TLS: tls,
 	}, hooks.Deps{Observe: b.metrics.HookCall, Log: b.log.With().Str("app", key).Logger()})
 }
 

@@ -72,7 +72,7 @@ func (a *application) publicServer(setting string) *http.Server {
 
 func (a *application) server(setting string, h http.Handler, limit time.Duration) *http.Server {
 	return &http.Server{
-		Handler: h, ErrorLog: stdlog.New(a.noisy.With().Str("listener", setting).Logger(), "", 0), Protocols: http1(),
+		Handler: h, ErrorLog: stdlog.New(plainLines{a.noisy.With().Str("listener", setting).Logger()}, "", 0), Protocols: http1(),
 		ReadHeaderTimeout: requestTimeout, ReadTimeout: limit, WriteTimeout: limit, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 	}
 }

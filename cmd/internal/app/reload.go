@@ -30,6 +30,7 @@ type reloader struct {
 	backends    *backends
 	metrics     *gateway.Metrics
 	certificate *certificate // nil without TLS
+	rest        *certificate // of the REST API; nil without TLS
 	now         config.Config
 }
 
@@ -40,23 +41,24 @@ func (r *reloader) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.source.Changed:
-			certificate, configuration := r.reloadCertificate(), r.reloadConfig()
-			r.metrics.ConfigTaken(certificate && configuration)
+			certificates := r.reloadCertificate("listen.tls", r.certificate)
+			certificates = r.reloadCertificate("rest.tls", r.rest) && certificates
+			r.metrics.ConfigTaken(r.reloadConfig() && certificates)
 		}
 	}
 }
 
-func (r *reloader) reloadCertificate() (ok bool) {
-	if r.certificate == nil {
+func (r *reloader) reloadCertificate(setting string, c *certificate) (ok bool) {
+	if c == nil {
 		return true
 	}
-	renewed, err := r.certificate.reload()
+	renewed, err := c.reload()
 	switch {
 	case err != nil:
-		r.log.Error().Err(err).Msg("listen.tls: new certificate refused, the old one stays")
+		r.log.Error().Err(err).Msg(setting + ": new certificate refused, the old one stays")
 		return false
 	case renewed:
-		r.log.Info().Time("not_after", r.certificate.notAfter()).Msg("listen.tls: new certificate")
+		r.log.Info().Time("not_after", c.notAfter()).Msg(setting + ": new certificate")
 	}
 	return true
 }
@@ -110,6 +112,6 @@ func limits(l config.Limits) gateway.Limits {
 		Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending, Parked: l.Parked,
 		MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst, BytesPerSecond: l.BytesPerSecond, ByteBurst: l.ByteBurst,
 		JSONDepth: l.JSONDepth, NameBytes: l.NameBytes, IDBytes: l.IDBytes, LoginBytes: l.LoginBytes,
-		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes,
+		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes, ClientLogsPerSecond: l.ClientLogsPerSecond,
 	}
 }

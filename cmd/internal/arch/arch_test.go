@@ -30,7 +30,10 @@ var inward = map[string][]string{
 	"state/statetest":   {"state"},
 	"gateway/origins":   {},
 	"gateway/hooks":     {},
-	"gateway":           {"gateway/hooks", "gateway/origins", "translate", "translate/wcs", "state"},
+	"gateway/picture":   {},
+	"gateway/rtmp":      {},
+	"gateway/rest":      {"gateway", "gateway/origins", "translate", "translate/wcs", "state"},
+	"gateway":           {"gateway/hooks", "gateway/origins", "gateway/picture", "gateway/rtmp", "translate", "translate/wcs", "state"},
 	"cmd":               {"*"},
 	"e2e":               {"*"},
 }

@@ -24,15 +24,21 @@ type Config struct {
 	Version string `koanf:"version"`
 	// What hooks call this server, 32 letters and digits. Empty: made of `deployment`, always the same for the same
 	// name; all pods of a deployment are one server.
-	NodeID  string  `koanf:"nodeId"`
-	Listen  Listen  `koanf:"listen"`
-	LiveKit LiveKit `koanf:"livekit"`
-	Redis   Redis   `koanf:"redis"`
-	Session Session `koanf:"session"`
-	Limits  Limits  `koanf:"limits"`
-	Media   Media   `koanf:"media"`
-	Rates   Rates   `koanf:"rates"`
-	Drain   Drain   `koanf:"drain"`
+	NodeID    string    `koanf:"nodeId"`
+	Listen    Listen    `koanf:"listen"`
+	LiveKit   LiveKit   `koanf:"livekit"`
+	SFU       SFU       `koanf:"sfu"`
+	Redis     Redis     `koanf:"redis"`
+	Session   Session   `koanf:"session"`
+	Limits    Limits    `koanf:"limits"`
+	Media     Media     `koanf:"media"`
+	Rates     Rates     `koanf:"rates"`
+	Snapshot  Snapshot  `koanf:"snapshot"`
+	Recording Recording `koanf:"recording"`
+	Drain     Drain     `koanf:"drain"`
+	RoomAPI   Rooms     `koanf:"rooms"`
+	REST      REST      `koanf:"rest"`
+	Tracing   Tracing   `koanf:"tracing"`
 	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
 	// the defaults of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -51,7 +57,7 @@ type Listen struct {
 	TLS KeyPair `koanf:"tls"`
 	// Address for the cluster only: LiveKit's webhooks, metrics and health.
 	Internal string `koanf:"internal"`
-	// Path that answers the SDK's `lbUrl`, such as `/lb`. Empty: none.
+	// Path that answers the SDK's `lbUrl`. Empty: none.
 	LBPath string       `koanf:"lbPath"`
 	LB     LoadBalancer `koanf:"lb"`
 	// Pages that may connect, by their Origin: others get 403. `https://app.example.com`, `https://*.example.com`,
@@ -77,11 +83,14 @@ type KeyPair struct {
 
 // LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1).
 type LoadBalancer struct {
-	// Host name that clients connect to. Required with `listen.lbPath`.
+	// Host name of this deployment for clients. Empty: host and port that `lbUrl` itself names.
 	Server string `koanf:"server"`
-	// Port that clients use for `ws://`.
+	// Host name under which clients reach this very pod, where pods have addresses of their own: `lbUrl` then names a pod that is ready and has few
+	// sessions, instead of `listen.lb.server`. Empty: it does not.
+	PodHost string `koanf:"podHost"`
+	// Port that clients use for `ws://`, of `listen.lb.server` or this pod.
 	WS int `koanf:"ws"`
-	// Port that clients use for `wss://`.
+	// Port that clients use for `wss://`, likewise.
 	WSS int `koanf:"wss"`
 }
 
@@ -107,6 +116,13 @@ type LiveKit struct {
 	MaxConns int `koanf:"maxConns"`
 }
 
+// SFU is what the gateway has LiveKit do.
+type SFU struct {
+	// What a publisher's app says it has muted (`sendStreamEvent`) is muted in LiveKit, too: nobody gets it. LiveKit refuses to
+	// unmute it unless its own `room.enable_remote_unmute` is set. `false`: players and native clients are told, and that is all.
+	RemoteMute bool `koanf:"remoteMute"`
+}
+
 // Redis is where the pods of a deployment share what they know.
 type Redis struct {
 	// Addresses, `host:port`: one of a single Redis, some of a Cluster, or the Sentinels. Required.
@@ -128,9 +144,9 @@ type Redis struct {
 	TLS     RedisTLS `koanf:"tls"`
 	// How long a pod that has stopped renewing its lease is still taken for alive. At least 2s.
 	Lease time.Duration `koanf:"lease"`
-	// Lifetime of all records, as a backstop: they are renewed while they are in use.
+	// Lifetime of all records, as a backstop: they are renewed while they are in use. At least ten times `redis.lease`.
 	RecordTTL time.Duration `koanf:"recordTTL"`
-	// Deadline of one call, and so of a refusal while Redis hangs.
+	// Deadline of one call, and so of a refusal while Redis hangs. At most a quarter of `redis.lease`, so that a lease can be renewed in time.
 	CallTimeout time.Duration `koanf:"callTimeout"`
 }
 
@@ -188,11 +204,13 @@ type Limits struct {
 	Parked int `koanf:"parked"`
 	// Messages a second that a client may send in the long run, control frames too; one that sends more is closed. 0: no limit.
 	MessagesPerSecond int `koanf:"messagesPerSecond"`
-	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each.
+	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each. All clients
+	// together share what is read of such bursts, 1,000 messages a second and processor.
 	MessageBurst int `koanf:"messageBurst"`
 	// Bytes a second that a client may send in the long run; one that sends more is closed. 0: no limit.
 	BytesPerSecond int64 `koanf:"bytesPerSecond"`
-	// Bytes that a client may send at once. At least `session.maxMessageBytes`.
+	// Bytes that a client may send at once. At least `session.maxMessageBytes`. All clients together share what is read of such bursts, 2 MiB a second and
+	// processor.
 	ByteBurst int64 `koanf:"byteBurst"`
 	// How deep arrays and objects of a message may be nested.
 	JSONDepth int `koanf:"jsonDepth"`
@@ -204,8 +222,11 @@ type Limits struct {
 	LoginBytes int `koanf:"loginBytes"`
 	// Largest `custom`, in bytes of JSON.
 	CustomBytes int `koanf:"customBytes"`
-	// Largest `payload` of `sendData`, in bytes of JSON.
+	// Largest `payload` of `sendData` and of the stream event `data`, in bytes of JSON.
 	PayloadBytes int `koanf:"payloadBytes"`
+	// Lines a second that a client may push into this log in the long run (`pushLogs`, `submitBugReport`, `sessionDebug`), and 200 at
+	// once, at level `debug`; more are dropped and counted. 0: none.
+	ClientLogsPerSecond int `koanf:"clientLogsPerSecond"`
 }
 
 // Media are the deadlines of streams (design.md §9).
@@ -230,8 +251,26 @@ type Rates struct {
 	// participant that receives the published stream once. `off`: nobody is asked or told.
 	Source string `koanf:"source"`
 	// Probes that one gateway may run at a time. Streams beyond it are told no rates unless their clients send
-	// statistics.
+	// statistics, and nothing of native participants' data.
 	MaxProbes int `koanf:"maxProbes"`
+}
+
+// Snapshot is what the command `snapshot` may cost: a PNG of the live picture of a stream (integration.md §5.4). For
+// each a hidden participant joins the stream's room for a moment.
+type Snapshot struct {
+	// Time for a picture, else `No picture of the stream in time`.
+	Timeout time.Duration `koanf:"timeout"`
+	// Path of ffmpeg, which decodes streams that are H264, VP9 or AV1. Empty: only VP8 streams have snapshots.
+	FFmpeg string `koanf:"ffmpeg"`
+	// Largest picture, width × height.
+	MaxPixels int `koanf:"maxPixels"`
+	// Largest PNG, in bytes; clients get it twice as base64, in messages that do not count for `session.maxQueueBytes`. At
+	// most 16777216.
+	MaxBytes int `koanf:"maxBytes"`
+	// Pictures that one gateway takes at a time. Others wait for their turn, as long as `snapshot.timeout`.
+	MaxAtOnce int `koanf:"maxAtOnce"`
+	// Snapshots a minute that one session may ask for in the long run, and 10 at once.
+	PerMinute int `koanf:"perMinute"`
 }
 
 // Drain is how the gateway takes leave of its clients after SIGTERM. A second signal ends it at once.
@@ -266,8 +305,33 @@ type Application struct {
 	// access`. An empty list: everybody's, as in WCS.
 	PlayFrom []string `koanf:"playFrom"`
 	Hooks    Hooks    `koanf:"hooks"`
+	// The room API of the SDK (`roomApi`): `on` or `off`. Empty: `on` for the app key `roomApp`, `off` for others. Each application
+	// has rooms of its own.
+	Rooms string `koanf:"rooms"`
+	// Whether LiveKit's egress service records what clients publish with `record: true`: `allowed` or `forbidden` (such streams go on, not
+	// recorded).
+	Record string `koanf:"record"`
+	// RTMP servers that clients may have their streams sent to (`rtmpUrl`): `live.example.com`, `*.example.com`, `*`, with `:port` or
+	// without. Other streams with an `rtmpUrl` are refused. Empty: none.
+	RTMPHosts []string `koanf:"rtmpHosts"`
+	// A client's `rtmpUrl` is complete. Otherwise `/rtmp_` and the stream's name are added to it, as WCS does.
+	RTMPFullURL bool `koanf:"rtmpFullUrl"`
 	// Source of the video rates for clients of this application, in place of `rates.source`. Empty: that.
 	Rates string `koanf:"rates"`
+	// What native LiveKit participants send as data to the room of a stream reaches the stream's legacy players, as stream event `data`: text
+	// up to `limits.payloadBytes`, 20 messages a second. For each published stream a hidden participant joins its room, one
+	// with its probe; `rates.maxProbes` bounds both.
+	NativeData bool `koanf:"nativeData"`
+}
+
+// Tracing sends traces of publishes and plays to an OpenTelemetry collector.
+type Tracing struct {
+	// Address of an OTLP receiver for HTTP, such as `http://otel-collector:4318`. A path is taken as it is; without one it is `/v1/traces`.
+	// A trace goes from a client's `publishStream` or `playStream` over the application's backend, Redis and LiveKit to `PUBLISHING` or
+	// `PLAYING`. Empty: no traces.
+	Endpoint string `koanf:"endpoint"`
+	// Share of publishes and plays that are traced, 0 to 1.
+	SampleRatio float64 `koanf:"sampleRatio"`
 }
 
 // Log is what the gateway logs, on its standard error.
@@ -285,7 +349,7 @@ func Default() Config {
 		Deployment: "default",
 		Listen: Listen{
 			Public: ":8080", Secure: ":8443", Internal: ":9090",
-			LB: LoadBalancer{WS: 8080, WSS: 8443},
+			LBPath: "/lb", LB: LoadBalancer{WS: 8080, WSS: 8443},
 		},
 		LiveKit: LiveKit{
 			RoomEmptyTimeout: 10 * time.Second, RoomDepartureTimeout: 2 * time.Second,
@@ -302,14 +366,19 @@ func Default() Config {
 			Parked:            5000,
 			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 256 << 10, ByteBurst: 8 << 20,
 			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 1 << 10, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
+			ClientLogsPerSecond: 20,
 		},
 		Media: Media{
 			ICETimeout: 20 * time.Second, MediaTimeout: 20 * time.Second,
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
-		Drain: Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
-		Rates: Rates{Source: RatesAuto, MaxProbes: 100},
-		Log:   Log{Level: "info", Format: "json"},
+		Recording: Recording{Template: string(translate.DefaultFileTemplate), StartTimeout: 4 * time.Second},
+		Drain:     Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
+		REST:      REST{Listen: ":8081", Auth: AuthBasic},
+		Rates:     Rates{Source: RatesAuto, MaxProbes: 100},
+		Snapshot:  Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
+		RoomAPI:   Rooms{MaxMembers: 100, PerSession: 16}, Tracing: Tracing{SampleRatio: 1},
+		Log: Log{Level: "info", Format: "json"},
 	}
 }
 
@@ -317,7 +386,7 @@ func Default() Config {
 // that legacy streams do not meet native participants by accident.
 func DefaultApplication() Application {
 	return Application{
-		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(),
+		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
 	}
 }
 
@@ -338,6 +407,9 @@ func (c *Config) Complete() {
 		}
 		if app.Codecs == nil { // an empty list means no trimming
 			app.Codecs = defaults.Codecs
+		}
+		if app.Record == "" {
+			app.Record = defaults.Record
 		}
 		if reflect.ValueOf(app.Hooks).IsZero() {
 			app.Hooks = defaults.Hooks
@@ -388,5 +460,5 @@ func (c Config) Warnings() []string {
 	if c.Redis.TLS.InsecureSkipVerify {
 		w = append(w, "redis.tls.insecureSkipVerify is set: any server is taken for Redis")
 	}
-	return w
+	return append(w, c.REST.warnings()...)
 }

@@ -42,8 +42,8 @@ func TestDefaultsNeedOnlyWhatIsRequired(t *testing.T) {
 	if apps := slices.Sorted(maps.Keys(got.Applications)); !slices.Equal(apps, []string{"defaultApp", "roomApp"}) {
 		t.Errorf("applications %v, want the SDK's own two", apps)
 	}
-	if w := got.Warnings(); len(w) != 1 || !strings.Contains(w[0], "no applications") {
-		t.Errorf("warnings %q, want one about applications", w)
+	if w := got.Warnings(); len(w) != 2 || !strings.Contains(w[0], "no applications") || !strings.Contains(w[1], "rest.users is empty") {
+		t.Errorf("warnings %q, want one about applications and one about the REST API", w)
 	}
 	if v := got.ServerVersion("1.2.3"); v != "5.2.0-1.2.3" {
 		t.Errorf("server version %q", v)
@@ -79,6 +79,7 @@ applications:
 		"WCS_REDIS_ADDRS=[d:4]",
 		"WCS_REDIS_TLS_ENABLED=true",
 		"WCS_SESSION_PINGINTERVAL=9s",
+		"WCS_REST_LISTEN=",
 	})
 	if err != nil {
 		t.Fatalf("Load: %v", err)
@@ -165,6 +166,8 @@ func sample(t *testing.T, s setting) any {
 		return true
 	case int, int64:
 		return 77
+	case float64:
+		return 0.25
 	case []string:
 		return []string{"x:1", "y:2"}
 	case map[string]Secret:

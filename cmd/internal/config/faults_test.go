@@ -134,8 +134,10 @@ func TestValidate(t *testing.T) {
 		{"any free port twice", func(c *Config) { c.Listen.Public, c.Listen.Internal = "127.0.0.1:0", "127.0.0.1:0" }, nil},
 		{"no listener for clients", func(c *Config) { c.Listen.Public = "" },
 			map[string]string{"listen.public": "certificate"}},
-		{"load balancer", func(c *Config) { c.Listen.LBPath, c.Listen.LB = "lb", LoadBalancer{WS: 0, WSS: 70000} },
-			map[string]string{"listen.lbPath": "begin with /", "listen.lb.server": "needed", "listen.lb.ws": "port", "listen.lb.wss": "port"}},
+		{"load balancer", func(c *Config) {
+			c.Listen.LBPath, c.Listen.LB = "lb", LoadBalancer{Server: "ws://x", PodHost: "a/b", WS: 0, WSS: 70000}
+		},
+			map[string]string{"listen.lbPath": "begin with /", "listen.lb.server": "host name", "listen.lb.podHost": "host name", "listen.lb.ws": "port", "listen.lb.wss": "port"}},
 		{"livekit without scheme", func(c *Config) { c.LiveKit.URL = "livekit:7880" }, map[string]string{"livekit.url": "http(s)://"}},
 		{"livekit without host", func(c *Config) { c.LiveKit.URL = "https://" }, map[string]string{"livekit.url": "http(s)://"}},
 		{"livekit with a password", func(c *Config) { c.LiveKit.URL = "https://u:" + testSecret + "@h" }, map[string]string{"livekit.url": "user"}},
@@ -148,15 +150,21 @@ func TestValidate(t *testing.T) {
 			"livekit.webhookKeys[old]": "secret", "livekit.roomEmptyTimeout": "at least", "livekit.roomDepartureTimeout": "at least",
 			"livekit.callTimeout": "at least", "livekit.maxConns": "at least",
 		}},
+		{"a webhook key that is the API key", func(c *Config) { c.LiveKit.APIKey, c.LiveKit.WebhookKeys = "k", map[string]Secret{"k": "other"} },
+			map[string]string{"livekit.webhookKeys[k]": "another secret"}},
 		{"redis addresses", func(c *Config) { c.Redis.Addrs = []string{"ok:1", "redis://:" + testSecret + "@h:1"} },
 			map[string]string{"redis.addrs[1]": "host:port"}},
 		{"redis values", func(c *Config) {
 			c.Redis.DB, c.Redis.Lease, c.Redis.RecordTTL, c.Redis.CallTimeout = -1, time.Second, time.Second, -1
 			c.Redis.SentinelUsername, c.Redis.SentinelPassword = "u", "p"
 		}, map[string]string{
-			"redis.db": "at least 0", "redis.lease": "at least 2s", "redis.recordTTL": "longer", "redis.callTimeout": "at least",
+			"redis.db": "at least 0", "redis.lease": "at least 2s", "redis.recordTTL": "ten times redis.lease", "redis.callTimeout": "at least",
 			"redis.sentinelUsername": "masterName", "redis.sentinelPassword": "masterName",
 		}},
+		{"a slow redis and a short lease", func(c *Config) { c.Redis.Lease, c.Redis.CallTimeout = 4*time.Second, 1001*time.Millisecond },
+			map[string]string{"redis.callTimeout": "at most a quarter of redis.lease, 1s"}},
+		{"records that end with the lease", func(c *Config) { c.Redis.RecordTTL = 10*c.Redis.Lease - 1 },
+			map[string]string{"redis.recordTTL": "at least ten times redis.lease, 1m20s"}},
 		{"cluster with a database", func(c *Config) { c.Redis.Addrs, c.Redis.DB = []string{"a:1", "b:2"}, 3 },
 			map[string]string{"redis.db": "Cluster"}},
 		{"sentinels with a database", func(c *Config) { c.Redis.Addrs, c.Redis.MasterName, c.Redis.DB = []string{"a:1", "b:2"}, "m", 3 }, nil},
@@ -193,6 +201,11 @@ func TestValidate(t *testing.T) {
 		{"rates", func(c *Config) { c.Rates = Rates{Source: "on", MaxProbes: -1} }, map[string]string{
 			"rates.source": "must be one of auto, client, probe, off", "rates.maxProbes": "at least 0",
 		}},
+		{"snapshot", func(c *Config) { c.Snapshot = Snapshot{FFmpeg: "no/such/ffmpeg", MaxBytes: 1<<24 + 1} }, map[string]string{
+			"snapshot.timeout": "at least", "snapshot.ffmpeg": "begins with /", "snapshot.maxPixels": "at least 1", "snapshot.maxBytes": "1 to 16777216",
+			"snapshot.maxAtOnce": "at least 1", "snapshot.perMinute": "at least 1",
+		}},
+		{"a decoder that is not there", func(c *Config) { c.Snapshot.FFmpeg = "/no/such/ffmpeg" }, map[string]string{"snapshot.ffmpeg": "no program"}},
 		{"applications", func(c *Config) {
 			c.Applications = map[string]Application{
 				"":    {Room: "a.{name}", Native: "off"},
@@ -203,11 +216,28 @@ func TestValidate(t *testing.T) {
 			"applications[bad].native": "must be one of off, play, publish, both", "applications[bad].codecs": "MP3",
 			"applications[bad].rates": "must be one of auto, client, probe, off",
 		}},
+		{"rooms", func(c *Config) {
+			c.RoomAPI = Rooms{}
+			c.change("roomApp", func(a *Application) { a.Rooms = "yes" })
+		}, map[string]string{
+			"rooms.maxMembers": "at least 1", "rooms.perSession": "at least 1", "applications[roomApp].rooms": "must be one of on, off",
+		}},
 		{"node", func(c *Config) { c.NodeID = "node-1" }, map[string]string{"nodeId": "32 letters and digits"}},
 		{"playFrom", func(c *Config) {
 			c.change("defaultApp", func(a *Application) { a.PlayFrom = []string{"roomApp", "nobody"} })
 		},
 			map[string]string{"applications[defaultApp].playFrom[1]": "is no application"}},
+		{"recording", func(c *Config) {
+			c.Recording = Recording{Prefix: "/out/{time}/", Template: "{endTime}", StartTimeout: time.Millisecond}
+			c.change("defaultApp", func(a *Application) {
+				a.Record, a.RTMPHosts, a.RTMPFullURL = "always", []string{"good.example", "rtmp://bad.example/app"}, true
+			})
+			c.change("roomApp", func(a *Application) { a.Record, a.RTMPFullURL = RecordAllowed, true })
+		}, map[string]string{
+			"recording.prefix": "braces", "recording.template": "there is no {endTime}", "recording.startTimeout": "at least",
+			"applications[defaultApp].record": "must be one of forbidden, allowed", "applications[defaultApp].rtmpHosts[1]": "must be host",
+			"applications[roomApp].rtmpFullUrl": "rtmpHosts",
+		}},
 		{"a backend", func(c *Config) {
 			c.hooks(func(h *Hooks) {
 				h.URL, h.HMACSecret, h.KeepAliveInterval, h.TLS.ServerName = "https://b.example/api", "s", time.Second, "b"
@@ -219,6 +249,10 @@ func TestValidate(t *testing.T) {
 			map[string]string{"applications[defaultApp].hooks.url": "http(s)://"}},
 		{"a backend's url without host", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http:///api" }) },
 			map[string]string{"applications[defaultApp].hooks.url": "http(s)://"}},
+		{"a backend's url without host but with a port", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://:80/api" }) },
+			map[string]string{"applications[defaultApp].hooks.url": "http(s)://"}},
+		{"a backend's url with an empty fragment", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api#" }) },
+			map[string]string{"applications[defaultApp].hooks.url": "end with the path"}},
 		{"a backend's url with a password", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://u:" + testSecret + "@b" }) },
 			map[string]string{"applications[defaultApp].hooks.url": "settings of their own"}},
 		{"a backend's url with a fragment", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api#x" }) },
@@ -227,13 +261,13 @@ func TestValidate(t *testing.T) {
 			map[string]string{"applications[defaultApp].hooks.url": "end with the path"}},
 		{"a backend's values", func(c *Config) {
 			c.hooks(func(h *Hooks) {
-				*h = Hooks{URL: "http://b", Methods: []string{"conect"}, Retries: 11, MaxWaiting: -1, Username: "u:v", HMACSecret: "s", KeepAliveInterval: 1}
+				*h = Hooks{URL: "http://b", Methods: []string{"conect"}, Retries: 11, MaxWaiting: -1, MaxResponseBytes: 1023, Username: "u:v", HMACSecret: "s", KeepAliveInterval: 1}
 				h.TLS.ServerName = "b"
 			})
 		}, map[string]string{
 			"applications[defaultApp].hooks.methods": "conect", "applications[defaultApp].hooks.timeout": "at least",
 			"applications[defaultApp].hooks.retries": "0 to 10", "applications[defaultApp].hooks.maxInFlight": "at least 1",
-			"applications[defaultApp].hooks.maxWaiting": "at least 0", "applications[defaultApp].hooks.maxResponseBytes": "at least 1024",
+			"applications[defaultApp].hooks.maxWaiting": "at least 0", "applications[defaultApp].hooks.maxResponseBytes": "at least 1024, or 0",
 			"applications[defaultApp].hooks.hmacSecret": "same header", "applications[defaultApp].hooks.keepAliveInterval": "at least 1s",
 			"applications[defaultApp].hooks.tls": "https", "applications[defaultApp].hooks.username": "together",
 		}},

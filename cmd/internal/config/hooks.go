@@ -1,9 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +26,8 @@ type Hooks struct {
 	MaxInFlight int `koanf:"maxInFlight"`
 	// Calls that may wait for their turn; one that comes then fails at once.
 	MaxWaiting int `koanf:"maxWaiting"`
-	// Largest body of an answer, in bytes; a larger one counts as a failed call.
+	// Largest body of an answer, in bytes; a larger one counts as a failed call. 0: twice `session.maxMessageBytes`, so that an
+	// answer which repeats the largest request fits, with members of its own.
 	MaxResponseBytes int64 `koanf:"maxResponseBytes"`
 	// User that the gateway is for the backend (HTTP Basic).
 	Username string `koanf:"username"`
@@ -35,7 +36,7 @@ type Hooks struct {
 	// Secret that calls are signed with, as `rest_hook_secret_key` in WCS: `Authorization: WCS` and the HMAC-MD5 of the body.
 	// It takes the place of user and password.
 	HMACSecret Secret `koanf:"hmacSecret"`
-	// Refuse `publishStream`, `playStream` and `sendData` when their call fails, although the backend has not asked for
+	// Refuse `publishStream`, `playStream`, `snapshot` and `sendData` when their call fails, although the backend has not asked for
 	// `restOnError: FAIL`. WCS lets them go on.
 	FailClosed bool `koanf:"failClosed"`
 	// How often `StreamKeepAliveEvent` is called for each stream. 0: never.
@@ -71,15 +72,19 @@ func (h Hooks) CalledMethods() ([]hooks.Method, error) {
 }
 
 func defaultHooks() Hooks {
-	h := Hooks{Timeout: 15 * time.Second, Retries: 3, MaxInFlight: 20, MaxWaiting: 1000, MaxResponseBytes: 64 << 10}
+	h := Hooks{Timeout: 15 * time.Second, Retries: 3, MaxInFlight: 20, MaxWaiting: 1000}
 	for _, m := range []hooks.Method{
-		hooks.Connect, hooks.PublishStream, hooks.UnPublishStream, hooks.PlayStream, hooks.StopStream, hooks.OnDataEvent,
+		hooks.Connect, hooks.PublishStream, hooks.UnPublishStream, hooks.PlayStream, hooks.StopStream, hooks.OnDataEvent, hooks.Snapshot,
 		hooks.ConnectionStatusEvent, hooks.StreamStatusEvent, hooks.StreamKeepAliveEvent, hooks.DataStatusEvent, hooks.ErrorEvent,
 	} {
 		h.Methods = append(h.Methods, string(m))
 	}
 	return h
 }
+
+// ResponseBytes is the largest body of a backend's answer, for clients whose messages are bounded by session.maxMessageBytes: an answer
+// that repeats the request must fit.
+func (h Hooks) ResponseBytes(maxMessage int64) int64 { return cmp.Or(h.MaxResponseBytes, 2*maxMessage) }
 
 const (
 	maxHookRetries   = 10
@@ -94,7 +99,9 @@ func (h Hooks) validate(f *faults, at string) {
 		f.check(idle, at, "has settings, but no url")
 		return
 	}
-	f.backendURL(at+".url", h.URL)
+	if err := hooks.CheckURL(h.URL); err != nil {
+		f.add(at+".url", "%v", err)
+	}
 	methods, err := h.CalledMethods()
 	if err != nil {
 		f.add(at+".methods", "%v", err)
@@ -104,7 +111,7 @@ func (h Hooks) validate(f *faults, at string) {
 	f.check(h.Retries >= 0 && h.Retries <= maxHookRetries, at+".retries", "must be 0 to %d", maxHookRetries)
 	f.check(h.MaxInFlight > 0, at+".maxInFlight", "must be at least 1")
 	f.check(h.MaxWaiting >= 0, at+".maxWaiting", "must be at least 0")
-	f.check(h.MaxResponseBytes >= minHookResponse, at+".maxResponseBytes", "must be at least %d", minHookResponse)
+	f.check(h.MaxResponseBytes == 0 || h.MaxResponseBytes >= minHookResponse, at+".maxResponseBytes", "must be at least %d, or 0", minHookResponse)
 	if basic && (h.Username == "" || h.Password == "") {
 		f.add(at+".username", "and password are needed together")
 	} else {
@@ -120,17 +127,6 @@ func (h Hooks) validate(f *faults, at string) {
 	if _, err := h.TLS.Config(); err != nil {
 		f.add(at+".tls", "%v", err)
 	}
-}
-
-// backendURL checks the address of a backend and does not show it: a mistake may have put a password in it.
-func (f *faults) backendURL(key, address string) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		f.add(key, "must be http(s)://host[:port][/path]")
-		return
-	}
-	f.check(u.User == nil, key, "must not have a user or password: they have settings of their own")
-	f.check(u.RawQuery == "" && !u.ForceQuery && u.Fragment == "", key, "must end with the path")
 }
 
 func (c Config) validatePlayFrom(f *faults, at string, keys []string) {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,7 +15,9 @@ import (
 	"time"
 
 	"wcsgateway/gateway/origins"
+	"wcsgateway/state"
 	"wcsgateway/translate"
+	"wcsgateway/translate/livekit"
 )
 
 // Values of Application.Native (design.md §2).
@@ -36,9 +40,10 @@ var rateSources = []string{RatesAuto, RatesClient, RatesProbe, RatesOff}
 
 // Bounds of what would otherwise work only seemingly.
 const (
-	minTimeout      = 100 * time.Millisecond
-	minLease        = 2 * time.Second // it is renewed every quarter of it
-	minMessageBytes = 1 << 16         // an offer of a browser with all its codecs, several times over
+	minTimeout       = 100 * time.Millisecond
+	minLease         = 2 * time.Second // it is renewed every quarter of it
+	maxSnapshotBytes = 1 << 24         // twice as base64 it fits into what may wait for all clients
+	minMessageBytes  = 1 << 16         // an offer of a browser with all its codecs, several times over
 )
 
 var (
@@ -62,6 +67,11 @@ func (c Config) faults() []*Fault {
 	c.Drain.validate(&f)
 	c.Media.validate(&f)
 	c.Rates.validate(&f)
+	c.Snapshot.validate(&f)
+	c.RoomAPI.validate(&f)
+	c.Recording.validate(&f)
+	c.REST.validate(&f)
+	c.Tracing.validate(&f)
 	c.validateApplications(&f)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "json", "console")
@@ -95,7 +105,8 @@ func (l Listen) validate(f *faults) {
 	}
 	if l.LBPath != "" {
 		f.check(strings.HasPrefix(l.LBPath, "/"), "listen.lbPath", "must begin with /")
-		f.check(l.LB.Server != "", "listen.lb.server", "is needed with listen.lbPath")
+		f.check(!strings.ContainsAny(l.LB.Server, "/: "), "listen.lb.server", "must be a host name")
+		f.check(!strings.ContainsAny(l.LB.PodHost, "/ "), "listen.lb.podHost", "must be a host name or address")
 	}
 	f.port("listen.lb.ws", l.LB.WS)
 	f.port("listen.lb.wss", l.LB.WSS)
@@ -108,11 +119,16 @@ func (l Listen) validate(f *faults) {
 }
 
 func (l LiveKit) validate(f *faults) {
-	f.liveKitURL("livekit.url", l.URL)
+	if l.URL == "" {
+		f.add("livekit.url", "is missing")
+	} else if err := livekit.CheckURL(l.URL); err != nil {
+		f.add("livekit.url", "%v", err)
+	}
 	f.check(l.APIKey != "", "livekit.apiKey", "is missing")
 	f.check(l.APISecret != "", "livekit.apiSecret", "is missing")
 	for _, key := range slices.Sorted(maps.Keys(l.WebhookKeys)) {
 		f.check(key != "" && l.WebhookKeys[key] != "", fmt.Sprintf("livekit.webhookKeys[%s]", key), "needs a key and a secret")
+		f.check(key != l.APIKey || l.WebhookKeys[key] == l.APISecret, fmt.Sprintf("livekit.webhookKeys[%s]", key), "has another secret than livekit.apiSecret, and is livekit.apiKey")
 	}
 	f.atLeast("livekit.roomEmptyTimeout", l.RoomEmptyTimeout, 0)
 	f.atLeast("livekit.roomDepartureTimeout", l.RoomDepartureTimeout, 0)
@@ -133,8 +149,9 @@ func (r Redis) validate(f *faults) {
 	f.check(r.DB >= 0, "redis.db", "must be at least 0")
 	f.check(r.DB <= 0 || !cluster, "redis.db", "must be 0 in a Cluster")
 	f.atLeast("redis.lease", r.Lease, minLease)
-	f.check(r.RecordTTL > r.Lease, "redis.recordTTL", "must be longer than redis.lease")
+	f.check(r.RecordTTL >= state.MinRecordTTL(r.Lease), "redis.recordTTL", "must be at least ten times redis.lease, %v", state.MinRecordTTL(r.Lease))
 	f.atLeast("redis.callTimeout", r.CallTimeout, minTimeout)
+	f.check(r.CallTimeout <= state.MaxCallTimeout(r.Lease), "redis.callTimeout", "must be at most a quarter of redis.lease, %v", state.MaxCallTimeout(r.Lease))
 	unused := RedisTLS{Enabled: r.TLS.Enabled}
 	f.check(r.TLS.Enabled || r.TLS == unused, "redis.tls", "has settings, but redis.tls.enabled is false")
 	if _, err := r.TLS.Config(); err != nil {
@@ -163,6 +180,7 @@ func (l Limits) validate(f *faults, maxMessage int64) {
 		{"messagesPerSecond", l.MessagesPerSecond, 0}, {"messageBurst", l.MessageBurst, 1}, {"bytesPerSecond", int(l.BytesPerSecond), 0},
 		{"jsonDepth", l.JSONDepth, 16}, {"nameBytes", l.NameBytes, 1}, {"idBytes", l.IDBytes, 36}, {"loginBytes", l.LoginBytes, 1},
 		{"customBytes", l.CustomBytes, 1}, {"payloadBytes", l.PayloadBytes, 1},
+		{"clientLogsPerSecond", l.ClientLogsPerSecond, 0},
 	} {
 		f.check(v.value >= v.least, "limits."+v.key, "must be at least %d", v.least)
 	}
@@ -180,6 +198,29 @@ func (m Media) validate(f *faults) {
 func (r Rates) validate(f *faults) {
 	f.oneOf("rates.source", r.Source, rateSources...)
 	f.check(r.MaxProbes >= 0, "rates.maxProbes", "must be at least 0")
+}
+
+func (s Snapshot) validate(f *faults) {
+	f.atLeast("snapshot.timeout", s.Timeout, minTimeout)
+	if s.FFmpeg != "" {
+		_, err := exec.LookPath(s.FFmpeg)
+		absolute := filepath.IsAbs(s.FFmpeg)
+		f.check(absolute, "snapshot.ffmpeg", "must be a path that begins with /")
+		f.check(!absolute || err == nil, "snapshot.ffmpeg", "is no program that can be run: %s", s.FFmpeg)
+	}
+	f.check(s.MaxPixels > 0, "snapshot.maxPixels", "must be at least 1")
+	f.check(s.MaxBytes > 0 && s.MaxBytes <= maxSnapshotBytes, "snapshot.maxBytes", "must be 1 to %d", maxSnapshotBytes)
+	f.check(s.MaxAtOnce > 0, "snapshot.maxAtOnce", "must be at least 1")
+	f.check(s.PerMinute > 0, "snapshot.perMinute", "must be at least 1")
+}
+
+func (t Tracing) validate(f *faults) {
+	if t.Endpoint != "" {
+		u, err := url.Parse(t.Endpoint)
+		f.check(err == nil && u.Host != "" && u.User == nil && (u.Scheme == "http" || u.Scheme == "https"), "tracing.endpoint",
+			"must be http(s)://host[:port][/path]") // it is not shown: a mistake may have put a password in it
+	}
+	f.check(t.SampleRatio >= 0 && t.SampleRatio <= 1, "tracing.sampleRatio", "must be 0 to 1")
 }
 
 func (d Drain) validate(f *faults) {
@@ -203,8 +244,12 @@ func (c Config) validateApplications(f *faults) {
 		if _, err := translate.ParseCodecs(app.Codecs); err != nil {
 			f.add(at+".codecs", "%v", err)
 		}
+		if app.Rooms != "" {
+			f.oneOf(at+".rooms", app.Rooms, RoomsOn, RoomsOff)
+		}
 		f.origins(at+".origins", app.Origins)
 		f.check(app.MaxSessions >= 0, at+".maxSessions", "must be at least 0")
+		app.validateEgress(f, at)
 		c.validatePlayFrom(f, at+".playFrom", app.PlayFrom)
 		app.Hooks.validate(f, at+".hooks")
 		if app.Rates != "" {
@@ -247,19 +292,4 @@ func (f *faults) address(key, addr string) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	f.check(err == nil, key, "must be host:port") // the address is not shown: a mistake may have put a password in it
-}
-
-// liveKitURL checks an address of LiveKit and does not show it, either.
-func (f *faults) liveKitURL(key, address string) {
-	if address == "" {
-		f.add(key, "is missing")
-		return
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme) {
-		f.add(key, "must be http(s)://host[:port] or ws(s)://host[:port]")
-		return
-	}
-	f.check(u.User == nil, key, "must not have a user or password: LiveKit knows us by livekit.apiKey")
-	f.check(u.RawQuery == "" && u.Fragment == "", key, "must end with the path")
 }

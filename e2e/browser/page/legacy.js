@@ -84,6 +84,39 @@ function start(session, verb, options) {
   return index;
 }
 
+/** Publishes a picture of bars in these colours, of the same width from left to right. Gives the stream's index. */
+function publishBars(session, name, colours, options) {
+  const canvas = document.body.appendChild(document.createElement("canvas"));
+  canvas.width = 480;
+  canvas.height = 240;
+  const context = canvas.getContext("2d");
+  const width = canvas.width / colours.length;
+  const draw = () => colours.forEach((colour, i) => {
+    context.fillStyle = colour;
+    context.fillRect(i * width, 0, width, canvas.height);
+  });
+  draw();
+  setInterval(draw, 100); // a canvas that is not drawn on gives no frames
+  return start(session, "publish", {name, constraints: {audio: false, video: false, customStream: canvas.captureStream(10)}, ...options});
+}
+
+/** Asks for a picture of a stream, by a stream object of its own, and gives what came of it: the event, and the older status. */
+async function snapshot(session, name) {
+  const index = make(session, {name});
+  streams[index].snapshot();
+  const event = await until(() => journal.find((e) => e.stream === index && ["snapshotCompleted", "snapshotFailed"].includes(e.event)));
+  if (event.event === "snapshotFailed") return {info: event.payload.info};
+  const status = await until(() => journal.find((e) => e.stream === index && e.status === STREAM_STATUS.SNAPSHOT_COMPLETE));
+  return {event: event.payload.snapshot, status: status.info, left: streams[index].status()};
+}
+
+/** Waits until a stream has got data that end with this, and gives all. */
+async function heard(index, last) {
+  const all = () => journal.filter((e) => e.stream === index && e.event === "data").map((e) => e.payload);
+  await until(() => all().at(-1) === last);
+  return all();
+}
+
 const passing = [STREAM_STATUS.PENDING, STREAM_STATUS.RESIZE];
 
 /** Waits for the next status that a stream gets, other than one that is only passing. */
@@ -163,6 +196,11 @@ async function sizeLead(index, width, height) {
 function lastStatus(index) {
   const all = messages(index).filter((e) => e.message === "notifyStreamStatusEvent");
   return all[all.length - 1].args[0];
+}
+
+/** The name of the recording's file, as the SDK tells it an app. */
+function recordInfo(index) {
+  return streams[index].getRecordInfo() ?? "";
 }
 
 /** The peer connection of a stream: the one that has made the offer which was sent. */

@@ -15,6 +15,9 @@ async function join(url, token) {
     note({room: index, event: "subscribed", kind: track.kind, identity: participant.identity});
   });
   room.on(RoomEvent.ParticipantDisconnected, (participant) => note({room: index, event: "left", identity: participant.identity}));
+  room.on(RoomEvent.ParticipantAttributesChanged, (changed) => note({room: index, event: "attributes", changed}));
+  room.on(RoomEvent.DataReceived, (payload, participant, kind, topic) =>
+    note({room: index, event: "data", text: new TextDecoder().decode(payload), topic: topic ?? "", sender: participant?.identity ?? ""}));
   await room.connect(url, token);
   return index;
 }
@@ -24,6 +27,11 @@ async function publish(index, width, height) {
   const {room} = rooms[index];
   await room.localParticipant.setMicrophoneEnabled(true);
   await room.localParticipant.setCameraEnabled(true, {resolution: {width, height}});
+}
+
+/** Sends data to the room. */
+function say(index, text) {
+  return rooms[index].room.localParticipant.publishData(new TextEncoder().encode(text), {reliable: true, topic: "chat"});
 }
 
 function leave(index) {
@@ -43,4 +51,15 @@ async function watching(index) {
 /** Waits until a participant has left. */
 async function left(index, identity) {
   await until(() => journal.find((e) => e.room === index && e.event === "left" && e.identity === identity));
+}
+
+/** Waits until an attribute of somebody has changed to a value. */
+async function attributeIs(index, name, value) {
+  await until(() => journal.find((e) => e.room === index && e.event === "attributes" && e.changed[name] === value));
+}
+
+/** Waits for the first data message. */
+async function data(index) {
+  const {text, topic, sender} = await until(() => journal.find((e) => e.room === index && e.event === "data"));
+  return {text, topic, sender};
 }

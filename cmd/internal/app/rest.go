@@ -1,0 +1,73 @@
+package app
+
+import (
+	"fmt"
+	"net"
+
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/rest"
+)
+
+// listenREST adds the listener of the REST API to those of clients, and binds that of the agent-check, if they are configured. If it fails
+// it closes all.
+func (a *application) listenREST(servers []server, cfg config.Config) (_ []server, err error) {
+	defer func() {
+		if err != nil {
+			for _, s := range servers {
+				_ = s.listener.Close() // nothing was served yet
+			}
+		}
+	}()
+	if cfg.REST.Serves() {
+		s, err := a.restServer(cfg)
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, s)
+	}
+	if cfg.REST.Agent != "" {
+		if a.agent, err = net.Listen("tcp", cfg.REST.Agent); err != nil {
+			return nil, fmt.Errorf("rest.agent: %w", err)
+		}
+	}
+	return servers, nil
+}
+
+func (a *application) restServer(cfg config.Config) (server, error) {
+	handler, err := a.restAPI(cfg)
+	if err != nil {
+		return server{}, err
+	}
+	s := server{name: "rest.listen", http: a.server("rest.listen", handler, internalTimeout)}
+	if a.rest, err = newCertificate(cfg.REST.TLS); err != nil {
+		return server{}, fmt.Errorf("rest.tls: %w", err)
+	}
+	if s.tls = a.rest != nil; s.tls {
+		s.http.TLSConfig = a.rest.config()
+	}
+	if s.listener, err = net.Listen("tcp", cfg.REST.Listen); err != nil {
+		return server{}, fmt.Errorf("rest.listen: %w", err)
+	}
+	return s, nil
+}
+
+func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
+	r := cfg.REST
+	c := rest.Config{
+		TerminateAll: r.TerminateAll, OpenStatistics: r.OpenStatistics, NodeID: cfg.Node(), Users: reveal(r.Users),
+	}
+	if len(r.Origins) > 0 {
+		pages, err := origins.Parse(r.Origins)
+		if err != nil {
+			return nil, fmt.Errorf("rest.origins: %w", err)
+		}
+		c.Origins = &pages
+	}
+	proxies, err := trustedProxies(cfg.Listen.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	c.Proxies = proxies
+	return rest.New(c, rest.Deps{Deployment: a.gateway, Snapshots: a.gateway, Recorder: a.gateway, Messenger: a.gateway, Observe: a.metrics.RESTRequest, Log: a.log}), nil
+}

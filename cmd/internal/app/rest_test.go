@@ -1,0 +1,86 @@
+package app
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/e2e/rig"
+)
+
+func TestRESTListener(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // its own certificate
+	}}
+	for name, secure := range map[string]bool{"http": false, "https": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg := base(t)
+			cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+			cfg.REST.Users = map[string]config.Secret{"ops": config.Secret(hash)}
+			if secure {
+				dir := t.TempDir()
+				cfg.REST.TLS = config.KeyPair{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+				pair(t, cfg.REST.TLS, "127.0.0.1")
+			}
+			g := start(t, cfg)
+			for password, want := range map[string]int{"secret": http.StatusOK, "wrong": http.StatusUnauthorized} {
+				res, err := client.Get(name + "://ops:" + password + "@" + cfg.REST.Listen + "/?action=stat&groups=connection_stats")
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = res.Body.Close() // only the status is of interest
+				if want == http.StatusOK {
+					want = http.StatusServiceUnavailable // without Redis a pod takes no clients, and statistics serve as a health check
+				}
+				if res.StatusCode != want {
+					t.Errorf("password %s: %d, want %d", password, res.StatusCode, want)
+				}
+			}
+			if v := g.metric(t, `wcs_rest_requests_total{path="/",status="401"}`); v != "1" {
+				t.Errorf("refused requests %s", v)
+			}
+		})
+	}
+}
+
+// Nobody has to know of the REST API to be safe: without users there is none.
+func TestNoRESTWithoutUsers(t *testing.T) {
+	cfg := base(t)
+	cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	start(t, cfg)
+	if c, err := net.Dial("tcp", cfg.REST.Listen); err == nil {
+		_ = c.Close()
+		t.Error("somebody listens")
+	}
+}
+
+func TestAgent(t *testing.T) {
+	cfg := base(t)
+	cfg.REST.Agent = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	start(t, cfg)
+	c, err := net.Dial("tcp", cfg.REST.Agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if line, err := io.ReadAll(c); string(line) != "drain\n" || err != nil { // Redis has never been reached
+		t.Errorf("got %q, %v", line, err)
+	}
+	for percent, want := range map[int]string{0: "ready up 100%\n", 99: "ready up 1%\n", 100: "ready up 0%\n"} {
+		if got := agentLine(percent, true); got != want {
+			t.Errorf("%d %% full: %q", percent, got)
+		}
+	}
+}

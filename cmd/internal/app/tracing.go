@@ -1,0 +1,112 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/translate/livekit"
+)
+
+// tracing sends traces to a collector. A nil one sends none, and costs nothing: what it gives is what there is without it.
+type tracing struct {
+	provider  *sdktrace.TracerProvider
+	transport *http.Transport // of client
+}
+
+// closeTracing bounds how long the end waits for the last traces to be sent.
+const closeTracing = 3 * time.Second
+
+// openTracing gives nil if none is configured. It does not connect: the collector may be away, which is logged.
+func openTracing(cfg config.Config, version string, log zerolog.Logger) (*tracing, error) {
+	if cfg.Tracing.Endpoint == "" {
+		return nil, nil
+	}
+	exporter, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(cfg.Tracing.Endpoint))
+	if err != nil {
+		return nil, fmt.Errorf("tracing: %w", err)
+	}
+	// The SDK has one such handler for the process.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("traces are lost") }))
+	return newTracing(sdktrace.NewBatchSpanProcessor(exporter), cfg, version), nil
+}
+
+func newTracing(spans sdktrace.SpanProcessor, cfg config.Config, version string) *tracing {
+	return &tracing{provider: sdktrace.NewTracerProvider(
+		sdktrace.WithSpanProcessor(spans),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.Tracing.SampleRatio))),
+		sdktrace.WithResource(resource.NewSchemaless(
+			attribute.String("service.name", "wcs-gateway"), attribute.String("service.version", version),
+			attribute.String("wcs.deployment", cfg.Deployment),
+		)),
+	)}
+}
+
+func (t *tracing) tracer() trace.Tracer {
+	if t == nil {
+		return nil
+	}
+	return t.provider.Tracer("wcsgateway")
+}
+
+// client makes the calls to LiveKit: those that belong to a trace are part of it. nil means the SFU's own.
+func (t *tracing) client(maxConns int) *http.Client {
+	if t == nil {
+		return nil
+	}
+	if maxConns == 0 {
+		maxConns = livekit.DefaultMaxConns
+	}
+	t.transport = livekit.NewTransport(maxConns)
+	return livekit.NewClient(otelhttp.NewTransport(t.transport,
+		otelhttp.WithTracerProvider(t.provider), otelhttp.WithPropagators(propagation.TraceContext{}),
+		otelhttp.WithFilter(func(r *http.Request) bool { return trace.SpanFromContext(r.Context()).IsRecording() }),
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return "livekit " + r.URL.Path }),
+	))
+}
+
+// storeCall records calls to Redis that belong to a trace.
+func (t *tracing) storeCall() func(ctx context.Context, op string, start time.Time, err error) {
+	if t == nil {
+		return nil
+	}
+	tracer := t.tracer()
+	return func(ctx context.Context, op string, start time.Time, err error) {
+		if !trace.SpanFromContext(ctx).IsRecording() {
+			return
+		}
+		_, span := tracer.Start(ctx, "redis "+op, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(start))
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}
+}
+
+// close ends the client's idle connections and sends the last traces.
+func (t *tracing) close() {
+	if t == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTracing)
+	defer cancel()
+	if t.transport != nil {
+		t.transport.CloseIdleConnections() // the client's own does not reach it
+	}
+	if err := t.provider.Shutdown(ctx); err != nil {
+		otel.Handle(err)
+	}
+}

@@ -1,0 +1,84 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// REST is the server's REST API and statistics, for backends and operators.
+type REST struct {
+	// Address of the REST API (`/rest-api/…`) and of the statistics (`/?action=stat`). Empty: none.
+	Listen string `koanf:"listen"`
+	// Certificate and key, for `https`. They may be those of `listen.tls`.
+	TLS KeyPair `koanf:"tls"`
+	// `basic`: users with passwords (HTTP Basic); without `rest.users` the REST API is not served. `none`: everybody who reaches the
+	// address may do everything.
+	Auth string `koanf:"auth"`
+	// Users with the bcrypt hashes of their passwords, as `htpasswd -nbB USER PASSWORD` makes them (after the colon).
+	Users map[string]Secret `koanf:"users"`
+	// Pages that may use the REST API from a browser, written as in `listen.origins`, besides those of its own address. Empty: none.
+	Origins []string `koanf:"origins"`
+	// Let `/rest-api/stream/terminate` without a filter end every stream of the deployment, as in WCS.
+	TerminateAll bool `koanf:"terminateAll"`
+	// Serve the statistics without a password: load balancers that take them for a health check have none.
+	OpenStatistics bool `koanf:"openStatistics"`
+	// Address of the agent-check of HAProxy: tells `drain`, or `ready up` and which share of `limits.connections` is free. Empty: none.
+	Agent string `koanf:"agent"`
+}
+
+// Values of REST.Auth.
+const (
+	AuthBasic = "basic"
+	AuthNone  = "none"
+)
+
+// Bounds of the cost of a bcrypt hash: below, passwords are guessed; above, a login takes seconds.
+const (
+	minBcryptCost = bcrypt.MinCost
+	maxBcryptCost = 14
+)
+
+// Serves tells whether there is a REST API: not without users, unless nobody is asked.
+func (r REST) Serves() bool { return r.Listen != "" && (len(r.Users) > 0 || r.Auth == AuthNone) }
+
+func (r REST) validate(f *faults) {
+	f.oneOf("rest.auth", r.Auth, AuthBasic, AuthNone)
+	f.check(r.Auth != AuthNone || len(r.Users) == 0, "rest.users", "are set, but rest.auth is none")
+	for _, user := range slices.Sorted(maps.Keys(r.Users)) {
+		key := fmt.Sprintf("rest.users[%s]", user)
+		cost, err := bcrypt.Cost([]byte(r.Users[user].Reveal()))
+		f.check(err == nil, key, "must be a bcrypt hash, such as htpasswd -nbB makes; not a password")
+		f.check(err != nil || cost >= minBcryptCost && cost <= maxBcryptCost, key, "must have a cost of %d to %d", minBcryptCost, maxBcryptCost)
+		f.check(user != "", key, "needs a name")
+	}
+	if r.TLS != (KeyPair{}) {
+		if _, err := r.TLS.Load(); err != nil {
+			f.add("rest.tls", "%v", err)
+		}
+	}
+	if r.Listen != "" {
+		f.address("rest.listen", r.Listen)
+	}
+	if r.Agent != "" {
+		f.address("rest.agent", r.Agent)
+	}
+	f.origins("rest.origins", r.Origins)
+}
+
+// warnings tells what is allowed but hardly meant.
+func (r REST) warnings() (w []string) {
+	switch {
+	case r.Listen == "":
+	case r.Auth == AuthNone:
+		w = append(w, "rest.auth is none: whoever reaches rest.listen can list and end all streams")
+	case len(r.Users) == 0:
+		w = append(w, "the REST API is not served: rest.users is empty, and rest.auth is not none")
+	}
+	if r.Serves() && r.Auth != AuthNone && r.TLS == (KeyPair{}) {
+		w = append(w, "rest.tls is not set: passwords for the REST API are sent in the clear unless a proxy in front adds TLS")
+	}
+	return w
+}

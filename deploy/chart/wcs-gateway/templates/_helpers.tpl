@@ -1,0 +1,157 @@
+{{- define "wcs-gateway.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* 50 characters, so that -dashboard and the pods' suffixes fit. */}}
+{{- define "wcs-gateway.fullname" -}}
+{{- $name := include "wcs-gateway.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "wcs-gateway.selector" -}}
+app.kubernetes.io/name: {{ include "wcs-gateway.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "wcs-gateway.labels" -}}
+{{ include "wcs-gateway.selector" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "wcs-gateway.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "wcs-gateway.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "wcs-gateway.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Seconds of a duration as the gateway reads them (1m30s), with a fraction. */}}
+{{- define "wcs-gateway.seconds" -}}
+{{- $total := 0.0 -}}
+{{- range $part := regexFindAll "[0-9.]+[a-zµ]+" . -1 -}}
+{{- $number := regexFind "[0-9.]+" $part | float64 -}}
+{{- $unit := regexFind "[a-zµ]+" $part -}}
+{{- $total = addf $total (mulf $number (get (dict "h" 3600.0 "m" 60.0 "s" 1.0 "ms" 0.001 "us" 0.000001 "µs" 0.000001 "ns" 0.000000001) $unit)) -}}
+{{- end -}}
+{{- $total -}}
+{{- end -}}
+
+{{/* preStop's sleep in seconds: drain.notice rounded up, 0 where there is no preStop. */}}
+{{- define "wcs-gateway.preStop" -}}
+{{- if and .Values.preStop (semverCompare ">=1.30-0" .Capabilities.KubeVersion.Version) -}}
+{{- include "wcs-gateway.seconds" .Values.config.drain.notice | float64 | ceil | int -}}
+{{- else -}}
+0
+{{- end -}}
+{{- end -}}
+
+{{/* notice + window + 2 × pace + handover + 10 s, and a second because preStop's sleep is rounded up. */}}
+{{- define "wcs-gateway.gracePeriod" -}}
+{{- $d := .Values.config.drain -}}
+{{- $pace := include "wcs-gateway.seconds" $d.pace | float64 -}}
+{{- $total := addf (include "wcs-gateway.seconds" $d.notice | float64) (include "wcs-gateway.seconds" $d.window | float64) $pace $pace (include "wcs-gateway.seconds" $d.handover | float64) 11.0 -}}
+{{- $total | ceil | int -}}
+{{- end -}}
+
+{{/* The gateway's configuration: .Values.config with what the chart sets. */}}
+{{- define "wcs-gateway.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $listen := dict "public" (ternary ":8080" "" .Values.listeners.ws) "internal" ":9090" -}}
+{{- if .Values.tls.secretName -}}
+{{- $_ := merge $listen (dict "secure" ":8443" "tls" (dict "cert" "/run/secrets/tls/tls.crt" "key" "/run/secrets/tls/tls.key")) -}}
+{{- end -}}
+{{- $_ := set $config "listen" (merge $listen ($config.listen | default dict)) -}}
+{{- if ne (include "wcs-gateway.preStop" .) "0" -}}
+{{- $_ := set $config.drain "notice" "0s" -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* What of the configuration a running pod does not take: its checksum rolls the pods. */}}
+{{- define "wcs-gateway.rollConfig" -}}
+{{- $config := include "wcs-gateway.config" . | fromYaml -}}
+{{- if .Values.liveReload -}}
+{{- $config = omit $config "applications" "limits" -}}
+{{- $_ := set $config "listen" (omit $config.listen "origins") -}}
+{{- $_ := set $config "log" (omit ($config.log | default dict) "level") -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{- define "wcs-gateway.ownSecrets" -}}
+{{- range $name, $secret := .Values.secrets }}
+{{- if hasKey $secret "value" }}
+{{ $name }}: {{ $secret.value | b64enc }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Variables by the names of secrets that the gateway is told of by the chart. */}}
+{{- define "wcs-gateway.knownSecrets" -}}
+livekit-api-secret: WCS_LIVEKIT_APISECRET_FILE
+redis-password: WCS_REDIS_PASSWORD_FILE
+redis-sentinel-password: WCS_REDIS_SENTINELPASSWORD_FILE
+{{- end -}}
+
+{{/* Names the first secret in the configuration that is there itself, not as {file: …}: (dict "at" path "value" value). */}}
+{{- define "wcs-gateway.noSecrets" -}}
+{{- $at := .at -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $value := .value -}}
+{{- $named := or (regexMatch "(?i)(secret|password|token)$" $key) (regexMatch "\\.(webhookKeys|users)$" $at) -}}
+{{- if and $named (not (kindIs "map" $value)) $value -}}
+{{- fail (printf "%s.%s would be in a ConfigMap: give secrets an entry and write {file: /run/secrets/wcs/NAME} here" $at $key) -}}
+{{- end -}}
+{{- include "wcs-gateway.noSecrets" (dict "at" (printf "%s.%s" $at $key) "value" $value) -}}
+{{- end -}}
+{{- else if kindIs "slice" .value -}}
+{{- range $i, $value := .value -}}
+{{- include "wcs-gateway.noSecrets" (dict "at" (printf "%s[%d]" $at $i) "value" $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Faults that a schema cannot name. */}}
+{{- define "wcs-gateway.check" -}}
+{{- include "wcs-gateway.noSecrets" (dict "at" "config" "value" .Values.config) -}}
+{{- range $key := list "public" "secure" "tls" "internal" -}}
+{{- if hasKey ($.Values.config.listen | default dict) $key -}}
+{{- fail (printf "config.listen.%s is set by the chart: use listeners, tls and service" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or .Values.listeners.ws .Values.tls.secretName) -}}
+{{- fail "listeners.ws is false and tls.secretName is empty: clients could not connect" -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.listeners.ws) -}}
+{{- fail "ingress.enabled needs listeners.ws: TLS ends at the Ingress" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.listeners.ws) -}}
+{{- fail "httpRoute.enabled needs listeners.ws: TLS ends at the Gateway" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (not .Values.autoscaling.sessionsPerPod) (not .Values.autoscaling.targetCPU) -}}
+{{- fail "autoscaling.enabled needs autoscaling.sessionsPerPod or autoscaling.targetCPU" -}}
+{{- end -}}
+{{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
+{{- fail "autoscaling.minReplicas is greater than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- end -}}

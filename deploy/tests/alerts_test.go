@@ -1,0 +1,205 @@
+package tests
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"sigs.k8s.io/yaml"
+)
+
+const alertsFile = chartDir + "/files/alerts.yaml"
+
+func promQL() parser.Parser { return parser.NewParser(parser.Options{}) }
+
+func alerts(t testing.TB) []rulefmt.Rule {
+	t.Helper()
+	groups, errs := rulefmt.Parse(readFile(t, alertsFile), false, model.LegacyValidation, promQL(), slog.New(slog.DiscardHandler))
+	for _, err := range errs {
+		t.Error(err)
+	}
+	if groups == nil {
+		t.FailNow()
+	}
+	var all []rulefmt.Rule
+	for _, g := range groups.Groups {
+		all = append(all, g.Rules...)
+	}
+	return all
+}
+
+// Prometheus takes the rules; each has a severity and a summary, and names only what the gateway tells.
+func TestAlerts(t *testing.T) {
+	known := metrics(t)
+	for _, r := range alerts(t) {
+		if !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
+			t.Errorf("%s: severity %q", r.Alert, r.Labels["severity"])
+		}
+		if r.Annotations["summary"] == "" {
+			t.Errorf("%s has no summary", r.Alert)
+		}
+		known.check(t, r.Alert, r.Expr)
+	}
+}
+
+// The runbook has an entry for each alert, and no other.
+func TestRunbookHasEveryAlert(t *testing.T) {
+	var want []string
+	for _, r := range alerts(t) {
+		want = append(want, r.Alert)
+	}
+	var got []string
+	for _, m := range regexp.MustCompile(`(?m)^## (Wcs\w+)$`).FindAllSubmatch(readFile(t, root+"/deploy/RUNBOOK.md"), -1) {
+		got = append(got, string(m[1]))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("deploy/RUNBOOK.md, -alerts +entries:\n%s", diff)
+	}
+}
+
+// The PrometheusRule has the rules of the file.
+func TestPrometheusRuleHasTheAlerts(t *testing.T) {
+	var file any
+	if err := yaml.Unmarshal(readFile(t, alertsFile), &file); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(file, mustRender(t, "prometheusRule: {enabled: true}").of(t, "PrometheusRule/wcs-wcs-gateway")["spec"]); diff != "" {
+		t.Errorf("-file +rendered:\n%s", diff)
+	}
+}
+
+// The dashboard is one that Grafana can read: panels have data sources, ids and places of their own, and expressions that Prometheus
+// takes and that name only what the gateway tells.
+func TestDashboard(t *testing.T) {
+	var dashboard struct {
+		UID, Title string
+		Templating struct{ List []struct{ Name string } }
+		Panels     []struct {
+			ID      int
+			Type    string
+			Title   string
+			GridPos struct{ X, Y, W, H int }
+			Targets []struct {
+				Expr       string
+				Datasource struct{ UID string }
+			}
+		}
+	}
+	text := mustRender(t, "dashboard: {enabled: true}").of(t, "ConfigMap/wcs-wcs-gateway-dashboard")
+	data, _ := text["data"].(object)
+	if err := json.Unmarshal([]byte(fmt.Sprint(data["wcs-gateway.json"])), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	known, ids, cells := metrics(t), map[int]bool{}, map[[2]int]string{}
+	for _, p := range dashboard.Panels {
+		if ids[p.ID] {
+			t.Errorf("%s: id %d is there twice", p.Title, p.ID)
+		}
+		ids[p.ID] = true
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other, taken := cells[[2]int{x, y}]; taken || x > 23 {
+					t.Errorf("%s lies on %q", p.Title, other)
+				}
+				cells[[2]int{x, y}] = p.Title
+			}
+		}
+		if (p.Type == "row") != (len(p.Targets) == 0) {
+			t.Errorf("%s: a %s with %d expressions", p.Title, p.Type, len(p.Targets))
+		}
+		for _, target := range p.Targets {
+			if target.Datasource.UID != "${datasource}" {
+				t.Errorf("%s: data source %q", p.Title, target.Datasource.UID)
+			}
+			known.check(t, p.Title, strings.NewReplacer("$__rate_interval", "5m", "$namespace", "a", "$job", "b").Replace(target.Expr))
+		}
+	}
+}
+
+// metricTable is the README's table of metrics, which the gateway's tests compare with what is registered.
+type metricTable map[string][]string // labels by name
+
+// process are the metrics of Prometheus' own collectors that the gateway registers, too.
+var process = []string{"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"}
+
+// target are the labels that a scrape adds.
+var target = []string{"namespace", "job", "pod", "instance"}
+
+func metrics(t testing.TB) metricTable {
+	t.Helper()
+	m := metricTable{}
+	_, table, _ := strings.Cut(string(readFile(t, filepath.Join(root, "README.md"))), "<!-- metrics:begin -->")
+	table, _, _ = strings.Cut(table, "<!-- metrics:end -->")
+	for _, row := range regexp.MustCompile("(?m)^\\| `(wcs_\\w+)` \\| ([^|]*) \\|").FindAllStringSubmatch(table, -1) {
+		m[row[1]] = strings.FieldsFunc(row[2], func(r rune) bool { return r == ',' || r == ' ' })
+	}
+	if len(m) < 20 {
+		t.Fatalf("the README's table of metrics has %d rows", len(m))
+	}
+	return m
+}
+
+// check parses an expression and looks for its metrics and labels.
+func (m metricTable) check(t testing.TB, where, expr string) {
+	t.Helper()
+	parsed, err := promQL().ParseExpr(expr)
+	if err != nil {
+		t.Errorf("%s: %v in %s", where, err, expr)
+		return
+	}
+	allowed := slices.Clone(target)
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		if selector, ok := node.(*parser.VectorSelector); ok {
+			allowed = append(allowed, m.selector(t, where, selector)...)
+		}
+		return nil
+	})
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		if aggregate, ok := node.(*parser.AggregateExpr); ok {
+			for _, label := range aggregate.Grouping {
+				if !slices.Contains(allowed, label) {
+					t.Errorf("%s: there is no label %s in %s", where, label, expr)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// selector checks a metric with its matchers, and gives its labels.
+func (m metricTable) selector(t testing.TB, where string, s *parser.VectorSelector) []string {
+	t.Helper()
+	if slices.Contains(process, s.Name) {
+		return nil
+	}
+	name, bucket := s.Name, []string(nil)
+	for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+		if base, ok := strings.CutSuffix(s.Name, suffix); ok {
+			name = base
+			if suffix == "_bucket" {
+				bucket = []string{"le"}
+			}
+		}
+	}
+	own, known := m[name]
+	if !known {
+		t.Errorf("%s: there is no metric %s", where, s.Name)
+		return nil
+	}
+	for _, matcher := range s.LabelMatchers {
+		if matcher.Name != labels.MetricName && !slices.Contains(own, matcher.Name) && !slices.Contains(target, matcher.Name) {
+			t.Errorf("%s: %s has no label %s", where, s.Name, matcher.Name)
+		}
+	}
+	return append(slices.Clone(own), bucket...)
+}

@@ -1,0 +1,161 @@
+package tests
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/bits"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/yannh/kubeconform/pkg/validator"
+	"helm.sh/helm/v3/pkg/chartutil"
+)
+
+// options are what can be switched on, each with every value that belongs to it. Off is the default.
+var options = []string{
+	`ingress: {enabled: true, className: nginx, hosts: [wcs.example.com], tls: [{secretName: wcs-tls, hosts: [wcs.example.com]}], annotations: {a.example/b: c}}`,
+	`httpRoute: {enabled: true, parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [wcs.example.com], annotations: {a.example/b: c}}`,
+	`autoscaling: {enabled: true}`,
+	`networkPolicy: {enabled: true, clientsFrom: [{ipBlock: {cidr: 10.1.0.0/16}}], internalFrom: [{podSelector: {matchLabels: {app: livekit}}}], egress: [{to: [{podSelector: {}}], ports: [{port: 6379}]}]}`,
+	`{podDisruptionBudget: {enabled: false}, serviceAccount: {create: false, name: gateway}}`,
+	`{serviceMonitor: {enabled: true, labels: {release: prometheus}}, prometheusRule: {enabled: true, labels: {release: prometheus}}, dashboard: {enabled: true}}`,
+	`tls: {secretName: wcs-tls}`,
+	`secrets: {livekit-api-secret: {value: a-secret, existingSecret: null, key: null}, redis-password: {existingSecret: redis}, shop-hook: {value: another}}`,
+	`service: {type: LoadBalancer, annotations: {a.example/b: c}, ports: {ws: 80, wss: 443}, nodePorts: {ws: 30080, wss: 30443}, loadBalancerClass: a.example/b, loadBalancerSourceRanges: [10.0.0.0/8], externalTrafficPolicy: Local}`,
+	`{preStop: false, liveReload: true, extraPorts: [{name: rest, port: 8081}], topologySpread: [], resources: null}`,
+	`{fullnameOverride: gw, commonLabels: {team: media}, podLabels: {a: b}, podAnnotations: {a: b}, nodeSelector: {disk: ssd}, priorityClassName: high,
+	  tolerations: [{key: a, operator: Exists, effect: NoSchedule}], imagePullSecrets: [{name: registry}],
+	  affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: kubernetes.io/hostname}}]}},
+	  image: {repository: r.example/wcs-gateway, digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
+	  extraEnv: [{name: GOMEMLIMIT, value: 450MiB}], extraVolumes: [{name: ca, configMap: {name: ca}}], extraVolumeMounts: [{name: ca, mountPath: /ca}]}`,
+}
+
+// Every combination of options gives objects that Kubernetes' schemas know, whatever they are combined with. Equal objects are
+// validated once.
+func TestEveryCombinationIsValid(t *testing.T) {
+	v := newValidation(t)
+	base := values(t, required)
+	on := make([]object, len(options))
+	for i, o := range options {
+		on[i] = values(t, o)
+	}
+	var workers sync.WaitGroup
+	const parallel = 4
+	for worker := range parallel {
+		workers.Go(func() {
+			for set := worker; set < 1<<len(options); set += parallel {
+				merged := object{}
+				for i := range on {
+					if set&(1<<i) != 0 {
+						merged = chartutil.CoalesceTables(clone(on[i]), merged)
+					}
+				}
+				text, err := render(kubeVersion, chartutil.CoalesceTables(merged, clone(base)))
+				if err != nil {
+					t.Errorf("%s: %v", names(set), err)
+					return
+				}
+				v.check(text, set)
+			}
+		})
+	}
+	workers.Wait()
+	t.Logf("%d combinations, %d different objects of %d kinds", 1<<len(options), len(v.seen), len(v.kinds))
+	if want := 12; len(v.kinds) != want {
+		t.Errorf("objects of %d kinds, not %d: %v", len(v.kinds), want, v.kinds)
+	}
+}
+
+func clone(o object) object {
+	c := make(object, len(o))
+	for k, v := range o {
+		if inner, ok := v.(object); ok {
+			v = clone(inner)
+		}
+		c[k] = v
+	}
+	return c
+}
+
+// names tells which options are in a set, for the reader of a failure.
+func names(set int) string {
+	var on []string
+	for set > 0 {
+		i := bits.TrailingZeros(uint(set))
+		on = append(on, strings.SplitN(strings.Trim(options[i], "{"), ":", 2)[0])
+		set &= set - 1
+	}
+	return fmt.Sprint(on)
+}
+
+// validation validates each different object once.
+type validation struct {
+	t         *testing.T
+	validator validator.Validator
+
+	mu    sync.Mutex
+	seen  map[[sha256.Size]byte]bool
+	kinds map[string]bool
+}
+
+func newValidation(t *testing.T) *validation {
+	v, err := validator.New([]string{"schemas/{{ .ResourceKind }}{{ .KindSuffix }}.json"}, validator.Opts{Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &validation{t: t, validator: v, seen: map[[sha256.Size]byte]bool{}, kinds: map[string]bool{}}
+}
+
+func (v *validation) check(text []byte, set int) {
+	for document := range documents(text) {
+		if !v.first(sha256.Sum256([]byte(document))) {
+			continue
+		}
+		for _, result := range v.validator.Validate("rendered", io.NopCloser(bytes.NewReader([]byte(document)))) {
+			signature, err := result.Resource.Signature()
+			if err != nil || result.Status != validator.Valid {
+				v.t.Errorf("%s: %v %v %v %v in\n%s", names(set), result.Status, result.Err, result.ValidationErrors, err, document)
+				continue
+			}
+			v.mu.Lock()
+			v.kinds[signature.Version+" "+signature.Kind] = true
+			v.mu.Unlock()
+		}
+	}
+}
+
+func (v *validation) first(sum [sha256.Size]byte) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	seen := v.seen[sum]
+	v.seen[sum] = true
+	return !seen
+}
+
+// A member that Kubernetes does not know, and one of a wrong type, are found.
+func TestValidationFindsFaults(t *testing.T) {
+	text, err := render(kubeVersion, values(t, required))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range [][2]string{{"minReadySeconds:", "minReadySecond:"}, {"minReadySeconds: 5", "minReadySeconds: five"}, {"kind: Deployment", "kind: Deploymint"}} {
+		broken := strings.Replace(string(text), fault[0], fault[1], 1)
+		if broken == string(text) {
+			t.Fatalf("%q is not rendered", fault[0])
+		}
+		v, faults := newValidation(t), 0
+		for document := range documents([]byte(broken)) {
+			for _, r := range v.validator.Validate("broken", io.NopCloser(strings.NewReader(document))) {
+				if r.Status != validator.Valid {
+					faults++
+				}
+			}
+		}
+		if faults != 1 {
+			t.Errorf("%q: %d faults, not 1", fault[1], faults)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package tests
+
+import (
+	"context"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/dotenv"
+	"github.com/compose-spec/compose-go/v2/types"
+	"sigs.k8s.io/yaml"
+)
+
+const composeDir = root + "/deploy/compose"
+
+// composeSettings are those of .env.example, with what it leaves to the reader.
+func composeSettings(t testing.TB) map[string]string {
+	t.Helper()
+	settings, err := dotenv.Read(filepath.Join(composeDir, ".env.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"LIVEKIT_API_SECRET": "0123456789abcdef0123456789abcdef", "NODE_IP": "192.0.2.1"} {
+		if left, ok := settings[name]; !ok || left != "" {
+			t.Errorf(".env.example should leave %s to the reader", name)
+		}
+		settings[name] = value
+	}
+	return settings
+}
+
+func loadCompose(ctx context.Context, t testing.TB, settings map[string]string) (*types.Project, error) {
+	t.Helper()
+	var environ []string
+	for name, value := range settings {
+		environ = append(environ, name+"="+value)
+	}
+	options, err := cli.NewProjectOptions([]string{filepath.Join(composeDir, "compose.yaml")}, cli.WithEnv(environ), cli.WithResolvedPaths(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cli.ProjectFromOptions(ctx, options)
+}
+
+func TestCompose(t *testing.T) {
+	settings := composeSettings(t)
+	project, err := loadCompose(t.Context(), t, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"gateway-1", "gateway-2", "haproxy", "livekit", "redis"}
+	if got := slices.Sorted(maps.Keys(project.Services)); !slices.Equal(got, want) {
+		t.Fatalf("services %v", got)
+	}
+	// notice + window + 2 × pace + handover + 10 s of the defaults in the gateway's configuration
+	const drain = (5 + 60 + 2*10 + 8 + 10) * time.Second
+	for _, name := range want[:2] {
+		g := project.Services[name]
+		if g.StopGracePeriod == nil || time.Duration(*g.StopGracePeriod) < drain {
+			t.Errorf("%s has %v to end, and needs %v", name, g.StopGracePeriod, drain)
+		}
+		var environ []string
+		for k, v := range g.Environment {
+			environ = append(environ, k+"="+*v)
+		}
+		if err := checkConfig(t.Context(), t, "{}", environ); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, s := range project.Services {
+		for _, v := range s.Volumes {
+			if v.Type == types.VolumeTypeBind && strings.Contains(v.Source, "deploy/compose/") && !strings.HasSuffix(v.Source, "/certificates") {
+				if _, err := os.Stat(v.Source); err != nil {
+					t.Errorf("%s mounts what is not there: %v", name, err)
+				}
+			}
+		}
+	}
+}
+
+// What must be set is said by name, and .env.example has all variables and no others.
+func TestComposeSettings(t *testing.T) {
+	settings := composeSettings(t)
+	used := map[string]string{}
+	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)`).FindAllStringSubmatch(string(readFile(t, filepath.Join(composeDir, "compose.yaml"))), -1) {
+		used[m[1]] = ""
+	}
+	if got, want := slices.Sorted(maps.Keys(settings)), slices.Sorted(maps.Keys(used)); !slices.Equal(got, want) {
+		t.Errorf(".env.example has %v, compose.yaml uses %v", got, want)
+	}
+	for _, name := range []string{"LIVEKIT_API_SECRET", "NODE_IP", "ORIGINS", "APPLICATIONS", "CERTIFICATES"} {
+		without := maps.Clone(settings)
+		without[name] = ""
+		if _, err := loadCompose(t.Context(), t, without); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
+
+// haproxy takes its file, with a certificate where the container has it.
+func TestComposeHAProxy(t *testing.T) {
+	certificates := t.TempDir()
+	cert, key := certificate(t)
+	if err := os.WriteFile(filepath.Join(certificates, "site.pem"), append(cert, key...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(readFile(t, filepath.Join(composeDir, "haproxy.cfg"))), "/certs/", certificates)
+	text = regexp.MustCompile(`gateway-[12]:`).ReplaceAllString(text, "127.0.0.1:")
+	file := filepath.Join(t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "haproxy", "-c", "-f", file).CombinedOutput(); err != nil || strings.Contains(string(out), "[WARNING]") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// LiveKit tells the gateways the events that they use, signed with their key, and takes media at the ports that are published.
+func TestComposeLiveKit(t *testing.T) {
+	var config struct {
+		RTC struct {
+			TCPPort uint32 `json:"tcp_port"`
+			UDPPort uint32 `json:"udp_port"`
+		} `json:"rtc"`
+		Webhook struct {
+			APIKey string `json:"api_key"`
+			URLs   []string
+		}
+	}
+	if err := yaml.Unmarshal(readFile(t, filepath.Join(composeDir, "livekit.yaml")), &config); err != nil {
+		t.Fatal(err)
+	}
+	project, err := loadCompose(t.Context(), t, composeSettings(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key := *project.Services["gateway-1"].Environment["WCS_LIVEKIT_APIKEY"]; config.Webhook.APIKey != key || len(config.Webhook.URLs) != 1 {
+		t.Errorf("webhooks are signed with %q, the gateway's key is %q; to %v", config.Webhook.APIKey, key, config.Webhook.URLs)
+	}
+	published := map[string]uint32{}
+	for _, p := range project.Services["livekit"].Ports {
+		published[p.Protocol] = p.Target
+	}
+	if published["tcp"] != config.RTC.TCPPort || published["udp"] != config.RTC.UDPPort {
+		t.Errorf("ports %v are published of %+v", published, config.RTC)
+	}
+}

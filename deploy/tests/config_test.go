@@ -1,0 +1,108 @@
+package tests
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// The gateway itself takes the configuration that each option renders, with the files where the pod has them.
+func TestGatewayTakesTheConfig(t *testing.T) {
+	run := runDir(t)
+	texts := append([]string{"", string(readFile(t, filepath.Join(chartDir, "examples/gateway.yaml"))) + "\nfullnameOverride: null"}, options[:len(options)-1]...)
+	texts = append(texts, "{listeners: {ws: false}, tls: {secretName: a}}",
+		"config: {limits: {byteBurst: 8388608, bytesPerSecond: 10000000}, session: {maxMessageBytes: 2097152}, livekit: {webhookKeys: {old: {file: /run/secrets/wcs/shop-hook}}}}")
+	for _, text := range texts {
+		r := mustRender(t, text)
+		config := strings.ReplaceAll(gatewayConfig(t, r), "/run/secrets", run)
+		if err := checkConfig(t.Context(), t, config, containerEnv(t, r, run)); err != nil {
+			t.Errorf("%s:\n%v\n%s", text, err, config)
+		}
+	}
+}
+
+// A key that the gateway does not know is found by it: --check-config of the test is no formality.
+func TestGatewayRefusesUnknownKeys(t *testing.T) {
+	r := mustRender(t, "config: {sessions: {maxStreams: 3}}")
+	err := checkConfig(t.Context(), t, gatewayConfig(t, r), containerEnv(t, r, runDir(t)))
+	if err == nil || !strings.Contains(err.Error(), "sessions") {
+		t.Errorf("config.sessions: %v", err)
+	}
+}
+
+// containerEnv are the container's variables, with its files below dir.
+func containerEnv(t testing.TB, r rendering, dir string) []string {
+	t.Helper()
+	var env []struct{ Name, Value string }
+	b, err := yaml.Marshal(at(r.of(t, deployment), container+".env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(b, &env); err != nil {
+		t.Fatal(err)
+	}
+	environ := make([]string, 0, len(env))
+	for _, e := range env {
+		environ = append(environ, fmt.Sprintf("%s=%s", e.Name, strings.ReplaceAll(e.Value, "/run/secrets", dir)))
+	}
+	return environ
+}
+
+// runDir is what pods have in /run/secrets.
+func runDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key := certificate(t)
+	for name, content := range map[string][]byte{
+		"wcs/livekit-api-secret": []byte("secret"), "wcs/redis-password": []byte("secret"), "wcs/redis-sentinel-password": []byte("secret"),
+		"wcs/shop-hook": []byte("secret"), "tls/tls.crt": cert, "tls/tls.key": key,
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// certificate is one that nobody trusts, and its key, as PEM.
+func certificate(t testing.TB) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"wcs.example.com"}}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
+
+func readFile(t testing.TB, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

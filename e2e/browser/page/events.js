@@ -1,0 +1,64 @@
+"use strict";
+// What a user of the WCS SDK does beside publishing and playing.
+
+/** Opens a session by way of a load balancer's address; url is where nobody is. Gives its index. */
+async function connectByLB(url, appKey, lbUrl) {
+  await Flashphoner.init({});
+  const index = sessions.length;
+  const session = Flashphoner.createSession({urlServer: url, lbUrl, appKey});
+  sessions.push(session);
+  for (const status of Object.values(SESSION_STATUS)) session.on(status, () => note({session: index, status, info: ""}));
+  await sessionStatus(index, [SESSION_STATUS.ESTABLISHED, SESSION_STATUS.DISCONNECTED, SESSION_STATUS.FAILED]);
+  return index;
+}
+
+/** Has a publisher mute or unmute: method is that of the SDK. */
+function mute(index, method) {
+  streams[index][method]();
+}
+
+/** Has a publisher send data to whoever plays its stream. */
+function say(index, payload) {
+  streams[index].sendData(payload);
+}
+
+/** Waits until a stream has told its callback of n events other than sizes, and gives all of them. */
+async function streamEvents(index, n) {
+  const all = () => journal.filter((e) => e.stream === index && e.event && e.event !== "resize");
+  await until(() => all().length >= n);
+  return all().map(({event, payload}) => ({type: event, payload}));
+}
+
+/** Begins and ends the session's debugging, waits until both are confirmed, and gives how many messages came in by then. */
+async function debug(index) {
+  sessions[index].startDebug();
+  const told = (status) => until(() => journal.find((e) => e.message === "notifySessionDebugEvent" && e.args[0].status === status));
+  await told("STARTED");
+  sessions[index].submitBugReport({text: "no picture", type: "test"});
+  sessions[index].stopDebug();
+  await told("STOPPED");
+  await until(() => journal.some((e) => e.session === index && e.status === SESSION_STATUS.DEBUG));
+  return {
+    pushed: journal.filter((e) => e.message === "pushLogs").length,
+    came: journal.filter((e) => e.way === "in").map((e) => e.message),
+  };
+}
+
+/** Calls somebody, waits for the end of the call, and gives its statuses. */
+async function callSomebody(index) {
+  const display = () => document.body.appendChild(document.createElement("div"));
+  const statuses = [];
+  const {CALL_STATUS} = Flashphoner.constants;
+  const phone = sessions[index].createCall({
+    callee: "1000", visibleName: "me", localVideoDisplay: display(), remoteVideoDisplay: display(), constraints: {audio: true, video: false},
+  });
+  for (const status of Object.values(CALL_STATUS)) {
+    phone.on(status, () => {
+      statuses.push(status);
+      note({call: statuses.length, status});
+    });
+  }
+  phone.call();
+  await until(() => statuses.includes(CALL_STATUS.FAILED) || statuses.includes(CALL_STATUS.FINISH));
+  return statuses;
+}

@@ -1,0 +1,165 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate"
+)
+
+const (
+	upgradeSessions = 300
+	upgradeStreams  = 15 // published, and as many played: 30 sessions
+)
+
+// upgrade is a hall whose pods are replaced one by one.
+type upgrade struct {
+	*hall
+	start   func(pod int) *rig.Gateway
+	screens map[*visitor]*rig.Peer
+}
+
+// A rolling upgrade: three pods behind haproxy are drained and replaced one after the other. No stream is cut before its client ends it
+// within the window, no connection fails, and nothing is left over.
+func TestRollingUpgrade(t *testing.T) {
+	redis := rig.StartRedis(t)
+	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t), rig.NewPorts(t)}
+	lk := rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[2].Webhook()})
+	u := upgrade{hall: &hall{gone: make(map[int]bool)}, screens: make(map[*visitor]*rig.Peer)}
+	u.start = func(pod int) *rig.Gateway {
+		g := rig.StartGateway(t, rig.GatewayOptions{Ports: ports[pod], LiveKit: lk, Redis: redis.Addr, Env: map[string]string{
+			"WCS_DRAIN_NOTICE": "3s", "WCS_DRAIN_WINDOW": "10m", "WCS_DRAIN_PACE": "2s", "WCS_LOG_LEVEL": "info",
+		}})
+		g.AwaitReady(t)
+		return g
+	}
+	for pod := range ports {
+		u.pods = append(u.pods, u.start(pod))
+	}
+	u.lb = rig.StartHAProxy(t, u.pods...)
+	for range upgradeSessions {
+		v := &visitor{}
+		u.enter(t, v)
+		u.visitors = append(u.visitors, v)
+	}
+	for i := range upgradeStreams {
+		name := fmt.Sprintf("upgrade-%d", i)
+		u.visitors[i].pub, u.visitors[upgradeStreams+i].play = name, name
+		u.begin(t, u.visitors[i])
+		u.begin(t, u.visitors[upgradeStreams+i])
+	}
+	dials := keepDialling(t, u.lb.URL)
+	for pod := range u.pods {
+		u.replace(t, pod)
+		dials.wantNoFailure(t, fmt.Sprintf("while pod %d was replaced", pod))
+	}
+	dials.stop()
+	for _, v := range slices.Backward(u.visitors[:2*upgradeStreams]) {
+		u.end(t, v)
+	}
+	rig.WantClean(t, lk, redis)
+	for _, v := range u.visitors {
+		wantNoMore(t, v.c)
+	}
+}
+
+// begin starts what a visitor has.
+func (u *upgrade) begin(t *testing.T, v *visitor) {
+	t.Helper()
+	if v.pub != "" {
+		v.publish(t)
+		return
+	}
+	u.screens[v] = rig.NewPlayer(t, rig.PeerOptions{Audio: true})
+	v.c.Play(v.id(v.play+"-play"), v.play, u.screens[v])
+}
+
+// end stops what a visitor has, which has not ended before.
+func (u *upgrade) end(t *testing.T, v *visitor) {
+	t.Helper()
+	if v.pub != "" {
+		v.c.Unpublish(v.id(v.pub+"-pub"), v.pub)
+		v.c.WantStatus(v.id(v.pub+"-pub"), "UNPUBLISHED", infoStopped)
+		return
+	}
+	v.c.Stop(v.id(v.play+"-play"), v.play)
+	v.c.WantStatus(v.id(v.play+"-play"), "STOPPED", "Stopped by user")
+	u.screens[v].Close()
+}
+
+// replace drains a pod and starts another in its place.
+func (u *upgrade) replace(t *testing.T, pod int) {
+	t.Helper()
+	var idle, busy []*visitor
+	for _, v := range u.on(pod) {
+		if v.pub == "" && v.play == "" {
+			idle = append(idle, v)
+		} else {
+			busy = append(busy, v)
+		}
+	}
+	t.Logf("pod %d has %d sessions, %d of them with streams", pod, len(idle)+len(busy), len(busy))
+	if len(idle) == 0 || len(busy) == 0 {
+		t.Fatal("that is no test of a drain")
+	}
+	u.pods[pod].Terminate()
+	u.gone[pod] = true
+	u.sentAway(t, idle)
+	u.wantStreams(t, busy)
+
+	// Their clients end them now: players first, whose publishers would end them otherwise, here and on other pods.
+	names := make(map[string]bool)
+	for _, v := range busy {
+		names[v.pub+v.play] = true
+	}
+	var stopped []*visitor
+	for _, v := range slices.Backward(u.visitors[:2*upgradeStreams]) {
+		if names[v.pub+v.play] {
+			u.end(t, v)
+			stopped = append(stopped, v)
+		}
+	}
+	u.sentAway(t, busy)
+	if err := u.pods[pod].Wait(); err != nil {
+		t.Errorf("pod %d ended with %v", pod, err)
+	}
+	u.pods[pod] = u.start(pod)
+	delete(u.gone, pod)
+	for _, v := range slices.Backward(stopped) { // publishers first
+		if !slices.Contains(busy, v) {
+			v.lives++ // the session is the same, the stream another
+		}
+		u.begin(t, v)
+	}
+}
+
+// sentAway are closed by their pod's drain, and come back on another one.
+func (u *upgrade) sentAway(t *testing.T, visitors []*visitor) {
+	t.Helper()
+	for _, v := range visitors {
+		if err := v.c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+			t.Errorf("a client of the drained pod saw %v", err)
+		}
+	}
+	for _, v := range visitors {
+		u.enter(t, v)
+	}
+}
+
+// wantStreams: the sockets of a draining pod's clients are open, and what they play goes on.
+func (u *upgrade) wantStreams(t *testing.T, visitors []*visitor) {
+	t.Helper()
+	for _, v := range visitors {
+		pang(t, v.c)
+		screen := u.screens[v]
+		if screen == nil {
+			continue
+		}
+		before := screen.Packets(translate.Audio)
+		rig.Eventually(t, 40*time.Second, "media of "+v.play, func() bool { return screen.Packets(translate.Audio) > before+5 })
+	}
+}

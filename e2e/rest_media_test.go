@@ -1,0 +1,70 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"image/png"
+	"strings"
+	"testing"
+
+	lkproto "github.com/livekit/protocol/livekit"
+
+	"wcsgateway/e2e/rig"
+)
+
+// What backends do to streams and clients of the other pod: pictures, recordings, events and data.
+func restMedia(t *testing.T, s *egressScene) {
+	b := backend{"http://" + s.pods[1].Listening(t, "rest.listen"), "ops", "secret"}
+	pub, play := rig.Connect(t, s.pods[0].URL, "full"), rig.Connect(t, s.pods[0].URL, "plain")
+	pub.Publish("media-pub", "media", rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240}))
+	play.Play("media-play", "media", rig.NewPlayer(t, rig.PeerOptions{}))
+
+	var shot struct{ Data []byte }
+	if err := json.Unmarshal([]byte(b.want(t, "/rest-api/stream/snapshot", `{"streamName":"media"}`, 200)), &shot); err != nil {
+		t.Fatal(err)
+	}
+	if img, err := png.Decode(bytes.NewReader(shot.Data)); err != nil || img.Bounds().Dx() != 320 || img.Bounds().Dy() != 240 {
+		t.Errorf("snapshot of %d bytes: %v", len(shot.Data), err)
+	}
+	b.want(t, "/rest-api/stream/snapshot", `{"streamName":"nobody"}`, 404)
+
+	b.want(t, "/rest-api/stream/stopRecording", `{"mediaSessionId":"media-pub"}`, 404)
+	b.want(t, "/rest-api/stream/startRecording", `{"mediaSessionId":"media-pub","config":{"fileTemplate":"../{streamName}"}}`, 500)
+	b.want(t, "/rest-api/stream/startRecording", `{"mediaSessionId":"media-pub","config":{"fileTemplate":"rest/{streamName}"}}`, 200)
+	s.awaitEgress(t, "wcs.media", lkproto.EgressStatus_EGRESS_ACTIVE)
+	if r := s.egress.Requests("wcs.media"); len(r) != 1 || r[0].GetFileOutputs()[0].GetFilepath() != "records/rest/media.mp4" {
+		t.Errorf("requests %v", r)
+	}
+	b.want(t, "/rest-api/stream/stopRecording", `{"mediaSessionId":"media-pub"}`, 200)
+	s.awaitEgress(t, "wcs.media", lkproto.EgressStatus_EGRESS_COMPLETE)
+
+	play.Discard()
+	b.want(t, "/rest-api/stream/event/send", `{"streamName":"media","payload":{"n": 1.0}}`, 200)
+	b.want(t, "/rest-api/stream/event/send", `{"mediaSessionId":"media-pub","type":"data","payload":"two"}`, 200)
+	for _, want := range []string{`{"n": 1.0}`, `"two"`} {
+		if e := awaitEvent(t, play, "media-play"); e.Type != "data" || string(e.Payload) != want {
+			t.Errorf("event %s %s, want %s", e.Type, e.Payload, want)
+		}
+	}
+	b.want(t, "/rest-api/stream/event/send", `{"streamName":"media","type":"audioMuted"}`, 500)
+	b.want(t, "/rest-api/stream/event/send", `{"streamName":"nobody","payload":1}`, 404)
+
+	var sessions []struct{ SessionID string }
+	found := b.want(t, "/rest-api/connection/find", `{"appKey":"plain"}`, 200)
+	if err := json.Unmarshal([]byte(found), &sessions); err != nil || len(sessions) == 0 {
+		t.Fatalf("%s: %v", found, err)
+	}
+	for _, one := range sessions { // other tests' clients may be among them
+		b.want(t, "/rest-api/data/send", `{"sessionId":"`+one.SessionID+`","operationId":"op","payload":{"big": 12345678901234567890}}`, 200)
+	}
+	if m := play.Await("OnDataEvent"); !strings.Contains(m.Raw, `"payload":{"big": 12345678901234567890}`) || !strings.Contains(m.Raw, `"operationId":"op"`) {
+		t.Errorf("the client got %s", m.Raw)
+	}
+	b.want(t, "/rest-api/data/send", `{"sessionId":"nobody","payload":1}`, 404)
+
+	plain := rig.Connect(t, s.pods[0].URL, "plain")
+	plain.Publish("media-plain", "media-plain", rig.NewPublisher(t, rig.PeerOptions{}))
+	if s := b.want(t, "/rest-api/stream/startRecording", `{"mediaSessionId":"media-plain"}`, 500); !strings.Contains(s, "may not record") {
+		t.Errorf("refused with %s", s)
+	}
+}

@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/translate/wcs"
+)
+
+// snapshotBurst is how many snapshots a session may ask for at once.
+const snapshotBurst = 10
+
+// handleSnapshot takes a picture of a stream that the client may play, by its name. The media id is normally that of a stream
+// object that is not used otherwise, and is not registered (protocol.md §2.7). Every request is answered.
+func handleSnapshot(s *session, ref wcs.StreamRef) error {
+	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
+		return err
+	}
+	if err := s.mayAskSnapshot(ref); err != nil {
+		s.answerSnapshot(ref, nil, err)
+		return fmt.Errorf("%w: %w", errStreamRefused, err)
+	}
+	h := s.hooks
+	if !h.wants(hooks.Snapshot) {
+		s.snapshot(ref)
+		return nil
+	}
+	h.ask(hooks.Snapshot, h.body(snapshotBody(ref)), func(_ hooks.Object, err error) {
+		if err != nil {
+			s.answerSnapshot(ref, nil, err)
+			return
+		}
+		s.snapshot(ref)
+	})
+	return nil
+}
+
+func (s *session) mayAskSnapshot(ref wcs.StreamRef) error {
+	if err := s.checkName(ref.Name); err != nil {
+		return err
+	}
+	if s.snapshots == nil {
+		perMinute := s.g.cfg.Snapshot.PerMinute
+		s.snapshots = rate.NewLimiter(rate.Limit(perMinute)/60, min(snapshotBurst, perMinute))
+	}
+	if !s.snapshots.AllowN(time.Now(), 1) {
+		return errTooManyQuestions
+	}
+	return nil
+}
+
+// snapshot takes the picture off the loop.
+func (s *session) snapshot(ref wcs.StreamRef) {
+	answer := wcs.Snapshot{MediaSessionID: ref.MediaSessionID, Name: ref.Name}
+	if st := s.streams[ref.MediaSessionID]; st != nil {
+		answer.AudioMuted, answer.VideoMuted = st.audioMuted, st.videoMuted
+	}
+	var frames [][]byte
+	err := errPanic // unless it returns
+	s.offLoop(func() {
+		if answer.PNG, err = s.takeSnapshot(ref.Name); err == nil {
+			frames = answer.Frames()
+		}
+	}, func() { s.answerSnapshot(ref, frames, err) })
+}
+
+func (s *session) takeSnapshot(name string) ([]byte, error) {
+	p, err := s.g.locate(s.g.ctx, s.app, name)
+	if err != nil {
+		return nil, err
+	}
+	return s.g.snapshots.take(s.g.ctx, p)
+}
+
+// answerSnapshot sends the picture, or says why there is none.
+func (s *session) answerSnapshot(ref wcs.StreamRef, frames [][]byte, err error) {
+	size := 0
+	for _, f := range frames {
+		size += len(f)
+	}
+	unsent := s.g.snapshots.unsent
+	if err == nil && !unsent.TryAcquire(int64(size)) {
+		err = errSnapshotsFull
+	}
+	s.g.metrics.snapshots.WithLabelValues(snapshotResult(err)).Inc()
+	s.g.metrics.refusedCommand(err)
+	if err != nil {
+		s.noisy().Err(err).Str("media", cut(ref.MediaSessionID, 128)).Msg("snapshot failed")
+		s.send(wcs.SnapshotFailed(ref.MediaSessionID, classify(err).info))
+		return
+	}
+	s.conn.sendParcel(&parcel{frames: frames, gone: func() { unsent.Release(int64(size)) }})
+}

@@ -1,0 +1,397 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/rtmp"
+	"wcsgateway/translate"
+)
+
+const rtmpURL = "rtmp://live.example.com/app"
+
+// recording lets the applications record and send to one RTMP server.
+func recording(c *Config) {
+	targets, err := rtmp.Parse([]string{"live.example.com"})
+	if err != nil {
+		panic(err) // a constant
+	}
+	c.Egress = EgressConfig{Prefix: "/out/", Template: "{mediaSessionId}", StartTimeout: 4 * time.Second}
+	c.KeepAliveGrace, c.Limits.Parked = time.Minute, 10
+	app := c.Apps["defaultApp"]
+	app.Record, app.RTMPHosts = true, targets
+	c.Apps["defaultApp"] = app
+}
+
+func withEgress(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	inBubble(t, RatesOff, recording, test)
+}
+
+// publishFor publishes with further members on pod A until it is up, and lets what it asks for be answered.
+func (w *world) publishFor(t *testing.T, c *rig.Client, id string, extra map[string]any) rig.Status {
+	t.Helper()
+	c.Send("publishStream", rig.StreamRequest(id, id, offerOf(t, "publish"), true, extra))
+	c.AwaitSDP(id)
+	w.allUp()
+	st := c.WantStatus(id, "PUBLISHING", "")
+	synctest.Wait()
+	return st
+}
+
+var (
+	recorded    = map[string]any{"record": true}
+	republished = map[string]any{"rtmpUrl": rtmpURL}
+)
+
+func wantEnd(t *testing.T, c *rig.Client, id, file string) {
+	t.Helper()
+	c.Unpublish(id, id)
+	if st := c.WantStatus(id, "UNPUBLISHED", "Stopped by publisher stop"); st.RecordName != file || st.Record != (file != "") {
+		t.Errorf("UNPUBLISHED %+v, want %q", st, file)
+	}
+}
+
+func wantErrorEvent(t *testing.T, c *rig.Client, info string) {
+	t.Helper()
+	c.AwaitMatch("ErrorEvent", func(m rig.Message) bool { return m.Name == "fail" && strings.Contains(m.Raw, `"info":"`+info+`"`) })
+}
+
+// Webhooks come twice, late and out of order, and to the wrong pod.
+func TestRecordingByWebhooks(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c := w.connect(t, podA)
+		if st := w.publishFor(t, c, "s", recorded); !st.Record || st.RecordName != "" {
+			t.Errorf("PUBLISHING %+v", st)
+		}
+		if got := w.files.asked(); len(got) != 1 || got[0].File != "/out/s.mp4" || got[0].Room != "wcs.s" {
+			t.Fatalf("asked for %+v", got)
+		}
+		started, active := w.files.become(t, "EG_0", translate.EgressStarting), w.files.become(t, "EG_0", translate.EgressActive)
+		stranger := active
+		stranger.Egress.ID, stranger.Egress.State = "EG_9", translate.EgressFailed
+		for _, e := range []translate.Event{active, started, stranger, active} {
+			if result := w.event(podB, e); result != "forwarded" {
+				t.Errorf("webhook at the other pod: %s", result)
+			}
+			synctest.Wait()
+		}
+		wantEnd(t, c, "s", "s.mp4")
+		if got := w.files.stops(); !slices.Equal(got, []string{"EG_0"}) {
+			t.Errorf("stopped %v", got)
+		}
+		if result := w.event(podB, active); result != "stale" {
+			t.Errorf("webhook of a stream that is over: %s", result)
+		}
+	})
+}
+
+// No webhook comes: LiveKit is asked.
+func TestRecordingByAsking(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c := w.connect(t, podA)
+		w.publishFor(t, c, "s", recorded)
+		w.files.set(func() { w.files.fail["stop"] = egressError("stop", translate.ErrKindUnavailable) }) // which would tell, too
+		w.files.become(t, "EG_0", translate.EgressActive)
+		time.Sleep(egressAsk + time.Second) // of the bubble's clock
+		wantEnd(t, c, "s", "s.mp4")
+
+		w.publishFor(t, c, "t", republished)
+		w.files.become(t, "EG_1", translate.EgressFailed)
+		c.WantStatus("t", "FAILED", "Failed by RTMP writer error")
+	})
+}
+
+// What the egress service answers to the stop is the last chance to learn that there is a file.
+func TestRecordingKnownByItsStop(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c := w.connect(t, podA)
+		w.publishFor(t, c, "active", recorded)
+		w.files.become(t, "EG_0", translate.EgressActive)
+		wantEnd(t, c, "active", "active.mp4")
+		w.publishFor(t, c, "never", recorded)
+		wantEnd(t, c, "never", "")
+	})
+}
+
+// An egress service that hangs holds up the client for a moment only, and a stop that comes before the start is answered is made up for.
+func TestEgressIsSlow(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c := w.connect(t, podA)
+		w.publishFor(t, c, "s", recorded)
+		w.event(podA, w.files.become(t, "EG_0", translate.EgressActive))
+		w.files.set(func() { w.files.hold["stop"] = make(chan struct{}) })
+		since := time.Now()
+		wantEnd(t, c, "s", "s.mp4")
+		if took := time.Since(since); took > undoWait {
+			t.Errorf("UNPUBLISHED after %v", took)
+		}
+		w.files.set(func() { close(w.files.hold["stop"]); delete(w.files.hold, "stop") })
+
+		answer := make(chan struct{})
+		w.files.set(func() { w.files.hold["start"] = answer })
+		w.publishFor(t, c, "late", recorded)
+		since = time.Now()
+		wantEnd(t, c, "late", "")
+		if took := time.Since(since); took > 100*time.Millisecond {
+			t.Errorf("UNPUBLISHED after %v", took)
+		}
+		close(answer)
+		synctest.Wait()
+		if got := w.files.stops(); !slices.Contains(got, "EG_1") {
+			t.Errorf("stopped %v", got)
+		}
+	})
+}
+
+// Nobody answers; the stream goes on. Should the egress service have begun all the same, the recording counts.
+func TestNoEgressService(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })
+		c := w.connect(t, podA)
+		w.publishFor(t, c, "s", recorded)
+		wantErrorEvent(t, c, "Recording of s has failed")
+		w.files.set(func() {
+			w.files.begin(translate.EgressRequest{Room: "wcs.s", Kind: translate.EgressRecord, File: "/out/s.mp4", Publisher: w.publisherOf("wcs.s")})
+		})
+		w.event(podA, w.files.become(t, "EG_0", translate.EgressActive))
+		wantEnd(t, c, "s", "s.mp4")
+
+		w.publishFor(t, c, "t", republished)
+		c.WantStatus("t", "FAILED", "Failed by RTMP writer error")
+		if n := testutil.ToFloat64(w.pods[podA].metrics.egresses.WithLabelValues("record", "failed")); n != 1 {
+			t.Errorf("%v failures counted", n)
+		}
+	})
+}
+
+// publisherOf is the publisher in a room.
+func (w *world) publisherOf(room translate.RoomName) translate.Identity {
+	return w.sfu.inRoom(room, translate.RolePublish)[0]
+}
+
+// An egress ends though nobody has stopped it: at a limit, or by somebody at LiveKit.
+func TestEgressEndsEarly(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c := w.connect(t, podA)
+		w.publishFor(t, c, "s", recorded)
+		w.event(podA, w.files.become(t, "EG_0", translate.EgressComplete))
+		wantErrorEvent(t, c, "Recording of s has ended")
+		wantEnd(t, c, "s", "s.mp4")
+		w.publishFor(t, c, "t", republished)
+		if got := w.files.asked()[1].URL; got != rtmpURL+"/rtmp_t" {
+			t.Errorf("sent to %s", got)
+		}
+		w.event(podA, w.files.become(t, "EG_1", translate.EgressComplete))
+		c.WantStatus("t", "FAILED", "Failed by RTMP writer error")
+		if got := w.files.stops(); len(got) != 0 {
+			t.Errorf("stopped %v", got)
+		}
+	})
+}
+
+// A pod asks for a bounded number of egresses at a time; others wait, within the same deadline.
+func TestEgressStartsAreBounded(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })
+		for client := range 2 {
+			c := w.connect(t, podA)
+			for i := range egressParallel/2 + 2 {
+				id := fmt.Sprintf("s-%d-%d", client, i)
+				c.Send("publishStream", rig.StreamRequest(id, id, offerOf(t, "publish"), true, recorded))
+				c.AwaitSDP(id)
+				w.allUp()
+				c.WantStatus(id, "PUBLISHING", "")
+			}
+		}
+		synctest.Wait()
+		w.files.set(func() {
+			if w.files.starting != egressParallel {
+				t.Errorf("%d starts are under way", w.files.starting)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		if n := testutil.ToFloat64(w.pods[podA].metrics.egresses.WithLabelValues("record", "failed")); n != egressParallel+4 {
+			t.Errorf("%v failures counted", n)
+		}
+	})
+}
+
+// The session moves while the start is not answered: whoever has it then finds the egress, or that there is none.
+func TestResumeBeforeTheEgressHasBegun(t *testing.T) {
+	for name, begins := range map[string]bool{"begins": true, "does not begin": false} {
+		t.Run(name, func(t *testing.T) {
+			withEgress(t, func(t *testing.T, w *world) {
+				answer := make(chan struct{})
+				w.files.set(func() { w.files.hold["start"] = answer })
+				c, token := w.keptAlive(t, podA, "defaultApp", "")
+				w.publishFor(t, c, "s", recorded)
+				c.Drop()
+				back, _ := w.keptAlive(t, podB, "defaultApp", token)
+				if st := back.WantStatus("s", "PUBLISHING", ""); !st.Record || st.RecordName != "" {
+					t.Errorf("resumed %+v", st)
+				}
+				file := ""
+				if begins {
+					file = "s.mp4"
+					close(answer)
+					synctest.Wait()
+					w.event(podA, w.files.become(t, "EG_0", translate.EgressActive))
+					synctest.Wait()
+				} else {
+					wantErrorEvent(t, back, "Recording of s has failed")
+				}
+				wantEnd(t, back, "s", file)
+				if got := w.files.stops(); len(got) != len(w.files.asked()) {
+					t.Errorf("stopped %v", got)
+				}
+			})
+		})
+	}
+}
+
+// A recording of a stream whose client is away is his when he comes back, even if the stream has ended meanwhile.
+func TestRecordNameOfAStreamThatEndedUnseen(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c, token := w.keptAlive(t, podA, "defaultApp", "")
+		w.publishFor(t, c, "s", recorded)
+		w.event(podA, w.files.become(t, "EG_0", translate.EgressActive))
+		c.Drop()
+		synctest.Wait()
+		w.event(podA, translate.Event{Kind: translate.EventLeft, Room: "wcs.s", Identity: w.publisherOf("wcs.s"), Reason: translate.EndTimeout})
+		synctest.Wait()
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		if st := back.WantStatus("s", "FAILED", "Failed by ICE keep alive"); st.RecordName != "s.mp4" {
+			t.Errorf("told %+v", st)
+		}
+	})
+}
+
+// StartRecording and StopRecording work on any pod.
+func TestRecordingByTheServer(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c, stranger := w.connect(t, podA), w.connectAs(t, podA, "native")
+		w.publishFor(t, c, "s", nil)
+		stranger.Send("publishStream", rig.StreamRequest("x", "x", offerOf(t, "publish"), true, nil))
+		stranger.AwaitSDP("x")
+		w.allUp()
+		stranger.WantStatus("x", "PUBLISHING", "")
+		for i, pod := range []string{podA, podB} {
+			g := w.pods[pod]
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			start := func(name string, template translate.FileTemplate, file string, want error) {
+				t.Helper()
+				if got, err := g.StartRecording(ctx, name, template); got != file || !errors.Is(err, want) {
+					t.Errorf("start %s on %s: %q, %v, want %q, %v", name, pod, got, err, file, want)
+				}
+			}
+			stop := func(name string, want error) {
+				t.Helper()
+				if err := g.StopRecording(ctx, name); !errors.Is(err, want) {
+					t.Errorf("stop %s on %s: %v, want %v", name, pod, err, want)
+				}
+				synctest.Wait()
+			}
+			start("nobody", "", "", ErrNoSuchStream)
+			start("x", "", "", ErrRecordingForbidden)
+			start("s", "../{streamName}", "", translate.ErrFileTemplate)
+			stop("nobody", ErrNoSuchStream)
+			stop("s", ErrNotRecorded)
+			before := len(w.files.asked())
+			start("s", "{streamName}", "s.mp4", nil)
+			start("s", "again/{streamName}", "again/s.mp4", nil) // which ends the first
+			synctest.Wait()
+			if got := w.files.stops(); len(got) != i*2+1 {
+				t.Errorf("stopped %v", got)
+			}
+			w.event(podB, w.files.become(t, "EG_"+string(rune('0'+before+1)), translate.EgressActive))
+			synctest.Wait()
+			stop("s", nil)
+			stop("s", ErrNotRecorded)
+			w.files.set(func() { w.files.fail["start"] = egressError("start", translate.ErrKindUnavailable) })
+			start("s", "", "", ErrRecordingFailed)
+			w.files.set(func() { delete(w.files.fail, "start") })
+		}
+		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
+			t.Errorf("the client was told: %s", c.Names())
+		}
+		w.deaf(podA)
+		if _, err := w.pods[podB].StartRecording(context.Background(), "s", ""); !errors.Is(err, ErrPodSilent) {
+			t.Errorf("silent pod: %v", err)
+		}
+	})
+}
+
+// Backends hear of recordings in the stream's events, and of their failures by ErrorEvent.
+func TestHooksOfARecording(t *testing.T) {
+	t.Parallel()
+	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Record = true })
+	for _, g := range w.pods {
+		g.cfg.Egress = EgressConfig{Template: "{streamName}", StartTimeout: 4 * time.Second} // before the first client
+	}
+	c := w.connect(t, podA)
+	publish := func(id string) {
+		c.Send("publishStream", rig.StreamRequest(id, id, offerOf(t, "publish"), true, recorded))
+		c.AwaitSDP(id)
+		w.allUp()
+		c.WantStatus(id, "PUBLISHING", "")
+		if h := w.backend.AwaitStatus("StreamStatusEvent", "PUBLISHING"); string(h.Body["record"]) != "true" || h.Text("recordName") != "" {
+			t.Errorf("%s", h.Raw)
+		}
+	}
+	publish("s")
+	rig.Eventually(t, 20*time.Second, "egress", func() bool { return len(w.files.asked()) == 1 })
+	w.event(podA, w.files.become(t, "EG_0", translate.EgressActive))
+	wantUnpublished := func(id, file string) {
+		c.Unpublish(id, id)
+		if h := w.backend.AwaitStatus("StreamStatusEvent", "UNPUBLISHED"); h.Text("recordName") != file {
+			t.Errorf("%s", h.Raw)
+		}
+	}
+	wantUnpublished("s", "s.mp4")
+	w.files.set(func() { w.files.fail["start"] = egressError("start", translate.ErrKindUnavailable) })
+	publish("t")
+	if h := w.backend.Await("ErrorEvent"); h.Text("info") != "Recording of t has failed" {
+		t.Errorf("%s", h.Raw)
+	}
+	wantUnpublished("t", "")
+}
+
+// A recording that was ended while the stream goes on stays ended after a resume: its end is no news.
+func TestResumeAfterTheRecordingWasStopped(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c, token := w.keptAlive(t, podA, "defaultApp", "")
+		w.publishFor(t, c, "s", recorded)
+		active := w.files.become(t, "EG_0", translate.EgressActive)
+		w.event(podA, active)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := w.pods[podB].StopRecording(ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		c.Drop()
+		synctest.Wait()
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		if st := back.WantStatus("s", "PUBLISHING", ""); st.Record || st.RecordName != "s.mp4" {
+			t.Errorf("resumed %+v", st)
+		}
+		w.event(podA, w.files.become(t, "EG_0", translate.EgressComplete))
+		synctest.Wait()
+		if n := back.Count("fail"); n != 0 {
+			t.Errorf("told of a fault: %s", back.Names())
+		}
+		wantEnd(t, back, "s", "s.mp4")
+	})
+}

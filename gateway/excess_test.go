@@ -1,0 +1,77 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fountain is a client that always has something to say.
+type fountain struct{ net.Conn }
+
+func (fountain) Read(b []byte) (int, error) { return len(b), nil }
+
+// Clients that flood share what is read of it, however many they are; one that does not is not held back meanwhile.
+func TestExcessIsShared(t *testing.T) {
+	const perSecond, burst, frame = 20, 5000, 32 << 10
+	limits := Limits{MessagesPerSecond: perSecond, MessageBurst: burst, BytesPerSecond: perSecond * frame, ByteBurst: burst * frame}
+	processors := float64(runtime.GOMAXPROCS(0))
+	for name, kind := range map[string]struct {
+		once  func(*guard) error
+		bound float64 // of once, a second
+		fault error
+	}{
+		"messages": {(*guard).countMessage, excessMessages * processors, errTooManyMessages},
+		"bytes": {func(g *guard) error {
+			_, err := g.Read(make([]byte, frame))
+			return err
+		}, excessBytes / frame * processors, errTooManyBytes},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newExcess()
+				const clients, each = 4, 1000
+				var work sync.WaitGroup
+				begun := time.Now()
+				for range clients {
+					work.Go(func() {
+						g := newGuard(&limits, x)
+						g.Conn = fountain{}
+						for range each {
+							if err := kind.once(g); err != nil {
+								t.Error(err)
+							}
+						}
+					})
+				}
+				calm := newGuard(&limits, x)
+				calm.Conn = fountain{}
+				for range 20 {
+					since := time.Now()
+					if err := kind.once(calm); err != nil || time.Since(since) != 0 {
+						t.Errorf("somebody else waits %v (error %v)", time.Since(since), err)
+					}
+					<-time.After(time.Second / perSecond) // of the bubble's clock
+				}
+				work.Wait()
+				if took, least := time.Since(begun).Seconds(), 0.9*clients*each/kind.bound; took < least || took > 1.5*least {
+					t.Errorf("%d of %d clients took %.2f s, want %.2f s or somewhat more", each, clients, took, least)
+				}
+
+				g := newGuard(&limits, x)
+				g.Conn = fountain{}
+				var err error
+				for n := 0; err == nil && n < 2*burst; n++ {
+					err = kind.once(g)
+				}
+				if !errors.Is(err, kind.fault) {
+					t.Errorf("a flood that does not end: %v", err)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+
+	"wcsgateway/state"
+)
+
+// LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1).
+type LoadBalancer struct {
+	LBPath    string // "": none
+	LBServer  string // host name of the deployment; "": that of the request
+	LBPodHost string // host name of this pod, where pods have their own; "": they have none
+	LBWS      string // port of both
+	LBWSS     string // port of both
+}
+
+// lbAnswer has all members that the SDK reads. Flash, a port, is null: nobody serves it.
+type lbAnswer struct {
+	Server string  `json:"server"`
+	WS     string  `json:"ws"`
+	WSS    string  `json:"wss"`
+	Flash  *string `json:"flash"`
+}
+
+// loadBalancer answers the SDK's lbUrl, from memory and so at once. It must be 200 with JSON, readable from any page: with anything else
+// the client hangs for good (integration.md §3.1).
+func (g *Gateway) loadBalancer(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(g.lbAnswer(r.Host)) // the client may be gone
+}
+
+// lbAnswer tells where a client shall go that has asked a host.
+func (g *Gateway) lbAnswer(asked string) lbAnswer {
+	c := g.cfg.LoadBalancer
+	switch {
+	case c.LBPodHost != "":
+		p := g.describe()
+		if choice, ok := fewerSessions(g.deps.Peers()); ok {
+			p = choice
+		}
+		return lbAnswer{Server: p.Server, WS: p.WS, WSS: p.WSS}
+	case c.LBServer != "":
+		return lbAnswer{Server: c.LBServer, WS: c.LBWS, WSS: c.LBWSS}
+	}
+	// Whatever has brought the request here brings a WebSocket here, too.
+	host, port, err := net.SplitHostPort(asked)
+	if err != nil {
+		return lbAnswer{Server: asked, WS: "80", WSS: "443"}
+	}
+	if strings.Contains(host, ":") { // IPv6
+		host = "[" + host + "]"
+	}
+	return lbAnswer{Server: host, WS: port, WSS: port}
+}
+
+// fewerSessions takes two pods at random and gives that with fewer sessions: the figures are seconds old, and not everybody
+// shall go to the same one.
+func fewerSessions(pods []state.Peer) (choice state.Peer, ok bool) {
+	for _, i := range rand.Perm(len(pods)) {
+		p := pods[i]
+		switch {
+		case !p.Ready || p.Server == "":
+		case !ok:
+			choice, ok = p, true
+		case p.Sessions < choice.Sessions:
+			return p, true
+		default:
+			return choice, true
+		}
+	}
+	return choice, ok
+}
+
+// describe is what other pods know of this one.
+func (g *Gateway) describe() state.Peer {
+	c := g.cfg.LoadBalancer
+	p := state.Peer{Sessions: g.openSockets(), Ready: g.Ready()}
+	if c.LBPodHost != "" {
+		p.Server, p.WS, p.WSS = c.LBPodHost, c.LBWS, c.LBWSS
+	}
+	return p
+}

@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate"
+)
+
+func withNativeData(c *Config) {
+	for key, app := range c.Apps {
+		app.NativeData = true
+		c.Apps[key] = app
+	}
+	c.Limits.PayloadBytes = 100
+}
+
+func wantData(t *testing.T, c *rig.Client, id, payload string) {
+	t.Helper()
+	m := c.AwaitMatch("data for "+id, func(m rig.Message) bool {
+		return m.Name == "notifyStreamEvent" && strings.Contains(m.Raw, `"type":"data"`)
+	})
+	var got struct {
+		MediaSessionID string
+		Payload        json.RawMessage
+	}
+	m.Arg(t, 0, &got)
+	if got.MediaSessionID != id || string(got.Payload) != payload {
+		t.Errorf("data %s for %s, want %s for %s", got.Payload, got.MediaSessionID, payload, id)
+	}
+}
+
+// What a native participant sends comes to the stream's players on all pods, each once, and in order; other data does not.
+func TestNativeData(t *testing.T) {
+	inBubble(t, RatesOff, withNativeData, func(t *testing.T, w *world) {
+		pub, play := w.up(t, podA, podB)
+		here := w.connect(t, podA)
+		playAV(t, here, "here", "s")
+		here.AwaitSDP("here")
+		w.mediaIn(podA, "wcs.s", translate.RolePlay)
+		here.WantStatus("here", "PLAYING", "")
+		rig.Eventually(t, time.Minute, "somebody listens", func() bool { running, _ := w.probe.probes(); return running == 1 })
+		target := w.probe.target(0)
+		if !target.Idle() {
+			t.Error("media is measured that nobody asks for")
+		}
+		for len(w.told) > 0 {
+			<-w.told
+		}
+		hear := func(sender translate.Identity, payload string) {
+			target.Hear(translate.Data{Sender: sender, Topic: "chat", Payload: []byte(payload)})
+		}
+		hear("", `{"own":"by the API"}`)
+		hear("wcs:test:pub:0123456789abcdef", `{"own":"by a participant"}`)
+		hear("alice", "\xff\xfe")
+		hear("alice", `"`+strings.Repeat("x", 200)+`"`)
+		for _, payload := range []string{`{"a":[1, 2]}`, `plain text`, `3`} {
+			hear("alice", payload)
+		}
+		for c, id := range map[*rig.Client]string{play: "play", here: "here"} {
+			wantData(t, c, id, `{"a":[1, 2]}`)
+			wantData(t, c, id, `"plain text"`)
+			wantData(t, c, id, `3`)
+			if n := c.Count("notifyStreamEvent"); n > 0 {
+				t.Errorf("%s: %d more events", id, n)
+			}
+		}
+		if n := len(w.told); n == 0 || n > 3 { // what comes while Redis is asked goes together
+			t.Errorf("%d messages between pods for 3 data messages", n)
+		}
+		if n := pub.Count("notifyStreamEvent"); n > 0 {
+			t.Errorf("the publisher has got %d events", n)
+		}
+		for range 2 * nativeDataBurst {
+			hear("alice", "0")
+		}
+		passed, dropped := w.heard(dataPassed), w.heard(dataTooMany)
+		const refused = 2 // which count, too
+		if passed != nativeDataBurst-refused || passed+dropped != 3+2*nativeDataBurst || w.heard(dataOwn) != 2 || w.heard(dataBinary) != 1 {
+			t.Errorf("%v passed, %v were too many, %v own, %v binary", passed, dropped, w.heard(dataOwn), w.heard(dataBinary))
+		}
+		pub.Unpublish("pub", "s")
+		pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
+		rig.Eventually(t, time.Minute, "nobody listens any more", func() bool { running, _ := w.probe.probes(); return running == 0 })
+	})
+}
+
+func (w *world) heard(result string) float64 {
+	return testutil.ToFloat64(w.pods[podA].metrics.nativeData.WithLabelValues(result))
+}
+
+// Whoever measures also listens: there is one hidden participant.
+func TestNativeDataWithProbe(t *testing.T) {
+	inBubble(t, RatesProbe, withNativeData, func(t *testing.T, w *world) {
+		pub, play := w.up(t, podA, podB)
+		wantRates(t, pub, inbound, 3)
+		if running, started := w.probe.probes(); running != 1 || started != 1 {
+			t.Errorf("%d hidden participants run, %d were started", running, started)
+		}
+		target := w.probe.target(0)
+		if target.Idle() {
+			t.Error("nobody measures")
+		}
+		target.Hear(translate.Data{Sender: "alice", Payload: []byte("1")})
+		wantData(t, play, "play", "1")
+	})
+}
+
+// Without the setting there is neither a hidden participant, nor does one that measures pass data on.
+func TestNoNativeData(t *testing.T) {
+	inBubble(t, RatesProbe, nil, func(t *testing.T, w *world) {
+		pub, play := w.up(t, podA, podB)
+		wantRates(t, pub, inbound, 2)
+		w.probe.target(0).Hear(translate.Data{Sender: "alice", Payload: []byte("1")})
+		wantRates(t, play, outbound, 2)
+		if inbox := play.Names(); strings.Contains(inbox, `"type":"data"`) {
+			t.Errorf("the player has got %s", inbox)
+		}
+	})
+}
+
+// The players of a native publisher have no publisher's pod: theirs listens.
+func TestNativeDataOfNativePublisher(t *testing.T) {
+	inBubble(t, RatesOff, withNativeData, func(t *testing.T, w *world) {
+		w.sfu.set(func() {
+			w.sfu.join("native.cam", translate.Participant{Identity: "alice", Active: true, Tracks: avTracks})
+		})
+		play := w.connectAs(t, podB, "native")
+		playAV(t, play, "play", "cam")
+		play.AwaitSDP("play")
+		w.mediaIn(podB, "native.cam", translate.RolePlay)
+		play.WantStatus("play", "PLAYING", "")
+		rig.Eventually(t, time.Minute, "somebody listens", func() bool { running, _ := w.probe.probes(); return running == 1 })
+		w.probe.target(0).Hear(translate.Data{Sender: "alice", Payload: []byte("1")})
+		wantData(t, play, "play", "1")
+		play.Stop("play", "cam")
+		play.WantStatus("play", "STOPPED", "Stopped by user")
+		rig.Eventually(t, time.Minute, "nobody listens any more", func() bool { running, _ := w.probe.probes(); return running == 0 })
+	})
+}

@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"bytes"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// parcelOf makes a parcel and counts when it is gone.
+func parcelOf(gone *atomic.Int32, frames ...[]byte) *parcel {
+	return &parcel{frames: frames, gone: func() { gone.Add(1) }}
+}
+
+func (tc *testConn) read(t *testing.T) []byte {
+	t.Helper()
+	_ = tc.client.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_, b, err := tc.client.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func awaitGone(t *testing.T, gone *atomic.Int32, want int32) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for gone.Load() != want {
+		select {
+		case <-limit:
+			t.Fatalf("%d parcels are gone, want %d", gone.Load(), want)
+		case <-tick.C:
+		}
+	}
+}
+
+// What is larger than the queue comes, whole, and other messages do not wait until all of it is written. The client takes
+// several times as long as a message may: that is not too slow for so much.
+func TestParcelIsLargerThanTheQueue(t *testing.T) {
+	cfg := connConfig()
+	cfg.MaxQueueBytes, cfg.WriteTimeout = 1000, time.Second
+	tc := newTestConn(t, cfg)
+	tc.client.SetReadLimit(1 << 30)
+	var gone atomic.Int32
+	large := bytes.Repeat([]byte("x"), 16<<20) // more than the kernel takes for a client that does not read
+	tc.server.sendParcel(parcelOf(&gone, large, large, []byte("end")))
+	<-time.After(3 * cfg.WriteTimeout) // the client's slowness, which is what is tested
+	tc.server.send([]byte("between"))
+	var order []string
+	for len(order) < 4 {
+		b := tc.read(t)
+		if len(b) == len(large) {
+			b = []byte("large")
+		}
+		order = append(order, string(b))
+	}
+	if got := strings.Join(order, " "); got != "large between large end" {
+		t.Errorf("messages came as %s", got)
+	}
+	awaitGone(t, &gone, 1)
+}
+
+func TestParcelIsGoneWithTheSocket(t *testing.T) {
+	tc := newTestConn(t, connConfig())
+	var gone atomic.Int32
+	large := bytes.Repeat([]byte("x"), 16<<20)
+	for range 3 {
+		tc.server.sendParcel(parcelOf(&gone, large, large))
+	}
+	if n := gone.Load(); n != 0 {
+		t.Errorf("%d parcels are gone, and nobody has read", n)
+	}
+	_ = tc.client.Close() // without a word
+	tc.wantClose(t, closedLost)
+	awaitGone(t, &gone, 3)
+	tc.server.sendParcel(parcelOf(&gone, []byte("late")))
+	awaitGone(t, &gone, 4)
+}
+
+// A client that takes nothing at all is closed, though not as soon as for a small message.
+func TestParcelForStalledClient(t *testing.T) {
+	cfg := connConfig()
+	cfg.WriteTimeout = 50 * time.Millisecond
+	tc := newTestConn(t, cfg)
+	if got, want := tc.server.writeLimit(make([]byte, 2*slowestClient)), cfg.WriteTimeout+2*time.Second; got != want {
+		t.Errorf("limit of a large message is %v, want %v", got, want)
+	}
+	var gone atomic.Int32
+	var frames [][]byte
+	for range 400 { // small enough to be given little time, and more in all than the kernel takes
+		frames = append(frames, bytes.Repeat([]byte("x"), 64<<10))
+	}
+	tc.server.sendParcel(parcelOf(&gone, frames...))
+	tc.wantClose(t, closedSlow)
+	awaitGone(t, &gone, 1)
+}

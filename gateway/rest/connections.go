@@ -1,0 +1,85 @@
+package rest
+
+import (
+	"errors"
+
+	"wcsgateway/state"
+)
+
+// connection is a client's session: what is registered of it (integration.md §2.2).
+type connection struct {
+	NodeID        string `json:"nodeId"`
+	AppKey        string `json:"appKey"`
+	SessionID     string `json:"sessionId"`
+	ClientVersion string `json:"clientVersion,omitempty"`
+	KeepAlive     bool   `json:"keepAlive"`
+	CreateDate    int64  `json:"createDate"` // Unix milliseconds
+}
+
+func (a *API) connectionOf(s state.Session) connection {
+	return connection{
+		NodeID: a.cfg.NodeID, AppKey: s.App, SessionID: s.ID, ClientVersion: s.ClientVersion, KeepAlive: s.Kept, CreateDate: s.CreatedAt.UnixMilli(),
+	}
+}
+
+// connectionFilter is the body of find: all members that are set must fit.
+type connectionFilter struct {
+	ClientVersion string `json:"clientVersion"`
+	AppKey        string `json:"appKey"`
+	SessionID     string `json:"sessionId"`
+}
+
+func (f connectionFilter) has(s state.Session) bool {
+	return (f.ClientVersion == "" || f.ClientVersion == s.ClientVersion) && (f.AppKey == "" || f.AppKey == s.App) &&
+		(f.SessionID == "" || f.SessionID == s.ID)
+}
+
+func (a *API) findAllConnections(q *request) error { return a.listConnections(q, connectionFilter{}) }
+
+func (a *API) findConnections(q *request) error {
+	var f connectionFilter
+	if err := q.decode(&f); err != nil {
+		return err
+	}
+	if f.SessionID == "" {
+		return a.listConnections(q, f)
+	}
+	s, err := a.deps.Deployment.FindSession(q.Context(), f.SessionID)
+	switch {
+	case err != nil && !errors.Is(err, state.ErrNotFound):
+		return err
+	case err != nil || !f.has(s):
+		return errNothing
+	}
+	return q.answer([]connection{a.connectionOf(s)})
+}
+
+func (a *API) listConnections(q *request, f connectionFilter) error {
+	l := newList(q)
+	err := a.deps.Deployment.EachSession(q.Context(), func(page []state.Session) error {
+		for _, s := range page {
+			if !f.has(s) {
+				continue
+			}
+			if err := l.add(a.connectionOf(s)); err != nil {
+				return err
+			}
+		}
+		return l.nextPage()
+	})
+	return l.end(err)
+}
+
+func (a *API) terminateConnection(q *request) error {
+	var body struct {
+		SessionID string `json:"sessionId"`
+	}
+	if err := q.decode(&body); err != nil {
+		return err
+	}
+	q.about("sessionId=" + cut(body.SessionID))
+	if body.SessionID == "" {
+		return bad("sessionId is missing")
+	}
+	return a.deps.Deployment.TerminateSession(q.Context(), body.SessionID)
+}

@@ -1,0 +1,135 @@
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"wcsgateway/gateway"
+)
+
+func as(user, password string) func(*http.Request) {
+	return func(r *http.Request) { r.SetBasicAuth(user, password) }
+}
+
+func TestLogin(t *testing.T) {
+	w := serve(t, Config{Users: users(t)}, nil)
+	for _, tt := range []struct {
+		login  func(*http.Request)
+		status int
+	}{
+		{as("ops", "secret"), 200},
+		{as("ops", "secret"), 200}, // which is remembered
+		{as("ops", "wrong"), 401},
+		{as("ops", ""), 401},
+		{as("nobody", "secret"), 401},
+		{as("ops", strings.Repeat("x", 100)), 401},
+		{nil, 401},
+	} {
+		r := w.do(t, http.MethodGet, prefix+"/stream/find_all", "", tt.login)
+		if r.status != tt.status || (tt.status == 401) != strings.HasPrefix(r.header.Get("WWW-Authenticate"), "Basic") || strings.Contains(r.body, "mediaSessionId") != (tt.status == 200) {
+			t.Errorf("%d %s, want %d", r.status, r.body, tt.status)
+		}
+	}
+	if r := w.do(t, http.MethodGet, "/?action=stat", "", nil); r.status != 401 {
+		t.Errorf("statistics without a password: %d", r.status)
+	}
+	if r := w.do(t, http.MethodGet, prefix+"/nothing", "", nil); r.status != 401 {
+		t.Errorf("what there is is told without a password: %d", r.status)
+	}
+	open := serve(t, Config{Users: users(t), OpenStatistics: true}, nil)
+	if r := open.do(t, http.MethodGet, "/?action=stat", "", nil); r.status != 200 {
+		t.Errorf("open statistics: %d", r.status)
+	}
+	if strings.Contains(w.log.String(), "secret") || strings.Contains(w.log.String(), "wrong") {
+		t.Errorf("a password is in the log: %s", w.log)
+	}
+}
+
+func TestGuessing(t *testing.T) {
+	proxies := gateway.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
+	w := serve(t, Config{Users: users(t), Proxies: proxies}, nil)
+	login := func(from, password string) int {
+		return w.do(t, http.MethodGet, prefix+"/stream/find_all", "", func(r *http.Request) {
+			r.SetBasicAuth("ops", password)
+			r.Header.Set("X-Forwarded-For", from)
+		}).status
+	}
+	if status := login("192.0.2.2", "secret"); status != 200 {
+		t.Fatalf("got %d", status)
+	}
+	refused := 0
+	for range 3 * failuresAtOnce {
+		switch status := login("192.0.2.1", "guess"); status {
+		case 429:
+			refused++
+		case 401:
+		default:
+			t.Fatalf("got %d", status)
+		}
+	}
+	if refused == 0 {
+		t.Error("nothing keeps an address from guessing on")
+	}
+	for i := range failuresAtOnce {
+		login(fmt.Sprintf("2001:db8::%d", i), "guess")
+	}
+	if status := login("2001:db8::ffff", "guess"); status != 429 {
+		t.Errorf("another address of the same network: %d", status)
+	}
+	if status := login("192.0.2.3", "guess"); status != 401 {
+		t.Errorf("another address: %d", status)
+	}
+	if status := login("192.0.2.1", "secret"); status != 200 {
+		t.Errorf("a password that was right before, from there: %d", status)
+	}
+}
+
+func TestFailuresAreForgotten(t *testing.T) {
+	d := newDoor(users(t))
+	for i := range maxAddresses + 10 {
+		d.failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+	}
+	if n := len(d.failures); n > maxAddresses {
+		t.Errorf("%d addresses are remembered", n)
+	}
+}
+
+func TestAudit(t *testing.T) {
+	w := serve(t, Config{Users: users(t)}, nil)
+	for _, tt := range []struct{ path, body, target, result string }{
+		{"/stream/terminate", `{"name":"s","published":false}`, "name=s published=false", "ok"},
+		{"/stream/terminate", `{}`, "everything", "bad request"},
+		{"/connection/terminate", `{"sessionId":"/9"}`, "sessionId=/9", "nothing found"},
+		{"/stream/snapshot", `{"streamName":"s"}`, "streamName=s", "ok"},
+		{"/stream/startRecording", `{"mediaSessionId":"pub"}`, "mediaSessionId=pub", "ok"},
+		{"/stream/event/send", `{"mediaSessionId":"pub","payload":"confidential"}`, "mediaSessionId=pub", "ok"},
+		{"/data/send", `{"sessionId":"/1","payload":"confidential"}`, "sessionId=/1", "ok"},
+	} {
+		w.log.text.Reset()
+		w.do(t, http.MethodPost, prefix+tt.path, tt.body, as("ops", "secret"))
+		var line struct{ Level, Audit, User, Remote, Target, Result string }
+		for text := range strings.Lines(w.log.String()) {
+			if strings.Contains(text, `"audit"`) {
+				if err := json.Unmarshal([]byte(text), &line); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if line.Level != "info" || "/"+line.Audit != tt.path || line.User != "ops" || !strings.HasPrefix(line.Remote, "127.0.0.1:") ||
+			!strings.Contains(line.Target, tt.target) || !strings.Contains(line.Result, tt.result) {
+			t.Errorf("%s %s: %+v", tt.path, tt.body, line)
+		}
+		if strings.Contains(w.log.String(), "confidential") || strings.Contains(w.log.String(), "secret") {
+			t.Errorf("payload or password in the log: %s", w.log)
+		}
+	}
+	w.log.text.Reset()
+	w.do(t, http.MethodGet, prefix+"/stream/find_all", "", as("ops", "secret"))
+	if strings.Contains(w.log.String(), "audit") {
+		t.Errorf("a look is no act: %s", w.log)
+	}
+}

@@ -1,0 +1,227 @@
+package rest
+
+import (
+	"strings"
+
+	"wcsgateway/gateway"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// stream is WCS's Stream object (integration.md §2.2). What is not known is absent: sizes until they are measured, codecs until the
+// stream is up, and what this server does not have at all.
+type stream struct {
+	NodeID         string          `json:"nodeId"`
+	AppKey         string          `json:"appKey"`
+	SessionID      string          `json:"sessionId"`
+	MediaSessionID string          `json:"mediaSessionId"`
+	Name           string          `json:"name"`
+	Published      bool            `json:"published"`
+	HasVideo       *bool           `json:"hasVideo,omitempty"`
+	HasAudio       *bool           `json:"hasAudio,omitempty"`
+	Status         wcs.Status      `json:"status"`
+	AudioCodec     string          `json:"audioCodec,omitempty"`
+	VideoCodec     string          `json:"videoCodec,omitempty"`
+	Width          int             `json:"width,omitempty"`
+	Height         int             `json:"height,omitempty"`
+	MinBitrate     int             `json:"minBitrate"`
+	MaxBitrate     int             `json:"maxBitrate"`
+	CreateDate     int64           `json:"createDate"` // Unix milliseconds
+	MediaType      string          `json:"mediaType"`
+	MediaProvider  string          `json:"mediaProvider"`
+	Metrics        gateway.Figures `json:"metrics,omitempty"`
+}
+
+func (a *API) streamOf(e gateway.StreamEntry) stream {
+	s := stream{
+		NodeID: a.cfg.NodeID, AppKey: e.App, SessionID: e.Session, MediaSessionID: e.MediaID, Name: e.Name, Published: e.Published, Status: e.Status,
+		MinBitrate: e.MinKbps, MaxBitrate: e.MaxKbps, CreateDate: e.CreatedAt.UnixMilli(), MediaType: "play", MediaProvider: wcs.ProviderWebRTC,
+	}
+	if e.Published {
+		s.MediaType = "publish"
+	}
+	audio, video := trackOf(e.Tracks, translate.Audio), trackOf(e.Tracks, translate.Video)
+	s.AudioCodec, s.VideoCodec = translate.CodecName(audio.Mime), translate.CodecName(video.Mime)
+	s.Width, s.Height = video.Width, video.Height
+	if len(e.Tracks) > 0 {
+		hasAudio, hasVideo := audio.Name != "", video.Name != ""
+		s.HasAudio, s.HasVideo = &hasAudio, &hasVideo
+	}
+	return s
+}
+
+func trackOf(tracks []state.Track, k translate.Kind) state.Track {
+	for _, t := range tracks {
+		if t.Kind == string(k) {
+			return t
+		}
+	}
+	return state.Track{}
+}
+
+// streamFilter is the body of find and terminate: all members that are set must fit.
+type streamFilter struct {
+	MediaSessionID  string   `json:"mediaSessionId"`
+	MediaSessionIDs []string `json:"mediaSessionIds"`
+	Name            string   `json:"name"`
+	Published       *bool    `json:"published"`
+	Status          string   `json:"status"`
+	SessionID       string   `json:"sessionId"`
+	Display         []string `json:"display"`
+}
+
+// maxMediaIDs bounds mediaSessionIds.
+const maxMediaIDs = 10_000
+
+func (f streamFilter) filter() (gateway.StreamFilter, error) {
+	g := gateway.StreamFilter{MediaIDs: f.MediaSessionIDs, Name: f.Name, Session: f.SessionID, Status: f.Status, Published: f.Published}
+	switch {
+	case f.MediaSessionID != "" && f.MediaSessionIDs != nil:
+		return g, bad("mediaSessionId and mediaSessionIds exclude each other")
+	case f.MediaSessionIDs != nil && len(f.MediaSessionIDs) == 0:
+		return g, errNothing // not everything
+	case len(f.MediaSessionIDs) > maxMediaIDs:
+		return g, bad("more than %d mediaSessionIds", maxMediaIDs)
+	case f.MediaSessionID != "":
+		g.MediaIDs = []string{f.MediaSessionID}
+	}
+	for _, d := range f.Display {
+		if d != "metrics" {
+			return g, bad("display: only metrics can be asked for")
+		}
+	}
+	return g, nil
+}
+
+func (a *API) findAllStreams(q *request) error {
+	return a.listStreams(q, gateway.StreamFilter{}, false)
+}
+
+func (a *API) findStreams(q *request) error {
+	var f streamFilter
+	if err := q.decode(&f); err != nil {
+		return err
+	}
+	filter, err := f.filter()
+	if err != nil {
+		return err
+	}
+	return a.listStreams(q, filter, len(f.Display) > 0)
+}
+
+func (a *API) listStreams(q *request, f gateway.StreamFilter, metrics bool) error {
+	l := newList(q)
+	err := a.deps.Deployment.EachStream(q.Context(), f, func(page []gateway.StreamEntry) error {
+		var figures map[string]gateway.Figures
+		if metrics {
+			var err error
+			if figures, err = a.deps.Deployment.Figures(q.Context(), page); err != nil {
+				return err
+			}
+		}
+		for _, e := range page {
+			s := a.streamOf(e)
+			s.Metrics = figures[e.MediaID]
+			if err := l.add(s); err != nil {
+				return err
+			}
+		}
+		return l.nextPage()
+	})
+	return l.end(err)
+}
+
+// terminateStreams answers when the pods have begun to end the streams. Without a filter WCS ended everything; that has to be allowed.
+func (a *API) terminateStreams(q *request) error {
+	var f streamFilter
+	if err := q.decode(&f); err != nil {
+		return err
+	}
+	filter, err := f.filter()
+	q.about(describe(f))
+	switch {
+	case err != nil:
+		return err
+	case f.Display != nil:
+		return bad("display is no filter")
+	case filter.Empty() && !a.cfg.TerminateAll:
+		return bad("no filter: this would end every stream, which rest.terminateAll does not allow")
+	}
+	ended, err := a.deps.Deployment.TerminateStreams(q.Context(), filter)
+	if err == nil && ended == 0 {
+		return errNothing
+	}
+	return err
+}
+
+// describe is a filter for the audit log.
+func describe(f streamFilter) string {
+	var parts []string
+	for _, p := range []struct{ name, value string }{
+		{"mediaSessionId", f.MediaSessionID}, {"mediaSessionIds", strings.Join(f.MediaSessionIDs, ",")}, {"name", f.Name}, {"status", f.Status}, {"sessionId", f.SessionID},
+	} {
+		if p.value != "" {
+			parts = append(parts, p.name+"="+cut(p.value))
+		}
+	}
+	if f.Published != nil && *f.Published {
+		parts = append(parts, "published=true")
+	} else if f.Published != nil {
+		parts = append(parts, "published=false")
+	}
+	if len(parts) == 0 {
+		return "everything"
+	}
+	return strings.Join(parts, " ")
+}
+
+// cut bounds what a request can put into a log line.
+func cut(text string) string {
+	const most = 1000
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
+}
+
+// byMediaID is the body of what is about one stream.
+type byMediaID struct {
+	MediaSessionID string `json:"mediaSessionId"`
+}
+
+// streamOfID gives the stream of a media id.
+func (a *API) streamOfID(q *request, mediaID string) (found gateway.StreamEntry, err error) {
+	if mediaID == "" {
+		return found, bad("mediaSessionId is missing")
+	}
+
+	err = a.deps.Deployment.EachStream(q.Context(), gateway.StreamFilter{MediaIDs: []string{mediaID}}, func(page []gateway.StreamEntry) error {
+		found = page[0]
+		return nil
+	})
+	if err == nil && found.MediaID == "" {
+		err = errNothing
+	}
+	return found, err
+}
+
+func (a *API) streamMetrics(q *request) error {
+	var body byMediaID
+	if err := q.decode(&body); err != nil {
+		return err
+	}
+	e, err := a.streamOfID(q, body.MediaSessionID)
+	if err != nil {
+		return err
+	}
+	figures, err := a.deps.Deployment.Figures(q.Context(), []gateway.StreamEntry{e})
+	if err != nil {
+		return err
+	}
+	f := figures[e.MediaID]
+	if f == nil {
+		f = gateway.Figures{} // {} and not null: nothing is measured
+	}
+	return q.answer(f)
+}

@@ -1,0 +1,425 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/translate"
+)
+
+// withRooms gives all applications the room API, in rooms of three.
+func withRooms(c *Config) {
+	c.Rooms = RoomsConfig{MaxMembers: 3, PerSession: 2}
+	c.Apps["roomApp"] = App{Key: "roomApp", Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs(), Rooms: true}
+	c.Limits.NameBytes, c.Limits.Parked, c.Media.StoreTimeout = 100, 10, 5*time.Second
+}
+
+func (w *world) enter(t *testing.T, pod, login string) *rig.RoomUser {
+	t.Helper()
+	return rig.LoginAs(w.dial(t, pod), "roomApp", login)
+}
+
+// publishIn publishes in a room and waits until the stream is up.
+func (w *world) publishIn(t *testing.T, u *rig.RoomUser, id, name, room string) {
+	t.Helper()
+	u.Send("publishStream", rig.StreamRequest(id, name, offerOf(t, "publish"), true, rig.PublishIn(room)))
+	u.AwaitSDP(id)
+	w.allUp()
+	u.WantStatus(id, "PUBLISHING", "")
+}
+
+// quiet checks that nobody is told anything: what has been done before is known to each of them when a message of each has reached each.
+func quiet(t *testing.T, room string, logins map[string]*rig.RoomUser) {
+	t.Helper()
+	for from, u := range logins {
+		for to, v := range logins {
+			if from == to {
+				continue
+			}
+			if got := u.Say(room, to, "ping"); got != "ACCEPTED" {
+				t.Errorf("%s to %s: %s", from, to, got)
+			}
+			v.WantEvents("MESSAGE " + from + ": ping")
+		}
+	}
+}
+
+func TestRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withRooms)
+	alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
+	alice.Join("r")
+	bob.Join("r", "alice")
+	alice.WantEvents("JOINED bob")
+
+	w.publishIn(t, alice, "m1", "r-alice-1", "r")
+	bob.WantEvents("PUBLISHED alice r-alice-1")
+	carol := w.enter(t, podA, "carol")
+	carol.Join("r", "alice r-alice-1, bob")
+	alice.WantEvents("JOINED carol")
+	bob.WantEvents("JOINED carol")
+	if got := w.enter(t, podB, "eve").TryJoin("r"); got != "FAILED Room is full" {
+		t.Errorf("fourth: %s", got)
+	}
+
+	alice.Unpublish("m1", "r-alice-1")
+	bob.WantEvents("UNPUBLISHED alice r-alice-1")
+	carol.WantEvents("UNPUBLISHED alice r-alice-1")
+	w.publishIn(t, bob, "m2", "r-bob-1", "r")
+	alice.WantEvents("PUBLISHED bob r-bob-1")
+	carol.WantEvents("PUBLISHED bob r-bob-1")
+	room, id := w.sfu.only(t, translate.RolePublish)
+	w.event(podA, translate.Event{Kind: translate.EventLeft, Room: room, Identity: id, Reason: translate.EndTimeout})
+	alice.WantEvents("FAILED bob r-bob-1")
+	carol.WantEvents("FAILED bob r-bob-1")
+
+	// Who leaves with a stream takes it out of the room, and finds it there when it comes back.
+	w.publishIn(t, alice, "m3", "r-alice-2", "r")
+	bob.WantEvents("PUBLISHED alice r-alice-2")
+	alice.Leave("r")
+	bob.WantEvents("UNPUBLISHED alice r-alice-2", "LEFT alice")
+	alice.Join("r", "bob, carol")
+	bob.WantEvents("JOINED alice", "PUBLISHED alice r-alice-2")
+	carol.WantEvents("PUBLISHED alice r-alice-2", "UNPUBLISHED alice r-alice-2", "LEFT alice", "JOINED alice", "PUBLISHED alice r-alice-2")
+	alice.Close()
+	bob.WantEvents("UNPUBLISHED alice r-alice-2", "LEFT alice")
+	carol.WantEvents("UNPUBLISHED alice r-alice-2", "LEFT alice")
+	quiet(t, "r", map[string]*rig.RoomUser{"bob": bob, "carol": carol})
+	bob.WantNoEvent()
+	carol.WantNoEvent()
+}
+
+// Only streams whose publisher is in the room and names it are the room's.
+func TestRoomStreamsOfOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withRooms)
+	alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
+	alice.Join("r")
+	w.publishIn(t, bob, "m1", "r-bob-1", "r") // is not there yet
+	bob.Join("other")
+	w.publishIn(t, bob, "m2", "other-bob-1", "other")
+	w.publishUp(t, bob.Client, "m3", "r-bob-2") // names none
+	alice.Send("publishStream", rig.StreamRequest("m4", "x", offerOf(t, "publish"), true, map[string]any{"custom": "r"}))
+	alice.AwaitSDP("m4")
+	plain := w.connect(t, podA)
+	plain.Send("publishStream", rig.StreamRequest("m5", "y", offerOf(t, "publish"), true, rig.PublishIn("r")))
+	plain.AwaitSDP("m5")
+	w.allUp()
+	plain.WantStatus("m5", "PUBLISHING", "")
+	bob.Join("r", "alice")
+	alice.WantEvents("JOINED bob", "PUBLISHED bob r-bob-1")
+	quiet(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
+	alice.WantNoEvent()
+}
+
+func TestRoomMessages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withRooms)
+	alice, bob, carol := w.enter(t, podA, "alice"), w.enter(t, podB, "bob"), w.enter(t, podA, "carol")
+	alice.Join("r")
+	bob.Join("r", "alice")
+	alice.WantEvents("JOINED bob")
+	var operations []string
+	for i := range 100 {
+		operations = append(operations, alice.SendCommand(rig.SayOf("r", "bob", fmt.Sprint(i))))
+	}
+	for i, o := range operations {
+		if got := alice.Outcome(o); got != "ACCEPTED" {
+			t.Errorf("message %d: %s", i, got)
+		}
+		bob.WantEvents(fmt.Sprintf("MESSAGE alice: %d", i))
+	}
+	forged := map[string]any{"command": "sendMessage", "from": "carol", "options": map[string]any{
+		"roomConfig": map[string]any{"name": "r"}, "to": "alice", "from": "carol", "login": "carol", "text": map[string]any{"a": 1},
+	}}
+	if got := bob.Command(forged); got != "ACCEPTED" {
+		t.Errorf("a text that is an object: %s", got)
+	}
+	alice.WantEvents("MESSAGE bob: map[a:1]")
+	for name, c := range map[string]struct {
+		user     *rig.RoomUser
+		to, want string
+	}{
+		"to nobody":       {alice, "carol", "FAILED No such participant in the room"},
+		"to itself":       {alice, "alice", "FAILED No such participant in the room"},
+		"from outside":    {carol, "bob", "FAILED Not in this room"},
+		"to no login":     {alice, "", "FAILED No such participant in the room"},
+		"after a message": {alice, "bob", "ACCEPTED"},
+	} {
+		if got := c.user.Say("r", c.to, "x"); got != c.want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	bob.WantEvents("MESSAGE alice: x")
+	bob.WantNoEvent()
+}
+
+func TestRoomRefusals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withRooms)
+	alice := w.enter(t, podA, "alice")
+	alice.Join("r")
+	for _, pod := range []string{podA, podB} {
+		twin := w.enter(t, pod, "alice")
+		if got := twin.TryJoin("r"); got != "FAILED Login is in the room already" {
+			t.Errorf("second alice on %s: %s", pod, got)
+		}
+		if got := twin.TryLeave("r"); got != "FAILED Not in this room" {
+			t.Errorf("second alice leaves: %s", got)
+		}
+	}
+	alice.Join("s")
+	for what, c := range map[string]struct{ room, want string }{
+		"again":        {"r", "FAILED Login is in the room already"},
+		"a third room": {"t", "FAILED Too many rooms in this session"},
+		"no name":      {"", "FAILED Bad room name"},
+		"bad name":     {"a/../b", "FAILED Bad room name"},
+		"long name":    {strings.Repeat("x", 101), "FAILED Bad room name"},
+	} {
+		if got := alice.TryJoin(c.room); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+	for _, payload := range []any{
+		map[string]any{"command": "join"}, map[string]any{"command": "join", "options": 1}, map[string]any{"command": "leave", "options": map[string]any{"name": 1}},
+	} {
+		if got := alice.Command(payload); !strings.HasPrefix(got, "FAILED Bad request") {
+			t.Errorf("%v: %s", payload, got)
+		}
+	}
+	for _, payload := range []any{nil, "join", map[string]any{"command": "dance"}, []any{1}} {
+		if got := alice.Command(payload); got != "FAILED No application server takes data" {
+			t.Errorf("%v: %s", payload, got)
+		}
+	}
+	for _, login := range []string{"", "a\u202eb"} {
+		if got := w.enter(t, podA, login).TryJoin("r"); !strings.HasPrefix(got, "FAILED No login") {
+			t.Errorf("login %q: %s", login, got)
+		}
+	}
+	other := rig.LoginAs(w.dial(t, podA), "defaultApp", "bob")
+	if got := other.TryJoin("r"); got != "FAILED No application server takes data" {
+		t.Errorf("an application without rooms: %s", got)
+	}
+	bob := w.enter(t, podB, "bob")
+	w.store.SetAway(true)
+	if got := bob.TryJoin("r"); got != "FAILED Rooms are not available" {
+		t.Errorf("while Redis is away: %s", got)
+	}
+	w.store.SetAway(false)
+	bob.Join("r", "alice")
+	alice.WantEvents("JOINED bob")
+	alice.WantNoEvent()
+}
+
+// What another pod does not hear of by an event it learns by looking, once.
+func TestRoomEventsAreLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, withRooms)
+		w.start(t, podB, withRooms)
+		alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
+		bob.Join("r")
+		w.deaf(podB)
+		alice.Join("r", "bob")
+		w.publishIn(t, alice, "m1", "r-alice-1", "r")
+		synctest.Wait()
+		bob.WantNoEvent()
+		time.Sleep(roomLook + time.Second)
+		synctest.Wait()
+		bob.WantEvents("JOINED alice", "PUBLISHED alice r-alice-1")
+		alice.Leave("r")
+		alice.Join("r", "bob")
+		time.Sleep(2 * roomLook)
+		synctest.Wait()
+		bob.WantEvents("UNPUBLISHED alice r-alice-1", "LEFT alice", "JOINED alice", "PUBLISHED alice r-alice-1")
+		bob.WantNoEvent()
+		alice.WantNoEvent()
+	})
+}
+
+// A pod dies: another takes over, and the others are told of each of its members once.
+func TestRoomWhenAPodDies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withRooms)
+	alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
+	bob.Join("r")
+	alice.Join("r", "bob")
+	w.publishIn(t, bob, "m1", "r-bob-1", "r")
+	alice.WantEvents("PUBLISHED bob r-bob-1")
+	w.store.Kill(podB)
+	w.store.TakeOver(podB, podA)
+	alice.WantEvents("UNPUBLISHED bob r-bob-1", "LEFT bob")
+	again := w.enter(t, podA, "bob")
+	again.Join("r", "alice")
+	alice.WantEvents("JOINED bob")
+	alice.WantNoEvent()
+}
+
+// A pod that lives is taken for dead: its clients' sockets are closed, and the others are told once that they have left.
+func TestRoomWhenAPodIsTakenForDead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withRooms)
+	alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
+	alice.Join("r")
+	bob.Join("r", "alice")
+	alice.WantEvents("JOINED bob")
+	w.store.TakeOver(podB, podA)
+	alice.WantEvents("LEFT bob")
+	_ = bob.AwaitClosed()
+	back := w.enter(t, podB, "bob")
+	back.Join("r", "alice")
+	alice.WantEvents("JOINED bob")
+	quiet(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": back})
+	alice.WantNoEvent()
+}
+
+// Redis comes back empty: nobody is told anything but what has changed meanwhile, and who does not come back has left after a while.
+func TestRoomWhenRedisIsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, withRooms)
+		w.start(t, podB, withRooms)
+		alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
+		alice.Join("r")
+		bob.Join("r", "alice")
+		alice.WantEvents("JOINED bob")
+		w.publishIn(t, alice, "m1", "r-alice-1", "r")
+		bob.WantEvents("PUBLISHED alice r-alice-1")
+		for range 10 { // pods register again in any order
+			w.store.Restart()
+			time.Sleep(time.Second)
+		}
+		time.Sleep(2 * roomDoubt)
+		synctest.Wait()
+		quiet(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
+		alice.WantNoEvent()
+		bob.WantNoEvent()
+
+		w.store.SetAway(true)
+		alice.Unpublish("m1", "r-alice-1")
+		time.Sleep(roomLook)
+		w.store.Restart()
+		time.Sleep(roomLook)
+		synctest.Wait()
+		bob.WantEvents("UNPUBLISHED alice r-alice-1")
+
+		w.store.Kill(podB)
+		w.store.Restart()
+		time.Sleep(roomDoubt - time.Second)
+		synctest.Wait()
+		alice.WantNoEvent()
+		time.Sleep(2 * roomLook)
+		synctest.Wait()
+		alice.WantEvents("LEFT bob")
+		time.Sleep(2 * roomDoubt)
+		synctest.Wait()
+		alice.WantNoEvent()
+	})
+}
+
+// A kept session that is resumed on another pod, or on its own, stays a member, and is told what it has missed.
+func TestRoomOfAResumedSession(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		to   string
+		dead bool
+	}{"on another pod": {to: podB}, "on the same pod": {to: podA}, "when its pod is dead": {to: podB, dead: true}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(c *Config) {
+				withRooms(c)
+				c.KeepAliveGrace = time.Minute
+			})
+			bob, carol := w.enter(t, podB, "bob"), w.enter(t, podB, "carol")
+			kept, token := w.enterKept(t, podA, "alice", "")
+			bob.Join("r")
+			kept.Join("r", "bob")
+			bob.WantEvents("JOINED alice")
+			w.publishIn(t, kept, "m1", "r-alice-1", "r")
+			bob.WantEvents("PUBLISHED alice r-alice-1")
+			kept.Drop()
+			rig.Eventually(t, 20*time.Second, "the session is parked", func() bool { return w.pods[podA].park(0) == 1 })
+			if c.dead {
+				w.store.Kill(podA)
+			}
+			carol.Join("r", "bob, alice r-alice-1")
+			bob.WantEvents("JOINED carol")
+			back, _ := w.enterKept(t, c.to, "mallory", token)
+			back.WantStatus("m1", "PUBLISHING", "")
+			back.WantEvents("JOINED carol")
+			if c.dead {
+				w.store.TakeOver(podA, podB) // finds nothing
+			}
+			quiet(t, "r", map[string]*rig.RoomUser{"alice": back, "bob": bob, "carol": carol})
+			back.Unpublish("m1", "r-alice-1")
+			bob.WantEvents("UNPUBLISHED alice r-alice-1")
+			carol.WantEvents("UNPUBLISHED alice r-alice-1")
+			back.Leave("r")
+			bob.WantEvents("LEFT alice")
+			carol.WantEvents("LEFT alice")
+			bob.WantNoEvent()
+			carol.WantNoEvent()
+			back.WantNoEvent()
+		})
+	}
+}
+
+func (w *world) enterKept(t *testing.T, pod, login, token string) (u *rig.RoomUser, newToken string) {
+	t.Helper()
+	return rig.LoginKeptAs(w.dial(t, pod), "roomApp", login, token)
+}
+
+func TestRoomOfASessionThatIsNotResumed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) {
+		withRooms(c)
+		c.KeepAliveGrace = 100 * time.Millisecond
+	})
+	bob := w.enter(t, podB, "bob")
+	bob.Join("r")
+	kept, _ := w.enterKept(t, podA, "alice", "")
+	kept.Join("r", "bob")
+	bob.WantEvents("JOINED alice")
+	kept.Drop()
+	bob.WantEvents("LEFT alice")
+}
+
+// A backend that takes OnDataEvent is asked of what rooms are sent, too; nobody is kept in a room.
+func TestRoomWithABackend(t *testing.T) {
+	t.Parallel()
+	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Rooms = true })
+	w.policy(map[string]map[string]string{"OnDataEvent": {"restOnError": "FAIL"}})
+	for _, g := range w.pods {
+		g.cfg.Rooms = RoomsConfig{MaxMembers: 3, PerSession: 2}
+	}
+	enter := func(pod, login string) *rig.RoomUser { return rig.LoginAs(w.dial(t, pod), "defaultApp", login) }
+	alice, bob := enter(podA, "alice"), enter(podB, "bob")
+	alice.Join("r")
+	if h := w.backend.Await("OnDataEvent"); !strings.Contains(string(h.Raw), `"command":"join"`) {
+		t.Errorf("backend got %s", h.Raw)
+	}
+	if h := w.backend.Await("DataStatusEvent"); h.Text("status") != "ACCEPTED" {
+		t.Errorf("backend got %s", h.Raw)
+	}
+	bob.Join("r", "alice")
+	alice.WantEvents("JOINED bob")
+	w.backend.On("OnDataEvent", rig.Refuse(403))
+	if got := enter(podA, "carol").TryJoin("r"); !strings.HasPrefix(got, "FAILED") {
+		t.Errorf("a join that the backend refuses: %s", got)
+	}
+	if got := bob.Say("r", "alice", "x"); !strings.HasPrefix(got, "FAILED") {
+		t.Errorf("a message that the backend refuses: %s", got)
+	}
+	if got := bob.TryLeave("r"); !strings.HasPrefix(got, "FAILED") {
+		t.Errorf("a leave that the backend refuses: %s", got)
+	}
+	alice.WantEvents("LEFT bob")
+	alice.WantNoEvent()
+}

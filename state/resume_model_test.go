@@ -1,0 +1,427 @@
+package state
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Kept sessions in the model: what gateway/keep.go and gateway/resume.go do with them, and their clients.
+
+// visit is a client with a kept session, as the client knows it.
+type visit struct {
+	id     string
+	tokens []TokenHash // the last is the one that the client has; before it those that it had
+	used   map[TokenHash]bool
+	holder *stay           // who has the session, as far as anybody was told
+	tried  map[string]bool // claims under which somebody may have it, without knowing
+	era    int             // how often it was taken
+}
+
+// stay is a kept session on a pod (gateway's session).
+type stay struct {
+	pod      *modelPod
+	visit    *visit
+	rec      Session
+	owner    string // the life that it began in
+	seen     bool   // its registration was seen in Redis
+	wipes    int    // how often Redis had been emptied by then
+	unsure   bool   // Redis was emptied since
+	plain    bool   // taken by a client that does not want it kept any more
+	parked   bool
+	expiring bool
+	busy     bool
+	over     bool
+}
+
+// letter is an event about a session that was taken.
+type letter struct {
+	to   *modelPod
+	was  Session
+	ids  []string
+	from string
+}
+
+var errModelToken = errors.New("model: wrong token")
+
+func (s *stay) String() string { return s.pod.id + ":" + s.rec.registration().String() }
+
+// rightful tells whether nobody has taken the session from it.
+func (s *stay) rightful() bool { return s.visit.holder == s }
+
+func (w *world) newToken() (h TokenHash) {
+	w.tokens++
+	binary.BigEndian.PutUint64(h[:], uint64(w.tokens))
+	return h
+}
+
+// establish gives a new client its session.
+func (p *modelPod) establish() {
+	w := p.world
+	v := &visit{id: fmt.Sprintf("s%d", len(w.visits)), used: map[TokenHash]bool{}, tried: map[string]bool{}}
+	v.tokens = []TokenHash{w.newToken()}
+	s := &stay{pod: p, visit: v, rec: Session{ID: v.id, TokenHash: v.tokens[0], Kept: true}, owner: p.life(), wipes: w.wipes, unsure: p.unsure}
+	v.holder = s
+	w.visits = append(w.visits, v)
+	p.stays = append(p.stays, s)
+	p.kept[v.id] = s
+	w.note("%s: session %s", p.id, s)
+	s.remember()
+}
+
+func (s *stay) holdings(phases ...phase) []*holding {
+	return slices.DeleteFunc(slices.Clone(s.pod.holdings), func(h *holding) bool {
+		return h.stay != s || !slices.Contains(phases, h.phase)
+	})
+}
+
+// remember registers what whoever takes the session must know.
+func (s *stay) remember() {
+	if s.over || s.expiring || s.plain {
+		return
+	}
+	rec := s.rec
+	for _, h := range s.holdings(held) {
+		rec.Streams = append(rec.Streams, h.sessionStream())
+	}
+	s.pod.PutSession(rec)
+}
+
+func (h *holding) sessionStream() SessionStream {
+	return SessionStream{MediaID: h.entry.media, Name: h.entry.stream, Published: !h.player, Identity: h.entry.identity, Native: h.viewer.Native}
+}
+
+// park is the end of its socket.
+func (s *stay) park() {
+	if s.parked || s.over {
+		return
+	}
+	s.pod.world.note("%s: parked", s)
+	s.parked = true
+	for _, h := range s.holdings(asking) {
+		h.end()
+	}
+	if s.plain {
+		s.pod.DropSession(s.rec.ID)
+		s.leave(false)
+		return
+	}
+	s.remember()
+}
+
+// expire asks, until Redis answers, who has the session.
+func (s *stay) expire() {
+	if s.over || s.busy || !s.parked {
+		return
+	}
+	s.expiring, s.busy = true, true
+	w := s.pod.world
+	w.net.spawn(w.ctx, s.pod, "end "+s.String(), func(ctx context.Context) {
+		defer func() { s.busy = false }()
+		err := s.pod.EndSession(ctx, s.rec)
+		w.note("%s: ending it gives %v", s, err)
+		switch {
+		case err == nil:
+			w.checkBelieves(s)
+			s.leave(false)
+		case errors.Is(err, ErrLostOwnership):
+			s.leave(true)
+		}
+	})
+}
+
+// leave is the end of the session on this pod.
+func (s *stay) leave(taken bool) {
+	if s.over {
+		return
+	}
+	s.over = true
+	if s.pod.kept[s.rec.ID] == s {
+		delete(s.pod.kept, s.rec.ID)
+	}
+	for _, h := range s.holdings(asking, held) {
+		if taken && h.phase == held {
+			h.letGo()
+		} else {
+			h.end()
+		}
+	}
+}
+
+// handOver lets go of a session that was taken, and of those of its streams that the taker knows.
+func (s *stay) handOver(ids []string, by string) (now []SessionStream) {
+	s.pod.world.note("%s: handed over to %s", s, by)
+	if s.rightful() && !s.unsure && len(s.visit.tried) == 0 && !s.pod.world.check.everTaken[s.owner] {
+		s.pod.world.fail("%s lets go of what nobody has taken", s)
+	}
+	if by != s.pod.id {
+		s.pod.DropSession(s.rec.ID)
+	}
+	for _, h := range s.holdings(held) {
+		if slices.Contains(ids, h.entry.media) {
+			now = append(now, h.sessionStream())
+			h.letGo()
+		}
+	}
+	s.leave(false)
+	return now
+}
+
+// letGoAll lets go of a session that turns out to be another pod's.
+func (s *stay) letGoAll() {
+	if s.over || s.expiring {
+		return
+	}
+	var ids []string
+	for _, h := range s.holdings(asking, held) {
+		ids = append(ids, h.entry.media)
+	}
+	s.handOver(ids, "another")
+}
+
+func (p *modelPod) handOver(l letter) (now []SessionStream, ok bool) {
+	s := p.kept[l.was.ID]
+	if s == nil || s.expiring || s.rec.TokenHash != l.was.TokenHash && l.from != p.id && !p.world.mutant.rules.anyEvent {
+		return nil, false
+	}
+	return s.handOver(l.ids, l.from), true
+}
+
+// deliver brings an event about a session, or not.
+func (w *world) deliver(i int) {
+	l := w.mail[i]
+	if l.to.gone || l.to.frozen {
+		return
+	}
+	if !w.chance(0.1) { // else it will come again
+		w.mail = slices.Delete(w.mail, i, i+1)
+	}
+	w.tell(l)
+}
+
+func (w *world) tell(l letter) {
+	if !l.to.gone && w.chance(0.8) {
+		w.note("%s: is told that %s was taken by %s", l.to.id, l.was.ID, l.from)
+		l.to.handOver(l)
+	}
+}
+
+// comeBack has a client come to a pod with a token, mostly with the one that it has.
+func (p *modelPod) comeBack(v *visit) {
+	w := p.world
+	token := v.tokens[len(v.tokens)-1]
+	if w.chance(0.2) {
+		token = pick(w.rng, v.tokens)
+	}
+	t := w.net.spawn(w.ctx, p, "take "+v.id, func(ctx context.Context) { p.take(ctx, v, token) })
+	t.visit, t.era = v, v.era
+}
+
+// take makes a session this pod's.
+func (p *modelPod) take(ctx context.Context, v *visit, token TokenHash) {
+	w := p.world
+	t := ctx.Value(taskKey{}).(*task)
+	next, plain := w.newToken(), w.chance(0.15)
+	claim := registrationOf(v.id, next).claim
+	v.tried[claim] = true
+	s := &stay{pod: p, visit: v, owner: p.life(), plain: plain, wipes: w.wipes, unsure: p.unsure}
+	was, err := p.TakeSession(ctx, v.id, func(was Session) (Session, error) {
+		if !was.Kept || was.TokenHash != token {
+			return was, errModelToken
+		}
+		was.TokenHash, was.Kept = next, !plain
+		was.Era++
+		if plain {
+			was.Streams = nil
+		}
+		return was, nil
+	})
+	w.note("%s: taking %s gives %v", p.id, v.id, err)
+	if err == nil || errors.Is(err, errModelToken) || errors.Is(err, ErrNotFound) {
+		delete(v.tried, claim)
+	}
+	if err != nil {
+		return
+	}
+	if s.wipes == w.wipes {
+		w.checkToken(v, token)
+	}
+	s.rec, s.unsure = was, s.unsure || s.wipes != w.wipes
+	s.rec.TokenHash, s.rec.Kept, s.rec.Streams = next, !plain, nil
+	s.rec.Era++
+	v.holder, v.era = s, v.era+1
+	t.era = v.era
+	w.taken++
+	p.wait(t, func() bool { return !p.locked[v.id] })
+	p.locked[v.id] = true
+	defer delete(p.locked, v.id)
+	var got []*holding
+	for _, k := range p.askToLetGo(t, was) {
+		if h := s.adopt(ctx, k, was.Owner); h != nil {
+			got = append(got, h)
+		}
+	}
+	s.takeUp(got, next)
+}
+
+// takeUp goes on with what was adopted.
+func (s *stay) takeUp(got []*holding, token TokenHash) {
+	p := s.pod
+	p.stays = append(p.stays, s)
+	if !s.plain {
+		p.kept[s.rec.ID] = s
+	}
+	s.visit.tokens = append(s.visit.tokens, token)
+	p.holdings = append(p.holdings, got...)
+	s.unsure = s.unsure || s.wipes != p.world.wipes
+	for _, h := range got {
+		h.unsure = h.unsure || s.unsure
+		h.moved = p.world.evicted[owned{h.owner, h.entry.String()}]
+		if h.from != nil {
+			p.world.remove(h)
+		} else {
+			p.world.adopted++
+			h.bare = p.world.mediaIsOthers(h)
+		}
+	}
+	p.world.note("%s: taken up with %v", s, got)
+	s.remember()
+	if p.world.chance(0.2) || p.life() != s.owner {
+		s.park() // its client has gone again, or the pod has closed its socket
+	}
+	p.world.checkClaims()
+}
+
+// askToLetGo tells the pod that had the session, which may not hear of it, or late, or whose answer is lost.
+func (p *modelPod) askToLetGo(t *task, was Session) []SessionStream {
+	w := p.world
+	l := letter{to: w.podOf(was.Owner.String()), was: was, from: p.id}
+	for _, k := range was.Streams {
+		l.ids = append(l.ids, k.MediaID)
+	}
+	old := p.kept[was.ID]
+	now, ok := p.handOver(letter{to: p, was: was, ids: l.ids, from: p.id})
+	p.wait(t, func() bool { return old == nil || !old.writes() })
+	if l.to == p {
+		if ok {
+			return now
+		}
+		return was.Streams
+	}
+	x := w.rng.IntN(10)
+	if x < 3 {
+		w.mail = append(w.mail, l)
+	}
+	if l.to.gone || l.to.frozen || x < 4 {
+		return was.Streams
+	}
+	if now, ok := l.to.handOver(l); ok && x < 9 {
+		return now
+	}
+	return was.Streams
+}
+
+// wait has a task wait for others of its pod.
+func (p *modelPod) wait(t *task, done func() bool) {
+	for !done() && !p.gone && !p.world.mutant.rules.hasty {
+		t.await(p.world.net.yield)
+	}
+}
+
+// writes tells whether something of it is still on its way.
+func (s *stay) writes() bool {
+	return slices.ContainsFunc(s.pod.holdings, func(h *holding) bool { return h.stay == s && h.busy })
+}
+
+// adopt makes a stream this pod's. It gives nothing if it is not to be had.
+func (s *stay) adopt(ctx context.Context, k SessionStream, from Owner) *holding {
+	p := s.pod
+	h := &holding{pod: p, stay: s, player: !k.Published, phase: held, unsure: p.unsure, era: s.visit.era, taken: true}
+	h.stream = Stream{Name: k.Name, MediaID: k.MediaID, Identity: k.Identity, Era: s.rec.Era}
+	h.viewer = Player{Stream: k.Name, MediaID: k.MediaID, Identity: k.Identity, Native: k.Native, Era: s.rec.Era}
+	h.entry = entryOfStream(h.stream)
+	if h.player {
+		h.entry = entryOfPlayer(h.viewer)
+	}
+	h.owner = p.life()
+	err := h.adopt(ctx, from)
+	p.world.note("%s: adopting it from %v gives %v", h, from, err)
+	switch {
+	case err == nil:
+		return h
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrLostOwnership):
+		return nil
+	}
+	h.from, h.phase = &from, releasing // it may be ours or not: to be released it must be
+	return h
+}
+
+// adopt asks for the record as the gateway does. Only the life in which it is written may believe in it.
+func (h *holding) adopt(ctx context.Context, from Owner) (err error) {
+	if h.player {
+		_, err = h.pod.AdoptPlayer(ctx, h.viewer, from)
+		return err
+	}
+	rec, err := h.pod.FindStream(ctx, h.entry.stream)
+	if errors.Is(err, ErrNotFound) || err == nil && rec.Identity != h.entry.identity {
+		rec, err = h.stream, nil
+	}
+	if err == nil {
+		rec.Era = h.stream.Era
+		err = h.pod.AdoptStream(ctx, rec, from)
+	}
+	return err
+}
+
+// end undoes a stream: its participant first, then what is in Redis.
+func (h *holding) end() {
+	h.phase = releasing
+	h.pod.world.remove(h)
+}
+
+// letGo leaves a stream to whoever comes for it.
+func (h *holding) letGo() {
+	h.phase, h.leftAt = left, h.pod.world.clock
+	if h.pod.world.mutant.rules.forgets {
+		h.phase = over
+	}
+}
+
+// lookAgain undoes what was let go, if nobody has come for it. The wait for that is taken to outlive whatever is on its way.
+func (h *holding) lookAgain() {
+	w := h.pod.world
+	v := h.stay.visit
+	if h.busy || h.pod.locked[v.id] && !w.mutant.rules.hasty || w.clock < h.leftAt+modelLease.Milliseconds() || w.beingTaken(v) {
+		return
+	}
+	if slices.ContainsFunc(h.pod.holdings, func(o *holding) bool {
+		return o != h && o.entry == h.entry && o.phase != over && o.phase != left
+	}) {
+		h.phase = over
+		return
+	}
+	h.pod.locked[v.id] = true
+	h.start(w.ctx, "look again for", func(ctx context.Context) {
+		defer func() { h.busy = false }()
+		defer delete(h.pod.locked, v.id)
+		t := ctx.Value(taskKey{}).(*task)
+		t.visit, t.era = v, v.era
+		err := h.adopt(ctx, Owner{})
+		w.note("%s: looking again gives %v", h, err)
+		switch {
+		case h.phase != left:
+		case err == nil:
+			h.end()
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrLostOwnership):
+			h.phase = over
+		}
+	})
+}
+
+// beingTaken tells whether anybody may still write something of a take.
+func (w *world) beingTaken(v *visit) bool {
+	return slices.ContainsFunc(w.net.tasks, func(t *task) bool { return t.visit == v && !t.pod.gone }) ||
+		slices.ContainsFunc(w.net.wire, func(c lateCall) bool { return c.task.visit == v && c.adopts() })
+}

@@ -1,0 +1,119 @@
+package translate
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// FileTemplate makes the name of a recording: text in which elements in braces stand for what is known when the recording begins
+// (integration.md §5.3). Slashes in it make directories. The name gets the extension .mp4.
+type FileTemplate string
+
+// DefaultFileTemplate is that of WCS 5.1 and later.
+const DefaultFileTemplate FileTemplate = "stream-{mediaSessionId}-{login}"
+
+// ErrFileTemplate is wrapped by the errors about a FileTemplate.
+var ErrFileTemplate = errors.New("file template")
+
+// FileValues are what the elements of a FileTemplate stand for.
+type FileValues struct {
+	StreamName, MediaID, SessionID, Login, AudioCodec, VideoCodec string
+	Start                                                         time.Time
+}
+
+const (
+	fileExtension = ".mp4"
+	maxFileName   = 250 // bytes; file systems take 255, WCS 255 for the whole path
+	maxFileValue  = 128 // bytes; a media id has no more
+)
+
+var fileElement = regexp.MustCompile(`\{[^{}]*\}`)
+
+// fileElements are the elements that there are.
+var fileElements = map[string]func(FileValues) string{
+	"{streamName}":      func(v FileValues) string { return v.StreamName },
+	"{mediaSessionId}":  func(v FileValues) string { return v.MediaID },
+	"{sessionId}":       func(v FileValues) string { return base64.RawURLEncoding.EncodeToString([]byte(v.SessionID)) },
+	"{login}":           func(v FileValues) string { return v.Login },
+	"{audioCodec}":      func(v FileValues) string { return v.AudioCodec },
+	"{videoCodec}":      func(v FileValues) string { return v.VideoCodec },
+	"{startTime}":       func(v FileValues) string { return v.Start.UTC().Format("20060102-150405") },
+	"{startTimeMillis}": func(v FileValues) string { return strconv.FormatInt(v.Start.UnixMilli(), 10) },
+}
+
+// Validate checks the template by itself. WCS' {endTime} and {endTimeMillis} are not known when a recording begins.
+func (t FileTemplate) Validate() error {
+	text := string(t)
+	for _, element := range fileElement.FindAllString(text, -1) {
+		if fileElements[element] == nil {
+			return fmt.Errorf("%w: there is no %s", ErrFileTemplate, element)
+		}
+	}
+	rest := fileElement.ReplaceAllString(text, "x")
+	switch {
+	case text == "":
+		return fmt.Errorf("%w: is empty", ErrFileTemplate)
+	case len(text) > maxFileName:
+		return fmt.Errorf("%w: has more than %d bytes", ErrFileTemplate, maxFileName)
+	case strings.ContainsAny(rest, "{}\\") || strings.ContainsFunc(rest, unicode.IsControl) || !utf8.ValidString(rest):
+		return fmt.Errorf("%w: has braces, backslashes or control characters", ErrFileTemplate)
+	case rest != path.Clean(rest) || path.IsAbs(rest) || rest == "." || strings.HasPrefix(rest, ".."):
+		return fmt.Errorf("%w: has an empty, . or .. segment", ErrFileTemplate)
+	}
+	return nil
+}
+
+// Name is the name of a recording. It is never outside of the directory that it is put into, whatever the values are.
+func (t FileTemplate) Name(v FileValues) string {
+	name := fileElement.ReplaceAllStringFunc(string(t), func(element string) string {
+		value := fileElements[element]
+		if value == nil { // of a template that was not validated
+			return ""
+		}
+		return FileNamePart(value(v))
+	})
+	segments := strings.Split(name, "/")
+	for i, s := range segments {
+		s = cutBytes(s, maxFileName-len(fileExtension))
+		if s == "" || strings.Trim(s, ".") == "" {
+			s = "_"
+		}
+		segments[i] = s
+	}
+	return strings.Join(segments, "/") + fileExtension
+}
+
+// FileNamePart makes of any text one that is safe as a part of a file name, an object key or a path in a URL: letters and digits of any script, and -_.@+
+// stay; everything else (separators, control characters, quotes, the braces that the egress service would replace) becomes _, and so do the dots
+// of "..". It has at most 128 bytes.
+func FileNamePart(text string) string {
+	safe := strings.Map(func(r rune) rune {
+		if r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_.@+", r)) {
+			return r
+		}
+		return '_'
+	}, cutBytes(text, maxFileValue))
+	for strings.Contains(safe, "..") {
+		safe = strings.ReplaceAll(safe, "..", "__")
+	}
+	return safe
+}
+
+// cutBytes cuts a text to a number of bytes, between two characters.
+func cutBytes(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most]
+}

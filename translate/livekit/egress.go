@@ -1,0 +1,152 @@
+package livekit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+	lkproto "github.com/livekit/protocol/livekit"
+	"github.com/twitchtv/twirp"
+
+	"wcsgateway/translate"
+)
+
+var errNoEgress = errors.New("no such egress")
+
+// StartEgress asks for an egress of a participant, who need not have tracks yet; the room must exist. The egress service answers after half a
+// second, some seconds before media is written. Without one nobody answers: the call runs into its deadline. One that answered too late may
+// have begun all the same.
+func (s *SFU) StartEgress(ctx context.Context, r translate.EgressRequest) (e translate.Egress, err error) {
+	defer s.done(OpStartEgress, time.Now(), r.Room, r.Publisher, &err)
+	request := &lkproto.ParticipantEgressRequest{RoomName: string(r.Room), Identity: string(r.Publisher)}
+	switch r.Kind {
+	case translate.EgressRecord:
+		request.FileOutputs = []*lkproto.EncodedFileOutput{{FileType: lkproto.EncodedFileType_MP4, Filepath: r.File, DisableManifest: true}}
+	case translate.EgressRTMP:
+		request.StreamOutputs = []*lkproto.StreamOutput{{Protocol: lkproto.StreamProtocol_RTMP, Urls: []string{r.URL}}}
+	}
+	info, err := callEgress(ctx, s, OpStartEgress, request, s.egress.StartParticipantEgress)
+	if err != nil {
+		return translate.Egress{}, err
+	}
+	return egressOf(info), nil
+}
+
+// StopEgress ends an egress and gives its state then: what was written is complete only some time later. One that is over is no error.
+func (s *SFU) StopEgress(ctx context.Context, id string) (e translate.Egress, err error) {
+	defer s.done(OpStopEgress, time.Now(), "", "", &err)
+	info, err := callEgress(ctx, s, OpStopEgress, &lkproto.StopEgressRequest{EgressId: id}, s.egress.StopEgress)
+	if isKind(err, translate.ErrKindRefused) { // LiveKit says so after 3 s (feasibility.md §6)
+		info, err = s.listed(ctx, &lkproto.ListEgressRequest{EgressId: id}, func(*lkproto.EgressInfo) bool { return true })
+	}
+	switch {
+	case isKind(err, translate.ErrKindNotFound):
+		return translate.Egress{}, nil
+	case err != nil:
+		return translate.Egress{}, err
+	}
+	return egressOf(info), nil
+}
+
+// FindEgress tells how an egress stands; with an empty id, the one of that kind that a participant has now. None is translate.ErrKindNotFound. LiveKit
+// answers from what the egress service last said.
+func (s *SFU) FindEgress(ctx context.Context, r translate.EgressRequest, id string) (e translate.Egress, err error) {
+	defer s.done(OpFindEgress, time.Now(), r.Room, r.Publisher, &err)
+	request := &lkproto.ListEgressRequest{EgressId: id}
+	if id == "" {
+		request = &lkproto.ListEgressRequest{RoomName: string(r.Room), Active: true}
+	}
+	info, err := s.listed(ctx, request, func(i *lkproto.EgressInfo) bool {
+		return id != "" || i.GetParticipant().GetIdentity() == string(r.Publisher) && egressKind(i) == r.Kind
+	})
+	if err != nil {
+		return translate.Egress{}, err
+	}
+	return egressOf(info), nil
+}
+
+// listed gives the first egress of LiveKit's list that fits.
+func (s *SFU) listed(ctx context.Context, r *lkproto.ListEgressRequest, fits func(*lkproto.EgressInfo) bool) (*lkproto.EgressInfo, error) {
+	list, err := callEgress(ctx, s, OpFindEgress, r, s.egress.ListEgress)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list.GetItems() {
+		if fits(i) {
+			return i, nil
+		}
+	}
+	return nil, &translate.Error{Kind: translate.ErrKindNotFound, Op: OpFindEgress, Err: errNoEgress}
+}
+
+// callEgress calls LiveKit's egress API, whose tokens are for no room.
+func callEgress[Q, R any](ctx context.Context, s *SFU, op string, q Q, call func(context.Context, Q) (R, error)) (r R, err error) {
+	token, err := auth.NewAccessToken(s.signer.key, s.signer.secret).
+		SetVideoGrant(&auth.VideoGrant{RoomRecord: true}).SetValidFor(tokenLifetime).ToJWT()
+	authorized := ctx
+	if err == nil {
+		authorized, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
+	}
+	if err != nil {
+		return r, &translate.Error{Kind: translate.ErrKindRefused, Op: op, Err: err}
+	}
+	if r, err = call(authorized, q); err != nil {
+		return r, egressFailed(ctx, op, err)
+	}
+	return r, nil
+}
+
+// egressFailed classes the error of an egress call. The text of one that refuses a request may quote its output, which may hold a key.
+func egressFailed(ctx context.Context, op string, err error) error {
+	err = rpcFailed(ctx, op, err)
+	var te *translate.Error
+	if errors.As(err, &te) && te.Kind == translate.ErrKindRefused {
+		return &translate.Error{Kind: te.Kind, Op: op, Err: errors.New("refused: LiveKit's log says why")}
+	}
+	return err
+}
+
+func egressOf(i *lkproto.EgressInfo) translate.Egress {
+	e := translate.Egress{ID: i.GetEgressId(), Kind: egressKind(i), State: egressState(i), Error: cut(i.GetError())}
+	if files := i.GetFileResults(); len(files) > 0 {
+		e.File = files[0].GetFilename()
+	}
+	if e.State == translate.EgressFailed && e.Error == "" {
+		e.Error = fmt.Sprintf("status %s", i.GetStatus())
+	}
+	return e
+}
+
+// egressKind is "" for an egress that is none of ours.
+func egressKind(i *lkproto.EgressInfo) translate.EgressKind {
+	p := i.GetParticipant()
+	switch {
+	case len(p.GetFileOutputs()) > 0:
+		return translate.EgressRecord
+	case len(p.GetStreamOutputs()) > 0:
+		return translate.EgressRTMP
+	}
+	return ""
+}
+
+// egressState: with one output an egress fails when its output does; the output says so first.
+func egressState(i *lkproto.EgressInfo) translate.EgressState {
+	for _, r := range i.GetStreamResults() {
+		if r.GetStatus() == lkproto.StreamInfo_FAILED {
+			return translate.EgressFailed
+		}
+	}
+	switch i.GetStatus() {
+	case lkproto.EgressStatus_EGRESS_ACTIVE, lkproto.EgressStatus_EGRESS_ENDING:
+		return translate.EgressActive
+	case lkproto.EgressStatus_EGRESS_COMPLETE, lkproto.EgressStatus_EGRESS_LIMIT_REACHED:
+		return translate.EgressComplete
+	case lkproto.EgressStatus_EGRESS_FAILED, lkproto.EgressStatus_EGRESS_ABORTED:
+		return translate.EgressFailed
+	default:
+		return translate.EgressStarting
+	}
+}

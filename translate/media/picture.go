@@ -1,0 +1,138 @@
+package media
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pion/rtp"
+	"github.com/pion/rtp/codecs"
+)
+
+const (
+	// maxFrameBytes is the largest key frame that is put together.
+	maxFrameBytes = 8 << 20
+	// openFrames is how many frames are being put together at a time: packets come late by less.
+	openFrames = 4
+	// BlankSide is the larger side of the pictures that LiveKit itself sends when a track ends: they are not the publisher's.
+	BlankSide = 8
+)
+
+// Pictures puts key frames together from the packets of one RTP stream, which may come in any order. It asks for nothing to
+// be sent again: a frame that lacks a packet never comes out. The zero value is ready. It is not safe for concurrent use.
+type Pictures struct {
+	frames []*openFrame // oldest first
+}
+
+// openFrame is the packets of one RTP timestamp.
+type openFrame struct {
+	timestamp     uint32
+	payloads      map[uint16][]byte
+	bytes         int
+	begun, ended  bool
+	first, marked uint16 // sequence numbers, of a frame that has begun and ended
+}
+
+// Arrive takes a packet. frame is a key frame that is complete with it, nil otherwise: what has no beginning of a key frame
+// is no picture. codec is a mime type as LiveKit tells it; a codec that HasPictures does not know gives none.
+func (p *Pictures) Arrive(codec string, packet []byte) (frame []byte) {
+	var r rtp.Packet
+	if !HasPictures(codec) || r.Unmarshal(packet) != nil || len(r.Payload) == 0 || r.Padding && isPadding(r.Payload) {
+		return nil
+	}
+	f := p.frame(r.Timestamp)
+	f.add(codec, &r)
+	if !f.complete() {
+		return nil
+	}
+	p.drop(f)
+	return f.join(codec)
+}
+
+// HasPictures tells whether key frames of a codec can be put together.
+func HasPictures(codec string) bool { return newDepacketizer(codec) != nil }
+
+func newDepacketizer(codec string) rtp.Depacketizer {
+	switch {
+	case strings.EqualFold(codec, "video/VP8"):
+		return &codecs.VP8Packet{}
+	case strings.EqualFold(codec, "video/H264"):
+		return &codecs.H264Packet{}
+	case strings.EqualFold(codec, "video/VP9"):
+		return &codecs.VP9Packet{}
+	case strings.EqualFold(codec, "video/AV1"):
+		return &codecs.AV1Depacketizer{}
+	}
+	return nil
+}
+
+// frame finds the frame of a timestamp, or begins it.
+func (p *Pictures) frame(timestamp uint32) *openFrame {
+	for _, f := range p.frames {
+		if f.timestamp == timestamp {
+			return f
+		}
+	}
+	if len(p.frames) == openFrames {
+		p.frames = slices.Delete(p.frames, 0, 1)
+	}
+	f := &openFrame{timestamp: timestamp, payloads: make(map[uint16][]byte)}
+	p.frames = append(p.frames, f)
+	return f
+}
+
+func (p *Pictures) drop(f *openFrame) {
+	p.frames = slices.DeleteFunc(p.frames, func(o *openFrame) bool { return o == f })
+}
+
+func (f *openFrame) add(codec string, r *rtp.Packet) {
+	if _, twice := f.payloads[r.SequenceNumber]; twice || f.bytes+len(r.Payload) > maxFrameBytes {
+		return
+	}
+	f.payloads[r.SequenceNumber] = slices.Clone(r.Payload)
+	f.bytes += len(r.Payload)
+	if beginsPicture(codec, r.Payload) && (!f.begun || int16(r.SequenceNumber-f.first) < 0) {
+		f.begun, f.first = true, r.SequenceNumber
+	}
+	if r.Marker {
+		f.ended, f.marked = true, r.SequenceNumber
+	}
+}
+
+// beginsPicture tells whether a payload is the first of a key frame.
+func beginsPicture(codec string, payload []byte) bool {
+	if strings.EqualFold(codec, "video/AV1") {
+		const newSequence = 0x08 // N of the aggregation header (AV1 RTP §4.4)
+		return payload[0]&newSequence != 0
+	}
+	w, h, ok := KeyFrameSize(codec, payload)
+	return ok && max(w, h) > BlankSide
+}
+
+func (f *openFrame) complete() bool {
+	if !f.begun || !f.ended {
+		return false
+	}
+	for seq := f.first; ; seq++ {
+		if _, here := f.payloads[seq]; !here {
+			return false
+		}
+		if seq == f.marked {
+			return true
+		}
+	}
+}
+
+// join gives nil for a frame that is damaged.
+func (f *openFrame) join(codec string) (frame []byte) {
+	d := newDepacketizer(codec)
+	for seq := f.first; ; seq++ {
+		part, err := d.Unmarshal(f.payloads[seq])
+		if err != nil {
+			return nil
+		}
+		frame = append(frame, part...)
+		if seq == f.marked {
+			return frame
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package wcs
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// RoomCommand is a command of the room API, which comes as the payload of sendData (protocol.md §7).
+type RoomCommand struct {
+	Command string
+	Room    string
+	To      string          // sendMessage: login
+	Text    json.RawMessage // sendMessage: any JSON, as the app has given it
+}
+
+// Values of RoomCommand.Command.
+const (
+	RoomJoin    = "join"
+	RoomLeave   = "leave"
+	RoomMessage = "sendMessage"
+)
+
+// ParseRoomCommand reads a payload of sendData. ok is false if it is no command of the room API; one that is, and cannot be read, is
+// an error that wraps ErrMalformed.
+func ParseRoomCommand(payload json.RawMessage) (c RoomCommand, ok bool, err error) {
+	var head struct {
+		Command string          `json:"command"`
+		Options json.RawMessage `json:"options"`
+	}
+	if json.Unmarshal(payload, &head) != nil { // it may be anything
+		return c, false, nil
+	}
+	if head.Command != RoomJoin && head.Command != RoomLeave && head.Command != RoomMessage {
+		return c, false, nil
+	}
+	var options struct {
+		Name       string `json:"name"`
+		RoomConfig struct {
+			Name string `json:"name"`
+		} `json:"roomConfig"`
+		To   string          `json:"to"`
+		Text json.RawMessage `json:"text"`
+	}
+	c = RoomCommand{Command: head.Command}
+	if err := json.Unmarshal(head.Options, &options); err != nil {
+		return c, true, fmt.Errorf("%w: options of %s", ErrMalformed, head.Command)
+	}
+	c.Room, c.To, c.Text = options.Name, options.To, options.Text
+	if c.Command == RoomMessage {
+		c.Room = options.RoomConfig.Name
+	}
+	return c, true, nil
+}
+
+// RoomOf gives the room that a publishStream names in its custom, "" without one.
+func RoomOf(arg json.RawMessage) string {
+	var stream struct {
+		Custom struct {
+			Name string `json:"name"`
+		} `json:"custom"`
+	}
+	if json.Unmarshal(arg, &stream) != nil { // custom may be anything
+		return ""
+	}
+	return stream.Custom.Name
+}
+
+// RoomEventName tells what has happened in a room.
+type RoomEventName string
+
+// Events of rooms (protocol.md §7).
+const (
+	RoomState       RoomEventName = "STATE"       // to who has joined: a list of logins and RoomStreams
+	RoomJoined      RoomEventName = "JOINED"      // a login
+	RoomLeft        RoomEventName = "LEFT"        // a login
+	RoomPublished   RoomEventName = "PUBLISHED"   // a RoomStream
+	RoomUnpublished RoomEventName = "UNPUBLISHED" // a RoomStream
+	RoomFailed      RoomEventName = "FAILED"      // a RoomStream
+	RoomText        RoomEventName = "MESSAGE"     // a RoomSaying
+)
+
+// RoomStream is a stream of a member.
+type RoomStream struct {
+	Login string `json:"login"`
+	Name  string `json:"name"`
+}
+
+// RoomSaying is a message of a member.
+type RoomSaying struct {
+	From string          `json:"from"`
+	Text json.RawMessage `json:"text,omitempty"`
+}
+
+const noteAppData Name = "OnDataEvent"
+
+// RoomEvent tells a member what has happened in the room; info is what the event has.
+func RoomEvent(room string, name RoomEventName, info any) []byte {
+	type payload struct {
+		RoomName string        `json:"roomName"`
+		Name     RoomEventName `json:"name"`
+		Info     any           `json:"info"`
+	}
+	return encode(noteAppData, struct {
+		Payload payload `json:"payload"`
+	}{payload{room, name, info}})
+}
