@@ -154,7 +154,7 @@ func (e *egress) failed(err error) {
 }
 
 func (e *egress) broken() {
-	e.count("failed")
+	e.count(egressFailed)
 	e.interrupted("has failed")
 }
 
@@ -255,6 +255,9 @@ func (st *stream) reviveEgresses(kept []state.Egress) {
 		st.addEgress(&egress{st: st, request: r, name: k.File, id: k.ID, state: translate.EgressState(k.State), stopping: k.Stopping})
 	}
 }
+
+// egressFailed is the result that operators are told of.
+const egressFailed = "failed"
 
 func (e *egress) count(result string) {
 	e.st.sess.g.metrics.egresses.WithLabelValues(string(e.request.Kind), result).Inc()

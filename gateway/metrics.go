@@ -115,6 +115,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, r := range refusals { // so that a rate can be taken from the first one on
 		m.refusals.WithLabelValues(string(r))
 	}
+	for _, kind := range []translate.EgressKind{translate.EgressRecord, translate.EgressRTMP} {
+		m.egresses.WithLabelValues(string(kind), egressFailed)
+	}
 	m.ConfigTaken(true)
 	return m
 }

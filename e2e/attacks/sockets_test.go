@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"wcsgateway/e2e/rig"
 )
 
 // slowHandshake opens TCP connections that never become sockets. They are closed after 10 s, and those that are more than
@@ -166,7 +168,7 @@ func wantClose(t *testing.T, ws *websocket.Conn, code int, text string) {
 // manyConnections tries to open 10,000 sockets from one address.
 func manyConnections(t *testing.T, s *scene) {
 	const tries, workers = 10_000, 64
-	before := s.refused(t, "address")
+	before, others := s.refused(t, "address"), s.metric(t, "wcs_connections")
 	var (
 		mu      sync.Mutex
 		open    []*websocket.Conn
@@ -209,4 +211,5 @@ func manyConnections(t *testing.T, s *scene) {
 	for _, ws := range open {
 		_ = ws.Close()
 	}
+	rig.Eventually(t, patience, "the address has its places back", func() bool { return s.metric(t, "wcs_connections") <= others })
 }
