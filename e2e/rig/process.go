@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -20,23 +21,39 @@ import (
 const (
 	stopGrace   = 5 * time.Second       // from SIGTERM to SIGKILL
 	pollEvery   = 10 * time.Millisecond // of Eventually
-	dumpedBytes = 32 << 10              // of a process' output in the log of a failed test
+	dumpedBytes = 4 << 10               // of a process' output in the log of a failed test: what the test says of itself must not drown
 )
 
 // FreePort gives a TCP and UDP port of 127.0.0.1 that nobody listens on. It lies outside the range from which
 // Linux takes the ports of outgoing connections, so it stays free until the caller binds it, also
-// after a server on it was stopped and is to come back.
+// after a server on it was stopped and is to come back. No other test gets it before this one has ended, in whatever process.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	const low, high = 10081, 32767 // 10080 is the highest port that browsers refuse to connect to
 	for range 1000 {
 		port := low + rand.IntN(high-low)
+		release, ok := reservePort(port)
+		if !ok {
+			continue
+		}
 		if portIsFree(port) {
+			t.Cleanup(release)
 			return port
 		}
+		release()
 	}
 	t.Fatal("no free port on 127.0.0.1")
 	return 0
+}
+
+// reservePort keeps other tests away from a port, those of other processes too. ok is false when another has it. The reservation is
+// an abstract socket: it ends with the process at the latest, and leaves no file.
+func reservePort(port int) (release func(), ok bool) {
+	l, err := net.Listen("unix", fmt.Sprintf("@wcsgateway-test-port-%d", port))
+	if err != nil {
+		return nil, false
+	}
+	return func() { _ = l.Close() }, true // nothing was accepted
 }
 
 func portIsFree(port int) bool {
@@ -109,9 +126,14 @@ func (p *Process) run(started chan<- error) {
 
 func (p *Process) cleanup() {
 	p.Stop()
-	if p.t.Failed() {
-		p.t.Logf("output of %s:\n%s", p.cmd.Path, p.out.tail())
+	if !p.t.Failed() {
+		return
 	}
+	whole := filepath.Join(p.t.ArtifactDir(), fmt.Sprintf("%s-%d.log", filepath.Base(p.cmd.Path), p.PID()))
+	if err := os.WriteFile(whole, []byte(p.Output()), 0o600); err != nil {
+		p.t.Log(err)
+	}
+	p.t.Logf("end of the output of %s, which go test -artifacts keeps as %s:\n%s", p.cmd.Path, filepath.Base(whole), p.out.tail())
 }
 
 // PID is the process id.

@@ -27,6 +27,22 @@ func TestFreePortCanBeBoundTwice(t *testing.T) {
 	}
 }
 
+func TestFreePortIsNobodyElsesUntilTheTestEnds(t *testing.T) {
+	port := 0
+	t.Run("holder", func(t *testing.T) {
+		port = FreePort(t)
+		if release, ok := reservePort(port); ok {
+			release()
+			t.Errorf("port %d can be reserved twice", port)
+		}
+	})
+	release, ok := reservePort(port)
+	if !ok {
+		t.Fatalf("port %d is reserved although its test has ended", port)
+	}
+	release()
+}
+
 func TestProcessOutputAndEnd(t *testing.T) {
 	p := Start(t, "sh", "-c", "echo one; echo two >&2; exit 3")
 	err := p.Wait()
