@@ -36,7 +36,7 @@ func wantFail(t *testing.T, c *rig.Client, info string) {
 	}
 }
 
-// flood has some clients send as fast as they can, until they are closed.
+// flood has some clients send as fast as they can, and answer pings, until they are closed.
 func flood(t *testing.T, s *scene, reason string, send func(*websocket.Conn) error) {
 	const clients = 8
 	before := s.refused(t, reason)
@@ -45,7 +45,10 @@ func flood(t *testing.T, s *scene, reason string, send func(*websocket.Conn) err
 		ws := dial(t, s.Gateway.URL, attacker, nil)
 		say(t, ws, "connection", map[string]any{"appKey": "defaultApp"})
 		work.Go(func() {
-			for send(ws) == nil {
+			for i := 0; send(ws) == nil; i++ {
+				if i%10 == 0 { // often enough, however long the messages before it take
+					_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"pong","data":[null]}`)) // the next send tells
+				}
 			}
 		})
 		work.Go(func() { wantClose(t, ws, websocket.ClosePolicyViolation, "too_many_"+reason) })
