@@ -39,6 +39,7 @@ type conn struct {
 	guard     *guard            // nil: nothing is counted
 
 	unanswered atomic.Int32 // pings since the last pong
+	answered   atomic.Int64 // Unix nanoseconds of the last pong
 
 	mu      sync.Mutex
 	queue   [][]byte
@@ -127,7 +128,15 @@ func (c *conn) greeted() {
 	}
 }
 
-func (c *conn) pong() { c.unanswered.Store(0) }
+func (c *conn) pong() {
+	c.unanswered.Store(0)
+	c.answered.Store(time.Now().UnixNano())
+}
+
+// hasRead tells whether the client has answered a ping that was sent after t, and so has read whatever was sent until then.
+func (c *conn) hasRead(t time.Time) bool {
+	return c.answered.Load() > t.Add(c.cfg.PingInterval).UnixNano() // an answer takes less than that, or is not to be told from a later one
+}
 
 // ping sends the JSON ping, or closes the socket when too many have gone unanswered.
 func (c *conn) ping() {

@@ -22,8 +22,14 @@ type keeping struct {
 	record   state.Session // as it is registered, without its streams
 	parked   bool          // the socket is gone
 	expiring bool
-	timer    *time.Timer           // runs out when nobody has come back
-	missed   []state.SessionStream // streams that ended while nobody was there to be told
+	timer    *time.Timer // runs out when nobody has come back
+	ended    []endedStream
+}
+
+// endedStream is one of whose end the client was told, or should have been.
+type endedStream struct {
+	state.SessionStream // with its Status
+	at                  time.Time
 }
 
 // keepAs lets the session outlive its socket. It needs the session's registration to be written.
@@ -41,7 +47,7 @@ func (s *session) remember() {
 		return
 	}
 	rec := s.keep.record
-	rec.Streams = slices.Clone(s.keep.missed)
+	rec.Streams = s.unread()
 	for _, st := range s.streams {
 		if st.phase == phaseUp && st.ending == nil {
 			rec.Streams = append(rec.Streams, st.kept())
@@ -67,15 +73,32 @@ func (st *stream) kept() state.SessionStream {
 	return k
 }
 
-// noteEnd registers that a stream of the session has ended, and keeps what its client was not there to be told.
+// noteEnd registers that a stream of the session has ended.
 func (s *session) noteEnd(st *stream) {
 	if s.keep == nil || s.keep.expiring || st.phase != phaseUp {
 		return
 	}
-	if s.keep.parked && !st.ending.silent {
-		s.keep.missed = append(s.keep.missed, st.kept())
+	if !st.ending.silent {
+		s.keepEnd(st.kept())
 	}
 	s.remember()
+}
+
+// keepEnd keeps what the client is told of a stream's end until it is known to have read it: a socket may be dead for long before
+// that is noticed, and who resumes the session is told once more.
+func (s *session) keepEnd(k state.SessionStream) {
+	if s.keep != nil {
+		s.keep.ended = append(s.keep.ended, endedStream{k, time.Now()})
+	}
+}
+
+// unread are the streams of whose end the client may not know.
+func (s *session) unread() (streams []state.SessionStream) {
+	s.keep.ended = slices.DeleteFunc(s.keep.ended, func(e endedStream) bool { return s.conn.hasRead(e.at) })
+	for _, e := range s.keep.ended {
+		streams = append(streams, e.SessionStream)
+	}
+	return streams
 }
 
 // move lets go of a stream that another pod has taken: neither client nor backend is told of an end, and nothing is undone.
@@ -199,7 +222,7 @@ func (s *session) hurry() {
 // handOver lets go of a session that a pod, perhaps this one, has taken, and of those of its streams that it knows of; the others
 // end. It gives the streams as they are now: what the taker knows may be a moment old.
 func (s *session) handOver(known []string, by string) (now []state.SessionStream) {
-	now = s.keep.missed
+	now = s.unread()
 	s.moveRooms() // before streams end that the taker does not know
 	s.log(zerolog.InfoLevel).Str("to", by).Int("streams", len(known)).Msg("kept session is resumed")
 	if by != s.g.cfg.Pod {

@@ -262,7 +262,7 @@ func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) 
 		s.takeUpStream(a, got.record)
 	}
 	s.resumeRooms(got.record)
-	s.remember() // without what has ended
+	s.remember()
 	s.log(zerolog.InfoLevel).Int("streams", len(s.streams)).Msg("session resumed")
 	if s.closed {
 		s.leaveBehind(closedLost)
@@ -271,13 +271,13 @@ func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) 
 
 // takeUpStream goes on with a stream of the session and tells the client how it stands.
 func (s *session) takeUpStream(a adopted, sess state.Session) {
+	if errors.Is(a.err, state.ErrNotFound) || errors.Is(a.err, state.ErrLostOwnership) {
+		a.Status, a.Info = string(wcs.StatusFailed), wcs.InfoStoppedBySessionDisconnect
+	}
 	st := s.revive(a.SessionStream)
-	switch {
-	case a.Status != "":
+	if a.Status != "" {
 		st.tellStatus(wcs.Status(a.Status), a.Info)
-		return
-	case errors.Is(a.err, state.ErrNotFound), errors.Is(a.err, state.ErrLostOwnership):
-		st.tellStatus(wcs.StatusFailed, wcs.InfoStoppedBySessionDisconnect)
+		s.keepEnd(a.SessionStream)
 		return
 	}
 	s.addStream(st)

@@ -240,28 +240,51 @@ func TestParkedSessionsAreBounded(t *testing.T) {
 }
 
 // What has ended meanwhile is told to the client when it is back, once.
+// Whether its socket is gone, or only its network and nobody has noticed yet.
 func TestResumeTellsWhatWasMissed(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, keepFor(time.Minute))
-	c, token, other := w.keptUp(t)
-	c.Drop()
-	parked := func() bool {
-		s := w.pods[podA].openSessions()
-		return len(s) == 1 && s[0].conn.ended()
+	for name, lose := range map[string]func(*rig.Client){"socket lost": (*rig.Client).Drop, "network lost": (*rig.Client).Freeze} {
+		for _, to := range []string{podA, podB} {
+			t.Run(name+", to "+to, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, keepFor(time.Minute))
+				c, token, other := w.keptUp(t)
+				lose(c)
+				other.Unpublish("other-pub", "t")
+				other.WantStatus("other-pub", "UNPUBLISHED", "Stopped by publisher stop")
+				rig.Eventually(t, 20*time.Second, "its player has been removed", func() bool { return w.sfu.participants() == 2 })
+				rig.Eventually(t, 20*time.Second, "that is registered", func() bool {
+					s, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token))
+					return err == nil && len(s.Streams) == 2 && (s.Streams[0].Status != "" || s.Streams[1].Status != "")
+				})
+				back, token := w.keptAlive(t, to, "defaultApp", token)
+				back.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
+				back.WantStatus("kept-pub", "PUBLISHING", "")
+				wantQuiet(t, back)
+				lose(back) // it may not have read that
+				back, _ = w.keptAlive(t, podA, "defaultApp", token)
+				back.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
+				back.WantStatus("kept-pub", "PUBLISHING", "")
+				wantQuiet(t, back)
+			})
+		}
 	}
-	rig.Eventually(t, 20*time.Second, "its pod has seen it go", parked)
-	other.Unpublish("other-pub", "t")
-	other.WantStatus("other-pub", "UNPUBLISHED", "Stopped by publisher stop")
-	rig.Eventually(t, 20*time.Second, "its player has been removed", func() bool { return w.sfu.participants() == 2 })
-	rig.Eventually(t, 20*time.Second, "that is registered", func() bool {
-		s, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token))
-		return err == nil && len(s.Streams) == 2 && (s.Streams[0].Status != "" || s.Streams[1].Status != "")
+}
+
+// A client that has answered a ping since has read what came before it.
+func TestResumeDoesNotRepeatWhatWasRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) {
+		keepFor(time.Minute)(c)
+		c.Conn.PingInterval = 50 * time.Millisecond
 	})
-	back, token := w.keptAlive(t, podB, "defaultApp", token)
-	back.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
-	back.WantStatus("kept-pub", "PUBLISHING", "")
-	back.Drop()
-	back, _ = w.keptAlive(t, podA, "defaultApp", token)
+	c, token, other := w.keptUp(t)
+	other.Unpublish("other-pub", "t")
+	c.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
+	s := w.pods[podA].openSessions()[0]
+	ended := time.Now()
+	rig.Eventually(t, 20*time.Second, "a ping has been answered", func() bool { return s.conn.hasRead(ended) })
+	c.Drop()
+	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	wantQuiet(t, back)
 }
