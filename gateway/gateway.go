@@ -131,6 +131,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Go(func() { g.pings.run(beatCtx) })
 	g.work.Go(func() { g.rates.beat.run(beatCtx) })
 	g.work.Go(func() { g.rooms.beat.run(beatCtx) })
+	g.work.Go(func() { g.watchTransit(beatCtx) })
 
 	<-ctx.Done()
 	g.drain()
@@ -196,7 +197,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		}
 	case state.EventEnded:
 		if e.Stream != nil {
-			g.streamEnded(e.Stream.Name, translate.Identity(e.Stream.Identity))
+			learnt := notice{stageDeliver, time.Now()}
+			if e.From == g.cfg.Pod {
+				learnt.stage = stageLocal
+			}
+			g.streamEnded(e.Stream.Name, translate.Identity(e.Stream.Identity), learnt)
 		}
 	case state.EventWebhook:
 		g.forwardedWebhook(e.Body)
@@ -290,8 +295,8 @@ func (g *Gateway) startClean() {
 	}
 }
 
-// tell brings an event to the pods that are concerned, this one directly.
-func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
+// tell brings an event to the pods that are concerned, this one directly. It gives the number of the others that Redis has it for.
+func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) (published int) {
 	e.From = g.cfg.Pod
 	for _, pod := range pods {
 		if pod == g.cfg.Pod {
@@ -300,8 +305,11 @@ func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
 		}
 		if err := g.deps.Events.Publish(ctx, pod, e); err != nil {
 			g.log.Warn().Err(err).Str("pod", pod).Str("event", string(e.Kind)).Msg("event for another pod is lost; it will find out by asking")
+			continue
 		}
+		published++
 	}
+	return published
 }
 
 // streamChanged tells this pod's players of a stream what is new about it.
@@ -315,9 +323,9 @@ func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said)
 }
 
 // streamEnded tells this pod's players of a stream that its publisher is gone.
-func (g *Gateway) streamEnded(name string, publisher translate.Identity) {
+func (g *Gateway) streamEnded(name string, publisher translate.Identity, learnt notice) {
 	for _, st := range g.streams.playersOf(name) {
-		st.sess.loop.post(func() { st.publisherGone(publisher) })
+		st.sess.loop.post(func() { st.publisherGone(publisher, learnt) })
 	}
 }
 
