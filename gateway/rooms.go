@@ -15,9 +15,10 @@ import (
 // wrong order, and a lost event between pods costs time only.
 
 const (
-	roomLook      = 10 * time.Second // between two looks at a room of which nothing is heard
-	roomDoubt     = 20 * time.Second // that pods have to register their members again when Redis has lost them
-	roomMove      = 15 * time.Second // that another pod has to register a member whose session it has taken
+	roomLook      = 10 * time.Second       // between two looks at a room of which nothing is heard
+	roomDoubt     = 20 * time.Second       // that pods have to register their members again when Redis has lost them
+	roomMove      = 15 * time.Second       // that another pod has to register a member whose session it has taken
+	roomFollow    = 250 * time.Millisecond // until it is looked for, if there is a text for it
 	roomFirstWait = 500 * time.Millisecond
 	roomMaxWait   = 5 * time.Second
 	roomParallel  = 16
@@ -63,7 +64,7 @@ type room struct {
 	view    *roomView            // nil until the record was read
 	doubts  doubts
 	outbox  []roomText // to members on other pods
-	waiting []roomText // to members here that do not know the sender yet
+	waiting []roomText // to members here that do not know the sender yet, or that are just coming or going
 	stale   bool       // the record is to be written and read
 	suspect bool       // the record may have lost some of what it knew
 	untold  bool       // it may have been changed without the other pods knowing
