@@ -85,6 +85,7 @@ type member struct {
 	told   *roomView       // nil until it has joined
 	in     bool            // the record has, or had, it
 	away   bool            // its socket is gone: it is told nothing
+	going  bool            // it leaves as soon as the record has it as this pod's
 	joined func(err error) // on the session's loop: answers its join; nil if there is nothing to answer
 }
 
@@ -157,6 +158,11 @@ func (one *room) drop(m *member) bool {
 func (r *rooms) remove(m *member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if m.rec.From != (state.Owner{}) && !m.in { // only whose member it is can take it out of the record
+		m.away, m.going = true, true
+		m.room.wake()
+		return
+	}
 	if m.room.drop(m) {
 		if m.joined != nil {
 			m.answer(errNotInRoom)
