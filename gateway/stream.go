@@ -321,6 +321,9 @@ func (st *stream) stopTimers() {
 		t.Stop()
 	}
 	st.timers = nil
+	for _, e := range st.egresses {
+		e.unwatch()
+	}
 }
 
 // codec is the name of the codec of a kind, "" without such a track.
