@@ -66,6 +66,7 @@ type Gateway struct {
 	questions  questions
 	egressing  chan struct{} // has one for each egress that is being begun
 	statistics statisticsCache
+	orphanTold orphanLines
 	moving     keyLock // by session id: while streams are adopted, or looked for again
 	hookLog    zerolog.Logger
 	ctx        context.Context // of all work that outlives a command; ends last
@@ -250,6 +251,8 @@ func (g *Gateway) takenOver(o state.Orphan) {
 			g.tell(ctx, o.Pods, state.Event{Kind: state.EventRoom, Body: raw(o.Room)})
 			return nil
 		})
+	case o.Session != nil:
+		g.tellOrphaned(*o.Session)
 	case o.Player != nil:
 		for room := range g.roomsOf(*o.Player) {
 			g.debts.removal(room, translate.Identity(o.Player.Identity), debtLimit)
