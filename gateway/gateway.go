@@ -143,7 +143,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Wait()
 }
 
-// await waits until all sessions have let go of everything, and their backends know.
+// await waits until all sessions have let go of everything, and their backends know, and for pictures that are being taken.
 func (g *Gateway) await(limit time.Duration) {
 	done := make(chan struct{})
 	go func() {
@@ -152,6 +152,7 @@ func (g *Gateway) await(limit time.Duration) {
 		}
 		g.debts.wait(g.ctx)
 		g.hookCalls.Wait() // nobody is left who would add to them
+		g.snapshots.end()  // of backends: those of clients are waited for with their sessions
 		close(done)
 	}()
 	timeout := time.NewTimer(limit)
