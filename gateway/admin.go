@@ -22,7 +22,7 @@ var ErrPodSilent = errors.New("pod does not answer")
 type adminKind string
 
 const (
-	adminEndStreams adminKind = "end-streams" // []string, media ids → int, those that this pod had
+	adminEndStreams adminKind = "end-streams" // []string, media ids → int, those that it has ended
 	adminEndSession adminKind = "end-session" // string, its id → bool, whether this pod had it
 	adminFigures    adminKind = "figures"     // []string, media ids → map[string]Figures by media id
 	adminStatistics adminKind = "statistics"  // null → Statistics
@@ -78,7 +78,7 @@ func (g *Gateway) carryOut(ctx context.Context, e state.Event) (answer string) {
 	)
 	switch adminKind(e.Name) {
 	case adminEndStreams:
-		result, err = carry(e.Body, g.endStreams)
+		result, err = carry(e.Body, func(ids []string) int { return g.endStreams(ctx, ids) })
 	case adminEndSession:
 		result, err = carry(e.Body, g.endSession)
 	case adminFigures:

@@ -120,13 +120,26 @@ func (g *Gateway) TerminateStreams(ctx context.Context, f StreamFilter) (ended i
 	return ended, nil
 }
 
-// endStreams ends those of this pod's streams that have one of the media ids.
-func (g *Gateway) endStreams(ids []string) (n int) {
-	for _, st := range g.streamsOf(ids) {
-		n++
+// endStreams ends those of this pod's streams that have one of the media ids. Those that are ending already, or whose loop is busy until ctx
+// is done, do not count.
+func (g *Gateway) endStreams(ctx context.Context, ids []string) (n int) {
+	streams := g.streamsOf(ids)
+	answers := make(chan bool, len(streams))
+	for _, st := range streams {
 		st.sess.loop.post(func() {
+			answers <- st.ending == nil
 			st.end(ending{status: st.stopped(), info: wcs.InfoStoppedByRESTTerminate, class: classOperator})
 		})
+	}
+	for range streams {
+		select {
+		case ended := <-answers:
+			if ended {
+				n++
+			}
+		case <-ctx.Done():
+			return n
+		}
 	}
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wcsgateway/e2e/rig"
@@ -156,6 +157,26 @@ func TestTerminateKeptSession(t *testing.T) {
 		}
 		rig.Eventually(t, 20*time.Second, "the session is gone", func() bool { return len(list()) == 0 })
 	}
+}
+
+// Streams that are ending already were not ended by whoever asks for it then.
+func TestTerminateWhatIsEnding(t *testing.T) {
+	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+		pub, _ := w.up(t, podA, podB)
+		hold := make(chan struct{})
+		w.sfu.set(func() { w.sfu.hold["remove"] = hold })
+		pub.Unpublish("pub", "s")
+		synctest.Wait()
+		published := true
+		entries := w.entries(t, podB, StreamFilter{Name: "s", Published: &published})
+		n, err := w.pods[podB].TerminateStreams(t.Context(), StreamFilter{Name: "s", Published: &published})
+		if n != 0 || err != nil || len(entries) != 1 {
+			t.Errorf("ended %d of %d, %v", n, len(entries), err)
+		}
+		close(hold)
+		pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
+		w.wantClean(t)
+	})
 }
 
 // A dead pod's streams are still listed. The others are ended nevertheless.

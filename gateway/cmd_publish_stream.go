@@ -219,6 +219,9 @@ func (publisher) release(ctx context.Context, st *stream) error {
 		return err
 	}
 	// Our own players were told at once; those that have come since are told now.
-	g.tell(ctx, pods, state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}})
+	ended := state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}}
+	if g.tell(ctx, pods, ended) > 0 {
+		st.announced()
+	}
 	return nil
 }

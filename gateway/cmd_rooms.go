@@ -144,12 +144,18 @@ func (s *session) roomRecords() (all []state.SessionRoom) {
 	return all
 }
 
-// resumeRooms goes on with the memberships of a session that was taken over from an owner.
+// resumeRooms goes on with the memberships of a session that was taken over from an owner, and ends those under another login than the
+// client has now: who it is, its connection says.
 func (s *session) resumeRooms(sess state.Session) {
 	for _, r := range sess.Rooms {
 		rec := r.Member
 		rec.Streams, rec.From = s.streamsIn(r.Name), sess.Owner
-		if m := s.g.rooms.resume(s, state.Room{App: sess.App, Name: r.Name}, rec, r.Told); m != nil {
+		m := s.g.rooms.resume(s, state.Room{App: sess.App, Name: r.Name}, rec, r.Told)
+		switch {
+		case m == nil:
+		case s.login != "" && s.login != rec.Login:
+			s.g.rooms.remove(m)
+		default:
 			s.enterRoom(r.Name, m)
 		}
 	}

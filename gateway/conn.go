@@ -45,6 +45,7 @@ type conn struct {
 	queue   [][]byte
 	bytes   int // in queue
 	parcels []*parcel
+	marks   []mark
 	writing bool
 	closing *closeReason
 	heard   []chan struct{} // closed at the next frame of the client
@@ -186,7 +187,7 @@ func (c *conn) close(r closeReason) {
 	lost := c.dropParcels()
 	if r == closedSlow || r == closedLost {
 		lost += c.bytes
-		c.queue, c.bytes = nil, 0
+		c.queue, c.bytes, c.marks = nil, 0, nil
 	}
 	if r != closedSlow {
 		c.startWriting()
@@ -260,6 +261,7 @@ func (c *conn) write() {
 func (c *conn) next() (frame []byte, closing *closeReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.passMarks()
 	if len(c.queue) == 0 {
 		if frame = c.nextOfParcel(); frame != nil {
 			return frame, nil

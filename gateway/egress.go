@@ -34,8 +34,9 @@ type egress struct {
 	name     string                  // of a recording: its file's, without EgressConfig.Prefix
 	id       string                  // LiveKit's; "" until it is known
 	state    translate.EgressState
-	stopping bool // it shall end
-	stopped  bool // LiveKit is told so
+	stopping bool        // it shall end
+	stopped  bool        // LiveKit is told so
+	timer    *time.Timer // until LiveKit is asked; nil before watch
 }
 
 var (
@@ -62,6 +63,9 @@ func (st *stream) startEgress(r translate.EgressRequest, name string, then func(
 func (st *stream) addEgress(e *egress) *egress {
 	if st.egresses == nil {
 		st.egresses = make(map[translate.EgressKind]*egress)
+	}
+	if old := st.egresses[e.request.Kind]; old != nil {
+		old.unwatch()
 	}
 	st.egresses[e.request.Kind] = e
 	return e
@@ -90,11 +94,18 @@ func (e *egress) onStarted(now translate.Egress, err error) {
 		if e.wanted() {
 			e.watch()
 		}
+	case e.open(): // it may have been begun all the same
+		e.watch()
 	}
 }
 
 // wanted tells whether the stream shall go on having the egress.
 func (e *egress) wanted() bool { return e.st.ending == nil && !e.stopping }
+
+// open tells whether something hangs on how the egress stands: it is wanted, or it cannot be stopped before its id is known.
+func (e *egress) open() bool {
+	return e.wanted() || e.st.ending == nil && e.id == "" && e.st.egresses[e.request.Kind] == e
+}
 
 // learn takes what LiveKit says of the egress. Late, repeated and disordered news, and news of an earlier egress of
 // the stream, do no harm.
@@ -175,13 +186,17 @@ func (e *egress) interrupted(how string) {
 
 // watch asks LiveKit from time to time how the egress stands.
 func (e *egress) watch() {
-	var timer *time.Timer
-	timer = time.AfterFunc(egressAsk, func() { e.st.sess.loop.post(func() { e.ask(timer) }) })
-	e.st.timers = append(e.st.timers, timer)
+	e.timer = time.AfterFunc(egressAsk, func() { e.st.sess.loop.post(e.ask) })
 }
 
-func (e *egress) ask(timer *time.Timer) {
-	if !e.wanted() || e.state.Over() {
+func (e *egress) unwatch() {
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+}
+
+func (e *egress) ask() {
+	if !e.open() || e.state.Over() {
 		return
 	}
 	g, r, id := e.st.sess.g, e.request, e.id
@@ -198,9 +213,11 @@ func (e *egress) ask(timer *time.Timer) {
 		case isNotFound(err) && e.id == "" && e.wanted(): // the pod that has asked for it would have an answer by now
 			e.failed(errNoEgress)
 			return
+		case isNotFound(err) && e.id == "":
+			return // there is nothing to stop
 		}
-		if e.wanted() {
-			timer.Reset(egressAsk)
+		if e.open() {
+			e.timer.Reset(egressAsk)
 		}
 	})
 }

@@ -31,11 +31,11 @@ func newExcess() *excess {
 	}
 }
 
-// holdBack waits, if a client is in excess, until n more of its messages or bytes may be read. own has counted them.
-func holdBack(own, all *rate.Limiter, n int) {
+// holdBack waits, if a client is in excess, until n more of its messages or bytes may be read. own has counted them. It fails when ctx ends:
+// where very many flood, a client's turn may come only after it was given up for not answering pings.
+func holdBack(ctx context.Context, own, all *rate.Limiter, n int) error {
 	if used := float64(own.Burst()) - own.Tokens(); used <= float64(own.Limit())/allowance {
-		return
+		return nil
 	}
-	// Not for long, so that nothing need break it off: clients take turns, message by message.
-	_ = all.WaitN(context.Background(), min(n, all.Burst())) // fails only for more than the burst
+	return all.WaitN(ctx, min(n, all.Burst()))
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"net"
 	"runtime"
@@ -75,3 +76,65 @@ func TestExcessIsShared(t *testing.T) {
 		})
 	}
 }
+
+// A client that is closed does not go on waiting for its turn.
+func TestHeldBackUntilClosed(t *testing.T) {
+	const perSecond, burst = 1000, 1 << 20
+	limits := Limits{MessagesPerSecond: perSecond, MessageBurst: burst, BytesPerSecond: perSecond, ByteBurst: burst}
+	for name, once := range map[string]func(*guard) error{
+		"messages": (*guard).countMessage,
+		"bytes": func(g *guard) error {
+			_, err := g.Read(make([]byte, perSecond/2))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newExcess()
+				flooding := func() *guard {
+					g := newGuard(&limits, x)
+					g.door = new(door)
+					g.Conn = fountain{Conn: nopConn{}}
+					g.messages.AllowN(time.Now(), perSecond)
+					g.bytes.AllowN(time.Now(), perSecond)
+					return g
+				}
+				x.messages.SetLimit(1)
+				x.bytes.SetLimit(1)
+				x.bytes.SetBurst(1)
+				if err := once(flooding()); err != nil {
+					t.Fatal(err)
+				}
+				var waiting []*guard
+				ended := make(chan error)
+				const n = 10
+				for range n {
+					g := flooding()
+					waiting = append(waiting, g)
+					go func() { ended <- once(g) }()
+					synctest.Wait() // they queue one after the other
+				}
+				since := time.Now()
+				for _, g := range waiting[1:] {
+					if err := g.Close(); err != nil {
+						t.Fatal(err)
+					}
+					if err := <-ended; !errors.Is(err, context.Canceled) {
+						t.Errorf("closed while it waited: %v", err)
+					}
+				}
+				if waited := time.Since(since); waited != 0 {
+					t.Errorf("those that were closed still waited %v", waited)
+				}
+				if err := <-ended; err != nil {
+					t.Errorf("one that is open: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// nopConn is a connection that can be closed.
+type nopConn struct{ net.Conn }
+
+func (nopConn) Close() error { return nil }

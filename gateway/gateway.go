@@ -66,6 +66,7 @@ type Gateway struct {
 	questions  questions
 	egressing  chan struct{} // has one for each egress that is being begun
 	statistics statisticsCache
+	orphanTold orphanLines
 	moving     keyLock // by session id: while streams are adopted, or looked for again
 	hookLog    zerolog.Logger
 	ctx        context.Context // of all work that outlives a command; ends last
@@ -131,6 +132,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Go(func() { g.pings.run(beatCtx) })
 	g.work.Go(func() { g.rates.beat.run(beatCtx) })
 	g.work.Go(func() { g.rooms.beat.run(beatCtx) })
+	g.work.Go(func() { g.watchTransit(beatCtx) })
 
 	<-ctx.Done()
 	g.drain()
@@ -141,7 +143,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Wait()
 }
 
-// await waits until all sessions have let go of everything, and their backends know.
+// await waits until all sessions have let go of everything, and their backends know, and for pictures that are being taken.
 func (g *Gateway) await(limit time.Duration) {
 	done := make(chan struct{})
 	go func() {
@@ -150,6 +152,7 @@ func (g *Gateway) await(limit time.Duration) {
 		}
 		g.debts.wait(g.ctx)
 		g.hookCalls.Wait() // nobody is left who would add to them
+		g.snapshots.end()  // of backends: those of clients are waited for with their sessions
 		close(done)
 	}()
 	timeout := time.NewTimer(limit)
@@ -196,7 +199,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		}
 	case state.EventEnded:
 		if e.Stream != nil {
-			g.streamEnded(e.Stream.Name, translate.Identity(e.Stream.Identity))
+			learnt := notice{stageDeliver, time.Now()}
+			if e.From == g.cfg.Pod {
+				learnt.stage = stageLocal
+			}
+			g.streamEnded(e.Stream.Name, translate.Identity(e.Stream.Identity), learnt)
 		}
 	case state.EventWebhook:
 		g.forwardedWebhook(e.Body)
@@ -245,6 +252,8 @@ func (g *Gateway) takenOver(o state.Orphan) {
 			g.tell(ctx, o.Pods, state.Event{Kind: state.EventRoom, Body: raw(o.Room)})
 			return nil
 		})
+	case o.Session != nil:
+		g.tellOrphaned(*o.Session)
 	case o.Player != nil:
 		for room := range g.roomsOf(*o.Player) {
 			g.debts.removal(room, translate.Identity(o.Player.Identity), debtLimit)
@@ -290,8 +299,8 @@ func (g *Gateway) startClean() {
 	}
 }
 
-// tell brings an event to the pods that are concerned, this one directly.
-func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
+// tell brings an event to the pods that are concerned, this one directly. It gives the number of the others that Redis has it for.
+func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) (published int) {
 	e.From = g.cfg.Pod
 	for _, pod := range pods {
 		if pod == g.cfg.Pod {
@@ -300,8 +309,11 @@ func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) {
 		}
 		if err := g.deps.Events.Publish(ctx, pod, e); err != nil {
 			g.log.Warn().Err(err).Str("pod", pod).Str("event", string(e.Kind)).Msg("event for another pod is lost; it will find out by asking")
+			continue
 		}
+		published++
 	}
+	return published
 }
 
 // streamChanged tells this pod's players of a stream what is new about it.
@@ -315,9 +327,9 @@ func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said)
 }
 
 // streamEnded tells this pod's players of a stream that its publisher is gone.
-func (g *Gateway) streamEnded(name string, publisher translate.Identity) {
+func (g *Gateway) streamEnded(name string, publisher translate.Identity, learnt notice) {
 	for _, st := range g.streams.playersOf(name) {
-		st.sess.loop.post(func() { st.publisherGone(publisher) })
+		st.sess.loop.post(func() { st.publisherGone(publisher, learnt) })
 	}
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -25,17 +26,21 @@ type guard struct {
 	bytes    *rate.Limiter // nil: no limit
 	messages *rate.Limiter // nil: no limit
 	excess   *excess
+	open     context.Context // ends with the connection
+	end      context.CancelFunc
 }
 
 func newGuard(l *Limits, x *excess) *guard {
+	open, end := context.WithCancel(context.Background())
 	return &guard{
+		open: open, end: end,
 		excess:   x,
 		bytes:    limiter(float64(l.BytesPerSecond), int(l.ByteBurst)),
 		messages: limiter(float64(l.MessagesPerSecond), l.MessageBurst),
 	}
 }
 
-// Read fails with errTooManyBytes when the client has sent too much. Before that it is slow.
+// Read fails with errTooManyBytes when the client has sent too much. Before that it is slow, at most until the connection is closed.
 func (g *guard) Read(b []byte) (int, error) {
 	n, err := g.Conn.Read(b)
 	if g.bytes == nil || n == 0 {
@@ -44,12 +49,15 @@ func (g *guard) Read(b []byte) (int, error) {
 	if !g.bytes.AllowN(time.Now(), n) {
 		return 0, errTooManyBytes
 	}
-	holdBack(g.bytes, g.excess.bytes, n)
+	if held := holdBack(g.open, g.bytes, g.excess.bytes, n); held != nil {
+		return 0, held
+	}
 	return n, err
 }
 
 // Close closes the connection and gives its place back.
 func (g *guard) Close() error {
+	g.end()
 	g.leave()
 	return g.Conn.Close()
 }
@@ -62,8 +70,7 @@ func (g *guard) countMessage() error {
 	if !g.messages.Allow() {
 		return errTooManyMessages
 	}
-	holdBack(g.messages, g.excess.messages, 1)
-	return nil
+	return holdBack(g.open, g.messages, g.excess.messages, 1)
 }
 
 // hijacker puts the guard between the HTTP server's connection and the upgrader.

@@ -42,7 +42,8 @@ type Metrics struct {
 	clientStats  *prometheus.CounterVec // result
 	snapshots    *prometheus.CounterVec // result
 	snapshotTime prometheus.Observer
-	nativeData   *prometheus.CounterVec // result
+	nativeData   *prometheus.CounterVec   // result
+	notices      *prometheus.HistogramVec // stage
 	lostBytes    prometheus.Counter
 	debts        prometheus.Gauge
 	panics       prometheus.Counter
@@ -105,8 +106,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		snapshots:    counter("wcs_snapshots_total", "Snapshots that clients and backends have asked for, by what became of them.", "result"),
 		snapshotTime: histogram("wcs_snapshot_seconds", "From the wish for a picture to its PNG, of pictures that were taken.").WithLabelValues(),
 		nativeData:   counter("wcs_native_data_total", "Data messages in rooms of streams of applications with nativeData, by what became of them.", "result"),
+		notices:      histogram("wcs_notification_seconds", "How long players wait to be told that their publisher has ended, in stages that are measured by the clock of one pod each. Players of the publisher's pod: local, until it is written to their sockets. Of other pods, the sum of: announce, until the participant is removed, the name released and Redis has the event; transit, through Redis (a message that each pod sends itself every 5 s); deliver, from there until it is written to their sockets.", "stage"),
 		lostBytes:    counter("wcs_unsent_bytes_total", "Bytes queued for clients that were never sent.").WithLabelValues(),
-		debts:        gauge("wcs_debts", "Clean-up at LiveKit or Redis that is still owed."),
+		debts:        gauge("wcs_debts", "Clean-up at LiveKit or Redis, and news of it to backends, that is still owed."),
 		panics:       counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		draining:     gauge("wcs_draining", "1 while the pod is shutting down."),
 		rest:         counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for what WCS has and this server has not.", "path", "status"),
@@ -114,6 +116,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	for _, r := range refusals { // so that a rate can be taken from the first one on
 		m.refusals.WithLabelValues(string(r))
+	}
+	for _, s := range []stage{stageLocal, stageAnnounce, stageTransit, stageDeliver} {
+		m.notices.WithLabelValues(string(s))
 	}
 	for _, kind := range []translate.EgressKind{translate.EgressRecord, translate.EgressRTMP} {
 		m.egresses.WithLabelValues(string(kind), egressFailed)

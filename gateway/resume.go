@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
@@ -81,10 +82,11 @@ func (s *session) enter(app *App, c wcs.Connection, id sessionID) {
 func (s *session) resume(app *App, c wcs.Connection, id sessionID) {
 	var got resumed
 	err, unlock := errPanic, func() {} // unless take returns
+	tell := s.hooks.wants(hooks.ConnectionStatusEvent)
 	s.offLoop(func() {
 		ctx, cancel := context.WithTimeout(s.g.ctx, takeLimit)
 		defer cancel()
-		if got, err = s.g.take(ctx, app, c, id); err == nil {
+		if got, err = s.g.take(ctx, app, c, id, tell); err == nil {
 			unlock = s.g.moving.lock(ctx, id.public)
 			s.g.takeStreams(ctx, &got)
 		}
@@ -155,7 +157,7 @@ func resumes(kept state.Session, app *App, token string) bool {
 const takeLimit = 30 * time.Second
 
 // take makes the session of an authToken this pod's, under its new token, but not its streams yet.
-func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessionID) (got resumed, err error) {
+func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessionID, tellEnd bool) (got resumed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
 	got.was, err = g.deps.Resumption.TakeSession(ctx, id.public, func(was state.Session) (state.Session, error) {
@@ -165,6 +167,7 @@ func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessi
 		got.record = was
 		got.record.TokenHash, got.record.Kept = sha256.Sum256([]byte(id.token)), g.keeps(c)
 		got.record.Era++
+		got.record.TellEnd = tellEnd
 		if !got.record.Kept {
 			got.record.Streams = nil
 		}
@@ -304,7 +307,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		return
 	}
 	if !st.publisher.Native() && a.record.Identity != string(st.publisher) {
-		st.publisherGone(st.publisher)
+		st.publisherGone(st.publisher, notice{})
 		return
 	}
 	st.setMutes(mutesOf(a.record))

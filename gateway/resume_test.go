@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"wcsgateway/e2e/rig"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -229,7 +231,10 @@ func TestParkedSessionsAreBounded(t *testing.T) {
 		c, token := w.keptAlive(t, podA, "defaultApp", "")
 		tokens[i] = token
 		c.Drop()
-		rig.Eventually(t, 20*time.Second, "one is parked", func() bool { return len(w.pods[podA].openSessions()) == 1 })
+		rig.Eventually(t, 20*time.Second, "one is parked", func() bool {
+			g := w.pods[podA]
+			return testutil.ToFloat64(g.metrics.connections) == 0 && testutil.ToFloat64(g.metrics.parked) == 1 && len(g.openSessions()) == 1
+		})
 	}
 	for i, token := range tokens {
 		_, got := w.keptAlive(t, podB, "defaultApp", token)

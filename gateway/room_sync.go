@@ -104,6 +104,10 @@ func (one *room) settle(put []*member, got state.RoomState) (lost bool) {
 		case state.OutcomeHad, state.OutcomeNew:
 			lost = lost || outcome == state.OutcomeNew && m.in
 			m.in = true
+			if m.going {
+				one.drop(m)
+				one.gone, one.stale = append(one.gone, m.rec), true
+			}
 		case state.OutcomeTaken, state.OutcomeFull:
 			one.shutOut(m, outcome)
 		}

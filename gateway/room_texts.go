@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"time"
 
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
@@ -14,6 +15,8 @@ type roomText struct {
 	From string          `json:"from"`
 	To   string          `json:"to"`
 	Text json.RawMessage `json:"text"`
+	// Followed says that it was sent on to the pod that the receiver has gone to.
+	Followed bool `json:"followed,omitempty"`
 
 	pod  string      // of the receiver
 	done func(error) // whether it was sent
@@ -28,20 +31,37 @@ func (r *rooms) send(m *member, to string, text json.RawMessage, done func(error
 		done(errNotInRoom)
 		return
 	}
-	target, ok := m.told.byLogin[to]
+	view := m.told
+	if one.view != nil { // it is newer than what a member that was resumed here has been told
+		view = one.view
+	}
+	target, ok := view.byLogin[to]
 	t := roomText{Room: one.key, From: m.rec.Login, To: to, Text: text, pod: target.Owner.Pod, done: done}
 	switch {
 	case !ok || to == m.rec.Login:
 		done(errNoParticipant)
-	case t.pod == r.g.cfg.Pod:
+	case t.pod == r.g.cfg.Pod, one.has(to): // Redis may not know yet
 		one.deliver(t)
 		done(nil)
-	case len(one.outbox) >= roomMaxTexts:
-		done(errTooManyQuestions)
 	default:
-		one.outbox = append(one.outbox, t)
-		one.run()
+		one.post(t)
 	}
+}
+
+// has tells whether a login is a member of this pod. It needs rooms.mu.
+func (one *room) has(login string) bool {
+	m := one.members[login]
+	return m != nil && m.told != nil
+}
+
+// post queues a text for a member on another pod. It needs rooms.mu, as all below but publish and flush.
+func (one *room) post(t roomText) {
+	if len(one.outbox) >= roomMaxTexts {
+		t.done(errTooManyQuestions)
+		return
+	}
+	one.outbox = append(one.outbox, t)
+	one.run()
 }
 
 // said takes a text for a member on this pod.
@@ -58,20 +78,54 @@ func (r *rooms) said(body []byte) {
 	}
 }
 
-// deliver tells a member of this pod what another one says, at once or when it knows that one.
+// deliver tells a member of this pod what another one says, at once or when it knows that one. It goes after one that is not here any more.
 func (one *room) deliver(t roomText) {
 	m := one.members[t.To]
-	if m == nil || m.told == nil || m.away {
-		return
+	switch {
+	case m == nil:
+		one.follow(t)
+	case m.away:
+	case m.told == nil: // with its STATE
+		one.hold(t)
+	default:
+		if _, known := m.told.byLogin[t.From]; known {
+			m.tell([][]byte{wcs.RoomEvent(one.key.Name, wcs.RoomText, wcs.RoomSaying{From: t.From, Text: t.Text})})
+			return
+		}
+		one.hold(t)
+		one.wake()
 	}
-	if _, known := m.told.byLogin[t.From]; known {
-		m.tell([][]byte{wcs.RoomEvent(one.key.Name, wcs.RoomText, wcs.RoomSaying{From: t.From, Text: t.Text})})
-		return
-	}
+}
+
+// hold keeps a text until the room was looked at.
+func (one *room) hold(t roomText) {
 	if len(one.waiting) < roomMaxTexts {
 		one.waiting = append(one.waiting, t)
 	}
-	one.wake()
+}
+
+// follow sends a text on to the pod that has its receiver now: whoever has sent it did not know yet. Nobody has it while a session goes on
+// elsewhere, until that pod has said so.
+func (one *room) follow(t roomText) {
+	if t.Followed || one.view == nil {
+		return
+	}
+	now := one.view.byLogin[t.To]
+	_, moving := one.moved[now.ID]
+	switch {
+	case moving:
+		one.hold(t)
+		time.AfterFunc(roomFollow, func() {
+			one.rooms.mu.Lock()
+			defer one.rooms.mu.Unlock()
+			if one.rooms.open[one.key] == one {
+				one.wake()
+			}
+		})
+	case now.Login != "" && now.Owner.Pod != one.rooms.g.cfg.Pod:
+		t.Followed, t.pod, t.done = true, now.Owner.Pod, func(error) {} // its sender has its answer
+		one.post(t)
+	}
 }
 
 // flush sends the texts that are for members on other pods, in their order.

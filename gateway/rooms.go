@@ -15,9 +15,10 @@ import (
 // wrong order, and a lost event between pods costs time only.
 
 const (
-	roomLook      = 10 * time.Second // between two looks at a room of which nothing is heard
-	roomDoubt     = 20 * time.Second // that pods have to register their members again when Redis has lost them
-	roomMove      = 15 * time.Second // that another pod has to register a member whose session it has taken
+	roomLook      = 10 * time.Second       // between two looks at a room of which nothing is heard
+	roomDoubt     = 20 * time.Second       // that pods have to register their members again when Redis has lost them
+	roomMove      = 15 * time.Second       // that another pod has to register a member whose session it has taken
+	roomFollow    = 250 * time.Millisecond // until it is looked for, if there is a text for it
 	roomFirstWait = 500 * time.Millisecond
 	roomMaxWait   = 5 * time.Second
 	roomParallel  = 16
@@ -63,7 +64,7 @@ type room struct {
 	view    *roomView            // nil until the record was read
 	doubts  doubts
 	outbox  []roomText // to members on other pods
-	waiting []roomText // to members here that do not know the sender yet
+	waiting []roomText // to members here that do not know the sender yet, or that are just coming or going
 	stale   bool       // the record is to be written and read
 	suspect bool       // the record may have lost some of what it knew
 	untold  bool       // it may have been changed without the other pods knowing
@@ -84,6 +85,7 @@ type member struct {
 	told   *roomView       // nil until it has joined
 	in     bool            // the record has, or had, it
 	away   bool            // its socket is gone: it is told nothing
+	going  bool            // it leaves as soon as the record has it as this pod's
 	joined func(err error) // on the session's loop: answers its join; nil if there is nothing to answer
 }
 
@@ -156,6 +158,11 @@ func (one *room) drop(m *member) bool {
 func (r *rooms) remove(m *member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if m.rec.From != (state.Owner{}) && !m.in { // only whose member it is can take it out of the record
+		m.away, m.going = true, true
+		m.room.wake()
+		return
+	}
 	if m.room.drop(m) {
 		if m.joined != nil {
 			m.answer(errNotInRoom)

@@ -329,9 +329,12 @@ func TestRoomWhenRedisIsEmpty(t *testing.T) {
 func TestRoomOfAResumedSession(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		to   string
-		dead bool
-	}{"on another pod": {to: podB}, "on the same pod": {to: podA}, "when its pod is dead": {to: podB, dead: true}} {
+		to, as string
+		dead   bool
+	}{
+		"on another pod": {to: podB, as: "alice"}, "on the same pod": {to: podA, as: "alice"}, "when its pod is dead": {to: podB, as: "alice", dead: true},
+		"without a login": {to: podB},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(c *Config) {
 				withRooms(c)
@@ -351,7 +354,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			}
 			carol.Join("r", "bob, alice r-alice-1")
 			bob.WantEvents("JOINED carol")
-			back, _ := w.enterKept(t, c.to, "mallory", token)
+			back, _ := w.enterKept(t, c.to, c.as, token)
 			back.WantStatus("m1", "PUBLISHING", "")
 			back.WantEvents("JOINED carol")
 			if c.dead {
@@ -367,6 +370,51 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			bob.WantNoEvent()
 			carol.WantNoEvent()
 			back.WantNoEvent()
+		})
+	}
+}
+
+// A client that comes back under another login is not in its rooms any more, whatever its session was before.
+func TestRoomOfASessionResumedByAnotherLogin(t *testing.T) {
+	for name, c := range map[string]struct {
+		to   string
+		dead bool
+	}{"on another pod": {to: podB}, "on the same pod": {to: podA}, "when its pod is dead": {to: podB, dead: true}} {
+		t.Run(name, func(t *testing.T) {
+			inRoomBubble(t, func(t *testing.T, w *world) {
+				bob := w.enter(t, podB, "bob")
+				kept, token := w.enterKept(t, podA, "alice", "")
+				bob.Join("r")
+				kept.Join("r", "bob")
+				bob.WantEvents("JOINED alice")
+				w.publishIn(t, kept, "m1", "r-alice-1", "r")
+				bob.WantEvents("PUBLISHED alice r-alice-1")
+				kept.Drop()
+				synctest.Wait()
+				if c.dead {
+					w.store.Kill(podA)
+				}
+				since := time.Now()
+				back, _ := w.enterKept(t, c.to, "mallory", token)
+				back.WantStatus("m1", "PUBLISHING", "")
+				bob.WantEvents("UNPUBLISHED alice r-alice-1", "LEFT alice")
+				if took := time.Since(since); took > time.Second {
+					t.Errorf("the others know after %v", took)
+				}
+				if got := back.Say("r", "bob", "I am alice"); got != "FAILED Not in this room" {
+					t.Errorf("a message: %s", got)
+				}
+				back.Join("r", "bob")
+				bob.WantEvents("JOINED mallory", "PUBLISHED mallory r-alice-1")
+				alice := w.enter(t, podC, "alice")
+				alice.Join("r", "bob, mallory r-alice-1")
+				bob.WantEvents("JOINED alice")
+				back.WantEvents("JOINED alice")
+				pass(time.Minute)
+				bob.WantNoEvent()
+				back.WantNoEvent()
+				alice.WantNoEvent()
+			})
 		})
 	}
 }

@@ -69,12 +69,15 @@ func emptyWorld() *world {
 // countedEvents notes what a pod tells others.
 type countedEvents struct {
 	Events
+	own  string // pod
 	told chan state.Event
 	w    *world
 }
 
 func (c countedEvents) Publish(ctx context.Context, pod string, e state.Event) error {
-	c.told <- e
+	if pod != c.own {
+		c.told <- e
+	}
 	if pod == c.w.deafPod.Load() {
 		return nil // it is lost, as Pub/Sub may
 	}
@@ -106,7 +109,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Directory: store, Events: countedEvents{store, w.told, w},
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Directory: store, Events: countedEvents{store, pod, w.told, w},
 		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())

@@ -120,7 +120,7 @@ func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.id = id.public
 	rec := state.Session{
 		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
-		ClientVersion: clientVersion(c),
+		ClientVersion: clientVersion(c), TellEnd: s.hooks.wants(hooks.ConnectionStatusEvent),
 	}
 	s.g.deps.Sessions.PutSession(rec)
 	if rec.Kept {

@@ -268,3 +268,35 @@ func TestSnapshotForOperators(t *testing.T) {
 		t.Errorf("bad name: %v", err)
 	}
 }
+
+// A pod that shuts down lets the picture be taken that a backend waits for, and ends when it is.
+func TestSnapshotForABackendWhileThePodDrains(t *testing.T) {
+	for name, limit := range map[string]time.Duration{"that comes": 0, "that does not": shutdownTimeout} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+				c := w.connect(t, podB)
+				w.publishUp(t, c, "pub", "s")
+				hold := make(chan struct{})
+				w.camera.set(func() { w.camera.hold = hold })
+				type result struct {
+					picture []byte
+					err     error
+				}
+				taken := make(chan result, 1)
+				go func() {
+					picture, err := w.pods[podA].Snapshot(t.Context(), "s")
+					taken <- result{picture, err}
+				}()
+				<-w.camera.asked
+				w.stop(podA)
+				pass(max(limit, time.Second))
+				if limit == 0 {
+					close(hold)
+				}
+				if got := <-taken; (got.err == nil) != (limit == 0) || (len(got.picture) > 0) != (limit == 0) {
+					t.Errorf("%d bytes, %v", len(got.picture), got.err)
+				}
+			})
+		})
+	}
+}

@@ -115,6 +115,13 @@ func (g *Gateway) locateNative(ctx context.Context, app *App, name string) (loca
 	return location{}, errNoStream
 }
 
+// end waits for the pictures that are being taken, and lets no more begin. It must be called once.
+func (s *snapshots) end() {
+	for range cap(s.places) {
+		s.places <- struct{}{}
+	}
+}
+
 // take gives a picture of a publisher: one that is being taken already, or a new one.
 func (s *snapshots) take(ctx context.Context, p location) ([]byte, error) {
 	taken := s.flight.DoChan(string(p.room)+"\x00"+string(p.publisher), func() (any, error) { return s.shoot(p) })

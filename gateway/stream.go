@@ -111,9 +111,11 @@ type ending struct {
 	status wcs.Status
 	info   string
 	class  class
-	silent bool // there is no client to tell
-	undone bool // tell the client only after everything is released
-	moved  bool // another pod has the stream, or will have: nothing is undone
+	silent bool      // there is no client to tell
+	undone bool      // tell the client only after everything is released
+	moved  bool      // another pod has the stream, or will have: nothing is undone
+	since  time.Time // set by end
+	learnt notice    // player: that its publisher has ended
 }
 
 // begin checks a request and starts the stream, once the application's backend agrees. The client is told of every fault in
@@ -319,6 +321,9 @@ func (st *stream) stopTimers() {
 		t.Stop()
 	}
 	st.timers = nil
+	for _, e := range st.egresses {
+		e.unwatch()
+	}
 }
 
 // codec is the name of the codec of a kind, "" without such a track.
@@ -365,6 +370,7 @@ func (st *stream) end(e ending) {
 		}
 		return
 	}
+	e.since = time.Now()
 	st.ending = &e
 	st.trace.failed(e)
 	st.stopTimers()
@@ -396,6 +402,7 @@ func (st *stream) tell() {
 	st.told = true
 	if !e.silent {
 		st.tellStatus(e.status, e.info)
+		st.sess.noticed(e.learnt)
 	}
 	st.report(e.status, e.info)
 }
@@ -422,7 +429,7 @@ func (st *stream) undo() {
 	released := func() {}
 	if st.published && st.claimed {
 		released = g.streams.releasing(st.name)
-		g.streamEnded(st.name, st.identity)
+		g.streamEnded(st.name, st.identity, notice{stageLocal, st.ending.since})
 	}
 	room, offered, claimed, patience := st.room, st.offered, st.claimed, debtLimit
 	if !st.joined {

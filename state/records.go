@@ -127,6 +127,8 @@ type Session struct {
 	Era int `json:"era,omitempty"`
 	// Kept says that the client asked for keepAlive: the session outlives its socket for a while, and any pod may take it.
 	Kept bool `json:"kept,omitempty"`
+	// TellEnd says that the application's backend wants to hear when the session ends, also if its pod has died.
+	TellEnd bool `json:"tellEnd,omitempty"`
 	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
 	// ended when nobody was there to be told.
 	Streams []SessionStream `json:"streams,omitempty"`

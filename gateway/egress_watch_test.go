@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"wcsgateway/translate"
+)
+
+// A recording that is ended before anybody knows its id, while the session moves, is stopped once it is there.
+func TestResumeBeforeTheRecordingCouldBeStopped(t *testing.T) {
+	for name, begins := range map[string]bool{"begins": true, "does not begin": false} {
+		t.Run(name, func(t *testing.T) {
+			withEgress(t, func(t *testing.T, w *world) {
+				answer := make(chan struct{})
+				w.files.set(func() { w.files.hold["start"] = answer })
+				c, token := w.keptAlive(t, podA, "defaultApp", "")
+				w.publishFor(t, c, "s", recorded)
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				if err := w.pods[podB].StopRecording(ctx, "s"); err != nil {
+					t.Fatal(err)
+				}
+				c.Drop()
+				back, _ := w.keptAlive(t, podB, "defaultApp", token)
+				if st := back.WantStatus("s", "PUBLISHING", ""); st.Record {
+					t.Errorf("resumed %+v", st)
+				}
+				if begins { // and no webhook comes
+					close(answer)
+				}
+				pass(2 * egressAsk)
+				if got := w.files.stops(); len(got) != len(w.files.asked()) {
+					t.Errorf("stopped %v", got)
+				}
+				if n := back.Count("fail"); n != 0 {
+					t.Errorf("told of a fault: %s", back.Names())
+				}
+				wantEnd(t, back, "s", "")
+			})
+		})
+	}
+}
+
+// A start that nobody has answered in time, and that is not wanted any more, is looked for.
+func TestRecordingStoppedWhileItsStartIsLost(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })
+		c := w.connect(t, podA)
+		w.publishFor(t, c, "s", recorded)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := w.pods[podA].StopRecording(ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		w.files.set(func() {
+			w.files.begin(translate.EgressRequest{Kind: translate.EgressRecord, Room: "wcs.s", Publisher: w.publisherOf("wcs.s")})
+		})
+		pass(5*time.Second + 2*egressAsk) // longer than EgressConfig.StartTimeout
+		if got := w.files.stops(); len(got) != 1 {
+			t.Errorf("stopped %v", got)
+		}
+		if n := c.Count("fail"); n != 0 {
+			t.Errorf("told of a fault: %s", c.Names())
+		}
+		wantEnd(t, c, "s", "")
+	})
+}
+
+// Recordings that come and go leave nothing behind with the stream, which may be there for days.
+func TestRecordingsLeaveNoTimers(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		c := w.connect(t, podA)
+		w.publishFor(t, c, "s", nil)
+		g := w.pods[podA]
+		st := g.streams.find(w.publisherOf("wcs.s"))
+		timers := func() (n int) {
+			done := make(chan struct{})
+			st.sess.loop.post(func() {
+				n = len(st.timers)
+				close(done)
+			})
+			<-done
+			return n
+		}
+		before := timers()
+		for range 5 {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			if _, err := g.StartRecording(ctx, "s", ""); err != nil {
+				t.Error(err)
+			}
+			if err := g.StopRecording(ctx, "s"); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			pass(2 * egressAsk)
+		}
+		if n := timers(); n != before {
+			t.Errorf("%d timers, %d before", n, before)
+		}
+		c.Unpublish("s", "s")
+		c.WantStatus("s", "UNPUBLISHED", "Stopped by publisher stop")
+	})
+}

@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/hooks"
+)
+
+// A pod dies: the pod that takes over tells the backend of its sessions' ends, unless the backend wants to hear of none.
+func TestHooksOfADeadPodsSessions(t *testing.T) {
+	t.Parallel()
+	w := newHookWorld(t, nil)
+	w.keepFor(time.Minute)
+	w.connect(t, podA)
+	w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
+	_, token := w.keptAlive(t, podA, "defaultApp", "")
+	w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
+	w.connectAs(t, podA, "native") // has no backend
+	w.policy(map[string]map[string]string{"ConnectionStatusEvent": {"restPolicy": "DISABLE"}})
+	w.connect(t, podA)
+
+	_, rest := w.keptAlive(t, podA, "defaultApp", "") // until it comes back
+	w.backend.On("connect", rig.Echo)
+	_, rest = w.keptAlive(t, podA, "defaultApp", rest)
+	w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
+
+	w.store.Kill(podA)
+	w.store.TakeOver(podA, podB)
+	told := make(map[string]bool)
+	for range 3 {
+		h := w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
+		told[h.Text("sessionId")] = true
+		want := map[string]any{"nodeId": testNode, "appKey": "defaultApp", "sessionId": "/127.0.0.1:PORT/HASH", "status": "DISCONNECTED"}
+		if diff := cmp.Diff(want, members(t, h)); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if len(told) != 3 || !told[sessionOf(t, token)] || !told[sessionOf(t, rest)] {
+		t.Errorf("told of %v", told)
+	}
+	rig.Eventually(t, 20*time.Second, "nothing is left to tell", func() bool { return w.pods[podB].debts.count() == 0 })
+	if n := w.backend.Count("ConnectionStatusEvent"); n != 3+3 {
+		t.Errorf("%d calls: %v", n, w.backend.Order())
+	}
+}
+
+// A backend that is away when a pod dies is told of none of its sessions, and keeps nobody waiting.
+func TestDeadPodsSessionsWithoutTheirBackend(t *testing.T) {
+	t.Parallel()
+	w := newHookWorld(t, func(c *hooks.Config, _ *App) { c.Timeout = 100 * time.Millisecond })
+	for range 3 {
+		w.connect(t, podA)
+		w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
+	}
+	w.backend.Stop()
+	w.store.Kill(podA)
+	w.store.TakeOver(podA, podB)
+	rig.Eventually(t, 20*time.Second, "nothing is left to tell", func() bool { return w.pods[podB].debts.count() == 0 })
+	if n := w.backend.Count("ConnectionStatusEvent"); n != 3 {
+		t.Errorf("%d calls", n)
+	}
+}
