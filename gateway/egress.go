@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,9 +67,22 @@ func (st *stream) addEgress(e *egress) *egress {
 	}
 	if old := st.egresses[e.request.Kind]; old != nil {
 		old.unwatch()
+		st.replace(old.id)
 	}
 	st.egresses[e.request.Kind] = e
 	return e
+}
+
+// maxReplaced bounds the ids that are remembered. An egress ends within seconds of its stop.
+const maxReplaced = 8
+
+// replace remembers an egress that is not the stream's any more: what LiveKit still says of it is not about the one in its place.
+func (st *stream) replace(id string) {
+	if id == "" || slices.Contains(st.replaced, id) {
+		return
+	}
+	st.replaced = append(st.replaced, id)
+	st.replaced = st.replaced[max(0, len(st.replaced)-maxReplaced):]
 }
 
 func (g *Gateway) startEgress(r translate.EgressRequest) (translate.Egress, error) {
@@ -90,12 +104,26 @@ func (e *egress) onStarted(now translate.Egress, err error) {
 		e.failed(err)
 	case err == nil:
 		e.count("started")
+		e.isThe(now.ID)
 		e.learn(now)
 		if e.wanted() {
 			e.watch()
 		}
 	case e.open(): // it may have been begun all the same
 		e.watch()
+	}
+}
+
+// isThe takes the id that StartEgress has answered, whatever a webhook has made believe before.
+func (e *egress) isThe(id string) {
+	current := e.st.egresses[e.request.Kind]
+	if current != e {
+		e.st.replace(id)
+	}
+	for _, other := range []*egress{current, e} {
+		if (other.id == id) != (other == e) {
+			other.id, other.state, other.stopped = "", translate.EgressStarting, false
+		}
 	}
 }
 
@@ -200,6 +228,7 @@ func (e *egress) ask() {
 		return
 	}
 	g, r, id := e.st.sess.g, e.request, e.id
+	r.Not = slices.Clone(e.st.replaced)
 	var now translate.Egress
 	err := errPanic // unless FindEgress returns
 	e.st.sess.offLoop(func() {
@@ -252,7 +281,7 @@ func (st *stream) stopEgresses() (ended []<-chan struct{}) {
 
 // onEgress takes a webhook about an egress of the stream's participant.
 func (st *stream) onEgress(now translate.Egress) {
-	if e := st.egresses[now.Kind]; e != nil {
+	if e := st.egresses[now.Kind]; e != nil && !slices.Contains(st.replaced, now.ID) {
 		e.learn(now)
 	}
 }
@@ -260,7 +289,7 @@ func (st *stream) onEgress(now translate.Egress) {
 // keptEgresses describes them for whoever takes the stream's session.
 func (st *stream) keptEgresses() (kept []state.Egress) {
 	for kind, e := range st.egresses {
-		kept = append(kept, state.Egress{Kind: string(kind), ID: e.id, State: int(e.state), File: e.name, Stopping: e.stopping})
+		kept = append(kept, state.Egress{Kind: string(kind), ID: e.id, State: int(e.state), File: e.name, Stopping: e.stopping, Replaced: slices.Clone(st.replaced)})
 	}
 	return kept
 }
@@ -268,6 +297,7 @@ func (st *stream) keptEgresses() (kept []state.Egress) {
 // reviveEgresses is the reverse of keptEgresses.
 func (st *stream) reviveEgresses(kept []state.Egress) {
 	for _, k := range kept {
+		st.replaced = k.Replaced
 		r := translate.EgressRequest{Room: st.room, Publisher: st.identity, Kind: translate.EgressKind(k.Kind)}
 		st.addEgress(&egress{st: st, request: r, name: k.File, id: k.ID, state: translate.EgressState(k.State), stopping: k.Stopping})
 	}

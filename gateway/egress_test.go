@@ -395,3 +395,45 @@ func TestResumeAfterTheRecordingWasStopped(t *testing.T) {
 		wantEnd(t, back, "s", "s.mp4")
 	})
 }
+
+// LiveKit goes on telling of the recording that another has taken the place of, before the egress service has answered about the new one.
+func TestNewsOfAReplacedRecording(t *testing.T) {
+	for name, ended := range map[string]translate.EgressState{"still active": translate.EgressActive, "ended": translate.EgressComplete} {
+		t.Run(name, func(t *testing.T) {
+			withEgress(t, func(t *testing.T, w *world) {
+				c := w.connect(t, podA)
+				w.publishFor(t, c, "s", recorded)
+				w.event(podA, w.files.become(t, "EG_0", translate.EgressActive))
+				synctest.Wait()
+				answer := make(chan struct{})
+				w.files.set(func() { w.files.hold["start"] = answer })
+				restarted := make(chan error)
+				go func() {
+					_, err := w.pods[podA].StartRecording(t.Context(), "s", "again-{streamName}")
+					restarted <- err
+				}()
+				synctest.Wait()
+				w.event(podA, w.files.become(t, "EG_0", ended))
+				synctest.Wait()
+				w.files.set(func() { delete(w.files.hold, "start") })
+				close(answer)
+				if err := <-restarted; err != nil {
+					t.Fatal(err)
+				}
+				w.event(podA, w.files.become(t, "EG_1", translate.EgressActive))
+				synctest.Wait()
+				if n := c.Count("fail"); n != 0 {
+					t.Errorf("told of %d faults: %s", n, c.Names())
+				}
+				c.Unpublish("s", "s")
+				if st := c.WantStatus("s", "UNPUBLISHED", "Stopped by publisher stop"); st.RecordName != "again-s.mp4" {
+					t.Errorf("recordName %q", st.RecordName)
+				}
+				synctest.Wait()
+				if stops := w.files.stops(); !slices.Contains(stops, "EG_0") || !slices.Contains(stops, "EG_1") {
+					t.Errorf("stopped: %v", stops)
+				}
+			})
+		})
+	}
+}

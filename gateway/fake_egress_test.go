@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -94,7 +95,7 @@ func (f *fakeEgress) FindEgress(ctx context.Context, r translate.EgressRequest, 
 	for have, e := range f.egresses {
 		var number int
 		_, _ = fmt.Sscanf(have, "EG_%d", &number) // it is made so
-		if have == id || id == "" && f.requests[number].Publisher == r.Publisher && e.Kind == r.Kind {
+		if have == id || id == "" && f.requests[number].Publisher == r.Publisher && e.Kind == r.Kind && !slices.Contains(r.Not, have) {
 			return *e, nil
 		}
 	}

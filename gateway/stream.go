@@ -97,6 +97,7 @@ type stream struct {
 	early            state.Stream // player: what has changed before it had its answer
 	rates            *streamRates // nil until it is up, and without rates
 	egresses         map[translate.EgressKind]*egress
+	replaced         []string // ids of egresses that others have taken the place of
 	saving           bool // the record is being written
 	unsaved          bool // the record must be written (again)
 	timers           []*time.Timer

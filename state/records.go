@@ -168,6 +168,8 @@ type Egress struct {
 	File  string `json:"file,omitempty"` // of a recording
 	// Stopping says that it shall end while the stream goes on.
 	Stopping bool `json:"stopping,omitempty"`
+	// Replaced are the ids of those that it has taken the place of.
+	Replaced []string `json:"replaced,omitempty"`
 }
 
 // Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player, Session and Room is set.

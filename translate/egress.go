@@ -16,6 +16,7 @@ type EgressRequest struct {
 	Kind      EgressKind
 	File      string // EgressRecord: path of the MP4 file, or its key where the egress service uploads
 	URL       string // EgressRTMP: where to. A secret as a rule, because it ends with the stream key
+	Not       []string // ids of earlier ones of the publisher, which are not meant
 }
 
 // EgressState is how far an egress has come. It only grows.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/livekit/protocol/auth"
@@ -51,7 +52,7 @@ func (s *SFU) StopEgress(ctx context.Context, id string) (e translate.Egress, er
 	return egressOf(info), nil
 }
 
-// FindEgress tells how an egress stands; with an empty id, the one of that kind that a participant has now. None is translate.ErrKindNotFound. LiveKit
+// FindEgress tells how an egress stands; with an empty id, the one of that kind that a participant has now, besides those that r.Not names. None is translate.ErrKindNotFound. LiveKit
 // answers from what the egress service last said.
 func (s *SFU) FindEgress(ctx context.Context, r translate.EgressRequest, id string) (e translate.Egress, err error) {
 	defer s.done(OpFindEgress, time.Now(), r.Room, r.Publisher, &err)
@@ -60,7 +61,7 @@ func (s *SFU) FindEgress(ctx context.Context, r translate.EgressRequest, id stri
 		request = &lkproto.ListEgressRequest{RoomName: string(r.Room), Active: true}
 	}
 	info, err := s.listed(ctx, request, func(i *lkproto.EgressInfo) bool {
-		return id != "" || i.GetParticipant().GetIdentity() == string(r.Publisher) && egressKind(i) == r.Kind
+		return id != "" || i.GetParticipant().GetIdentity() == string(r.Publisher) && egressKind(i) == r.Kind && !slices.Contains(r.Not, i.GetEgressId())
 	})
 	if err != nil {
 		return translate.Egress{}, err

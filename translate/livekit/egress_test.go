@@ -157,9 +157,11 @@ func TestFindEgress(t *testing.T) {
 	active := lkproto.EgressStatus_EGRESS_ACTIVE
 	other := proto.CloneOf(fileRequest)
 	other.Identity = "wcs:d:pub:2"
-	api := &egressAPI{list: []*lkproto.EgressInfo{infoOf("EG_other", other, active), infoOf("EG_rtmp", rtmpRequest, active), infoOf("EG_file", fileRequest, active)}}
+	api := &egressAPI{list: []*lkproto.EgressInfo{infoOf("EG_other", other, active), infoOf("EG_rtmp", rtmpRequest, active), infoOf("EG_file", fileRequest, active), infoOf("EG_again", fileRequest, active)}}
 	sfu := newEgressSFU(t, api)
-	for order, want := range map[translate.EgressRequest]string{recordOrder: "EG_file", rtmpOrder: "EG_rtmp"} {
+	again := recordOrder
+	again.Not = []string{"EG_before", "EG_file"}
+	for want, order := range map[string]translate.EgressRequest{"EG_file": recordOrder, "EG_rtmp": rtmpOrder, "EG_again": again} {
 		if e, err := sfu.FindEgress(t.Context(), order, ""); e.ID != want || err != nil {
 			t.Errorf("%+v, %v, want %s", e, err, want)
 		}
