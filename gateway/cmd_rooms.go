@@ -148,12 +148,11 @@ func (s *session) roomRecords() (all []state.SessionRoom) {
 // client has now: who it is, its connection says.
 func (s *session) resumeRooms(sess state.Session) {
 	for _, r := range sess.Rooms {
-		rec := r.Member
-		rec.Streams, rec.From = s.streamsIn(r.Name), sess.Owner
-		m := s.g.rooms.resume(s, state.Room{App: sess.App, Name: r.Name}, rec, r.Told)
+		r.Member.Streams, r.Member.From = s.streamsIn(r.Name), sess.Owner
+		m := s.g.rooms.resume(s, sess.App, r)
 		switch {
 		case m == nil:
-		case s.login != "" && s.login != rec.Login:
+		case s.login != "" && s.login != r.Member.Login:
 			s.g.rooms.remove(m)
 		default:
 			s.enterRoom(r.Name, m)

@@ -286,9 +286,7 @@ func TestResumeDoesNotRepeatWhatWasRead(t *testing.T) {
 	c, token, other := w.keptUp(t)
 	other.Unpublish("other-pub", "t")
 	c.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
-	s := w.pods[podA].openSessions()[0]
-	ended := time.Now()
-	rig.Eventually(t, 20*time.Second, "a ping has been answered", func() bool { return s.conn.hasRead(ended) })
+	w.awaitRead(t, podA)
 	c.Drop()
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")

@@ -161,24 +161,37 @@ func (one *room) tellMembers() {
 		switch {
 		case !m.in || m.away:
 		case m.told == nil:
-			m.told = one.view
+			m.know(one.view)
 			m.answer(nil)
 			m.tell([][]byte{one.view.state(one.key.Name, login)})
+		case m.again && m.sure == nil:
+			m.know(one.view)
+			m.tell([][]byte{one.view.state(one.key.Name, login)})
+		case m.again:
+			events := one.view.again(m.told, m.doubt, one.key.Name)
+			m.know(one.view)
+			m.tellEvents(events)
 		case m.told != one.view:
 			events, made := news[m.told]
 			if !made {
 				events = one.view.since(m.told, one.key.Name)
 				news[m.told] = events
 			}
-			m.told = one.view
+			m.know(one.view)
 			m.tellEvents(events)
+		case m.settle():
+			m.tell(nil) // which registers it
 		}
 	}
 	waiting := one.waiting
 	one.waiting = nil
 	for _, t := range waiting {
-		if _, known := one.view.byLogin[t.From]; known { // else its sender has left
+		switch _, known := one.view.byLogin[t.From]; {
+		case known:
 			one.deliver(t)
+		case one.stale: // the room as it was before the text came, perhaps
+			one.hold(t)
+		default: // its sender has left
 		}
 	}
 }

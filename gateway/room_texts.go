@@ -85,7 +85,7 @@ func (one *room) deliver(t roomText) {
 	case m == nil:
 		one.follow(t)
 	case m.away:
-	case m.told == nil: // with its STATE
+	case m.told == nil, m.again: // with its STATE, or what it may have missed
 		one.hold(t)
 	default:
 		if _, known := m.told.byLogin[t.From]; known {

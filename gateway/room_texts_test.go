@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/state"
 )
 
 const podC = "cccccccc"
@@ -35,8 +37,8 @@ func inRoomBubble(t *testing.T, test func(t *testing.T, w *world)) {
 		w.net = newPipeNet()
 		for _, pod := range []string{podA, podB, podC} {
 			w.start(t, pod, func(c *Config) {
-				withRooms(c)
-				c.KeepAliveGrace, c.Limits.Parked = time.Minute, 10
+				keptRooms(c)
+				c.Limits.Parked = 10
 			})
 		}
 		test(t, w)
@@ -53,6 +55,7 @@ func TestRoomTextsFollowASession(t *testing.T) {
 				alice.Join("r")
 				bob.Join("r", "alice")
 				alice.WantEvents("JOINED bob")
+				pass(roomLook) // bob has read that
 				bob.Drop()
 				synctest.Wait()
 				release := w.holdRooms(t, podB)
@@ -84,6 +87,7 @@ func TestRoomTextsOfAResumedSession(t *testing.T) {
 		bob.Join("r", "alice")
 		carol.Join("r", "alice, bob")
 		alice.WantEvents("JOINED bob", "JOINED carol")
+		pass(2 * roomLook) // that she has read that is registered
 		w.store.Kill(podA) // what it has registered of alice stays as it is
 		alice.Drop()
 		bob.Leave("r")
@@ -124,4 +128,54 @@ func TestRoomTextsForANewSession(t *testing.T) {
 		release()
 		again.WantEvents("STATE alice", "MESSAGE alice: hello")
 	})
+}
+
+// heldRooms answers late, with the room as it was when it was asked.
+type heldRooms struct {
+	Rooms
+	mu    sync.Mutex
+	hold  chan struct{} // nil: at once
+	asked chan struct{}
+}
+
+func (h *heldRooms) SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error) {
+	got, err := h.Rooms.SyncRoom(ctx, u)
+	h.mu.Lock()
+	hold := h.hold
+	h.hold = nil
+	h.mu.Unlock()
+	if hold != nil {
+		h.asked <- struct{}{}
+		<-hold
+	}
+	return got, err
+}
+
+// A text comes from somebody who has joined after the room was read, and before what was read has come.
+func TestRoomTextOvertakesTheRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withRooms)
+	held := &heldRooms{Rooms: w.pods[podA].deps.Rooms, asked: make(chan struct{})}
+	w.pods[podA].deps.Rooms = held
+	bob, carol := w.enter(t, podA, "bob"), w.enter(t, podB, "carol")
+	bob.Join("r")
+	answer := make(chan struct{})
+	held.mu.Lock()
+	held.hold = answer
+	held.mu.Unlock()
+	w.pods[podA].rooms.changed(raw(state.Room{App: "roomApp", Name: "r"}))
+	<-held.asked
+	carol.Join("r", "bob")
+	if got := carol.Say("r", "bob", "hello"); got != "ACCEPTED" {
+		t.Error(got)
+	}
+	waits := func() bool {
+		r := w.pods[podA].rooms
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.open[state.Room{App: "roomApp", Name: "r"}].waiting) == 1
+	}
+	rig.Eventually(t, 20*time.Second, "the text is there", waits)
+	close(answer)
+	bob.WantEvents("JOINED carol", "MESSAGE carol: hello")
 }

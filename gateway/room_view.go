@@ -85,6 +85,30 @@ func (v *roomView) since(older *roomView, room string) (events []roomEvent) {
 	return events
 }
 
+// again gives what has to be told to a member that knows the older view, or of some logins something else: nothing, or what it was told last. A
+// JOINED makes them known without their streams, whether they were known or not; a LEFT only who is known (protocol.md §7).
+func (v *roomView) again(older *roomView, doubt []string, room string) (events []roomEvent) {
+	for _, login := range doubt {
+		if _, there := v.byLogin[login]; !there {
+			events = append(events, roomEvent{login, wcs.RoomEvent(room, wcs.RoomJoined, login)}, roomEvent{login, wcs.RoomEvent(room, wcs.RoomLeft, login)})
+		}
+	}
+	sure := slices.DeleteFunc(slices.Clone(older.members), func(m state.Member) bool { return slices.Contains(doubt, m.Login) })
+	return append(events, v.since(newRoomView(sure), room)...)
+}
+
+// differs gives the logins of which the views do not say the same.
+func (v *roomView) differs(other *roomView) (logins []string) {
+	for _, pair := range [][2]*roomView{{v, other}, {other, v}} {
+		for _, m := range pair[0].members {
+			if o := pair[1].byLogin[m.Login]; o.ID != m.ID || !slices.Equal(o.Streams, m.Streams) {
+				logins = append(logins, m.Login)
+			}
+		}
+	}
+	return logins
+}
+
 // doubts are members that are missing because Redis has lost what it knew: their pods will register them again, or are dead.
 type doubts map[string]doubted // by login
 

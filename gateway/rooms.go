@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,6 +84,10 @@ type member struct {
 	// guarded by rooms.mu
 	rec    state.Member
 	told   *roomView       // nil until it has joined
+	toldAt time.Time       // since when it knows that, if it reads what it is sent
+	sure   *roomView       // what it is known to have read; nil: nothing
+	doubt  []string        // logins of which it may know something else than told says, and sure does not tell
+	again  bool            // it is to be told of those, or if sure is nil of all, once more
 	in     bool            // the record has, or had, it
 	away   bool            // its socket is gone: it is told nothing
 	going  bool            // it leaves as soon as the record has it as this pod's
@@ -126,15 +131,34 @@ func (r *rooms) join(s *session, key state.Room, rec state.Member, joined func(e
 }
 
 // resume lets a session that was taken over go on as a member. Nil if somebody else has its login by now.
-func (r *rooms) resume(s *session, key state.Room, rec state.Member, told []state.Member) *member {
+func (r *rooms) resume(s *session, app string, rec state.SessionRoom) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	one := r.of(key)
-	if one.members[rec.Login] != nil {
+	one := r.of(state.Room{App: app, Name: rec.Name})
+	if one.members[rec.Member.Login] != nil {
 		return nil
 	}
-	delete(one.moved, rec.ID)
-	return one.add(&member{sess: s, room: one, rec: rec, told: newRoomView(told)})
+	delete(one.moved, rec.Member.ID)
+	m := &member{sess: s, room: one, rec: rec.Member, told: newRoomView(rec.Told), toldAt: time.Now(), doubt: rec.Doubt, again: rec.Anew || len(rec.Doubt) > 0}
+	if !rec.Anew {
+		m.sure = m.told
+	}
+	return one.add(m)
+}
+
+// know notes what the member is told from now on.
+func (m *member) know(v *roomView) {
+	m.settle()
+	m.told, m.toldAt, m.again = v, time.Now(), false
+}
+
+// settle notes what the member has read since, and tells whether that is news.
+func (m *member) settle() (news bool) {
+	if m.told == nil || m.again || m.sure == m.told && m.doubt == nil || !m.sess.conn.hasRead(m.toldAt) {
+		return false
+	}
+	m.sure, m.doubt = m.told, nil
+	return true
 }
 
 func (one *room) add(m *member) *member {
@@ -203,7 +227,14 @@ func (r *rooms) record(m *member) (rec state.SessionRoom, ok bool) {
 	if m.told == nil {
 		return rec, false
 	}
-	return state.SessionRoom{Name: m.room.key.Name, Member: m.rec, Told: m.told.members}, true
+	m.settle()
+	rec = state.SessionRoom{Name: m.room.key.Name, Member: m.rec, Told: m.told.members, Anew: m.sure == nil}
+	if !rec.Anew {
+		rec.Doubt = append(m.told.differs(m.sure), m.doubt...)
+		slices.Sort(rec.Doubt)
+		rec.Doubt = slices.Compact(rec.Doubt)
+	}
+	return rec, true
 }
 
 // changed takes another pod's word that something about a room has changed.

@@ -336,10 +336,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 		"without a login": {to: podB},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, func(c *Config) {
-				withRooms(c)
-				c.KeepAliveGrace = time.Minute
-			})
+			w := newWorld(t, keptRooms)
 			bob, carol := w.enter(t, podB, "bob"), w.enter(t, podB, "carol")
 			kept, token := w.enterKept(t, podA, "alice", "")
 			bob.Join("r")
@@ -347,6 +344,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			bob.WantEvents("JOINED alice")
 			w.publishIn(t, kept, "m1", "r-alice-1", "r")
 			bob.WantEvents("PUBLISHED alice r-alice-1")
+			w.awaitRead(t, podA)
 			kept.Drop()
 			rig.Eventually(t, 20*time.Second, "the session is parked", func() bool { return w.pods[podA].park(0) == 1 })
 			if c.dead {
@@ -422,6 +420,71 @@ func TestRoomOfASessionResumedByAnotherLogin(t *testing.T) {
 func (w *world) enterKept(t *testing.T, pod, login, token string) (u *rig.RoomUser, newToken string) {
 	t.Helper()
 	return rig.LoginKeptAs(w.dial(t, pod), "roomApp", login, token)
+}
+
+// The client's network is lost, which nobody has noticed yet: what it was told meanwhile it does not know, or it does.
+func TestRoomOfASessionThatWasDeaf(t *testing.T) {
+	for name, to := range map[string]string{"on another pod": podB, "on the same pod": podA} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, keptRooms)
+			bob, carol, dave := w.enter(t, podB, "bob"), w.enter(t, podB, "carol"), w.enter(t, podA, "dave")
+			kept, token := w.enterKept(t, podA, "alice", "")
+			bob.Join("r")
+			dave.Join("r", "bob")
+			w.publishIn(t, dave, "m1", "r-dave-1", "r")
+			kept.Join("r", "bob, dave r-dave-1")
+			w.awaitRead(t, podA)
+			kept.Freeze()
+			carol.Join("r", "bob, dave r-dave-1, alice")
+			kept.WantEvents("JOINED carol") // the socket is there
+			w.publishIn(t, carol, "m2", "r-carol-1", "r")
+			kept.WantEvents("PUBLISHED carol r-carol-1")
+			w.publishIn(t, dave, "m3", "r-dave-2", "r")
+			kept.WantEvents("PUBLISHED dave r-dave-2")
+			bob.Leave("r")
+			kept.WantEvents("LEFT bob")
+			back, _ := w.enterKept(t, to, "alice", token)
+			back.WantEvents("JOINED bob", "LEFT bob", "JOINED dave", "PUBLISHED dave r-dave-1", "PUBLISHED dave r-dave-2", "JOINED carol", "PUBLISHED carol r-carol-1")
+			carol.Leave("r")
+			back.WantEvents("UNPUBLISHED carol r-carol-1", "LEFT carol")
+			back.WantNoEvent()
+		})
+	}
+}
+
+// A client that may not have read who is in the room is told so once more.
+func TestRoomOfASessionThatWasDeafFromTheStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) {
+		keptRooms(c)
+		c.Conn.PingInterval = time.Hour
+	})
+	bob := w.enter(t, podB, "bob")
+	kept, token := w.enterKept(t, podA, "alice", "")
+	bob.Join("r")
+	kept.Join("r", "bob")
+	kept.Drop()
+	back, _ := w.enterKept(t, podB, "alice", token)
+	back.WantEvents("STATE bob")
+	back.Say("r", "bob", "hello")
+	bob.WantEvents("JOINED alice", "MESSAGE alice: hello")
+	back.WantNoEvent()
+}
+
+func keptRooms(c *Config) {
+	withRooms(c)
+	c.KeepAliveGrace, c.Conn.PingInterval, c.Conn.PingProbes = time.Minute, 50*time.Millisecond, 1000
+	c.Rooms.MaxMembers = 10
+}
+
+// awaitRead waits until the clients of a pod are known to have read what they were sent.
+func (w *world) awaitRead(t *testing.T, pod string) {
+	t.Helper()
+	sent := time.Now()
+	for _, s := range w.pods[pod].openSessions() {
+		rig.Eventually(t, 20*time.Second, "a ping has been answered", func() bool { return s.conn.hasRead(sent) })
+	}
 }
 
 func TestRoomOfASessionThatIsNotResumed(t *testing.T) {

@@ -98,8 +98,8 @@ type stream struct {
 	rates            *streamRates // nil until it is up, and without rates
 	egresses         map[translate.EgressKind]*egress
 	replaced         []string // ids of egresses that others have taken the place of
-	saving           bool // the record is being written
-	unsaved          bool // the record must be written (again)
+	saving           bool     // the record is being written
+	unsaved          bool     // the record must be written (again)
 	timers           []*time.Timer
 	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
 	ending           *ending

@@ -55,7 +55,10 @@ type RoomStream struct {
 type SessionRoom struct {
 	Name   string   `json:"name"`
 	Member Member   `json:"member"`
-	Told   []Member `json:"told"` // the room as the client knows it
+	Told   []Member `json:"told"`           // the room as the client was told
+	Anew   bool     `json:"anew,omitempty"` // it may not have read anything of that
+	// Doubt are logins of which the client may not have read what it was told last.
+	Doubt []string `json:"doubt,omitempty"`
 }
 
 // RoomUpdate is what a pod has to say about its own members of a room.
