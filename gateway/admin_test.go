@@ -123,6 +123,7 @@ func TestTerminateSession(t *testing.T) {
 	}
 	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
 	w.wantClean(t)
+	rig.Eventually(t, 20*time.Second, "its pod has seen it go", func() bool { return len(w.pods[podA].openSessions()) == 0 })
 	if err := w.pods[podB].TerminateSession(t.Context(), id); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("again: %v", err)
 	}
