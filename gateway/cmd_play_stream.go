@@ -223,7 +223,12 @@ func (st *stream) player(native bool, room translate.RoomName) state.Player {
 
 // mayHaveClaimed tells whether a failed AddPlayer, or what came after it, may have left something.
 func mayHaveClaimed(err error) bool {
-	return !errors.Is(err, state.ErrMediaIDTaken) && !errors.Is(err, state.ErrLeaseStale) && !errors.Is(err, errTooMuchOwed)
+	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, state.ErrNotSent, errTooMuchOwed} {
+		if errors.Is(err, nothing) {
+			return false
+		}
+	}
+	return true
 }
 
 // findNative finds a native publisher. The player is registered once LiveKit has given it the right tracks.

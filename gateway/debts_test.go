@@ -106,3 +106,35 @@ func TestDebtsAreBounded(t *testing.T) {
 		c.AwaitSDP("pub")
 	})
 }
+
+// unreached is a store to which there is no connection.
+type unreached struct{ Store }
+
+func (unreached) ClaimStream(context.Context, state.Stream) error { return state.ErrNotSent }
+
+func (unreached) AddPlayer(context.Context, state.Player) (state.Stream, error) {
+	return state.Stream{}, state.ErrNotSent
+}
+
+func (unreached) ReleaseStream(context.Context, state.Stream) ([]string, error) {
+	return nil, state.ErrUnavailable
+}
+
+func (unreached) RemovePlayer(context.Context, state.Player) error { return state.ErrUnavailable }
+
+// What was never sent to Redis is not owed to it.
+func TestNothingIsOwedForWhatWasNotSent(t *testing.T) {
+	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+		g := w.pods[podA]
+		g.deps.Store = unreached{g.deps.Store}
+		c := w.connect(t, podA)
+		publishAV(t, c, "pub", "s")
+		c.WantStatus("pub", "FAILED", "Failed to add stream to proxy")
+		playAV(t, c, "play", "s")
+		c.WantStatus("play", "FAILED", "Failed to add stream to proxy")
+		synctest.Wait()
+		if n := g.debts.count(); n != 0 {
+			t.Errorf("%d are owed", n)
+		}
+	})
+}
