@@ -108,6 +108,22 @@ func TestNotificationLatency(t *testing.T) {
 		ms(took[len(took)/2-1]), ms(took[len(took)*99/100-1]), ms(took[len(took)-1]))
 	rig.WantClean(t, lk, server)
 	wantNoMore(t, pub, view)
+	for _, stage := range []struct {
+		name   string
+		pod    *rig.Gateway
+		rounds float64
+	}{{"announce", pods[0], batches * each}, {"transit", pods[0], 1}, {"transit", pods[1], 1}, {"deliver", pods[1], batches * each}} {
+		series := func(value string) float64 {
+			return metric(t, stage.pod, fmt.Sprintf("wcs_notification_seconds_%s{stage=%q}", value, stage.name))
+		}
+		// A player who is asked about at that very moment learns of the end from LiveKit.
+		rig.Eventually(t, 40*time.Second, stage.name+" is measured", func() bool { return series("count") >= stage.rounds/2 })
+		n := series("count")
+		if n > stage.rounds && stage.name != "transit" {
+			t.Errorf("%s was measured %v times in %v rounds", stage.name, n, stage.rounds)
+		}
+		t.Logf("of that %s, as the gateway measures it: mean %.2f ms", stage.name, series("sum")/n*1000)
+	}
 }
 
 // manyScenes publishes streams with one client and plays each with another.
@@ -219,6 +235,9 @@ func listen(t *testing.T, server *rig.Redis) *tap {
 			var e state.Event
 			if err := json.Unmarshal([]byte(m.Payload), &e); err != nil {
 				t.Errorf("event %q: %v", m.Payload, err)
+			}
+			if m.Channel == "wcs:default:pod:"+e.From {
+				continue // what a pod sends itself measures the way
 			}
 			tp.mu.Lock()
 			tp.messages = append(tp.messages, message{m.Channel, e.Kind})
