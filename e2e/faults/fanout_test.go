@@ -61,7 +61,10 @@ func TestOneMessageForAllPlayersOfAPod(t *testing.T) {
 func TestPlayersOfAKilledPod(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
-	pods, lk := startPods(t, podOptions{n: 3, redis: server.Addr, webhook: 2})
+	backend := rig.StartBackend(t)
+	pods, lk := startPods(t, podOptions{n: 3, redis: server.Addr, webhook: 2, env: map[string]string{
+		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q, methods: [ConnectionStatusEvent]}}}", backend.URL),
+	}})
 	c := rig.Connect(t, pods[0].URL, "defaultApp")
 	c.Publish("kill-pub", "kill", rig.NewPublisher(t, rig.PeerOptions{Audio: true}))
 	var players []*rig.Client
@@ -76,7 +79,14 @@ func TestPlayersOfAKilledPod(t *testing.T) {
 	since := time.Now()
 	wantTold(t, "kill", players)
 	t.Logf("last of %d players told %v after kill -9", len(players), ms(time.Since(since)))
+	for range 2 { // sessions of the pod
+		backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
+	}
+	t.Logf("the backend knows %v after kill -9", ms(time.Since(since)))
 	rig.WantClean(t, lk, server)
+	if n := slices.Index(backend.Order(), "ConnectionStatusEvent DISCONNECTED"); n != 2+len(players) || len(backend.Order()) != n+2 {
+		t.Errorf("the backend was told %v", backend.Order())
+	}
 	wantNoMore(t, players...)
 }
 
