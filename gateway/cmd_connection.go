@@ -1,6 +1,9 @@
 package gateway
 
-import "wcsgateway/translate/wcs"
+import (
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
 
 // defaultAppKey is what the SDK sends when the app names none; raw clients may leave it out (protocol.md §2.1).
 const defaultAppKey = "defaultApp"
@@ -37,8 +40,5 @@ func handleMediaTransport(s *session, _ wcs.Command) error {
 
 // cut bounds what a client can put into a log line.
 func cut(text string, n int) string {
-	if len(text) > n {
-		return text[:n] + "…"
-	}
-	return text
+	return translate.Abridge(text, n)
 }

@@ -201,6 +201,9 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 }
 
 func addPlayer(ctx context.Context, st *stream, native bool, room translate.RoomName) (state.Stream, error) {
+	if err := st.sess.g.debts.full(); err != nil {
+		return state.Stream{}, err
+	}
 	return registerPlayer(ctx, st, st.player(native, room))
 }
 
@@ -220,7 +223,12 @@ func (st *stream) player(native bool, room translate.RoomName) state.Player {
 
 // mayHaveClaimed tells whether a failed AddPlayer, or what came after it, may have left something.
 func mayHaveClaimed(err error) bool {
-	return !errors.Is(err, state.ErrMediaIDTaken) && !errors.Is(err, state.ErrLeaseStale)
+	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, state.ErrNotSent, errTooMuchOwed} {
+		if errors.Is(err, nothing) {
+			return false
+		}
+	}
+	return true
 }
 
 // findNative finds a native publisher. The player is registered once LiveKit has given it the right tracks.

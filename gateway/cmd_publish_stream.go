@@ -139,10 +139,13 @@ func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bo
 }
 
 func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool, err error) {
+	if err := st.sess.g.debts.full(); err != nil {
+		return false, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, st.sess.g.cfg.Media.StoreTimeout)
 	defer cancel()
 	err = st.sess.g.deps.Store.ClaimStream(ctx, rec)
-	for _, nothing := range []error{state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale} {
+	for _, nothing := range []error{state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale, state.ErrNotSent} {
 		if errors.Is(err, nothing) {
 			return false, err
 		}

@@ -355,7 +355,11 @@ func (st *stream) fail(err error) {
 	if errors.Is(err, context.Canceled) { // by the gateway's own end
 		v.level = zerolog.DebugLevel
 	}
-	st.sess.log(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
+	log := st.sess.noisyAt
+	if v.class == classOurs {
+		log = st.sess.log
+	}
+	log(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
 		Str("identity", string(st.identity)).Str("class", string(v.class)).Msg(st.kind() + " failed")
 	// Redis being away, the client is told at once: what is undone only then would wait for Redis once more.
 	undone := !errors.Is(err, state.ErrUnavailable)
@@ -485,6 +489,10 @@ func (st *stream) finished() {
 	s.g.metrics.ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()
 	st.tell()
 	s.noteEnd(st)
-	s.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
+	log := s.log
+	if !st.settled.Load() { // clients may try as often as they like
+		log = s.noisyAt
+	}
+	log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Str("status", string(st.ending.status)).Str("info", st.ending.info).Str("class", string(st.ending.class)).Msg(st.kind() + " ended")
 }

@@ -125,13 +125,19 @@ func (c Config) client() redis.UniversalClient {
 	}
 	switch {
 	case c.MasterName != "":
-		return redis.NewFailoverClient(o.Failover())
+		failover := redis.NewFailoverClient(o.Failover())
+		failover.AddHook(sentHook{})
+		return failover
 	case c.isCluster():
 		cluster := o.Cluster()
 		cluster.ClusterStateReloadInterval = topologyReload
-		return redis.NewClusterClient(cluster)
+		client := redis.NewClusterClient(cluster)
+		client.OnNewNode(func(node *redis.Client) { node.AddHook(sentHook{}) })
+		return client
 	}
-	return redis.NewClient(o.Simple())
+	client := redis.NewClient(o.Simple())
+	client.AddHook(sentHook{})
+	return client
 }
 
 // Pod says who uses the store.

@@ -9,7 +9,7 @@ import (
 // AddPlayer claims the media id, registers the player with its stream and gives the stream's record, which is zero for a
 // Native player of a stream that has none. It may be repeated with the same player. It fails with ErrNotFound (no such stream; nothing is
 // kept), ErrMediaIDTaken, ErrAdopted, ErrLostOwnership when this pod was taken over, ErrLeaseStale, or ErrUnavailable: then the player may be
-// registered, and RemovePlayer undoes that.
+// registered, and RemovePlayer undoes that, unless it is ErrNotSent.
 func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 	err = r.write(ctx, "add_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner

@@ -250,4 +250,6 @@ var (
 	ErrLeaseStale = errors.New("lease is stale")
 	// ErrUnavailable: Redis did not answer in time, or with an error.
 	ErrUnavailable = errors.New("redis is unavailable")
+	// ErrNotSent is an ErrUnavailable: Redis could not be connected to, so nothing was sent, and nothing is to be undone.
+	ErrNotSent = fmt.Errorf("%w: nothing was sent", ErrUnavailable)
 )

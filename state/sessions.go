@@ -36,6 +36,7 @@ type remembered struct {
 	era       int32      // Session.Era
 	tried     bool       // Redis may know it
 	taken     bool       // by TakeSession
+	tellEnd   bool       // Session.TellEnd
 	kept      *keptParts // nil unless it is a kept session
 }
 
@@ -47,7 +48,8 @@ type keptParts struct {
 
 // remember drops what the key says.
 func remember(s Session, tried, taken bool) remembered {
-	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), era: int32(s.Era), tried: tried, version: unique.Make(s.ClientVersion), taken: taken}
+	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), era: int32(s.Era), tried: tried,
+		version: unique.Make(s.ClientVersion), taken: taken, tellEnd: s.TellEnd}
 	if s.Kept {
 		m.kept = &keptParts{s.Streams, s.Rooms}
 	}
@@ -55,7 +57,7 @@ func remember(s Session, tried, taken bool) remembered {
 }
 
 func (m remembered) session(id string) Session {
-	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Era: int(m.era)}
+	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Era: int(m.era), TellEnd: m.tellEnd}
 	if m.kept != nil {
 		s.Kept, s.Streams, s.Rooms = true, m.kept.streams, m.kept.rooms
 	}

@@ -16,7 +16,7 @@ const voidTTL = 10 * time.Minute
 
 // ClaimStream claims the stream's name and its media id, or nothing. Repeating it with the same Name, MediaID and Identity succeeds and writes the
 // record again. It fails with ErrNameTaken, ErrMediaIDTaken, ErrAdopted, ErrLostOwnership when the claim was released before it came or this
-// pod was taken over, ErrLeaseStale, or ErrUnavailable: then the name may be claimed, and ReleaseStream undoes that.
+// pod was taken over, ErrLeaseStale, or ErrUnavailable: then the name may be claimed, and ReleaseStream undoes that, unless it is ErrNotSent.
 func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	return r.write(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
@@ -55,7 +55,11 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 // claim names e in the index and then, together, claims its media id and runs the script that add puts into the batch. media tells what is
 // wrong with the media id.
 func (r *Redis) claim(ctx context.Context, owner Owner, e entry, era int, add func(*batch) *run) (added *run, media, err error) {
-	if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
+	enlist, sent := watchSent(ctx)
+	if err := r.enlist(enlist, owner, r.keys.index(owner), e.String()); err != nil {
+		if !sent.Load() {
+			err = fmt.Errorf("%w: %w", ErrNotSent, err)
+		}
 		return nil, nil, err
 	}
 	b := r.batch()

@@ -82,7 +82,7 @@ func (t FileTemplate) Name(v FileValues) string {
 	})
 	segments := strings.Split(name, "/")
 	for i, s := range segments {
-		s = cutBytes(s, maxFileName-len(fileExtension))
+		s = Cut(s, maxFileName-len(fileExtension))
 		if s == "" || strings.Trim(s, ".") == "" {
 			s = "_"
 		}
@@ -100,20 +100,9 @@ func FileNamePart(text string) string {
 			return r
 		}
 		return '_'
-	}, cutBytes(text, maxFileValue))
+	}, Cut(text, maxFileValue))
 	for strings.Contains(safe, "..") {
 		safe = strings.ReplaceAll(safe, "..", "__")
 	}
 	return safe
-}
-
-// cutBytes cuts a text to a number of bytes, between two characters.
-func cutBytes(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	for most > 0 && !utf8.RuneStart(text[most]) {
-		most--
-	}
-	return text[:most]
 }

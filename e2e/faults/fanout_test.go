@@ -61,7 +61,10 @@ func TestOneMessageForAllPlayersOfAPod(t *testing.T) {
 func TestPlayersOfAKilledPod(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
-	pods, lk := startPods(t, podOptions{n: 3, redis: server.Addr, webhook: 2})
+	backend := rig.StartBackend(t)
+	pods, lk := startPods(t, podOptions{n: 3, redis: server.Addr, webhook: 2, env: map[string]string{
+		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q, methods: [ConnectionStatusEvent]}}}", backend.URL),
+	}})
 	c := rig.Connect(t, pods[0].URL, "defaultApp")
 	c.Publish("kill-pub", "kill", rig.NewPublisher(t, rig.PeerOptions{Audio: true}))
 	var players []*rig.Client
@@ -76,7 +79,14 @@ func TestPlayersOfAKilledPod(t *testing.T) {
 	since := time.Now()
 	wantTold(t, "kill", players)
 	t.Logf("last of %d players told %v after kill -9", len(players), ms(time.Since(since)))
+	for range 2 { // sessions of the pod
+		backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
+	}
+	t.Logf("the backend knows %v after kill -9", ms(time.Since(since)))
 	rig.WantClean(t, lk, server)
+	if n := slices.Index(backend.Order(), "ConnectionStatusEvent DISCONNECTED"); n != 2+len(players) || len(backend.Order()) != n+2 {
+		t.Errorf("the backend was told %v", backend.Order())
+	}
 	wantNoMore(t, players...)
 }
 
@@ -108,6 +118,22 @@ func TestNotificationLatency(t *testing.T) {
 		ms(took[len(took)/2-1]), ms(took[len(took)*99/100-1]), ms(took[len(took)-1]))
 	rig.WantClean(t, lk, server)
 	wantNoMore(t, pub, view)
+	for _, stage := range []struct {
+		name   string
+		pod    *rig.Gateway
+		rounds float64
+	}{{"announce", pods[0], batches * each}, {"transit", pods[0], 1}, {"transit", pods[1], 1}, {"deliver", pods[1], batches * each}} {
+		series := func(value string) float64 {
+			return metric(t, stage.pod, fmt.Sprintf("wcs_notification_seconds_%s{stage=%q}", value, stage.name))
+		}
+		// A player who is asked about at that very moment learns of the end from LiveKit.
+		rig.Eventually(t, 40*time.Second, stage.name+" is measured", func() bool { return series("count") >= stage.rounds/2 })
+		n := series("count")
+		if n > stage.rounds && stage.name != "transit" {
+			t.Errorf("%s was measured %v times in %v rounds", stage.name, n, stage.rounds)
+		}
+		t.Logf("of that %s, as the gateway measures it: mean %.2f ms", stage.name, series("sum")/n*1000)
+	}
 }
 
 // manyScenes publishes streams with one client and plays each with another.
@@ -219,6 +245,9 @@ func listen(t *testing.T, server *rig.Redis) *tap {
 			var e state.Event
 			if err := json.Unmarshal([]byte(m.Payload), &e); err != nil {
 				t.Errorf("event %q: %v", m.Payload, err)
+			}
+			if m.Channel == "wcs:default:pod:"+e.From {
+				continue // what a pod sends itself measures the way
 			}
 			tp.mu.Lock()
 			tp.messages = append(tp.messages, message{m.Channel, e.Kind})

@@ -178,11 +178,7 @@ func describe(f streamFilter) string {
 
 // cut bounds what a request can put into a log line.
 func cut(text string) string {
-	const most = 1000
-	if len(text) > most {
-		return text[:most] + "…"
-	}
-	return text
+	return translate.Abridge(text, 1000)
 }
 
 // byMediaID is the body of what is about one stream.

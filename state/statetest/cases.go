@@ -360,7 +360,7 @@ func testConcurrentClaims(t *testing.T, p *pair) {
 func testSessions(t *testing.T, p *pair) {
 	s := state.Session{
 		ID: "/10.0.0.1:1234/0011223344556677", App: "defaultApp", TokenHash: state.TokenHash{1, 2, 254, 255},
-		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC),
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC), ClientVersion: "2.0", TellEnd: true,
 	}
 	_, err := p.b.FindSession(t.Context(), s.ID)
 	wantErr(t, err, state.ErrNotFound)
@@ -385,6 +385,7 @@ func awaitSession(t *testing.T, n Node, want state.Session, pod string) {
 	await(t, "session "+want.ID+" of "+pod, func() bool {
 		got, err := n.FindSession(t.Context(), want.ID)
 		return err == nil && got.App == want.App && got.TokenHash == want.TokenHash && got.Owner.Pod == pod &&
+			got.ClientVersion == want.ClientVersion && got.TellEnd == want.TellEnd &&
 			(want.CreatedAt.IsZero() || got.CreatedAt.Equal(want.CreatedAt))
 	})
 }

@@ -65,10 +65,7 @@ func faultText(body []byte) string {
 }
 
 func cut(text string) string {
-	if len(text) > maxFault {
-		text = text[:maxFault]
-	}
-	return strings.TrimSpace(strings.ToValidUTF8(text, ""))
+	return strings.TrimSpace(strings.ToValidUTF8(translate.Cut(text, maxFault), ""))
 }
 
 // rpcFailed classes the error of a RoomService call.

@@ -3,13 +3,11 @@ package livekit
 import (
 	"sync"
 	"testing"
-	"time"
 
 	lkproto "github.com/livekit/protocol/livekit"
 	"github.com/livekit/protocol/logger"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/webrtc/v4"
-	"github.com/pion/webrtc/v4/pkg/media"
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate"
@@ -46,24 +44,7 @@ func vp8Track(t *testing.T, options ...lksdk.LocalTrackOptions) *lksdk.LocalTrac
 // film sends key frames of a size until the test ends.
 func film(t *testing.T, track *lksdk.LocalTrack, width, height int) {
 	t.Helper()
-	frame := rig.VP8Frame(width, height)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(frameEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-t.Context().Done():
-				return
-			case <-tick.C:
-			}
-			if err := track.WriteSample(media.Sample{Data: frame, Duration: frameEvery}, nil); err != nil {
-				return // unpublished
-			}
-		}
-	}()
-	t.Cleanup(func() { <-done })
+	show(t, track, rig.VP8Frame(width, height))
 }
 
 func testProbeFollows(t *testing.T, s *stage) {
