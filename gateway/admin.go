@@ -29,6 +29,9 @@ const (
 	adminRecord     adminKind = "record"      // recordWish → recordAnswer
 	adminSay        adminKind = "say"         // streamData → string, answerSent, answerNone or why it was not sent
 	adminTell       adminKind = "tell"        // sessionData → string, likewise
+	adminPod        adminKind = "pod"         // null → PodState
+	adminHistory    adminKind = "history"     // null → what Deps.History gives
+	adminSession    adminKind = "session"     // string, its id → SessionDetails, null without it
 )
 
 // adminWait bounds the wait for one pod, which answers from memory, unless LiveKit has a say.
@@ -91,6 +94,12 @@ func (g *Gateway) carryOut(ctx context.Context, e state.Event) (answer string) {
 		result, err = carry(e.Body, func(d streamData) string { return g.sayAs(ctx, translate.Identity(d.Publisher), d.Payload) })
 	case adminTell:
 		result, err = carry(e.Body, func(d sessionData) string { return g.tellOne(ctx, d) })
+	case adminPod:
+		result = g.podState()
+	case adminHistory:
+		result = g.historyHere()
+	case adminSession:
+		result, err = carry(e.Body, func(id string) *SessionDetails { return g.detailsHere(ctx, id) })
 	default:
 		err = fmt.Errorf("unknown order %q", e.Name)
 	}

@@ -21,6 +21,7 @@ type StreamEntry struct {
 	MinKbps, MaxKbps            int           // as a publisher has asked for
 	CreatedAt                   time.Time
 	Pod                         string // that has it
+	AudioMuted, VideoMuted      bool   // of a published stream
 }
 
 // StreamFilter says which streams are meant: those that have all that is set. The zero value means all.
@@ -62,7 +63,7 @@ func entryOf(l state.Listed) StreamEntry {
 		s := l.Stream
 		e := StreamEntry{
 			MediaID: s.MediaID, Name: s.Name, App: s.App, Session: s.Session, Published: true, Status: statusPending, Tracks: s.Tracks,
-			MinKbps: s.MinKbps, MaxKbps: s.MaxKbps, CreatedAt: s.CreatedAt, Pod: s.Owner.Pod,
+			MinKbps: s.MinKbps, MaxKbps: s.MaxKbps, CreatedAt: s.CreatedAt, Pod: s.Owner.Pod, AudioMuted: s.AudioMuted, VideoMuted: s.VideoMuted,
 		}
 		if s.Phase == state.PhasePublishing {
 			e.Status = wcs.StatusPublishing

@@ -71,6 +71,7 @@ func (s *session) dispatch(frame []byte) {
 		label = string(cmd.Name)
 	}
 	s.log(zerolog.DebugLevel).Str("cmd", label).Int("bytes", len(frame)).Msg("command")
+	s.recent.received(label, len(frame))
 	if err == nil {
 		switch {
 		case s.id == "" && !row.early:

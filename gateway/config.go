@@ -17,6 +17,7 @@ type Config struct {
 	Version    string // what getVersion says
 	Live              // at the start
 	NodeID     string // what hooks call this server: 32 letters and digits
+	Recent     bool   // remember of the last messages of each session that they were, for operators
 	Conn       ConnConfig
 	Media      MediaConfig
 	Rates      RatesConfig

@@ -31,6 +31,8 @@ type Deps struct {
 	Resumption Resumption
 	Rooms      Rooms
 	Directory  Directory
+	// History gives this pod's figures of the last hour, as JSON, to operators who ask any pod. May be nil.
+	History func() any
 	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
 	StoreReady func() bool
 	// Peers are the pods that are alive, as far as this one knows.

@@ -21,12 +21,13 @@ import (
 // session is one client: its socket and, once it has said connection, its streams.
 type session struct {
 	// set once
-	g     *Gateway
-	conn  *conn
-	peer  // who opened the socket
-	loop  loop
-	gone  chan struct{} // closed when the session has let go of everything
-	leave func()        // its place among the pings
+	g      *Gateway
+	conn   *conn
+	peer   // who opened the socket
+	loop   loop
+	gone   chan struct{} // closed when the session has let go of everything
+	leave  func()        // its place among the pings
+	recent *recent       // nil where nobody can look at it
 
 	streaming atomic.Int32 // streams it has
 
@@ -53,7 +54,7 @@ type session struct {
 
 // open starts a session on an upgraded socket.
 func (g *Gateway) open(ws *websocket.Conn, p peer) {
-	s := &session{g: g, peer: p, gone: make(chan struct{})}
+	s := &session{g: g, peer: p, gone: make(chan struct{}), recent: newRecent(g.cfg.Recent)}
 	s.loop.recovered = s.onPanic
 	s.conn = &conn{
 		ws:        ws,
@@ -107,7 +108,10 @@ func (s *session) receive(frame []byte) {
 	s.loop.postWait(func() { s.dispatch(frame) })
 }
 
-func (s *session) send(frame []byte) { s.conn.send(frame) }
+func (s *session) send(frame []byte) {
+	s.recent.sent(frame)
+	s.conn.send(frame)
+}
 
 // refuse tells the client why and closes the socket: fail alone would leave it waiting (protocol.md §1.5).
 func (s *session) refuse(info string) {

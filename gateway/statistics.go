@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -68,25 +67,16 @@ func (g *Gateway) DeploymentStatistics(ctx context.Context) (Statistics, error) 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*adminWait) // others wait for them, too
 	defer cancel()
-	pods, err := g.deps.Directory.Pods(ctx)
+	answers, err := askPods[Statistics](ctx, g, adminStatistics)
 	if err != nil {
-		return Statistics{}, fmt.Errorf("statistics: %w", err)
-	}
-	answers := make(chan Statistics, len(pods))
-	for _, pod := range pods {
-		go func() {
-			s := Statistics{Silent: 1}
-			defer func() { answers <- s }()
-			defer g.recovered()
-			var counted Statistics
-			if g.order(ctx, pod, adminStatistics, nil, &counted) == nil {
-				s = counted
-			}
-		}()
+		return Statistics{}, err
 	}
 	var sum Statistics
-	for range pods {
-		sum.add(<-answers)
+	for _, s := range answers {
+		if s == nil {
+			s = &Statistics{Silent: 1}
+		}
+		sum.add(*s)
 	}
 	c.last, c.taken = sum, time.Now()
 	return sum, nil

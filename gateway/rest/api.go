@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -38,6 +39,8 @@ type Deps struct {
 	Snapshots  Snapshots
 	Recorder   Recorder
 	Messenger  Messenger
+	// Console serves what is under ConsolePrefix, to the same users. May be nil.
+	Console http.Handler
 	// Observe is told of every request: its route, one of a closed set, and the status it got. May be nil.
 	Observe func(route string, status int)
 	Log     zerolog.Logger
@@ -94,7 +97,11 @@ func routes() map[string]route {
 const (
 	prefix = "/rest-api"
 
+	// ConsolePrefix is where the console is.
+	ConsolePrefix = "/console/"
+
 	routeStatistics = "/"
+	routeConsole    = "console"
 	routeUnknown    = "unknown"
 	routeLater      = "later"
 )
@@ -128,6 +135,12 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 	}
 	if rt, ok := a.routes[r.URL.Path]; ok {
 		return r.URL.Path, rt
+	}
+	if a.deps.Console != nil && strings.HasPrefix(r.URL.Path, ConsolePrefix) {
+		return routeConsole, route{serve: func(a *API, q *request) error {
+			a.deps.Console.ServeHTTP(q.w, q.Request)
+			return nil
+		}}
 	}
 	if instead, ok := later(r.URL.Path); ok {
 		return routeLater, route{serve: func(*API, *request) error { return notBuilt(instead) }}

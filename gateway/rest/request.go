@@ -94,6 +94,9 @@ func (w *response) Write(b []byte) (int, error) {
 
 func (w *response) code() int { return w.status }
 
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // audit logs what an operator has done, or tried: who, from where, what, on what, and what came of it.
 func (a *API) audit(q *request, rt route, err error) {
 	if rt.audit == "" {

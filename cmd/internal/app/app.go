@@ -19,6 +19,7 @@ import (
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
+	"wcsgateway/gateway/console"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/picture"
 	"wcsgateway/gateway/rtmp"
@@ -73,7 +74,9 @@ type application struct {
 	agent       net.Listener // of HAProxy's agent-check; nil without
 	metrics     *gateway.Metrics
 	registry    *prometheus.Registry
-	tracing     *tracing // nil without
+	recorder    *console.Recorder // for the console
+	tracing     *tracing          // nil without
+	version     string            // of the build
 }
 
 func build(cfg config.Config, log zerolog.Logger, version string) (*application, error) {
@@ -104,11 +107,15 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
-	g := gateway.New(gatewayCfg, gateway.Deps{
+	gatewayCfg.Recent = cfg.REST.Console
+	var g *gateway.Gateway
+	recorder := console.NewRecorder(registry, func() gateway.Statistics { return g.PodStatistics() }, log)
+	g = gateway.New(gatewayCfg, gateway.Deps{
 		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
+		History: func() any { return recorder.Samples() },
 	})
 	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
-	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, tracing: tracing}, nil
+	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, version: version}, nil
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {
@@ -274,6 +281,12 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		group.Go(func() error {
 			<-serveCtx.Done()
 			return a.agent.Close()
+		})
+	}
+	if a.cfg.REST.Console {
+		group.Go(func() error {
+			a.recorder.Run(ctx)
+			return nil
 		})
 	}
 	storeDone := make(chan struct{})

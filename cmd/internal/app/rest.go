@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/gateway/console"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rest"
 )
@@ -69,5 +70,11 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 		return nil, err
 	}
 	c.Proxies = proxies
-	return rest.New(c, rest.Deps{Deployment: a.gateway, Snapshots: a.gateway, Recorder: a.gateway, Messenger: a.gateway, Observe: a.metrics.RESTRequest, Log: a.log}), nil
+	deps := rest.Deps{Deployment: a.gateway, Snapshots: a.gateway, Recorder: a.gateway, Messenger: a.gateway, Observe: a.metrics.RESTRequest, Log: a.log}
+	if r.Console {
+		deps.Console, err = console.New(console.Config{
+			Pod: a.gateway.Pod(), Version: cfg.ServerVersion(a.version), Viewers: console.DefaultViewers, Refresh: console.DefaultRefresh,
+		}, a.gateway, a.log)
+	}
+	return rest.New(c, deps), err
 }

@@ -32,6 +32,7 @@ var inward = map[string][]string{
 	"gateway/hooks":     {},
 	"gateway/picture":   {},
 	"gateway/rtmp":      {},
+	"gateway/console":   {"gateway", "state"},
 	"gateway/rest":      {"gateway", "gateway/origins", "translate", "translate/wcs", "state"},
 	"gateway":           {"gateway/hooks", "gateway/origins", "gateway/picture", "gateway/rtmp", "translate", "translate/wcs", "state"},
 	"cmd":               {"*"},

@@ -25,6 +25,9 @@ type REST struct {
 	TerminateAll bool `koanf:"terminateAll"`
 	// Serve the statistics without a password: load balancers that take them for a health check have none.
 	OpenStatistics bool `koanf:"openStatistics"`
+	// Serve the console, a page for operators, to the same users under `/console/`. Each session then keeps the types, sizes and times of its last 50
+	// messages, some 4 KB.
+	Console bool `koanf:"console"`
 	// Address of the agent-check of HAProxy: tells `drain`, or `ready up` and which share of `limits.connections` is free. Empty: none.
 	Agent string `koanf:"agent"`
 }
@@ -62,6 +65,7 @@ func (r REST) validate(f *faults) {
 	if r.Listen != "" {
 		f.address("rest.listen", r.Listen)
 	}
+	f.check(!r.Console || r.Serves(), "rest.console", "is on, but there is no REST API: it needs rest.listen, and rest.users or rest.auth: none")
 	if r.Agent != "" {
 		f.address("rest.agent", r.Agent)
 	}

@@ -1,0 +1,390 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"golang.org/x/crypto/bcrypt"
+
+	"wcsgateway/e2e/rig"
+)
+
+const (
+	consoleUser, consolePassword = "ops", "correct horse"
+	simulated                    = 1000 // sessions
+)
+
+// consoleWorld is two pods with the console, and a browser.
+type consoleWorld struct {
+	pods    [2]*rig.Gateway
+	options [2]rig.GatewayOptions
+	rest    [2]string // host:port
+	browser context.Context
+}
+
+func newConsoleWorld(t *testing.T) *consoleWorld {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(consolePassword), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &consoleWorld{browser: startBrowser(t)}
+	ports, redis := [2]rig.Ports{rig.NewPorts(t), rig.NewPorts(t)}, rig.StartRedis(t)
+	livekit := rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[0].Webhook()})
+	for i := range w.pods {
+		w.rest[i] = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+		w.options[i] = rig.GatewayOptions{Ports: ports[i], LiveKit: livekit, Redis: redis.Addr, Env: map[string]string{
+			"WCS_REST_LISTEN": w.rest[i], "WCS_REST_USERS": fmt.Sprintf("{%s: %q}", consoleUser, hash), "WCS_REST_CONSOLE": "true",
+			"WCS_LOG_LEVEL": "info",
+		}}
+		w.pods[i] = rig.StartGateway(t, w.options[i])
+		w.pods[i].AwaitReady(t)
+	}
+	return w
+}
+
+// consoleTab is a page of the console.
+type consoleTab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func (w *consoleWorld) tab(t *testing.T) *consoleTab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(w.browser)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil { // it lasts as long as the context of the first thing done there
+		t.Fatalf("open a tab: %v", err)
+	}
+	return &consoleTab{t: t, ctx: ctx}
+}
+
+// open opens the console of a pod. Whatever the page's rules (Content-Security-Policy) forbid, and every exception, fails the test.
+func (w *consoleWorld) open(t *testing.T, pod int, view string) *consoleTab {
+	t.Helper()
+	c := w.tab(t)
+	if err := chromedp.Listen(c.ctx, func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			t.Errorf("script: %+v %+v", *e.ExceptionDetails, e.ExceptionDetails.Exception)
+		case *cdplog.EventEntryAdded:
+			if e.Entry.Source == cdplog.EntrySourceSecurity {
+				t.Errorf("refused by the browser: %s", e.Entry.Text)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.run(command(cdplog.Enable, cdp.Empty{}))
+	c.run(chromedp.Navigate(fmt.Sprintf("http://%s:%s@%s/console/%s", consoleUser, strings.ReplaceAll(consolePassword, " ", "%20"), w.rest[pod], view)))
+	return c
+}
+
+func (c *consoleTab) run(actions ...chromedp.Action[chromedp.Void]) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// command is a command of the browser's protocol that gives nothing.
+func command[P any](c cdp.Command[P, cdp.Empty], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, c, params)
+		return err
+	})
+}
+
+// eval gives what a script gives, or promises.
+func eval[T any](c *consoleTab, script string) T {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
+	if err != nil {
+		c.t.Fatalf("%s: %v", script, err)
+	}
+	return v
+}
+
+// shows waits until the page's text has the words in it.
+func (c *consoleTab) shows(words ...string) {
+	c.t.Helper()
+	for _, word := range words {
+		rig.Eventually(c.t, patience, "the page shows "+word, func() bool {
+			return strings.Contains(eval[string](c, `document.body.innerText`), word)
+		})
+	}
+}
+
+// press presses the button of that label.
+func (c *consoleTab) press(label string) {
+	c.t.Helper()
+	found := eval[bool](c, fmt.Sprintf(`(() => {
+		const b = [...document.querySelectorAll('dialog[open] button, button')].find((b) => b.textContent.trim() === %q && b.checkVisibility());
+		b?.click();
+		return !!b;
+	})()`, label))
+	if !found {
+		c.t.Fatalf("there is no button %q", label)
+	}
+}
+
+// shot keeps a screenshot, for people, as go test -artifacts keeps it, and checks that the page is not wider than the window.
+func (c *consoleTab) shot(name string, width int, dark bool) {
+	c.t.Helper()
+	scheme := "light"
+	if dark {
+		scheme = "dark"
+	}
+	c.run(chromedp.EmulateViewport(int64(width), 844), command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	}))
+	if wide := eval[int](c, `document.documentElement.scrollWidth`); wide > width {
+		c.t.Errorf("%s is %d pixels wide in a window of %d", name, wide, width)
+	}
+	picture, err := chromedp.Run(c.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	file := filepath.Join(c.t.ArtifactDir(), fmt.Sprintf("%s-%d-%s.png", name, width, scheme))
+	if err := os.WriteFile(file, picture, 0o600); err != nil {
+		c.t.Error(err)
+	}
+}
+
+func (c *consoleTab) shots(name string) {
+	c.t.Helper()
+	for _, width := range []int{1280, 390} {
+		c.shot(name, width, false)
+		c.shot(name, width, true)
+	}
+	c.run(chromedp.EmulateViewport(1280, 844))
+}
+
+// TestConsole is what operators do with the console, with two pods and a thousand sessions.
+func TestConsole(t *testing.T) {
+	w := newConsoleWorld(t)
+	pub := rig.Connect(t, w.pods[1].URL, "defaultApp")
+	pub.Publish("console-pub", "console", rig.NewPublisher(t, rig.PeerOptions{Width: 640, Height: 360}))
+	play := rig.Connect(t, w.pods[0].URL, "defaultApp")
+	play.Play("console-play", "console", rig.NewPlayer(t, rig.PeerOptions{}))
+	w.crowd(t)
+
+	overview := w.open(t, 0, "")
+	overview.shows("live", fmt.Sprint(simulated+2), "Streams", "ready", "(this page)")
+	rig.Eventually(t, patience, "the last hour is drawn", func() bool { return eval[int](overview, `document.querySelectorAll('.plot canvas').length`) == 5 })
+	rig.Eventually(t, patience, "the first figures of it are there", func() bool {
+		return eval[string](overview, `document.querySelector('.legend b').textContent`) == fmt.Sprint(simulated+2)
+	})
+	overview.shots("overview")
+
+	sessions := w.open(t, 0, "#/sessions")
+	sessions.shows(fmt.Sprintf("%d in all", simulated+2), "1 to 50")
+	sessions.shots("sessions")
+	sessions.press("Next")
+	sessions.shows("51 to 100")
+	id := sessionOf(t, w.rest[0], "console-pub")
+	sessions.run(chromedp.SendKeys(chromedp.CSS("input[type=search]"), id))
+	sessions.shows(fmt.Sprintf("1 of %d", simulated+2))
+	sessions.run(chromedp.Click(chromedp.CSS("tbody a")))
+	sessions.shows("Last messages", "publishStream", "setRemoteSDP", "from the client")
+	if text := eval[string](sessions, `document.body.innerText`); strings.Contains(text, "v=0") || strings.Contains(text, "ice-ufrag") {
+		t.Error("the page of a session shows what is in its messages")
+	}
+	sessions.shots("session")
+
+	streams := w.open(t, 0, "#/streams")
+	streams.shows("console", "PUBLISHING", "VP8 640×360")
+	streams.shots("streams")
+	streams.run(chromedp.Click(chromedp.CSS("tbody a")))
+	streams.shows("Stream console", "Players", "PLAYING")
+	w.picture(t, streams)
+	streams.shots("stream")
+	w.event(t, streams, play)
+	w.foreign(t, pub)
+	w.wrongPassword(t)
+	w.end(t, streams, pub, play)
+}
+
+// crowd connects the simulated sessions, half of them to each pod.
+func (w *consoleWorld) crowd(t *testing.T) {
+	t.Helper()
+	var work sync.WaitGroup
+	for i := range 20 {
+		work.Go(func() {
+			for range simulated / 20 {
+				rig.Connect(t, w.pods[i%2].URL, "defaultApp")
+			}
+		})
+	}
+	work.Wait()
+}
+
+func (w *consoleWorld) picture(t *testing.T, c *consoleTab) {
+	t.Helper()
+	c.press("Take a picture")
+	rig.Eventually(t, patience, "the picture is there", func() bool {
+		return eval[bool](c, `document.querySelector('.picture img')?.naturalWidth === 640`)
+	})
+}
+
+func (w *consoleWorld) event(t *testing.T, c *consoleTab, play *rig.Client) {
+	t.Helper()
+	c.press("Send event")
+	c.shows("Send an event to the 1 players of console?")
+	eval[bool](c, `(() => { const f = document.querySelector('dialog[open] textarea'); f.value = '{"text": "from the console"}'; return f.dispatchEvent(new Event('input', {bubbles: true})); })()`)
+	c.run(chromedp.Click(chromedp.CSS("dialog[open] .buttons button:last-child")))
+	m := play.AwaitMatch("the event", func(m rig.Message) bool { return strings.Contains(m.Raw, "from the console") })
+	if m.Name != "notifyStreamEvent" {
+		t.Errorf("the event came as %s", m.Raw)
+	}
+	c.shows("Sent.")
+}
+
+// foreign is a page of another origin that has the browser, which knows the password, ask for the end of the stream. It is of the
+// same site, another port: to those of other sites browsers give less.
+func (w *consoleWorld) foreign(t *testing.T, pub *rig.Client) {
+	t.Helper()
+	pages := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/html")
+		_, _ = rw.Write([]byte("<title>elsewhere</title>")) // the browser may be gone
+	}))
+	t.Cleanup(pages.Close)
+	c := w.tab(t)
+	c.run(chromedp.Navigate(pages.URL))
+	address := "http://" + w.rest[0] + "/rest-api/stream/terminate"
+	body, err := json.Marshal(map[string]string{"mediaSessionId": "console-pub"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, headers := range []string{`{}`, `{'Content-Type': 'application/json'}`} {
+		for _, mode := range []string{"cors", "no-cors"} {
+			script := fmt.Sprintf(`fetch(%q, {method: 'POST', mode: %q, credentials: 'include', headers: %s, body: %q, signal: AbortSignal.timeout(3000)}).then((r) => r.type + r.ok, () => 'refused')`, address, mode, headers, body)
+			if got := eval[string](c, script); strings.HasSuffix(got, "true") {
+				t.Errorf("another origin may end streams (%s, %s): %s", mode, headers, got)
+			}
+		}
+	}
+	pub.Send("sendData", map[string]any{"operationId": "alive", "payload": 1})
+	pub.Await("DataStatusEvent")
+	if n := pub.Count("notifyStreamStatusEvent"); n != 0 {
+		t.Errorf("the publisher was told %d times of something", n)
+	}
+}
+
+// sessionOf asks the REST API whose a stream is.
+func sessionOf(t *testing.T, rest, mediaID string) string {
+	t.Helper()
+	body := strings.NewReader(fmt.Sprintf(`{"mediaSessionId": %q}`, mediaID))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+rest+"/rest-api/stream/find", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth(consoleUser, consolePassword)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var list []struct{ SessionID string }
+	if err := json.NewDecoder(res.Body).Decode(&list); err != nil || len(list) != 1 {
+		t.Fatalf("find: %v, %v", list, err)
+	}
+	return list[0].SessionID
+}
+
+func (w *consoleWorld) wrongPassword(t *testing.T) {
+	t.Helper()
+	for _, path := range []string{"/console/", "/console/live", "/console/static/x/app.js"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.rest[0]+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth(consoleUser, "wrong")
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s with a wrong password: %d", path, res.StatusCode)
+		}
+	}
+}
+
+// end ends the other pod's stream with the keyboard alone.
+func (w *consoleWorld) end(t *testing.T, c *consoleTab, pub, play *rig.Client) {
+	t.Helper()
+	focused := func() string {
+		return eval[string](c, `(document.activeElement?.textContent || '').trim()`)
+	}
+	eval[bool](c, `document.getElementById('title').focus() ?? true`)
+	rig.Eventually(t, patience, "the button has the focus", func() bool {
+		if focused() == "End stream" {
+			return true
+		}
+		c.run(chromedp.KeyEvent("\t"))
+		return false
+	})
+	c.run(chromedp.KeyEvent("\r"))
+	c.shows("End the stream console?")
+	if got := focused(); got != "Cancel" {
+		t.Errorf("the question begins at %q, want Cancel", got)
+	}
+	c.run(chromedp.KeyEvent("\r")) // cancelled
+	if eval[bool](c, `!!document.querySelector('dialog[open]')`) || pub.Count("notifyStreamStatusEvent") != 0 {
+		t.Error("Cancel does not cancel")
+	}
+	if got := focused(); got != "End stream" {
+		t.Errorf("the focus went to %q", got)
+	}
+	c.run(chromedp.KeyEvent("\r"), chromedp.KeyEvent("\t"))
+	since := time.Now()
+	c.run(chromedp.KeyEvent("\r"))
+	pub.WantStatus("console-pub", "UNPUBLISHED", "Stopped by rest /terminate")
+	told := time.Since(since)
+	play.WantStatus("console-play", "FAILED", "Stopped by publisher stop")
+	t.Logf("publisher on the other pod told %v after the key", told)
+	if told > 10*time.Second {
+		t.Errorf("publisher told only after %v", told)
+	}
+	c.shows("It is not there any more.")
+}
+
+// TestConsolePodRestarts: a page that was there before its pod says that it is not live, and is live again with the next one.
+func TestConsolePodRestarts(t *testing.T) {
+	w := newConsoleWorld(t)
+	c := w.open(t, 0, "#/sessions")
+	c.shows("live", "0 in all")
+	w.pods[0].Kill()
+	c.shows("not live", "connecting")
+	w.pods[0] = rig.StartGateway(t, w.options[0])
+	w.pods[0].AwaitReady(t)
+	rig.Connect(t, w.pods[0].URL, "defaultApp")
+	c.shows("1 in all")
+	if text := eval[string](c, `document.querySelector('header').innerText`); strings.Contains(text, "not live") {
+		t.Errorf("the page says %q", text)
+	}
+	overview := w.open(t, 1, "")
+	overview.shows("silent") // the life that was killed, until its lease is over
+	rig.Eventually(t, patience, "the dead pod is gone", func() bool {
+		return !strings.Contains(eval[string](overview, `document.body.innerText`), "silent")
+	})
+}

@@ -1,0 +1,180 @@
+package console
+
+import (
+	"context"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/gateway"
+)
+
+// A pod keeps an hour of figures, some 100 KB.
+const (
+	Step  = 10 * time.Second
+	Steps = 360
+)
+
+// Sample is what a pod had at a moment, and what has happened in the Step before it.
+type Sample struct {
+	At        int64 `json:"at"` // Unix time in Steps, so that pods' samples are of the same moment
+	Sessions  int   `json:"sessions"`
+	Published int   `json:"published"`
+	Played    int   `json:"played"`
+	Publishes int   `json:"publishes"` // that came up
+	Plays     int   `json:"plays"`
+	// Failures counts streams that ended by somebody's fault, by kind and class as in wcs_stream_ends_total.
+	Failures map[string]int `json:"failures,omitempty"`
+	SFU      calls          `json:"sfu,omitempty"` // calls to LiveKit, by duration
+	Redis    calls          `json:"redis,omitempty"`
+}
+
+// calls counts calls by the upper bounds, in microseconds, of their durations, as a Prometheus histogram does; not cumulated. Those above the last bound
+// are under 0.
+type calls map[int64]int
+
+// Recorder takes samples of a pod's metrics.
+type Recorder struct {
+	metrics    prometheus.Gatherer
+	statistics func() gateway.Statistics
+	log        zerolog.Logger
+
+	mu      sync.Mutex
+	samples []Sample // the newest last
+}
+
+// NewRecorder makes a recorder of metrics with the names that gateway.Metrics gives them.
+func NewRecorder(metrics prometheus.Gatherer, statistics func() gateway.Statistics, log zerolog.Logger) *Recorder {
+	return &Recorder{metrics: metrics, statistics: statistics, log: log}
+}
+
+// Run takes a sample each Step until ctx is done.
+func (r *Recorder) Run(ctx context.Context) {
+	tick := time.NewTicker(Step)
+	defer tick.Stop()
+	was, _ := r.totals()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			is, err := r.totals()
+			if err != nil {
+				r.log.Warn().Err(err).Msg("console: metrics cannot be read")
+				continue
+			}
+			r.add(is.since(was), now)
+			was = is
+		}
+	}
+}
+
+func (r *Recorder) add(s Sample, now time.Time) {
+	has := r.statistics()
+	s.At, s.Sessions, s.Published, s.Played = now.Unix()/int64(Step/time.Second), has.Connections, has.Published, has.Played
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.samples = append(r.samples, s)
+	r.samples = slices.Clone(r.samples[max(0, len(r.samples)-Steps):])
+}
+
+// Samples are those of the last hour, the newest last.
+func (r *Recorder) Samples() []Sample {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.samples)
+}
+
+// totals are the metrics' counts since the pod's start.
+func (r *Recorder) totals() (t Sample, err error) {
+	families, err := r.metrics.Gather()
+	if err != nil {
+		return t, err
+	}
+	t.Failures, t.SFU, t.Redis = make(map[string]int), make(calls), make(calls)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			switch f.GetName() {
+			case "wcs_stream_start_seconds":
+				n := int(m.GetHistogram().GetSampleCount())
+				if label(m, "kind") == "publish" {
+					t.Publishes += n
+				} else {
+					t.Plays += n
+				}
+			case "wcs_stream_ends_total":
+				if class := label(m, "class"); class != "ok" && class != "client" {
+					t.Failures[label(m, "kind")+" "+class] += int(m.GetCounter().GetValue())
+				}
+			case "wcs_sfu_call_seconds":
+				t.SFU.add(m.GetHistogram())
+			case "wcs_store_call_seconds":
+				t.Redis.add(m.GetHistogram())
+			}
+		}
+	}
+	return t, nil
+}
+
+func label(m *dto.Metric, name string) string {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == name {
+			return l.GetValue()
+		}
+	}
+	return ""
+}
+
+func (c calls) add(h *dto.Histogram) {
+	below := 0
+	for _, b := range h.GetBucket() {
+		c[int64(math.Round(b.GetUpperBound()*1e6))] += int(b.GetCumulativeCount()) - below
+		below = int(b.GetCumulativeCount())
+	}
+	c[0] += int(h.GetSampleCount()) - below
+}
+
+// since gives what has happened between two totals.
+func (s Sample) since(was Sample) Sample {
+	return Sample{
+		Publishes: s.Publishes - was.Publishes, Plays: s.Plays - was.Plays,
+		Failures: less(s.Failures, was.Failures), SFU: less(s.SFU, was.SFU), Redis: less(s.Redis, was.Redis),
+	}
+}
+
+// less leaves out what has not grown.
+func less[K comparable](is, was map[K]int) map[K]int {
+	grown := make(map[K]int)
+	for k, n := range is {
+		if n > was[k] {
+			grown[k] = n - was[k]
+		}
+	}
+	return grown
+}
+
+// quantile gives the duration in milliseconds that a share of the calls did not exceed, to the bound above it; nil without calls, and where it is above the
+// last bound.
+func (c calls) quantile(share float64) *float64 {
+	all := 0
+	for _, n := range c {
+		all += n
+	}
+	seen := 0
+	for _, bound := range slices.Sorted(maps.Keys(c)) {
+		if bound == 0 {
+			continue
+		}
+		if seen += c[bound]; all > 0 && float64(seen) >= share*float64(all) {
+			ms := float64(bound) / 1000
+			return &ms
+		}
+	}
+	return nil
+}

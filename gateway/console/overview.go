@@ -1,0 +1,66 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
+
+// podRow is a pod of the deployment.
+type podRow struct {
+	Pod       string `json:"pod"`
+	State     string `json:"state"` // ready, draining or silent
+	Version   string `json:"version"`
+	Sessions  int    `json:"sessions"`
+	Published int    `json:"published"`
+	Played    int    `json:"played"`
+	Self      bool   `json:"self"` // it serves this viewer
+}
+
+// overview is what there is in numbers.
+type overview struct {
+	Pods   []podRow `json:"pods"`
+	Totals totals   `json:"totals"`
+}
+
+type totals struct {
+	Sessions  int `json:"sessions"`
+	Published int `json:"published"`
+	Played    int `json:"played"`
+}
+
+// overview is the same for all viewers until Refresh is over; pods are asked once in that time.
+func (c *Console) overview(ctx context.Context) (overview, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.seenAt) < c.cfg.Refresh/2 {
+		return c.seen, c.seenErr
+	}
+	c.seen, c.seenErr = c.lookAtPods(ctx)
+	c.seenAt = time.Now()
+	return c.seen, c.seenErr
+}
+
+func (c *Console) lookAtPods(ctx context.Context) (o overview, err error) {
+	states, err := c.deps.PodStates(ctx)
+	if err != nil {
+		return o, err
+	}
+	o.Pods = []podRow{}
+	for pod, s := range states {
+		r := podRow{Pod: pod, State: "silent", Self: pod == c.cfg.Pod}
+		if s != nil {
+			r.State, r.Version, r.Sessions, r.Published, r.Played = "ready", s.Version, s.Connections, s.Published, s.Played
+			if s.Draining {
+				r.State = "draining"
+			}
+			o.Totals.Sessions += r.Sessions
+			o.Totals.Published += r.Published
+			o.Totals.Played += r.Played
+		}
+		o.Pods = append(o.Pods, r)
+	}
+	slices.SortFunc(o.Pods, func(a, b podRow) int { return cmp.Compare(a.Pod, b.Pod) })
+	return o, nil
+}

@@ -1,0 +1,108 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// historyEvent is the last hour of the deployment, the oldest first. A null is a moment of which no pod has anything.
+type historyEvent struct {
+	Step   int64          `json:"step"` // milliseconds
+	End    int64          `json:"end"`  // Unix milliseconds of the last
+	Pods   int            `json:"pods"` // that have answered
+	Silent []string       `json:"silent"`
+	Series series         `json:"series"`
+	Fails  map[string]int `json:"failures"` // of the hour, by kind and class
+}
+
+type series struct {
+	Sessions  []*int     `json:"sessions"`
+	Published []*int     `json:"published"`
+	Played    []*int     `json:"played"`
+	Publishes []*int     `json:"publishes"` // in a Step
+	Plays     []*int     `json:"plays"`
+	SFUP50    []*float64 `json:"sfuP50"` // milliseconds
+	SFUP95    []*float64 `json:"sfuP95"`
+	RedisP50  []*float64 `json:"redisP50"`
+	RedisP95  []*float64 `json:"redisP95"`
+}
+
+// history asks all pods for their last hour and adds them up.
+func (f *feed) history(ctx context.Context) (any, error) {
+	parts, err := f.c.deps.Histories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h := historyEvent{Step: Step.Milliseconds(), Silent: []string{}, Fails: map[string]int{}}
+	sums := make(map[int64]*Sample)
+	for _, pod := range slices.Sorted(maps.Keys(parts)) {
+		if parts[pod] == nil {
+			h.Silent = append(h.Silent, pod)
+			continue
+		}
+		var samples []Sample
+		if err := json.Unmarshal(*parts[pod], &samples); err != nil {
+			return nil, fmt.Errorf("pod %s, of another version: %w", pod, err)
+		}
+		h.Pods++
+		for _, s := range samples {
+			if sums[s.At] == nil {
+				sums[s.At] = &Sample{Failures: map[string]int{}, SFU: calls{}, Redis: calls{}}
+			}
+			sums[s.At].plus(s)
+		}
+	}
+	if len(sums) == 0 {
+		return h, nil
+	}
+	end := slices.Max(slices.Collect(maps.Keys(sums)))
+	h.End = end * h.Step
+	for at := end - Steps + 1; at <= end; at++ {
+		h.put(sums[at])
+	}
+	return h, nil
+}
+
+func (s *Sample) plus(o Sample) {
+	s.Sessions += o.Sessions
+	s.Published += o.Published
+	s.Played += o.Played
+	s.Publishes += o.Publishes
+	s.Plays += o.Plays
+	for what, n := range o.Failures {
+		s.Failures[what] += n
+	}
+	for bound, n := range o.SFU {
+		s.SFU[bound] += n
+	}
+	for bound, n := range o.Redis {
+		s.Redis[bound] += n
+	}
+}
+
+// put appends a moment.
+func (h *historyEvent) put(s *Sample) {
+	there := s != nil
+	s = cmp.Or(s, &Sample{})
+	count := func(to *[]*int, n int) {
+		if there {
+			*to = append(*to, &n)
+		} else {
+			*to = append(*to, nil)
+		}
+	}
+	count(&h.Series.Sessions, s.Sessions)
+	count(&h.Series.Published, s.Published)
+	count(&h.Series.Played, s.Played)
+	count(&h.Series.Publishes, s.Publishes)
+	count(&h.Series.Plays, s.Plays)
+	h.Series.SFUP50, h.Series.SFUP95 = append(h.Series.SFUP50, s.SFU.quantile(.5)), append(h.Series.SFUP95, s.SFU.quantile(.95))
+	h.Series.RedisP50, h.Series.RedisP95 = append(h.Series.RedisP50, s.Redis.quantile(.5)), append(h.Series.RedisP95, s.Redis.quantile(.95))
+	for what, n := range s.Failures {
+		h.Fails[what] += n
+	}
+}

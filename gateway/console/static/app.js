@@ -1,0 +1,78 @@
+// The console: what the address says is shown, and is kept up to date by feed.js.
+import { html, render, useEffect, useRef, useState } from './vendor/preact-htm.js';
+import { open } from './feed.js';
+import { Overview, Session, Stream } from './pages.js';
+import { Moment } from './parts.js';
+import { Table, pageSize } from './tables.js';
+
+const loaded = document.querySelector('meta[name=assets]').content;
+
+// place reads the address: #/streams?q=… or #/stream/<id>.
+function place() {
+  const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
+  const [view, id] = path.split('/');
+  const known = ['streams', 'sessions', 'stream', 'session'].includes(view);
+  return { view: known ? view : 'overview', id: id ? decodeURIComponent(id) : '', params: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+function go(view, params) {
+  const set = Object.entries(params).filter(([, v]) => v !== '' && v !== 0 && v !== undefined);
+  location.hash = '#/' + view + (set.length ? '?' + new URLSearchParams(set) : '');
+}
+
+function App() {
+  const [at, setAt] = useState(place());
+  const [data, setData] = useState({}), [line, setLine] = useState({ state: 'lost', since: Date.now() });
+  const moved = useRef(false);
+  useEffect(() => {
+    const follow = () => {
+      moved.current = true;
+      setAt(place());
+    };
+    addEventListener('hashchange', follow);
+    return () => removeEventListener('hashchange', follow);
+  }, []);
+  const key = JSON.stringify(at);
+  useEffect(() => {
+    setData((d) => ({ overview: d.overview, history: d.history, hello: d.hello }));
+    const params = { view: at.view };
+    if (at.id) params.id = at.id;
+    if (at.view === 'streams' || at.view === 'sessions') Object.assign(params, at.params, { limit: pageSize });
+    return open(params, (event, value) => setData((d) => ({ ...d, [event]: value })), (state) => setLine((l) => (l.state === state ? l : { state, since: Date.now() })));
+  }, [key]);
+  useEffect(() => { // a new view is read from its title on; searching and paging leave the focus where it is
+    document.title = { overview: 'Overview', streams: 'Streams', sessions: 'Sessions', stream: 'Stream', session: 'Session' }[at.view] + ' – WCS gateway';
+    if (moved.current) document.getElementById('title')?.focus();
+  }, [at.view, at.id]);
+  const link = (view, label) => html`<a href=${'#/' + (view === 'overview' ? '' : view)} aria-current=${at.view === view ? 'page' : undefined}>${label}</a>`;
+  return html`
+    <a class="skip" href="#title" onClick=${(e) => { e.preventDefault(); document.getElementById('title')?.focus(); }}>Skip to content</a>
+    <header>
+      <span class="brand">WCS gateway</span>
+      <nav aria-label="Views">${link('overview', 'Overview')}${link('streams', 'Streams')}${link('sessions', 'Sessions')}</nav>
+      <span class="line" role="status"><${Line} line=${line} hello=${data.hello} /></span>
+    </header>
+    <main>
+      ${data.hello && data.hello.assets !== loaded && html`<p class="note">The server has another version of this page. <button type="button" onClick=${() => location.reload()}>Load it</button></p>`}
+      ${data.problem && html`<p class="note" role="alert">${data.problem.text}</p>`}
+      ${at.view === 'overview' && html`<${Overview} overview=${data.overview} history=${data.history} />`}
+      ${(at.view === 'streams' || at.view === 'sessions') && html`<${Table} key=${at.view} view=${at.view} params=${at.params}
+        data=${data.rows?.view === at.view ? data.rows : null} go=${(params) => go(at.view, params)} />`}
+      ${at.view === 'stream' && html`<${Stream} key=${at.id} id=${at.id} data=${data.stream} />`}
+      ${at.view === 'session' && html`<${Session} key=${at.id} id=${at.id} data=${data.session} />`}
+    </main>`;
+}
+
+// Line tells whether what is shown is live.
+function Line({ line, hello }) {
+  switch (line.state) {
+    case 'live':
+      return html`<span class="state ready">live</span> ${hello ? `pod ${hello.pod}, ${hello.version}` : ''}`;
+    case 'login':
+      return html`<span class="state silent">not live</span> The server wants the password again. <button type="button" onClick=${() => location.reload()}>Log in</button>`;
+    default:
+      return html`<span class="state draining">not live</span> since <${Moment} at=${line.since} />, connecting …`;
+  }
+}
+
+render(html`<${App} />`, document.getElementById('app'));

@@ -1,0 +1,138 @@
+// The overview, and the pages of one stream and of one session.
+import { html, useEffect, useState } from './vendor/preact-htm.js';
+import { act } from './feed.js';
+import { Button, Moment, Plot, Spark, audioText, text, time, videoText } from './parts.js';
+import { sessionLink } from './tables.js';
+
+export function Overview({ overview, history }) {
+  const t = overview?.totals;
+  const minute = (key) => {
+    const last = (history?.series[key] || []).slice(-6).filter((v) => v !== null);
+    return last.length ? last.reduce((a, b) => a + b, 0) : null;
+  };
+  const fails = Object.entries(history?.failures || {}).sort((a, b) => b[1] - a[1]);
+  return html`<section aria-labelledby="title">
+    <h1 id="title" tabindex="-1">Overview</h1>
+    <dl class="figures">
+      <div><dt>Sessions</dt><dd>${text(t?.sessions)}</dd></div>
+      <div><dt>Streams</dt><dd>${text(t?.published)}</dd></div>
+      <div><dt>Players</dt><dd>${text(t?.played)}</dd></div>
+      <div><dt>Publishes in a minute</dt><dd>${text(minute('publishes'))}</dd></div>
+      <div><dt>Plays in a minute</dt><dd>${text(minute('plays'))}</dd></div>
+    </dl>
+    <h2>The last hour</h2>
+    <div class="plots">
+      <${Plot} title="Sessions" unit="" history=${history} lines=${[{ key: 'sessions', label: 'sessions' }]} />
+      <${Plot} title="Streams" unit="" history=${history} lines=${[{ key: 'published', label: 'published' }, { key: 'played', label: 'played' }]} />
+      <${Plot} title="Started" unit="per minute" history=${history} lines=${[{ key: 'publishes', label: 'publishes', times: 6 }, { key: 'plays', label: 'plays', times: 6 }]} />
+      <${Plot} title="LiveKit" unit="ms, up to" history=${history} lines=${[{ key: 'sfuP50', label: 'half of the calls' }, { key: 'sfuP95', label: '95 %' }]} />
+      <${Plot} title="Redis" unit="ms, up to" history=${history} lines=${[{ key: 'redisP50', label: 'half of the calls' }, { key: 'redisP95', label: '95 %' }]} />
+    </div>
+    <h2>Failures in the last hour</h2>
+    ${fails.length === 0 ? html`<p class="empty">None.</p>` : html`<ul class="fails">${fails.map(([what, n]) => html`<li key=${what}><b>${n}</b> ${failure(what)}</li>`)}</ul>`}
+    <h2>Pods</h2>
+    <div class="scroll" tabindex="0" role="region" aria-label="Pods"><table>
+      <thead><tr>${['Pod', 'State', 'Version', 'Sessions', 'Streams', 'Players'].map((h, i) => html`<th key=${h} scope="col" class=${i > 2 ? 'number' : ''}>${h}</th>`)}</tr></thead>
+      <tbody>${overview?.pods.map((p) => html`<tr key=${p.pod}>
+        <td data-label="Pod">${p.pod}${p.self ? ' (this page)' : ''}</td><td data-label="State"><span class=${'state ' + p.state}>${p.state}</span></td>
+        <td data-label="Version">${text(p.version)}</td>
+        ${[['sessions', 'Sessions'], ['published', 'Streams'], ['played', 'Players']].map(([k, label]) => html`<td key=${k} data-label=${label} class="number">${p.state === 'silent' ? text(null) : p[k]}</td>`)}
+      </tr>`)}</tbody>
+    </table></div>
+    ${history?.silent.length > 0 && html`<p>Without the figures of ${history.silent.join(', ')}, which ${history.silent.length > 1 ? 'do' : 'does'} not answer.</p>`}
+  </section>`;
+}
+
+const causes = { upstream: 'LiveKit or Redis', ours: 'this server', operator: 'an operator' };
+
+function failure(what) {
+  const [kind, by] = what.split(' ');
+  return `${kind} ended by ${causes[by] || by}`;
+}
+
+function Gone({ what }) {
+  return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">${what}</h1><p class="empty">It is not there any more.</p></section>`;
+}
+
+export function Stream({ id, data }) {
+  if (!data) return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">Stream</h1><p role="status">Loading …</p></section>`;
+  if (data.gone) return html`<${Gone} what="Stream" />`;
+  const pods = Object.entries(data.playersByPod);
+  return html`<section aria-labelledby="title">
+    <h1 id="title" tabindex="-1">Stream ${data.name}</h1>
+    <dl class="details">
+      <dt>Status</dt><dd>${data.status} for <${Moment} at=${data.since} /></dd>
+      <dt>Publisher</dt><dd>${sessionLink(data.session)}</dd>
+      <dt>Application</dt><dd>${data.app}</dd>
+      <dt>Pod</dt><dd>${data.pod}</dd>
+      <dt>Media id</dt><dd>${data.mediaSessionId}</dd>
+      <dt>Video</dt><dd>${videoText(data.video)}</dd>
+      <dt>Audio</dt><dd>${audioText(data.audio)}</dd>
+      <dt>Video rate</dt><dd>${data.kbps === null ? text(null) : html`${data.kbps} kbit/s <${Spark} series=${data.series} label="course of the video rate" />`}</dd>
+      ${Object.entries(data.figures || {}).filter(([k]) => !/RATE|WIDTH|HEIGHT/.test(k)).map(([k, v]) => html`<dt key=${k}>${k}</dt><dd>${v}</dd>`)}
+      <dt>Players</dt><dd>${data.players}${pods.length > 0 ? ': ' + pods.map(([pod, n]) => `${n} on ${pod}`).join(', ') : ''}</dd>
+    </dl>
+    <p class="buttons">
+      <${Button} label="End stream" danger ask=${`End the stream ${data.name}? Its publisher and its ${data.players} players are told.`}
+        run=${async () => { await act('stream/terminate', { mediaSessionId: id }); return 'Ended.'; }} />
+      <${Button} label="Send event" field="Event, as JSON" initial=${'{"text": ""}'} ask=${`Send an event to the ${data.players} players of ${data.name}?`}
+        run=${async (value) => { await act('stream/event/send', { mediaSessionId: id, payload: JSON.parse(value) }); return 'Sent.'; }} />
+    </p>
+    <${Picture} name=${data.name} />
+    <h2>Players</h2>
+    ${data.playersList.length === 0 ? html`<p class="empty">Nobody plays it.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Players"><table>
+      <thead><tr>${['Session', 'Pod', 'Status', 'For'].map((h) => html`<th key=${h} scope="col">${h}</th>`)}</tr></thead>
+      <tbody>${data.playersList.map((p) => html`<tr key=${p.mediaSessionId}><td data-label="Session">${sessionLink(p.session)}</td><td data-label="Pod">${p.pod}</td>
+        <td data-label="Status">${p.status}</td><td data-label="For"><${Moment} at=${p.since} /></td></tr>`)}</tbody>
+    </table></div>`}
+  </section>`;
+}
+
+// Picture is a snapshot, taken when it is asked for.
+function Picture({ name }) {
+  const [shown, setShown] = useState(null), [said, setSaid] = useState('');
+  useEffect(() => () => shown && URL.revokeObjectURL(shown.address), [shown]);
+  async function take() {
+    setSaid('Taking a picture …');
+    try {
+      const { data } = await act('stream/snapshot', { streamName: name });
+      const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+      setShown({ address: URL.createObjectURL(new Blob([bytes], { type: 'image/png' })), at: Date.now() });
+      setSaid('');
+    } catch (e) {
+      setSaid('No picture: ' + e.message);
+    }
+  }
+  return html`<div class="picture">
+    <p class="buttons"><button type="button" onClick=${take}>Take a picture</button> <span role="status">${said}</span></p>
+    ${shown && html`<figure><img src=${shown.address} alt=${`Picture of the stream ${name}`} /><figcaption>at ${time(shown.at)}</figcaption></figure>`}
+  </div>`;
+}
+
+export function Session({ id, data }) {
+  if (!data) return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">Session</h1><p role="status">Loading …</p></section>`;
+  if (data.gone) return html`<${Gone} what="Session" />`;
+  return html`<section aria-labelledby="title">
+    <h1 id="title" tabindex="-1">Session of ${data.login || data.address}</h1>
+    <dl class="details">
+      <dt>Id</dt><dd>${data.session}</dd>
+      <dt>Login</dt><dd>${text(data.login)}</dd>
+      <dt>Application</dt><dd>${data.app}</dd>
+      <dt>Address</dt><dd>${data.address}</dd>
+      <dt>Pod</dt><dd>${data.pod}</dd>
+      <dt>For</dt><dd><${Moment} at=${data.since} />${data.parked ? ', its client is gone and may come back' : ''}</dd>
+      <dt>Client</dt><dd>${text(data.client)}</dd>
+    </dl>
+    <p class="buttons"><${Button} label="End session" danger ask=${`End the session of ${data.login || data.address}, and its ${data.streams.length} streams with it?`}
+      run=${async () => { await act('connection/terminate', { sessionId: id }); return 'Ended.'; }} /></p>
+    <h2>Streams</h2>
+    ${data.streams.length === 0 ? html`<p class="empty">None.</p>` : html`<ul>${data.streams.map((s) => html`<li key=${s.mediaSessionId}>
+      ${s.published ? html`publishes <a href=${'#/stream/' + encodeURIComponent(s.mediaSessionId)}>${s.name}</a>` : `plays ${s.name}`}, ${s.status}</li>`)}</ul>`}
+    <h2>Last messages</h2>
+    <div class="scroll" tabindex="0" role="region" aria-label="Last messages"><table>
+      <thead><tr><th scope="col">Time</th><th scope="col">Direction</th><th scope="col">Type</th><th scope="col" class="number">Bytes</th></tr></thead>
+      <tbody>${data.messages.slice().reverse().map((m, i) => html`<tr key=${m.at + '-' + i}><td data-label="Time">${time(m.at)}</td>
+        <td data-label="Direction">${m.dir === 'in' ? 'from the client' : 'to the client'}</td><td data-label="Type">${m.type}</td><td data-label="Bytes" class="number">${m.bytes}</td></tr>`)}</tbody>
+    </table></div>
+  </section>`;
+}

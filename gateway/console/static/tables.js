@@ -1,0 +1,71 @@
+// The tables of streams and sessions. The server sorts, searches and pages.
+import { html, useEffect, useState } from './vendor/preact-htm.js';
+import { Moment, Spark, audioText, text, videoText } from './parts.js';
+
+export const pageSize = 50;
+
+const streamLink = (s) => html`<a href=${'#/stream/' + encodeURIComponent(s.mediaSessionId)}>${s.name}</a>`;
+export const sessionLink = (id) => html`<a href=${'#/session/' + encodeURIComponent(id)}>${id}</a>`;
+
+const columns = {
+  streams: [
+    { key: 'name', label: 'Stream', sort: true, show: streamLink },
+    { key: 'app', label: 'Application', sort: true, show: (s) => s.app },
+    { key: 'pod', label: 'Pod', sort: true, show: (s) => s.pod },
+    { key: 'status', label: 'Status', sort: true, show: (s) => s.status },
+    { key: 'since', label: 'For', sort: true, show: (s) => html`<${Moment} at=${s.since} />` },
+    { key: 'players', label: 'Players', sort: true, number: true, show: (s) => s.players },
+    { key: 'video', label: 'Video', show: (s) => videoText(s.video) },
+    { key: 'audio', label: 'Audio', show: (s) => audioText(s.audio) },
+    { key: 'kbps', label: 'kbit/s', number: true, show: (s) => html`<${Spark} series=${s.series} label="course of the video rate" /> ${text(s.kbps)}` },
+    { key: 'lost', label: 'Lost', number: true, show: (s) => text(s.figures?.VIDEO_LOST) },
+  ],
+  sessions: [
+    { key: 'session', label: 'Session', sort: true, show: (s) => sessionLink(s.session) },
+    { key: 'app', label: 'Application', sort: true, show: (s) => s.app },
+    { key: 'pod', label: 'Pod', sort: true, show: (s) => s.pod },
+    { key: 'address', label: 'Address', show: (s) => s.address },
+    { key: 'since', label: 'For', sort: true, show: (s) => html`<${Moment} at=${s.since} />` },
+    { key: 'published', label: 'Publishes', number: true, show: (s) => s.published },
+    { key: 'played', label: 'Plays', number: true, show: (s) => s.played },
+    { key: 'client', label: 'Client', show: (s) => text(s.client) },
+  ],
+};
+
+const idOf = (r) => r.mediaSessionId || r.session;
+
+// Table shows a page. go changes the search, order or page: they are in the address, so that it can be linked.
+export function Table({ view, params, data, go }) {
+  const [search, setSearch] = useState(params.q || '');
+  useEffect(() => setSearch(params.q || ''), [params.q]);
+  useEffect(() => {
+    if (search === (params.q || '')) return undefined;
+    const timer = setTimeout(() => go({ ...params, q: search, offset: 0 }), 300);
+    return () => clearTimeout(timer);
+  }, [search]);
+  const offset = Number(params.offset || 0), rows = data?.rows;
+  const order = (c) => (params.sort === c.key ? (params.desc === '1' ? 'descending' : 'ascending') : 'none');
+  const sort = (c) => go({ ...params, sort: c.key, desc: order(c) === 'ascending' ? '1' : '0', offset: 0 });
+  const last = Math.max(0, Math.ceil((data?.matched || 0) / pageSize) - 1) * pageSize;
+  return html`<section aria-labelledby="title">
+    <h1 id="title" tabindex="-1">${view === 'streams' ? 'Streams' : 'Sessions'}</h1>
+    <div class="tools">
+      <label>Search <input type="search" value=${search} onInput=${(e) => setSearch(e.target.value)} /></label>
+      <p role="status">${data ? (data.matched === data.total ? `${data.total} in all` : `${data.matched} of ${data.total}`) : 'Loading …'}</p>
+    </div>
+    <div class="scroll" tabindex="0" role="region" aria-labelledby="title">
+    <table>
+      <thead><tr>${columns[view].map((c) => html`<th key=${c.key} scope="col" class=${c.number ? 'number' : ''} aria-sort=${c.sort ? order(c) : undefined}>
+        ${c.sort ? html`<button type="button" onClick=${() => sort(c)}>${c.label}<span aria-hidden="true">${{ ascending: ' ▲', descending: ' ▼', none: '' }[order(c)]}</span></button>` : c.label}
+      </th>`)}</tr></thead>
+      <tbody>${rows?.map((r) => html`<tr key=${idOf(r)}>${columns[view].map((c) => html`<td key=${c.key} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(r)}</td>`)}</tr>`)}</tbody>
+    </table>
+    </div>
+    ${rows && rows.length === 0 && html`<p class="empty">${params.q ? 'Nothing has that in it.' : 'There is nothing.'}</p>`}
+    <nav class="pages" aria-label="Pages">
+      <button type="button" disabled=${offset === 0} onClick=${() => go({ ...params, offset: Math.max(0, offset - pageSize) })}>Previous</button>
+      <span>${rows?.length ? `${offset + 1} to ${offset + rows.length}` : ''}</span>
+      <button type="button" disabled=${offset >= last} onClick=${() => go({ ...params, offset: offset + pageSize })}>Next</button>
+    </nav>
+  </section>`;
+}

@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"time"
+
+	"wcsgateway/translate/wcs"
+)
+
+// Exchanged is a message between a client and this server: that it was, and nothing of what is in it.
+type Exchanged struct {
+	At    time.Time `json:"at"`
+	In    bool      `json:"in"`   // from the client
+	Type  string    `json:"type"` // one of a closed set, of a client: what it calls its messages may be anything
+	Bytes int       `json:"bytes"`
+}
+
+// maxRecent is how many messages of a session are remembered, some 3 KB.
+const maxRecent = 50
+
+// recent are the last messages of a session, without what comes every second or so: pings and rates. A nil one remembers nothing.
+type recent struct {
+	mu   sync.Mutex
+	ring []Exchanged
+	next int
+}
+
+func newRecent(on bool) *recent {
+	if !on {
+		return nil
+	}
+	return &recent{}
+}
+
+func (r *recent) add(e Exchanged) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ring) < maxRecent {
+		r.ring = append(r.ring, e)
+		return
+	}
+	r.ring[r.next] = e
+	r.next = (r.next + 1) % maxRecent
+}
+
+// received notes a command of the client.
+func (r *recent) received(label string, size int) {
+	if r != nil {
+		r.add(Exchanged{At: time.Now(), In: true, Type: label, Bytes: size})
+	}
+}
+
+var messageField = []byte(`{"message":"`)
+
+// sent notes a message to the client.
+func (r *recent) sent(frame []byte) {
+	if r == nil || bytes.Equal(frame, pingFrame) {
+		return
+	}
+	rest, _ := bytes.CutPrefix(frame, messageField)
+	name, _, _ := bytes.Cut(rest, []byte{'"'})
+	switch wcs.Name(name) {
+	case wcs.NoteInboundVideoRate, wcs.NoteOutboundVideoRate:
+		return
+	}
+	r.add(Exchanged{At: time.Now(), Type: string(name), Bytes: len(frame)})
+}
+
+// last gives the messages, the newest last.
+func (r *recent) last() []Exchanged {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Concat(r.ring[r.next:], r.ring[:r.next])
+}
