@@ -1,0 +1,349 @@
+package console
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"wcsgateway/gateway"
+	"wcsgateway/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeDeployment is what all pods have, in memory.
+type fakeDeployment struct {
+	streams   []gateway.StreamEntry
+	sessions  []state.Session
+	histories map[string]*json.RawMessage
+	closed    atomic.Bool
+	fail      error
+}
+
+func (f *fakeDeployment) EachStream(_ context.Context, filter gateway.StreamFilter, yield func([]gateway.StreamEntry) error) error {
+	for _, e := range f.streams {
+		if len(filter.MediaIDs) > 0 && filter.MediaIDs[0] != e.MediaID || filter.Name != "" && filter.Name != e.Name || filter.Session != "" && filter.Session != e.Session {
+			continue
+		}
+		if err := yield([]gateway.StreamEntry{e}); err != nil {
+			return err
+		}
+	}
+	return f.fail
+}
+
+func (f *fakeDeployment) Figures(context.Context, []gateway.StreamEntry) (map[string]gateway.Figures, error) {
+	return map[string]gateway.Figures{"m0": {"VIDEO_RATE": 500_000, "VIDEO_LOST": 3}}, nil
+}
+
+func (f *fakeDeployment) EachSession(_ context.Context, yield func([]state.Session) error) error {
+	for page := range slices.Chunk(f.sessions, 256) {
+		if err := yield(page); err != nil {
+			return err
+		}
+	}
+	return f.fail
+}
+
+func (f *fakeDeployment) SessionDetails(_ context.Context, id string) (state.Session, gateway.SessionDetails, error) {
+	for _, s := range f.sessions {
+		if s.ID == id {
+			return s, gateway.SessionDetails{Login: "alice", Remote: "192.0.2.1:5", Messages: []gateway.Exchanged{{In: true, Type: "connection", Bytes: 100}}}, nil
+		}
+	}
+	return state.Session{}, gateway.SessionDetails{}, state.ErrNotFound
+}
+
+func (f *fakeDeployment) PodStates(context.Context) (map[string]*gateway.PodState, error) {
+	return map[string]*gateway.PodState{"a": {Statistics: gateway.Statistics{Connections: 2, Published: 1}, Version: "5.2.0"}, "b": nil}, f.fail
+}
+
+func (f *fakeDeployment) Histories(context.Context) (map[string]*json.RawMessage, error) {
+	return f.histories, nil
+}
+
+func (f *fakeDeployment) Load() (int, bool) { return 0, !f.closed.Load() }
+
+func newDeployment(sessions int) *fakeDeployment {
+	f := &fakeDeployment{}
+	for i := range sessions {
+		f.sessions = append(f.sessions, state.Session{ID: fmt.Sprintf("/192.0.2.%d:80/%04d", i%250, i), App: fmt.Sprint("app", i%3), Owner: state.Owner{Pod: "a"}})
+	}
+	for i := range 3 {
+		id := f.sessions[i].ID
+		f.streams = append(f.streams, gateway.StreamEntry{MediaID: fmt.Sprint("m", i), Name: fmt.Sprint("s", i), App: "app0", Session: id, Published: true, Status: "PUBLISHING", Pod: "a",
+			Tracks: []state.Track{{Kind: "video", Mime: "video/VP8", Width: 640, Height: 360}, {Kind: "audio", Mime: "audio/opus"}}, AudioMuted: i == 1})
+		for j := range i {
+			f.streams = append(f.streams, gateway.StreamEntry{MediaID: fmt.Sprint("p", i, j), Name: fmt.Sprint("s", i), Session: id, Status: "PLAYING", Pod: "b"})
+		}
+	}
+	return f
+}
+
+func serve(t *testing.T, f *fakeDeployment, viewers int) string {
+	t.Helper()
+	c, err := New(Config{Pod: "a", Version: "5.2.0", Viewers: viewers, Refresh: 10 * time.Millisecond}, f, zerolog.New(zerolog.NewTestWriter(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(c)
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { f.closed.Store(true) }) // ends what is live
+	return server.URL + Prefix
+}
+
+func get(t *testing.T, method, address string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	return res
+}
+
+// viewer reads events.
+type viewer struct {
+	t     *testing.T
+	lines *bufio.Scanner
+}
+
+func watch(t *testing.T, address string) *viewer {
+	t.Helper()
+	res := get(t, http.MethodGet, address)
+	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%s: %d %s", address, res.StatusCode, res.Header.Get("Content-Type"))
+	}
+	v := &viewer{t: t, lines: bufio.NewScanner(res.Body)}
+	v.lines.Buffer(nil, 1<<20)
+	return v
+}
+
+// await reads up to an event and gives its data; ok is false at the end of the stream.
+func (v *viewer) await(event string, into any) (ok bool) {
+	v.t.Helper()
+	for v.lines.Scan() {
+		if v.lines.Text() != "event: "+event {
+			continue
+		}
+		v.lines.Scan()
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(v.lines.Text(), "data: ")), into); err != nil {
+			v.t.Fatalf("%s: %v", event, err)
+		}
+		return true
+	}
+	return false
+}
+
+func TestPage(t *testing.T) {
+	base := serve(t, newDeployment(3), 1)
+	for path, status := range map[string]int{"": 200, "nothing": 404, "static/": 404, "live?view=nonsense": 400, "live?view=streams&limit=201": 400, "live?view=streams&sort=kbps": 400, "live?view=session": 400} {
+		res := get(t, http.MethodGet, base+path)
+		if res.StatusCode != status {
+			t.Errorf("%q: %d, want %d", path, res.StatusCode, status)
+		}
+		if p := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(p, "default-src 'none'; script-src 'self';") || strings.Contains(p, "unsafe") {
+			t.Errorf("%q: policy %q", path, p)
+		}
+	}
+	if res := get(t, http.MethodPost, base); res.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", res.StatusCode)
+	}
+}
+
+// Files are kept by browsers for ever, under an address that changes with them; of another version they are not kept.
+func TestFiles(t *testing.T) {
+	base := serve(t, newDeployment(3), 1)
+	files, err := fs.Sub(static, "static")
+	if err != nil {
+		t.Fatal(err)
+	}
+	assets, err := hash(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for version, kept := range map[string]bool{assets: true, "older": false} {
+		res := get(t, http.MethodGet, base+"static/"+version+"/app.js")
+		if res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/javascript") || strings.Contains(res.Header.Get("Cache-Control"), "immutable") != kept {
+			t.Errorf("%s: %d %v", version, res.StatusCode, res.Header)
+		}
+	}
+}
+
+func TestStreamsAndTheirPlayers(t *testing.T) {
+	base := serve(t, newDeployment(3), 2)
+	v := watch(t, base+"live?view=streams&sort=players&desc=1&limit=2")
+	var hello struct{ Pod, Assets string }
+	var o overview
+	var rows rowsEvent[streamRow]
+	if !v.await("hello", &hello) || hello.Pod != "a" || len(hello.Assets) != 16 {
+		t.Errorf("hello %+v", hello)
+	}
+	if !v.await("overview", &o) || o.Totals != (totals{Sessions: 2, Published: 1}) || len(o.Pods) != 2 || o.Pods[1].State != "silent" {
+		t.Errorf("overview %+v", o)
+	}
+	if !v.await("rows", &rows) || rows.Total != 3 || len(rows.Rows) != 2 || rows.Rows[0].Name != "s2" || rows.Rows[0].ByPod["b"] != 2 || rows.Rows[0].Kbps != nil {
+		t.Errorf("rows %+v", rows)
+	}
+	var one streamPage
+	if !watch(t, base+"live?view=stream&id=m0").await("stream", &one) || *one.Kbps != 500 || one.Video.Codec != "VP8" || one.Audio.Codec != "opus" || len(one.List) != 0 {
+		t.Errorf("stream %+v", one)
+	}
+}
+
+func TestSessions(t *testing.T) {
+	f := newDeployment(1000)
+	base := serve(t, f, 4)
+	var rows rowsEvent[sessionRow]
+	if !watch(t, base+"live?view=sessions&q=APP1&offset=20&limit=10").await("rows", &rows) || rows.Total != 1000 || rows.Matched != 333 || len(rows.Rows) != 10 || rows.Offset != 20 {
+		t.Errorf("rows %+v", rows)
+	}
+	var one sessionPage
+	if !watch(t, base+"live?view=session&id="+f.sessions[2].ID).await("session", &one) || one.Login != "alice" || one.Published != 1 || one.Played != 2 || one.Messages[0].Dir != "in" {
+		t.Errorf("session %+v", one)
+	}
+	var none struct{ Gone bool }
+	if !watch(t, base+"live?view=session&id=nobody").await("session", &none) || !none.Gone {
+		t.Error("a session that is not there is not gone")
+	}
+}
+
+func TestViewersAreBounded(t *testing.T) {
+	base := serve(t, newDeployment(3), 1)
+	var hello any
+	watch(t, base+"live").await("hello", &hello)
+	if res := get(t, http.MethodGet, base+"live"); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a second viewer: %d", res.StatusCode)
+	}
+}
+
+func TestLiveEndsWithThePod(t *testing.T) {
+	f := newDeployment(3)
+	base := serve(t, f, 1)
+	v := watch(t, base+"live")
+	var any any
+	v.await("overview", &any)
+	f.closed.Store(true)
+	if v.await("never", &any) {
+		t.Error("there is such an event")
+	}
+	if res := get(t, http.MethodGet, base+"live"); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a viewer of a pod that shuts down: %d", res.StatusCode)
+	}
+}
+
+func TestProblemIsTold(t *testing.T) {
+	f := newDeployment(3)
+	f.fail = state.ErrUnavailable
+	var problem struct{ Text string }
+	if !watch(t, serve(t, f, 1)+"live?view=sessions").await("problem", &problem) || !strings.Contains(problem.Text, "Redis") {
+		t.Errorf("problem %+v", problem)
+	}
+}
+
+// Whatever is added in whatever order, a page is what sorting everything would give, and little more is kept.
+func TestTable(t *testing.T) {
+	for range 200 {
+		v := view{Name: viewSessions, Offset: rand.IntN(50), Limit: rand.IntN(50), Down: rand.IntN(2) == 0}
+		tab := table[sessionRow]{view: v, order: sessionOrder("app")}
+		var all []sessionRow
+		for i := range rand.IntN(2000) {
+			r := sessionRow{Session: fmt.Sprintf("%05d", i), App: fmt.Sprint(rand.IntN(5))}
+			all = append(all, r)
+		}
+		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for _, r := range all {
+			tab.add(r)
+			if most := 2*(v.Offset+v.Limit) + maxRows; len(tab.rows) > most {
+				t.Fatalf("%d rows are kept, want up to %d", len(tab.rows), most)
+			}
+		}
+		slices.SortFunc(all, sessionOrder("app"))
+		if v.Down {
+			slices.Reverse(all)
+		}
+		want := all[min(v.Offset, len(all)):min(v.Offset+v.Limit, len(all))]
+		if got := tab.page(); !slices.Equal(got, want) || tab.matched != len(all) {
+			t.Fatalf("%+v: %d rows, want %d", v, len(got), len(want))
+		}
+	}
+}
+
+// The metrics are those of a gateway: if one is renamed, nothing is recorded.
+func TestRecorder(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := gateway.NewMetrics(registry)
+	r := NewRecorder(registry, func() gateway.Statistics { return gateway.Statistics{Connections: 7, Published: 2, Played: 5} }, zerolog.Nop())
+	was, err := r.totals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 9 {
+		m.StoreCall("claim_stream", 3*time.Millisecond, nil)
+	}
+	m.StoreCall("claim_stream", time.Hour, nil)
+	m.SFUCall("whip", 30*time.Millisecond, nil)
+	is, err := r.totals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Unix(1_000_000, 0)
+	r.add(is.since(was), at)
+	s := r.Samples()[0]
+	half, most := s.Redis.quantile(.5), s.Redis.quantile(.95)
+	if half == nil || *half < 3 || *half > 10 || most != nil || s.SFU.quantile(.95) == nil || s.Sessions != 7 || s.At != 100_000 {
+		t.Errorf("%+v: %v, %v", s, half, most)
+	}
+	for range 2 * Steps {
+		r.add(Sample{}, at)
+	}
+	if n := len(r.Samples()); n != Steps {
+		t.Errorf("%d samples, want %d", n, Steps)
+	}
+}
+
+// Pods' hours are added up by moment; where nobody has anything there is a null.
+func TestHistory(t *testing.T) {
+	raw := func(s ...Sample) *json.RawMessage {
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := json.RawMessage(b)
+		return &m
+	}
+	f := newDeployment(3)
+	f.histories = map[string]*json.RawMessage{
+		"a": raw(Sample{At: 1000, Sessions: 1, SFU: calls{1000: 1}}, Sample{At: 1002, Sessions: 2, Failures: map[string]int{"play upstream": 3}}),
+		"b": raw(Sample{At: 1000, Sessions: 10, SFU: calls{2000: 9}}), "c": nil,
+	}
+	var h historyEvent
+	if !watch(t, serve(t, f, 1)+"live").await("history", &h) {
+		t.Fatal("no history")
+	}
+	n := len(h.Series.Sessions)
+	if n != Steps || *h.Series.Sessions[n-3] != 11 || h.Series.Sessions[n-2] != nil || *h.Series.Sessions[n-1] != 2 || *h.Series.SFUP50[n-3] != 2 || h.Series.SFUP50[n-1] != nil {
+		t.Errorf("series %v", h.Series)
+	}
+	if h.Pods != 2 || !slices.Equal(h.Silent, []string{"c"}) || h.Fails["play upstream"] != 3 || h.End != 10_020_000 {
+		t.Errorf("%+v", h)
+	}
+}
