@@ -21,7 +21,7 @@ import (
 // TestDemo clicks through the page in a browser, against everything that wcs-dev starts.
 func TestDemo(t *testing.T) {
 	requireSDK(t)
-	page, ws := startAll(t)
+	page, ws, console := startAll(t)
 	b := openBrowser(t)
 
 	b.do(chromedp.Navigate(page))
@@ -65,10 +65,13 @@ func TestDemo(t *testing.T) {
 	b.do(chromedp.Evaluate[chromedp.Void](`navigator.getUserMedia = (_, ok, failed) => failed(new DOMException("Permission denied", "NotAllowedError"))`))
 	b.click(`#publish`)
 	b.see("refused camera", `#message`, `e.textContent.includes("not allowed to use the camera")`)
+
+	b.do(chromedp.Navigate(console))
+	b.see("console", `main`, `/Overview[^]*Sessions\s+0/.test(e.innerText)`)
 }
 
-// startAll runs wcs-dev on free ports, and gives the two addresses that it prints.
-func startAll(t *testing.T) (page, ws string) {
+// startAll runs wcs-dev on free ports, and gives the three addresses that it prints.
+func startAll(t *testing.T) (page, ws, console string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, printed := io.Pipe()
@@ -93,11 +96,11 @@ func startAll(t *testing.T) (page, ws string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := regexp.MustCompile(`^(http://\S+)\n(ws://\S+)\n$`).FindStringSubmatch(string(buffer[:n]))
+	lines := regexp.MustCompile(`^(http://\S+)\n(ws://\S+)\n(http://\S+/console/)\n$`).FindStringSubmatch(string(buffer[:n]))
 	if lines == nil {
-		t.Fatalf("printed %q, want the two addresses, each on a line of its own", buffer[:n])
+		t.Fatalf("printed %q, want the three addresses, each on a line of its own", buffer[:n])
 	}
-	return lines[1], lines[2]
+	return lines[1], lines[2], lines[3]
 }
 
 // browser is a page in a Chromium with a fake camera.

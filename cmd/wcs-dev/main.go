@@ -56,7 +56,7 @@ func newLogger(o options, w *os.File) zerolog.Logger {
 	return zerolog.New(zerolog.ConsoleWriter{Out: w, NoColor: !terminal, TimeFormat: time.TimeOnly}).Level(level).With().Timestamp().Logger()
 }
 
-// run starts everything, writes the two addresses to out when clients are served, and ends when ctx does: the gateway
+// run starts everything, writes the three addresses to out when clients are served, and ends when ctx does: the gateway
 // first, then LiveKit and Redis.
 func run(ctx context.Context, o options, out io.Writer, log zerolog.Logger) (err error) {
 	if err := o.ports.claim(bindHost(o.host)); err != nil {
@@ -127,7 +127,7 @@ func announce(ctx context.Context, o options, out io.Writer) error {
 		case <-poll.C:
 		}
 	}
-	_, err := fmt.Fprintf(out, "http://%s/\nws://%s\n", o.public(o.ports.page), o.public(o.ports.ws))
+	_, err := fmt.Fprintf(out, "http://%s/\nws://%s\nhttp://%s/console/\n", o.public(o.ports.page), o.public(o.ports.ws), local(o.ports.rest))
 	return err
 }
 

@@ -27,7 +27,7 @@ type options struct {
 func parseOptions(args []string, stderr io.Writer) (options, error) {
 	o := options{
 		host:  loopback,
-		ports: ports{page: 8888, ws: 8080, internal: 9090, liveKit: 7880, liveKitUDP: 7882, liveKitTCP: 7881},
+		ports: ports{page: 8888, ws: 8080, internal: 9090, rest: 8081, liveKit: 7880, liveKitUDP: 7882, liveKitTCP: 7881},
 	}
 	flags := flag.NewFlagSet("wcs-dev", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -82,6 +82,7 @@ func (o options) config() (config.Config, error) {
 	cfg.Deployment = "dev"
 	cfg.Listen.Public = net.JoinHostPort(bindHost(o.host), strconv.Itoa(o.ports.ws))
 	cfg.Listen.Internal = local(o.ports.internal)
+	cfg.REST.Listen, cfg.REST.Auth, cfg.REST.Console = local(o.ports.rest), config.AuthNone, true
 	cfg.LiveKit.URL = "http://" + o.public(o.ports.liveKit)
 	cfg.LiveKit.APIKey, cfg.LiveKit.APISecret = liveKitKey, liveKitSecret
 	cfg.Redis.Addrs = []string{local(o.ports.redis)}

@@ -17,6 +17,7 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // ports are the ports of all listeners; 0 stands for any free one until claim has chosen it.
 type ports struct {
 	page, ws, internal int
+	rest               int // REST API and console
 	redis              int
 	liveKit            int // HTTP and native clients
 	liveKitUDP         int // media
@@ -38,6 +39,7 @@ func (p *ports) all(public string) []port {
 		{"page-port", "demo page (HTTP)", "tcp", public, &p.page},
 		{"ws-port", "WebSockets of SDKs", "tcp", public, &p.ws},
 		{"internal-port", "gateway's webhooks, metrics and health, on 127.0.0.1 only", "tcp", local, &p.internal},
+		{"rest-port", "gateway's REST API and console, without a password, on 127.0.0.1 only", "tcp", local, &p.rest},
 		{"livekit-port", "LiveKit's HTTP and native clients", "tcp", public, &p.liveKit},
 		{"livekit-udp", "media over UDP", "udp", "", &p.liveKitUDP},
 		{"livekit-tcp", "media over TCP", "tcp", "", &p.liveKitTCP},
