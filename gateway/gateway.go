@@ -74,10 +74,11 @@ type Gateway struct {
 	ctx        context.Context // of all work that outlives a command; ends last
 	cancel     context.CancelFunc
 
-	draining  atomic.Bool    // not ready
-	refusing  atomic.Bool    // no new sockets
-	work      sync.WaitGroup // goroutines that Run waits for
-	hookCalls sync.WaitGroup // calls to backends that are under way or in line
+	draining   atomic.Bool    // not ready
+	refusing   atomic.Bool    // no new sockets
+	work       sync.WaitGroup // goroutines that Run waits for
+	hookQueues sync.Map       // of *atomic.Int64 by application: bytes of calls that wait
+	hookCalls  sync.WaitGroup // calls to backends that are under way or in line
 
 	mu         sync.Mutex
 	sessions   map[*session]struct{}

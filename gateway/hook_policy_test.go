@@ -488,3 +488,50 @@ func TestHookMetricClasses(t *testing.T) {
 		}
 	}
 }
+
+// A client that floods while its backend is slow keeps no event of its end from it.
+func TestEndIsToldAfterAFlood(t *testing.T) {
+	w := newHookWorld(t, nil)
+	hold := make(chan struct{})
+	w.backend.On("OnDataEvent", rig.Hold(hold, rig.Echo))
+	c := w.connect(t, podA)
+	for i := range 4 * (maxAsked + w.pods[podA].cfg.MaxStreams) {
+		c.Send("sendData", map[string]any{"operationId": fmt.Sprint(i), "payload": i})
+	}
+	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
+	c.Await("availableStream") // all has been taken
+	c.Close()
+	rig.Eventually(t, 20*time.Second, "the gateway knows", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
+	close(hold)
+	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
+}
+
+// Large messages do not wait in any number for a backend that hangs: not of a client, and not of all clients of the application.
+func TestLargeCallsInLineAreBounded(t *testing.T) {
+	w := newHookWorld(t, nil)
+	hold := make(chan struct{})
+	w.backend.On("OnDataEvent", rig.Hold(hold, rig.Echo))
+	payload := strings.Repeat("x", 250<<10)
+	c := w.connect(t, podA)
+	for i := range maxAsked {
+		c.Send("sendData", map[string]any{"operationId": fmt.Sprint(i), "payload": payload})
+	}
+	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
+	c.Await("availableStream")
+	h := w.pods[podA].openSessions()[0].hooks
+	if n := h.queued.Load(); n < 4*int64(len(payload)) || n > maxLineBytes {
+		t.Errorf("%d bytes wait", n)
+	}
+	if h.bytes.Load() != h.queued.Load() {
+		t.Errorf("%d bytes of the application wait, %d of its only client", h.bytes.Load(), h.queued.Load())
+	}
+	h.bytes.Add(maxAppBytes) // of others
+	other := w.connect(t, podA)
+	for _, id := range []string{"first", "second"} {
+		other.Send("sendData", map[string]any{"operationId": id, "payload": "small"})
+	}
+	other.AwaitMatch("what is not called", func(m rig.Message) bool { return m.Name == "DataStatusEvent" && strings.Contains(m.Raw, "second") })
+	h.bytes.Add(-maxAppBytes)
+	close(hold)
+	rig.Eventually(t, 20*time.Second, "nothing waits any more", func() bool { return h.queued.Load() == 0 && h.bytes.Load() == 0 })
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,6 +23,9 @@ type sessionHooks struct {
 	log  zerolog.Logger
 	line hooks.Line
 
+	queued atomic.Int64  // bytes of the calls in line
+	bytes  *atomic.Int64 // those of all sessions of the application
+
 	// loop
 	id         sessionID          // of the session, which need not be established
 	giveUp     context.CancelFunc // of the connect call
@@ -30,13 +34,32 @@ type sessionHooks struct {
 	asked      int                // calls that a client waits for
 }
 
-// maxAsked bounds the calls that a client's commands have put into its line: their bodies are as large as the client likes.
-const maxAsked = 64
+const (
+	maxAsked = 64 // calls that a client's commands have put into its line
+
+	// A client may have bodies of this size wait, beside the first, and all clients of an application together: they are as large as the
+	// clients like, and a backend that hangs takes none.
+	maxLineBytes = 1 << 20
+	maxAppBytes  = 64 << 20
+)
 
 func newSessionHooks(s *session, app *App, id sessionID) *sessionHooks {
 	h := &sessionHooks{sess: s, app: app, id: id, log: s.g.hookLog.With().Str("session", id.public).Str("app", app.Key).Logger()}
-	h.line.Max = 2*maxAsked + 4*s.g.cfg.MaxStreams // none of the events at the end of a session with all its streams is lost
+	h.bytes = s.g.hookBytes(app.Key)
 	return h
+}
+
+// place is how many calls may wait before one of a method. What clients can cause as often as they like leaves room for the events of
+// streams, and those for the events at the end of a session with all its streams: none of these is lost.
+func (h *sessionHooks) place(m hooks.Method) int {
+	streams := h.sess.g.cfg.MaxStreams
+	switch {
+	case h.sess.closed:
+		return 2*maxAsked + 4*streams + 1
+	case m == hooks.StreamStatusEvent, m == hooks.UnPublishStream, m == hooks.StopStream:
+		return 2*maxAsked + 2*streams
+	}
+	return 2 * maxAsked
 }
 
 // newHookLog logs no more than a few of many warnings: of a backend that is down each call makes one, and the metrics count them all.
@@ -110,9 +133,16 @@ func (h *sessionHooks) decide(m hooks.Method, err error) error {
 func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Object, done func(hooks.Object, error)) {
 	g := h.sess.g
 	sent := h.policies.For(m).Request(body)
+	size := sizeOf(sent)
+	if !h.sess.closed && h.queued.Load() > 0 && (h.queued.Load()+size > maxLineBytes || h.bytes.Load()+size > maxAppBytes) {
+		h.dropped(m, done)
+		return
+	}
+	h.count(size)
 	g.hookCalls.Add(1)
-	queued := h.line.Do(func() {
+	queued := h.line.DoWithin(h.place(m), func() {
 		defer g.hookCalls.Done()
+		defer h.count(-size)
 		var answer hooks.Object
 		err := errPanic // unless Call returns
 		defer func() { done(answer, err) }()
@@ -124,9 +154,28 @@ func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Obje
 		h.log.Debug().Str("hook", string(m)).Dur("dur_ms", time.Since(since)).AnErr("err", err).Msg("backend called")
 	})
 	if !queued {
+		h.count(-size)
 		g.hookCalls.Done()
 		h.dropped(m, done)
 	}
+}
+
+func sizeOf(o hooks.Object) (size int64) {
+	for name, value := range o {
+		size += int64(len(name) + len(value))
+	}
+	return size
+}
+
+func (h *sessionHooks) count(bytes int64) {
+	h.queued.Add(bytes)
+	h.bytes.Add(bytes)
+}
+
+// hookBytes counts the bytes of an application's calls that wait.
+func (g *Gateway) hookBytes(app string) *atomic.Int64 {
+	n, _ := g.hookQueues.LoadOrStore(app, new(atomic.Int64))
+	return n.(*atomic.Int64)
 }
 
 // dropped is the end of a call that is not made because the session's line is long enough.

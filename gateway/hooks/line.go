@@ -19,6 +19,11 @@ type Line struct {
 func (l *Line) Do(f func()) bool {
 	limit := l.Max
 	orDefault(&limit, defaultMaxQueued)
+	return l.DoWithin(limit, f)
+}
+
+// DoWithin is Do with another limit than Max: what may be left out gives way to what may not.
+func (l *Line) DoWithin(limit int, f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.running {
