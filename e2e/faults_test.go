@@ -52,8 +52,9 @@ func TestWrongLiveKitKey(t *testing.T) {
 func TestLiveKitAwayAndBack(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, nil, "")
-	c := rig.Connect(t, s.Gateway.URL, "defaultApp")
+	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	c.Publish("before", "before", rig.NewPublisher(t, rig.PeerOptions{}))
+	d.Play("before-play", "before", rig.NewPlayer(t, rig.PeerOptions{}))
 	s.LiveKit.Kill()
 	wantRefused(t, c, "down", infoAway)
 	wantLog(t, s.Gateway, `"level":"error"`, "publish failed", "refused")
@@ -61,11 +62,19 @@ func TestLiveKitAwayAndBack(t *testing.T) {
 		t.Error("LiveKit's absence made the gateway unready")
 	}
 	s.LiveKit.Restart()
+	back := time.Now()
 	// The stream that died with LiveKit is noticed by asking.
 	if st := c.AwaitStatus("before"); st.Status != "FAILED" {
 		t.Errorf("stream of before: %+v", st)
 	}
+	if st := d.AwaitStatus("before-play"); st.Status != "FAILED" {
+		t.Errorf("player of before: %+v", st)
+	}
+	if told := time.Since(back); told > 10*time.Second+slack {
+		t.Errorf("both are told %v after LiveKit was back", told)
+	}
 	c.Publish("after", "before", rig.NewPublisher(t, rig.PeerOptions{}))
+	wantToldOnce(t, c, d)
 	c.Close()
 	s.WantClean(t)
 }
@@ -128,7 +137,9 @@ func TestRedisAwayAndBackEmpty(t *testing.T) {
 	c.Unpublish("stays", "stays")
 	c.WantStatus("stays", "UNPUBLISHED", "Stopped by publisher stop")
 	d.WantStatus("plays", "FAILED", "Stopped by publisher stop")
+	d.WantStatus("plays-2", "FAILED", "Stopped by publisher stop")
 	s.WantClean(t)
+	wantToldOnce(t, c, d)
 }
 
 // Without webhooks the gateway learns everything by asking.
@@ -150,6 +161,7 @@ func TestNoWebhooks(t *testing.T) {
 	}
 	d.WantStatus("deaf-play", "FAILED", "Stopped by publisher stop")
 	rig.WantClean(t, lk, redis)
+	wantToldOnce(t, c, d)
 }
 
 func TestForgedWebhook(t *testing.T) {
@@ -178,6 +190,8 @@ func TestForgedWebhook(t *testing.T) {
 	wantLog(t, s.Gateway, "webhook refused")
 	c.Unpublish("real", "real") // it was still there
 	c.WantStatus("real", "UNPUBLISHED", "Stopped by publisher stop")
+	s.WantClean(t)
+	wantToldOnce(t, c)
 }
 
 // A client that answers no pings is closed, alone, and its streams are released.
@@ -186,10 +200,13 @@ func TestSilentClient(t *testing.T) {
 	s := rig.NewStage(t, map[string]string{"WCS_SESSION_PINGINTERVAL": "100ms", "WCS_SESSION_PINGPROBES": "5"}, "")
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	c.Publish("stall", "stall", rig.NewPublisher(t, rig.PeerOptions{}))
+	d.Play("stall-play", "stall", rig.NewPlayer(t, rig.PeerOptions{}))
 	c.Mute()
 	_ = c.AwaitClosed()
+	d.WantStatus("stall-play", "FAILED", "Stopped by publisher stop")
 	pang(t, d)
 	s.WantClean(t)
+	wantToldOnce(t, d)
 }
 
 // SIGTERM: sockets are closed with 1012, everything is released, the exit code is 0.

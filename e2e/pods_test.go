@@ -88,6 +88,12 @@ func TestLiveKitNodeDies(t *testing.T) {
 	screen := rig.NewPlayer(t, rig.PeerOptions{})
 	d.Play("play-again", name, screen)
 	wantMedia(t, screen, translate.Audio, translate.Video)
+	wantToldOnce(t, c, d)
+	c.Unpublish(again.MediaSessionID, name)
+	c.WantStatus(again.MediaSessionID, "UNPUBLISHED", "Stopped by publisher stop")
+	d.WantStatus("play-again", "FAILED", "Stopped by publisher stop")
+	rig.Eventually(t, 40*time.Second, "no claim left over", func() bool { return len(redis.Claims()) == 0 }) // LiveKit lists the dead node's participants on
+	wantToldOnce(t, c, d)
 }
 
 // pods starts gateways that share a LiveKit and a Redis.
@@ -189,7 +195,9 @@ func TestFrozenPodComesBack(t *testing.T) {
 	rig.Connect(t, g[0].URL, "defaultApp").Play("frozen-play3", "frozen", rig.NewPlayer(t, rig.PeerOptions{}))
 	d.Unpublish("frozen-new", "frozen")
 	d.WantStatus("frozen-new", "UNPUBLISHED", "Stopped by publisher stop")
+	d.WantStatus("frozen-play2", "FAILED", "Stopped by publisher stop")
 	s.WantClean(t)
+	wantToldOnce(t, d)
 }
 
 // SIGTERM with a stream: the pod is unready, refuses sockets, waits for the stream, and ends with 0.
@@ -214,6 +222,7 @@ func TestDrainOnSIGTERM(t *testing.T) {
 	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
 		t.Errorf("publisher saw %v", err)
 	}
+	wantToldOnce(t, c, idle)
 	if err := s.Gateway.Wait(); err != nil {
 		t.Errorf("gateway ended with %v", err)
 	}
@@ -250,6 +259,7 @@ func TestNameTakeOver(t *testing.T) {
 		wantMedia(t, screen, translate.Audio, translate.Video)
 		e.Close()
 		d.WantStatus(name+"-play2", "FAILED", "Stopped by publisher stop")
+		wantToldOnce(t, d, e)
 	}
 	s.WantClean(t)
 }
@@ -271,6 +281,7 @@ func TestNameTakeOverFromASilentPod(t *testing.T) {
 	screen := rig.NewPlayer(t, rig.PeerOptions{})
 	d.Play("silent-play", "silent", screen)
 	wantMedia(t, screen, translate.Audio, translate.Video)
+	wantToldOnce(t, c, d)
 	d.Close()
 	s.WantClean(t)
 }

@@ -212,8 +212,9 @@ func TestRoomOfAResumedSession(t *testing.T) {
 				return strings.Contains(s.Redis.CLI("--raw", "EVAL", sessionValues, "0"), `"inRoom":"room"`)
 			})
 			gone(alice, g[0])
-			back, _ := rig.LoginKeptAs(rig.Dial(t, g[1].URL), roomApp, "nobody", token)
+			back, _ := rig.LoginKeptAs(rig.Dial(t, g[1].URL), roomApp, "alice", token)
 			back.WantStatus("room-alice-1", "PUBLISHING", "")
+			back.WantEvents("STATE bob") // it may not have read that
 			carol.Join("room", "bob, alice room-alice-1")
 			back.WantEvents("JOINED carol")
 			bob.WantEvents("JOINED carol")

@@ -214,6 +214,16 @@ func (c *Client) Close() {
 // Drop ends the TCP connection without a word.
 func (c *Client) Drop() { _ = c.ws.NetConn().Close() }
 
+// Open tells whether the socket is open, as far as the client knows.
+func (c *Client) Open() bool {
+	select {
+	case <-c.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // AwaitClosed waits until the gateway has closed the socket and gives the error that the client saw.
 func (c *Client) AwaitClosed() error {
 	c.t.Helper()
