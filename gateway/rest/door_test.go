@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"wcsgateway/gateway"
 )
@@ -85,6 +88,46 @@ func TestGuessing(t *testing.T) {
 	}
 	if status := login("192.0.2.1", "secret"); status != 200 {
 		t.Errorf("a password that was right before, from there: %d", status)
+	}
+}
+
+// Attempts at the same time are no more than those one after the other, and one that is right waits only for those that were calculated.
+func TestGuessingInParallel(t *testing.T) {
+	w := serve(t, Config{Users: users(t), Proxies: gateway.Proxies{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
+	get := func(from, password string) int {
+		return w.do(t, http.MethodGet, prefix+"/stream/find_all", "", func(r *http.Request) {
+			r.SetBasicAuth("ops", password)
+			r.Header.Set("X-Forwarded-For", from)
+		}).status
+	}
+	var guesses, logins sync.WaitGroup
+	var wrong, refused, let atomic.Int32
+	began := time.Now()
+	for range 100 {
+		guesses.Go(func() {
+			switch get("192.0.2.1", "guess") {
+			case 401:
+				wrong.Add(1)
+			case 429:
+				refused.Add(1)
+			}
+		})
+	}
+	for range 2 * failuresAtOnce { // which a backend may send as it starts
+		logins.Go(func() {
+			if get("192.0.2.2", "secret") == 200 {
+				let.Add(1)
+			}
+		})
+	}
+	guesses.Wait()
+	logins.Wait()
+	most := failuresAtOnce + 1 + int32(time.Since(began)/failuresEvery)
+	if wrong.Load() > most || wrong.Load()+refused.Load() != 100 {
+		t.Errorf("%d passwords were tried, %d refused; at most %d may be", wrong.Load(), refused.Load(), most)
+	}
+	if let.Load() != 2*failuresAtOnce {
+		t.Errorf("%d of %d right logins", let.Load(), 2*failuresAtOnce)
 	}
 }
 
