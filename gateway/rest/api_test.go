@@ -78,6 +78,10 @@ func TestStatuses(t *testing.T) {
 		{"/stream/terminate", `{}`, 500, "rest.terminateAll"},
 		{"/stream/terminate", ``, 500, "rest.terminateAll"},
 		{"/stream/terminate", `{"publishd":true}`, 500, "unknown field"},
+		{"/stream/terminate", `{"published":true,"name":""}`, 500, "name is empty"},
+		{"/stream/terminate", `{"published":true,"sessionId":null}`, 500, "sessionId is empty"},
+		{"/stream/terminate", `null`, 500, "rest.terminateAll"},
+		{"/connection/find", `{"nmae":"s"}`, 500, "unknown field"},
 		{"/stream/terminate", `{"mediaSessionIds":[]}`, 404, "nothing found"},
 		{"/stream/terminate", `{"mediaSessionId":"pub","mediaSessionIds":["play"]}`, 500, "exclude each other"},
 		{"/stream/terminate", `{"name":"nobody"}`, 404, "nothing found"},
@@ -135,6 +139,21 @@ func TestTerminate(t *testing.T) {
 			t.Errorf("%s %s: %d %q, ended %v, want %v", tt.path, tt.body, r.status, r.body, w.deployment.ended, tt.want)
 		}
 	}
+	w.deployment.ended = nil
+	for _, body := range []string{`{"name":"","mediaSessionId":""}`, `{"name":""}`, `{"mediaSessionIds":null}`, `{"mediaSessionIds":[]}`, `{"display":[]}`} {
+		if r := w.post(t, "/stream/terminate", body); r.status == http.StatusOK {
+			t.Errorf("%s: ended %v", body, w.deployment.ended)
+		}
+	}
+	if r := w.do(t, http.MethodGet, prefix+"/stream/terminate", "", nil); r.status != 500 || !strings.Contains(r.body, "POST only") {
+		t.Errorf("everything by GET: %d %s", r.status, r.body)
+	}
+	if len(w.deployment.ended) > 0 {
+		t.Errorf("ended %v", w.deployment.ended)
+	}
+	if r := w.do(t, http.MethodGet, prefix+"/stream/terminate", `{"name":"s"}`, nil); r.status != 200 {
+		t.Errorf("some by GET: %d %s", r.status, r.body)
+	}
 	w.deployment.fail = gateway.ErrPodSilent
 	if r := w.post(t, "/stream/terminate", `{"name":"s"}`); r.status != 500 || !strings.Contains(r.body, "does not answer") {
 		t.Errorf("pod that is dead: %d %s", r.status, r.body)
@@ -151,7 +170,9 @@ func TestParts(t *testing.T) {
 		{"/recorder/terminate", `{"mediaSessionId":"pub"}`, "stop s", ""},
 		{"/stream/event/send", `{"streamName":"s","payload":{"a":1}}`, `event of s: data {"a":1}`, ""},
 		{"/stream/event/send", `{"mediaSessionId":"pub","type":"x"}`, `event of s: x `, ""},
-		{"/data/send", `{"sessionId":"/1","operationId":"o","payload":"p"}`, `data for /1: "p" "o"`, ""},
+		{"/stream/snapshot", `{"streamName":"s","mediaSessionId":"pub"}`, "snapshot s", `{"data":"UE5HIG9mIHM="}`},
+		{"/stream/startRecording", `{"mediaSessionId":"pub","more":1,"config":{"more":1}}`, `record s as ""`, ""},
+		{"/data/send", `{"sessionId":"/1","more":1,"operationId":"o","payload":"p"}`, `data for /1: "p" "o"`, ""},
 	} {
 		w := serve(t, Config{}, nil)
 		if r := w.post(t, tt.path, tt.body); r.status != http.StatusOK || r.body != tt.answer || !slices.Equal(w.parts.calls, []string{tt.call}) {

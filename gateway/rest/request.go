@@ -25,9 +25,14 @@ type request struct {
 // about notes what the request is about, for the audit log.
 func (q *request) about(target string) { q.target = target }
 
-// decode reads the body. Nothing at all is an empty object, because clients leave it out, with GET and with POST. Unknown members are
-// refused: of a filter that is not understood nobody knows what it lets through.
-func (q *request) decode(v any) error {
+// decode reads the body of what names one thing. Nothing at all is an empty object, because clients leave it out, with GET and with POST.
+// Members that it does not know do no harm.
+func (q *request) decode(v any) error { return q.decodeWith(v, false) }
+
+// decodeFilter reads a filter. Unknown members are refused: of a filter that is not understood nobody knows what it lets through.
+func (q *request) decodeFilter(v any) error { return q.decodeWith(v, true) }
+
+func (q *request) decodeWith(v any, strict bool) error {
 	body, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, bodyLimit))
 	var tooBig *http.MaxBytesError
 	switch {
@@ -39,7 +44,9 @@ func (q *request) decode(v any) error {
 		return nil
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
+	if strict {
+		d.DisallowUnknownFields()
+	}
 	if err := d.Decode(v); err != nil {
 		return bad("%v", err)
 	}
