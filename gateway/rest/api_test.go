@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -281,6 +282,74 @@ func TestPages(t *testing.T) {
 		}
 		if done := len(w.deployment.ended) > 0; done != (tt.status == 200) {
 			t.Errorf("%s from %q: done %v", tt.method, tt.origin, done)
+		}
+	}
+}
+
+// Browsers send what a page embeds without an Origin, and with the login that they know. They tell whose page it is.
+func TestEmbedded(t *testing.T) {
+	w := serve(t, Config{Users: users(t), TerminateAll: true}, nil)
+	for _, tt := range []struct {
+		method, path, site, mode string
+		status                   int
+	}{
+		{http.MethodGet, "/stream/terminate", "cross-site", "no-cors", 403},
+		{http.MethodGet, "/stream/terminate", "same-site", "no-cors", 403}, // a neighbour
+		{http.MethodGet, "/stream/terminate", "cross-site", "navigate", 403},
+		{http.MethodPost, "/stream/terminate", "cross-site", "navigate", 403},
+		{http.MethodGet, "/stream/find_all", "cross-site", "no-cors", 403},
+		{http.MethodGet, "/stream/find_all", "cross-site", "navigate", 200}, // a link
+		{http.MethodGet, "/openapi.yaml", "cross-site", "navigate", 200},
+		{http.MethodGet, "/stream/terminate", "same-origin", "cors", 200},
+		{http.MethodGet, "/stream/terminate", "none", "navigate", 200}, // the address bar
+		{http.MethodGet, "/stream/terminate", "", "", 200},             // no browser
+	} {
+		w.deployment.ended = nil
+		r := w.do(t, tt.method, prefix+tt.path, "", func(r *http.Request) {
+			r.SetBasicAuth("ops", "secret")
+			r.Body, r.ContentLength = http.NoBody, 0
+			if strings.HasSuffix(tt.path, "terminate") && tt.status == 200 {
+				r.Body, r.ContentLength = io.NopCloser(strings.NewReader(`{"name":"s"}`)), -1
+			}
+			for name, value := range map[string]string{"Sec-Fetch-Site": tt.site, "Sec-Fetch-Mode": tt.mode} {
+				if value != "" {
+					r.Header.Set(name, value)
+				}
+			}
+		})
+		if r.status != tt.status || len(w.deployment.ended) > 0 && tt.status != 200 {
+			t.Errorf("%s %s from %s by %s: %d %s, ended %v", tt.method, tt.path, tt.site, tt.mode, r.status, r.body, w.deployment.ended)
+		}
+	}
+}
+
+// A name that its owner makes lead here is no own address where no password protects it.
+func TestRebinding(t *testing.T) {
+	pages, err := origins.Parse([]string{"http://ops.example:8081"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		cfg    Config
+		host   string
+		status int
+	}{
+		{Config{}, "evil.example:8081", 403},
+		{Config{}, "127.0.0.1.evil.example:8081", 403},
+		{Config{Users: users(t)}, "rest.example:8081", 200},
+		{Config{}, "192.0.2.1:8081", 200},
+		{Config{}, "[2001:db8::1]:8081", 200},
+		{Config{}, "localhost:8081", 200},
+		{Config{Origins: &pages}, "ops.example:8081", 200},
+	} {
+		w := serve(t, tt.cfg, nil)
+		r := w.do(t, http.MethodPost, prefix+"/stream/terminate", `{"published":true}`, func(r *http.Request) {
+			r.SetBasicAuth("ops", "secret")
+			r.Host = tt.host
+			r.Header.Set("Origin", "http://"+tt.host)
+		})
+		if r.status != tt.status || (len(w.deployment.ended) > 0) != (tt.status == 200) {
+			t.Errorf("%s: %d %s, ended %v", tt.host, r.status, r.body, w.deployment.ended)
 		}
 	}
 }

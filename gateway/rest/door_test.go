@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"wcsgateway/gateway"
 )
 
@@ -174,5 +176,40 @@ func TestAudit(t *testing.T) {
 	w.do(t, http.MethodGet, prefix+"/stream/find_all", "", as("ops", "secret"))
 	if strings.Contains(w.log.String(), "audit") {
 		t.Errorf("a look is no act: %s", w.log)
+	}
+}
+
+// What was tried is audited, too, and whatever log.level is. Who fails to log in can only fill the log at a bounded rate.
+func TestAuditOfWhatIsRefused(t *testing.T) {
+	level := zerolog.GlobalLevel() // which log.level sets
+	defer zerolog.SetGlobalLevel(level)
+	zerolog.SetGlobalLevel(zerolog.ErrorLevel)
+	w := serve(t, Config{Users: users(t)}, nil)
+	foreign := func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }
+	for _, tt := range []struct {
+		method string
+		change func(*http.Request)
+		status string
+	}{
+		{http.MethodPost, as("ops", "secret"), `"status":200`},
+		{http.MethodPost, as("ops", "wrong"), `"status":401`},
+		{http.MethodPost, nil, `"status":401`},
+		{http.MethodPost, foreign, `"status":403`},
+		{http.MethodDelete, nil, `"status":405`},
+	} {
+		w.log.text.Reset()
+		w.do(t, tt.method, prefix+"/stream/terminate", `{"name":"s"}`, tt.change)
+		if text := w.log.String(); strings.Count(text, `"audit":"stream/terminate"`) != 1 || !strings.Contains(text, tt.status) || !strings.Contains(text, `"level":"info"`) {
+			t.Errorf("want %s: %s", tt.status, text)
+		}
+	}
+	w.log.text.Reset()
+	began := time.Now()
+	const tries = 200
+	for range tries {
+		w.do(t, http.MethodPost, prefix+"/stream/terminate", "", nil)
+	}
+	if n, most := strings.Count(w.log.String(), `"audit"`), gateway.NoisyLines*(2+int(time.Since(began)/time.Second)); n == 0 || n > most {
+		t.Errorf("%d lines for %d refused acts, at most %d may be", n, tries, most)
 	}
 }

@@ -101,8 +101,9 @@ func (w *response) Write(b []byte) (int, error) {
 
 func (w *response) code() int { return w.status }
 
-// audit logs what an operator has done, or tried: who, from where, what, on what, and what came of it.
-func (a *API) audit(q *request, rt route, err error) {
+// audit logs what an operator has done, or tried: who, from where, what, on what, and what came of it. The lines have no level for zerolog, which
+// would drop them where log.level is above it.
+func (a *API) audit(log *zerolog.Logger, q *request, rt route, err error) {
 	if rt.audit == "" {
 		return
 	}
@@ -110,6 +111,6 @@ func (a *API) audit(q *request, rt route, err error) {
 	if err != nil {
 		status, result = verdict(err)
 	}
-	a.log.WithLevel(zerolog.InfoLevel).Str("audit", rt.audit).Str("user", q.user).Str("remote", q.from).Str("target", q.target).
-		Int("status", status).Str("result", result).Msg("administrative act")
+	log.Log().Str(zerolog.LevelFieldName, zerolog.LevelInfoValue).Str("audit", rt.audit).Str("user", q.user).Str("remote", q.from).
+		Str("target", q.target).Int("status", status).Str("result", result).Msg("administrative act")
 }
