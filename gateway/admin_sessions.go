@@ -45,7 +45,6 @@ func (g *Gateway) endSession(id string) (found bool) {
 	if s == nil {
 		return false
 	}
-	s.conn.close(closedTerminated)
-	s.loop.post(s.expire) // it may have been parked
+	s.dismiss(closedTerminated)
 	return true
 }

@@ -160,6 +160,34 @@ func TestTerminateKeptSession(t *testing.T) {
 	}
 }
 
+// The client's end was decided a moment before an operator ends its session: it is not kept for that.
+func TestTerminateKeptSessionThatCloses(t *testing.T) {
+	w := newWorld(t, keepFor(time.Hour))
+	c := w.dial(t, podA)
+	c.LoginKept("defaultApp", "")
+	var s *session
+	rig.Eventually(t, 20*time.Second, "the session is open", func() bool {
+		for _, s = range w.pods[podA].openSessions() {
+			if _, err := w.pods[podB].FindSession(t.Context(), s.id); err == nil {
+				return true
+			}
+		}
+		return false
+	})
+	lost := closedLost
+	s.conn.mu.Lock()
+	s.conn.closing = &lost // as conn.close does it
+	s.conn.mu.Unlock()
+	if err := w.pods[podB].TerminateSession(t.Context(), s.id); err != nil {
+		t.Fatal(err)
+	}
+	s.conn.onClose(lost) // its last step
+	rig.Eventually(t, 20*time.Second, "the session is gone", func() bool {
+		_, err := w.pods[podB].FindSession(t.Context(), s.id)
+		return errors.Is(err, state.ErrNotFound)
+	})
+}
+
 // Streams that are ending already were not ended by whoever asks for it then.
 func TestTerminateWhatIsEnding(t *testing.T) {
 	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {

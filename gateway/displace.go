@@ -88,8 +88,7 @@ func (g *Gateway) probeHere(old state.Stream) (answer string) {
 	if st.sess.conn.alive(probeWait) {
 		return probeAlive
 	}
-	st.sess.conn.close(closedDisplaced)
-	st.sess.loop.post(st.sess.expire) // it may have been parked
+	st.sess.dismiss(closedDisplaced)
 	limit := time.NewTimer(dropWait)
 	defer limit.Stop()
 	select {

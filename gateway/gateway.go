@@ -297,8 +297,7 @@ func (g *Gateway) startClean() {
 	g.rooms.forget()
 	g.log.Error().Int("sessions", len(open)).Msg("this pod was taken for dead and taken over: closing all sockets")
 	for _, s := range open {
-		s.conn.close(closedTakenOver)
-		s.loop.post(s.expire) // it may have been parked
+		s.dismiss(closedTakenOver)
 	}
 }
 

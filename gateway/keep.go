@@ -125,7 +125,7 @@ func (s *session) park(r closeReason) {
 	case !fits:
 		s.g.metrics.refused(refusedParked)
 		s.expire()
-	case r == closedTakenOver, r == closedDisplaced, r == closedTerminated: // what it has is others', or wanted by others
+	case s.dismissed, r == closedTakenOver, r == closedDisplaced, r == closedTerminated: // what it has is others', or wanted by others
 		s.expire()
 	case r == closedShutdown:
 		s.expireAfter(min(s.g.cfg.KeepAliveGrace, s.g.cfg.Drain.Handover))
@@ -148,6 +148,16 @@ func (s *session) expireAfter(d time.Duration) {
 		s.keep.timer.Stop()
 	}
 	s.keep.timer = time.AfterFunc(d, func() { s.loop.post(s.expire) })
+}
+
+// dismiss closes the socket of a session that is not to be kept, and ends it if it is parked already. A socket whose end was decided a moment
+// before, for whatever reason, parks its session later than that.
+func (s *session) dismiss(r closeReason) {
+	s.conn.close(r)
+	s.loop.post(func() {
+		s.dismissed = true
+		s.expire()
+	})
 }
 
 // expire ends a parked session, unless another pod has taken it meanwhile without this one's knowing: only who still has the

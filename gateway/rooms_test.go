@@ -481,6 +481,17 @@ func keptRooms(c *Config) {
 // awaitRead waits until the clients of a pod are known to have read what they were sent.
 func (w *world) awaitRead(t *testing.T, pod string) {
 	t.Helper()
+	r := w.pods[pod].rooms
+	rig.Eventually(t, 20*time.Second, "everything is told", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, one := range r.open {
+			if one.running || one.stale {
+				return false
+			}
+		}
+		return true
+	})
 	sent := time.Now()
 	for _, s := range w.pods[pod].openSessions() {
 		rig.Eventually(t, 20*time.Second, "a ping has been answered", func() bool { return s.conn.hasRead(sent) })

@@ -43,6 +43,7 @@ type session struct {
 	knowsBitrates bool
 	login         string // of its user; "" unless it has said one
 	closed        bool
+	dismissed     bool               // is not kept when its socket is closed
 	streams       map[string]*stream // by media id
 	rooms         map[string]*member // by name
 	asking        int                // availableStream questions being looked up

@@ -48,12 +48,13 @@ type Deps struct {
 
 // API is the REST API. It is an http.Handler.
 type API struct {
-	cfg    Config
-	deps   Deps
-	log    zerolog.Logger
-	noisy  zerolog.Logger // for what anybody can cause
-	door   *door
-	routes map[string]route
+	cfg     Config
+	deps    Deps
+	log     zerolog.Logger
+	noisy   zerolog.Logger // for what anybody can cause
+	refused zerolog.Logger // for acts that anybody can try
+	door    *door
+	routes  map[string]route
 }
 
 // route is one endpoint.
@@ -67,8 +68,11 @@ func New(cfg Config, deps Deps) *API {
 	if deps.Observe == nil {
 		deps.Observe = func(string, int) {}
 	}
+	bounded := func() zerolog.Logger {
+		return deps.Log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
+	}
 	return &API{
-		cfg: cfg, deps: deps, log: deps.Log, noisy: deps.Log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second}),
+		cfg: cfg, deps: deps, log: deps.Log, noisy: bounded(), refused: bounded(),
 		door: newDoor(cfg.Users), routes: routes(),
 	}
 }
@@ -114,15 +118,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	from := a.cfg.Proxies.Client(r)
 	q := &request{Request: r, w: &response{ResponseWriter: w}, from: from.String(), api: a}
 	name, rt := a.find(r)
-	err := a.admit(q, name, gateway.Party(from.Addr()))
+	err := a.admit(q, name, rt, gateway.Party(from.Addr()))
 	switch {
 	case errors.Is(err, errPreflight):
 		q.w.WriteHeader(http.StatusNoContent)
 	case err == nil:
 		err = rt.serve(a, q)
-		a.audit(q, rt, err)
-		fallthrough
+		a.audit(&a.log, q, rt, err)
+		a.answerError(q, err)
 	default:
+		a.audit(&a.refused, q, rt, err)
 		a.answerError(q, err)
 	}
 	a.deps.Observe(name, q.w.code())
@@ -149,8 +154,8 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 }
 
 // admit asks where a request comes from and who sends it.
-func (a *API) admit(q *request, name string, from netip.Addr) error {
-	if err := a.checkOrigin(q); err != nil {
+func (a *API) admit(q *request, name string, rt route, from netip.Addr) error {
+	if err := a.checkOrigin(q, rt); err != nil {
 		return err
 	}
 	switch {

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,6 +79,10 @@ func TestStatuses(t *testing.T) {
 		{"/stream/terminate", `{}`, 500, "rest.terminateAll"},
 		{"/stream/terminate", ``, 500, "rest.terminateAll"},
 		{"/stream/terminate", `{"publishd":true}`, 500, "unknown field"},
+		{"/stream/terminate", `{"published":true,"name":""}`, 500, "name is empty"},
+		{"/stream/terminate", `{"published":true,"sessionId":null}`, 500, "sessionId is empty"},
+		{"/stream/terminate", `null`, 500, "rest.terminateAll"},
+		{"/connection/find", `{"nmae":"s"}`, 500, "unknown field"},
 		{"/stream/terminate", `{"mediaSessionIds":[]}`, 404, "nothing found"},
 		{"/stream/terminate", `{"mediaSessionId":"pub","mediaSessionIds":["play"]}`, 500, "exclude each other"},
 		{"/stream/terminate", `{"name":"nobody"}`, 404, "nothing found"},
@@ -135,6 +140,21 @@ func TestTerminate(t *testing.T) {
 			t.Errorf("%s %s: %d %q, ended %v, want %v", tt.path, tt.body, r.status, r.body, w.deployment.ended, tt.want)
 		}
 	}
+	w.deployment.ended = nil
+	for _, body := range []string{`{"name":"","mediaSessionId":""}`, `{"name":""}`, `{"mediaSessionIds":null}`, `{"mediaSessionIds":[]}`, `{"display":[]}`} {
+		if r := w.post(t, "/stream/terminate", body); r.status == http.StatusOK {
+			t.Errorf("%s: ended %v", body, w.deployment.ended)
+		}
+	}
+	if r := w.do(t, http.MethodGet, prefix+"/stream/terminate", "", nil); r.status != 500 || !strings.Contains(r.body, "POST only") {
+		t.Errorf("everything by GET: %d %s", r.status, r.body)
+	}
+	if len(w.deployment.ended) > 0 {
+		t.Errorf("ended %v", w.deployment.ended)
+	}
+	if r := w.do(t, http.MethodGet, prefix+"/stream/terminate", `{"name":"s"}`, nil); r.status != 200 {
+		t.Errorf("some by GET: %d %s", r.status, r.body)
+	}
 	w.deployment.fail = gateway.ErrPodSilent
 	if r := w.post(t, "/stream/terminate", `{"name":"s"}`); r.status != 500 || !strings.Contains(r.body, "does not answer") {
 		t.Errorf("pod that is dead: %d %s", r.status, r.body)
@@ -151,7 +171,9 @@ func TestParts(t *testing.T) {
 		{"/recorder/terminate", `{"mediaSessionId":"pub"}`, "stop s", ""},
 		{"/stream/event/send", `{"streamName":"s","payload":{"a":1}}`, `event of s: data {"a":1}`, ""},
 		{"/stream/event/send", `{"mediaSessionId":"pub","type":"x"}`, `event of s: x `, ""},
-		{"/data/send", `{"sessionId":"/1","operationId":"o","payload":"p"}`, `data for /1: "p" "o"`, ""},
+		{"/stream/snapshot", `{"streamName":"s","mediaSessionId":"pub"}`, "snapshot s", `{"data":"UE5HIG9mIHM="}`},
+		{"/stream/startRecording", `{"mediaSessionId":"pub","more":1,"config":{"more":1}}`, `record s as ""`, ""},
+		{"/data/send", `{"sessionId":"/1","more":1,"operationId":"o","payload":"p"}`, `data for /1: "p" "o"`, ""},
 	} {
 		w := serve(t, Config{}, nil)
 		if r := w.post(t, tt.path, tt.body); r.status != http.StatusOK || r.body != tt.answer || !slices.Equal(w.parts.calls, []string{tt.call}) {
@@ -260,6 +282,74 @@ func TestPages(t *testing.T) {
 		}
 		if done := len(w.deployment.ended) > 0; done != (tt.status == 200) {
 			t.Errorf("%s from %q: done %v", tt.method, tt.origin, done)
+		}
+	}
+}
+
+// Browsers send what a page embeds without an Origin, and with the login that they know. They tell whose page it is.
+func TestEmbedded(t *testing.T) {
+	w := serve(t, Config{Users: users(t), TerminateAll: true}, nil)
+	for _, tt := range []struct {
+		method, path, site, mode string
+		status                   int
+	}{
+		{http.MethodGet, "/stream/terminate", "cross-site", "no-cors", 403},
+		{http.MethodGet, "/stream/terminate", "same-site", "no-cors", 403}, // a neighbour
+		{http.MethodGet, "/stream/terminate", "cross-site", "navigate", 403},
+		{http.MethodPost, "/stream/terminate", "cross-site", "navigate", 403},
+		{http.MethodGet, "/stream/find_all", "cross-site", "no-cors", 403},
+		{http.MethodGet, "/stream/find_all", "cross-site", "navigate", 200}, // a link
+		{http.MethodGet, "/openapi.yaml", "cross-site", "navigate", 200},
+		{http.MethodGet, "/stream/terminate", "same-origin", "cors", 200},
+		{http.MethodGet, "/stream/terminate", "none", "navigate", 200}, // the address bar
+		{http.MethodGet, "/stream/terminate", "", "", 200},             // no browser
+	} {
+		w.deployment.ended = nil
+		r := w.do(t, tt.method, prefix+tt.path, "", func(r *http.Request) {
+			r.SetBasicAuth("ops", "secret")
+			r.Body, r.ContentLength = http.NoBody, 0
+			if strings.HasSuffix(tt.path, "terminate") && tt.status == 200 {
+				r.Body, r.ContentLength = io.NopCloser(strings.NewReader(`{"name":"s"}`)), -1
+			}
+			for name, value := range map[string]string{"Sec-Fetch-Site": tt.site, "Sec-Fetch-Mode": tt.mode} {
+				if value != "" {
+					r.Header.Set(name, value)
+				}
+			}
+		})
+		if r.status != tt.status || len(w.deployment.ended) > 0 && tt.status != 200 {
+			t.Errorf("%s %s from %s by %s: %d %s, ended %v", tt.method, tt.path, tt.site, tt.mode, r.status, r.body, w.deployment.ended)
+		}
+	}
+}
+
+// A name that its owner makes lead here is no own address where no password protects it.
+func TestRebinding(t *testing.T) {
+	pages, err := origins.Parse([]string{"http://ops.example:8081"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		cfg    Config
+		host   string
+		status int
+	}{
+		{Config{}, "evil.example:8081", 403},
+		{Config{}, "127.0.0.1.evil.example:8081", 403},
+		{Config{Users: users(t)}, "rest.example:8081", 200},
+		{Config{}, "192.0.2.1:8081", 200},
+		{Config{}, "[2001:db8::1]:8081", 200},
+		{Config{}, "localhost:8081", 200},
+		{Config{Origins: &pages}, "ops.example:8081", 200},
+	} {
+		w := serve(t, tt.cfg, nil)
+		r := w.do(t, http.MethodPost, prefix+"/stream/terminate", `{"published":true}`, func(r *http.Request) {
+			r.SetBasicAuth("ops", "secret")
+			r.Host = tt.host
+			r.Header.Set("Origin", "http://"+tt.host)
+		})
+		if r.status != tt.status || (len(w.deployment.ended) > 0) != (tt.status == 200) {
+			t.Errorf("%s: %d %s, ended %v", tt.host, r.status, r.body, w.deployment.ended)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (a *API) findAllConnections(q *request) error { return a.listConnections(q,
 
 func (a *API) findConnections(q *request) error {
 	var f connectionFilter
-	if err := q.decode(&f); err != nil {
+	if err := q.decodeFilter(&f); err != nil {
 		return err
 	}
 	if f.SessionID == "" {

@@ -20,7 +20,6 @@ const (
 	failuresAtOnce  = 10
 	failuresEvery   = 6 * time.Second // one more
 	maxAddresses    = 10_000          // that are remembered for their failures
-	checksAtOnce    = 1               // hashes that are calculated at a time
 	maxKnown        = 1000            // right passwords that are remembered
 	maxPasswordSize = 72              // of bcrypt, in bytes
 )
@@ -30,7 +29,7 @@ type door struct {
 	users map[string]string // bcrypt hashes; empty: everybody is let in
 	decoy []byte            // is compared with for users that do not exist, so that they take as long
 	key   []byte            // of known
-	busy  chan struct{}     // holds a place for each hash that is calculated
+	busy  chan struct{}     // has the one place for who calculates a hash
 
 	mu       sync.Mutex
 	known    map[[sha256.Size]byte]struct{} // HMACs of users with passwords that were right
@@ -39,7 +38,7 @@ type door struct {
 
 func newDoor(users map[string]string) *door {
 	d := &door{
-		users: users, key: make([]byte, sha256.Size), busy: make(chan struct{}, checksAtOnce),
+		users: users, key: make([]byte, sha256.Size), busy: make(chan struct{}, 1),
 		known: make(map[[sha256.Size]byte]struct{}), failures: make(map[netip.Addr]*rate.Limiter),
 	}
 	_, _ = rand.Read(d.key) // never fails since Go 1.24
@@ -62,19 +61,35 @@ func (d *door) enter(r *http.Request, from netip.Addr) (user string, err error) 
 	if d.remembers(login) {
 		return user, nil
 	}
-	if !d.mayTry(from) {
+	if !d.mayTry(from) { // without waiting for others
 		return "", errTooOften
 	}
-	right, err := d.check(r.Context(), user, password)
-	if err != nil {
+	if err := d.try(r.Context(), from, login, user, password); err != nil {
 		return "", err
 	}
-	if !right {
+	return user, nil
+}
+
+// try hashes a password when it is its turn. What was found out meanwhile counts: of the attempts that an address has waiting, those after its
+// last failure are refused at once, so that who waits behind them does not wait for long.
+func (d *door) try(ctx context.Context, from netip.Addr, login [sha256.Size]byte, user, password string) error {
+	select {
+	case d.busy <- struct{}{}:
+		defer func() { <-d.busy }()
+	case <-ctx.Done():
+		return errNoLogin
+	}
+	switch {
+	case d.remembers(login):
+		return nil
+	case !d.mayTry(from):
+		return errTooOften
+	case !d.check(user, password):
 		d.failed(from)
-		return "", errNoLogin
+		return errNoLogin
 	}
 	d.remember(login)
-	return user, nil
+	return nil
 }
 
 // mark stands for a user with a password; it is of no use outside this process.
@@ -86,13 +101,7 @@ func (d *door) mark(user, password string) (m [sha256.Size]byte) {
 }
 
 // check compares a password, as slowly for users that do not exist as for those that do.
-func (d *door) check(ctx context.Context, user, password string) (right bool, err error) {
-	select {
-	case d.busy <- struct{}{}:
-		defer func() { <-d.busy }()
-	case <-ctx.Done():
-		return false, errNoLogin
-	}
+func (d *door) check(user, password string) (right bool) {
 	hash, exists := d.users[user]
 	if !exists {
 		hash = string(d.decoy)
@@ -100,7 +109,7 @@ func (d *door) check(ctx context.Context, user, password string) (right bool, er
 	if len(password) > maxPasswordSize {
 		password = ""
 	}
-	return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil && exists, nil
+	return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil && exists
 }
 
 func (d *door) remembers(login [sha256.Size]byte) bool {

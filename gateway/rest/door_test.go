@@ -6,7 +6,12 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway"
 )
@@ -88,6 +93,46 @@ func TestGuessing(t *testing.T) {
 	}
 }
 
+// Attempts at the same time are no more than those one after the other, and one that is right waits only for those that were calculated.
+func TestGuessingInParallel(t *testing.T) {
+	w := serve(t, Config{Users: users(t), Proxies: gateway.Proxies{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
+	get := func(from, password string) int {
+		return w.do(t, http.MethodGet, prefix+"/stream/find_all", "", func(r *http.Request) {
+			r.SetBasicAuth("ops", password)
+			r.Header.Set("X-Forwarded-For", from)
+		}).status
+	}
+	var guesses, logins sync.WaitGroup
+	var wrong, refused, let atomic.Int32
+	began := time.Now()
+	for range 100 {
+		guesses.Go(func() {
+			switch get("192.0.2.1", "guess") {
+			case 401:
+				wrong.Add(1)
+			case 429:
+				refused.Add(1)
+			}
+		})
+	}
+	for range 2 * failuresAtOnce { // which a backend may send as it starts
+		logins.Go(func() {
+			if get("192.0.2.2", "secret") == 200 {
+				let.Add(1)
+			}
+		})
+	}
+	guesses.Wait()
+	logins.Wait()
+	most := failuresAtOnce + 1 + int32(time.Since(began)/failuresEvery)
+	if wrong.Load() > most || wrong.Load()+refused.Load() != 100 {
+		t.Errorf("%d passwords were tried, %d refused; at most %d may be", wrong.Load(), refused.Load(), most)
+	}
+	if let.Load() != 2*failuresAtOnce {
+		t.Errorf("%d of %d right logins", let.Load(), 2*failuresAtOnce)
+	}
+}
+
 func TestFailuresAreForgotten(t *testing.T) {
 	d := newDoor(users(t))
 	for i := range maxAddresses + 10 {
@@ -131,5 +176,40 @@ func TestAudit(t *testing.T) {
 	w.do(t, http.MethodGet, prefix+"/stream/find_all", "", as("ops", "secret"))
 	if strings.Contains(w.log.String(), "audit") {
 		t.Errorf("a look is no act: %s", w.log)
+	}
+}
+
+// What was tried is audited, too, and whatever log.level is. Who fails to log in can only fill the log at a bounded rate.
+func TestAuditOfWhatIsRefused(t *testing.T) {
+	level := zerolog.GlobalLevel() // which log.level sets
+	defer zerolog.SetGlobalLevel(level)
+	zerolog.SetGlobalLevel(zerolog.ErrorLevel)
+	w := serve(t, Config{Users: users(t)}, nil)
+	foreign := func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }
+	for _, tt := range []struct {
+		method string
+		change func(*http.Request)
+		status string
+	}{
+		{http.MethodPost, as("ops", "secret"), `"status":200`},
+		{http.MethodPost, as("ops", "wrong"), `"status":401`},
+		{http.MethodPost, nil, `"status":401`},
+		{http.MethodPost, foreign, `"status":403`},
+		{http.MethodDelete, nil, `"status":405`},
+	} {
+		w.log.text.Reset()
+		w.do(t, tt.method, prefix+"/stream/terminate", `{"name":"s"}`, tt.change)
+		if text := w.log.String(); strings.Count(text, `"audit":"stream/terminate"`) != 1 || !strings.Contains(text, tt.status) || !strings.Contains(text, `"level":"info"`) {
+			t.Errorf("want %s: %s", tt.status, text)
+		}
+	}
+	w.log.text.Reset()
+	began := time.Now()
+	const tries = 200
+	for range tries {
+		w.do(t, http.MethodPost, prefix+"/stream/terminate", "", nil)
+	}
+	if n, most := strings.Count(w.log.String(), `"audit"`), gateway.NoisyLines*(2+int(time.Since(began)/time.Second)); n == 0 || n > most {
+		t.Errorf("%d lines for %d refused acts, at most %d may be", n, tries, most)
 	}
 }

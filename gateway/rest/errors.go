@@ -12,6 +12,7 @@ import (
 var (
 	errPreflight  = errors.New("preflight request of a page")
 	errOrigin     = errors.New("this page may not use the REST API: rest.origins lacks it")
+	errForeign    = errors.New("another site's page may not use the REST API, unless rest.origins has it and it sends its Origin")
 	errMethod     = errors.New("only GET and POST are served")
 	errNoLogin    = errors.New("user and password are needed")
 	errTooOften   = errors.New("too many failed logins from this address: try again later")
@@ -35,6 +36,7 @@ func verdict(err error) (status int, text string) {
 		text   string // "": the error's own, which names nothing secret
 	}{
 		{errOrigin, http.StatusForbidden, ""},
+		{errForeign, http.StatusForbidden, ""},
 		{errMethod, http.StatusMethodNotAllowed, ""},
 		{errNoLogin, http.StatusUnauthorized, ""},
 		{errTooOften, http.StatusTooManyRequests, ""},

@@ -25,9 +25,14 @@ type request struct {
 // about notes what the request is about, for the audit log.
 func (q *request) about(target string) { q.target = target }
 
-// decode reads the body. Nothing at all is an empty object, because clients leave it out, with GET and with POST. Unknown members are
-// refused: of a filter that is not understood nobody knows what it lets through.
-func (q *request) decode(v any) error {
+// decode reads the body of what names one thing. Nothing at all is an empty object, because clients leave it out, with GET and with POST.
+// Members that it does not know do no harm.
+func (q *request) decode(v any) error { return q.decodeWith(v, false) }
+
+// decodeFilter reads a filter. Unknown members are refused: of a filter that is not understood nobody knows what it lets through.
+func (q *request) decodeFilter(v any) error { return q.decodeWith(v, true) }
+
+func (q *request) decodeWith(v any, strict bool) error {
 	body, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, bodyLimit))
 	var tooBig *http.MaxBytesError
 	switch {
@@ -39,7 +44,9 @@ func (q *request) decode(v any) error {
 		return nil
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
+	if strict {
+		d.DisallowUnknownFields()
+	}
 	if err := d.Decode(v); err != nil {
 		return bad("%v", err)
 	}
@@ -97,8 +104,9 @@ func (w *response) code() int { return w.status }
 // Unwrap is for http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// audit logs what an operator has done, or tried: who, from where, what, on what, and what came of it.
-func (a *API) audit(q *request, rt route, err error) {
+// audit logs what an operator has done, or tried: who, from where, what, on what, and what came of it. The lines have no level for zerolog, which
+// would drop them where log.level is above it.
+func (a *API) audit(log *zerolog.Logger, q *request, rt route, err error) {
 	if rt.audit == "" {
 		return
 	}
@@ -106,6 +114,6 @@ func (a *API) audit(q *request, rt route, err error) {
 	if err != nil {
 		status, result = verdict(err)
 	}
-	a.log.WithLevel(zerolog.InfoLevel).Str("audit", rt.audit).Str("user", q.user).Str("remote", q.from).Str("target", q.target).
-		Int("status", status).Str("result", result).Msg("administrative act")
+	log.Log().Str(zerolog.LevelFieldName, zerolog.LevelInfoValue).Str("audit", rt.audit).Str("user", q.user).Str("remote", q.from).
+		Str("target", q.target).Int("status", status).Str("result", result).Msg("administrative act")
 }

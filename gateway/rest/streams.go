@@ -1,6 +1,10 @@
 package rest
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"strings"
 
 	"wcsgateway/gateway"
@@ -100,7 +104,7 @@ func (a *API) findAllStreams(q *request) error {
 
 func (a *API) findStreams(q *request) error {
 	var f streamFilter
-	if err := q.decode(&f); err != nil {
+	if err := q.decodeFilter(&f); err != nil {
 		return err
 	}
 	filter, err := f.filter()
@@ -132,12 +136,33 @@ func (a *API) listStreams(q *request, f gateway.StreamFilter, metrics bool) erro
 	return l.end(err)
 }
 
-// terminateStreams answers when the pods have begun to end the streams. Without a filter WCS ended everything; that has to be allowed.
-func (a *API) terminateStreams(q *request) error {
-	var f streamFilter
-	if err := q.decode(&f); err != nil {
+// endFilter is the body of terminate. A member that is there and empty was meant to be something: without it the filter would let more through.
+type endFilter struct{ streamFilter }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *endFilter) UnmarshalJSON(b []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(b, &members); err != nil {
 		return err
 	}
+	for name, value := range members {
+		if v := string(value); v == "null" || v == `""` {
+			return fmt.Errorf("%s is empty", name)
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(&f.streamFilter)
+}
+
+// terminateStreams answers when the pods have begun to end the streams. Without a filter WCS ended everything; that has to be allowed, and
+// asked for by POST: a page of another site can make browsers send a GET, with what login they know, and old ones do not tell.
+func (a *API) terminateStreams(q *request) error {
+	var end endFilter
+	if err := q.decode(&end); err != nil {
+		return err
+	}
+	f := end.streamFilter
 	filter, err := f.filter()
 	q.about(describe(f))
 	switch {
@@ -147,6 +172,8 @@ func (a *API) terminateStreams(q *request) error {
 		return bad("display is no filter")
 	case filter.Empty() && !a.cfg.TerminateAll:
 		return bad("no filter: this would end every stream, which rest.terminateAll does not allow")
+	case filter.Empty() && q.Method != http.MethodPost:
+		return bad("no filter: every stream is ended by POST only")
 	}
 	ended, err := a.deps.Deployment.TerminateStreams(q.Context(), filter)
 	if err == nil && ended == 0 {
