@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"helm.sh/helm/v3/pkg/chartutil"
 )
@@ -260,6 +261,10 @@ insecureSkipTLSVerify: true, service: {name: metrics, namespace: metrics, port: 
 		t.Errorf("scales down by %v", down)
 	}
 	p.install("scale", `autoscaling: {enabled: true, minReplicas: 2, maxReplicas: 5, sessionsPerPod: 1000, targetCPU: 70, scaleDown: {stabilizationSeconds: 0, periodSeconds: 15}}`)
+	p.await("what was scaled up counts no more", func() bool { // a period's limit is on what there was at its beginning
+		at, err := time.Parse(time.RFC3339, fmt.Sprint(at(p.get(scaler), "status.lastScaleTime")))
+		return err == nil && time.Since(at) > 20*time.Second
+	})
 	m.sessions.Store(1)
 	p.up("scale", 4) // one at a time
 	p.up("scale", 2) // and no fewer

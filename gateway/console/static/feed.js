@@ -29,7 +29,7 @@ export function open(params, on, state) {
     timer = setTimeout(connect, wait);
     wait = Math.min(2 * wait, retryMost);
     try {
-      const page = await fetch(base, { method: 'HEAD' });
+      const page = await fetch(base);
       if (page.status === 401 && !closed) state('login');
     } catch {
       // nobody answers: that is what "lost" says
