@@ -34,7 +34,7 @@ test: setup $(SDK) build check-links test-deploy
 	go test -race -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
 
 # The chart, the compose file, the image, alerts and dashboard: a module of its own, because of Helm.
-test-deploy:
+test-deploy: setup
 	cd deploy/tests && go vet ./... && go test -count=1 -timeout $(TESTTIMEOUT) ./...
 
 # The chart against a real control plane, of which only the machines are pretended. Not part of make test: building it takes 7 minutes and 3 GB

@@ -123,6 +123,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, kind := range []translate.EgressKind{translate.EgressRecord, translate.EgressRTMP} {
 		m.egresses.WithLabelValues(string(kind), egressFailed)
 	}
+	for counter, labels := range map[*prometheus.CounterVec][]string{
+		m.resumes: {resumeOK, resumeRefused, resumeUnavailable}, m.clientStats: {statsTaken, statsUnknown, statsExcess, statsGarbage},
+		m.nativeData: {dataPassed}, m.snapshots: {"ok", "failed"}, m.hookVetoes: {string(hooks.Connect), string(hooks.PublishStream), string(hooks.PlayStream)},
+	} {
+		for _, label := range labels {
+			counter.WithLabelValues(label)
+		}
+	}
 	m.ConfigTaken(true)
 	return m
 }

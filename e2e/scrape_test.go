@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+)
+
+// Whatever alerts and dashboard name is in a scrape of a gateway that has been used a little.
+func TestScrapeHasWhatAlertsAndDashboardName(t *testing.T) {
+	t.Parallel()
+	backend := rig.StartBackend(t)
+	rest := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	s := rig.NewStage(t, map[string]string{
+		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q}}}", backend.URL), "WCS_REST_LISTEN": rest, "WCS_REST_AUTH": "none",
+	}, "")
+	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
+	c.Publish("scraped", "scraped", rig.NewPublisher(t, rig.PeerOptions{}))
+	d.Play("scraped-play", "scraped", rig.NewPlayer(t, rig.PeerOptions{}))
+	c.Await("inboundVideoRate") // a probe measures
+	if status, _, _ := get(t, "http://"+rest+"/rest-api/stream/find_all"); status != http.StatusOK {
+		t.Errorf("find_all: %d", status)
+	}
+	c.Unpublish("scraped", "scraped")
+	d.WantStatus("scraped-play", "FAILED", "Stopped by publisher stop")
+	d.Close()
+	var named []string
+	for _, file := range []string{"alerts.yaml", "dashboard.json"} {
+		text, err := os.ReadFile("../deploy/chart/wcs-gateway/files/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named = append(named, regexp.MustCompile(`\bwcs_[a-z_]+`).FindAllString(string(text), -1)...)
+	}
+	slices.Sort(named)
+	named = slices.Compact(named)
+	if len(named) < 20 {
+		t.Fatalf("alerts and dashboard name only %q", named)
+	}
+	var missing []string
+	scraped := func() bool {
+		_, _, body := get(t, s.Gateway.Internal+"/metrics")
+		missing = slices.DeleteFunc(slices.Clone(named), func(name string) bool {
+			return strings.Contains(string(body), "\n"+name+"{") || strings.Contains(string(body), "\n"+name+" ")
+		})
+		return len(missing) == 0
+	}
+	for end := time.Now().Add(20 * time.Second); !scraped() && time.Now().Before(end); { // the last events take a moment
+		pang(t, c)
+	}
+	if len(missing) > 0 {
+		t.Errorf("not in the scrape: %q", missing)
+	}
+}
