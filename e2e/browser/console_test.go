@@ -169,11 +169,26 @@ func (c *consoleTab) shot(name string, width int, dark bool) {
 	}
 }
 
+// accessible has axe-core look for violations of WCAG 2 A and AA.
+func (c *consoleTab) accessible(what string) {
+	c.t.Helper()
+	axe, err := os.ReadFile("node_modules/axe-core/axe.min.js")
+	if err != nil {
+		c.t.Fatalf("axe-core is missing, run npm ci --prefix e2e/browser: %v", err)
+	}
+	found := eval[string](c, string(axe)+`;axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then((r) => r.passes.length < 5 ? 'hardly anything was looked at' : r.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.html).join(' ')).join('\n'))`)
+	if found != "" {
+		c.t.Errorf("%s: %.2000s", what, found)
+	}
+}
+
 func (c *consoleTab) shots(name string) {
 	c.t.Helper()
 	for _, width := range []int{1280, 390} {
-		c.shot(name, width, false)
-		c.shot(name, width, true)
+		for _, dark := range []bool{false, true} {
+			c.shot(name, width, dark)
+			c.accessible(fmt.Sprintf("%s, %d pixels, dark %v", name, width, dark))
+		}
 	}
 	c.run(chromedp.EmulateViewport(1280, 844))
 }
