@@ -433,6 +433,7 @@ func TestRoomOfASessionThatWasDeaf(t *testing.T) {
 			bob.Join("r")
 			dave.Join("r", "bob")
 			w.publishIn(t, dave, "m1", "r-dave-1", "r")
+			bob.WantEvents("JOINED dave", "PUBLISHED dave r-dave-1")
 			kept.Join("r", "bob, dave r-dave-1")
 			w.awaitRead(t, podA)
 			kept.Freeze()
