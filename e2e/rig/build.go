@@ -35,6 +35,9 @@ func buildProgram(name string, args ...string) (string, error) {
 	return program, nil
 }
 
+// BuildBench builds the load client and gives its path.
+func BuildBench() (string, error) { return buildProgram("wcs-bench", "./cmd/wcs-bench") }
+
 // lockFile waits for an exclusive lock, which ends with the process at the latest: test binaries of several
 // packages run at the same time.
 func lockFile(name string) (unlock func(), err error) {
