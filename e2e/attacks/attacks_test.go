@@ -52,6 +52,7 @@ func TestAttacks(t *testing.T) {
 		"WCS_SESSION_HELLOTIMEOUT":     "3s",
 		"WCS_LISTEN_ORIGINS":           `["https://*.example.com"]`,
 		"WCS_LISTEN_TRUSTEDPROXIES":    "[" + proxy + "/32]",
+		"WCS_APPLICATIONS":             `{defaultApp: {}, closed: {playFrom: [closed]}}`,
 	})
 	for _, a := range []struct {
 		name   string
@@ -71,6 +72,7 @@ func TestAttacks(t *testing.T) {
 		{"stream names that mislead", badNames},
 		{"page of another origin", crossOrigin},
 		{"another session's mediaSessionId", hijack},
+		{"stream of an application that it may not play", forbiddenPlay},
 	} {
 		t.Run(a.name, func(t *testing.T) {
 			s.witness.during(t, func() { a.attack(t, s) })

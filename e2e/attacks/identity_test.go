@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,6 +41,10 @@ func guessedToken(t *testing.T, s *scene) {
 
 // hijack knows everything about the victim's stream but has not its session.
 func hijack(t *testing.T, s *scene) {
+	audience := rig.Connect(t, s.Gateway.URL, "defaultApp")
+	audience.Play("victims-audience", victimStream, rig.NewPlayer(t, rig.PeerOptions{}))
+	audience.AwaitMatch("size of the picture", func(m rig.Message) bool { return m.Name == "notifyStreamEvent" && strings.Contains(m.Raw, "resize") })
+	unknown := s.metric(t, `wcs_client_stats_total{result="unknown"}`)
 	c := s.connect(t, attacker)
 	publisher, player := rig.NewPublisher(t, rig.PeerOptions{}).Offer(), rig.NewPlayer(t, rig.PeerOptions{}).Offer()
 	for range 20 {
@@ -58,6 +63,33 @@ func hijack(t *testing.T, s *scene) {
 	for range 20 { // which it may see, and no more
 		c.Send("snapshot", map[string]any{"mediaSessionId": "victims-media-id", "name": victimStream})
 	}
+	rig.Eventually(t, patience, "statistics of another's stream are not taken", func() bool {
+		return s.metric(t, `wcs_client_stats_total{result="unknown"}`) >= unknown+20
+	})
+	audience.Send("sendData", map[string]any{"operationId": "told", "payload": 1})
+	audience.Await("DataStatusEvent") // whatever was sent before is there
+	if n := audience.Count("notifyStreamEvent") + audience.Count("notifyStreamStatusEvent"); n > 0 {
+		t.Errorf("the victim's player was told something: %s", audience.Names())
+	}
+	audience.Stop("victims-audience", victimStream)
+	audience.WantStatus("victims-audience", "STOPPED", "Stopped by user")
+	audience.Close()
+}
+
+// forbiddenPlay: the application's playFrom leaves the victim's out.
+func forbiddenPlay(t *testing.T, s *scene) {
+	c := rig.Connect(t, s.Gateway.URL, "closed")
+	offer := rig.NewPlayer(t, rig.PeerOptions{}).Offer()
+	for i := range 20 {
+		id := fmt.Sprintf("forbidden-%d", i)
+		c.Send("playStream", rig.StreamRequest(id, victimStream, offer, false, nil))
+		c.WantStatus(id, "FAILED", "Restricted access")
+	}
+	c.Send("availableStream", map[string]any{"mediaSessionId": "forbidden", "name": victimStream})
+	if m := c.Await("availableStream"); !strings.Contains(m.Raw, "Restricted access") {
+		t.Errorf("availableStream: %s", m.Raw)
+	}
+	c.Close()
 }
 
 // forgedWebhooks tell that the victim has left.

@@ -1,12 +1,14 @@
 package attacks
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
+	lkproto "github.com/livekit/protocol/livekit"
 
 	"wcsgateway/e2e/rig"
 )
@@ -73,9 +75,21 @@ func pingFlood(t *testing.T, s *scene) {
 	})
 }
 
+func rooms(t *testing.T, s *scene) (names []string) {
+	t.Helper()
+	list, err := s.LiveKit.Rooms().ListRooms(t.Context(), &lkproto.ListRoomsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range list.GetRooms() {
+		names = append(names, r.GetName())
+	}
+	return names
+}
+
 // badNames: neither LiveKit nor Redis hears of them.
 func badNames(t *testing.T, s *scene) {
-	before := s.refused(t, "name")
+	before, roomsBefore := s.refused(t, "name"), rooms(t, s)
 	c := s.connect(t, attacker)
 	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
 	bad := map[string]string{
@@ -98,6 +112,11 @@ func badNames(t *testing.T, s *scene) {
 	for _, p := range s.LiveKit.Participants(t, "") {
 		if !strings.HasPrefix(p.GetIdentity(), "wcs:") {
 			t.Errorf("LiveKit has %s", p.GetIdentity())
+		}
+	}
+	for _, r := range rooms(t, s) {
+		if !slices.Contains(roomsBefore, r) {
+			t.Errorf("LiveKit has the room %q", r)
 		}
 	}
 	if claims := strings.Join(s.Redis.Claims(), " "); strings.Contains(claims, "bad") || strings.Contains(claims, "etc") {
