@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,7 @@ type conn struct {
 	writing bool
 	closing *closeReason
 	heard   []chan struct{} // closed at the next frame of the client
+	heardAt time.Time       // when that was last waited for
 }
 
 var (
@@ -200,8 +202,11 @@ func (c *conn) close(r closeReason) {
 	c.onClose(r)
 }
 
+// aliveFor is how long an answer to alive holds: others can have it asked as often as they like, and the answers count as the client's messages.
+const aliveFor = 250 * time.Millisecond
+
 // alive tells whether the client still answers. An RFC 6455 ping is sent, which browsers answer by themselves, even
-// while the page's script is busy; any frame counts.
+// while the page's script is busy; any frame counts. Who asks meanwhile waits for the same answer.
 func (c *conn) alive(limit time.Duration) bool {
 	heard := make(chan struct{})
 	c.mu.Lock()
@@ -209,28 +214,41 @@ func (c *conn) alive(limit time.Duration) bool {
 		c.mu.Unlock()
 		return false
 	}
+	if time.Since(c.heardAt) < aliveFor {
+		c.mu.Unlock()
+		return true
+	}
 	c.heard = append(c.heard, heard)
+	asked := len(c.heard) > 1
 	c.mu.Unlock()
-	deadline := time.Now().Add(limit)
-	go func() { _ = c.ws.WriteControl(websocket.PingMessage, nil, deadline) }() // waits for a write that hangs; then the answer is no
+	if !asked {
+		deadline := time.Now().Add(limit)
+		go func() { _ = c.ws.WriteControl(websocket.PingMessage, nil, deadline) }() // waits for a write that hangs; then the answer is no
+	}
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	select {
 	case <-heard:
 		return true
 	case <-timeout.C:
-		return false
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.heard = slices.DeleteFunc(c.heard, func(h chan struct{}) bool { return h == heard })
+	return false
 }
 
 // hear notes that the client has sent something.
 func (c *conn) hear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.heard) == 0 {
+		return
+	}
 	for _, h := range c.heard {
 		close(h)
 	}
-	c.heard = nil
+	c.heard, c.heardAt = nil, time.Now()
 }
 
 func (c *conn) ended() bool {

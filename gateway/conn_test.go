@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"wcsgateway/e2e/rig"
 )
 
 // testConn is a conn of the server's side and the client's socket to it.
@@ -159,6 +161,49 @@ func TestConnCountsUnansweredPings(t *testing.T) {
 	}
 	tc.server.ping()
 	tc.wantClose(t, closedPingTimeout)
+}
+
+// Whoever wants a name has its publisher asked whether it is there. The answers count as the publisher's messages, so that others could
+// have it closed.
+func TestConnIsAskedOnceForAll(t *testing.T) {
+	const many = 50
+	tc := newTestConn(t, connConfig())
+	pings := 0
+	tc.client.SetPingHandler(func(string) error {
+		pings++
+		return tc.client.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Minute))
+	})
+	answers := make(chan bool, many)
+	for range many {
+		go func() { answers <- tc.server.alive(time.Minute) }()
+	}
+	rig.Eventually(t, 20*time.Second, "all wait for the answer", func() bool {
+		tc.server.mu.Lock()
+		defer tc.server.mu.Unlock()
+		return len(tc.server.heard) == many
+	})
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _, _ = tc.client.ReadMessage() // ends with the socket
+	}()
+	for range many {
+		if !<-answers {
+			t.Error("the client has answered, and is thought dead")
+		}
+	}
+	tc.server.mu.Lock()
+	tc.server.heardAt = time.Now().Add(time.Hour) // however slow this machine is
+	tc.server.mu.Unlock()
+	if !tc.server.alive(time.Minute) {
+		t.Error("what it has just answered does not hold")
+	}
+	tc.server.close(closedShutdown)
+	tc.wantClose(t, closedShutdown)
+	<-read
+	if pings != 1 {
+		t.Errorf("it was asked %d times", pings)
+	}
 }
 
 // A client that does not read is closed alone, and nothing of ours blocks or grows meanwhile.
