@@ -58,13 +58,13 @@ func (s *session) snapshot(ref wcs.StreamRef) {
 	if st := s.streams[ref.MediaSessionID]; st != nil {
 		answer.AudioMuted, answer.VideoMuted = st.audioMuted, st.videoMuted
 	}
-	var frames [][]byte
+	var packed *parcel
 	err := errPanic // unless it returns
 	s.offLoop(func() {
 		if answer.PNG, err = s.takeSnapshot(ref.Name); err == nil {
-			frames = answer.Frames()
+			packed, err = s.g.snapshots.pack(answer)
 		}
-	}, func() { s.answerSnapshot(ref, frames, err) })
+	}, func() { s.answerSnapshot(ref, packed, err) })
 }
 
 func (s *session) takeSnapshot(name string) ([]byte, error) {
@@ -76,15 +76,7 @@ func (s *session) takeSnapshot(name string) ([]byte, error) {
 }
 
 // answerSnapshot sends the picture, or says why there is none.
-func (s *session) answerSnapshot(ref wcs.StreamRef, frames [][]byte, err error) {
-	size := 0
-	for _, f := range frames {
-		size += len(f)
-	}
-	unsent := s.g.snapshots.unsent
-	if err == nil && !unsent.TryAcquire(int64(size)) {
-		err = errSnapshotsFull
-	}
+func (s *session) answerSnapshot(ref wcs.StreamRef, picture *parcel, err error) {
 	s.g.metrics.snapshots.WithLabelValues(snapshotResult(err)).Inc()
 	s.g.metrics.refusedCommand(err)
 	if err != nil {
@@ -92,5 +84,5 @@ func (s *session) answerSnapshot(ref wcs.StreamRef, frames [][]byte, err error) 
 		s.send(wcs.SnapshotFailed(ref.MediaSessionID, classify(err).info))
 		return
 	}
-	s.conn.sendParcel(&parcel{frames: frames, gone: func() { unsent.Release(int64(size)) }})
+	s.conn.sendParcel(picture)
 }

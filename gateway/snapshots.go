@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"wcsgateway/gateway/picture"
 	"wcsgateway/state"
 	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
 )
 
 // SnapshotConfig bounds what snapshots may cost.
@@ -132,6 +134,15 @@ func (s *snapshots) take(ctx context.Context, p location) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", errSnapshotLate, ctx.Err())
 	}
+}
+
+// pack makes the messages of a picture. Their bytes count as unsent, before there are any, until the client has them.
+func (s *snapshots) pack(answer wcs.Snapshot) (*parcel, error) {
+	size := int64(2 * base64.StdEncoding.EncodedLen(len(answer.PNG))) // it is in both
+	if !s.unsent.TryAcquire(size) {
+		return nil, errSnapshotsFull
+	}
+	return &parcel{frames: answer.Frames(), gone: func() { s.unsent.Release(size) }}, nil
 }
 
 // shoot takes a picture. Nobody who asked for it can end it.
