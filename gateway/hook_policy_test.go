@@ -530,7 +530,9 @@ func TestLargeCallsInLineAreBounded(t *testing.T) {
 	ho.queued.Add(1) // a small one waits
 	ho.bytes.Add(maxAppBytes)
 	other.Send("sendData", map[string]any{"operationId": "one too many", "payload": "small"})
-	other.AwaitMatch("what is not called", func(m rig.Message) bool { return m.Name == "DataStatusEvent" && strings.Contains(m.Raw, "one too many") })
+	other.AwaitMatch("what is not called", func(m rig.Message) bool {
+		return m.Name == "DataStatusEvent" && strings.Contains(m.Raw, "one too many")
+	})
 	ho.queued.Add(-1)
 	ho.bytes.Add(-maxAppBytes)
 	close(hold)
