@@ -2,6 +2,7 @@ package attacks
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/pion/webrtc/v4"
+
+	"wcsgateway/e2e/rig"
 )
 
 // The variables that an attacker is told what to do by.
@@ -45,6 +49,13 @@ var loads = []load{
 	{"bytes without end", (*assailant).floodBytes, []string{"bytes"}},
 	{"control pings without end", (*assailant).floodPings, []string{"messages"}},
 	{"forged webhooks", (*assailant).forge, nil},
+	{"compressed bombs", (*assailant).bomb, nil},
+	{"guessed authTokens", (*assailant).guess, nil},
+	{"forged X-Forwarded-For", (*assailant).connectAsOthers, []string{"address"}},
+	{"stream names that mislead", (*assailant).mislead, []string{"name"}},
+	{"pages of another origin", (*assailant).connectFromPage, []string{"origin"}},
+	{"streams that it may not play", (*assailant).playForbidden, []string{"messages", "bytes"}},
+	{"another session's mediaSessionId", (*assailant).meddle, []string{"messages", "bytes"}},
 }
 
 // runAttacker attacks until it is told to end, and says how often it has tried.
@@ -55,7 +66,11 @@ func runAttacker() int {
 		if l.name != os.Getenv(attackName) {
 			continue
 		}
-		a := newAssailant(ctx, os.Getenv(attackURL), os.Getenv(attackHook))
+		a, err := newAssailant(ctx, os.Getenv(attackURL), os.Getenv(attackHook))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		fmt.Println(attacking)
 		var work sync.WaitGroup
 		for range attackers {
@@ -77,6 +92,7 @@ type assailant struct {
 	url, hook string
 	dialer    *websocket.Dialer
 	client    *http.Client
+	offer     string
 	attempts  atomic.Int64
 
 	mu   sync.Mutex
@@ -86,9 +102,27 @@ type assailant struct {
 // heldAtMost is more than one address may have.
 const heldAtMost = perAddress + 200
 
-func newAssailant(ctx context.Context, url, hook string) *assailant {
+func newAssailant(ctx context.Context, url, hook string) (*assailant, error) {
+	offer, err := newOffer()
+	if err != nil {
+		return nil, err
+	}
 	transport := &http.Transport{MaxIdleConnsPerHost: attackers}
-	return &assailant{ctx: ctx, url: url, hook: hook, dialer: dialer(attacker), client: &http.Client{Transport: transport, Timeout: patience}}
+	return &assailant{ctx: ctx, url: url, hook: hook, offer: offer, dialer: dialer(attacker), client: &http.Client{Transport: transport, Timeout: patience}}, nil
+}
+
+// newOffer is one that a client could send.
+func newOffer() (string, error) {
+	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = pc.Close() }() // nothing has come of it
+	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo); err != nil {
+		return "", err
+	}
+	offer, err := pc.CreateOffer(nil)
+	return offer.SDP, err
 }
 
 func (a *assailant) again(attempt func(*assailant) error) {
@@ -122,12 +156,21 @@ func (a *assailant) beginHandshake() error {
 }
 
 // connect tries to open one more socket.
-func (a *assailant) connect() error {
+func (a *assailant) connect() error { return a.connectWith(nil) }
+
+// connectAsOthers says that somebody else connects, another one each time.
+func (a *assailant) connectAsOthers() error {
+	return a.connectWith(http.Header{"X-Forwarded-For": {fmt.Sprintf("203.0.113.%d", a.attempts.Load()%256)}})
+}
+
+// connectFromPage is what browsers do whose users have a page open that the gateway does not know.
+func (a *assailant) connectFromPage() error {
+	return a.connectWith(http.Header{"Origin": {"https://evil.example"}})
+}
+
+func (a *assailant) connectWith(header http.Header) error {
 	a.attempts.Add(1)
-	ws, res, err := a.dialer.DialContext(a.ctx, a.url, nil)
-	if res != nil {
-		_ = res.Body.Close()
-	}
+	ws, err := a.dial(header)
 	if err != nil {
 		return err
 	}
@@ -135,9 +178,48 @@ func (a *assailant) connect() error {
 	return nil
 }
 
+func (a *assailant) dial(header http.Header) (*websocket.Conn, error) {
+	ws, res, err := a.dialer.DialContext(a.ctx, a.url, header)
+	if res != nil {
+		_ = res.Body.Close()
+	}
+	return ws, err
+}
+
+// bomb sends a compressed message, which nobody has agreed to.
+func (a *assailant) bomb() error {
+	a.attempts.Add(1)
+	ws, err := a.dial(nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ws.Close() }()
+	if _, err := ws.NetConn().Write(compressed); err != nil {
+		return err
+	}
+	_, _, err = ws.ReadMessage() // the close
+	return err
+}
+
+// guess tries to be somebody who may come back.
+func (a *assailant) guess() error {
+	n := a.attempts.Add(1)
+	ws, err := a.dial(nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ws.Close() }()
+	guess := `{"message":"connection","data":[{"appKey":"defaultApp","keepAlive":true,"authToken":"/%s:1/0123456789abcdef/%064x"}]}`
+	if err := ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, guess, honest, n)); err != nil {
+		return err
+	}
+	_, _, err = ws.ReadMessage()
+	return err
+}
+
 func (a *assailant) beginFrame() error {
 	a.attempts.Add(1)
-	ws, err := a.session()
+	ws, err := a.session("defaultApp")
 	if err != nil {
 		return err
 	}
@@ -150,20 +232,17 @@ func (a *assailant) beginFrame() error {
 var endless = append([]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 1000)...)
 
 // session is a socket on which connection was said.
-func (a *assailant) session() (*websocket.Conn, error) {
-	ws, res, err := a.dialer.DialContext(a.ctx, a.url, nil)
-	if res != nil {
-		_ = res.Body.Close()
-	}
+func (a *assailant) session(app string) (*websocket.Conn, error) {
+	ws, err := a.dial(nil)
 	if err != nil {
 		return nil, err
 	}
-	return ws, ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"connection","data":[{"appKey":"defaultApp"}]}`))
+	return ws, ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"connection","data":[{"appKey":"`+app+`"}]}`))
 }
 
 // pour opens a session and sends until it is closed.
-func (a *assailant) pour(send func(*websocket.Conn) error) error {
-	ws, err := a.session()
+func (a *assailant) pour(app string, send func(*websocket.Conn) error) error {
+	ws, err := a.session(app)
 	if err != nil {
 		return err
 	}
@@ -186,25 +265,72 @@ func (a *assailant) pour(send func(*websocket.Conn) error) error {
 }
 
 var (
-	deep     = []byte(strings.Repeat("[", 1_000_000))
-	question = []byte(`{"message":"availableStream","data":[{"mediaSessionId":"m","name":"` + victimStream + `"}]}`)
-	logLine  = []byte(`{"message":"pushLogs","data":[{"logs":"` + strings.Repeat("x", 500_000) + `"}]}`)
+	deep       = []byte(strings.Repeat("[", 1_000_000))
+	question   = []byte(`{"message":"availableStream","data":[{"mediaSessionId":"m","name":"` + victimStream + `"}]}`)
+	compressed = append([]byte{0x80 | 0x40 | 1, 0x80 | 5, 0, 0, 0, 0}, 0xaa, 0x56, 0x4a, 0x2d, 0x2e) // FIN, RSV1, text
+	logLine    = []byte(`{"message":"pushLogs","data":[{"logs":"` + strings.Repeat("x", 500_000) + `"}]}`)
 )
 
-func (a *assailant) nest() error { return a.pour(text(deep)) }
+func (a *assailant) nest() error { return a.pour("defaultApp", inTurn(deep)) }
 
-func (a *assailant) flood() error { return a.pour(text(question)) }
+func (a *assailant) flood() error { return a.pour("defaultApp", inTurn(question)) }
 
-func (a *assailant) floodBytes() error { return a.pour(text(logLine)) }
+func (a *assailant) floodBytes() error { return a.pour("defaultApp", inTurn(logLine)) }
+
+func (a *assailant) mislead() error {
+	var all [][]byte
+	for _, name := range misleading {
+		for _, command := range []string{"publishStream", "playStream"} {
+			all = append(all, message(command, rig.StreamRequest("bad", name, a.offer, command == "publishStream", nil)))
+		}
+	}
+	return a.pour("defaultApp", inTurn(all...))
+}
+
+func (a *assailant) playForbidden() error {
+	return a.pour("closed", inTurn(message("playStream", rig.StreamRequest("forbidden", victimStream, a.offer, false, nil))))
+}
+
+// meddle knows the victim's stream, but has not its session.
+func (a *assailant) meddle() error {
+	stream := map[string]any{"mediaSessionId": victimMediaID, "name": victimStream}
+	return a.pour("defaultApp", inTurn(
+		message("unPublishStream", stream), message("stopStream", stream),
+		message("sendStreamEvent", map[string]any{"mediaSessionId": victimMediaID, "type": "videoMuted"}),
+		message("webRTCMetricsClientDescription", victimStats), message("webRTCMetricsBatch", victimBatch),
+		message("publishStream", rig.StreamRequest(victimMediaID, "another", a.offer, true, nil)),
+		message("playStream", rig.StreamRequest(victimMediaID, victimStream, a.offer, false, nil)),
+		message("publishStream", rig.StreamRequest("another-id", victimStream, a.offer, true, nil)),
+	))
+}
 
 func (a *assailant) floodPings() error {
-	return a.pour(func(ws *websocket.Conn) error {
+	return a.pour("defaultApp", func(ws *websocket.Conn) error {
 		return ws.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(patience))
 	})
 }
 
-func text(message []byte) func(*websocket.Conn) error {
-	return func(ws *websocket.Conn) error { return ws.WriteMessage(websocket.TextMessage, message) }
+// What a client says of a stream that it publishes: protocol.md §6.2.
+var (
+	victimStats = map[string]any{"mediaSessionId": victimMediaID, "compression": "none", "headers": "outbound-rtp.OT01V1.timestamp,outbound-rtp.OT01V1.bytesSent"}
+	victimBatch = map[string]any{"mediaSessionId": victimMediaID, "metrics": `["1795327153000;1","1795327154000;2"]`}
+)
+
+// inTurn sends messages one after the other, again and again.
+func inTurn(messages ...[]byte) func(*websocket.Conn) error {
+	next := 0
+	return func(ws *websocket.Conn) error {
+		next++
+		return ws.WriteMessage(websocket.TextMessage, messages[next%len(messages)])
+	}
+}
+
+func message(name string, arg any) []byte {
+	b, err := json.Marshal(map[string]any{"message": name, "data": []any{arg}})
+	if err != nil {
+		panic(err) // of what was written above
+	}
+	return b
 }
 
 // forge sends a webhook that is signed with nothing.

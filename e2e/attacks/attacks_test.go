@@ -50,9 +50,6 @@ func TestAttacks(t *testing.T) {
 		"WCS_LIMITS_BYTEBURST":         "2097152",
 		"WCS_SESSION_PINGINTERVAL":     "500ms",
 		"WCS_SESSION_HELLOTIMEOUT":     "3s",
-		"WCS_LISTEN_ORIGINS":           `["https://*.example.com"]`,
-		"WCS_LISTEN_TRUSTEDPROXIES":    "[" + proxy + "/32]",
-		"WCS_APPLICATIONS":             `{defaultApp: {}, closed: {playFrom: [closed]}}`,
 	})
 	for _, a := range []struct {
 		name   string
@@ -87,11 +84,17 @@ func TestAttacks(t *testing.T) {
 // newScene starts a gateway. env are settings beside the limit of sockets of one address.
 func newScene(t *testing.T, env map[string]string) *scene {
 	t.Helper()
-	all := map[string]string{"WCS_LIMITS_CONNECTIONSPERADDRESS": strconv.Itoa(perAddress), "WCS_LOG_LEVEL": "info"}
+	all := map[string]string{
+		"WCS_LIMITS_CONNECTIONSPERADDRESS": strconv.Itoa(perAddress),
+		"WCS_LOG_LEVEL":                    "info",
+		"WCS_LISTEN_ORIGINS":               `["https://*.example.com"]`,
+		"WCS_LISTEN_TRUSTEDPROXIES":        "[" + proxy + "/32]",
+		"WCS_APPLICATIONS":                 `{defaultApp: {}, closed: {playFrom: [closed]}}`,
+	}
 	maps.Copy(all, env)
 	s := &scene{Stage: rig.NewStage(t, all, "")}
 	s.victim = rig.Connect(t, s.Gateway.URL, "defaultApp")
-	s.victim.Publish("victims-media-id", victimStream, rig.NewPublisher(t, rig.PeerOptions{}))
+	s.victim.Publish(victimMediaID, victimStream, rig.NewPublisher(t, rig.PeerOptions{}))
 	s.witness = newWitness(t, s.Gateway.URL)
 	return s
 }
@@ -102,8 +105,8 @@ func (s *scene) leave(t *testing.T) {
 	if strings.Contains(s.Gateway.Output(), "panic") {
 		t.Error("the gateway's log speaks of a panic")
 	}
-	s.victim.Unpublish("victims-media-id", victimStream)
-	s.victim.WantStatus("victims-media-id", "UNPUBLISHED", "Stopped by publisher stop")
+	s.victim.Unpublish(victimMediaID, victimStream)
+	s.victim.WantStatus(victimMediaID, "UNPUBLISHED", "Stopped by publisher stop")
 	s.WantClean(t)
 }
 

@@ -34,7 +34,7 @@ func guessedToken(t *testing.T, s *scene) {
 		if user.AuthToken == token || !strings.HasPrefix(user.AuthToken, "/"+attacker+":") {
 			t.Errorf("%.40q gives the session %.40s", token, user.AuthToken)
 		}
-		c.Unpublish("victims-media-id", victimStream)
+		c.Unpublish(victimMediaID, victimStream)
 		c.Close()
 	}
 }
@@ -48,23 +48,23 @@ func hijack(t *testing.T, s *scene) {
 	c := s.connect(t, attacker)
 	publisher, player := rig.NewPublisher(t, rig.PeerOptions{}).Offer(), rig.NewPlayer(t, rig.PeerOptions{}).Offer()
 	for range 20 {
-		c.Unpublish("victims-media-id", victimStream)
-		c.Stop("victims-media-id", victimStream)
-		c.Send("sendStreamEvent", map[string]any{"mediaSessionId": "victims-media-id", "type": "videoMuted"})
-		c.Send("webRTCMetricsClientDescription", map[string]any{"mediaSessionId": "victims-media-id", "types": []string{"bitrate"}})
-		c.Send("webRTCMetricsBatch", map[string]any{"mediaSessionId": "victims-media-id", "metrics": "AAAA"})
+		c.Unpublish(victimMediaID, victimStream)
+		c.Stop(victimMediaID, victimStream)
+		c.Send("sendStreamEvent", map[string]any{"mediaSessionId": victimMediaID, "type": "videoMuted"})
+		c.Send("webRTCMetricsClientDescription", victimStats)
+		c.Send("webRTCMetricsBatch", victimBatch)
 	}
-	c.Send("publishStream", rig.StreamRequest("victims-media-id", "another", publisher, true, nil))
-	c.WantStatus("victims-media-id", "FAILED", "MediaSessionId is already in use")
-	c.Send("playStream", rig.StreamRequest("victims-media-id", victimStream, player, false, nil))
-	c.WantStatus("victims-media-id", "FAILED", "MediaSessionId is already in use")
+	c.Send("publishStream", rig.StreamRequest(victimMediaID, "another", publisher, true, nil))
+	c.WantStatus(victimMediaID, "FAILED", "MediaSessionId is already in use")
+	c.Send("playStream", rig.StreamRequest(victimMediaID, victimStream, player, false, nil))
+	c.WantStatus(victimMediaID, "FAILED", "MediaSessionId is already in use")
 	c.Send("publishStream", rig.StreamRequest("another-id", victimStream, publisher, true, nil))
 	c.WantStatus("another-id", "FAILED", "Stream name is already in use")
 	for range 20 { // which it may see, and no more
-		c.Send("snapshot", map[string]any{"mediaSessionId": "victims-media-id", "name": victimStream})
+		c.Send("snapshot", map[string]any{"mediaSessionId": victimMediaID, "name": victimStream})
 	}
 	rig.Eventually(t, patience, "statistics of another's stream are not taken", func() bool {
-		return s.metric(t, `wcs_client_stats_total{result="unknown"}`) >= unknown+20
+		return s.metric(t, `wcs_client_stats_total{result="unknown"}`) >= unknown+2*20
 	})
 	audience.Send("sendData", map[string]any{"operationId": "told", "payload": 1})
 	audience.Await("DataStatusEvent") // whatever was sent before is there

@@ -85,14 +85,13 @@ func wantEnd(t *testing.T, c net.Conn) {
 // is not set aside before it comes.
 func endlessFrame(t *testing.T, s *scene) {
 	hello, unanswered := s.refused(t, "hello_timeout"), s.refused(t, "ping_timeout")
-	frame := append([]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 1000)...) // 1 MiB is announced
 	var held []net.Conn
 	for range 20 {
 		early := dial(t, s.Gateway.URL, attacker, nil)
 		late := dial(t, s.Gateway.URL, attacker, nil)
 		say(t, late, "connection", map[string]any{"appKey": "defaultApp"})
 		for _, ws := range []*websocket.Conn{early, late} {
-			if _, err := ws.NetConn().Write(frame); err != nil {
+			if _, err := ws.NetConn().Write(endless); err != nil {
 				t.Fatal(err)
 			}
 			held = append(held, ws.NetConn())
@@ -137,8 +136,7 @@ func compressedBomb(t *testing.T, s *scene) {
 		if ext := res.Header.Get("Sec-Websocket-Extensions"); ext != "" {
 			t.Fatalf("the gateway takes up %s", ext)
 		}
-		bomb := append([]byte{0x80 | 0x40 | 1, 0x80 | 5, 0, 0, 0, 0}, 0xaa, 0x56, 0x4a, 0x2d, 0x2e) // FIN, RSV1, text
-		if _, err := ws.NetConn().Write(bomb); err != nil {
+		if _, err := ws.NetConn().Write(compressed); err != nil {
 			t.Fatal(err)
 		}
 		wantClose(t, ws, websocket.CloseProtocolError, "RSV1")

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	victimStream = "victim"
-	askEvery     = 20 * time.Millisecond // seldomer than a client may
+	victimStream  = "victim"
+	victimMediaID = "victims-media-id"
+	askEvery      = 20 * time.Millisecond // seldomer than a client may
 )
 
 // witness is another client, which asks whether the victim's stream can be played, again and again. How long the answers take
