@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +228,26 @@ func TestDrainOnSIGTERM(t *testing.T) {
 	if err := s.Gateway.Wait(); err != nil {
 		t.Errorf("gateway ended with %v", err)
 	}
+	s.WantClean(t)
+}
+
+// The second SIGTERM ends a pod that waits for its streams. The other pod tidies up, as after a crash.
+func TestSecondSignalEndsDrain(t *testing.T) {
+	t.Parallel()
+	g, s := podsWith(t, 2, map[string]string{"WCS_DRAIN_WINDOW": "5m"})
+	c, idle, d := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")
+	c.Publish("second", "second", rig.NewPublisher(t, rig.PeerOptions{}))
+	d.Play("second-play", "second", rig.NewPlayer(t, rig.PeerOptions{}))
+	g[0].Terminate()
+	_ = idle.AwaitClosed() // it drains, and waits for the stream
+	g[0].Terminate()
+	_ = c.AwaitClosed()
+	var exit *exec.ExitError
+	if err := g[0].Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("gateway ended with %v, want exit code 1", err)
+	}
+	d.WantStatus("second-play", "FAILED", "Stopped by publisher stop")
+	wantToldOnce(t, d)
 	s.WantClean(t)
 }
 
