@@ -16,6 +16,17 @@ func TestRedisAwayForAMinute(t *testing.T) {
 	outlast(t, redis, outage{lasts: time.Minute, begin: redis.Kill, end: redis.Restart})
 }
 
+// Redis is killed, and comes back with what it had: leases that have run out meanwhile, and streams that have ended.
+func TestRedisRestartsWithItsData(t *testing.T) {
+	t.Parallel()
+	redis := rig.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	redis.CLI("set", "kept", "yes")
+	outlast(t, redis, outage{lasts: 15 * time.Second, begin: redis.Kill, end: redis.Restart})
+	if kept := redis.CLI("get", "kept"); strings.TrimSpace(kept) != "yes" {
+		t.Errorf("Redis has kept nothing: %q", kept)
+	}
+}
+
 // Redis hangs: connections stay open and nothing is answered, for longer than a lease.
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()

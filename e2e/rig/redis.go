@@ -73,7 +73,7 @@ func (r *Redis) Pause() { r.proc.Pause() }
 // Resume lets a paused server go on, with what arrived meanwhile.
 func (r *Redis) Resume() { r.proc.Resume() }
 
-// Restart ends the server, if it runs, and starts it empty on the same port.
+// Restart ends the server, if it runs, and starts it on the same port: empty, unless it was told to keep its data.
 func (r *Redis) Restart() {
 	r.t.Helper()
 	r.proc.Kill()
