@@ -17,6 +17,7 @@ var hookTests = map[string]func(s *scene, sdk string){
 	"refused by the backend":  refusedByBackend,
 	"renamed by the backend":  renamedByBackend,
 	"data and failing events": dataAndEvents,
+	"ended by the backend":    endedByBackend,
 }
 
 // startHooked starts the backend of hookedApp. What it says depends on the custom of a client and on names of streams, which are
@@ -31,7 +32,7 @@ func startHooked(t *testing.T) *rig.Backend {
 			return
 		}
 		rig.Change(map[string]any{"restClientConfig": map[string]any{
-			"publishStream": overwrite, "playStream": failing, "OnDataEvent": failing, "StreamStatusEvent": failing,
+			"publishStream": overwrite, "playStream": failing, "OnDataEvent": failing, "StreamStatusEvent": failing, "StreamKeepAliveEvent": failing,
 		}})(w, h)
 	})
 	byName := func(w http.ResponseWriter, h rig.Hook) {
@@ -49,6 +50,14 @@ func startHooked(t *testing.T) *rig.Backend {
 	b.On("playStream", byName)
 	b.On("StreamStatusEvent", func(w http.ResponseWriter, h rig.Hook) {
 		if strings.HasPrefix(h.Text("name"), "noisy") {
+			rig.Refuse(http.StatusForbidden)(w, h)
+			return
+		}
+		rig.Echo(w, h)
+	})
+	b.On("StreamKeepAliveEvent", func(w http.ResponseWriter, h rig.Hook) {
+		name, status := h.Text("name"), wcs.Status(h.Text("status"))
+		if strings.HasPrefix(name, "unpaid") && status == wcs.StatusPlaying || strings.HasPrefix(name, "over") && status == wcs.StatusPublishing {
 			rig.Refuse(http.StatusForbidden)(w, h)
 			return
 		}
@@ -109,4 +118,14 @@ func dataAndEvents(s *scene, sdk string) {
 	c.tab.do("sessionTold", c.index, "WARN", "StreamStatusEvent: Forbidden")
 	publisher.stop() // the stream has gone on
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
+}
+
+func endedByBackend(s *scene, sdk string) {
+	unpaid, over := s.name("unpaid"), s.name("over")
+	publisher, viewer := s.legacyTab(sdk).login(hookedApp), s.legacyTab(sdk).login(hookedApp)
+	watched := publisher.publish(unpaid, nil)
+	viewer.play(unpaid, nil).want(wcs.StatusFailed, wcs.InfoTerminatedByKeepAlive)
+	publisher.publish(over, nil).want(wcs.StatusFailed, wcs.InfoTerminatedByKeepAlive)
+	watched.stop() // it has gone on
+	watched.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
 }
