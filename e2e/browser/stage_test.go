@@ -40,7 +40,7 @@ const (
 	hookedApp  = "hooked" // has a backend
 
 	applications = `{defaultApp: {room: "{name}"}, native: {room: "{name}", native: both, nativeData: true}, h264: {room: "{name}", codecs: [opus, H264]},` +
-		` hooked: {room: "{name}", hooks: {url: %q, keepAliveInterval: 500ms}}}`
+		` hooked: {room: "{name}", hooks: {url: %q, keepAliveInterval: 1s}}}`
 )
 
 //go:embed page
