@@ -170,10 +170,10 @@ func (e *egress) learnName(file string) {
 	}
 }
 
-// loggable is a text of the egress service. Where the output's address has a key it may quote that.
+// loggable is a text of LiveKit or the egress service. Where the output's address has a key it may quote that.
 func (e *egress) loggable(text string) string {
 	if e.request.Kind == translate.EgressRTMP {
-		return "the egress service's log has it"
+		return "the log of LiveKit or the egress service has it"
 	}
 	return text
 }
@@ -187,7 +187,11 @@ func (e *egress) completed() {
 
 // failed is the end of an egress that could not be begun.
 func (e *egress) failed(err error) {
-	e.log(zerolog.ErrorLevel).Err(err).Msg("egress could not be begun: does LiveKit have Redis and an egress service?")
+	cause := e.loggable(err.Error())
+	if fault := new(translate.Error); errors.As(err, &fault) {
+		cause = fault.Kind.String() + ": " + e.loggable(fault.Err.Error())
+	}
+	e.log(zerolog.ErrorLevel).Str("cause", cause).Msg("egress could not be begun: does LiveKit have Redis and an egress service?")
 	e.state = translate.EgressFailed
 	e.broken()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hooks"
@@ -110,6 +111,39 @@ func TestRecordingByAsking(t *testing.T) {
 		w.publishFor(t, c, "t", republished)
 		w.files.become(t, "EG_1", translate.EgressFailed)
 		c.WantStatus("t", "FAILED", "Failed by RTMP writer error")
+	})
+}
+
+// The key of an RTMP address is a secret, which LiveKit and the egress service may quote.
+func TestLogHasNoRTMPKey(t *testing.T) {
+	withEgress(t, func(t *testing.T, w *world) {
+		book := &logBook{}
+		w.pods[podA].log = zerolog.New(book)
+		c := w.connect(t, podA)
+		w.publishFor(t, c, "s", republished)
+		failed := w.files.become(t, "EG_0", translate.EgressFailed)
+		failed.Egress.Error = "cannot connect to " + rtmpURL + "/s"
+		w.event(podA, failed)
+		c.WantStatus("s", "FAILED", "Failed by RTMP writer error")
+		w.files.set(func() {
+			w.files.fail["start"] = &translate.Error{Kind: translate.ErrKindRefused, Op: "start", Err: errors.New("bad url " + rtmpURL + "/t")}
+		})
+		c.Send("publishStream", rig.StreamRequest("t", "t", offerOf(t, "publish"), true, republished))
+		c.AwaitSDP("t")
+		w.allUp()
+		c.AwaitMatch("FAILED", func(m rig.Message) bool { return strings.Contains(m.Raw, "Failed by RTMP writer error") })
+		synctest.Wait()
+		for message, cause := range map[string]string{
+			"egress failed": "the log of",
+			"egress could not be begun: does LiveKit have Redis and an egress service?": "refused: the log of",
+		} {
+			if lines := book.lines(message); len(lines) != 1 || !strings.HasPrefix(fmt.Sprint(lines[0]["cause"]), cause) {
+				t.Errorf("%s: %v", message, lines)
+			}
+		}
+		if log := book.buf.String(); strings.Contains(log, rtmpURL) {
+			t.Errorf("the log has the address: %s", log)
+		}
 	})
 }
 
