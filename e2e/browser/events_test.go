@@ -145,7 +145,9 @@ func playWithoutWebRTC(s *scene, sdk string) {
 	name := s.name("plain")
 	c := s.legacyTab(sdk).login(defaultApp)
 	publisher := c.publish(name, nil)
-	c.start("play", name, options{"mediaProvider": "MSE"}).want(wcs.StatusFailed, wcs.InfoNoCommonCodecs)
+	for _, provider := range []string{"MSE", "WSPlayer"} {
+		c.start("play", name, options{"mediaProvider": provider}).want(wcs.StatusFailed, wcs.InfoNoCommonCodecs)
+	}
 	publisher.stop()
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
 }

@@ -2,6 +2,7 @@
 // A user of the WCS SDK. Sessions and streams are known to the tests by their index.
 
 const {SESSION_STATUS, STREAM_STATUS, STREAM_EVENT, CONNECTION_QUALITY} = Flashphoner.constants;
+const wsPlayer = document.querySelector("script[src*=websdk]").src.replace("flashphoner.js", "examples/demo/dependencies/websocket-player/");
 const sessions = [];
 const streams = [];
 const displays = [];
@@ -9,7 +10,7 @@ const statusesRead = []; // of each stream: how far nextStatus has come in the j
 
 /** Opens a session and waits until it is established, or over. Gives its index. custom is for the app's backend. */
 async function connect(url, appKey, custom) {
-  await Flashphoner.init({});
+  await Flashphoner.init({receiverLocation: wsPlayer + "WSReceiver2.js", decoderLocation: wsPlayer + "video-worker2.js"});
   const index = sessions.length;
   const session = Flashphoner.createSession({urlServer: url, appKey, custom});
   sessions.push(session);
