@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 
+	"golang.org/x/net/netutil"
+
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway/console"
 	"wcsgateway/gateway/origins"
@@ -35,6 +37,10 @@ func (a *application) listenREST(servers []server, cfg config.Config) (_ []serve
 	return servers, nil
 }
 
+// restConns are the connections that the REST API has at a time; more wait. Who has no password must not be able to take the files that
+// clients' sockets need.
+const restConns = spareFiles / 2
+
 func (a *application) restServer(cfg config.Config) (server, error) {
 	handler, err := a.restAPI(cfg)
 	if err != nil {
@@ -47,9 +53,11 @@ func (a *application) restServer(cfg config.Config) (server, error) {
 	if s.tls = a.rest != nil; s.tls {
 		s.http.TLSConfig = a.rest.config()
 	}
-	if s.listener, err = net.Listen("tcp", cfg.REST.Listen); err != nil {
+	l, err := net.Listen("tcp", cfg.REST.Listen)
+	if err != nil {
 		return server{}, fmt.Errorf("rest.listen: %w", err)
 	}
+	s.listener = netutil.LimitListener(l, restConns)
 	return s, nil
 }
 

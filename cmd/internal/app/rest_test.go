@@ -55,6 +55,47 @@ func TestRESTListener(t *testing.T) {
 	}
 }
 
+// Connections to the REST API are bounded, and those that wait are served when there is a place.
+func TestRESTConnectionsAreBounded(t *testing.T) {
+	cfg := base(t)
+	cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	cfg.REST.Auth = "none"
+	start(t, cfg)
+	var held []net.Conn
+	for range restConns {
+		c, err := net.Dial("tcp", cfg.REST.Listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		if _, err := io.WriteString(c, "GET /rest-api/nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 12)); err != nil { // it has a place, and keeps it
+			t.Fatal(err)
+		}
+		held = append(held, c)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+		res, err := client.Get("http://" + cfg.REST.Listen + "/rest-api/nothing")
+		if err == nil {
+			err = res.Body.Close()
+		}
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Errorf("one more is answered: %v", err)
+	case <-time.After(200 * time.Millisecond): // there is nothing to wait for
+	}
+	_ = held[0].Close()
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
 // Nobody has to know of the REST API to be safe: without users there is none.
 func TestNoRESTWithoutUsers(t *testing.T) {
 	cfg := base(t)
