@@ -62,11 +62,12 @@ var loads = []load{
 func runAttacker() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	for _, l := range loads {
+	for i, l := range loads {
 		if l.name != os.Getenv(attackName) {
 			continue
 		}
-		a, err := newAssailant(ctx, os.Getenv(attackURL), os.Getenv(attackHook))
+		from := fmt.Sprintf("127.0.1.%d", i+1) // each its own: an address has 28,000 ports, and gets each back after a minute
+		a, err := newAssailant(ctx, from, os.Getenv(attackURL), os.Getenv(attackHook))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
@@ -102,13 +103,14 @@ type assailant struct {
 // heldAtMost is more than one address may have.
 const heldAtMost = perAddress + 200
 
-func newAssailant(ctx context.Context, url, hook string) (*assailant, error) {
+func newAssailant(ctx context.Context, from, url, hook string) (*assailant, error) {
 	offer, err := newOffer()
 	if err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: attackers}
-	return &assailant{ctx: ctx, url: url, hook: hook, offer: offer, dialer: dialer(attacker), client: &http.Client{Transport: transport, Timeout: patience}}, nil
+	d := dialer(from)
+	transport := &http.Transport{MaxIdleConnsPerHost: attackers, DialContext: d.NetDialContext}
+	return &assailant{ctx: ctx, url: url, hook: hook, offer: offer, dialer: d, client: &http.Client{Transport: transport, Timeout: patience}}, nil
 }
 
 // newOffer is one that a client could send.
