@@ -50,7 +50,7 @@ type conn struct {
 	writing bool
 	closing *closeReason
 	heard   []chan struct{} // closed at the next frame of the client
-	heardAt time.Time       // when that was last waited for
+	pinged  time.Time       // when that was last asked for
 }
 
 var (
@@ -202,8 +202,9 @@ func (c *conn) close(r closeReason) {
 	c.onClose(r)
 }
 
-// aliveFor is how long an answer to alive holds: others can have it asked as often as they like, and the answers count as the client's messages.
-const aliveFor = 250 * time.Millisecond
+// aliveEvery is the least time between two pings of alive: others can have it asked as often as they like, and the answers count as
+// the client's messages.
+const aliveEvery = 250 * time.Millisecond
 
 // alive tells whether the client still answers. An RFC 6455 ping is sent, which browsers answer by themselves, even
 // while the page's script is busy; any frame counts. Who asks meanwhile waits for the same answer.
@@ -214,17 +215,16 @@ func (c *conn) alive(limit time.Duration) bool {
 		c.mu.Unlock()
 		return false
 	}
-	if time.Since(c.heardAt) < aliveFor {
-		c.mu.Unlock()
-		return true
-	}
 	c.heard = append(c.heard, heard)
-	asked := len(c.heard) > 1
-	c.mu.Unlock()
-	if !asked {
-		deadline := time.Now().Add(limit)
-		go func() { _ = c.ws.WriteControl(websocket.PingMessage, nil, deadline) }() // waits for a write that hangs; then the answer is no
+	if len(c.heard) == 1 {
+		now := time.Now()
+		wait := max(0, c.pinged.Add(aliveEvery).Sub(now))
+		c.pinged = now.Add(wait)
+		time.AfterFunc(wait, func() {
+			_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(limit)) // waits for a write that hangs; then the answer is no
+		})
 	}
+	c.mu.Unlock()
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	select {
@@ -242,13 +242,10 @@ func (c *conn) alive(limit time.Duration) bool {
 func (c *conn) hear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.heard) == 0 {
-		return
-	}
 	for _, h := range c.heard {
 		close(h)
 	}
-	c.heard, c.heardAt = nil, time.Now()
+	c.heard = nil
 }
 
 func (c *conn) ended() bool {
