@@ -85,6 +85,39 @@ func TestRoomOnSeveralPods(t *testing.T) {
 	wantNoRoom(t, s)
 }
 
+// A member's network drops, and he comes back under his login, on the same pod and on another.
+func TestRoomLoginTakeOver(t *testing.T) {
+	t.Parallel()
+	g, s := patientPods(t, 2)
+	bob := rig.EnterAs(t, g[1].URL, roomApp, "bob")
+	bob.Join("room")
+	alice := rig.EnterAs(t, g[0].URL, roomApp, "alice")
+	alice.Join("room", "bob")
+	bob.WantEvents("JOINED alice")
+	for i, pod := range g {
+		name := fmt.Sprintf("login-alice-%d", i)
+		publishIn(t, alice, name, "room")
+		bob.WantEvents("PUBLISHED alice " + name)
+		alice.Mute() // the page is busy, but the browser answers
+		if got := rig.EnterAs(t, pod.URL, roomApp, "alice").TryJoin("room"); got != "FAILED Login is in the room already" {
+			t.Errorf("a second alice: %s", got)
+		}
+		alice.Freeze()
+		again := rig.EnterAs(t, pod.URL, roomApp, "alice")
+		since := time.Now()
+		again.Join("room", "bob")
+		t.Logf("in the room again after %v", time.Since(since))
+		bob.WantEvents("UNPUBLISHED alice "+name, "LEFT alice", "JOINED alice")
+		_ = alice.AwaitClosed()
+		alice = again
+	}
+	talk(t, "room", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
+	bob.Close()
+	alice.Close()
+	s.WantClean(t)
+	wantNoRoom(t, s)
+}
+
 // wantNoRoom waits until Redis knows of no member.
 func wantNoRoom(t *testing.T, s *rig.Stage) {
 	t.Helper()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -55,8 +56,49 @@ func (s *session) obey(c *roomCommand, answer func(error)) {
 	}
 }
 
-// join enters a room under the name that the connection had: no message can say another (protocol.md §7).
+// join enters a room under the name that the connection had: no message can say another (protocol.md §7). Who has that login already, and
+// does not answer any more, has it no longer: as a rule it is the same user, whose network has dropped, and whose old socket has not timed out
+// yet. Who is alive is never displaced.
 func (s *session) join(room string, answer func(error)) {
+	s.tryJoin(room, func(err error) {
+		var taken *loginTaken
+		if !errors.As(err, &taken) {
+			answer(err)
+			return
+		}
+		found := probeNone
+		s.offLoop(func() {
+			found = s.g.probe(s.g.ctx, taken.by.Owner.Pod, state.Event{Kind: state.EventProbe, Name: taken.by.Session})
+		}, func() {
+			if found != probeGone {
+				answer(err)
+				return
+			}
+			s.joinFreed(room, freedTries, answer)
+		})
+	})
+}
+
+const (
+	freedTries = 10
+	freedPause = 50 * time.Millisecond // the pod that has let a client go takes it out of the room's record, which takes some ms
+)
+
+// joinFreed enters a room whose record may have the login still.
+func (s *session) joinFreed(room string, tries int, answer func(error)) {
+	if s.closed {
+		return
+	}
+	s.tryJoin(room, func(err error) {
+		if tries == 1 || !errors.Is(err, errLoginInRoom) {
+			answer(err)
+			return
+		}
+		s.offLoop(func() { pause(s.g.ctx, freedPause) }, func() { s.joinFreed(room, tries-1, answer) })
+	})
+}
+
+func (s *session) tryJoin(room string, answer func(error)) {
 	switch {
 	case s.login == "" || hasControls(s.login):
 		answer(errNoLogin)

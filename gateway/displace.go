@@ -9,11 +9,11 @@ import (
 	"wcsgateway/translate"
 )
 
-// Answers to the question whether the client that publishes a stream is still there.
+// Answers to the question whether a client is still there.
 const (
 	probeAlive = "alive" // its socket answers
-	probeGone  = "gone"  // it did not, and has been let go: the name is free
-	probeNone  = ""      // nobody who knows the stream has answered
+	probeGone  = "gone"  // it did not, and has been let go: what it had is free
+	probeNone  = ""      // nobody who knows the client has answered
 )
 
 const (
@@ -39,7 +39,7 @@ func (g *Gateway) displace(ctx context.Context, st *stream) (freed bool, err err
 	case old.Session == st.sess.id && g.streams.find(translate.Identity(old.Identity)) != nil:
 		return false, nil // this very client publishes it; otherwise its release is owed
 	}
-	switch g.probe(ctx, old) {
+	switch g.probe(ctx, old.Owner.Pod, state.Event{Kind: state.EventProbe, Name: old.Name, Stream: &old}) {
 	case probeAlive:
 		return false, nil
 	case probeGone:
@@ -64,44 +64,57 @@ func (g *Gateway) evict(ctx context.Context, old state.Stream) error {
 	return nil
 }
 
-// probe asks the pod that has the stream, which may be this one.
-func (g *Gateway) probe(ctx context.Context, old state.Stream) (answer string) {
-	if old.Owner.Pod == g.cfg.Pod {
-		return g.probeHere(old)
+// probe asks a pod, which may be this one, for the client that publishes the question's stream, or without one whose session it names.
+func (g *Gateway) probe(ctx context.Context, pod string, question state.Event) (answer string) {
+	if pod == g.cfg.Pod {
+		return g.probeHere(question)
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeWait+probeSlack)
 	defer cancel()
-	answer, err := g.ask(ctx, old.Owner.Pod, state.Event{Kind: state.EventProbe, Name: old.Name, Stream: &old})
+	answer, err := g.ask(ctx, pod, question)
 	if err != nil {
-		g.log.Warn().Err(err).Str("pod", old.Owner.Pod).Msg("pod does not say whether the publisher of a stream is there")
+		g.log.Warn().Err(err).Str("pod", pod).Msg("pod does not say whether a client is there")
 		return probeNone
 	}
 	return answer
 }
 
 // probeHere looks for the client at one of this pod's sockets, and lets it go if it does not answer.
-func (g *Gateway) probeHere(old state.Stream) (answer string) {
-	st := g.streams.find(translate.Identity(old.Identity))
-	if st == nil {
+func (g *Gateway) probeHere(question state.Event) (answer string) {
+	s := g.asked(question)
+	if s == nil {
 		return probeNone
 	}
-	if st.sess.conn.alive(probeWait) {
+	if s.conn.alive(probeWait) {
 		return probeAlive
 	}
-	st.sess.dismiss(closedDisplaced)
+	s.dismiss(closedDisplaced)
 	limit := time.NewTimer(dropWait)
 	defer limit.Stop()
 	select {
-	case <-st.sess.gone:
+	case <-s.gone:
 		return probeGone
 	case <-limit.C:
 		return probeNone
 	}
 }
 
+// asked is the session of the client that is asked for; nil if it is not here.
+func (g *Gateway) asked(question state.Event) *session {
+	if question.Stream != nil {
+		if st := g.streams.find(translate.Identity(question.Stream.Identity)); st != nil {
+			return st.sess
+		}
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.byID[question.Name]
+}
+
 // answerProbe answers another pod's question.
 func (g *Gateway) answerProbe(e state.Event) {
-	answer := g.probeHere(*e.Stream)
+	answer := g.probeHere(e)
 	ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
 	defer cancel()
 	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventAnswered, ID: e.ID, Answer: answer})

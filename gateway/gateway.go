@@ -211,12 +211,10 @@ func (g *Gateway) handleEvent(e state.Event) {
 	case state.EventWebhook:
 		g.forwardedWebhook(e.Body)
 	case state.EventProbe:
-		if e.Stream != nil {
-			go func() {
-				defer g.recovered()
-				g.answerProbe(e)
-			}()
-		}
+		go func() {
+			defer g.recovered()
+			g.answerProbe(e)
+		}()
 	case state.EventResumed:
 		// Owed, so that a pod that shuts down does not end before it has answered.
 		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })

@@ -109,14 +109,14 @@ func (one *room) settle(put []*member, got state.RoomState) (lost bool) {
 				one.gone, one.stale = append(one.gone, m.rec), true
 			}
 		case state.OutcomeTaken, state.OutcomeFull:
-			one.shutOut(m, outcome)
+			one.shutOut(m, outcome, got)
 		}
 	}
 	return lost
 }
 
 // shutOut ends a membership that the record does not have.
-func (one *room) shutOut(m *member, outcome state.Outcome) {
+func (one *room) shutOut(m *member, outcome state.Outcome, got state.RoomState) {
 	one.drop(m)
 	if m.joined == nil { // Redis had lost the room, and somebody else has the login since; or the session is another pod's
 		one.rooms.g.log.Warn().Str("room", one.key.Name).Str("app", one.key.App).Str("session", m.rec.Session).
@@ -125,11 +125,17 @@ func (one *room) shutOut(m *member, outcome state.Outcome) {
 		s.loop.post(func() { s.forgetRoom(one.key.Name, m) })
 		return
 	}
-	err := errLoginInRoom
 	if outcome == state.OutcomeFull {
-		err = errRoomFull
+		m.answer(errRoomFull)
+		return
 	}
-	m.answer(err)
+	for _, other := range got.Members {
+		if other.Login == m.rec.Login {
+			m.answer(&loginTaken{other})
+			return
+		}
+	}
+	m.answer(errLoginInRoom) // its record cannot be read
 }
 
 // strays finds members that the record has as this pod's and that are not: what a call that was given up has written all the same, and

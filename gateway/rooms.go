@@ -94,6 +94,13 @@ type member struct {
 	joined func(err error) // on the session's loop: answers its join; nil if there is nothing to answer
 }
 
+// loginTaken is errLoginInRoom with the member that has the login.
+type loginTaken struct{ by state.Member }
+
+func (e *loginTaken) Error() string { return errLoginInRoom.Error() }
+
+func (e *loginTaken) Unwrap() error { return errLoginInRoom }
+
 func newRooms(g *Gateway) *rooms {
 	r := &rooms{g: g, calls: make(creditor, roomParallel), open: make(map[state.Room]*room)}
 	r.beat = beat[*room]{interval: roomLook, do: func(one *room) {
@@ -124,8 +131,8 @@ func (r *rooms) join(s *session, key state.Room, rec state.Member, joined func(e
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one := r.of(key)
-	if one.members[rec.Login] != nil {
-		return nil, errLoginInRoom
+	if other := one.members[rec.Login]; other != nil {
+		return nil, &loginTaken{state.Member{Login: rec.Login, Session: other.sess.id, Owner: state.Owner{Pod: r.g.cfg.Pod}}}
 	}
 	return one.add(&member{sess: s, room: one, rec: rec, joined: joined}), nil
 }

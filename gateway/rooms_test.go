@@ -217,6 +217,31 @@ func TestRoomRefusals(t *testing.T) {
 	alice.WantNoEvent()
 }
 
+// Whoever's network has dropped comes back under his login, on whatever pod, although his old socket has not timed out yet.
+func TestRoomLoginOfAClientThatIsGone(t *testing.T) {
+	t.Parallel()
+	for _, pod := range []string{podA, podB} {
+		t.Run(pod, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, withRooms)
+			alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
+			alice.Join("r")
+			bob.Join("r", "alice")
+			alice.WantEvents("JOINED bob")
+			alice.Freeze()
+			again := w.enter(t, pod, "alice")
+			again.Join("r", "bob")
+			bob.WantEvents("LEFT alice", "JOINED alice")
+			_ = alice.AwaitClosed()
+			quiet(t, "r", map[string]*rig.RoomUser{"alice": again, "bob": bob})
+			if got := w.enter(t, podB, "alice").TryJoin("r"); got != "FAILED Login is in the room already" {
+				t.Errorf("third alice: %s", got)
+			}
+			again.WantNoEvent()
+		})
+	}
+}
+
 // What another pod does not hear of by an event it learns by looking, once.
 func TestRoomEventsAreLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

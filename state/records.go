@@ -209,7 +209,7 @@ const (
 	EventChanged EventKind = "changed" // the stream is publishing, or its size or mute state changed, or its publisher has Said something; Stream is set
 	EventEnded   EventKind = "ended"   // the stream's publisher is gone
 	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
-	EventProbe   EventKind = "probe"   // is the client that publishes Stream still there? ID names the question
+	EventProbe   EventKind = "probe"   // is the client that publishes Stream, or without that of the session Name, still there? ID names the question
 	// EventResumed: the sending pod has taken the kept session Name; Body says what it has taken, ID names the question.
 	EventResumed   EventKind = "resumed"
 	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
