@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	measureFor = flag.Duration("measure", time.Second, "how long an attack of TestOthersAreServed goes on")
+	measureFor = flag.Duration("measure", 500*time.Millisecond, "how long an attack of TestOthersAreServed goes on")
 	rounds     = flag.Int("rounds", 1, "how often each attack goes on: what else the machine does changes meanwhile, and meets all alike")
 )
 
