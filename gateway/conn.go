@@ -163,10 +163,28 @@ func (c *conn) send(frame []byte) {
 		c.close(closedSlow)
 		return
 	}
+	c.push(frame)
+	c.mu.Unlock()
+}
+
+// offer queues what another client says, for as long as that takes no more than half of the queue. It tells whether it did. Nobody can have
+// a client closed by sending it more than it can read.
+func (c *conn) offer(frame []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, size := len(c.queue), c.bytes+len(frame)
+	if c.closing != nil || size > c.cfg.MaxQueueBytes || n > 0 && (n >= c.cfg.MaxQueueMessages/2 || size > c.cfg.MaxQueueBytes/2) {
+		return false
+	}
+	c.push(frame)
+	return true
+}
+
+// push needs mu.
+func (c *conn) push(frame []byte) {
 	c.queue = append(c.queue, frame)
 	c.bytes += len(frame)
 	c.startWriting()
-	c.mu.Unlock()
 }
 
 // startWriting needs mu.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -204,6 +205,34 @@ func TestConnIsAskedOnceForAll(t *testing.T) {
 	if pings != 1 {
 		t.Errorf("it was asked %d times", pings)
 	}
+}
+
+// What others say takes no more than half of the queue, and leaves the other half to what the client must be told.
+func TestConnLeavesOutWhatOthersSay(t *testing.T) {
+	cfg := connConfig()
+	cfg.MaxQueueMessages = 10
+	tc := newTestConn(t, cfg)
+	large := bytes.Repeat([]byte("x"), 256<<10)
+	if tc.server.offer(make([]byte, cfg.MaxQueueBytes+1)) {
+		t.Error("more than the queue may have is queued")
+	}
+	taken := 0
+	for tc.server.offer(large) { // until the network takes no more, either
+		taken++
+	}
+	if taken == 0 {
+		t.Error("nothing that others say is queued")
+	}
+	tc.server.send([]byte("important"))
+	tc.server.close(closedShutdown)
+	got := tc.wantCloseFrame(t, websocket.CloseServiceRestart)
+	if len(got) != taken+1 || got[len(got)-1] != "important" {
+		t.Errorf("%d messages came of %d and one", len(got), taken)
+	}
+	if tc.server.offer([]byte("late")) {
+		t.Error("queued after the end")
+	}
+	tc.wantClose(t, closedShutdown)
 }
 
 // A client that does not read is closed alone, and nothing of ours blocks or grows meanwhile.

@@ -107,7 +107,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		snapshotTime: histogram("wcs_snapshot_seconds", "From the wish for a picture to its PNG, of pictures that were taken.").WithLabelValues(),
 		nativeData:   counter("wcs_native_data_total", "Data messages in rooms of streams of applications with nativeData, by what became of them.", "result"),
 		notices:      histogram("wcs_notification_seconds", "How long players wait to be told that their publisher has ended, in stages that are measured by the clock of one pod each. Players of the publisher's pod: local, until it is written to their sockets. Of other pods, the sum of: announce, until the participant is removed, the name released and Redis has the event; transit, through Redis (a message that each pod sends itself every 5 s); deliver, from there until it is written to their sockets.", "stage"),
-		lostBytes:    counter("wcs_unsent_bytes_total", "Bytes queued for clients that were never sent.").WithLabelValues(),
+		lostBytes:    counter("wcs_unsent_bytes_total", "Bytes for clients that were never sent: their sockets were closed, or they read too slowly for what others had to say to them.").WithLabelValues(),
 		debts:        gauge("wcs_debts", "Clean-up at LiveKit or Redis, and news of it to backends, that is still owed."),
 		panics:       counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		draining:     gauge("wcs_draining", "1 while the pod is shutting down."),

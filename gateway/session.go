@@ -114,6 +114,18 @@ func (s *session) send(frame []byte) {
 	s.conn.send(frame)
 }
 
+// relay sends what another client says, unless this one has too much to read already.
+func (s *session) relay(frame []byte) {
+	if s.conn.offer(frame) {
+		s.recent.sent(frame)
+		return
+	}
+	if !s.closed {
+		s.g.metrics.lostBytes.Add(float64(len(frame)))
+		s.noisy().Int("bytes", len(frame)).Msg("client reads too slowly: what another one says is left out")
+	}
+}
+
 // refuse tells the client why and closes the socket: fail alone would leave it waiting (protocol.md §1.5).
 func (s *session) refuse(info string) {
 	s.send(wcs.ConnectionFailed(info))

@@ -64,7 +64,7 @@ func (st *stream) hear(said []state.Said, rec state.Stream) {
 		if s.Type != string(wcs.EventData) {
 			st.learnMutes(translate.Mutes{Audio: s.AudioMuted, Video: s.VideoMuted, Changes: s.Mutes})
 		} else if st.phase == phaseUp {
-			st.sess.send(wcs.StreamData(st.id, s.Payload))
+			st.sess.relay(wcs.StreamData(st.id, s.Payload))
 		}
 	}
 	st.learnMutes(mutesOf(rec))

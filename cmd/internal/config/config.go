@@ -176,9 +176,9 @@ type Session struct {
 	HelloTimeout time.Duration `koanf:"helloTimeout"`
 	// Largest message accepted from a client, in bytes. At least 65536.
 	MaxMessageBytes int64 `koanf:"maxMessageBytes"`
-	// Bytes that may wait for a slow client before it is closed. At least 65536.
+	// Bytes that may wait for a slow client before it is closed; half of them of what other clients say to it, of which more is left out. At least 65536.
 	MaxQueueBytes int `koanf:"maxQueueBytes"`
-	// Messages that may wait for a slow client before it is closed.
+	// Messages that may wait for a slow client before it is closed; half of them of what other clients say to it.
 	MaxQueueMessages int `koanf:"maxQueueMessages"`
 	// Deadline of writing one message.
 	WriteTimeout time.Duration `koanf:"writeTimeout"`
