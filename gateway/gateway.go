@@ -85,7 +85,7 @@ type Gateway struct {
 	byID       map[string]*session // those with a session id
 	sessionsOf map[string]int      // by app key: those that were admitted
 	kept       map[string]*session // by id, those that asked for keepAlive
-	parked     int                 // of them, those without a socket
+	parked     tally               // of them, those without a socket
 }
 
 // NoisyLines is how many lines a second are logged about refusals: an attack must not fill the log. wcs_refusals_total counts all.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -121,7 +122,7 @@ func (s *session) park(r closeReason) {
 	s.keep.parked = true
 	s.parkRooms()
 	s.remember()
-	switch fits := s.g.park(+1) <= s.g.live().limits.Parked; {
+	switch fits := s.g.park(s.guard.of, +1); {
 	case !fits:
 		s.g.metrics.refused(refusedParked)
 		s.expire()
@@ -134,13 +135,14 @@ func (s *session) park(r closeReason) {
 	}
 }
 
-// park counts the parked sessions.
-func (g *Gateway) park(by int) (now int) {
+// park counts the parked sessions and tells whether they are not too many. Nobody can take all places from one address.
+func (g *Gateway) park(of netip.Addr, by int) (fits bool) {
+	l := &g.live().limits
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.parked += by
-	g.metrics.parked.Set(float64(g.parked))
-	return g.parked
+	g.parked.add(of, by)
+	g.metrics.parked.Set(float64(g.parked.all))
+	return g.parked.all <= l.Parked && (l.ConnectionsPerAddress == 0 || g.parked.of[of] <= l.ConnectionsPerAddress)
 }
 
 func (s *session) expireAfter(d time.Duration) {
@@ -196,7 +198,7 @@ func (s *session) unpark(taken bool) {
 		s.keep.timer.Stop()
 	}
 	if s.keep.parked {
-		s.g.park(-1)
+		s.g.park(s.guard.of, -1)
 	}
 	s.g.mu.Lock()
 	if s.g.kept[s.id] == s { // not the one that has come back to this very pod

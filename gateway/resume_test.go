@@ -220,28 +220,41 @@ func TestGraceIsOver(t *testing.T) {
 	}
 }
 
-// There are as many parked sessions as the pod can hold: the next ends with its socket.
+// There are as many parked sessions as the pod can hold, and as an address may have sockets: the next ends with its socket.
 func TestParkedSessionsAreBounded(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, func(c *Config) {
-		keepFor(time.Minute)(c)
-		c.Limits.Parked = 1
-	})
-	var tokens [2]string
-	for i := range tokens {
-		c, token := w.keptAlive(t, podA, "defaultApp", "")
-		tokens[i] = token
-		c.Drop()
-		rig.Eventually(t, 20*time.Second, "one is parked", func() bool {
-			g := w.pods[podA]
-			return testutil.ToFloat64(g.metrics.connections) == 0 && testutil.ToFloat64(g.metrics.parked) == 1 && len(g.openSessions()) == 1
+	for name, bound := range map[string]func(*Limits){
+		"of the pod":    func(l *Limits) { l.Parked = 1 },
+		"of an address": func(l *Limits) { l.Parked, l.ConnectionsPerAddress = 10, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *Config) {
+				keepFor(time.Minute)(c)
+				bound(&c.Limits)
+			})
+			gone := func(pod string) {
+				t.Helper()
+				rig.Eventually(t, 20*time.Second, "the socket is closed, and one session is parked", func() bool {
+					g := w.pods[pod]
+					return testutil.ToFloat64(g.metrics.connections) == 0 && testutil.ToFloat64(g.metrics.parked) == 1 && len(g.openSessions()) == 1
+				})
+			}
+			var tokens [2]string
+			for i := range tokens {
+				c, token := w.keptAlive(t, podA, "defaultApp", "")
+				tokens[i] = token
+				c.Drop()
+				gone(podA)
+			}
+			for i, token := range tokens {
+				c, got := w.keptAlive(t, podB, "defaultApp", token)
+				if resumed := sessionOf(t, got) == sessionOf(t, token); resumed != (i == 0) {
+					t.Errorf("session %d resumed: %v", i, resumed)
+				}
+				c.Drop()
+				gone(podB)
+			}
 		})
-	}
-	for i, token := range tokens {
-		_, got := w.keptAlive(t, podB, "defaultApp", token)
-		if resumed := sessionOf(t, got) == sessionOf(t, token); resumed != (i == 0) {
-			t.Errorf("session %d resumed: %v", i, resumed)
-		}
 	}
 }
 

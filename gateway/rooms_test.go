@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/translate"
@@ -371,7 +373,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			bob.WantEvents("PUBLISHED alice r-alice-1")
 			w.awaitRead(t, podA)
 			kept.Drop()
-			rig.Eventually(t, 20*time.Second, "the session is parked", func() bool { return w.pods[podA].park(0) == 1 })
+			rig.Eventually(t, 20*time.Second, "the session is parked", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.parked) == 1 })
 			if c.dead {
 				w.store.Kill(podA)
 			}

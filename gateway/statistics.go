@@ -44,7 +44,7 @@ func (g *Gateway) statisticsHere() Statistics {
 func (g *Gateway) openSockets() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.sessions) - g.parked
+	return len(g.sessions) - g.parked.all
 }
 
 // statisticsAge is how old the deployment's statistics may be: however often they are asked for, pods are asked once in that time.

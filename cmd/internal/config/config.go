@@ -195,7 +195,7 @@ type Limits struct {
 	// Sockets of this pod in all; more are refused with 503. 0: the process's limit of open files, less 256.
 	Connections int `koanf:"connections"`
 	// Sockets of one client address (IPv6: of one /64 network) on this pod; more are refused with 429. As many TCP connections may be in their
-	// handshake. 0: no limit, because behind a proxy that is not in `listen.trustedProxies` all clients have one address.
+	// handshake, and as many sessions with keepAlive without a socket. 0: no limit, because behind a proxy that is not in `listen.trustedProxies` all clients have one address.
 	ConnectionsPerAddress int `koanf:"connectionsPerAddress"`
 	// Sockets whose `connection` command has not come; more are refused with 503. As many TCP connections may be in
 	// their handshake; more are closed.
