@@ -62,14 +62,16 @@ func (s *session) obey(c *roomCommand, answer func(error)) {
 func (s *session) join(room string, answer func(error)) {
 	s.tryJoin(room, func(err error) {
 		var taken *loginTaken
-		if !errors.As(err, &taken) {
+		if !errors.As(err, &taken) || s.probing {
 			answer(err)
 			return
 		}
+		s.probing = true
 		found := probeNone
 		s.offLoop(func() {
 			found = s.g.probe(s.g.ctx, taken.by.Owner.Pod, state.Event{Kind: state.EventProbe, Name: taken.by.Session})
 		}, func() {
+			s.probing = false
 			if found != probeGone {
 				answer(err)
 				return
