@@ -50,7 +50,7 @@ type conn struct {
 	writing bool
 	closing *closeReason
 	heard   []chan struct{} // closed at the next frame of the client
-	pinged  time.Time       // when that was last asked for
+	pinged  int64           // Unix nanoseconds: when that was last asked for
 }
 
 var (
@@ -236,8 +236,8 @@ func (c *conn) alive(limit time.Duration) bool {
 	c.heard = append(c.heard, heard)
 	if len(c.heard) == 1 {
 		now := time.Now()
-		wait := max(0, c.pinged.Add(aliveEvery).Sub(now))
-		c.pinged = now.Add(wait)
+		wait := max(0, time.Unix(0, c.pinged).Add(aliveEvery).Sub(now))
+		c.pinged = now.Add(wait).UnixNano()
 		time.AfterFunc(wait, func() {
 			_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(limit)) // waits for a write that hangs; then the answer is no
 		})

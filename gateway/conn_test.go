@@ -194,7 +194,7 @@ func TestConnIsAskedOnceForAll(t *testing.T) {
 		}
 	}
 	tc.server.mu.Lock()
-	tc.server.pinged = time.Now().Add(time.Hour) // however slow this machine is
+	tc.server.pinged = time.Now().Add(time.Hour).UnixNano() // however slow this machine is
 	tc.server.mu.Unlock()
 	if tc.server.alive(10 * time.Millisecond) {
 		t.Error("an answer holds for a later question, too")

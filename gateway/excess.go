@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"runtime"
 
 	"golang.org/x/time/rate"
@@ -29,13 +28,4 @@ func newExcess() *excess {
 		messages: rate.NewLimiter(rate.Limit(processors*excessMessages), 1),
 		bytes:    rate.NewLimiter(rate.Limit(processors*excessBytes), excessBurst),
 	}
-}
-
-// holdBack waits, if a client is in excess, until n more of its messages or bytes may be read. own has counted them. It fails when ctx ends:
-// where very many flood, a client's turn may come only after it was given up for not answering pings.
-func holdBack(ctx context.Context, own, all *rate.Limiter, n int) error {
-	if used := float64(own.Burst()) - own.Tokens(); used <= float64(own.Limit())/allowance {
-		return nil
-	}
-	return all.WaitN(ctx, min(n, all.Burst()))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -26,14 +27,14 @@ type guard struct {
 	bytes    *rate.Limiter // nil: no limit
 	messages *rate.Limiter // nil: no limit
 	excess   *excess
-	open     context.Context // ends with the connection
-	end      context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	end    context.CancelFunc // of the waiting for its turn, while there is some
 }
 
 func newGuard(l *Limits, x *excess) *guard {
-	open, end := context.WithCancel(context.Background())
 	return &guard{
-		open: open, end: end,
 		excess:   x,
 		bytes:    limiter(float64(l.BytesPerSecond), int(l.ByteBurst)),
 		messages: limiter(float64(l.MessagesPerSecond), l.MessageBurst),
@@ -49,7 +50,7 @@ func (g *guard) Read(b []byte) (int, error) {
 	if !g.bytes.AllowN(time.Now(), n) {
 		return 0, errTooManyBytes
 	}
-	if held := holdBack(g.open, g.bytes, g.excess.bytes, n); held != nil {
+	if held := g.holdBack(g.bytes, g.excess.bytes, n); held != nil {
 		return 0, held
 	}
 	return n, err
@@ -57,7 +58,12 @@ func (g *guard) Read(b []byte) (int, error) {
 
 // Close closes the connection and gives its place back.
 func (g *guard) Close() error {
-	g.end()
+	g.mu.Lock()
+	g.closed = true
+	if g.end != nil {
+		g.end()
+	}
+	g.mu.Unlock()
 	g.leave()
 	return g.Conn.Close()
 }
@@ -70,7 +76,25 @@ func (g *guard) countMessage() error {
 	if !g.messages.Allow() {
 		return errTooManyMessages
 	}
-	return holdBack(g.open, g.messages, g.excess.messages, 1)
+	return g.holdBack(g.messages, g.excess.messages, 1)
+}
+
+// holdBack waits, if a client is in excess, until n more of its messages or bytes may be read. own has counted them. It fails when the
+// connection is closed: where very many flood, a client's turn may come only after it was given up for not answering pings.
+func (g *guard) holdBack(own, all *rate.Limiter, n int) error {
+	if used := float64(own.Burst()) - own.Tokens(); used <= float64(own.Limit())/allowance {
+		return nil
+	}
+	open, end := context.WithCancel(context.Background()) // here, because few ever need it
+	defer end()
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return net.ErrClosed
+	}
+	g.end = end
+	g.mu.Unlock()
+	return all.WaitN(open, min(n, all.Burst()))
 }
 
 // hijacker puts the guard between the HTTP server's connection and the upgrader.
