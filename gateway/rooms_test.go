@@ -541,6 +541,33 @@ func TestRoomOfASessionThatIsNotResumed(t *testing.T) {
 	bob.WantEvents("LEFT alice")
 }
 
+// A kept session whose client is away gives its login to who comes under it.
+func TestRoomLoginOfAKeptSession(t *testing.T) {
+	t.Parallel()
+	for _, pod := range []string{podA, podB} {
+		t.Run(pod, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *Config) {
+				withRooms(c)
+				c.KeepAliveGrace = time.Minute
+			})
+			bob := w.enter(t, podB, "bob")
+			bob.Join("r")
+			kept, token := w.enterKept(t, podA, "alice", "")
+			kept.Join("r", "bob")
+			bob.WantEvents("JOINED alice")
+			kept.Drop()
+			again := w.enter(t, pod, "alice")
+			again.Join("r", "bob")
+			bob.WantEvents("LEFT alice", "JOINED alice")
+			if _, got := w.enterKept(t, podA, "alice", token); sessionOf(t, got) == sessionOf(t, token) {
+				t.Error("the session that has lost its login was resumed")
+			}
+			quiet(t, "r", map[string]*rig.RoomUser{"alice": again, "bob": bob})
+		})
+	}
+}
+
 // A backend that takes OnDataEvent is asked of what rooms are sent, too; nobody is kept in a room.
 func TestRoomWithABackend(t *testing.T) {
 	t.Parallel()
