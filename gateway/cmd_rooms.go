@@ -71,12 +71,12 @@ func (s *session) join(room string, answer func(error)) {
 		s.offLoop(func() {
 			found = s.g.probe(s.g.ctx, taken.by.Owner.Pod, state.Event{Kind: state.EventProbe, Name: taken.by.Session})
 		}, func() {
-			s.probing = false
-			if found != probeGone {
+			answer := func(err error) { s.probing = false; answer(err) }
+			if found == probeAlive {
 				answer(err)
 				return
 			}
-			s.joinFreed(room, freedTries, answer)
+			s.joinFreed(room, freedTries, answer) // also if nobody has said so: the client's end may take long on a busy machine
 		})
 	})
 }
