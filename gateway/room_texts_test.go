@@ -60,6 +60,7 @@ func TestRoomTextsFollowASession(t *testing.T) {
 				synctest.Wait()
 				release := w.holdRooms(t, podB)
 				back, _ := w.enterKept(t, podB, "bob", token)
+				synctest.Wait() // his rooms are resumed, too: a text to the pod before would wait for what is held
 				if got := alice.Say("r", "bob", "hello"); got != "ACCEPTED" {
 					t.Fatal(got)
 				}
