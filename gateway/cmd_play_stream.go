@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -19,7 +17,7 @@ func handlePlayStream(s *session, c wcs.Command) error {
 		return s.malformedStream(c, false, err)
 	}
 	if req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0 {
-		s.log(zerolog.InfoLevel).Str("media", cut(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
+		s.noisy().Str("media", cut(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
 			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters are not applied: the stream is played as it is published")
 	}
 	return s.begin(player{}, false, req, c.Arg)

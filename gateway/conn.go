@@ -253,7 +253,7 @@ func (c *conn) alive(limit time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = slices.DeleteFunc(c.heard, func(h chan struct{}) bool { return h == heard })
-	return false
+	return c.writing && c.closing == nil // it is slow, and the ping waits, too: the deadline of the write decides
 }
 
 // hear notes that the client has sent something.

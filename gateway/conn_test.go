@@ -207,6 +207,20 @@ func TestConnIsAskedOnceForAll(t *testing.T) {
 	}
 }
 
+// A client that is sent more than its network takes is slow, not gone: nobody can have its streams by that.
+func TestConnThatIsCongestedIsAlive(t *testing.T) {
+	tc := newTestConn(t, connConfig())
+	large := bytes.Repeat([]byte("x"), 256<<10)
+	rig.Eventually(t, 20*time.Second, "a client whose network takes no more is not thought gone", func() bool {
+		for tc.server.offer(large) {
+		}
+		return tc.server.alive(10 * time.Millisecond)
+	})
+	tc.server.close(closedShutdown)
+	tc.wantCloseFrame(t, websocket.CloseServiceRestart)
+	tc.wantClose(t, closedShutdown)
+}
+
 // What others say takes no more than half of the queue, and leaves the other half to what the client must be told.
 func TestConnLeavesOutWhatOthersSay(t *testing.T) {
 	cfg := connConfig()

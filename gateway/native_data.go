@@ -117,6 +117,6 @@ func (st *stream) passOn(publisher translate.Identity, payload json.RawMessage) 
 			st.sess.noisyAt(zerolog.WarnLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Msg("data of a native participant is lost")
 		}
 	case st.publisher == publisher:
-		st.sess.send(wcs.StreamData(st.id, payload))
+		st.sess.relay(wcs.StreamData(st.id, payload))
 	}
 }
