@@ -12,22 +12,22 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// fidelityTable gives a table of the README by its heading.
+// fidelityTable returns a table of docs/fidelity.md by its heading.
 func fidelityTable(t *testing.T, heading string) string {
 	t.Helper()
-	b, err := os.ReadFile("../README.md")
+	b, err := os.ReadFile("../docs/fidelity.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, found := strings.Cut(string(b), "### "+heading+"\n")
-	table, _, ended := strings.Cut(table, "###")
+	_, table, found := strings.Cut(string(b), "\n## "+heading+"\n")
+	table, _, ended := strings.Cut(table, "\n## ")
 	if !found || !ended {
-		t.Fatalf("README.md has lost its table %q", heading)
+		t.Fatalf("docs/fidelity.md has lost its table %q", heading)
 	}
 	return table
 }
 
-// names gives the values of package wcs' constants of type Name whose own names begin with a prefix.
+// names returns the values of package wcs' constants of type Name whose own names begin with a prefix.
 func names(t *testing.T, prefix string) (all []string) {
 	t.Helper()
 	files, err := os.ReadDir("../translate/wcs")
@@ -63,9 +63,8 @@ func names(t *testing.T, prefix string) (all []string) {
 	return all
 }
 
-// Every message that clients are sent, and every one of the protocol that they are not (protocol.md §3), has its row in the README's
-// fidelity table.
-func TestMessagesAreInREADME(t *testing.T) {
+// Every message that clients are sent, and every message of the protocol that is never sent, has a row in the fidelity table.
+func TestFidelityListsMessages(t *testing.T) {
 	table := fidelityTable(t, "What clients are sent")
 	sent := names(t, "note")
 	if len(sent) < 15 {
@@ -82,8 +81,8 @@ func TestMessagesAreInREADME(t *testing.T) {
 	}
 }
 
-// Every command that a client may send has its row in the README's fidelity table.
-func TestCommandsAreInREADME(t *testing.T) {
+// Every command of the command table has a row in the fidelity table.
+func TestFidelityListsCommands(t *testing.T) {
 	table := fidelityTable(t, "What clients send")
 	for _, name := range names(t, "cmd") {
 		if _, ok := commands[wcs.Name(name)]; !ok {
