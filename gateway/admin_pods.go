@@ -100,14 +100,11 @@ func (g *Gateway) detailsHere(ctx context.Context, id string) *SessionDetails {
 	if s == nil {
 		return nil
 	}
-	found := make(chan SessionDetails, 1)
-	s.loop.post(func() {
-		found <- SessionDetails{Login: s.login, Remote: s.remote, Parked: s.keep != nil && s.keep.parked, Messages: s.recent.last()}
+	d, err := callOn(ctx, s, func() *SessionDetails {
+		return &SessionDetails{Login: s.login, Remote: s.remote, Parked: s.keep != nil && s.keep.parked, Messages: s.recent.last()}
 	})
-	select {
-	case d := <-found:
-		return &d
-	case <-ctx.Done():
+	if err != nil {
 		return nil
 	}
+	return d
 }

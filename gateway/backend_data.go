@@ -124,7 +124,7 @@ func (g *Gateway) sayAs(ctx context.Context, publisher translate.Identity, paylo
 	if st == nil {
 		return answerNone
 	}
-	return st.sess.await(ctx, func() string {
+	return st.sess.answer(ctx, func() string {
 		if st.ending != nil || st.phase != phaseUp {
 			return answerNone
 		}
@@ -137,7 +137,7 @@ func (g *Gateway) sayAs(ctx context.Context, publisher translate.Identity, paylo
 
 // tell sends the client a message.
 func (s *session) tell(ctx context.Context, frame []byte) (answer string) {
-	return s.await(ctx, func() string {
+	return s.answer(ctx, func() string {
 		if s.closed {
 			return answerNone
 		}
@@ -146,16 +146,13 @@ func (s *session) tell(ctx context.Context, frame []byte) (answer string) {
 	})
 }
 
-// await runs f on the loop and gives what it gives.
-func (s *session) await(ctx context.Context, f func() string) (answer string) {
-	done := make(chan string, 1)
-	s.loop.post(func() { done <- f() })
-	select {
-	case answer = <-done:
-		return answer
-	case <-ctx.Done():
-		return ctx.Err().Error()
+// answer runs f on the loop and returns its answer, or the text of the fault that kept it from running.
+func (s *session) answer(ctx context.Context, f func() string) string {
+	answer, err := callOn(ctx, s, f)
+	if err != nil {
+		return err.Error()
 	}
+	return answer
 }
 
 // named lets backends find the session by its id.

@@ -45,10 +45,7 @@ func handleAvailableStream(s *session, c wcs.Command) error {
 // ask looks a question up, and then the next one that waits.
 func (s *session) ask(ref wcs.StreamRef) {
 	s.asking++
-	err := errPanic // unless available returns
-	s.offLoop(func() {
-		err = s.available(ref.Name)
-	}, func() {
+	asyncErr(s, func() error { return s.available(ref.Name) }, func(err error) {
 		s.asking--
 		s.g.metrics.refusedCommand(err)
 		s.answerAvailable(ref.MediaSessionID, err)

@@ -58,13 +58,12 @@ func (s *session) snapshot(ref wcs.StreamRef) {
 	if st := s.streams[ref.MediaSessionID]; st != nil {
 		answer.AudioMuted, answer.VideoMuted = st.audioMuted, st.videoMuted
 	}
-	var packed *parcel
-	err := errPanic // unless it returns
-	s.offLoop(func() {
-		if answer.PNG, err = s.takeSnapshot(ref.Name); err == nil {
-			packed, err = s.g.snapshots.pack(answer)
+	async(s, func() (packed *parcel, err error) {
+		if answer.PNG, err = s.takeSnapshot(ref.Name); err != nil {
+			return nil, err
 		}
-	}, func() { s.answerSnapshot(ref, packed, err) })
+		return s.g.snapshots.pack(answer)
+	}, func(packed *parcel, err error) { s.answerSnapshot(ref, packed, err) })
 }
 
 func (s *session) takeSnapshot(name string) ([]byte, error) {

@@ -52,9 +52,7 @@ func (st *stream) startEgress(r translate.EgressRequest, name string, then func(
 	e := st.addEgress(&egress{st: st, request: r, name: name, state: translate.EgressStarting})
 	e.request.URL = "" // a secret that is not needed any more
 	st.sess.remember()
-	var now translate.Egress
-	err := errPanic // unless startEgress returns
-	st.sess.offLoop(func() { now, err = g.startEgress(r) }, func() {
+	async(st.sess, func() (translate.Egress, error) { return g.startEgress(r) }, func(now translate.Egress, err error) {
 		e.onStarted(now, err)
 		then(err)
 	})
@@ -233,13 +231,11 @@ func (e *egress) ask() {
 	}
 	g, r, id := e.st.sess.g, e.request, e.id
 	r.Not = slices.Clone(e.st.replaced)
-	var now translate.Egress
-	err := errPanic // unless FindEgress returns
-	e.st.sess.offLoop(func() {
+	async(e.st.sess, func() (translate.Egress, error) {
 		ctx, cancel := g.withTimeout(askTimeout)
 		defer cancel()
-		now, err = g.deps.Egress.FindEgress(ctx, r, id)
-	}, func() {
+		return g.deps.Egress.FindEgress(ctx, r, id)
+	}, func(now translate.Egress, err error) {
 		switch {
 		case err == nil:
 			e.learn(now)

@@ -277,19 +277,13 @@ func (g *Gateway) handOver(ctx context.Context, id string, r resumption, by stri
 	if s == nil {
 		return nil, false
 	}
-	done := make(chan struct{})
-	s.loop.post(func() {
-		defer close(done)
+	_, err := callOn(ctx, s, func() bool {
 		if s.keep != nil && !s.keep.expiring && (s.keep.record.TokenHash == r.Was || by == g.cfg.Pod) {
 			now, ok = s.handOver(r.Streams, by), true
 		}
+		return ok
 	})
-	select {
-	case <-done:
-		return now, ok
-	case <-ctx.Done():
-		return nil, false
-	}
+	return now, ok && err == nil
 }
 
 // reclaim takes back from this pod itself what it has of a session, perhaps from long ago: of what came after it was not told. What is still

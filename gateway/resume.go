@@ -55,9 +55,7 @@ func (s *session) connect(app *App, c wcs.Connection) {
 		s.askConnect(app, c, fresh)
 		return
 	}
-	var old sessionID
-	err := errPanic // unless findKept returns
-	s.offLoop(func() { old, err = s.g.findKept(app, c.AuthToken) }, func() {
+	async(s, func() (sessionID, error) { return s.g.findKept(app, c.AuthToken) }, func(old sessionID, err error) {
 		if err != nil {
 			s.notResumed(err)
 			old = fresh
@@ -80,17 +78,18 @@ func (s *session) enter(app *App, c wcs.Connection, id sessionID) {
 
 // resume gives the client its session back, or a new one if that has ended meanwhile.
 func (s *session) resume(app *App, c wcs.Connection, id sessionID) {
-	var got resumed
-	err, unlock := errPanic, func() {} // unless take returns
+	unlock := func() {}
 	tell := s.hooks.wants(hooks.ConnectionStatusEvent)
-	s.offLoop(func() {
+	async(s, func() (resumed, error) {
 		ctx, cancel := context.WithTimeout(s.g.ctx, takeLimit)
 		defer cancel()
-		if got, err = s.g.take(ctx, app, c, id, tell); err == nil {
+		got, err := s.g.take(ctx, app, c, id, tell)
+		if err == nil {
 			unlock = s.g.moving.lock(ctx, id.public)
 			s.g.takeStreams(ctx, &got)
 		}
-	}, func() {
+		return got, err
+	}, func(got resumed, err error) {
 		defer unlock()
 		if err == nil {
 			s.g.metrics.resumes.WithLabelValues(resumeOK).Inc()

@@ -163,9 +163,7 @@ func (st *stream) launch() {
 	var ctx context.Context
 	ctx, st.cancel = context.WithCancel(st.trace.in(s.g.ctx))
 
-	var got started
-	err := errPanic // unless start returns
-	s.offLoop(func() { got, err = st.role.start(ctx, st) }, func() { st.onStarted(got, err) })
+	async(s, func() (started, error) { return st.role.start(ctx, st) }, st.onStarted)
 }
 
 func newStream(s *session, published bool, req wcs.StreamRequest) *stream {

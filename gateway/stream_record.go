@@ -39,12 +39,11 @@ func (st *stream) save(then func()) {
 	st.saving, st.unsaved = true, false
 	rec := st.record()
 	st.saying = st.toPlayers.take()
-	err := errPanic // unless write returns
-	st.sess.offLoop(func() {
+	asyncErr(st.sess, func() error {
 		ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
 		defer cancel()
-		err = st.role.write(ctx, st, rec)
-	}, func() { st.onSaved(err, then) })
+		return st.role.write(ctx, st, rec)
+	}, func(err error) { st.onSaved(err, then) })
 }
 
 func (st *stream) onSaved(err error, then func()) {

@@ -52,8 +52,7 @@ func (st *stream) relayNow() {
 	if muted && g.cfg.Media.RemoteMute {
 		remote = st.tracksToMute(m)
 	}
-	err := errPanic // unless tellSFU returns
-	st.sess.offLoop(func() { err = st.tellSFU(muted, m, remote, data) }, func() { st.relayed(m, remote, err) })
+	asyncErr(st.sess, func() error { return st.tellSFU(muted, m, remote, data) }, func(err error) { st.relayed(m, remote, err) })
 }
 
 // tellSFU runs off the loop. Its error is of what is muted.
