@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-var update = flag.Bool("update", false, "write the table of metrics into the README")
+var update = flag.Bool("update", false, "write the table of metrics into docs/metrics.md")
 
 // collected is a Registerer that keeps what is registered.
 type collected struct{ all []prometheus.Collector }
@@ -28,8 +28,8 @@ func (c *collected) Unregister(prometheus.Collector) bool { return false }
 
 var descOf = regexp.MustCompile(`fqName: "([^"]*)", help: "([^"]*)".*variableLabels: \{([^}]*)\}`)
 
-// The README's table of metrics says what is really registered.
-func TestMetricsTableInREADME(t *testing.T) {
+// The table in docs/metrics.md lists the registered metrics.
+func TestMetricsTable(t *testing.T) {
 	var reg collected
 	NewMetrics(&reg)
 	var rows []string
@@ -46,22 +46,22 @@ func TestMetricsTableInREADME(t *testing.T) {
 	slices.Sort(rows)
 	const begin, end = "<!-- metrics:begin -->\n", "<!-- metrics:end -->"
 	want := begin + "| metric | labels | meaning |\n|---|---|---|\n" + strings.Join(rows, "") + end
-	b, err := os.ReadFile("../README.md")
+	b, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme := string(b)
-	if strings.Contains(readme, want) {
+	document := string(b)
+	if strings.Contains(document, want) {
 		return
 	}
 	if !*update {
-		t.Fatal("the table in README.md is not what is registered: run go test ./gateway -run Metrics -update")
+		t.Fatal("the table in docs/metrics.md is not what is registered: run go test ./gateway -run Metrics -update")
 	}
-	i, j := strings.Index(readme, begin), strings.Index(readme, end)
+	i, j := strings.Index(document, begin), strings.Index(document, end)
 	if i < 0 || j < i {
-		t.Fatal("README.md has lost the marks of the table")
+		t.Fatal("docs/metrics.md has lost the marks of the table")
 	}
-	if err := os.WriteFile("../README.md", []byte(readme[:i]+want+readme[j+len(end):]), 0o644); err != nil {
+	if err := os.WriteFile("../docs/metrics.md", []byte(document[:i]+want+document[j+len(end):]), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -59,11 +59,11 @@ func TestRunbookHasEveryAlert(t *testing.T) {
 		want = append(want, r.Alert)
 	}
 	var got []string
-	for _, m := range regexp.MustCompile(`(?m)^## (Wcs\w+)$`).FindAllSubmatch(readFile(t, root+"/deploy/RUNBOOK.md"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^## (Wcs\w+)$`).FindAllSubmatch(readFile(t, root+"/docs/runbook.md"), -1) {
 		got = append(got, string(m[1]))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("deploy/RUNBOOK.md, -alerts +entries:\n%s", diff)
+		t.Errorf("docs/runbook.md, -alerts +entries:\n%s", diff)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// metricTable is the README's table of metrics, which the gateway's tests compare with what is registered.
+// metricTable is the table of docs/metrics.md, which the gateway's tests compare with what is registered.
 type metricTable map[string][]string // labels by name
 
 // process are the metrics of Prometheus' own collectors that the gateway registers, too.
@@ -138,13 +138,13 @@ var target = []string{"namespace", "job", "pod", "instance"}
 func metrics(t testing.TB) metricTable {
 	t.Helper()
 	m := metricTable{}
-	_, table, _ := strings.Cut(string(readFile(t, filepath.Join(root, "README.md"))), "<!-- metrics:begin -->")
+	_, table, _ := strings.Cut(string(readFile(t, filepath.Join(root, "docs/metrics.md"))), "<!-- metrics:begin -->")
 	table, _, _ = strings.Cut(table, "<!-- metrics:end -->")
 	for _, row := range regexp.MustCompile("(?m)^\\| `(wcs_\\w+)` \\| ([^|]*) \\|").FindAllStringSubmatch(table, -1) {
 		m[row[1]] = strings.FieldsFunc(row[2], func(r rune) bool { return r == ',' || r == ' ' })
 	}
 	if len(m) < 20 {
-		t.Fatalf("the README's table of metrics has %d rows", len(m))
+		t.Fatalf("the table of metrics has %d rows", len(m))
 	}
 	return m
 }

@@ -33,7 +33,7 @@ const (
 	container  = podSpec + ".containers.0"
 )
 
-// The pod has the time that its drain takes (README, "Ending a pod"), whichever of preStop and the gateway waits for the load
+// The pod has the time that its drain takes (docs/operations.md), whichever of preStop and the gateway waits for the load
 // balancers.
 func TestGracePeriodCoversTheDrain(t *testing.T) {
 	for _, drain := range []struct{ notice, window, pace, handover time.Duration }{
@@ -147,11 +147,11 @@ secrets:
 	}
 }
 
-// None of the settings that the README knows as secrets can be given as it is.
+// None of the settings that docs/configuration.md marks as secrets can be given as it is.
 func TestNoSecretInTheConfigMap(t *testing.T) {
-	keys := regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\| `WCS_[A-Z_]+`, `…_FILE`").FindAllStringSubmatch(string(readFile(t, root+"/README.md")), -1)
+	keys := regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\| `WCS_[A-Z_]+`, `…_FILE`").FindAllStringSubmatch(string(readFile(t, root+"/docs/configuration.md")), -1)
 	if len(keys) < 3 {
-		t.Fatalf("the README's table of settings has %d secrets", len(keys))
+		t.Fatalf("the table of settings has %d secrets", len(keys))
 	}
 	for _, m := range keys {
 		text := "config:" + strings.Join(mapSteps(m[1]), "") + " plain" + strings.Repeat("}", strings.Count(m[1], ".")+1)

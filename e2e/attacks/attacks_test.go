@@ -1,5 +1,5 @@
 // Package attacks does to a real gateway what people who mean no good do, and checks that it is refused, counted, and costs the
-// other clients nothing: README, "What an attacker can try".
+// other clients nothing: docs/security.md.
 package attacks
 
 import (

@@ -1,7 +1,7 @@
 // Package config is what an operator can set: one YAML file and environment variables, read into
 // one struct. It validates everything at once; the packages that it is for take values and parse nothing.
 //
-// The comments of the fields are the documentation for users: the table in the README and
+// The comments of the fields are the documentation for users: the table in docs/configuration.md and
 // deploy/wcs-gateway.example.yaml are made of them and of Default (run this package's tests with -update).
 package config
 

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the configuration's documentation
 
 const (
 	root       = "../../.."
-	readme     = root + "/README.md"
+	document   = root + "/docs/configuration.md"
 	example    = root + "/deploy/wcs-gateway.example.yaml"
 	tableBegin = "<!-- config:begin -->\n"
 	tableEnd   = "<!-- config:end -->"
@@ -37,25 +37,25 @@ const exampleHead = `# Configuration of wcs-gateway: every key with its default.
 # at its end. ` + "`wcs-gateway --config FILE --check-config`" + ` tells all that is wrong with it.
 `
 
-func TestReadmeListsEverySetting(t *testing.T) {
-	text, err := os.ReadFile(readme)
+func TestDocumentListsEverySetting(t *testing.T) {
+	text, err := os.ReadFile(document)
 	if err != nil {
-		t.Fatalf("the README with the configuration's table is missing: %v", err)
+		t.Fatalf("the document with the table of settings is missing: %v", err)
 	}
 	before, rest, ok := strings.Cut(string(text), tableBegin)
 	got, after, ok2 := strings.Cut(rest, tableEnd)
 	if !ok || !ok2 {
-		t.Fatalf("the README lacks the marks %q and %q", tableBegin, tableEnd)
+		t.Fatalf("docs/configuration.md lacks the marks %q and %q", tableBegin, tableEnd)
 	}
 	want := table(t)
 	if *update {
-		if err := os.WriteFile(readme, []byte(before+tableBegin+want+tableEnd+after), 0o644); err != nil {
+		if err := os.WriteFile(document, []byte(before+tableBegin+want+tableEnd+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the README's table is not what config.go says; go test ./cmd/internal/config -update writes it (-want +got):\n%s", diff)
+		t.Errorf("the table in docs/configuration.md differs from config.go; go test ./cmd/internal/config -update writes it (-want +got):\n%s", diff)
 	}
 }
 
@@ -88,7 +88,7 @@ func TestExampleListsEverySetting(t *testing.T) {
 	}
 }
 
-// table is the README's table of all settings.
+// table is the table of all settings in docs/configuration.md.
 func table(t *testing.T) string {
 	docs := fieldDocs(t)
 	var b strings.Builder
