@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 
+	"wcsgateway/gateway/probe"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -19,7 +20,7 @@ import (
 // Deps are what a Gateway works with.
 type Deps struct {
 	SFU      SFU
-	Prober   Prober
+	Prober   probe.Prober
 	Camera   Camera
 	Notifier Notifier
 	Egress   Egress
@@ -58,7 +59,8 @@ type Gateway struct {
 	pings      beat[*conn]
 	streams    *registry
 	watch      *roomWatch
-	rates      *rates
+	rateBeat   beat[probe.Ticker]
+	probes     *probe.Pool
 	snapshots  *snapshots
 	debts      *debts
 	rooms      *rooms
@@ -104,6 +106,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		upgrader:   newUpgrader(),
 		version:    wcs.Version(cfg.Version),
 		pings:      beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},
+		rateBeat:   beat[probe.Ticker]{interval: rateInterval, do: probe.Ticker.Tick},
 		hookLog:    newHookLog(deps.Log),
 		excess:     newExcess(),
 		streams:    newRegistry(),
@@ -117,7 +120,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	}
 	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)
-	g.rates = newRates(g)
+	g.probes = newProbes(g)
 	g.snapshots = newSnapshots(g)
 	g.debts = newDebts(g)
 	g.rooms = newRooms(g)
@@ -133,7 +136,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	beatCtx, stopBeats := context.WithCancel(context.Background())
 	defer stopBeats()
 	g.work.Go(func() { g.pings.run(beatCtx) })
-	g.work.Go(func() { g.rates.beat.run(beatCtx) })
+	g.work.Go(func() { g.rateBeat.run(beatCtx) })
 	g.work.Go(func() { g.rooms.beat.run(beatCtx) })
 	g.work.Go(func() { g.watchTransit(beatCtx) })
 
@@ -223,7 +226,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 	case state.EventWantRates:
 		g.ratesWanted(e)
 	case state.EventRates:
-		g.rates.told(e)
+		g.probes.OnFigures(e)
 	case state.EventRoom:
 		g.rooms.changed(e.Body)
 	case state.EventMessage:

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/probe"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -36,13 +37,11 @@ type Metrics struct {
 	egresses     *prometheus.CounterVec   // kind, result
 	rateStreams  *prometheus.GaugeVec     // source
 	rates        *prometheus.CounterVec   // kind
-	probes       *prometheus.GaugeVec     // state
 	rooms        prometheus.Gauge
 	roomMembers  prometheus.Gauge
 	clientStats  *prometheus.CounterVec // result
 	snapshots    *prometheus.CounterVec // result
 	snapshotTime prometheus.Observer
-	nativeData   *prometheus.CounterVec   // result
 	notices      *prometheus.HistogramVec // stage
 	lostBytes    prometheus.Counter
 	debts        prometheus.Gauge
@@ -50,6 +49,7 @@ type Metrics struct {
 	draining     prometheus.Gauge
 	rest         *prometheus.CounterVec // path, status
 	build        *prometheus.GaugeVec   // version
+	probe        probe.Metrics
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -99,20 +99,22 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		egresses:     counter("wcs_egresses_total", "Recordings (record) and republishings (rtmp) of streams by LiveKit's egress service: those it has accepted (started), that were written to the end or a limit (complete), that failed, and that the application was not allowed (forbidden).", "kind", "result"),
 		rateStreams:  gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
 		rates:        counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
-		probes:       gauges("wcs_probes", "Probes that run, and those that wait because there are rates.maxProbes.", "state"),
 		rooms:        gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
 		roomMembers:  gauge("wcs_room_members", "Members of rooms on this pod."),
 		clientStats:  counter("wcs_client_stats_total", "Messages of clients with statistics, by what became of them.", "result"),
 		snapshots:    counter("wcs_snapshots_total", "Snapshots that clients and backends have asked for, by what became of them.", "result"),
 		snapshotTime: histogram("wcs_snapshot_seconds", "From the wish for a picture to its PNG, of pictures that were taken.").WithLabelValues(),
-		nativeData:   counter("wcs_native_data_total", "Data messages in rooms of streams of applications with nativeData, by what became of them.", "result"),
-		notices:      histogram("wcs_notification_seconds", "How long players wait to be told that their publisher has ended, in stages that are measured by the clock of one pod each. Players of the publisher's pod: local, until it is written to their sockets. Of other pods, the sum of: announce, until the participant is removed, the name released and Redis has the event; transit, through Redis (a message that each pod sends itself every 5 s); deliver, from there until it is written to their sockets.", "stage"),
-		lostBytes:    counter("wcs_unsent_bytes_total", "Bytes for clients that were never sent: their sockets were closed, or they read too slowly for what others had to say to them.").WithLabelValues(),
-		debts:        gauge("wcs_debts", "Clean-up at LiveKit or Redis, and news of it to backends, that is still owed."),
-		panics:       counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
-		draining:     gauge("wcs_draining", "1 while the pod is shutting down."),
-		rest:         counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for what WCS has and this server has not.", "path", "status"),
-		build:        gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
+		probe: probe.Metrics{
+			Probes: gauges("wcs_probes", "Probes that run (running), and probes that wait because rates.maxProbes are running (waiting).", "state"),
+			Data:   counter("wcs_native_data_total", "Data messages of participants in rooms of applications with nativeData, by result.", "result"),
+		},
+		notices:   histogram("wcs_notification_seconds", "How long players wait to be told that their publisher has ended, in stages that are measured by the clock of one pod each. Players of the publisher's pod: local, until it is written to their sockets. Of other pods, the sum of: announce, until the participant is removed, the name released and Redis has the event; transit, through Redis (a message that each pod sends itself every 5 s); deliver, from there until it is written to their sockets.", "stage"),
+		lostBytes: counter("wcs_unsent_bytes_total", "Bytes for clients that were never sent: their sockets were closed, or they read too slowly for what others had to say to them.").WithLabelValues(),
+		debts:     gauge("wcs_debts", "Clean-up at LiveKit or Redis, and news of it to backends, that is still owed."),
+		panics:    counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
+		draining:  gauge("wcs_draining", "1 while the pod is shutting down."),
+		rest:      counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for what WCS has and this server has not.", "path", "status"),
+		build:     gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
 	}
 	for _, r := range refusals { // so that a rate can be taken from the first one on
 		m.refusals.WithLabelValues(string(r))
@@ -125,7 +127,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	for counter, labels := range map[*prometheus.CounterVec][]string{
 		m.resumes: {resumeOK, resumeRefused, resumeUnavailable}, m.clientStats: {statsTaken, statsUnknown, statsExcess, statsGarbage},
-		m.nativeData: {dataPassed}, m.snapshots: {"ok", "failed"}, m.hookVetoes: {string(hooks.Connect), string(hooks.PublishStream), string(hooks.PlayStream)},
+		m.probe.Data: {probe.DataPassed}, m.snapshots: {"ok", "failed"}, m.hookVetoes: {string(hooks.Connect), string(hooks.PublishStream), string(hooks.PlayStream)},
 	} {
 		for _, label := range labels {
 			counter.WithLabelValues(label)

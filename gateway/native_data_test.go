@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/probe"
 	"wcsgateway/translate"
 )
 
@@ -53,7 +54,7 @@ func TestNativeData(t *testing.T) {
 			<-w.told
 		}
 		hear := func(sender translate.Identity, payload string) {
-			target.Hear(translate.Data{Sender: sender, Topic: "chat", Payload: []byte(payload)})
+			target.OnData(translate.Data{Sender: sender, Topic: "chat", Payload: []byte(payload)})
 		}
 		hear("", `{"own":"by the API"}`)
 		hear("wcs:test:pub:0123456789abcdef", `{"own":"by a participant"}`)
@@ -76,13 +77,13 @@ func TestNativeData(t *testing.T) {
 		if n := pub.Count("notifyStreamEvent"); n > 0 {
 			t.Errorf("the publisher has got %d events", n)
 		}
-		for range 2 * nativeDataBurst {
+		for range 2 * probe.DataBurst {
 			hear("alice", "0")
 		}
-		passed, dropped := w.heard(dataPassed), w.heard(dataTooMany)
+		passed, dropped := w.heard(probe.DataPassed), w.heard(probe.DataTooMany)
 		const refused = 2 // which count, too
-		if passed != nativeDataBurst-refused || passed+dropped != 3+2*nativeDataBurst || w.heard(dataOwn) != 2 || w.heard(dataBinary) != 1 {
-			t.Errorf("%v passed, %v were too many, %v own, %v binary", passed, dropped, w.heard(dataOwn), w.heard(dataBinary))
+		if passed != probe.DataBurst-refused || passed+dropped != 3+2*probe.DataBurst || w.heard(probe.DataOwn) != 2 || w.heard(probe.DataBinary) != 1 {
+			t.Errorf("%v passed, %v were too many, %v own, %v binary", passed, dropped, w.heard(probe.DataOwn), w.heard(probe.DataBinary))
 		}
 		pub.Unpublish("pub", "s")
 		pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
@@ -91,7 +92,7 @@ func TestNativeData(t *testing.T) {
 }
 
 func (w *world) heard(result string) float64 {
-	return testutil.ToFloat64(w.pods[podA].metrics.nativeData.WithLabelValues(result))
+	return testutil.ToFloat64(w.pods[podA].metrics.probe.Data.WithLabelValues(result))
 }
 
 // Whoever measures also listens: there is one hidden participant.
@@ -106,7 +107,7 @@ func TestNativeDataWithProbe(t *testing.T) {
 		if target.Idle() {
 			t.Error("nobody measures")
 		}
-		target.Hear(translate.Data{Sender: "alice", Payload: []byte("1")})
+		target.OnData(translate.Data{Sender: "alice", Payload: []byte("1")})
 		wantData(t, play, "play", "1")
 	})
 }
@@ -116,7 +117,7 @@ func TestNoNativeData(t *testing.T) {
 	inBubble(t, RatesProbe, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, pub, inbound, 2)
-		w.probe.target(0).Hear(translate.Data{Sender: "alice", Payload: []byte("1")})
+		w.probe.target(0).OnData(translate.Data{Sender: "alice", Payload: []byte("1")})
 		wantRates(t, play, outbound, 2)
 		if inbox := play.Names(); strings.Contains(inbox, `"type":"data"`) {
 			t.Errorf("the player has got %s", inbox)
@@ -136,7 +137,7 @@ func TestNativeDataOfNativePublisher(t *testing.T) {
 		w.mediaIn(podB, "native.cam", translate.RolePlay)
 		play.WantStatus("play", "PLAYING", "")
 		rig.Eventually(t, time.Minute, "somebody listens", func() bool { running, _ := w.probe.probes(); return running == 1 })
-		w.probe.target(0).Hear(translate.Data{Sender: "alice", Payload: []byte("1")})
+		w.probe.target(0).OnData(translate.Data{Sender: "alice", Payload: []byte("1")})
 		wantData(t, play, "play", "1")
 		play.Stop("play", "cam")
 		play.WantStatus("play", "STOPPED", "Stopped by user")

@@ -1,12 +1,15 @@
 package gateway
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/probe"
+	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -78,7 +81,7 @@ type measurement struct {
 
 // startRates begins to tell the client its video rate. It has just been told that its stream is up.
 func (st *stream) startRates() {
-	st.hearNatives()
+	st.subscribeNativeData()
 	mode := st.sess.app.Rates
 	if !mode.asksClients() && !mode.probes() {
 		return
@@ -87,13 +90,13 @@ func (st *stream) startRates() {
 	if mode.asksClients() {
 		st.rates.patience = time.Now().Add(clientWait)
 	}
-	st.rates.leave = st.sess.g.rates.beat.add(st)
+	st.rates.leave = st.sess.g.rateBeat.add(st)
 }
 
 func (st *stream) stopRates() {
-	st.stopHearing()
+	st.unsubscribeNativeData()
 	if st.published { // whose probe may be there for players of other applications
-		st.sess.g.rates.publisherGone(st.identity)
+		st.sess.g.probes.PublisherGone(st.identity)
 	}
 	if st.rates != nil {
 		st.rates.leave()
@@ -101,8 +104,8 @@ func (st *stream) stopRates() {
 	}
 }
 
-// second runs on the beat of the rates.
-func (st *stream) second() { st.sess.loop.post(st.onSecond) }
+// Tick implements probe.Ticker.
+func (st *stream) Tick() { st.sess.loop.post(st.onSecond) }
 
 func (st *stream) onSecond() {
 	if st.ending != nil {
@@ -143,8 +146,8 @@ func (st *stream) measure() (m measurement, source string) {
 	if st.published {
 		publisher = st.identity
 	}
-	f, came := st.sess.g.rates.figures(publisher, st.publisherPod, st.room)
-	fresh := time.Since(came) <= figuresAge
+	f, came := st.sess.g.probes.Figures(publisher, st.publisherPod, st.room)
+	fresh := time.Since(came) <= probe.MaxAge
 	m.video = wcs.VideoFigures{Rate: f.Rate, FPS: f.FPS, NACK: f.NACK, PLI: f.PLI, Lost: f.Lost, Width: f.Width, Height: f.Height}
 	m.known, m.came = fresh && st.kinds.Video, came
 	m.media, m.heard = f.MediaBytes, fresh
@@ -201,7 +204,7 @@ func (st *stream) keepPhase(came time.Time) bool {
 
 func (st *stream) moveBeat(next time.Duration) {
 	st.rates.leave()
-	st.rates.leave = st.sess.g.rates.beat.addIn(st, next)
+	st.rates.leave = st.sess.g.rateBeat.addIn(st, next)
 }
 
 // learnSize takes the picture size from the rate source. Of a player it counts only where nobody else tells: its publisher's
@@ -252,4 +255,32 @@ func (st *stream) checkSilence(m measurement) {
 	case st.rates.silence.lasts(m.media) >= limit:
 		st.end(ending{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, class: classClient})
 	}
+}
+
+// newProbes returns the pool of the probes that measure streams.
+func newProbes(g *Gateway) *probe.Pool {
+	return probe.New(probe.Deps{
+		Prober: g.deps.Prober, Schedule: g.rateBeat.add, Go: g.work.Go, Recovered: g.recovered,
+		Send: func(pods []string, e state.Event) {
+			ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
+			defer cancel()
+			g.tell(ctx, pods, e)
+		},
+		CheckPayload: func(p json.RawMessage) error { return g.live().limits.checkPayload(p) },
+		NewIdentity:  func() translate.Identity { return g.newIdentity(translate.RoleProbe) },
+		Pod:          g.cfg.Pod, MaxProbes: g.cfg.Rates.MaxProbes, Context: g.ctx, Metrics: &g.metrics.probe, Log: g.log,
+	})
+}
+
+// ratesWanted handles another pod's request for the figures of a stream that is published here.
+func (g *Gateway) ratesWanted(e state.Event) {
+	st := g.streams.find(translate.Identity(e.Identity))
+	if st == nil || !st.published {
+		return // it has ended; its players are notified of that
+	}
+	st.sess.loop.post(func() {
+		if st.ending == nil && st.phase == phaseUp {
+			g.probes.RequestedBy(e.From, st.identity, st.room)
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/probe"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -107,7 +108,7 @@ func TestRatesFromProbe(t *testing.T) {
 		if running, _ := w.probe.probes(); running != 0 {
 			t.Error("the probe outlives its publisher")
 		}
-		if n := testutil.ToFloat64(g.rateStreams.WithLabelValues(fromProbe)) + testutil.ToFloat64(g.probes.WithLabelValues("running")); n != 0 {
+		if n := testutil.ToFloat64(g.rateStreams.WithLabelValues(fromProbe)) + testutil.ToFloat64(g.probe.Probes.WithLabelValues("running")); n != 0 {
 			t.Errorf("gauges end at %v", n)
 		}
 	})
@@ -176,7 +177,7 @@ func TestProbeEndsWithTheLastWish(t *testing.T) {
 		}
 		play.Stop("play", "s")
 		play.WantStatus("play", "STOPPED", "Stopped by user")
-		pass(wantHere + wantThere + 2*time.Second)
+		pass(probe.LocalRequest + probe.RemoteRequest + 2*time.Second)
 		if running, _ := w.probe.probes(); running != 0 {
 			t.Error("a probe that nobody wants")
 		}
@@ -253,7 +254,7 @@ func TestProbeLimit(t *testing.T) {
 			w.publishOn(t, clients[i], podA, fmt.Sprintf("pub-%d", i), fmt.Sprintf("s%d", i))
 		}
 		pass(20 * time.Second)
-		probes := w.pods[podA].metrics.probes
+		probes := w.pods[podA].metrics.probe.Probes
 		if waiting, running := testutil.ToFloat64(probes.WithLabelValues("waiting")), testutil.ToFloat64(probes.WithLabelValues("running")); waiting != 3 || running != 2 {
 			t.Errorf("%v run, %v wait", running, waiting)
 		}
@@ -293,7 +294,7 @@ func TestFiguresGrowOld(t *testing.T) {
 		wantRates(t, pub, inbound, 3)
 		wantRates(t, play, outbound, 1)
 		w.probe.set(func() { w.probe.mute = true })
-		pass(figuresAge + 2*time.Second)
+		pass(probe.MaxAge + 2*time.Second)
 		before := pub.Count(inbound) + play.Count(outbound)
 		pass(time.Minute)
 		if n := pub.Count(inbound) + play.Count(outbound) - before; n != 0 {
@@ -363,13 +364,13 @@ func TestProbeOfAPublisherThatHasComeHere(t *testing.T) {
 		w.up(t, podA, podA)
 		room, publisher := w.sfu.only(t, translate.RolePublish)
 		a := w.pods[podA]
-		a.rates.figures(publisher, podB, room)
+		a.probes.Figures(publisher, podB, room)
 		a.handleEvent(state.Event{Kind: state.EventWantRates, From: podB, Identity: string(publisher), Room: string(room)})
-		pass(wantHere + 2*time.Second)
+		pass(probe.LocalRequest + 2*time.Second)
 		if running, _ := w.probe.probes(); running != 1 {
 			t.Errorf("%d probes", running)
 		}
-		pass(wantThere + 2*time.Second)
+		pass(probe.RemoteRequest + 2*time.Second)
 	})
 }
 
@@ -427,7 +428,7 @@ func TestSizeFromProbe(t *testing.T) {
 			t.Errorf("STOPPED with %dx%d", s.Width, s.Height)
 		}
 		w.probe.set(func() { w.probe.mute = true }) // then LiveKit is believed again
-		pass(figuresAge + 10*time.Second)
+		pass(probe.MaxAge + 10*time.Second)
 		pub.Unpublish("pub", "s")
 		if s := pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop"); s.Width != 640 {
 			t.Errorf("UNPUBLISHED with %dx%d", s.Width, s.Height)

@@ -35,14 +35,6 @@ type Egress interface {
 	FindEgress(ctx context.Context, r translate.EgressRequest, id string) (translate.Egress, error)
 }
 
-// Prober measures what LiveKit sends to the players of a stream.
-type Prober interface {
-	// Probe joins the target's room as a hidden participant and reports once a second what it got in that second. While nothing
-	// can be measured it does not report. It returns nil when ctx is done, and an error when there is nothing to
-	// measure any more.
-	Probe(ctx context.Context, target translate.ProbeTarget, report func(translate.VideoFigures)) error
-}
-
 // Camera takes single pictures of streams.
 type Camera interface {
 	// KeyFrame gives the next key frame of the target's video, which it asks for. It needs a context with a deadline. A

@@ -5,10 +5,9 @@ type ProbeTarget struct {
 	Room      RoomName
 	Identity  Identity // of the hidden participant that measures: RoleProbe, and new for each probe
 	Publisher Identity
-	// Hear takes what participants send to the room as data, and all of it; nil: nobody does. What it holds up comes later, and nothing
-	// overtakes it.
-	Hear func(Data)
-	// Idle tells, asked once a second, that there is nothing to measure for the moment: then only data is received. nil: never.
+	// OnData is called for each data message in the room, one after the other; nil: data is not received.
+	OnData func(Data)
+	// Idle is called once a second and reports whether nothing is to be measured now: then only data is received. nil: never.
 	Idle func() bool
 }
 

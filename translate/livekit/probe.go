@@ -32,7 +32,7 @@ const (
 // room, has left, or the probe itself was removed, replaced, or lost its room; ErrKindDenied when LiveKit refuses our API
 // key. When it has returned it has left the room, its goroutines and sockets are gone, and report is not called any more.
 //
-// With Hear it also takes data messages, from when it has joined until it leaves; what is sent while the connection is lost is
+// With OnData it also takes data messages, from when it has joined until it leaves; what is sent while the connection is lost is
 // missed. With Idle true it receives no media, and reports nothing.
 //
 // Media comes directly over UDP: a probe uses neither TCP nor STUN nor TURN.

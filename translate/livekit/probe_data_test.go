@@ -32,7 +32,7 @@ func TestProbeHears(t *testing.T) {
 	p.cancel = cancel
 	target := translate.ProbeTarget{
 		Room: room(t), Identity: translate.NewIdentity(deployment, translate.RoleProbe, podTag), Publisher: src.id,
-		Hear: func(d translate.Data) { heard <- d }, Idle: idle.Load,
+		OnData: func(d translate.Data) { heard <- d }, Idle: idle.Load,
 	}
 	go func() {
 		defer close(p.ended)

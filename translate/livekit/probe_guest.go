@@ -81,7 +81,7 @@ func (s *SFU) join(ctx context.Context, t translate.ProbeTarget, kinds translate
 	if err != nil {
 		return nil, failed(ctx, OpProbe, err)
 	}
-	g.kinds, g.onData = kinds, t.Hear
+	g.kinds, g.onData = kinds, t.OnData
 	if err := g.enter(ctx, s.base, token); err != nil {
 		g.leave()
 		return nil, err

@@ -31,10 +31,11 @@ var inward = map[string][]string{
 	"gateway/origins":   {},
 	"gateway/hooks":     {},
 	"gateway/picture":   {},
+	"gateway/probe":     {"translate", "state"},
 	"gateway/rtmp":      {},
 	"gateway/console":   {"gateway", "state"},
 	"gateway/rest":      {"gateway", "gateway/origins", "translate", "translate/wcs", "state"},
-	"gateway":           {"gateway/hooks", "gateway/origins", "gateway/picture", "gateway/rtmp", "translate", "translate/wcs", "state"},
+	"gateway":           {"gateway/hooks", "gateway/origins", "gateway/picture", "gateway/probe", "gateway/rtmp", "translate", "translate/wcs", "state"},
 	"cmd":               {"*"},
 	"e2e":               {"*"},
 }
