@@ -181,3 +181,9 @@ func TestAvailableAlwaysAnswers(t *testing.T) {
 		}
 	}
 }
+
+// pass advances the clock of a synctest bubble and waits for everything that is due by then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -56,10 +57,10 @@ type Gateway struct {
 	metrics    *Metrics
 	upgrader   websocket.Upgrader
 	version    []byte // the getVersion frame
-	pings      beat[*conn]
+	pings      *wheel.Wheel[*conn]
 	streams    *registry
 	watch      *roomWatch
-	rateBeat   beat[probe.Ticker]
+	rateWheel  *wheel.Wheel[probe.Ticker]
 	probes     *probe.Pool
 	snapshots  *snapshots
 	debts      *debts
@@ -105,8 +106,8 @@ func New(cfg Config, deps Deps) *Gateway {
 		tracer:     deps.Tracer,
 		upgrader:   newUpgrader(),
 		version:    wcs.Version(cfg.Version),
-		pings:      beat[*conn]{interval: cfg.Conn.PingInterval, do: (*conn).ping},
-		rateBeat:   beat[probe.Ticker]{interval: rateInterval, do: probe.Ticker.Tick},
+		pings:      wheel.New(cfg.Conn.PingInterval, (*conn).ping),
+		rateWheel:  wheel.New(rateInterval, probe.Ticker.Tick),
 		hookLog:    newHookLog(deps.Log),
 		excess:     newExcess(),
 		streams:    newRegistry(),
@@ -133,16 +134,16 @@ const shutdownTimeout = 10 * time.Second
 // Run pings clients and tells them their video rates until ctx is done. Then it drains the pod, and returns when all sessions are closed and what they held is
 // released, or shutdownTimeout after the last socket was closed and kept sessions were held for others.
 func (g *Gateway) Run(ctx context.Context) {
-	beatCtx, stopBeats := context.WithCancel(context.Background())
-	defer stopBeats()
-	g.work.Go(func() { g.pings.run(beatCtx) })
-	g.work.Go(func() { g.rateBeat.run(beatCtx) })
-	g.work.Go(func() { g.rooms.beat.run(beatCtx) })
-	g.work.Go(func() { g.watchTransit(beatCtx) })
+	wheelCtx, stopWheels := context.WithCancel(context.Background())
+	defer stopWheels()
+	g.work.Go(func() { g.pings.Run(wheelCtx) })
+	g.work.Go(func() { g.rateWheel.Run(wheelCtx) })
+	g.work.Go(func() { g.rooms.wheel.Run(wheelCtx) })
+	g.work.Go(func() { g.watchTransit(wheelCtx) })
 
 	<-ctx.Done()
 	g.drain()
-	stopBeats()
+	stopWheels()
 	g.await(g.cfg.Drain.Handover + shutdownTimeout)
 	g.cancel()
 	g.debts.wait(context.Background()) // they end with g.ctx

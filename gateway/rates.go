@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -90,7 +91,7 @@ func (st *stream) startRates() {
 	if mode.asksClients() {
 		st.rates.patience = time.Now().Add(clientWait)
 	}
-	st.rates.leave = st.sess.g.rateBeat.add(st)
+	st.rates.leave = st.sess.g.rateWheel.Add(st)
 }
 
 func (st *stream) stopRates() {
@@ -180,7 +181,7 @@ func (st *stream) useSource(source string) {
 // The first figures of a source wait for the right moment; afterwards the beat follows in steps that do not matter, for
 // an uneven beat would be no better. It tells whether the figures shall be told now.
 func (st *stream) keepPhase(came time.Time) bool {
-	const step = rateInterval / beatSlots
+	const step = rateInterval / wheel.Slots
 	r := st.rates
 	off := time.Since(came)%rateInterval - r.lag // too late by so much
 	if off > rateInterval/2 {
@@ -204,7 +205,7 @@ func (st *stream) keepPhase(came time.Time) bool {
 
 func (st *stream) moveBeat(next time.Duration) {
 	st.rates.leave()
-	st.rates.leave = st.sess.g.rateBeat.addIn(st, next)
+	st.rates.leave = st.sess.g.rateWheel.AddIn(st, next)
 }
 
 // learnSize takes the picture size from the rate source. Of a player it counts only where nobody else tells: its publisher's
@@ -260,7 +261,7 @@ func (st *stream) checkSilence(m measurement) {
 // newProbes returns the pool of the probes that measure streams.
 func newProbes(g *Gateway) *probe.Pool {
 	return probe.New(probe.Deps{
-		Prober: g.deps.Prober, Schedule: g.rateBeat.add, Go: g.work.Go, Recovered: g.recovered,
+		Prober: g.deps.Prober, Schedule: g.rateWheel.Add, Go: g.work.Go, Recovered: g.recovered,
 		Send: func(pods []string, e state.Event) {
 			ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
 			defer cancel()

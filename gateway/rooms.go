@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 )
 
@@ -47,7 +48,7 @@ var (
 // rooms are those that this pod has members of.
 type rooms struct {
 	g     *Gateway
-	beat  beat[*room]
+	wheel *wheel.Wheel[*room]
 	calls creditor // how many rooms are written and read at a time
 
 	mu   sync.Mutex // of the rooms, too
@@ -103,11 +104,11 @@ func (e *loginTaken) Unwrap() error { return errLoginInRoom }
 
 func newRooms(g *Gateway) *rooms {
 	r := &rooms{g: g, calls: make(creditor, roomParallel), open: make(map[state.Room]*room)}
-	r.beat = beat[*room]{interval: roomLook, do: func(one *room) {
+	r.wheel = wheel.New(roomLook, func(one *room) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		one.wake()
-	}}
+	})
 	return r
 }
 
@@ -119,7 +120,7 @@ func (r *rooms) of(key state.Room) *room {
 			rooms: r, key: key, members: make(map[string]*member), moved: make(map[string]time.Time), doubts: make(doubts),
 			hurry: make(chan struct{}, 1),
 		}
-		one.leave = r.beat.add(one)
+		one.leave = r.wheel.Add(one)
 		r.open[key] = one
 		r.g.metrics.rooms.Inc()
 	}

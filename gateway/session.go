@@ -66,7 +66,7 @@ func (g *Gateway) open(ws *websocket.Conn, p peer) {
 		dropped:   func(bytes int) { g.metrics.lostBytes.Add(float64(bytes)) },
 		guard:     p.guard,
 	}
-	s.leave = g.pings.add(s.conn)
+	s.leave = g.pings.Add(s.conn)
 	g.mu.Lock()
 	g.sessions[s] = struct{}{}
 	g.mu.Unlock()

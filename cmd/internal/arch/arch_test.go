@@ -33,11 +33,16 @@ var inward = map[string][]string{
 	"gateway/picture":   {},
 	"gateway/probe":     {"translate", "state"},
 	"gateway/rtmp":      {},
+	"gateway/wheel":     {},
 	"gateway/console":   {"gateway", "state"},
 	"gateway/rest":      {"gateway", "gateway/origins", "translate", "translate/wcs", "state"},
-	"gateway":           {"gateway/hooks", "gateway/origins", "gateway/picture", "gateway/probe", "gateway/rtmp", "translate", "translate/wcs", "state"},
-	"cmd":               {"*"},
-	"e2e":               {"*"},
+	"gateway": {
+		"gateway/hooks", "gateway/origins", "gateway/picture", "gateway/rtmp", "gateway/wheel",
+		"gateway/probe",
+		"translate", "translate/wcs", "state",
+	},
+	"cmd": {"*"},
+	"e2e": {"*"},
 }
 
 // outward tells which packages of ours (and those below them) may import one of others.
