@@ -6,6 +6,7 @@ import (
 
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/realip"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/translate"
 )
@@ -27,8 +28,8 @@ type Config struct {
 	MaxStreams int // published and played at a time by one session
 	// KeepAliveGrace is how long a session that asked for keepAlive outlives its socket; 0 for not at all.
 	KeepAliveGrace time.Duration
-	// Proxies are believed about where clients come from.
-	Proxies Proxies
+	// Proxies are the trusted proxies, whose X-Forwarded-For headers are honoured.
+	Proxies realip.Proxies
 	// ProxyProtocol says that the listener asks those proxies for a PROXY header: until it is read, a TCP connection's address
 	// is not its client's.
 	ProxyProtocol bool

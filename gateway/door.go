@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+
+	"wcsgateway/gateway/realip"
 )
 
 // door counts TCP connections and sockets, from the first byte to the session, and tells which ones are too many.
@@ -121,8 +123,8 @@ func (g *Gateway) peerOf(c net.Conn) netip.Addr {
 		return netip.Addr{} // a header will tell
 	}
 	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if a := ap.Addr().Unmap(); err == nil && !g.cfg.Proxies.trust(a) {
-		return party(a)
+	if a := ap.Addr().Unmap(); err == nil && !g.cfg.Proxies.Trust(a) {
+		return realip.LimitKey(a)
 	}
 	return netip.Addr{}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -369,3 +370,5 @@ func TestRefusedCommandsAreCounted(t *testing.T) {
 	}
 	_ = d.AwaitClosed()
 }
+
+func addr(text string) netip.Addr { return netip.MustParseAddr(text) }

@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/realip"
 )
 
 // readBuffer is small on purpose: most of what a client sends is a pong, and a larger message is read past the buffer.
@@ -47,7 +48,7 @@ func (g *Gateway) Public() http.Handler {
 // accept makes a session of an upgrade. It returns at once, which frees the HTTP server's stack and buffers.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	live := g.live()
-	address := g.cfg.Proxies.clientOf(r)
+	address := g.cfg.Proxies.Client(r)
 	p := peer{remote: address.String(), origin: r.Header.Get("Origin"), guard: newGuard(&live.limits, g.excess)}
 	refuse := func(reason refusal, status int, text string) {
 		g.metrics.refused(reason)
@@ -66,7 +67,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		refuse(refusedOrigin, http.StatusForbidden, "origin not allowed")
 		return
 	}
-	p.guard.of = party(address.Addr())
+	p.guard.of = realip.LimitKey(address.Addr())
 	if reason, ok := g.door.enter(&p.guard.place, &live.limits); !ok {
 		status := http.StatusServiceUnavailable
 		if reason == refusedAddress {

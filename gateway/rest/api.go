@@ -15,6 +15,7 @@ import (
 
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/realip"
 )
 
 // Config is what the API is told.
@@ -27,8 +28,8 @@ type Config struct {
 	TerminateAll bool
 	// OpenStatistics serves ?action=stat to everybody: load balancers that ask for it have no password.
 	OpenStatistics bool
-	// Proxies are believed about where requests come from.
-	Proxies gateway.Proxies
+	// Proxies are the trusted proxies, whose X-Forwarded-For headers are honoured.
+	Proxies realip.Proxies
 	// NodeID is what hooks call this server.
 	NodeID string
 }
@@ -118,7 +119,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	from := a.cfg.Proxies.Client(r)
 	q := &request{Request: r, w: &response{ResponseWriter: w}, from: from.String(), api: a}
 	name, rt := a.find(r)
-	err := a.admit(q, name, rt, gateway.Party(from.Addr()))
+	err := a.admit(q, name, rt, realip.LimitKey(from.Addr()))
 	switch {
 	case errors.Is(err, errPreflight):
 		q.w.WriteHeader(http.StatusNoContent)

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway"
+	"wcsgateway/gateway/realip"
 )
 
 func as(user, password string) func(*http.Request) {
@@ -55,7 +56,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestGuessing(t *testing.T) {
-	proxies := gateway.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
+	proxies := realip.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
 	w := serve(t, Config{Users: users(t), Proxies: proxies}, nil)
 	login := func(from, password string) int {
 		return w.do(t, http.MethodGet, prefix+"/stream/find_all", "", func(r *http.Request) {
@@ -95,7 +96,7 @@ func TestGuessing(t *testing.T) {
 
 // Attempts at the same time are no more than those one after the other, and one that is right waits only for those that were calculated.
 func TestGuessingInParallel(t *testing.T) {
-	w := serve(t, Config{Users: users(t), Proxies: gateway.Proxies{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
+	w := serve(t, Config{Users: users(t), Proxies: realip.Proxies{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
 	get := func(from, password string) int {
 		return w.do(t, http.MethodGet, prefix+"/stream/find_all", "", func(r *http.Request) {
 			r.SetBasicAuth("ops", password)

@@ -1,4 +1,4 @@
-package gateway
+package realip
 
 import (
 	"net/http"
@@ -14,15 +14,15 @@ func TestClientAddress(t *testing.T) {
 		want       string
 	}{
 		{"no proxy", "203.0.113.9:4711", nil, "203.0.113.9:4711"},
-		{"a header that nobody trusted sent", "203.0.113.9:4711", []string{"198.51.100.1"}, "203.0.113.9:4711"},
+		{"a header from an untrusted sender", "203.0.113.9:4711", []string{"198.51.100.1"}, "203.0.113.9:4711"},
 		{"a proxy", "10.0.0.1:4711", []string{"203.0.113.9"}, "203.0.113.9:0"},
-		{"a proxy that tells the port", "10.0.0.1:4711", []string{"203.0.113.9:5555"}, "203.0.113.9:5555"},
-		{"a client that forges", "10.0.0.1:4711", []string{"1.1.1.1, 10.9.9.9, 203.0.113.9"}, "203.0.113.9:0"},
-		{"a client that forges a header of its own", "10.0.0.1:4711", []string{"1.1.1.1", "203.0.113.9"}, "203.0.113.9:0"},
+		{"a proxy that sends the port", "10.0.0.1:4711", []string{"203.0.113.9:5555"}, "203.0.113.9:5555"},
+		{"a forged address", "10.0.0.1:4711", []string{"1.1.1.1, 10.9.9.9, 203.0.113.9"}, "203.0.113.9:0"},
+		{"a forged second header", "10.0.0.1:4711", []string{"1.1.1.1", "203.0.113.9"}, "203.0.113.9:0"},
 		{"two proxies", "10.0.0.1:4711", []string{"1.1.1.1,203.0.113.9 , 10.0.0.2"}, "203.0.113.9:0"},
 		{"two proxies, two headers", "10.0.0.1:4711", []string{"203.0.113.9", "10.0.0.2"}, "203.0.113.9:0"},
-		{"a client inside", "10.0.0.1:4711", []string{"10.0.0.7, 10.0.0.2"}, "10.0.0.7:0"},
-		{"nothing in the header", "10.0.0.1:4711", []string{""}, "10.0.0.1:4711"},
+		{"a client in a trusted network", "10.0.0.1:4711", []string{"10.0.0.7, 10.0.0.2"}, "10.0.0.7:0"},
+		{"an empty header", "10.0.0.1:4711", []string{""}, "10.0.0.1:4711"},
 		{"garbage from the proxy", "10.0.0.1:4711", []string{"203.0.113.9, unknown"}, "10.0.0.1:4711"},
 		{"garbage from the client", "10.0.0.1:4711", []string{"unknown, 203.0.113.9"}, "203.0.113.9:0"},
 		{"IPv6", "[fd00::1]:4711", []string{"2001:db8::1"}, "[2001:db8::1]:0"},
@@ -33,20 +33,18 @@ func TestClientAddress(t *testing.T) {
 		if tt.forwarded != nil {
 			r.Header["X-Forwarded-For"] = tt.forwarded
 		}
-		if got := proxies.clientOf(r).String(); got != tt.want {
+		if got := proxies.Client(r).String(); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }
 
-func TestPartyIsTheWholeNetworkOfIPv6(t *testing.T) {
+func TestLimitKeyOfIPv6IsItsNetwork(t *testing.T) {
 	a, b := netip.MustParseAddr("2001:db8:0:1::1"), netip.MustParseAddr("2001:db8:0:1:ffff::2")
-	if party(a) != party(b) || party(a) == party(netip.MustParseAddr("2001:db8:0:2::1")) {
-		t.Error("addresses of a /64 are not one party, or other networks are")
+	if LimitKey(a) != LimitKey(b) || LimitKey(a) == LimitKey(netip.MustParseAddr("2001:db8:0:2::1")) {
+		t.Error("addresses of one /64 have different keys, or two networks have the same")
 	}
-	if v4 := netip.MustParseAddr("203.0.113.9"); party(v4) != v4 {
-		t.Errorf("party of %v is %v", v4, party(v4))
+	if v4 := netip.MustParseAddr("203.0.113.9"); LimitKey(v4) != v4 {
+		t.Errorf("key of %v is %v", v4, LimitKey(v4))
 	}
 }
-
-func addr(text string) netip.Addr { return netip.MustParseAddr(text) }
