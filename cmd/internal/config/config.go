@@ -15,15 +15,15 @@ import (
 	"wcsgateway/translate"
 )
 
-// Config is the whole configuration. Its zero value is not usable: start from Load or Default.
+// Config is the complete configuration. Its zero value is not usable: start from Load or Default.
 type Config struct {
-	// Name of this deployment, 1 to 32 of a-z, 0-9 and `-`. All Redis keys and LiveKit identities carry it: two
-	// deployments with different names can share a Redis and a LiveKit.
+	// Name of this deployment: 1 to 32 characters of a-z, 0-9 and `-`. All Redis keys and LiveKit identities
+	// contain it, so deployments with different names can share a Redis and a LiveKit.
 	Deployment string `koanf:"deployment"`
-	// Server version that clients are told. Empty: `5.2.0-` and the version of the build.
+	// Server version that is sent to clients. Empty: `5.2.0-` and the version of the build.
 	Version string `koanf:"version"`
-	// What hooks call this server, 32 letters and digits. Empty: made of `deployment`, always the same for the same
-	// name; all pods of a deployment are one server.
+	// Server id in hook calls, 32 letters and digits; all pods of a deployment have the same. Empty: derived from
+	// `deployment`.
 	NodeID    string    `koanf:"nodeId"`
 	Listen    Listen    `koanf:"listen"`
 	LiveKit   LiveKit   `koanf:"livekit"`
@@ -39,17 +39,17 @@ type Config struct {
 	RoomAPI   Rooms     `koanf:"rooms"`
 	REST      REST      `koanf:"rest"`
 	Tracing   Tracing   `koanf:"tracing"`
-	// Applications by app key; a client with another app key is refused. None: `defaultApp` and `roomApp`, with
-	// the defaults of an application.
+	// Applications by app key. A client with another app key is rejected. Empty: `defaultApp` and `roomApp` with
+	// the default settings of an application.
 	Applications map[string]Application `koanf:"applications"`
 	Log          Log                    `koanf:"log"`
 
 	builtInApps bool // no applications were configured
 }
 
-// Listen is where the gateway listens.
+// Listen holds the addresses that the gateway listens on.
 type Listen struct {
-	// Address for WebSocket clients without TLS (`ws://`). Empty: none.
+	// Address for WebSocket clients without TLS (`ws://`). Empty: no listener.
 	Public string `koanf:"public"`
 	// Address for WebSocket clients with TLS (`wss://`). Used only with a certificate.
 	Secure string `koanf:"secure"`
@@ -60,16 +60,19 @@ type Listen struct {
 	// Path that answers the SDK's `lbUrl`. Empty: none.
 	LBPath string       `koanf:"lbPath"`
 	LB     LoadBalancer `koanf:"lb"`
-	// Pages that may connect, by their Origin: others get 403. `https://app.example.com`, `https://*.example.com`,
-	// `http://localhost:*`, `example.com` (any scheme and port), `*`, `null` (files and sandboxed frames); `!` before one refuses what it
-	// matches. The first that matches counts, none refuses. Empty: all. Clients without Origin, which are no browsers, are
-	// always let in. Taken while running.
+	// Pages that may connect, by their `Origin`; other pages get 403. Empty: all pages. Reloaded without a
+	// restart.
+	//
+	// Forms: `https://app.example.com`, `https://*.example.com`, `http://localhost:*`, `example.com` (any scheme
+	// and port), `*`, and `null` (local files and sandboxed frames). A leading `!` rejects the pages that match.
+	// The first matching entry decides; a page that matches no entry is rejected. Clients that send no `Origin`
+	// are not browsers and are always accepted.
 	Origins []string `koanf:"origins"`
-	// Networks of the proxies and load balancers in front, such as `10.0.0.0/8`: the client's address is taken
-	// from their `X-Forwarded-For`, or PROXY header, and from nobody else's. Empty: none.
+	// Networks of the proxies and load balancers in front, such as `10.0.0.0/8`. The client's address is taken
+	// from `X-Forwarded-For` or the PROXY header of these networks only. Empty: none.
 	TrustedProxies []string `koanf:"trustedProxies"`
-	// The trusted proxies begin each connection with a PROXY header, version 1 or 2; one without is closed. Connections from elsewhere
-	// must have none.
+	// Trusted proxies start each connection with a PROXY header, version 1 or 2. A connection of theirs without
+	// it is closed; connections from other addresses must not send one.
 	ProxyProtocol bool `koanf:"proxyProtocol"`
 }
 
@@ -81,20 +84,23 @@ type KeyPair struct {
 	Key string `koanf:"key"`
 }
 
-// LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1).
+// LoadBalancer configures the answer to the SDK's lbUrl (docs/wcs-protocol.md#lburl).
 type LoadBalancer struct {
-	// Host name of this deployment for clients. Empty: host and port that `lbUrl` itself names.
+	// Host name of this deployment for clients. Empty: the host and port that `lbUrl` itself names.
 	Server string `koanf:"server"`
-	// Host name under which clients reach this very pod, where pods have addresses of their own: `lbUrl` then names a pod that is ready and has few
-	// sessions, instead of `listen.lb.server`. Empty: it does not.
+	// Host name under which clients reach this pod itself. Set it only where each pod has its own address. Empty:
+	// `lbUrl` is answered with `listen.lb.server`.
+	//
+	// When it is set, `lbUrl` is answered with one of two ready pods taken at random: the one that has fewer
+	// sessions. While Redis is unreachable it is the pod that received the request.
 	PodHost string `koanf:"podHost"`
-	// Port that clients use for `ws://`, of `listen.lb.server` or this pod.
+	// Port for `ws://` clients, of `listen.lb.server` or of this pod.
 	WS int `koanf:"ws"`
-	// Port that clients use for `wss://`, likewise.
+	// Port for `wss://` clients, of `listen.lb.server` or of this pod.
 	WSS int `koanf:"wss"`
 }
 
-// LiveKit is the media side.
+// LiveKit configures the connection to the media server.
 type LiveKit struct {
 	// Address of LiveKit, `http(s)://` or `ws(s)://`. Required.
 	URL string `koanf:"url"`
@@ -102,30 +108,32 @@ type LiveKit struct {
 	APIKey string `koanf:"apiKey"`
 	// Secret of the API key. Required.
 	APISecret Secret `koanf:"apiSecret"`
-	// Further API keys with their secrets that webhooks may be signed with, so that keys can be rotated.
+	// Further API keys, with their secrets, that webhooks may be signed with. Needed while keys are rotated.
 	WebhookKeys map[string]Secret `koanf:"webhookKeys"`
-	// How long LiveKit keeps a room that nobody has joined. Whole seconds, rounded up; 0: as LiveKit is
-	// configured.
+	// How long LiveKit keeps a room that no participant has joined. Rounded up to whole seconds; 0: LiveKit's own
+	// setting.
 	RoomEmptyTimeout time.Duration `koanf:"roomEmptyTimeout"`
-	// How long LiveKit keeps a room after the last participant has left. Whole seconds, rounded up; 0: as
-	// LiveKit is configured.
+	// How long LiveKit keeps a room after its last participant left. Rounded up to whole seconds; 0: LiveKit's
+	// own setting.
 	RoomDepartureTimeout time.Duration `koanf:"roomDepartureTimeout"`
 	// Deadline of one call.
 	CallTimeout time.Duration `koanf:"callTimeout"`
-	// Connections to LiveKit, kept open when idle. A call that finds all of them in use waits for one.
+	// Connections to LiveKit, kept open when idle. A call waits for a connection while all of them are in use.
 	MaxConns int `koanf:"maxConns"`
 }
 
-// SFU is what the gateway has LiveKit do.
+// SFU configures optional actions of LiveKit.
 type SFU struct {
-	// What a publisher's app says it has muted (`sendStreamEvent`) is muted in LiveKit, too: nobody gets it. LiveKit refuses to
-	// unmute it unless its own `room.enable_remote_unmute` is set. `false`: players and native clients are told, and that is all.
+	// Mute a publisher's track in LiveKit when its app sends a mute event (`sendStreamEvent`), so that no client
+	// receives it. `false`: only players and native clients are notified.
+	//
+	// LiveKit refuses to unmute the track unless its own setting `room.enable_remote_unmute` is true.
 	RemoteMute bool `koanf:"remoteMute"`
 }
 
-// Redis is where the pods of a deployment share what they know.
+// Redis configures the store that the pods of a deployment share.
 type Redis struct {
-	// Addresses, `host:port`: one of a single Redis, some of a Cluster, or the Sentinels. Required.
+	// Addresses, `host:port`: of a single Redis, of some nodes of a Cluster, or of the Sentinels. Required.
 	Addrs []string `koanf:"addrs"`
 	// Name of the master that the Sentinels watch. Empty: `redis.addrs` are not Sentinels.
 	MasterName string `koanf:"masterName"`
@@ -139,84 +147,95 @@ type Redis struct {
 	SentinelPassword Secret `koanf:"sentinelPassword"`
 	// Database number. A Cluster has only 0.
 	DB int `koanf:"db"`
-	// Redis is a Cluster. Several addresses without `redis.masterName` mean so too.
+	// Redis is a Cluster. Several addresses without `redis.masterName` imply it.
 	Cluster bool     `koanf:"cluster"`
 	TLS     RedisTLS `koanf:"tls"`
-	// How long a pod that has stopped renewing its lease is still taken for alive. At least 2s.
+	// How long a pod that no longer renews its lease is considered alive. At least 2s.
 	Lease time.Duration `koanf:"lease"`
-	// Lifetime of all records, as a backstop: they are renewed while they are in use. At least ten times `redis.lease`.
+	// Lifetime of all records. Records in use are renewed; the rest expire. At least ten times `redis.lease`.
 	RecordTTL time.Duration `koanf:"recordTTL"`
-	// Deadline of one call, and so of a refusal while Redis hangs. At most a quarter of `redis.lease`, so that a lease can be renewed in time.
+	// Deadline of one call, and so the time until a request is rejected while Redis hangs. At most a quarter of
+	// `redis.lease`, so that a lease can be renewed in time.
 	CallTimeout time.Duration `koanf:"callTimeout"`
 }
 
-// RedisTLS is how Redis (and its Sentinels) are reached over TLS.
+// RedisTLS configures TLS for Redis and its Sentinels.
 type RedisTLS struct {
 	// Connect to Redis with TLS.
 	Enabled bool `koanf:"enabled"`
 	// PEM file with the authorities that may sign the server's certificate. Empty: the system's.
 	CA string `koanf:"ca"`
-	// PEM file with the client certificate, if Redis asks for one.
+	// PEM file with the client certificate, if Redis requires one.
 	Cert string `koanf:"cert"`
-	// PEM file with the client certificate's private key.
+	// PEM file with the private key of the client certificate.
 	Key string `koanf:"key"`
-	// Name that must stand in the server's certificate. Empty: the host of the address.
+	// Name that the server's certificate must contain. Empty: the host of the address.
 	ServerName string `koanf:"serverName"`
 	// Accept any certificate. For tests only.
 	InsecureSkipVerify bool `koanf:"insecureSkipVerify"`
 }
 
-// Session bounds what one client may cost.
+// Session bounds the resources of one client.
 type Session struct {
-	// How often a client is pinged. Clients expect every 5s unless their app sets otherwise.
+	// Time between pings to a client. Clients expect one every 5s unless their app sets another interval.
 	PingInterval time.Duration `koanf:"pingInterval"`
-	// Unanswered pings in a row after which the socket is closed.
+	// Consecutive unanswered pings after which the socket is closed.
 	PingProbes int `koanf:"pingProbes"`
-	// Time a client has for its `connection` command.
+	// Time that a client has for its `connection` command.
 	HelloTimeout time.Duration `koanf:"helloTimeout"`
 	// Largest message accepted from a client, in bytes. At least 65536.
 	MaxMessageBytes int64 `koanf:"maxMessageBytes"`
-	// Bytes that may wait for a slow client before it is closed; half of them of what other clients say to it, of which more is left out. At least 65536.
+	// Bytes that may be queued for a slow client before its socket is closed. At least 65536. Messages from other
+	// clients may use half of them and are dropped beyond that.
 	MaxQueueBytes int `koanf:"maxQueueBytes"`
-	// Messages that may wait for a slow client before it is closed; half of them of what other clients say to it.
+	// Messages that may be queued for a slow client before its socket is closed. Messages from other clients may
+	// use half of them and are dropped beyond that.
 	MaxQueueMessages int `koanf:"maxQueueMessages"`
 	// Deadline of writing one message.
 	WriteTimeout time.Duration `koanf:"writeTimeout"`
-	// Streams that one session may publish and play at a time.
+	// Streams that one session may publish and play at the same time.
 	MaxStreams int `koanf:"maxStreams"`
-	// How long a session whose app asked for `keepAlive` outlives its socket: within it the client finds session and
-	// streams again, on any pod. 0: not at all.
+	// How long a session with `keepAlive` outlives its socket. Within that time its client can resume the session
+	// and its streams on any pod. 0: not at all.
 	KeepAliveGrace time.Duration `koanf:"keepAliveGrace"`
 }
 
-// Limits bound what all clients together, or one that means no good, may cost. All are taken while running, those
-// of a socket by new sockets.
+// Limits bound the resources of all clients together and of one hostile client. They are reloaded without a
+// restart; limits of a socket apply to new sockets.
 type Limits struct {
-	// Sockets of this pod in all; more are refused with 503. 0: the process's limit of open files, less 256.
+	// Sockets of this pod. Further ones get 503. 0: the process's limit of open files, less 256.
 	Connections int `koanf:"connections"`
-	// Sockets of one client address (IPv6: of one /64 network) on this pod; more are refused with 429. As many TCP connections may be in their
-	// handshake, and as many sessions with keepAlive without a socket. 0: no limit, because behind a proxy that is not in `listen.trustedProxies` all clients have one address.
+	// Sockets of one client address (IPv6: of one /64 network) on this pod. Further ones get 429. 0: no limit.
+	//
+	// The same number bounds the TCP connections of that address that have not finished their handshake, and its
+	// sessions with `keepAlive` that have no socket. Leave it at 0 behind a proxy that is not in
+	// `listen.trustedProxies`: all its clients would have one address.
 	ConnectionsPerAddress int `koanf:"connectionsPerAddress"`
-	// Sockets whose `connection` command has not come; more are refused with 503. As many TCP connections may be in
-	// their handshake; more are closed.
+	// Sockets that have not sent their `connection` command. Further ones get 503. As many TCP connections may be
+	// in their handshake; further ones are closed.
 	Pending int `koanf:"pending"`
-	// Sessions with `keepAlive` of this pod whose socket is gone; more end with their socket.
+	// Sessions with `keepAlive` of this pod that have no socket. Further ones end with their socket.
 	Parked int `koanf:"parked"`
-	// Messages a second that a client may send in the long run, control frames too; one that sends more is closed. 0: no limit.
+	// Messages, including control frames, that a client may send per second on average. A client that sends more
+	// is closed. 0: no limit.
 	MessagesPerSecond int `koanf:"messagesPerSecond"`
-	// Messages that a client may send at once: SDKs with log push send all that they have logged, a line each. All clients
-	// together share what is read of such bursts, 1,000 messages a second and processor.
+	// Messages that a client may send at once: SDKs with log push send their whole log, one message for each
+	// line.
+	//
+	// All clients of a pod together share the reading of such bursts: 1,000 messages per second and processor.
 	MessageBurst int `koanf:"messageBurst"`
-	// Bytes a second that a client may send in the long run; one that sends more is closed. 0: no limit.
+	// Bytes that a client may send per second on average. A client that sends more is closed. 0: no limit.
 	BytesPerSecond int64 `koanf:"bytesPerSecond"`
-	// Bytes that a client may send at once. At least `session.maxMessageBytes`. All clients together share what is read of such bursts, 2 MiB a second and
-	// processor.
+	// Bytes that a client may send at once. At least `session.maxMessageBytes`.
+	//
+	// All clients of a pod together share the reading of such bursts: 2 MiB per second and processor.
 	ByteBurst int64 `koanf:"byteBurst"`
-	// How deep arrays and objects of a message may be nested.
+	// Nesting of arrays and objects in a message.
 	JSONDepth int `koanf:"jsonDepth"`
-	// Longest stream name, in bytes. LiveKit's limit for the room's name made of it, 256, counts too.
+	// Longest stream name, in bytes. The name of its LiveKit room has at most 256 bytes, which is LiveKit's
+	// limit.
 	NameBytes int `koanf:"nameBytes"`
-	// Longest `mediaSessionId` (of a stream: 128 at most), `operationId` and `callId`, in bytes.
+	// Longest `mediaSessionId` (of a stream: at most 128), `operationId` and `callId`, in bytes.
 	IDBytes int `koanf:"idBytes"`
 	// Longest `login` and `sipLogin`, in bytes of JSON.
 	LoginBytes int `koanf:"loginBytes"`
@@ -224,121 +243,131 @@ type Limits struct {
 	CustomBytes int `koanf:"customBytes"`
 	// Largest `payload` of `sendData` and of the stream event `data`, in bytes of JSON.
 	PayloadBytes int `koanf:"payloadBytes"`
-	// Lines a second that a client may push into this log in the long run (`pushLogs`, `submitBugReport`, `sessionDebug`), and 200 at
-	// once, at level `debug`; more are dropped and counted. 0: none.
+	// Log lines per second that a client may push (`pushLogs`, `submitBugReport`, `sessionDebug`) on average, and
+	// 200 at once. 0: none.
+	//
+	// They are logged at level `debug`. Further lines are dropped and counted.
 	ClientLogsPerSecond int `koanf:"clientLogsPerSecond"`
 }
 
-// Media are the deadlines of streams (design.md §9).
+// Media holds the deadlines of streams.
 type Media struct {
-	// Time from the answer to the connection of the media, else `Failed by ICE timeout`.
+	// Time from the answer until the media is connected. Then the stream fails with `Failed by ICE timeout`.
 	ICETimeout time.Duration `koanf:"iceTimeout"`
-	// Time from the answer to a publisher's first track, else `Failed by RTP activity`.
+	// Time from the answer until a publisher's first track. Then the stream fails with `Failed by RTP activity`.
 	MediaTimeout time.Duration `koanf:"mediaTimeout"`
-	// How long a publisher's second track is waited for before the stream is PUBLISHING without it.
+	// Time to wait for a publisher's second track before the stream is PUBLISHING without it.
 	SecondTrackWait time.Duration `koanf:"secondTrackWait"`
-	// How long a play waits for a stream that is not PUBLISHING yet.
+	// Time that a play waits for a stream that is not PUBLISHING yet.
 	PlayWait time.Duration `koanf:"playWait"`
-	// How long a publisher whose connection is up may send no media at all before it is ended with `Failed by
-	// RTP activity`. Whole streams only: one that is muted still sends. Needs a rate source. 0: for ever.
+	// How long a connected publisher may send no media at all before it fails with `Failed by RTP activity`.
+	// Needs a rate source; a muted track still sends. 0: no limit.
 	SilenceTimeout time.Duration `koanf:"silenceTimeout"`
 }
 
-// Rates is where the video rates come from that clients are told each second (design.md §6).
+// Rates selects the source of the video rates that clients are sent each second.
 type Rates struct {
-	// `auto`: the statistics of clients that can send them (SDK 2.0.266 and later), a probe for the others.
-	// `client`: only the former; the others are told nothing. `probe`: always a probe, which is a hidden
-	// participant that receives the published stream once. `off`: nobody is asked or told.
+	// Source of the video rates: `auto`, `client`, `probe` or `off`.
+	//
+	// `client`: the statistics of clients that can send them (SDK 2.0.266 and later); other clients receive no
+	// rates. `probe`: always a probe, which is a hidden participant that receives the published stream once.
+	// `auto`: the client's statistics where it can send them, else a probe. `off`: no rates.
 	Source string `koanf:"source"`
-	// Probes that one gateway may run at a time. Streams beyond it are told no rates unless their clients send
-	// statistics, and nothing of native participants' data.
+	// Probes that one pod may run at the same time. Further streams have neither rates (unless their clients send
+	// statistics) nor data of native participants.
 	MaxProbes int `koanf:"maxProbes"`
 }
 
-// Snapshot is what the command `snapshot` may cost: a PNG of the live picture of a stream (integration.md §5.4). For
-// each a hidden participant joins the stream's room for a moment.
+// Snapshot bounds the command snapshot, which returns a PNG of the live picture of a stream. A hidden
+// participant joins the stream's room for each.
 type Snapshot struct {
-	// Time for a picture, else `No picture of the stream in time`.
+	// Time to take a picture. Then the command fails with `No picture of the stream in time`.
 	Timeout time.Duration `koanf:"timeout"`
-	// Path of ffmpeg, which decodes streams that are H264, VP9 or AV1. Empty: only VP8 streams have snapshots.
+	// Path of ffmpeg, which decodes H264, VP9 and AV1 streams. Empty: only VP8 streams have snapshots.
 	FFmpeg string `koanf:"ffmpeg"`
 	// Largest picture, width × height.
 	MaxPixels int `koanf:"maxPixels"`
-	// Largest PNG, in bytes; clients get it twice as base64, in messages that do not count for `session.maxQueueBytes`. At
-	// most 16777216.
+	// Largest PNG, in bytes. At most 16777216.
+	//
+	// Clients receive it twice as base64. These messages do not count for `session.maxQueueBytes`.
 	MaxBytes int `koanf:"maxBytes"`
-	// Pictures that one gateway takes at a time. Others wait for their turn, as long as `snapshot.timeout`.
+	// Pictures that one pod takes at the same time. Further requests wait, for `snapshot.timeout` at most.
 	MaxAtOnce int `koanf:"maxAtOnce"`
-	// Snapshots a minute that one session may ask for in the long run, and 10 at once.
+	// Snapshots that one session may request per minute on average, and 10 at once.
 	PerMinute int `koanf:"perMinute"`
 }
 
-// Drain is how the gateway takes leave of its clients after SIGTERM. A second signal ends it at once.
+// Drain configures the shutdown after SIGTERM. A second signal ends the process at once.
 type Drain struct {
-	// How long it serves on, not ready, while load balancers take it out.
+	// How long a pod keeps serving, not ready, while load balancers remove it.
 	Notice time.Duration `koanf:"notice"`
-	// How long it waits, after that, for sessions with streams to end by themselves; those without are closed.
+	// How long it then waits for sessions with streams to end. Sessions without streams are closed.
 	Window time.Duration `koanf:"window"`
-	// Time over which sockets are closed, so that not all clients come back in the same moment.
+	// Time over which sockets are closed, so that not all clients reconnect at the same moment.
 	Pace time.Duration `koanf:"pace"`
-	// How long sessions with `keepAlive` are held, after the last socket is closed, for other pods to take.
+	// How long sessions with `keepAlive` are held after the last socket is closed, so that other pods can take
+	// them over.
 	Handover time.Duration `koanf:"handover"`
 }
 
-// Application is what an app key may do and how.
+// Application holds the settings of one app key.
 type Application struct {
-	// LiveKit room of a stream: `{name}` stands for the stream's name and must be in it once, `{app}` for the
-	// app key.
+	// LiveKit room of a stream. `{name}` stands for the stream's name and must appear once; `{app}` stands for
+	// the app key.
 	Room string `koanf:"room"`
-	// Whether native LiveKit participants share the rooms: `off`, `play` (legacy clients play what native ones
-	// publish), `publish` (the other way round) or `both`.
+	// Whether native LiveKit participants share the rooms: `off`, `play` (WCS clients play native publishers),
+	// `publish` (native participants play WCS publishers) or `both`.
 	Native string `koanf:"native"`
-	// Codecs that publishers may use: opus, red, PCMU, PCMA, VP8, H264, VP9, AV1, H265. Fewer make a publish
-	// faster. An empty list: all that LiveKit accepts.
+	// Codecs that publishers may use: opus, red, PCMU, PCMA, VP8, H264, VP9, AV1, H265. A short list makes
+	// publishing faster. Empty list: all that LiveKit accepts.
 	Codecs []string `koanf:"codecs"`
-	// Pages that may use the application, written as in `listen.origins`, which counts first. Others are refused like those with an
-	// unknown app key, with `Origin not allowed`. Empty: all.
+	// Pages that may use the application, in the form of `listen.origins`, which is checked first. Other pages
+	// are rejected with `Origin not allowed`. Empty: all pages.
 	Origins []string `koanf:"origins"`
-	// Sessions of the application on this pod; more are refused with `Too many sessions of this application`. 0: no limit.
+	// Sessions of the application on this pod. Further ones are rejected with `Too many sessions of this
+	// application`. 0: no limit.
 	MaxSessions int `koanf:"maxSessions"`
-	// App keys whose streams its clients may play, besides its own: for another's stream they get `Restricted
-	// access`. An empty list: everybody's, as in WCS.
+	// Other app keys whose streams its clients may play; streams of the rest are rejected with `Restricted
+	// access`. Empty list: the streams of all applications, as in WCS.
 	PlayFrom []string `koanf:"playFrom"`
 	Hooks    Hooks    `koanf:"hooks"`
-	// The room API of the SDK (`roomApi`): `on` or `off`. Empty: `on` for the app key `roomApp`, `off` for others. Each application
-	// has rooms of its own.
+	// The SDK's room API (`roomApi`): `on` or `off`. Each application has its own rooms. Empty: `on` for the app
+	// key `roomApp`, else `off`.
 	Rooms string `koanf:"rooms"`
-	// Whether LiveKit's egress service records what clients publish with `record: true`: `allowed` or `forbidden` (such streams go on, not
-	// recorded).
+	// Whether LiveKit's egress service records streams that clients publish with `record: true`: `allowed` or
+	// `forbidden`. A forbidden recording does not stop the stream.
 	Record string `koanf:"record"`
-	// RTMP servers that clients may have their streams sent to (`rtmpUrl`): `live.example.com`, `*.example.com`, `*`, with `:port` or
-	// without. Other streams with an `rtmpUrl` are refused. Empty: none.
+	// RTMP servers that clients may have their streams sent to (`rtmpUrl`): `live.example.com`, `*.example.com`
+	// or `*`, with or without `:port`. Streams with another `rtmpUrl` are rejected. Empty: none.
 	RTMPHosts []string `koanf:"rtmpHosts"`
-	// A client's `rtmpUrl` is complete. Otherwise `/rtmp_` and the stream's name are added to it, as WCS does.
+	// A client's `rtmpUrl` is complete. Otherwise `/rtmp_` and the stream's name are appended, as in WCS.
 	RTMPFullURL bool `koanf:"rtmpFullUrl"`
-	// Source of the video rates for clients of this application, in place of `rates.source`. Empty: that.
+	// Source of the video rates for clients of this application. Empty: `rates.source`.
 	Rates string `koanf:"rates"`
-	// What native LiveKit participants send as data to the room of a stream reaches the stream's legacy players, as stream event `data`: text
-	// up to `limits.payloadBytes`, 20 messages a second. For each published stream a hidden participant joins its room, one
-	// with its probe; `rates.maxProbes` bounds both.
+	// Forward data messages of native LiveKit participants in the room of a stream to the stream's players, as
+	// stream event `data`.
+	//
+	// Text of at most `limits.payloadBytes` is forwarded, 20 messages per second. For each published stream a
+	// hidden participant joins its room (the probe, if the stream has one); `rates.maxProbes` bounds both.
 	NativeData bool `koanf:"nativeData"`
 }
 
-// Tracing sends traces of publishes and plays to an OpenTelemetry collector.
+// Tracing configures traces of publishes and plays, sent to an OpenTelemetry collector.
 type Tracing struct {
-	// Address of an OTLP receiver for HTTP, such as `http://otel-collector:4318`. A path is taken as it is; without one it is `/v1/traces`.
-	// A trace goes from a client's `publishStream` or `playStream` over the application's backend, Redis and LiveKit to `PUBLISHING` or
-	// `PLAYING`. Empty: no traces.
+	// Address of an OTLP receiver for HTTP, such as `http://otel-collector:4318`. Empty: no traces.
+	//
+	// Without a path it is `/v1/traces`. A trace covers a `publishStream` or `playStream` of a client: the hook,
+	// the calls to Redis and LiveKit, until `PUBLISHING` or `PLAYING`.
 	Endpoint string `koanf:"endpoint"`
 	// Share of publishes and plays that are traced, 0 to 1.
 	SampleRatio float64 `koanf:"sampleRatio"`
 }
 
-// Log is what the gateway logs, on its standard error.
+// Log configures the log on standard error.
 type Log struct {
 	// `debug`, `info`, `warn` or `error`.
 	Level string `koanf:"level"`
-	// `json`, or `console` for people.
+	// `json`, or `console` for reading in a terminal.
 	Format string `koanf:"format"`
 }
 
@@ -395,7 +424,7 @@ func DefaultApplication() Application {
 func (c *Config) Complete() {
 	if len(c.Applications) == 0 {
 		c.builtInApps = true
-		c.Applications = map[string]Application{"defaultApp": {}, "roomApp": {}} // the SDK's own (integration.md §1.2)
+		c.Applications = map[string]Application{"defaultApp": {}, "roomApp": {}} // the app keys that the SDK itself uses
 	}
 	defaults := DefaultApplication()
 	for key, app := range c.Applications {
@@ -421,7 +450,7 @@ func (c *Config) Complete() {
 // RateSource is the source of the video rates for an application.
 func (c Config) RateSource(app Application) string { return cmp.Or(app.Rates, c.Rates.Source) }
 
-// ServerVersion is what clients are told, for the version of this build (design.md §9).
+// ServerVersion is the version that is sent to clients, for the version of this build.
 func (c Config) ServerVersion(build string) string {
 	if c.Version != "" {
 		return c.Version
@@ -429,8 +458,8 @@ func (c Config) ServerVersion(build string) string {
 	return "5.2.0-" + build
 }
 
-// Node is the server's name in hooks (design.md §2). Without one that is set it is the beginning of the SHA-256 of
-// the deployment's name, so that it stays the same when pods come and go.
+// Node is the server id in hook calls. If none is configured it is the beginning of the SHA-256 of
+// the deployment's name, so that it does not depend on the pods.
 func (c Config) Node() string {
 	if c.NodeID != "" {
 		return c.NodeID

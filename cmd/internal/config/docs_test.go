@@ -34,20 +34,20 @@ const exampleHead = `# Configuration of wcs-gateway: every key with its default.
 # A key can also be set by a variable: WCS_ and its path in capitals with _ between, so livekit.apiKey is
 # WCS_LIVEKIT_APIKEY; a list or map is YAML text there and replaces the file's. Variables win over this file. Durations
 # have a unit: 500ms, 5s, 24h. A secret can be in a file of its own: {file: /path} here, or the variable with _FILE
-# at its end. ` + "`wcs-gateway --config FILE --check-config`" + ` tells all that is wrong with it.
+# at its end. ` + "`wcs-gateway --config FILE --check-config`" + ` lists every error in it.
 `
 
 func TestDocumentListsEverySetting(t *testing.T) {
 	text, err := os.ReadFile(document)
 	if err != nil {
-		t.Fatalf("the document with the table of settings is missing: %v", err)
+		t.Fatalf("docs/configuration.md is missing: %v", err)
 	}
 	before, rest, ok := strings.Cut(string(text), tableBegin)
 	got, after, ok2 := strings.Cut(rest, tableEnd)
 	if !ok || !ok2 {
 		t.Fatalf("docs/configuration.md lacks the marks %q and %q", tableBegin, tableEnd)
 	}
-	want := table(t)
+	want := tables(t)
 	if *update {
 		if err := os.WriteFile(document, []byte(before+tableBegin+want+tableEnd+after), 0o644); err != nil {
 			t.Fatal(err)
@@ -55,7 +55,7 @@ func TestDocumentListsEverySetting(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the table in docs/configuration.md differs from config.go; go test ./cmd/internal/config -update writes it (-want +got):\n%s", diff)
+		t.Errorf("the tables in docs/configuration.md differ from the comments of config.go; go test ./cmd/internal/config -update writes them (-want +got):\n%s", diff)
 	}
 }
 
@@ -71,12 +71,12 @@ func TestExampleListsEverySetting(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("the example is not what config.go says; go test ./cmd/internal/config -update writes it (-want +got):\n%s", diff)
+		t.Errorf("the example differs from config.go; go test ./cmd/internal/config -update writes it (-want +got):\n%s", diff)
 	}
 
 	loaded, err := Load(example, required)
 	if err != nil {
-		t.Fatalf("the example cannot be loaded: %v", err)
+		t.Fatalf("loading the example: %v", err)
 	}
 	defaults, err := Load("", required)
 	if err != nil {
@@ -84,33 +84,66 @@ func TestExampleListsEverySetting(t *testing.T) {
 	}
 	if diff := cmp.Diff(defaults, loaded, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty(),
 		cmpopts.IgnoreMapEntries(func(key string, _ Application) bool { return key == "roomApp" })); diff != "" {
-		t.Errorf("the example's values are not the defaults (-defaults +example):\n%s", diff)
+		t.Errorf("values of the example differ from the defaults (-defaults +example):\n%s", diff)
 	}
 }
 
-// table is the table of all settings in docs/configuration.md.
-func table(t *testing.T) string {
+// maxRowWords bounds a row of the tables. Longer descriptions have further paragraphs, which stand below the table.
+const maxRowWords = 60
+
+// tables are the tables of all settings in docs/configuration.md, one for each section of the file.
+func tables(t *testing.T) string {
 	docs := fieldDocs(t)
-	var b strings.Builder
-	b.WriteString("| key | variable | default | meaning |\n|---|---|---|---|\n")
-	row := func(key, variable, value, doc string) {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", key, variable, value, strings.ReplaceAll(doc, "|", `\|`))
-	}
 	cfg := Default()
-	for _, s := range cfg.settings() {
-		variable := code(s.env())
-		if s.isSecret() {
-			variable += ", " + code("…"+fileSuffix)
+	var b, notes strings.Builder
+	section := ""
+	row := func(s setting) {
+		if name := sectionOf(s.key); name != section {
+			b.WriteString(notes.String())
+			notes.Reset()
+			if section != "" {
+				b.WriteByte('\n')
+			}
+			fmt.Fprintf(&b, "### %s\n\n| key | default | meaning |\n|---|---|---|\n", name)
+			section = name
 		}
-		row(s.key, variable, code(plain(t, s)), docs.of(t, s))
+		value := code(plain(t, s))
+		if s.isSecret() {
+			value = "*secret*"
+		}
+		meaning, more, _ := strings.Cut(docs.of(t, s), "\n")
+		line := fmt.Sprintf("| `%s` | %s | %s |\n", s.key, value, strings.ReplaceAll(meaning, "|", `\|`))
+		if n := len(strings.Fields(line)); n > maxRowWords {
+			t.Errorf("the row of %s has %d words, more than %d: move details to a second paragraph of the comment", s.key, n, maxRowWords)
+		}
+		b.WriteString(line)
+		for more != "" {
+			var paragraph string
+			paragraph, more, _ = strings.Cut(more, "\n")
+			notes.WriteByte('\n')
+			writeWrapped(&notes, fmt.Sprintf("**`%s`**: %s", s.key, paragraph), "", 130)
+		}
+	}
+	for _, s := range cfg.settings() {
+		row(s)
 		if s.value.Type() != reflect.TypeFor[map[string]Application]() {
 			continue
 		}
 		for _, a := range settings(s.key+".<appKey>.", reflect.ValueOf(DefaultApplication())) {
-			row(a.key, "", code(plain(t, a)), docs.of(t, a))
+			row(a)
 		}
 	}
+	b.WriteString(notes.String())
 	return b.String()
+}
+
+// sectionOf is the heading below which a setting is listed.
+func sectionOf(key string) string {
+	section, _, below := strings.Cut(key, ".")
+	if !below && section != "applications" {
+		return "general"
+	}
+	return section
 }
 
 func code(s string) string {
@@ -146,7 +179,9 @@ func writeSection(t *testing.T, b *strings.Builder, docs fieldDocumentation, ind
 			writeSection(t, b, docs, indent+"  ", value)
 			continue
 		}
-		comment(b, indent, docs.of(t, s))
+		for paragraph := range strings.SplitSeq(docs.of(t, s), "\n") {
+			comment(b, indent, paragraph)
+		}
 		if apps, ok := value.Interface().(map[string]Application); ok {
 			fmt.Fprintf(b, "%s%s:\n", indent, key)
 			for name, app := range apps {
@@ -159,20 +194,28 @@ func writeSection(t *testing.T, b *strings.Builder, docs fieldDocumentation, ind
 	}
 }
 
-// comment writes text in lines of about 100 bytes.
+// comment writes text as a YAML comment.
 func comment(b *strings.Builder, indent, text string) {
-	line := indent + "#"
-	for word := range strings.FieldsSeq(text) {
-		if len(line)+1+len(word) > 100 {
-			b.WriteString(line + "\n")
-			line = indent + "#"
-		}
-		line += " " + word
-	}
-	b.WriteString(line + "\n")
+	writeWrapped(b, text, indent+"# ", 100)
 }
 
-// plain is a default for people: nothing if it is empty.
+// writeWrapped writes text in lines of at most width bytes, each after prefix.
+func writeWrapped(b *strings.Builder, text, prefix string, width int) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(prefix)+len(line)+1+len(word) > width {
+			b.WriteString(prefix + line + "\n")
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	b.WriteString(prefix + line + "\n")
+}
+
+// plain is the text of a default value, empty for an empty one.
 func plain(t *testing.T, s setting) string {
 	switch s.value.Kind() {
 	case reflect.String:
@@ -208,7 +251,7 @@ func asYAML(t *testing.T, s setting) string {
 	return strings.TrimSpace(b.String())
 }
 
-// fieldDocumentation is the comments of struct fields by type and field name.
+// fieldDocumentation holds the comments of struct fields by type and field name, one paragraph a line.
 type fieldDocumentation map[string]string
 
 // fieldDocs reads them from this package's source.
@@ -232,7 +275,7 @@ func fieldDocs(t *testing.T) fieldDocumentation {
 			if st, ok := spec.Type.(*ast.StructType); ok {
 				for _, f := range st.Fields.List {
 					if len(f.Names) > 0 {
-						docs[spec.Name.Name+"."+f.Names[0].Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+						docs[spec.Name.Name+"."+f.Names[0].Name] = paragraphs(f.Doc.Text())
 					}
 				}
 			}
@@ -242,11 +285,20 @@ func fieldDocs(t *testing.T) fieldDocumentation {
 	return docs
 }
 
+// paragraphs puts each paragraph of a comment on a line of its own.
+func paragraphs(text string) string {
+	var lines []string
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
+		lines = append(lines, strings.Join(strings.Fields(paragraph), " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
 func (d fieldDocumentation) of(t *testing.T, s setting) string {
 	t.Helper()
 	doc := d[s.owner.Name()+"."+s.field]
 	if doc == "" {
-		t.Errorf("%s has no documentation: give the field %s.%s a comment", s.key, s.owner.Name(), s.field)
+		t.Errorf("%s has no documentation: the field %s.%s needs a comment", s.key, s.owner.Name(), s.field)
 	}
 	return doc
 }

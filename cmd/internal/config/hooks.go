@@ -11,44 +11,45 @@ import (
 	"wcsgateway/gateway/hooks"
 )
 
-// Hooks are the REST calls to an application's backend (integration.md §1).
+// Hooks configures the REST hooks: calls to an application's backend.
 type Hooks struct {
-	// Address of the backend, `http(s)://host[:port][/path]`; a method is called at this address, `/` and its name.
-	// Empty: the application has no backend, and its clients may do everything.
+	// Address of the backend, `http(s)://host[:port][/path]`. A method is called at this address, `/` and its
+	// name. Empty: no backend, and all requests of clients are allowed.
 	URL string `koanf:"url"`
 	// Methods that are called.
 	Methods []string `koanf:"methods"`
-	// Deadline of one call, with the time it waits for its turn and is repeated.
+	// Deadline of one call, including queueing and retries.
 	Timeout time.Duration `koanf:"timeout"`
-	// How often a call is repeated that could not be sent. A call that the backend answers, or is too slow for, is not.
+	// How often a call that could not be sent is retried. A call that the backend answers, or does not answer in
+	// time, is not retried.
 	Retries int `koanf:"retries"`
-	// Calls that a pod makes at a time. Those of one client come one after the other.
+	// Calls that a pod makes at the same time. The calls of one client are made one after the other.
 	MaxInFlight int `koanf:"maxInFlight"`
-	// Calls that may wait for their turn; one that comes then fails at once.
+	// Calls that may be queued. Further calls fail at once.
 	MaxWaiting int `koanf:"maxWaiting"`
-	// Largest body of an answer, in bytes; a larger one counts as a failed call. 0: twice `session.maxMessageBytes`, so that an
-	// answer which repeats the largest request fits, with members of its own.
+	// Largest response body, in bytes; a larger one counts as a failed call. 0: twice `session.maxMessageBytes`,
+	// so that a response can repeat the largest request.
 	MaxResponseBytes int64 `koanf:"maxResponseBytes"`
-	// User that the gateway is for the backend (HTTP Basic).
+	// User for HTTP Basic authentication at the backend.
 	Username string `koanf:"username"`
 	// Password of the user.
 	Password Secret `koanf:"password"`
-	// Secret that calls are signed with, as `rest_hook_secret_key` in WCS: `Authorization: WCS` and the HMAC-MD5 of the body.
-	// It takes the place of user and password.
+	// Secret that signs the calls, as `rest_hook_secret_key` in WCS: `Authorization: WCS` and the HMAC-MD5 of the
+	// body. Excludes user and password.
 	HMACSecret Secret `koanf:"hmacSecret"`
-	// Refuse `publishStream`, `playStream`, `snapshot` and `sendData` when their call fails, although the backend has not asked for
-	// `restOnError: FAIL`. WCS lets them go on.
+	// Reject `publishStream`, `playStream`, `snapshot` and `sendData` when their call fails, even if the backend
+	// did not set `restOnError: FAIL`. WCS lets them continue.
 	FailClosed bool `koanf:"failClosed"`
-	// How often `StreamKeepAliveEvent` is called for each stream. 0: never.
+	// Time between calls of `StreamKeepAliveEvent` for each stream. 0: no such calls.
 	KeepAliveInterval time.Duration `koanf:"keepAliveInterval"`
 	TLS               HooksTLS      `koanf:"tls"`
 }
 
-// HooksTLS is how a backend with https is reached.
+// HooksTLS configures TLS for a backend with an https address.
 type HooksTLS struct {
 	// PEM file with the authorities that may sign the backend's certificate. Empty: the system's.
 	CA string `koanf:"ca"`
-	// Name that must stand in the backend's certificate. Empty: the host of the address.
+	// Name that the backend's certificate must contain. Empty: the host of the address.
 	ServerName string `koanf:"serverName"`
 }
 

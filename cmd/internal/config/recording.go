@@ -10,17 +10,20 @@ import (
 	"wcsgateway/translate"
 )
 
-// Recording is how LiveKit's egress service is told to record, and to send to RTMP servers. Where the files are uploaded to is the egress service's own
-// configuration.
+// Recording configures recordings and RTMP output by LiveKit's egress service. The egress service's own
+// configuration says where files are uploaded to.
 type Recording struct {
-	// What the names of all files begin with: a directory of the egress service, as `/out/`, or the beginning of the keys in the store that it
-	// uploads to, as `records/`. Clients are not told of it.
+	// Prefix of all file names: a directory of the egress service, such as `/out/`, or a key prefix in the store
+	// that it uploads to, such as `records/`. Clients do not see it.
 	Prefix string `koanf:"prefix"`
-	// Name of a file, without the extension `.mp4`: `{streamName}`, `{mediaSessionId}`, `{sessionId}` (base64url), `{login}` (without one the random
-	// end of the session id), `{startTime}` (`20060102-150405`, UTC), `{startTimeMillis}`, `{audioCodec}`, `{videoCodec}`. What is not a letter, a digit or one of `-_.@+`
-	// in a value becomes `_`, and a value is cut to 128 bytes.
+	// Name of a file without the extension `.mp4`.
+	//
+	// Elements: `{streamName}`, `{mediaSessionId}`, `{sessionId}` (base64url), `{login}` (if the client has none,
+	// the random end of the session id), `{startTime}` (`20060102-150405`, UTC), `{startTimeMillis}`,
+	// `{audioCodec}`, `{videoCodec}`. In a value, characters other than letters, digits and `-_.@+` are replaced
+	// by `_`, and a value is cut to 128 bytes.
 	Template string `koanf:"template"`
-	// How long the egress service has to answer. Without one, LiveKit never answers.
+	// Time that the egress service has to answer. LiveKit does not answer when no egress service is running.
 	StartTimeout time.Duration `koanf:"startTimeout"`
 }
 

@@ -8,27 +8,30 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// REST is the server's REST API and statistics, for backends and operators.
+// REST configures the REST API and the statistics, for backends and operators.
 type REST struct {
-	// Address of the REST API (`/rest-api/…`) and of the statistics (`/?action=stat`). Empty: none.
+	// Address of the REST API (`/rest-api/…`) and of the statistics (`/?action=stat`). Empty: no listener.
 	Listen string `koanf:"listen"`
 	// Certificate and key, for `https`. They may be those of `listen.tls`.
 	TLS KeyPair `koanf:"tls"`
-	// `basic`: users with passwords (HTTP Basic); without `rest.users` the REST API is not served. `none`: everybody who reaches the
-	// address may do everything.
+	// `basic`: users with passwords (HTTP Basic); without `rest.users` the REST API is not served. `none`: every
+	// client that reaches the address has full access.
 	Auth string `koanf:"auth"`
-	// Users with the bcrypt hashes of their passwords, as `htpasswd -nbB USER PASSWORD` makes them (after the colon).
+	// Users with the bcrypt hashes of their passwords, as `htpasswd -nbB USER PASSWORD` prints them after the
+	// colon.
 	Users map[string]Secret `koanf:"users"`
-	// Pages that may use the REST API from a browser, written as in `listen.origins`, besides those of its own address. Empty: none.
+	// Pages that may use the REST API from a browser, besides those of its own address, in the form of
+	// `listen.origins`. Empty: none.
 	Origins []string `koanf:"origins"`
 	// Let `/rest-api/stream/terminate` without a filter end every stream of the deployment, as in WCS.
 	TerminateAll bool `koanf:"terminateAll"`
-	// Serve the statistics without a password: load balancers that take them for a health check have none.
+	// Serve the statistics without a password, for load balancers that use them as a health check.
 	OpenStatistics bool `koanf:"openStatistics"`
-	// Serve the console, a page for operators, to the same users under `/console/`. Each session then keeps the types, sizes and times of its last 50
-	// messages, some 4 KB.
+	// Serve the operators' console under `/console/`, to the same users. Each session then keeps the types, sizes
+	// and times of its last 50 messages, about 4 KB.
 	Console bool `koanf:"console"`
-	// Address of the agent-check of HAProxy: tells `drain`, or `ready up` and which share of `limits.connections` is free. Empty: none.
+	// Address of the agent check for HAProxy. It answers `drain`, or `ready up` and the free share of
+	// `limits.connections`. Empty: no listener.
 	Agent string `koanf:"agent"`
 }
 

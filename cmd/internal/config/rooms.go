@@ -2,9 +2,9 @@ package config
 
 // Rooms bounds the room API of the applications that have it.
 type Rooms struct {
-	// Members that a room may have; more are refused with `Room is full`. Each of them is told of each change.
+	// Members of a room. Further ones are rejected with `Room is full`. Each change is sent to all members.
 	MaxMembers int `koanf:"maxMembers"`
-	// Rooms that one session may be in at a time.
+	// Rooms that one session may join at the same time.
 	PerSession int `koanf:"perSession"`
 }
 
@@ -14,7 +14,7 @@ const (
 	RoomsOff = "off"
 )
 
-// roomApp is the app key that the SDK's room API uses unless the app names another (protocol.md §7).
+// roomApp is the app key that the SDK's room API uses unless the app names another.
 const roomApp = "roomApp"
 
 // HasRooms tells whether an application has the room API.

@@ -20,7 +20,7 @@ import (
 	"wcsgateway/translate/livekit"
 )
 
-// Values of Application.Native (design.md §2).
+// Values of Application.Native.
 const (
 	NativeOff     = "off"
 	NativePlay    = "play"
@@ -28,7 +28,7 @@ const (
 	NativeBoth    = "both"
 )
 
-// Values of Rates.Source and Application.Rates (design.md §6).
+// Values of Rates.Source and Application.Rates.
 const (
 	RatesAuto   = "auto"
 	RatesClient = "client"
