@@ -1,4 +1,5 @@
-package arch
+// Package docs has only tests: that the documents are what the code says.
+package docs
 
 import (
 	"bytes"
@@ -12,7 +13,7 @@ import (
 )
 
 // The root of the repository, from this package's directory.
-const root = "../../.."
+const root = ".."
 
 var codeBlock = regexp.MustCompile("(?ms)^ *```go\n(.*?)^ *```$")
 
