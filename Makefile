@@ -1,5 +1,6 @@
 # make dev    everything in one process, with a demo page
 # make test   installs what the tests need, then all tests; what CI runs
+# make check  gofmt, go vet, golangci-lint where it is installed, and the tests that need no server and no browser: within two minutes
 # make build  bin/wcs-gateway, static
 # make image  for PLATFORMS, with docker buildx; make rootfs is what is in it, make sbom the list of its parts
 # make test-k8s  the chart against a real Kubernetes control plane
@@ -19,12 +20,22 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: dev test test-deploy test-k8s build check-links bench attacks fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
+.PHONY: dev check test test-deploy test-k8s build check-format check-links bench attacks fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
 dev: cmd/wcs-dev/node_modules/.package-lock.json
 	go run ./cmd/wcs-dev $(ARGS)
+
+# The inner loop: an answer within two minutes on two cores with a warm cache. Tests that need LiveKit, Redis or a browser are skipped.
+check: check-format
+	go vet ./...
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo 'check: golangci-lint is not installed, skipped'; fi
+	go test -short -timeout $(TESTTIMEOUT) ./...
+
+check-format:
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
 
 # -count=1: the tests of e2e run binaries that go test does not know of, so its cache would hide their changes.
 test: setup $(SDK) build check-links test-deploy
@@ -128,9 +139,7 @@ vuln:
 fuzz-keep:
 	tar -czf $(CORPUS) --sort=name --owner=0 --group=0 --mtime=@0 -C "$$(go env GOCACHE)/fuzz" wcsgateway
 
-lint:
-	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
-	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
+lint: check-format
 	go vet ./...
 	@command -v golangci-lint >/dev/null || { echo 'golangci-lint is missing' >&2; exit 1; }
 	golangci-lint run

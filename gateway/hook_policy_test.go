@@ -415,8 +415,9 @@ func TestSlowBackend(t *testing.T) {
 	other.AwaitSDP("pub")
 	slow.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
 	slow.Await("availableStream") // the session itself goes on
+	rig.Eventually(t, 20*time.Second, "the first call reaches the backend", func() bool { return w.backend.Count("OnDataEvent") > 0 })
 	if n := w.backend.Count("OnDataEvent"); n != 1 {
-		t.Errorf("%d calls of one session at a time", n)
+		t.Errorf("%d calls of one session at a time, want 1", n)
 	}
 	close(hold)
 	for i := range maxAsked {

@@ -28,6 +28,9 @@ const waitTimeout = 60 * time.Second
 
 func requireSDK(t *testing.T) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs the SDK of npm: not run with -short")
+	}
 	if !isFile(filepath.Join(installedSDK, sdkFile)) {
 		t.Fatalf("the WebSDK is missing in %s: run npm ci --prefix cmd/wcs-dev, as make dev and make test do", installedSDK)
 	}

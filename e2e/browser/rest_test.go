@@ -17,6 +17,7 @@ import (
 
 // A page of another origin uses the SDK's REST module, as WCS' own consoles do: the browser asks before each POST whether it may.
 func TestRESTFromPage(t *testing.T) {
+	rig.SkipShort(t)
 	module, err := os.ReadFile("node_modules/websdk-" + newestSDK + "/src/rest-module.js")
 	if err != nil {
 		t.Fatal(err)

@@ -72,6 +72,7 @@ func newWorld(t *testing.T) *world {
 
 func requireSDKs(t *testing.T) {
 	t.Helper()
+	rig.SkipShort(t)
 	for _, name := range []string{legacyScript(oldestSDK), legacyScript(middleSDK), legacyScript(newestSDK), nativeScript} {
 		if _, err := os.Stat(name); err != nil {
 			t.Fatalf("an SDK is missing, run npm ci --prefix e2e/browser: %v", err)

@@ -62,6 +62,7 @@ type GatewayOptions struct {
 // the test, which fails if the race detector had something to say.
 func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 	t.Helper()
+	SkipShort(t)
 	program, err := buildGateway()
 	if err != nil {
 		t.Fatal(err)

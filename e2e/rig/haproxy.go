@@ -57,6 +57,7 @@ func StartHAProxy(t testing.TB, gateways ...*Gateway) *HAProxy {
 // StartHAProxyWithAgents lets haproxy ask the agent of each gateway, host:port, too.
 func StartHAProxyWithAgents(t testing.TB, agents []string, gateways ...*Gateway) *HAProxy {
 	t.Helper()
+	SkipShort(t)
 	addr := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 	control := filepath.Join(t.TempDir(), "s")
 	var text strings.Builder

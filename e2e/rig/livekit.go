@@ -44,6 +44,7 @@ type LiveKit struct {
 // afterwards, starts it and waits until it answers. It ends with the test.
 func StartLiveKit(t testing.TB, o LiveKitOptions) *LiveKit {
 	t.Helper()
+	SkipShort(t)
 	program, err := buildLiveKit()
 	if err != nil {
 		t.Fatal(err)

@@ -224,3 +224,12 @@ func (o *output) tail() string {
 	s := o.String()
 	return s[max(0, len(s)-dumpedBytes):]
 }
+
+// SkipShort skips a test that needs a real server or browser when the tests run with -short: `make check` is for an
+// answer within two minutes, and runs the tests of our own logic only.
+func SkipShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a real server or a browser: not run with -short")
+	}
+}

@@ -34,6 +34,7 @@ func StartRedis(t testing.TB, args ...string) *Redis {
 
 func newRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
+	SkipShort(t)
 	port := FreePort(t)
 	r := &Redis{Addr: "127.0.0.1:" + strconv.Itoa(port), Port: port, t: t}
 	r.args = append([]string{
