@@ -93,7 +93,7 @@ func (r *askRound) look(id translate.Identity) (translate.Participant, bool, err
 	defer cancel()
 	p, err := r.g.deps.SFU.Participant(ctx, r.room, id)
 	switch {
-	case isNotFound(err):
+	case translate.KindOf(err) == translate.ErrKindNotFound:
 		r.looked[id] = nil
 		return translate.Participant{}, false, nil
 	case err != nil:

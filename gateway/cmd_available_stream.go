@@ -95,7 +95,7 @@ func (g *Gateway) nativePublisher(ctx context.Context, room translate.RoomName) 
 	for _, p := range translate.Natives(list) {
 		p, err = g.deps.SFU.Participant(ctx, room, p.Identity)
 		switch {
-		case isNotFound(err): // left meanwhile
+		case translate.KindOf(err) == translate.ErrKindNotFound: // left meanwhile
 		case err != nil:
 			return p, err
 		case len(p.Tracks) > 0:

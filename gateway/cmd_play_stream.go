@@ -153,7 +153,7 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
 	defer cancel()
 	src.publisher, err = s.g.deps.SFU.Participant(ctx, src.room, translate.Identity(rec.Identity))
-	if isNotFound(err) {
+	if translate.KindOf(err) == translate.ErrKindNotFound {
 		err = errNoStream // its publisher's pod has not noticed yet
 	}
 	return src, true, err

@@ -136,7 +136,7 @@ func (d *debts) try(o debt, place creditor) error {
 
 // passing tells whether it may go better next time.
 func passing(err error) bool {
-	return isUnavailable(err) || sfuKind(err) == translate.ErrKindDenied || errors.Is(err, state.ErrUnavailable) || errors.Is(err, state.ErrLeaseStale)
+	return translate.KindOf(err) == translate.ErrKindUnavailable || translate.KindOf(err) == translate.ErrKindDenied || errors.Is(err, state.ErrUnavailable) || errors.Is(err, state.ErrLeaseStale)
 }
 
 // fail counts the debts to a side that have failed and are to be tried again.

@@ -239,10 +239,10 @@ func (e *egress) ask() {
 		switch {
 		case err == nil:
 			e.learn(now)
-		case isNotFound(err) && e.id == "" && e.wanted(): // the pod that has asked for it would have an answer by now
+		case translate.KindOf(err) == translate.ErrKindNotFound && e.id == "" && e.wanted(): // the pod that has asked for it would have an answer by now
 			e.failed(errNoEgress)
 			return
-		case isNotFound(err) && e.id == "":
+		case translate.KindOf(err) == translate.ErrKindNotFound && e.id == "":
 			return // there is nothing to stop
 		}
 		if e.open() {

@@ -131,16 +131,3 @@ func classify(err error) verdict {
 	}
 	return verdict{wcs.InfoFailedByError, classOurs, zerolog.ErrorLevel}
 }
-
-func isNotFound(err error) bool { return sfuKind(err) == translate.ErrKindNotFound }
-
-func isUnavailable(err error) bool { return sfuKind(err) == translate.ErrKindUnavailable }
-
-// sfuKind is 0 for what is no error of the SFU's.
-func sfuKind(err error) translate.ErrorKind {
-	var sfu *translate.Error
-	if errors.As(err, &sfu) {
-		return sfu.Kind
-	}
-	return 0
-}

@@ -167,7 +167,7 @@ func (w *roomWatch) turn(r *watchedRoom) ([]*stream, *askRound) {
 // row, its streams are given up. again tells that the room is to be asked at once.
 func (w *roomWatch) strike(r *watchedRoom, round *askRound, err error) (again bool) {
 	w.g.log.Debug().Err(err).Str("room", string(r.name)).Msg("asking LiveKit about a room failed")
-	if !isUnavailable(err) || !round.elsewhereAlive() {
+	if translate.KindOf(err) != translate.ErrKindUnavailable || !round.elsewhereAlive() {
 		r.strikes = 0
 		return false
 	}

@@ -176,7 +176,7 @@ func (s *snapshots) develop(p location) (picture []byte, err error) {
 	switch {
 	case err == nil:
 		g.metrics.snapshotTime.Observe(time.Since(since).Seconds())
-	case isNotFound(err):
+	case translate.KindOf(err) == translate.ErrKindNotFound:
 		err = errNoStream // its publisher's pod has not noticed yet
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("%w: %w", errSnapshotLate, err)

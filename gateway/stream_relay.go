@@ -75,7 +75,7 @@ func (st *stream) tellSFU(muted bool, m translate.Mutes, remote []translate.Trac
 func (st *stream) relayed(m translate.Mutes, remote []translate.Track, err error) {
 	r := &st.relay
 	r.busy = false
-	if err != nil && !isNotFound(err) {
+	if err != nil && translate.KindOf(err) != translate.ErrKindNotFound {
 		st.sess.noisyAt(zerolog.WarnLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Msg("native participants do not know what is muted, LiveKit will be told again")
 	}
 	if err == nil {
@@ -108,7 +108,7 @@ func (st *stream) muteTrack(t translate.Track) error {
 	err := st.callSFU(func(ctx context.Context) error {
 		return st.sess.g.deps.Notifier.MuteTrack(ctx, st.room, st.identity, t.SID, t.Muted)
 	})
-	if sfuKind(err) != translate.ErrKindRefused {
+	if translate.KindOf(err) != translate.ErrKindRefused {
 		return err
 	}
 	st.sess.noisyAt(zerolog.ErrorLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Str("track", t.SID).Bool("muted", t.Muted).
