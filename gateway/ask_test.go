@@ -139,30 +139,6 @@ func TestGoneParticipantIsNoticed(t *testing.T) {
 	w.wantClean(t)
 }
 
-// Removals that hang at LiveKit do not hold up the release of names.
-func TestHangingRemovalsDoNotHoldUpNames(t *testing.T) {
-	w := newWorld(t, nil)
-	const sessions, each = debtParallel/16 + 1, 16
-	hold := make(chan struct{})
-	var clients []*rig.Client
-	for i := range sessions {
-		c := w.connect(t, podA)
-		clients = append(clients, c)
-		for j := range each {
-			id := fmt.Sprintf("%d-%d", i, j)
-			publishAV(t, c, id, id)
-			c.AwaitSDP(id)
-		}
-	}
-	w.sfu.set(func() { w.sfu.hold["remove"] = hold })
-	for _, c := range clients {
-		c.Close()
-	}
-	rig.Eventually(t, 20*time.Second, "all names are free", func() bool { return len(w.store.Names()) == 0 })
-	close(hold)
-	w.wantClean(t)
-}
-
 // Every question is answered, also those that come too fast or cannot be read.
 func TestAvailableAlwaysAnswers(t *testing.T) {
 	w := newWorld(t, nil)

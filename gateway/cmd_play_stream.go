@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -111,7 +112,7 @@ func (st *stream) changeIdentity() {
 	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
 	st.identity = g.newIdentity(translate.RolePlay)
 	g.streams.rename(old, st)
-	g.debts.removal(room, old, debtNeverUp)
+	g.cleanup.RemoveParticipant(room, old, cleanup.ExpiryNeverUp)
 }
 
 // choose picks at most one track of each kind that the player has an m-line for. A native publisher can have more: the
@@ -199,7 +200,7 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 }
 
 func addPlayer(ctx context.Context, st *stream, native bool, room translate.RoomName) (state.Stream, error) {
-	if err := st.sess.g.debts.full(); err != nil {
+	if err := st.sess.g.cleanup.CheckBacklog(); err != nil {
 		return state.Stream{}, err
 	}
 	return registerPlayer(ctx, st, st.player(native, room))
@@ -221,7 +222,7 @@ func (st *stream) player(native bool, room translate.RoomName) state.Player {
 
 // mayHaveClaimed tells whether a failed AddPlayer, or what came after it, may have left something.
 func mayHaveClaimed(err error) bool {
-	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, state.ErrNotSent, errTooMuchOwed} {
+	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, state.ErrNotSent, cleanup.ErrBacklogFull} {
 		if errors.Is(err, nothing) {
 			return false
 		}

@@ -139,7 +139,7 @@ func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bo
 }
 
 func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool, err error) {
-	if err := st.sess.g.debts.full(); err != nil {
+	if err := st.sess.g.cleanup.CheckBacklog(); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, st.sess.g.cfg.Media.StoreTimeout)

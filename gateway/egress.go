@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -259,9 +260,9 @@ func (e *egress) stop() <-chan struct{} {
 		return nil
 	}
 	e.stopped = true
-	d, id := e.st.sess.g.debts, e.id
-	return d.owe(debt{"stop egress", d.egress, egressStop, func(ctx context.Context) error {
-		now, err := d.g.deps.Egress.StopEgress(ctx, id)
+	g, id := e.st.sess.g, e.id
+	return g.cleanup.Add(cleanup.Task{Op: "stop egress", Target: cleanup.EgressService, Expiry: egressStop, Run: func(ctx context.Context) error {
+		now, err := g.deps.Egress.StopEgress(ctx, id)
 		if err == nil {
 			e.st.sess.loop.post(func() { e.learn(now) })
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/picture"
 	"wcsgateway/state"
@@ -97,7 +98,7 @@ var verdicts = []struct {
 	{picture.ErrDecode, upstream("Picture of the stream cannot be decoded")},
 	{translate.ErrNoVideo, client("Stream has no video")},
 	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
-	{errTooMuchOwed, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{cleanup.ErrBacklogFull, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrLostOwnership, upstream(wcs.InfoFailedToAddStreamToProxy)},

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
@@ -63,7 +64,7 @@ type Gateway struct {
 	rateWheel  *wheel.Wheel[probe.Ticker]
 	probes     *probe.Pool
 	snapshots  *snapshots
-	debts      *debts
+	cleanup    *cleanup.Queue
 	rooms      *rooms
 	door       door
 	excess     *excess
@@ -123,7 +124,9 @@ func New(cfg Config, deps Deps) *Gateway {
 	g.watch = newRoomWatch(g)
 	g.probes = newProbes(g)
 	g.snapshots = newSnapshots(g)
-	g.debts = newDebts(g)
+	g.cleanup = cleanup.New(cleanup.Deps{
+		Context: ctx, Remove: deps.SFU.Remove, Recovered: g.recovered, Metrics: deps.Metrics.cleanup, Log: deps.Log,
+	})
 	g.rooms = newRooms(g)
 	return g
 }
@@ -146,7 +149,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	stopWheels()
 	g.await(g.cfg.Drain.Handover + shutdownTimeout)
 	g.cancel()
-	g.debts.wait(context.Background()) // they end with g.ctx
+	g.cleanup.Wait(context.Background()) // they end with g.ctx
 	g.work.Wait()
 }
 
@@ -157,7 +160,7 @@ func (g *Gateway) await(limit time.Duration) {
 		for _, s := range g.openSessions() {
 			<-s.gone
 		}
-		g.debts.wait(g.ctx)
+		g.cleanup.Wait(g.ctx)
 		g.hookCalls.Wait() // nobody is left who would add to them
 		g.snapshots.end()  // of backends: those of clients are waited for with their sessions
 		close(done)
@@ -167,7 +170,7 @@ func (g *Gateway) await(limit time.Duration) {
 	select {
 	case <-done:
 	case <-timeout.C:
-		g.log.Error().Int("sessions", len(g.openSessions())).Int("debts", g.debts.count()).Msg("shutdown took too long: participants or names may be left over until another pod removes them")
+		g.log.Error().Int("sessions", len(g.openSessions())).Int("cleanup", g.cleanup.Pending()).Str("hint", "another pod removes the participants and names that are left").Msg("shutdown timed out")
 		g.cancel()
 		<-done
 	}
@@ -221,7 +224,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 		}()
 	case state.EventResumed:
 		// Owed, so that a pod that shuts down does not end before it has answered.
-		g.debts.record("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) })
+		g.cleanup.Add(cleanup.StoreTask("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) }))
 	case state.EventAnswered:
 		g.questions.answer(e.ID, e.Answer)
 	case state.EventWantRates:
@@ -246,22 +249,22 @@ func (g *Gateway) takenOver(o state.Orphan) {
 	case o.Stream != nil:
 		rec := *o.Stream
 		g.log.Info().Str("room", rec.Room).Str("identity", rec.Identity).Str("pod_lost", rec.Owner.Pod).Msg("stream of a dead pod taken over")
-		g.debts.removal(translate.RoomName(rec.Room), translate.Identity(rec.Identity), debtLimit)
-		g.debts.record("tell of orphan", func(ctx context.Context) error {
+		g.cleanup.RemoveParticipant(translate.RoomName(rec.Room), translate.Identity(rec.Identity), cleanup.Expiry)
+		g.cleanup.Add(cleanup.StoreTask("notify players of orphan", func(ctx context.Context) error {
 			g.tell(ctx, o.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
 			return nil
-		})
+		}))
 	case o.Room != nil:
 		g.log.Info().Str("room", o.Room.Name).Str("app", o.Room.App).Msg("members of a dead pod have left a room")
-		g.debts.record("tell of room", func(ctx context.Context) error {
+		g.cleanup.Add(cleanup.StoreTask("notify room of orphan", func(ctx context.Context) error {
 			g.tell(ctx, o.Pods, state.Event{Kind: state.EventRoom, Body: raw(o.Room)})
 			return nil
-		})
+		}))
 	case o.Session != nil:
 		g.tellOrphaned(*o.Session)
 	case o.Player != nil:
 		for room := range g.roomsOf(*o.Player) {
-			g.debts.removal(room, translate.Identity(o.Player.Identity), debtLimit)
+			g.cleanup.RemoveParticipant(room, translate.Identity(o.Player.Identity), cleanup.Expiry)
 		}
 	}
 }

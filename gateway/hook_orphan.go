@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
@@ -48,11 +49,11 @@ func (g *Gateway) tellOrphaned(sess state.Session) {
 	}
 	body := object(orphanBody{g.cfg.NodeID, sess.App, sess.ID, connectionDisconnected})
 	since := time.Now()
-	g.debts.change(+1)
+	release := g.cleanup.Hold()
 	queued := g.orphanTold.of(app.Key).Do(func() {
-		defer g.debts.change(-1)
+		defer release()
 		defer g.recovered()
-		if time.Since(since) > debtLimit || g.ctx.Err() != nil {
+		if time.Since(since) > cleanup.Expiry || g.ctx.Err() != nil {
 			return
 		}
 		if _, err := app.Hooks.Backend.Call(g.ctx, hooks.ConnectionStatusEvent, body); err != nil {
@@ -61,7 +62,7 @@ func (g *Gateway) tellOrphaned(sess state.Session) {
 		}
 	})
 	if !queued {
-		g.debts.change(-1)
+		release()
 		g.metrics.HookCall(hooks.ConnectionStatusEvent, 0, hooks.ErrBusy)
 	}
 }

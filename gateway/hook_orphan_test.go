@@ -42,7 +42,7 @@ func TestHooksOfADeadPodsSessions(t *testing.T) {
 	if len(told) != 3 || !told[sessionOf(t, token)] || !told[sessionOf(t, rest)] {
 		t.Errorf("told of %v", told)
 	}
-	rig.Eventually(t, 20*time.Second, "nothing is left to tell", func() bool { return w.pods[podB].debts.count() == 0 })
+	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].cleanup.Pending() == 0 })
 	if n := w.backend.Count("ConnectionStatusEvent"); n != 3+3 {
 		t.Errorf("%d calls: %v", n, w.backend.Order())
 	}
@@ -59,7 +59,7 @@ func TestDeadPodsSessionsWithoutTheirBackend(t *testing.T) {
 	w.backend.Stop()
 	w.store.Kill(podA)
 	w.store.TakeOver(podA, podB)
-	rig.Eventually(t, 20*time.Second, "nothing is left to tell", func() bool { return w.pods[podB].debts.count() == 0 })
+	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].cleanup.Pending() == 0 })
 	if n := w.backend.Count("ConnectionStatusEvent"); n != 3 {
 		t.Errorf("%d calls", n)
 	}

@@ -10,8 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -176,20 +178,19 @@ func (s *session) expire() {
 	})
 }
 
-// endRegistration asks until Redis answers or the gateway ends.
+// endRegistration deletes the session's registration. It retries until Redis answers or the gateway ends, and reports
+// whether the session belongs to another pod.
 func (s *session) endRegistration(rec state.Session) (lost bool) {
-	for wait := debtFirstWait; ; wait = min(2*wait, debtMaxWait) {
+	_, err := backoff.Retry(s.g.ctx, func() (struct{}, error) {
 		ctx, cancel := s.g.withTimeout(s.g.cfg.Media.StoreTimeout)
+		defer cancel()
 		err := s.g.deps.Resumption.EndSession(ctx, rec)
-		cancel()
-		switch {
-		case errors.Is(err, state.ErrLostOwnership):
-			return true
-		case err == nil || s.g.ctx.Err() != nil:
-			return false
+		if errors.Is(err, state.ErrLostOwnership) {
+			err = backoff.Permanent(err)
 		}
-		pause(s.g.ctx, wait)
-	}
+		return struct{}{}, err
+	}, backoff.WithBackOff(cleanup.NewBackOff(cleanup.FirstWait, cleanup.MaxWait)), backoff.WithMaxElapsedTime(0))
+	return errors.Is(err, state.ErrLostOwnership)
 }
 
 // unpark is the end of a kept session on this pod. If it is not taken by another, it is the session's end.
@@ -315,7 +316,7 @@ func (s *session) lookAgain(st *stream) {
 		if g.ctx.Err() != nil {
 			return // other pods take over what is left
 		}
-		g.debts.record("release stream that was let go", func(ctx context.Context) error {
+		g.cleanup.Add(cleanup.StoreTask("release handed-over stream", func(ctx context.Context) error {
 			defer g.moving.lock(ctx, sess.ID)()
 			if g.streams.find(st.identity) != nil {
 				return nil // its session has come back
@@ -327,9 +328,9 @@ func (s *session) lookAgain(st *stream) {
 			case err != nil:
 				return err
 			}
-			g.debts.removal(st.room, st.identity, debtLimit)
+			g.cleanup.RemoveParticipant(st.room, st.identity, cleanup.Expiry)
 			return st.role.release(ctx, st)
-		})
+		}))
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/state"
@@ -44,7 +45,7 @@ type Metrics struct {
 	snapshotTime prometheus.Observer
 	notices      *prometheus.HistogramVec // stage
 	lostBytes    prometheus.Counter
-	debts        prometheus.Gauge
+	cleanup      *cleanup.Metrics
 	panics       prometheus.Counter
 	draining     prometheus.Gauge
 	rest         *prometheus.CounterVec // path, status
@@ -110,7 +111,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		},
 		notices:   histogram("wcs_notification_seconds", "How long players wait to be told that their publisher has ended, in stages that are measured by the clock of one pod each. Players of the publisher's pod: local, until it is written to their sockets. Of other pods, the sum of: announce, until the participant is removed, the name released and Redis has the event; transit, through Redis (a message that each pod sends itself every 5 s); deliver, from there until it is written to their sockets.", "stage"),
 		lostBytes: counter("wcs_unsent_bytes_total", "Bytes for clients that were never sent: their sockets were closed, or they read too slowly for what others had to say to them.").WithLabelValues(),
-		debts:     gauge("wcs_debts", "Clean-up at LiveKit or Redis, and news of it to backends, that is still owed."),
+		cleanup:   &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending notifications of backends about sessions of dead pods.")},
 		panics:    counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		draining:  gauge("wcs_draining", "1 while the pod is shutting down."),
 		rest:      counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for what WCS has and this server has not.", "path", "status"),

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/state"
 )
 
@@ -14,7 +15,7 @@ func (one *room) sync() error {
 	if !due {
 		return nil
 	}
-	ctx, cancel := r.g.withTimeout(debtTry) // two calls to Redis, which have their own
+	ctx, cancel := r.g.withTimeout(cleanup.AttemptTimeout) // two calls to Redis, which have their own
 	got, err := r.g.deps.Rooms.SyncRoom(ctx, u)
 	cancel()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 )
@@ -49,7 +50,7 @@ var (
 type rooms struct {
 	g     *Gateway
 	wheel *wheel.Wheel[*room]
-	calls creditor // how many rooms are written and read at a time
+	calls chan struct{} // how many rooms are written and read at a time
 
 	mu   sync.Mutex // of the rooms, too
 	open map[state.Room]*room
@@ -103,7 +104,7 @@ func (e *loginTaken) Error() string { return errLoginInRoom.Error() }
 func (e *loginTaken) Unwrap() error { return errLoginInRoom }
 
 func newRooms(g *Gateway) *rooms {
-	r := &rooms{g: g, calls: make(creditor, roomParallel), open: make(map[state.Room]*room)}
+	r := &rooms{g: g, calls: make(chan struct{}, roomParallel), open: make(map[state.Room]*room)}
 	r.wheel = wheel.New(roomLook, func(one *room) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -308,13 +309,12 @@ func (one *room) run() {
 		return
 	}
 	one.running = true
-	one.rooms.g.debts.change(+1)
-	go one.work()
+	go one.work(one.rooms.g.cleanup.Hold())
 }
 
 // work runs beside everything until there is nothing to do.
-func (one *room) work() {
-	defer one.rooms.g.debts.change(-1)
+func (one *room) work(release func()) {
+	defer release()
 	wait := roomFirstWait
 	for {
 		err := one.try()
@@ -349,7 +349,7 @@ func (one *room) rest(err error) bool {
 	defer r.mu.Unlock()
 	idle := !one.stale && len(one.outbox) == 0
 	if err != nil {
-		idle = !passing(err) || r.g.ctx.Err() != nil || len(one.gone)+len(one.members)+len(one.outbox) == 0
+		idle = !cleanup.Retryable(err) || r.g.ctx.Err() != nil || len(one.gone)+len(one.members)+len(one.outbox) == 0
 	}
 	if idle {
 		one.running = false

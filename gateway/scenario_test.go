@@ -347,7 +347,7 @@ func TestStopDuringAnswer(t *testing.T) {
 }
 
 // LiveKit does not answer the removal: the client is told all the same, and the participant is removed later.
-func TestCleanUpIsOwed(t *testing.T) {
+func TestFailedRemovalIsRetried(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, _ := w.up(t, podA, podA)
 	w.sfu.set(func() {
@@ -355,7 +355,7 @@ func TestCleanUpIsOwed(t *testing.T) {
 	})
 	pub.Unpublish("pub", "s")
 	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
-	rig.Eventually(t, 20*time.Second, "two removals are owed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.debts) == 2 })
+	rig.Eventually(t, 20*time.Second, "two removals are pending", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.cleanup.Pending) == 2 })
 	w.sfu.set(func() { w.sfu.fail["remove"] = nil })
 	w.wantClean(t)
 }

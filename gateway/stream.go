@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -434,9 +435,9 @@ func (st *stream) undo() {
 		released = g.streams.releasing(st.name)
 		g.streamEnded(st.name, st.identity, notice{stageLocal, st.ending.since})
 	}
-	room, offered, claimed, patience := st.room, st.offered, st.claimed, debtLimit
+	room, offered, claimed, expiry := st.room, st.offered, st.claimed, cleanup.Expiry
 	if !st.joined {
-		patience = debtNeverUp
+		expiry = cleanup.ExpiryNeverUp
 	}
 	egresses := st.stopEgresses()
 	st.sess.offLoop(func() {
@@ -448,10 +449,10 @@ func (st *stream) undo() {
 		}
 		if offered {
 			// First the participant, then the name: whoever gets the name next shall find the room empty.
-			waitFor(limit, g.debts.removal(room, st.identity, patience))
+			waitFor(limit, g.cleanup.RemoveParticipant(room, st.identity, expiry))
 		}
 		if claimed {
-			waitFor(limit, g.debts.record("release stream", st.release))
+			waitFor(limit, g.cleanup.Add(cleanup.StoreTask("release stream", st.release)))
 		}
 	}, st.finished)
 }

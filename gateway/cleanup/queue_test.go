@@ -1,0 +1,176 @@
+package cleanup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+)
+
+// lineCount counts the lines of a log.
+type lineCount struct {
+	mu  sync.Mutex
+	all int
+}
+
+func (l *lineCount) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all += bytes.Count(b, []byte("\n"))
+	return len(b), nil
+}
+
+func (l *lineCount) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all
+}
+
+// withQueue runs a test with a queue in a synctest bubble. At the end of the test the queue must be empty.
+func withQueue(t *testing.T, test func(t *testing.T, q *Queue, log *lineCount)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		log := &lineCount{}
+		pending := prometheus.NewGauge(prometheus.GaugeOpts{Name: "pending"})
+		q := New(Deps{
+			Context: ctx,
+			Remove: func(context.Context, translate.RoomName, translate.Identity) error {
+				return &translate.Error{Kind: translate.ErrKindRefused, Err: errors.New("refused")}
+			},
+			Recovered: func() { _ = recover() },
+			Metrics:   &Metrics{Pending: pending},
+			Log:       zerolog.New(log),
+		})
+		test(t, q, log)
+		synctest.Wait()
+		if n, metric := q.Pending(), testutil.ToFloat64(pending); n != 0 || metric != 0 {
+			t.Errorf("%d tasks are pending at the end, %v in the metric", n, metric)
+		}
+	})
+}
+
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// addHanging adds n tasks for a Redis that does not answer until the channel is closed.
+func addHanging(q *Queue, n int) (back chan struct{}) {
+	back = make(chan struct{})
+	for i := range n {
+		q.Add(StoreTask(fmt.Sprint("release ", i), func(ctx context.Context) error {
+			select {
+			case <-back:
+				return nil
+			case <-ctx.Done():
+				return state.ErrUnavailable
+			}
+		}))
+	}
+	return back
+}
+
+func TestFailingTasksDoNotDelayNewOnes(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, _ *lineCount) {
+		back := addHanging(q, 4*Parallel)
+		pass(4*AttemptTimeout + time.Millisecond)
+		for range 20 {
+			since := time.Now()
+			<-q.Add(StoreTask("quick", func(context.Context) error { return nil }))
+			if waited := time.Since(since); waited > 0 {
+				t.Fatalf("a task that succeeds at once waited %v", waited)
+			}
+			pass(time.Second)
+		}
+		close(back)
+		pass(2 * MaxWait)
+	})
+}
+
+func TestBacklogAndItsLogAreBounded(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, log *lineCount) {
+		back := addHanging(q, MaxBacklog)
+		if err := q.CheckBacklog(); err != nil {
+			t.Fatalf("backlog is full before the first attempts failed: %v", err)
+		}
+		pass(MaxBacklog / Parallel * 2 * AttemptTimeout)
+		if err := q.CheckBacklog(); !errors.Is(err, ErrBacklogFull) {
+			t.Fatalf("backlog of %d failing tasks: %v, want %v", MaxBacklog, err, ErrBacklogFull)
+		}
+		if n, most := log.count(), 2*linesPerSecond*int(MaxBacklog/Parallel*AttemptTimeout/time.Second); n == 0 || n > most {
+			t.Errorf("%d lines, want at most %d", n, most)
+		}
+		close(back)
+		pass(2 * MaxWait)
+		if err := q.CheckBacklog(); err != nil {
+			t.Errorf("backlog after Redis is back: %v", err)
+		}
+	})
+}
+
+func TestTasksAreRetriedUntilTheyExpire(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, _ *lineCount) {
+		var attempts []time.Duration
+		since := time.Now()
+		q.Add(Task{Op: "x", Target: EgressService, Expiry: time.Minute, Run: func(context.Context) error {
+			attempts = append(attempts, time.Since(since))
+			return state.ErrLeaseStale
+		}})
+		pass(10 * time.Minute)
+		const first = FirstWait
+		want := []time.Duration{0, first, 3 * first, 7 * first, 15 * first, 31 * first, 31*first + MaxWait, 31*first + 2*MaxWait}
+		if fmt.Sprint(attempts) != fmt.Sprint(want) {
+			t.Errorf("attempts at %v, want %v", attempts, want)
+		}
+	})
+}
+
+func TestPermanentErrorsAndPanicsAreNotRetried(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, log *lineCount) {
+		<-q.RemoveParticipant("room", "id", ExpiryNeverUp)
+		attempts := 0
+		<-q.Add(StoreTask("panic", func(context.Context) error {
+			attempts++
+			panic("x")
+		}))
+		pass(time.Hour)
+		if attempts != 1 || log.count() != 1 {
+			t.Errorf("%d attempts that panic, want 1; %d log lines, want that of the refused removal", attempts, log.count())
+		}
+	})
+}
+
+func TestWaitReturnsWhenAllHoldsAreReleased(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, _ *lineCount) {
+		q.Wait(t.Context())
+		a, b := q.Hold(), q.Hold()
+		waited := make(chan struct{})
+		go func() {
+			defer close(waited)
+			q.Wait(context.Background())
+		}()
+		a()
+		a() // a second call changes nothing
+		synctest.Wait()
+		select {
+		case <-waited:
+			t.Error("Wait returned while work was held")
+		default:
+		}
+		b()
+		<-waited
+	})
+}
