@@ -89,7 +89,7 @@ func (one *room) deliver(t roomText) {
 		one.hold(t)
 	default:
 		if _, known := m.told.byLogin[t.From]; known {
-			frame := wcs.RoomEvent(one.key.Name, wcs.RoomText, wcs.RoomSaying{From: t.From, Text: t.Text})
+			frame := wcs.RoomEvent(one.key.Name, wcs.RoomText, wcs.RoomMessageInfo{From: t.From, Text: t.Text})
 			m.sess.loop.post(func() { m.sess.relay(frame) }) // after what m.tell has posted
 			return
 		}

@@ -2,7 +2,7 @@ package wcs
 
 import "encoding/json"
 
-// What clients send (protocol.md §2).
+// Names of the messages that clients send (docs/wcs-protocol.md#commands).
 const (
 	CmdConnection      Name = "connection"
 	CmdPublishStream   Name = "publishStream"
@@ -30,26 +30,23 @@ const (
 	CmdTransfer        Name = "transfer"
 )
 
-// Values of StreamRequest.MediaProvider and Connection.MediaProviders.
-const (
-	ProviderWebRTC   = "WebRTC"
-	ProviderMSE      = "MSE"
-	ProviderWSPlayer = "WSPlayer"
-)
+// ProviderWebRTC is the only supported value of StreamRequest.MediaProvider and Connection.MediaProviders.
+const ProviderWebRTC = "WebRTC"
 
-// Connection opens a session (protocol.md §2.1). Sent holds everything that came, for the echo in getUserData.
+// Connection opens a session (docs/wcs-protocol.md#connection). Sent holds all received members, for the echo
+// in getUserData.
 type Connection struct {
 	AppKey         string
 	MediaProviders []string
-	// KnowsBitrates: the client is an SDK ≥ 2.0.256, which writes minBitrate and maxBitrate into the answer
-	// itself; it can be told by clientInfo (protocol.md §5).
+	// KnowsBitrates reports an SDK ≥ 2.0.256, which writes minBitrate and maxBitrate into the answer itself.
+	// Such an SDK sends clientInfo (docs/wcs-protocol.md#answers).
 	KnowsBitrates bool
-	KeepAlive     Bool   // the session shall outlive the socket
-	AuthToken     string // of an earlier getUserData: the session to be resumed
+	KeepAlive     Bool   // the session must outlive the socket
+	AuthToken     string // from an earlier getUserData: identifies the session to resume
 	Sent          map[string]json.RawMessage
 }
 
-// UnmarshalJSON keeps the whole object and reads what the gateway looks at.
+// UnmarshalJSON decodes the members that the gateway uses and keeps the whole object in Sent.
 func (c *Connection) UnmarshalJSON(b []byte) error {
 	var known struct {
 		AppKey         string   `json:"appKey"`
@@ -68,23 +65,23 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &c.Sent)
 }
 
-// LoginBytes is the size of the longest name that the client gives its user, as JSON: a SIP account's, or that of the
-// room API, which is in custom (protocol.md §7).
+// LoginBytes returns the size of the longest user name in the command, as JSON: the login of a SIP account,
+// or that of the room API in custom (docs/wcs-protocol.md#room-api).
 func (c Connection) LoginBytes() int {
 	var room struct {
 		Login Size `json:"login"`
 	}
-	_ = json.Unmarshal(c.Sent["custom"], &room) // it may be anything
+	_ = json.Unmarshal(c.Sent["custom"], &room) // custom is any JSON
 	return max(int(room.Login), len(c.Sent["login"]), len(c.Sent["sipLogin"]))
 }
 
-// Login is the name that the client gives its user, where LoginBytes looks for it: that of the room API before that of a SIP account.
-// "" if it gives none.
+// Login returns the user name in the command, "" without one. A login of the room API takes precedence over
+// that of a SIP account; see LoginBytes.
 func (c Connection) Login() string {
 	var custom struct {
 		Login string `json:"login"`
 	}
-	_ = json.Unmarshal(c.Sent["custom"], &custom) // it may be anything
+	_ = json.Unmarshal(c.Sent["custom"], &custom) // custom is any JSON
 	if custom.Login != "" {
 		return custom.Login
 	}
@@ -97,8 +94,9 @@ func (c Connection) Login() string {
 	return ""
 }
 
-// StreamRequest is publishStream or playStream (protocol.md §2.2, §2.3). Members that the gateway does not
-// act on (constraints, the content of custom and localMediaInfo) are not decoded.
+// StreamRequest is publishStream (docs/wcs-protocol.md#publishstream) or playStream
+// (docs/wcs-protocol.md#playstream). Members that the gateway does not use (constraints, the content of
+// custom and localMediaInfo) are not decoded.
 type StreamRequest struct {
 	MediaSessionID string `json:"mediaSessionId"`
 	Name           string `json:"name"`
@@ -116,12 +114,12 @@ type StreamRequest struct {
 	RTMPURL        string `json:"rtmpUrl"`
 	Transport      string `json:"transport"` // UDP or TCP
 	CVOExtension   Bool   `json:"cvoExtension"`
-	// LocalMediaInfo is there from SDK 2.0.256 on, like Connection.KnowsBitrates.
+	// LocalMediaInfo is sent since SDK 2.0.256, like Connection.KnowsBitrates.
 	LocalMediaInfo Present `json:"localMediaInfo"`
 	Custom         Size    `json:"custom"`
 }
 
-// Provider is the media provider that is meant: raw clients name none and mean WebRTC.
+// Provider returns the requested media provider. It defaults to WebRTC: raw clients name none.
 func (r StreamRequest) Provider() string {
 	if r.MediaProvider == "" {
 		return ProviderWebRTC
@@ -129,7 +127,7 @@ func (r StreamRequest) Provider() string {
 	return r.MediaProvider
 }
 
-// Present notes that a member was there and keeps nothing of it.
+// Present records that a member was sent, without its value. null counts as absent.
 type Present bool
 
 // UnmarshalJSON never fails.
@@ -138,7 +136,7 @@ func (p *Present) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Size notes how many bytes of JSON a member has and keeps nothing of it; 0 without one, or with null.
+// Size is the length of a member's JSON in bytes, without its value; 0 if the member is absent or null.
 type Size int
 
 // UnmarshalJSON never fails.
@@ -150,20 +148,20 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// StreamRef is unPublishStream, stopStream, availableStream, snapshot: a stream by its ids.
+// StreamRef is the argument of unPublishStream, stopStream, availableStream and snapshot. It names a stream.
 type StreamRef struct {
 	MediaSessionID string `json:"mediaSessionId"`
 	Name           string `json:"name"`
 }
 
-// StreamEvent is sendStreamEvent: what has happened to a publisher (protocol.md §2.8).
+// StreamEvent is sendStreamEvent: a publisher's event for its players (docs/wcs-protocol.md#sendstreamevent).
 type StreamEvent struct {
 	MediaSessionID string          `json:"mediaSessionId"`
 	Type           StreamEventType `json:"type"`
-	Payload        json.RawMessage `json:"payload"` // of data: any JSON; nil if there is none
+	Payload        json.RawMessage `json:"payload"` // of data: any JSON; nil if absent
 }
 
-// StreamEventType tells what has happened.
+// StreamEventType is the kind of a StreamEvent.
 type StreamEventType string
 
 // Types of StreamEvent: changes of audioState and videoState, and an application's own data.
@@ -175,18 +173,18 @@ const (
 	EventData         StreamEventType = "data"
 )
 
-// SendData is the command that carries an application's own data (protocol.md §2.9).
+// SendData is sendData, which carries an application's own data (docs/wcs-protocol.md#senddata).
 type SendData struct {
 	OperationID string          `json:"operationId"`
-	Payload     json.RawMessage `json:"payload"` // any JSON; nil if there is none
+	Payload     json.RawMessage `json:"payload"` // any JSON; nil if absent
 }
 
-// PushLogs is what the SDK has logged (protocol.md §2.11).
+// PushLogs carries the log of the SDK (docs/wcs-protocol.md#commands).
 type PushLogs struct {
 	Logs string `json:"logs"`
 }
 
-// SessionDebug is startDebug or stopDebug of the SDK (protocol.md §2.12).
+// SessionDebug is startDebug or stopDebug of the SDK (docs/wcs-protocol.md#commands).
 type SessionDebug struct {
 	Command string `json:"command"`
 }
@@ -197,7 +195,7 @@ const (
 	DebugStop  = "stop"
 )
 
-// Call is the part of a message about a SIP call that is needed to refuse it (protocol.md §2.16).
+// Call holds the members of a SIP call's message that are needed to reject it (docs/wcs-protocol.md#call).
 type Call struct {
 	CallID string `json:"callId"`
 }

@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// Messages that carry an application's own JSON. It is handed on byte for byte: encoding it anew would change how numbers, spaces and
-// some characters are written.
+// An application's own JSON is forwarded byte for byte: encoding it again would change how numbers, spaces
+// and some characters are written.
 
-// StreamData tells a player what the publisher of its stream has sent as data (protocol.md §3.5). Without a payload it is null.
+// StreamData sends a player the data of its stream's publisher (docs/wcs-protocol.md#sendstreamevent). A nil
+// payload becomes null.
 func StreamData(mediaID string, payload json.RawMessage) []byte {
 	return withPayload(NoteStreamEvent, struct {
 		MediaSessionID string          `json:"mediaSessionId"`
@@ -16,21 +17,22 @@ func StreamData(mediaID string, payload json.RawMessage) []byte {
 	}{mediaID, EventData}, payload)
 }
 
-// StreamMute tells a player that the publisher of its stream has muted something, or goes on.
+// StreamMute notifies a player that the publisher of its stream muted or unmuted a track.
 func StreamMute(mediaID string, typ StreamEventType, streamName string) []byte {
 	return streamEvent(mediaID, string(typ), struct {
 		StreamName string `json:"streamName"`
 	}{streamName})
 }
 
-// OnData brings a client the data of its application's backend (protocol.md §3.7). Without a payload it is null.
+// OnData sends a client the data of its application's backend (docs/wcs-protocol.md#messages). A nil payload
+// becomes null.
 func OnData(operationID string, payload json.RawMessage) []byte {
 	return withPayload(NoteOnData, struct {
 		OperationID string `json:"operationId,omitempty"`
 	}{operationID}, payload)
 }
 
-// withPayload makes a frame whose argument is an object of this package's own and the payload.
+// withPayload encodes a frame whose argument has the members of arg and the payload.
 func withPayload(name Name, arg any, payload json.RawMessage) []byte {
 	if len(payload) == 0 {
 		payload = json.RawMessage("null")

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestPayloadsAreHandedOnByteForByte(t *testing.T) {
+func TestPayloadsAreForwardedByteForByte(t *testing.T) {
 	payload := json.RawMessage(`{ "n": 1.50,	"text":"<é\u0041&>" }`)
 	for name, c := range map[string]struct {
 		frame []byte

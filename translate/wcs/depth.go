@@ -2,8 +2,9 @@ package wcs
 
 import "bytes"
 
-// Deeper tells whether a text that may be JSON nests arrays and objects deeper than limit. It looks at brackets and strings only and
-// stops at the first that is too deep, so that a message of a million brackets costs no more than its first ones.
+// Deeper reports whether a text, valid JSON or not, nests arrays and objects deeper than limit. It looks at
+// brackets and strings only, and stops at the first bracket that is too deep: a message of a million brackets
+// costs no more than its first ones.
 func Deeper(frame []byte, limit int) bool {
 	depth := 0
 	for i := 0; i < len(frame); i++ {
@@ -21,7 +22,7 @@ func Deeper(frame []byte, limit int) bool {
 	return false
 }
 
-// stringEnd is where the string ends whose first byte s begins with: at its quote, or at the end of s.
+// stringEnd returns the index of the quote that ends the string which starts at s[0], or the end of s.
 func stringEnd(s []byte) int {
 	for at := 0; ; {
 		i := bytes.IndexByte(s[at:], '"')

@@ -12,15 +12,15 @@ func TestDeeper(t *testing.T) {
 		`{"message":"x","data":[{"sdp":"a=x [[[[ \r\n {{{"}]}`: 3, `"unended [[[`: 0, `]]]]`: 0,
 	} {
 		if Deeper([]byte(text), depth) {
-			t.Errorf("%s is said to be deeper than %d", text, depth)
+			t.Errorf("Deeper(%s, %d) = true", text, depth)
 		}
 		if depth > 0 && !Deeper([]byte(text), depth-1) {
-			t.Errorf("%s is not said to be deeper than %d", text, depth-1)
+			t.Errorf("Deeper(%s, %d) = false", text, depth-1)
 		}
 	}
 }
 
-// Of what is JSON, the depth is found exactly.
+// FuzzDeeper checks that the depth of valid JSON is exact.
 func FuzzDeeper(f *testing.F) {
 	for _, s := range []string{`{"a":["\"[",{"b":"\\"}]}`, `[[[]]]`, `"\u005b["`} {
 		f.Add(s)
@@ -32,15 +32,15 @@ func FuzzDeeper(f *testing.F) {
 		}
 		depth := depthOf(text)
 		if Deeper([]byte(text), depth) || depth > 0 && !Deeper([]byte(text), depth-1) {
-			t.Errorf("%s is %d deep", text, depth)
+			t.Errorf("%s: the depth is %d", text, depth)
 		}
 	})
 }
 
-// depthOf counts with the decoder's help.
+// depthOf counts with the help of the decoder.
 func depthOf(text string) (deepest int) {
 	dec := json.NewDecoder(strings.NewReader(text))
-	dec.UseNumber() // a number may be too large for any type
+	dec.UseNumber() // a number can be too large for any type
 	for depth := 0; ; {
 		token, err := dec.Token()
 		if err != nil {

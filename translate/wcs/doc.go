@@ -1,5 +1,7 @@
-// Package wcs is the client wire of a Web Call Server: the envelope, what clients send
-// (commands) and what they are sent (notifications), as protocol.md describes them. It decodes
-// leniently, because the SDK hands application values through untouched, and encodes strictly,
-// because clients throw on what they do not expect. It does no I/O.
+// Package wcs encodes and decodes the WCS client protocol (docs/wcs-protocol.md): the envelope, the commands
+// that clients send, and the notifications that they receive. It owns the JSON of the wire and nothing else;
+// it does no I/O. Every package may use it.
+//
+// Decoding is lenient, because the SDK passes application values through unchanged. Encoding is strict,
+// because clients throw on unexpected members.
 package wcs

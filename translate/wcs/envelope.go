@@ -14,23 +14,24 @@ type Name string
 // ErrMalformed is wrapped by the errors of Decode and Command.Bind.
 var ErrMalformed = errors.New("malformed message")
 
-// Command is one message of a client: its name and its one argument, still as JSON. Arg is nil when
-// the client sent none ("data" absent, empty, or [null]).
+// Command is one message of a client: its name and its one argument, still as JSON. Arg is nil if the client
+// sent no argument ("data" absent, empty, or [null]).
 type Command struct {
 	Name Name
 	Arg  json.RawMessage
 }
 
-// envelope is what every message is in.
+// envelope is the outer object of every message.
 type envelope[T any] struct {
 	Message *Name `json:"message"`
 	Data    T     `json:"data"`
 }
 
-// Decode reads a text frame. Clients send {"message":name,"data":[arg]}; hand-written ones also
-// an object as data or no data at all (protocol.md §1.2).
+// Decode reads a text frame. SDK clients send {"message":name,"data":[arg]}; hand-written clients also send
+// an object as data, or no data (docs/wcs-protocol.md#envelope). Errors wrap ErrMalformed.
 func Decode(frame []byte) (Command, error) {
-	// At once with the array, because each further pass over an offer of 8 KB costs more than all else here.
+	// The array is decoded in the first pass: each further pass over an offer of 8 KB costs more than
+	// everything else here.
 	var e envelope[[]json.RawMessage]
 	err := json.Unmarshal(frame, &e)
 	var typ *json.UnmarshalTypeError
@@ -54,7 +55,8 @@ func isNull(raw json.RawMessage) bool {
 	return len(raw) == 0 || bytes.Equal(raw, []byte("null"))
 }
 
-// Bind decodes the argument into v. The error names the member that is wrong, never its value.
+// Bind decodes the argument into v. Its error wraps ErrMalformed and names the faulty member, never its
+// value.
 func (c Command) Bind(v any) error {
 	if c.Arg == nil {
 		return fmt.Errorf("%w: %s has no argument", ErrMalformed, c.Name)
@@ -65,7 +67,7 @@ func (c Command) Bind(v any) error {
 	return nil
 }
 
-// unmarshal spares types that decode themselves a further check of what Decode has found to be valid.
+// unmarshal lets types that decode themselves skip a second validation of what Decode has validated.
 func (c Command) unmarshal(v any) error {
 	if u, ok := v.(json.Unmarshaler); ok {
 		return u.UnmarshalJSON(c.Arg)
@@ -73,8 +75,8 @@ func (c Command) unmarshal(v any) error {
 	return json.Unmarshal(c.Arg, v)
 }
 
-// jsonFault says what is wrong with a client's JSON without repeating any of it:
-// messages carry tokens and session descriptions.
+// jsonFault describes an error of encoding/json without repeating client data: messages carry tokens and
+// session descriptions.
 func jsonFault(err error) string {
 	var syntax *json.SyntaxError
 	var typ *json.UnmarshalTypeError
@@ -89,8 +91,8 @@ func jsonFault(err error) string {
 	return "not JSON"
 }
 
-// encode makes a frame for clients. "data" is always an array: every client reads data[0]
-// before it looks at the name (protocol.md §1.2).
+// encode builds a frame for clients. "data" is always an array: every client reads data[0] before it looks at
+// the name (docs/wcs-protocol.md#envelope).
 func encode(name Name, args ...any) []byte {
 	if args == nil {
 		args = []any{}
@@ -101,8 +103,8 @@ func encode(name Name, args ...any) []byte {
 	}{name, args})
 }
 
-// mustMarshal is for values of this package's own types, which always marshal: strings, numbers,
-// booleans, and raw JSON that was valid when it was decoded.
+// mustMarshal encodes values of this package's own types, which always marshal: strings, numbers, booleans,
+// and raw JSON that was validated when it was decoded.
 func mustMarshal(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -111,8 +113,9 @@ func mustMarshal(v any) []byte {
 	return b
 }
 
-// Edit changes the argument of a frame of this package's own whose one argument is an object. What the client needs to
-// find out what a message is about stays as it is: without it the client waits for ever (protocol.md §3).
+// Edit changes the argument of a frame that this package built with one object as its argument. The members
+// by which the client correlates the message cannot be changed: without them the client would wait
+// indefinitely.
 func Edit(frame []byte, change func(arg map[string]json.RawMessage) map[string]json.RawMessage) []byte {
 	var e map[string]json.RawMessage
 	var data []map[string]json.RawMessage

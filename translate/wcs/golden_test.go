@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// The samples in testdata/vendor are those of the vendor's raw WebSocket API document, with the scanning faults mended and
-// session descriptions cut. Every member must be there with the same JSON type; further ones only if protocol.md §3 names them.
+// The samples in testdata/vendor are from the vendor's raw WebSocket API document, with scanning errors
+// corrected and session descriptions cut. Every member must be present with the same JSON type; additional
+// members are allowed only if docs/wcs-protocol.md names them.
 
 func sample(t *testing.T, name string) []byte {
 	t.Helper()
@@ -31,7 +32,7 @@ func parse(t *testing.T, b []byte) any {
 	return v
 }
 
-// compare lists where got differs in shape from want.
+// compare lists the differences in shape between got and want.
 func compare(path string, want, got any, extra []string) (faults []string) {
 	if fmt.Sprintf("%T", want) != fmt.Sprintf("%T", got) {
 		return []string{fmt.Sprintf("%s: %T, sample has %T", path, got, want)}

@@ -7,11 +7,11 @@ import (
 	"strconv"
 )
 
-// Int is a whole number that apps hand over as they please: a number, a numeric string, or
-// an object such as {"exact":640}; what has no number in it is 0 (protocol.md §2).
+// Int is a whole number in any form that applications send: a number, a numeric string, or an object such as
+// {"exact":640}. A value without a number is 0.
 type Int int
 
-// maxInt keeps what a client sends within what every client can read back (Java's int).
+// maxInt is the largest value that every client can read back (Java's int).
 const maxInt = math.MaxInt32
 
 // UnmarshalJSON never fails.
@@ -35,8 +35,7 @@ func (i *Int) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Bool is a flag that tolerates the strings "true" and "false"; anything else that
-// is not a JSON boolean is false.
+// Bool is a flag that also accepts the strings "true" and "false". Any other non-boolean is false.
 type Bool bool
 
 // UnmarshalJSON never fails.

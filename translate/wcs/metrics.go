@@ -5,21 +5,22 @@ import (
 	"errors"
 )
 
-// MetricsDescription says what the values of the batches after it are (protocol.md §6.2). The client sends it when its stream
-// is up and whenever the set of values has changed.
+// MetricsDescription names the columns of the batches that follow it (docs/wcs-protocol.md#webrtcmetrics). A
+// client sends it when its stream is up, and whenever the set of columns changes.
 type MetricsDescription struct {
 	MediaSessionID string `json:"mediaSessionId"`
 	Compression    string `json:"compression"` // none, gzip or deflate
 	Headers        string `json:"headers"`     // <type>.<report id>.<metric>,…
 }
 
-// MetricsBatch is rows of values, in one of the encodings of protocol.md §6.2.
+// MetricsBatch carries rows of values in one of the encodings of docs/wcs-protocol.md#client-metrics.
 type MetricsBatch struct {
 	MediaSessionID string          `json:"mediaSessionId"`
 	Metrics        json.RawMessage `json:"metrics"`
 }
 
-// What can be wrong with a client's metrics. Errors of ClientStats wrap one of these, and never repeat what the client sent.
+// Kinds of faults in a client's metrics. Errors of ClientStats wrap one of these, and never repeat client
+// data.
 var (
 	ErrMetricsDescription = errors.New("unusable description of metrics")
 	ErrMetricsUndescribed = errors.New("metrics without a usable description")
@@ -28,18 +29,19 @@ var (
 	ErrMetricsTooLarge    = errors.New("too many metrics")
 )
 
-// Bounds of what is taken from a client. An SDK that does what clientMetrics asks for stays a factor of ten and more below.
+// Limits of what is accepted from a client. An SDK that follows clientMetrics stays at least a factor of ten
+// below.
 const (
-	maxMetricsHeaderBytes = 16 << 10  // of a description
-	maxMetricsHeaders     = 256       // of a description
-	maxMetricsReports     = 32        // kept of a stream: those described, and gone ones for the sums
-	maxMetricsBatchBytes  = 64 << 10  // of a batch as it comes
-	maxMetricsTextBytes   = 256 << 10 // of a batch when it is unpacked
-	maxMetricsRows        = 120       // of a batch
+	maxMetricsHeaderBytes = 16 << 10  // per description
+	maxMetricsHeaders     = 256       // per description
+	maxMetricsReports     = 32        // per stream: the described ones, and past ones for the sums
+	maxMetricsBatchBytes  = 64 << 10  // per batch, as received
+	maxMetricsTextBytes   = 256 << 10 // per batch, unpacked
+	maxMetricsRows        = 120       // per batch
 )
 
-// metricsRequest is the webRTCMetricsServerDescription of getUserData. It names no ingestPoint: any, even "", would send the
-// metrics elsewhere than over the socket.
+// metricsRequest is the webRTCMetricsServerDescription of getUserData. It has no ingestPoint: any value, even
+// "", would divert the metrics from the socket.
 type metricsRequest struct {
 	Collect     string       `json:"collect"`
 	Sampling    int          `json:"sampling"`  // ms
@@ -48,7 +50,7 @@ type metricsRequest struct {
 	Types       metricsTypes `json:"types"`
 }
 
-// metricsTypes is a struct because the order counts: it is the order of the columns.
+// metricsTypes is a struct, not a map, because its order is the order of the columns.
 type metricsTypes struct {
 	Transport      metricsType `json:"transport"`
 	OutboundRTP    metricsType `json:"outbound-rtp"`
@@ -58,22 +60,24 @@ type metricsTypes struct {
 }
 
 type metricsType struct {
-	Metrics  string              `json:"metrics"` // without blanks, which would become part of the names
+	Metrics  string              `json:"metrics"` // no blanks: they would become part of the names
 	Contains map[string][]string `json:"contains,omitempty"`
 }
 
-// clientMetricsJSON is made once: every session is sent the same.
+// clientMetricsJSON is encoded once; every session is sent the same.
 var clientMetricsJSON = json.RawMessage(mustMarshal(clientMetrics()))
 
-// clientMetrics asks publishers and players for what ClientStats needs, and no more (protocol.md §6.1, §6.4):
+// clientMetrics requests from publishers and players what ClientStats needs
+// (docs/wcs-protocol.md#client-metrics):
 //
-//   - Every second, because clients are told their rates every second; in batches of one row, so that no figure is older.
-//   - Not compressed: a row is some 150 bytes, of which gzip and base64 would make more.
-//   - Of transport nothing is used. But it is there when nothing else is, without which players of 2.0.266 never start; and
-//     with it the first column changes in each row, without which 2.0.266 spoils rows.
-//   - Of outbound-rtp audio as well, for MediaBytes. It needs no kind: only video has frames.
-//   - All are numbers, which need no quoting, and all counters stay once they are there, except the picture size of a video
-//     that stands still.
+//   - Every second, because clients receive their rates every second; in batches of one row, so that no figure is
+//     older.
+//   - Uncompressed: a row has some 150 bytes, which gzip and base64 would enlarge.
+//   - No value of transport is used. But it is present when no other report is, and players of 2.0.266 never start
+//     without a report. It also changes the first column of each row; otherwise 2.0.266 corrupts rows.
+//   - outbound-rtp of audio as well, for MediaBytes. It needs no kind: only video has frames.
+//   - All values are numbers, which need no quotes. A counter stays once it exists, except the picture size of a
+//     video that stands still.
 func clientMetrics() metricsRequest {
 	video := map[string][]string{"kind": {"video"}}
 	return metricsRequest{

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// BenchmarkClientStats is the cost of a second of a stream: a message of one row, as clients are asked to send them, from its
-// text to the message that goes out. batch30 is a row of the batches that the vendor's server asks for.
+// BenchmarkClientStats measures one second of a stream: a message of one row, as clients are asked to send
+// it, from its text to the outgoing message. batch30 is a row of the batches that the vendor's server
+// requests.
 func BenchmarkClientStats(b *testing.B) {
 	stats := func(b *testing.B, compression string) *ClientStats {
 		c := NewClientStats(true)

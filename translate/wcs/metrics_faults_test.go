@@ -14,11 +14,11 @@ import (
 	"testing"
 )
 
-// packed is a batch as a compressed string; pack is of gzip or zlib.
+// packed returns a batch as a compressed string.
 func packed(pack func(io.Writer) io.WriteCloser, text string) string {
 	var b bytes.Buffer
 	w := pack(&b)
-	_, _ = io.WriteString(w, text) // a Buffer takes everything
+	_, _ = io.WriteString(w, text) // a Buffer does not fail
 	_ = w.Close()
 	return quoted(base64.StdEncoding.EncodeToString(b.Bytes()))
 }
@@ -31,7 +31,7 @@ func deflated(text string) string {
 	return packed(func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }, text)
 }
 
-// manyReports is the headers of so many reports, of one column each.
+// manyReports returns the headers of n reports with one column each.
 func manyReports(n int) string {
 	headers := make([]string, n)
 	for i := range headers {
@@ -40,7 +40,7 @@ func manyReports(n int) string {
 	return strings.Join(headers, ",")
 }
 
-func TestRefusedDescriptions(t *testing.T) {
+func TestInvalidDescriptionsAreRejected(t *testing.T) {
 	for _, c := range []struct {
 		d     MetricsDescription
 		err   error
@@ -56,9 +56,9 @@ func TestRefusedDescriptions(t *testing.T) {
 		if err := stats.Describe(c.d); !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.fault) {
 			t.Errorf("got %v, want %v: %s", err, c.err, c.fault)
 		} else if strings.Contains(err.Error(), "s3cr3t") {
-			t.Errorf("repeats what the client sent: %v", err)
+			t.Errorf("error contains client data: %v", err)
 		}
-		// It cannot be known what the next rows are, or that what was known still holds.
+		// Neither the meaning of the next rows nor the validity of the old figures is known.
 		want(t, stats, "without a description", -1)
 		if err := stats.Batch(batch("3000;300000;90;640;480;3;1;2900;4;0")); !errors.Is(err, ErrMetricsUndescribed) {
 			t.Errorf("a batch after it: %v", err)
@@ -71,7 +71,7 @@ func TestRefusedDescriptions(t *testing.T) {
 	}
 }
 
-func TestRefusedBatches(t *testing.T) {
+func TestInvalidBatchesAreRejected(t *testing.T) {
 	const good = "1500;150000;45;640;480;3;1;1400;4;0"
 	bomb := strings.Repeat(" ", maxMetricsTextBytes+1)
 	for _, c := range []struct {
@@ -120,10 +120,10 @@ func TestRefusedBatches(t *testing.T) {
 		if !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.fault) {
 			t.Errorf("%.80s: got %v, want %v: %s", c.metrics, err, c.err, c.fault)
 		} else if strings.Contains(err.Error(), "s3cr3t") {
-			t.Errorf("repeats what the client sent: %v", err)
+			t.Errorf("error contains client data: %v", err)
 		}
 		if after := fmt.Sprintf("%+v", summary(stats)); after != before {
-			t.Errorf("%.80s: took something of it: %s", c.metrics, after)
+			t.Errorf("%.80s: the figures changed: %s", c.metrics, after)
 		}
 		d.Compression = "none"
 		if err := stats.Describe(d); err != nil {
@@ -134,13 +134,13 @@ func TestRefusedBatches(t *testing.T) {
 	}
 }
 
-// summary is all that statistics tell.
+// summary returns all figures of the statistics.
 func summary(c *ClientStats) any {
 	f, known := c.Figures()
 	return []any{f, known, c.Samples(), c.MediaBytes()}
 }
 
-func TestRowsBeforeTheWrongOneCount(t *testing.T) {
+func TestRowsBeforeFaultyRowCount(t *testing.T) {
 	c := described(t, true, outbound("V"), remoteInbound("R"))
 	err := c.Batch(batch("1000;100000;30;640;480;3;1;900;4;0", "2000;200000;60;;;;;1900;;", "x;;;;;;;;;", "4000;900000;120;;;;;;;"))
 	if !errors.Is(err, ErrMetricsRow) || !strings.HasPrefix(err.Error(), "row 3: ") {
@@ -152,7 +152,7 @@ func TestRowsBeforeTheWrongOneCount(t *testing.T) {
 	}
 }
 
-// Reports that are gone make room for new ones, whose number is bounded.
+// Past reports make room for new ones; their number is bounded.
 func TestReportsAreBounded(t *testing.T) {
 	c := NewClientStats(true)
 	for i := range 1000 {
@@ -161,7 +161,7 @@ func TestReportsAreBounded(t *testing.T) {
 		rows(t, c, "1000 100000 30 640 480 3 1 900 4 0", "2000 200000 60 640 480 3 1 1900 4 0")
 		want(t, c, "a new source", 800_000)
 		if len(c.reports) > maxMetricsReports {
-			t.Fatalf("%d reports are kept", len(c.reports))
+			t.Fatalf("%d reports kept", len(c.reports))
 		}
 	}
 	if c.MediaBytes() != 200_000_000 {
@@ -169,7 +169,7 @@ func TestReportsAreBounded(t *testing.T) {
 	}
 }
 
-// A batch costs little more than its bounds, whatever it unpacks to.
+// TestBombsAreNotUnpacked checks that a batch costs little more than its limits, whatever it unpacks to.
 func TestBombsAreNotUnpacked(t *testing.T) {
 	c := NewClientStats(true)
 	if err := c.Describe(MetricsDescription{Compression: "gzip", Headers: exampleHeaders}); err != nil {

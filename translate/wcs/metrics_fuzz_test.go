@@ -8,7 +8,8 @@ import (
 
 var metricsErrors = []error{ErrMetricsDescription, ErrMetricsUndescribed, ErrMetricsEncoding, ErrMetricsRow, ErrMetricsTooLarge}
 
-// FuzzClientStats: nothing that a client sends panics, gives figures that do not fit the wire, or spoils what comes after it.
+// FuzzClientStats checks that no client data panics, yields figures that do not fit the wire, or corrupts
+// later data.
 func FuzzClientStats(f *testing.F) {
 	for _, published := range []bool{true, false} {
 		f.Add(published, "none", outbound("V")+","+remoteInbound("R"), []byte(`["1000;100000;30;640;480;0;1;900;4;0","200000;;;;;;;;"]`), "gzip", exampleHeaders, []byte(quoted(exampleGzip)))
@@ -20,7 +21,7 @@ func FuzzClientStats(f *testing.F) {
 		var media, samples uint64
 		check := func(err error) {
 			if err != nil && !slices.ContainsFunc(metricsErrors, func(e error) bool { return errors.Is(err, e) }) {
-				t.Fatalf("an error of no kind: %v", err)
+				t.Fatalf("error without a kind: %v", err)
 			}
 			v, known := c.Figures()
 			if v.Rate < 0 || v.Rate > maxVideoRate*8*maxMetricsReports || !known && v.Rate != 0 {

@@ -2,7 +2,7 @@ package wcs
 
 import "math"
 
-// Types of reports of getStats that ClientStats reads. Remote ones are what the server reported by RTCP.
+// Types of getStats reports that ClientStats reads. The remote ones carry what the server reported by RTCP.
 const (
 	outboundRTP       = "outbound-rtp"
 	inboundRTP        = "inbound-rtp"
@@ -11,35 +11,35 @@ const (
 )
 
 const (
-	// maxVideoRate and maxFrameRate are what no video has. A counter that grows faster has begun anew.
+	// maxVideoRate and maxFrameRate are above those of any video. A counter that grows faster was reset.
 	maxVideoRate = 1e9 / 8 // byte/s
 	maxFrameRate = 1000
-	// minMeterTime: over less, a rate says more about the sampling than about the stream.
+	// minMeterTime is the shortest span for a rate. Over less, sampling jitter dominates.
 	minMeterTime = 200 // ms
-	// maxRepeats is how many rows a report may stay the same until it says nothing about the present any more. LiveKit
-	// sends a sender report every 3 s, and receiver reports for what arrives, at most one a second.
+	// maxRepeats is the number of unchanged rows after which a report is stale. LiveKit sends a sender report
+	// every 3 s, and receiver reports at most once a second.
 	maxRepeats = 10
-	// senderReportWrap: the octet count of a sender report has 32 bits (RFC 3550 §6.4.1), which a stream of 2 Mbit/s
-	// fills in five hours.
+	// senderReportWrap is the modulus of a sender report's octet count (32 bits, RFC 3550 §6.4.1). A stream
+	// of 2 Mbit/s wraps it in five hours.
 	senderReportWrap = 1 << 32
 )
 
-// report is one report of getStats: a stream of packets, as it was in the last row that had it.
+// report is one getStats report, that is one RTP stream, as of the last row that contained it.
 type report struct {
 	typ, id string
-	listed  bool // in the present description
+	listed  bool // in the current description
 	video   bool
 
-	// Columns. What is not described keeps its last value.
-	at            float64 // ms: when the rest was true
-	bytes, frames float64 // below 0 while they have not been described
-	again         float64 // of bytes, those that were sent before
+	// Columns. A column that is not described keeps its last value.
+	at            float64 // ms: the time of the other columns
+	bytes, frames float64 // negative until described
+	again         float64 // the retransmitted part of bytes
 	width, height float64
 	nack, pli     float64
-	lost          float64 // cumulative, and may fall when late packets come
+	lost          float64 // cumulative, and can fall when late packets arrive
 	fractionLost  float64
 
-	counted   float64 // bytes, in the sum of the stream
+	counted   float64 // bytes included in the sum of the stream
 	seenAt    float64
 	repeats   int // rows in which at has not changed
 	rate, fps meter
@@ -47,7 +47,7 @@ type report struct {
 
 func newReport(typ, id string) *report {
 	r := &report{typ: typ, id: id, bytes: -1, frames: -1, rate: meter{limit: maxVideoRate}, fps: meter{limit: maxFrameRate}}
-	// The other two come for audio as well, and are video's once there is a column about pictures.
+	// The other two types occur for audio as well; they are video once a column about pictures is described.
 	r.video = typ == remoteInboundRTP || typ == remoteOutboundRTP
 	if typ == remoteOutboundRTP {
 		r.rate.wrap = senderReportWrap
@@ -55,12 +55,12 @@ func newReport(typ, id string) *report {
 	return r
 }
 
-// column gives the place of a metric's values, nil if they are not needed. bytesReceived is not, on purpose: a player that is
-// told what it has received would always find its connection perfect.
+// column returns the storage for a metric's values, nil if the metric is not used. bytesReceived is unused on
+// purpose: a player that is sent its own figure back would always find its connection perfect.
 func (r *report) column(metric string) *float64 {
 	clock := "timestamp"
 	if r.typ == remoteOutboundRTP {
-		clock = "remoteTimestamp" // the server's, of the sender report
+		clock = "remoteTimestamp" // the server's clock, from the sender report
 	}
 	switch metric {
 	case clock:
@@ -90,7 +90,7 @@ func (r *report) column(metric string) *float64 {
 	return nil
 }
 
-// take is for when the columns have the values of a new row.
+// take updates the rates after the columns received the values of a new row.
 func (r *report) take() {
 	if r.at == r.seenAt {
 		r.repeats++
@@ -101,7 +101,7 @@ func (r *report) take() {
 	r.fps.read(r.at, r.frames)
 }
 
-// growth is what bytes have grown by since the last call. A counter that fell has begun anew.
+// growth returns the growth of bytes since the last call. A counter that fell was reset.
 func (r *report) growth() float64 {
 	grown := r.bytes - r.counted
 	if grown < 0 {
@@ -111,20 +111,21 @@ func (r *report) growth() float64 {
 	return grown
 }
 
-// present: the report is of now.
+// present reports whether the report is current.
 func (r *report) present() bool { return r.listed && r.repeats < maxRepeats }
 
 // meter turns readings of a counter into a rate.
 type meter struct {
-	limit float64 // of perSecond
-	wrap  float64 // what the counter begins anew at; 0 = never
+	limit float64 // upper bound of perSecond
+	wrap  float64 // the modulus of the counter; 0 = it never wraps
 
 	at, count float64 // ms: the last reading; at is 0 before the first
 	perSecond float64
 	known     bool
 }
 
-// read takes a reading. A counter or a clock that goes backwards gives no rate, but a beginning for the next.
+// read takes a reading. When the counter or the clock goes backwards, there is no rate until the next
+// reading.
 func (m *meter) read(at, count float64) {
 	passed, grown := at-m.at, count-m.count
 	if count < 0 || m.at != 0 && passed >= 0 && passed < minMeterTime {
@@ -138,5 +139,5 @@ func (m *meter) read(at, count float64) {
 	m.known = !first && passed > 0 && m.perSecond >= 0 && m.perSecond <= m.limit
 }
 
-// whole makes a count for the wire, which other clients read into 32 bits.
+// whole rounds a count for the wire and limits it to 32 bits, which some clients read it into.
 func whole(v float64) int { return int(math.Round(min(max(v, 0), maxInt))) }

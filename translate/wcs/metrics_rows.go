@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// Values of MetricsDescription.Compression. A hand-written client may leave it out.
+// Values of MetricsDescription.Compression. Hand-written clients can omit it.
 const (
 	compressionNone    = "none"
 	compressionGzip    = "gzip"
-	compressionDeflate = "deflate" // as browsers call it; it is zlib's format
+	compressionDeflate = "deflate" // the browsers' name for the zlib format
 )
 
-// metricsRows unpacks the rows of a batch (protocol.md §6.2): an array of 2.0.266, the text of an array in a string of
-// 2.0.276, or that text compressed and in base64.
+// metricsRows unpacks the rows of a batch (docs/wcs-protocol.md#client-metrics): an array (2.0.266), a string
+// with the text of an array (2.0.276), or a string with that text compressed and in base64.
 func metricsRows(metrics json.RawMessage, compression string) ([]string, error) {
 	if len(metrics) > maxMetricsBatchBytes {
 		return nil, fmt.Errorf("%w: a batch of %d bytes, at most %d", ErrMetricsTooLarge, len(metrics), maxMetricsBatchBytes)
@@ -40,7 +40,7 @@ func metricsRows(metrics json.RawMessage, compression string) ([]string, error) 
 	return rows, nil
 }
 
-// metricsText is for a batch that is a JSON string.
+// metricsText unpacks a batch that is a JSON string.
 func metricsText(metrics json.RawMessage, compression string) ([]byte, error) {
 	var packed *string
 	if err := json.Unmarshal(metrics, &packed); err != nil {

@@ -8,27 +8,27 @@ import (
 	"strings"
 )
 
-// ClientStats is what a client's own WebRTC statistics tell of one of its streams (protocol.md §6, design.md §6). It takes
-// whatever a client sends within fixed bounds: what is wrong gives an error and is left out, and what comes after it counts
-// again. It is not for concurrent use.
+// ClientStats collects a client's own WebRTC statistics of one of its streams (docs/rates-and-snapshots.md).
+// It accepts any client data within fixed limits: faulty data is dropped with an error, and later data counts
+// again. It is not safe for concurrent use.
 type ClientStats struct {
 	published bool
 
 	described   bool
 	compression string
-	columns     []*float64 // where the values of a row belong; nil = they are not needed
-	row         []float64  // the values of the last row, for those that the next leaves out
+	columns     []*float64 // storage for the values of a row; nil = unused column
+	row         []float64  // the values of the last row, for values that the next one omits
 	reports     []*report
 
 	samples    uint64
 	mediaBytes float64
 }
 
-// NewClientStats is for the statistics of a publisher or of a player.
+// NewClientStats returns the statistics of a publisher or of a player.
 func NewClientStats(published bool) *ClientStats { return &ClientStats{published: published} }
 
-// Describe takes the description of the batches that follow. With an error, which wraps ErrMetricsDescription or
-// ErrMetricsTooLarge, batches are refused until the next description; what was learnt before stays.
+// Describe sets the columns of the batches that follow. After an error, which wraps ErrMetricsDescription or
+// ErrMetricsTooLarge, batches are rejected until the next description; the figures so far stay.
 func (c *ClientStats) Describe(d MetricsDescription) error {
 	c.described = false
 	for _, r := range c.reports {
@@ -46,7 +46,7 @@ func (c *ClientStats) Describe(d MetricsDescription) error {
 	}
 	past := slices.DeleteFunc(c.reports, func(r *report) bool { return r.listed })
 	c.reports = append(listed, past...)
-	c.reports = c.reports[:min(len(c.reports), maxMetricsReports)] // the oldest go
+	c.reports = c.reports[:min(len(c.reports), maxMetricsReports)] // drops the oldest
 	c.described, c.compression, c.columns, c.row = true, d.Compression, columns, make([]float64, len(columns))
 	return nil
 }
@@ -65,13 +65,14 @@ func (d MetricsDescription) check() error {
 	return fmt.Errorf("%w: compression must be none, gzip or deflate", ErrMetricsDescription)
 }
 
-// places finds where the values of each column belong, nil for those that are not needed, and the reports that they are of.
+// places returns the storage for each column, nil for unused columns, and the reports that the columns belong
+// to.
 func (c *ClientStats) places(headers string) (columns []*float64, listed []*report, err error) {
 	local, remote := c.types()
 	for header := range strings.SplitSeq(headers, ",") {
 		part := strings.Split(header, ".")
 		if len(part) != 3 {
-			continue // the SDKs name it here, and send no value for it
+			continue // the SDKs describe it but send no value for it
 		}
 		typ, id, metric := part[0], part[1], part[2]
 		if typ != local && typ != remote {
@@ -96,7 +97,7 @@ func (c *ClientStats) places(headers string) (columns []*float64, listed []*repo
 	return columns, listed, nil
 }
 
-// types of the reports that count: what the client does, and what the server says of it.
+// types returns the report types that count: the client's own, and the server's about it.
 func (c *ClientStats) types() (local, remote string) {
 	if c.published {
 		return outboundRTP, remoteInboundRTP
@@ -104,8 +105,8 @@ func (c *ClientStats) types() (local, remote string) {
 	return inboundRTP, remoteOutboundRTP
 }
 
-// Batch takes the rows of a batch, up to the first that is wrong. Its error wraps ErrMetricsUndescribed, ErrMetricsEncoding,
-// ErrMetricsRow or ErrMetricsTooLarge.
+// Batch takes the rows of a batch, up to the first faulty one. Its error wraps ErrMetricsUndescribed,
+// ErrMetricsEncoding, ErrMetricsRow or ErrMetricsTooLarge.
 func (c *ClientStats) Batch(b MetricsBatch) error {
 	if !c.described {
 		return ErrMetricsUndescribed
@@ -123,11 +124,11 @@ func (c *ClientStats) Batch(b MetricsBatch) error {
 	return nil
 }
 
-// read reads a row. In all but the first of a batch an empty value means that it has not changed.
+// read parses a row. An empty value means "unchanged", except in the first row of a batch.
 func (c *ClientStats) read(row string, first bool) error {
 	values := strings.Count(row, ";") + 1
 	if !first && values == len(c.columns)-1 {
-		// 2.0.266 loses the first separator when the first value has not changed, and the second has.
+		// 2.0.266 loses the first separator when the first value is unchanged and the second is not.
 		row, values = ";"+row, values+1
 	}
 	if values != len(c.columns) {
@@ -139,7 +140,7 @@ func (c *ClientStats) read(row string, first bool) error {
 		if column == nil || value == "" && !first {
 			continue
 		}
-		// More than 2^53 is no count of a browser, whose numbers are exact up to there.
+		// No counter of a browser exceeds 2^53: its numbers are exact up to there.
 		number, err := strconv.ParseFloat(value, 64)
 		if err != nil || !(math.Abs(number) <= 1<<53) {
 			return fmt.Errorf("%w: value %d is not a number of getStats", ErrMetricsRow, i+1)
@@ -149,7 +150,7 @@ func (c *ClientStats) read(row string, first bool) error {
 	return nil
 }
 
-// take takes the row that was read.
+// take applies the row that was read.
 func (c *ClientStats) take() {
 	c.samples++
 	for i, column := range c.columns {
@@ -168,16 +169,18 @@ func (c *ClientStats) take() {
 	}
 }
 
-// Samples is the number of rows taken so far: when it does not grow, the client tells nothing any more, and the figures are old.
+// Samples returns the number of rows taken so far. While it does not grow, the client reports nothing, and
+// the figures are old.
 func (c *ClientStats) Samples() uint64 { return c.samples }
 
-// MediaBytes is the payload that a publisher has sent so far, of video and audio. It never falls, and stands still when nothing
-// at all is sent, provided that Samples grows: a muted track sends silence or black pictures. It is 0 for a player.
+// MediaBytes returns the payload that a publisher sent so far, of video and audio; 0 for a player. It never
+// falls. While Samples grows, it stands still only if nothing is sent: a muted track sends silence or black
+// pictures.
 func (c *ClientStats) MediaBytes() uint64 { return uint64(min(c.mediaBytes, 1<<63)) }
 
-// Figures gives the video figures of the last row, and whether the rate is known. FPS is what a publisher encoded or a player
-// decoded, NACK and PLI what a publisher was sent or a player sent, Lost what the server missed of a publisher's packets or a
-// player of the server's.
+// Figures returns the video figures of the last row, and whether the rate is known. FPS counts the frames
+// that a publisher encoded or a player decoded. NACK and PLI are the requests that a publisher received or a
+// player sent. Lost counts the packets lost on the way to the server (publisher) or to the player.
 func (c *ClientStats) Figures() (VideoFigures, bool) {
 	var f VideoFigures
 	var nack, pli, lost, fps float64
@@ -185,7 +188,7 @@ func (c *ClientStats) Figures() (VideoFigures, bool) {
 		if !r.video {
 			continue
 		}
-		// Reports that are gone count, too: their streams were part of this one.
+		// Past reports count as well: their RTP streams were part of this stream.
 		nack, pli, lost = nack+r.nack, pli+r.pli, lost+r.lost
 		if !r.present() {
 			continue
@@ -203,10 +206,11 @@ func (c *ClientStats) Figures() (VideoFigures, bool) {
 	return f, known
 }
 
-// rate is the video payload in bit/s: for a publisher what it sent less the part that the server missed, for a player what the
-// server says that it sent between its last two sender reports, until the next. What a publisher sent again does not count: the
-// server's reports do not call missed what has come at the second attempt, but only one of the two has come. LiveKit's sender reports count the RTP headers
-// in, 12 bytes a packet, against RFC 3550 §6.4.1: 2 % of 500 kbit/s.
+// rate returns the video payload in bit/s. For a publisher it is the rate that it sent, less the share that
+// the server reports lost. Retransmissions do not count: the server does not report a packet lost that
+// arrived at the second attempt, but only one of the two arrived. For a player it is the rate between the
+// server's last two sender reports. LiveKit's sender reports include the RTP headers, 12 bytes a packet,
+// against RFC 3550 §6.4.1: 2 % of 500 kbit/s.
 func (c *ClientStats) rate() (rate float64, known bool) {
 	local, remote := c.types()
 	source := remote
@@ -226,10 +230,10 @@ func (c *ClientStats) rate() (rate float64, known bool) {
 		}
 	}
 	if !c.published || rate == 0 {
-		return rate, known // where nothing is sent nothing can be missed
+		return rate, known // nothing was sent, so nothing was lost
 	}
 	if reports == 0 {
-		return 0, false // what the client sent is known, but not whether any of it arrived
+		return 0, false // no receiver report: it is unknown what arrived
 	}
 	return rate * (1 - missed/reports), known
 }

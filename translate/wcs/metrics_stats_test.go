@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// described are statistics with this description.
+// described returns statistics with this description.
 func described(t *testing.T, published bool, headers ...string) *ClientStats {
 	t.Helper()
 	c := NewClientStats(published)
@@ -22,7 +22,8 @@ func describe(t *testing.T, c *ClientStats, headers ...string) {
 	}
 }
 
-// rows takes each as a batch of one row, as clients are asked to send them. Values are separated by blanks.
+// rows takes each row as a batch of one row, as clients are asked to send them. Values are separated by
+// blanks.
 func rows(t *testing.T, c *ClientStats, rows ...string) {
 	t.Helper()
 	for _, row := range rows {
@@ -36,7 +37,7 @@ func batch(rows ...string) MetricsBatch {
 	return MetricsBatch{Metrics: json.RawMessage(mustMarshal(rows))}
 }
 
-// want checks the rate; -1 is for one that is not known.
+// want checks the rate; -1 means unknown.
 func want(t *testing.T, c *ClientStats, when string, rate int64) VideoFigures {
 	t.Helper()
 	f, known := c.Figures()
@@ -46,7 +47,7 @@ func want(t *testing.T, c *ClientStats, when string, rate int64) VideoFigures {
 	return f
 }
 
-// Columns of a report, as clientMetrics asks for them.
+// Columns of a report, as clientMetrics requests them.
 func outbound(id string) string {
 	return columns(outboundRTP, id, "timestamp", "bytesSent", "framesEncoded", "frameWidth", "frameHeight", "nackCount", "pliCount")
 }
@@ -74,7 +75,7 @@ func columns(typ, id string, metrics ...string) string {
 	return strings.Join(metrics, ",")
 }
 
-func TestPublisherRateIsWhatTheServerGot(t *testing.T) {
+func TestPublisherRateIsReceivedRate(t *testing.T) {
 	c := described(t, true, outbound("V"))
 	rows(t, c, "1000 100000 30 640 480 0 1")
 	want(t, c, "one sample", -1)
@@ -92,7 +93,7 @@ func TestPublisherRateIsWhatTheServerGot(t *testing.T) {
 	want(t, c, "nothing sent", 0)
 }
 
-func TestServerThatReportsNoMore(t *testing.T) {
+func TestPublisherRateWhenServerReportsStop(t *testing.T) {
 	c := described(t, true, outbound("V"), remoteInbound("R"))
 	for i := range maxRepeats {
 		rows(t, c, fmt.Sprintf("%d %d 0 0 0 0 0 500 0 0", 1000*(i+1), 100_000*(i+1)))
@@ -108,8 +109,9 @@ func TestServerThatReportsNoMore(t *testing.T) {
 	want(t, c, "less lost than nothing", 800_000)
 }
 
-// What had to be sent again, because half was lost, is part of bytesSent, and of no loss that the server reports.
-func TestWhatIsSentAgainCountsOnce(t *testing.T) {
+// Retransmissions (half of the packets were lost) are part of bytesSent, and of no loss that the server
+// reports.
+func TestRetransmissionsCountOnce(t *testing.T) {
 	c := described(t, true, columns(outboundRTP, "V", "timestamp", "bytesSent", "retransmittedBytesSent", "framesEncoded"), remoteInbound("R"))
 	rows(t, c, "1000 100000 0 30 900 0 0", "2000 300000 100000 60 1900 0 0")
 	want(t, c, "all has come in the end", 800_000)
@@ -120,7 +122,7 @@ func TestWhatIsSentAgainCountsOnce(t *testing.T) {
 	}
 }
 
-func TestSeveralStreamsOfVideo(t *testing.T) {
+func TestSeveralVideoStreams(t *testing.T) {
 	c := described(t, true, outbound("V1"), outbound("V2"), outboundAudio("A"), remoteInbound("R1"), remoteInbound("R2"))
 	rows(t, c,
 		"1000 100000 30 320 240 1 1 1000 50000 15 640 480 2 1 1000 9000 7 900 1 0 900 2 0",
@@ -134,8 +136,8 @@ func TestSeveralStreamsOfVideo(t *testing.T) {
 	}
 }
 
-// The sums are of the whole stream, and a new source has no rate until it has two samples.
-func TestNewSource(t *testing.T) {
+// The sums cover the whole stream. A new source has no rate until it has two samples.
+func TestNewSourceHasNoRateUntilSecondSample(t *testing.T) {
 	c := described(t, true, outbound("V1"), remoteInbound("R1"))
 	rows(t, c, "1000 100000 30 640 480 3 1 900 4 0", "2000 200000 60 640 480 3 1 1900 4 0")
 	describe(t, c, outbound("V2"), remoteInbound("R2"))
@@ -148,8 +150,8 @@ func TestNewSource(t *testing.T) {
 	want(t, c, "two samples", 800_000)
 }
 
-// A counter that is there later than its report has not grown from 0.
-func TestNewColumn(t *testing.T) {
+// A counter that appears later than its report did not grow from 0.
+func TestCounterOfNewColumnDoesNotGrowFromZero(t *testing.T) {
 	c := described(t, true, columns(outboundRTP, "V", "timestamp", "frameWidth"), remoteInbound("R"))
 	rows(t, c, "1000 640 900 0 0", "2000 640 1900 0 0")
 	describe(t, c, columns(outboundRTP, "V", "timestamp", "bytesSent", "framesEncoded"), remoteInbound("R"))
@@ -163,7 +165,7 @@ func TestNewColumn(t *testing.T) {
 	}
 }
 
-func TestCountersThatFallGiveNoRate(t *testing.T) {
+func TestFallingCountersHaveNoRate(t *testing.T) {
 	c := described(t, true, outbound("V"), remoteInbound("R"))
 	rows(t, c, "1000 5000000 3000 0 0 0 0 900 9 0", "2000 5100000 3030 0 0 0 0 1900 9 0", "3000 50000 15 0 0 0 0 2900 9 0")
 	if f := want(t, c, "begun anew", -1); f.FPS != 0 {
@@ -188,11 +190,11 @@ func TestCountersThatFallGiveNoRate(t *testing.T) {
 	want(t, c, "the time that was too short is in the next", 800_000)
 }
 
-func TestPlayerRateIsWhatTheServerSent(t *testing.T) {
+func TestPlayerRateIsSentRate(t *testing.T) {
 	c := described(t, false, "transport.T01.timestamp")
 	rows(t, c, "0")
 	want(t, c, "no media yet", -1)
-	// What the player has received is a column of clients that were not asked by us.
+	// bytesReceived is a column of clients that were asked by another server.
 	describe(t, c, "transport.T01.timestamp", inbound("V"), "inbound-rtp.V.bytesReceived", remoteOutbound("R"))
 	const received = " 640 480 2 1 999999999 "
 	rows(t, c, "1 1000 0 30"+received+"700.5 100000")
@@ -214,7 +216,7 @@ func TestPlayerRateIsWhatTheServerSent(t *testing.T) {
 	}
 	want(t, c, "no sender report any more", -1)
 	if c.MediaBytes() != 0 {
-		t.Errorf("a player has sent %d bytes", c.MediaBytes())
+		t.Errorf("MediaBytes of a player = %d", c.MediaBytes())
 	}
 }
 
@@ -226,8 +228,8 @@ func TestSenderReportCounterWrapsAround(t *testing.T) {
 	want(t, c, "begun anew", -1)
 }
 
-// 2.0.266 loses the first separator of a row when the first value has not changed and the second has (protocol.md §6.2).
-func TestGapsAreFilled(t *testing.T) {
+// 2.0.266 loses the first separator of a row when the first value is unchanged and the second is not.
+func TestLostSeparatorIsRestored(t *testing.T) {
 	c := described(t, true, "outbound-rtp.V.frameWidth", "outbound-rtp.V.bytesSent", "outbound-rtp.V.timestamp", "outbound-rtp.V.frameHeight", "remote-inbound-rtp.R.fractionLost")
 	if err := c.Batch(batch("640;100000;1000;360;0", ";200000;2000;;", "300000;3000;;", ";;4000;;0.5", "320;;5000;180;", ";;;;")); err != nil {
 		t.Fatal(err)
@@ -241,8 +243,9 @@ func TestGapsAreFilled(t *testing.T) {
 	want(t, c, "the next batch", 400_000)
 }
 
-// The SDKs list headers whose report id has a dot, and send nothing for them; columns that are not needed may hold anything.
-func TestColumnsThatAreNotNeeded(t *testing.T) {
+// The SDKs list headers whose report id has a dot, and send no value for them. Unused columns can hold
+// anything.
+func TestUnusedColumnsAreIgnored(t *testing.T) {
 	c := described(t, true, "codec.C.mimeType", "outbound-rtp.V.kind", "outbound-rtp.a.b.bytesSent", outbound("V"), "x", "inbound-rtp.I.packetsLost", remoteInbound("R"), "..")
 	rows(t, c, "video/VP8 video 1000 100000 30 640 480 0 1 {} 900 0 0 x", "video/VP8 video 2000 200000 60 640 480 0 1 [] 1900 0 0 ")
 	want(t, c, "two samples", 800_000)

@@ -10,12 +10,14 @@ import (
 	"testing"
 )
 
-// The transcripts in testdata/metrics are what clients sent when they were asked for metrics. chromium-*: the whole SDK in
-// Chromium 156, publishing to LiveKit 1.13.5 and playing from it, by what clientMetrics asks for. encoded-*: the collectors
-// of the SDKs over one made-up sequence of statistics, in batches of four (single: of one) and with other types, whose first
-// column is one that seldom changes: 2.0.266 then loses separators. Its encoding deflate exists there only.
+// The transcripts in testdata/metrics are the metrics of real clients.
+// chromium-*: the whole SDK in Chromium 156, which publishes to LiveKit 1.13.5 and plays from it, asked by
+// clientMetrics.
+// encoded-*: the collectors of the SDKs over one constructed sequence of statistics, in batches of four
+// (single: of one) and with other types, whose first column seldom changes: 2.0.266 then loses separators.
+// The encoding deflate of that SDK exists only here.
 
-// transcript feeds a file of messages to statistics, and calls each after each batch.
+// transcript feeds a file of messages to the statistics and calls each after every batch.
 func transcript(t *testing.T, name string, c *ClientStats, each func()) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", "metrics", name+".jsonl"))
@@ -55,7 +57,7 @@ func feed(c *ClientStats, cmd Command) error {
 	}
 }
 
-// The figures wanted were worked out from the transcripts by other means than this package's.
+// The expected figures were computed from the transcripts without this package.
 func TestChromiumTranscripts(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -75,7 +77,7 @@ func TestChromiumTranscripts(t *testing.T) {
 			transcript(t, "chromium-"+c.name, stats, func() {
 				f, known := stats.Figures()
 				if known != (stats.Samples() >= c.firstRate) {
-					t.Errorf("sample %d: rate known: %v", stats.Samples(), known)
+					t.Errorf("sample %d: rate known = %v", stats.Samples(), known)
 				}
 				if known && (f.Rate < c.rate[0] || f.Rate > c.rate[1]) {
 					t.Errorf("sample %d: %d bit/s, want one of %v", stats.Samples(), f.Rate, c.rate)
@@ -91,9 +93,9 @@ func TestChromiumTranscripts(t *testing.T) {
 	}
 }
 
-// However the same statistics are packed, they say the same.
+// The figures do not depend on the encoding.
 func TestEncodings(t *testing.T) {
-	for name, last := range map[string]int{ // second of the last row that is sent
+	for name, last := range map[string]int{ // the second of the last row
 		"2.0.276-single": 11, "2.0.276-none": 9, "2.0.276-gzip": 9, "2.0.266-none": 10, "2.0.266-gzip": 10, "2.0.266-deflate": 10,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +116,7 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// The example of protocol.md §6.3, which is output of the SDK's library.
+// An example that is output of the SDK's library.
 const (
 	exampleHeaders = "outbound-rtp.OT01V4281051911.timestamp,outbound-rtp.OT01V4281051911.bytesSent,outbound-rtp.OT01V4281051911.framesPerSecond," +
 		"outbound-rtp.OT01V4281051911.frameWidth,outbound-rtp.OT01V4281051911.frameHeight,outbound-rtp.OT01V4281051911.nackCount," +
@@ -134,7 +136,7 @@ func TestWorkedExample(t *testing.T) {
 		if err := stats.Batch(MetricsBatch{Metrics: json.RawMessage(metrics)}); err != nil {
 			t.Fatalf("%q: %v", compression, err)
 		}
-		// 488000 bit/s, of which the server missed 3 of 256. There are no counts of frames in it.
+		// 488000 bit/s, of which the server missed 3 of 256 packets. The example has no frame counts.
 		want := VideoFigures{Rate: 482_281, NACK: 2, PLI: 1, Lost: 3, Width: 640, Height: 360}
 		if f, known := stats.Figures(); !known || f != want {
 			t.Errorf("%q: got %+v, %v, want %+v", compression, f, known, want)
@@ -142,13 +144,13 @@ func TestWorkedExample(t *testing.T) {
 	}
 }
 
-// quoted makes a JSON string.
+// quoted encodes a JSON string.
 func quoted(s string) string { return string(mustMarshal(s)) }
 
 func TestClientsAreAskedForMetrics(t *testing.T) {
 	const name = "webRTCMetricsServerDescription"
 	if frame := (UserData{}).Frame(); bytes.Contains(frame, []byte(name)) {
-		t.Errorf("not to be asked for: %s", frame)
+		t.Errorf("asks for metrics: %s", frame)
 	}
 	var e envelope[[]map[string]json.RawMessage]
 	if err := json.Unmarshal(UserData{CollectMetrics: true}.Frame(), &e); err != nil {
@@ -157,7 +159,7 @@ func TestClientsAreAskedForMetrics(t *testing.T) {
 	asked := e.Data[0][name]
 	// The SDKs take the types in the order of the text, and do not trim names.
 	if !bytes.HasPrefix(asked, []byte(`{"collect":"on","sampling":1000,"batchSize":1,"compression":["none"],"types":{"transport":{"metrics":"timestamp"},`)) {
-		t.Errorf("begins otherwise: %s", asked)
+		t.Errorf("unexpected start: %s", asked)
 	}
 	for _, absent := range []string{" ", "ingestPoint", "authorization", "bytesReceived"} {
 		if bytes.Contains(asked, []byte(absent)) {
@@ -179,7 +181,7 @@ func TestClientsAreAskedForMetrics(t *testing.T) {
 		}
 		for metric := range strings.SplitSeq(asked.Metrics, ",") {
 			if typ != "transport" && newReport(typ, "").column(metric) == nil {
-				t.Errorf("%s: %s is asked for, and not read", typ, metric)
+				t.Errorf("%s: %s is requested but not read", typ, metric)
 			}
 		}
 	}

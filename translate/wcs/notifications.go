@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// What clients are sent (protocol.md §3).
+// Names of the messages that clients receive (docs/wcs-protocol.md#messages).
 const (
 	NoteGetUserData        Name = "getUserData"
 	NoteGetVersion         Name = "getVersion"
@@ -34,10 +34,10 @@ const (
 	connectionEstablished       = "ESTABLISHED"
 )
 
-// Status is the status of a stream (protocol.md §8).
+// Status is the status of a stream (docs/wcs-protocol.md#stream-status).
 type Status string
 
-// The statuses that the gateway sends.
+// Statuses that the gateway sends.
 const (
 	StatusPublishing  Status = "PUBLISHING"
 	StatusPlaying     Status = "PLAYING"
@@ -46,20 +46,21 @@ const (
 	StatusFailed      Status = "FAILED"
 )
 
-// ConnectionFlags are the members of a connection that are false when the client has not sent them.
+// ConnectionFlags are the members of getUserData that are false if the client did not send them.
 var ConnectionFlags = []string{"useWsTunnel", "useWsTunnelPacketization2", "useBase64BinaryEncoding", "keepAlive"}
 
-// UserData is the acceptance of a session (protocol.md §3.1).
+// UserData is getUserData, which accepts a session (docs/wcs-protocol.md#connection).
 type UserData struct {
 	Sent           map[string]json.RawMessage // the connection command's argument
-	MediaProviders []string                   // what both sides have
+	MediaProviders []string                   // those that client and gateway support
 	AuthToken      string
-	// CollectMetrics asks the client to send its WebRTC statistics (protocol.md §6). It is for clients whose first media
-	// provider is WebRTC only: with another one 2.0.276 breaks at PLAYING. Older clients ignore it.
+	// CollectMetrics requests the client's WebRTC statistics (docs/wcs-protocol.md#client-metrics). Set it
+	// only if the client's first media provider is WebRTC: with another one 2.0.276 fails at PLAYING. Older
+	// clients ignore it.
 	CollectMetrics bool
 }
 
-// Frame echoes what the client sent, without its SIP account, and adds what the vendor's sample has.
+// Frame echoes what the client sent, without its SIP account, and adds the members of the vendor's sample.
 func (u UserData) Frame() []byte {
 	out := make(map[string]any, len(u.Sent)+8)
 	for k, v := range u.Sent {
@@ -85,14 +86,14 @@ func (u UserData) Frame() []byte {
 // Version is the getVersion message.
 func Version(v string) []byte { return encode(NoteGetVersion, v) }
 
-// Ping is the JSON ping that clients answer with pong (protocol.md §1.4).
+// Ping is the JSON ping, which clients answer with pong (docs/wcs-protocol.md#keep-alive).
 func Ping() []byte { return encode(NotePing) }
 
-// RemoteSDP hands a client the answer to its offer. It is sent exactly once for a stream; the third
-// element says that it is an answer (the Android SDK needs it, protocol.md §3.3).
+// RemoteSDP sends a client the answer to its offer. It must be sent exactly once per stream. The third
+// element marks it as an answer; the Android SDK needs that (docs/wcs-protocol.md#sdp).
 func RemoteSDP(mediaID, sdp string) []byte { return encode(NoteSetRemoteSDP, mediaID, sdp, true) }
 
-// AudioCodec tells a player the codec of the stream's audio, before RemoteSDP.
+// AudioCodec sends a player the codec of the stream's audio. It must precede RemoteSDP.
 func AudioCodec(mediaID, codec string) []byte {
 	return encode(NoteAudioCodec, mediaID, struct {
 		Name string `json:"name"`
@@ -104,30 +105,31 @@ type MuteState struct {
 	Muted bool `json:"muted"`
 }
 
-// StreamStatus is a notifyStreamStatusEvent (protocol.md §3.4). Width and Height are pixels,
-// 0 while unknown.
+// StreamStatus is a notifyStreamStatusEvent (docs/wcs-protocol.md#stream-status).
 type StreamStatus struct {
-	MediaSessionID string
-	Name           string
-	Published      bool
-	HasVideo       bool
-	HasAudio       bool
-	Status         Status
-	AudioCodec     string // "" without audio: the member is absent
-	VideoCodec     string // "" without video: the member is absent
-	Info           string
-	Width, Height  int
-	MinBitrate     int // kbps
-	MaxBitrate     int // kbps
-	Created        time.Time
-	MediaProvider  string
-	AudioMuted     bool
-	VideoMuted     bool
-	Record         bool   // it is, or was, recorded
-	RecordName     string // "": the member is absent
+	MediaSessionID string `json:"mediaSessionId"`
+	Name           string `json:"name"`
+	Published      bool   `json:"published"`
+	HasVideo       bool   `json:"hasVideo"`
+	HasAudio       bool   `json:"hasAudio"`
+	Status         Status `json:"status"`
+	AudioCodec     string `json:"audioCodec,omitempty"` // "" without audio
+	VideoCodec     string `json:"videoCodec,omitempty"` // "" without video
+	Info           string `json:"info,omitempty"`
+	Record         bool   `json:"record"` // the stream is, or was, recorded
+	RecordName     string `json:"recordName,omitempty"`
+	Width          int    `json:"width"`      // pixels; 0 while unknown
+	Height         int    `json:"height"`     // pixels; 0 while unknown
+	MinBitrate     int    `json:"minBitrate"` // kbps
+	MaxBitrate     int    `json:"maxBitrate"` // kbps
+	MediaProvider  string `json:"mediaProvider"`
+
+	Created    time.Time `json:"-"`
+	AudioMuted bool      `json:"-"`
+	VideoMuted bool      `json:"-"`
 }
 
-// streamInfo has the vendor sample's members; those that this server has nothing for are null there, too.
+// streamInfo has the members of the vendor's sample. Members without a counterpart here are null there as well.
 type streamInfo struct {
 	NodeID          *string `json:"nodeId"`
 	AppKey          *string `json:"appKey"`
@@ -139,63 +141,42 @@ type streamInfo struct {
 	RecordStarted   bool    `json:"recordStarted"`
 }
 
-type streamStatusData struct {
-	MediaSessionID string     `json:"mediaSessionId"`
-	Name           string     `json:"name"`
-	Published      bool       `json:"published"`
-	HasVideo       bool       `json:"hasVideo"`
-	HasAudio       bool       `json:"hasAudio"`
-	Status         Status     `json:"status"`
-	AudioCodec     string     `json:"audioCodec,omitempty"`
-	VideoCodec     string     `json:"videoCodec,omitempty"`
-	Info           string     `json:"info,omitempty"`
-	Record         bool       `json:"record"`
-	RecordName     string     `json:"recordName,omitempty"`
-	Width          int        `json:"width"`
-	Height         int        `json:"height"`
-	Bitrate        int        `json:"bitrate"`
-	MinBitrate     int        `json:"minBitrate"`
-	MaxBitrate     int        `json:"maxBitrate"`
-	Quality        int        `json:"quality"`
-	CreateDate     int64      `json:"createDate"`
-	StreamInfo     streamInfo `json:"streamInfo"`
-	MediaProvider  string     `json:"mediaProvider"`
-	MediaType      string     `json:"mediaType"`
-	AudioState     MuteState  `json:"audioState"`
-	VideoState     MuteState  `json:"videoState"`
-}
-
-// Frame has every member of the vendor's samples with the same JSON type: createDate in ms, the media id on top only
-// while the stream is up, and inside streamInfo only at its regular end (design.md §9).
+// Frame encodes s with every member of the vendor's samples, each with the same JSON type. createDate is in ms. The
+// media id is also beside "data" while the stream is up, and in streamInfo at its regular end, as in those samples.
 func (s StreamStatus) Frame() []byte {
-	d := streamStatusData{
-		MediaSessionID: s.MediaSessionID, Name: s.Name, Published: s.Published,
-		HasVideo: s.HasVideo, HasAudio: s.HasAudio, Status: s.Status,
-		AudioCodec: s.AudioCodec, VideoCodec: s.VideoCodec, Info: s.Info,
-		Record: s.Record, RecordName: s.RecordName, Width: s.Width, Height: s.Height, MinBitrate: s.MinBitrate, MaxBitrate: s.MaxBitrate,
-		CreateDate: s.Created.UnixMilli(), StreamInfo: streamInfo{Name: s.Name},
-		MediaProvider: s.MediaProvider, MediaType: "play",
+	type data struct {
+		StreamStatus
+		Bitrate    int        `json:"bitrate"`
+		Quality    int        `json:"quality"`
+		CreateDate int64      `json:"createDate"`
+		StreamInfo streamInfo `json:"streamInfo"`
+		MediaType  string     `json:"mediaType"`
+		AudioState MuteState  `json:"audioState"`
+		VideoState MuteState  `json:"videoState"`
+	}
+	d := data{
+		StreamStatus: s, CreateDate: s.Created.UnixMilli(), StreamInfo: streamInfo{Name: s.Name}, MediaType: "play",
 		AudioState: MuteState{s.AudioMuted}, VideoState: MuteState{s.VideoMuted},
 	}
 	if s.Published {
 		d.MediaType = "publish"
 	}
-	onTop := ""
+	topLevelID := ""
 	switch s.Status {
 	case StatusPublishing, StatusPlaying:
-		onTop = s.MediaSessionID
+		topLevelID = s.MediaSessionID
 	case StatusUnpublished, StatusStopped:
 		d.StreamInfo.MediaSessionID = s.MediaSessionID
 	case StatusFailed:
 	}
 	return mustMarshal(struct {
-		Message        Name                `json:"message"`
-		MediaSessionID string              `json:"mediaSessionId,omitempty"`
-		Data           [1]streamStatusData `json:"data"`
-	}{NoteStreamStatus, onTop, [1]streamStatusData{d}})
+		Message        Name    `json:"message"`
+		MediaSessionID string  `json:"mediaSessionId,omitempty"`
+		Data           [1]data `json:"data"`
+	}{NoteStreamStatus, topLevelID, [1]data{d}})
 }
 
-// VideoFormat tells a player the picture size of the stream, in pixels.
+// VideoFormat sends a player the picture size of the stream, in pixels.
 type VideoFormat struct {
 	MediaSessionID string
 	Width, Height  int
@@ -203,8 +184,8 @@ type VideoFormat struct {
 	VideoMuted     bool
 }
 
-// Frames gives the two messages that all generations of clients together need: notifyVideoFormat with old and
-// new member names, and the resize stream event (protocol.md §3.4, "Resolution notice").
+// Frames returns the two messages that together serve all generations of clients: notifyVideoFormat with old
+// and new member names, and the resize stream event (docs/wcs-protocol.md#media-codec-and-size).
 func (f VideoFormat) Frames() [][]byte {
 	type size struct {
 		Width  int `json:"streamerVideoWidth"`
@@ -225,7 +206,7 @@ func (f VideoFormat) Frames() [][]byte {
 	}
 }
 
-// streamEvent always has a type: apps take an event without one for "unmute required" (protocol.md §3.5).
+// streamEvent always has a type: apps treat an event without one as "unmute required".
 func streamEvent(mediaID, typ string, payload any) []byte {
 	return encode(NoteStreamEvent, struct {
 		MediaSessionID string `json:"mediaSessionId"`
@@ -234,18 +215,19 @@ func streamEvent(mediaID, typ string, payload any) []byte {
 	}{mediaID, typ, payload})
 }
 
-// Snapshot answers a snapshot that was taken.
+// Snapshot is the reply to a successful snapshot.
 type Snapshot struct {
 	MediaSessionID string
-	Name           string // of the stream
+	Name           string // the stream's name
 	PNG            []byte
-	AudioMuted     bool // of the stream that the client has under this id, if it has one
+	AudioMuted     bool // of the client's stream with this id, if any
 	VideoMuted     bool
 }
 
-// Frames gives the two messages that all generations of clients together need: the stream event, and the status
-// SNAPSHOT_COMPLETE, which is all that SDKs up to 2.0.218 know and which changes no stream's status in any (protocol.md §2.7,
-// §3.4). The picture is base64 without a prefix in both.
+// Frames returns the two messages that together serve all generations of clients: the stream event, and the
+// status SNAPSHOT_COMPLETE, which is the only one that SDKs up to 2.0.218 know
+// (docs/wcs-protocol.md#snapshot). That status changes no stream's status in any SDK. The picture is base64
+// without a prefix in both.
 func (s Snapshot) Frames() [][]byte {
 	return [][]byte{
 		streamEvent(s.MediaSessionID, eventSnapshotCompleted, struct {
@@ -262,15 +244,16 @@ func (s Snapshot) Frames() [][]byte {
 	}
 }
 
-// SnapshotFailed answers a snapshot that cannot be taken.
+// SnapshotFailed is the reply to a failed snapshot.
 func SnapshotFailed(mediaID, info string) []byte {
 	return streamEvent(mediaID, eventSnapshotFailed, struct {
 		Info string `json:"info"`
 	}{info})
 }
 
-// Available answers availableStream. status is a string and the key is id:
-// a boolean rejects, another key leaves the promise hanging (protocol.md §3.9). info is the reason when there is none.
+// Available is the reply to availableStream. The status is a string and the key is id: a boolean rejects the
+// promise, another key leaves it unsettled (docs/wcs-protocol.md#availablestream). info is the reason if the
+// stream is unavailable.
 func Available(mediaID string, available bool, info string) []byte {
 	status := "false"
 	if available {
@@ -283,13 +266,13 @@ func Available(mediaID string, available bool, info string) []byte {
 	}{mediaID, status, info})
 }
 
-// The statuses of data that a client has sent. Any other would throw in the client (protocol.md §3.6).
+// Statuses of a client's data. Any other status throws in the client.
 const (
 	DataAccepted Status = "ACCEPTED"
 	DataFailed   Status = "FAILED"
 )
 
-// DataStatus answers sendData. info is the reason of a failure.
+// DataStatus is the reply to sendData. info is the reason of a failure.
 func DataStatus(operationID string, status Status, info string) []byte {
 	return encode(NoteDataStatus, struct {
 		OperationID string `json:"operationId"`
@@ -298,10 +281,10 @@ func DataStatus(operationID string, status Status, info string) []byte {
 	}{operationID, status, info})
 }
 
-// StatusFinish is the status of a call that was hung up; one that could not be is StatusFailed.
+// StatusFinish is the status of a call that was hung up. A call that failed has StatusFailed.
 const StatusFinish Status = "FINISH"
 
-// CallFinished ends a call (protocol.md §2.16).
+// CallFinished ends a call (docs/wcs-protocol.md#call).
 func CallFinished(callID string, status Status) []byte {
 	return encode(NoteFinish, struct {
 		CallID string `json:"callId"`
@@ -309,13 +292,13 @@ func CallFinished(callID string, status Status) []byte {
 	}{callID, status})
 }
 
-// The statuses of a session's debugging.
+// Statuses of a debug session.
 const (
 	DebugStarted Status = "STARTED"
 	DebugStopped Status = "STOPPED"
 )
 
-// SessionDebugStatus answers SessionDebug (protocol.md §2.12).
+// SessionDebugStatus is the reply to SessionDebug.
 func SessionDebugStatus(status Status) []byte {
 	return encode(NoteSessionDebug, struct {
 		Status Status `json:"status"`
@@ -328,13 +311,13 @@ type failure struct {
 	Info      string `json:"info"`
 }
 
-// ConnectionFailed refuses a session: the client fires WARN, and DISCONNECTED
-// when the socket is closed after it (protocol.md §1.5).
+// ConnectionFailed rejects a session. The client fires WARN, and DISCONNECTED when the socket closes after it
+// (docs/wcs-protocol.md#close).
 func ConnectionFailed(info string) []byte {
 	return encode(NoteFail, failure{apiMethodConnection, StatusFailed, info})
 }
 
-// ErrorEvent tells an established client of a fault that belongs to no stream; it fires WARN.
+// ErrorEvent reports a fault that belongs to no stream to an established client. The client fires WARN.
 func ErrorEvent(info string) []byte {
 	return encode(NoteFail, failure{apiMethodError, StatusFailed, info})
 }

@@ -1,28 +1,28 @@
 package wcs
 
-// VideoFigures is what inboundVideoRate and outboundVideoRate say of the video of one stream. A figure that its source cannot
-// know is 0.
+// VideoFigures are the video figures of inboundVideoRate and outboundVideoRate. A figure that the source
+// cannot provide is 0.
 type VideoFigures struct {
-	// Rate is the payload of the last second in bit/s, without RTP headers and padding: clients compare it with what their
-	// own getStats counts, and divide by nothing (protocol.md §3.10).
+	// Rate is the payload of the last second in bit/s, without RTP headers and padding. Clients compare it
+	// with their own getStats figures as it is.
 	Rate int64
-	// FPS is frames of the last second.
+	// FPS is the number of frames in the last second.
 	FPS int
-	// NACK and PLI are requests, Lost packets, since the start of the stream.
+	// NACK and PLI count requests, Lost counts packets, since the start of the stream.
 	NACK, PLI, Lost int
-	// Width and Height are those of the last picture in pixels; 0 while it is not known.
+	// Width and Height are the size of the last picture in pixels; 0 while unknown.
 	Width, Height int
 }
 
-// VideoRate tells a publisher at what rate its video arrives, a player at what rate it is sent (protocol.md §3.10). Clients
-// need it once a second, and only after the command that started the stream.
+// VideoRate notifies a publisher of the rate at which its video arrives, and a player of the rate at which it
+// is sent. Clients need it once a second, and only after the command that started the stream.
 type VideoRate struct {
 	MediaSessionID string
 	Published      bool // the client is the publisher
 	Figures        VideoFigures
 }
 
-// Frame is inboundVideoRate for a publisher: inbound is meant as the server sees it.
+// Frame returns inboundVideoRate for a publisher: inbound from the server's point of view.
 func (r VideoRate) Frame() []byte {
 	name := NoteOutboundVideoRate
 	if r.Published {

@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// RoomCommand is a command of the room API, which comes as the payload of sendData (protocol.md §7).
+// RoomCommand is a command of the room API, which is the payload of sendData (docs/wcs-protocol.md#room-api).
 type RoomCommand struct {
 	Command string
 	Room    string
 	To      string          // sendMessage: login
-	Text    json.RawMessage // sendMessage: any JSON, as the app has given it
+	Text    json.RawMessage // sendMessage: any JSON, as the app passed it
 }
 
 // Values of RoomCommand.Command.
@@ -20,14 +20,14 @@ const (
 	RoomMessage = "sendMessage"
 )
 
-// ParseRoomCommand reads a payload of sendData. ok is false if it is no command of the room API; one that is, and cannot be read, is
-// an error that wraps ErrMalformed.
+// ParseRoomCommand reads a payload of sendData. ok is false if it is not a command of the room API. For a
+// malformed command err wraps ErrMalformed.
 func ParseRoomCommand(payload json.RawMessage) (c RoomCommand, ok bool, err error) {
 	var head struct {
 		Command string          `json:"command"`
 		Options json.RawMessage `json:"options"`
 	}
-	if json.Unmarshal(payload, &head) != nil { // it may be anything
+	if json.Unmarshal(payload, &head) != nil { // the payload is any JSON
 		return c, false, nil
 	}
 	if head.Command != RoomJoin && head.Command != RoomLeave && head.Command != RoomMessage {
@@ -52,31 +52,31 @@ func ParseRoomCommand(payload json.RawMessage) (c RoomCommand, ok bool, err erro
 	return c, true, nil
 }
 
-// RoomOf gives the room that a publishStream names in its custom, "" without one.
+// RoomOf returns the room that a publishStream names in its custom, "" without one.
 func RoomOf(arg json.RawMessage) string {
 	var stream struct {
 		Custom struct {
 			Name string `json:"name"`
 		} `json:"custom"`
 	}
-	if json.Unmarshal(arg, &stream) != nil { // custom may be anything
+	if json.Unmarshal(arg, &stream) != nil { // custom is any JSON
 		return ""
 	}
 	return stream.Custom.Name
 }
 
-// RoomEventName tells what has happened in a room.
+// RoomEventName is the kind of a room's event.
 type RoomEventName string
 
-// Events of rooms (protocol.md §7).
+// Events of rooms (docs/wcs-protocol.md#room-api).
 const (
-	RoomState       RoomEventName = "STATE"       // to who has joined: a list of logins and RoomStreams
+	RoomState       RoomEventName = "STATE"       // for a new member: a list of logins and RoomStreams
 	RoomJoined      RoomEventName = "JOINED"      // a login
 	RoomLeft        RoomEventName = "LEFT"        // a login
 	RoomPublished   RoomEventName = "PUBLISHED"   // a RoomStream
 	RoomUnpublished RoomEventName = "UNPUBLISHED" // a RoomStream
 	RoomFailed      RoomEventName = "FAILED"      // a RoomStream
-	RoomText        RoomEventName = "MESSAGE"     // a RoomSaying
+	RoomText        RoomEventName = "MESSAGE"     // a RoomMessageInfo
 )
 
 // RoomStream is a stream of a member.
@@ -85,15 +85,15 @@ type RoomStream struct {
 	Name  string `json:"name"`
 }
 
-// RoomSaying is a message of a member.
-type RoomSaying struct {
+// RoomMessageInfo is a message of a member.
+type RoomMessageInfo struct {
 	From string          `json:"from"`
 	Text json.RawMessage `json:"text,omitempty"`
 }
 
 const noteAppData Name = "OnDataEvent"
 
-// RoomEvent tells a member what has happened in the room; info is what the event has.
+// RoomEvent notifies a member of an event in the room. info is the value listed beside the event's name.
 func RoomEvent(room string, name RoomEventName, info any) []byte {
 	type payload struct {
 		RoomName string        `json:"roomName"`

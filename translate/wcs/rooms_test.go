@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The payloads are those that SDK 2.0.276 sends (protocol.md §7).
+// The payloads are those of SDK 2.0.276.
 func TestParseRoomCommand(t *testing.T) {
 	for payload, want := range map[string]RoomCommand{
 		`{"command":"join","options":{"name":"room1","record":false}}`:                                         {Command: RoomJoin, Room: "room1"},
@@ -25,7 +25,7 @@ func TestParseRoomCommand(t *testing.T) {
 	}
 	for _, payload := range []string{``, `null`, `1`, `"join"`, `[]`, `{}`, `{"command":"dance","options":{"name":"r"}}`, `{"command":1}`, `{"command":"JOIN"}`} {
 		if _, ok, err := ParseRoomCommand(json.RawMessage(payload)); ok || err != nil {
-			t.Errorf("%q is taken for a command, %v", payload, err)
+			t.Errorf("%q is parsed as a command: %v", payload, err)
 		}
 	}
 	for _, payload := range []string{`{"command":"join"}`, `{"command":"leave","options":"r"}`, `{"command":"join","options":{"name":7}}`, `{"command":"sendMessage","options":{"to":{}}}`} {
@@ -60,7 +60,7 @@ func TestRoomEvent(t *testing.T) {
 	for want, got := range map[string][]byte{
 		`{"message":"OnDataEvent","data":[{"payload":{"roomName":"r","name":"STATE","info":[{"login":"a","name":"s"},"b"]}}]}`: RoomEvent("r", RoomState, []any{RoomStream{"a", "s"}, "b"}),
 		`{"message":"OnDataEvent","data":[{"payload":{"roomName":"r","name":"JOINED","info":"a"}}]}`:                           RoomEvent("r", RoomJoined, "a"),
-		`{"message":"OnDataEvent","data":[{"payload":{"roomName":"r","name":"MESSAGE","info":{"from":"a","text":"t"}}}]}`:      RoomEvent("r", RoomText, RoomSaying{From: "a", Text: json.RawMessage(`"t"`)}),
+		`{"message":"OnDataEvent","data":[{"payload":{"roomName":"r","name":"MESSAGE","info":{"from":"a","text":"t"}}}]}`:      RoomEvent("r", RoomText, RoomMessageInfo{From: "a", Text: json.RawMessage(`"t"`)}),
 	} {
 		if string(got) != want {
 			t.Errorf("event %s, want %s", got, want)

@@ -54,14 +54,14 @@ func TestBindNamesTheMemberAndNotItsValue(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if strings.Contains(err.Error(), "s3cr3t") {
-		t.Errorf("error repeats the client's data: %v", err)
+		t.Errorf("error contains client data: %v", err)
 	}
 	if err := (Command{Name: "stopStream"}).Bind(&StreamRef{}); !errors.Is(err, ErrMalformed) {
 		t.Errorf("no argument: got %v", err)
 	}
 }
 
-func TestNumbersComeInAllForms(t *testing.T) {
+func TestIntAcceptsAllForms(t *testing.T) {
 	for in, want := range map[string]Int{
 		`640`: 640, `"640"`: 640, `"500.7"`: 500, `{"exact":640}`: 0, `null`: 0, `true`: 0, `"x"`: 0, `[1]`: 0,
 		`1e300`: maxInt, `-1e300`: -maxInt, `12.9`: 12, `"NaN"`: 0,
@@ -73,7 +73,7 @@ func TestNumbersComeInAllForms(t *testing.T) {
 	}
 }
 
-func TestUserDataKeepsSIPAccountAndTokenToItself(t *testing.T) {
+func TestUserDataOmitsSIPAccountAndToken(t *testing.T) {
 	var c Connection
 	if err := json.Unmarshal([]byte(`{"appKey":"a","custom":{"token":"x"},"keepAlive":true,"authToken":"old","sipLogin":"l","sipPassword":"p","mediaProviders":["WebRTC","MSE"]}`), &c); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestUserDataKeepsSIPAccountAndTokenToItself(t *testing.T) {
 	}
 }
 
-// Clients throw on a message whose data is missing or null (protocol.md §1.2).
+// Clients throw on a message whose data is missing or null.
 func TestEveryNotificationHasData(t *testing.T) {
 	frames := [][]byte{
 		Ping(), Version("v"), RemoteSDP("m", "s"), AudioCodec("m", "opus"), Available("m", true, ""), SnapshotFailed("m", "i"),
@@ -109,8 +109,8 @@ func TestEveryNotificationHasData(t *testing.T) {
 	}
 }
 
-// Whatever is taken out of a message, what the client finds its object by stays.
-func TestEditKeepsWhatClientsNeed(t *testing.T) {
+// Whatever is removed from a message, the members by which the client correlates it stay.
+func TestEditKeepsCorrelationMembers(t *testing.T) {
 	nothing := func(map[string]json.RawMessage) map[string]json.RawMessage { return map[string]json.RawMessage{} }
 	for frame, want := range map[string]string{
 		string(DataStatus("o", DataFailed, "i")): `{"data":[{"operationId":"o","status":"FAILED"}],"message":"DataStatusEvent"}`,
@@ -139,7 +139,7 @@ func TestAvailableIsAString(t *testing.T) {
 	}
 }
 
-// FuzzDecode: nothing that a client sends panics, and what decodes can be bound or is refused as malformed.
+// FuzzDecode checks that no frame panics, and that a decoded frame either binds or is rejected as malformed.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{
 		`{"message":"publishStream","data":[{"mediaSessionId":"m","name":"n","width":"640","sdp":"v=0"}]}`,
