@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wcsgateway/state"
+	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
@@ -113,7 +114,7 @@ func (s *session) tryJoin(room string, answer func(error)) {
 		return
 	}
 	rec := state.Member{
-		Login: s.login, ID: randomHex(8), Session: s.id, JoinedAt: time.Now().UTC().Truncate(time.Microsecond), Streams: s.streamsIn(room),
+		Login: s.login, ID: translate.RandomHex(16), Session: s.id, JoinedAt: time.Now().UTC().Truncate(time.Microsecond), Streams: s.streamsIn(room),
 	}
 	var m *member
 	m, err := s.g.rooms.join(s, state.Room{App: s.app.Key, Name: room}, rec, func(err error) {

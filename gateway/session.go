@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"runtime/debug"
 	"sync/atomic"
@@ -15,6 +13,7 @@ import (
 
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
+	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
@@ -179,15 +178,13 @@ type sessionID struct {
 	resumed       bool // it is that of a session that the client has come back for
 }
 
-func newSessionID(remote string) sessionID { return withToken("/" + remote + "/" + randomHex(8)) }
+func newSessionID(remote string) sessionID {
+	return withToken("/" + remote + "/" + translate.RandomHex(16))
+}
 
 // withToken makes an authToken for a session id.
-func withToken(id string) sessionID { return sessionID{public: id, token: id + "/" + randomHex(32)} }
-
-func randomHex(bytes int) string {
-	random := make([]byte, bytes)
-	_, _ = rand.Read(random) // never fails since Go 1.24
-	return hex.EncodeToString(random)
+func withToken(id string) sessionID {
+	return sessionID{public: id, token: id + "/" + translate.RandomHex(64)}
 }
 
 // commonProviders is what both sides have, in the client's order.

@@ -1,6 +1,6 @@
 package translate
 
-// EgressKind is what LiveKit's egress service does with a published stream.
+// EgressKind is the kind of output that LiveKit's egress service produces of a published stream.
 type EgressKind string
 
 // Kinds of egress.
@@ -9,36 +9,36 @@ const (
 	EgressRTMP   EgressKind = "rtmp"   // sends to an RTMP server
 )
 
-// EgressRequest asks for an egress of what one participant publishes.
+// EgressRequest requests an egress of the tracks of one participant.
 type EgressRequest struct {
 	Room      RoomName
 	Publisher Identity
 	Kind      EgressKind
-	File      string // EgressRecord: path of the MP4 file, or its key where the egress service uploads
-	URL       string // EgressRTMP: where to. A secret as a rule, because it ends with the stream key
-	Not       []string // ids of earlier ones of the publisher, which are not meant
+	File      string   // EgressRecord: path of the MP4 file, or its key if the egress service uploads it
+	URL       string   // EgressRTMP: the address. Usually a secret: it ends with the stream key
+	Not       []string // ids of the publisher's earlier egresses, which must not be returned
 }
 
-// EgressState is how far an egress has come. It only grows.
+// EgressState is the progress of an egress. It only grows.
 type EgressState int
 
 // States of an egress.
 const (
 	EgressStarting EgressState = iota + 1
 	EgressActive               // media is written
-	EgressComplete             // ended as it should, or at a limit of the egress service; what was written stays
-	EgressFailed               // or stopped before anything was written
+	EgressComplete             // ended normally, or at a limit of the egress service; the output is kept
+	EgressFailed               // failed, or stopped before it wrote any media
 )
 
-// Egress is what LiveKit tells of an egress of one participant.
+// Egress is LiveKit's description of one participant's egress.
 type Egress struct {
 	ID    string
 	Kind  EgressKind
 	State EgressState
-	File  string // EgressRecord: as the egress service names it; "" before it does
-	// Error is the egress service's text about a failure. It may quote the address of an output.
+	File  string // EgressRecord: the egress service's name; "" until known
+	// Error is the egress service's text about a failure. It can contain the address of an output.
 	Error string
 }
 
-// Over tells whether nothing is written any more.
+// Over reports whether the egress has ended.
 func (s EgressState) Over() bool { return s >= EgressComplete }

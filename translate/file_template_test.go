@@ -36,7 +36,7 @@ func TestFileTemplate(t *testing.T) {
 		FileTemplate(strings.Repeat("x", 300)), "{}", "\xff",
 	} {
 		if err := bad.Validate(); !errors.Is(err, ErrFileTemplate) {
-			t.Errorf("%q is taken for a template: %v", bad, err)
+			t.Errorf("Validate(%q) = %v", bad, err)
 		}
 	}
 }
@@ -60,7 +60,8 @@ func TestHostileFileNames(t *testing.T) {
 	}
 }
 
-// FuzzFileName: whatever clients choose, a name stays in its directory, fits a file system, and has nothing that the egress service would replace.
+// FuzzFileName checks that, whatever clients choose, a name stays in its directory, fits a file system, and
+// contains nothing that the egress service would replace.
 func FuzzFileName(f *testing.F) {
 	f.Add("../../x", "{time}", "")
 	f.Add(strings.Repeat("x", 300), "\xff", "..")
@@ -68,11 +69,11 @@ func FuzzFileName(f *testing.F) {
 		for _, template := range []FileTemplate{DefaultFileTemplate, "{login}/{mediaSessionId}/{streamName}", "{login}{mediaSessionId}{streamName}", "{login}.{mediaSessionId}"} {
 			name := template.Name(FileValues{Login: login, MediaID: media, StreamName: stream})
 			if path.Clean(name) != name || path.IsAbs(name) || strings.HasPrefix(name, "../") || strings.Count(name, "/") != strings.Count(string(template), "/") {
-				t.Errorf("%q is not where it should be", name)
+				t.Errorf("%q is outside the directory", name)
 			}
 			for _, s := range strings.Split(name, "/") {
 				if len(s) > 255 || !utf8.ValidString(s) || strings.ContainsAny(s, "{}\\\"'`$&|;<>*?") || strings.ContainsFunc(s, unicode.IsControl) {
-					t.Errorf("%q has what it should not", s)
+					t.Errorf("%q contains forbidden characters", s)
 				}
 			}
 		}

@@ -1,8 +1,8 @@
 package translate
 
-// Mutes is what the publisher of a stream has muted, by its own word: a muted track is still sent unless LiveKit was asked to mute
-// it, too. It is in the participant's attributes.
+// Mutes is the mute state that the publisher of a stream announced. A muted track is still sent unless
+// LiveKit was asked to mute it as well. The state is kept in the participant's attributes.
 type Mutes struct {
 	Audio, Video bool
-	Changes      int // so far: what has more of them is newer
+	Changes      int // number of changes so far: the state with the larger number is newer
 }

@@ -11,10 +11,10 @@ import (
 // Identity is the identity of a LiveKit participant.
 type Identity string
 
-// Role is what a participant of ours does in a room.
+// Role is the role of one of the gateway's participants in a room.
 type Role string
 
-// Roles that stand in an Identity (design.md §2).
+// Roles in an Identity (docs/architecture.md#names).
 const (
 	RolePublish  Role = "pub"
 	RolePlay     Role = "play"
@@ -27,24 +27,25 @@ const PodTagLength = 8
 
 const identityPrefix = "wcs:"
 
-// NewIdentity makes the identity wcs:<deployment>:<role>:<16 hex digits>. The first half of the digits
-// is the tag of the pod, which it chose at random when it started, so that a webhook can be passed on to
-// the pod that knows the participant without asking Redis; the other half is random.
-// The client has no say in it: LiveKit throws out the earlier participant of an identity.
+// NewIdentity returns the identity wcs:<deployment>:<role>:<16 hex digits>. The first half of the digits is
+// the tag of the pod, which it chose at random at its start, so that a webhook can be forwarded to the pod
+// that owns the participant without asking Redis. The other half is random. Clients must not influence it:
+// LiveKit removes the earlier participant of an identity.
 func NewIdentity(deployment string, role Role, podTag string) Identity {
-	return Identity(identityPrefix + deployment + ":" + string(role) + ":" + podTag + randomHex(8))
+	return Identity(identityPrefix + deployment + ":" + string(role) + ":" + podTag + RandomHex(PodTagLength))
 }
 
-// NewPodTag makes the random tag of a pod for its identities.
-func NewPodTag() string { return randomHex(PodTagLength) }
+// NewPodTag returns a random tag for the identities of a pod.
+func NewPodTag() string { return RandomHex(PodTagLength) }
 
-func randomHex(digits int) string {
+// RandomHex returns so many random hex digits; digits must be even.
+func RandomHex(digits int) string {
 	b := make([]byte, digits/2)
 	_, _ = rand.Read(b) // never fails since Go 1.24
 	return hex.EncodeToString(b)
 }
 
-// Parse takes an identity of ours apart. ok is false for anybody else's.
+// Parse splits one of the gateways' identities. ok is false for any other identity.
 func (id Identity) Parse() (deployment string, role Role, podTag string, ok bool) {
 	rest, found := strings.CutPrefix(string(id), identityPrefix)
 	if !found {
@@ -57,14 +58,14 @@ func (id Identity) Parse() (deployment string, role Role, podTag string, ok bool
 	return parts[0], Role(parts[1]), parts[2][:PodTagLength], true
 }
 
-// Native tells whether the participant is nobody's of any WCS gateway.
+// Native reports whether the participant was not created by a WCS gateway.
 func (id Identity) Native() bool { return !strings.HasPrefix(string(id), identityPrefix) }
 
-// RoomTemplate makes a room name of an application key and a stream name:
-// text in which {app} and {name} stand for the two. {name} stands in it once.
+// RoomTemplate is the template of room names. {app} and {name} stand for the application key and the stream
+// name. {name} must occur exactly once.
 type RoomTemplate string
 
-// ErrRoomTemplate is wrapped by the errors about templates.
+// ErrRoomTemplate is wrapped by the errors about a RoomTemplate.
 var ErrRoomTemplate = errors.New("room template")
 
 const (
@@ -72,20 +73,21 @@ const (
 	nameMark = "{name}"
 )
 
-// Validate checks the template by itself.
+// Validate checks the template on its own; see OneToOne for several templates.
 func (t RoomTemplate) Validate() error {
 	if strings.Count(string(t), nameMark) != 1 {
-		return fmt.Errorf("%w %q: must have %s exactly once", ErrRoomTemplate, string(t), nameMark)
+		return fmt.Errorf("%w %q: must contain %s exactly once", ErrRoomTemplate, string(t), nameMark)
 	}
 	return nil
 }
 
-// Room is the room of a stream.
+// Room returns the room of a stream.
 func (t RoomTemplate) Room(app, name string) RoomName {
 	return RoomName(strings.NewReplacer(appMark, app, nameMark, name).Replace(string(t)))
 }
 
-// Name is the stream name that a room of the application is for; ok is false for a room that is not made by the template.
+// Name returns the stream name of a room of the application. ok is false if the template does not produce the
+// room.
 func (t RoomTemplate) Name(app string, room RoomName) (name string, ok bool) {
 	prefix, suffix := t.split(app)
 	rest, ok := strings.CutPrefix(string(room), prefix)
@@ -96,15 +98,15 @@ func (t RoomTemplate) Name(app string, room RoomName) (name string, ok bool) {
 	return name, ok && name != ""
 }
 
-// split is the template with {app} filled in, cut at {name}.
+// split returns the template with {app} filled in, split at {name}.
 func (t RoomTemplate) split(app string) (prefix, suffix string) {
 	prefix, suffix, _ = strings.Cut(string(t), nameMark)
 	return strings.ReplaceAll(prefix, appMark, app), strings.ReplaceAll(suffix, appMark, app)
 }
 
-// OneToOne checks that over all applications (key: application key) no two different stream names can
-// share a room. Stream names are shared by all applications (design.md §2), so two applications whose
-// filled-in templates are the same are fine; two that differ must not be able to make the same room.
+// OneToOne checks that no two stream names of any applications (key: application key) share a room. Stream
+// names are common to all applications. Two applications with equal filled-in templates are therefore valid;
+// two that differ must not be able to produce the same room.
 func OneToOne(templates map[string]RoomTemplate) error {
 	type filled struct{ app, prefix, suffix string }
 	var all []filled
@@ -121,7 +123,7 @@ func OneToOne(templates map[string]RoomTemplate) error {
 				continue
 			}
 			if overlap(a.prefix, b.prefix, strings.HasPrefix) && overlap(a.suffix, b.suffix, strings.HasSuffix) {
-				return fmt.Errorf("%w: applications %q and %q can give two streams the same room", ErrRoomTemplate, a.app, b.app)
+				return fmt.Errorf("%w: applications %q and %q map two streams to the same room", ErrRoomTemplate, a.app, b.app)
 			}
 		}
 	}

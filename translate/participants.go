@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// CodecName is the codec in the words of WCS of a LiveKit mime type: "opus" of "audio/opus", "VP8" of "video/VP8". Audio that LiveKit
-// calls "audio/red" is opus with redundancy. It is "" for an empty mime type.
+// CodecName returns WCS's name for the codec of a LiveKit mime type: "opus" for "audio/opus", "VP8" for
+// "video/VP8". LiveKit's "audio/red" is opus with redundancy. An empty mime type has the name "".
 func CodecName(mime string) string {
 	_, name, found := strings.Cut(mime, "/")
 	if !found {
@@ -21,21 +21,21 @@ func CodecName(mime string) string {
 	return name
 }
 
-// SDPCodec is the codec of a LiveKit mime type in the words of SDP, for PlayEdit: as CodecName, but "red" for
+// SDPCodec returns SDP's name for the codec of a LiveKit mime type, for PlayEdit: as CodecName, but "red" for
 // redundant audio.
 func SDPCodec(mime string) string {
 	_, name, _ := strings.Cut(mime, "/")
 	return name
 }
 
-// Natives are the native participants of a room, the one that has been there for longest first.
+// Natives returns the native participants of a room, the earliest first.
 func Natives(list []Participant) []Participant {
 	natives := slices.DeleteFunc(slices.Clone(list), func(p Participant) bool { return !p.Identity.Native() })
 	slices.SortStableFunc(natives, func(a, b Participant) int { return a.JoinedAt.Compare(b.JoinedAt) })
 	return natives
 }
 
-// Has tells whether the kind is among them.
+// Has reports whether kind is in the set.
 func (k MediaKinds) Has(kind Kind) bool {
 	switch kind {
 	case Audio:

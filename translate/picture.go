@@ -2,15 +2,15 @@ package translate
 
 import "errors"
 
-// KeyFrame is one picture of a publisher's video that can be decoded by itself.
+// KeyFrame is a frame of a publisher's video that decodes without other frames.
 type KeyFrame struct {
-	Mime string // as LiveKit tells it: "video/VP8", …
-	// Data is the frame as the codec's decoders take it: of VP8 and VP9 the frame, of H264 its NAL units behind start codes
-	// (Annex B), of AV1 its OBUs with their sizes.
+	Mime string // LiveKit's mime type: "video/VP8", …
+	// Data is the frame in the form that the codec's decoders take: for VP8 and VP9 the frame, for H264 its
+	// NAL units with start codes (Annex B), for AV1 its OBUs with their sizes.
 	Data []byte
 }
 
-// Why there is no picture of a publisher. Both are wrapped in an *Error of ErrKindRefused.
+// Reasons why a publisher has no picture. Both are wrapped in an *Error of ErrKindRefused.
 var (
 	ErrNoVideo      = errors.New("publisher has no video")
 	ErrPictureCodec = errors.New("no pictures can be taken of this codec")

@@ -1,36 +1,39 @@
 package translate
 
-// ProbeTarget tells whom to measure, and as whom to join the room for it.
+// ProbeTarget names the participant to measure, and the identity under which the probe joins the room.
 type ProbeTarget struct {
 	Room      RoomName
-	Identity  Identity // of the hidden participant that measures: RoleProbe, and new for each probe
+	Identity  Identity // of the hidden participant that measures: RoleProbe, unique per probe
 	Publisher Identity
-	// OnData is called for each data message in the room, one after the other; nil: data is not received.
+	// OnData receives all data messages that participants send to the room, in order; nil: none are received.
+	// While it blocks, later messages wait.
 	OnData func(Data)
-	// Idle is called once a second and reports whether nothing is to be measured now: then only data is received. nil: never.
+	// Idle reports whether there is nothing to measure at the moment. It is called once a second; while it
+	// returns true, only data is received. nil: never idle.
 	Idle func() bool
 }
 
 // Data is a data message that was sent to a room.
 type Data struct {
-	Sender  Identity // empty for what was sent through LiveKit's API
+	Sender  Identity // empty if sent through LiveKit's API
 	Topic   string
 	Payload []byte
 }
 
-// VideoFigures are what was measured of a publisher's video in one second, and what has added up since the measuring
-// began. A figure that a source cannot know is 0 (design.md §6).
+// VideoFigures are the measurements of a publisher's video in one second, and totals since the measuring
+// began. A figure that the source cannot provide is 0 (docs/rates-and-snapshots.md).
 type VideoFigures struct {
-	// Rate is in bits per second: the payload of what came in that second, without RTP headers and padding, as getStats
-	// counts bytesSent (protocol.md §3.10).
+	// Rate is the payload received in that second in bit/s, without RTP headers and padding, as getStats
+	// counts bytesSent.
 	Rate int64
-	FPS  int // frames that began to come in that second
-	// NACK and PLI have added up: requests for lost packets and for key frames.
+	FPS  int // frames whose first packet arrived in that second
+	// NACK and PLI are totals: requests for lost packets and for key frames.
 	NACK, PLI int
-	Lost      int // packets that never came, added up; one that is late is not lost
-	// Width and Height are those of the latest key frame, in pixels; 0 until one came, and for codecs whose key frames are
-	// not read (AV1, H265).
+	Lost      int // total of packets that never arrived; late packets are not lost
+	// Width and Height are the size of the latest key frame, in pixels. They are 0 before the first, and for
+	// codecs whose key frames are not parsed (AV1, H265).
 	Width, Height int
-	// MediaBytes is the payload of audio and video together, added up to the end of that second: while it does not grow, the publisher is silent.
+	// MediaBytes is the total payload of audio and video until the end of that second. While it does not
+	// grow, the publisher sends nothing.
 	MediaBytes uint64
 }

@@ -9,23 +9,24 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// Errors of the SDP edits, to be tested with errors.Is.
+// Errors of the SDP edits.
 var (
-	// ErrMalformedSDP: the text is no SDP, or one that cannot connect.
+	// ErrMalformedSDP: the text is not SDP, or cannot connect.
 	ErrMalformedSDP = errors.New("malformed SDP")
-	// ErrNoMedia: there is no audio or video m-line that is neither rejected nor inactive. Clients send
-	// an SDP without any m-line when both kinds are switched off (protocol.md §2.3).
+	// ErrNoMedia: no audio or video m-line is both accepted and active. Clients send an SDP without any
+	// m-line when both kinds are switched off.
 	ErrNoMedia = errors.New("SDP without media")
-	// ErrDirection: a publisher's m-line only receives, or a player's only sends (design.md §3).
+	// ErrDirection: a publisher's m-line only receives, or a player's only sends.
 	ErrDirection = errors.New("wrong direction")
-	// ErrNoCommonCodecs: the player's offer has no codec of any track of the stream, or an offer has none that LiveKit knows.
+	// ErrNoCommonCodecs: a player's offer contains no codec of any track of the stream, or an offer contains
+	// none that LiveKit supports.
 	ErrNoCommonCodecs = errors.New("no common codecs")
 )
 
-// MediaKinds tells which kinds of media an SDP has that are not rejected.
+// MediaKinds are the kinds of media in an SDP that are not rejected.
 type MediaKinds struct{ Audio, Video bool }
 
-// None tells that there is neither audio nor video.
+// None reports whether there is neither audio nor video.
 func (k MediaKinds) None() bool { return !k.Audio && !k.Video }
 
 func (k *MediaKinds) add(m *sdp.MediaDescription) {
@@ -33,8 +34,8 @@ func (k *MediaKinds) add(m *sdp.MediaDescription) {
 	k.Video = k.Video || kindOf(m) == Video
 }
 
-// PlayOfferKinds tells for which kinds of media a player's offer has usable m-lines. The errors are those of
-// EditPlayOffer.
+// PlayOfferKinds returns the kinds of media for which a player's offer has usable m-lines. The errors are
+// those of EditPlayOffer.
 func PlayOfferKinds(offer string) (kinds MediaKinds, err error) {
 	_, media, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
 	for _, m := range media {
@@ -43,21 +44,21 @@ func PlayOfferKinds(offer string) (kinds MediaKinds, err error) {
 	return kinds, err
 }
 
-// parseSDP parses an SDP that marshalSDP can give back as it was.
+// parseSDP parses an SDP of which marshalSDP reproduces the text.
 func parseSDP(text string) (*sdp.SessionDescription, error) {
 	if !strings.HasSuffix(text, "\n") {
-		text += "\r\n" // pion refuses a last line without an end
+		text += "\r\n" // pion rejects a last line without an end
 	}
-	// pion takes one character off the end of a line for each carriage return anywhere in it.
+	// pion removes one character from the end of a line for each carriage return anywhere in it.
 	if strings.Count(text, "\r") != strings.Count(text, "\r\n") {
 		return nil, fmt.Errorf("%w: carriage return inside a line", ErrMalformedSDP)
 	}
 	d := new(sdp.SessionDescription)
 	if err := d.UnmarshalString(text); err != nil {
-		return nil, fmt.Errorf("%w: not parsable", ErrMalformedSDP) // the parser's error repeats what the client sent
+		return nil, fmt.Errorf("%w: not parsable", ErrMalformedSDP) // the parser's error contains client data
 	}
 	for i, m := range d.MediaDescriptions {
-		// stripCodecs can leave an m-line that is meant to be used without any: see disable.
+		// stripCodecs can leave an m-line in use without any codec: see disable.
 		if len(m.MediaName.Formats) == 0 && !takesPart(d, m) {
 			return nil, fmt.Errorf("%w: %s has no format", ErrMalformedSDP, lineName(i, m))
 		}
@@ -73,7 +74,7 @@ func marshalSDP(d *sdp.SessionDescription) (string, error) {
 	return string(b), nil
 }
 
-// lineName names an m-line in an error.
+// lineName identifies an m-line in an error.
 func lineName(i int, m *sdp.MediaDescription) string {
 	mid, _ := m.Attribute(sdp.AttrKeyMID)
 	return fmt.Sprintf("m-line %d (%.8s, mid %.32q)", i, m.MediaName.Media, mid)
@@ -81,8 +82,8 @@ func lineName(i int, m *sdp.MediaDescription) string {
 
 func kindOf(m *sdp.MediaDescription) Kind { return Kind(m.MediaName.Media) }
 
-// takesPart tells whether an m-line is audio or video and neither rejected nor inactive. An offer's bundle-only
-// m-line has port 0 and is not rejected (RFC 9143 §6).
+// takesPart reports whether an m-line is audio or video and neither rejected nor inactive. An offer's
+// bundle-only m-line has port 0 and is not rejected (RFC 9143 §6).
 func takesPart(d *sdp.SessionDescription, m *sdp.MediaDescription) bool {
 	if kindOf(m) != Audio && kindOf(m) != Video {
 		return false
@@ -102,7 +103,8 @@ func isDirection(a sdp.Attribute) bool {
 	return false
 }
 
-// directionOf is the m-line's own direction, else the session's (Firefox writes one there), else the default.
+// directionOf returns the m-line's own direction, else the session's (Firefox writes one there), else the
+// default.
 func directionOf(d *sdp.SessionDescription, m *sdp.MediaDescription) string {
 	for _, attrs := range [][]sdp.Attribute{m.Attributes, d.Attributes} {
 		if i := slices.IndexFunc(attrs, isDirection); i >= 0 {
@@ -121,7 +123,7 @@ func setDirection(m *sdp.MediaDescription, direction string) {
 	m.Attributes = append(m.Attributes, a)
 }
 
-// insertAfter puts attributes behind the m-line's attribute with this index.
+// insertAfter inserts attributes after the m-line's attribute with this index.
 func insertAfter(m *sdp.MediaDescription, i int, attrs ...sdp.Attribute) {
 	m.Attributes = slices.Insert(m.Attributes, i+1, attrs...)
 }

@@ -9,42 +9,44 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// AnswerEdit is what a WCS client needs changed in LiveKit's answer (design.md §3).
+// AnswerEdit describes the changes that a WCS client needs in LiveKit's answer
+// (docs/wcs-protocol.md#answers).
 type AnswerEdit struct {
-	// CommonStream, for players, becomes the msid stream id of audio and video: clients show the stream of the last
-	// track only, and LiveKit gives each its own (protocol.md §4.3). "" = leave. Characters that are not
-	// allowed there are replaced.
+	// CommonStream, for players, becomes the msid stream id of audio and video. Clients show only the stream
+	// of the last track, and LiveKit assigns each track its own. "" = unchanged. Illegal characters are
+	// replaced.
 	CommonStream string
-	// Kinds, for players with a CommonStream, are those that EditPlayOffer found; none = all. m-lines of another kind
-	// become inactive, and so do those without a track: LiveKit answers sendonly even there. The client then shows the
-	// stream of that track, which is none, so that the sound is lost, or waits for its first frame for ever.
+	// Kinds, for players with a CommonStream, are those that EditPlayOffer returned; none = all. m-lines of
+	// other kinds become inactive, and so do those without a track: LiveKit answers sendonly even there.
+	// Otherwise the client would show the stream of a track that does not exist, so that the sound is lost,
+	// or would wait for its first frame indefinitely.
 	Kinds MediaKinds
-	// TCPOnly leaves only TCP candidates, if the answer has one at all.
+	// TCPOnly removes all candidates except TCP ones, if the answer has a TCP candidate.
 	TCPOnly bool
-	// MinBitrate and MaxBitrate, in kbit/s, limit what the client sends as video: for publishers whose client does not
-	// apply them by itself. 0 or less = no limit.
+	// MinBitrate and MaxBitrate, in kbit/s, limit the client's video. They are for publishers whose client
+	// does not apply the limits itself. 0 or less = no limit.
 	MinBitrate, MaxBitrate int
 }
 
-// AnswerNotes is what was found while editing an answer.
+// AnswerNotes are facts about an edited answer.
 type AnswerNotes struct {
 	Kinds          MediaKinds // accepted in the answer
 	AudioTrack     string     // track id of the accepted m-line's msid: LiveKit's track SID in an answer to a player
 	VideoTrack     string
-	NoTCPCandidate bool // TCPOnly was asked for and the answer has no TCP candidate, so it has all it had
+	NoTCPCandidate bool // TCPOnly was set, but the answer has no TCP candidate: all candidates stay
 }
 
-// EditAnswer makes LiveKit's answer ready for a WCS client. m-lines, mids, payload types, ICE and DTLS lines stay, and so
-// does the order of lines: LiveKit puts fmtp or rtcp-fb right behind the rtpmap of VP8 and H264, where clients look when
-// they set their rate limits (protocol.md §4.4), because EditPublishOffer sees to it that there are some.
-// The error is ErrMalformedSDP.
+// EditAnswer adapts LiveKit's answer for a WCS client. m-lines, mids, payload types, ICE and DTLS lines and
+// the order of lines stay. LiveKit puts fmtp or rtcp-fb right after the rtpmap of VP8 and H264, where clients
+// look when they set their rate limits; EditPublishOffer ensures that there are such lines. The error is
+// ErrMalformedSDP.
 func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, err error) {
 	d, err := parseSDP(answer)
 	if err != nil {
 		return "", AnswerNotes{}, err
 	}
 	empty := slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool { return len(m.MediaName.Formats) == 0 })
-	if len(d.MediaDescriptions) == 0 || empty { // pion takes an SDP that ends early
+	if len(d.MediaDescriptions) == 0 || empty { // pion accepts a truncated SDP
 		return "", AnswerNotes{}, fmt.Errorf("%w: answer without m-line, or with an empty one", ErrMalformedSDP)
 	}
 	tcp := slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool {
@@ -87,25 +89,25 @@ func (n *AnswerNotes) addTrack(m *sdp.MediaDescription) {
 	}
 }
 
-// isTCPCandidate: candidate:<foundation> <component> <transport> … (RFC 8839 §5.1).
+// isTCPCandidate parses candidate:<foundation> <component> <transport> … (RFC 8839 §5.1).
 func isTCPCandidate(a sdp.Attribute) bool {
 	fields := strings.Fields(a.Value)
 	return a.IsICECandidate() && len(fields) > 2 && strings.EqualFold(fields[2], "tcp")
 }
 
-// plays tells whether an m-line is of one of the kinds; none stands for all.
+// plays reports whether the kind of an m-line is in the set; the empty set stands for all.
 func (k MediaKinds) plays(m *sdp.MediaDescription) bool {
 	return k.None() || k.Audio && kindOf(m) == Audio || k.Video && kindOf(m) == Video
 }
 
-// hasTrack tells whether an answer's m-line says what it sends.
+// hasTrack reports whether an answer's m-line names the track that it sends.
 func hasTrack(m *sdp.MediaDescription) bool {
 	return slices.ContainsFunc(m.Attributes, func(a sdp.Attribute) bool {
 		return a.Key == sdp.AttrKeyMsid || a.Key == sdp.AttrKeySSRC
 	})
 }
 
-// setStream puts the tracks of an m-line into a stream. Track ids stay.
+// setStream moves the tracks of an m-line into a stream. Track ids stay.
 func setStream(m *sdp.MediaDescription, stream string) {
 	for i, a := range m.Attributes {
 		switch a.Key {
@@ -117,7 +119,7 @@ func setStream(m *sdp.MediaDescription, stream string) {
 	}
 }
 
-// replaceStream changes <stream> <track>; the track may be missing.
+// replaceStream changes <stream> in "<stream> <track>"; the track can be absent.
 func replaceStream(msid, stream string) string {
 	if _, track, ok := strings.Cut(msid, " "); ok {
 		return stream + " " + track
@@ -125,8 +127,8 @@ func replaceStream(msid, stream string) string {
 	return stream
 }
 
-// replaceSSRCStream changes <ssrc> <attribute>:<value>, as far as the attribute tells of a stream. Tracks with the same
-// cname are played in step.
+// replaceSSRCStream changes <ssrc> <attribute>:<value> if the attribute names a stream. Tracks with the same
+// cname are played in sync.
 func replaceSSRCStream(value, stream string) string {
 	ssrc, attr, _ := strings.Cut(value, " ")
 	key, old, _ := strings.Cut(attr, ":")
@@ -142,7 +144,7 @@ func replaceSSRCStream(value, stream string) string {
 // maxStreamToken is the longest msid stream id (RFC 8830 §2).
 const maxStreamToken = 64
 
-// streamToken makes a legal msid stream id of any text: it must not be able to add a line or a track.
+// streamToken converts any text to a legal msid stream id, which cannot add a line or a track.
 func streamToken(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -157,8 +159,8 @@ func streamToken(s string) string {
 	return s[:min(len(s), maxStreamToken)]
 }
 
-// limitBitrate sets the limits of a video m-line, in kbit/s: the line b= for every client, x-google-… for Chrome, which
-// knows a lower limit only by it.
+// limitBitrate sets the limits of a video m-line, in kbit/s: the line b= for every client, x-google-… for
+// Chrome, which has no other lower limit.
 func limitBitrate(m *sdp.MediaDescription, low, high int) {
 	var limits []string
 	if low > 0 {
@@ -182,8 +184,8 @@ func limitBitrate(m *sdp.MediaDescription, low, high int) {
 	}
 }
 
-// addParams adds key=value parameters to the fmtp line of a payload type, in place of earlier ones of the same keys. A
-// new line comes right behind the rtpmap.
+// addParams adds key=value parameters to the fmtp line of a payload type and replaces earlier values of the
+// same keys. A new line is inserted right after the rtpmap.
 func addParams(m *sdp.MediaDescription, pt uint8, params []string) {
 	i := formatLine(m, "fmtp", pt)
 	if i < 0 {

@@ -20,7 +20,7 @@ func answer(t testing.TB, text string, e AnswerEdit) (string, AnswerNotes) {
 	return edited, notes
 }
 
-// lines are the lines that contain a text.
+// lines returns the lines that contain a text.
 func lines(sdp, with string) []string {
 	var out []string
 	for line := range strings.Lines(sdp) {
@@ -88,16 +88,16 @@ func TestCommonStream(t *testing.T) {
 				changed++
 			}
 			if track != "" && !strings.HasSuffix(is[i], " "+track) {
-				t.Errorf("%s: track of %s is gone: %s", name, line, is[i])
+				t.Errorf("%s: %s lost its track: %s", name, line, is[i])
 			}
 		}
 		if changed < 4 {
-			t.Errorf("%s: only %d lines tell of a stream", name, changed)
+			t.Errorf("%s: only %d lines name a stream", name, changed)
 		}
 	}
 }
 
-func TestCommonStreamInOtherForms(t *testing.T) {
+func TestCommonStreamOfOtherMsidForms(t *testing.T) {
 	text := offerText(opusSection + "a=msid:one track\na=ssrc:1 msid:one track\na=ssrc:1 mslabel:one\na=ssrc:1 label:track\n" +
 		"a=ssrc:1 cname:c\na=sendonly\n")
 	for stream, want := range map[string]string{
@@ -120,8 +120,8 @@ func TestCommonStreamInOtherForms(t *testing.T) {
 	}
 }
 
-// LiveKit answers sendonly even where it sends nothing.
-func TestPlayersUnusedSections(t *testing.T) {
+// LiveKit answers sendonly even for m-lines on which it sends nothing.
+func TestUnusedSectionsOfPlayerBecomeInactive(t *testing.T) {
 	const stream = "s"
 	audio := MediaKinds{Audio: true}
 	tests := []struct {
@@ -208,14 +208,14 @@ func TestBitrateLimits(t *testing.T) {
 			t.Errorf("audio is limited:\n%s", audio)
 		}
 		if again, _ := answer(t, got, AnswerEdit{MinBitrate: tt.min, MaxBitrate: tt.max}); again != got {
-			t.Errorf("twice is not once:\n%s", cmp.Diff(got, again))
+			t.Errorf("the second edit changed the text:\n%s", cmp.Diff(got, again))
 		}
 	}
 }
 
-// The SDK puts its rate limit into the line behind the rtpmap of H264 or VP8 and gives up if that is another rtpmap
-// (protocol.md §4.4). These answers are LiveKit's to offers that EditPublishOffer had made of testdata's.
-func TestPublishersAnswerTakesTheSDKsLimit(t *testing.T) {
+// The SDK inserts its rate limit into the line after the rtpmap of H264 or VP8, and fails if that is another
+// rtpmap. These answers are LiveKit's to offers that EditPublishOffer produced from testdata's.
+func TestPublisherAnswerHasLineForSDKRateLimit(t *testing.T) {
 	paths, err := filepath.Glob("testdata/answers/publish-*.sdp")
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 // ErrCodecs is wrapped by the errors about lists of codecs.
 var ErrCodecs = errors.New("codecs")
 
-// Codec names that need more than their row in the table.
+// Names of codecs with special treatment.
 const (
 	nameOpus = "opus"
 	nameRED  = "red"
@@ -18,19 +18,20 @@ const (
 	nameVP8  = "VP8"
 )
 
-// codec is a codec that LiveKit takes.
+// codec is a codec that LiveKit supports.
 type codec struct {
 	kind Kind
 	name string
-	// rank orders the payload types that an offer has for the codec, the best first, by their fmtp parameters.
-	// nil: they are all alike.
+	// rank orders the payload types of the codec in an offer by their fmtp parameters, the best first. nil:
+	// all are equal.
 	rank func(params map[string]string) int
-	// playRank is the last rank that a player is offered to LiveKit with, if it has one as good.
+	// playRank is the highest rank that is offered to LiveKit for a player, if the player has a payload type
+	// of at most that rank.
 	playRank int
 }
 
-// knownCodecs are the codecs of livekit-server 1.13 without rtx, which goes with its codec. The place in the table is
-// the bit in a CodecSet.
+// knownCodecs are the codecs of livekit-server 1.13 except rtx, which accompanies its codec. The index in the
+// table is the bit in a CodecSet.
 var knownCodecs = [...]codec{
 	{kind: Audio, name: nameOpus},
 	{kind: Audio, name: nameRED},
@@ -45,14 +46,14 @@ var knownCodecs = [...]codec{
 
 // Ranks of an H264 payload type.
 const (
-	h264ConstrainedBaseline = iota // what every browser and phone decodes
+	h264ConstrainedBaseline = iota // every browser and phone decodes it
 	h264Baseline
 	h264OtherProfile // packetization-mode 1 up to here
 	h264SingleNAL
 )
 
-// rankH264 looks at packetization-mode (0 if absent) and the profile in profile-level-id (RFC 6184 §8.1): profile_idc
-// 0x42 is baseline, and constrained baseline if constraint_set1_flag is set.
+// rankH264 evaluates packetization-mode (0 if absent) and the profile in profile-level-id (RFC 6184 §8.1):
+// profile_idc 0x42 is baseline, and constrained baseline if constraint_set1_flag is set.
 func rankH264(params map[string]string) int {
 	if params["packetization-mode"] != "1" {
 		return h264SingleNAL
@@ -67,8 +68,8 @@ func rankH264(params map[string]string) int {
 	return h264Baseline
 }
 
-// rankProfile prefers profile 0, which is meant, too, where the parameter is absent (RFC 9628 §6.1 for VP9, the
-// AV1 RTP specification §7.2.1). It is the profile of cameras and the only one every decoder has.
+// rankProfile prefers profile 0, which is also the default if the parameter is absent (RFC 9628 §6.1 for VP9,
+// the AV1 RTP specification §7.2.1). Cameras send it, and every decoder supports it.
 func rankProfile(param string) func(map[string]string) int {
 	return func(params map[string]string) int {
 		if p, ok := params[param]; ok && p != "0" {
@@ -81,14 +82,14 @@ func rankProfile(param string) func(map[string]string) int {
 // allCodecs is the set of all known codecs.
 const allCodecs = 1<<len(knownCodecs) - 1
 
-// lookupCodec finds the codec of an encoding name, which SDP compares without regard to case.
+// lookupCodec finds the codec of an encoding name, ignoring case.
 func lookupCodec(kind Kind, name string) (codec, bool) { return CodecSet{allCodecs}.find(kind, name) }
 
-// CodecSet is a set of codecs that an application allows publishers. The zero set allows nothing, and as an m-line is
-// never trimmed to nothing, offers are then not trimmed at all.
+// CodecSet is a set of codecs that an application allows publishers. The zero set allows none; as an m-line
+// is never trimmed to nothing, offers are then not trimmed at all.
 type CodecSet struct{ bits uint16 }
 
-// DefaultCodecs are opus, red, VP8 and H264 (design.md §8).
+// DefaultCodecs returns opus, red, VP8 and H264, which all browsers have.
 func DefaultCodecs() CodecSet {
 	var s CodecSet
 	for i, c := range knownCodecs {
@@ -100,9 +101,9 @@ func DefaultCodecs() CodecSet {
 	return s
 }
 
-// ParseCodecs makes the set of these names, without regard to case: opus, red, PCMU, PCMA, VP8, H264, VP9, AV1, H265.
-// rtx is not named, it goes with its codec. Errors wrap ErrCodecs: a name that LiveKit has no codec for, and red
-// without opus, which it only wraps.
+// ParseCodecs returns the set of these names, ignoring case: opus, red, PCMU, PCMA, VP8, H264, VP9, AV1,
+// H265. rtx must not be named; it accompanies its codec. Errors wrap ErrCodecs: a name of no LiveKit codec,
+// or red without opus, which it only wraps.
 func ParseCodecs(names []string) (CodecSet, error) {
 	var s CodecSet
 next:
@@ -121,7 +122,7 @@ next:
 	return s, nil
 }
 
-// Names lists the codecs in the set.
+// Names returns the codecs in the set.
 func (s CodecSet) Names() []string {
 	var names []string
 	for i, c := range knownCodecs {
@@ -134,7 +135,7 @@ func (s CodecSet) Names() []string {
 
 func (s CodecSet) String() string { return strings.Join(s.Names(), ",") }
 
-// find gives the codec of an encoding name, if it is in the set.
+// find returns the codec of an encoding name if it is in the set.
 func (s CodecSet) find(kind Kind, name string) (codec, bool) {
 	for i, c := range knownCodecs {
 		if s.bits&(1<<i) != 0 && c.kind == kind && strings.EqualFold(c.name, name) {

@@ -8,26 +8,27 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// format is a payload type of an m-line that LiveKit can make something of.
+// format is a payload type of an m-line that LiveKit can use.
 type format struct {
 	pt       uint8
 	name     string // encoding name as offered
 	fmtp     string // parameters
 	feedback bool   // has rtcp-fb lines, or a wildcard applies
-	// refs are the payload types without which this one is nothing: what rtx repeats and RED wraps.
-	// nil: it stands for itself.
+	// refs are the payload types that this one depends on: the one that rtx repeats, or those that RED wraps.
+	// nil: none.
 	refs []uint8
 }
 
 // ptSet is a set of payload types of one m-line.
 type ptSet map[uint8]bool
 
-// formatsOf lists the formats of an m-line, in its order, without those that are of no use:
-//   - a payload type without rtpmap, unless it is PCMU, PCMA or G722: for any other LiveKit refuses the whole offer;
-//   - rtx without apt, or with the apt of a payload type that is not there, and RED likewise: the leavings of stripCodecs
-//     (protocol.md §4.2). Given "opus" it leaves RED, which LiveKit would then use with nothing in it.
+// formatsOf lists the formats of an m-line, in its order, except unusable ones:
+//   - a payload type without rtpmap, unless it is PCMU, PCMA or G722: LiveKit rejects the whole offer for any
+//     other;
+//   - rtx without apt, or with the apt of an absent payload type, and such a RED: stripCodecs leaves them
+//     behind. Called with "opus" it leaves RED, which LiveKit would then use with nothing in it.
 //
-// It reads the m-line by the same function as LiveKit, so that both see the same.
+// It reads the m-line with the same function as LiveKit, so that both see the same formats.
 func formatsOf(m *sdp.MediaDescription) []format {
 	codecs, feedback := codecsOf(m)
 	var all []format
@@ -48,8 +49,8 @@ func formatsOf(m *sdp.MediaDescription) []format {
 	return slices.DeleteFunc(all, func(f format) bool { return !whole.hasAll(f.refs) })
 }
 
-// codecsOf reads the rtpmap and fmtp lines of an m-line, and tells which payload types have rtcp-fb lines: most lines of an
-// offer are such, and reading them costs more than all others.
+// codecsOf reads the rtpmap and fmtp lines of an m-line, and returns which payload types have rtcp-fb lines.
+// Most lines of an offer are rtcp-fb lines, and reading them costs more than all others.
 func codecsOf(m *sdp.MediaDescription) (codecs map[uint8]sdp.Codec, feedback map[string]bool) {
 	lines := make([]sdp.Attribute, 0, len(m.Attributes))
 	feedback = make(map[string]bool)
@@ -65,8 +66,9 @@ func codecsOf(m *sdp.MediaDescription) (codecs map[uint8]sdp.Codec, feedback map
 	return d.GetCodecMap(), feedback
 }
 
-// refsOf is what a format refers to. A reference that cannot be read is the format itself, which stands for
-// nothing and so is never found. The RED of a video m-line says nothing of what it wraps.
+// refsOf returns the payload types that a format refers to. An unreadable reference becomes the format
+// itself, which is not usable alone and so is never found. The RED of a video m-line does not name what it
+// wraps.
 func refsOf(kind Kind, f format) []uint8 {
 	var refs []string
 	switch {
@@ -88,13 +90,13 @@ func refsOf(kind Kind, f format) []uint8 {
 	return pts
 }
 
-// parsePT knows a payload type in one spelling only: with leading zeros the lines about it would not be found again.
+// parsePT accepts one spelling of a payload type only: with leading zeros its other lines would not be found.
 func parsePT(text string) (uint8, bool) {
 	n, err := strconv.ParseUint(text, 10, 8)
 	return uint8(n), err == nil && strconv.FormatUint(n, 10) == text
 }
 
-// params reads the parameters, key=value;key=value. The keys are in lower case.
+// params parses the parameters, key=value;key=value. The keys are in lower case.
 func (f format) params() map[string]string {
 	params := map[string]string{}
 	for p := range strings.SplitSeq(f.fmtp, ";") {
@@ -113,7 +115,7 @@ func (s ptSet) hasAll(pts []uint8) bool {
 	return true
 }
 
-// allOf is the set of all these formats.
+// allOf returns the set of all these formats.
 func allOf(formats []format) ptSet {
 	s := ptSet{}
 	for _, f := range formats {
@@ -122,7 +124,7 @@ func allOf(formats []format) ptSet {
 	return s
 }
 
-// withRefs adds rtx, and RED where wanted, of the payload types in the set. An empty set stays empty.
+// withRefs adds the rtx, and optionally the RED, of the payload types in the set. An empty set stays empty.
 func withRefs(formats []format, keep ptSet, red bool) ptSet {
 	out := ptSet{}
 	for _, f := range formats {
@@ -145,8 +147,8 @@ func (s ptSet) empty() bool {
 	return true
 }
 
-// trim takes every payload type that is not to be kept out of the m-line, with its rtpmap, fmtp and rtcp-fb lines.
-// With nothing to keep the m-line stays as it is: an m-line without a format is no SDP.
+// trim removes every payload type that is not in keep from the m-line, with its rtpmap, fmtp and rtcp-fb
+// lines. If keep is empty, the m-line is unchanged: an m-line needs a format.
 func trim(m *sdp.MediaDescription, keep ptSet) {
 	if keep.empty() {
 		return
@@ -165,7 +167,7 @@ func trim(m *sdp.MediaDescription, keep ptSet) {
 	})
 }
 
-// formatOf is the payload type, or the wildcard, that an attribute of a format is about.
+// formatOf returns the payload type, or the wildcard, that an attribute refers to.
 func formatOf(a sdp.Attribute) (pt string, ok bool) {
 	switch a.Key {
 	case "rtpmap", "fmtp", "rtcp-fb":
@@ -175,12 +177,12 @@ func formatOf(a sdp.Attribute) (pt string, ok bool) {
 	return "", false
 }
 
-// videoFeedback is what every browser offers for a video codec.
+// videoFeedback is the feedback that every browser offers for a video codec.
 var videoFeedback = [...]string{"goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"}
 
-// restoreFeedback gives the video codecs back the rtcp-fb lines that stripCodecs took: given "G722" (payload type 9) it
-// removes those of every 9x, VP8 among them. The browser's own description still has them (protocol.md §4.2);
-// without them LiveKit answers without retransmission and key frame requests.
+// restoreFeedback adds the rtcp-fb lines of video codecs that stripCodecs removed: called with "G722"
+// (payload type 9) it removes those of every 9x, VP8 among them. The browser's own description still has
+// them. Without them LiveKit answers without retransmission and key frame requests.
 func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
 	for _, f := range formats {
 		if _, known := lookupCodec(Video, f.name); !known || kindOf(m) != Video || f.feedback || !keep[f.pt] {
@@ -196,10 +198,10 @@ func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
 	}
 }
 
-// rtpmapIndex finds the rtpmap line of a payload type, or is -1.
+// rtpmapIndex returns the index of the rtpmap line of a payload type, or -1.
 func rtpmapIndex(m *sdp.MediaDescription, pt uint8) int { return formatLine(m, "rtpmap", pt) }
 
-// formatLine finds the first line of this key for a payload type, or is -1.
+// formatLine returns the index of the first line of this key for a payload type, or -1.
 func formatLine(m *sdp.MediaDescription, key string, pt uint8) int {
 	return slices.IndexFunc(m.Attributes, func(a sdp.Attribute) bool {
 		if a.Key != key {

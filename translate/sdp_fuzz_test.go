@@ -33,7 +33,7 @@ func addSeeds(f testing.TB, add func(text string), patterns ...string) {
 	}
 }
 
-// checkPublish and the like tell whether the edit took the text; then they check what came of it.
+// checkPublish, checkPlay and checkAnswer report whether the edit accepted the text, and check its result.
 func checkPublish(t *testing.T, offer string, e PublishEdit) (accepted bool) {
 	edited, kinds, err := EditPublishOffer(offer, e)
 	if err != nil {
@@ -43,7 +43,7 @@ func checkPublish(t *testing.T, offer string, e PublishEdit) (accepted bool) {
 	checkTrimmed(t, edited, sdp.AttrKeySendOnly)
 	again, kinds2, err := EditPublishOffer(edited, e)
 	if err != nil || again != edited || kinds2 != kinds || kinds.None() {
-		t.Errorf("twice is not once: %v, %+v then %+v\n%q\n%q", err, kinds, kinds2, edited, again)
+		t.Errorf("the second edit changed the text: %v, %+v then %+v\n%q\n%q", err, kinds, kinds2, edited, again)
 	}
 	return true
 }
@@ -57,7 +57,7 @@ func checkPlay(t *testing.T, offer string, e PlayEdit) (accepted bool) {
 	checkTrimmed(t, edited, sdp.AttrKeyRecvOnly)
 	again, kinds2, err := EditPlayOffer(edited, e)
 	if err != nil || again != edited || kinds2 != kinds || kinds.None() {
-		t.Errorf("twice is not once: %v, %+v then %+v\n%q\n%q", err, kinds, kinds2, edited, again)
+		t.Errorf("the second edit changed the text: %v, %+v then %+v\n%q\n%q", err, kinds, kinds2, edited, again)
 	}
 	return true
 }
@@ -70,7 +70,7 @@ func checkAnswer(t *testing.T, text string, e AnswerEdit) (accepted bool) {
 	checkEdit(t, text, edited)
 	again, notes2, err := EditAnswer(edited, e)
 	if err != nil || again != edited || notes2 != notes {
-		t.Errorf("twice is not once: %v, %+v then %+v\n%q\n%q", err, notes, notes2, edited, again)
+		t.Errorf("the second edit changed the text: %v, %+v then %+v\n%q\n%q", err, notes, notes2, edited, again)
 	}
 	return true
 }
@@ -100,7 +100,8 @@ func FuzzEditAnswer(f *testing.F) {
 	})
 }
 
-// Fuzzing by bytes seldom gets past the parser. This damages whole lines and numbers of real SDPs, always the same way.
+// Fuzzing by bytes seldom gets past the parser. This test damages whole lines and numbers of real SDPs, with
+// a fixed seed.
 func TestEditsOfDamagedSDP(t *testing.T) {
 	const rounds = 25
 	tried, accepted := 0, 0
@@ -119,12 +120,12 @@ func TestEditsOfDamagedSDP(t *testing.T) {
 			count(checkPlay(t, damaged, PlayEdit{AudioCodec: nameOpus, VideoCodec: c.name}))
 			count(checkAnswer(t, damaged, AnswerEdit{CommonStream: "s", TCPOnly: true, MinBitrate: r.IntN(3), MaxBitrate: r.IntN(3)}))
 			if t.Failed() {
-				t.Fatalf("by %q", damaged)
+				t.Fatalf("damaged text: %q", damaged)
 			}
 		}
 	}, "*.sdp", "strip/*.sdp", "answers/*.sdp")
 	if accepted < tried/3 {
-		t.Errorf("only %d of %d edits took the damaged text", accepted, tried)
+		t.Errorf("only %d of %d edits accepted the damaged text", accepted, tried)
 	}
 }
 
@@ -153,7 +154,7 @@ func damage(r *rand.Rand, text string) string {
 	return strings.Join(all, "\r\n") + "\r\n"
 }
 
-// field is a word or number of a line.
+// field returns a word or number of a line.
 func field(r *rand.Rand, line string) string {
 	fields := strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune("=:/; ", c) })
 	if len(fields) == 0 {

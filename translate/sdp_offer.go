@@ -9,27 +9,28 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// videoOrientation is the header extension by which a sender leaves turning the picture to the receiver.
+// videoOrientation is the header extension by which a sender leaves the rotation of the picture to the
+// receiver.
 const videoOrientation = "urn:3gpp:video-orientation"
 
-// PublishEdit is what of a publisher's offer goes to LiveKit.
+// PublishEdit describes the changes of a publisher's offer.
 type PublishEdit struct {
-	// Codecs are what the application allows; rtx goes with its codec.
+	// Codecs are the codecs that the application allows; rtx accompanies its codec.
 	Codecs CodecSet
-	// KeepVideoOrientation is the client's cvoExtension. Without it the extension is taken out, so that mobile
-	// senders turn the picture themselves (protocol.md §4.3).
+	// KeepVideoOrientation is the client's cvoExtension. Without it the extension is removed, so that mobile
+	// senders rotate the picture themselves.
 	KeepVideoOrientation bool
 }
 
-// EditPublishOffer makes a publisher's offer ready for LiveKit and tells which kinds of media it has. Matching the
-// payload types of a browser's offer is a fifth of LiveKit's CPU under publish load (design.md §8), so only the allowed
-// codecs stay, with one payload type of H264, VP9 and AV1: packetization-mode 1 and constrained baseline, else baseline, if
-// there is one, and profile 0. They stay in the client's order. An m-line that has no allowed codec keeps all of its own, and
-// LiveKit decides; one that has none that LiveKit knows becomes inactive.
+// EditPublishOffer adapts a publisher's offer for LiveKit and returns its kinds of media. Matching the
+// payload types of a browser's offer takes a fifth of LiveKit's CPU under publish load. So only the allowed
+// codecs stay, with one payload type each of H264 (packetization-mode 1; constrained baseline, else baseline
+// if offered), VP9 and AV1 (profile 0). They stay in the client's order. An m-line without an allowed codec
+// is unchanged, and LiveKit decides. An m-line without a codec that LiveKit supports becomes inactive.
 //
-// sendrecv becomes sendonly. m-lines that are rejected, inactive or neither audio nor video stay as they are, because the
-// answer must have as many in the same order. The errors are ErrMalformedSDP, ErrNoMedia, ErrDirection, and ErrNoCommonCodecs
-// if LiveKit knows no codec of any m-line.
+// sendrecv becomes sendonly. m-lines that are rejected, inactive or neither audio nor video are unchanged,
+// because the answer must have as many in the same order. The errors are ErrMalformedSDP, ErrNoMedia,
+// ErrDirection, and ErrNoCommonCodecs if LiveKit supports no codec of any m-line.
 func EditPublishOffer(offer string, e PublishEdit) (edited string, kinds MediaKinds, err error) {
 	d, media, err := parseOffer(offer, sdp.AttrKeySendOnly)
 	if err != nil {
@@ -49,27 +50,28 @@ func EditPublishOffer(offer string, e PublishEdit) (edited string, kinds MediaKi
 	return edited, kinds, err
 }
 
-// PlayEdit is what a player can be sent: the codecs of the published tracks as LiveKit names them, without audio/ or
-// video/ in front. "" = there is no such track.
+// PlayEdit names the codecs of the published tracks in LiveKit's terms, without the prefix audio/ or video/.
+// "" = no such track.
 type PlayEdit struct{ AudioCodec, VideoCodec string }
 
-// EditPlayOffer makes a player's offer ready for LiveKit and tells which kinds of media can be played: those for which
-// the stream has a track and the offer the track's codec. Only tracks of these kinds may be named to LiveKit, which waits
-// in vain for a track that cannot be bound (design.md §1).
+// EditPlayOffer adapts a player's offer for LiveKit and returns the kinds of media that can be played: those
+// for which the stream has a track and the offer has the track's codec. Only tracks of these kinds must be
+// named to LiveKit, because it waits for every named track until it is bound.
 //
-// A video m-line keeps the codec of the track and its rtx, an audio m-line opus and red as well: LiveKit wraps opus in
-// red, or takes it out, by itself. An m-line without a common codec keeps all of its own, one without a track those that
-// browsers have at least; either is answered without a track. An m-line without any that LiveKit knows becomes inactive.
+// A video m-line keeps the codec of the track and its rtx; an audio m-line keeps opus and red as well,
+// because LiveKit adds and removes red itself. An m-line without a common codec keeps all its codecs; one
+// without a track keeps those that every browser supports. Both are answered without a track. An m-line
+// without a codec that LiveKit supports becomes inactive.
 //
-// Of H264 all payload types with packetization-mode 1 stay, whatever the profile, and if there are none all others.
-// LiveKit drops those whose profile it does not know if it knows any, and then sends the one whose fmtp line is exactly the
-// publisher's, else the first that is left (pion matchRemoteCodec, livekit-server DownTrack.Bind); it never
-// refuses over the profile. So one that can be sent always stays, and with it the publisher's own profile if the player
-// has it, while a stream in packetization-mode 1 is not sent as mode 0. VP9 and AV1: profile 0, which is what publishers
-// send, if offered, else all.
+// For H264 all payload types with packetization-mode 1 stay, whatever the profile; if there are none, all
+// others. If LiveKit knows the profile of any, it drops those of unknown profile. Then it sends the one whose
+// fmtp line equals the publisher's, else the first one left (pion matchRemoteCodec, livekit-server
+// DownTrack.Bind). It never rejects because of the profile. So a payload type that can be sent always stays,
+// with it the publisher's own profile if the player has it, and a stream in packetization-mode 1 is not sent
+// as mode 0. VP9 and AV1: profile 0, which publishers send, if offered, else all.
 //
-// sendrecv becomes recvonly; the other m-lines stay as in EditPublishOffer. The errors are ErrMalformedSDP, ErrNoMedia,
-// ErrDirection, and ErrNoCommonCodecs if nothing can be played.
+// sendrecv becomes recvonly; the other m-lines are treated as in EditPublishOffer. The errors are
+// ErrMalformedSDP, ErrNoMedia, ErrDirection, and ErrNoCommonCodecs if nothing can be played.
 func EditPlayOffer(offer string, e PlayEdit) (edited string, kinds MediaKinds, err error) {
 	d, media, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
 	if err != nil {
@@ -89,14 +91,14 @@ func EditPlayOffer(offer string, e PlayEdit) (edited string, kinds MediaKinds, e
 	return edited, kinds, err
 }
 
-// offered is an m-line that takes part, with its formats: reading them is the dearest part of an edit.
+// offered is an m-line that takes part, with its formats: parsing them is the most expensive part of an edit.
 type offered struct {
 	*sdp.MediaDescription
 	formats []format
 }
 
-// parseOffer parses an offer and lists the m-lines that take part, all of which then have the wanted direction. Those in which
-// stripCodecs has left no codec that LiveKit knows do not take part any more.
+// parseOffer parses an offer and returns the m-lines that take part; each has the requested direction
+// afterwards. m-lines in which stripCodecs left no codec that LiveKit supports do not take part.
 func parseOffer(offer, direction string) (*sdp.SessionDescription, []offered, error) {
 	d, err := parseSDP(offer)
 	if err != nil {
@@ -136,8 +138,9 @@ func hasKnownCodec(kind Kind, formats []format) bool {
 	})
 }
 
-// disable makes an m-line inactive and puts a codec that LiveKit knows in place of its own: without one LiveKit refuses the whole
-// offer of a player, and takes port 0 for no rejection. The answer's m-line is inactive, too.
+// disable makes an m-line inactive and replaces its codecs by one that LiveKit supports: without one LiveKit
+// rejects a player's whole offer, and it does not treat port 0 as a rejection. The answer's m-line is
+// inactive as well.
 func disable(d *sdp.SessionDescription, m *sdp.MediaDescription) {
 	setDirection(m, sdp.AttrKeyInactive)
 	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool { _, ofFormat := formatOf(a); return ofFormat })
@@ -150,7 +153,7 @@ func disable(d *sdp.SessionDescription, m *sdp.MediaDescription) {
 	m.Attributes = append(m.Attributes, sdp.NewAttribute("rtpmap", pt+" "+nameVP8+"/90000"))
 }
 
-// freePT is a dynamic payload type that no m-line uses: bundled m-lines must not share one.
+// freePT returns a dynamic payload type that no m-line uses: bundled m-lines must not share one.
 func freePT(d *sdp.SessionDescription) string {
 	for pt := 96; pt < 127; pt++ {
 		text := strconv.Itoa(pt)
@@ -161,8 +164,8 @@ func freePT(d *sdp.SessionDescription) string {
 	return "127"
 }
 
-// checkTransport refuses what LiveKit would answer with 503 and a participant left behind: an offer without ICE credentials or
-// fingerprint, or with two m-lines of one mid. Bundled m-lines share what one of them has.
+// checkTransport rejects offers that LiveKit would answer with 503 and an orphaned participant: those without
+// ICE credentials or fingerprint, or with two m-lines of one mid. Bundled m-lines share their credentials.
 func checkTransport(d *sdp.SessionDescription, media []offered) error {
 	for _, key := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
 		_, common := d.Attribute(key)
@@ -181,7 +184,7 @@ func checkTransport(d *sdp.SessionDescription, media []offered) error {
 	return nil
 }
 
-// edit trims the m-line to these payload types, or if there is none to all that are of use.
+// edit trims the m-line to these payload types, or to all usable ones if there are none.
 func (m offered) edit(keep ptSet) {
 	if keep.empty() {
 		keep = allOf(m.formats)
@@ -190,8 +193,8 @@ func (m offered) edit(keep ptSet) {
 	restoreFeedback(m.MediaDescription, m.formats, keep)
 }
 
-// publishFormats chooses what of an m-line a publisher may use: of the allowed codecs all payload types, or the best
-// one where they differ in rank.
+// publishFormats selects the payload types of an m-line that a publisher can use: all of the allowed codecs,
+// or the best one of a codec with ranks.
 func publishFormats(formats []format, kind Kind, allowed CodecSet) ptSet {
 	keep := ptSet{}
 	best := map[string]format{}
@@ -214,7 +217,8 @@ func publishFormats(formats []format, kind Kind, allowed CodecSet) ptSet {
 	return withRefs(formats, keep, allowed.has(Audio, nameRED))
 }
 
-// playFormats chooses what of an m-line a player needs, and tells whether the codec of the stream's track is there.
+// playFormats selects the payload types of an m-line that a player needs, and reports whether they include
+// the codec of the track.
 func playFormats(formats []format, kind Kind, e PlayEdit) (keep ptSet, common bool) {
 	keep = ptSet{}
 	track := e.VideoCodec
@@ -241,7 +245,8 @@ func playFormats(formats []format, kind Kind, e PlayEdit) (keep ptSet, common bo
 	return withRefs(formats, keep, true), true
 }
 
-// codecFormats are the payload types of a codec that are good enough for a player, or if there is none all of them.
+// codecFormats returns the payload types of a codec that are good enough for a player, or all if there are
+// none.
 func codecFormats(formats []format, kind Kind, name string) ptSet {
 	all, good := ptSet{}, ptSet{}
 	c, known := lookupCodec(kind, name)

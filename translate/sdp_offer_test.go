@@ -97,7 +97,7 @@ func TestEditPublishOfferCodecs(t *testing.T) {
 	}
 }
 
-// The offers in testdata/strip are what the client's stripCodecs leaves of the Chrome offers (protocol.md §4.2).
+// The offers in testdata/strip are the results of the client's stripCodecs for the Chrome offers.
 func TestEditPublishOfferStripped(t *testing.T) {
 	const audio, video = "111 63", "96 97 108 109"
 	tests := []struct {
@@ -112,8 +112,8 @@ func TestEditPublishOfferStripped(t *testing.T) {
 		{"rtx", []string{audio, "96 108"}},
 		{"red", []string{"111", video}},
 		{"H264+VP9+AV1+rtx", []string{audio, "96"}},
-		{"G722", []string{audio, "96 108 109"}},       // rtx of VP8 has lost its apt
-		{"opus", []string{"9 0 8 13 110 126", video}}, // not the RED that is left: it wraps opus
+		{"G722", []string{audio, "96 108 109"}},       // rtx of VP8 lost its apt
+		{"opus", []string{"9 0 8 13 110 126", video}}, // not the remaining RED: it wraps opus
 	}
 	for _, tt := range tests {
 		got, _ := publish(t, readSDP(t, "strip/publish-"+tt.stripped+".sdp"), PublishEdit{Codecs: DefaultCodecs()})
@@ -238,7 +238,7 @@ func TestDirections(t *testing.T) {
 	}
 }
 
-// m-lines that take no part stay as they are, but they stay: the answer must have as many.
+// m-lines that take no part stay as they are: the answer must have as many.
 func TestOtherSectionsStay(t *testing.T) {
 	rejected := strings.NewReplacer("video 9", "video 0", "96\n", "96 98\n").Replace(vp8Section) + "a=recvonly\n"
 	data := "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:d\na=sctp-port:5000\n"
@@ -255,7 +255,7 @@ func TestVideoOrientation(t *testing.T) {
 		without, _ := publish(t, offer, PublishEdit{Codecs: DefaultCodecs()})
 		with, _ := publish(t, offer, PublishEdit{Codecs: DefaultCodecs(), KeepVideoOrientation: true})
 		if strings.Contains(without, videoOrientation) || !strings.Contains(with, videoOrientation) {
-			t.Errorf("%s: extension there without cvoExtension: %v, with: %v", name,
+			t.Errorf("%s: extension present without cvoExtension: %v, with: %v", name,
 				strings.Contains(without, videoOrientation), strings.Contains(with, videoOrientation))
 		}
 		if n := strings.Count(with, "\n") - strings.Count(without, "\n"); n != 1 {
@@ -268,7 +268,7 @@ func TestVideoOrientation(t *testing.T) {
 	}
 }
 
-// LiveKit takes packetization mode and profile as they come: a player keeps everything that could match.
+// LiveKit takes packetization mode and profile as offered: a player keeps everything that can match.
 func TestH264Choice(t *testing.T) {
 	section := func(fmtps ...string) string {
 		pts := []string{"97", "98", "99", "100"}[:len(fmtps)]
@@ -308,7 +308,7 @@ func TestH264Choice(t *testing.T) {
 	}
 }
 
-func TestFormatsOfNoUse(t *testing.T) {
+func TestUnusableFormatsAreDropped(t *testing.T) {
 	tests := []struct {
 		name, section, want string
 	}{
@@ -330,7 +330,7 @@ func TestFormatsOfNoUse(t *testing.T) {
 	}
 }
 
-// What stripCodecs leaves when it takes every codec of a kind.
+// The offer is what stripCodecs leaves when it removes every codec of a kind.
 func TestNoKnownCodec(t *testing.T) {
 	leftovers := map[string]string{
 		"":          "m=video 9 UDP/TLS/RTP/SAVPF \nc=IN IP4 0.0.0.0\na=mid:v\n",

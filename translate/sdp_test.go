@@ -24,7 +24,7 @@ func readSDP(t testing.TB, name string) string {
 	return string(b)
 }
 
-// checkGolden compares with testdata/golden, line by line; go test -update rewrites it.
+// checkGolden compares got with testdata/golden, line by line; go test -update rewrites it.
 func checkGolden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", "golden", name)
@@ -39,7 +39,7 @@ func checkGolden(t *testing.T, name, got string) {
 	}
 }
 
-// mline is what tests compare of an m-line.
+// mline holds the parts of an m-line that tests compare.
 type mline struct{ Media, Mid, Direction, Formats string }
 
 func mlines(t testing.TB, text string) []mline {
@@ -56,7 +56,7 @@ func mlines(t testing.TB, text string) []mline {
 	return out
 }
 
-// formatsOfText lists the payload types of each m-line.
+// formatsOfText returns the payload types of each m-line.
 func formatsOfText(t testing.TB, text string) []string {
 	t.Helper()
 	var out []string
@@ -66,7 +66,7 @@ func formatsOfText(t testing.TB, text string) []string {
 	return out
 }
 
-// offerText makes an offer of sections, each of lines.
+// offerText builds an offer of sections, each of lines.
 func offerText(sections ...string) string {
 	const session = "v=0\no=- 1 2 IN IP4 127.0.0.1\ns=-\nt=0 0\na=ice-ufrag:u\na=ice-pwd:p\na=fingerprint:sha-256 00\n"
 	return strings.ReplaceAll(session+strings.Join(sections, ""), "\n", "\r\n")
@@ -109,7 +109,7 @@ func TestOfferKinds(t *testing.T) {
 	}
 }
 
-func TestMalformedSDPRepeatsNothingOfIt(t *testing.T) {
+func TestErrorOfMalformedSDPOmitsText(t *testing.T) {
 	_, _, err := EditPublishOffer("v=1\r\no=s3cret\r\n", PublishEdit{})
 	if !errors.Is(err, ErrMalformedSDP) || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("err = %v", err)
@@ -127,8 +127,8 @@ func TestLineEnds(t *testing.T) {
 	}
 }
 
-// checkEdit checks what holds for every edit: as many m-lines in the same order with the same mids, none with a payload
-// type that it had not unless it has become inactive, and all lines ended by CRLF.
+// checkEdit checks the invariants of every edit: as many m-lines in the same order with the same mids, no new
+// payload type unless the m-line became inactive, and CRLF at all line ends.
 func checkEdit(t testing.TB, before, after string) {
 	t.Helper()
 	if !strings.HasSuffix(after, "\r\n") || strings.Count(after, "\n") != strings.Count(after, "\r\n") {
@@ -151,7 +151,8 @@ func checkEdit(t testing.TB, before, after string) {
 	}
 }
 
-// checkTrimmed checks every m-line that takes part in an edited offer: nothing in it dangles, unless it had nothing of use.
+// checkTrimmed checks that no m-line that takes part in an edited offer has dangling references, unless it
+// had nothing usable.
 func checkTrimmed(t testing.TB, offer, direction string) {
 	t.Helper()
 	d, err := parseSDP(offer)
@@ -170,7 +171,7 @@ func checkTrimmed(t testing.TB, offer, direction string) {
 			continue
 		}
 		if len(formats) != len(m.MediaName.Formats) {
-			t.Errorf("%s: %v, of which of use: %v", lineName(i, m), m.MediaName.Formats, formats)
+			t.Errorf("%s: formats %v, usable: %v", lineName(i, m), m.MediaName.Formats, formats)
 		}
 		kept := allOf(formats)
 		for _, a := range m.Attributes {

@@ -12,7 +12,7 @@ type RoomName string
 // Kind is the kind of a media track.
 type Kind string
 
-// Kinds of media track, in the words of SDP.
+// Kinds of media track, in SDP's terms.
 const (
 	Audio Kind = "audio"
 	Video Kind = "video"
@@ -21,15 +21,15 @@ const (
 // Track is a track that a participant publishes in LiveKit.
 type Track struct {
 	SID    string
-	Name   string // LiveKit names WHIP tracks synthesized-microphone and synthesized-camera
+	Name   string // synthesized-microphone or synthesized-camera for WHIP tracks
 	Kind   Kind
-	Mime   string // as LiveKit tells it: "audio/opus", "audio/red", "video/VP8", …
+	Mime   string // LiveKit's mime type: "audio/opus", "audio/red", "video/VP8", …
 	Width  int    // pixels, 0 until LiveKit has measured it
 	Height int    // pixels, 0 until LiveKit has measured it
 	Muted  bool
 }
 
-// Participant is what LiveKit tells of somebody in a room.
+// Participant is LiveKit's description of a participant of a room.
 type Participant struct {
 	Identity Identity
 	SID      string
@@ -39,7 +39,7 @@ type Participant struct {
 	Mutes    Mutes
 }
 
-// PublishOffer asks LiveKit to take a publisher.
+// PublishOffer is the offer of a publisher.
 type PublishOffer struct {
 	Room     RoomName
 	Identity Identity
@@ -47,9 +47,8 @@ type PublishOffer struct {
 	SDP      string // the offer, already edited
 }
 
-// PlayOffer asks LiveKit for a subscriber. Tracks are names of tracks that
-// Publisher was just seen to publish: LiveKit waits until they are bound
-// before it answers, and waits in vain for one that is not there.
+// PlayOffer is the offer of a player. Tracks are the names of tracks that Publisher was just seen to publish:
+// LiveKit does not answer before they are bound, and waits indefinitely for a track that does not exist.
 type PlayOffer struct {
 	Room      RoomName
 	Identity  Identity
@@ -59,30 +58,29 @@ type PlayOffer struct {
 	Tracks    []string
 }
 
-// Answer is LiveKit's answer to an offer: SDP with all candidates, and the
-// participant's SID.
+// Answer is LiveKit's answer to an offer: SDP with all candidates, and the SID of the participant.
 type Answer struct {
 	SDP string
 	SID string
 }
 
-// EventKind tells what a LiveKit event is about.
+// EventKind is the kind of an Event.
 type EventKind int
 
 // The LiveKit webhook events that concern a stream.
 const (
 	EventJoined      EventKind = iota + 1 // ICE and DTLS are up
-	EventLeft                             // the participant is gone
-	EventAborted                          // gone before it was ever up
+	EventLeft                             // the participant left
+	EventAborted                          // the participant left before its media was up
 	EventTrack                            // media of a track has arrived
 	EventTrackGone                        // a track ended
 	EventRoomStarted                      // the room exists
-	EventRoomEnded                        // the room is gone
-	EventEgress                           // an egress of the participant has begun, changed or ended
+	EventRoomEnded                        // the room was closed
+	EventEgress                           // an egress of the participant began, changed or ended
 )
 
-// Event is one verified LiveKit webhook. Webhooks are hints: they come late, twice,
-// out of order or never (feasibility.md §3).
+// Event is one verified LiveKit webhook. Webhooks are hints: they arrive late, twice, out of order or never
+// (docs/livekit-notes.md#webhooks).
 type Event struct {
 	ID       string
 	Kind     EventKind
@@ -95,14 +93,14 @@ type Event struct {
 	At       time.Time
 }
 
-// EndReason is why LiveKit let a participant go.
+// EndReason is LiveKit's reason for a participant's departure.
 type EndReason string
 
-// LiveKit's reasons as far as they differ for a WCS client.
+// LiveKit's reasons, as far as they differ for a WCS client.
 const (
 	EndUnknown    EndReason = "unknown"
-	EndTimeout    EndReason = "connection timeout" // media path lost, or never there
-	EndRemoved    EndReason = "removed"            // by somebody through LiveKit's API
+	EndTimeout    EndReason = "connection timeout" // media path lost, or never established
+	EndRemoved    EndReason = "removed"            // through LiveKit's API
 	EndShutdown   EndReason = "server shutdown"
 	EndRoomClosed EndReason = "room closed"
 	EndReplaced   EndReason = "duplicate identity"
@@ -110,14 +108,14 @@ const (
 	EndClient     EndReason = "client initiated"
 )
 
-// ErrorKind classes what can go wrong at the SFU.
+// ErrorKind classifies the failures of the SFU.
 type ErrorKind int
 
 // Kinds of SFU error.
 const (
 	ErrKindUnavailable ErrorKind = iota + 1 // not reachable, 5xx, or too slow
-	ErrKindRefused                          // LiveKit refuses this offer (4xx)
-	ErrKindDenied                           // LiveKit refuses our API key (401, 403)
+	ErrKindRefused                          // LiveKit rejected this offer (4xx)
+	ErrKindDenied                           // LiveKit rejected the gateway's API key (401, 403)
 	ErrKindNotFound                         // no such room or participant
 	ErrKindCanceled                         // the caller gave up
 )

@@ -2,7 +2,7 @@ package translate
 
 import "unicode/utf8"
 
-// Cut bounds a text to a number of bytes. It cuts between two characters.
+// Cut truncates a text to a number of bytes, between two characters.
 func Cut(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -13,7 +13,7 @@ func Cut(text string, most int) string {
 	return text[:most]
 }
 
-// Abridge is Cut with an ellipsis where something is missing, for people: what others can put into a line of the log is bounded.
+// Abridge truncates like Cut and marks the omission with an ellipsis, for log lines and operators.
 func Abridge(text string, most int) string {
 	if len(text) <= most {
 		return text

@@ -14,9 +14,9 @@ import (
 	"wcsgateway/translate"
 )
 
-// TestContract holds a real livekit-server to what the gateway relies on: design.md §1 and the nine points
-// about WHIP of style.md §8, by number where one is tested. Of the nine only the last (no congestion control
-// for subscribed video) is not, for it takes a lossy network.
+// TestContract checks against a real livekit-server what the gateway relies on (docs/livekit-notes.md): WHIP,
+// participants, tracks, webhooks. Not covered is the missing congestion control for subscribed video, which
+// needs a lossy network.
 func TestContract(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
@@ -75,7 +75,7 @@ func testPublish(t *testing.T, s *stage) {
 	s.await(t, translate.EventRoomStarted, room(t), "")
 }
 
-// Participants would show the new size only when something else about the participant changes.
+// Participants show the new size only when something else about the participant changes.
 func testSizeChange(t *testing.T, s *stage) {
 	id := publisher()
 	peer, _ := s.publish(t, id, rig.PeerOptions{Video: true})
@@ -93,10 +93,10 @@ func testPlay(t *testing.T, s *stage) {
 	for _, got := range peer.Tracks() {
 		want := trackOf(owner, got.Kind).SID
 		if got.TrackID != want || got.StreamID != owner.SID+"|"+want {
-			t.Errorf("player was given %+v, want track %s of %s", got, want, owner.SID)
+			t.Errorf("player received %+v, want track %s of %s", got, want, owner.SID)
 		}
 	}
-	// Hidden participants are listed, and have their webhooks.
+	// Hidden participants are listed, and have webhooks.
 	if p := s.find(t, id); p.SID != answer.SID || !p.Active {
 		t.Errorf("hidden player is listed as %+v", p)
 	}
@@ -123,9 +123,9 @@ func testPlayH264(t *testing.T, s *stage) {
 	s.flows(t, peer, translate.Video)
 }
 
-// With several publishers in a (native) room LiveKit binds the tracks of whoever its map yields first to the
-// offer's m-lines; the named tracks are only waited for, and count as subscribed without an m-line. The
-// msid of the answer tells which tracks were bound.
+// With several publishers in a (native) room LiveKit binds the tracks of whichever publisher its map yields
+// first to the offer's m-lines. It only waits for the named tracks, which count as subscribed without an
+// m-line. The msid of the answer names the tracks that were bound.
 func testSurplusTracks(t *testing.T, s *stage) {
 	ours := map[string]translate.Kind{}
 	native := []translate.Identity{"native 1", "native 2", "nätive 3 😀"}
@@ -141,7 +141,7 @@ func testSurplusTracks(t *testing.T, s *stage) {
 	var bound []string
 	for _, m := range regexp.MustCompile(`a=msid:\S+ (\S+)`).FindAllStringSubmatch(answer.SDP, -1) {
 		if ours[m[1]] == "" {
-			t.Errorf("answer names track %s, which is none of %v", m[1], ours)
+			t.Errorf("answer names track %s, want one of %v", m[1], ours)
 		}
 		bound = append(bound, m[1])
 	}
@@ -150,7 +150,7 @@ func testSurplusTracks(t *testing.T, s *stage) {
 	}
 	for _, got := range peer.Tracks() {
 		if !slices.Contains(bound, got.TrackID) {
-			t.Errorf("player gets track %s, the answer has %v", got.TrackID, bound)
+			t.Errorf("player receives track %s, the answer has %v", got.TrackID, bound)
 		}
 	}
 }
@@ -165,7 +165,7 @@ func testAbsentTrack(t *testing.T, s *stage) {
 	})
 	wantKind(t, err, translate.ErrKindUnavailable)
 	if s.find(t, id).SID == "" {
-		t.Error("LiveKit leaves no participant behind any more")
+		t.Error("LiveKit no longer leaves a participant behind")
 	}
 	if err := s.sfu.Remove(deadline(t, patience), room(t), id); err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func testOfferLimits(t *testing.T, s *stage) {
 		"application/sdp":                http.StatusCreated,
 	} {
 		if got, _ := s.request(t, http.MethodPost, whipPath, contentType, offer); got.StatusCode != want {
-			t.Errorf("%s gives %d, want %d", contentType, got.StatusCode, want)
+			t.Errorf("%s: status %d, want %d", contentType, got.StatusCode, want)
 		}
 	}
 	_, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{
@@ -189,7 +189,7 @@ func testOfferLimits(t *testing.T, s *stage) {
 	wantKind(t, err, translate.ErrKindRefused) // 413
 }
 
-// Points 5, 6 and 7.
+// The test covers Location, ETag, PATCH and DELETE of the resource.
 func testResource(t *testing.T, s *stage) {
 	const sdpfrag = "application/trickle-ice-sdpfrag"
 	res, answer := s.request(t, http.MethodPost, whipPath, sdpType, rig.NewPublisher(t, rig.PeerOptions{}).Offer())
@@ -202,16 +202,16 @@ func testResource(t *testing.T, s *stage) {
 	}
 	frag := "a=ice-ufrag:x\r\na=ice-pwd:y\r\n"
 	if got, _ := s.request(t, http.MethodPatch, location, sdpfrag, frag, "If-Match", "stale"); got.StatusCode != http.StatusInternalServerError {
-		t.Errorf("PATCH with a stale etag gives %d", got.StatusCode)
+		t.Errorf("PATCH with a stale etag: status %d", got.StatusCode)
 	}
 	for _, method := range []string{http.MethodPatch, http.MethodDelete} {
 		got, _ := s.request(t, method, location, sdpfrag, frag, "If-Match", etag, "Authorization", "")
 		if got.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s without a token gives %d", method, got.StatusCode)
+			t.Errorf("%s without a token: status %d", method, got.StatusCode)
 		}
 	}
 	if got, _ := s.request(t, http.MethodDelete, location, sdpType, ""); got.StatusCode != http.StatusOK {
-		t.Errorf("DELETE gives %d", got.StatusCode)
+		t.Errorf("DELETE: status %d", got.StatusCode)
 	}
 }
 
@@ -223,7 +223,7 @@ func testUnusableOffers(t *testing.T, s *stage) {
 	}{
 		"empty":   {"", translate.ErrKindRefused},
 		"not SDP": {"hello", translate.ErrKindRefused},
-		// What pion finds out later is a 503 to LiveKit, and leaves a participant behind.
+		// Faults that only pion finds are a 503 of LiveKit, and leave a participant behind.
 		"no ICE credentials": {strings.ReplaceAll(offer, "a=ice-ufrag", "a=x"), translate.ErrKindUnavailable},
 		"no fingerprint":     {strings.ReplaceAll(offer, "a=fingerprint", "a=x"), translate.ErrKindUnavailable},
 	} {
@@ -243,7 +243,7 @@ func testRemove(t *testing.T, s *stage) {
 	peer, answer := s.publish(t, id, rig.PeerOptions{})
 	up(t, peer)
 	s.measured(t, id, 320, 240)
-	s.await(t, translate.EventJoined, room(t), id) // else it might be aborted instead of left
+	s.await(t, translate.EventJoined, room(t), id) // otherwise the event can be "aborted" instead of "left"
 	for range 3 {
 		if err := s.sfu.Remove(deadline(t, patience), room(t), id); err != nil {
 			t.Fatal(err)
@@ -257,16 +257,16 @@ func testRemove(t *testing.T, s *stage) {
 		return e.Kind == translate.EventTrackGone && e.Identity == id && e.Track.Kind == translate.Video
 	})
 	if gone.Track.Width != 320 || gone.Track.Height != 240 {
-		t.Errorf("track gone webhook does not tell the size: %+v", gone)
+		t.Errorf("track gone webhook lacks the size: %+v", gone)
 	}
 	_, err := s.sfu.Participant(deadline(t, patience), room(t), id)
 	wantKind(t, err, translate.ErrKindNotFound)
 	if err := s.sfu.Remove(deadline(t, patience), "no such room", id); err != nil {
-		t.Errorf("removing from a room that is not: %v", err)
+		t.Errorf("removing from a missing room: %v", err)
 	}
 	list, err := s.sfu.Participants(deadline(t, patience), "no such room")
 	if err != nil || len(list) != 0 {
-		t.Errorf("room that is not has %v, %v", list, err)
+		t.Errorf("missing room has %v, %v", list, err)
 	}
 }
 
@@ -284,7 +284,7 @@ func testReplaced(t *testing.T, s *stage) {
 		t.Errorf("left webhook is %+v, want that of %s", left, first.SID)
 	}
 	if p := s.find(t, id); p.SID != second.SID {
-		t.Errorf("listed is %s, want %s", p.SID, second.SID)
+		t.Errorf("listed participant %s, want %s", p.SID, second.SID)
 	}
 }
 
@@ -340,13 +340,14 @@ func testWrongKey(t *testing.T, s *stage) {
 				t.Errorf("wrong %s: error is %v", name, err)
 			}
 			if strings.Contains(fmt.Sprint(err), "eyJ") {
-				t.Errorf("wrong %s: the error repeats the token", name)
+				t.Errorf("wrong %s: error contains the token", name)
 			}
 		}
 	}
 }
 
-// What a token was not made for is denied, by LiveKit: a stolen one is worth one operation, in one room, for a minute.
+// LiveKit denies everything that a token was not made for: a stolen one allows one operation, in one room,
+// for a minute.
 func testLeastGrant(t *testing.T, s *stage) {
 	pub := publisher()
 	s.publish(t, pub, rig.PeerOptions{})
@@ -374,14 +375,14 @@ func testLeastGrant(t *testing.T, s *stage) {
 	}
 	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
 	if res, body := s.request(t, http.MethodPost, whipPath, sdpType, offer, "Authorization", "Bearer "+admin); res.StatusCode == http.StatusCreated {
-		t.Errorf("admin's token joins: %s", body)
+		t.Errorf("admin's token joined: %s", body)
 	}
 	if p := s.ask(t, pub); !p.Active {
 		t.Errorf("the publisher is %+v", p)
 	}
 }
 
-// request makes a WHIP request by hand; header are pairs of name and value.
+// request makes a raw WHIP request; header holds pairs of name and value.
 func (s *stage) request(t *testing.T, method, path, contentType, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	token, err := s.sfu.signer.publisher(translate.PublishOffer{Room: room(t), Identity: "wcs:test:by-hand"})

@@ -17,9 +17,9 @@ import (
 
 var errNoEgress = errors.New("no such egress")
 
-// StartEgress asks for an egress of a participant, who need not have tracks yet; the room must exist. The egress service answers after half a
-// second, some seconds before media is written. Without one nobody answers: the call runs into its deadline. One that answered too late may
-// have begun all the same.
+// StartEgress requests an egress of a participant, who need not have tracks yet; the room must exist. The
+// egress service replies after half a second, some seconds before it writes media. Without an egress service
+// the call runs into its deadline. An egress whose reply was late can have begun nevertheless.
 func (s *SFU) StartEgress(ctx context.Context, r translate.EgressRequest) (e translate.Egress, err error) {
 	defer s.done(OpStartEgress, time.Now(), r.Room, r.Publisher, &err)
 	request := &lkproto.ParticipantEgressRequest{RoomName: string(r.Room), Identity: string(r.Publisher)}
@@ -36,11 +36,12 @@ func (s *SFU) StartEgress(ctx context.Context, r translate.EgressRequest) (e tra
 	return egressOf(info), nil
 }
 
-// StopEgress ends an egress and gives its state then: what was written is complete only some time later. One that is over is no error.
+// StopEgress ends an egress and returns its state at that time; the output is complete some time later. An
+// egress that has ended is not an error.
 func (s *SFU) StopEgress(ctx context.Context, id string) (e translate.Egress, err error) {
 	defer s.done(OpStopEgress, time.Now(), "", "", &err)
 	info, err := callEgress(ctx, s, OpStopEgress, &lkproto.StopEgressRequest{EgressId: id}, s.egress.StopEgress)
-	if isKind(err, translate.ErrKindRefused) { // LiveKit says so after 3 s (feasibility.md §6)
+	if isKind(err, translate.ErrKindRefused) { // LiveKit answers so after 3 s (docs/livekit-notes.md#egress)
 		info, err = s.listed(ctx, &lkproto.ListEgressRequest{EgressId: id}, func(*lkproto.EgressInfo) bool { return true })
 	}
 	switch {
@@ -52,8 +53,9 @@ func (s *SFU) StopEgress(ctx context.Context, id string) (e translate.Egress, er
 	return egressOf(info), nil
 }
 
-// FindEgress tells how an egress stands; with an empty id, the one of that kind that a participant has now, besides those that r.Not names. None is translate.ErrKindNotFound. LiveKit
-// answers from what the egress service last said.
+// FindEgress returns the state of an egress. With an empty id it finds the participant's current egress of
+// that kind, except those in r.Not. If there is none, the error is translate.ErrKindNotFound. LiveKit answers
+// from the last update of the egress service.
 func (s *SFU) FindEgress(ctx context.Context, r translate.EgressRequest, id string) (e translate.Egress, err error) {
 	defer s.done(OpFindEgress, time.Now(), r.Room, r.Publisher, &err)
 	request := &lkproto.ListEgressRequest{EgressId: id}
@@ -69,7 +71,7 @@ func (s *SFU) FindEgress(ctx context.Context, r translate.EgressRequest, id stri
 	return egressOf(info), nil
 }
 
-// listed gives the first egress of LiveKit's list that fits.
+// listed returns the first matching egress in LiveKit's list.
 func (s *SFU) listed(ctx context.Context, r *lkproto.ListEgressRequest, fits func(*lkproto.EgressInfo) bool) (*lkproto.EgressInfo, error) {
 	list, err := callEgress(ctx, s, OpFindEgress, r, s.egress.ListEgress)
 	if err != nil {
@@ -83,7 +85,7 @@ func (s *SFU) listed(ctx context.Context, r *lkproto.ListEgressRequest, fits fun
 	return nil, &translate.Error{Kind: translate.ErrKindNotFound, Op: OpFindEgress, Err: errNoEgress}
 }
 
-// callEgress calls LiveKit's egress API, whose tokens are for no room.
+// callEgress calls LiveKit's egress API with a token that names no room.
 func callEgress[Q, R any](ctx context.Context, s *SFU, op string, q Q, call func(context.Context, Q) (R, error)) (r R, err error) {
 	token, err := auth.NewAccessToken(s.signer.key, s.signer.secret).
 		SetVideoGrant(&auth.VideoGrant{RoomRecord: true}).SetValidFor(tokenLifetime).ToJWT()
@@ -100,12 +102,13 @@ func callEgress[Q, R any](ctx context.Context, s *SFU, op string, q Q, call func
 	return r, nil
 }
 
-// egressFailed classes the error of an egress call. The text of one that refuses a request may quote its output, which may hold a key.
+// egressFailed classifies the error of an egress call. The text of a rejection can quote the output, which
+// can contain a key.
 func egressFailed(ctx context.Context, op string, err error) error {
 	err = rpcFailed(ctx, op, err)
 	var te *translate.Error
 	if errors.As(err, &te) && te.Kind == translate.ErrKindRefused {
-		return &translate.Error{Kind: te.Kind, Op: op, Err: errors.New("refused: LiveKit's log says why")}
+		return &translate.Error{Kind: te.Kind, Op: op, Err: errors.New("refused: see LiveKit's log")}
 	}
 	return err
 }
@@ -121,7 +124,7 @@ func egressOf(i *lkproto.EgressInfo) translate.Egress {
 	return e
 }
 
-// egressKind is "" for an egress that is none of ours.
+// egressKind returns "" for an egress that the gateway did not request.
 func egressKind(i *lkproto.EgressInfo) translate.EgressKind {
 	p := i.GetParticipant()
 	switch {
@@ -133,7 +136,8 @@ func egressKind(i *lkproto.EgressInfo) translate.EgressKind {
 	return ""
 }
 
-// egressState: with one output an egress fails when its output does; the output says so first.
+// egressState maps LiveKit's state. With one output an egress fails when its output does; the output reports
+// it first.
 func egressState(i *lkproto.EgressInfo) translate.EgressState {
 	for _, r := range i.GetStreamResults() {
 		if r.GetStatus() == lkproto.StreamInfo_FAILED {

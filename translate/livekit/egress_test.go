@@ -21,9 +21,9 @@ import (
 	"wcsgateway/translate"
 )
 
-// egressAPI is LiveKit's egress API, with answers of the test's own. Real ones are in package e2e.
+// egressAPI is LiveKit's egress API with answers of the test. Package e2e tests the real one.
 type egressAPI struct {
-	lkproto.Egress // nil: what the gateway does not call
+	lkproto.Egress // nil: the gateway does not call the other methods
 
 	asked  proto.Message
 	answer *lkproto.EgressInfo
@@ -56,7 +56,7 @@ func newEgressSFU(t *testing.T, api *egressAPI) *SFU {
 			return
 		}
 		if _, grants, err := token.Verify(testSecret); err != nil || !cmp.Equal(*grants.Video, auth.VideoGrant{RoomRecord: true}) {
-			t.Errorf("token for more or less than recording: %+v, %v", grants, err)
+			t.Errorf("token does not grant exactly recording: %+v, %v", grants, err)
 		}
 		twirpServer.ServeHTTP(w, r)
 	}))
@@ -113,9 +113,9 @@ func TestStartEgress(t *testing.T) {
 	}
 }
 
-func TestStartEgressWithoutAService(t *testing.T) {
+func TestStartEgressWithoutEgressService(t *testing.T) {
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // only then the server sees that the client gives up
+		_, _ = io.Copy(io.Discard, r.Body) // otherwise the server does not notice that the client cancels
 		<-r.Context().Done()
 	}))
 	t.Cleanup(silent.Close)
@@ -141,11 +141,11 @@ func TestStopEgress(t *testing.T) {
 	api.err = twirp.NewError(twirp.FailedPrecondition, "egress with status EGRESS_COMPLETE cannot be stopped")
 	api.list = []*lkproto.EgressInfo{infoOf("EG_1", fileRequest, lkproto.EgressStatus_EGRESS_COMPLETE)}
 	if e, err = sfu.StopEgress(t.Context(), "EG_1"); e.State != translate.EgressComplete || err != nil {
-		t.Errorf("one that is over: %+v, %v", e, err)
+		t.Errorf("ended egress: %+v, %v", e, err)
 	}
 	api.err = twirp.NotFoundError("egress does not exist")
 	if e, err = sfu.StopEgress(t.Context(), "EG_1"); e != (translate.Egress{}) || err != nil {
-		t.Errorf("one that LiveKit has forgotten: %+v, %v", e, err)
+		t.Errorf("egress unknown to LiveKit: %+v, %v", e, err)
 	}
 	api.err = twirp.NewError(twirp.DeadlineExceeded, "no response")
 	if _, err = sfu.StopEgress(t.Context(), "EG_1"); !isKind(err, translate.ErrKindUnavailable) {
@@ -195,7 +195,7 @@ func TestEgressStates(t *testing.T) {
 	lost := infoOf("EG", rtmpRequest, lkproto.EgressStatus_EGRESS_ACTIVE)
 	lost.StreamResults = []*lkproto.StreamInfo{{Status: lkproto.StreamInfo_FAILED}}
 	if got := egressState(lost); got != translate.EgressFailed {
-		t.Errorf("an output that failed: %v", got)
+		t.Errorf("failed output: %v", got)
 	}
 }
 
@@ -211,7 +211,7 @@ func TestEgressWebhooks(t *testing.T) {
 		"egress_started": {infoOf("EG_1", fileRequest, lkproto.EgressStatus_EGRESS_STARTING), translate.Egress{ID: "EG_1", Kind: translate.EgressRecord, State: translate.EgressStarting, File: "/out/a.mp4"}},
 		"egress_updated": {infoOf("EG_1", rtmpRequest, lkproto.EgressStatus_EGRESS_ACTIVE), translate.Egress{ID: "EG_1", Kind: translate.EgressRTMP, State: translate.EgressActive}},
 		"egress_ended":   {failed, translate.Egress{ID: "EG_1", Kind: translate.EgressRecord, State: translate.EgressFailed, File: "/out/a.mp4", Error: "no space left"}},
-		"egress_created": {failed, translate.Egress{}}, // none that there is
+		"egress_created": {failed, translate.Egress{}}, // no such kind
 		"egress_ended ":  {composite, translate.Egress{}},
 	} {
 		body, err := protojson.Marshal(&lkproto.WebhookEvent{Event: strings.TrimSpace(name), Id: "EV_1", CreatedAt: 1700000000, EgressInfo: c.info})

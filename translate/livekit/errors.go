@@ -13,13 +13,13 @@ import (
 	"wcsgateway/translate"
 )
 
-// failed classes a call that LiveKit gave no usable response to.
+// failed classifies a call without a usable response from LiveKit.
 func failed(ctx context.Context, op string, err error) error {
 	return &translate.Error{Kind: lostKind(ctx), Op: op, Err: err}
 }
 
-// lostKind is the kind of a failed call whose own error says nothing better. A caller that gave up is
-// canceled; one whose deadline passed has met a LiveKit that is too slow.
+// lostKind returns the kind of a failed call whose own error has no kind. If the caller canceled, the call is
+// canceled; if its deadline passed, LiveKit was too slow.
 func lostKind(ctx context.Context) translate.ErrorKind {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return translate.ErrKindCanceled
@@ -27,11 +27,11 @@ func lostKind(ctx context.Context) translate.ErrorKind {
 	return translate.ErrKindUnavailable
 }
 
-// refused is the error for a WHIP response other than 201.
+// refused returns the error for a WHIP response other than 201.
 func refused(op string, status int, body []byte) error {
 	kind := statusKind(status)
 	err := fmt.Errorf("status %d", status)
-	// The text of a 401 repeats the token.
+	// The text of a 401 contains the token.
 	if text := faultText(body); text != "" && kind != translate.ErrKindDenied {
 		err = fmt.Errorf("status %d: %s", status, text)
 	}
@@ -52,7 +52,7 @@ func statusKind(status int) translate.ErrorKind {
 	return translate.ErrKindUnavailable
 }
 
-// faultText is the text in {"error": …}, or whatever else came, cut short.
+// faultText returns the text in {"error": …}, or the whole body, truncated.
 func faultText(body []byte) string {
 	var fault struct {
 		Error string `json:"error"`
@@ -68,7 +68,7 @@ func cut(text string) string {
 	return strings.TrimSpace(strings.ToValidUTF8(translate.Cut(text, maxFault), ""))
 }
 
-// rpcFailed classes the error of a RoomService call.
+// rpcFailed classifies the error of a RoomService call.
 func rpcFailed(ctx context.Context, op string, err error) error {
 	var te twirp.Error
 	if !errors.As(err, &te) {
@@ -79,7 +79,7 @@ func rpcFailed(ctx context.Context, op string, err error) error {
 		kind = lostKind(ctx)
 	}
 	if kind == translate.ErrKindDenied {
-		// A response of LiveKit's token check repeats the token in the error's details.
+		// A response of LiveKit's token check contains the token in the error's details.
 		return &translate.Error{Kind: kind, Op: op, Err: fmt.Errorf("twirp %s", te.Code())}
 	}
 	return &translate.Error{Kind: kind, Op: op, Err: fmt.Errorf("twirp %s: %s", te.Code(), cut(te.Msg()))}

@@ -67,12 +67,13 @@ func TestServerHangs(t *testing.T) {
 	time.AfterFunc(100*time.Millisecond, cancel)
 	for op, err := range calls(t, ctx, sfu) {
 		if !isKind(err, translate.ErrKindCanceled) {
-			t.Errorf("%s given up: %v", op, err)
+			t.Errorf("%s canceled: %v", op, err)
 		}
 	}
 }
 
-// The webhooks of an orderly end are not waited for: LiveKit sends them and exits, and most are lost.
+// The test does not wait for the webhooks of an orderly shutdown: LiveKit sends them and exits, and most are
+// lost.
 func TestOrderlyEnd(t *testing.T) {
 	s := newStage(t)
 	id := publisher()
@@ -83,12 +84,12 @@ func TestOrderlyEnd(t *testing.T) {
 	}
 	s.lk.Restart()
 	if p := s.find(t, id); p.SID != "" {
-		t.Errorf("a server without Redis remembers %+v", p)
+		t.Errorf("a restarted server without Redis returned %+v", p)
 	}
 	s.publish(t, id, rig.PeerOptions{})
 }
 
-// A node that dies is told of by nothing but Participant (design.md §1).
+// Only Participant detects a dead node.
 func TestDeadNode(t *testing.T) {
 	redis := miniredis.RunT(t)
 	nodes := []*rig.LiveKit{
@@ -105,14 +106,14 @@ func TestDeadNode(t *testing.T) {
 	}
 	s.sfu = newSFU(t, other, nil)
 	if p := s.ask(t, id); !p.Active || len(p.Tracks) != 1 {
-		t.Fatalf("asked through the other node, the participant is %+v", p)
+		t.Fatalf("through the other node the participant is %+v", p)
 	}
 	host.Kill()
 
 	_, err := s.sfu.Participant(deadline(t, patience), room(t), id)
 	wantKind(t, err, translate.ErrKindUnavailable)
 	if p := s.find(t, id); !p.Active {
-		t.Errorf("the store shows %+v of a dead node, not what it was", p)
+		t.Errorf("the store shows %+v for a dead node, want the last state", p)
 	}
 	wantKind(t, s.sfu.Remove(deadline(t, patience), room(t), id), translate.ErrKindUnavailable)
 }

@@ -21,20 +21,20 @@ import (
 const (
 	deployment = "test"
 	podTag     = "0123abcd"
-	patience   = 20 * time.Second // for what takes milliseconds on an idle machine
-	longTime   = 40 * time.Second // for what takes LiveKit 15 s
-	shortTime  = 2 * time.Second  // for what never comes
+	patience   = 20 * time.Second // for events that take milliseconds on an idle machine
+	longTime   = 40 * time.Second // for events that take LiveKit 15 s
+	shortTime  = 2 * time.Second  // for events that must not occur
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		// The SDK's client keeps its connections there.
+		// The SDK's client keeps its connections in the default transport.
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 		os.Exit(code)
 	}))
 }
 
-// stage is a LiveKit, an SFU in front of it, and the webhooks that came.
+// stage is a LiveKit, an SFU that calls it, and the webhooks received from it.
 type stage struct {
 	lk  *rig.LiveKit
 	sfu *SFU
@@ -55,7 +55,7 @@ func newStage(t *testing.T) *stage {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.refusals) != 0 {
-			t.Errorf("webhooks refused: %v", s.refusals)
+			t.Errorf("webhooks rejected: %v", s.refusals)
 		}
 	})
 	s.mu.Lock()
@@ -94,7 +94,7 @@ func (s *stage) receive(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// await waits for a webhook about a participant, or a room if id is empty.
+// await waits for a webhook about a participant, or about a room if id is empty.
 func (s *stage) await(t *testing.T, kind translate.EventKind, room translate.RoomName, id translate.Identity) translate.Event {
 	t.Helper()
 	return s.awaitWithin(t, patience, eventNames[kind]+" webhook of "+string(room), func(e translate.Event) bool {
@@ -130,7 +130,7 @@ var eventNames = map[translate.EventKind]string{
 	translate.EventRoomStarted: "room started", translate.EventRoomEnded: "room ended",
 }
 
-// room is a room of the test's own.
+// room returns the name of the test's own room.
 func room(t *testing.T) translate.RoomName { return translate.RoomName("wcs." + t.Name()) }
 
 func publisher() translate.Identity {
@@ -148,7 +148,7 @@ func deadline(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// publish brings a publisher up and waits until its tracks are there.
+// publish starts a publisher and waits until its tracks exist.
 func (s *stage) publish(t *testing.T, id translate.Identity, o rig.PeerOptions) (*rig.Peer, translate.Answer) {
 	t.Helper()
 	peer := rig.NewPublisher(t, o)
@@ -170,7 +170,7 @@ func (s *stage) publish(t *testing.T, id translate.Identity, o rig.PeerOptions) 
 	return peer, answer
 }
 
-// play brings a player of a publisher's tracks up.
+// play starts a player of a publisher's tracks.
 func (s *stage) play(t *testing.T, pub translate.Identity, o rig.PeerOptions) (*rig.Peer, translate.Identity, translate.Answer) {
 	t.Helper()
 	peer, id := rig.NewPlayer(t, o), player()
@@ -217,7 +217,7 @@ func trackOf(p translate.Participant, kind translate.Kind) translate.Track {
 	return translate.Track{}
 }
 
-// ask gives a participant as it is on its node.
+// ask returns a participant as its node knows it.
 func (s *stage) ask(t *testing.T, id translate.Identity) translate.Participant {
 	t.Helper()
 	p, err := s.sfu.Participant(deadline(t, patience), room(t), id)
@@ -227,7 +227,7 @@ func (s *stage) ask(t *testing.T, id translate.Identity) translate.Participant {
 	return p
 }
 
-// find gives a listed participant, zero if it is not listed.
+// find returns a listed participant, zero if it is not listed.
 func (s *stage) find(t *testing.T, id translate.Identity) translate.Participant {
 	t.Helper()
 	list, err := s.sfu.Participants(deadline(t, patience), room(t))
@@ -248,11 +248,11 @@ func up(t *testing.T, peer *rig.Peer) {
 	select {
 	case <-peer.Up():
 	case <-time.After(patience):
-		t.Fatalf("peer is not up after %v but %v", patience, peer.State())
+		t.Fatalf("after %v the peer is %v", patience, peer.State())
 	}
 }
 
-// wantKind demands an error of a kind.
+// wantKind requires an error of a kind.
 func wantKind(t *testing.T, err error, kind translate.ErrorKind) {
 	t.Helper()
 	if !isKind(err, kind) {

@@ -11,19 +11,20 @@ import (
 	"wcsgateway/translate/media"
 )
 
-// OpKeyFrame is the taking of a key frame, from the question who is there to the frame.
+// OpKeyFrame is the whole operation of KeyFrame.
 const OpKeyFrame = "take key frame"
 
-// keyFrameRetry is how long a key frame that was asked for may take to come, before another is asked for.
+// keyFrameRetry is the time to wait for a requested key frame before it is requested again.
 const keyFrameRetry = 700 * time.Millisecond
 
-// KeyFrame joins the target's room as a hidden participant (RoleSnapshot), subscribes to the publisher's video (the first
-// track counts, as for players), asks for a key frame, and gives the first that is complete. Of a publisher that sends several
-// sizes it may be one of the smaller ones. When KeyFrame has returned it has left the room.
+// KeyFrame joins the target's room as a hidden participant (RoleSnapshot), subscribes to the publisher's
+// video (the first track, as for players), requests a key frame, and returns the first complete one. If the
+// publisher sends several sizes, it can be one of the smaller ones. KeyFrame leaves the room before it
+// returns.
 //
-// It needs a context with a deadline: a publisher that sends nothing is waited for until then (ErrKindUnavailable). A
-// publisher that is not there is ErrKindNotFound; one without video is ErrNoVideo, at once; a codec that cannot be put
-// together is ErrKindRefused.
+// ctx needs a deadline: KeyFrame waits for a publisher that sends nothing until then (ErrKindUnavailable). A
+// missing publisher is ErrKindNotFound. A publisher without video is ErrNoVideo, immediately. A codec that
+// cannot be assembled is ErrKindRefused.
 func (s *SFU) KeyFrame(ctx context.Context, t translate.ProbeTarget) (k translate.KeyFrame, err error) {
 	defer s.done(OpKeyFrame, time.Now(), t.Room, t.Identity, &err)
 	p, err := s.Participant(ctx, t.Room, t.Publisher)
@@ -35,7 +36,7 @@ func (s *SFU) KeyFrame(ctx context.Context, t translate.ProbeTarget) (k translat
 	}
 	frames := make(chan translate.KeyFrame, 1)
 	tracks := make(chan webrtc.SSRC, 1)
-	g, err := s.join(ctx, t, translate.MediaKinds{Video: true}, func(track *webrtc.TrackRemote) {
+	sub, err := s.join(ctx, t, translate.MediaKinds{Video: true}, func(track *webrtc.TrackRemote) {
 		select {
 		case tracks <- track.SSRC():
 		default:
@@ -45,11 +46,11 @@ func (s *SFU) KeyFrame(ctx context.Context, t translate.ProbeTarget) (k translat
 	if err != nil {
 		return k, err
 	}
-	defer g.leave()
-	return g.awaitKeyFrame(ctx, tracks, frames)
+	defer sub.leave()
+	return sub.awaitKeyFrame(ctx, tracks, frames)
 }
 
-// seesVideo tells what is the matter with a publisher's video.
+// seesVideo returns an error if the publisher has no usable video.
 func seesVideo(p translate.Participant) error {
 	for _, t := range p.Tracks {
 		switch {
@@ -63,8 +64,8 @@ func seesVideo(p translate.Participant) error {
 	return translate.ErrNoVideo
 }
 
-// awaitKeyFrame asks for a key frame as soon as there is a track, and again until one is complete.
-func (g *guest) awaitKeyFrame(ctx context.Context, tracks <-chan webrtc.SSRC, frames <-chan translate.KeyFrame) (translate.KeyFrame, error) {
+// awaitKeyFrame requests a key frame as soon as there is a track, and again until one is complete.
+func (sub *subscriber) awaitKeyFrame(ctx context.Context, tracks <-chan webrtc.SSRC, frames <-chan translate.KeyFrame) (translate.KeyFrame, error) {
 	var ssrc webrtc.SSRC
 	again := time.NewTicker(keyFrameRetry)
 	defer again.Stop()
@@ -73,20 +74,20 @@ func (g *guest) awaitKeyFrame(ctx context.Context, tracks <-chan webrtc.SSRC, fr
 		case k := <-frames:
 			return k, nil
 		case ssrc = <-tracks:
-			g.askKeyFrame(ssrc)
+			sub.askKeyFrame(ssrc)
 		case <-again.C:
 			if ssrc != 0 {
-				g.askKeyFrame(ssrc)
+				sub.askKeyFrame(ssrc)
 			}
-		case <-g.over:
-			return translate.KeyFrame{}, g.reason()
+		case <-sub.over:
+			return translate.KeyFrame{}, sub.reason()
 		case <-ctx.Done():
 			return translate.KeyFrame{}, failed(ctx, OpKeyFrame, fmt.Errorf("no key frame: %w", ctx.Err()))
 		}
 	}
 }
 
-// watch gives the first key frame of a track, and reads on until the track ends.
+// watch delivers the first key frame of a track, and reads on until the track ends.
 func watch(track *webrtc.TrackRemote, frames chan<- translate.KeyFrame) {
 	var pictures media.Pictures
 	packet := make([]byte, packetSize)

@@ -20,7 +20,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// TestKeyFrame holds KeyFrame to a real livekit-server.
+// TestKeyFrame checks KeyFrame against a real livekit-server.
 func TestKeyFrame(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
@@ -48,7 +48,7 @@ func (s *stage) keyFrame(t *testing.T, ctx context.Context, publisher translate.
 	})
 }
 
-// What comes out is what the publisher has sent, and whoever took it is gone.
+// The result equals the publisher's frame, and the hidden participant has left.
 func testKeyFrame(t *testing.T, s *stage, mime, file string) {
 	frame, err := os.ReadFile(filepath.Join("..", "..", "gateway", "picture", "testdata", file))
 	if err != nil {
@@ -77,7 +77,7 @@ func testKeyFrame(t *testing.T, s *stage, mime, file string) {
 	}
 }
 
-// sameFrame passes over what may change on the way: the length of H264's start codes and AV1's mark between pictures.
+// sameFrame ignores permitted differences: the length of H264's start codes and AV1's temporal delimiters.
 func sameFrame(mime string, a, b []byte) bool {
 	switch mime {
 	case webrtc.MimeTypeH264:
@@ -97,7 +97,7 @@ func nals(stream []byte) (list [][]byte) {
 	return list
 }
 
-// show sends a frame again and again until the test ends.
+// show sends a frame repeatedly until the test ends.
 func show(t *testing.T, track *lksdk.LocalTrack, frame []byte) {
 	t.Helper()
 	done := make(chan struct{})
@@ -127,7 +127,7 @@ func (s *stage) awaitTrack(t *testing.T) {
 	})
 }
 
-// A publisher that sends key frames only when it is asked is asked.
+// A publisher that sends key frames only on request receives a request.
 func testKeyFrameAsks(t *testing.T, s *stage) {
 	src := publishSource(t, s.sfu, room(t), webrtc.MimeTypeVP8)
 	src.onDemand = true

@@ -4,43 +4,48 @@ import (
 	"context"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"wcsgateway/translate"
 )
 
-// OpProbe is a probe's joining of the room until its media connection is up, however often that takes place.
+// OpProbe is a probe's joining of the room until its media connection is up, for each attempt.
 const OpProbe = "join probe"
 
 const (
 	joinTimeout  = 10 * time.Second
-	rejoinFirst  = 500 * time.Millisecond // doubled with each attempt that fails
+	rejoinFirst  = 500 * time.Millisecond // doubled with each failed attempt
 	rejoinLast   = 8 * time.Second
-	keyFrameWait = time.Second // for a key frame, before one is asked for
+	keyFrameWait = time.Second // the wait for a key frame before one is requested
 )
 
-// Probe joins the target's room as a hidden participant, subscribes to the publisher's audio and video (one track of each; the
-// first counts, as for players) and reports once a second what came in that second; report must not block. It counts what
-// LiveKit sends to every player of the stream; NACK and PLI stay 0, for it asks for nothing to be sent again and hears
-// nobody else's requests. Lost is what LiveKit had not got from the publisher, or what was lost between LiveKit and here.
+// Probe joins the target's room as a hidden participant, subscribes to the publisher's audio and video (the
+// first track of each, as for players) and reports the figures of each second. report must not block. The
+// figures count what LiveKit sends to every player of the stream. NACK and PLI stay 0: the probe requests no
+// retransmission and does not see other participants' requests. Lost counts packets that LiveKit did not
+// receive from the publisher or that were lost between LiveKit and the probe.
 //
-// A second is reported only if it was measured from end to end. So there are no reports until the first packets have come,
-// or the publisher has turned out to be silent, nor while the connection to LiveKit is lost, nor of seconds in which this
-// process stood still; the figures that add up go on afterwards. A publisher that sends nothing is reported, with a rate of 0. A connection that is lost (signalling at
-// once, media after 5 to 10 s) is never resumed but made anew, with pauses of up to 8 s if LiveKit is away: then, as after a
-// failure to connect in the first place, the attempts end only with ctx.
+// Only whole seconds are reported. So there are no reports before the first packets arrive or the publisher
+// is found silent, while the connection to LiveKit is lost, or for seconds in which this process stood still;
+// totals continue afterwards. A publisher that sends nothing is reported with a rate of 0. A lost connection
+// (signalling is detected at once, media after 5 to 10 s) is not resumed but replaced, with pauses of up to 8
+// s while LiveKit is unreachable. These attempts, and those of the first connection, end only with ctx.
 //
-// Probe returns nil when ctx is done, and otherwise a *translate.Error: ErrKindNotFound when the publisher is not in the
-// room, has left, or the probe itself was removed, replaced, or lost its room; ErrKindDenied when LiveKit refuses our API
-// key. When it has returned it has left the room, its goroutines and sockets are gone, and report is not called any more.
+// Probe returns nil when ctx is done, and otherwise a *translate.Error: ErrKindNotFound when the publisher is
+// not in the room or left it, or when the probe itself was removed, replaced, or lost its room; ErrKindDenied
+// when LiveKit rejects the gateway's API key. When Probe returns, it has left the room, its goroutines and
+// sockets are closed, and report is not called any more.
 //
-// With OnData it also takes data messages, from when it has joined until it leaves; what is sent while the connection is lost is
-// missed. With Idle true it receives no media, and reports nothing.
+// With OnData it also receives data messages from joining to leaving; messages sent while the connection is
+// lost are missed. While Idle returns true it receives no media and reports nothing.
 //
 // Media comes directly over UDP: a probe uses neither TCP nor STUN nor TURN.
 func (s *SFU) Probe(ctx context.Context, t translate.ProbeTarget, report func(translate.VideoFigures)) error {
 	p := &probe{target: t, meter: newMeter(time.Now()), report: report}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for wait := rejoinFirst; ; wait = min(2*wait, rejoinLast) {
+	pause := &backoff.ExponentialBackOff{InitialInterval: rejoinFirst, Multiplier: 2, MaxInterval: rejoinLast}
+	for {
 		joined, err := p.measure(ctx, s, tick.C)
 		switch {
 		case ctx.Err() != nil:
@@ -48,10 +53,11 @@ func (s *SFU) Probe(ctx context.Context, t translate.ProbeTarget, report func(tr
 		case !isKind(err, translate.ErrKindUnavailable):
 			return err
 		case joined:
-			wait = rejoinFirst
+			pause.Reset()
 		}
+		wait := pause.NextBackOff()
 		s.log.Debug().Str("room", string(t.Room)).Str("identity", string(t.Identity)).Err(err).Dur("wait_ms", wait).
-			Msg("probe joins anew")
+			Msg("probe rejoins")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -67,40 +73,41 @@ type probe struct {
 	report func(translate.VideoFigures)
 }
 
-// measure joins, and reports until the connection or its purpose is lost. joined tells whether it came so far.
+// measure joins and reports until the connection or its purpose is lost. joined reports whether joining
+// succeeded.
 func (p *probe) measure(ctx context.Context, s *SFU, tick <-chan time.Time) (joined bool, err error) {
 	measuring := p.measuring()
-	g, err := p.join(ctx, s, kindsOf(measuring))
+	sub, err := p.join(ctx, s, kindsOf(measuring))
 	if err != nil {
 		return false, err
 	}
-	defer g.leave()
+	defer sub.leave()
 	p.meter.begin(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
 			return true, ctx.Err()
-		case <-g.over:
-			return true, g.reason()
+		case <-sub.over:
+			return true, sub.reason()
 		case <-tick:
 		}
 		if now := p.measuring(); now != measuring {
 			measuring = now
-			g.take(kindsOf(measuring))
+			sub.take(kindsOf(measuring))
 		}
 		now := time.Now()
-		if v, ok := p.meter.second(now, g.settled(now)); ok && measuring {
+		if v, ok := p.meter.second(now, sub.measurableSince(now)); ok && measuring {
 			p.report(v)
 		}
 		for _, ssrc := range p.meter.unsized(now) {
-			g.askKeyFrame(ssrc)
+			sub.askKeyFrame(ssrc)
 		}
 	}
 }
 
-// join asks for the publisher first: joining a room that does not exist makes one, and the answer tells what is the
-// matter if something is.
-func (p *probe) join(ctx context.Context, s *SFU, kinds translate.MediaKinds) (*guest, error) {
+// join looks up the publisher first: joining creates a room that does not exist, and the look-up's error
+// names the fault.
+func (p *probe) join(ctx context.Context, s *SFU, kinds translate.MediaKinds) (*subscriber, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	if _, err := s.Participant(ctx, p.target.Room, p.target.Publisher); err != nil {
@@ -111,7 +118,7 @@ func (p *probe) join(ctx context.Context, s *SFU, kinds translate.MediaKinds) (*
 
 func (p *probe) measuring() bool { return p.target.Idle == nil || !p.target.Idle() }
 
-// kindsOf is what a probe takes.
+// kindsOf returns the kinds of media that a probe subscribes to.
 func kindsOf(measuring bool) translate.MediaKinds {
 	return translate.MediaKinds{Audio: measuring, Video: measuring}
 }

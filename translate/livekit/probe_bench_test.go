@@ -14,9 +14,9 @@ import (
 	"wcsgateway/translate"
 )
 
-// BenchmarkProbes tells what a probe of a stream of 1 Mbit/s and 30 frames a second costs this process, with 50 of them: processor
-// time as a share of one core, and memory. The publisher is in this process too, but it is one for all of them. Run it
-// with -benchtime 1x.
+// BenchmarkProbes measures what a probe of a stream of 1 Mbit/s and 30 frames a second costs this process,
+// with 50 probes: processor time as a share of one core, and memory. The publisher runs in this process as
+// well, but is shared by all probes. Run it with -benchtime 1x.
 func BenchmarkProbes(b *testing.B) {
 	const probes = 50
 	lk := rig.StartLiveKit(b, rig.LiveKitOptions{})
@@ -39,7 +39,7 @@ func BenchmarkProbes(b *testing.B) {
 				}
 			}()
 		}
-		for range 5 * probes { // they have all come up, and settled
+		for range 5 * probes { // all probes are up and settled
 			<-reports
 		}
 		with := takeStock(b)
@@ -60,7 +60,7 @@ func BenchmarkProbes(b *testing.B) {
 	}
 }
 
-// stock is what a process has and has used.
+// stock is the resource usage of a process.
 type stock struct {
 	processor             time.Duration
 	heap, stack, resident int // bytes

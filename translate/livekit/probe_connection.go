@@ -14,15 +14,15 @@ const (
 	iceDisconnected = 5 * time.Second // without a sign of LiveKit
 	iceFailed       = 5 * time.Second // after that
 	iceKeepalive    = 2 * time.Second
-	// replayWindow is how far a packet may lag behind the newest one, and still be decrypted. LiveKit sends what it got
-	// late from the publisher late.
+	// replayWindow is how many packets a packet can lag behind the newest and still be decrypted. LiveKit
+	// forwards late packets late.
 	replayWindow = 1024
 )
 
-// newGuestConnection makes a PeerConnection that receives as cheaply as it can: no interceptors, so it neither asks for
-// lost packets nor reports on what it gets (LiveKit then sends everything, as it does to WHIP players); no mDNS, no STUN,
-// no TCP.
-func newGuestConnection() (*webrtc.PeerConnection, error) {
+// newSubscriberConnection returns a PeerConnection that receives at the lowest cost: no interceptors, so that
+// it neither requests lost packets nor sends reports (LiveKit then sends everything, as to WHIP players); no
+// mDNS, no STUN, no TCP.
+func newSubscriberConnection() (*webrtc.PeerConnection, error) {
 	var s webrtc.SettingEngine
 	s.LoggerFactory = &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}
 	s.SetIncludeLoopbackCandidate(true) // for a LiveKit on the same machine that has no other network
@@ -30,7 +30,7 @@ func newGuestConnection() (*webrtc.PeerConnection, error) {
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	s.SetICETimeouts(iceDisconnected, iceFailed, iceKeepalive)
 	s.SetSRTPReplayProtectionWindow(replayWindow)
-	s.DisableCloseByDTLS(true) // LiveKit says over the signalling connection why it ends
+	s.DisableCloseByDTLS(true) // the signalling connection carries the reason of an end
 	var m webrtc.MediaEngine
 	if err := m.RegisterDefaultCodecs(); err != nil {
 		return nil, err

@@ -14,20 +14,21 @@ const (
 	lossyChannel    = "_lossy"
 )
 
-// listen is called with each data channel that LiveKit opens.
-func (g *guest) listen(channel *webrtc.DataChannel) {
-	if g.onData == nil || channel.Label() != reliableChannel && channel.Label() != lossyChannel {
+// onDataChannel is called with each data channel that LiveKit opens.
+func (sub *subscriber) onDataChannel(channel *webrtc.DataChannel) {
+	if sub.onData == nil || channel.Label() != reliableChannel && channel.Label() != lossyChannel {
 		return
 	}
-	channel.OnMessage(func(m webrtc.DataChannelMessage) { g.hear(m.Data) })
+	channel.OnMessage(func(m webrtc.DataChannelMessage) { sub.onPacket(m.Data) })
 }
 
-// hear takes a packet of a data channel. What is no data message (speakers, transcriptions, chunks of files) is passed over.
-func (g *guest) hear(packet []byte) {
+// onPacket takes a packet of a data channel. Packets other than data messages (speakers, transcriptions,
+// chunks of files) are dropped.
+func (sub *subscriber) onPacket(packet []byte) {
 	var p lkproto.DataPacket
 	if proto.Unmarshal(packet, &p) != nil || p.GetUser() == nil {
 		return
 	}
 	u := p.GetUser()
-	g.onData(translate.Data{Sender: translate.Identity(p.GetParticipantIdentity()), Topic: u.GetTopic(), Payload: u.GetPayload()})
+	sub.onData(translate.Data{Sender: translate.Identity(p.GetParticipantIdentity()), Topic: u.GetTopic(), Payload: u.GetPayload()})
 }

@@ -16,8 +16,9 @@ import (
 	"wcsgateway/translate"
 )
 
-// A probe hears who sent data, and what, in order, also while it does not measure; then no media comes to it.
-func TestProbeHears(t *testing.T) {
+// A probe receives data messages with their sender, in order, also while it does not measure; then it
+// receives no media.
+func TestProbeReceivesData(t *testing.T) {
 	s := newStage(t)
 	src := publishSource(t, s.sfu, room(t), webrtc.MimeTypeVP8)
 	src.run()
@@ -26,13 +27,13 @@ func TestProbeHears(t *testing.T) {
 
 	var idle atomic.Bool
 	idle.Store(true)
-	heard := make(chan translate.Data, 1000)
+	received := make(chan translate.Data, 1000)
 	p := &probing{t: t, ended: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
 	p.cancel = cancel
 	target := translate.ProbeTarget{
 		Room: room(t), Identity: translate.NewIdentity(deployment, translate.RoleProbe, podTag), Publisher: src.id,
-		OnData: func(d translate.Data) { heard <- d }, Idle: idle.Load,
+		OnData: func(d translate.Data) { received <- d }, Idle: idle.Load,
 	}
 	go func() {
 		defer close(p.ended)
@@ -54,22 +55,22 @@ func TestProbeHears(t *testing.T) {
 	}
 	for i := range messages {
 		want := translate.Data{Sender: native, Topic: "chat", Payload: fmt.Append(nil, i)}
-		if got := <-heard; got.Sender != want.Sender || got.Topic != want.Topic || string(got.Payload) != string(want.Payload) {
-			t.Errorf("heard %s %q %q, want %s %q %q", got.Sender, got.Topic, got.Payload, want.Sender, want.Topic, want.Payload)
+		if got := <-received; got.Sender != want.Sender || got.Topic != want.Topic || string(got.Payload) != string(want.Payload) {
+			t.Errorf("received %s %q %q, want %s %q %q", got.Sender, got.Topic, got.Payload, want.Sender, want.Topic, want.Payload)
 		}
 	}
-	// What is sent through the API has no sender: that is how gateways know their own.
+	// Data sent through the API has no sender: gateways recognize their own data by that.
 	_, err := s.lk.Rooms().SendData(deadline(t, patience), &lkproto.SendDataRequest{
 		Room: string(room(t)), Data: []byte("{}"), Kind: lkproto.DataPacket_RELIABLE, Topic: proto.String("wcs"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := <-heard; got.Sender != "" || got.Topic != "wcs" || string(got.Payload) != "{}" {
-		t.Errorf("heard %s %q %q of the API", got.Sender, got.Topic, got.Payload)
+	if got := <-received; got.Sender != "" || got.Topic != "wcs" || string(got.Payload) != "{}" {
+		t.Errorf("received %s %q %q from the API", got.Sender, got.Topic, got.Payload)
 	}
 	if n := p.count(); n > 0 {
-		t.Errorf("%d reports of a probe that does not measure", n)
+		t.Errorf("%d reports of an idle probe", n)
 	}
 
 	idle.Store(false)
@@ -81,8 +82,8 @@ func TestProbeHears(t *testing.T) {
 		return time.Since(p.at[len(p.at)-1]) > 2*time.Second
 	})
 	send("again")
-	if got := <-heard; string(got.Payload) != "again" {
-		t.Errorf("heard %q", got.Payload)
+	if got := <-received; string(got.Payload) != "again" {
+		t.Errorf("received %q", got.Payload)
 	}
 	idle.Store(false)
 	p.await("video is measured again", p.count(), 2, flowing)

@@ -22,7 +22,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// cable is a TCP connection to LiveKit that can be cut. Media does not go through it.
+// cable is a TCP connection to LiveKit that the test can cut. Media does not go through it.
 type cable struct {
 	url    string
 	target string
@@ -51,7 +51,7 @@ func layCable(t *testing.T, lk *rig.LiveKit) *cable {
 		}
 	})
 	t.Cleanup(func() {
-		_ = l.Close() // Accept ends with it
+		_ = l.Close() // ends Accept
 		c.set(true)
 		c.wg.Wait()
 	})
@@ -111,7 +111,7 @@ func testProbeJoinsAnew(t *testing.T, s *stage) {
 	n := p.count()
 	rig.Eventually(t, patience, "second attempt", func() bool { return c.refusals() > 1 })
 	if p.count() != n {
-		t.Error("reports while there is no connection")
+		t.Error("report without a connection")
 	}
 	c.set(false)
 	after := p.await("video", n, 2, flowing)
@@ -120,7 +120,7 @@ func testProbeJoinsAnew(t *testing.T, s *stage) {
 	}
 }
 
-// A LiveKit that has been restarted knows nothing of the publisher.
+// A restarted LiveKit does not know the publisher.
 func TestProbeEndsWithLiveKit(t *testing.T) {
 	s := newStage(t)
 	pub := publisher()
@@ -131,7 +131,7 @@ func TestProbeEndsWithLiveKit(t *testing.T) {
 	wantKind(t, p.end(), translate.ErrKindNotFound)
 }
 
-// Everything ends as soon as the context does, whatever the probe is doing.
+// Everything ends as soon as the context does, whatever the probe does at that time.
 func TestProbeLeavesNothingBehind(t *testing.T) {
 	s := newStage(t)
 	src := publishSource(t, s.sfu, room(t), webrtc.MimeTypeVP8)
@@ -155,7 +155,7 @@ func TestProbeLeavesNothingBehind(t *testing.T) {
 	wantNoMore(t, before)
 }
 
-// frozen freezes LiveKit at a moment of the joining.
+// frozen freezes LiveKit at a certain point of the joining.
 type frozen struct {
 	signalling.SignalTransport
 	freeze func()
@@ -168,11 +168,11 @@ func (f frozen) SendMessage(m proto.Message) error {
 	return f.SignalTransport.SendMessage(m)
 }
 
-// A LiveKit that freezes before media is up does not keep a guest who wants to leave.
-func TestGuestLeavesFrozenLiveKit(t *testing.T) {
-	for name, set := range map[string]func(g *guest, freeze func()){
-		"before ICE": func(g *guest, freeze func()) { g.transport = frozen{g.transport, freeze} },
-		"before DTLS": func(g *guest, freeze func()) {
+// A LiveKit that freezes before media is up does not block a leaving subscriber.
+func TestSubscriberLeavesFrozenLiveKit(t *testing.T) {
+	for name, set := range map[string]func(g *subscriber, freeze func()){
+		"before ICE": func(g *subscriber, freeze func()) { g.transport = frozen{g.transport, freeze} },
+		"before DTLS": func(g *subscriber, freeze func()) {
 			g.pc.OnICEConnectionStateChange(func(state webrtc.ICEConnectionState) {
 				if state == webrtc.ICEConnectionStateConnected {
 					freeze()
@@ -214,8 +214,8 @@ func wantNoMore(t *testing.T, than goleak.Option) {
 	}
 }
 
-// A LiveKit that stops to answer while the probe joins does not keep it.
-func TestProbeGivesUpJoining(t *testing.T) {
+// A LiveKit that stops answering while the probe joins does not block it.
+func TestProbeStopsJoiningAtTimeout(t *testing.T) {
 	for name, hang := range map[string]func(w http.ResponseWriter, r *http.Request, reached func()){
 		"in the handshake": func(_ http.ResponseWriter, r *http.Request, reached func()) {
 			reached()
@@ -224,7 +224,7 @@ func TestProbeGivesUpJoining(t *testing.T) {
 		"before the first message": func(w http.ResponseWriter, r *http.Request, reached func()) {
 			conn, err := new(websocket.Upgrader).Upgrade(w, r, nil)
 			if err != nil {
-				return // the test waits in vain
+				return // the test fails by timeout
 			}
 			reached()
 			_, _, _ = conn.ReadMessage() // until it is closed

@@ -10,26 +10,26 @@ import (
 	"wcsgateway/translate/media"
 )
 
-// packetSize is more than an RTP packet can have: LiveKit takes in no larger one.
+// packetSize exceeds any RTP packet that LiveKit accepts.
 const packetSize = 1500
 
-// meter adds up what a publisher's tracks bring, by the second of arrival. It outlives connections.
+// meter counts the packets of a publisher's tracks, by the second of arrival. It outlives connections.
 type meter struct {
 	start time.Time // seconds are counted from here
 
 	mu         sync.Mutex
-	current    int64     // the second that this is
-	this, last tally     // of this second and the one before
-	told       int64     // the latest second that was asked for
-	heldUp     time.Time // when it was last too late to ask for one
+	current    int64     // the current second
+	this, last tally     // of this second and the previous one
+	reported   int64     // the latest second whose figures were taken
+	heldUp     time.Time // the last time that figures were taken too late
 	videos     map[*incoming]struct{}
-	sums       translate.VideoFigures // Lost, Width, Height, and MediaBytes of the seconds that are over
+	sums       translate.VideoFigures // Lost, Width, Height, and MediaBytes of past seconds
 }
 
-// tally is what one second brought.
+// tally holds the counts of one second.
 type tally struct {
 	bytes, frames int // of video
-	media         int // bytes of everything
+	media         int // bytes of audio and video
 }
 
 // incoming is a track that is being read.
@@ -38,8 +38,8 @@ type incoming struct {
 	video bool
 	ssrc  webrtc.SSRC
 	codec string    // mime type
-	since time.Time // the first packet
-	sized bool      // a key frame told its size, or one was asked for
+	since time.Time // arrival of the first packet
+	sized bool      // a key frame contained its size, or one was requested
 }
 
 func newMeter(start time.Time) *meter {
@@ -75,16 +75,16 @@ func (m *meter) drop(in *incoming) {
 	delete(m.videos, in)
 }
 
-// arrive counts a packet that was read now. The codec may change from packet to packet.
+// arrive counts a packet that was read now. The codec can change between packets.
 func (m *meter) arrive(now time.Time, in *incoming, codec string, packet []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	in.codec = codec
 	a, err := in.Arrive(packet)
 	if err != nil {
-		return // not RTP: nothing that a publisher sent
+		return // not RTP
 	}
-	m.turn(now)
+	m.advance(now)
 	m.this.media += len(a.Payload)
 	if !in.video {
 		return
@@ -99,8 +99,8 @@ func (m *meter) arrive(now time.Time, in *incoming, codec string, packet []byte)
 	}
 }
 
-// turn begins a new second if it is time. It needs mu.
-func (m *meter) turn(now time.Time) {
+// advance begins a new second when it is due. It needs mu.
+func (m *meter) advance(now time.Time) {
 	second := int64(now.Sub(m.start) / time.Second)
 	switch {
 	case second <= m.current:
@@ -114,31 +114,32 @@ func (m *meter) turn(now time.Time) {
 	m.current, m.this = second, tally{}
 }
 
-// begin is called when seconds will be asked for from now on.
+// begin is called when figures will be taken from now on.
 func (m *meter) begin(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(now)
-	m.told = m.current - 1
+	m.advance(now)
+	m.reported = m.current - 1
 }
 
-// second gives the figures of the latest second that is over. ok is false if it was asked for already, or has not been
-// measured from its beginning: since is when measuring began, zero if it has not. Nobody asking in time means that this
-// process stood still: what came meanwhile was read later, and counts for the wrong second.
+// second returns the figures of the last complete second. ok is false if they were taken already, or if the
+// second was not measured from its beginning; since is when measuring began, zero if it has not. If the
+// caller is late, this process stood still: packets were read later than they arrived, and count for the
+// wrong second.
 func (m *meter) second(now, since time.Time) (v translate.VideoFigures, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn(now)
+	m.advance(now)
 	ended := m.current - 1
-	if ended <= m.told {
+	if ended <= m.reported {
 		return translate.VideoFigures{}, false // a tick that came late
 	}
-	if ended > m.told+1 {
+	if ended > m.reported+1 {
 		m.heldUp = now
 	}
-	m.told = ended
+	m.reported = ended
 	for in := range m.videos {
-		m.sums.Lost += in.Settle()
+		m.sums.Lost += in.TakeLost()
 	}
 	began := m.start.Add(time.Duration(ended) * time.Second)
 	if since.IsZero() || since.After(began) || m.heldUp.After(began) {
@@ -149,7 +150,8 @@ func (m *meter) second(now, since time.Time) (v translate.VideoFigures, ok bool)
 	return v, true
 }
 
-// unsized gives the tracks that have come for a while without a key frame that tells its size. Each is given once.
+// unsized returns the tracks that have been received for a while without a key frame that contains a size.
+// Each is returned once.
 func (m *meter) unsized(now time.Time) []webrtc.SSRC {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// metered is a meter with tracks whose packets come when the test says.
+// metered is a meter with tracks whose packets the test delivers.
 type metered struct {
 	*meter
 	t     *testing.T
@@ -35,7 +35,7 @@ func (m *metered) track(ssrc webrtc.SSRC, video bool, since float64) *incoming {
 	return in
 }
 
-// packet brings a packet of so many bytes, the only one of its frame.
+// packet delivers a packet of size bytes, the only one of its frame.
 func (m *metered) packet(in *incoming, seconds float64, sequence uint16, size int) {
 	m.t.Helper()
 	m.arrives(in, seconds, sequence, "video/VP8", append(make([]byte, size-1), 1))
@@ -51,7 +51,7 @@ func (m *metered) arrives(in *incoming, seconds float64, sequence uint16, codec 
 	m.arrive(m.at(seconds), in, codec, b)
 }
 
-// want demands the figures, or none if bits is negative.
+// want requires the figures, or none if bits is negative.
 func (m *metered) want(seconds, since float64, bits int64, frames int) translate.VideoFigures {
 	m.t.Helper()
 	v, ok := m.second(m.at(seconds), m.at(since))
@@ -73,9 +73,9 @@ func TestMeterCountsBySecond(t *testing.T) {
 	m.packet(video, 1, 3, 30)
 	m.want(1.0, 0, 8*150, 2)
 	m.packet(video, 1.9, 4, 5)
-	m.packet(video, 2.05, 5, 1000) // comes before the tick
+	m.packet(video, 2.05, 5, 1000) // arrives before the tick
 	m.want(2.1, 0, 8*35, 2)
-	m.want(2.9, 0, none, 0) // was told
+	m.want(2.9, 0, none, 0) // already reported
 	m.want(3, 0, 8*1000, 1)
 	m.want(4, 0, 0, 0)
 	m.packet(audio, 4.5, 2, 70)
@@ -84,8 +84,8 @@ func TestMeterCountsBySecond(t *testing.T) {
 	}
 }
 
-// The ticks of 2 and 3 do not come in time, and what came meanwhile is read after 3.4.
-func TestMeterTellsNothingOfAStandstill(t *testing.T) {
+// The ticks of seconds 2 and 3 are late, and the packets of that time are read after 3.4.
+func TestMeterSkipsSecondsOfStandstill(t *testing.T) {
 	m := newMetered(t)
 	video := m.track(1, true, 0)
 	m.packet(video, 0.5, 1, 10)
@@ -102,7 +102,7 @@ func TestMeterTellsNothingOfAStandstill(t *testing.T) {
 	}
 }
 
-func TestMeterTellsWholeSeconds(t *testing.T) {
+func TestMeterReportsWholeSecondsOnly(t *testing.T) {
 	m := newMetered(t)
 	video := m.track(1, true, 0)
 	m.packet(video, 0.5, 1, 10)
@@ -138,19 +138,19 @@ func TestMeterAddsUpLosses(t *testing.T) {
 		t.Errorf("%d lost", v.Lost)
 	}
 	m.drop(one)
-	other := m.track(2, true, 2) // begins anywhere
+	other := m.track(2, true, 2) // starts at an arbitrary number
 	m.packet(other, 2.1, 1000, 10)
 	m.packet(other, 2.2, 1002, 10)
 	audio := m.track(3, false, 2)
 	m.packet(audio, 2.1, 1, 10)
-	m.packet(audio, 2.2, 9, 10) // nobody asks
+	m.packet(audio, 2.2, 9, 10) // no figures taken
 	m.want(3, 0, 160, 2)
 	if v := m.want(4, 0, 0, 0); v.Lost != 2 {
 		t.Errorf("%d lost", v.Lost)
 	}
 }
 
-func TestMeterSeesSizes(t *testing.T) {
+func TestMeterReportsPictureSize(t *testing.T) {
 	m := newMetered(t)
 	video := m.track(1, true, 0)
 	frame := func(w, h int) []byte { return append([]byte{0x10}, rig.VP8Frame(w, h)...) }
@@ -174,7 +174,7 @@ func TestMeterSeesSizes(t *testing.T) {
 	}
 }
 
-func TestMeterAsksOnceForKeyFrame(t *testing.T) {
+func TestMeterRequestsKeyFrameOnce(t *testing.T) {
 	m := newMetered(t)
 	m.arrives(m.track(1, true, 0), 0.1, 1, "video/VP8", []byte{0x10, 0x01})
 	m.arrives(m.track(2, false, 0), 0.1, 1, "audio/opus", []byte{1})
@@ -192,7 +192,7 @@ func TestMeterAsksOnceForKeyFrame(t *testing.T) {
 	}
 }
 
-func TestMeterIgnoresOther(t *testing.T) {
+func TestMeterIgnoresOtherPackets(t *testing.T) {
 	m := newMetered(t)
 	m.arrive(m.at(0.5), m.track(1, true, 0), "video/VP8", []byte{0x80, 1, 2})
 	if v := m.want(1, 0, 0, 0); v.MediaBytes != 0 {

@@ -29,7 +29,7 @@ func (s *stage) nativePublisher(t *testing.T) *lksdk.LocalParticipant {
 	return room.LocalParticipant
 }
 
-// quietSDK keeps the SDK's connections from logging each of their states.
+// quietSDK disables the SDK's log.
 var quietSDK = sync.OnceFunc(func() { lksdk.SetLogger(logger.GetDiscardLogger()) })
 
 func vp8Track(t *testing.T, options ...lksdk.LocalTrackOptions) *lksdk.LocalTrack {
@@ -72,7 +72,7 @@ func testProbeFollows(t *testing.T, s *stage) {
 	p.await("other track", p.count(), 1, size(640, 360))
 }
 
-// Of a track in several qualities the probe gets the best, as players do.
+// If a track has several qualities, the probe receives the best, as players do.
 func testProbeBest(t *testing.T, s *stage) {
 	pub := s.nativePublisher(t)
 	layers := []*lkproto.VideoLayer{

@@ -13,139 +13,140 @@ import (
 	"wcsgateway/translate"
 )
 
-// SetLogger is for the SDK.
-func (g *guest) SetLogger(logger.Logger) {}
+// SetLogger is called by the SDK.
+func (sub *subscriber) SetLogger(logger.Logger) {}
 
-// OnTransportClose is called by the SDK when the signalling connection has ended.
-func (g *guest) OnTransportClose() {
-	g.end(lost(errors.New("signalling connection ended")))
-	close(g.quiet)
+// OnTransportClose is called by the SDK when the signalling connection ends.
+func (sub *subscriber) OnTransportClose() {
+	sub.end(lost(errors.New("signalling connection ended")))
+	close(sub.quiet)
 }
 
-// HandleMessage is called by the SDK with each message of LiveKit, one after the other.
-func (g *guest) HandleMessage(message proto.Message) error {
+// HandleMessage is called by the SDK with each message of LiveKit, sequentially.
+func (sub *subscriber) HandleMessage(message proto.Message) error {
 	response, _ := message.(*lkproto.SignalResponse)
 	switch m := response.GetMessage().(type) {
 	case *lkproto.SignalResponse_Join:
-		g.welcome = m.Join
+		sub.joinResponse = m.Join
 	case *lkproto.SignalResponse_Offer:
-		if err := g.answer(m.Offer); err != nil {
-			g.end(lost(fmt.Errorf("answer: %w", err)))
+		if err := sub.answer(m.Offer); err != nil {
+			sub.end(lost(fmt.Errorf("answer: %w", err)))
 		}
 	case *lkproto.SignalResponse_Trickle:
-		// LiveKit sends candidates only after the offer. One that is of no use does not matter: there are others.
+		// LiveKit sends candidates only after the offer. A useless candidate does not matter: there are
+		// others.
 		if candidate, err := protosignalling.FromProtoTrickle(m.Trickle); err == nil && m.Trickle.GetTarget() == lkproto.SignalTarget_SUBSCRIBER {
-			_ = g.pc.AddICECandidate(candidate)
+			_ = sub.pc.AddICECandidate(candidate)
 		}
 	case *lkproto.SignalResponse_Update:
 		for _, p := range m.Update.GetParticipants() {
-			g.update(p)
+			sub.update(p)
 		}
 	case *lkproto.SignalResponse_Leave:
-		g.end(goodbye(m.Leave))
+		sub.end(leaveError(m.Leave))
 	}
 	return nil
 }
 
-// answer tells no candidates: LiveKit learns the address from the connectivity checks, as it does of WHIP clients
-// (design.md §1).
-func (g *guest) answer(o *lkproto.SessionDescription) error {
+// answer contains no candidates: LiveKit learns the address from the connectivity checks, as for WHIP
+// clients.
+func (sub *subscriber) answer(o *lkproto.SessionDescription) error {
 	offer, id, _ := protosignalling.FromProtoSessionDescription(o)
-	if err := g.pc.SetRemoteDescription(offer); err != nil {
+	if err := sub.pc.SetRemoteDescription(offer); err != nil {
 		return err
 	}
-	answer, err := g.pc.CreateAnswer(nil)
+	answer, err := sub.pc.CreateAnswer(nil)
 	if err != nil {
 		return err
 	}
-	if err := g.pc.SetLocalDescription(answer); err != nil {
+	if err := sub.pc.SetLocalDescription(answer); err != nil {
 		return err
 	}
-	return g.transport.SendMessage(g.messages.SignalSdpAnswer(protosignalling.ToProtoSessionDescription(answer, id, nil)))
+	return sub.transport.SendMessage(sub.messages.SignalSdpAnswer(protosignalling.ToProtoSessionDescription(answer, id, nil)))
 }
 
-func (g *guest) update(p *lkproto.ParticipantInfo) {
+func (sub *subscriber) update(p *lkproto.ParticipantInfo) {
 	switch {
-	case p.GetIdentity() != string(g.publisher):
-	case p.GetSid() == g.sid && p.GetVersion() < g.version: // overtaken
+	case p.GetIdentity() != string(sub.publisher):
+	case p.GetSid() == sub.sid && p.GetVersion() < sub.version: // overtaken
 	case p.GetState() != lkproto.ParticipantInfo_DISCONNECTED:
-		g.follow(p)
-	case p.GetSid() == g.sid: // and not one whom it has replaced
-		g.end(gone(errors.New("publisher has left")))
+		sub.follow(p)
+	case p.GetSid() == sub.sid: // and not a participant that it replaced
+		sub.end(gone(errors.New("publisher has left")))
 	}
 }
 
-// follow subscribes to what is new, and forgets what is not there any more: LiveKit ends it by itself.
-func (g *guest) follow(p *lkproto.ParticipantInfo) {
-	g.sid, g.version = p.GetSid(), p.GetVersion()
-	g.change(func() { g.offers = p.GetTracks() })
+// follow subscribes to new tracks and forgets ended ones; LiveKit ends their subscriptions itself.
+func (sub *subscriber) follow(p *lkproto.ParticipantInfo) {
+	sub.sid, sub.version = p.GetSid(), p.GetVersion()
+	sub.change(func() { sub.offers = p.GetTracks() })
 }
 
-// take changes what the guest takes.
-func (g *guest) take(kinds translate.MediaKinds) {
-	g.change(func() { g.kinds = kinds })
+// take changes the kinds that the subscriber receives.
+func (sub *subscriber) take(kinds translate.MediaKinds) {
+	sub.change(func() { sub.kinds = kinds })
 }
 
-// change changes what there is or what the guest takes, and subscribes to what follows from it.
-func (g *guest) change(set func()) {
-	g.choosing.Lock()
-	defer g.choosing.Unlock()
-	g.mu.Lock()
+// change applies set to the tracks or kinds and updates the subscriptions accordingly.
+func (sub *subscriber) change(set func()) {
+	sub.choosing.Lock()
+	defer sub.choosing.Unlock()
+	sub.mu.Lock()
 	set()
-	wanted, unwanted := g.choose()
-	g.mu.Unlock()
+	wanted, unwanted := sub.choose()
+	sub.mu.Unlock()
 	for _, change := range []*lkproto.UpdateSubscription{{TrackSids: unwanted}, {TrackSids: wanted, Subscribe: true}} {
 		if len(change.GetTrackSids()) > 0 {
-			// An error is that of a connection that is lost, which its reader tells.
-			_ = g.transport.SendMessage(g.messages.SignalUpdateSubscription(change))
+			// An error means that the connection is lost, which its reader reports.
+			_ = sub.transport.SendMessage(sub.messages.SignalUpdateSubscription(change))
 		}
 	}
 }
 
-// choose notes the publisher's tracks and gives those to subscribe to, and those that are not taken any more. What is
-// subscribed to and taken stays. It needs mu.
-func (g *guest) choose() (wanted, unwanted []string) {
-	before := g.tracks
-	g.tracks = make(map[string]*subscribed)
+// choose records the publisher's tracks and returns those to subscribe to, and those to unsubscribe from.
+// Current subscriptions that are still needed stay. It needs mu.
+func (sub *subscriber) choose() (wanted, unwanted []string) {
+	before := sub.tracks
+	sub.tracks = make(map[string]*subscription)
 	have := make(map[lkproto.TrackType]bool)
-	for _, info := range g.offers {
+	for _, info := range sub.offers {
 		t := before[info.GetSid()]
 		switch {
 		case t == nil:
-		case !g.takesKind(t.kind):
+		case !sub.takesKind(t.kind):
 			unwanted = append(unwanted, info.GetSid())
 		default:
-			g.tracks[info.GetSid()], have[t.kind] = t, true
+			sub.tracks[info.GetSid()], have[t.kind] = t, true
 		}
 	}
-	for _, info := range g.offers {
+	for _, info := range sub.offers {
 		kind := info.GetType()
-		if have[kind] || !g.takesKind(kind) {
+		if have[kind] || !sub.takesKind(kind) {
 			continue
 		}
 		have[kind] = true
-		g.tracks[info.GetSid()] = &subscribed{kind: kind, asked: time.Now()}
+		sub.tracks[info.GetSid()] = &subscription{kind: kind, asked: time.Now()}
 		wanted = append(wanted, info.GetSid())
 	}
 	return wanted, unwanted
 }
 
 // takesKind needs mu.
-func (g *guest) takesKind(kind lkproto.TrackType) bool {
+func (sub *subscriber) takesKind(kind lkproto.TrackType) bool {
 	switch kind {
 	case lkproto.TrackType_AUDIO:
-		return g.kinds.Audio
+		return sub.kinds.Audio
 	case lkproto.TrackType_VIDEO:
-		return g.kinds.Video
+		return sub.kinds.Video
 	default: // data
 		return false
 	}
 }
 
-// goodbye tells whether it makes sense to join again.
-func goodbye(l *lkproto.LeaveRequest) error {
+// leaveError converts LiveKit's leave request to an error that reports whether joining again makes sense.
+func leaveError(l *lkproto.LeaveRequest) error {
 	reason := endReason(l.GetReason())
-	err := fmt.Errorf("livekit ended it: %s", reason)
+	err := fmt.Errorf("livekit ended the connection: %s", reason)
 	if l.GetAction() != lkproto.LeaveRequest_DISCONNECT {
 		return lost(err)
 	}

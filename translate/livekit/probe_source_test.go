@@ -24,7 +24,7 @@ const (
 	keyEvery   = 15   // frames
 )
 
-// source is a publisher whose every byte is known. It publishes one track, of which it sends what it is told to.
+// source is a publisher whose every byte is known. It publishes one track and sends on command.
 type source struct {
 	t        testing.TB
 	id       translate.Identity
@@ -38,12 +38,12 @@ type source struct {
 
 	mu            sync.Mutex
 	width, height int
-	pictures      int  // requests for a key frame that came
-	onDemand      bool // key frames come only when they are asked for
+	pictures      int  // key frame requests received
+	onDemand      bool // sends key frames only on request
 	shown         int  // pictures at the last key frame
 }
 
-// publishSource brings a source up. LiveKit has its track only when media comes.
+// publishSource starts a source. LiveKit has its track only once media arrives.
 func publishSource(t testing.TB, sfu *SFU, room translate.RoomName, codec string) *source {
 	t.Helper()
 	src := &source{t: t, id: publisher(), codec: codec, width: 320, height: 240}
@@ -96,7 +96,7 @@ func publishSource(t testing.TB, sfu *SFU, room translate.RoomName, codec string
 	return src
 }
 
-// sourceAPI knows one codec, so that nothing else can be agreed on, and neither retransmits nor reports.
+// sourceAPI supports one codec, so that no other is negotiated, and neither retransmits nor reports.
 func sourceAPI(t testing.TB, codec string) *webrtc.API {
 	t.Helper()
 	var m webrtc.MediaEngine
@@ -142,7 +142,7 @@ func (src *source) readRTCP(sender *webrtc.RTPSender) {
 	}
 }
 
-// pictureRequests counts the requests for a key frame that came.
+// pictureRequests counts the key frame requests received.
 func (src *source) pictureRequests() int {
 	src.mu.Lock()
 	defer src.mu.Unlock()
@@ -156,7 +156,7 @@ func (src *source) resize(width, height int) {
 	src.width, src.height = width, height
 }
 
-// send sends so many frames at their pace and gives what it has sent.
+// send sends so many frames at their pace and returns the number of bytes sent.
 func (src *source) send(frames int) (bytes int) {
 	src.t.Helper()
 	before := src.bytes
@@ -169,7 +169,7 @@ func (src *source) send(frames int) (bytes int) {
 	return src.bytes - before
 }
 
-// run sends until the function it returns is called.
+// run sends until the returned function is called.
 func (src *source) run() (stop func()) {
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
@@ -209,7 +209,7 @@ func (src *source) frame() {
 	}
 }
 
-// payloads are those of the next frame.
+// payloads returns the payloads of the next frame.
 func (src *source) payloads() [][]byte {
 	if src.codec == webrtc.MimeTypeOpus {
 		return [][]byte{{0xf8, 0xff, 0xfe}}
@@ -264,13 +264,13 @@ func (src *source) vp9(key bool, w, h int) [][]byte {
 	return payloads
 }
 
-// shifted are color_space 0 and color_range 0 in four bits, and the two numbers in 16 bits each.
+// shifted returns color_space 0 and color_range 0 in four bits, and the two numbers in 16 bits each.
 func shifted(a, b int) []byte {
 	v := uint64(a)<<20 | uint64(b)<<4
 	return []byte{byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
 }
 
-// h264 has parameter sets of x264: only their sizes are known.
+// h264 uses parameter sets of x264; only their sizes are known.
 func (src *source) h264(key bool, w, h int) [][]byte {
 	sets := map[string]string{
 		"320x240": "6742c00dd90141fb011000000300100000030320f142a480",
@@ -302,7 +302,7 @@ func stapA(units ...[]byte) []byte {
 	return payload
 }
 
-// pad fills a payload up.
+// pad fills a payload to packetLoad.
 func pad(payload []byte) []byte {
 	return append(payload, []byte(strings.Repeat("\x55", packetLoad-len(payload)))...)
 }

@@ -14,7 +14,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// TestProbe holds Probe to a real livekit-server.
+// TestProbe checks Probe against a real livekit-server.
 func TestProbe(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
@@ -42,7 +42,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// probing is a Probe that runs.
+// probing is a running Probe.
 type probing struct {
 	t      *testing.T
 	id     translate.Identity
@@ -82,14 +82,14 @@ func (p *probing) report(v translate.VideoFigures) {
 	p.at = append(p.at, time.Now())
 }
 
-// stop ends the probe and gives its error.
+// stop ends the probe and returns its error.
 func (p *probing) stop() error {
 	p.t.Helper()
 	p.cancel()
 	return p.end()
 }
 
-// end waits for the probe to end by itself.
+// end waits for the probe to end on its own.
 func (p *probing) end() error {
 	p.t.Helper()
 	select {
@@ -101,7 +101,7 @@ func (p *probing) end() error {
 	}
 }
 
-// since gives the reports from the i-th on.
+// since returns the reports from the i-th on.
 func (p *probing) since(i int) []translate.VideoFigures {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,7 +114,7 @@ func (p *probing) count() int {
 	return len(p.reports)
 }
 
-// await waits until the latest n reports after the i-th are all as wanted, and gives the last.
+// await waits until the latest n reports after the i-th all match, and returns the last.
 func (p *probing) await(what string, i, n int, wanted func(translate.VideoFigures) bool) translate.VideoFigures {
 	p.t.Helper()
 	var last translate.VideoFigures
@@ -138,8 +138,8 @@ func (p *probing) await(what string, i, n int, wanted func(translate.VideoFigure
 func flowing(v translate.VideoFigures) bool { return v.Rate > 0 }
 func still(v translate.VideoFigures) bool   { return v.Rate == 0 }
 
-// testProbeCounts lets the probe see a pause, some seconds of known video, and a pause again, so that nothing depends on when
-// exactly a second begins.
+// testProbeCounts shows the probe a pause, some seconds of known video, and another pause, so that the exact
+// start of a second does not matter.
 func testProbeCounts(t *testing.T, s *stage, codec string) {
 	const seconds = 4
 	src := publishSource(t, s.sfu, room(t), codec)
@@ -169,14 +169,14 @@ func testProbeCounts(t *testing.T, s *stage, codec string) {
 	p.await("new size", 0, 1, func(v translate.VideoFigures) bool { return v.Width == 642 && v.Height == 362 })
 }
 
-// total is what reports add up to.
+// total is the sum of reports.
 type total struct {
 	seconds, bits, frames int
 	bytes                 int // of media, in these seconds
 }
 
-// total adds up the reports from the i-th on, which is not the first, but those that do not follow another at once: then
-// the probe did not get the processor for a while, and seconds were left out.
+// total sums the reports from the i-th on, which is not the first, without reports that do not immediately
+// follow another: in such a case the probe was not scheduled for a while, and seconds were skipped.
 func (p *probing) total(i int) (all total) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -193,7 +193,7 @@ func (p *probing) total(i int) (all total) {
 	return all
 }
 
-// within demands 3 percent.
+// within allows a deviation of 3 percent.
 func within(t *testing.T, what string, got, want int) {
 	t.Helper()
 	t.Logf("%d %s, want %d", got, what, want)
@@ -202,7 +202,7 @@ func within(t *testing.T, what string, got, want int) {
 	}
 }
 
-// appears waits until LiveKit has the source's track, which takes media.
+// appears waits until LiveKit has the source's track, which requires media.
 func (s *stage) appears(t *testing.T, id translate.Identity) {
 	t.Helper()
 	rig.Eventually(t, patience, "track of the source", func() bool { return len(s.ask(t, id).Tracks) == 1 })
@@ -225,12 +225,12 @@ func testProbeSilence(t *testing.T, s *stage) {
 	reports := p.since(0)
 	for _, v := range reports {
 		if v.Rate != 0 || v.FPS != 0 || v.Lost != 0 || v.Width != 0 || v.Height != 0 {
-			t.Errorf("figures of no video: %+v", v)
+			t.Errorf("figures without video: %+v", v)
 		}
 	}
 }
 
-// LiveKit has the track, but nothing comes any more when the probe comes.
+// LiveKit has the track, but receives no media any more when the probe joins.
 func testProbeSilent(t *testing.T, s *stage) {
 	src := publishSource(t, s.sfu, room(t), webrtc.MimeTypeVP8)
 	stop := src.run()
@@ -255,7 +255,7 @@ func testProbeLeaves(t *testing.T, s *stage) {
 	}
 	may := s.permissions(t, p.id)
 	if !may.GetHidden() || !may.GetCanSubscribe() || may.GetCanPublish() || may.GetCanPublishData() {
-		t.Errorf("it may %v", may)
+		t.Errorf("permissions: %v", may)
 	}
 	if err := p.stop(); err != nil {
 		t.Errorf("error is %v", err)
@@ -263,10 +263,10 @@ func testProbeLeaves(t *testing.T, s *stage) {
 	n := p.count()
 	rig.Eventually(t, patience, "probe is gone from LiveKit", func() bool { return s.find(t, p.id).SID == "" })
 	if left := s.await(t, translate.EventLeft, room(t), p.id); left.Reason != translate.EndClient {
-		t.Errorf("it left for %q", left.Reason)
+		t.Errorf("left with reason %q", left.Reason)
 	}
 	if p.count() != n {
-		t.Error("reports after the end")
+		t.Error("report after the end")
 	}
 }
 
@@ -346,7 +346,7 @@ func testProbeMakesNoRoom(t *testing.T, s *stage) {
 	}
 }
 
-// LiveKit asks for a key frame until it has one to begin with, and is quiet then.
+// LiveKit requests a key frame until it has one to begin with, and none afterwards.
 func testProbeKeyFrame(t *testing.T, s *stage) {
 	src := publishSource(t, s.sfu, room(t), webrtc.MimeTypeVP8)
 	src.run()

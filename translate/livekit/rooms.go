@@ -11,7 +11,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// Remove ends a participant. One that is not there, or a room that is not, is no error.
+// Remove removes a participant. A missing participant or room is not an error.
 func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.Identity) (err error) {
 	defer s.done(OpRemove, time.Now(), room, id, &err)
 	call, err := s.admin(ctx, OpRemove, room)
@@ -31,14 +31,15 @@ func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.
 	return err
 }
 
-// Participants lists a room, hidden participants too, whether their media is up or not; a room that does
-// not exist is empty. It reads what LiveKit's nodes have stored, and that is not always what is so:
-//   - with Redis a publisher may stay without its tracks for good (8 of 40 in a test), LiveKit having stored an older
-//     state of it after the newer one;
+// Participants lists a room, including hidden participants, whether their media is up or not. A room that
+// does not exist is empty. The list comes from LiveKit's store, which is not always current
+// (docs/livekit-notes.md#asking):
+//   - with Redis a publisher can stay without its tracks for good (8 of 40 in a test), because LiveKit stored
+//     an older state after the newer one;
 //   - a track keeps the size, mostly 0, that it had when its participant was last stored;
-//   - the participants of a dead node are listed, active, for ever.
+//   - the participants of a dead node stay listed as active indefinitely.
 //
-// Whoever needs to know asks for the one Participant.
+// Use Participant for the current state.
 func (s *SFU) Participants(ctx context.Context, room translate.RoomName) (list []translate.Participant, err error) {
 	defer s.done(OpParticipants, time.Now(), room, "", &err)
 	call, err := s.admin(ctx, OpParticipants, room)
@@ -58,7 +59,7 @@ func (s *SFU) Participants(ctx context.Context, room translate.RoomName) (list [
 	return list, nil
 }
 
-// Participant asks the node that hosts the participant, and gives what is so now. One that is not there
+// Participant asks the node that hosts the participant, and returns the current state. A missing participant
 // is ErrKindNotFound, after 1 ms; a dead node is ErrKindUnavailable, after 3 s.
 func (s *SFU) Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (p translate.Participant, err error) {
 	defer s.done(OpParticipant, time.Now(), room, id, &err)
@@ -66,7 +67,8 @@ func (s *SFU) Participant(ctx context.Context, room translate.RoomName, id trans
 	if err != nil {
 		return translate.Participant{}, err
 	}
-	// An update that changes nothing: LiveKit's GetParticipant reads the store, too.
+	// This update changes nothing. LiveKit's GetParticipant reads the store as well, so it would not reach
+	// the node.
 	info, err := s.rooms.UpdateParticipant(call, &lkproto.UpdateParticipantRequest{
 		Room:     string(room),
 		Identity: string(id),
@@ -77,7 +79,8 @@ func (s *SFU) Participant(ctx context.Context, room translate.RoomName, id trans
 	return participant(info), nil
 }
 
-// admin gives a call of RoomService a token for its room. The SDK's client would make one that is good for six hours.
+// admin adds a token for the room to a RoomService call. The SDK's client would make one that is valid for
+// six hours.
 func (s *SFU) admin(ctx context.Context, op string, room translate.RoomName) (context.Context, error) {
 	token, err := s.signer.admin(room)
 	if err == nil {
@@ -115,7 +118,7 @@ func joinedAt(p *lkproto.ParticipantInfo) time.Time {
 	return time.Time{}
 }
 
-// track converts a track. Kind is empty for what is neither audio nor video.
+// track converts a track. Kind is empty if it is neither audio nor video.
 func track(t *lkproto.TrackInfo) translate.Track {
 	out := translate.Track{
 		SID:    t.GetSid(),

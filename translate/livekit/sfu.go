@@ -1,6 +1,7 @@
-// Package livekit speaks to a LiveKit server: WHIP for offers, RoomService for everything else, it measures
-// streams as a hidden participant, and it verifies LiveKit's webhooks. It implements gateway.SFU and
-// gateway.Prober and is the only package that imports livekit/*; it imports neither gateway nor state.
+// Package livekit is the client of a LiveKit server. It owns all calls to LiveKit: WHIP for offers,
+// RoomService and the egress API for everything else, probes that measure streams as a hidden participant,
+// and the verification of webhooks. It implements gateway.SFU, gateway.Egress and gateway.Prober; only cmd
+// uses it. It is the only package that imports livekit/*, and imports neither gateway nor state.
 package livekit
 
 import (
@@ -19,7 +20,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// Names of the operations, as they stand in errors and are given to Deps.Observe.
+// Operations in errors and of Deps.Observe.
 const (
 	OpPublish      = "whip publish"
 	OpPlay         = "whip play"
@@ -32,31 +33,31 @@ const (
 	OpFindEgress   = "find egress"
 )
 
-// DefaultMaxConns is Config.MaxConns if that is 0.
+// DefaultMaxConns is the default of Config.MaxConns.
 const DefaultMaxConns = 512
 
 // ErrConfig is wrapped by the errors about a Config.
 var ErrConfig = errors.New("livekit configuration")
 
-// Config tells where LiveKit is and who we are to it.
+// Config holds the address of LiveKit and the credentials of the gateway.
 type Config struct {
 	// URL of LiveKit's API: http(s)://host[:port][/path], or the same with ws(s).
 	URL string
-	// Key and Secret are the API key that signs our tokens. Webhooks signed with it are accepted.
+	// Key and Secret are the API key that signs the gateway's tokens. Webhooks signed with it are accepted.
 	Key, Secret string
-	// WebhookKeys are further key/secret pairs that webhooks may be signed with, so that keys can be
-	// rotated (design.md §9).
+	// WebhookKeys are additional key/secret pairs accepted for webhooks, so that keys can be rotated without
+	// downtime.
 	WebhookKeys map[string]string
-	// EmptyTimeout is how long LiveKit keeps a room nobody was ever active in, DepartureTimeout how long
-	// after the last participant left. Only a room that our call creates gets them. Counted in whole
-	// seconds, rounded up; 0 leaves LiveKit's own.
+	// EmptyTimeout is how long LiveKit keeps a room that never had an active participant, DepartureTimeout
+	// how long after the last participant left. They apply only to rooms that the gateway's call creates.
+	// They are rounded up to whole seconds; 0 keeps LiveKit's default.
 	EmptyTimeout, DepartureTimeout time.Duration
-	// MaxConns bounds the connections to LiveKit; all of them are kept open when idle. A call that
-	// finds them all in use waits, as long as its context allows.
+	// MaxConns limits the connections to LiveKit; all of them are kept open when idle. A call waits for a
+	// free connection as long as its context allows.
 	MaxConns int
 }
 
-// Validate joins all that is wrong with the configuration.
+// Validate returns all faults of the configuration.
 func (c Config) Validate() error {
 	var faults []error
 	if _, err := apiURL(c.URL); err != nil {
@@ -70,7 +71,7 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%w: a webhook key needs a name and a secret", ErrConfig))
 		}
 		if key == c.Key && secret != c.Secret {
-			faults = append(faults, fmt.Errorf("%w: webhook key %q has another secret than the API key of this name", ErrConfig, key))
+			faults = append(faults, fmt.Errorf("%w: webhook key %q differs from the API key of the same name in its secret", ErrConfig, key))
 		}
 	}
 	if c.EmptyTimeout < 0 || c.DepartureTimeout < 0 {
@@ -82,42 +83,43 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// CheckURL tells what is wrong with a Config.URL. The error does not show it: a mistake may have put a password in it.
+// CheckURL returns an error for an invalid Config.URL. The error does not contain the URL, which can contain
+// a password by mistake.
 func CheckURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme):
 		return errors.New("must be http(s)://host[:port] or ws(s)://host[:port]")
 	case u.User != nil:
-		return errors.New("must not have a user or password: LiveKit knows us by the API key")
+		return errors.New("must not have a user or password: the API key authenticates the gateway")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return errors.New("must end with the path")
 	}
 	return nil
 }
 
-// apiURL normalises the URL of LiveKit's API: ws becomes http, and no slash at the end.
+// apiURL normalises the URL of LiveKit's API: ws becomes http, without a slash at the end.
 func apiURL(address string) (string, error) {
 	if err := CheckURL(address); err != nil {
 		return "", fmt.Errorf("%w: url %w", ErrConfig, err)
 	}
 	u, err := url.Parse(address)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrConfig, err) // CheckURL has seen to it
+		return "", fmt.Errorf("%w: %w", ErrConfig, err) // CheckURL excluded this
 	}
 	u.Scheme = strings.Replace(u.Scheme, "ws", "http", 1)
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// Deps is what an SFU works with. Every field may be left zero.
+// Deps are the dependencies of an SFU. All fields are optional.
 type Deps struct {
-	// HTTP makes all calls. Without it the SFU makes one of its own, with Config.MaxConns kept
-	// connections, HTTP/1.1, no proxy and no redirects.
+	// HTTP makes all calls. By default the SFU creates a client with Config.MaxConns connections, HTTP/1.1,
+	// no proxy and no redirects.
 	HTTP *http.Client
-	// Observe is told of each finished call: an Op constant, how long it took, and its error, nil or a
+	// Observe is called for each finished call with an Op constant, its duration, and its error: nil or a
 	// *translate.Error. It must not block.
 	Observe func(op string, d time.Duration, err error)
-	// Log gets debug lines about calls, never tokens or session descriptions.
+	// Log receives debug lines about calls, never tokens or session descriptions.
 	Log zerolog.Logger
 }
 
@@ -133,7 +135,7 @@ type SFU struct {
 	log     zerolog.Logger
 }
 
-// New checks the configuration and makes an SFU. It does not connect: LiveKit may be away.
+// New checks the configuration and returns an SFU. It does not connect: LiveKit can be unreachable.
 func New(cfg Config, deps Deps) (*SFU, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -163,14 +165,14 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 	}, nil
 }
 
-// Close gives up the idle connections. Calls under way are not disturbed.
+// Close closes the idle connections. Calls in progress are not affected.
 func (s *SFU) Close() {
 	s.whip.http.CloseIdleConnections()
 }
 
-// Publish sends a publisher's offer and gives LiveKit's answer. Room and participant come into being with
-// it; an earlier participant of the identity is thrown out. After an error the participant may exist all
-// the same: Remove it.
+// Publish sends a publisher's offer and returns LiveKit's answer. It creates the room and the participant; an
+// earlier participant with the identity is removed. After an error the participant can exist nevertheless:
+// Remove it.
 func (s *SFU) Publish(ctx context.Context, o translate.PublishOffer) (a translate.Answer, err error) {
 	defer s.done(OpPublish, time.Now(), o.Room, o.Identity, &err)
 	token, err := s.signer.publisher(o)
@@ -180,9 +182,9 @@ func (s *SFU) Publish(ctx context.Context, o translate.PublishOffer) (a translat
 	return s.whip.post(ctx, whipRequest{op: OpPublish, token: token, sdp: o.SDP})
 }
 
-// Play sends a player's offer and gives LiveKit's answer. LiveKit answers when the named tracks are bound
-// to the offer's m-lines; for a track that is not there the call runs into its deadline
-// (ErrKindUnavailable). After an error the participant may exist all the same: Remove it.
+// Play sends a player's offer and returns LiveKit's answer. LiveKit answers when the named tracks are bound
+// to the offer's m-lines; for a missing track the call runs into its deadline (ErrKindUnavailable). After an
+// error the participant can exist nevertheless: Remove it.
 func (s *SFU) Play(ctx context.Context, o translate.PlayOffer) (a translate.Answer, err error) {
 	defer s.done(OpPlay, time.Now(), o.Room, o.Identity, &err)
 	token, err := s.signer.player(o)
@@ -196,7 +198,7 @@ func (s *SFU) Play(ctx context.Context, o translate.PlayOffer) (a translate.Answ
 	return s.whip.post(ctx, whipRequest{op: OpPlay, token: token, sdp: o.SDP, clientInfo: info})
 }
 
-// done reports a finished call.
+// done logs and observes a finished call.
 func (s *SFU) done(op string, start time.Time, room translate.RoomName, id translate.Identity, err *error) {
 	d := time.Since(start)
 	s.observe(op, d, *err)

@@ -12,13 +12,13 @@ import (
 // AttributeMediaID is the participant attribute that holds the client's mediaSessionId.
 const AttributeMediaID = "wcs.mediaSessionId"
 
-// tokenLifetime is how long a token is good for. It is made for one call.
+// tokenLifetime is the validity of a token. Each token is made for one call.
 const tokenLifetime = time.Minute
 
-// signer makes the access tokens.
+// signer creates the access tokens.
 type signer struct {
 	key, secret string
-	room        *lkproto.RoomConfiguration // read only; nil leaves LiveKit's own
+	room        *lkproto.RoomConfiguration // read only; nil keeps LiveKit's defaults
 }
 
 func newSigner(cfg Config) *signer {
@@ -51,7 +51,7 @@ func (s *signer) player(o translate.PlayOffer) (string, error) {
 	return s.sign(o.Identity, o.MediaID, g)
 }
 
-// admin is for RoomService, and for one room.
+// admin returns a token for RoomService, restricted to one room.
 func (s *signer) admin(room translate.RoomName) (string, error) {
 	return auth.NewAccessToken(s.key, s.secret).
 		SetVideoGrant(&auth.VideoGrant{RoomAdmin: true, Room: string(room)}).
@@ -59,7 +59,7 @@ func (s *signer) admin(room translate.RoomName) (string, error) {
 		ToJWT()
 }
 
-// grant sets whatever LiveKit would take for true, or might one day, when it is not set (design.md §1).
+// grant sets every grant explicitly that LiveKit treats as true if unset, or could in a later version.
 func grant(room translate.RoomName) *auth.VideoGrant {
 	g := &auth.VideoGrant{RoomJoin: true, Room: string(room)}
 	g.SetCanPublishData(false)

@@ -15,10 +15,10 @@ import (
 	"wcsgateway/translate"
 )
 
-// maxWebhook bounds the body of a webhook.
+// maxWebhook is the largest accepted body of a webhook.
 const maxWebhook = 1 << 20
 
-// webhookKeys gives the secret of each accepted key. It implements auth.KeyProvider.
+// webhookKeys maps each accepted key to its secret. It implements auth.KeyProvider.
 type webhookKeys map[string]string
 
 func newWebhookKeys(cfg Config) webhookKeys {
@@ -28,20 +28,21 @@ func newWebhookKeys(cfg Config) webhookKeys {
 	return keys
 }
 
-// GetSecret gives the secret of an accepted key, or nothing.
+// GetSecret returns the secret of an accepted key, or "".
 func (k webhookKeys) GetSecret(key string) string { return k[key] }
 
-// NumKeys counts the accepted keys.
+// NumKeys returns the number of accepted keys.
 func (k webhookKeys) NumKeys() int { return len(k) }
 
-// Webhook reads and verifies a webhook request. It writes no response: w is needed to end the connection
-// of a sender whose body is too long. ok is false, without an error, for events that are none of ours
-// (an egress of other than a participant, ingress, whatever comes later): answer them as received.
+// Webhook reads and verifies a webhook request. It writes no response; it needs w to close the connection of
+// a sender whose body is too long. ok is false without an error for events that do not concern the gateway
+// (an egress of anything but a participant, ingress, unknown types): confirm them as received.
 //
-// The signature covers the body and a time of expiry (with a minute's tolerance), so a webhook may be
-// replayed until then. That does no harm, because an identity of ours is used for one participant only. Errors are *translate.Error: ErrKindDenied for a bad signature, ErrKindRefused for
-// what is signed but no event, or too long, ErrKindUnavailable for a body that did not arrive. LiveKit
-// repeats a webhook that was answered 5xx or 429 and drops one answered with another 4xx (feasibility.md §3).
+// The signature covers the body and an expiry time (with a minute's tolerance), so a webhook can be replayed
+// until then. That is harmless, because the gateway uses an identity for one participant only. Errors are
+// *translate.Error: ErrKindDenied for a bad signature, ErrKindRefused for a signed body that is not an event
+// or is too long, ErrKindUnavailable for a body that did not arrive. LiveKit repeats a webhook that was
+// answered with 5xx or 429 and drops it after another 4xx (docs/livekit-notes.md#webhooks).
 func (s *SFU) Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event, ok bool, err error) {
 	start := time.Now()
 	defer func() { s.observe(OpWebhook, time.Since(start), err) }()
@@ -70,8 +71,8 @@ func unread(err error) error {
 	return &translate.Error{Kind: translate.ErrKindUnavailable, Op: OpWebhook, Err: err}
 }
 
-// event converts a webhook; ok is false for one that is none of ours. Events about tracks carry the
-// participant's identity and SID only, those about rooms no participant.
+// event converts a webhook; ok is false if it does not concern the gateway. Events about tracks carry only
+// the participant's identity and SID; events about rooms carry no participant.
 func event(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
 	kind := eventKind(ev.GetEvent())
 	if kind == 0 {
@@ -95,12 +96,12 @@ func event(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
 		e.Reason = endReason(ev.GetParticipant().GetDisconnectReason())
 	case translate.EventTrack, translate.EventTrackGone:
 		e.Track = track(ev.GetTrack())
-	default: // nothing more to tell
+	default: // no further fields
 	}
 	return e, true
 }
 
-// egressEvent converts a webhook about an egress, which names room and participant only inside what was asked for.
+// egressEvent converts a webhook about an egress. Room and participant are only in the original request.
 func egressEvent(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
 	info := ev.GetEgressInfo()
 	e = translate.Event{

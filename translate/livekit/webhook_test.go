@@ -22,7 +22,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// post is a webhook request signed by the key, with its hash.
+// post returns a webhook request with a hash of the body, signed with the key.
 func post(t testing.TB, key, secret, body string, valid time.Duration) *http.Request {
 	t.Helper()
 	sum := sha256.Sum256([]byte(body))
@@ -56,7 +56,7 @@ func TestWebhookIsVerified(t *testing.T) {
 	}
 	for _, key := range [][2]string{{"key", testSecret}, {"old", "oldsecret"}} {
 		r := post(t, key[0], key[1], joined, time.Minute)
-		for range 2 { // a replay gives the same event
+		for range 2 { // a replay yields the same event
 			r.Body = io.NopCloser(strings.NewReader(joined))
 			e, ok, err := sfu.Webhook(httptest.NewRecorder(), r)
 			if e != want || !ok || err != nil {
@@ -66,7 +66,7 @@ func TestWebhookIsVerified(t *testing.T) {
 	}
 }
 
-func TestWebhookIsRefused(t *testing.T) {
+func TestInvalidWebhookIsRejected(t *testing.T) {
 	sfu := webhookSFU(t)
 	change := func(f func(*http.Request)) *http.Request {
 		r := post(t, "key", testSecret, joined, time.Minute)
@@ -100,7 +100,7 @@ func TestWebhookIsRefused(t *testing.T) {
 	} {
 		e, ok, err := sfu.Webhook(httptest.NewRecorder(), c.r)
 		if name == "expired" && !strings.Contains(fmt.Sprint(err), "expired") {
-			t.Errorf("expired: refused for another reason: %v", err)
+			t.Errorf("expired: rejected for another reason: %v", err)
 		}
 		if ok || !isKind(err, c.kind) || e != (translate.Event{}) {
 			t.Errorf("%s: %+v, %v, %v", name, e, ok, err)
@@ -111,7 +111,7 @@ func TestWebhookIsRefused(t *testing.T) {
 // unsigned has the header {"alg":"none"} and the claims {"iss":"key"}.
 const unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJpc3MiOiJrZXkifQ."
 
-// expired is well signed, but expired by more than the minute of tolerance.
+// expired returns a well-signed request that expired longer ago than the minute of tolerance.
 func expired(t *testing.T) *http.Request {
 	t.Helper()
 	r := post(t, "key", testSecret, joined, time.Minute)
@@ -190,7 +190,7 @@ func TestEndReasons(t *testing.T) {
 		t.Errorf("reasons are %v", got)
 	}
 	if r := endReason(9999); r != translate.EndUnknown {
-		t.Errorf("a reason of the future is %v", r)
+		t.Errorf("unknown reason maps to %v", r)
 	}
 }
 
@@ -216,7 +216,8 @@ func BenchmarkToken(b *testing.B) {
 	}
 }
 
-// Whatever the body, it is refused without the key; with it, it is an event that can be used, none of ours, or a typed error.
+// FuzzWebhook checks that any body is rejected without the key, and with the key is a usable event, an
+// ignored one, or a typed error.
 func FuzzWebhook(f *testing.F) {
 	f.Add([]byte(joined))
 	f.Add([]byte(`{"event":"track_published","room":{"name":"r"},"participant":{"identity":"i"},"track":{"sid":"TR_1","type":1,"name":"n","width":-1}}`))
@@ -233,7 +234,7 @@ func FuzzWebhook(f *testing.F) {
 		case err != nil && !isKind(err, translate.ErrKindRefused):
 			t.Fatalf("with the key: %v", err)
 		case err == nil && ok && e.Kind == 0:
-			t.Fatalf("an event of no kind: %+v", e)
+			t.Fatalf("event without a kind: %+v", e)
 		}
 	})
 }

@@ -16,20 +16,20 @@ import (
 
 const (
 	whipPath = "/whip/v1"
-	// sdpType must stand in the header exactly so: LiveKit compares the whole string (style.md §8).
+	// sdpType must be the exact header value: LiveKit compares the whole string (docs/livekit-notes.md#whip).
 	sdpType          = "application/sdp"
 	clientInfoHeader = "X-LiveKit-ClientInfo"
 
-	// maxAnswer bounds what is read of a response, as LiveKit bounds what it reads of an offer.
+	// maxAnswer limits a response, as LiveKit limits an offer.
 	maxAnswer   = 1 << 20
-	maxFault    = 200 // bytes of LiveKit's error text that are kept
+	maxFault    = 200 // bytes kept of LiveKit's error text
 	dialTimeout = 2 * time.Second
 	idleTimeout = 90 * time.Second
 )
 
-// NewTransport makes a transport for the one LiveKit: HTTP/1.1, at most maxConns connections, all of them
-// kept when idle, and no proxy. http.DefaultTransport keeps two (design.md §8) and asks the environment for
-// a proxy.
+// NewTransport returns a transport for one LiveKit: HTTP/1.1, at most maxConns connections, all of them kept
+// when idle, and no proxy. http.DefaultTransport keeps only two idle connections and takes a proxy from the
+// environment.
 func NewTransport(maxConns int) *http.Transport {
 	http1 := new(http.Protocols)
 	http1.SetHTTP1(true)
@@ -45,7 +45,8 @@ func NewTransport(maxConns int) *http.Transport {
 	}
 }
 
-// NewClient makes the client for Deps.HTTP: it follows no redirects, which would carry a token elsewhere.
+// NewClient returns the client for Deps.HTTP. It follows no redirects, which would send a token to another
+// host.
 func NewClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     transport,
@@ -53,8 +54,8 @@ func NewClient(transport http.RoundTripper) *http.Client {
 	}
 }
 
-// whipClient posts offers. LiveKit's WHIP has no SDK call; it is plain HTTP. Of WHIP's other methods none
-// is used: clients never trickle, and RoomService removes participants.
+// whipClient posts offers. The SDK has no call for LiveKit's WHIP, which is plain HTTP. WHIP's other methods
+// are not used: clients never trickle, and RoomService removes participants.
 type whipClient struct {
 	http *http.Client
 	url  string
@@ -67,7 +68,7 @@ type whipRequest struct {
 	clientInfo string // value of clientInfoHeader, or empty
 }
 
-// post sends an offer and gives the answer. Errors are *translate.Error.
+// post sends an offer and returns the answer. Errors are *translate.Error.
 func (c *whipClient) post(ctx context.Context, w whipRequest) (translate.Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(w.sdp))
 	if err != nil {
@@ -97,8 +98,8 @@ func (c *whipClient) post(ctx context.Context, w whipRequest) (translate.Answer,
 	return translate.Answer{SDP: string(body), SID: location[strings.LastIndexByte(location, '/')+1:]}, nil
 }
 
-// clientInfo is the header that makes LiveKit wait until these tracks are bound to the player's m-lines;
-// without it the answer carries no track (design.md §1).
+// clientInfo returns the header that makes LiveKit wait until these tracks are bound to the player's m-lines;
+// without it the answer contains no track.
 func clientInfo(publisher translate.Identity, tracks []string) (string, error) {
 	if len(tracks) == 0 {
 		return "", nil
@@ -112,8 +113,8 @@ func clientInfo(publisher translate.Identity, tracks []string) (string, error) {
 	return asciiJSON(b), nil
 }
 
-// asciiJSON escapes what a header value may not hold. Identities and track names of native participants
-// are any text; encoding/json has escaped the control characters below space already.
+// asciiJSON escapes characters that are not allowed in a header value. Identities and track names of native
+// participants are any text; encoding/json has escaped the control characters below space already.
 func asciiJSON(b []byte) string {
 	var s strings.Builder
 	s.Grow(len(b))

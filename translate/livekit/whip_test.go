@@ -21,7 +21,7 @@ import (
 
 const testSecret = "0123456789abcdef0123456789abcdef"
 
-// stub is an SFU in front of a handler.
+// stub returns an SFU that calls a handler.
 func stub(t testing.TB, h http.HandlerFunc) *SFU {
 	t.Helper()
 	srv := httptest.NewServer(h)
@@ -36,12 +36,12 @@ func stub(t testing.TB, h http.HandlerFunc) *SFU {
 
 func TestPublishRequest(t *testing.T) {
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // a short one fails the comparison
+		body, _ := io.ReadAll(r.Body) // a truncated body fails the comparison
 		if r.URL.Path != "/whip/v1" || r.Header.Get("Content-Type") != "application/sdp" || string(body) != "offer" {
 			t.Errorf("got %s %v %q", r.URL, r.Header, body)
 		}
 		if _, ok := r.Header[http.CanonicalHeaderKey(clientInfoHeader)]; ok {
-			t.Error("a publisher waits for no tracks")
+			t.Error("publisher's request has a client info header")
 		}
 		g := grants(t, r)
 		yes, no := true, false
@@ -60,7 +60,7 @@ func TestPublishRequest(t *testing.T) {
 		}
 		w.Header().Set("Location", "/whip/v1/PA_1")
 		w.WriteHeader(http.StatusCreated)
-		_, _ = w.Write([]byte("answer")) // missing, it fails the comparison
+		_, _ = w.Write([]byte("answer")) // if it is missing, the comparison fails
 	})
 	sfu.signer = newSigner(Config{Key: "key", Secret: testSecret, EmptyTimeout: 1500 * time.Millisecond, DepartureTimeout: time.Second})
 	answer, err := sfu.Publish(t.Context(), translate.PublishOffer{Room: "wcs.a", Identity: "wcs:d:pub:1", MediaID: "m1", SDP: "offer"})
@@ -99,7 +99,7 @@ func TestPlayRequest(t *testing.T) {
 	}
 }
 
-// Each call of RoomService has a token of its own, for its room only.
+// Each RoomService call has its own token, for its room only.
 func TestRoomServiceTokens(t *testing.T) {
 	calls := 0
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) {
@@ -117,7 +117,7 @@ func TestRoomServiceTokens(t *testing.T) {
 	}
 }
 
-// grants are those of a token that is good for a minute.
+// grants returns the grants of a token, which must be valid for a minute.
 func grants(t *testing.T, r *http.Request) *auth.ClaimGrants {
 	t.Helper()
 	v, err := auth.ParseAPIToken(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
@@ -164,7 +164,7 @@ func TestResponses(t *testing.T) {
 					w.Header().Set("Content-Length", strconv.Itoa(10))
 				}
 				w.WriteHeader(c.status)
-				_, _ = io.WriteString(w, c.body) // cut off when too large
+				_, _ = io.WriteString(w, c.body) // truncated when too large
 			})
 			_, err := sfu.Publish(t.Context(), translate.PublishOffer{SDP: "o"})
 			wantKind(t, err, c.kind)
@@ -181,7 +181,7 @@ func TestObserve(t *testing.T) {
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	sfu.observe = func(op string, d time.Duration, err error) {
 		if d <= 0 || !isKind(err, translate.ErrKindUnavailable) {
-			t.Errorf("%s took %v and gave %v", op, d, err)
+			t.Errorf("%s took %v: %v", op, d, err)
 		}
 		seen = append(seen, op)
 	}
@@ -233,7 +233,7 @@ func TestConfig(t *testing.T) {
 	} {
 		got, err := apiURL(raw)
 		if got != want || (err == nil) != (want != "") || (err != nil && !errors.Is(err, ErrConfig)) {
-			t.Errorf("%q gives %q, %v", raw, got, err)
+			t.Errorf("apiURL(%q) = %q, %v", raw, got, err)
 		}
 	}
 	good := Config{URL: "http://lk", Key: "k", Secret: "s", WebhookKeys: map[string]string{"old": "x", "k": "s"}}

@@ -1,12 +1,12 @@
 package media
 
-// bitReader reads big-endian bits. It gives zeros once it has run out, and short then.
+// bitReader reads big-endian bits. After the end of the data it returns zeros and sets short.
 type bitReader struct {
 	data    []byte
-	escaped bool // a 3 behind two zeros is not data (ITU-T H.264 §7.4.1.1)
+	escaped bool // a 3 after two zeros is not data (ITU-T H.264 §7.4.1.1)
 	short   bool
 
-	zeros int // bytes of zeros that were just passed
+	zeros int // number of zero bytes just read
 	used  int // bits of data[0]
 }
 
@@ -50,7 +50,7 @@ func (r *bitReader) ue() uint32 {
 	return 1<<zeros - 1 + r.bits(zeros)
 }
 
-// se reads a signed one (§9.1.1).
+// se reads a signed Exp-Golomb number (§9.1.1).
 func (r *bitReader) se() int32 {
 	v := r.ue()
 	if v&1 == 0 {

@@ -10,11 +10,11 @@ const (
 	nalType  = 0x1f
 )
 
-// maxPicture bounds what is believed of a parameter set, in pixels to a side: level 6.2 allows less.
+// maxPicture is the largest plausible picture side of a parameter set, in pixels: level 6.2 allows less.
 const maxPicture = 1 << 15
 
-// h264Size finds a sequence parameter set in the payload: alone, among others, or the beginning of one in fragments
-// (RFC 6184 §5.6, §5.7.1, §5.8). Encoders for WebRTC send one with each key frame.
+// h264Size finds a sequence parameter set in the payload: alone, among others, or the beginning of one in
+// fragments (RFC 6184 §5.6, §5.7.1, §5.8). WebRTC encoders send one with each key frame.
 func h264Size(payload []byte) (w, h int, ok bool) {
 	if len(payload) < 2 {
 		return 0, 0, false
@@ -39,10 +39,10 @@ func h264Size(payload []byte) (w, h int, ok bool) {
 	return 0, 0, false
 }
 
-// profiles with chroma_format_idc and what follows it.
+// highProfiles are the profiles with chroma_format_idc and the elements after it.
 var highProfiles = []uint32{100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 
-// spsSize reads a sequence parameter set behind its NAL header (ITU-T H.264 §7.3.2.1.1).
+// spsSize parses a sequence parameter set after its NAL header (ITU-T H.264 §7.3.2.1.1).
 func spsSize(sps []byte) (w, h int, ok bool) {
 	r := bitReader{data: sps, escaped: true}
 	profile := r.bits(8)
@@ -79,7 +79,7 @@ func spsSize(sps []byte) (w, h int, ok bool) {
 	return sized(w, h)
 }
 
-// cropUnit is what the cropping offsets count in, by chroma_array_type (table 6-1), per field.
+// cropUnit returns the unit of the cropping offsets, by chroma_array_type (table 6-1), per field.
 func cropUnit(chroma uint32) (x, y int) {
 	switch chroma {
 	case 1:
@@ -90,7 +90,7 @@ func cropUnit(chroma uint32) (x, y int) {
 	return 1, 1
 }
 
-// chromaFormat reads what only the high profiles have, and gives chroma_array_type.
+// chromaFormat reads the elements that only the high profiles have, and returns chroma_array_type.
 func (r *bitReader) chromaFormat() uint32 {
 	chroma := r.ue()
 	lists, array := 8, chroma

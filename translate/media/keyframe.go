@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// KeyFrameSize is the size in pixels of the picture that begins in an RTP payload. codec is a mime type as LiveKit tells
-// it, in any case: video/VP8, video/H264 or video/VP9. ok is false if no key frame begins in the payload, if it is damaged
-// or cut off before the size, and for every other codec.
+// KeyFrameSize returns the size in pixels of the picture that begins in an RTP payload. codec is LiveKit's
+// mime type, in any case: video/VP8, video/H264 or video/VP9. ok is false if no key frame begins in the
+// payload, if it is damaged or truncated before the size, and for every other codec.
 func KeyFrameSize(codec string, payload []byte) (w, h int, ok bool) {
 	switch {
 	case strings.EqualFold(codec, "video/VP8"):
@@ -20,7 +20,7 @@ func KeyFrameSize(codec string, payload []byte) (w, h int, ok bool) {
 	return 0, 0, false
 }
 
-// HasKeyFrameSize tells whether KeyFrameSize knows the codec.
+// HasKeyFrameSize reports whether KeyFrameSize supports the codec.
 func HasKeyFrameSize(codec string) bool {
 	for _, known := range []string{"video/VP8", "video/H264", "video/VP9"} {
 		if strings.EqualFold(codec, known) {
@@ -30,7 +30,7 @@ func HasKeyFrameSize(codec string) bool {
 	return false
 }
 
-// vp8Size reads the payload descriptor (RFC 7741 §4.2) and the frame header behind it (RFC 6386 §9.1).
+// vp8Size reads the payload descriptor (RFC 7741 §4.2) and the frame header after it (RFC 6386 §9.1).
 func vp8Size(payload []byte) (w, h int, ok bool) {
 	r := byteReader{left: payload}
 	first := r.byte()
@@ -53,13 +53,13 @@ func vp8Size(payload []byte) (w, h int, ok bool) {
 	if header == nil || header[0]&1 != 0 || [3]byte(header[3:6]) != [3]byte{0x9d, 0x01, 0x2a} {
 		return 0, 0, false
 	}
-	const sizeBits = 1<<14 - 1 // the two above tell how to scale
+	const sizeBits = 1<<14 - 1 // the two bits above are the scale
 	w = int(binary.LittleEndian.Uint16(header[6:]) & sizeBits)
 	h = int(binary.LittleEndian.Uint16(header[8:]) & sizeBits)
 	return sized(w, h)
 }
 
-// sized refuses an empty picture.
+// sized rejects an empty picture.
 func sized(w, h int) (int, int, bool) {
 	if w <= 0 || h <= 0 {
 		return 0, 0, false
@@ -67,7 +67,7 @@ func sized(w, h int) (int, int, bool) {
 	return w, h, true
 }
 
-// byteReader gives zeros once it has run out, and short then.
+// byteReader reads bytes. After the end of the data it returns zeros and sets short.
 type byteReader struct {
 	left  []byte
 	short bool
@@ -87,7 +87,7 @@ func (r *byteReader) uint16() int {
 	return 0
 }
 
-// bytes gives nil if there are fewer.
+// bytes returns the next n bytes, or nil if there are fewer.
 func (r *byteReader) bytes(n int) []byte {
 	if len(r.left) < n {
 		r.left, r.short = nil, true
@@ -98,7 +98,7 @@ func (r *byteReader) bytes(n int) []byte {
 	return b
 }
 
-// pictureID skips a picture id of 7 or 15 bits, as VP8 and VP9 have it.
+// pictureID skips a picture id of 7 or 15 bits, as in VP8 and VP9.
 func (r *byteReader) pictureID() {
 	if r.byte()&0x80 != 0 {
 		r.byte()

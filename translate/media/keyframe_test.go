@@ -15,8 +15,8 @@ const (
 	h264 = "video/H264"
 )
 
-// The first bytes of frames that libvpx and x264 made of a test picture. VP9 profiles 0 and 2 have 4:2:0 chroma, with 8
-// and more bits; 1 and 3 have others.
+// The first bytes of frames that libvpx and x264 encoded of a test picture. VP9 profiles 0 and 2 have 4:2:0
+// chroma, with 8 and more bits; 1 and 3 have others.
 var encoded = []struct {
 	name, codec, frame string
 	w, h               int
@@ -75,7 +75,7 @@ func TestKeyFrameSizeOfPayloaders(t *testing.T) {
 				}
 				payloads := payloader().Payload(1200, frame)
 				if len(payloads) == 0 {
-					t.Fatal("nothing was packed")
+					t.Fatal("no payloads")
 				}
 				wantSize(t, strings.ToLower(tt.codec), payloads, tt.w, tt.h)
 			})
@@ -83,7 +83,7 @@ func TestKeyFrameSizeOfPayloaders(t *testing.T) {
 	}
 }
 
-// wantSize demands the size of exactly one payload, or of none if it is zero.
+// wantSize requires the size in exactly one payload, or in none if it is zero.
 func wantSize(t *testing.T, codec string, payloads [][]byte, width, height int) {
 	t.Helper()
 	found := 0
@@ -100,7 +100,7 @@ func wantSize(t *testing.T, codec string, payloads [][]byte, width, height int) 
 	}
 }
 
-// What pion does not make but others do.
+// The payloads are of forms that pion does not produce but others do.
 func TestKeyFrameSizeOfPayloads(t *testing.T) {
 	const (
 		sps    = "42c01ed900a03db011000003000100000300320f162e48" // 640x480, without its header
@@ -156,7 +156,8 @@ func TestKeyFrameSizeOfPayloads(t *testing.T) {
 	}
 }
 
-// Parameter sets with what x264 does not write: scaling lists, other picture orders, fields that are not whole frames.
+// The parameter sets have elements that x264 does not write: scaling lists, other picture orders, fields that
+// are not whole frames.
 func TestKeyFrameSizeOfRareParameterSets(t *testing.T) {
 	size := func(w *bitWriter, frameOnly uint32) {
 		w.ue(1)      // max_num_ref_frames
@@ -203,7 +204,7 @@ func TestKeyFrameSizeOfRareParameterSets(t *testing.T) {
 		}
 		return w
 	}
-	flat, stop := make([]int32, 16), []int32{-8} // a list that ends at once is the default one
+	flat, stop := make([]int32, 16), []int32{-8} // an empty list is the default one
 	flat64 := make([]int32, 64)
 
 	for name, tt := range map[string]struct {
@@ -278,7 +279,7 @@ func TestKeyFrameSizeOfRareParameterSets(t *testing.T) {
 			sps := append([]byte{0x67}, tt.sps().escaped()...)
 			wantSize(t, h264, [][]byte{sps}, tt.w, tt.h)
 			if w, _, ok := KeyFrameSize(h264, sps[:5]); ok {
-				t.Errorf("half a parameter set has width %d", w)
+				t.Errorf("width of half a parameter set = %d", w)
 			}
 		})
 	}
@@ -306,7 +307,7 @@ func FuzzKeyFrameSize(f *testing.F) {
 			t.Errorf("size %dx%d", w, h)
 		}
 		if !ok && (w != 0 || h != 0) {
-			t.Errorf("size %dx%d of none", w, h)
+			t.Errorf("size %dx%d without ok", w, h)
 		}
 		if ok && !HasKeyFrameSize(codec) {
 			t.Errorf("size of %q", codec)

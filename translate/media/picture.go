@@ -9,31 +9,34 @@ import (
 )
 
 const (
-	// maxFrameBytes is the largest key frame that is put together.
+	// maxFrameBytes is the largest key frame that is assembled.
 	maxFrameBytes = 8 << 20
-	// openFrames is how many frames are being put together at a time: packets come late by less.
+	// openFrames is the number of frames assembled at a time: packets arrive late by less.
 	openFrames = 4
-	// BlankSide is the larger side of the pictures that LiveKit itself sends when a track ends: they are not the publisher's.
+	// BlankSide is the larger side of the pictures that LiveKit itself sends when a track ends. They are not
+	// the publisher's.
 	BlankSide = 8
 )
 
-// Pictures puts key frames together from the packets of one RTP stream, which may come in any order. It asks for nothing to
-// be sent again: a frame that lacks a packet never comes out. The zero value is ready. It is not safe for concurrent use.
+// Pictures assembles key frames from the packets of one RTP stream, which can arrive in any order. It
+// requests no retransmission: a frame that lacks a packet is never returned. The zero value is ready. It is
+// not safe for concurrent use.
 type Pictures struct {
 	frames []*openFrame // oldest first
 }
 
-// openFrame is the packets of one RTP timestamp.
+// openFrame collects the packets of one RTP timestamp.
 type openFrame struct {
 	timestamp     uint32
 	payloads      map[uint16][]byte
 	bytes         int
 	begun, ended  bool
-	first, marked uint16 // sequence numbers, of a frame that has begun and ended
+	first, marked uint16 // sequence numbers of the first and the last packet
 }
 
-// Arrive takes a packet. frame is a key frame that is complete with it, nil otherwise: what has no beginning of a key frame
-// is no picture. codec is a mime type as LiveKit tells it; a codec that HasPictures does not know gives none.
+// Arrive takes a packet. It returns the key frame that the packet completes, or nil: frames without the
+// beginning of a key frame are dropped. codec is LiveKit's mime type; a codec without HasPictures yields no
+// frame.
 func (p *Pictures) Arrive(codec string, packet []byte) (frame []byte) {
 	var r rtp.Packet
 	if !HasPictures(codec) || r.Unmarshal(packet) != nil || len(r.Payload) == 0 || r.Padding && isPadding(r.Payload) {
@@ -48,7 +51,7 @@ func (p *Pictures) Arrive(codec string, packet []byte) (frame []byte) {
 	return f.join(codec)
 }
 
-// HasPictures tells whether key frames of a codec can be put together.
+// HasPictures reports whether key frames of a codec can be assembled.
 func HasPictures(codec string) bool { return newDepacketizer(codec) != nil }
 
 func newDepacketizer(codec string) rtp.Depacketizer {
@@ -65,7 +68,7 @@ func newDepacketizer(codec string) rtp.Depacketizer {
 	return nil
 }
 
-// frame finds the frame of a timestamp, or begins it.
+// frame returns the frame of a timestamp; it creates it if needed.
 func (p *Pictures) frame(timestamp uint32) *openFrame {
 	for _, f := range p.frames {
 		if f.timestamp == timestamp {
@@ -98,7 +101,7 @@ func (f *openFrame) add(codec string, r *rtp.Packet) {
 	}
 }
 
-// beginsPicture tells whether a payload is the first of a key frame.
+// beginsPicture reports whether a payload is the first of a key frame.
 func beginsPicture(codec string, payload []byte) bool {
 	if strings.EqualFold(codec, "video/AV1") {
 		const newSequence = 0x08 // N of the aggregation header (AV1 RTP §4.4)
@@ -122,7 +125,7 @@ func (f *openFrame) complete() bool {
 	}
 }
 
-// join gives nil for a frame that is damaged.
+// join returns the assembled frame, or nil if it is damaged.
 func (f *openFrame) join(codec string) (frame []byte) {
 	d := newDepacketizer(codec)
 	for seq := f.first; ; seq++ {

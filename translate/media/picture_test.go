@@ -10,7 +10,7 @@ import (
 	"github.com/pion/rtp/codecs"
 )
 
-// vp8Picture is a frame of VP8 in so many bytes, of which only the header is one.
+// vp8Picture returns a VP8 frame of size bytes, of which only the header is valid.
 func vp8Picture(key bool, w, h, size int) []byte {
 	frame := bytes.Repeat([]byte{0xa5}, size)
 	copy(frame, []byte{0x10, 0, 0, 0x9d, 0x01, 0x2a, byte(w), byte(w >> 8), byte(h), byte(h >> 8)})
@@ -23,7 +23,7 @@ func vp8Picture(key bool, w, h, size int) []byte {
 	return frame
 }
 
-// packetsOf cuts a frame up as pion does.
+// packetsOf splits a frame as pion does.
 func packetsOf(t testing.TB, frame []byte, first uint16, timestamp uint32) (packets [][]byte) {
 	t.Helper()
 	payloads := (&codecs.VP8Payloader{}).Payload(100, frame)
@@ -41,7 +41,7 @@ func packetsOf(t testing.TB, frame []byte, first uint16, timestamp uint32) (pack
 	return packets
 }
 
-// arrive gives the frames that come out.
+// arrive returns the frames that the packets complete.
 func (p *Pictures) arrive(packets ...[]byte) (frames [][]byte) {
 	for _, packet := range packets {
 		if f := p.Arrive(vp8, packet); f != nil {
@@ -53,7 +53,7 @@ func (p *Pictures) arrive(packets ...[]byte) (frames [][]byte) {
 
 func TestPictures(t *testing.T) {
 	key, next := vp8Picture(true, 320, 240, 1000), vp8Picture(true, 640, 480, 500)
-	packets := packetsOf(t, key, 65530, 3000) // the sequence numbers begin anew in the middle
+	packets := packetsOf(t, key, 65530, 3000) // the sequence numbers wrap around in the middle
 	later := packetsOf(t, next, 4, 6000)
 	padding := rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: 5, Timestamp: 3000, Padding: true, PaddingSize: 4}}
 	empty, err := padding.Marshal()
@@ -85,16 +85,16 @@ func TestPictures(t *testing.T) {
 			var p Pictures
 			got := p.arrive(tt.packets...)
 			if !slices.EqualFunc(got, tt.want, bytes.Equal) {
-				t.Errorf("%d frames came out, want %d, or they are others", len(got), len(tt.want))
+				t.Errorf("got %d frames, want %d, or their content differs", len(got), len(tt.want))
 			}
 			if len(p.frames) > openFrames {
-				t.Errorf("%d frames are kept", len(p.frames))
+				t.Errorf("%d frames kept", len(p.frames))
 			}
 		})
 	}
 }
 
-// many are the beginnings of other frames.
+// many returns the beginnings of other frames.
 func many(t *testing.T) (packets [][]byte) {
 	for i := range openFrames {
 		packets = append(packets, packetsOf(t, vp8Picture(true, 320, 240, 500), uint16(1000*i), uint32(100000+i))[0])
@@ -110,11 +110,11 @@ func TestHasPictures(t *testing.T) {
 	}
 	var p Pictures
 	if p.Arrive("video/H265", packetsOf(t, vp8Picture(true, 320, 240, 100), 1, 1)[0]) != nil || len(p.frames) > 0 {
-		t.Error("packets of an unknown codec are kept")
+		t.Error("packets of an unknown codec kept")
 	}
 }
 
-// A frame does not grow without end.
+// A frame does not grow without bound.
 func TestPictureIsBounded(t *testing.T) {
 	var p Pictures
 	payload := make([]byte, 60000)
@@ -127,11 +127,11 @@ func TestPictureIsBounded(t *testing.T) {
 		p.Arrive(vp8, b)
 	}
 	if n := p.frames[0].bytes; n > maxFrameBytes {
-		t.Errorf("%d bytes are kept of one frame", n)
+		t.Errorf("%d bytes kept of one frame", n)
 	}
 }
 
-// What a publisher sends is not to be trusted.
+// FuzzPictures checks arbitrary packets of an untrusted publisher.
 func FuzzPictures(f *testing.F) {
 	for i, codec := range []string{vp8, "video/H264", "video/VP9", "video/AV1"} {
 		f.Add(codec, []byte{0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0, byte(i)}, []byte{0x00, 1, 2, 3})

@@ -7,29 +7,29 @@ import (
 	"github.com/pion/rtp"
 )
 
-// recentFrames is how many frames back a packet may come late and still be known for one of an old frame.
+// recentFrames is the number of frames by which a packet can be late and still be attributed to its frame.
 const recentFrames = 16
 
-// Stream counts the packets of one RTP stream, in whatever order they come. The zero value is ready. It is not safe for
-// concurrent use.
+// Stream counts the packets of one RTP stream, in any order of arrival. The zero value is ready. It is not
+// safe for concurrent use.
 type Stream struct {
-	packet rtp.Packet // reused for what it allocates
+	packet rtp.Packet // reused to save allocations
 	gaps   gaps
 	frames [recentFrames]uint32 // RTP timestamps
-	known  int                  // how many of them are set
-	next   int                  // the one to be replaced
+	known  int                  // number of valid timestamps
+	next   int                  // index of the next to be replaced
 }
 
-// Arrival is what one packet adds.
+// Arrival is the contribution of one packet.
 type Arrival struct {
-	// Payload is what getStats counts as bytes: neither RTP header nor padding. It is a part of the packet, and empty for a
-	// packet of padding only.
+	// Payload is what getStats counts as bytes: neither RTP header nor padding. It aliases the packet, and is
+	// empty for a packet of padding only.
 	Payload []byte
-	// Begins is true for the packet that is the first to come of its frame: of those with one RTP timestamp.
+	// Begins reports the first packet to arrive of a frame, that is of an RTP timestamp.
 	Begins bool
 }
 
-// Arrive takes a packet. One that is no RTP is an error and counts for nothing.
+// Arrive takes a packet. A packet that is not RTP is an error and counts for nothing.
 func (s *Stream) Arrive(packet []byte) (Arrival, error) {
 	if err := s.packet.Unmarshal(packet); err != nil {
 		return Arrival{}, fmt.Errorf("rtp: %w", err)
@@ -45,8 +45,8 @@ func (s *Stream) Arrive(packet []byte) (Arrival, error) {
 	return a, nil
 }
 
-// isPadding tells whether a payload is padding once more: zeros, and their number. LiveKit's packets of padding only are so
-// (seen in 1.13.5, which hands padding to pion as payload and as padding).
+// isPadding reports whether a payload is padding again: zeros, and their number. LiveKit's packets of padding
+// only have such a payload (observed with 1.13.5, which passes padding to pion as payload and as padding).
 func isPadding(payload []byte) bool {
 	last := len(payload) - 1
 	return last >= 0 && int(payload[last]) == len(payload) && !slices.ContainsFunc(payload[:last], func(b byte) bool { return b != 0 })
@@ -62,6 +62,6 @@ func (s *Stream) begins(timestamp uint32) bool {
 	return true
 }
 
-// Settle gives how many packets have turned out to be lost since it was last called: those that were missing already at
-// the call before and have not come since. Called once a second, it grants a packet one to two seconds to be late.
-func (s *Stream) Settle() (lost int) { return s.gaps.settle() }
+// TakeLost returns the number of packets found lost since the last call: those that were missing at the last
+// call and did not arrive since. Called once a second, it allows a packet to be one to two seconds late.
+func (s *Stream) TakeLost() (lost int) { return s.gaps.takeLost() }

@@ -36,7 +36,7 @@ func (p sent) bytes(t testing.TB) []byte {
 	return b
 }
 
-// count gives what the packets add up to.
+// count returns the totals of the packets.
 func count(t testing.TB, s *Stream, packets ...sent) (payload, frames int) {
 	t.Helper()
 	for _, p := range packets {
@@ -79,7 +79,7 @@ func TestStreamCountsPayloadAndFrames(t *testing.T) {
 	}
 }
 
-func TestStreamKnowsPaddingOfPadding(t *testing.T) {
+func TestStreamIgnoresPaddingSentAsPayload(t *testing.T) {
 	padding := make([]byte, 255)
 	padding[254] = 255
 	media := bytes.Clone(padding)
@@ -120,7 +120,7 @@ func TestStreamCountsManyFrames(t *testing.T) {
 	}
 }
 
-func TestStreamRefusesOther(t *testing.T) {
+func TestStreamRejectsOtherPackets(t *testing.T) {
 	var s Stream
 	count(t, &s, sent{1, 0, 10, 0})
 	whole := sent{2, 0, 10, 0}.bytes(t)
@@ -130,12 +130,12 @@ func TestStreamRefusesOther(t *testing.T) {
 		}
 	}
 	count(t, &s, sent{2, 0, 10, 0})
-	if lost := s.Settle() + s.Settle(); lost != 0 {
+	if lost := s.TakeLost() + s.TakeLost(); lost != 0 {
 		t.Errorf("%d lost", lost)
 	}
 }
 
-// runs gives the sequence numbers from first on, without those left out.
+// runs returns the sequence numbers from first on, without those left out.
 func runs(first uint16, n int, without ...uint16) []uint16 {
 	var list []uint16
 	for i := range n {
@@ -150,8 +150,8 @@ func TestGaps(t *testing.T) {
 	const end = 1<<16 - 1
 	late := func(list []uint16, numbers ...uint16) []uint16 { return append(list, numbers...) }
 	for name, tt := range map[string]struct {
-		seconds [][]uint16 // what comes in each second
-		lost    []int      // what each ends with
+		seconds [][]uint16 // the arrivals of each second
+		lost    []int      // the losses found at the end of each
 	}{
 		"none":                       {[][]uint16{runs(10, 100), runs(110, 100), {}}, []int{0, 0, 0}},
 		"one":                        {[][]uint16{runs(10, 100, 50), runs(110, 100), {}}, []int{0, 1, 0}},
@@ -177,7 +177,7 @@ func TestGaps(t *testing.T) {
 				for _, n := range second {
 					g.arrive(n)
 				}
-				got = append(got, g.settle())
+				got = append(got, g.takeLost())
 			}
 			if !slices.Equal(got, tt.lost) {
 				t.Errorf("lost %v, want %v", got, tt.lost)
@@ -186,7 +186,7 @@ func TestGaps(t *testing.T) {
 	}
 }
 
-// rounds are seconds of n numbers each, shuffled in fives, of which each lacks its third.
+// rounds returns seconds of n numbers each, shuffled in fives; each second lacks its third number.
 func rounds(seconds, n int) [][]uint16 {
 	random := rand.New(rand.NewPCG(1, 2))
 	var all [][]uint16
@@ -221,7 +221,7 @@ func FuzzStream(f *testing.F) {
 				t.Errorf("%d bytes of %d", len(a.Payload), len(packet))
 			}
 		}
-		if lost := s.Settle() + s.Settle(); lost < 0 || lost > 2*(1<<15) {
+		if lost := s.TakeLost() + s.TakeLost(); lost < 0 || lost > 2*(1<<15) {
 			t.Errorf("%d lost", lost)
 		}
 	})

@@ -3,15 +3,15 @@ package media
 // Bits of the first byte of a VP9 payload descriptor (RFC 9628 §4.2).
 const (
 	vp9PictureID = 0x80
-	vp9Predicted = 0x40 // from an earlier picture
+	vp9Predicted = 0x40 // predicted from an earlier picture
 	vp9Layers    = 0x20
 	vp9Flexible  = 0x10
-	vp9Begin     = 0x08 // of a frame
+	vp9Begin     = 0x08 // start of a frame
 	vp9Structure = 0x02 // the scalability structure follows
 )
 
-// vp9Size reads the payload descriptor. Its scalability structure tells the sizes of all spatial layers, and the last is
-// that of the whole picture; without one the size stands in the header of a key frame.
+// vp9Size reads the payload descriptor. Its scalability structure contains the sizes of all spatial layers;
+// the last is that of the whole picture. Without a structure the size is in the header of a key frame.
 func vp9Size(payload []byte) (w, h int, ok bool) {
 	r := byteReader{left: payload}
 	first := r.byte()
@@ -25,7 +25,7 @@ func vp9Size(payload []byte) (w, h int, ok bool) {
 		}
 	}
 	if first&vp9Flexible != 0 && first&vp9Predicted != 0 {
-		for i := 0; i < 3 && r.byte()&1 != 0; i++ { // P_DIFF, and whether one more follows
+		for i := 0; i < 3 && r.byte()&1 != 0; i++ { // P_DIFF, and whether another follows
 		}
 	}
 	if first&vp9Structure != 0 {
@@ -40,7 +40,7 @@ func vp9Size(payload []byte) (w, h int, ok bool) {
 	return sized(w, h)
 }
 
-// vp9Structure gives the size of the topmost layer that has one, or zeros.
+// vp9Structure returns the size of the topmost layer that has one, or zeros.
 func (r *byteReader) vp9Structure() (w, h int) {
 	head := r.byte()
 	if head&0x10 != 0 {
@@ -52,13 +52,14 @@ func (r *byteReader) vp9Structure() (w, h int) {
 	}
 	if head&0x08 != 0 {
 		for range r.byte() {
-			r.bytes(int(r.byte() >> 2 & 3)) // the references of a picture of the group
+			r.bytes(int(r.byte() >> 2 & 3)) // the references of a picture in the group
 		}
 	}
 	return w, h
 }
 
-// vp9FrameSize reads the uncompressed header of a key frame (VP9 bitstream specification §6.2). It gives zeros if it is none.
+// vp9FrameSize reads the uncompressed header of a key frame (VP9 bitstream specification §6.2). It returns
+// zeros if the frame is not a key frame.
 func vp9FrameSize(frame []byte) (w, h int) {
 	r := bitReader{data: frame}
 	const marker, syncCode, sRGB = 2, 0x498342, 7

@@ -70,14 +70,14 @@ var clientMetricsJSON = json.RawMessage(mustMarshal(clientMetrics()))
 // clientMetrics requests from publishers and players what ClientStats needs
 // (docs/wcs-protocol.md#client-metrics):
 //
-//   - Every second, because clients receive their rates every second; in batches of one row, so that no figure is
-//     older.
+//   - Every second, because clients receive their rates every second; in batches of one row, so that no
+//     figure is older.
 //   - Uncompressed: a row has some 150 bytes, which gzip and base64 would enlarge.
-//   - No value of transport is used. But it is present when no other report is, and players of 2.0.266 never start
-//     without a report. It also changes the first column of each row; otherwise 2.0.266 corrupts rows.
+//   - No value of transport is used. But it is present when no other report is, and players of 2.0.266 never
+//     start without a report. It also changes the first column of each row; otherwise 2.0.266 corrupts rows.
 //   - outbound-rtp of audio as well, for MediaBytes. It needs no kind: only video has frames.
-//   - All values are numbers, which need no quotes. A counter stays once it exists, except the picture size of a
-//     video that stands still.
+//   - All values are numbers, which need no quotes. A counter stays once it exists, except the picture size
+//     of a video that stands still.
 func clientMetrics() metricsRequest {
 	video := map[string][]string{"kind": {"video"}}
 	return metricsRequest{

@@ -8,8 +8,9 @@ import (
 	"wcsgateway/translate"
 )
 
-// testMutes: attributes come and go with the participant's others untouched, asking about a participant does not clear them, LiveKit's list
-// shows them, and it refuses to unmute a track.
+// testMutes checks that the attributes change without the participant's others, that asking about a
+// participant does not clear them, that LiveKit's list shows them, and that LiveKit refuses to unmute a
+// track.
 func testMutes(t *testing.T, s *stage) {
 	id := publisher()
 	peer, _ := s.publish(t, id, rig.PeerOptions{})

@@ -10,15 +10,16 @@ import (
 	"wcsgateway/translate"
 )
 
-// Attributes of a publisher's participant that tell native clients what it has muted: "true" or "false". AttributeMutes counts the changes.
+// Attributes of a publisher's participant that announce its mute state to native clients: "true" or "false".
+// AttributeMutes counts the changes.
 const (
 	AttributeAudioMuted = "wcs.audioMuted"
 	AttributeVideoMuted = "wcs.videoMuted"
 	AttributeMutes      = "wcs.mutes"
 )
 
-// DataTopic is the topic of the data messages that a publisher's stream data becomes. They come from the server: LiveKit
-// gives them no participant.
+// DataTopic is the topic of a publisher's stream data as LiveKit data messages. They come from the server, so
+// LiveKit names no sender.
 const DataTopic = "wcs"
 
 // Operations, for Deps.Observe.
@@ -28,7 +29,7 @@ const (
 	OpSendData  = "send data"
 )
 
-// SetMutes publishes what a participant has muted as its attributes. Its other attributes stay as they are.
+// SetMutes announces a participant's mute state in its attributes. Its other attributes stay.
 func (s *SFU) SetMutes(ctx context.Context, room translate.RoomName, id translate.Identity, m translate.Mutes) (err error) {
 	defer s.done(OpSetMutes, time.Now(), room, id, &err)
 	call, err := s.admin(ctx, OpSetMutes, room)
@@ -50,8 +51,8 @@ func (s *SFU) SetMutes(ctx context.Context, room translate.RoomName, id translat
 	return nil
 }
 
-// MuteTrack has LiveKit stop, or go on, forwarding a track. It refuses the latter (ErrKindRefused) unless its
-// room.enable_remote_unmute is set.
+// MuteTrack makes LiveKit stop or resume forwarding a track. LiveKit refuses to resume (ErrKindRefused)
+// unless its room.enable_remote_unmute is set.
 func (s *SFU) MuteTrack(ctx context.Context, room translate.RoomName, id translate.Identity, trackSID string, muted bool) (err error) {
 	defer s.done(OpMuteTrack, time.Now(), room, id, &err)
 	call, err := s.admin(ctx, OpMuteTrack, room)
@@ -67,7 +68,7 @@ func (s *SFU) MuteTrack(ctx context.Context, room translate.RoomName, id transla
 	return nil
 }
 
-// SendData sends data to everybody in a room, reliably and in the order of the calls, with DataTopic.
+// SendData sends data to all participants of a room, reliably and in the order of the calls, with DataTopic.
 func (s *SFU) SendData(ctx context.Context, room translate.RoomName, data []byte) (err error) {
 	defer s.done(OpSendData, time.Now(), room, "", &err)
 	call, err := s.admin(ctx, OpSendData, room)
@@ -84,7 +85,8 @@ func (s *SFU) SendData(ctx context.Context, room translate.RoomName, data []byte
 	return nil
 }
 
-// mutes reads a participant's attributes. Those of a participant that has muted nothing yet, or is not the gateway's, are not there.
+// mutes reads the mute state from a participant's attributes. A participant that muted nothing yet, or is not
+// the gateway's, has none.
 func mutes(attributes map[string]string) translate.Mutes {
 	changes, err := strconv.Atoi(attributes[AttributeMutes])
 	if err != nil {
