@@ -51,7 +51,7 @@ func (s *session) stop(mediaID string) {
 	if st.published {
 		e.info = wcs.InfoStoppedByPublisherStop
 	}
-	st.reportStop()
+	st.notifyStop()
 	st.end(e)
 }
 

@@ -25,7 +25,7 @@ func handleSendData(s *session, d wcs.SendData) error {
 	h, room := s.hooks, s.roomCommand(d.Payload)
 	switch {
 	case h.wants(hooks.OnDataEvent): // also of what is for a room: the backend may refuse it (integration.md §1.3)
-		h.ask(hooks.OnDataEvent, h.body(dataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
+		h.request(hooks.OnDataEvent, h.body(dataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
 			if room != nil && (err == nil || room.leaves()) {
 				s.obey(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
 				return
@@ -49,6 +49,6 @@ func (s *session) answerData(operationID string, err error) {
 	}
 	s.sendAs(wcs.DataStatus(operationID, status.Status, status.Info), hooks.DataStatusEvent)
 	if h := s.hooks; h.wants(hooks.DataStatusEvent) {
-		h.tell(hooks.DataStatusEvent, h.body(status))
+		h.notify(hooks.DataStatusEvent, h.body(status))
 	}
 }

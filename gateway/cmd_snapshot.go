@@ -28,7 +28,7 @@ func handleSnapshot(s *session, ref wcs.StreamRef) error {
 		s.snapshot(ref)
 		return nil
 	}
-	h.ask(hooks.Snapshot, h.body(snapshotBody(ref)), func(_ hooks.Object, err error) {
+	h.request(hooks.Snapshot, h.body(snapshotBody(ref)), func(_ hooks.Object, err error) {
 		if err != nil {
 			s.answerSnapshot(ref, nil, err)
 			return

@@ -212,7 +212,7 @@ func (e *egress) interrupted(how string) {
 		return
 	}
 	st.sess.remember()
-	st.sess.tellError("Recording of " + st.name + " " + how)
+	st.sess.reportError("Recording of " + st.name + " " + how)
 }
 
 // watch asks LiveKit from time to time how the egress stands.

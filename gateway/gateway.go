@@ -72,7 +72,7 @@ type Gateway struct {
 	questions  questions
 	egressing  chan struct{} // has one for each egress that is being begun
 	statistics statisticsCache
-	orphanTold orphanLines
+	orphanHook orphanLines
 	moving     keyLock // by session id: while streams are adopted, or looked for again
 	hookLog    zerolog.Logger
 	ctx        context.Context // of all work that outlives a command; ends last
@@ -81,7 +81,7 @@ type Gateway struct {
 	draining   atomic.Bool    // not ready
 	refusing   atomic.Bool    // no new sockets
 	work       sync.WaitGroup // goroutines that Run waits for
-	hookQueues sync.Map       // of *atomic.Int64 by application: bytes of calls that wait
+	hookBudget sync.Map       // *hooks.Budget by app key
 	hookCalls  sync.WaitGroup // calls to backends that are under way or in line
 
 	mu         sync.Mutex
@@ -261,7 +261,7 @@ func (g *Gateway) takenOver(o state.Orphan) {
 			return nil
 		}))
 	case o.Session != nil:
-		g.tellOrphaned(*o.Session)
+		g.notifyOrphaned(*o.Session)
 	case o.Player != nil:
 		for room := range g.roomsOf(*o.Player) {
 			g.cleanup.RemoveParticipant(room, translate.Identity(o.Player.Identity), cleanup.Expiry)

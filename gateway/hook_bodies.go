@@ -11,11 +11,11 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Bodies of hooks, with the members of the vendor's samples (integration.md §1.4). nodeId, appKey and sessionId are in all of
-// them: sessionHooks.body adds them.
+// Bodies of hooks, with the members of the vendor's samples. sessionHooks.body adds nodeId, appKey and
+// sessionId to all of them.
 
-// streamBody is a StreamStatusEvent or StreamKeepAliveEvent. What this server does not know is 0, false or empty, as most of it
-// is in the sample.
+// streamBody is the body of StreamStatusEvent and StreamKeepAliveEvent. Members that this server does not
+// know are 0, false or empty, as most of them are in the vendor's sample.
 type streamBody struct {
 	MediaSessionID string     `json:"mediaSessionId"`
 	Name           string     `json:"name"`
@@ -39,7 +39,7 @@ type streamBody struct {
 	FPS            int        `json:"fps"`
 	AudioBitrate   int        `json:"audioBitrate"`
 	CodecImpl      string     `json:"codecImpl"`
-	Transport      string     `json:"transport"` // that the client has asked for
+	Transport      string     `json:"transport"` // requested by the client
 	CVOExtension   bool       `json:"cvoExtension"`
 	CreateDate     int64      `json:"createDate"` // milliseconds
 	MediaType      string     `json:"mediaType"`
@@ -69,7 +69,8 @@ func (st *stream) body(status wcs.Status, info string) streamBody {
 	return b
 }
 
-// requestBody is the part of publishStream and playStream that every client means, whether it says so or not.
+// requestBody holds the members of publishStream and playStream that are always sent, whether or not the
+// client set them.
 type requestBody struct {
 	MediaSessionID string     `json:"mediaSessionId"`
 	Name           string     `json:"name"`
@@ -99,7 +100,7 @@ func (st *stream) requestBody() requestBody {
 
 const statusPending wcs.Status = "PENDING"
 
-// stopBody is unPublishStream and stopStream.
+// stopBody is the body of unPublishStream and stopStream.
 type stopBody struct {
 	MediaSessionID string     `json:"mediaSessionId"`
 	Name           string     `json:"name"`
@@ -130,16 +131,17 @@ type errorBody struct {
 	Info string `json:"info"`
 }
 
-// body makes the body of a hook.
+// body returns v as the body of a hook.
 func (h *sessionHooks) body(v any) hooks.Object { return h.addressed(object(v)) }
 
-// addressed says whom a body is about.
+// addressed sets the members that identify the server, the application and the session.
 func (h *sessionHooks) addressed(o hooks.Object) hooks.Object {
 	put(o, hooks.Object{"nodeId": raw(h.sess.g.cfg.NodeID), "appKey": raw(h.app.Key), "sessionId": raw(h.id.public)})
 	return o
 }
 
-// connectBody is what the client has sent and what the server knows of it. authToken, a secret between the two, is left out.
+// connectBody returns the members that the client sent and those that the server adds. authToken, a secret
+// between client and server, is omitted.
 func (h *sessionHooks) connectBody(c wcs.Connection) hooks.Object {
 	o := maps.Clone(c.Sent)
 	drop(o, memberAuthToken, memberPolicies, memberStatus)
@@ -152,28 +154,29 @@ func (h *sessionHooks) connectBody(c wcs.Connection) hooks.Object {
 	return h.addressed(o)
 }
 
-// put sets members in what a client has sent.
+// put sets members of an object that a client sent.
 func put(sent, members hooks.Object) {
 	drop(sent, slices.Collect(maps.Keys(members))...)
 	maps.Copy(sent, members)
 }
 
-// drop takes members out of what a client has sent, also those that differ only in case: there are backends that would take them.
+// drop deletes members of an object that a client sent, including names that differ only in case, which some
+// backends would accept.
 func drop(sent hooks.Object, names ...string) {
 	maps.DeleteFunc(sent, func(have string, _ json.RawMessage) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(have, name) })
 	})
 }
 
-// object is a value as the members that it marshals to.
+// object returns the members that v marshals to.
 func object(v any) (o hooks.Object) {
-	if json.Unmarshal(raw(v), &o) != nil || o == nil { // of this file's types: never
+	if json.Unmarshal(raw(v), &o) != nil || o == nil { // never for the types of this file
 		return hooks.Object{}
 	}
 	return o
 }
 
-// raw is for strings and this file's types, which always marshal.
+// raw marshals strings and the types of this file, which never fail.
 func raw(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -17,15 +17,15 @@ const (
 	memberStatus    = "status"
 )
 
-// Values of the status in a ConnectionStatusEvent (integration.md §1.3).
+// Values of the status in a ConnectionStatusEvent.
 const (
 	connectionEstablished  wcs.Status = "ESTABLISHED"
 	connectionFailed       wcs.Status = "FAILED"
 	connectionDisconnected wcs.Status = "DISCONNECTED"
 )
 
-// askConnect lets the backend decide on a client, which is not accepted before it has (integration.md §1.6).
-func (s *session) askConnect(app *App, c wcs.Connection, id sessionID) {
+// authorizeConnect lets the backend decide on a client. The client is accepted after the backend agreed.
+func (s *session) authorizeConnect(app *App, c wcs.Connection, id sessionID) {
 	if app.Hooks.Backend == nil {
 		s.enter(app, c, id)
 		return
@@ -38,18 +38,18 @@ func (s *session) askConnect(app *App, c wcs.Connection, id sessionID) {
 		return
 	}
 	var ctx context.Context
-	ctx, h.giveUp = context.WithCancel(s.g.ctx)
+	ctx, h.cancelConnect = context.WithCancel(s.g.ctx)
 	h.call(ctx, hooks.Connect, h.connection, func(answer hooks.Object, err error) {
 		s.loop.post(func() { h.onConnect(c, answer, err) })
 	})
 }
 
-// onConnect goes on when the backend has answered.
+// onConnect handles the backend's answer to connect.
 func (h *sessionHooks) onConnect(c wcs.Connection, answer hooks.Object, err error) {
-	h.giveUp()
+	h.cancelConnect()
 	s := h.sess
 	if s.closed || s.conn.ended() {
-		return // the client has not waited
+		return // the client disconnected
 	}
 	if err == nil {
 		c, err = h.takeConnect(c, answer)
@@ -59,41 +59,42 @@ func (h *sessionHooks) onConnect(c wcs.Connection, answer hooks.Object, err erro
 		return
 	}
 	v := classify(err)
-	h.log.WithLevel(v.level).Err(err).Msg("refused by the application's backend, or for want of its answer")
+	h.log.WithLevel(v.level).Err(err).Msg("connection refused by backend hook")
 	s.refuse(v.info)
-	h.connection = h.body(errorBody{Info: v.info}) // all that is said of it from now on
-	h.tellConnection(connectionFailed)
+	h.connection = h.body(errorBody{Info: v.info}) // the only content of further events
+	h.notifyConnection(connectionFailed)
 	delete(h.connection, memberInfo)
 }
 
 func (h *sessionHooks) accept(c wcs.Connection) { h.sess.enter(h.app, c, h.id) }
 
-// established tells the backend that the session stands. Its id may not be the one that it was asked about: a session to
-// be resumed can end meanwhile.
+// established notifies the backend that the session is established. Its id can differ from the one in
+// connect: a session that was to be resumed can end in between.
 func (h *sessionHooks) established(id sessionID) {
 	if h == nil {
 		return
 	}
 	h.id = id
 	h.connection = h.addressed(h.connection)
-	h.tellConnection(connectionEstablished)
+	h.notifyConnection(connectionEstablished)
 	if !h.wants(hooks.ConnectionStatusEvent) {
-		h.connection = nil // nobody will ask for it
+		h.connection = nil // not needed any more
 	}
 }
 
-// takeConnect takes what the backend has changed, and its policies for the session. What it leaves out stays as it was.
+// takeConnect applies the members that the backend changed and its policies for the session. Members that the
+// answer lacks keep their value.
 func (h *sessionHooks) takeConnect(c wcs.Connection, answer hooks.Object) (wcs.Connection, error) {
 	policies, fault := hooks.ParsePolicies(answer[memberPolicies])
 	if fault != nil {
-		h.log.Warn().Err(fault).Msg("part of restClientConfig is not taken")
+		h.log.Warn().Err(fault).Msg("restClientConfig partly ignored")
 	}
 	if idle := idleOverwrites(policies); len(idle) > 0 {
-		h.log.Warn().Strs("members", idle).Msg("restOverwrite of restClientConfig names what this server makes no use of")
+		h.log.Warn().Strs("members", idle).Msg("restOverwrite without effect")
 	}
 	taken, changed := hooks.TakeConnect(h.connection, answer)
 	sent := maps.Clone(c.Sent)
-	delete(sent, memberPolicies) // a client has none
+	delete(sent, memberPolicies) // not a member of the client's
 	for _, name := range changed {
 		sent[name] = taken[name]
 	}
@@ -101,32 +102,33 @@ func (h *sessionHooks) takeConnect(c wcs.Connection, answer hooks.Object) (wcs.C
 		return c, fmt.Errorf("%w: %w", hooks.ErrBadResponse, err)
 	}
 	h.policies, h.connection = policies, taken
-	h.log.Debug().Strs("changed", changed).Msg("the application's backend accepts the client")
+	h.log.Debug().Strs("changed", changed).Msg("connection accepted by backend hook")
 	return c, nil
 }
 
-// rebind decodes members of a command's argument that were changed into what was decoded of it before.
+// rebind decodes changed members of a command's argument into v, the value decoded from the original
+// argument.
 func rebind(members hooks.Object, v any) error {
 	return wcs.Command{Name: "answer", Arg: raw(members)}.Bind(v)
 }
 
-// tellConnection tells the backend what has become of the connection.
-func (h *sessionHooks) tellConnection(status wcs.Status) {
+// notifyConnection sends the backend a ConnectionStatusEvent.
+func (h *sessionHooks) notifyConnection(status wcs.Status) {
 	if !h.wants(hooks.ConnectionStatusEvent) {
 		return
 	}
 	body := maps.Clone(h.connection)
 	body[memberStatus] = raw(status)
-	h.tell(hooks.ConnectionStatusEvent, body)
+	h.notify(hooks.ConnectionStatusEvent, body)
 }
 
-// disconnected runs when the socket is closed, after the ends of the streams have been told.
+// disconnected runs when the session closes, after the events of its streams.
 func (h *sessionHooks) disconnected() {
 	if h == nil {
 		return
 	}
-	if h.giveUp != nil {
-		h.giveUp()
+	if h.cancelConnect != nil {
+		h.cancelConnect()
 	}
-	h.tellConnection(connectionDisconnected)
+	h.notifyConnection(connectionDisconnected)
 }

@@ -10,8 +10,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// FuzzAnswers: whatever a backend answers, what identifies a session and a stream stays, a stream's name is one that a client could
-// have used, and what clients are sent is JSON.
+// FuzzAnswers checks that no answer changes the ids of session and stream, that stream names stay valid, and
+// that clients only get valid JSON.
 func FuzzAnswers(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"mediaProviders":["WebRTC"],"custom":{"a":1},"sipLogin":"l","appKey":"x","sessionId":"x","authToken":"x"}`,

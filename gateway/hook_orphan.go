@@ -10,14 +10,14 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// orphanLines are the calls about sessions of dead pods that wait to be made, one after the other for each application: a pod may have
-// had many sessions, and what its clients do now comes first.
+// orphanLines hold the queued calls about sessions of dead pods, one line per application. The calls are made
+// one at a time: a dead pod can leave many sessions, and the calls of live sessions must not wait for them.
 type orphanLines struct {
 	mu    sync.Mutex
 	lines map[string]*hooks.Line // by app key
 }
 
-// maxOrphans bounds how many of an application wait.
+// maxOrphans bounds the queued calls of an application.
 const maxOrphans = 100_000
 
 func (o *orphanLines) of(app string) *hooks.Line {
@@ -32,7 +32,7 @@ func (o *orphanLines) of(app string) *hooks.Line {
 	return o.lines[app]
 }
 
-// orphanBody is all that is known of the connection of a dead pod's session.
+// orphanBody holds all that is known of the connection of a dead pod's session.
 type orphanBody struct {
 	NodeID    string     `json:"nodeId"`
 	AppKey    string     `json:"appKey"`
@@ -40,9 +40,10 @@ type orphanBody struct {
 	Status    wcs.Status `json:"status"`
 }
 
-// tellOrphaned tells the backend of a session whose pod has died that it is DISCONNECTED, which ends its streams, too. To the
-// backend all pods are one server (NodeID): nobody else could tell it. It is told once more of a session whose pod lives after all.
-func (g *Gateway) tellOrphaned(sess state.Session) {
+// notifyOrphaned notifies the backend that the session of a dead pod is DISCONNECTED, which also ends its
+// streams. All pods are one server (NodeID) to the backend. If the pod is alive after all, the backend
+// receives the event twice.
+func (g *Gateway) notifyOrphaned(sess state.Session) {
 	app := g.live().apps[sess.App]
 	if app == nil || !sess.TellEnd || !app.Hooks.Backend.Sends(hooks.ConnectionStatusEvent) {
 		return
@@ -50,7 +51,7 @@ func (g *Gateway) tellOrphaned(sess state.Session) {
 	body := object(orphanBody{g.cfg.NodeID, sess.App, sess.ID, connectionDisconnected})
 	since := time.Now()
 	release := g.cleanup.Hold()
-	queued := g.orphanTold.of(app.Key).Do(func() {
+	queued := g.orphanHook.of(app.Key).Do(func() {
 		defer release()
 		defer g.recovered()
 		if time.Since(since) > cleanup.Expiry || g.ctx.Err() != nil {
@@ -58,7 +59,7 @@ func (g *Gateway) tellOrphaned(sess state.Session) {
 		}
 		if _, err := app.Hooks.Backend.Call(g.ctx, hooks.ConnectionStatusEvent, body); err != nil {
 			g.hookLog.Warn().Err(err).Str("session", sess.ID).Str("app", sess.App).Str("hook", string(hooks.ConnectionStatusEvent)).
-				Msg("backend was not told of the end of a dead pod's session")
+				Msg("backend not notified: session of a dead pod ended")
 		}
 	})
 	if !queued {

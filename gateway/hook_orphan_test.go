@@ -10,8 +10,8 @@ import (
 	"wcsgateway/gateway/hooks"
 )
 
-// A pod dies: the pod that takes over tells the backend of its sessions' ends, unless the backend wants to hear of none.
-func TestHooksOfADeadPodsSessions(t *testing.T) {
+// The pod that takes over from a dead pod notifies the backends of the ends of its sessions.
+func TestHooksOfSessionsOfDeadPod(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, nil)
 	w.keepFor(time.Minute)
@@ -23,24 +23,24 @@ func TestHooksOfADeadPodsSessions(t *testing.T) {
 	w.policy(map[string]map[string]string{"ConnectionStatusEvent": {"restPolicy": "DISABLE"}})
 	w.connect(t, podA)
 
-	_, rest := w.keptAlive(t, podA, "defaultApp", "") // until it comes back
+	_, rest := w.keptAlive(t, podA, "defaultApp", "") // a detached session
 	w.backend.On("connect", rig.Echo)
 	_, rest = w.keptAlive(t, podA, "defaultApp", rest)
 	w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
 
 	w.store.Kill(podA)
 	w.store.TakeOver(podA, podB)
-	told := make(map[string]bool)
+	notified := make(map[string]bool)
 	for range 3 {
 		h := w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
-		told[h.Text("sessionId")] = true
+		notified[h.Text("sessionId")] = true
 		want := map[string]any{"nodeId": testNode, "appKey": "defaultApp", "sessionId": "/127.0.0.1:PORT/HASH", "status": "DISCONNECTED"}
 		if diff := cmp.Diff(want, members(t, h)); diff != "" {
 			t.Error(diff)
 		}
 	}
-	if len(told) != 3 || !told[sessionOf(t, token)] || !told[sessionOf(t, rest)] {
-		t.Errorf("told of %v", told)
+	if len(notified) != 3 || !notified[sessionOf(t, token)] || !notified[sessionOf(t, rest)] {
+		t.Errorf("notified of %v", notified)
 	}
 	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].cleanup.Pending() == 0 })
 	if n := w.backend.Count("ConnectionStatusEvent"); n != 3+3 {
@@ -48,8 +48,8 @@ func TestHooksOfADeadPodsSessions(t *testing.T) {
 	}
 }
 
-// A backend that is away when a pod dies is told of none of its sessions, and keeps nobody waiting.
-func TestDeadPodsSessionsWithoutTheirBackend(t *testing.T) {
+// A backend that is unavailable when a pod dies gets no events of its sessions, and delays nothing.
+func TestSessionsOfDeadPodWithUnavailableBackend(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(c *hooks.Config, _ *App) { c.Timeout = 100 * time.Millisecond })
 	for range 3 {

@@ -7,7 +7,7 @@ import (
 	"wcsgateway/gateway/hooks"
 )
 
-func TestIdleOverwritesAreNamed(t *testing.T) {
+func TestOverwritesWithoutEffectAreLogged(t *testing.T) {
 	policies, err := hooks.ParsePolicies([]byte(`{
 		"connect": {"restPolicy": "OVERWRITE", "restOverwrite": "custom,clientVersion"},
 		"publishStream": {"restPolicy": "OVERWRITE", "restOverwrite": "name,custom,maxBitrate"},

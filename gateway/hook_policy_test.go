@@ -18,7 +18,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// fail lets methods count failures.
+// fail returns policies under which failures of the methods count.
 func fail(methods ...string) map[string]map[string]string {
 	all := make(map[string]map[string]string)
 	for _, m := range methods {
@@ -27,7 +27,7 @@ func fail(methods ...string) map[string]map[string]string {
 	return all
 }
 
-// failing are answers that are no leave (integration.md §1.5), with what clients are told under FAIL.
+// failing holds answers that count as failures, with the texts that clients get under FAIL.
 var failing = map[string]struct {
 	reply rig.Reply
 	info  string
@@ -38,7 +38,7 @@ var failing = map[string]struct {
 	"cut off": {cutOff, "Application server is not available"},
 }
 
-// What a client asks for and the backend does not allow: the table of integration.md §1.5, second row.
+// A failed hook rejects a client's request under FAIL, and has no effect under LOG.
 func TestDirectHooksUnderFailAndLog(t *testing.T) {
 	for what, f := range failing {
 		for _, mode := range []string{"FAIL", "LOG", "failClosed"} {
@@ -80,7 +80,7 @@ func TestDirectHooksUnderFailAndLog(t *testing.T) {
 				m := w.pods[podA].metrics.hookVetoes
 				for _, method := range []string{"publishStream", "playStream", "OnDataEvent"} {
 					if n := testutil.ToFloat64(m.WithLabelValues(method)); n != 1 {
-						t.Errorf("%v vetoes of %s", n, method)
+						t.Errorf("%v rejections by hooks of %s", n, method)
 					}
 				}
 				pub.Close()
@@ -89,7 +89,7 @@ func TestDirectHooksUnderFailAndLog(t *testing.T) {
 	}
 }
 
-// sameInfo checks the info and makes it that of a 403, for the golden file.
+// sameInfo checks the info and replaces it with that of a 403, for the golden file.
 func sameInfo(t *testing.T, h rig.Hook, info string) rig.Hook {
 	t.Helper()
 	if h.Text("info") != info {
@@ -99,7 +99,7 @@ func sameInfo(t *testing.T, h rig.Hook, info string) rig.Hook {
 	return h
 }
 
-// Events cannot be refused: under FAIL the client hears of it, and the stream goes on.
+// Events cannot be refused: under FAIL the client gets an ErrorEvent, and the stream continues.
 func TestEventHooksUnderFailAndLog(t *testing.T) {
 	for what, f := range failing {
 		for _, mode := range []string{"FAIL", "LOG"} {
@@ -126,20 +126,20 @@ func TestEventHooksUnderFailAndLog(t *testing.T) {
 					wantGolden(t, sameInfo(t, w.backend.Await("ErrorEvent"), "StreamStatusEvent: "+f.info))
 				}
 				c.Unpublish("pub", "s")
-				c.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop") // whatever the backend says to unPublishStream
+				c.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop") // despite the answer to unPublishStream
 				w.backend.AwaitStatus("StreamStatusEvent", "UNPUBLISHED")
 				c.Close()
 				w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 				if mode == "LOG" && (c.Count("fail") > 0 || w.backend.Count("ErrorEvent") > 0) {
-					t.Errorf("told of under LOG: %s, %v", c.Names(), w.backend.Order())
+					t.Errorf("notified under LOG: %s, %v", c.Names(), w.backend.Order())
 				}
 			})
 		}
 	}
 }
 
-// A renamed stream is that of its new name for everybody.
-func TestRename(t *testing.T) {
+// A renamed stream has its new name for the client, LiveKit, Redis and the backend.
+func TestBackendRenamesStream(t *testing.T) {
 	w := newHookWorld(t, nil)
 	overwrite := map[string]string{"restPolicy": "OVERWRITE", "restOverwrite": "name,maxBitrate,mediaSessionId,sdp,hasVideo", "restExclude": "sdp,localMediaInfo"}
 	w.policy(map[string]map[string]string{"publishStream": overwrite, "playStream": overwrite})
@@ -173,7 +173,7 @@ func TestRename(t *testing.T) {
 	}
 	playAV(t, play, "none", "a")
 	play.WantStatus("none", "FAILED", "Stream not found")
-	playAV(t, play, "play", "door") // renamed, too
+	playAV(t, play, "play", "door") // also renamed
 	play.AwaitSDP("play")
 	w.media(t, podA, translate.RolePlay)
 	if st := play.WantStatus("play", "PLAYING", ""); st.Name != "b" {
@@ -190,7 +190,7 @@ func TestRename(t *testing.T) {
 	w.wantClean(t)
 }
 
-// What the backend is asked about is what happens, though a client says it twice in other letters.
+// A client cannot hide a member from the backend by sending it twice in different case.
 func TestMembersThatDifferInCase(t *testing.T) {
 	w := newHookWorld(t, nil)
 	w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "OVERWRITE", "restOverwrite": "maxBitrate"}})
@@ -213,8 +213,8 @@ func TestMembersThatDifferInCase(t *testing.T) {
 	}
 }
 
-// A new name is as good as a client's, or the stream fails: under its old name it is not wanted.
-func TestRenameToABadName(t *testing.T) {
+// The stream fails if the new name is invalid; it does not keep its old name.
+func TestRenameToInvalidNameFailsStream(t *testing.T) {
 	for _, name := range []any{"", "line\nbreak", strings.Repeat("x", 300), 7, map[string]any{}} {
 		w := newHookWorld(t, nil)
 		w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "OVERWRITE", "restOverwrite": "name"}})
@@ -226,8 +226,8 @@ func TestRenameToABadName(t *testing.T) {
 	}
 }
 
-// What the client is not to see, it does not see; what its SDK needs stays.
-func TestClientExclude(t *testing.T) {
+// Excluded members are not sent to the client, except those that its SDK needs.
+func TestClientExcludeOmitsMembers(t *testing.T) {
 	w := newHookWorld(t, nil)
 	w.policy(map[string]map[string]string{
 		"publishStream":     {"clientExclude": "name,mediaSessionId,status", "restPolicy": "OVERWRITE", "restOverwrite": "name"},
@@ -262,7 +262,7 @@ func TestClientExclude(t *testing.T) {
 	}
 }
 
-// A method that the backend does not want, by configuration or by policy, is not called, and what it is about goes on.
+// A method that configuration or policy exclude is not called, and the request continues.
 func TestMethodsThatAreNotCalled(t *testing.T) {
 	w := newHookWorld(t, func(c *hooks.Config, _ *App) {
 		c.Methods = []hooks.Method{hooks.Connect, hooks.PublishStream, hooks.StreamStatusEvent, hooks.OnDataEvent}
@@ -297,8 +297,8 @@ func TestSendDataWithoutBackend(t *testing.T) {
 	}
 }
 
-// A stop, and the end of the session, while the backend thinks about the start.
-func TestStopWhileTheBackendIsAsked(t *testing.T) {
+// The client stops the stream, or the session ends, before the backend answers the start.
+func TestStopBeforeBackendAnswers(t *testing.T) {
 	for _, kind := range []string{"publishStream", "playStream"} {
 		for _, how := range []string{"stop", "close"} {
 			t.Run(kind+" "+how, func(t *testing.T) {
@@ -317,12 +317,12 @@ func TestStopWhileTheBackendIsAsked(t *testing.T) {
 				if how == "stop" {
 					c.Stop("early", "s")
 					c.WantStatus("early", status, info)
-					publishAV(t, c, "early", "s2") // the id is free again, and this waits behind the call that is held
+					publishAV(t, c, "early", "s2") // the id is free again; its call waits behind the held one
 					c.Unpublish("early", "s2")
 					c.WantStatus("early", "UNPUBLISHED", "Stopped by publisher stop")
 				}
 				c.Close()
-				rig.Eventually(t, 20*time.Second, "the gateway knows", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
+				rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
 				close(hold)
 				if how == "close" {
 					info = "Stopped by session disconnect"
@@ -336,7 +336,7 @@ func TestStopWhileTheBackendIsAsked(t *testing.T) {
 				}
 				w.sfu.set(func() {
 					if len(w.sfu.published)+len(w.sfu.played) > 0 {
-						t.Error("LiveKit was asked all the same")
+						t.Error("LiveKit was called")
 					}
 				})
 				w.wantClean(t)
@@ -345,8 +345,8 @@ func TestStopWhileTheBackendIsAsked(t *testing.T) {
 	}
 }
 
-// Streams that the session's end takes with it are told before it.
-func TestSessionEndTellsOfItsStreams(t *testing.T) {
+// The backend receives the ends of streams before the end of their session.
+func TestStreamEndsPrecedeSessionEnd(t *testing.T) {
 	w := newHookWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	play.Close()
@@ -354,7 +354,7 @@ func TestSessionEndTellsOfItsStreams(t *testing.T) {
 		t.Errorf("%s", h.Raw)
 	}
 	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
-	w.stop(podA) // a pod that ends tells, too
+	w.stop(podA) // also when the pod shuts down
 	_ = pub.AwaitClosed()
 	if h := w.backend.AwaitStatus("StreamStatusEvent", "UNPUBLISHED"); h.Text("info") != "Stopped by session disconnect" {
 		t.Errorf("%s", h.Raw)
@@ -363,8 +363,8 @@ func TestSessionEndTellsOfItsStreams(t *testing.T) {
 	w.wantClean(t)
 }
 
-// However much a session leaves behind, the backend hears of all of it, though it was slow.
-func TestEndOfManyStreamsIsTold(t *testing.T) {
+// A slow backend receives the ends of all streams of a session.
+func TestBackendReceivesEndsOfManyStreams(t *testing.T) {
 	w := newHookWorld(t, nil)
 	hold := make(chan struct{})
 	w.backend.On("playStream", rig.Hold(hold, rig.Echo))
@@ -381,9 +381,9 @@ func TestEndOfManyStreamsIsTold(t *testing.T) {
 		}
 	}
 	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
-	c.Await("availableStream") // all has been taken
+	c.Await("availableStream") // all commands are processed
 	c.Close()
-	rig.Eventually(t, 20*time.Second, "the gateway knows", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
+	rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
 	close(hold)
 	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 	for method, want := range map[string]int{"playStream": 2 * n, "stopStream": n, "StreamStatusEvent": 2 * n} {
@@ -394,33 +394,34 @@ func TestEndOfManyStreamsIsTold(t *testing.T) {
 	w.wantClean(t)
 }
 
-// A backend that does not answer holds up nobody but the sessions of its application, and calls of one session wait for each other.
-func TestSlowBackend(t *testing.T) {
+// A backend that does not answer only delays the sessions of its application. Calls of one session are
+// sequential.
+func TestSlowBackendDelaysOnlyItsApplication(t *testing.T) {
 	w := newHookWorld(t, func(c *hooks.Config, _ *App) { c.MaxInFlight = 2 })
 	w.policy(fail("OnDataEvent"))
 	hold := make(chan struct{})
 	w.backend.On("OnDataEvent", rig.Hold(hold, rig.Echo))
 	slow, other := w.connect(t, podA), rig.Connect(t, w.urls[podA], "native")
-	const asked = maxAsked + 6
+	const asked = hooks.MaxClientCalls + 6
 	for i := range asked {
 		slow.Send("sendData", map[string]any{"operationId": fmt.Sprint(i), "payload": i})
 	}
-	for i := maxAsked; i < asked; i++ {
+	for i := hooks.MaxClientCalls; i < asked; i++ {
 		m := slow.Await("DataStatusEvent")
 		if !strings.Contains(m.Raw, fmt.Sprintf(`"operationId":"%d"`, i)) || !strings.Contains(m.Raw, "Application server is busy") {
-			t.Errorf("too many: %s", m.Raw)
+			t.Errorf("call beyond the limit: %s", m.Raw)
 		}
 	}
 	publishAV(t, other, "pub", "s")
 	other.AwaitSDP("pub")
 	slow.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
-	slow.Await("availableStream") // the session itself goes on
+	slow.Await("availableStream") // the session itself is not blocked
 	rig.Eventually(t, 20*time.Second, "the first call reaches the backend", func() bool { return w.backend.Count("OnDataEvent") > 0 })
 	if n := w.backend.Count("OnDataEvent"); n != 1 {
-		t.Errorf("%d calls of one session at a time, want 1", n)
+		t.Errorf("%d concurrent calls of one session, want 1", n)
 	}
 	close(hold)
-	for i := range maxAsked {
+	for i := range hooks.MaxClientCalls {
 		m := slow.Await("DataStatusEvent")
 		if !strings.Contains(m.Raw, fmt.Sprintf(`"operationId":"%d","status":"ACCEPTED"`, i)) {
 			t.Errorf("answer %d: %s", i, m.Raw)
@@ -428,8 +429,8 @@ func TestSlowBackend(t *testing.T) {
 	}
 }
 
-// StreamKeepAliveEvent comes again and again; under FAIL a refusal ends the stream, no answer does not.
-func TestStreamKeepAlive(t *testing.T) {
+// StreamKeepAliveEvent is repeated. Under FAIL a refusal ends the stream, a missing answer does not.
+func TestStreamKeepAliveRefusalEndsStream(t *testing.T) {
 	const interval = 20 * time.Millisecond
 	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Hooks.KeepAlive = interval })
 	w.policy(fail("StreamKeepAliveEvent"))
@@ -455,14 +456,14 @@ func TestStreamKeepAlive(t *testing.T) {
 	pub.WantStatus("pub", "FAILED", "Terminated by keep-alive")
 	w.wantClean(t)
 	n := w.backend.Count("StreamKeepAliveEvent")
-	pub.Send("sendData", map[string]any{"operationId": "op"}) // its call comes after the last
+	pub.Send("sendData", map[string]any{"operationId": "op"}) // its call is queued after the last one
 	pub.Await("DataStatusEvent")
 	if again := w.backend.Count("StreamKeepAliveEvent"); again != n {
 		t.Errorf("%d calls after the end", again-n)
 	}
 }
 
-// Without FAIL nothing that the backend says to StreamKeepAliveEvent ends a stream.
+// Without FAIL no answer to StreamKeepAliveEvent ends a stream.
 func TestStreamKeepAliveUnderLog(t *testing.T) {
 	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Hooks.KeepAlive = 20 * time.Millisecond })
 	w.backend.On("StreamKeepAliveEvent", rig.Refuse(http.StatusForbidden))
@@ -472,7 +473,7 @@ func TestStreamKeepAliveUnderLog(t *testing.T) {
 		w.backend.AwaitStatus("StreamKeepAliveEvent", "PLAYING")
 	}
 	if n := pub.Count("notifyStreamStatusEvent") + pub.Count("fail"); n != 0 {
-		t.Errorf("client was told: %s", pub.Names())
+		t.Errorf("client got: %s", pub.Names())
 	}
 }
 
@@ -490,25 +491,25 @@ func TestHookMetricClasses(t *testing.T) {
 	}
 }
 
-// A client that floods while its backend is slow keeps no event of its end from it.
-func TestEndIsToldAfterAFlood(t *testing.T) {
+// A client that floods a slow backend cannot suppress the events of its session's end.
+func TestBackendReceivesSessionEndAfterFlood(t *testing.T) {
 	w := newHookWorld(t, nil)
 	hold := make(chan struct{})
 	w.backend.On("OnDataEvent", rig.Hold(hold, rig.Echo))
 	c := w.connect(t, podA)
-	for i := range 4 * (maxAsked + w.pods[podA].cfg.MaxStreams) {
+	for i := range 4 * (hooks.MaxClientCalls + w.pods[podA].cfg.MaxStreams) {
 		c.Send("sendData", map[string]any{"operationId": fmt.Sprint(i), "payload": i})
 	}
 	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
-	c.Await("availableStream") // all has been taken
+	c.Await("availableStream") // all commands are processed
 	c.Close()
-	rig.Eventually(t, 20*time.Second, "the gateway knows", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
+	rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
 	close(hold)
 	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 }
 
-// Large messages do not wait in any number for a backend that hangs: not of a client, and not of all clients of the application.
-func TestLargeCallsInLineAreBounded(t *testing.T) {
+// Calls with large bodies are dropped while a client's queued calls exceed the limit.
+func TestBytesOfQueuedCallsAreBounded(t *testing.T) {
 	w := newHookWorld(t, nil)
 	hold := make(chan struct{})
 	w.backend.On("OnDataEvent", rig.Hold(hold, rig.Echo))
@@ -519,23 +520,11 @@ func TestLargeCallsInLineAreBounded(t *testing.T) {
 	}
 	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
 	c.Await("availableStream")
-	h := w.pods[podA].openSessions()[0].hooks
-	if n := h.queued.Load(); n < 4*int64(len(payload)) || n > maxLineBytes {
-		t.Errorf("%d bytes wait", n)
-	}
-	if h.bytes.Load() != h.queued.Load() {
-		t.Errorf("%d bytes of the application wait, %d of its only client", h.bytes.Load(), h.queued.Load())
-	}
-	other := w.connect(t, podB)
-	ho := w.pods[podB].openSessions()[0].hooks
-	ho.queued.Add(1) // a small one waits
-	ho.bytes.Add(maxAppBytes)
-	other.Send("sendData", map[string]any{"operationId": "one too many", "payload": "small"})
-	other.AwaitMatch("what is not called", func(m rig.Message) bool {
-		return m.Name == "DataStatusEvent" && strings.Contains(m.Raw, "one too many")
-	})
-	ho.queued.Add(-1)
-	ho.bytes.Add(-maxAppBytes)
 	close(hold)
-	rig.Eventually(t, 20*time.Second, "nothing waits any more", func() bool { return h.queued.Load() == 0 && h.bytes.Load() == 0 })
+	for range 12 {
+		c.Await("DataStatusEvent")
+	}
+	if n := w.backend.Count("OnDataEvent"); n != 4 {
+		t.Errorf("%d calls were made, want those that fit into 1 MiB: 4", n)
+	}
 }

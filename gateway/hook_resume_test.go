@@ -13,12 +13,12 @@ import (
 
 func (w hookWorld) keepFor(d time.Duration) {
 	for _, g := range w.pods {
-		g.cfg.KeepAliveGrace = d // before the first client
+		g.cfg.KeepAliveGrace = d // before the first client connects
 	}
 }
 
-// A client that comes back is decided on again, under the id of its session. The backend hears of no end in between.
-func TestHooksOfAResume(t *testing.T) {
+// connect is called again for a resumed session, with its id. The backend gets no end in between.
+func TestHooksOfResumedSession(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(c *hooks.Config, _ *App) {
 		c.Methods = slices.DeleteFunc(c.Methods, func(m hooks.Method) bool { return m == hooks.PublishStream })
@@ -31,12 +31,12 @@ func TestHooksOfAResume(t *testing.T) {
 	w.backend.AwaitStatus("StreamStatusEvent", "PUBLISHING")
 	c.Drop()
 
-	w.backend.On("connect", rig.Refuse(http.StatusForbidden)) // and what is refused stays as it is
+	w.backend.On("connect", rig.Refuse(http.StatusForbidden)) // a refused resume changes nothing
 	thief := rig.Dial(t, w.urls[podB])
 	thief.Send("connection", map[string]any{"appKey": "defaultApp", "keepAlive": true, "authToken": token})
 	thief.Await("fail")
 	if h := w.backend.Await("connect"); h.Text("sessionId") != id || h.Text("authToken") != "" {
-		t.Errorf("connect of a client that comes back: %s", h.Raw)
+		t.Errorf("connect of a resuming client: %s", h.Raw)
 	}
 	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 	w.backend.On("connect", rig.Echo)
@@ -59,8 +59,8 @@ func TestHooksOfAResume(t *testing.T) {
 	}
 }
 
-// When nobody comes back the backend hears of the end of the streams and of the session.
-func TestHooksOfASessionThatExpires(t *testing.T) {
+// When a detached session expires, the backend gets the ends of its streams and its own.
+func TestHooksOfExpiredSession(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, nil)
 	w.keepFor(50 * time.Millisecond)

@@ -9,8 +9,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// The backend is asked before a picture is taken. Its refusal counts if it has asked for that (integration.md §1.5).
-func TestSnapshotHook(t *testing.T) {
+// The snapshot hook precedes the snapshot. A refusal counts under FAIL.
+func TestSnapshotHookRefusesSnapshot(t *testing.T) {
 	for _, mode := range []string{"FAIL", "LOG"} {
 		t.Run(mode, func(t *testing.T) {
 			w := newHookWorld(t, nil)
@@ -32,7 +32,7 @@ func TestSnapshotHook(t *testing.T) {
 			}
 			wantSnapshotFailed(t, c, "snap-2", "Forbidden")
 			if n := testutil.ToFloat64(w.pods[podA].metrics.hookVetoes.WithLabelValues("snapshot")); n != 1 {
-				t.Errorf("%v vetoes", n)
+				t.Errorf("%v rejections by hooks", n)
 			}
 			if n := testutil.ToFloat64(w.pods[podA].metrics.snapshots.WithLabelValues("refused")); n != 1 {
 				t.Errorf("%v refused snapshots", n)

@@ -11,7 +11,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// startMethod is the method that decides on the stream.
+// startMethod returns the method that authorizes the stream.
 func (st *stream) startMethod() hooks.Method {
 	if st.published {
 		return hooks.PublishStream
@@ -19,17 +19,17 @@ func (st *stream) startMethod() hooks.Method {
 	return hooks.PlayStream
 }
 
-// askStart lets the backend decide on a stream. A client that stops it meanwhile does not wait; the call is brought to its end
-// all the same, because what comes after it in the session must not overtake it.
-func (st *stream) askStart(m hooks.Method, arg json.RawMessage) {
+// authorizeStart lets the backend decide on a stream. If the client stops the stream before the answer, the
+// call is still completed: later calls of the session must not overtake it.
+func (st *stream) authorizeStart(m hooks.Method, arg json.RawMessage) {
 	h := st.sess.hooks
 	var body hooks.Object
 	if json.Unmarshal(arg, &body) != nil || body == nil {
-		body = hooks.Object{} // never: StreamRequest was decoded of it
+		body = hooks.Object{} // never: arg was decoded as StreamRequest
 	}
 	put(body, object(st.requestBody()))
 	body = h.addressed(body)
-	h.askIn(st.trace.in(st.sess.g.ctx), m, body, func(answer hooks.Object, err error) {
+	h.requestIn(st.trace.in(st.sess.g.ctx), m, body, func(answer hooks.Object, err error) {
 		if st.ending != nil {
 			return
 		}
@@ -44,11 +44,12 @@ func (st *stream) askStart(m hooks.Method, arg json.RawMessage) {
 	})
 }
 
-// overwritable are the members of publishStream and playStream that a backend may change, as far as this server makes use of them.
+// overwritable lists the members of publishStream and playStream that a backend can change with an effect.
 var overwritable = []string{"name", "record", "bitrate", "minBitrate", "maxBitrate"}
 
-// idleOverwrites are the members, with their methods, that a backend means to change without effect: of answers to other methods nothing
-// is taken, and custom of a stream is for the backend alone. connect needs no policy: all of its answer is taken.
+// idleOverwrites returns the "method.member" entries of restOverwrite that have no effect: answers to other
+// methods are not applied, and custom of a stream is only meant for the backend. connect needs no policy: its
+// answer is always applied.
 func idleOverwrites(policies hooks.Policies) (idle []string) {
 	for m, p := range policies {
 		if p.Mode != hooks.Overwrite || m == hooks.Connect {
@@ -64,7 +65,8 @@ func idleOverwrites(policies hooks.Policies) (idle []string) {
 	return idle
 }
 
-// overwrite takes what the backend has changed into the request. A new name has to be as good as a client's.
+// overwrite applies the members that the backend changed to the request. A new name is validated like a
+// client's.
 func (st *stream) overwrite(p hooks.Policy, body, answer hooks.Object) error {
 	got, changed := p.Take(body, answer)
 	var ignored []string
@@ -78,7 +80,7 @@ func (st *stream) overwrite(p hooks.Policy, body, answer hooks.Object) error {
 	}
 	log := st.sess.hooks.log
 	if len(ignored) > 0 {
-		log.Warn().Str("media", st.id).Strs("members", ignored).Msg("the application's backend has changed what this server makes no use of")
+		log.Warn().Str("media", st.id).Strs("members", ignored).Msg("overwritten members ignored")
 	}
 	req := st.req
 	if err := rebind(taken, &req); err != nil {
@@ -88,22 +90,22 @@ func (st *stream) overwrite(p hooks.Policy, body, answer hooks.Object) error {
 		return fmt.Errorf("%w: %w", hooks.ErrBadResponse, err)
 	}
 	if req.Name != st.name {
-		log.Info().Str("media", st.id).Msg("stream renamed by the application's backend")
+		log.Info().Str("media", st.id).Msg("stream renamed by backend hook")
 	}
 	st.req, st.name = req, req.Name
 	return nil
 }
 
-// report tells the backend a status of the stream.
-func (st *stream) report(status wcs.Status, info string) {
+// notifyStatus sends the backend a status of the stream.
+func (st *stream) notifyStatus(status wcs.Status, info string) {
 	if h := st.sess.hooks; h.wants(hooks.StreamStatusEvent) {
-		h.tell(hooks.StreamStatusEvent, h.body(st.body(status, info)))
+		h.notify(hooks.StreamStatusEvent, h.body(st.body(status, info)))
 	}
 }
 
-// reportStop tells the backend that the client stops the stream. It cannot keep the client from it: the client's media has
-// ended by then.
-func (st *stream) reportStop() {
+// notifyStop notifies the backend that the client stops the stream. The backend cannot refuse: the client's
+// media has already ended.
+func (st *stream) notifyStop() {
 	m := hooks.StopStream
 	if st.published {
 		m = hooks.UnPublishStream
@@ -112,12 +114,12 @@ func (st *stream) reportStop() {
 	if st.ending != nil || !h.wants(m) {
 		return
 	}
-	h.tell(m, h.body(stopBody{
+	h.notify(m, h.body(stopBody{
 		MediaSessionID: st.id, Name: st.name, Published: st.published, HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: st.statusNow(),
 	}))
 }
 
-// statusNow is the status of a stream that has not ended.
+// statusNow returns the status of a stream that has not ended.
 func (st *stream) statusNow() wcs.Status {
 	switch {
 	case st.phase != phaseUp:
@@ -128,20 +130,22 @@ func (st *stream) statusNow() wcs.Status {
 	return wcs.StatusPlaying
 }
 
-// keepAlive begins to call StreamKeepAliveEvent, if the application asks for it: the first time at random within the interval, so
-// that the calls of streams that began together are spread.
-func (st *stream) keepAlive() {
+// startKeepAliveHook starts the calls of StreamKeepAliveEvent if the application configured them. The first
+// call comes at a random moment within the interval, which spreads the calls of streams that started
+// together.
+func (st *stream) startKeepAliveHook() {
 	h := st.sess.hooks
 	if h == nil || h.app.Hooks.KeepAlive == 0 || !h.wants(hooks.StreamKeepAliveEvent) {
 		return
 	}
 	var timer *time.Timer
-	timer = time.AfterFunc(rand.N(h.app.Hooks.KeepAlive), func() { st.sess.loop.post(func() { st.beat(timer) }) })
+	timer = time.AfterFunc(rand.N(h.app.Hooks.KeepAlive), func() { st.sess.loop.post(func() { st.sendKeepAlive(timer) }) })
 	st.timers = append(st.timers, timer)
 }
 
-// beat asks whether the stream may go on. The next time comes an interval after the answer.
-func (st *stream) beat(timer *time.Timer) {
+// sendKeepAlive asks the backend whether the stream can continue. The next call follows an interval after the
+// answer.
+func (st *stream) sendKeepAlive(timer *time.Timer) {
 	if st.ending != nil {
 		return
 	}
@@ -152,7 +156,7 @@ func (st *stream) beat(timer *time.Timer) {
 			switch {
 			case st.ending != nil:
 				return
-			case refused(err) && h.policies.For(m).OnError == hooks.Fail:
+			case isRefusal(err) && h.policies.For(m).OnError == hooks.Fail:
 				st.sess.g.metrics.hookVetoes.WithLabelValues(string(m)).Inc()
 				st.end(ending{status: wcs.StatusFailed, info: wcs.InfoTerminatedByKeepAlive, class: classClient})
 				return

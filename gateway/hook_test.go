@@ -54,14 +54,14 @@ func newHookWorld(t *testing.T, change func(*hooks.Config, *App)) hookWorld {
 	})}
 }
 
-// policy lets the backend ask for policies, by method, when clients connect.
+// policy makes the backend return policies, by method, in its answers to connect.
 func (w hookWorld) policy(byMethod map[string]map[string]string) {
 	w.backend.On("connect", rig.Change(map[string]any{"restClientConfig": byMethod}))
 }
 
 var sessionIDs = regexp.MustCompile(`^/127\.0\.0\.1:\d+/[0-9a-f]{16}$`)
 
-// members are those of a body, with what differs from run to run checked and made the same.
+// members returns the members of a body. Values that differ between runs are checked and normalized.
 func members(t *testing.T, h rig.Hook) map[string]any {
 	t.Helper()
 	var m map[string]any
@@ -104,11 +104,11 @@ func wantGolden(t *testing.T, h rig.Hook) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s is not as in %s; go test ./gateway -run Hook -update writes it (-want +got):\n%s", name, file, diff)
+		t.Errorf("%s differs from %s; go test ./gateway -run Hook -update writes it (-want +got):\n%s", name, file, diff)
 	}
 }
 
-// sampleClient connects as the client of the vendor's sample, with what newer ones add.
+// sampleClient connects as the client of the vendor's sample, with the members that newer SDKs add.
 func (w hookWorld) sampleClient(t *testing.T, pod string) *rig.Client {
 	t.Helper()
 	c := rig.DialFrom(t, w.urls[pod], testOrigin)
@@ -121,8 +121,8 @@ func (w hookWorld) sampleClient(t *testing.T, pod string) *rig.Client {
 	return c
 }
 
-// Each hook's body member by member, their order in the session, and what an echoing backend changes: nothing.
-func TestHooks(t *testing.T) {
+// The test compares each hook's body and their order in the session; a backend that echoes changes nothing.
+func TestHookBodiesAndOrder(t *testing.T) {
 	w := newHookWorld(t, nil)
 	c := w.sampleClient(t, podA)
 	m := c.Await("getUserData")
@@ -147,7 +147,7 @@ func TestHooks(t *testing.T) {
 	c.WantStatus("play", "STOPPED", "Stopped by user")
 	c.Unpublish("pub", "s")
 	c.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
-	c.Unpublish("pub", "s") // nobody's: not told
+	c.Unpublish("pub", "s") // already stopped: no call
 	playAV(t, c, "none", "none")
 	c.WantStatus("none", "FAILED", "Stream not found")
 	c.Close()
@@ -175,7 +175,7 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-// The bodies have all that is in the vendor's samples (integration.md §1.4), of the same JSON type.
+// The bodies have all members of the vendor's samples, with the same JSON types.
 func TestHookBodiesHaveTheSamplesMembers(t *testing.T) {
 	for golden, sample := range map[string]string{
 		"connect": "connect", "ConnectionStatusEvent-ESTABLISHED": "connect", "ConnectionStatusEvent-FAILED": "ConnectionStatusEvent-FAILED",
@@ -192,7 +192,7 @@ func TestHookBodiesHaveTheSamplesMembers(t *testing.T) {
 				t.Errorf("%s lacks %s", golden, name)
 				continue
 			}
-			if kind(got) != kind(value) && name != "createDate" { // which is normalised, and checked there
+			if kind(got) != kind(value) && name != "createDate" { // normalized and checked separately
 				t.Errorf("%s: %s is %T, in the sample %T", golden, name, got, value)
 			}
 		}
@@ -227,8 +227,8 @@ func kind(v any) string {
 	return "null"
 }
 
-// No answer, or a bad one, and the client is refused; FAILED and DISCONNECTED are told in this order.
-func TestConnectIsRefused(t *testing.T) {
+// Without a valid answer the client is rejected. The backend receives FAILED, then DISCONNECTED.
+func TestFailedConnectHookRejectsClient(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reply rig.Reply
 		info  string
@@ -279,12 +279,12 @@ func redirect(w http.ResponseWriter, _ rig.Hook) {
 func cutOff(w http.ResponseWriter, _ rig.Hook) {
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err == nil {
-		_ = conn.Close() // is the point
+		_ = conn.Close() // without an answer
 	}
 }
 
-// What the backend changes in connect is what the client gets, and what later hooks say.
-func TestConnectIsChanged(t *testing.T) {
+// Changes by the backend in connect reach the client and later hooks.
+func TestConnectHookChangesConnection(t *testing.T) {
 	w := newHookWorld(t, nil)
 	w.backend.On("connect", rig.Change(map[string]any{
 		"custom": map[string]any{"user": 7}, "extra": "e", "clientVersion": "9", "sipPassword": "p", "sessionId": "x", "appKey": "roomApp",
@@ -313,8 +313,8 @@ func TestConnectIsChanged(t *testing.T) {
 	}
 }
 
-// A client that speaks or goes before the backend has answered.
-func TestClientDoesNotWaitForConnect(t *testing.T) {
+// The client sends a command or disconnects before the backend answers connect.
+func TestClientActsBeforeConnectHookAnswers(t *testing.T) {
 	w := newHookWorld(t, nil)
 	hold := make(chan struct{})
 	defer close(hold)
@@ -326,10 +326,10 @@ func TestClientDoesNotWaitForConnect(t *testing.T) {
 		t.Errorf("got %s", m.Raw)
 	}
 	_ = impatient.AwaitClosed()
-	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED") // the call was given up: it does not wait for the answer
+	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED") // the call was canceled
 
 	gone := w.sampleClient(t, podA)
-	gone.Send("connection", map[string]any{"appKey": "defaultApp"}) // a repeat changes nothing
+	gone.Send("connection", map[string]any{"appKey": "defaultApp"}) // repeated
 	w.backend.Await("connect")
 	gone.Close()
 	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
@@ -337,11 +337,11 @@ func TestClientDoesNotWaitForConnect(t *testing.T) {
 		t.Errorf("connect was called %d times", n)
 	}
 	if n := gone.Count("getUserData") + impatient.Count("getUserData"); n != 0 {
-		t.Error("accepted all the same")
+		t.Error("the client was accepted")
 	}
 }
 
-// The deadline for connection does not count the backend's time.
+// The time that the backend takes does not count into the deadline for connection.
 func TestSlowConnectOutlastsHelloTimeout(t *testing.T) {
 	w := newHookWorld(t, nil)
 	const hello = 2 * time.Second

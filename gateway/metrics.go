@@ -179,7 +179,7 @@ func (m *Metrics) HookCall(method hooks.Method, d time.Duration, err error) {
 	class := "ok"
 	switch {
 	case err == nil:
-	case refused(err):
+	case isRefusal(err):
 		class = "refused"
 	case errors.Is(err, hooks.ErrBusy):
 		class = "busy"

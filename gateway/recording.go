@@ -76,10 +76,10 @@ func (st *stream) recordName() string {
 }
 
 // tellError tells client and backend of a fault that no status has room for.
-func (s *session) tellError(info string) {
+func (s *session) reportError(info string) {
 	s.sendAs(wcs.ErrorEvent(info), hooks.ErrorEvent)
 	if s.hooks.wants(hooks.ErrorEvent) {
-		s.hooks.tell(hooks.ErrorEvent, s.hooks.body(errorBody{Info: info}))
+		s.hooks.notify(hooks.ErrorEvent, s.hooks.body(errorBody{Info: info}))
 	}
 }
 

@@ -52,7 +52,7 @@ func sessionOfToken(token string) (id string, ok bool) {
 func (s *session) connect(app *App, c wcs.Connection) {
 	fresh := newSessionID(s.remote)
 	if c.AuthToken == "" {
-		s.askConnect(app, c, fresh)
+		s.authorizeConnect(app, c, fresh)
 		return
 	}
 	async(s, func() (sessionID, error) { return s.g.findKept(app, c.AuthToken) }, func(old sessionID, err error) {
@@ -61,7 +61,7 @@ func (s *session) connect(app *App, c wcs.Connection) {
 			old = fresh
 		}
 		if !s.closed {
-			s.askConnect(app, c, old)
+			s.authorizeConnect(app, c, old)
 		}
 	})
 }
@@ -294,7 +294,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		return
 	}
 	s.g.watch.add(st.room, st)
-	st.keepAlive()
+	st.startKeepAliveHook()
 	st.startRates()
 	if st.published {
 		for _, e := range st.egresses {

@@ -213,7 +213,7 @@ func snapshotResult(err error) string {
 			return r.result
 		}
 	}
-	if refused(err) {
+	if isRefusal(err) {
 		return "refused"
 	}
 	return "failed"

@@ -134,7 +134,7 @@ func (s *session) begin(r role, published bool, req wcs.StreamRequest, arg json.
 	st.beginTrace()
 	s.addStream(st)
 	if m := st.startMethod(); s.hooks.wants(m) {
-		st.askStart(m, arg)
+		st.authorizeStart(m, arg)
 	} else {
 		st.launch()
 	}
@@ -312,7 +312,7 @@ func (st *stream) becomeUp() {
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Dur("dur_ms", took).Msg(st.kind() + " is up")
 	st.role.up(st)
-	st.keepAlive()
+	st.startKeepAliveHook()
 	st.sess.remember()
 }
 
@@ -345,7 +345,7 @@ func (st *stream) tellStatus(status wcs.Status, info string) {
 // announce tells client and backend, in this order, the stream's status.
 func (st *stream) announce(status wcs.Status, info string) {
 	st.tellStatus(status, info)
-	st.report(status, info)
+	st.notifyStatus(status, info)
 }
 
 // fail ends a stream that could not start.
@@ -408,7 +408,7 @@ func (st *stream) tell() {
 		st.tellStatus(e.status, e.info)
 		st.sess.noticed(e.learnt)
 	}
-	st.report(e.status, e.info)
+	st.notifyStatus(e.status, e.info)
 }
 
 // stopped is the terminal status of a stream that was stopped.

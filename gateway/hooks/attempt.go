@@ -18,16 +18,17 @@ import (
 
 const userAgent = "wcs-gateway"
 
-// attempt sends the call once. again tells that it has not reached the backend and may be repeated.
-func (b *Backend) attempt(ctx context.Context, url string, body []byte) (got Object, again bool, err error) {
+// attempt sends the call once. retry reports whether the call failed before it reached the backend and can be
+// repeated.
+func (b *Backend) attempt(ctx context.Context, url string, body []byte) (got Object, retry bool, err error) {
 	var p progress
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, p.trace()), http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, false, unavailable(err)
 	}
-	b.head(req, body)
-	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // nothing unless ctx is of a trace
-	res, err := b.transport.RoundTrip(req)                                        // not a Client, which follows redirects
+	b.setHeaders(req, body)
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // a no-op unless ctx has a trace
+	res, err := b.transport.RoundTrip(req)                                        // http.Client would follow redirects
 	switch {
 	case err == nil:
 		defer res.Body.Close()
@@ -36,22 +37,23 @@ func (b *Backend) attempt(ctx context.Context, url string, body []byte) (got Obj
 	case ctx.Err() != nil:
 		return nil, false, unavailable(context.Cause(ctx))
 	case p.answered.Load():
-		// The error quotes what came, which is not for logs.
-		return nil, false, fmt.Errorf("%w: it is not HTTP, too long, or broken off", ErrBadResponse)
+		// The transport's error quotes the response, which must not be logged.
+		return nil, false, fmt.Errorf("%w: not HTTP, too long or truncated", ErrBadResponse)
 	default:
-		return nil, p.unsent(err), unavailable(err)
+		return nil, p.notReceived(err), unavailable(err)
 	}
 }
 
-// head sets the headers of WCS (integration.md §1.1). Content-Length is there because the body's length is known.
-func (b *Backend) head(req *http.Request, body []byte) {
+// setHeaders sets the headers that WCS sends. net/http adds Content-Length because the body's length is
+// known.
+func (b *Backend) setHeaders(req *http.Request, body []byte) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Content-Type", "application/json;charset=UTF-8")
 	req.Header.Set("Connection", "keep-alive")
 	req.Header.Set("User-Agent", userAgent)
 	switch {
 	case b.cfg.HMACSecret != "":
-		// MD5 is what backends check (integration.md §1.1). HMAC does not need it free of collisions.
+		// Backends verify HMAC-MD5, as WCS sends it. HMAC does not depend on collision resistance.
 		mac := hmac.New(md5.New, []byte(b.cfg.HMACSecret))
 		mac.Write(body)
 		req.Header.Set("Authorization", "WCS "+hex.EncodeToString(mac.Sum(nil)))
@@ -60,8 +62,8 @@ func (b *Backend) head(req *http.Request, body []byte) {
 	}
 }
 
-// progress is how far an attempt came. Transport's goroutines write it. When RoundTrip returns an error, the one that
-// writes the request has ended.
+// progress records how far an attempt got. The transport's goroutines write it. The goroutine that writes the
+// request has ended when RoundTrip returns an error.
 type progress struct {
 	reused, wrote, answered atomic.Bool
 }
@@ -69,7 +71,7 @@ type progress struct {
 func (p *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(c httptrace.GotConnInfo) {
-			p.wrote.Store(false) // Transport itself tries again where it has written nothing
+			p.wrote.Store(false) // the transport retries on its own if it has written nothing
 			p.reused.Store(c.Reused)
 		},
 		WroteRequest:         func(w httptrace.WroteRequestInfo) { p.wrote.Store(w.Err == nil) },
@@ -77,9 +79,9 @@ func (p *progress) trace() *httptrace.ClientTrace {
 	}
 }
 
-// unsent tells of an attempt without an answer whether it has not reached the backend, as far as that can be known (see
-// the package comment). A certificate that is not to be trusted will not be a moment later.
-func (p *progress) unsent(err error) bool {
+// notReceived reports whether an attempt without an answer failed before the backend received it, as far as
+// that can be known (see the package comment). An untrusted certificate is not retried.
+func (p *progress) notReceived(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	return !errors.As(err, &untrusted) && (!p.wrote.Load() || p.reused.Load())
 }

@@ -16,10 +16,10 @@ import (
 )
 
 func insecure() *tls.Config {
-	return &tls.Config{InsecureSkipVerify: true} //nolint:gosec // what New must refuse
+	return &tls.Config{InsecureSkipVerify: true} //nolint:gosec // New must reject it
 }
 
-// hmacMD5 is RFC 2104, written down without crypto/hmac.
+// hmacMD5 is RFC 2104, implemented without crypto/hmac.
 func hmacMD5(key, text []byte) string {
 	if len(key) > md5.BlockSize {
 		sum := md5.Sum(key)
@@ -37,10 +37,10 @@ func hmacMD5(key, text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func TestHMAC(t *testing.T) {
+func TestHMACSignature(t *testing.T) {
 	// RFC 2202, test case 2
 	req := httptest.NewRequest(http.MethodPost, "/", nil)
-	newBackend(t, Config{URL: "http://host", HMACSecret: "Jefe"}, Deps{}).head(req, []byte("what do ya want for nothing?"))
+	newBackend(t, Config{URL: "http://host", HMACSecret: "Jefe"}, Deps{}).setHeaders(req, []byte("what do ya want for nothing?"))
 	if got := req.Header.Get("Authorization"); got != "WCS 750c783e6ab0b503eaa86e310a5db738" {
 		t.Errorf("got %s", got)
 	}
@@ -59,7 +59,7 @@ func TestHMAC(t *testing.T) {
 	}
 }
 
-func TestBasic(t *testing.T) {
+func TestBasicCredentials(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		if user, password, ok := r.BasicAuth(); !ok || user != "jöe" || password != "a:b c" {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -73,13 +73,13 @@ func TestBasic(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
+func TestTLSVerifiesCertificate(t *testing.T) {
 	var calls atomic.Int32
 	var handshakes atomic.Int32
 	newServer := func(cfg *tls.Config) *httptest.Server {
 		srv := httptest.NewUnstartedServer(reading(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 			calls.Add(1)
-			say(w, "{}")
+			write(w, "{}")
 		}))
 		srv.TLS, srv.Config.ErrorLog = cfg, log.New(io.Discard, "", 0)
 		srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
@@ -103,10 +103,10 @@ func TestTLS(t *testing.T) {
 		ok         bool
 		handshakes int32
 	}{
-		{"right authority", srv.URL, &tls.Config{RootCAs: trusted, NextProtos: []string{"h2"}}, true, 1},
-		{"name of its own", srv.URL, &tls.Config{RootCAs: trusted, ServerName: "example.com"}, true, 1},
-		{"system's authorities", srv.URL, nil, false, 1},
-		{"wrong authority", srv.URL, &tls.Config{RootCAs: x509.NewCertPool()}, false, 1},
+		{"trusted CA", srv.URL, &tls.Config{RootCAs: trusted, NextProtos: []string{"h2"}}, true, 1},
+		{"configured server name", srv.URL, &tls.Config{RootCAs: trusted, ServerName: "example.com"}, true, 1},
+		{"system CAs", srv.URL, nil, false, 1},
+		{"unknown CA", srv.URL, &tls.Config{RootCAs: x509.NewCertPool()}, false, 1},
 		{"wrong name", srv.URL, &tls.Config{RootCAs: trusted, ServerName: "example.org"}, false, 1},
 		{"TLS 1.1", old.URL, tls10, false, 2},
 	} {
@@ -127,6 +127,6 @@ func TestTLS(t *testing.T) {
 		})
 	}
 	if tls10.MinVersion != tls.VersionTLS10 {
-		t.Error("New has changed the caller's configuration")
+		t.Error("New modified the caller's configuration")
 	}
 }

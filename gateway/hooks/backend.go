@@ -15,39 +15,40 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Object is a JSON object whose members are not looked into.
+// Object is a JSON object with undecoded members.
 type Object = map[string]json.RawMessage
 
-// Deps are what a Backend needs of the process.
+// Deps are the dependencies of a Backend.
 type Deps struct {
-	// Observe is told of each call: how long it took, with waiting and repeating, and its error, which is
-	// context.Canceled (errors.Is) where the caller has given up. May be nil. Calls of it may be at the same time.
+	// Observe receives the duration of each call, including waiting and retries, and its error, which is
+	// context.Canceled (errors.Is) if the caller canceled it. Observe can be nil and is called concurrently.
 	Observe func(m Method, d time.Duration, err error)
 	Log     zerolog.Logger
 }
 
-// Backend calls one application's backend. It has connections and limits of its own, so that a slow backend holds up
-// nobody but its own application. Its methods may be called at the same time.
+// Backend calls one application's backend. Each Backend has its own connections and limits, so that a slow
+// backend only delays its own application. Its methods are safe for concurrent use.
 type Backend struct {
 	cfg       Config
 	deps      Deps
 	endpoints map[Method]string
 	transport *http.Transport
 
-	slots   chan struct{} // one for each call that is made now
+	slots   chan struct{} // has an element for each call in progress
 	waiting atomic.Int64
 
 	closed context.Context
 	close  context.CancelCauseFunc
 }
 
-var errClosed = errors.New("client of the backend is closed")
+var errClosed = errors.New("backend client is closed")
 
-// An idle connection is given up before common servers do it (Apache and Node.js: after 5 s). A call on a connection
-// that is just being closed is one of which nobody knows whether it arrived.
+// idleTimeout is shorter than that of common servers (Apache and Node.js: 5 s): if the server closes a
+// connection during a call, the gateway cannot know whether the call arrived.
 const idleTimeout = 4 * time.Second
 
-// New makes the client of a backend. It connects when it is first needed. The error joins all faults of cfg.
+// New returns the client of a backend. It does not connect before the first call. The error joins all faults
+// of cfg.
 func New(cfg Config, deps Deps) (*Backend, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("hooks: %w", err)
@@ -65,7 +66,7 @@ func New(cfg Config, deps Deps) (*Backend, error) {
 			MaxIdleConnsPerHost:    cfg.MaxInFlight,
 			IdleConnTimeout:        idleTimeout,
 			MaxResponseHeaderBytes: maxHead,
-			DisableCompression:     true, // no bombs
+			DisableCompression:     true, // no decompression bombs
 			Protocols:              http1,
 		},
 		slots: make(chan struct{}, cfg.MaxInFlight),
@@ -74,20 +75,20 @@ func New(cfg Config, deps Deps) (*Backend, error) {
 	return b, nil
 }
 
-// Close ends the calls that are being made, with ErrUnavailable, and closes all connections. Later calls fail.
+// Close aborts the calls in progress with ErrUnavailable and closes all connections. Later calls fail.
 func (b *Backend) Close() {
 	b.close(errClosed)
 	b.transport.CloseIdleConnections()
 }
 
-// Sends tells whether the method is one that this backend is called with. A nil Backend is called with none.
+// Sends reports whether the backend receives calls of method m. A nil Backend receives none.
 func (b *Backend) Sends(m Method) bool {
 	return b != nil && b.endpoints[m] != ""
 }
 
-// Call posts body to the method's address and gives the object that the backend answered with a 200; it is empty, not
-// nil, if there was none. It returns within Config.Timeout, whatever the backend does. Errors are a *Refusal for any
-// other status, ErrUnavailable, ErrBusy and ErrBadResponse. To call a method that is not sent is the caller's fault.
+// Call posts body to the method's URL and returns the object of a 200 response, which is empty, not nil, if
+// the response has no body. It returns within Config.Timeout. Errors are a *Refusal for any other status,
+// ErrUnavailable, ErrBusy and ErrBadResponse. The caller must check Sends first.
 func (b *Backend) Call(ctx context.Context, m Method, body Object) (Object, error) {
 	if !b.Sends(m) {
 		return nil, fmt.Errorf("hooks: %s is not sent to this backend", m)
@@ -114,18 +115,18 @@ func (b *Backend) call(ctx context.Context, m Method, body Object) (Object, erro
 	ctx, stop := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer stop()
 
-	if err := b.enter(ctx); err != nil {
+	if err := b.acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer b.leave()
-	if b.closed.Err() != nil { // ctx may learn of it later
+	defer b.release()
+	if b.closed.Err() != nil { // ctx is canceled asynchronously
 		return nil, unavailable(errClosed)
 	}
-	return b.repeat(ctx, m, raw)
+	return b.attempts(ctx, m, raw)
 }
 
-// enter waits for the call's turn. Calls get it in the order they came.
-func (b *Backend) enter(ctx context.Context) error {
+// acquire waits for one of MaxInFlight slots, in the order of the calls.
+func (b *Backend) acquire(ctx context.Context) error {
 	select {
 	case b.slots <- struct{}{}:
 		return nil
@@ -143,21 +144,22 @@ func (b *Backend) enter(ctx context.Context) error {
 	}
 }
 
-func (b *Backend) leave() { <-b.slots }
+func (b *Backend) release() { <-b.slots }
 
-// repeat makes the call, again after a pause if it could not be sent. Three pauses are about 2.6 s in all.
-func (b *Backend) repeat(ctx context.Context, m Method, body []byte) (Object, error) {
+// attempts makes the call and retries it with back-off if it could not be sent. Three pauses take about 2.6 s
+// in all.
+func (b *Backend) attempts(ctx context.Context, m Method, body []byte) (Object, error) {
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval: 200 * time.Millisecond, Multiplier: 3, MaxInterval: 2 * time.Second, RandomizationFactor: 0.5,
 	}
 	pause.Reset()
-	for repeated := 0; ; repeated++ {
-		got, again, err := b.attempt(ctx, b.endpoints[m], body)
-		if !again || repeated == b.cfg.Retries {
+	for retries := 0; ; retries++ {
+		got, retry, err := b.attempt(ctx, b.endpoints[m], body)
+		if !retry || retries == b.cfg.Retries {
 			return got, err
 		}
 		wait := pause.NextBackOff()
-		b.deps.Log.Debug().Err(err).Str("hook", string(m)).Dur("in", wait).Msg("call of the backend could not be sent and is repeated")
+		b.deps.Log.Debug().Err(err).Str("hook", string(m)).Dur("in", wait).Msg("backend call not sent, retrying")
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -166,7 +168,8 @@ func (b *Backend) repeat(ctx context.Context, m Method, body []byte) (Object, er
 	}
 }
 
-// encode leaves <, > and & as they are: a backend that searches the text finds what the client wrote.
+// encode marshals body without escaping <, > and &, so that backends that search the text find the client's
+// input.
 func encode(body Object) ([]byte, error) {
 	if body == nil {
 		body = Object{}

@@ -18,13 +18,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// connectSample is the one of integration.md §1.4.
+// connectSample is the body of the vendor's sample.
 const connectSample = `{"nodeId":"5tWOFn5ZoMQs22KrEls2Ulhee57hQO9D","appKey":"defaultApp","sessionId":"/5.44.168.45:53438/abcdef0123456789",
  "useWsTunnel":false,"useWsTunnelPacketization2":false,"useBase64BinaryEncoding":false,
  "mediaProviders":["WebRTC","MSE","WSPlayer"],"clientVersion":"0.5.28","clientOSVersion":"5.0 (Windows)",
  "clientBrowserVersion":"Mozilla/5.0 …","keepAlive":false,"origin":"https://test2.flashphoner.com:8888"}`
 
-func TestAllowed(t *testing.T) {
+func TestCallReturnsObject(t *testing.T) {
 	type call struct {
 		path string
 		body string
@@ -32,7 +32,7 @@ func TestAllowed(t *testing.T) {
 	calls := make(chan call, 1)
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, body []byte) {
 		calls <- call{r.Method + " " + r.RequestURI, string(body)}
-		say(w, `{"custom":{"a":[1,2]},"restClientConfig":{}}`)
+		write(w, `{"custom":{"a":[1,2]},"restClientConfig":{}}`)
 	})
 	b := newBackend(t, Config{URL: srv.URL + "/rest/my_api"}, Deps{})
 	got, err := b.Call(t.Context(), Connect, object(t, connectSample))
@@ -47,7 +47,7 @@ func TestAllowed(t *testing.T) {
 	equal(t, "body", object(t, c.body), object(t, connectSample))
 }
 
-// What goes over the wire, to the letter, against the samples of integration.md §1.1.
+// The request is compared byte for byte with a request of WCS.
 func TestRequestOnTheWire(t *testing.T) {
 	requests := make(chan string, 1)
 	srv := serveRaw(t, func(_ int, c net.Conn) {
@@ -68,7 +68,7 @@ func TestRequestOnTheWire(t *testing.T) {
 			return
 		}
 		requests <- head.String() + string(body)
-		say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+		write(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 	})
 	b := newBackend(t, Config{URL: srv.url + "/api/"}, Deps{})
 	if _, err := b.Call(t.Context(), PublishStream, object(t, `{"sdp":"a\u0000", "name": "<b&b>"}`)); err != nil {
@@ -93,11 +93,11 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 }
 
-func TestAddresses(t *testing.T) {
+func TestMethodIsAppendedToURL(t *testing.T) {
 	paths := make(chan string, 1)
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		paths <- r.RequestURI
-		say(w, "{}")
+		write(w, "{}")
 	})
 	for prefix, want := range map[string]string{
 		"":             "/connect",
@@ -117,11 +117,11 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestBodies(t *testing.T) {
+func TestBodyIsEncodedForBackends(t *testing.T) {
 	bodies := make(chan string, 1)
 	srv := serve(t, func(w http.ResponseWriter, _ *http.Request, body []byte) {
 		bodies <- string(body)
-		say(w, "{}")
+		write(w, "{}")
 	})
 	b := newBackend(t, Config{URL: srv.URL}, Deps{})
 	for want, o := range map[string]Object{
@@ -137,11 +137,11 @@ func TestBodies(t *testing.T) {
 		}
 	}
 	if _, err := b.Call(t.Context(), Connect, Object{"a": []byte("{")}); err == nil {
-		t.Error("a body that is no JSON was sent")
+		t.Error("invalid JSON was sent")
 	}
 }
 
-func TestAnswers(t *testing.T) {
+func TestAnswerBodies(t *testing.T) {
 	for _, tt := range []struct {
 		name, body string
 		want       string // empty: ErrBadResponse
@@ -162,8 +162,8 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := serve(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
-				w.Header().Set("Content-Type", "text/html") // integration.md §1.1: not looked at
-				say(w, tt.body)
+				w.Header().Set("Content-Type", "text/html") // ignored
+				write(w, tt.body)
 			})
 			b := newBackend(t, Config{URL: srv.URL, MaxResponseBytes: 512 << 10}, Deps{})
 			got, err := b.Call(t.Context(), Connect, nil)
@@ -186,9 +186,9 @@ func TestAnswers(t *testing.T) {
 func TestAnswerOfExactlyTheLimit(t *testing.T) {
 	body := `{"a":"` + strings.Repeat("x", 92) + `"}`
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
-		say(w, body)
+		write(w, body)
 		if strings.HasSuffix(r.URL.Path, string(PublishStream)) {
-			say(w, " ")
+			write(w, " ")
 		}
 	})
 	b := newBackend(t, Config{URL: srv.URL, MaxResponseBytes: int64(len(body))}, Deps{})
@@ -200,7 +200,7 @@ func TestAnswerOfExactlyTheLimit(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestRefusalHasStatusAndReason(t *testing.T) {
 	long := strings.Repeat("é", 150)
 	for line, want := range map[string]Refusal{
 		"403 No seats left":          {403, "No seats left"},
@@ -230,11 +230,11 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A backend behind a proxy that answers for it refuses on a connection that is used on.
-func TestRefusalsKeepTheConnection(t *testing.T) {
+// A refusal must not close the connection.
+func TestRefusalKeepsConnection(t *testing.T) {
 	srv := serveRaw(t, func(_ int, c net.Conn) {
 		for r := bufio.NewReader(c); take(r); {
-			say(c, "HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nsorry")
+			write(c, "HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nsorry")
 		}
 	})
 	b := newBackend(t, Config{URL: srv.url}, Deps{})
@@ -264,18 +264,18 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		}
 	}
 	if n := elsewhere.connections(); n != 0 {
-		t.Errorf("%d calls were led elsewhere", n)
+		t.Errorf("%d calls followed a redirect", n)
 	}
 }
 
-// Nothing that an answer sets comes back with the next call.
-func TestAnswersLeaveNoTrace(t *testing.T) {
+// An answer cannot influence the headers of the next call.
+func TestAnswerDoesNotChangeNextCall(t *testing.T) {
 	heads := make(chan http.Header, 2)
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		heads <- r.Header
 		w.Header().Set("Set-Cookie", "a=b; Path=/")
 		w.Header().Set("Alt-Svc", `h2="elsewhere:443"`)
-		say(w, `{"Host":"elsewhere","Authorization":"x"}`)
+		write(w, `{"Host":"elsewhere","Authorization":"x"}`)
 	})
 	b := newBackend(t, Config{URL: srv.URL}, Deps{})
 	for range 2 {
@@ -287,7 +287,7 @@ func TestAnswersLeaveNoTrace(t *testing.T) {
 		t.Errorf("the second call's headers differ:\n%s", diff)
 	}
 	if b.transport.Proxy != nil {
-		t.Error("the environment is asked for a proxy")
+		t.Error("a proxy of the environment is used")
 	}
 }
 
@@ -310,7 +310,7 @@ func TestOnlyConfiguredMethodsAreSent(t *testing.T) {
 	}
 }
 
-func TestObserve(t *testing.T) {
+func TestObserveReceivesEachCall(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		if strings.HasSuffix(r.URL.Path, string(PublishStream)) {
 			w.WriteHeader(http.StatusForbidden)
@@ -327,9 +327,9 @@ func TestObserve(t *testing.T) {
 		}
 	}})
 	for _, m := range []Method{Connect, PublishStream} {
-		_, _ = b.Call(t.Context(), m, nil) // Observe's error is the one that counts here
+		_, _ = b.Call(t.Context(), m, nil) // the error is checked in Observe
 	}
-	want := map[Method]string{Connect: "<nil>", PublishStream: "backend refuses: 403 Forbidden"}
+	want := map[Method]string{Connect: "<nil>", PublishStream: "refused by the backend: 403 Forbidden"}
 	mu.Lock()
 	defer mu.Unlock()
 	if !maps.Equal(seen, want) {
@@ -337,23 +337,23 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewRejectsBadConfig(t *testing.T) {
 	for name, cfg := range map[string]Config{
-		"url must be http":           {URL: "ftp://host"},
-		"url must be http(s)://host": {URL: "http://:80/a"},
-		"url must be http(s)":        {URL: ""},
-		"url must not have a user":   {URL: "http://user@host"},
-		"url must end with the path": {URL: "http://host/a?method="},
-		"must end with the path":     {URL: "http://host/a?"},
-		"end with the path":          {URL: "http://host/a#"},
-		`"Connect" is no REST hook`:  {URL: "http://host", Methods: []Method{"Connect"}},
-		"timeouts":                   {URL: "http://host", Timeout: -1},
-		"retries":                    {URL: "http://host", Retries: -1},
-		"limits":                     {URL: "http://host", MaxWaiting: -1},
-		"belong together":            {URL: "http://host", Password: "x"},
-		"colon":                      {URL: "http://host", Username: "a:b", Password: "x"},
-		"same header":                {URL: "http://host", Username: "a", Password: "x", HMACSecret: "y"},
-		"must be verified":           {URL: "https://host", TLS: insecure()},
+		"url must be http":             {URL: "ftp://host"},
+		"url must be http(s)://host":   {URL: "http://:80/a"},
+		"url must be http(s)":          {URL: ""},
+		"url must not have a user":     {URL: "http://user@host"},
+		"url must end with the path":   {URL: "http://host/a?method="},
+		"must end with the path":       {URL: "http://host/a?"},
+		"end with the path":            {URL: "http://host/a#"},
+		`"Connect" is not a REST hook`: {URL: "http://host", Methods: []Method{"Connect"}},
+		"timeouts":                     {URL: "http://host", Timeout: -1},
+		"retries":                      {URL: "http://host", Retries: -1},
+		"limits":                       {URL: "http://host", MaxWaiting: -1},
+		"set together":                 {URL: "http://host", Password: "x"},
+		"colon":                        {URL: "http://host", Username: "a:b", Password: "x"},
+		"the Authorization header":     {URL: "http://host", Username: "a", Password: "x", HMACSecret: "y"},
+		"must be verified":             {URL: "https://host", TLS: insecure()},
 	} {
 		_, err := New(cfg, Deps{})
 		if err == nil || !strings.Contains(err.Error(), name) {
@@ -363,11 +363,11 @@ func TestNewRefuses(t *testing.T) {
 	_, err := New(Config{URL: "http://user:hunter2@host?token=hunter2", Retries: -1}, Deps{})
 	for _, part := range []string{"user or password", "retries"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
-			t.Errorf("%q is not among the faults: %v", part, err)
+			t.Errorf("%q is missing in the error: %v", part, err)
 		}
 	}
 	if strings.Contains(fmt.Sprint(err), "hunter2") {
-		t.Errorf("the fault shows a password: %v", err)
+		t.Errorf("the error contains the password: %v", err)
 	}
 }
 
@@ -379,7 +379,7 @@ func TestCloseEndsCalls(t *testing.T) {
 	})
 	b := newBackend(t, Config{URL: srv.URL, MaxInFlight: 1, MaxWaiting: 1}, Deps{})
 	done := make(chan error, 2)
-	for range 2 { // one is made, one waits
+	for range 2 { // one in progress, one waiting
 		go func() {
 			_, err := b.Call(context.Background(), Connect, nil)
 			done <- err
@@ -394,9 +394,9 @@ func TestCloseEndsCalls(t *testing.T) {
 		}
 	}
 	if _, err := b.Call(t.Context(), Connect, nil); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("call after the end: %v", err)
+		t.Errorf("call after Close: %v", err)
 	}
 	if len(came) != 0 {
-		t.Error("the backend was called after the end")
+		t.Error("the backend was called after Close")
 	}
 }

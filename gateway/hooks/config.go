@@ -9,33 +9,34 @@ import (
 	"time"
 )
 
-// Values that Config's zeros stand for.
+// Defaults of Config.
 const (
 	defaultTimeout          = 15 * time.Second // rest_request_timeout of WCS
-	defaultDialTimeout      = 5 * time.Second  // two repeated SYNs
-	defaultMaxInFlight      = 20               // what the vendor recommends (integration.md §1.1)
+	defaultDialTimeout      = 5 * time.Second  // allows two SYN retransmissions
+	defaultMaxInFlight      = 20               // recommended by the vendor
 	defaultMaxResponseBytes = 64 << 10
 )
 
-// maxHead bounds the head of an answer, in bytes.
+// maxHead is the maximum size of a response's header in bytes.
 const maxHead = 64 << 10
 
-// Config says how an application's backend is reached. A zero is a default where one is named.
+// Config configures the calls to an application's backend. A zero field means the default that its comment
+// names.
 type Config struct {
-	URL     string   // http or https, with host and maybe a path; no user, query or fragment
-	Methods []Method // that are called
+	URL     string   // http or https, with a host and an optional path; no user, query or fragment
+	Methods []Method // methods that the backend receives; others are not called
 
-	Timeout     time.Duration // of a call with its waiting and repeating; 15 s
-	DialTimeout time.Duration // of connecting, and again of the TLS handshake; 5 s
-	Retries     int           // how often a call is repeated that could not be sent; 0: not
+	Timeout     time.Duration // limit of a call, including waiting and retries; default 15 s
+	DialTimeout time.Duration // limit of connecting, and separately of the TLS handshake; default 5 s
+	Retries     int           // retries of a call that could not be sent; 0: none
 
-	MaxInFlight      int   // calls and connections at a time; 20
-	MaxWaiting       int   // calls that may wait for their turn; 0: none
-	MaxResponseBytes int64 // of an answer's body; 64 KiB
+	MaxInFlight      int   // concurrent calls and connections; default 20
+	MaxWaiting       int   // calls that can wait for one of these; 0: none
+	MaxResponseBytes int64 // size of a response body; default 64 KiB
 
-	Username, Password string      // HTTP Basic, or
-	HMACSecret         string      // rest_hook_secret_key: calls are signed with it
-	TLS                *tls.Config // for https; nil: the system's authorities. Certificates are always verified
+	Username, Password string      // HTTP Basic credentials; exclude HMACSecret
+	HMACSecret         string      // rest_hook_secret_key: key with which calls are signed
+	TLS                *tls.Config // for https; nil: the system's CAs. Certificates are always verified
 }
 
 func (c Config) withDefaults() Config {
@@ -53,21 +54,22 @@ func orDefault[T comparable](v *T, value T) {
 	}
 }
 
-// CheckURL tells what is wrong with the address of a backend. The error does not show it: a mistake may have put a password in it.
+// CheckURL validates the address of a backend. The error does not contain the address, which might have a
+// password in it by mistake.
 func CheckURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
 		return errors.New("must be http(s)://host[:port][/path]")
 	case u.User != nil:
-		return errors.New("must not have a user or password: they have settings of their own")
+		return errors.New("must not have a user or password: use the separate settings")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#"):
 		return errors.New("must end with the path")
 	}
 	return nil
 }
 
-// check finds all faults. It does not show the URL, in which a mistake may have put a password.
+// check returns all faults joined.
 func (c Config) check() error {
 	var faults []error
 	fault := func(bad bool, text string) {
@@ -86,9 +88,9 @@ func (c Config) check() error {
 	fault(c.Timeout < 0 || c.DialTimeout < 0, "timeouts must not be negative")
 	fault(c.Retries < 0, "retries must not be negative")
 	fault(c.MaxInFlight < 0 || c.MaxWaiting < 0 || c.MaxResponseBytes < 0, "limits must not be negative")
-	fault((c.Username == "") != (c.Password == ""), "username and password belong together")
-	fault(strings.Contains(c.Username, ":"), "username must not have a colon")
-	fault(c.HMACSecret != "" && c.Username != "", "hmacSecret cannot be with a username: both would be the same header")
+	fault((c.Username == "") != (c.Password == ""), "username and password must be set together")
+	fault(strings.Contains(c.Username, ":"), "username must not contain a colon")
+	fault(c.HMACSecret != "" && c.Username != "", "hmacSecret and username exclude each other: both set the Authorization header")
 	fault(c.TLS != nil && c.TLS.InsecureSkipVerify, "the backend's certificate must be verified")
 	return errors.Join(faults...)
 }
@@ -98,13 +100,13 @@ func (c Config) tls() *tls.Config {
 		return &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	t := c.TLS.Clone()
-	t.NextProtos = nil // it may name HTTP/2, which we do not speak here
+	t.NextProtos = nil // might offer HTTP/2, which is not supported here
 	t.MinVersion = max(t.MinVersion, tls.VersionTLS12)
 	return t
 }
 
-// endpoints are the addresses of the methods. Joined by hand: url.JoinPath would tidy up a path that the backend may
-// want as it is.
+// endpoints returns the URL of each method. It does not use url.JoinPath, which would normalize the
+// configured path.
 func (c Config) endpoints() map[Method]string {
 	e := make(map[Method]string, len(c.Methods))
 	for _, m := range c.Methods {

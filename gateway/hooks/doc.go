@@ -1,20 +1,22 @@
-// Package hooks calls an application's REST backend as WCS does (integration.md §1): one POST of JSON for each method,
-// to `{URL}/{method}`. A Backend is the client of one application, Policies are what the backend has asked for in its
-// answer to connect, and a Line keeps a session's calls in order. What a call's failure means for the client is for
-// the package gateway to say. This package imports nothing of ours.
+// Package hooks calls an application's REST backend as WCS does (docs/backend-hooks.md): one JSON POST per
+// call, to `{URL}/{method}`. A Backend is the HTTP client of one application, Policies are the settings that
+// the backend returned in its answer to connect, and a Queue keeps a session's calls in order and within
+// limits. The caller decides what a failed call means for the client. The package knows nothing of sessions
+// and streams.
 //
-// The address, the host and the headers of a call come from the Config alone: no word of a client or of an answer gets
-// into them. So redirects are answers like any other that is not 200, the environment's proxies are not asked, and no
-// cookies are kept. The method stands at the end of the path of Config.URL. A URL with a query is refused: WCS puts
-// the method behind whatever it is given, which no backend can have meant, and integration.md §1.1 knows of none.
+// The address, the host and the headers of a call come from the Config alone, never from a client or an
+// answer. Redirects are therefore treated like any other status that is not 200, the environment's proxies
+// are not used, and cookies are not kept. The method is appended to the path of Config.URL. A URL with a
+// query is rejected: WCS would append the method to the query.
 //
-// Where the documents are silent or backends are careless:
-//   - A 200 without a body is an empty object: nothing to overwrite. Any other body must be one JSON object, also under
-//     NOTIFY, where WCS uses nothing of it: bad JSON counts as a failed call (integration.md §1.5). Its Content-Type is
-//     not looked at, a byte order mark is skipped, and what is not UTF-8 becomes U+FFFD, as in WCS, since a client's
-//     WebSocket would break over it.
-//   - A member that is null is one that the backend has no word on. Typed backends write null for all they do not know.
-//   - A call is repeated when no connection could be had, when writing it failed, or when a connection that was kept
-//     idle turned out closed before a byte of an answer came. In the last case a backend that died over the call gets it
-//     twice; WCS repeats even what went out on a new connection (rest_client_request_sent_retry_enabled), we do not.
+// Rules where the vendor's documents are silent or backends are careless:
+//   - A 200 without a body is an empty object: nothing is overwritten. Any other body must be one JSON
+//     object, also under NOTIFY, where the body is not used: bad JSON counts as a failed call. The
+//     Content-Type is ignored, a byte order mark is skipped, and invalid UTF-8 becomes U+FFFD, as in WCS,
+//     because a browser closes a WebSocket that receives invalid UTF-8.
+//   - A null member is treated as absent. Typed backends write null for every member that they do not know.
+//   - A call is repeated if no connection could be opened, if writing it failed, or if an idle connection
+//     turned out to be closed before the first byte of an answer. In the last case a backend that crashed
+//     during the call receives it twice. WCS also repeats calls sent on a new connection
+//     (rest_client_request_sent_retry_enabled); this package does not.
 package hooks

@@ -16,7 +16,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// logged passes on each line of a log.
+// logged sends each line of a log.
 type logged chan string
 
 func (l logged) Write(p []byte) (int, error) {
@@ -24,9 +24,9 @@ func (l logged) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestTimeouts(t *testing.T) {
+func TestCallEndsAtTimeout(t *testing.T) {
 	trickle := func(c net.Conn, head string) {
-		say(c, head)
+		write(c, head)
 		for tick := time.NewTicker(10 * time.Millisecond); ; <-tick.C {
 			if _, err := io.WriteString(c, " "); err != nil {
 				tick.Stop()
@@ -38,7 +38,7 @@ func TestTimeouts(t *testing.T) {
 		"no answer":             func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
 		"body that trickles":    func(c net.Conn) { trickle(c, "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n{") },
 		"chunk that trickles":   func(c net.Conn) { trickle(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n{") },
-		"body that never comes": func(c net.Conn) { say(c, "HTTP/1.1 200 OK\r\n\r\n"); _, _ = io.Copy(io.Discard, c) },
+		"body that never comes": func(c net.Conn) { write(c, "HTTP/1.1 200 OK\r\n\r\n"); _, _ = io.Copy(io.Discard, c) },
 		"header that trickles":  func(c net.Conn) { trickle(c, "HTTP/1.1 200 OK\r\nA: ") },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,17 +61,17 @@ func TestTimeouts(t *testing.T) {
 				t.Errorf("was called %d times", n)
 			}
 			if len(b.slots) != 0 {
-				t.Error("the call's place is not free again")
+				t.Error("the slot of the call is not released")
 			}
 		})
 	}
 }
 
-// A refusal stands, whatever comes behind its head.
-func TestRefusalThatTrickles(t *testing.T) {
+// A refusal is returned whatever follows its header.
+func TestRefusalWithSlowBody(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		w.WriteHeader(http.StatusForbidden)
-		_ = http.NewResponseController(w).Flush() // unflushed, there is no status and the test fails
+		_ = http.NewResponseController(w).Flush() // without a flush the status is not sent
 		<-r.Context().Done()
 	})
 	b := newBackend(t, Config{URL: srv.URL, Timeout: soon}, Deps{})
@@ -80,7 +80,7 @@ func TestRefusalThatTrickles(t *testing.T) {
 	}
 }
 
-func TestMisbehaviour(t *testing.T) {
+func TestMalformedResponse(t *testing.T) {
 	endless := func(c net.Conn, head, more string) {
 		for _, err := io.WriteString(c, head); err == nil; {
 			_, err = io.WriteString(c, more)
@@ -91,22 +91,22 @@ func TestMisbehaviour(t *testing.T) {
 		h    func(net.Conn)
 		want error
 	}{
-		{"closed without a word", func(net.Conn) {}, ErrUnavailable},
-		{"garbage", func(c net.Conn) { say(c, "SSH-2.0-hunter2\r\n") }, ErrBadResponse},
-		{"garbage in the head", func(c net.Conn) { say(c, "HTTP/1.1 200 OK\r\nhunter2\r\n\r\n{}") }, ErrBadResponse},
-		{"broken off in the head", func(c net.Conn) { say(c, "HTTP/1.1 200 OK\r\nContent-Le") }, ErrBadResponse},
-		{"broken off in the body", func(c net.Conn) { say(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}") }, ErrBadResponse},
-		{"bad chunk", func(c net.Conn) { say(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhunter2\r\n") }, ErrBadResponse},
-		{"two lengths", func(c net.Conn) { say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ") }, ErrBadResponse},
-		{"endless head", func(c net.Conn) { endless(c, "HTTP/1.1 200 OK\r\n", "A: hunter2\r\n") }, ErrBadResponse},
+		{"closed without response", func(net.Conn) {}, ErrUnavailable},
+		{"garbage", func(c net.Conn) { write(c, "SSH-2.0-hunter2\r\n") }, ErrBadResponse},
+		{"garbage in the header", func(c net.Conn) { write(c, "HTTP/1.1 200 OK\r\nhunter2\r\n\r\n{}") }, ErrBadResponse},
+		{"truncated header", func(c net.Conn) { write(c, "HTTP/1.1 200 OK\r\nContent-Le") }, ErrBadResponse},
+		{"truncated body", func(c net.Conn) { write(c, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}") }, ErrBadResponse},
+		{"bad chunk", func(c net.Conn) { write(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhunter2\r\n") }, ErrBadResponse},
+		{"two lengths", func(c net.Conn) { write(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ") }, ErrBadResponse},
+		{"endless header", func(c net.Conn) { endless(c, "HTTP/1.1 200 OK\r\n", "A: hunter2\r\n") }, ErrBadResponse},
 		{"endless status", func(c net.Conn) { endless(c, "HTTP/1.1 403 ", "hunter2") }, ErrBadResponse},
-		{"endless news", func(c net.Conn) { endless(c, "", "HTTP/1.1 103 Early Hints\r\n\r\n") }, ErrBadResponse},
+		{"endless informational responses", func(c net.Conn) { endless(c, "", "HTTP/1.1 103 Early Hints\r\n\r\n") }, ErrBadResponse},
 		{"endless body", func(c net.Conn) { endless(c, "HTTP/1.1 200 OK\r\n\r\n{\"a\":\"", "hunter2") }, ErrBadResponse},
 		{"endless chunks", func(c net.Conn) {
 			endless(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "7\r\nhunter2\r\n")
 		}, ErrBadResponse},
-		{"another protocol", func(c net.Conn) {
-			say(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+		{"protocol switch", func(c net.Conn) {
+			write(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 			_, _ = io.Copy(io.Discard, c)
 		}, nil},
 	} {
@@ -136,8 +136,8 @@ func TestMisbehaviour(t *testing.T) {
 	}
 }
 
-// A status is an answer: a call that has one is not repeated.
-func TestStatusIsNotRepeated(t *testing.T) {
+// A call that received a status is not repeated.
+func TestCallWithStatusIsNotRepeated(t *testing.T) {
 	for _, code := range []int{400, 408, 425, 429, 500, 502, 503, 504} {
 		var calls atomic.Int32
 		srv := serve(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
@@ -152,7 +152,7 @@ func TestStatusIsNotRepeated(t *testing.T) {
 	}
 }
 
-// restart gives the backend's address to a new one, as a restart does.
+// restart starts a new backend at the same address.
 func restart(t *testing.T, addr string, h http.Handler) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -164,8 +164,8 @@ func restart(t *testing.T, addr string, h http.Handler) {
 	t.Cleanup(srv.Close)
 }
 
-func TestBackendRestarts(t *testing.T) {
-	handler := reading(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) { say(w, "{}") })
+func TestCallIsRepeatedWhileBackendRestarts(t *testing.T) {
+	handler := reading(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) { write(w, "{}") })
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
 	log := make(logged, 10)
@@ -189,7 +189,7 @@ func TestBackendRestarts(t *testing.T) {
 	}
 }
 
-func TestDeadBackend(t *testing.T) {
+func TestDeadBackendIsUnavailableAfterRetries(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +207,7 @@ func TestDeadBackend(t *testing.T) {
 	}
 }
 
-func TestCallerGivesUpBetweenAttempts(t *testing.T) {
+func TestCancelBetweenAttempts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	b := newBackend(t, Config{URL: "http://backend", Retries: 10}, Deps{Log: zerolog.New(writer(cancel))})
@@ -221,7 +221,7 @@ func TestCallerGivesUpBetweenAttempts(t *testing.T) {
 	}
 }
 
-// writer runs when something is written.
+// writer is called on each write.
 type writer func()
 
 func (w writer) Write(p []byte) (int, error) {
@@ -229,8 +229,8 @@ func (w writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// The backend closes an idle connection in the moment that a call is sent on it.
-func TestIdleConnectionClosed(t *testing.T) {
+// The backend closes an idle connection while a call is sent on it.
+func TestCallIsRepeatedIfIdleConnectionIsClosed(t *testing.T) {
 	var calls atomic.Int32
 	srv := serveRaw(t, func(n int, c net.Conn) {
 		r := bufio.NewReader(c)
@@ -239,7 +239,7 @@ func TestIdleConnectionClosed(t *testing.T) {
 			if n == 1 && i == 2 {
 				return
 			}
-			say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+			write(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 		}
 	})
 	b := newBackend(t, Config{URL: srv.url, Retries: 1}, Deps{})
@@ -253,15 +253,15 @@ func TestIdleConnectionClosed(t *testing.T) {
 	}
 }
 
-// The backend resets the connection before it has read the call.
-func TestWriteFails(t *testing.T) {
+// The backend resets the connection before it reads the call.
+func TestCallIsRepeatedIfWriteFails(t *testing.T) {
 	srv := serveRaw(t, func(n int, c net.Conn) {
 		if n == 1 {
-			_ = c.(*net.TCPConn).SetLinger(0) // without, the call fails all the same
+			_ = c.(*net.TCPConn).SetLinger(0) // closes with RST
 			return
 		}
 		if take(bufio.NewReader(c)) {
-			say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+			write(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 		}
 	})
 	b := newBackend(t, Config{URL: srv.url, Retries: 1}, Deps{})
@@ -274,7 +274,7 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-func TestCallerGivesUp(t *testing.T) {
+func TestCancelDuringCall(t *testing.T) {
 	came := make(chan struct{})
 	gone := make(chan struct{})
 	srv := serve(t, func(_ http.ResponseWriter, r *http.Request, _ []byte) {
@@ -297,21 +297,21 @@ func TestCallerGivesUp(t *testing.T) {
 	}
 	receive(t, "the backend learns of it", gone)
 	if len(b.slots) != 0 {
-		t.Error("the call's place is not free again")
+		t.Error("the slot of the call is not released")
 	}
 }
 
-// Neither errors nor logs have anything of secrets, of what the client sent, or of what the backend answered.
-func TestNothingSecretIsTold(t *testing.T) {
+// Errors and logs contain neither secrets nor parts of the request or the response.
+func TestErrorsAndLogsHaveNoSecrets(t *testing.T) {
 	log := make(logged, 100)
 	deps := Deps{Log: zerolog.New(log)}
 	dead := serveRaw(t, func(int, net.Conn) {})
-	garbage := serve(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) { say(w, `hunter2`) })
+	garbage := serve(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) { write(w, `hunter2`) })
 	refusing := serve(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		w.WriteHeader(http.StatusForbidden)
-		say(w, `hunter2`)
+		write(w, `hunter2`)
 	})
-	var told strings.Builder
+	var output strings.Builder
 	for _, url := range []string{dead.url, garbage.URL, refusing.URL, "http://127.0.0.1:1"} {
 		for _, cfg := range []Config{{HMACSecret: "hunter2"}, {Username: "joe", Password: "hunter2"}} {
 			cfg.URL, cfg.Retries = url, 1
@@ -319,19 +319,19 @@ func TestNothingSecretIsTold(t *testing.T) {
 			if err == nil {
 				t.Fatalf("%s allowed", url)
 			}
-			told.WriteString(err.Error() + "\n")
+			output.WriteString(err.Error() + "\n")
 		}
 	}
 	close(log)
 	for line := range log {
-		told.WriteString(line)
+		output.WriteString(line)
 	}
 	for _, secret := range []string{"hunter2", "am9l", "Authorization"} { // joe in base64
-		if strings.Contains(told.String(), secret) {
-			t.Errorf("%s was told:\n%s", secret, told.String())
+		if strings.Contains(output.String(), secret) {
+			t.Errorf("%s is in the output:\n%s", secret, output.String())
 		}
 	}
-	if !strings.Contains(told.String(), "repeated") {
-		t.Error("nothing was logged: the test sees nothing")
+	if !strings.Contains(output.String(), "retrying") {
+		t.Error("no retry was logged: the test is void")
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzResponse gives the client anything as a backend's answer.
+// FuzzResponse feeds arbitrary bytes to the client as a response.
 func FuzzResponse(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"a\":\"hello\"}",
@@ -38,7 +38,7 @@ func FuzzResponse(f *testing.F) {
 			go func() {
 				defer theirs.Close()
 				if take(bufio.NewReader(theirs)) {
-					_, _ = theirs.Write(text) // it may not be read to its end
+					_, _ = theirs.Write(text) // the client might not read all of it
 				}
 			}()
 			return ours, nil
@@ -67,7 +67,7 @@ func checkAnswer(t *testing.T, o Object, err error) {
 			t.Errorf("error is %v", err)
 		}
 	case o == nil:
-		t.Error("answer is nil")
+		t.Error("the answer is nil")
 	}
 	for name, v := range o {
 		if !json.Valid(v) || !utf8.Valid(v) || !utf8.ValidString(name) {
@@ -84,7 +84,7 @@ func checkReason(t *testing.T, reason string) {
 	}
 }
 
-// FuzzPolicies applies any restClientConfig to any object and answer.
+// FuzzPolicies applies arbitrary policies to an arbitrary object and answer.
 func FuzzPolicies(f *testing.F) {
 	f.Add([]byte(`{"publishStream":{"restExclude":"sdp","clientExclude":"name","restOnError":"FAIL","restPolicy":"OVERWRITE","restOverwrite":"name,sdp"}}`),
 		[]byte(publishSample), []byte(`{"name":"x","sdp":"","record":true}`))
@@ -99,7 +99,7 @@ func FuzzPolicies(f *testing.F) {
 		}
 		ps, err := ParsePolicies(c["c"])
 		if again, errAgain := ParsePolicies(c["c"]); len(again) != len(ps) || (err == nil) != (errAgain == nil) {
-			t.Errorf("the second time it is %v, %v", again, errAgain)
+			t.Errorf("parsing again returns %v, %v", again, errAgain)
 		}
 		before := maps.Clone(s)
 		p := ps.For(PublishStream)
@@ -111,13 +111,13 @@ func FuzzPolicies(f *testing.F) {
 		}
 		for _, name := range changed {
 			if !slices.Contains(p.Overwrite, name) {
-				t.Errorf("took %q, which it may not", name)
+				t.Errorf("took %q, which is protected", name)
 			}
 		}
 		checkTaken(t, s, g, o, changed)
 		o, changed = TakeConnect(s, g)
 		checkTaken(t, s, g, o, changed)
-		checkWithout(t, "what was sent", before, s, nil)
+		checkWithout(t, "sent", before, s, nil)
 	})
 }
 
@@ -130,7 +130,8 @@ func checkWithout(t *testing.T, what string, o, got Object, names []string) {
 	}
 }
 
-// checkTaken: what changed is the answer's, all else is what was sent, and none of it is protected.
+// checkTaken checks that changed members come from the answer and are not protected, and that the others are
+// unchanged.
 func checkTaken(t *testing.T, sent, got, o Object, changed []string) {
 	t.Helper()
 	if !slices.IsSorted(changed) {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// gate is a backend that holds each call until it is let through, and counts.
+// gate is a backend that holds each call until the test releases it.
 type gate struct {
 	*httptest.Server
 	through     chan struct{}
@@ -35,7 +35,7 @@ func newGate(t *testing.T) *gate {
 		g.mu.Unlock()
 		select {
 		case <-g.through:
-			say(w, "{}")
+			write(w, "{}")
 		case <-r.Context().Done():
 		}
 	}))
@@ -49,7 +49,7 @@ func newGate(t *testing.T) *gate {
 	return g
 }
 
-// calls starts n calls, each when the one before has come through to where it waits.
+// calls starts n calls, each after the previous one is in progress or waiting.
 func calls(t *testing.T, b *Backend, n int) <-chan error {
 	t.Helper()
 	done := make(chan error, n)
@@ -64,7 +64,7 @@ func calls(t *testing.T, b *Backend, n int) <-chan error {
 	return done
 }
 
-func TestInFlight(t *testing.T) {
+func TestCallsInFlightAreLimited(t *testing.T) {
 	g := newGate(t)
 	b := newBackend(t, Config{URL: g.URL, MaxInFlight: 3, MaxWaiting: 6}, Deps{})
 	done := calls(t, b, 9)
@@ -79,14 +79,14 @@ func TestInFlight(t *testing.T) {
 		}
 	}
 	if most, conns := g.most.Load(), g.connections.Load(); most != 3 || conns != 3 {
-		t.Errorf("%d calls at a time on %d connections", most, conns)
+		t.Errorf("%d concurrent calls on %d connections", most, conns)
 	}
 	if len(b.slots) != 0 || b.waiting.Load() != 0 {
-		t.Errorf("%d calls, %d wait after the end", len(b.slots), b.waiting.Load())
+		t.Errorf("%d calls in progress and %d waiting at the end", len(b.slots), b.waiting.Load())
 	}
 }
 
-func TestWaitingInOrder(t *testing.T) {
+func TestWaitingCallsAreSentInOrder(t *testing.T) {
 	g := newGate(t)
 	b := newBackend(t, Config{URL: g.URL, MaxInFlight: 1, MaxWaiting: 9}, Deps{})
 	done := calls(t, b, 9)
@@ -103,7 +103,7 @@ func TestWaitingInOrder(t *testing.T) {
 	}
 }
 
-func TestNoneMayWait(t *testing.T) {
+func TestNoWaitingCallsAllowed(t *testing.T) {
 	g := newGate(t)
 	b := newBackend(t, Config{URL: g.URL, MaxInFlight: 1}, Deps{})
 	done := calls(t, b, 1)
@@ -116,10 +116,10 @@ func TestNoneMayWait(t *testing.T) {
 	}
 }
 
-func TestWaitingCountsIntoTimeout(t *testing.T) {
+func TestTimeoutIncludesWaiting(t *testing.T) {
 	g := newGate(t)
 	b := newBackend(t, Config{URL: g.URL, MaxInFlight: 1, MaxWaiting: 1, Timeout: soon}, Deps{})
-	b.slots <- struct{}{} // a call that does not end
+	b.slots <- struct{}{} // a call in progress
 	_, err := b.Call(t.Context(), Connect, nil)
 	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "waiting") {
 		t.Errorf("got %v", err)
@@ -129,12 +129,12 @@ func TestWaitingCountsIntoTimeout(t *testing.T) {
 	}
 }
 
-// A backend that does not answer takes nothing from another, not even on the same host.
-func TestSlowBackendHoldsNobodyElse(t *testing.T) {
+// A backend that does not answer has no effect on another one, even on the same host.
+func TestSlowBackendDoesNotDelayOthers(t *testing.T) {
 	g := newGate(t)
 	slow := newBackend(t, Config{URL: g.URL, MaxInFlight: 4, MaxWaiting: 5}, Deps{})
 	calls(t, slow, 9)
-	fine := serve(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) { say(w, "{}") })
+	fine := serve(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) { write(w, "{}") })
 	b := newBackend(t, Config{URL: fine.URL, MaxInFlight: 1}, Deps{})
 	for range 100 {
 		if _, err := b.Call(t.Context(), Connect, nil); err != nil {
@@ -142,6 +142,6 @@ func TestSlowBackendHoldsNobodyElse(t *testing.T) {
 		}
 	}
 	if len(slow.slots) != 4 || slow.waiting.Load() != 5 {
-		t.Errorf("of the slow backend's calls %d are made and %d wait: it was not slow", len(slow.slots), slow.waiting.Load())
+		t.Errorf("slow backend: %d calls in progress and %d waiting", len(slow.slots), slow.waiting.Load())
 	}
 }

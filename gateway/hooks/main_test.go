@@ -18,10 +18,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is for what must happen, however busy the machine is.
+// patience bounds waits for events that must happen; it is long enough for a busy machine.
 const patience = 30 * time.Second
 
-// soon is the Timeout of calls that are to run into it.
+// soon is the Timeout of calls that must time out.
 const soon = 300 * time.Millisecond
 
 func newBackend(t testing.TB, cfg Config, deps Deps) *Backend {
@@ -40,7 +40,8 @@ func newBackend(t testing.TB, cfg Config, deps Deps) *Backend {
 	return b
 }
 
-// serve is a backend. It has taken the request's body when h is called, so that h learns of the client's going.
+// serve is a backend. It reads the body before it calls h, so that h notices when the client
+// disconnects.
 func serve(t testing.TB, h func(w http.ResponseWriter, r *http.Request, body []byte)) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewServer(reading(t, h))
@@ -58,11 +59,12 @@ func reading(t testing.TB, h func(w http.ResponseWriter, r *http.Request, body [
 	})
 }
 
-func say(w io.Writer, text string) {
-	_, _ = io.WriteString(w, text) // a client that has gone is the test's matter
+func write(w io.Writer, text string) {
+	_, _ = io.WriteString(w, text) // the test checks the client
 }
 
-// rawServer is a backend below HTTP. It runs h for each connection, of which n counts from 1, and closes it after.
+// rawServer is a TCP server. It calls h for each connection, with its number n from 1, and closes it
+// afterwards.
 type rawServer struct {
 	url string
 
@@ -110,7 +112,7 @@ func (s *rawServer) connections() int {
 	return s.accepted
 }
 
-// take reads one request and tells whether there was one.
+// take reads one request and reports whether it succeeded.
 func take(r *bufio.Reader) bool {
 	req, err := http.ReadRequest(r)
 	if err != nil {
@@ -120,11 +122,11 @@ func take(r *bufio.Reader) bool {
 	return err == nil
 }
 
-// replying is a handler that gives each request the text as it is and closes the connection.
+// replying returns a handler that writes text to each request and closes the connection.
 func replying(text string) func(int, net.Conn) {
 	return func(_ int, c net.Conn) {
 		if take(bufio.NewReader(c)) {
-			say(c, text)
+			write(c, text)
 		}
 	}
 }
@@ -138,7 +140,7 @@ func object(t testing.TB, text string) Object {
 	return o
 }
 
-// equal compares what two objects mean.
+// equal compares two objects by their values.
 func equal(t testing.TB, what string, got, want Object) {
 	t.Helper()
 	var g, w any
@@ -156,7 +158,7 @@ func equal(t testing.TB, what string, got, want Object) {
 	}
 }
 
-// eventually waits until ok.
+// eventually waits until ok returns true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -165,7 +167,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("not in time: %s", what)
+			t.Fatalf("timeout: %s", what)
 		}
 	}
 }
@@ -177,7 +179,7 @@ func receive[T any](t testing.TB, what string, c <-chan T) T {
 	case v := <-c:
 		return v
 	case <-time.After(patience):
-		t.Fatalf("not in time: %s", what)
+		t.Fatalf("timeout: %s", what)
 		panic("not reached")
 	}
 }

@@ -2,10 +2,10 @@ package hooks
 
 import "fmt"
 
-// Method is a hook's name, which is the last part of the address it is called at. It is case-sensitive.
+// Method is a hook's name, the last element of its URL. It is case-sensitive.
 type Method string
 
-// Methods that the gateway calls, of those in integration.md §1.3.
+// Methods that the gateway calls. WCS has more.
 const (
 	Connect               Method = "connect"
 	PublishStream         Method = "publishStream"
@@ -21,17 +21,17 @@ const (
 	ErrorEvent            Method = "ErrorEvent"
 )
 
-// Class says what a backend's refusal of a method does (integration.md §1.3, §1.5).
+// Class determines the effect of a backend's refusal of a method.
 type Class int
 
 // Classes of methods. WCS has a fourth, for incoming calls.
 const (
-	ClassEvent   Class = iota // a notification: at most the client is told that it failed
-	ClassDirect               // what the client has asked for, refused if the backend wants its failures to count
-	ClassConnect              // any failure turns the client away
+	ClassEvent   Class = iota // notification: a failure is at most reported to the client
+	ClassDirect               // client request: a failure rejects it if restOnError is FAIL
+	ClassConnect              // any failure rejects the connection
 )
 
-// String is the class as a metric label.
+// String returns the class as a metric label.
 func (c Class) String() string {
 	switch c {
 	case ClassConnect:
@@ -43,7 +43,7 @@ func (c Class) String() string {
 	}
 }
 
-// classes are the methods that there are.
+// classes lists every known method with its class.
 var classes = map[Method]Class{
 	Connect:       ClassConnect,
 	PublishStream: ClassDirect, UnPublishStream: ClassDirect, PlayStream: ClassDirect, StopStream: ClassDirect, OnDataEvent: ClassDirect,
@@ -52,15 +52,16 @@ var classes = map[Method]Class{
 	DataStatusEvent: ClassEvent, ErrorEvent: ClassEvent,
 }
 
-// Class is the method's class. StreamKeepAliveEvent is an event whose refusal nevertheless may end the stream
-// (integration.md §1.6); OnDataEvent is not an event, but the client's own data, which may be refused.
+// Class returns the method's class. StreamKeepAliveEvent is an event although its refusal can end the stream.
+// OnDataEvent is not an event despite its name: it carries data of the client, which the backend can refuse.
 func (m Method) Class() Class { return classes[m] }
 
-// ParseMethod gives the method of that name. The error names one that the gateway does not call.
+// ParseMethod returns the method with the given name. The error quotes the name if the gateway does not call
+// it.
 func ParseMethod(name string) (Method, error) {
 	m := Method(name)
 	if _, known := classes[m]; !known {
-		return "", fmt.Errorf("%q is no REST hook that the gateway calls", name)
+		return "", fmt.Errorf("%q is not a REST hook that the gateway calls", name)
 	}
 	return m, nil
 }

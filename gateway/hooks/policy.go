@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// OnError is a policy's restOnError: what a failed call means. What either does is a matter of the Class.
+// OnError is a policy's restOnError. Its effect depends on the method's Class.
 type OnError int
 
 // Values of restOnError.
 const (
-	Log  OnError = iota // LOG, the default: log it and go on as if the backend had allowed it
-	Fail                // FAIL
+	Log  OnError = iota // LOG, the default: log the failure and continue as if the backend had agreed
+	Fail                // FAIL: the failure counts
 )
 
 // Mode is a policy's restPolicy.
@@ -25,30 +25,30 @@ type Mode int
 
 // Values of restPolicy.
 const (
-	Notify    Mode = iota // NOTIFY, the default: call, and use nothing of the answer
-	Overwrite             // OVERWRITE: take the answer's members that restOverwrite names
+	Notify    Mode = iota // NOTIFY, the default: call, and ignore the answer's members
+	Overwrite             // OVERWRITE: apply the answer's members that restOverwrite names
 	Disable               // DISABLE: do not call
 )
 
-// Policy is what a backend asks for one method in restClientConfig (integration.md §1.5). The zero Policy is the
-// default. Names of members are case-sensitive.
+// Policy holds a backend's settings for one method in restClientConfig. The zero Policy is the default. Names
+// of members are case-sensitive.
 type Policy struct {
-	RestExclude   []string // members that the backend is not sent
-	ClientExclude []string // members that the client is not sent
-	Overwrite     []string // members that Take takes
+	RestExclude   []string // members omitted from calls to the backend
+	ClientExclude []string // members omitted from messages to the client
+	Overwrite     []string // members that Take applies
 	OnError       OnError
 	Mode          Mode
 }
 
-// Request is a copy of what the backend is to be sent, without RestExclude.
+// Request returns a copy of o without RestExclude, for the backend.
 func (p Policy) Request(o Object) Object { return without(o, p.RestExclude) }
 
-// ForClient is a copy of what the client is to be sent, without ClientExclude.
+// ForClient returns a copy of o without ClientExclude, for the client.
 func (p Policy) ForClient(o Object) Object { return without(o, p.ClientExclude) }
 
-// Take gives sent with those members of the backend's answer that the policy lets it overwrite, and the names of the
-// members that changed, sorted. A member that the answer lacks, or has as null, stays. Members that identify the session
-// and the stream, and the SDP, stay always.
+// Take returns a copy of sent with the members of the backend's answer got that the policy allows to
+// overwrite, and the sorted names of the members that changed. Members that got lacks, or has as null, keep
+// their value. Members that identify the session and the stream, and the SDP, are never changed.
 func (p Policy) Take(sent, got Object) (o Object, changed []string) {
 	if p.Mode != Overwrite {
 		return maps.Clone(sent), nil
@@ -56,8 +56,8 @@ func (p Policy) Take(sent, got Object) (o Object, changed []string) {
 	return merge(sent, got, func(name string) bool { return slices.Contains(p.Overwrite, name) })
 }
 
-// TakeConnect is Take for the answer to connect, of which WCS takes each member that changed (integration.md §1.5). It
-// leaves out restClientConfig, which is for ParsePolicies, and authToken, which is the gateway's alone.
+// TakeConnect is Take for the answer to connect, of which WCS applies every changed member. It ignores
+// restClientConfig, which ParsePolicies reads, and authToken, which only the gateway sets.
 func TakeConnect(sent, got Object) (o Object, changed []string) {
 	return merge(sent, got, func(name string) bool { return name != "restClientConfig" && name != "authToken" })
 }
@@ -78,8 +78,8 @@ func merge(sent, got Object, take func(name string) bool) (o Object, changed []s
 	return o, changed
 }
 
-// protected are the members that no answer changes: the client knows its stream by mediaSessionId, LiveKit by the SDP,
-// and the backend itself knows the session by the others.
+// protected reports whether no answer can change the member: the client identifies its stream by
+// mediaSessionId, LiveKit by the SDP, and the backend identifies the session by the others.
 func protected(name string) bool {
 	switch name {
 	case "mediaSessionId", "sdp", "sessionId", "appKey", "nodeId":
@@ -93,7 +93,7 @@ func isNull(value json.RawMessage) bool {
 	return len(v) == 0 || string(v) == "null"
 }
 
-// same tells whether two values mean the same: an echo may have other spaces, escapes and order.
+// same reports whether two values are equal apart from white space, escapes and the order of members.
 func same(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true
@@ -105,7 +105,7 @@ func same(a, b json.RawMessage) bool {
 
 func value(raw json.RawMessage) (v any, err error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber() // as a float64, two large numbers can be the same
+	d.UseNumber() // as float64, two different large numbers could be equal
 	err = d.Decode(&v)
 	return v, err
 }
@@ -118,23 +118,23 @@ func without(o Object, names []string) Object {
 	return o
 }
 
-// Policies are a restClientConfig: what it says of each method. Nil is one without a word.
+// Policies is a restClientConfig: the policy of each method. Nil is an empty one.
 type Policies map[Method]Policy
 
-// For is the method's policy, by default the zero Policy.
+// For returns the method's policy, by default the zero Policy.
 func (ps Policies) For(m Method) Policy { return ps[m] }
 
-// ParsePolicies reads the restClientConfig of an answer to connect. It passes over methods and fields that it
-// does not know without a word, since WCS has more of both. The Policies are good also when there is an error: it joins
-// what was wrong and is therefore at its default, and which members may not be overwritten. No configuration, or null, is
-// no error.
+// ParsePolicies reads the restClientConfig of an answer to connect. It ignores unknown methods and fields,
+// because WCS has more of both. The Policies are usable even if err is not nil: invalid settings are at their
+// defaults, and protected members are removed from Overwrite. A missing or null configuration is not an
+// error.
 func ParsePolicies(raw json.RawMessage) (Policies, error) {
 	if isNull(raw) {
 		return nil, nil
 	}
 	var byMethod Object
 	if err := json.Unmarshal(raw, &byMethod); err != nil {
-		return nil, errors.New("restClientConfig is no object")
+		return nil, errors.New("restClientConfig is not an object")
 	}
 	ps := make(Policies)
 	var faults []error
@@ -145,7 +145,7 @@ func ParsePolicies(raw json.RawMessage) (Policies, error) {
 		}
 		p, err := parsePolicy(byMethod[name])
 		if err != nil {
-			faults = append(faults, fmt.Errorf("restClientConfig of %s: %w", m, err))
+			faults = append(faults, fmt.Errorf("restClientConfig.%s: %w", m, err))
 		}
 		ps[m] = p
 	}
@@ -155,12 +155,12 @@ func ParsePolicies(raw json.RawMessage) (Policies, error) {
 func parsePolicy(raw json.RawMessage) (p Policy, err error) {
 	var fields Object
 	if err := json.Unmarshal(raw, &fields); err != nil {
-		return p, errors.New("is no object")
+		return p, errors.New("not an object")
 	}
 	var faults []error
 	text := func(field string) (s string) {
 		if err := json.Unmarshal(fields[field], &s); err != nil && !isNull(fields[field]) {
-			faults = append(faults, fmt.Errorf("%s is no string", field))
+			faults = append(faults, fmt.Errorf("%s is not a string", field))
 		}
 		return s
 	}
@@ -183,15 +183,15 @@ func parsePolicy(raw json.RawMessage) (p Policy, err error) {
 	case "", "NOTIFY":
 	case "OVERWRITE":
 		p.Mode = Overwrite
-	case "DISABLE", "DISABLED": // an old page has the second (integration.md §1.5)
+	case "DISABLE", "DISABLED": // the second is in old vendor documents
 		p.Mode = Disable
 	default:
-		faults = append(faults, errors.New("restPolicy is none of NOTIFY, OVERWRITE and DISABLE"))
+		faults = append(faults, errors.New("restPolicy is not NOTIFY, OVERWRITE or DISABLE"))
 	}
 	return p, errors.Join(faults...)
 }
 
-// commaList gives the names in the list, each once.
+// commaList returns the distinct names in a comma-separated list.
 func commaList(s string) (names []string) {
 	for name := range strings.SplitSeq(s, ",") {
 		if name = strings.TrimSpace(name); name != "" && !slices.Contains(names, name) {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The table of integration.md §1.5, its sample, and what careless backends write.
+// The vendor's sample, and mistakes of backends.
 func TestParsePolicies(t *testing.T) {
 	for _, tt := range []struct {
 		name, config string
@@ -51,20 +51,20 @@ func TestParsePolicies(t *testing.T) {
 			faults: []string{"publishStream", "sdp cannot", "mediaSessionId cannot", "sessionId cannot", "appKey cannot", "nodeId cannot"},
 		},
 		{
-			name:   "bad values leave the good",
+			name:   "bad values do not affect valid ones",
 			config: `{"publishStream":{"restOnError":"DENY","restPolicy":3,"restExclude":["sdp"],"clientExclude":"name"},"playStream":{"restOnError":"FAIL"}}`,
 			want:   Policies{PublishStream: {ClientExclude: []string{"name"}}, PlayStream: {OnError: Fail}},
-			faults: []string{"restOnError is neither", "restPolicy is no string", "restExclude is no string"},
+			faults: []string{"restOnError is neither", "restPolicy is not a string", "restExclude is not a string"},
 		},
 		{
 			name:   "unknown policy",
 			config: `{"publishStream":{"restPolicy":"IGNORE"}}`,
 			want:   Policies{PublishStream: {}},
-			faults: []string{"restPolicy is none of"},
+			faults: []string{"restPolicy is not NOTIFY"},
 		},
-		{name: "method's is no object", config: `{"publishStream":"FAIL"}`, want: Policies{PublishStream: {}}, faults: []string{"publishStream: is no object"}},
-		{name: "array", config: `[]`, faults: []string{"restClientConfig is no object"}},
-		{name: "text", config: `"{}"`, faults: []string{"restClientConfig is no object"}},
+		{name: "method is not an object", config: `{"publishStream":"FAIL"}`, want: Policies{PublishStream: {}}, faults: []string{"publishStream: not an object"}},
+		{name: "array", config: `[]`, faults: []string{"restClientConfig is not an object"}},
+		{name: "text", config: `"{}"`, faults: []string{"restClientConfig is not an object"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := ParsePolicies(json.RawMessage(tt.config))
@@ -92,13 +92,13 @@ func TestPoliciesDefault(t *testing.T) {
 	}
 }
 
-// publishSample is the one of integration.md §1.4.
+// publishSample is the body of the vendor's sample.
 const publishSample = `{"nodeId":"Hw47@192.168.1.101","appKey":"defaultApp","sessionId":"/192.168.1.102:4388/192.168.1.101:8443",
  "mediaSessionId":"56141d10-fddc-11e6-ac3a-4d67d5b3360d","name":"b4e7","published":true,
  "hasVideo":true,"hasAudio":true,"status":"PENDING","sdp":"v=0","record":false,
  "width":0,"height":0,"bitrate":0,"quality":0,"mediaProvider":"WebRTC"}`
 
-func TestExcludes(t *testing.T) {
+func TestExcludedMembersAreOmitted(t *testing.T) {
 	p := Policy{RestExclude: []string{"sdp", "missing"}, ClientExclude: []string{"name", "custom"}}
 	o := object(t, publishSample)
 	request, toClient := p.Request(o), p.ForClient(o)
@@ -113,20 +113,20 @@ func TestExcludes(t *testing.T) {
 	equal(t, "by default", Policy{}.Request(o), o)
 }
 
-func TestTake(t *testing.T) {
+func TestTakeAppliesOverwrite(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		mode      Mode
 		overwrite string
 		got       string
-		want      string // what differs from the sample
+		want      string // members that differ from the sample
 		changed   []string
 	}{
 		{"the vendor's example", Overwrite, "name", `{"name":"hidden","sdp":"","record":true}`, `{"name":"hidden"}`, []string{"name"}},
 		{"several", Overwrite, "record,name,custom", `{"name":"n","record":true,"custom":{"a":1}}`,
 			`{"name":"n","record":true,"custom":{"a":1}}`, []string{"custom", "name", "record"}},
 		{"an echo", Overwrite, "name,record,bitrate", publishSample, `{}`, nil},
-		{"an echo in other words", Overwrite, "name,record", `{"record": false ,"name":"\u00624e7"}`, `{}`, nil},
+		{"an echo with other white space and escapes", Overwrite, "name,record", `{"record": false ,"name":"\u00624e7"}`, `{}`, nil},
 		{"absent", Overwrite, "name", `{}`, `{}`, nil},
 		{"null", Overwrite, "name", `{"name":null}`, `{}`, nil},
 		{"empty", Overwrite, "name", `{"name":""}`, `{"name":""}`, []string{"name"}},
@@ -146,18 +146,18 @@ func TestTake(t *testing.T) {
 				want[name] = v
 			}
 			equal(t, "taken", o, want)
-			equal(t, "what was sent", sent, object(t, publishSample))
+			equal(t, "sent", sent, object(t, publishSample))
 			if diff := cmp.Diff(tt.changed, changed); diff != "" {
 				t.Errorf("changed (-want +got):\n%s", diff)
 			}
 		})
 	}
 	if _, changed := (Policy{Mode: Overwrite, Overwrite: []string{"n"}}).Take(object(t, `{"n":9007199254740993}`), object(t, `{"n":9007199254740992}`)); changed == nil {
-		t.Error("two large numbers are held to be one")
+		t.Error("two different large numbers are treated as equal")
 	}
 }
 
-func TestTakeConnect(t *testing.T) {
+func TestTakeConnectAppliesChangedMembers(t *testing.T) {
 	got := object(t, connectSample)
 	for name, v := range object(t, `{"custom":{"role":"host"},"keepAlive":true,"sessionId":"x","appKey":"x","nodeId":"x","authToken":"x",
 		"origin":null,"restClientConfig":{"connect":{}},"sipLogin":"joe"}`) {
@@ -173,12 +173,12 @@ func TestTakeConnect(t *testing.T) {
 		t.Errorf("changed (-want +got):\n%s", diff)
 	}
 	if o, changed := TakeConnect(nil, Object{}); o == nil || changed != nil {
-		t.Errorf("of nothing: %v, %v", o, changed)
+		t.Errorf("without members: %v, %v", o, changed)
 	}
 }
 
-// The table of integration.md §1.3.
-func TestClasses(t *testing.T) {
+// The classes are those of the vendor's documents.
+func TestMethodClasses(t *testing.T) {
 	for class, names := range map[Class]string{
 		ClassConnect: "connect",
 		ClassDirect:  "publishStream playStream OnDataEvent snapshot unPublishStream stopStream",

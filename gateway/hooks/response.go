@@ -16,36 +16,41 @@ import (
 
 // Errors of Call. A backend's refusal is a *Refusal.
 var (
-	// ErrUnavailable: there was no connection, or no answer in time, or the caller has given up. It wraps the cause.
+	// ErrUnavailable is returned if no connection was opened, no answer arrived in time, or the caller's
+	// context ended. It wraps the cause.
 	ErrUnavailable = errors.New("backend is unavailable")
-	// ErrBusy: as many calls wait for their turn as may. Nothing was sent.
+	// ErrBusy is returned if the limit of waiting calls is reached. Nothing was sent.
 	ErrBusy = errors.New("too many calls wait for the backend")
-	// ErrBadResponse: what came is not HTTP, or breaks off, or is too long, or its body is no JSON object.
-	ErrBadResponse = errors.New("bad answer of the backend")
+	// ErrBadResponse is returned if the response is not HTTP, is truncated or too long, or if its body is not
+	// a JSON object.
+	ErrBadResponse = errors.New("bad response from the backend")
 )
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
 
-// maxReason bounds, in bytes, what is kept of a reason phrase.
+// maxReason is the maximum length of a reason phrase in bytes; longer ones are truncated.
 const maxReason = 200
 
-// maxRefusal bounds what is read of a refusal's body, so that the connection can be used again.
+// maxRefusal is the number of bytes of a refusal's body that are read so that the connection can be reused.
 const maxRefusal = 4 << 10
 
-// Refusal is an answer with any status but 200 (integration.md §1.5).
+// Refusal is an answer with a status other than 200.
 type Refusal struct {
 	Status int
-	// Reason is the reason phrase of the status line, which backends use to say why: printable, at most 200 bytes, and
-	// the status' usual phrase or else its number where there is none.
+	// Reason is the reason phrase of the status line, in which backends explain the refusal. It is printable
+	// and has at most 200 bytes. Without a phrase it is the standard phrase of the status, or else its
+	// number.
 	Reason string
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("backend refuses: %d %s", r.Status, r.Reason) }
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("refused by the backend: %d %s", r.Status, r.Reason)
+}
 
 func answer(ctx context.Context, res *http.Response, limit int64) (Object, error) {
 	if res.StatusCode != http.StatusOK {
-		if res.StatusCode != http.StatusSwitchingProtocols { // its body is the connection, on which ctx has no hold
-			_, _ = io.CopyN(io.Discard, res.Body, maxRefusal) // however it ends, the refusal stands
+		if res.StatusCode != http.StatusSwitchingProtocols { // its body is the connection, which ctx does not end
+			_, _ = io.CopyN(io.Discard, res.Body, maxRefusal) // an error does not change the refusal
 		}
 		return nil, &Refusal{Status: res.StatusCode, Reason: reason(res.Status, res.StatusCode)}
 	}
@@ -54,7 +59,7 @@ func answer(ctx context.Context, res *http.Response, limit int64) (Object, error
 	case err != nil && ctx.Err() != nil:
 		return nil, unavailable(context.Cause(ctx))
 	case err != nil:
-		return nil, fmt.Errorf("%w: it breaks off: %w", ErrBadResponse, err)
+		return nil, fmt.Errorf("%w: truncated: %w", ErrBadResponse, err)
 	case int64(len(body)) > limit:
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrBadResponse, limit)
 	}
@@ -69,12 +74,12 @@ func decode(body []byte) (Object, error) {
 	var o Object
 	err := json.Unmarshal(bytes.ToValidUTF8(body, []byte("\uFFFD")), &o)
 	if err != nil || o == nil {
-		return nil, fmt.Errorf("%w: no JSON object", ErrBadResponse) // the cause would quote it
+		return nil, fmt.Errorf("%w: not a JSON object", ErrBadResponse) // the cause would quote the body
 	}
 	return o, nil
 }
 
-// reason is the phrase of a status such as "403 No seats left".
+// reason returns the phrase of a status such as "403 No seats left".
 func reason(status string, code int) string {
 	phrase := strings.TrimSpace(strings.TrimPrefix(status, strconv.Itoa(code)))
 	phrase = strings.TrimSpace(strings.Map(func(r rune) rune {
