@@ -14,7 +14,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Faults that the gateway itself finds. Each one's verdict is in classify.
+// Faults that the gateway itself finds. Each one's outcome is in the table below.
 var (
 	errSessionNotReady  = errors.New("session not ready")
 	errMediaIDNull      = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
@@ -25,57 +25,67 @@ var (
 	errRTMP             = errors.New("rtmpUrl is not allowed")
 	errStreamNotReady   = errors.New("stream is not publishing yet")
 	errNoStream         = errors.New("no such stream")
-	errRestricted       = errors.New("application may not play the streams of that one")
+	errRestricted       = errors.New("application is not allowed to play that application's streams")
 	errTooManyQuestions = errors.New("client asks too much at a time")
 	errTooMuchSaid      = errors.New("publisher says more than can be sent")
 	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
 	errPanic            = errors.New("a panic was recovered")
 )
 
-// class says whose doing an outcome is, for metrics and log levels.
+// class is the party that caused an outcome, for metrics and log levels.
 type class string
 
 const (
 	classOK       class = "ok"
 	classClient   class = "client"
 	classUpstream class = "upstream"
-	classOurs     class = "ours"
+	classInternal class = "internal"
 	classOperator class = "operator"
 )
 
-// verdict is what becomes of an error: what the client is told and how loud the operator is.
-type verdict struct {
-	info  string // of status FAILED (protocol.md §8)
-	class class
-	level zerolog.Level
+// outcome is the consequence of an error: the text for the client, whose doing it is, how it is logged, and the value of
+// wcs_refusals_total's label if the error is a rejection by a limit.
+type outcome struct {
+	info     string // of status FAILED (docs/wcs-protocol.md#texts)
+	class    class
+	level    zerolog.Level
+	rejected refusal // "": not a rejection
 }
 
-func client(info string) verdict { return verdict{info, classClient, zerolog.InfoLevel} }
+func client(info string) outcome {
+	return outcome{info: info, class: classClient, level: zerolog.InfoLevel}
+}
 
-func upstream(info string) verdict { return verdict{info, classUpstream, zerolog.ErrorLevel} }
+func rejected(by refusal, info string) outcome {
+	return outcome{info: info, class: classClient, level: zerolog.InfoLevel, rejected: by}
+}
 
-// verdicts of errors that are told apart by identity. The first that matches counts.
-var verdicts = []struct {
+func upstream(info string) outcome {
+	return outcome{info: info, class: classUpstream, level: zerolog.ErrorLevel}
+}
+
+// outcomes of errors that are distinguished by identity. The first that matches counts.
+var outcomes = []struct {
 	err error
-	verdict
+	outcome
 }{
 	{hooks.ErrUnavailable, upstream("Application server is not available")},
 	{hooks.ErrBusy, upstream("Application server is busy")},
 	{hooks.ErrBadResponse, upstream("Application server has given a bad answer")},
 	{errSessionNotReady, client(wcs.InfoSessionNotReady)},
-	{errMediaIDNull, client(wcs.InfoMediaSessionIDNull)},
+	{errMediaIDNull, rejected(refusedID, wcs.InfoMediaSessionIDNull)},
 	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse)},
-	{errBadName, client("Bad stream name: it is empty, too long, or has control characters or a .. segment")},
-	{errTooDeep, client("Bad request: nested too deeply")},
-	{errBadID, client("Bad request: an id is too long or has control characters")},
-	{errLoginSize, client("Bad request: login is too long")},
-	{errCustomSize, client("Bad request: custom is too big")},
-	{errDataSize, client("Bad request: payload is too big")},
-	{errTooManyStreams, client("Too many streams in this session")},
-	{errTooManyQuestions, client("Too many requests at a time")},
-	{errTooMuchSaid, client("Too many stream events at a time")},
+	{errBadName, rejected(refusedName, "Bad stream name: it is empty, too long, or has control characters or a .. segment")},
+	{errTooDeep, rejected(refusedDepth, "Bad request: nested too deeply")},
+	{errBadID, rejected(refusedID, "Bad request: an id is too long or has control characters")},
+	{errLoginSize, rejected(refusedMember, "Bad request: login is too long")},
+	{errCustomSize, rejected(refusedMember, "Bad request: custom is too big")},
+	{errDataSize, rejected(refusedMember, "Bad request: payload is too big")},
+	{errTooManyStreams, rejected(refusedStreams, "Too many streams in this session")},
+	{errTooManyQuestions, rejected(refusedQuestions, "Too many requests at a time")},
+	{errTooMuchSaid, rejected(refusedSaid, "Too many stream events at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
 	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},
@@ -104,11 +114,11 @@ var verdicts = []struct {
 	{state.ErrLostOwnership, upstream(wcs.InfoFailedToAddStreamToProxy)},
 }
 
-// classify turns any error into its verdict. An unknown one counts against us.
-func classify(err error) verdict {
-	for _, v := range verdicts {
-		if errors.Is(err, v.err) {
-			return v.verdict
+// classify returns the outcome of any error. An unknown error counts as internal.
+func classify(err error) outcome {
+	for _, o := range outcomes {
+		if errors.Is(err, o.err) {
+			return o.outcome
 		}
 	}
 	var sfu *translate.Error
@@ -130,5 +140,5 @@ func classify(err error) verdict {
 	case errors.As(err, &sfu), errors.Is(err, context.DeadlineExceeded):
 		return upstream(wcs.InfoFailedToAddStreamToProxy)
 	}
-	return verdict{wcs.InfoFailedByError, classOurs, zerolog.ErrorLevel}
+	return outcome{info: wcs.InfoFailedByError, class: classInternal, level: zerolog.ErrorLevel}
 }

@@ -1,7 +1,5 @@
 package gateway
 
-import "errors"
-
 // refusal is what a client was refused by: a value of wcs_refusals_total's label.
 type refusal string
 
@@ -49,23 +47,6 @@ var closeRefusals = map[closeReason]refusal{
 	closedPingTimeout:     refusedUnanswered,
 }
 
-// errRefusals are the faults of commands that are refusals.
-var errRefusals = []struct {
-	err error
-	refusal
-}{
-	{errTooDeep, refusedDepth},
-	{errBadName, refusedName},
-	{errMediaIDNull, refusedID},
-	{errBadID, refusedID},
-	{errLoginSize, refusedMember},
-	{errCustomSize, refusedMember},
-	{errDataSize, refusedMember},
-	{errTooManyStreams, refusedStreams},
-	{errTooManyQuestions, refusedQuestions},
-	{errTooMuchSaid, refusedSaid},
-}
-
 // refused counts a refusal.
 func (m *Metrics) refused(r refusal) { m.refusals.WithLabelValues(string(r)).Inc() }
 
@@ -78,10 +59,10 @@ func (m *Metrics) refusedClose(reason closeReason) {
 
 // refusedCommand counts a command's fault if it is a refusal.
 func (m *Metrics) refusedCommand(err error) {
-	for _, e := range errRefusals {
-		if errors.Is(err, e.err) {
-			m.refused(e.refusal)
-			return
-		}
+	if err == nil {
+		return
+	}
+	if o := classify(err); o.rejected != "" {
+		m.refused(o.rejected)
 	}
 }

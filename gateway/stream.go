@@ -355,7 +355,7 @@ func (st *stream) fail(err error) {
 		v.level = zerolog.DebugLevel
 	}
 	log := st.sess.noisyAt
-	if v.class == classOurs {
+	if v.class == classInternal {
 		log = st.sess.log
 	}
 	log(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
