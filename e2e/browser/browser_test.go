@@ -29,6 +29,10 @@ func TestBrowser(t *testing.T) {
 			}
 		}
 		for _, sdk := range sdkVersions {
+			t.Run(sdk+" documented page", func(t *testing.T) {
+				t.Parallel()
+				documentedPage(w.newScene(t), sdk)
+			})
 			t.Run(sdk+" snapshot", func(t *testing.T) {
 				t.Parallel()
 				snapshots(w.newScene(t), sdk)

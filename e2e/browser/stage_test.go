@@ -100,6 +100,7 @@ func pageHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/node_modules/", http.FileServer(http.Dir(".")))
 	mux.Handle("/page/", http.FileServerFS(pageFiles))
+	mux.HandleFunc("/developers-page", developersPage)
 	mux.HandleFunc("/", func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Content-Type", "text/html; charset=utf-8")
 		var b strings.Builder

@@ -21,6 +21,12 @@ type tab struct {
 // newTab opens a page that loads these scripts, after the one that keeps the journal.
 func (s *scene) newTab(scripts ...string) *tab {
 	s.t.Helper()
+	return s.openPage("?" + url.Values{"script": append([]string{"page/journal.js"}, scripts...)}.Encode())
+}
+
+// openPage opens a page of the test server in a tab of its own.
+func (s *scene) openPage(path string) *tab {
+	s.t.Helper()
 	ctx, cancel := chromedp.NewContext(s.world.browser)
 	tb := &tab{t: s.t, ctx: ctx}
 	s.t.Cleanup(func() {
@@ -34,10 +40,9 @@ func (s *scene) newTab(scripts ...string) *tab {
 	}); err != nil {
 		s.t.Fatalf("open a tab: %v", err)
 	}
-	address := s.world.pages + "?" + url.Values{"script": append([]string{"page/journal.js"}, scripts...)}.Encode()
 	limited, cancelLimit := context.WithTimeout(ctx, patience)
 	defer cancelLimit()
-	if err := chromedp.Do(limited, chromedp.Navigate(address)); err != nil {
+	if err := chromedp.Do(limited, chromedp.Navigate(s.world.pages+path)); err != nil {
 		s.t.Fatalf("load the page: %v", err)
 	}
 	return tb
