@@ -56,7 +56,7 @@ func (g *Gateway) order(ctx context.Context, pod string, kind adminKind, arg, re
 	answer := ""
 	if pod == g.cfg.Pod {
 		answer = g.carryOut(ctx, e)
-	} else if answer, err = g.ask(ctx, pod, e); err != nil {
+	} else if answer, err = g.bus.Request(ctx, pod, e); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrPodSilent, pod, err)
 	}
 	if err := json.Unmarshal([]byte(answer), result); err != nil {
@@ -70,7 +70,7 @@ func (g *Gateway) answerAdmin(e state.Event) {
 	ctx, cancel := g.withTimeout(g.orderWait(adminKind(e.Name)))
 	defer cancel()
 	answer := g.carryOut(ctx, e)
-	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventAnswered, ID: e.ID, Answer: answer})
+	g.bus.Reply(ctx, e, answer)
 }
 
 // carryOut gives the answer, "" to what it does not understand.

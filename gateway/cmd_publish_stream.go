@@ -208,7 +208,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 	if err != nil {
 		pods = []string{g.cfg.Pod} // our own players can know all the same
 	}
-	g.tell(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Said: st.saying})
+	g.bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Said: st.saying})
 	return err
 }
 
@@ -223,7 +223,7 @@ func (publisher) release(ctx context.Context, st *stream) error {
 	}
 	// Our own players were told at once; those that have come since are told now.
 	ended := state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}}
-	if g.tell(ctx, pods, ended) > 0 {
+	if g.bus.Notify(ctx, pods, ended) > 0 {
 		st.announced()
 	}
 	return nil

@@ -63,17 +63,17 @@ func (s *session) obey(c *roomCommand, answer func(error)) {
 func (s *session) join(room string, answer func(error)) {
 	s.tryJoin(room, func(err error) {
 		var taken *loginTaken
-		if !errors.As(err, &taken) || s.probing {
+		if !errors.As(err, &taken) || s.joining {
 			answer(err)
 			return
 		}
-		s.probing = true
-		found := probeNone
+		s.joining = true
+		found := checkUnanswered
 		s.offLoop(func() {
-			found = s.g.probe(s.g.ctx, taken.by.Owner.Pod, state.Event{Kind: state.EventProbe, Name: taken.by.Session})
+			found = s.g.checkAlive(s.g.ctx, taken.by.Owner.Pod, state.Event{Kind: state.EventAliveCheck, Name: taken.by.Session})
 		}, func() {
-			answer := func(err error) { s.probing = false; answer(err) }
-			if found == probeAlive {
+			answer := func(err error) { s.joining = false; answer(err) }
+			if found == clientAlive {
 				answer(err)
 				return
 			}

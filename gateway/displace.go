@@ -9,22 +9,22 @@ import (
 	"wcsgateway/translate"
 )
 
-// Answers to the question whether a client is still there.
+// Results of a liveness check. The first two are sent as replies.
 const (
-	probeAlive = "alive" // its socket answers
-	probeGone  = "gone"  // it did not, and has been let go: what it had is free
-	probeNone  = ""      // nobody who knows the client has answered
+	clientAlive     = "alive" // the client answered
+	clientReleased  = "gone"  // it did not answer; its session was closed, and what it held is released
+	checkUnanswered = ""      // no pod that has the client has replied
 )
 
 const (
-	probeWait  = 2 * time.Second        // a browser answers a ping even while the page's script is busy
-	probeSlack = 500 * time.Millisecond // for the way to another pod and back, and for letting a dead client go
-	dropWait   = 300 * time.Millisecond // until a dead client's streams are released; it takes some 10 ms
+	aliveWait     = 2 * time.Second        // a browser answers a ping even while the page's script is busy
+	aliveOverhead = 500 * time.Millisecond // for the way to another pod and back, and for closing a dead client's session
+	releaseWait   = 300 * time.Millisecond // until a dead client's streams are released, which takes about 10 ms
 )
 
-// displace frees a name that a client of the same application wants again: its network has dropped, and
-// the old socket has not timed out yet (design.md §5, last row). A publisher that is alive is never displaced. freed
-// tells that the name may be claimed.
+// displace frees a name that is claimed again by a client of the same application whose network dropped and whose old
+// socket has not timed out yet. A publisher whose client answers is never displaced. freed reports whether the name may be
+// claimed.
 func (g *Gateway) displace(ctx context.Context, st *stream) (freed bool, err error) {
 	findCtx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
@@ -37,25 +37,25 @@ func (g *Gateway) displace(ctx context.Context, st *stream) (freed bool, err err
 	case old.App != st.sess.app.Key:
 		return false, nil
 	case old.Session == st.sess.id && g.streams.find(translate.Identity(old.Identity)) != nil:
-		return false, nil // this very client publishes it; otherwise its release is owed
+		return false, nil // this client publishes it; if this pod no longer has the stream, its release is pending
 	}
-	switch g.probe(ctx, old.Owner.Pod, state.Event{Kind: state.EventProbe, Name: old.Name, Stream: &old}) {
-	case probeAlive:
+	switch g.checkAlive(ctx, old.Owner.Pod, state.Event{Kind: state.EventAliveCheck, Name: old.Name, Stream: &old}) {
+	case clientAlive:
 		return false, nil
-	case probeGone:
+	case clientReleased:
 		return true, nil
 	}
 	return true, g.evict(ctx, old)
 }
 
-// evict takes a stream from a pod that does not answer, with all that its own pod would have done at its end.
+// evict releases a stream of a pod that does not reply, and does all that its own pod would have done at its end.
 func (g *Gateway) evict(ctx context.Context, old state.Stream) error {
-	g.log.Warn().Str("room", old.Room).Str("identity", old.Identity).Str("pod_lost", old.Owner.Pod).Msg("stream is taken from a pod that does not answer")
+	g.log.Warn().Str("room", old.Room).Str("identity", old.Identity).Str("pod_lost", old.Owner.Pod).Msg("stream taken from unreachable pod")
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
 	pods, err := g.deps.Store.DisplaceStream(ctx, old)
 	if errors.Is(err, state.ErrLostOwnership) {
-		return nil // it has just ended by itself, or its session was taken by another pod, whose participant it is now
+		return nil // it has just ended, or another pod has taken its session and now owns the participant
 	}
 	if err != nil {
 		return err
@@ -64,58 +64,59 @@ func (g *Gateway) evict(ctx context.Context, old state.Stream) error {
 	return nil
 }
 
-// probe asks a pod, which may be this one, for the client that publishes the question's stream, or without one whose session it names.
-func (g *Gateway) probe(ctx context.Context, pod string, question state.Event) (answer string) {
+// checkAlive asks a pod, which may be this one, whether a client answers: the publisher of the request's stream, or without
+// a stream the client of the session that the request names.
+func (g *Gateway) checkAlive(ctx context.Context, pod string, request state.Event) (result string) {
 	if pod == g.cfg.Pod {
-		return g.probeHere(question)
+		return g.checkAliveLocal(request)
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeWait+probeSlack)
+	ctx, cancel := context.WithTimeout(ctx, aliveWait+aliveOverhead)
 	defer cancel()
-	answer, err := g.ask(ctx, pod, question)
+	result, err := g.bus.Request(ctx, pod, request)
 	if err != nil {
-		g.log.Warn().Err(err).Str("pod", pod).Msg("pod does not say whether a client is there")
-		return probeNone
+		g.log.Warn().Err(err).Str("pod", pod).Msg("liveness check failed: no reply from pod")
+		return checkUnanswered
 	}
-	return answer
+	return result
 }
 
-// probeHere looks for the client at one of this pod's sockets, and lets it go if it does not answer.
-func (g *Gateway) probeHere(question state.Event) (answer string) {
-	s := g.asked(question)
+// checkAliveLocal pings the client if it has a socket on this pod, and closes its session if it does not answer.
+func (g *Gateway) checkAliveLocal(request state.Event) (result string) {
+	s := g.sessionToCheck(request)
 	if s == nil {
-		return probeNone
+		return checkUnanswered
 	}
-	if s.conn.alive(probeWait) {
-		return probeAlive
+	if s.conn.alive(aliveWait) {
+		return clientAlive
 	}
 	s.dismiss(closedDisplaced)
-	limit := time.NewTimer(dropWait)
+	limit := time.NewTimer(releaseWait)
 	defer limit.Stop()
 	select {
 	case <-s.gone:
-		return probeGone
+		return clientReleased
 	case <-limit.C:
-		return probeNone
+		return checkUnanswered
 	}
 }
 
-// asked is the session of the client that is asked for; nil if it is not here.
-func (g *Gateway) asked(question state.Event) *session {
-	if question.Stream != nil {
-		if st := g.streams.find(translate.Identity(question.Stream.Identity)); st != nil {
+// sessionToCheck returns the session that a liveness check is about, or nil if it is not on this pod.
+func (g *Gateway) sessionToCheck(request state.Event) *session {
+	if request.Stream != nil {
+		if st := g.streams.find(translate.Identity(request.Stream.Identity)); st != nil {
 			return st.sess
 		}
 		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.byID[question.Name]
+	return g.byID[request.Name]
 }
 
-// answerProbe answers another pod's question.
-func (g *Gateway) answerProbe(e state.Event) {
-	answer := g.probeHere(e)
+// replyAlive replies to another pod's liveness check.
+func (g *Gateway) replyAlive(request state.Event) {
+	result := g.checkAliveLocal(request)
 	ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
 	defer cancel()
-	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventAnswered, ID: e.ID, Answer: answer})
+	g.bus.Reply(ctx, request, result)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 
+	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/wheel"
@@ -29,7 +30,7 @@ type Deps struct {
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
-	Events   Events
+	Events   bus.Events
 	// Resumption takes kept sessions and their streams from other pods.
 	Resumption Resumption
 	Rooms      Rooms
@@ -64,13 +65,13 @@ type Gateway struct {
 	rateWheel  *wheel.Wheel[probe.Ticker]
 	probes     *probe.Pool
 	snapshots  *snapshots
+	bus        *bus.Bus
 	cleanup    *cleanup.Queue
 	rooms      *rooms
 	door       door
 	excess     *excess
 	now        atomic.Pointer[current] // what can change while it runs
-	questions  questions
-	egressing  chan struct{} // has one for each egress that is being begun
+	egressing  chan struct{}           // has one for each egress that is being begun
 	statistics statisticsCache
 	orphanHook orphanLines
 	moving     keyLock // by session id: while streams are adopted, or looked for again
@@ -124,6 +125,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	g.watch = newRoomWatch(g)
 	g.probes = newProbes(g)
 	g.snapshots = newSnapshots(g)
+	g.bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Metrics: deps.Metrics.bus, Log: deps.Log})
 	g.cleanup = cleanup.New(cleanup.Deps{
 		Context: ctx, Remove: deps.SFU.Remove, Recovered: g.recovered, Metrics: deps.Metrics.cleanup, Log: deps.Log,
 	})
@@ -142,7 +144,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Go(func() { g.pings.Run(wheelCtx) })
 	g.work.Go(func() { g.rateWheel.Run(wheelCtx) })
 	g.work.Go(func() { g.rooms.wheel.Run(wheelCtx) })
-	g.work.Go(func() { g.watchTransit(wheelCtx) })
+	g.work.Go(func() { g.bus.MeasureTransit(wheelCtx) })
 
 	<-ctx.Done()
 	g.drain()
@@ -192,7 +194,7 @@ func (g *Gateway) Ready() bool { return !g.draining.Load() && g.deps.StoreReady(
 // StoreHandlers are what the store tells the gateway of.
 func (g *Gateway) StoreHandlers() state.Handlers {
 	return state.Handlers{
-		Event:     func(e state.Event) { g.handleEvent(e) },
+		Event:     g.bus.Deliver,
 		TakenOver: g.takenOver,
 		Reset:     g.registerAgain,
 		Lost:      g.startClean,
@@ -216,17 +218,15 @@ func (g *Gateway) handleEvent(e state.Event) {
 			g.streamEnded(e.Stream.Name, translate.Identity(e.Stream.Identity), learnt)
 		}
 	case state.EventWebhook:
-		g.forwardedWebhook(e.Body)
-	case state.EventProbe:
+		g.deliverForwarded(e)
+	case state.EventAliveCheck:
 		go func() {
 			defer g.recovered()
-			g.answerProbe(e)
+			g.replyAlive(e)
 		}()
 	case state.EventResumed:
 		// Owed, so that a pod that shuts down does not end before it has answered.
 		g.cleanup.Add(cleanup.StoreTask("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) }))
-	case state.EventAnswered:
-		g.questions.answer(e.ID, e.Answer)
 	case state.EventWantRates:
 		g.ratesWanted(e)
 	case state.EventRates:
@@ -251,13 +251,13 @@ func (g *Gateway) takenOver(o state.Orphan) {
 		g.log.Info().Str("room", rec.Room).Str("identity", rec.Identity).Str("pod_lost", rec.Owner.Pod).Msg("stream of a dead pod taken over")
 		g.cleanup.RemoveParticipant(translate.RoomName(rec.Room), translate.Identity(rec.Identity), cleanup.Expiry)
 		g.cleanup.Add(cleanup.StoreTask("notify players of orphan", func(ctx context.Context) error {
-			g.tell(ctx, o.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
+			g.bus.Notify(ctx, o.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
 			return nil
 		}))
 	case o.Room != nil:
 		g.log.Info().Str("room", o.Room.Name).Str("app", o.Room.App).Msg("members of a dead pod have left a room")
 		g.cleanup.Add(cleanup.StoreTask("notify room of orphan", func(ctx context.Context) error {
-			g.tell(ctx, o.Pods, state.Event{Kind: state.EventRoom, Body: raw(o.Room)})
+			g.bus.Notify(ctx, o.Pods, state.Event{Kind: state.EventRoom, Body: raw(o.Room)})
 			return nil
 		}))
 	case o.Session != nil:
@@ -304,23 +304,6 @@ func (g *Gateway) startClean() {
 	for _, s := range open {
 		s.dismiss(closedTakenOver)
 	}
-}
-
-// tell brings an event to the pods that are concerned, this one directly. It gives the number of the others that Redis has it for.
-func (g *Gateway) tell(ctx context.Context, pods []string, e state.Event) (published int) {
-	e.From = g.cfg.Pod
-	for _, pod := range pods {
-		if pod == g.cfg.Pod {
-			g.handleEvent(e)
-			continue
-		}
-		if err := g.deps.Events.Publish(ctx, pod, e); err != nil {
-			g.log.Warn().Err(err).Str("pod", pod).Str("event", string(e.Kind)).Msg("event for another pod is lost; it will find out by asking")
-			continue
-		}
-		published++
-	}
-	return published
 }
 
 // streamChanged tells this pod's players of a stream what is new about it.

@@ -347,7 +347,7 @@ func (g *Gateway) handOverTo(ctx context.Context, e state.Event) error {
 			return err
 		}
 	}
-	g.tell(ctx, []string{e.From}, state.Event{Kind: state.EventAnswered, ID: e.ID, Answer: string(answer)})
+	g.bus.Reply(ctx, e, string(answer))
 	return nil
 }
 

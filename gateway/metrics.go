@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/probe"
@@ -45,6 +46,7 @@ type Metrics struct {
 	snapshotTime prometheus.Observer
 	notices      *prometheus.HistogramVec // stage
 	lostBytes    prometheus.Counter
+	bus          *bus.Metrics
 	cleanup      *cleanup.Metrics
 	panics       prometheus.Counter
 	draining     prometheus.Gauge
@@ -120,6 +122,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	for _, r := range refusals { // so that a rate can be taken from the first one on
 		m.refusals.WithLabelValues(string(r))
 	}
+	m.bus = &bus.Metrics{Transit: m.notices.WithLabelValues(string(stageTransit))}
 	for _, s := range []stage{stageLocal, stageAnnounce, stageTransit, stageDeliver} {
 		m.notices.WithLabelValues(string(s))
 	}

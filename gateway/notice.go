@@ -1,11 +1,6 @@
 package gateway
 
-import (
-	"context"
-	"time"
-
-	"wcsgateway/state"
-)
+import "time"
 
 // stage is a part of the time in which players learn that their publisher has ended. The clocks of pods differ, so each is measured by
 // the clock of one pod: to players of other pods it takes the sum of the last three.
@@ -41,31 +36,4 @@ func (st *stream) announced() {
 
 func (m *Metrics) notified(n notice) {
 	m.notices.WithLabelValues(string(n.stage)).Observe(time.Since(n.since).Seconds())
-}
-
-// transitInterval is between two messages that a pod sends itself. One that has not come by then is lost, and is not measured:
-// that none comes any more is alerted of.
-const transitInterval = 5 * time.Second
-
-// watchTransit measures until ctx is done how long messages between pods take.
-func (g *Gateway) watchTransit(ctx context.Context) {
-	turns := time.NewTicker(transitInterval)
-	defer turns.Stop()
-	for {
-		select {
-		case <-turns.C:
-			g.measureTransit(ctx)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (g *Gateway) measureTransit(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, transitInterval)
-	defer cancel()
-	sent := notice{stageTransit, time.Now()}
-	if _, err := g.ask(ctx, g.cfg.Pod, state.Event{Kind: state.EventAnswered}); err == nil { // a question that is its own answer
-		g.metrics.notified(sent)
-	}
 }

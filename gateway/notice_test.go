@@ -80,27 +80,6 @@ func TestNoticesAreMeasured(t *testing.T) {
 	})
 }
 
-// The way through Redis is measured as long as messages come, and not when they are lost.
-func TestTransitIsMeasured(t *testing.T) {
-	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
-		pass(10*transitInterval + time.Second)
-		if n, _ := w.notices(t, podA, stageTransit); n != 10 {
-			t.Errorf("%d measured, want 10", n)
-		}
-		w.deaf(podA)
-		pass(10 * transitInterval)
-		before, _ := w.notices(t, podA, stageTransit)
-		if before > 10 {
-			t.Errorf("%d measured, though messages are lost", before)
-		}
-		w.deaf("")
-		pass(10 * transitInterval)
-		if n, _ := w.notices(t, podA, stageTransit); n < before+8 {
-			t.Errorf("%d measured since messages come again", n-before)
-		}
-	})
-}
-
 // What is to be done when messages are written is done once they are, and not when they never are.
 func TestConnWhenWritten(t *testing.T) {
 	tc := newTestConn(t, connConfig())

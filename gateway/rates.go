@@ -265,7 +265,7 @@ func newProbes(g *Gateway) *probe.Pool {
 		Send: func(pods []string, e state.Event) {
 			ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
 			defer cancel()
-			g.tell(ctx, pods, e)
+			g.bus.Notify(ctx, pods, e)
 		},
 		CheckPayload: func(p json.RawMessage) error { return g.live().limits.checkPayload(p) },
 		NewIdentity:  func() translate.Identity { return g.newIdentity(translate.RoleProbe) },

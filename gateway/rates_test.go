@@ -365,7 +365,7 @@ func TestProbeOfAPublisherThatHasComeHere(t *testing.T) {
 		room, publisher := w.sfu.only(t, translate.RolePublish)
 		a := w.pods[podA]
 		a.probes.Figures(publisher, podB, room)
-		a.handleEvent(state.Event{Kind: state.EventWantRates, From: podB, Identity: string(publisher), Room: string(room)})
+		a.bus.Deliver(state.Event{Kind: state.EventWantRates, From: podB, Identity: string(publisher), Room: string(room)})
 		pass(probe.LocalRequest + 2*time.Second)
 		if running, _ := w.probe.probes(); running != 1 {
 			t.Errorf("%d probes", running)

@@ -211,7 +211,7 @@ func (g *Gateway) askToLetGo(ctx context.Context, was state.Session) []state.Ses
 	body, err := json.Marshal(r)
 	if err == nil {
 		var answer string
-		answer, err = g.ask(ctx, was.Owner.Pod, state.Event{Kind: state.EventResumed, Name: was.ID, Body: body})
+		answer, err = g.bus.Request(ctx, was.Owner.Pod, state.Event{Kind: state.EventResumed, Name: was.ID, Body: body})
 		if err == nil && answer != "" {
 			err = json.Unmarshal([]byte(answer), &now)
 		}

@@ -148,7 +148,7 @@ func (one *room) publish(t roomText) error {
 	}
 	ctx, cancel := one.rooms.g.withTimeout(one.rooms.g.cfg.Media.StoreTimeout)
 	defer cancel()
-	return roomsAway(one.rooms.g.deps.Events.Publish(ctx, t.pod, state.Event{Kind: state.EventMessage, Body: body}))
+	return roomsAway(one.rooms.g.bus.Send(ctx, t.pod, state.Event{Kind: state.EventMessage, Body: body}))
 }
 
 // roomsAway is a fault of Redis as clients are told of it.

@@ -383,5 +383,5 @@ func (one *room) closeIfEmpty() {
 func (one *room) tellPods(pods []string) {
 	ctx, cancel := one.rooms.g.withTimeout(one.rooms.g.cfg.Media.StoreTimeout)
 	defer cancel()
-	one.rooms.g.tell(ctx, pods, state.Event{Kind: state.EventRoom, Body: raw(one.key)})
+	one.rooms.g.bus.Notify(ctx, pods, state.Event{Kind: state.EventRoom, Body: raw(one.key)})
 }

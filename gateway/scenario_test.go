@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/picture"
 	"wcsgateway/state"
 	"wcsgateway/state/statetest"
@@ -68,7 +69,7 @@ func emptyWorld() *world {
 
 // countedEvents notes what a pod tells others.
 type countedEvents struct {
-	Events
+	bus.Events
 	own  string // pod
 	told chan state.Event
 	w    *world

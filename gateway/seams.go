@@ -114,14 +114,6 @@ type Directory interface {
 	Pods(ctx context.Context) ([]string, error)
 }
 
-// Events carries events between pods. Messages may be lost: what is learnt from one is
-// also learnt by asking.
-type Events interface {
-	// Publish tells the pod with this id (the pod tag of identities). Telling the own pod is allowed
-	// and goes the same way.
-	Publish(ctx context.Context, pod string, e state.Event) error
-}
-
 // Webhooks verifies what LiveKit sends. ok is false for a genuine event that does not concern streams.
 type Webhooks interface {
 	Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event, ok bool, err error)

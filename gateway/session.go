@@ -49,7 +49,7 @@ type session struct {
 	waiting       []wcs.StreamRef    // those that wait
 	snapshots     *rate.Limiter      // nil before the first
 	clientLogs    *rate.Limiter      // nil until the client has pushed something for the log
-	probing       bool               // whether who has its login in a room is still there, of one room at a time
+	joining       bool               // a join waits for the liveness check of the session that holds the login; one at a time
 	jobs          int                // calls off the loop that will post back, other than the streams'
 }
 

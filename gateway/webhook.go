@@ -2,21 +2,21 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
+	"wcsgateway/gateway/bus"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
-// webhook takes what LiveKit tells. It answers 200 to everything genuine, also to what it has no use for: LiveKit
-// holds back later events of a room while it repeats an earlier one (feasibility.md §3).
+// webhook handles LiveKit's webhooks. It answers 200 to every genuine one, also to those that are not used: LiveKit delays
+// later events of a room while it repeats an earlier one (docs/livekit-notes.md#webhooks).
 func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
 	e, ok, err := g.deps.Webhooks.Webhook(w, r)
 	switch {
 	case err != nil:
 		g.metrics.webhooks.WithLabelValues("refused").Inc()
-		g.noisy.Warn().Err(err).Str("remote", r.RemoteAddr).Msg("webhook refused: is it LiveKit's, and is it signed with the key that is configured here?")
+		g.noisy.Warn().Err(err).Str("remote", r.RemoteAddr).Str("hint", "LiveKit signs webhooks with another key than livekit.apiKey and livekit.webhookKeys").Msg("webhook refused")
 		http.Error(w, "not a webhook of our LiveKit", http.StatusUnauthorized)
 		return
 	case !ok:
@@ -27,15 +27,15 @@ func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// route brings the event to the stream it is about, here or on another pod. Late, repeated and disordered events do
-// no harm: an identity is used once, and what is over cannot happen again.
+// route passes the event to its stream, on this pod or another one. Late, repeated and disordered events are harmless: an
+// identity is used for one stream only, and streams that have ended ignore events. result is a label of the metric.
 func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) {
 	pod, ours := g.podOf(e.Identity)
 	_, role, _, _ := e.Identity.Parse()
 	switch {
 	case e.Kind == translate.EventEgress:
 		return g.routeEgress(ctx, e)
-	case role == translate.RoleProbe, role == translate.RoleSnapshot: // whoever runs it knows
+	case role == translate.RoleProbe, role == translate.RoleSnapshot: // the call that runs it returns at its end
 		return "ignored"
 	case ours && pod == g.cfg.Pod:
 		return g.deliver(e)
@@ -50,16 +50,12 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 	return "ignored"
 }
 
-// forward passes an event on to another pod.
+// forward sends an event to another pod.
 func (g *Gateway) forward(ctx context.Context, pod string, e translate.Event) (result string) {
-	body, err := json.Marshal(e)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
-		defer cancel()
-		err = g.deps.Events.Publish(ctx, pod, state.Event{Kind: state.EventWebhook, From: g.cfg.Pod, Body: body})
-	}
-	if err != nil {
-		g.log.Warn().Err(err).Str("pod", pod).Msg("webhook for another pod is lost; it will find out by asking")
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+	defer cancel()
+	if err := g.bus.ForwardWebhook(ctx, pod, e); err != nil {
+		g.log.Warn().Err(err).Str("pod", pod).Str("hint", "that pod polls LiveKit").Msg("webhook for another pod lost")
 		return "lost"
 	}
 	return "forwarded"
@@ -74,10 +70,10 @@ func (g *Gateway) deliver(e translate.Event) (result string) {
 	return "delivered"
 }
 
-func (g *Gateway) forwardedWebhook(body []byte) {
-	var e translate.Event
-	if err := json.Unmarshal(body, &e); err != nil {
-		g.log.Error().Err(err).Msg("a pod of another version forwarded a webhook that cannot be read")
+func (g *Gateway) deliverForwarded(forwarded state.Event) {
+	e, err := bus.Webhook(forwarded)
+	if err != nil {
+		g.log.Error().Err(err).Str("hint", "the pod that forwarded it may run another version").Msg("forwarded webhook malformed")
 		return
 	}
 	g.deliver(e)

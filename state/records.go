@@ -206,13 +206,13 @@ type EventKind string
 
 // Events between pods.
 const (
-	EventChanged EventKind = "changed" // the stream is publishing, or its size or mute state changed, or its publisher has Said something; Stream is set
-	EventEnded   EventKind = "ended"   // the stream's publisher is gone
-	EventWebhook EventKind = "webhook" // a LiveKit webhook about a participant of the receiving pod; Body is set
-	EventProbe   EventKind = "probe"   // is the client that publishes Stream, or without that of the session Name, still there? ID names the question
-	// EventResumed: the sending pod has taken the kept session Name; Body says what it has taken, ID names the question.
+	EventChanged    EventKind = "changed"     // the stream is publishing, or its size or mute state changed, or its publisher has Said something; Stream is set
+	EventEnded      EventKind = "ended"       // the stream's publisher is gone
+	EventWebhook    EventKind = "webhook"     // a LiveKit webhook about a participant of the receiving pod; Body is set
+	EventAliveCheck EventKind = "alive-check" // a request: does the client answer that publishes Stream, or without Stream the client of the session Name?
+	// EventResumed is a request: the sending pod has taken the kept session Name; Body says what it has taken.
 	EventResumed   EventKind = "resumed"
-	EventAnswered  EventKind = "answered"   // the answer to the question ID: Answer is set if there is more to say than that it was heard
+	EventReply     EventKind = "reply"      // the reply to the request ID; Answer is set unless an acknowledgement is enough
 	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
 	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
 	EventRoom      EventKind = "room"       // something about the members of a room has changed; Body is the Room

@@ -29,6 +29,7 @@ var inward = map[string][]string{
 	"state":             {},
 	"state/statetest":   {"state"},
 	"gateway/origins":   {},
+	"gateway/bus":       {"translate", "state"},
 	"gateway/cleanup":   {"translate", "state"},
 	"gateway/hooks":     {},
 	"gateway/picture":   {},
@@ -40,7 +41,7 @@ var inward = map[string][]string{
 	"gateway/rest":      {"gateway", "gateway/origins", "gateway/realip", "translate", "translate/wcs", "state"},
 	"gateway": {
 		"gateway/hooks", "gateway/origins", "gateway/picture", "gateway/realip", "gateway/rtmp", "gateway/wheel",
-		"gateway/cleanup",
+		"gateway/bus", "gateway/cleanup",
 		"gateway/probe",
 		"translate", "translate/wcs", "state",
 	},
