@@ -31,16 +31,20 @@ type Config struct {
 	Lease time.Duration
 	// RecordTTL is after what time a record goes that nobody has released or taken over (default 24 h).
 	RecordTTL time.Duration
+	// DepartureTTL is how long a room remembers the logins that left it (default 2 min): as long as a member that is resumed may have
+	// missed their events.
+	DepartureTTL time.Duration
 	// CallTimeout bounds connecting, sending and receiving, each (default 500 ms). A call to the store gives up after twice this.
 	CallTimeout time.Duration
 }
 
 // Defaults and bounds of Config.
 const (
-	defaultLease       = 8 * time.Second
-	defaultRecordTTL   = 24 * time.Hour
-	defaultCallTimeout = 500 * time.Millisecond
-	minLease           = time.Second
+	defaultLease        = 8 * time.Second
+	defaultRecordTTL    = 24 * time.Hour
+	defaultDepartureTTL = 2 * time.Minute
+	defaultCallTimeout  = 500 * time.Millisecond
+	minLease            = time.Second
 )
 
 // MaxCallTimeout is the longest Config.CallTimeout for a lease: it is renewed every quarter of it.
@@ -59,6 +63,7 @@ const (
 func (c Config) withDefaults() Config {
 	c.Lease = cmp.Or(c.Lease, defaultLease)
 	c.RecordTTL = cmp.Or(c.RecordTTL, defaultRecordTTL)
+	c.DepartureTTL = cmp.Or(c.DepartureTTL, defaultDepartureTTL)
 	c.CallTimeout = cmp.Or(c.CallTimeout, defaultCallTimeout)
 	return c
 }

@@ -21,6 +21,7 @@ import (
 //	wcs:<d>:{stream:<name esc>}:players:<owner>  hash  claim → Player as JSON
 //	wcs:<d>:{stream:<name esc>}:void:<owner>:<claim esc> string  the owner has released the claim; 10 min
 //	wcs:<d>:{room:<room>}:members         hash    login → "<owner> <id> <Member as JSON>"; <room> is the app and the name, each escaped, and / between
+//	wcs:<d>:{room:<room>}:departures      hash    login → "<time in ms> <joinedAt>" of the last logins that left; kept for Config.DepartureTTL
 //	wcs:<d>:{room:<room>}:void:<owner>    string  mark that the owner was taken over in the room; 10 min
 //	wcs:<d>:media:<media esc>             string  "<owner> <entry> <era>"
 //	wcs:<d>:session:<id esc>              string  "<owner> <claim> <era> <Session as JSON>", or "-" when it has ended (see endedSession); then 10 min
@@ -66,6 +67,7 @@ func (k keys) ofRoom(r Room, what string) string {
 	return k.prefix + "{room:" + r.entry() + "}:" + what
 }
 func (k keys) members(r Room) string           { return k.ofRoom(r, "members") }
+func (k keys) departures(r Room) string        { return k.ofRoom(r, "departures") }
 func (k keys) roomVoid(r Room, o Owner) string { return k.ofRoom(r, "void:"+o.String()) }
 
 func (k keys) media(id string) string    { return k.prefix + "media:" + url.QueryEscape(id) }

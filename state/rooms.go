@@ -8,17 +8,21 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// Room is a room of the room API (protocol.md §7). Each application has rooms of its own.
+// maxDepartures bounds the departures that are kept of a room.
+const maxDepartures = 200
+
+// Room identifies a room of the room API. Each application has its own rooms.
 type Room struct {
 	App  string `json:"app"`
 	Name string `json:"name"`
 }
 
-// entry names the room in its members' owners' indexes and, as it has no braces, in keys.
+// entry identifies the room in the indexes of its members' owners and, as it has no braces, in keys.
 func (r Room) entry() string { return url.QueryEscape(r.App) + "/" + url.QueryEscape(r.Name) }
 
 func parseRoom(entry string) (r Room, err error) {
@@ -32,16 +36,16 @@ func parseRoom(entry string) (r Room, err error) {
 	return r, errors.Join(err, bad)
 }
 
-// Member is somebody in a room. A room has one member of a login.
+// Member is a session in a room. A login can be in a room only once.
 type Member struct {
 	Login    string       `json:"login"`
-	ID       string       `json:"id"`      // of this membership: whoever leaves and comes back has another
+	ID       string       `json:"id"`      // of this membership: a login that leaves and comes back has another ID
 	Session  string       `json:"session"` // public session id
 	JoinedAt time.Time    `json:"joinedAt"`
 	Streams  []RoomStream `json:"streams,omitempty"` // that it publishes in the room
-	Failed   []string     `json:"failed,omitempty"`  // media ids of the last streams that have failed
+	Failed   []string     `json:"failed,omitempty"`  // media ids of its last streams that failed
 	Owner    Owner        `json:"owner"`             // set by the store
-	// From is the owner that had the member before its session was taken over; only in RoomUpdate.
+	// From is the owner that had the member before its session was resumed; only in RoomUpdate.
 	From Owner `json:"-"`
 }
 
@@ -51,25 +55,33 @@ type RoomStream struct {
 	MediaID string `json:"mediaId"`
 }
 
-// SessionRoom is a room that a kept session is a member of.
+// SessionRoom is a room that a resumable session is a member of.
 type SessionRoom struct {
-	Name   string   `json:"name"`
-	Member Member   `json:"member"`
-	Told   []Member `json:"told"`           // the room as the client was told
-	Anew   bool     `json:"anew,omitempty"` // it may not have read anything of that
-	// Doubt are logins of which the client may not have read what it was told last.
-	Doubt []string `json:"doubt,omitempty"`
+	Name   string `json:"name"`
+	Member Member `json:"member"` // without Streams and Failed: the session's streams tell them
+	// MissedFrom is until when the client has certainly received the room's events, MissedTo from when nothing was sent to it.
+	// Zero means unknown, as for a session whose pod died.
+	MissedFrom time.Time `json:"missedFrom,omitzero"`
+	MissedTo   time.Time `json:"missedTo,omitzero"`
 }
 
-// RoomUpdate is what a pod has to say about its own members of a room.
+// Departure is a login that left a room. It may have joined again since.
+type Departure struct {
+	Login    string
+	JoinedAt time.Time // of the earliest of its memberships that ended in the time for which departures are kept
+	At       time.Time // when the last of them ended
+}
+
+// RoomUpdate is a pod's change to its own members of a room.
 type RoomUpdate struct {
-	Room       Room
-	Put        []Member // as they are now; others of its members stay as they are
-	Remove     []Member // by Login and ID
-	MaxMembers int      // of all pods, for those who come anew
+	Room           Room
+	Put            []Member // their present state; the pod's other members stay as they are
+	Remove         []Member // by Login and ID
+	MaxMembers     int      // of all pods; limits new members only
+	ReadDepartures bool     // fill RoomState.Departures
 }
 
-// Outcome is what became of a member that was put.
+// Outcome is the result for one member of RoomUpdate.Put.
 type Outcome string
 
 // Outcomes of a RoomUpdate.
@@ -82,39 +94,33 @@ const (
 
 // RoomState is a room after a RoomUpdate.
 type RoomState struct {
-	Members  []Member           // of all pods, in the order in which they have joined
+	Members  []Member           // of all pods, in the order in which they joined
 	Changed  bool               // by the update
-	Self     Owner              // who has made it
+	Self     Owner              // the owner that made the update
 	Outcomes map[string]Outcome // of Put, by ID
+
+	// Departures are the last logins that left, oldest first: at most 200, of the last Config.DepartureTTL.
+	Departures []Departure
+	// DroppedUntil is the time of the latest departure that was dropped because there were more; zero if none was.
+	DroppedUntil time.Time
 }
 
-// SyncRoom writes what a pod has to say about its own members of a room, and reads the room: in one step, so that all pods see the same
-// changes in the same order. It may be repeated. It fails with ErrLostOwnership when this pod was taken over, ErrLeaseStale or
-// ErrUnavailable; then it may have been done.
+// SyncRoom changes a pod's own members of a room and reads the room in one step, so that all pods see the same changes in the same
+// order. It can be repeated. It fails with ErrLostOwnership if this pod was taken over, with ErrLeaseStale or with ErrUnavailable; in
+// these cases the change may have been made.
 func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err error) {
 	err = r.write(ctx, "sync_room", func(ctx context.Context, owner Owner) error {
-		args := []any{owner.String(), ms(r.cfg.RecordTTL), u.MaxMembers, len(u.Remove)}
-		for _, m := range u.Remove {
-			args = append(args, m.Login, m.ID)
-		}
-		for _, m := range u.Put {
-			from := ""
-			if m.From != (Owner{}) {
-				from = m.From.String()
-			}
-			m.Owner = owner
-			record, err := json.Marshal(m)
-			if err != nil {
-				return err
-			}
-			args = append(args, m.Login, m.ID, from, record)
+		args, err := r.syncArgs(owner, u)
+		if err != nil {
+			return err
 		}
 		if len(u.Put) > 0 {
 			if err := r.enlist(ctx, owner, r.keys.rooms(owner), u.Room.entry()); err != nil {
 				return err
 			}
 		}
-		status, rest, err := r.script(ctx, r.scripts.syncRoom, []string{r.keys.members(u.Room), r.keys.roomVoid(u.Room, owner)}, args...)
+		keys := []string{r.keys.members(u.Room), r.keys.roomVoid(u.Room, owner), r.keys.departures(u.Room)}
+		status, rest, err := r.script(ctx, r.scripts.syncRoom, keys, args...)
 		if err != nil {
 			return err
 		}
@@ -133,16 +139,50 @@ func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err er
 	return s, err
 }
 
-// parseRoomState reads what sync_room.lua gives.
+// syncArgs returns the arguments of sync_room.lua.
+func (r *Redis) syncArgs(owner Owner, u RoomUpdate) ([]any, error) {
+	read := ""
+	if u.ReadDepartures {
+		read = "1"
+	}
+	args := []any{
+		owner.String(), ms(r.cfg.RecordTTL), u.MaxMembers, time.Now().UnixMilli(), ms(r.cfg.DepartureTTL), maxDepartures, read, len(u.Remove),
+	}
+	for _, m := range u.Remove {
+		args = append(args, m.Login, m.ID)
+	}
+	for _, m := range u.Put {
+		from := ""
+		if m.From != (Owner{}) {
+			from = m.From.String()
+		}
+		m.Owner = owner
+		record, err := json.Marshal(m)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, m.Login, m.ID, from, record)
+	}
+	return args, nil
+}
+
+// parseRoomState reads the reply of sync_room.lua without its status.
 func parseRoomState(put []Member, reply []string) (s RoomState, err error) {
-	if len(reply) < 1+len(put) {
+	const fixed = 2 // words before the outcomes
+	members := 0
+	if len(reply) >= fixed {
+		members, err = strconv.Atoi(reply[1])
+	}
+	if err != nil || len(reply) < fixed+len(put)+members {
 		return s, fmt.Errorf("room: reply of %d words", len(reply))
 	}
 	s = RoomState{Changed: reply[0] != "", Outcomes: make(map[string]Outcome, len(put))}
+	reply = reply[fixed:]
 	for i, m := range put {
-		s.Outcomes[m.ID] = Outcome(reply[1+i])
+		s.Outcomes[m.ID] = Outcome(reply[i])
 	}
-	for _, value := range reply[1+len(put):] {
+	reply = reply[len(put):]
+	for _, value := range reply[:members] {
 		var m Member
 		fields := strings.SplitN(value, " ", 3) // owner, id, record
 		if err := json.Unmarshal([]byte(fields[len(fields)-1]), &m); err != nil {
@@ -151,17 +191,44 @@ func parseRoomState(put []Member, reply []string) (s RoomState, err error) {
 		s.Members = append(s.Members, m)
 	}
 	SortMembers(s.Members)
-	return s, nil
+	return s, s.parseDepartures(reply[members:])
 }
 
-// SortMembers puts members into the order in which they have joined.
+// parseDepartures reads pairs of login and value, as departures.lua describes them.
+func (s *RoomState) parseDepartures(words []string) error {
+	for pair := range slices.Chunk(words, 2) {
+		at, joined, _ := strings.Cut(pair[1], " ")
+		n, err := strconv.ParseInt(at, 10, 64)
+		if err != nil {
+			return fmt.Errorf("departure from a room: %w", err)
+		}
+		d := Departure{Login: pair[0], At: time.UnixMilli(n)}
+		if d.Login == "" {
+			s.DroppedUntil = d.At
+			continue
+		}
+		if d.JoinedAt, err = time.Parse(time.RFC3339Nano, joined); err != nil {
+			return fmt.Errorf("departure from a room: %w", err)
+		}
+		s.Departures = append(s.Departures, d)
+	}
+	SortDepartures(s.Departures)
+	return nil
+}
+
+// SortDepartures sorts departures by time, oldest first.
+func SortDepartures(all []Departure) {
+	slices.SortFunc(all, func(a, b Departure) int { return cmp.Or(a.At.Compare(b.At), strings.Compare(a.Login, b.Login)) })
+}
+
+// SortMembers sorts members by the time at which they joined.
 func SortMembers(members []Member) {
 	slices.SortFunc(members, func(a, b Member) int {
 		return cmp.Or(a.JoinedAt.Compare(b.JoinedAt), strings.Compare(a.Login, b.Login))
 	})
 }
 
-// releaseRooms takes a dead owner's members out of rooms, as releaseEntries does streams and players.
+// releaseRooms takes a dead owner's members out of rooms. Its results are those of releaseEntries.
 func (r *Redis) releaseRooms(ctx context.Context, dead Owner, names []string) (orphans []Orphan, done []any, err error) {
 	b := r.batch()
 	var rooms []Room
@@ -169,12 +236,14 @@ func (r *Redis) releaseRooms(ctx context.Context, dead Owner, names []string) (o
 	for _, name := range names {
 		room, err := parseRoom(name)
 		if err != nil {
-			r.log.Warn().Err(err).Msg("room of a dead pod not understood")
+			r.log.Warn().Err(err).Msg("unreadable room entry of a dead pod")
 			done = append(done, name)
 			continue
 		}
 		rooms = append(rooms, room)
-		runs = append(runs, b.run(ctx, r.scripts.releaseRoom, []string{r.keys.members(room), r.keys.roomVoid(room, dead)}, dead.String(), ms(voidTTL)))
+		runs = append(runs, b.run(ctx, r.scripts.releaseRoom,
+			[]string{r.keys.members(room), r.keys.roomVoid(room, dead), r.keys.departures(room)},
+			dead.String(), ms(voidTTL), time.Now().UnixMilli(), ms(r.cfg.DepartureTTL), maxDepartures))
 	}
 	err = b.exec(ctx)
 	for i, run := range runs {
@@ -188,7 +257,7 @@ func (r *Redis) releaseRooms(ctx context.Context, dead Owner, names []string) (o
 		}
 		pods, bad := podsOf(owners)
 		if bad != nil {
-			r.log.Warn().Err(bad).Str("room", rooms[i].Name).Msg("room of a dead pod not understood")
+			r.log.Warn().Err(bad).Str("room", rooms[i].Name).Msg("unreadable room of a dead pod")
 			continue
 		}
 		orphans = append(orphans, Orphan{Room: &rooms[i], Pods: pods})

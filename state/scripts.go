@@ -54,6 +54,9 @@ var renewLeaseSource string
 //go:embed scripts/take_over.lua
 var takeOverSource string
 
+//go:embed scripts/departures.lua
+var departuresSource string
+
 //go:embed scripts/sync_room.lua
 var syncRoomSource string
 
@@ -86,8 +89,8 @@ func newScripts() scripts {
 		swap:          redis.NewScript(swapSource),
 		adoptStream:   redis.NewScript(adoptStreamSource),
 		adoptPlayer:   redis.NewScript(adoptPlayerSource),
-		syncRoom:      redis.NewScript(syncRoomSource),
-		releaseRoom:   redis.NewScript(releaseRoomSource),
+		syncRoom:      redis.NewScript(departuresSource + syncRoomSource),
+		releaseRoom:   redis.NewScript(departuresSource + releaseRoomSource),
 		renewLease:    redis.NewScript(renewLeaseSource),
 		takeOver:      redis.NewScript(takeOverSource),
 		leave:         redis.NewScript(leaveSource),

@@ -76,7 +76,7 @@ func testTakeOver(t *testing.T, cfg Config) {
 	}
 	wantLeft := []string{
 		"media:m3", "media:m6", "media:m7", "media:m8", "pods", "session:b0",
-		"{pod:" + lifeA.String() + "}:taken", "{room:roomApp/lobby+%7Ba%7D}:members", "{stream:one}:players", "{stream:three}:record",
+		"{pod:" + lifeA.String() + "}:taken", "{room:roomApp/lobby+%7Ba%7D}:departures", "{room:roomApp/lobby+%7Ba%7D}:members", "{stream:one}:players", "{stream:three}:record",
 	}
 	if diff := cmp.Diff(wantLeft, left); diff != "" {
 		t.Errorf("keys left (-want +got):\n%s", diff)
@@ -87,8 +87,8 @@ func testTakeOver(t *testing.T, cfg Config) {
 		t.Errorf("members %+v", room.Members)
 	}
 	// What the dead pod still had to write of its members is refused.
-	mark := []string{c.keys.members(late.Room), c.keys.roomVoid(late.Room, lifeA)}
-	status, _, err := c.script(t.Context(), c.scripts.syncRoom, mark, lifeA.String(), 60000, 10, 0, "al", "1", "", "{}")
+	mark := []string{c.keys.members(late.Room), c.keys.roomVoid(late.Room, lifeA), c.keys.departures(late.Room)}
+	status, _, err := c.script(t.Context(), c.scripts.syncRoom, mark, lifeA.String(), 60000, 10, 0, 60000, 200, "", 0, "al", "1", "", "{}")
 	if must(t, err); status != statusLost {
 		t.Errorf("late update of a dead pod: %s", status)
 	}

@@ -1,7 +1,8 @@
--- Takes all members of a dead owner out of a room. May be repeated.
--- KEYS 1 the room's members, 2 the mark that the owner was taken over there; ARGV 1 owner, 2 TTL of the mark in ms
--- Gives 'ok' or 'none', and the owners that have members still, each once for each of them.
--- What the owner has still on its way is refused by the mark when it comes.
+-- Takes all members of a dead owner out of a room. Repeating it is harmless.
+-- KEYS 1 the room's members, 2 the mark that the owner was taken over there, 3 departures
+-- ARGV 1 owner, 2 TTL of the mark in ms, 3 time in ms, 4 how long departures are kept in ms, 5 how many departures are kept
+-- Returns 'ok' or 'none', and the owner of each remaining member.
+-- The mark makes sync_room refuse calls of the dead owner that arrive later.
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
 local status, owners = 'none', {}
 local all = redis.call('HGETALL', KEYS[1])
@@ -9,9 +10,13 @@ for i = 1, #all, 2 do
   local has = string.match(all[i + 1], '^(%S+) ')
   if has == ARGV[1] then
     redis.call('HDEL', KEYS[1], all[i])
+    add_departure(KEYS[3], all[i], all[i + 1], ARGV[3], ARGV[4])
     status = 'ok'
   elseif has then
     owners[#owners + 1] = has
   end
+end
+if status == 'ok' then
+  trim_departures(KEYS[3], ARGV[3], ARGV[4], ARGV[5])
 end
 return {status, unpack(owners)}

@@ -99,6 +99,8 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"a login is in a room once", testRoomLogin},
 		{"a room has room for so many", testRoomFull},
 		{"adopted member is the new owner's", testRoomAdopt},
+		{"departures from a room are kept", testRoomDepartures},
+		{"departures from a room are bounded", testRoomDeparturesBounded},
 		{"rooms of all names", testRoomNames},
 		{"one of many has the login", testRoomRace},
 		{"streams are listed by all pods", testListStreams},

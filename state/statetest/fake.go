@@ -24,6 +24,7 @@ type Fake struct {
 	void     map[claim]bool // released: refused when they come again
 	sessions map[string]state.Session
 	rooms    map[state.Room]map[string]state.Member // by login
+	left     map[state.Room]*departures
 	ended    map[string]bool                        // kept sessions, for good
 }
 
@@ -70,6 +71,7 @@ func (f *Fake) clear() {
 	f.void = make(map[claim]bool)
 	f.sessions = make(map[string]state.Session)
 	f.rooms = make(map[state.Room]map[string]state.Member)
+	f.left = make(map[state.Room]*departures)
 	f.ended = make(map[string]bool)
 }
 

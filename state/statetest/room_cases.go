@@ -2,6 +2,7 @@ package statetest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -126,6 +127,71 @@ func testRoomAdopt(t *testing.T, p *pair) {
 	wantOutcome(t, sync1(t, p.a, alice), "1", state.OutcomeTaken, false)
 	wantMembers(t, syncWith(t, p.a, state.RoomUpdate{Room: lobby, Remove: []state.Member{alice}}), alice)
 	wantOutcome(t, sync1(t, p.b, adopted), "1", state.OutcomeHad, false)
+}
+
+// departuresOf returns the departures of the lobby as "login joinedAt-nanoseconds", in their order.
+func departuresOf(t *testing.T, n Node) (all []string, droppedUntil time.Time) {
+	t.Helper()
+	s := syncWith(t, n, state.RoomUpdate{Room: lobby, ReadDepartures: true})
+	for _, d := range s.Departures {
+		if since := time.Since(d.At); since < -time.Second || since > time.Minute {
+			t.Errorf("%s left %v ago", d.Login, since)
+		}
+		all = append(all, fmt.Sprint(d.Login, " ", d.JoinedAt.Nanosecond()))
+	}
+	return all, s.DroppedUntil
+}
+
+func wantDepartures(t *testing.T, n Node, want ...string) {
+	t.Helper()
+	got, droppedUntil := departuresOf(t, n)
+	if !slices.Equal(got, want) || !droppedUntil.IsZero() {
+		t.Errorf("departures %q, dropped until %v, want %q", got, droppedUntil, want)
+	}
+}
+
+func testRoomDepartures(t *testing.T, p *pair) {
+	alice, bob, other := memberOf("alice", "1"), memberOf("bob b", "22"), memberOf("alice", "333")
+	sync1(t, p.a, alice)
+	sync1(t, p.b, bob)
+	wantDepartures(t, p.a)
+	syncWith(t, p.b, state.RoomUpdate{Room: lobby, Remove: []state.Member{alice, other}}) // neither is its own
+	wantDepartures(t, p.a)
+	if s := syncWith(t, p.b, state.RoomUpdate{Room: lobby, Remove: []state.Member{bob}}); s.Departures != nil {
+		t.Errorf("departures %v, which were not asked for", s.Departures)
+	}
+	time.Sleep(2 * time.Millisecond)
+	syncWith(t, p.a, state.RoomUpdate{Room: lobby, Remove: []state.Member{alice}, Put: []state.Member{other}, MaxMembers: 10})
+	for _, n := range []Node{p.a, p.b} {
+		wantDepartures(t, n, "bob b 2000", "alice 1000")
+	}
+	time.Sleep(2 * time.Millisecond)
+	sync1(t, p.b, bob)
+	syncWith(t, p.a, state.RoomUpdate{Room: lobby, Remove: []state.Member{other}})
+	syncWith(t, p.a, state.RoomUpdate{Room: lobby, Remove: []state.Member{other}}) // again
+	wantDepartures(t, p.b, "bob b 2000", "alice 1000")
+	if s := syncWith(t, p.b, state.RoomUpdate{Room: state.Room{App: "other", Name: "lobby"}, ReadDepartures: true}); s.Departures != nil {
+		t.Errorf("departures of another room: %v", s.Departures)
+	}
+}
+
+func testRoomDeparturesBounded(t *testing.T, p *pair) {
+	const n, kept = 203, 200
+	var last state.RoomState
+	for i := range n {
+		m := memberOf(fmt.Sprintf("user-%d", i), "1")
+		sync1(t, p.a, m)
+		last = syncWith(t, p.a, state.RoomUpdate{Room: lobby, Remove: []state.Member{m}, ReadDepartures: true})
+		if i == kept-1 && (len(last.Departures) != kept || !last.DroppedUntil.IsZero()) {
+			t.Errorf("%d departures, dropped until %v", len(last.Departures), last.DroppedUntil)
+		}
+	}
+	if len(last.Departures) != kept {
+		t.Fatalf("%d departures, want %d", len(last.Departures), kept)
+	}
+	if last.DroppedUntil.IsZero() || last.DroppedUntil.After(last.Departures[0].At) {
+		t.Errorf("dropped until %v, the oldest that is left is of %v", last.DroppedUntil, last.Departures[0].At)
+	}
 }
 
 func testRoomNames(t *testing.T, p *pair) {
