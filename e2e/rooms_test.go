@@ -247,7 +247,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			gone(alice, g[0])
 			back, _ := rig.LoginKeptAs(rig.Dial(t, g[1].URL), roomApp, "alice", token)
 			back.WantStatus("room-alice-1", "PUBLISHING", "")
-			back.WantEvents("STATE bob") // it may not have read that
+			back.WantEvents("JOINED bob")
 			carol.Join("room", "bob, alice room-alice-1")
 			back.WantEvents("JOINED carol")
 			bob.WantEvents("JOINED carol")

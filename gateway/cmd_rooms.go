@@ -120,6 +120,8 @@ func (s *session) tryJoin(room string, answer func(error)) {
 	m, err := s.g.rooms.join(s, state.Room{App: s.app.Key, Name: room}, rec, func(err error) {
 		if err != nil {
 			s.forgetRoom(room, m)
+		} else {
+			s.remember()
 		}
 		answer(err)
 	})
@@ -141,6 +143,7 @@ func (s *session) enterRoom(name string, m *member) {
 func (s *session) forgetRoom(name string, m *member) {
 	if s.rooms[name] == m {
 		delete(s.rooms, name)
+		s.remember()
 	}
 }
 
@@ -178,10 +181,10 @@ func (s *session) parkRooms() {
 	}
 }
 
-// roomRecords are the memberships for whoever takes the session.
-func (s *session) roomRecords() (all []state.SessionRoom) {
+// roomRecords describes the memberships for the pod that resumes the session.
+func (s *session) roomRecords(detached time.Time) (all []state.SessionRoom) {
 	for _, m := range s.rooms {
-		if rec, ok := s.g.rooms.record(m); ok {
+		if rec, ok := s.g.rooms.record(m, detached); ok {
 			all = append(all, rec)
 		}
 	}
@@ -189,11 +192,11 @@ func (s *session) roomRecords() (all []state.SessionRoom) {
 	return all
 }
 
-// resumeRooms goes on with the memberships of a session that was taken over from an owner, and ends those under another login than the
-// client has now: who it is, its connection says.
-func (s *session) resumeRooms(sess state.Session) {
-	for _, r := range sess.Rooms {
-		r.Member.Streams, r.Member.From = s.streamsIn(r.Name), sess.Owner
+// resumeRooms continues the memberships of a session that was taken from an owner. Those under another login than the one in the client's
+// connection command end.
+func (s *session) resumeRooms(sess state.Session, from state.Owner, all []state.SessionRoom) {
+	for _, r := range all {
+		r.Member.Streams, r.Member.From = s.streamsIn(r.Name), from
 		m := s.g.rooms.resume(s, sess.App, r)
 		switch {
 		case m == nil:

@@ -25,6 +25,11 @@ type ConnConfig struct {
 	PingProbes       int // unanswered pings that close the socket
 }
 
+// DetectionTime returns how long a socket can be dead before the gateway closes it.
+func (c ConnConfig) DetectionTime() time.Duration {
+	return c.PingInterval * time.Duration(c.PingProbes+1)
+}
+
 // lingerTime is how long a socket that we close is still read, so that the client gets
 // what was sent before the TCP connection is gone.
 const lingerTime = time.Second
@@ -40,7 +45,6 @@ type conn struct {
 	guard     *guard            // nil: nothing is counted
 
 	unanswered atomic.Int32 // pings since the last pong
-	answered   atomic.Int64 // Unix nanoseconds of the last pong
 
 	mu      sync.Mutex
 	queue   [][]byte
@@ -131,15 +135,7 @@ func (c *conn) greeted() {
 	}
 }
 
-func (c *conn) pong() {
-	c.unanswered.Store(0)
-	c.answered.Store(time.Now().UnixNano())
-}
-
-// hasRead tells whether the client has answered a ping that was sent after t, and so has read whatever was sent until then.
-func (c *conn) hasRead(t time.Time) bool {
-	return c.answered.Load() > t.Add(c.cfg.PingInterval).UnixNano() // an answer takes less than that, or is not to be told from a later one
-}
+func (c *conn) pong() { c.unanswered.Store(0) }
 
 // ping sends the JSON ping, or closes the socket when too many have gone unanswered.
 func (c *conn) ping() {

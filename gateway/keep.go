@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -24,6 +23,7 @@ import (
 type keeping struct {
 	record   state.Session // as it is registered, without its streams
 	parked   bool          // the socket is gone
+	since    time.Time     // when it went; zero while it is there
 	expiring bool
 	timer    *time.Timer // runs out when nobody has come back
 	ended    []endedStream
@@ -50,13 +50,13 @@ func (s *session) remember() {
 		return
 	}
 	rec := s.keep.record
-	rec.Streams = s.unread()
+	rec.Streams = s.missedEnds()
 	for _, st := range s.streams {
 		if st.phase == phaseUp && st.ending == nil {
 			rec.Streams = append(rec.Streams, st.kept())
 		}
 	}
-	rec.Rooms = s.roomRecords()
+	rec.Rooms = s.roomRecords(s.keep.since)
 	s.g.deps.Sessions.PutSession(rec)
 }
 
@@ -87,17 +87,26 @@ func (s *session) noteEnd(st *stream) {
 	s.remember()
 }
 
-// keepEnd keeps what the client is told of a stream's end until it is known to have read it: a socket may be dead for long before
-// that is noticed, and who resumes the session is told once more.
+// maxEnds bounds the ends that are repeated when a session is resumed.
+const maxEnds = 64
+
+// keepEnd keeps the status that the client is sent at a stream's end. It is sent again when the session is resumed, because the socket
+// may have been dead for as long as that takes to be detected.
 func (s *session) keepEnd(k state.SessionStream) {
 	if s.keep != nil {
 		s.keep.ended = append(s.keep.ended, endedStream{k, time.Now()})
 	}
 }
 
-// unread are the streams of whose end the client may not know.
-func (s *session) unread() (streams []state.SessionStream) {
-	s.keep.ended = slices.DeleteFunc(s.keep.ended, func(e endedStream) bool { return s.conn.hasRead(e.at) })
+// missedEnds returns the streams that ended too late for the client to have certainly been told.
+func (s *session) missedEnds() (streams []state.SessionStream) {
+	now := time.Now()
+	if s.keep.parked {
+		now = s.keep.since
+	}
+	from := now.Add(-s.g.cfg.Conn.DetectionTime())
+	s.keep.ended = slices.DeleteFunc(s.keep.ended, func(e endedStream) bool { return e.at.Before(from) })
+	s.keep.ended = s.keep.ended[max(0, len(s.keep.ended)-maxEnds):]
 	for _, e := range s.keep.ended {
 		streams = append(streams, e.SessionStream)
 	}
@@ -121,7 +130,7 @@ func (s *session) park(r closeReason) {
 			st.disconnect()
 		}
 	}
-	s.keep.parked = true
+	s.keep.parked, s.keep.since = true, time.Now()
 	s.parkRooms()
 	s.remember()
 	switch fits := s.g.park(s.guard.of, +1); {
@@ -232,22 +241,32 @@ func (s *session) hurry() {
 	}
 }
 
-// handOver lets go of a session that a pod, perhaps this one, has taken, and of those of its streams that it knows of; the others
-// end. It gives the streams as they are now: what the taker knows may be a moment old.
-func (s *session) handOver(known []string, by string) (now []state.SessionStream) {
-	now = s.unread()
-	s.moveRooms() // before streams end that the taker does not know
-	s.log(zerolog.InfoLevel).Str("to", by).Int("streams", len(known)).Msg("kept session is resumed")
+// handover is everything that a pod had of a session when it gave it up.
+type handover struct {
+	Streams []state.SessionStream `json:"streams,omitempty"`
+	Rooms   []state.SessionRoom   `json:"rooms,omitempty"`
+}
+
+// handOver gives up the session, which a pod, perhaps this one, has taken. That pod has the streams and memberships that are
+// returned: the session's record in Redis may be a moment older.
+func (s *session) handOver(by string) (now handover) {
+	detached := s.keep.since
+	if !s.keep.parked {
+		detached = time.Now()
+	}
+	now = handover{Streams: s.missedEnds(), Rooms: s.roomRecords(detached)}
+	s.moveRooms()
+	for _, st := range s.streams {
+		if st.phase == phaseUp && st.ending == nil {
+			now.Streams = append(now.Streams, st.kept())
+			st.move()
+		}
+	}
+	s.log(zerolog.InfoLevel).Str("to", by).Int("streams", len(now.Streams)).Int("rooms", len(now.Rooms)).Msg("kept session is resumed")
 	if by != s.g.cfg.Pod {
 		s.g.deps.Sessions.DropSession(s.id) // only this pod's knowledge of it: the registration is the other's
 	}
 	s.registered = false
-	for _, id := range known {
-		if st := s.streams[id]; st != nil && st.phase == phaseUp && st.ending == nil {
-			now = append(now, st.kept())
-			st.move()
-		}
-	}
 	for _, st := range s.streams {
 		st.disconnect()
 	}
@@ -259,37 +278,40 @@ func (s *session) handOver(known []string, by string) (now []state.SessionStream
 // letGo lets go of a session that turns out to be another pod's.
 func (s *session) letGo() {
 	if s.keep != nil && !s.keep.expiring {
-		s.handOver(slices.Collect(maps.Keys(s.streams)), "another pod")
+		s.handOver("another pod")
 	}
 }
 
 // resumption is what a pod says of a session that it has taken.
 type resumption struct {
-	Was     state.TokenHash `json:"was"`     // of the session before: a pod that has taken it back since is not meant
-	Streams []string        `json:"streams"` // media ids of those that it takes
+	Was state.TokenHash `json:"was"` // of the session before: a pod that has taken it back since is not meant
 }
 
 // handOver has a session of this pod let go. ok is false if this pod does not have it any more: then the taker finds out
 // about each stream.
-func (g *Gateway) handOver(ctx context.Context, id string, r resumption, by string) (now []state.SessionStream, ok bool) {
+func (g *Gateway) handOver(ctx context.Context, id string, r resumption, by string) (now handover, ok bool) {
 	g.mu.Lock()
 	s := g.kept[id]
 	g.mu.Unlock()
 	if s == nil {
-		return nil, false
+		return handover{}, false
 	}
-	_, err := callOn(ctx, s, func() bool {
-		if s.keep != nil && !s.keep.expiring && (s.keep.record.TokenHash == r.Was || by == g.cfg.Pod) {
-			now, ok = s.handOver(r.Streams, by), true
+	done, err := callOn(ctx, s, func() *handover {
+		if s.keep == nil || s.keep.expiring || s.keep.record.TokenHash != r.Was && by != g.cfg.Pod {
+			return nil
 		}
-		return ok
+		h := s.handOver(by)
+		return &h
 	})
-	return now, ok && err == nil
+	if err != nil || done == nil {
+		return handover{}, false
+	}
+	return *done, true
 }
 
 // reclaim takes back from this pod itself what it has of a session, perhaps from long ago: of what came after it was not told. What is still
 // being written of it must not meet what is written from now on.
-func (g *Gateway) reclaim(ctx context.Context, id string, r resumption) (now []state.SessionStream, ok bool) {
+func (g *Gateway) reclaim(ctx context.Context, id string, r resumption) (now handover, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, handOverWait)
 	defer cancel()
 	g.mu.Lock()

@@ -117,6 +117,7 @@ type resumed struct {
 	was     state.Session // as the pod before had it
 	record  state.Session
 	streams []adopted
+	rooms   []state.SessionRoom
 }
 
 // adopted is a stream of it, with its record and what went wrong.
@@ -180,7 +181,9 @@ func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessi
 
 // takeStreams makes the streams of a session that this pod has taken its own, too.
 func (g *Gateway) takeStreams(ctx context.Context, got *resumed) {
-	for _, k := range g.askToLetGo(ctx, got.was) {
+	had := g.askToLetGo(ctx, got.was)
+	got.rooms = had.Rooms
+	for _, k := range had.Streams {
 		a := adopted{SessionStream: k}
 		if k.Status == "" {
 			a.record, a.err = g.adopt(ctx, k, got.record, got.was.Owner)
@@ -192,22 +195,19 @@ func (g *Gateway) takeStreams(ctx context.Context, got *resumed) {
 // handOverWait bounds the wait for the pod that had the session; it is some milliseconds, or the pod is dead.
 const handOverWait = time.Second
 
-// askToLetGo tells the pod that had the session that it has it no more, waits until it knows, and gives the session's streams as they
-// are then.
-func (g *Gateway) askToLetGo(ctx context.Context, was state.Session) []state.SessionStream {
-	r := resumption{Was: was.TokenHash}
-	for _, k := range was.Streams {
-		r.Streams = append(r.Streams, k.MediaID)
-	}
+// askToLetGo tells the pod that had the session that it has it no more, waits until it knows, and returns what that pod had of the session.
+// Without an answer it is what the session's record says.
+func (g *Gateway) askToLetGo(ctx context.Context, was state.Session) handover {
+	r, recorded := resumption{Was: was.TokenHash}, handover{Streams: was.Streams, Rooms: was.Rooms}
 	if now, ok := g.reclaim(ctx, was.ID, r); was.Owner.Pod == g.cfg.Pod {
 		if ok {
 			return now
 		}
-		return was.Streams
+		return recorded
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverWait)
 	defer cancel()
-	var now []state.SessionStream
+	var now handover
 	body, err := json.Marshal(r)
 	if err == nil {
 		var answer string
@@ -220,7 +220,7 @@ func (g *Gateway) askToLetGo(ctx context.Context, was state.Session) []state.Ses
 		}
 	}
 	g.log.Info().Err(err).Str("pod", was.Owner.Pod).Msg("the pod that had a session does not have it any more, or does not answer: its streams are looked for")
-	return was.Streams
+	return recorded
 }
 
 // adopt makes a stream of the session this pod's.
@@ -263,7 +263,7 @@ func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) 
 	for _, a := range got.streams {
 		s.takeUpStream(a, got.record)
 	}
-	s.resumeRooms(got.record)
+	s.resumeRooms(got.record, got.was.Owner, got.rooms)
 	s.remember()
 	s.log(zerolog.InfoLevel).Int("streams", len(s.streams)).Msg("session resumed")
 	if s.closed {

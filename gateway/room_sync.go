@@ -6,6 +6,7 @@ import (
 
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/state"
+	"wcsgateway/translate/wcs"
 )
 
 // sync writes what there is to say about this pod's members, reads the room and tells them what is new.
@@ -34,6 +35,7 @@ func (one *room) due() (u state.RoomUpdate, put []*member, due bool) {
 	due, one.stale = one.stale, false
 	u = state.RoomUpdate{Room: one.key, Remove: slices.Clone(one.gone), MaxMembers: r.g.cfg.Rooms.MaxMembers}
 	for _, m := range one.members {
+		u.ReadDepartures = u.ReadDepartures || m.missed != nil && m.told == nil
 		put = append(put, m)
 		u.Put = append(u.Put, m.rec)
 	}
@@ -51,6 +53,7 @@ func (one *room) failed(put []*member, err error) {
 			m.answer(roomsAway(err))
 		}
 	}
+	one.giveUp(roomsAway(err))
 }
 
 // answer answers a join. It needs rooms.mu.
@@ -77,7 +80,7 @@ func (one *room) learn(u state.RoomUpdate, put []*member, got state.RoomState) (
 	}
 	one.strays(got)
 	one.view = view
-	one.tellMembers()
+	one.tellMembers(got)
 	if got.Changed || one.untold {
 		pods = one.otherPods()
 	}
@@ -122,8 +125,7 @@ func (one *room) shutOut(m *member, outcome state.Outcome, got state.RoomState) 
 	if m.joined == nil { // Redis had lost the room, and somebody else has the login since; or the session is another pod's
 		one.rooms.g.log.Warn().Str("room", one.key.Name).Str("app", one.key.App).Str("session", m.rec.Session).
 			Msg("a member of a room is not in it any more")
-		s := m.sess
-		s.loop.post(func() { s.forgetRoom(one.key.Name, m) })
+		one.membershipEnded(m, "Login is not in the room any more")
 		return
 	}
 	if outcome == state.OutcomeFull {
@@ -137,6 +139,16 @@ func (one *room) shutOut(m *member, outcome state.Outcome, got state.RoomState) 
 		}
 	}
 	m.answer(errLoginInRoom) // its record cannot be read
+}
+
+// membershipEnded tells a member that it is one no longer, and why. The room API has no event of its own for that: FAILED without a stream
+// stands for the room.
+func (one *room) membershipEnded(m *member, why string) {
+	s, frame := m.sess, wcs.RoomEvent(one.key.Name, wcs.RoomFailed, why)
+	s.loop.post(func() {
+		s.forgetRoom(one.key.Name, m)
+		s.send(frame)
+	})
 }
 
 // strays finds members that the record has as this pod's and that are not: what a call that was given up has written all the same, and
@@ -162,33 +174,31 @@ func (one *room) strays(got state.RoomState) {
 }
 
 // tellMembers tells each member what it does not know of the view.
-func (one *room) tellMembers() {
+func (one *room) tellMembers(got state.RoomState) {
 	news := make(map[*roomView][]roomEvent) // by what was known before
 	for login, m := range one.members {
 		switch {
 		case !m.in || m.away:
+		case m.told == nil && m.missed != nil:
+			one.resync(m, got)
 		case m.told == nil:
-			m.know(one.view)
+			m.told = one.view
 			m.answer(nil)
 			m.tell([][]byte{one.view.state(one.key.Name, login)})
-		case m.again && m.sure == nil:
-			m.know(one.view)
-			m.tell([][]byte{one.view.state(one.key.Name, login)})
-		case m.again:
-			events := one.view.again(m.told, m.doubt, one.key.Name)
-			m.know(one.view)
-			m.tellEvents(events)
 		case m.told != one.view:
 			events, made := news[m.told]
 			if !made {
 				events = one.view.since(m.told, one.key.Name)
 				news[m.told] = events
 			}
-			m.know(one.view)
+			m.told = one.view
 			m.tellEvents(events)
-		case m.settle():
-			m.tell(nil) // which registers it
 		}
+	}
+	unread := one.unread
+	one.unread = nil
+	for _, t := range unread {
+		one.route(t)
 	}
 	waiting := one.waiting
 	one.waiting = nil
@@ -201,6 +211,19 @@ func (one *room) tellMembers() {
 		default: // its sender has left
 		}
 	}
+}
+
+// resync sends a resumed member what it may have missed. If more logins left than the room has kept, it cannot know which: its
+// membership ends.
+func (one *room) resync(m *member, got state.RoomState) {
+	if got.DroppedUntil.After(m.missed.from) {
+		one.drop(m)
+		one.leaves(m)
+		one.membershipEnded(m, "Too many members left while the client was away")
+		return
+	}
+	m.told, m.sentAt = one.view, time.Now()
+	m.tellEvents(one.view.resync(got.Departures, *m.missed, one.key.Name))
 }
 
 // tellEvents tells the member what is not about itself.

@@ -27,31 +27,46 @@ func (r *rooms) send(m *member, to string, text json.RawMessage, done func(error
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one := m.room
-	if m.told == nil || one.members[m.rec.Login] != m {
-		done(errNotInRoom)
-		return
-	}
-	view := m.told
-	if one.view != nil { // it is newer than what a member that was resumed here has been told
-		view = one.view
-	}
-	target, ok := view.byLogin[to]
-	t := roomText{Room: one.key, From: m.rec.Login, To: to, Text: text, pod: target.Owner.Pod, done: done}
+	t := roomText{Room: one.key, From: m.rec.Login, To: to, Text: text, done: done}
 	switch {
-	case !ok || to == m.rec.Login:
-		done(errNoParticipant)
-	case t.pod == r.g.cfg.Pod, one.has(to): // Redis may not know yet
+	case m.joined != nil || one.members[m.rec.Login] != m:
+		done(errNotInRoom)
+	case one.view != nil:
+		one.route(t)
+	case len(one.unread) >= roomMaxTexts:
+		done(errTooManyQuestions)
+	default: // its session was just resumed here
+		one.unread = append(one.unread, t)
+	}
+}
+
+// route sends a text of a member of this pod on its way. It needs rooms.mu and a view.
+func (one *room) route(t roomText) {
+	target, ok := one.view.byLogin[t.To]
+	t.pod = target.Owner.Pod
+	switch {
+	case !ok || t.To == t.From:
+		t.done(errNoParticipant)
+	case t.pod == one.rooms.g.cfg.Pod, one.has(t.To): // Redis may not know yet
 		one.deliver(t)
-		done(nil)
+		t.done(nil)
 	default:
 		one.post(t)
 	}
 }
 
+// giveUp answers the texts that wait for the record to be read. It needs rooms.mu.
+func (one *room) giveUp(err error) {
+	for _, t := range one.unread {
+		t.done(err)
+	}
+	one.unread = nil
+}
+
 // has tells whether a login is a member of this pod. It needs rooms.mu.
 func (one *room) has(login string) bool {
 	m := one.members[login]
-	return m != nil && m.told != nil
+	return m != nil && m.joined == nil
 }
 
 // post queues a text for a member on another pod. It needs rooms.mu, as all below but publish and flush.
@@ -85,7 +100,7 @@ func (one *room) deliver(t roomText) {
 	case m == nil:
 		one.follow(t)
 	case m.away:
-	case m.told == nil, m.again: // with its STATE, or what it may have missed
+	case m.told == nil: // with its STATE, or what it may have missed
 		one.hold(t)
 	default:
 		if _, known := m.told.byLogin[t.From]; known {

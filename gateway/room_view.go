@@ -85,28 +85,31 @@ func (v *roomView) since(older *roomView, room string) (events []roomEvent) {
 	return events
 }
 
-// again gives what has to be told to a member that knows the older view, or of some logins something else: nothing, or what it was told last. A
-// JOINED makes them known without their streams, whether they were known or not; a LEFT only who is known (protocol.md §7).
-func (v *roomView) again(older *roomView, doubt []string, room string) (events []roomEvent) {
-	for _, login := range doubt {
-		if _, there := v.byLogin[login]; !there {
-			events = append(events, roomEvent{login, wcs.RoomEvent(room, wcs.RoomJoined, login)}, roomEvent{login, wcs.RoomEvent(room, wcs.RoomLeft, login)})
-		}
-	}
-	sure := slices.DeleteFunc(slices.Clone(older.members), func(m state.Member) bool { return slices.Contains(doubt, m.Login) })
-	return append(events, v.since(newRoomView(sure), room)...)
+// absence is the time in which a client may have missed events of a room. Zero times are unknown.
+type absence struct {
+	from time.Time // all events before it have been received
+	to   time.Time // no event was sent after it
 }
 
-// differs gives the logins of which the views do not say the same.
-func (v *roomView) differs(other *roomView) (logins []string) {
-	for _, pair := range [][2]*roomView{{v, other}, {other, v}} {
-		for _, m := range pair[0].members {
-			if o := pair[1].byLogin[m.Login]; o.ID != m.ID || !slices.Equal(o.Streams, m.Streams) {
-				logins = append(logins, m.Login)
-			}
+// resync returns the events that bring the client of a resumed member to v: LEFT for each login that it may know and that left, then JOINED and
+// PUBLISHED for each member. JOINED resets a login in the client, whether it knows the login or not. LEFT of a login that it does not know
+// hands undefined to the app: a login that it may not know is made known before.
+func (v *roomView) resync(departures []state.Departure, missed absence, room string) (events []roomEvent) {
+	add := func(login string, name wcs.RoomEventName) {
+		events = append(events, roomEvent{login, wcs.RoomEvent(room, name, login)})
+	}
+	for _, d := range departures {
+		_, present := v.byLogin[d.Login]
+		switch {
+		case d.At.Before(missed.from), !missed.to.IsZero() && d.JoinedAt.After(missed.to): // it knows, or never knew it
+		case !missed.to.IsZero() && d.JoinedAt.Before(missed.from) && d.At.After(missed.to):
+			add(d.Login, wcs.RoomLeft)
+		case !present:
+			add(d.Login, wcs.RoomJoined)
+			add(d.Login, wcs.RoomLeft)
 		}
 	}
-	return logins
+	return append(events, v.since(newRoomView(nil), room)...)
 }
 
 // doubts are members that are missing because Redis has lost what it knew: their pods will register them again, or are dead.

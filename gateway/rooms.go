@@ -3,7 +3,6 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -67,6 +66,7 @@ type room struct {
 	view    *roomView            // nil until the record was read
 	doubts  doubts
 	outbox  []roomText // to members on other pods
+	unread  []roomText // from members here, until the record was read
 	waiting []roomText // to members here that do not know the sender yet, or that are just coming or going
 	stale   bool       // the record is to be written and read
 	suspect bool       // the record may have lost some of what it knew
@@ -85,11 +85,9 @@ type member struct {
 
 	// guarded by rooms.mu
 	rec    state.Member
-	told   *roomView       // nil until it has joined
-	toldAt time.Time       // since when it knows that, if it reads what it is sent
-	sure   *roomView       // what it is known to have read; nil: nothing
-	doubt  []string        // logins of which it may know something else than told says, and sure does not tell
-	again  bool            // it is to be told of those, or if sure is nil of all, once more
+	told   *roomView       // the view that was last sent to it; nil until the first one was
+	missed *absence        // events that it may have missed before its session was resumed; nil if it was not
+	sentAt time.Time       // when it was sent what it had missed
 	in     bool            // the record has, or had, it
 	away   bool            // its socket is gone: it is told nothing
 	going  bool            // it leaves as soon as the record has it as this pod's
@@ -139,7 +137,7 @@ func (r *rooms) join(s *session, key state.Room, rec state.Member, joined func(e
 	return one.add(&member{sess: s, room: one, rec: rec, joined: joined}), nil
 }
 
-// resume lets a session that was taken over go on as a member. Nil if somebody else has its login by now.
+// resume continues the membership of a resumed session. It returns nil if another session of this pod has the login.
 func (r *rooms) resume(s *session, app string, rec state.SessionRoom) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,26 +146,7 @@ func (r *rooms) resume(s *session, app string, rec state.SessionRoom) *member {
 		return nil
 	}
 	delete(one.moved, rec.Member.ID)
-	m := &member{sess: s, room: one, rec: rec.Member, told: newRoomView(rec.Told), toldAt: time.Now(), doubt: rec.Doubt, again: rec.Anew || len(rec.Doubt) > 0}
-	if !rec.Anew {
-		m.sure = m.told
-	}
-	return one.add(m)
-}
-
-// know notes what the member is told from now on.
-func (m *member) know(v *roomView) {
-	m.settle()
-	m.told, m.toldAt, m.again = v, time.Now(), false
-}
-
-// settle notes what the member has read since, and tells whether that is news.
-func (m *member) settle() (news bool) {
-	if m.told == nil || m.again || m.sure == m.told && m.doubt == nil || !m.sess.conn.hasRead(m.toldAt) {
-		return false
-	}
-	m.sure, m.doubt = m.told, nil
-	return true
+	return one.add(&member{sess: s, room: one, rec: rec.Member, missed: &absence{from: rec.MissedFrom, to: rec.MissedTo}})
 }
 
 func (one *room) add(m *member) *member {
@@ -197,19 +176,28 @@ func (r *rooms) remove(m *member) {
 		return
 	}
 	if m.room.drop(m) {
-		if m.joined != nil {
-			m.answer(errNotInRoom)
-		}
-		m.room.gone = append(m.room.gone, m.rec)
-		m.room.wake()
+		m.room.leaves(m)
 	}
+}
+
+// leaves has a member that was dropped taken out of the record.
+func (one *room) leaves(m *member) {
+	if m.joined != nil {
+		m.answer(errNotInRoom)
+	}
+	one.gone = append(one.gone, m.rec)
+	one.wake()
 }
 
 // move lets go of a member whose session another pod, or this one, has taken.
 func (r *rooms) move(m *member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.room.drop(m) {
+	switch {
+	case !m.room.drop(m):
+	case m.joined != nil:
+		m.room.leaves(m)
+	default:
 		m.room.moved[m.rec.ID] = time.Now().Add(roomMove)
 	}
 }
@@ -229,21 +217,33 @@ func (r *rooms) park(m *member) {
 	m.away = true
 }
 
-// record is the membership for whoever takes the session; ok is false for one that was not let in yet.
-func (r *rooms) record(m *member) (rec state.SessionRoom, ok bool) {
+// record describes a membership for the pod that resumes the session. detached is when the session lost its socket, zero if it has one.
+// ok is false for a session that has not been admitted to the room yet.
+func (r *rooms) record(m *member, detached time.Time) (rec state.SessionRoom, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.told == nil {
+	if m.joined != nil {
 		return rec, false
 	}
-	m.settle()
-	rec = state.SessionRoom{Name: m.room.key.Name, Member: m.rec, Told: m.told.members, Anew: m.sure == nil}
-	if !rec.Anew {
-		rec.Doubt = append(m.told.differs(m.sure), m.doubt...)
-		slices.Sort(rec.Doubt)
-		rec.Doubt = slices.Compact(rec.Doubt)
-	}
+	missed := m.missedBy(detached)
+	rec = state.SessionRoom{Name: m.room.key.Name, Member: m.rec, MissedFrom: missed.from, MissedTo: missed.to}
+	rec.Member.Streams, rec.Member.Failed = nil, nil
 	return rec, true
+}
+
+// missedBy returns which events the client of a member may have missed if its session is resumed.
+func (m *member) missedBy(detached time.Time) absence {
+	if m.missed != nil && m.told == nil { // it has been sent nothing since
+		return *m.missed
+	}
+	if detached.IsZero() {
+		return absence{}
+	}
+	a := absence{from: detached.Add(-m.room.rooms.g.cfg.Conn.DetectionTime()), to: detached}
+	if m.sentAt.After(a.from) { // the client may not have received that
+		return absence{from: m.missed.from}
+	}
+	return a
 }
 
 // changed takes another pod's word that something about a room has changed.
@@ -279,6 +279,7 @@ func (r *rooms) forget() {
 			one.drop(m)
 		}
 		one.gone, one.outbox, one.moved = nil, nil, make(map[string]time.Time)
+		one.giveUp(errNotInRoom)
 	}
 }
 
@@ -289,7 +290,6 @@ func (m *member) tell(frames [][]byte) {
 		for _, f := range frames {
 			s.send(f)
 		}
-		s.remember()
 	})
 }
 
@@ -349,7 +349,8 @@ func (one *room) rest(err error) bool {
 	defer r.mu.Unlock()
 	idle := !one.stale && len(one.outbox) == 0
 	if err != nil {
-		idle = !cleanup.Retryable(err) || r.g.ctx.Err() != nil || len(one.gone)+len(one.members)+len(one.outbox) == 0
+		idle = !cleanup.Retryable(err) || r.g.ctx.Err() != nil ||
+			len(one.gone)+len(one.members)+len(one.outbox)+len(one.unread) == 0
 	}
 	if idle {
 		one.running = false

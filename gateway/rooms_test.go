@@ -11,6 +11,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
@@ -371,7 +372,6 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			bob.WantEvents("JOINED alice")
 			w.publishIn(t, kept, "m1", "r-alice-1", "r")
 			bob.WantEvents("PUBLISHED alice r-alice-1")
-			w.awaitRead(t, podA)
 			kept.Drop()
 			rig.Eventually(t, 20*time.Second, "the session is parked", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.parked) == 1 })
 			if c.dead {
@@ -381,7 +381,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			bob.WantEvents("JOINED carol")
 			back, _ := w.enterKept(t, c.to, c.as, token)
 			back.WantStatus("m1", "PUBLISHING", "")
-			back.WantEvents("JOINED carol")
+			back.WantEvents("JOINED bob", "JOINED carol")
 			if c.dead {
 				w.store.TakeOver(podA, podB) // finds nothing
 			}
@@ -462,7 +462,6 @@ func TestRoomOfASessionThatWasDeaf(t *testing.T) {
 			w.publishIn(t, dave, "m1", "r-dave-1", "r")
 			bob.WantEvents("JOINED dave", "PUBLISHED dave r-dave-1")
 			kept.Join("r", "bob, dave r-dave-1")
-			w.awaitRead(t, podA)
 			kept.Freeze()
 			carol.Join("r", "bob, dave r-dave-1, alice")
 			kept.WantEvents("JOINED carol") // the socket is there
@@ -494,36 +493,144 @@ func TestRoomOfASessionThatWasDeafFromTheStart(t *testing.T) {
 	kept.Join("r", "bob")
 	kept.Drop()
 	back, _ := w.enterKept(t, podB, "alice", token)
-	back.WantEvents("STATE bob")
+	back.WantEvents("JOINED bob")
 	back.Say("r", "bob", "hello")
 	bob.WantEvents("JOINED alice", "MESSAGE alice: hello")
 	back.WantNoEvent()
+}
+
+// A client whose socket was alive until it was lost knows the members of before: it is sent LEFT for those that left since, JOINED and
+// PUBLISHED for those that are present, and nothing about those that came and went.
+func TestRoomEventsAfterAResume(t *testing.T) {
+	for name, c := range map[string]struct {
+		to   string
+		away time.Duration // before the session is resumed
+	}{"on another pod": {podC, time.Minute / 2}, "on the same pod": {podA, time.Minute / 2}, "at once": {podC, 0}} {
+		t.Run(name, func(t *testing.T) {
+			inRoomBubble(t, func(t *testing.T, w *world) {
+				w.detectionTime(5 * time.Second)
+				bob, carol, dave := w.enter(t, podB, "bob"), w.enter(t, podA, "carol"), w.enter(t, podB, "dave")
+				for _, u := range []*rig.RoomUser{bob, carol, dave} {
+					u.TryJoin("r")
+					pass(time.Second)
+				}
+				kept, token := w.enterKept(t, podA, "alice", "")
+				kept.Join("r", "bob, carol, dave")
+				dave.Leave("r")
+				kept.WantEvents("LEFT dave")
+				pass(time.Minute)
+				kept.Drop()
+				pass(time.Second)
+				bob.Leave("r")
+				w.publishIn(t, carol, "m1", "r-carol-1", "r")
+				for _, login := range []string{"eve", "frank"} {
+					u := w.enter(t, podB, login)
+					u.TryJoin("r")
+					if login == "eve" {
+						u.Leave("r")
+					}
+				}
+				pass(c.away)
+				back, _ := w.enterKept(t, c.to, "alice", token)
+				back.WantEvents("LEFT bob", "JOINED carol", "PUBLISHED carol r-carol-1", "JOINED frank")
+				carol.Leave("r")
+				back.WantEvents("UNPUBLISHED carol r-carol-1", "LEFT carol")
+				pass(time.Minute)
+				back.WantNoEvent()
+			})
+		})
+	}
+}
+
+// detectionTime changes how long a dead socket of any pod goes undetected.
+func (w *world) detectionTime(d time.Duration) {
+	for _, g := range w.pods {
+		g.cfg.Conn.PingProbes = 9
+		g.cfg.Conn.PingInterval = d / 10
+	}
+}
+
+// What a resumed client is sent may be lost, too: it is sent again when the session is resumed again.
+func TestRoomEventsAfterASecondResume(t *testing.T) {
+	inRoomBubble(t, func(t *testing.T, w *world) {
+		w.detectionTime(5 * time.Second)
+		bob, carol := w.enter(t, podB, "bob"), w.enter(t, podB, "carol")
+		kept, token := w.enterKept(t, podA, "alice", "")
+		bob.Join("r")
+		carol.Join("r", "bob")
+		kept.Join("r", "bob, carol")
+		pass(time.Minute)
+		kept.Drop()
+		pass(time.Second)
+		bob.Leave("r")
+		pass(20 * time.Second)
+		back, token := w.enterKept(t, podB, "alice", token)
+		back.WantEvents("LEFT bob", "JOINED carol")
+		back.Freeze()
+		again, token := w.enterKept(t, podA, "alice", token)
+		again.WantEvents("JOINED bob", "LEFT bob", "JOINED carol")
+		pass(time.Minute)
+		again.Drop()
+		pass(time.Second)
+		last, _ := w.enterKept(t, podB, "alice", token)
+		last.WantEvents("JOINED carol")
+		last.WantNoEvent()
+	})
+}
+
+// A client that is let into a room is a member although its session is resumed before the session's record says so.
+func TestRoomThatWasJustJoined(t *testing.T) {
+	inRoomBubble(t, func(t *testing.T, w *world) {
+		kept, token := w.enterKept(t, podA, "alice", "")
+		synctest.Wait()
+		stale, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept.Join("r")
+		now := w.pods[podB].askToLetGo(t.Context(), stale)
+		if len(now.Rooms) != 1 || now.Rooms[0].Name != "r" || now.Rooms[0].Member.Login != "alice" {
+			t.Errorf("the pod before names %+v", now)
+		}
+	})
+}
+
+// More members left while the client was away than the room keeps: its membership ends, and it is told.
+func TestRoomThatTooManyLeft(t *testing.T) {
+	inRoomBubble(t, func(t *testing.T, w *world) {
+		bob := w.enter(t, podB, "bob")
+		bob.Join("r")
+		kept, token := w.enterKept(t, podA, "alice", "")
+		kept.Join("r", "bob")
+		bob.WantEvents("JOINED alice")
+		kept.Drop()
+		synctest.Wait()
+		for i := range 201 {
+			m := state.Member{Login: fmt.Sprintf("user-%d", i), ID: "x", JoinedAt: time.Now()}
+			for _, u := range []state.RoomUpdate{{Put: []state.Member{m}, MaxMembers: 10}, {Remove: []state.Member{m}}} {
+				u.Room = state.Room{App: "roomApp", Name: "r"}
+				if _, err := w.pods[podC].deps.Rooms.SyncRoom(t.Context(), u); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		back, _ := w.enterKept(t, podC, "alice", token)
+		back.AwaitMatch("the end of the membership", func(m rig.Message) bool {
+			return m.Name == "OnDataEvent" && strings.Contains(m.Raw, `"FAILED"`) && strings.Contains(m.Raw, "Too many members left")
+		})
+		if got := back.Say("r", "bob", "x"); got != "FAILED Not in this room" {
+			t.Errorf("a message: %s", got)
+		}
+		bob.WantEvents("LEFT alice")
+		back.Join("r", "bob")
+		bob.WantEvents("JOINED alice")
+	})
 }
 
 func keptRooms(c *Config) {
 	withRooms(c)
 	c.KeepAliveGrace, c.Conn.PingInterval, c.Conn.PingProbes = time.Minute, 50*time.Millisecond, 1000
 	c.Rooms.MaxMembers = 10
-}
-
-// awaitRead waits until the clients of a pod are known to have read what they were sent.
-func (w *world) awaitRead(t *testing.T, pod string) {
-	t.Helper()
-	r := w.pods[pod].rooms
-	rig.Eventually(t, 20*time.Second, "everything is told", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for _, one := range r.open {
-			if one.running || one.stale {
-				return false
-			}
-		}
-		return true
-	})
-	sent := time.Now()
-	for _, s := range w.pods[pod].openSessions() {
-		rig.Eventually(t, 20*time.Second, "a ping has been answered", func() bool { return s.conn.hasRead(sent) })
-	}
 }
 
 func TestRoomOfASessionThatIsNotResumed(t *testing.T) {

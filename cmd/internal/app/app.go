@@ -127,11 +127,13 @@ func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, er
 	if err != nil {
 		host = "unknown" // it is for people only
 	}
-	r := cfg.Redis
+	r, s := cfg.Redis, cfg.Session
+	sockets := gateway.ConnConfig{PingInterval: s.PingInterval, PingProbes: s.PingProbes}
 	return state.Open(state.Config{
 		Addrs: r.Addrs, MasterName: r.MasterName, Cluster: r.Cluster, Username: r.Username, Password: r.Password.Reveal(),
 		SentinelUsername: r.SentinelUsername, SentinelPassword: r.SentinelPassword.Reveal(), DB: r.DB, TLS: tls,
 		Lease: r.Lease, RecordTTL: r.RecordTTL, CallTimeout: r.CallTimeout,
+		DepartureTTL: s.KeepAliveGrace + sockets.DetectionTime() + r.Lease,
 	}, state.Pod{Deployment: cfg.Deployment, ID: pod, Host: host}, deps)
 }
 
