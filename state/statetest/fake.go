@@ -25,7 +25,7 @@ type Fake struct {
 	sessions map[string]state.Session
 	rooms    map[state.Room]map[string]state.Member // by login
 	left     map[state.Room]*departures
-	ended    map[string]bool                        // kept sessions, for good
+	ended    map[string]bool // kept sessions, for good
 }
 
 // claim tells one claim of a stream or player from every other.
