@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"context"
 	"fmt"
 
-	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
@@ -83,24 +81,4 @@ func (s *session) available(name string) error {
 	}
 	_, err := s.g.locate(s.g.ctx, s.app, name)
 	return err
-}
-
-// nativePublisher finds who of LiveKit's own clients publishes in a room: of several, the one that has been there for
-// longest (design.md §9). LiveKit's list says who is there; what they publish is asked of each.
-func (g *Gateway) nativePublisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
-	list, err := g.deps.SFU.Participants(ctx, room)
-	if err != nil {
-		return translate.Participant{}, err
-	}
-	for _, p := range translate.Natives(list) {
-		p, err = g.deps.SFU.Participant(ctx, room, p.Identity)
-		switch {
-		case translate.KindOf(err) == translate.ErrKindNotFound: // left meanwhile
-		case err != nil:
-			return p, err
-		case len(p.Tracks) > 0:
-			return p, nil
-		}
-	}
-	return translate.Participant{}, errNoStream
 }

@@ -32,13 +32,6 @@ func handleStopStream(s *session, ref wcs.StreamRef) error {
 // player is the role of a stream that a client plays.
 type player struct{}
 
-// source is what a player plays.
-type source struct {
-	room      translate.RoomName
-	publisher translate.Participant
-	record    state.Stream // empty for a native publisher
-}
-
 func (player) start(ctx context.Context, st *stream) (got started, err error) {
 	offered, err := translate.PlayOfferKinds(st.req.SDP)
 	if err != nil {
@@ -137,46 +130,41 @@ func codecOf(tracks []translate.Track, k translate.Kind) string {
 	return ""
 }
 
-// findSource finds the stream by its record, or else a native publisher, and what it publishes right now: LiveKit
-// waits in vain for a track that is not there (design.md §1). claimed is true whenever something may be in Redis.
+// findSource resolves the stream's name and returns what is published now: LiveKit would wait without success for a track
+// that is not published. claimed is true whenever something may be in Redis.
 func findSource(ctx context.Context, st *stream) (src source, claimed bool, err error) {
-	s := st.sess
-	rec, err := awaitStream(ctx, st)
-	switch {
-	case errors.Is(err, state.ErrNotFound) && s.app.Native.plays():
-		src, err = findNative(ctx, st)
-		return src, true, err // the stream may have ended while it was waited for, with the player registered
-	case err != nil:
+	g := st.sess.g
+	src, err = g.resolve(ctx, st.sess.app, st.name, func(ctx context.Context) (state.Stream, error) { return awaitStream(ctx, st) })
+	if err != nil {
 		return src, mayHaveClaimed(err), err
 	}
-	src.record, src.room = rec, translate.RoomName(rec.Room)
-	st.expect(translate.Identity(rec.Identity))
-	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
+	st.expect(src.publisher.Identity)
+	if src.publisher.Identity.Native() {
+		return src, true, nil // the stream may have ended while it was waited for, with the player registered
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.SFUTimeout)
 	defer cancel()
-	src.publisher, err = s.g.deps.SFU.Participant(ctx, src.room, translate.Identity(rec.Identity))
+	src.publisher, err = g.deps.SFU.Participant(ctx, src.room, src.publisher.Identity)
 	if translate.KindOf(err) == translate.ErrKindNotFound {
 		err = errNoStream // its publisher's pod has not noticed yet
 	}
 	return src, true, err
 }
 
-// expect lets the loop know the publisher before start is over: when it goes, the client is told at once, though LiveKit
-// still waits for its tracks.
+// expect sets the publisher before start returns. When the publisher ends, the client is notified at once, although
+// LiveKit still waits for its tracks.
 func (st *stream) expect(publisher translate.Identity) {
 	st.sess.loop.post(func() { st.publisher = publisher })
 }
 
-// awaitStream registers the player and gives the stream's record; a stream that is about to be
-// published is waited for (design.md §9).
+// awaitStream registers the player and returns the stream's record. It waits for a stream that is about to be published
+// and that the client is allowed to play.
 func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 	g := st.sess.g
 	published, stop := g.streams.awaitPublished(st.name)
 	defer stop()
 	rec, err := addPlayer(ctx, st, false, "")
-	if err == nil && !st.sess.app.mayPlay(rec.App) {
-		err = errRestricted
-	}
-	if err != nil || rec.Phase == state.PhasePublishing {
+	if err != nil || rec.Phase == state.PhasePublishing || !st.sess.app.mayPlay(rec.App) {
 		return rec, err
 	}
 	limit := time.NewTimer(g.cfg.Media.PlayWait)
@@ -187,16 +175,9 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 	case <-ctx.Done():
 		return rec, ctx.Err()
 	}
-	findCtx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
-	rec, err = g.deps.Store.FindStream(findCtx, st.name)
-	switch {
-	case err == nil && !st.sess.app.mayPlay(rec.App): // another has come to have the name
-		err = errRestricted
-	case err == nil && rec.Phase != state.PhasePublishing:
-		err = errStreamNotReady
-	}
-	return rec, err
+	return g.deps.Store.FindStream(ctx, st.name)
 }
 
 func addPlayer(ctx context.Context, st *stream, native bool, room translate.RoomName) (state.Stream, error) {
@@ -228,19 +209,6 @@ func mayHaveClaimed(err error) bool {
 		}
 	}
 	return true
-}
-
-// findNative finds a native publisher. The player is registered once LiveKit has given it the right tracks.
-func findNative(ctx context.Context, st *stream) (src source, err error) {
-	s := st.sess
-	src.room = s.app.Room.Room(s.app.Key, st.name)
-	ctx, cancel := context.WithTimeout(ctx, s.g.cfg.Media.SFUTimeout)
-	defer cancel()
-	src.publisher, err = s.g.nativePublisher(ctx, src.room)
-	if err == nil {
-		st.expect(src.publisher.Identity)
-	}
-	return src, err
 }
 
 // ready: LiveKit has bound the tracks before it answered, so media flows as soon as the transport is up.

@@ -10,11 +10,12 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// snapshotBurst is how many snapshots a session may ask for at once.
+// snapshotBurst is the number of snapshots that a session can request at once.
 const snapshotBurst = 10
 
-// handleSnapshot takes a picture of a stream that the client may play, by its name. The media id is normally that of a stream
-// object that is not used otherwise, and is not registered (protocol.md §2.7). Every request is answered.
+// handleSnapshot takes a picture of a stream that the client is allowed to play, by its name. The media id is normally that
+// of a stream object that is not used otherwise. It is not registered (docs/wcs-protocol.md#snapshot). Every request is
+// answered.
 func handleSnapshot(s *session, ref wcs.StreamRef) error {
 	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
 		return err
@@ -59,22 +60,15 @@ func (s *session) snapshot(ref wcs.StreamRef) {
 		answer.AudioMuted, answer.VideoMuted = st.audioMuted, st.videoMuted
 	}
 	async(s, func() (packed *parcel, err error) {
-		if answer.PNG, err = s.takeSnapshot(ref.Name); err != nil {
+		if answer.PNG, err = s.g.takeSnapshot(s.g.ctx, s.app, ref.Name); err != nil {
 			return nil, err
 		}
-		return s.g.snapshots.pack(answer)
+		frames, done, err := s.g.snapshots.Encode(answer)
+		return &parcel{frames: frames, gone: done}, err
 	}, func(packed *parcel, err error) { s.answerSnapshot(ref, packed, err) })
 }
 
-func (s *session) takeSnapshot(name string) ([]byte, error) {
-	p, err := s.g.locate(s.g.ctx, s.app, name)
-	if err != nil {
-		return nil, err
-	}
-	return s.g.snapshots.take(s.g.ctx, p)
-}
-
-// answerSnapshot sends the picture, or says why there is none.
+// answerSnapshot sends the picture, or the reason why there is none.
 func (s *session) answerSnapshot(ref wcs.StreamRef, picture *parcel, err error) {
 	s.g.metrics.snapshots.WithLabelValues(snapshotResult(err)).Inc()
 	s.g.metrics.refusedCommand(err)

@@ -8,7 +8,7 @@ import (
 
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
-	"wcsgateway/gateway/picture"
+	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -92,6 +92,7 @@ var outcomes = []struct {
 	{errRTMP, client(wcs.InfoFailedByRTMPWriterError)},
 	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady)},
 	{errNoStream, client(wcs.InfoStreamNotFound)},
+	{snapshot.ErrNoPublisher, client(wcs.InfoStreamNotFound)},
 	{errBadRoom, client("Bad room name: it is empty, too long, or has control characters or a .. segment")},
 	{errNoLogin, client("No login: rooms need custom.login of the connection")},
 	{errLoginInRoom, client("Login is in the room already")},
@@ -102,10 +103,10 @@ var outcomes = []struct {
 	{errRoomsAway, upstream("Rooms are not available")},
 	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
 	{errRestricted, client(wcs.InfoRestrictedAccess)},
-	{errSnapshotLate, upstream("No picture of the stream in time")},
-	{errSnapshotsFull, client("Too many snapshots at a time")},
-	{picture.ErrTooBig, client("Picture is too big for a snapshot")},
-	{picture.ErrDecode, upstream("Picture of the stream cannot be decoded")},
+	{snapshot.ErrLate, upstream("No picture of the stream in time")},
+	{snapshot.ErrBusy, client("Too many snapshots at a time")},
+	{snapshot.ErrTooBig, client("Picture is too big for a snapshot")},
+	{snapshot.ErrDecode, upstream("Picture of the stream cannot be decoded")},
 	{translate.ErrNoVideo, client("Stream has no video")},
 	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
 	{cleanup.ErrBacklogFull, upstream(wcs.InfoFailedToAddStreamToProxy)},
@@ -123,7 +124,7 @@ func classify(err error) outcome {
 	}
 	var sfu *translate.Error
 	var refusal *hooks.Refusal
-	var decoder *picture.NoDecoderError
+	var decoder *snapshot.NoDecoderError
 	switch {
 	case errors.As(err, &refusal):
 		return client(refusal.Reason)
@@ -133,7 +134,7 @@ func classify(err error) outcome {
 		return client("Bad request: " + err.Error())
 	case errors.As(err, &decoder):
 		return client("No snapshots of " + decoder.Codec + " streams: this server has no decoder for it (snapshot.ffmpeg)")
-	case errors.Is(err, picture.ErrCodec), errors.Is(err, translate.ErrPictureCodec):
+	case errors.Is(err, snapshot.ErrCodec), errors.Is(err, translate.ErrPictureCodec):
 		return client("No snapshots of streams with this codec")
 	case errors.As(err, &sfu) && sfu.Kind == translate.ErrKindRefused:
 		return client("Bad SDP: refused by the media server")

@@ -9,17 +9,17 @@ import (
 	"wcsgateway/translate"
 )
 
-// fakeCamera is a Camera whose pictures are what the test has set, when the test lets it take them.
+// fakeCamera is a snapshot.Camera that returns the frame set by the test, once the test lets it.
 type fakeCamera struct {
 	mu    sync.Mutex
 	frame translate.KeyFrame
 	err   error
-	hold  chan struct{} // not nil: a picture waits until it is closed
+	hold  chan struct{} // not nil: KeyFrame waits until it is closed
 	asked chan translate.ProbeTarget
 }
 
 func newFakeCamera() *fakeCamera {
-	bars, err := os.ReadFile("picture/testdata/bars.vp8")
+	bars, err := os.ReadFile("snapshot/testdata/bars.vp8")
 	return &fakeCamera{frame: translate.KeyFrame{Mime: "video/VP8", Data: bars}, err: err, asked: make(chan translate.ProbeTarget, 1000)}
 }
 

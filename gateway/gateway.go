@@ -14,6 +14,7 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -24,7 +25,7 @@ import (
 type Deps struct {
 	SFU      SFU
 	Prober   probe.Prober
-	Camera   Camera
+	Camera   snapshot.Camera
 	Notifier Notifier
 	Egress   Egress
 	Webhooks Webhooks
@@ -64,7 +65,7 @@ type Gateway struct {
 	watch      *roomWatch
 	rateWheel  *wheel.Wheel[probe.Ticker]
 	probes     *probe.Pool
-	snapshots  *snapshots
+	snapshots  *snapshot.Service
 	bus        *bus.Bus
 	cleanup    *cleanup.Queue
 	rooms      *rooms
@@ -163,8 +164,8 @@ func (g *Gateway) await(limit time.Duration) {
 			<-s.gone
 		}
 		g.cleanup.Wait(g.ctx)
-		g.hookCalls.Wait() // nobody is left who would add to them
-		g.snapshots.end()  // of backends: those of clients are waited for with their sessions
+		g.hookCalls.Wait()  // nobody is left who would add to them
+		g.snapshots.Close() // of backends: those of clients are waited for with their sessions
 		close(done)
 	}()
 	timeout := time.NewTimer(limit)

@@ -12,47 +12,48 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
 // Metrics are the gateway's figures. All label sets are closed.
 type Metrics struct {
-	connections  prometheus.Gauge
-	sessions     prometheus.Gauge
-	parked       prometheus.Gauge
-	resumes      *prometheus.CounterVec // result
-	streams      *prometheus.GaugeVec   // kind
-	commands     *prometheus.CounterVec // cmd, class
-	ends         *prometheus.CounterVec // kind, class
-	closes       *prometheus.CounterVec // reason
-	refusals     *prometheus.CounterVec // reason
-	reloadOK     prometheus.Gauge
-	reloadTime   prometheus.Gauge
-	startTime    *prometheus.HistogramVec
-	ownShare     *prometheus.HistogramVec
-	sfuCalls     *prometheus.HistogramVec // op, class
-	storeCalls   *prometheus.HistogramVec // op, class
-	hookCalls    *prometheus.HistogramVec // method, class
-	hookVetoes   *prometheus.CounterVec   // method
-	webhooks     *prometheus.CounterVec   // result
-	egresses     *prometheus.CounterVec   // kind, result
-	rateStreams  *prometheus.GaugeVec     // source
-	rates        *prometheus.CounterVec   // kind
-	rooms        prometheus.Gauge
-	roomMembers  prometheus.Gauge
-	clientStats  *prometheus.CounterVec // result
-	snapshots    *prometheus.CounterVec // result
-	snapshotTime prometheus.Observer
-	notices      *prometheus.HistogramVec // stage
-	lostBytes    prometheus.Counter
-	bus          *bus.Metrics
-	cleanup      *cleanup.Metrics
-	panics       prometheus.Counter
-	draining     prometheus.Gauge
-	rest         *prometheus.CounterVec // path, status
-	build        *prometheus.GaugeVec   // version
-	probe        probe.Metrics
+	connections prometheus.Gauge
+	sessions    prometheus.Gauge
+	parked      prometheus.Gauge
+	resumes     *prometheus.CounterVec // result
+	streams     *prometheus.GaugeVec   // kind
+	commands    *prometheus.CounterVec // cmd, class
+	ends        *prometheus.CounterVec // kind, class
+	closes      *prometheus.CounterVec // reason
+	refusals    *prometheus.CounterVec // reason
+	reloadOK    prometheus.Gauge
+	reloadTime  prometheus.Gauge
+	startTime   *prometheus.HistogramVec
+	ownShare    *prometheus.HistogramVec
+	sfuCalls    *prometheus.HistogramVec // op, class
+	storeCalls  *prometheus.HistogramVec // op, class
+	hookCalls   *prometheus.HistogramVec // method, class
+	hookVetoes  *prometheus.CounterVec   // method
+	webhooks    *prometheus.CounterVec   // result
+	egresses    *prometheus.CounterVec   // kind, result
+	rateStreams *prometheus.GaugeVec     // source
+	rates       *prometheus.CounterVec   // kind
+	rooms       prometheus.Gauge
+	roomMembers prometheus.Gauge
+	clientStats *prometheus.CounterVec   // result
+	snapshots   *prometheus.CounterVec   // result
+	notices     *prometheus.HistogramVec // stage
+	lostBytes   prometheus.Counter
+	bus         *bus.Metrics
+	cleanup     *cleanup.Metrics
+	panics      prometheus.Counter
+	draining    prometheus.Gauge
+	rest        *prometheus.CounterVec // path, status
+	build       *prometheus.GaugeVec   // version
+	probe       probe.Metrics
+	snapshot    snapshot.Metrics
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -81,32 +82,34 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return g
 	}
 	m := &Metrics{
-		connections:  gauge("wcs_connections", "Open client sockets."),
-		sessions:     gauge("wcs_sessions", "Established sessions."),
-		parked:       gauge("wcs_sessions_parked", "Sessions with keepAlive whose client is gone and may come back."),
-		resumes:      counter("wcs_resumes_total", "Clients that came with an authToken to resume their session.", "result"),
-		streams:      gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
-		commands:     counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
-		ends:         counter("wcs_stream_ends_total", "Streams that ended, by whose doing.", "kind", "class"),
-		closes:       counter("wcs_closes_total", "Client sockets that ended.", "reason"),
-		refusals:     counter("wcs_refusals_total", "What a limit or a list has refused: TCP connections, sockets, sessions, commands.", "reason"),
-		reloadOK:     gauge("wcs_config_last_reload_successful", "1 unless the configuration, or the certificate, could not be taken when it was last looked at."),
-		reloadTime:   gauge("wcs_config_last_reload_success_timestamp_seconds", "When the configuration was last taken."),
-		startTime:    histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
-		ownShare:     histogram("wcs_answer_own_seconds", "From the command, or the backend's leave for it, to setRemoteSDP, less the call to LiveKit's WHIP endpoint.", "kind"),
-		sfuCalls:     histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
-		storeCalls:   histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
-		hookCalls:    histogram("wcs_hook_call_seconds", "Calls to applications' backends, with the wait for their turn.", "method", "class"),
-		hookVetoes:   counter("wcs_hook_vetoes_total", "What clients could not do because their application's backend refused or did not answer.", "method"),
-		webhooks:     counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
-		egresses:     counter("wcs_egresses_total", "Recordings (record) and republishings (rtmp) of streams by LiveKit's egress service: those it has accepted (started), that were written to the end or a limit (complete), that failed, and that the application was not allowed (forbidden).", "kind", "result"),
-		rateStreams:  gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
-		rates:        counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
-		rooms:        gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
-		roomMembers:  gauge("wcs_room_members", "Members of rooms on this pod."),
-		clientStats:  counter("wcs_client_stats_total", "Messages of clients with statistics, by what became of them.", "result"),
-		snapshots:    counter("wcs_snapshots_total", "Snapshots that clients and backends have asked for, by what became of them.", "result"),
-		snapshotTime: histogram("wcs_snapshot_seconds", "From the wish for a picture to its PNG, of pictures that were taken.").WithLabelValues(),
+		connections: gauge("wcs_connections", "Open client sockets."),
+		sessions:    gauge("wcs_sessions", "Established sessions."),
+		parked:      gauge("wcs_sessions_parked", "Sessions with keepAlive whose client is gone and may come back."),
+		resumes:     counter("wcs_resumes_total", "Clients that came with an authToken to resume their session.", "result"),
+		streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
+		commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
+		ends:        counter("wcs_stream_ends_total", "Streams that ended, by whose doing.", "kind", "class"),
+		closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
+		refusals:    counter("wcs_refusals_total", "What a limit or a list has refused: TCP connections, sockets, sessions, commands.", "reason"),
+		reloadOK:    gauge("wcs_config_last_reload_successful", "1 unless the configuration, or the certificate, could not be taken when it was last looked at."),
+		reloadTime:  gauge("wcs_config_last_reload_success_timestamp_seconds", "When the configuration was last taken."),
+		startTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
+		ownShare:    histogram("wcs_answer_own_seconds", "From the command, or the backend's leave for it, to setRemoteSDP, less the call to LiveKit's WHIP endpoint.", "kind"),
+		sfuCalls:    histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
+		storeCalls:  histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
+		hookCalls:   histogram("wcs_hook_call_seconds", "Calls to applications' backends, with the wait for their turn.", "method", "class"),
+		hookVetoes:  counter("wcs_hook_vetoes_total", "What clients could not do because their application's backend refused or did not answer.", "method"),
+		webhooks:    counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
+		egresses:    counter("wcs_egresses_total", "Recordings (record) and republishings (rtmp) of streams by LiveKit's egress service: those it has accepted (started), that were written to the end or a limit (complete), that failed, and that the application was not allowed (forbidden).", "kind", "result"),
+		rateStreams: gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
+		rates:       counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
+		rooms:       gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
+		roomMembers: gauge("wcs_room_members", "Members of rooms on this pod."),
+		clientStats: counter("wcs_client_stats_total", "Messages of clients with statistics, by what became of them.", "result"),
+		snapshots:   counter("wcs_snapshots_total", "Snapshots requested by clients and backends, by result.", "result"),
+		snapshot: snapshot.Metrics{
+			Duration: histogram("wcs_snapshot_seconds", "Time from the request for a picture to its PNG, for pictures that were taken.").WithLabelValues(),
+		},
 		probe: probe.Metrics{
 			Probes: gauges("wcs_probes", "Probes that run (running), and probes that wait because rates.maxProbes are running (waiting).", "state"),
 			Data:   counter("wcs_native_data_total", "Data messages of participants in rooms of applications with nativeData, by result.", "result"),

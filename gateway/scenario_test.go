@@ -21,7 +21,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/bus"
-	"wcsgateway/gateway/picture"
+	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/state/statetest"
 	"wcsgateway/translate"
@@ -97,7 +97,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 			ICETimeout: time.Hour, MediaTimeout: time.Hour, SecondTrackWait: time.Hour, PlayWait: time.Hour,
 			SFUTimeout: time.Hour, StoreTimeout: time.Hour,
 		},
-		Snapshot: SnapshotConfig{Timeout: time.Hour, MaxAtOnce: 2, PerMinute: 60, Decoder: picture.Decoder{MaxPixels: 1 << 20, MaxBytes: 1 << 20}},
+		Snapshot: SnapshotConfig{Config: snapshot.Config{Timeout: time.Hour, MaxAtOnce: 2, Decoder: snapshot.Decoder{MaxPixels: 1 << 20, MaxBytes: 1 << 20}}, PerMinute: 60},
 	}
 	if change != nil {
 		change(&cfg)

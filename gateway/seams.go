@@ -35,13 +35,6 @@ type Egress interface {
 	FindEgress(ctx context.Context, r translate.EgressRequest, id string) (translate.Egress, error)
 }
 
-// Camera takes single pictures of streams.
-type Camera interface {
-	// KeyFrame gives the next key frame of the target's video, which it asks for. It needs a context with a deadline. A
-	// publisher without video is translate.ErrNoVideo, one that is not there translate.ErrKindNotFound.
-	KeyFrame(ctx context.Context, target translate.ProbeTarget) (translate.KeyFrame, error)
-}
-
 // Notifier tells native participants about a publisher. Every call needs a context with a deadline.
 // Errors are *translate.Error.
 type Notifier interface {

@@ -14,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
 )
 
 func askSnapshot(c *rig.Client, id, name string) {
@@ -200,15 +202,17 @@ func TestSnapshotsOfOneSessionAreBounded(t *testing.T) {
 		t.Errorf("%d of %d were refused, want 1", refused, asked)
 	}
 	g := w.pods[podA]
-	if !g.snapshots.unsent.TryAcquire(maxUnsentPictures) {
-		rig.Eventually(t, 20*time.Second, "what clients have taken does not count any more", func() bool {
-			return g.snapshots.unsent.TryAcquire(maxUnsentPictures)
-		})
-	}
+	full := wcs.Snapshot{PNG: make([]byte, snapshot.MaxUnsent/8*3)} // twice as base64
+	var release func()
+	rig.Eventually(t, 20*time.Second, "pictures that clients received no longer count", func() bool {
+		var err error
+		_, release, err = g.snapshots.Encode(full)
+		return err == nil
+	})
 	c := w.connect(t, podA)
 	askSnapshot(c, "snap", "s")
 	wantSnapshotFailed(t, c, "snap", "Too many snapshots at a time")
-	g.snapshots.unsent.Release(maxUnsentPictures)
+	release()
 	askSnapshot(c, "snap", "s")
 	snapshotOf(t, c, "snap")
 }
@@ -217,7 +221,7 @@ func TestSnapshotsOfOneSessionAreBounded(t *testing.T) {
 func TestSnapshotIsLargerThanTheQueue(t *testing.T) {
 	const queue = 4096
 	w := newWorld(t, func(c *Config) { c.Conn.MaxQueueBytes = queue })
-	busy, err := os.ReadFile("picture/testdata/busy.vp8")
+	busy, err := os.ReadFile("snapshot/testdata/busy.vp8")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ import (
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/console"
 	"wcsgateway/gateway/origins"
-	"wcsgateway/gateway/picture"
 	"wcsgateway/gateway/rtmp"
+	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -201,8 +201,11 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
 		Snapshot: gateway.SnapshotConfig{
-			Timeout: cfg.Snapshot.Timeout, MaxAtOnce: cfg.Snapshot.MaxAtOnce, PerMinute: cfg.Snapshot.PerMinute,
-			Decoder: picture.Decoder{FFmpeg: cfg.Snapshot.FFmpeg, MaxPixels: cfg.Snapshot.MaxPixels, MaxBytes: cfg.Snapshot.MaxBytes},
+			Config: snapshot.Config{
+				Timeout: cfg.Snapshot.Timeout, MaxAtOnce: cfg.Snapshot.MaxAtOnce,
+				Decoder: snapshot.Decoder{FFmpeg: cfg.Snapshot.FFmpeg, MaxPixels: cfg.Snapshot.MaxPixels, MaxBytes: cfg.Snapshot.MaxBytes},
+			},
+			PerMinute: cfg.Snapshot.PerMinute,
 		},
 		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace, Handover: cfg.Drain.Handover},
 		LoadBalancer: gateway.LoadBalancer{

@@ -1,6 +1,4 @@
-// Package picture makes a PNG of a key frame: of VP8 by itself, of other codecs with ffmpeg, if there is one. It knows nothing
-// of WCS or LiveKit.
-package picture
+package snapshot
 
 import (
 	"bytes"
@@ -16,7 +14,7 @@ import (
 var (
 	// ErrNoDecoder: the codec needs ffmpeg, and there is none. The error is a *NoDecoderError.
 	ErrNoDecoder = errors.New("codec needs an external decoder")
-	// ErrCodec: the codec is none that pictures can be made of.
+	// ErrCodec: pictures of this codec are not supported.
 	ErrCodec = errors.New("unknown codec")
 	// ErrTooBig: the picture or its PNG is larger than allowed.
 	ErrTooBig = errors.New("picture is too big")
@@ -24,7 +22,7 @@ var (
 	ErrDecode = errors.New("frame cannot be decoded")
 )
 
-// NoDecoderError names the codec that there is no decoder for.
+// NoDecoderError names the codec that has no decoder.
 type NoDecoderError struct {
 	Codec string
 	Err   error // why ffmpeg could not be started; nil if none is configured
@@ -37,22 +35,22 @@ func (e *NoDecoderError) Error() string {
 	return fmt.Sprintf("%v: %s: %v", ErrNoDecoder, e.Codec, e.Err)
 }
 
-// Is makes it an ErrNoDecoder.
+// Is reports whether target is ErrNoDecoder.
 func (e *NoDecoderError) Is(target error) bool { return target == ErrNoDecoder }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *NoDecoderError) Unwrap() error { return e.Err }
 
-// Decoder makes pictures. It is safe for concurrent use.
+// Decoder makes PNGs of key frames: of VP8 itself, of other codecs with ffmpeg. It is safe for concurrent use.
 type Decoder struct {
-	// FFmpeg is the path of the program. Empty: there is none.
+	// FFmpeg is the path of the program; empty if there is none.
 	FFmpeg string
-	// MaxPixels bounds width × height, MaxBytes the PNG.
+	// MaxPixels limits width × height, MaxBytes the PNG.
 	MaxPixels, MaxBytes int
 }
 
-// PNG decodes a key frame of a codec, given as a mime type in any case, in the form of translate.KeyFrame. A deadline of
-// ctx ends the external decoder; without one it may run for as long as it likes.
+// PNG decodes a key frame in the form of translate.KeyFrame; the mime type names its codec, in any case. The deadline of ctx
+// ends the external decoder. Without one, the decoder's run time is not limited.
 func (d Decoder) PNG(ctx context.Context, mime string, frame []byte) ([]byte, error) {
 	switch strings.ToLower(mime) {
 	case "video/vp8":
@@ -74,7 +72,7 @@ func (d Decoder) checkSize(w, h int) error {
 	return nil
 }
 
-// encode trades size for time: at best compression a PNG takes several times as long.
+// encode prefers speed to size: best compression takes several times as long.
 func (d Decoder) encode(img image.Image) ([]byte, error) {
 	out := &bounded{max: d.MaxBytes}
 	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
@@ -84,14 +82,14 @@ func (d Decoder) encode(img image.Image) ([]byte, error) {
 	return out.buf.Bytes(), nil
 }
 
-// bounded keeps what is written, up to max bytes.
+// bounded is a buffer of at most max bytes.
 type bounded struct {
 	buf  bytes.Buffer
 	max  int
-	full bool // there was more
+	full bool // more was written
 }
 
-// Write fails with ErrTooBig rather than keep a part.
+// Write stores all of p or fails with ErrTooBig.
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.buf.Len()+len(p) > b.max {
 		b.full = true

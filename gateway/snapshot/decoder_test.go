@@ -1,4 +1,4 @@
-package picture
+package snapshot
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bars is what is to be seen in the files of testdata, from left to right, 80 pixels each.
+// bars are the colours in the files of testdata, from left to right, 80 pixels each.
 var bars = []color.RGBA{
 	{255, 0, 0, 255}, {0, 255, 0, 255}, {0, 0, 255, 255}, {255, 255, 255, 255}, {0, 0, 0, 255}, {255, 255, 0, 255},
 }
@@ -38,7 +38,7 @@ func withFFmpeg(t *testing.T) Decoder {
 	t.Helper()
 	path, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		t.Fatalf("ffmpeg is missing, which Debian's package ffmpeg has: %v", err)
+		t.Fatalf("ffmpeg is missing (Debian package ffmpeg): %v", err)
 	}
 	d := limits()
 	d.FFmpeg = path
@@ -113,7 +113,7 @@ func TestFaults(t *testing.T) {
 		{"decoder is not there", absent, "video/H264", h264, ErrNoDecoder},
 		{"unknown codec", withFFmpeg(t), "video/H265", h264, ErrCodec},
 		{"many pixels of VP8", small, "video/VP8", vp8, ErrTooBig},
-		{"many pixels of H264", small, "video/H264", h264, ErrDecode}, // ffmpeg does not say why
+		{"many pixels of H264", small, "video/H264", h264, ErrDecode}, // ffmpeg reports no reason
 		{"many bytes of VP8", few, "video/VP8", vp8, ErrTooBig},
 		{"many bytes of H264", few, "video/H264", h264, ErrTooBig},
 		{"empty VP8", limits(), "video/VP8", nil, ErrDecode},
@@ -131,8 +131,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A decoder that hangs is ended with what it has started, and was told nothing of the gateway's environment.
-func TestDecoderThatHangs(t *testing.T) {
+// The timeout kills a decoder that hangs, with its child processes. It gets nothing of the gateway's environment.
+func TestHangingDecoderIsKilledWithItsChildren(t *testing.T) {
 	t.Setenv("WCS_LIVEKIT_APISECRET", "a secret")
 	dir := t.TempDir()
 	program, note := filepath.Join(dir, "ffmpeg"), filepath.Join(dir, "note")
@@ -151,7 +151,7 @@ func TestDecoderThatHangs(t *testing.T) {
 	}()
 	child := 0
 	await(t, "the decoder has started", func() bool {
-		text, _ := os.ReadFile(note) // not there yet
+		text, _ := os.ReadFile(note) // does not exist yet
 		_, after, found := strings.Cut(string(text), "child ")
 		if !found || !strings.HasSuffix(after, "\n") {
 			return false
@@ -169,7 +169,7 @@ func TestDecoderThatHangs(t *testing.T) {
 	await(t, "the decoder's child has ended", func() bool { return dead(child) })
 }
 
-// dead: a zombie that nobody has waited for is dead, too.
+// dead also reports true for a zombie.
 func dead(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return true
@@ -192,7 +192,7 @@ func await(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// What a publisher sends is not to be trusted: no panic, and no picture larger than allowed.
+// Frames are untrusted: no panic, and no picture larger than allowed.
 func FuzzVP8(f *testing.F) {
 	b, err := os.ReadFile(filepath.Join("testdata", "small.vp8"))
 	if err != nil {
@@ -212,7 +212,7 @@ func FuzzVP8(f *testing.F) {
 	})
 }
 
-// BenchmarkPNG is of a picture of 1280 × 720 with so much in it as ffmpeg's test picture has.
+// BenchmarkPNG decodes ffmpeg's test picture at 1280 × 720.
 func BenchmarkPNG(b *testing.B) {
 	program, err := exec.LookPath("ffmpeg")
 	if err != nil {

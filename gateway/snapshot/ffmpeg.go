@@ -1,4 +1,4 @@
-package picture
+package snapshot
 
 import (
 	"bytes"
@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// endWait is how long a decoder that was killed may keep its pipes open.
+	// endWait is the time until the pipes of a killed decoder are closed.
 	endWait  = 500 * time.Millisecond
-	maxFault = 500 // bytes of what ffmpeg says that are kept
+	maxFault = 500 // bytes of ffmpeg's messages in an error
 )
 
-// ffmpeg decodes with the external program: the frame goes in by its standard input, the PNG comes out by its standard
-// output. It reads and writes nothing else.
+// ffmpeg decodes with the external program, which reads the frame from its standard input and writes the PNG to its
+// standard output. It has access to no other files.
 func (d Decoder) ffmpeg(ctx context.Context, codec, format string, frame []byte) ([]byte, error) {
 	if d.FFmpeg == "" {
 		return nil, &NoDecoderError{Codec: codec}
@@ -28,9 +28,9 @@ func (d Decoder) ffmpeg(ctx context.Context, codec, format string, frame []byte)
 	cmd := exec.CommandContext(ctx, d.FFmpeg,
 		"-hide_banner", "-loglevel", "error", "-protocol_whitelist", "pipe", "-max_pixels", strconv.Itoa(d.MaxPixels), "-threads", "1",
 		"-f", format, "-i", "pipe:0", "-frames:v", "1", "-f", "image2pipe", "-c:v", "png", "-compression_level", "1", "pipe:1")
-	cmd.Env = []string{} // nothing of ours, of which some is secret
+	cmd.Env = []string{} // ours may contain secrets
 	cmd.Dir = "/"
-	// A group of its own: what it may have started ends with it.
+	// A process group of its own, so that its child processes end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = endWait
@@ -50,7 +50,7 @@ func (d Decoder) ffmpeg(ctx context.Context, codec, format string, frame []byte)
 	return d.checked(out.buf.Bytes())
 }
 
-// checked looks at what came from outside before anybody is given it.
+// checked validates the PNG of the external program.
 func (d Decoder) checked(picture []byte) ([]byte, error) {
 	c, err := png.DecodeConfig(bytes.NewReader(picture))
 	if err != nil {
@@ -62,7 +62,7 @@ func (d Decoder) checked(picture []byte) ([]byte, error) {
 	return picture, nil
 }
 
-// ivf puts a frame into the simplest of containers; ffmpeg takes the size from the frame.
+// ivf wraps a frame in an IVF container. It has no size: ffmpeg takes that from the frame.
 func ivf(fourCC string, frame []byte) []byte {
 	const fileHeader, frameHeader = 32, 12
 	b := make([]byte, fileHeader+frameHeader, fileHeader+frameHeader+len(frame))
@@ -76,17 +76,17 @@ func ivf(fourCC string, frame []byte) []byte {
 	return append(b, frame...)
 }
 
-// head keeps the first bytes of what is written.
+// head is a writer that keeps the first max bytes.
 type head struct {
 	buf bytes.Buffer
 	max int
 }
 
-// Write takes everything.
+// Write never fails.
 func (t *head) Write(p []byte) (int, error) {
 	t.buf.Write(p[:min(len(p), t.max-t.buf.Len())])
 	return len(p), nil
 }
 
-// String is what was kept, on one line.
+// String returns the kept bytes on one line.
 func (t *head) String() string { return strings.Join(strings.Fields(t.buf.String()), " ") }

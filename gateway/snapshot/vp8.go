@@ -1,4 +1,4 @@
-package picture
+package snapshot
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 
 func (d Decoder) vp8(frame []byte) (out []byte, err error) {
 	defer func() {
-		if v := recover(); v != nil { // the decoder's; a frame is whatever a publisher has made of it
+		if v := recover(); v != nil { // in the decoder: publishers send any frame they like
 			out, err = nil, fmt.Errorf("%w: %v", ErrDecode, v)
 		}
 	}()
@@ -33,8 +33,8 @@ func (d Decoder) vp8(frame []byte) (out []byte, err error) {
 	return d.encode(rgb(img))
 }
 
-// rgb converts the colours of video, which are those of ITU-R BT.601 with 16 for black and 235 for white (RFC 6386 §9.2). Go's own
-// conversion is that of JPEG, from 0 to 255: it would make black grey.
+// rgb converts the colours of video: ITU-R BT.601 with 16 for black and 235 for white (RFC 6386 §9.2). Go's own conversion
+// is that of JPEG with its range of 0 to 255, in which black would become grey.
 func rgb(img *image.YCbCr) *image.RGBA {
 	b := img.Bounds()
 	out := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
