@@ -53,7 +53,7 @@ func (h *sessionHooks) wants(m hooks.Method) bool {
 // restOnError is FAIL.
 func (h *sessionHooks) notify(m hooks.Method, body hooks.Object) {
 	h.call(h.sess.g.ctx, m, body, func(_ hooks.Object, err error) {
-		if err != nil {
+		if err != nil && h.sess.g.ctx.Err() == nil {
 			h.sess.loop.post(func() { h.eventFailed(m, err) })
 		}
 	})

@@ -1,5 +1,5 @@
-// Package origins tells whether a page may open a socket: lists of patterns against the Origin header of an upgrade.
-// It imports nothing of ours and does no I/O.
+// Package origins matches the Origin headers of WebSocket upgrades and HTTP requests against lists of
+// patterns. It does no I/O. Any package can use it.
 package origins
 
 import (
@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// Null is the origin of pages that have none of their own: files, sandboxed frames.
+// Null is the origin of pages without one, such as local files and sandboxed frames.
 const Null = "null"
 
-// maxLength bounds an Origin header: a scheme, a host name of 253 bytes and a port are shorter.
+// maxLength bounds an Origin header in bytes. A scheme, a host name of 253 bytes and a port are shorter.
 const maxLength = 300
 
 // Errors of Parse, wrapped together with the pattern.
 var (
 	ErrSyntax   = errors.New("must be [!][scheme://]host[:port], * or null")
-	ErrWildcard = errors.New("* stands for whole labels at the front, as *.example.com, or for the rest of one label, as pr-*.example.com")
+	ErrWildcard = errors.New("* must replace whole labels at the front, as in *.example.com, or the rest of one label, as in pr-*.example.com")
 )
 
-// List is an ordered list of patterns, of which the first that matches counts, as in WCS' allow_domains
-// (integration.md §6). An empty list allows every origin; one without a match refuses it.
+// List is an ordered list of patterns. The first match decides, as in WCS' allow_domains. An empty list
+// allows every origin; a list without a match rejects it.
 type List struct {
 	patterns []pattern
 }
@@ -37,9 +37,10 @@ type pattern struct {
 	port    string // "*": any
 }
 
-// Parse reads patterns: `https://app.example.com`, `https://*.example.com:8443`, `http://localhost:*`, `example.com`
-// (any scheme and port), `*` (any origin, null too), `null`; `!` before one refuses what it matches. `*.` matches one or
-// more labels, and not the bare domain; a port that is not given is the scheme's own. The error joins one for each bad pattern.
+// Parse reads patterns: `https://app.example.com`, `https://*.example.com:8443`, `http://localhost:*`,
+// `example.com` (any scheme and port), `*` (any origin, including null), `null`. A pattern with the prefix
+// `!` rejects the origins that it matches. `*.` matches one or more labels, but not the bare domain. A
+// missing port is the scheme's default. The error joins one error for each bad pattern.
 func Parse(texts []string) (List, error) {
 	var (
 		list   List
@@ -94,7 +95,7 @@ var (
 	hostPattern = regexp.MustCompile(`^([A-Za-z0-9_*-]+(\.[A-Za-z0-9_*-]+)*|\[[0-9A-Fa-f:.]+\])$`)
 )
 
-// compile makes an expression of a host with wildcards.
+// compile converts a host with wildcards to a regular expression.
 func compile(host string) (*regexp.Regexp, error) {
 	labels := strings.Split(host, ".")
 	for i, label := range labels {
@@ -102,7 +103,7 @@ func compile(host string) (*regexp.Regexp, error) {
 		case label == "*" && i == 0 && len(labels) > 1:
 			labels[i] = `[^.]+(\.[^.]+)*`
 		case strings.HasPrefix(label, "*"):
-			return nil, ErrWildcard // *example.co.uk would match a domain of somebody else's
+			return nil, ErrWildcard // *example.co.uk would match domains of other owners
 		default:
 			parts := strings.Split(label, "*")
 			for j := range parts {
@@ -114,7 +115,7 @@ func compile(host string) (*regexp.Regexp, error) {
 	return regexp.Compile(`^` + strings.Join(labels, `\.`) + `$`)
 }
 
-// splitPort cuts the port off, if there is one.
+// splitPort splits host[:port]; port is empty if absent.
 func splitPort(hostPort string) (host, port string) {
 	i := strings.LastIndexByte(hostPort, ':')
 	if i < 0 || strings.HasSuffix(hostPort, "]") {
@@ -133,8 +134,8 @@ func defaultPort(scheme string) string {
 	return ""
 }
 
-// Allows tells whether a page of this origin may connect. An empty origin is a client that is no browser, and allowed:
-// whoever writes a client of their own can send any Origin, so the list would stop only the honest ones.
+// Allows reports whether a page of this origin is allowed to connect. An empty origin, which non-browser
+// clients send, is allowed: such a client can send any Origin, so a check would not stop an attacker.
 func (l List) Allows(origin string) bool {
 	if origin == "" || len(l.patterns) == 0 {
 		return true
@@ -148,7 +149,7 @@ func (l List) Allows(origin string) bool {
 	return false
 }
 
-// origin is a header that could be read.
+// origin is a parsed header.
 type origin struct{ scheme, host, port string }
 
 func (p pattern) matches(o origin) bool {
@@ -161,7 +162,7 @@ func (p pattern) matches(o origin) bool {
 	return (p.port == "*" || p.port == o.port) && p.host.MatchString(o.host)
 }
 
-// Valid tells whether an Origin header is one that a browser may send, or absent.
+// Valid reports whether an Origin header is absent or has the form that browsers send.
 func Valid(header string) bool {
 	if header == "" {
 		return true
@@ -170,8 +171,8 @@ func Valid(header string) bool {
 	return ok
 }
 
-// parseOrigin reads a header. A scheme that is neither http nor https (those of apps' web views and of browser extensions) can
-// be matched by patterns without one.
+// parseOrigin parses a header. Schemes other than http and https, as sent by web views of apps and by browser
+// extensions, are matched by patterns without a scheme.
 func parseOrigin(header string) (o origin, ok bool) {
 	if header == Null {
 		return origin{}, true

@@ -20,10 +20,10 @@ func TestAllows(t *testing.T) {
 		{"https://*.example.com:*", "https://a.example.com https://a.example.com:8443", "http://a.example.com"},
 		{"http://localhost:*", "http://localhost http://localhost:3000", "https://localhost http://localhost.evil"},
 		{"example.com", "https://example.com http://example.com:81 capacitor://example.com", "https://www.example.com"},
-		{"*.b.com a.com", "http://x.b.com https://a.com", "https://b.com https://x.a.com"}, // WCS' form (integration.md §6)
+		{"*.b.com a.com", "http://x.b.com https://a.com", "https://b.com https://x.a.com"}, // WCS' form
 		{"https://pr-*.example.com", "https://pr-1.example.com https://pr-.example.com", "https://pr-1.evil.example.com https://xpr-1.example.com"},
 		{"!https://bad.example.com https://*.example.com", "https://good.example.com", "https://bad.example.com https://other"},
-		{"https://*.example.com !https://bad.example.com", "https://bad.example.com", "https://other"}, // the first that matches counts
+		{"https://*.example.com !https://bad.example.com", "https://bad.example.com", "https://other"}, // the first match decides
 		{"!*.evil.com *", "https://a.com null garbage", "https://x.evil.com http://x.evil.com:8"},
 		{"!null *", "https://a.com", "null"},
 		{"null", "null", "https://null https://a.com"},
@@ -37,11 +37,11 @@ func TestAllows(t *testing.T) {
 			continue
 		}
 		if !list.Allows("") {
-			t.Errorf("%q refuses a client that is no browser", tt.list)
+			t.Errorf("%q rejects a non-browser client", tt.list)
 		}
 		for _, o := range strings.Fields(tt.allowed) {
 			if !list.Allows(o) {
-				t.Errorf("%q refuses %s", tt.list, o)
+				t.Errorf("%q rejects %s", tt.list, o)
 			}
 		}
 		for _, o := range strings.Fields(tt.refused) {
@@ -52,7 +52,7 @@ func TestAllows(t *testing.T) {
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestParseRejectsBadPatterns(t *testing.T) {
 	for text, want := range map[string]error{
 		"":                      ErrSyntax,
 		"!":                     ErrSyntax,
@@ -75,7 +75,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 	_, err := Parse([]string{"https://*", "nonsense/"})
 	if err == nil || !strings.Contains(err.Error(), "https://*") || !strings.Contains(err.Error(), "nonsense/") {
-		t.Errorf("not every bad pattern is named: %v", err)
+		t.Errorf("the error lacks a bad pattern: %v", err)
 	}
 }
 
@@ -90,7 +90,7 @@ func TestValid(t *testing.T) {
 	}
 }
 
-// FuzzAllows: nothing that a client sends panics, and what no pattern names is not let in.
+// FuzzAllows checks that no header panics, and that origins without a matching pattern are rejected.
 func FuzzAllows(f *testing.F) {
 	for _, s := range []string{"https://a.example.com", "null", "https://[::1]:80", "a://b:c@d", "https://%zz"} {
 		f.Add(s)
@@ -101,7 +101,7 @@ func FuzzAllows(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		if header != "" && list.Allows(header) && !strings.HasSuffix(strings.TrimSuffix(strings.ToLower(header), ":443"), ".example.com") {
-			t.Errorf("%q is let in", header)
+			t.Errorf("%q is allowed", header)
 		}
 	})
 }

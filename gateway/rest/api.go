@@ -1,5 +1,6 @@
-// Package rest is the server's REST API: what WCS offers to backends and operators under /rest-api, and its statistics
-// (integration.md §2). It knows HTTP and WCS's JSON; what it tells and does is the gateway's, behind the interfaces of deps.go.
+// Package rest is the server's REST API (docs/rest-api.md): WCS's endpoints for backends and operators under
+// /rest-api, and its statistics. It owns HTTP and WCS's JSON; the data and the actions are behind the
+// interfaces of deps.go. Only package main wires it.
 package rest
 
 import (
@@ -18,67 +19,70 @@ import (
 	"wcsgateway/gateway/realip"
 )
 
-// Config is what the API is told.
+// Config configures the API.
 type Config struct {
-	// Users are bcrypt hashes of passwords by name; empty: nobody is asked who he is.
+	// Users are bcrypt hashes of passwords by user name. Without users there is no authentication.
 	Users map[string]string
-	// Origins are the pages that may use the API from a browser, besides those of its own address; nil: none.
+	// Origins are the pages that are allowed to use the API from a browser, besides those of its own address;
+	// nil: none.
 	Origins *origins.List
-	// TerminateAll lets /stream/terminate without a filter end every stream, as WCS did.
+	// TerminateAll allows /stream/terminate without a filter to end all streams, as in WCS.
 	TerminateAll bool
-	// OpenStatistics serves ?action=stat to everybody: load balancers that ask for it have no password.
+	// OpenStatistics serves ?action=stat without authentication, because load balancers have no password.
 	OpenStatistics bool
 	// Proxies are the trusted proxies, whose X-Forwarded-For headers are honoured.
 	Proxies realip.Proxies
-	// NodeID is what hooks call this server.
+	// NodeID identifies the server to backends; hooks have the same.
 	NodeID string
 }
 
-// Deps are what the API works with. A nil Snapshots, Recorder or Messenger is answered with 501.
+// Deps are the dependencies of the API. Requests that need a nil Snapshots, Recorder or Messenger are
+// answered with 501.
 type Deps struct {
 	Deployment Deployment
 	Snapshots  Snapshots
 	Recorder   Recorder
 	Messenger  Messenger
-	// Console serves what is under ConsolePrefix, to the same users. May be nil.
+	// Console serves the paths under ConsolePrefix, for the same users. It can be nil.
 	Console http.Handler
-	// Observe is told of every request: its route, one of a closed set, and the status it got. May be nil.
+	// Observe receives the route of every request, one of a closed set, and the status of its response. It
+	// can be nil.
 	Observe func(route string, status int)
 	Log     zerolog.Logger
 }
 
 // API is the REST API. It is an http.Handler.
 type API struct {
-	cfg     Config
-	deps    Deps
-	log     zerolog.Logger
-	noisy   zerolog.Logger // for what anybody can cause
-	refused zerolog.Logger // for acts that anybody can try
-	door    *door
-	routes  map[string]route
+	cfg      Config
+	deps     Deps
+	log      zerolog.Logger
+	sampled  zerolog.Logger // for events that unauthenticated clients can cause
+	rejected zerolog.Logger // sampled audit log of rejected actions
+	auth     *basicAuth
+	routes   map[string]route
 }
 
 // route is one endpoint.
 type route struct {
-	audit string // what the audit log calls it; "" for what changes nothing
+	audit string // name in the audit log; "" for read-only endpoints
 	serve func(*API, *request) error
 }
 
-// New makes the API.
+// New returns the API.
 func New(cfg Config, deps Deps) *API {
 	if deps.Observe == nil {
 		deps.Observe = func(string, int) {}
 	}
-	bounded := func() zerolog.Logger {
+	sampled := func() zerolog.Logger {
 		return deps.Log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
 	}
 	return &API{
-		cfg: cfg, deps: deps, log: deps.Log, noisy: bounded(), refused: bounded(),
-		door: newDoor(cfg.Users), routes: routes(),
+		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled(), rejected: sampled(),
+		auth: newBasicAuth(cfg.Users), routes: routes(),
 	}
 }
 
-// routes are the endpoints with their paths as WCS has them (integration.md §2.2). The second tier is in later.go.
+// routes returns the endpoints by path. WCS's other endpoints are in unsupported.go.
 func routes() map[string]route {
 	return map[string]route{
 		prefix + "/stream/find":           {"", (*API).findStreams},
@@ -102,16 +106,16 @@ func routes() map[string]route {
 const (
 	prefix = "/rest-api"
 
-	// ConsolePrefix is where the console is.
+	// ConsolePrefix is the path of the console.
 	ConsolePrefix = "/console/"
 
-	routeStatistics = "/"
-	routeConsole    = "console"
-	routeUnknown    = "unknown"
-	routeLater      = "later"
+	routeStatistics  = "/"
+	routeConsole     = "console"
+	routeUnknown     = "unknown"
+	routeUnsupported = "unsupported"
 )
 
-// bodyLimit bounds a request's body: the payload of an event or of data is the largest there is.
+// bodyLimit bounds a request's body in bytes. The largest bodies are payloads of events and data.
 const bodyLimit = 1 << 20
 
 // ServeHTTP answers a request.
@@ -128,13 +132,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.audit(&a.log, q, rt, err)
 		a.answerError(q, err)
 	default:
-		a.audit(&a.refused, q, rt, err)
+		a.audit(&a.rejected, q, rt, err)
 		a.answerError(q, err)
 	}
 	a.deps.Observe(name, q.w.code())
 }
 
-// find gives the route of a path with the name that metrics know it by.
+// find returns the route of a request and its name in metrics.
 func (a *API) find(r *http.Request) (name string, rt route) {
 	if r.URL.Path == "/" && r.URL.Query().Get("action") == "stat" {
 		return routeStatistics, route{serve: (*API).statistics}
@@ -148,13 +152,13 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 			return nil
 		}}
 	}
-	if instead, ok := later(r.URL.Path); ok {
-		return routeLater, route{serve: func(*API, *request) error { return notBuilt(instead) }}
+	if instead, ok := unsupported(r.URL.Path); ok {
+		return routeUnsupported, route{serve: func(*API, *request) error { return unsupportedError(instead) }}
 	}
 	return routeUnknown, route{serve: func(*API, *request) error { return errNoEndpoint }}
 }
 
-// admit asks where a request comes from and who sends it.
+// admit checks the origin, the method and the user of a request.
 func (a *API) admit(q *request, name string, rt route, from netip.Addr) error {
 	if err := a.checkOrigin(q, rt); err != nil {
 		return err
@@ -165,37 +169,37 @@ func (a *API) admit(q *request, name string, rt route, from netip.Addr) error {
 	case name == routeStatistics && a.cfg.OpenStatistics:
 		return nil
 	}
-	user, err := a.door.enter(q.Request, from)
+	user, err := a.auth.authenticate(q.Request, from)
 	if errors.Is(err, errNoLogin) {
 		q.w.Header().Set("WWW-Authenticate", `Basic realm="rest-api", charset="UTF-8"`)
 	}
 	if err != nil {
-		a.noisy.Info().Str("remote", q.from).Str("path", name).Err(err).Msg("request refused")
+		a.sampled.Info().Str("remote", q.from).Str("path", name).Err(err).Msg("request rejected")
 		return err
 	}
 	q.user = user
 	return nil
 }
 
-// answerError tells the client what is wrong, in WCS's shape.
+// answerError sends an error response in WCS's format.
 func (a *API) answerError(q *request, err error) {
 	if err == nil {
-		q.w.WriteHeader(http.StatusOK) // without a body, unless there was one
+		q.w.WriteHeader(http.StatusOK) // without a body, unless one was written
 		return
 	}
-	status, text := verdict(err)
+	status, text := outcome(err)
 	if status == http.StatusInternalServerError {
-		a.noisy.Warn().Err(err).Str("path", q.URL.Path).Msg("request failed")
+		a.sampled.Warn().Err(err).Str("path", q.URL.Path).Msg("request failed")
 	}
-	if q.w.status != 0 { // a list was begun
+	if q.w.status != 0 { // part of a list was sent
 		q.cutOff()
 		return
 	}
 	q.w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	q.w.WriteHeader(status)
-	_ = json.NewEncoder(q.w).Encode(map[string]any{ // the client may be gone
+	_ = json.NewEncoder(q.w).Encode(map[string]any{ // the client might have disconnected
 		"status": status, "error": http.StatusText(status), "message": text, "path": q.URL.Path, "timestamp": time.Now().UnixMilli(),
 	})
 }
 
-func notBuilt(instead string) error { return fmt.Errorf("%w: %s", errNotBuilt, instead) }
+func unsupportedError(text string) error { return fmt.Errorf("%w: %s", errUnsupported, text) }

@@ -25,7 +25,7 @@ func ids(t *testing.T, r reply) (all []string) {
 	return all
 }
 
-func TestFind(t *testing.T) {
+func TestFindReturnsMatches(t *testing.T) {
 	w := serve(t, Config{}, nil)
 	for _, tt := range []struct {
 		method, path, body string
@@ -60,8 +60,8 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// What callers check first is the status.
-func TestStatuses(t *testing.T) {
+// Callers check the status first.
+func TestErrorResponses(t *testing.T) {
 	for _, tt := range []struct {
 		path, body string
 		status     int
@@ -89,9 +89,9 @@ func TestStatuses(t *testing.T) {
 		{"/stream/metrics", `{}`, 500, "mediaSessionId is missing"},
 		{"/stream/metrics", `{"mediaSessionId":"x"}`, 404, "nothing found"},
 		{"/stream/snapshot", `{}`, 500, "streamName is missing"},
-		{"/stream/startRecording", `{"mediaSessionId":"play"}`, 500, "that of a player"},
+		{"/stream/startRecording", `{"mediaSessionId":"play"}`, 500, "belongs to a player"},
 		{"/stream/startRecording", `{"mediaSessionId":"pub","config":{"rotation":20}}`, 501, "rotation"},
-		{"/stream/event/send", `{"payload":1}`, 500, "is needed"},
+		{"/stream/event/send", `{"payload":1}`, 500, "is required"},
 		{"/stream/event/send", `{"mediaSessionId":"play","payload":1}`, 404, "nothing found"},
 		{"/data/send", `{"payload":1}`, 500, "sessionId is missing"},
 		{"/connection/terminate", `{}`, 500, "sessionId is missing"},
@@ -117,12 +117,12 @@ func TestStatuses(t *testing.T) {
 			t.Errorf("%s %s: %d %s, want %d with %q", tt.path, body, r.status, r.body, tt.status, tt.text)
 		}
 		if len(w.deployment.ended)+len(w.parts.calls) > 0 {
-			t.Errorf("%s %s: done nevertheless: %v %v", tt.path, body, w.deployment.ended, w.parts.calls)
+			t.Errorf("%s %s: done although rejected: %v %v", tt.path, body, w.deployment.ended, w.parts.calls)
 		}
 	}
 }
 
-func TestTerminate(t *testing.T) {
+func TestTerminateEndsMatches(t *testing.T) {
 	w := serve(t, Config{TerminateAll: true}, nil)
 	for _, tt := range []struct {
 		path, body string
@@ -146,8 +146,8 @@ func TestTerminate(t *testing.T) {
 			t.Errorf("%s: ended %v", body, w.deployment.ended)
 		}
 	}
-	if r := w.do(t, http.MethodGet, prefix+"/stream/terminate", "", nil); r.status != 500 || !strings.Contains(r.body, "POST only") {
-		t.Errorf("everything by GET: %d %s", r.status, r.body)
+	if r := w.do(t, http.MethodGet, prefix+"/stream/terminate", "", nil); r.status != 500 || !strings.Contains(r.body, "requires POST") {
+		t.Errorf("all streams by GET: %d %s", r.status, r.body)
 	}
 	if len(w.deployment.ended) > 0 {
 		t.Errorf("ended %v", w.deployment.ended)
@@ -157,12 +157,12 @@ func TestTerminate(t *testing.T) {
 	}
 	w.deployment.fail = gateway.ErrPodSilent
 	if r := w.post(t, "/stream/terminate", `{"name":"s"}`); r.status != 500 || !strings.Contains(r.body, "does not answer") {
-		t.Errorf("pod that is dead: %d %s", r.status, r.body)
+		t.Errorf("dead pod: %d %s", r.status, r.body)
 	}
 }
 
-// Each answer is tried with the part there and without it.
-func TestParts(t *testing.T) {
+// Each request is tried with and without the dependency that it needs.
+func TestOptionalDependencies(t *testing.T) {
 	for _, tt := range []struct{ path, body, call, answer string }{
 		{"/stream/snapshot", `{"streamName":"s"}`, "snapshot s", `{"data":"UE5HIG9mIHM="}`},
 		{"/stream/startRecording", `{"mediaSessionId":"pub","config":{"fileTemplate":"a/{streamName}"}}`, `record s as "a/{streamName}"`, ""},
@@ -181,11 +181,11 @@ func TestParts(t *testing.T) {
 		}
 		w.parts.fail = state.ErrNotFound
 		if r := w.post(t, tt.path, tt.body); r.status != http.StatusNotFound {
-			t.Errorf("%s of what is not there: %d %s", tt.path, r.status, r.body)
+			t.Errorf("%s of an unknown stream: %d %s", tt.path, r.status, r.body)
 		}
 		without := serve(t, Config{}, func(d *Deps) { d.Snapshots, d.Recorder, d.Messenger = nil, nil, nil })
 		if r := without.post(t, tt.path, tt.body); r.status != http.StatusNotImplemented {
-			t.Errorf("%s without the part: %d %s", tt.path, r.status, r.body)
+			t.Errorf("%s without the dependency: %d %s", tt.path, r.status, r.body)
 		}
 	}
 }
@@ -206,8 +206,8 @@ func TestFileTemplateStaysInside(t *testing.T) {
 	}
 }
 
-// A list that breaks off is no JSON, and ends the connection before its end.
-func TestListBreaksOff(t *testing.T) {
+// A list that fails halfway is not valid JSON, and the connection is cut.
+func TestFailedListIsCutOff(t *testing.T) {
 	w := serve(t, Config{}, nil)
 	w.deployment.fail = state.ErrUnavailable
 	if r := w.post(t, "/stream/find_all", ""); r.status != 500 || !strings.Contains(r.body, "Redis does not answer") {
@@ -220,7 +220,7 @@ func TestListBreaksOff(t *testing.T) {
 	}
 }
 
-func TestStatistics(t *testing.T) {
+func TestStatisticsFormats(t *testing.T) {
 	w := serve(t, Config{}, nil)
 	text := "-----Connection Stats-----\nconnections=3\nconnections_websocket=3\n-----Stream Stats-----\nstreams_webrtc_in=1\nstreams_webrtc_out=2\nstreams_viewers=2\n" +
 		"-----Pod Stats-----\npods=1\npods_silent=0"
@@ -249,7 +249,7 @@ func TestStatistics(t *testing.T) {
 	}
 }
 
-func TestPages(t *testing.T) {
+func TestOriginIsChecked(t *testing.T) {
 	pages, err := origins.Parse([]string{"https://ops.example"})
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestPages(t *testing.T) {
 		allowed        bool
 	}{
 		{Config{Origins: &pages}, http.MethodPost, "https://ops.example", 200, true},
-		{Config{Origins: &pages, Users: users(t)}, http.MethodOptions, "https://ops.example", 204, true}, // a browser sends no password there
+		{Config{Origins: &pages, Users: users(t)}, http.MethodOptions, "https://ops.example", 204, true}, // browsers send preflights without password
 		{Config{Origins: &pages}, http.MethodPost, "https://other.example", 403, false},
 		{Config{}, http.MethodPost, "https://ops.example", 403, false},
 		{Config{}, http.MethodPost, "null", 403, false},
@@ -286,15 +286,16 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// Browsers send what a page embeds without an Origin, and with the login that they know. They tell whose page it is.
-func TestEmbedded(t *testing.T) {
+// Browsers send requests of embedded elements without Origin and with stored credentials, but with
+// Sec-Fetch-Site.
+func TestCrossSiteRequestsAreRejected(t *testing.T) {
 	w := serve(t, Config{Users: users(t), TerminateAll: true}, nil)
 	for _, tt := range []struct {
 		method, path, site, mode string
 		status                   int
 	}{
 		{http.MethodGet, "/stream/terminate", "cross-site", "no-cors", 403},
-		{http.MethodGet, "/stream/terminate", "same-site", "no-cors", 403}, // a neighbour
+		{http.MethodGet, "/stream/terminate", "same-site", "no-cors", 403}, // a sibling subdomain
 		{http.MethodGet, "/stream/terminate", "cross-site", "navigate", 403},
 		{http.MethodPost, "/stream/terminate", "cross-site", "navigate", 403},
 		{http.MethodGet, "/stream/find_all", "cross-site", "no-cors", 403},
@@ -302,7 +303,7 @@ func TestEmbedded(t *testing.T) {
 		{http.MethodGet, "/openapi.yaml", "cross-site", "navigate", 200},
 		{http.MethodGet, "/stream/terminate", "same-origin", "cors", 200},
 		{http.MethodGet, "/stream/terminate", "none", "navigate", 200}, // the address bar
-		{http.MethodGet, "/stream/terminate", "", "", 200},             // no browser
+		{http.MethodGet, "/stream/terminate", "", "", 200},             // non-browser client
 	} {
 		w.deployment.ended = nil
 		r := w.do(t, tt.method, prefix+tt.path, "", func(r *http.Request) {
@@ -323,8 +324,8 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
-// A name that its owner makes lead here is no own address where no password protects it.
-func TestRebinding(t *testing.T) {
+// Without passwords, host names are not accepted as own origin: DNS rebinding could point them here.
+func TestDNSRebindingIsRejected(t *testing.T) {
 	pages, err := origins.Parse([]string{"http://ops.example:8081"})
 	if err != nil {
 		t.Fatal(err)

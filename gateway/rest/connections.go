@@ -6,7 +6,7 @@ import (
 	"wcsgateway/state"
 )
 
-// connection is a client's session: what is registered of it (integration.md §2.2).
+// connection is WCS's Connection object, filled from the registration of a session.
 type connection struct {
 	NodeID        string `json:"nodeId"`
 	AppKey        string `json:"appKey"`
@@ -22,14 +22,14 @@ func (a *API) connectionOf(s state.Session) connection {
 	}
 }
 
-// connectionFilter is the body of find: all members that are set must fit.
+// connectionFilter is the body of find. A session matches if all set members are equal.
 type connectionFilter struct {
 	ClientVersion string `json:"clientVersion"`
 	AppKey        string `json:"appKey"`
 	SessionID     string `json:"sessionId"`
 }
 
-func (f connectionFilter) has(s state.Session) bool {
+func (f connectionFilter) matches(s state.Session) bool {
 	return (f.ClientVersion == "" || f.ClientVersion == s.ClientVersion) && (f.AppKey == "" || f.AppKey == s.App) &&
 		(f.SessionID == "" || f.SessionID == s.ID)
 }
@@ -48,17 +48,17 @@ func (a *API) findConnections(q *request) error {
 	switch {
 	case err != nil && !errors.Is(err, state.ErrNotFound):
 		return err
-	case err != nil || !f.has(s):
+	case err != nil || !f.matches(s):
 		return errNothing
 	}
 	return q.answer([]connection{a.connectionOf(s)})
 }
 
 func (a *API) listConnections(q *request, f connectionFilter) error {
-	l := newList(q)
+	l := q.newList()
 	err := a.deps.Deployment.EachSession(q.Context(), func(page []state.Session) error {
 		for _, s := range page {
-			if !f.has(s) {
+			if !f.matches(s) {
 				continue
 			}
 			if err := l.add(a.connectionOf(s)); err != nil {
@@ -77,9 +77,9 @@ func (a *API) terminateConnection(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.about("sessionId=" + cut(body.SessionID))
+	q.setTarget("sessionId=" + abridge(body.SessionID))
 	if body.SessionID == "" {
-		return bad("sessionId is missing")
+		return badRequest("sessionId is missing")
 	}
 	return a.deps.Deployment.TerminateSession(q.Context(), body.SessionID)
 }

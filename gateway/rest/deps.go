@@ -9,8 +9,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// Deployment is what all pods have, from whichever is asked. Its errors wrap state.ErrNotFound, state.ErrUnavailable or
-// gateway.ErrPodSilent.
+// Deployment queries and controls the streams and sessions of all pods. Its errors wrap state.ErrNotFound,
+// state.ErrUnavailable or gateway.ErrPodSilent.
 type Deployment interface {
 	EachStream(ctx context.Context, f gateway.StreamFilter, yield func([]gateway.StreamEntry) error) error
 	TerminateStreams(ctx context.Context, f gateway.StreamFilter) (ended int, err error)
@@ -21,31 +21,32 @@ type Deployment interface {
 	Statistics
 }
 
-// Statistics count what there is.
+// Statistics count streams and connections.
 type Statistics interface {
 	PodStatistics() gateway.Statistics
 	DeploymentStatistics(ctx context.Context) (gateway.Statistics, error)
-	// Load tells whether the pod takes new clients.
+	// Load returns how full the pod is, in percent, and whether it accepts new clients.
 	Load() (percent int, open bool)
 }
 
-// Snapshots take pictures.
+// Snapshots takes snapshots of streams.
 type Snapshots interface {
-	// Snapshot gives a PNG of a published stream. Without such a stream it is state.ErrNotFound.
+	// Snapshot returns a PNG image of a published stream, or state.ErrNotFound without such a stream.
 	Snapshot(ctx context.Context, streamName string) (png []byte, err error)
 }
 
 // Recorder records published streams. Its errors are those of the methods of *gateway.Gateway.
 type Recorder interface {
-	// StartRecording begins a recording and gives the file's name. An empty template is the configured one.
+	// StartRecording starts a recording and returns the name of its file. An empty template means the
+	// configured one.
 	StartRecording(ctx context.Context, streamName string, fileTemplate translate.FileTemplate) (file string, err error)
-	// StopRecording ends it.
+	// StopRecording ends the recording of a stream.
 	StopRecording(ctx context.Context, streamName string) error
 }
 
 // Messenger sends to clients. Without such a session or stream its errors wrap state.ErrNotFound.
 type Messenger interface {
-	// SendToSession sends OnDataEvent to a client. operationID may be empty.
+	// SendToSession sends OnDataEvent to a client. operationID can be empty.
 	SendToSession(ctx context.Context, sessionID, operationID string, payload json.RawMessage) error
 	// SendStreamEvent sends notifyStreamEvent to all players of a published stream.
 	SendStreamEvent(ctx context.Context, streamName, typ string, payload json.RawMessage) error

@@ -10,30 +10,31 @@ import (
 )
 
 var (
-	errPreflight  = errors.New("preflight request of a page")
-	errOrigin     = errors.New("this page may not use the REST API: rest.origins lacks it")
-	errForeign    = errors.New("another site's page may not use the REST API, unless rest.origins has it and it sends its Origin")
-	errMethod     = errors.New("only GET and POST are served")
-	errNoLogin    = errors.New("user and password are needed")
-	errTooOften   = errors.New("too many failed logins from this address: try again later")
-	errNoEndpoint = errors.New("no such endpoint")
-	errNotBuilt   = errors.New("not served")
-	errTooBig     = errors.New("body is too big")
-	errBadRequest = errors.New("bad request")
-	errNothing    = errors.New("nothing found")
+	errPreflight   = errors.New("preflight request")
+	errOrigin      = errors.New("origin not allowed to use the REST API: it is not in rest.origins")
+	errForeign     = errors.New("cross-site request without Origin not allowed")
+	errMethod      = errors.New("only GET and POST are supported")
+	errNoLogin     = errors.New("user and password required")
+	errTooOften    = errors.New("too many failed logins from this address: try again later")
+	errNoEndpoint  = errors.New("no such endpoint")
+	errUnsupported = errors.New("not supported")
+	errTooBig      = errors.New("body is too big")
+	errBadRequest  = errors.New("bad request")
+	errNothing     = errors.New("nothing found")
 )
 
-// bad is a request that cannot be understood.
-func bad(format string, args ...any) error {
+// badRequest returns the error of an invalid request.
+func badRequest(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errBadRequest, fmt.Sprintf(format, args...))
 }
 
-// verdict is what a client is told of an error. WCS says 500 to bad parameters, too (integration.md §2.1); the text tells which it is.
-func verdict(err error) (status int, text string) {
+// outcome returns the status and the text of an error response. Like WCS, bad parameters are answered with
+// 500; the text distinguishes them from internal errors.
+func outcome(err error) (status int, text string) {
 	for _, v := range []struct {
 		err    error
 		status int
-		text   string // "": the error's own, which names nothing secret
+		text   string // "": the error's own, which contains no secrets
 	}{
 		{errOrigin, http.StatusForbidden, ""},
 		{errForeign, http.StatusForbidden, ""},
@@ -41,11 +42,11 @@ func verdict(err error) (status int, text string) {
 		{errNoLogin, http.StatusUnauthorized, ""},
 		{errTooOften, http.StatusTooManyRequests, ""},
 		{errNoEndpoint, http.StatusNotFound, ""},
-		{errNotBuilt, http.StatusNotImplemented, ""},
+		{errUnsupported, http.StatusNotImplemented, ""},
 		{errTooBig, http.StatusRequestEntityTooLarge, ""},
 		{errBadRequest, http.StatusInternalServerError, ""},
 		{errNothing, http.StatusNotFound, ""},
-		{gateway.ErrPodSilent, http.StatusInternalServerError, "a pod of the deployment does not answer: it is dead, and what it had ends within 15 s, or it is cut off"},
+		{gateway.ErrPodSilent, http.StatusInternalServerError, "a pod of the deployment does not answer: it is dead (its streams end within 15 s) or disconnected from Redis"},
 		{gateway.ErrNoSuchStream, http.StatusNotFound, ""},
 		{gateway.ErrNotRecorded, http.StatusNotFound, ""},
 		{gateway.ErrSnapshot, http.StatusInternalServerError, ""},
@@ -62,5 +63,5 @@ func verdict(err error) (status int, text string) {
 			return v.status, v.text
 		}
 	}
-	return http.StatusInternalServerError, "internal error: the log says more"
+	return http.StatusInternalServerError, "internal error, see the gateway's log"
 }

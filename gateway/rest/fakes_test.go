@@ -24,15 +24,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeDeployment is what all pods have, in memory.
+// fakeDeployment is an in-memory Deployment.
 type fakeDeployment struct {
 	streams    []gateway.StreamEntry
 	sessions   []state.Session
 	figures    map[string]gateway.Figures
 	statistics gateway.Statistics
-	closed     bool // takes no new clients
+	closed     bool // accepts no new clients
 	fail       error
-	failAfter  int // streams or sessions that are given before fail
+	failAfter  int // streams or sessions that are returned before fail
 
 	ended []string // streams and sessions
 }
@@ -114,35 +114,35 @@ func (f *fakeDeployment) DeploymentStatistics(context.Context) (gateway.Statisti
 
 func (f *fakeDeployment) Load() (int, bool) { return 0, !f.closed }
 
-// fakeParts are what other parts of the gateway do; it notes what it was asked for.
+// fakeParts implements the optional dependencies and records their calls.
 type fakeParts struct {
 	calls []string
 	fail  error
 }
 
-func (f *fakeParts) note(format string, args ...any) error {
+func (f *fakeParts) record(format string, args ...any) error {
 	f.calls = append(f.calls, fmt.Sprintf(format, args...))
 	return f.fail
 }
 
 func (f *fakeParts) Snapshot(_ context.Context, name string) ([]byte, error) {
-	return []byte("PNG of " + name), f.note("snapshot %s", name)
+	return []byte("PNG of " + name), f.record("snapshot %s", name)
 }
 
 func (f *fakeParts) StartRecording(_ context.Context, name string, template translate.FileTemplate) (string, error) {
-	return "file", f.note("record %s as %q", name, template)
+	return "file", f.record("record %s as %q", name, template)
 }
 
 func (f *fakeParts) StopRecording(_ context.Context, name string) error {
-	return f.note("stop %s", name)
+	return f.record("stop %s", name)
 }
 
 func (f *fakeParts) SendToSession(_ context.Context, session, operation string, payload json.RawMessage) error {
-	return f.note("data for %s: %s %q", session, payload, operation)
+	return f.record("data for %s: %s %q", session, payload, operation)
 }
 
 func (f *fakeParts) SendStreamEvent(_ context.Context, name, typ string, payload json.RawMessage) error {
-	return f.note("event of %s: %s %s", name, typ, payload)
+	return f.record("event of %s: %s %s", name, typ, payload)
 }
 
 // logged collects the log.
@@ -163,7 +163,7 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
-// world is an API that is served.
+// world is an API behind a test server.
 type world struct {
 	*httptest.Server
 	deployment *fakeDeployment
@@ -200,12 +200,12 @@ func serve(t *testing.T, cfg Config, change func(*Deps)) *world {
 	w.Server = httptest.NewServer(New(cfg, deps))
 	t.Cleanup(func() {
 		w.Close()
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is that
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is one
 	})
 	return w
 }
 
-// users has one, ops with the password secret.
+// users returns one user, ops, with the password secret.
 func users(t *testing.T) map[string]string {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
@@ -215,7 +215,7 @@ func users(t *testing.T) map[string]string {
 	return map[string]string{"ops": string(hash)}
 }
 
-// reply is an answer with its body read.
+// reply is a response with its body.
 type reply struct {
 	status int
 	header http.Header

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// pageTimeout bounds the writing of a page of a list; how long the whole takes depends on its length and its reader.
+// pageTimeout bounds the writing of one page of a list. The whole list has no time limit.
 const pageTimeout = 30 * time.Second
 
-// list is an answer that is an array, written as it is read: nobody holds all of it.
+// list writes a response that is a JSON array, page by page, so that the whole array is never in memory.
 type list struct {
 	q   *request
 	out *bufio.Writer
 	n   int
 }
 
-func newList(q *request) *list { return &list{q: q, out: bufio.NewWriterSize(q.w, 16<<10)} }
+func (q *request) newList() *list { return &list{q: q, out: bufio.NewWriterSize(q.w, 16<<10)} }
 
 func (l *list) add(v any) error {
 	b, err := json.Marshal(v)
@@ -37,22 +37,22 @@ func (l *list) add(v any) error {
 	return err
 }
 
-// nextPage gives the reader new time.
+// nextPage extends the write deadline for another page.
 func (l *list) nextPage() error {
 	return http.NewResponseController(l.q.w.ResponseWriter).SetWriteDeadline(time.Now().Add(pageTimeout))
 }
 
-// end ends the list, which is errNothing if it is empty, as WCS has it. A list that cannot be brought to its end stays open, so that it
-// is no JSON that somebody could take for all there is.
+// end closes the array. Like WCS, an empty list is errNothing. After an error the array stays open, so that
+// the client cannot take the partial response for a complete list.
 func (l *list) end(err error) error {
 	switch {
 	case err != nil && l.q.Context().Err() != nil:
-		return l.q.gone(err)
+		return l.q.ignoreWriteError(err)
 	case err != nil:
 		return err
 	case l.n == 0:
 		return errNothing
 	}
-	_ = l.out.WriteByte(']') // Flush tells
-	return l.q.gone(l.out.Flush())
+	_ = l.out.WriteByte(']') // Flush returns the error
+	return l.q.ignoreWriteError(l.out.Flush())
 }

@@ -13,12 +13,12 @@ func (a *API) snapshot(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.about("streamName=" + cut(body.StreamName))
+	q.setTarget("streamName=" + abridge(body.StreamName))
 	switch {
 	case body.StreamName == "":
-		return bad("streamName is missing")
+		return badRequest("streamName is missing")
 	case a.deps.Snapshots == nil:
-		return notBuilt("pictures are not taken by this server")
+		return unsupportedError("snapshots are not configured")
 	}
 	png, err := a.deps.Snapshots.Snapshot(q.Context(), body.StreamName)
 	if err != nil {
@@ -27,7 +27,7 @@ func (a *API) snapshot(q *request) error {
 	return q.answer(map[string][]byte{"data": png}) // base64
 }
 
-// recordingConfig is what WCS takes for one recording.
+// recordingConfig is WCS's configuration of one recording.
 type recordingConfig struct {
 	FileTemplate translate.FileTemplate `json:"fileTemplate"`
 	Rotation     json.RawMessage        `json:"rotation"`
@@ -36,12 +36,12 @@ type recordingConfig struct {
 func (c recordingConfig) check() error {
 	switch {
 	case c.Rotation != nil && string(c.Rotation) != "null":
-		return notBuilt("rotation: a recording is one file; begin another one instead")
+		return unsupportedError("rotation: a recording is one file; start another recording instead")
 	case c.FileTemplate == "":
 		return nil // the configured one
 	}
 	if err := c.FileTemplate.Validate(); err != nil {
-		return bad("fileTemplate: %v", err)
+		return badRequest("fileTemplate: %v", err)
 	}
 	return nil
 }
@@ -54,15 +54,15 @@ func (a *API) startRecording(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.about("mediaSessionId=" + cut(body.MediaSessionID))
+	q.setTarget("mediaSessionId=" + abridge(body.MediaSessionID))
 	if err := body.Config.check(); err != nil {
 		return err
 	}
-	name, err := a.recorded(q, body.MediaSessionID)
+	name, err := a.publishedName(q, body.MediaSessionID)
 	if err != nil {
 		return err
 	}
-	_, err = a.deps.Recorder.StartRecording(q.Context(), name, body.Config.FileTemplate) // WCS tells no name, either
+	_, err = a.deps.Recorder.StartRecording(q.Context(), name, body.Config.FileTemplate) // like WCS, the response has no name
 	return err
 }
 
@@ -71,22 +71,22 @@ func (a *API) stopRecording(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.about("mediaSessionId=" + cut(body.MediaSessionID))
-	name, err := a.recorded(q, body.MediaSessionID)
+	q.setTarget("mediaSessionId=" + abridge(body.MediaSessionID))
+	name, err := a.publishedName(q, body.MediaSessionID)
 	if err != nil {
 		return err
 	}
 	return a.deps.Recorder.StopRecording(q.Context(), name)
 }
 
-// recorded gives the name of the published stream whose recording is meant.
-func (a *API) recorded(q *request, mediaID string) (name string, err error) {
+// publishedName returns the name of the published stream with the given media id.
+func (a *API) publishedName(q *request, mediaID string) (name string, err error) {
 	if a.deps.Recorder == nil {
-		return "", notBuilt("nothing is recorded by this server")
+		return "", unsupportedError("recording is not configured")
 	}
 	e, err := a.streamOfID(q, mediaID)
 	if err == nil && !e.Published {
-		err = bad("mediaSessionId is that of a player: only published streams are recorded")
+		err = badRequest("mediaSessionId belongs to a player: only published streams are recorded")
 	}
 	return e.Name, err
 }

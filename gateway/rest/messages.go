@@ -2,7 +2,7 @@ package rest
 
 import "encoding/json"
 
-// sendStreamEvent sends an event to the players of a stream (integration.md §5.6). Its stream may be named either way.
+// sendStreamEvent sends an event to the players of a stream, which is identified by its media id or its name.
 func (a *API) sendStreamEvent(q *request) error {
 	var body struct {
 		MediaSessionID string          `json:"mediaSessionId"`
@@ -13,15 +13,15 @@ func (a *API) sendStreamEvent(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.about("mediaSessionId=" + cut(body.MediaSessionID) + " streamName=" + cut(body.StreamName))
+	q.setTarget("mediaSessionId=" + abridge(body.MediaSessionID) + " streamName=" + abridge(body.StreamName))
 	switch {
 	case (body.MediaSessionID == "") == (body.StreamName == ""):
-		return bad("one of mediaSessionId and streamName is needed")
+		return badRequest("exactly one of mediaSessionId and streamName is required")
 	case a.deps.Messenger == nil:
-		return notBuilt("events are not sent by this server")
+		return unsupportedError("sending events is not configured")
 	}
 	if body.Type == "" {
-		body.Type = "data" // what Stream.sendData sends
+		body.Type = "data" // as Stream.sendData of the SDK
 	}
 	if body.StreamName == "" {
 		e, err := a.streamOfID(q, body.MediaSessionID)
@@ -36,11 +36,11 @@ func (a *API) sendStreamEvent(q *request) error {
 	return a.deps.Messenger.SendStreamEvent(q.Context(), body.StreamName, body.Type, body.Payload)
 }
 
-// sendData sends data to a client, which gets it as OnDataEvent.
+// sendData sends data to a client, which receives it as OnDataEvent.
 func (a *API) sendData(q *request) error {
 	var body struct {
-		NodeID      string          `json:"nodeId"` // all pods are one server
-		AppKey      string          `json:"appKey"` // as hooks have it; the session tells
+		NodeID      string          `json:"nodeId"` // ignored: all pods are one server
+		AppKey      string          `json:"appKey"` // ignored: the session has it
 		SessionID   string          `json:"sessionId"`
 		OperationID string          `json:"operationId"`
 		Payload     json.RawMessage `json:"payload"`
@@ -48,12 +48,12 @@ func (a *API) sendData(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.about("sessionId=" + cut(body.SessionID))
+	q.setTarget("sessionId=" + abridge(body.SessionID))
 	switch {
 	case body.SessionID == "":
-		return bad("sessionId is missing")
+		return badRequest("sessionId is missing")
 	case a.deps.Messenger == nil:
-		return notBuilt("data is not sent by this server")
+		return unsupportedError("sending data is not configured")
 	}
 	return a.deps.Messenger.SendToSession(q.Context(), body.SessionID, body.OperationID, body.Payload)
 }

@@ -8,5 +8,5 @@ var openAPI []byte
 func (a *API) openAPI(q *request) error {
 	q.w.Header().Set("Content-Type", "application/yaml")
 	_, err := q.w.Write(openAPI)
-	return q.gone(err)
+	return q.ignoreWriteError(err)
 }

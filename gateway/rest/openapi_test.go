@@ -17,7 +17,7 @@ import (
 	"wcsgateway/gateway"
 )
 
-// described is the description that an API serves, as a library reads it.
+// described returns the parsed OpenAPI description that the API serves.
 func described(t *testing.T, w *world) *openapi3.T {
 	t.Helper()
 	r := w.do(t, http.MethodGet, prefix+"/openapi.yaml", "", nil)
@@ -40,12 +40,12 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	}
 }
 
-// validator checks each request and its answer against the description.
+// validator checks each request and its response against the description.
 type validator struct {
 	t      *testing.T
 	router routers.Router
 	w      *world
-	seen   map[string]bool // method and path whose success was seen
+	seen   map[string]bool // method and path of successful requests
 }
 
 func (v *validator) try(method, path, body string) {
@@ -76,7 +76,7 @@ func (v *validator) try(method, path, body string) {
 		v.t.Fatal(err)
 	}
 	if good != nil && res.StatusCode == http.StatusOK {
-		v.t.Errorf("%s %s %s is done, but is not described: %v", method, path, body, good)
+		v.t.Errorf("%s %s %s succeeds, but is not described: %v", method, path, body, good)
 	}
 	if res.StatusCode == http.StatusOK {
 		v.seen[method+" "+route.Path] = true
@@ -91,12 +91,12 @@ func (v *validator) try(method, path, body string) {
 		out.Body = io.NopCloser(bytes.NewReader(nil))
 	}
 	if err := openapi3filter.ValidateResponse(v.t.Context(), out); err != nil {
-		v.t.Errorf("%s %s %s: answer %d %s is not as described: %v", method, path, body, res.StatusCode, answer, err)
+		v.t.Errorf("%s %s %s: response %d %s differs from the description: %v", method, path, body, res.StatusCode, answer, err)
 	}
 }
 
-// Each described operation succeeds once and fails once, as described.
-func TestAnswersAreAsDescribed(t *testing.T) {
+// Each operation is tried with success and with failure, as described.
+func TestResponsesMatchDescription(t *testing.T) {
 	w := serve(t, Config{TerminateAll: true}, nil)
 	w.deployment.figures["pub"] = gateway.Figures{
 		"VIDEO_WIDTH": 1, "VIDEO_HEIGHT": 1, "VIDEO_RATE": 1, "VIDEO_FPS": 1, "VIDEO_LOST": 1, "VIDEO_NACK": 1, "VIDEO_PLI": 1,
@@ -138,7 +138,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	for path, item := range doc.Paths.Map() {
 		for method := range item.Operations() {
 			if !v.seen[method+" "+path] {
-				t.Errorf("%s %s was never answered with 200", method, path)
+				t.Errorf("%s %s never succeeded", method, path)
 			}
 		}
 	}

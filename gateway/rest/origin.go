@@ -8,9 +8,9 @@ import (
 	"wcsgateway/gateway/origins"
 )
 
-// checkOrigin keeps pages of others from using a browser's credentials, or its network: only those that are configured, and those of
-// the API's own address, are let in. Who sends no Origin is no page, or a page's request that browsers send without: then they say
-// whether it is another's (Sec-Fetch-Site). A link to what is only looked at may be anywhere.
+// checkOrigin protects browsers' credentials and networks from pages of other sites: it accepts only
+// configured origins and the API's own. A request without Origin comes from a non-browser client, or is one
+// for which browsers send Sec-Fetch-Site instead. Links from other sites to read-only endpoints are accepted.
 func (a *API) checkOrigin(q *request, rt route) error {
 	origin := q.Header.Get("Origin")
 	if origin == "" {
@@ -47,8 +47,8 @@ func (a *API) allows(origin, host string) bool {
 	return a.cfg.Origins != nil && origins.Valid(origin) && a.cfg.Origins.Allows(origin)
 }
 
-// isFixed tells whether a host is an address whatever DNS says. Any other name can be made to lead here by whoever owns it (DNS
-// rebinding); where nobody is asked for a password his page would do as it likes.
+// isFixed reports whether a host does not depend on DNS. The owner of any other name could point it to this
+// server (DNS rebinding); without passwords their page could then use the API.
 func isFixed(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err == nil || host == "localhost"

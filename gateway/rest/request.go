@@ -11,25 +11,25 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// request is one with what was found out about it.
+// request is an HTTP request with its context in the API.
 type request struct {
 	*http.Request
 	w    *response
 	api  *API
 	from string // the client's address
-	user string // "" where nobody is asked
+	user string // "" without authentication
 
-	target string // what the audit log says that it was about
+	target string // for the audit log
 }
 
-// about notes what the request is about, for the audit log.
-func (q *request) about(target string) { q.target = target }
+// setTarget sets the object of the request for the audit log.
+func (q *request) setTarget(target string) { q.target = target }
 
-// decode reads the body of what names one thing. Nothing at all is an empty object, because clients leave it out, with GET and with POST.
-// Members that it does not know do no harm.
+// decode reads a JSON body and ignores unknown members. An empty body is an empty object, because clients
+// omit it, with GET and with POST.
 func (q *request) decode(v any) error { return q.decodeWith(v, false) }
 
-// decodeFilter reads a filter. Unknown members are refused: of a filter that is not understood nobody knows what it lets through.
+// decodeFilter reads a filter. Unknown members are rejected: ignoring one would widen the filter.
 func (q *request) decodeFilter(v any) error { return q.decodeWith(v, true) }
 
 func (q *request) decodeWith(v any, strict bool) error {
@@ -39,7 +39,7 @@ func (q *request) decodeWith(v any, strict bool) error {
 	case errors.As(err, &tooBig):
 		return errTooBig
 	case err != nil:
-		return bad("body was not sent to its end")
+		return badRequest("incomplete body")
 	case len(bytes.TrimSpace(body)) == 0:
 		return nil
 	}
@@ -48,10 +48,10 @@ func (q *request) decodeWith(v any, strict bool) error {
 		d.DisallowUnknownFields()
 	}
 	if err := d.Decode(v); err != nil {
-		return bad("%v", err)
+		return badRequest("%v", err)
 	}
 	if d.More() {
-		return bad("there is more than one JSON value")
+		return badRequest("more than one JSON value")
 	}
 	return nil
 }
@@ -64,23 +64,23 @@ func (q *request) answer(v any) error {
 	}
 	q.w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	_, err = q.w.Write(b)
-	return q.gone(err)
+	return q.ignoreWriteError(err)
 }
 
-// gone drops the error of writing to a client that does not read any more.
-func (q *request) gone(err error) error {
+// ignoreWriteError logs and drops the error of a write to a client that disconnected.
+func (q *request) ignoreWriteError(err error) error {
 	if err != nil {
-		q.api.log.Debug().Err(err).Str("path", q.URL.Path).Msg("client has not waited for the answer")
+		q.api.log.Debug().Err(err).Str("path", q.URL.Path).Msg("client disconnected before the response")
 	}
 	return nil
 }
 
-// cutOff ends an answer so that the client sees that it is not whole.
+// cutOff ends a response so that the client notices that it is incomplete.
 func (q *request) cutOff() {
 	_ = http.NewResponseController(q.w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0)) // fails only on a dead connection
 }
 
-// response remembers the status.
+// response records the status.
 type response struct {
 	http.ResponseWriter
 	status int
@@ -101,19 +101,19 @@ func (w *response) Write(b []byte) (int, error) {
 
 func (w *response) code() int { return w.status }
 
-// Unwrap is for http.ResponseController.
+// Unwrap supports http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// audit logs what an operator has done, or tried: who, from where, what, on what, and what came of it. The lines have no level for zerolog, which
-// would drop them where log.level is above it.
+// audit logs an operator's action or attempt: user, address, action, target and outcome. The level is a plain
+// field, so that a higher log.level does not drop the lines.
 func (a *API) audit(log *zerolog.Logger, q *request, rt route, err error) {
 	if rt.audit == "" {
 		return
 	}
 	status, result := http.StatusOK, "ok"
 	if err != nil {
-		status, result = verdict(err)
+		status, result = outcome(err)
 	}
 	log.Log().Str(zerolog.LevelFieldName, zerolog.LevelInfoValue).Str("audit", rt.audit).Str("user", q.user).Str("remote", q.from).
-		Str("target", q.target).Int("status", status).Str("result", result).Msg("administrative act")
+		Str("target", q.target).Int("status", status).Str("result", result).Msg("administrative action")
 }

@@ -11,7 +11,7 @@ import (
 // group is a section of the statistics.
 type group struct {
 	name    string // in the JSON form and in groups=
-	title   string // in the text form; its first word names the group to the SDK
+	title   string // in the text form; the SDK identifies the group by its first word
 	figures []figure
 }
 
@@ -20,7 +20,7 @@ type figure struct {
 	value int
 }
 
-// statisticsGroups are WCS's keys that have a meaning here (integration.md §2.4), and how many pods were counted.
+// statisticsGroups returns WCS's keys that have a meaning here, and the number of pods counted.
 func statisticsGroups(s gateway.Statistics) []group {
 	return []group{
 		{"connection_stats", "Connection Stats", []figure{{"connections", s.Connections}, {"connections_websocket", s.Connections}}},
@@ -31,11 +31,12 @@ func statisticsGroups(s gateway.Statistics) []group {
 	}
 }
 
-// statistics is ?action=stat. As it serves as a health check, it says 503 while the pod takes no new clients.
+// statistics serves ?action=stat. It is used as a health check and therefore answers 503 while the pod
+// accepts no new clients.
 func (a *API) statistics(q *request) error {
-	ask := q.URL.Query()
+	query := q.URL.Query()
 	s := a.deps.Deployment.PodStatistics()
-	switch scope := ask.Get("scope"); scope {
+	switch scope := query.Get("scope"); scope {
 	case "", "pod":
 	case "deployment":
 		var err error
@@ -43,33 +44,33 @@ func (a *API) statistics(q *request) error {
 			return err
 		}
 	default:
-		return bad("scope must be pod or deployment")
+		return badRequest("scope must be pod or deployment")
 	}
 	groups := statisticsGroups(s)
-	if wanted := ask.Get("groups"); wanted != "" {
-		groups = chosen(groups, strings.Split(wanted, ","))
+	if names := query.Get("groups"); names != "" {
+		groups = selected(groups, strings.Split(names, ","))
 	}
 	status := http.StatusOK
 	if _, open := a.deps.Deployment.Load(); !open {
 		status = http.StatusServiceUnavailable
 	}
-	switch format := ask.Get("format"); format {
+	switch format := query.Get("format"); format {
 	case "", "text":
 		q.w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
 		q.w.WriteHeader(status)
 		_, err := q.w.Write([]byte(statisticsText(groups)))
-		return q.gone(err)
+		return q.ignoreWriteError(err)
 	case "json":
 		q.w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 		q.w.WriteHeader(status)
 		return q.answer(statisticsObject(groups))
 	}
-	return bad("format must be text or json")
+	return badRequest("format must be text or json")
 }
 
-func chosen(groups []group, wanted []string) (some []group) {
+func selected(groups []group, names []string) (some []group) {
 	for _, g := range groups {
-		for _, name := range wanted {
+		for _, name := range names {
 			if g.name == strings.TrimSpace(name) {
 				some = append(some, g)
 			}
@@ -78,7 +79,7 @@ func chosen(groups []group, wanted []string) (some []group) {
 	return some
 }
 
-// statisticsText has a header for each group; the SDK needs one in the first line.
+// statisticsText formats the groups, each with a header. The SDK needs a header in the first line.
 func statisticsText(groups []group) string {
 	var b strings.Builder
 	for _, g := range groups {

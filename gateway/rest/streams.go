@@ -13,8 +13,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// stream is WCS's Stream object (integration.md §2.2). What is not known is absent: sizes until they are measured, codecs until the
-// stream is up, and what this server does not have at all.
+// stream is WCS's Stream object. Unknown members are absent: sizes until they are measured, codecs until the
+// stream is up, and members that this server does not have.
 type stream struct {
 	NodeID         string          `json:"nodeId"`
 	AppKey         string          `json:"appKey"`
@@ -64,7 +64,7 @@ func trackOf(tracks []state.Track, k translate.Kind) state.Track {
 	return state.Track{}
 }
 
-// streamFilter is the body of find and terminate: all members that are set must fit.
+// streamFilter is the body of find and terminate. A stream matches if all set members match.
 type streamFilter struct {
 	MediaSessionID  string   `json:"mediaSessionId"`
 	MediaSessionIDs []string `json:"mediaSessionIds"`
@@ -82,17 +82,17 @@ func (f streamFilter) filter() (gateway.StreamFilter, error) {
 	g := gateway.StreamFilter{MediaIDs: f.MediaSessionIDs, Name: f.Name, Session: f.SessionID, Status: f.Status, Published: f.Published}
 	switch {
 	case f.MediaSessionID != "" && f.MediaSessionIDs != nil:
-		return g, bad("mediaSessionId and mediaSessionIds exclude each other")
+		return g, badRequest("mediaSessionId and mediaSessionIds exclude each other")
 	case f.MediaSessionIDs != nil && len(f.MediaSessionIDs) == 0:
 		return g, errNothing // not everything
 	case len(f.MediaSessionIDs) > maxMediaIDs:
-		return g, bad("more than %d mediaSessionIds", maxMediaIDs)
+		return g, badRequest("more than %d mediaSessionIds", maxMediaIDs)
 	case f.MediaSessionID != "":
 		g.MediaIDs = []string{f.MediaSessionID}
 	}
 	for _, d := range f.Display {
 		if d != "metrics" {
-			return g, bad("display: only metrics can be asked for")
+			return g, badRequest("display: only metrics is supported")
 		}
 	}
 	return g, nil
@@ -115,7 +115,7 @@ func (a *API) findStreams(q *request) error {
 }
 
 func (a *API) listStreams(q *request, f gateway.StreamFilter, metrics bool) error {
-	l := newList(q)
+	l := q.newList()
 	err := a.deps.Deployment.EachStream(q.Context(), f, func(page []gateway.StreamEntry) error {
 		var figures map[string]gateway.Figures
 		if metrics {
@@ -136,7 +136,7 @@ func (a *API) listStreams(q *request, f gateway.StreamFilter, metrics bool) erro
 	return l.end(err)
 }
 
-// endFilter is the body of terminate. A member that is there and empty was meant to be something: without it the filter would let more through.
+// endFilter is the body of terminate. An empty member is rejected: ignoring it would widen the filter.
 type endFilter struct{ streamFilter }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -155,8 +155,9 @@ func (f *endFilter) UnmarshalJSON(b []byte) error {
 	return d.Decode(&f.streamFilter)
 }
 
-// terminateStreams answers when the pods have begun to end the streams. Without a filter WCS ended everything; that has to be allowed, and
-// asked for by POST: a page of another site can make browsers send a GET, with what login they know, and old ones do not tell.
+// terminateStreams responds as soon as the pods have started to end the streams. WCS without a filter ended
+// all streams. Here this needs rest.terminateAll and POST: a page of another site can make browsers send a
+// GET with stored credentials, and old browsers do not send Sec-Fetch-Site.
 func (a *API) terminateStreams(q *request) error {
 	var end endFilter
 	if err := q.decode(&end); err != nil {
@@ -164,16 +165,16 @@ func (a *API) terminateStreams(q *request) error {
 	}
 	f := end.streamFilter
 	filter, err := f.filter()
-	q.about(describe(f))
+	q.setTarget(describe(f))
 	switch {
 	case err != nil:
 		return err
 	case f.Display != nil:
-		return bad("display is no filter")
+		return badRequest("display is not a filter")
 	case filter.Empty() && !a.cfg.TerminateAll:
-		return bad("no filter: this would end every stream, which rest.terminateAll does not allow")
+		return badRequest("no filter: ending all streams is not allowed by rest.terminateAll")
 	case filter.Empty() && q.Method != http.MethodPost:
-		return bad("no filter: every stream is ended by POST only")
+		return badRequest("no filter: ending all streams requires POST")
 	}
 	ended, err := a.deps.Deployment.TerminateStreams(q.Context(), filter)
 	if err == nil && ended == 0 {
@@ -182,14 +183,14 @@ func (a *API) terminateStreams(q *request) error {
 	return err
 }
 
-// describe is a filter for the audit log.
+// describe returns a filter as text for the audit log.
 func describe(f streamFilter) string {
 	var parts []string
 	for _, p := range []struct{ name, value string }{
 		{"mediaSessionId", f.MediaSessionID}, {"mediaSessionIds", strings.Join(f.MediaSessionIDs, ",")}, {"name", f.Name}, {"status", f.Status}, {"sessionId", f.SessionID},
 	} {
 		if p.value != "" {
-			parts = append(parts, p.name+"="+cut(p.value))
+			parts = append(parts, p.name+"="+abridge(p.value))
 		}
 	}
 	if f.Published != nil && *f.Published {
@@ -203,20 +204,20 @@ func describe(f streamFilter) string {
 	return strings.Join(parts, " ")
 }
 
-// cut bounds what a request can put into a log line.
-func cut(text string) string {
+// abridge bounds the length of a request's text in a log line.
+func abridge(text string) string {
 	return translate.Abridge(text, 1000)
 }
 
-// byMediaID is the body of what is about one stream.
+// byMediaID is the body of requests about one stream.
 type byMediaID struct {
 	MediaSessionID string `json:"mediaSessionId"`
 }
 
-// streamOfID gives the stream of a media id.
+// streamOfID returns the stream with the given media id.
 func (a *API) streamOfID(q *request, mediaID string) (found gateway.StreamEntry, err error) {
 	if mediaID == "" {
-		return found, bad("mediaSessionId is missing")
+		return found, badRequest("mediaSessionId is missing")
 	}
 
 	err = a.deps.Deployment.EachStream(q.Context(), gateway.StreamFilter{MediaIDs: []string{mediaID}}, func(page []gateway.StreamEntry) error {
@@ -244,7 +245,7 @@ func (a *API) streamMetrics(q *request) error {
 	}
 	f := figures[e.MediaID]
 	if f == nil {
-		f = gateway.Figures{} // {} and not null: nothing is measured
+		f = gateway.Figures{} // {} and not null if nothing is measured
 	}
 	return q.answer(f)
 }

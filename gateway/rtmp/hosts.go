@@ -1,4 +1,5 @@
-// Package rtmp tells to which RTMP servers streams may be sent. It imports nothing of ours and does no I/O.
+// Package rtmp matches RTMP addresses against the hosts to which an application's streams can be sent. It
+// does no I/O. Any package can use it.
 package rtmp
 
 import (
@@ -8,24 +9,25 @@ import (
 	"strings"
 )
 
-// Hosts are the RTMP servers that an application's clients may have their streams sent to. The zero value allows none.
+// Hosts lists the RTMP servers to which an application's clients are allowed to send streams. The zero value
+// allows none.
 type Hosts struct {
 	patterns []pattern
 }
 
 type pattern struct {
-	host string // lower case; with any: the part behind the *
+	host string // lower case; with any: the part after the *
 	any  bool   // *.example.com and *
 	port string // "": any
 }
 
 // ErrSyntax is wrapped by the errors of Parse.
-var ErrSyntax = errors.New("must be host, *.example.com or *, with :port or without")
+var ErrSyntax = errors.New("must be host, *.example.com or *, with an optional :port")
 
 var patternText = regexp.MustCompile(`^(\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)
 
-// Parse reads patterns: a host with or without its port, *.example.com (not the bare domain), * (any host).
-// The error joins one for each bad pattern.
+// Parse reads patterns: a host, *.example.com (not the bare domain) or * (any host), each with an optional
+// port. The error joins one error for each bad pattern.
 func Parse(texts []string) (Hosts, error) {
 	var (
 		hosts  Hosts
@@ -44,14 +46,14 @@ func Parse(texts []string) (Hosts, error) {
 	return hosts, errors.Join(faults...)
 }
 
-// address takes an RTMP address apart. It is narrower than the standard, so that no two programs can disagree on the host that is meant:
-// no user, no backslash, no space.
+// address parses an RTMP address. It is stricter than the standard (no user, backslash or space), so that all
+// programs agree on the host of an accepted address.
 var address = regexp.MustCompile(`^rtmps?://([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?(/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?$`)
 
-// maxLength bounds an address, in bytes.
+// maxLength bounds an address in bytes.
 const maxLength = 1024
 
-// Allow tells whether an address is one of an allowed server's.
+// Allow reports whether an address belongs to an allowed server.
 func (h Hosts) Allow(url string) bool {
 	m := address.FindStringSubmatch(url)
 	if m == nil || len(url) > maxLength {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestAllow(t *testing.T) {
+func TestAllowMatchesHostAndPort(t *testing.T) {
 	for _, c := range []struct {
 		patterns string // separated by spaces
 		yes, no  []string
@@ -35,7 +35,7 @@ func TestAllow(t *testing.T) {
 		}
 		for _, url := range c.yes {
 			if !hosts.Allow(url) {
-				t.Errorf("[%s] refuses %q", c.patterns, url)
+				t.Errorf("[%s] rejects %q", c.patterns, url)
 			}
 		}
 		for _, url := range c.no {
@@ -46,7 +46,7 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
+func TestParseRejectsBadPatterns(t *testing.T) {
 	for _, bad := range []string{"", "rtmp://a.example", "a.example/live", "*a.example", "a.*.example", "a..example", "a.example:0", "a.example:x", "**", "!a.example", "a b"} {
 		if _, err := Parse([]string{"good.example", bad}); !errors.Is(err, ErrSyntax) || !strings.Contains(err.Error(), `"`+bad+`"`) {
 			t.Errorf("%q: %v", bad, err)

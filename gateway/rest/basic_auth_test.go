@@ -21,14 +21,14 @@ func as(user, password string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(user, password) }
 }
 
-func TestLogin(t *testing.T) {
+func TestBasicAuthIsRequired(t *testing.T) {
 	w := serve(t, Config{Users: users(t)}, nil)
 	for _, tt := range []struct {
 		login  func(*http.Request)
 		status int
 	}{
 		{as("ops", "secret"), 200},
-		{as("ops", "secret"), 200}, // which is remembered
+		{as("ops", "secret"), 200}, // now cached
 		{as("ops", "wrong"), 401},
 		{as("ops", ""), 401},
 		{as("nobody", "secret"), 401},
@@ -44,7 +44,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("statistics without a password: %d", r.status)
 	}
 	if r := w.do(t, http.MethodGet, prefix+"/nothing", "", nil); r.status != 401 {
-		t.Errorf("what there is is told without a password: %d", r.status)
+		t.Errorf("unknown path without a password: %d", r.status)
 	}
 	open := serve(t, Config{Users: users(t), OpenStatistics: true}, nil)
 	if r := open.do(t, http.MethodGet, "/?action=stat", "", nil); r.status != 200 {
@@ -55,7 +55,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-func TestGuessing(t *testing.T) {
+func TestFailedLoginsAreLimitedByAddress(t *testing.T) {
 	proxies := realip.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
 	w := serve(t, Config{Users: users(t), Proxies: proxies}, nil)
 	login := func(from, password string) int {
@@ -67,20 +67,20 @@ func TestGuessing(t *testing.T) {
 	if status := login("192.0.2.2", "secret"); status != 200 {
 		t.Fatalf("got %d", status)
 	}
-	refused := 0
-	for range 3 * failuresAtOnce {
+	rejected := 0
+	for range 3 * failureBurst {
 		switch status := login("192.0.2.1", "guess"); status {
 		case 429:
-			refused++
+			rejected++
 		case 401:
 		default:
 			t.Fatalf("got %d", status)
 		}
 	}
-	if refused == 0 {
-		t.Error("nothing keeps an address from guessing on")
+	if rejected == 0 {
+		t.Error("failed logins of an address are not limited")
 	}
-	for i := range failuresAtOnce {
+	for i := range failureBurst {
 		login(fmt.Sprintf("2001:db8::%d", i), "guess")
 	}
 	if status := login("2001:db8::ffff", "guess"); status != 429 {
@@ -90,12 +90,12 @@ func TestGuessing(t *testing.T) {
 		t.Errorf("another address: %d", status)
 	}
 	if status := login("192.0.2.1", "secret"); status != 200 {
-		t.Errorf("a password that was right before, from there: %d", status)
+		t.Errorf("a verified password from the limited address: %d", status)
 	}
 }
 
-// Attempts at the same time are no more than those one after the other, and one that is right waits only for those that were calculated.
-func TestGuessingInParallel(t *testing.T) {
+// Parallel attempts are limited like sequential ones, and a correct login only waits for hashes in progress.
+func TestParallelFailedLoginsAreLimited(t *testing.T) {
 	w := serve(t, Config{Users: users(t), Proxies: realip.Proxies{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
 	get := func(from, password string) int {
 		return w.do(t, http.MethodGet, prefix+"/stream/find_all", "", func(r *http.Request) {
@@ -104,7 +104,7 @@ func TestGuessingInParallel(t *testing.T) {
 		}).status
 	}
 	var guesses, logins sync.WaitGroup
-	var wrong, refused, let atomic.Int32
+	var wrong, rejected, accepted atomic.Int32
 	began := time.Now()
 	for range 100 {
 		guesses.Go(func() {
@@ -112,39 +112,39 @@ func TestGuessingInParallel(t *testing.T) {
 			case 401:
 				wrong.Add(1)
 			case 429:
-				refused.Add(1)
+				rejected.Add(1)
 			}
 		})
 	}
-	for range 2 * failuresAtOnce { // which a backend may send as it starts
+	for range 2 * failureBurst { // as a starting backend sends them
 		logins.Go(func() {
 			if get("192.0.2.2", "secret") == 200 {
-				let.Add(1)
+				accepted.Add(1)
 			}
 		})
 	}
 	guesses.Wait()
 	logins.Wait()
-	most := failuresAtOnce + 1 + int32(time.Since(began)/failuresEvery)
-	if wrong.Load() > most || wrong.Load()+refused.Load() != 100 {
-		t.Errorf("%d passwords were tried, %d refused; at most %d may be", wrong.Load(), refused.Load(), most)
+	most := failureBurst + 1 + int32(time.Since(began)/failureInterval)
+	if wrong.Load() > most || wrong.Load()+rejected.Load() != 100 {
+		t.Errorf("%d passwords were checked and %d rejected, want at most %d checked", wrong.Load(), rejected.Load(), most)
 	}
-	if let.Load() != 2*failuresAtOnce {
-		t.Errorf("%d of %d right logins", let.Load(), 2*failuresAtOnce)
+	if accepted.Load() != 2*failureBurst {
+		t.Errorf("%d of %d correct logins accepted", accepted.Load(), 2*failureBurst)
 	}
 }
 
-func TestFailuresAreForgotten(t *testing.T) {
-	d := newDoor(users(t))
+func TestStoredFailuresAreBounded(t *testing.T) {
+	d := newBasicAuth(users(t))
 	for i := range maxAddresses + 10 {
 		d.failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
 	}
 	if n := len(d.failures); n > maxAddresses {
-		t.Errorf("%d addresses are remembered", n)
+		t.Errorf("%d addresses are stored", n)
 	}
 }
 
-func TestAudit(t *testing.T) {
+func TestActionsAreAudited(t *testing.T) {
 	w := serve(t, Config{Users: users(t)}, nil)
 	for _, tt := range []struct{ path, body, target, result string }{
 		{"/stream/terminate", `{"name":"s","published":false}`, "name=s published=false", "ok"},
@@ -176,12 +176,12 @@ func TestAudit(t *testing.T) {
 	w.log.text.Reset()
 	w.do(t, http.MethodGet, prefix+"/stream/find_all", "", as("ops", "secret"))
 	if strings.Contains(w.log.String(), "audit") {
-		t.Errorf("a look is no act: %s", w.log)
+		t.Errorf("a query is audited: %s", w.log)
 	}
 }
 
-// What was tried is audited, too, and whatever log.level is. Who fails to log in can only fill the log at a bounded rate.
-func TestAuditOfWhatIsRefused(t *testing.T) {
+// Rejected actions are audited, independent of log.level. Failed logins are logged at a bounded rate.
+func TestRejectedActionsAreAudited(t *testing.T) {
 	level := zerolog.GlobalLevel() // which log.level sets
 	defer zerolog.SetGlobalLevel(level)
 	zerolog.SetGlobalLevel(zerolog.ErrorLevel)
@@ -211,6 +211,6 @@ func TestAuditOfWhatIsRefused(t *testing.T) {
 		w.do(t, http.MethodPost, prefix+"/stream/terminate", "", nil)
 	}
 	if n, most := strings.Count(w.log.String(), `"audit"`), gateway.NoisyLines*(2+int(time.Since(began)/time.Second)); n == 0 || n > most {
-		t.Errorf("%d lines for %d refused acts, at most %d may be", n, tries, most)
+		t.Errorf("%d lines for %d rejected acts, at most %d may be", n, tries, most)
 	}
 }
