@@ -127,7 +127,7 @@ func (g *Gateway) endStreams(ctx context.Context, ids []string) (n int) {
 	streams := g.streamsOf(ids)
 	answers := make(chan bool, len(streams))
 	for _, st := range streams {
-		st.sess.loop.post(func() {
+		st.sess.loop.Post(func() {
 			answers <- st.ending == nil
 			st.end(ending{status: st.stopped(), info: wcs.InfoStoppedByRESTTerminate, class: classOperator})
 		})
@@ -188,7 +188,7 @@ func (g *Gateway) figuresHere(ctx context.Context, ids []string) map[string]Figu
 	streams := g.streamsOf(ids)
 	answers := make(chan answer, len(streams))
 	for _, st := range streams {
-		st.sess.loop.post(func() { answers <- answer{st.id, st.figures()} })
+		st.sess.loop.Post(func() { answers <- answer{st.id, st.figures()} })
 	}
 	all := make(map[string]Figures, len(streams))
 	for range streams {

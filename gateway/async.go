@@ -27,7 +27,7 @@ func asyncErr(s *session, work func() error, then func(error)) {
 func callOn[T any](ctx context.Context, s *session, f func() T) (got T, err error) {
 	var taken atomic.Bool // by the loop, which then runs f, or by the caller, who then gives up
 	done := make(chan T, 1)
-	s.loop.post(func() {
+	s.loop.Post(func() {
 		if taken.CompareAndSwap(false, true) {
 			defer close(done) // after a panic without a result
 			done <- f()

@@ -22,7 +22,7 @@ func TestHandOverThatTimedOutNeverHappens(t *testing.T) {
 		g.mu.Unlock()
 
 		busy := make(chan struct{})
-		s.loop.post(func() { <-busy })
+		s.loop.Post(func() { <-busy })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		done := make(chan struct{})

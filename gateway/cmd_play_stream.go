@@ -154,7 +154,7 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 // expect sets the publisher before start returns. When the publisher ends, the client is notified at once, although
 // LiveKit still waits for its tracks.
 func (st *stream) expect(publisher translate.Identity) {
-	st.sess.loop.post(func() { st.publisher = publisher })
+	st.sess.loop.Post(func() { st.publisher = publisher })
 }
 
 // awaitStream registers the player and returns the stream's record. It waits for a stream that is about to be published

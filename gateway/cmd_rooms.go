@@ -53,7 +53,7 @@ func (s *session) obey(c *roomCommand, answer func(error)) {
 			answer(errNotInRoom)
 			return
 		}
-		s.g.rooms.send(m, c.To, c.Text, func(err error) { s.loop.post(func() { answer(err) }) })
+		s.g.rooms.send(m, c.To, c.Text, func(err error) { s.loop.Post(func() { answer(err) }) })
 	}
 }
 

@@ -60,7 +60,7 @@ func (g *Gateway) closePaced(sessions []*session, due func(*session) bool) {
 		}
 		if due(s) {
 			s.conn.close(closedShutdown)
-			s.loop.post(s.hurry)
+			s.loop.Post(s.hurry)
 		}
 	}
 }

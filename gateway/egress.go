@@ -217,7 +217,7 @@ func (e *egress) interrupted(how string) {
 
 // watch asks LiveKit from time to time how the egress stands.
 func (e *egress) watch() {
-	e.timer = time.AfterFunc(egressAsk, func() { e.st.sess.loop.post(e.ask) })
+	e.timer = time.AfterFunc(egressAsk, func() { e.st.sess.loop.Post(e.ask) })
 }
 
 func (e *egress) unwatch() {
@@ -264,7 +264,7 @@ func (e *egress) stop() <-chan struct{} {
 	return g.cleanup.Add(cleanup.Task{Op: "stop egress", Target: cleanup.EgressService, Expiry: egressStop, Run: func(ctx context.Context) error {
 		now, err := g.deps.Egress.StopEgress(ctx, id)
 		if err == nil {
-			e.st.sess.loop.post(func() { e.learn(now) })
+			e.st.sess.loop.Post(func() { e.learn(now) })
 		}
 		return err
 	}})

@@ -77,7 +77,7 @@ func TestRecordingsLeaveNoTimers(t *testing.T) {
 		st := g.streams.find(w.publisherOf("wcs.s"))
 		timers := func() (n int) {
 			done := make(chan struct{})
-			st.sess.loop.post(func() {
+			st.sess.loop.Post(func() {
 				n = len(st.timers)
 				close(done)
 			})

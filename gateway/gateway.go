@@ -292,7 +292,7 @@ func (g *Gateway) registerAgain() {
 		g.log.Warn().Int("streams", len(all)).Msg("Redis was away or has lost our lease: registering all streams again")
 	}
 	for _, st := range all {
-		st.sess.loop.post(st.registerAgain)
+		st.sess.loop.Post(st.registerAgain)
 	}
 }
 
@@ -313,14 +313,14 @@ func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said)
 		g.streams.published(rec.Name)
 	}
 	for _, st := range g.streams.playersOf(rec.Name) {
-		st.sess.loop.post(func() { st.publisherChanged(pod, rec, said) })
+		st.sess.loop.Post(func() { st.publisherChanged(pod, rec, said) })
 	}
 }
 
 // streamEnded tells this pod's players of a stream that its publisher is gone.
 func (g *Gateway) streamEnded(name string, publisher translate.Identity, learnt notice) {
 	for _, st := range g.streams.playersOf(name) {
-		st.sess.loop.post(func() { st.publisherGone(publisher, learnt) })
+		st.sess.loop.Post(func() { st.publisherGone(publisher, learnt) })
 	}
 }
 

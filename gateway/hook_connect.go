@@ -40,7 +40,7 @@ func (s *session) authorizeConnect(app *App, c wcs.Connection, id sessionID) {
 	var ctx context.Context
 	ctx, h.cancelConnect = context.WithCancel(s.g.ctx)
 	h.call(ctx, hooks.Connect, h.connection, func(answer hooks.Object, err error) {
-		s.loop.post(func() { h.onConnect(c, answer, err) })
+		s.loop.Post(func() { h.onConnect(c, answer, err) })
 	})
 }
 

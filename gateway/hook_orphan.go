@@ -6,6 +6,7 @@ import (
 
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/serial"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
@@ -14,20 +15,20 @@ import (
 // one at a time: a dead pod can leave many sessions, and the calls of live sessions must not wait for them.
 type orphanLines struct {
 	mu    sync.Mutex
-	lines map[string]*hooks.Line // by app key
+	lines map[string]*serial.Executor // by app key
 }
 
 // maxOrphans bounds the queued calls of an application.
 const maxOrphans = 100_000
 
-func (o *orphanLines) of(app string) *hooks.Line {
+func (o *orphanLines) of(app string) *serial.Executor {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.lines == nil {
-		o.lines = make(map[string]*hooks.Line)
+		o.lines = make(map[string]*serial.Executor)
 	}
 	if o.lines[app] == nil {
-		o.lines[app] = &hooks.Line{Max: maxOrphans}
+		o.lines[app] = new(serial.Executor)
 	}
 	return o.lines[app]
 }
@@ -51,7 +52,7 @@ func (g *Gateway) notifyOrphaned(sess state.Session) {
 	body := object(orphanBody{g.cfg.NodeID, sess.App, sess.ID, connectionDisconnected})
 	since := time.Now()
 	release := g.cleanup.Hold()
-	queued := g.orphanHook.of(app.Key).Do(func() {
+	queued := g.orphanHook.of(app.Key).TryPost(func() {
 		defer release()
 		defer g.recovered()
 		if time.Since(since) > cleanup.Expiry || g.ctx.Err() != nil {
@@ -61,7 +62,7 @@ func (g *Gateway) notifyOrphaned(sess state.Session) {
 			g.hookLog.Warn().Err(err).Str("session", sess.ID).Str("app", sess.App).Str("hook", string(hooks.ConnectionStatusEvent)).
 				Msg("backend not notified: session of a dead pod ended")
 		}
-	})
+	}, maxOrphans)
 	if !queued {
 		release()
 		g.metrics.HookCall(hooks.ConnectionStatusEvent, 0, hooks.ErrBusy)

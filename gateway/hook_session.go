@@ -54,7 +54,7 @@ func (h *sessionHooks) wants(m hooks.Method) bool {
 func (h *sessionHooks) notify(m hooks.Method, body hooks.Object) {
 	h.call(h.sess.g.ctx, m, body, func(_ hooks.Object, err error) {
 		if err != nil && h.sess.g.ctx.Err() == nil {
-			h.sess.loop.post(func() { h.eventFailed(m, err) })
+			h.sess.loop.Post(func() { h.eventFailed(m, err) })
 		}
 	})
 }
@@ -78,7 +78,7 @@ func (h *sessionHooks) request(m hooks.Method, body hooks.Object, then func(answ
 // requestIn is request with a context derived from the gateway's, for traces.
 func (h *sessionHooks) requestIn(ctx context.Context, m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
 	answered := func(answer hooks.Object, err error) {
-		h.sess.loop.post(func() {
+		h.sess.loop.Post(func() {
 			h.requests--
 			if !h.sess.closed {
 				then(answer, h.decide(m, err))

@@ -139,7 +139,7 @@ func (st *stream) startKeepAliveHook() {
 		return
 	}
 	var timer *time.Timer
-	timer = time.AfterFunc(rand.N(h.app.Hooks.KeepAlive), func() { st.sess.loop.post(func() { st.sendKeepAlive(timer) }) })
+	timer = time.AfterFunc(rand.N(h.app.Hooks.KeepAlive), func() { st.sess.loop.Post(func() { st.sendKeepAlive(timer) }) })
 	st.timers = append(st.timers, timer)
 }
 
@@ -152,7 +152,7 @@ func (st *stream) sendKeepAlive(timer *time.Timer) {
 	const m = hooks.StreamKeepAliveEvent
 	h := st.sess.hooks
 	h.call(st.sess.g.ctx, m, h.body(st.body(st.statusNow(), "")), func(_ hooks.Object, err error) {
-		st.sess.loop.post(func() {
+		st.sess.loop.Post(func() {
 			switch {
 			case st.ending != nil:
 				return

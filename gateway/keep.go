@@ -160,14 +160,14 @@ func (s *session) expireAfter(d time.Duration) {
 	if s.keep.timer != nil {
 		s.keep.timer.Stop()
 	}
-	s.keep.timer = time.AfterFunc(d, func() { s.loop.post(s.expire) })
+	s.keep.timer = time.AfterFunc(d, func() { s.loop.Post(s.expire) })
 }
 
 // dismiss closes the socket of a session that is not to be kept, and ends it if it is parked already. A socket whose end was decided a moment
 // before, for whatever reason, parks its session later than that.
 func (s *session) dismiss(r closeReason) {
 	s.conn.close(r)
-	s.loop.post(func() {
+	s.loop.Post(func() {
 		s.dismissed = true
 		s.expire()
 	})

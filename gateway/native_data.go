@@ -31,7 +31,7 @@ func (st *stream) unsubscribeNativeData() {
 
 // OnData implements probe.Listener.
 func (st *stream) OnData(publisher translate.Identity, payload json.RawMessage) {
-	st.sess.loop.post(func() { st.deliverNative(publisher, payload) })
+	st.sess.loop.Post(func() { st.deliverNative(publisher, payload) })
 }
 
 // deliverNative forwards a native participant's data message: to all players if st is the publisher, otherwise to this

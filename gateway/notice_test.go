@@ -50,7 +50,7 @@ func TestNoticesAreMeasured(t *testing.T) {
 		const removal, busy = 30 * time.Millisecond, 80 * time.Millisecond // LiveKit is asked later, which would tell, too
 		hold := make(chan struct{})
 		w.sfu.set(func() { w.sfu.hold["remove"] = hold })
-		w.pods[podB].streams.playersOf("s")[0].sess.loop.post(func() { time.Sleep(busy) })
+		w.pods[podB].streams.playersOf("s")[0].sess.loop.Post(func() { time.Sleep(busy) })
 		pub.Unpublish("pub", "s")
 		near.WantStatus("near", "FAILED", "Stopped by publisher stop")
 		time.Sleep(removal)

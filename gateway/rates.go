@@ -106,7 +106,7 @@ func (st *stream) stopRates() {
 }
 
 // Tick implements probe.Ticker.
-func (st *stream) Tick() { st.sess.loop.post(st.onSecond) }
+func (st *stream) Tick() { st.sess.loop.Post(st.onSecond) }
 
 func (st *stream) onSecond() {
 	if st.ending != nil {
@@ -279,7 +279,7 @@ func (g *Gateway) ratesWanted(e state.Event) {
 	if st == nil || !st.published {
 		return // it has ended; its players are notified of that
 	}
-	st.sess.loop.post(func() {
+	st.sess.loop.Post(func() {
 		if st.ending == nil && st.phase == phaseUp {
 			g.probes.RequestedBy(e.From, st.identity, st.room)
 		}

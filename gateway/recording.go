@@ -148,7 +148,7 @@ func (g *Gateway) recordHere(ctx context.Context, w recordWish) recordAnswer {
 		return recordAnswer{Fault: ErrNoSuchStream.Error()}
 	}
 	done := make(chan recordAnswer, 1)
-	st.sess.loop.post(func() {
+	st.sess.loop.Post(func() {
 		st.fulfil(w, func(file string, err error) {
 			a := recordAnswer{File: file}
 			if err != nil {

@@ -60,7 +60,7 @@ func (one *room) failed(put []*member, err error) {
 func (m *member) answer(err error) {
 	joined := m.joined
 	m.joined = nil
-	m.sess.loop.post(func() { joined(err) })
+	m.sess.loop.Post(func() { joined(err) })
 }
 
 // learn takes the room as it is now, and gives the other pods that must look at it.
@@ -145,7 +145,7 @@ func (one *room) shutOut(m *member, outcome state.Outcome, got state.RoomState) 
 // stands for the room.
 func (one *room) membershipEnded(m *member, why string) {
 	s, frame := m.sess, wcs.RoomEvent(one.key.Name, wcs.RoomFailed, why)
-	s.loop.post(func() {
+	s.loop.Post(func() {
 		s.forgetRoom(one.key.Name, m)
 		s.send(frame)
 	})

@@ -105,7 +105,7 @@ func (one *room) deliver(t roomText) {
 	default:
 		if _, known := m.told.byLogin[t.From]; known {
 			frame := wcs.RoomEvent(one.key.Name, wcs.RoomText, wcs.RoomMessageInfo{From: t.From, Text: t.Text})
-			m.sess.loop.post(func() { m.sess.relay(frame) }) // after what m.tell has posted
+			m.sess.loop.Post(func() { m.sess.relay(frame) }) // after what m.tell has posted
 			return
 		}
 		one.hold(t)

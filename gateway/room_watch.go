@@ -119,7 +119,7 @@ func (w *roomWatch) ask(r *watchedRoom) {
 			}
 			return // the others would not fare better
 		}
-		st.sess.loop.post(func() { st.onAsked(a) })
+		st.sess.loop.Post(func() { st.onAsked(a) })
 	}
 	r.strikes = 0
 }
@@ -178,7 +178,7 @@ func (w *roomWatch) strike(r *watchedRoom, round *askRound, err error) (again bo
 	streams := w.in(r.name)
 	w.g.log.Error().Err(err).Str("room", string(r.name)).Int("streams", len(streams)).Msg("the LiveKit node of the room is dead")
 	for _, st := range streams {
-		st.sess.loop.post(func() { st.lost(translate.EndShutdown) })
+		st.sess.loop.Post(func() { st.lost(translate.EndShutdown) })
 	}
 	return false
 }

@@ -286,7 +286,7 @@ func (r *rooms) forget() {
 // tell sends frames to the member. They come in the order of the calls.
 func (m *member) tell(frames [][]byte) {
 	s := m.sess
-	s.loop.post(func() {
+	s.loop.Post(func() {
 		for _, f := range frames {
 			s.send(f)
 		}

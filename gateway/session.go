@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/serial"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -23,7 +24,7 @@ type session struct {
 	g      *Gateway
 	conn   *conn
 	peer   // who opened the socket
-	loop   loop
+	loop   serial.Executor
 	gone   chan struct{} // closed when the session has let go of everything
 	leave  func()        // its place among the pings
 	recent *recent       // nil where nobody can look at it
@@ -56,12 +57,12 @@ type session struct {
 // open starts a session on an upgraded socket.
 func (g *Gateway) open(ws *websocket.Conn, p peer) {
 	s := &session{g: g, peer: p, gone: make(chan struct{}), recent: newRecent(g.cfg.Recent)}
-	s.loop.recovered = s.onPanic
+	s.loop.Recovered = s.onPanic
 	s.conn = &conn{
 		ws:        ws,
 		cfg:       &g.cfg.Conn,
 		onMessage: s.receive,
-		onClose:   func(r closeReason) { s.loop.post(func() { s.onClose(r) }) },
+		onClose:   func(r closeReason) { s.loop.Post(func() { s.onClose(r) }) },
 		dropped:   func(bytes int) { g.metrics.lostBytes.Add(float64(bytes)) },
 		guard:     p.guard,
 	}
@@ -106,7 +107,7 @@ func (s *session) onPanic(v any) {
 
 // receive runs on the reader.
 func (s *session) receive(frame []byte) {
-	s.loop.postWait(func() { s.dispatch(frame) })
+	s.loop.PostWait(func() { s.dispatch(frame) })
 }
 
 func (s *session) send(frame []byte) {
@@ -258,7 +259,7 @@ func (s *session) finish() {
 func (s *session) offLoop(f func(), done func()) {
 	s.jobs++
 	go func() {
-		defer s.loop.post(func() {
+		defer s.loop.Post(func() {
 			s.jobs--
 			done()
 			s.finish()

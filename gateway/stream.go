@@ -278,7 +278,7 @@ func (st *stream) onStarted(got started, err error) {
 // after runs f on the loop unless the stream has ended or is up by then.
 func (st *stream) after(d time.Duration, f func()) {
 	st.timers = append(st.timers, time.AfterFunc(d, func() {
-		st.sess.loop.post(func() {
+		st.sess.loop.Post(func() {
 			if st.ending == nil && st.phase == phaseConnecting {
 				f()
 			}

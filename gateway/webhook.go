@@ -43,7 +43,7 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 		return g.forward(ctx, pod, e)
 	case e.Identity.Native() && e.Kind == translate.EventLeft:
 		for _, st := range g.watch.in(e.Room) {
-			st.sess.loop.post(func() { st.publisherGone(e.Identity, notice{}) })
+			st.sess.loop.Post(func() { st.publisherGone(e.Identity, notice{}) })
 		}
 		return "native"
 	}
@@ -66,7 +66,7 @@ func (g *Gateway) deliver(e translate.Event) (result string) {
 	if st == nil {
 		return "stale"
 	}
-	st.sess.loop.post(func() { st.onEvent(e) })
+	st.sess.loop.Post(func() { st.onEvent(e) })
 	return "delivered"
 }
 

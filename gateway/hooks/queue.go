@@ -1,6 +1,10 @@
 package hooks
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"wcsgateway/gateway/serial"
+)
 
 // MaxClientCalls is the number of calls caused by a client's commands that a session can have queued.
 const MaxClientCalls = 64
@@ -20,7 +24,7 @@ type Budget struct{ bytes atomic.Int64 }
 type Queue struct {
 	maxStreams int // streams that the session can have
 	budget     *Budget
-	line       Line
+	calls      serial.Executor
 	bytes      atomic.Int64 // of the queued calls, including the one in progress
 }
 
@@ -38,10 +42,10 @@ func (q *Queue) Do(m Method, body Object, closing bool, call func()) (queued boo
 		return false
 	}
 	q.count(size)
-	queued = q.line.DoWithin(q.limit(m, closing), func() {
+	queued = q.calls.TryPost(func() {
 		defer q.count(-size)
 		call()
-	})
+	}, q.limit(m, closing))
 	if !queued {
 		q.count(-size)
 	}
