@@ -12,7 +12,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// What is counted. Each is started, and then done or failed, or cut off by the end of the run.
+// Steps. Each is counted as started, and then as done, failed, or cut off by the end of the run.
 const (
 	stepConnect   = "connect"
 	stepReconnect = "reconnect" // after a storm
@@ -21,15 +21,15 @@ const (
 	stepPlay      = "play"
 	stepHold      = "hold" // a session or a stream lasts as long as the load
 	stepUnpublish = "unpublish"
-	stepNotice    = "notice" // a player learns that the publisher has gone
-	stepCycle     = "cycle"  // of churn; it fails if all slots are taken
+	stepNotice    = "notice" // a player is notified that the publisher left
+	stepCycle     = "cycle"  // of churn; it fails if all slots are in use
 )
 
 func steps() []string {
 	return []string{stepConnect, stepReconnect, stepPublish, stepRepublish, stepPlay, stepHold, stepUnpublish, stepNotice, stepCycle}
 }
 
-// What is timed.
+// Latencies.
 const (
 	tookConnect      = "connect → getUserData"
 	tookReconnect    = "reconnect → getUserData"
@@ -50,32 +50,32 @@ func timings() []string {
 	}
 }
 
-// bench is a run: its steps are what a client does, each counted and timed.
+// bench is a run. Its steps are a client's actions, each counted and timed.
 type bench struct {
 	o       options
 	server  *server
 	media   *media
 	records *records
-	id      string // that the names of this run's streams carry
+	id      string // part of the names of this run's streams
 
 	names                     atomic.Int64
 	open, publishing, playing atomic.Int64
-	units                     sync.WaitGroup // everything that the scenario has started
+	units                     sync.WaitGroup // everything that the scenario started
 }
 
 func newBench(o options, m *media) *bench {
 	return &bench{o: o, server: newServer(o), media: m, records: newRecords(), id: "bench-" + strings.ToLower(rand.Text()[:8])}
 }
 
-// name makes a name that is not used twice, for streams and media sessions.
+// name returns a unique name for a stream or media session.
 func (b *bench) name() string { return fmt.Sprintf("%s-%d", b.id, b.names.Add(1)) }
 
-// withTimeout is a context that tells of its timeout in the words of the report.
+// withTimeout returns a context whose timeout is worded for the report.
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("timeout of %v", d))
 }
 
-// step counts what do does and bounds its time. A step that ends because ctx has is neither done nor failed.
+// step counts do's result and bounds its time. A step that ends because ctx ended is neither done nor failed.
 func (b *bench) step(ctx context.Context, name string, do func(ctx context.Context) error) error {
 	b.records.start(name)
 	bounded, cancel := withTimeout(ctx, b.o.timeout)
@@ -119,11 +119,11 @@ type cast struct {
 	count   *atomic.Int64 // of publishing or playing streams
 }
 
-// direction is what publishing and playing differ in.
+// direction holds the differences between publishing and playing.
 type direction struct {
 	step, answer, started string
 	command               wcs.Name
-	status                wcs.Status // of a stream that has started
+	status                wcs.Status // of a started stream
 	newPeer               func() (*peer, error)
 	count                 *atomic.Int64
 }
@@ -136,7 +136,7 @@ func (b *bench) player() direction {
 	return direction{stepPlay, tookPlaySDP, tookPlaying, wcs.CmdPlayStream, wcs.StatusPlaying, b.media.newPlayer, &b.playing}
 }
 
-// cast opens a session and a stream on it. To play takes until media has come.
+// cast opens a session and a stream on it. A player's step lasts until media arrives.
 func (b *bench) cast(ctx context.Context, d direction, name string) (*cast, error) {
 	s, err := b.connect(ctx, stepConnect, tookConnect)
 	if err != nil {
@@ -192,7 +192,7 @@ func (b *bench) begin(ctx context.Context, c *cast, d direction, name string) (e
 	return nil
 }
 
-// awaitMedia takes 0 ms if media came before PLAYING.
+// awaitMedia records 0 ms if media arrived before PLAYING.
 func (b *bench) awaitMedia(ctx context.Context, c *cast, playing time.Time) error {
 	select {
 	case at := <-c.peer.first:
@@ -213,13 +213,13 @@ func (b *bench) stop(c *cast) {
 	c.dispose()
 }
 
-// dispose ends the peer.
+// dispose closes the peer.
 func (c *cast) dispose() {
 	c.peer.close()
 	c.count.Add(-1)
 }
 
-// hold waits until it is time, and fails if the session or the stream ends before. st may be nil.
+// hold waits until the end of the load, and fails if the session or the stream ends before. st can be nil.
 func (b *bench) hold(s *session, st *stream, until <-chan struct{}) error {
 	b.records.start(stepHold)
 	err := lost(s, st, until)
@@ -245,7 +245,7 @@ func lost(s *session, st *stream, until <-chan struct{}) (err error) {
 		err = s.err
 	}
 	select {
-	case <-until: // both were ready: the end was expected
+	case <-until: // both are ready: the end was expected
 		return nil
 	default:
 		return err

@@ -18,8 +18,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// serve starts a server that answers commands as a test wants. handle gives what is sent, and whether the socket
-// is closed after that with 1012. The address is that of its sockets.
+// serve starts a server with scripted replies. handle returns the reply to a command, and whether the socket
+// is closed after it with 1012. The result is the address of its sockets.
 func serve(t *testing.T, handle func(wcs.Command) (reply []byte, closes bool)) (url string) {
 	t.Helper()
 	var upgrader websocket.Upgrader
@@ -29,7 +29,7 @@ func serve(t *testing.T, handle func(wcs.Command) (reply []byte, closes bool)) (
 			t.Errorf("upgrade: %v", err)
 			return
 		}
-		defer func() { _ = ws.Close() }() // the client is told before, if at all
+		defer func() { _ = ws.Close() }() // a close frame, if any, was sent before
 		if err := converse(ws, handle); !websocket.IsCloseError(err, websocket.CloseNormalClosure) && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("socket: %v", err)
 		}
@@ -64,10 +64,10 @@ func converse(ws *websocket.Conn, handle func(wcs.Command) ([]byte, bool)) error
 	}
 }
 
-// accept is the answer to connection.
+// accept is the reply to connection.
 func accept() []byte { return wcs.UserData{AuthToken: "t"}.Frame() }
 
-func TestRefusedStreams(t *testing.T) {
+func TestRejectedStreamsAreReported(t *testing.T) {
 	var streams atomic.Int64
 	url := serve(t, func(c wcs.Command) ([]byte, bool) {
 		if c.Name == wcs.CmdConnection {
@@ -96,7 +96,7 @@ func TestRefusedStreams(t *testing.T) {
 	}
 }
 
-func TestSilentServer(t *testing.T) {
+func TestSilentServerIsReported(t *testing.T) {
 	url := serve(t, func(c wcs.Command) ([]byte, bool) {
 		if c.Name == wcs.CmdConnection {
 			return accept(), false
@@ -109,7 +109,7 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-func TestSessionsThatAreClosed(t *testing.T) {
+func TestClosedSessionsAreReported(t *testing.T) {
 	var sessions atomic.Int64
 	url := serve(t, func(wcs.Command) ([]byte, bool) {
 		return accept(), sessions.Add(1) > 2 // the first is the probe
@@ -123,7 +123,7 @@ func TestSessionsThatAreClosed(t *testing.T) {
 	}
 }
 
-// Each cycle lasts for the timeout here, and only two may run.
+// Each cycle lasts for the timeout, and only two can run.
 func TestChurnRunsOutOfSlots(t *testing.T) {
 	url := serve(t, func(c wcs.Command) ([]byte, bool) {
 		if c.Name == wcs.CmdConnection {
@@ -143,7 +143,7 @@ func TestChurnRunsOutOfSlots(t *testing.T) {
 func TestNoServer(t *testing.T) {
 	refusing := httptest.NewServer(http.NotFoundHandler())
 	defer refusing.Close()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, and nobody answers
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, but nothing answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestNoServer(t *testing.T) {
 	gone.Close()
 	stranger := serve(t, func(wcs.Command) ([]byte, bool) { return wcs.ConnectionFailed("Forbidden"), false })
 	for _, tt := range []struct{ name, url, want string }{
-		{"nobody listens", "ws" + strings.TrimPrefix(gone.URL, "http"), "connect: connection refused"},
+		{"no listener", "ws" + strings.TrimPrefix(gone.URL, "http"), "connect: connection refused"},
 		{"no sockets there", "ws" + strings.TrimPrefix(refusing.URL, "http"), "refused with HTTP 404"},
 		{"no answer", "ws://" + silent.Addr().String(), "no socket: timeout of 300ms"},
 		{"refused", stranger, "Forbidden"},
@@ -166,7 +166,7 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
-func TestReportThatCannotBeWritten(t *testing.T) {
+func TestUnwritableReportFails(t *testing.T) {
 	url := serve(t, func(wcs.Command) ([]byte, bool) { return accept(), false })
 	file := filepath.Join(t.TempDir(), "missing", "report.json")
 	var faults strings.Builder

@@ -1,7 +1,7 @@
-// Command wcs-bench loads a WCS server the way its users do: sockets that speak WCS and peers with real ICE, DTLS and
-// RTP. It prints counts, failures and latencies, so that a deployment can be sized by measuring it. The load is
-// bounded in number and in time, and goes to this machine unless told otherwise. It ends with 0 if nothing
-// failed, with 1 if something did, with 2 if called wrongly.
+// Command wcs-bench loads a WCS server as its users do: with sockets that speak WCS and peers with real ICE,
+// DTLS and RTP. It prints counts, failures and latencies for sizing a deployment. The load is bounded in
+// number and time, and goes to this machine by default. Exit codes: 0 if nothing failed, 1 after failures, 2
+// after a usage error.
 package main
 
 import (
@@ -29,8 +29,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program: the report goes to stdout, progress and faults to stderr. When ctx ends, so does the load, and what
-// was measured until then is reported.
+// run runs the program: the report goes to stdout, progress and faults to stderr. The load ends with ctx, and
+// the measurements until then are reported.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stderr)
 	switch {
@@ -53,7 +53,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// measure runs the scenario. The error says why nothing could be measured; what fails under load is in the report.
+// measure runs the scenario. It returns an error if nothing could be measured; failures under load are in the
+// report.
 func measure(ctx context.Context, o options, progress io.Writer) (report, error) {
 	if err := probe(ctx, o); err != nil {
 		return report{}, fmt.Errorf("no session at %s: %w", o.url, err)
@@ -77,8 +78,8 @@ func measure(ctx context.Context, o options, progress io.Writer) (report, error)
 	return r, nil
 }
 
-// probe opens one session and closes it: a wrong address, a server that is away or an application that is not allowed is
-// one clear error, not one failure per session.
+// probe opens and closes one session. A wrong address, an unreachable server or a forbidden application
+// becomes one clear error instead of one failure per session.
 func probe(ctx context.Context, o options) error {
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
@@ -90,7 +91,7 @@ func probe(ctx context.Context, o options) error {
 	return nil
 }
 
-// showProgress writes a line every now and then, until stop is called.
+// showProgress writes a line periodically until stop is called.
 func (b *bench) showProgress(w io.Writer) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -27,14 +27,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// outcome is what the program has left behind.
+// outcome is the result of a run of the program.
 type outcome struct {
-	report // of the JSON
+	report // from the JSON
 	table  string
 	code   int
 }
 
-// bringUp runs the program, quietly, with a file for the JSON.
+// bringUp runs the program without progress lines, with a file for the JSON.
 func bringUp(t *testing.T, args ...string) outcome {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")
@@ -52,7 +52,7 @@ func bringUp(t *testing.T, args ...string) outcome {
 	return out
 }
 
-// wantSame checks that the table says what the JSON says.
+// wantSame checks that the table and the JSON agree.
 func wantSame(t *testing.T, out outcome) {
 	t.Helper()
 	lines := map[string]bool{}
@@ -77,14 +77,14 @@ func wantSame(t *testing.T, out outcome) {
 	}
 }
 
-// wantSteps checks that these steps, and no others, were taken so often without a failure.
+// wantSteps checks that exactly these steps were taken, so often and without failures.
 func (out outcome) wantSteps(t *testing.T, want map[string]int) {
 	t.Helper()
 	if out.code != exitOK {
 		t.Errorf("exit code %d, want %d", out.code, exitOK)
 	}
 	if out.Interrupted {
-		t.Error("interrupted, by nobody")
+		t.Error("interrupted without a signal")
 	}
 	for _, s := range out.Steps {
 		if s.Started != want[s.Name] || s.Done != s.Started || s.Failed != 0 {
@@ -93,14 +93,14 @@ func (out outcome) wantSteps(t *testing.T, want map[string]int) {
 		delete(want, s.Name)
 	}
 	for name, n := range want {
-		t.Errorf("%s: never, want %d", name, n)
+		t.Errorf("%s: not taken, want %d", name, n)
 	}
 	if t.Failed() {
 		t.Log(out.table)
 	}
 }
 
-// wantTimings checks that so many times, and no others, were measured, and that they can be true.
+// wantTimings checks that exactly these latencies were measured, and that they are plausible.
 func (out outcome) wantTimings(t *testing.T, want map[string]int) {
 	t.Helper()
 	for _, l := range out.Latencies {
@@ -108,7 +108,7 @@ func (out outcome) wantTimings(t *testing.T, want map[string]int) {
 			t.Errorf("%s: %d measured, want %d", l.Name, l.Count, want[l.Name])
 		}
 		if l.P50 > l.P90 || l.P90 > l.P99 || l.P99 > l.Max || l.P50 < 0 || l.Max > milliseconds(out.Seconds*1000) || l.Max == 0 && l.Name != tookMedia {
-			t.Errorf("these cannot be latencies: %+v", l)
+			t.Errorf("implausible latencies: %+v", l)
 		}
 		delete(want, l.Name)
 	}
@@ -117,7 +117,7 @@ func (out outcome) wantTimings(t *testing.T, want map[string]int) {
 	}
 }
 
-// stepsDone is how often a step was done.
+// stepsDone returns how often a step was done.
 func (out outcome) stepsDone(name string) int {
 	for _, s := range out.Steps {
 		if s.Name == name {
@@ -133,7 +133,7 @@ func TestScenarios(t *testing.T) {
 	s.WantClean(t)
 }
 
-// testScenarios returns when all have ended: they run at the same time, as most of it is waiting.
+// testScenarios returns when all scenarios have ended. They run in parallel, as they mostly wait.
 func testScenarios(t *testing.T, url string) {
 	scenario := func(name string, test func(t *testing.T, with func(args ...string) outcome)) {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +197,7 @@ func testScenarios(t *testing.T, url string) {
 	})
 	t.Run("another application", func(t *testing.T) {
 		t.Parallel()
-		code, stderr := endAtOnce(t, "--scenario", scenarioIdle, "--url", url, "--app", "nobody's")
+		code, stderr := endAtOnce(t, "--scenario", scenarioIdle, "--url", url, "--app", "unknown")
 		if code != exitFailed || !strings.HasPrefix(stderr, "wcs-bench: no session at "+url+": ") {
 			t.Errorf("exit code %d, stderr %q", code, stderr)
 		}
@@ -208,7 +208,7 @@ func testScenarios(t *testing.T, url string) {
 	})
 }
 
-// testSignal ends a run that would last for long once its stream is played.
+// testSignal interrupts a long run once its stream is played.
 func testSignal(t *testing.T, url string) {
 	cmd := exec.Command(os.Args[0], "--scenario", scenarioFanout, "--players", "1", "--duration", "1h", "--progress", "50ms", "--url", url)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
@@ -230,11 +230,11 @@ func testSignal(t *testing.T, url string) {
 		}
 	}
 	if err := p.Wait(); err != nil {
-		t.Errorf("nothing failed, and yet: %v", err)
+		t.Errorf("unexpected error: %v", err)
 	}
 }
 
-// endAtOnce runs the program, which is to find a fault before there is a load.
+// endAtOnce runs the program, which must detect a fault before it creates load.
 func endAtOnce(t *testing.T, args ...string) (code int, stderr string) {
 	t.Helper()
 	var stdout, faults bytes.Buffer

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The scenarios. Every stream has a session of its own.
+// Scenarios. Every stream has its own session.
 const (
 	scenarioIdle    = "idle"
 	scenarioPublish = "publish"
@@ -26,10 +26,10 @@ func scenarios() []string {
 	return []string{scenarioIdle, scenarioPublish, scenarioPlay, scenarioFanout, scenarioChurn, scenarioStorm}
 }
 
-// The most that one process does.
+// Limits of one process.
 const (
 	maxSessions = 100_000
-	maxRate     = 10_000 // a second
+	maxRate     = 10_000 // per second
 	maxDuration = 24 * time.Hour
 )
 
@@ -49,19 +49,19 @@ scenarios:
 flags:
 `
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
 	url, app, scenario            string
 	sessions, players, publishers int
-	rate                          float64 // starts a second
+	rate                          float64 // starts per second
 	duration, every, timeout      time.Duration
-	audioRate, videoRate          float64 // packets and frames a second
+	audioRate, videoRate          float64 // packets and frames per second
 	progress                      time.Duration
-	json                          string // file, or none
+	json                          string // path of a file; "": none
 	allowRemote                   bool
 }
 
-// parse reads the flags. Errors have been written to stderr, one fault a line.
+// parse reads the flags. It writes errors to stderr, one fault per line.
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("wcs-bench", flag.ContinueOnError)
@@ -102,7 +102,7 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.BoolVar(&o.allowRemote, "allow-remote", false, "load a server on another machine; only do so with one that is yours")
 }
 
-// validate gives all faults at once.
+// validate returns all faults.
 func (o options) validate() error {
 	var faults []error
 	fault := func(ok bool, format string, args ...any) {
@@ -143,7 +143,7 @@ func (o options) validateURL() error {
 	case u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "":
 		return errors.New("must be ws://host or wss://host")
 	case !o.allowRemote && !isLoopback(u.Hostname()):
-		return fmt.Errorf("%s is not this machine: --allow-remote loads it all the same", u.Hostname())
+		return fmt.Errorf("%s is not this machine; --allow-remote permits it", u.Hostname())
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// ramp is the time from the first start to the last one. Churn starts all the time and has none.
+// ramp returns the time from the first start to the last one. Churn has none: it starts continuously.
 func (o options) ramp() time.Duration {
 	switch o.scenario {
 	case scenarioChurn:
@@ -165,7 +165,7 @@ func (o options) ramp() time.Duration {
 	}
 }
 
-// interval is the time from a start to the nth one after it.
+// interval returns the time from a start to the nth one after it.
 func (o options) interval(n int) time.Duration {
 	return time.Duration(float64(n) / o.rate * float64(time.Second))
 }

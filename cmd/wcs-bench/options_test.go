@@ -10,7 +10,7 @@ func TestFaults(t *testing.T) {
 	idle := []string{"--scenario", "idle"}
 	for _, tt := range []struct {
 		args []string
-		want []string // beginnings of the lines
+		want []string // prefixes of the lines
 	}{
 		{nil, []string{"--scenario: must be one of idle, publish, play, fanout, churn, storm"}},
 		{[]string{"--scenario", "flood"}, []string{"--scenario: must be one of"}},
@@ -63,12 +63,12 @@ func TestHelp(t *testing.T) {
 	}
 	for _, name := range scenarios() {
 		if !strings.Contains(stderr, "\n  "+name+" ") {
-			t.Errorf("nothing about %s:\n%s", name, stderr)
+			t.Errorf("no %s in:\n%s", name, stderr)
 		}
 	}
 }
 
-func TestWhereLoadMayGo(t *testing.T) {
+func TestRemoteLoadNeedsFlag(t *testing.T) {
 	for _, args := range [][]string{
 		{"--url", "ws://127.0.0.1:8080"}, {"--url", "ws://[::1]:8080/any/path"}, {"--url", "wss://localhost"},
 		{"--url", "wss://wcs.example.com:8443", "--allow-remote"},

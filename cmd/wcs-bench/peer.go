@@ -16,19 +16,20 @@ import (
 )
 
 const (
-	// mdnsDisabled is pion/ice's MulticastDNSModeDisabled: without it every peer opens a multicast socket.
+	// mdnsDisabled is pion/ice's MulticastDNSModeDisabled: otherwise every peer opens a multicast socket.
 	mdnsDisabled = 1
-	readBytes    = 1500 // of a packet
-	videoSize    = 64   // pixels, both ways
+	readBytes    = 1500 // per packet
+	videoSize    = 64   // pixels per side
 )
 
-// media makes the peers of a run. They are lean: one certificate for all, no retransmission and no bandwidth
-// estimation. Sender and receiver reports are sent as browsers do. Each has a port of its own, because LiveKit sends
-// to all from one: only the port they arrive at tells apart what is not STUN.
+// media creates the peers of a run. They are lean: one certificate for all, no retransmission and no
+// bandwidth estimation. They send sender and receiver reports as browsers do. Each peer has its own port:
+// LiveKit sends to all peers from one port, so only the destination port distinguishes packets other than
+// STUN.
 type media struct {
 	api          *webrtc.API
 	config       webrtc.Configuration
-	audio, video time.Duration // between two packets or frames, 0 for none
+	audio, video time.Duration // between two packets or frames, 0: none
 
 	sent, received atomic.Int64 // RTP packets
 }
@@ -50,13 +51,13 @@ func newMedia(o options) (*media, error) {
 	}
 	var settings webrtc.SettingEngine
 	settings.SetICEMulticastDNSMode(mdnsDisabled)
-	settings.SetIncludeLoopbackCandidate(true) // the server may be on this machine
+	settings.SetIncludeLoopbackCandidate(true) // for a server on this machine
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	m.api = webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(reports), webrtc.WithSettingEngine(settings))
 	return m, nil
 }
 
-// lean is what is offered: opus and VP8.
+// lean returns the offered codecs, opus and VP8, and the interceptors.
 func lean() (*webrtc.MediaEngine, *interceptor.Registry, error) {
 	engine, reports := &webrtc.MediaEngine{}, &interceptor.Registry{}
 	return engine, reports, errors.Join(
@@ -72,7 +73,7 @@ func lean() (*webrtc.MediaEngine, *interceptor.Registry, error) {
 	)
 }
 
-// interval is the time between two of something that comes so often a second.
+// interval returns the time between two events at a rate per second.
 func interval(rate float64) time.Duration {
 	if rate == 0 {
 		return 0
@@ -86,13 +87,13 @@ type peer struct {
 	pc           *webrtc.PeerConnection
 	offer        string
 	audio, video bool
-	first        chan time.Time // cap 1: when a player's first RTP packet came
+	first        chan time.Time // cap 1: arrival of a player's first RTP packet
 
 	closed  chan struct{}
 	running sync.WaitGroup
 }
 
-// newPublisher makes a peer that sends silence and an even picture once it is connected.
+// newPublisher returns a peer that sends silence and a uniform picture once it is connected.
 func (m *media) newPublisher() (*peer, error) {
 	return m.newPeer(func(p *peer) error {
 		audio, errAudio := p.addTrack(p.audio, webrtc.MimeTypeOpus)
@@ -109,7 +110,7 @@ func (m *media) newPublisher() (*peer, error) {
 	})
 }
 
-// newPlayer makes a peer that counts what it gets.
+// newPlayer returns a peer that counts received packets.
 func (m *media) newPlayer() (*peer, error) {
 	return m.newPeer(func(p *peer) error {
 		p.pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { p.receive(t) })
@@ -158,11 +159,11 @@ func (p *peer) makeOffer() error {
 	if err != nil {
 		return err
 	}
-	p.offer = offer.SDP // gathering begins with SetLocalDescription: no candidates in it, as WCS clients have it
+	p.offer = offer.SDP // gathering begins with SetLocalDescription: the offer has no candidates, as those of WCS clients
 	return p.pc.SetLocalDescription(offer)
 }
 
-// connect takes the answer.
+// connect applies the answer.
 func (p *peer) connect(answer string) error {
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
 		return fmt.Errorf("take the answer: %w", err)
@@ -170,7 +171,7 @@ func (p *peer) connect(answer string) error {
 	return nil
 }
 
-// pump sends from when the connection is up until the peer is closed.
+// pump sends from the time that the connection is up until the peer is closed.
 func (p *peer) pump(up <-chan struct{}, audio, video *webrtc.TrackLocalStaticSample) {
 	select {
 	case <-p.closed:
@@ -196,7 +197,7 @@ func (p *peer) pump(up <-chan struct{}, audio, video *webrtc.TrackLocalStaticSam
 	}
 }
 
-// ticks is a ticker, or one that never ticks.
+// ticks returns a ticker, or a channel that never ticks.
 func ticks(every time.Duration) (c <-chan time.Time, stop func()) {
 	if every == 0 {
 		return nil, func() {}
@@ -205,15 +206,15 @@ func ticks(every time.Duration) (c <-chan time.Time, stop func()) {
 	return t.C, t.Stop
 }
 
-// write sends a sample that fits into one packet. What cannot be sent, because the server has
-// taken the track away, shows in what players get.
+// write sends a sample that fits into one packet. Samples that cannot be sent, because the server removed the
+// track, show in the players' figures.
 func (p *peer) write(track *webrtc.TrackLocalStaticSample, data []byte, duration time.Duration) {
 	if track != nil && track.WriteSample(webrtcmedia.Sample{Data: data, Duration: duration}) == nil {
 		p.m.sent.Add(1)
 	}
 }
 
-// receive counts until the track ends. pion runs it in a goroutine of its own.
+// receive counts until the track ends. pion calls it in a separate goroutine.
 func (p *peer) receive(t *webrtc.TrackRemote) {
 	buf := make([]byte, readBytes)
 	for {
@@ -223,20 +224,21 @@ func (p *peer) receive(t *webrtc.TrackRemote) {
 		p.m.received.Add(1)
 		select {
 		case p.first <- time.Now():
-		default: // it is not the first
+		default: // not the first packet
 		}
 	}
 }
 
-// close ends the connection and waits for all that runs for it.
+// close ends the connection and waits for its goroutines.
 func (p *peer) close() {
 	close(p.closed)
-	_ = p.pc.GracefulClose() // there is nothing left to do for it
+	_ = p.pc.GracefulClose() // the peer is not used any more
 	p.running.Wait()
 }
 
-// vp8Frame is a key frame (RFC 6386 §9.1) of an even picture, small enough for one packet. Its two partitions are zero, which a
-// decoder reads as: default header, prediction from the neighbours and no coefficients in all macroblocks.
+// vp8Frame returns a key frame (RFC 6386 §9.1) of a uniform picture that fits into one packet. Its two
+// partitions are zero, which means: default header, prediction from the neighbours and no coefficients in all
+// macroblocks.
 func vp8Frame() []byte {
 	const (
 		macroblocks = videoSize / 16 * (videoSize / 16)

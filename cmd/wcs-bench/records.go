@@ -11,7 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// records collect what happens in a run. Their methods may be called from any goroutine.
+// records collects the events of a run. It is safe for concurrent use.
 type records struct {
 	mu      sync.Mutex
 	steps   map[string]step
@@ -46,7 +46,7 @@ func (r *records) took(name string, d time.Duration) {
 	r.values[name] = append(r.values[name], d)
 }
 
-// failures counts all failures so far.
+// failures returns the number of failures so far.
 func (r *records) failures() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,7 +56,7 @@ func (r *records) failures() (n int) {
 	return n
 }
 
-// report is what has been recorded, in the order in which clients do things.
+// report returns the recorded events, in the order in which clients take the steps.
 func (r *records) report() report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +79,8 @@ func (r *records) report() report {
 	return out
 }
 
-// reason is an error without what differs from one connection to the next, such as ports: the same failures count as one.
+// reason returns the text of an error without details that vary by connection, such as ports, so that equal
+// failures count as one.
 func reason(err error) string {
 	var closed *websocket.CloseError
 	var op *net.OpError

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// report is what a run has measured; the table and the JSON have the same in them.
+// report holds the measurements of a run; the table and the JSON have the same content.
 type report struct {
 	Scenario    string    `json:"scenario"`
 	URL         string    `json:"url"`
@@ -26,7 +26,8 @@ type report struct {
 	RTPReceived int64     `json:"rtpReceived"`
 }
 
-// step counts how often something was tried. What was neither done nor failed was cut off by a signal.
+// step counts how often a step was taken. A step that was neither done nor failed was cut off by the end of
+// the run.
 type step struct {
 	Name    string `json:"name"`
 	Started int    `json:"started"`
@@ -34,7 +35,7 @@ type step struct {
 	Failed  int    `json:"failed"`
 }
 
-// latency is the distribution of a time that clients wait. The percentiles are times that were measured (nearest rank).
+// latency is the distribution of a waiting time. Percentiles are measured values (nearest rank).
 type latency struct {
 	Name  string       `json:"name"`
 	Count int          `json:"count"`
@@ -44,7 +45,7 @@ type latency struct {
 	Max   milliseconds `json:"maxms"`
 }
 
-// failure is how often a step has failed with the same words.
+// failure counts the failures of a step with the same text.
 type failure struct {
 	Step  string `json:"step"`
 	Info  string `json:"info"`
@@ -60,7 +61,7 @@ func inMilliseconds(d time.Duration) milliseconds {
 
 func (m milliseconds) String() string { return fmt.Sprintf("%.1f", float64(m)) }
 
-// newLatency sorts values. There must be one at least.
+// newLatency sorts values, of which there must be at least one.
 func newLatency(name string, values []time.Duration) latency {
 	slices.Sort(values)
 	at := func(percent float64) milliseconds {
@@ -70,12 +71,12 @@ func newLatency(name string, values []time.Duration) latency {
 	return latency{Name: name, Count: len(values), P50: at(50), P90: at(90), P99: at(99), Max: at(100)}
 }
 
-// byCount puts the most frequent failures first.
+// byCount orders failures by descending frequency.
 func byCount(a, b failure) int {
 	return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Step, b.Step), cmp.Compare(a.Info, b.Info))
 }
 
-// write writes the table and, if there is a name, the file with the JSON.
+// write writes the table and, if name is not empty, the file with the JSON.
 func (r report) write(w io.Writer, name string) error {
 	if err := r.table(w); err != nil {
 		return fmt.Errorf("write the report: %w", err)

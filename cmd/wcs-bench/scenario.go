@@ -9,7 +9,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// run runs the scenario. When ctx ends, what has begun is cut off and the sockets are closed.
+// run runs the scenario. When ctx ends, steps in progress are cut off and the sockets are closed.
 func (b *bench) run(ctx context.Context) {
 	load, cancel := context.WithTimeout(ctx, b.o.duration)
 	defer cancel()
@@ -36,8 +36,8 @@ func (b *bench) spread(ctx context.Context, unit func(i int)) {
 	b.pace(ctx, b.o.sessions, func(i int) { b.units.Go(func() { unit(i) }) })
 }
 
-// pace calls start n times at the rate and returns when it is through or ctx has ended. It catches up when it
-// was held up, so that a slow machine does not make for a smaller load. start must not wait.
+// pace calls start n times at the rate and returns when it is done or ctx ended. It catches up after delays,
+// so that a slow machine does not reduce the load. start must not block.
 func (b *bench) pace(ctx context.Context, n int, start func(i int)) {
 	began := time.Now()
 	next := time.NewTimer(0)
@@ -63,15 +63,15 @@ func (b *bench) idle(ctx, load context.Context) {
 	_ = b.hold(s, nil, load.Done()) // counted
 }
 
-// stage is a stream and what its players wait for.
+// stage is a stream and its players' shared state.
 type stage struct {
 	name        string
 	coming      sync.WaitGroup // players that do not play yet
 	over        chan struct{}  // closed when the publisher is about to unpublish, or is lost
-	unpublished time.Time      // after over; zero if there was no unpublish
+	unpublished time.Time      // set before over is closed; zero without unpublish
 }
 
-// show publishes a stream, has it played and unpublishes it when load ends.
+// show publishes a stream, starts its players and unpublishes it when load ends.
 func (b *bench) show(ctx, load context.Context, players int) {
 	st := &stage{name: b.name(), over: make(chan struct{})}
 	pub, err := b.cast(ctx, b.publisher(), st.name)
@@ -99,7 +99,7 @@ func (b *bench) attend(ctx context.Context, st *stage) {
 	}
 	defer b.stop(c)
 	if b.hold(c.session, c.stream, st.over) != nil || st.unpublished.IsZero() {
-		return // counted, or the run is over
+		return // counted, or the run ended
 	}
 	_ = b.step(ctx, stepNotice, func(ctx context.Context) error { // counted
 		if err := c.session.awaitEnd(ctx, c.stream, wcs.StatusFailed, wcs.InfoStoppedByPublisherStop); err != nil {
@@ -110,7 +110,7 @@ func (b *bench) attend(ctx context.Context, st *stage) {
 	})
 }
 
-// finish waits for the players that are on their way, and unpublishes if the stream is alive.
+// finish waits for starting players, and unpublishes if the stream is alive.
 func (b *bench) finish(ctx context.Context, st *stage, pub *cast, alive bool) {
 	st.coming.Wait()
 	if !alive || ctx.Err() != nil {
@@ -131,8 +131,8 @@ func (b *bench) finish(ctx context.Context, st *stage, pub *cast, alive bool) {
 	})
 }
 
-// churn has streams come and go. A server that is too slow runs out of slots, which is counted: waiting for a slot
-// would make the load as slow as the server.
+// churn starts and ends streams continuously. A slow server runs out of slots, which is counted: waiting for
+// a slot would reduce the load to the server's speed.
 func (b *bench) churn(ctx, load context.Context) {
 	slots := make(chan struct{}, b.o.sessions)
 	cycles := max(1, int(b.o.rate*b.o.duration.Seconds()))
@@ -151,7 +151,7 @@ func (b *bench) churn(ctx, load context.Context) {
 	})
 }
 
-// cycle is a stream that is unpublished as soon as it is played. What fails in it is counted where it fails.
+// cycle is a stream that is unpublished as soon as it is played. Its failures are counted where they occur.
 func (b *bench) cycle(ctx context.Context) {
 	st := &stage{name: b.name(), over: make(chan struct{})}
 	pub, err := b.cast(ctx, b.publisher(), st.name)
@@ -165,7 +165,7 @@ func (b *bench) cycle(ctx context.Context) {
 	}
 }
 
-// survive is a session that loses its socket in each storm and comes back at once. The first storm is one
+// survive is a session that loses its socket in each storm and returns immediately. The first storm is one
 // interval after calm, so that all sessions are open by then.
 func (b *bench) survive(ctx, load context.Context, calm time.Time, publishes bool) {
 	name := b.name()
@@ -176,14 +176,14 @@ func (b *bench) survive(ctx, load context.Context, calm time.Time, publishes boo
 		if s, err := b.connect(ctx, connecting, took); err == nil {
 			b.weather(ctx, storm, s, direction, name, publishes)
 		}
-		<-storm.Done() // also after a failure: nobody comes back before the others do
+		<-storm.Done() // also after a failure: all sessions return together
 		cancel()
 		connecting, took = stepReconnect, tookReconnect
 		direction.step, direction.answer, direction.started = stepRepublish, tookRepublishSDP, tookRepublish
 	}
 }
 
-// nextStorm is the first storm that is still to come.
+// nextStorm returns the time of the next storm.
 func nextStorm(calm time.Time, every time.Duration) time.Time {
 	storms := max(0, time.Since(calm)/every)
 	return calm.Add((storms + 1) * every)
@@ -199,7 +199,7 @@ func (b *bench) weather(ctx, storm context.Context, s *session, d direction, nam
 		if err != nil {
 			return // counted
 		}
-		defer b.units.Go(c.dispose) // while the session comes back
+		defer b.units.Go(c.dispose) // while the session reconnects
 		st = c.stream
 	}
 	_ = b.hold(s, st, storm.Done()) // counted

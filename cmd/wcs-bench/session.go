@@ -17,15 +17,15 @@ import (
 const (
 	writeTimeout = 10 * time.Second
 	closeTimeout = time.Second // for the server's half of the closing handshake
-	bufferBytes  = 1 << 10     // of a socket, each way: thousands of them are idle
+	bufferBytes  = 1 << 10     // per socket and direction: thousands of sockets are idle
 )
 
-// session is a WCS session. Its reader answers pings and hands on what concerns a stream.
+// session is a WCS session. Its reader answers pings and dispatches the messages of streams.
 type session struct {
 	ws    *websocket.Conn
 	hello chan event    // cap 1
-	done  chan struct{} // closed when the socket is
-	err   error         // that ended the socket, after done
+	done  chan struct{} // closed with the socket
+	err   error         // the reason; valid after done
 
 	writing sync.Mutex
 
@@ -33,7 +33,7 @@ type session struct {
 	streams map[string]*stream // by media session id
 }
 
-// server is where sessions are opened.
+// server is the server under load.
 type server struct {
 	dialer   websocket.Dialer // no proxy
 	url, app string
@@ -44,17 +44,18 @@ func newServer(o options) *server {
 	return &server{dialer: dialer, url: o.url, app: o.app}
 }
 
-// dial opens a socket and a session. ctx bounds both and must have a deadline. The time is that of getUserData.
+// dial opens a socket and a session. ctx bounds both and must have a deadline. The time is the arrival of
+// getUserData.
 func (v *server) dial(ctx context.Context) (*session, time.Time, error) {
 	ws, res, err := v.dialer.DialContext(ctx, v.url, nil)
 	if res != nil {
-		_ = res.Body.Close() // a refusal's status says it
+		_ = res.Body.Close() // the status of a rejection is enough
 	}
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake):
-		return nil, time.Time{}, fmt.Errorf("refused with HTTP %d", res.StatusCode)
+		return nil, time.Time{}, fmt.Errorf("rejected with HTTP %d", res.StatusCode)
 	case err != nil && (ctx.Err() != nil || isDeadline(err)):
-		<-ctx.Done() // whose deadline the socket has, too, and may notice a moment earlier
+		<-ctx.Done() // the socket has the same deadline and can notice it a moment earlier
 		return nil, time.Time{}, fmt.Errorf("no socket: %w", context.Cause(ctx))
 	case err != nil:
 		return nil, time.Time{}, err
@@ -96,7 +97,7 @@ func (s *session) establish(ctx context.Context, app string) (time.Time, error) 
 // read runs until the socket is closed.
 func (s *session) read() {
 	defer close(s.done)
-	defer func() { _ = s.ws.Close() }() // it has ended
+	defer func() { _ = s.ws.Close() }() // the session ended
 	for {
 		_, frame, err := s.ws.ReadMessage()
 		if err == nil {
@@ -149,7 +150,7 @@ func (s *session) take(frame []byte, at time.Time) error {
 		if st := s.stream(e.MediaSessionID); st != nil {
 			st.take(event{at: at, status: e.Status, text: e.Info})
 		}
-	default: // nobody waits for it
+	default: // not awaited
 	}
 	return nil
 }
@@ -179,14 +180,14 @@ func (s *session) send(name wcs.Name, arg any) error {
 	return nil
 }
 
-// close closes the socket as a browser does, and waits for that.
+// close closes the socket as a browser does, and waits for the closing handshake.
 func (s *session) close() {
 	_ = s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(closeTimeout))
 	_ = s.ws.SetReadDeadline(time.Now().Add(closeTimeout))
 	<-s.done
 }
 
-// drop ends the connection without a word, as a network or a killed pod does.
+// drop ends the connection without a close frame, as a network failure or a killed pod does.
 func (s *session) drop() {
 	_ = s.ws.NetConn().Close()
 	<-s.done

@@ -13,35 +13,34 @@ type stream struct {
 	id, name string
 	answer   chan event    // cap 1
 	started  chan event    // cap 1
-	ended    chan struct{} // closed when the server has ended it
-	end      event         // after ended
+	ended    chan struct{} // closed when the server ended the stream
+	end      event         // valid after ended
 }
 
-// event is something that the server said. at is when it was read, so that waiting for a
-// processor is the only thing that adds to it.
+// event is a message of the server. at is when it was read; only scheduling delays add to it.
 type event struct {
 	at     time.Time
 	status wcs.Status
 	text   string // SDP or info
 }
 
-// take notes a status. Only the reader calls it.
+// take records a status. Only the reader calls it.
 func (st *stream) take(e event) {
 	switch e.status {
 	case wcs.StatusPublishing, wcs.StatusPlaying:
 		offer(st.started, e)
 	case wcs.StatusFailed, wcs.StatusUnpublished, wcs.StatusStopped:
 		select {
-		case <-st.ended: // said before
+		case <-st.ended: // repeated end
 		default:
 			st.end = e
 			close(st.ended)
 		}
-	default: // none that a client waits for
+	default: // not awaited
 	}
 }
 
-// offer keeps the first event of its kind: a repeated one must not hold up the reader.
+// offer keeps the first event of its kind: a repeated one must not block the reader.
 func offer(c chan<- event, e event) {
 	select {
 	case c <- e:
@@ -49,12 +48,12 @@ func offer(c chan<- event, e event) {
 	}
 }
 
-// statusError is the server's refusal or its end of something.
+// statusError is a rejection, or the end of a stream, by the server.
 type statusError struct{ info string }
 
 func (e *statusError) Error() string { return e.info }
 
-// begin sends publishStream or playStream. The stream is known before, so that no answer is missed.
+// begin sends publishStream or playStream. It registers the stream first, so that no reply is missed.
 func (s *session) begin(command wcs.Name, id, name string, p *peer) (*stream, error) {
 	st := &stream{id: id, name: name, answer: make(chan event, 1), started: make(chan event, 1), ended: make(chan struct{})}
 	s.mu.Lock()
@@ -77,7 +76,7 @@ func (s *session) stream(id string) *stream {
 	return s.streams[id]
 }
 
-// await waits for an event of a stream that is not its end. what is for the error.
+// await waits for an event of a stream other than its end. what is the event's name in the error.
 func (s *session) await(ctx context.Context, st *stream, c <-chan event, what string) (event, error) {
 	select {
 	case e := <-c:
@@ -91,7 +90,7 @@ func (s *session) await(ctx context.Context, st *stream, c <-chan event, what st
 	}
 }
 
-// awaitEnd waits until the server has ended a stream with the status and, unless it is empty, the info.
+// awaitEnd waits until the server ends a stream with the status and, unless it is empty, the info.
 func (s *session) awaitEnd(ctx context.Context, st *stream, status wcs.Status, info string) error {
 	select {
 	case <-st.ended:
@@ -106,7 +105,7 @@ func (s *session) awaitEnd(ctx context.Context, st *stream, status wcs.Status, i
 	}
 }
 
-// lost is the end of a stream as an error.
+// lost returns the end of a stream as an error.
 func (st *stream) lost() error {
 	if st.end.text == "" {
 		return &statusError{string(st.end.status)}

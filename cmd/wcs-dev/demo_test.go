@@ -18,7 +18,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// TestDemo clicks through the page in a browser, against everything that wcs-dev starts.
+// TestDemo operates the page in a browser, with everything that wcs-dev starts.
 func TestDemo(t *testing.T) {
 	requireSDK(t)
 	page, ws, console := startAll(t)
@@ -30,7 +30,7 @@ func TestDemo(t *testing.T) {
 	b.see("session", `#status-session`, `e.textContent === "ESTABLISHED"`)
 
 	b.click(`#play`)
-	b.see("play without a publisher", `#message`, `e.textContent.includes("Nobody publishes") && e.textContent.includes("Stream not found")`)
+	b.see("play without a publisher", `#message`, `e.textContent.includes("No stream with this name") && e.textContent.includes("Stream not found")`)
 	b.click(`#publish`)
 	b.see("publisher", `#status-publish`, `e.textContent === "PUBLISHING"`)
 	b.click(`#available`)
@@ -52,25 +52,25 @@ func TestDemo(t *testing.T) {
 	b.click(`#publish`)
 	b.see("publisher after Stop", `#status-publish`, `e.textContent === "UNPUBLISHED"`)
 	b.see("player without a publisher", `#status-play`, `e.textContent === "FAILED"`)
-	b.see("why it ended", `#message`, `e.textContent.startsWith("Play ended. The publisher has stopped")`)
+	b.see("reason of the end", `#message`, `e.textContent.startsWith("Play ended. The publisher stopped the stream")`)
 
 	b.click(`#publish`)
 	b.see("publisher again", `#status-publish`, `e.textContent === "PUBLISHING"`)
 	b.click(`#connect`)
 	b.see("closed session", `#status-session`, `e.textContent === "DISCONNECTED"`)
 	b.see("publisher of a closed session", `#status-publish`, `e.textContent === "FAILED"`)
-	b.see("no complaint", `#message`, `e.hidden`)
+	b.see("no message", `#message`, `e.hidden`)
 	b.click(`#connect`)
 	b.see("second session", `#status-session`, `e.textContent === "ESTABLISHED"`)
 	b.do(chromedp.Evaluate[chromedp.Void](`navigator.getUserMedia = (_, ok, failed) => failed(new DOMException("Permission denied", "NotAllowedError"))`))
 	b.click(`#publish`)
-	b.see("refused camera", `#message`, `e.textContent.includes("not allowed to use the camera")`)
+	b.see("denied camera", `#message`, `e.textContent.includes("no permission to use the camera")`)
 
 	b.do(chromedp.Navigate(console))
 	b.see("console", `main`, `/Overview[^]*Sessions\s+0/.test(e.innerText)`)
 }
 
-// startAll runs wcs-dev on free ports, and gives the three addresses that it prints.
+// startAll runs wcs-dev on free ports, and returns the three addresses that it prints.
 func startAll(t *testing.T) (page, ws, console string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -113,7 +113,7 @@ func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Fatalf("the browser is missing, which Debian's package chromium has: %v", err)
+		t.Fatalf("no browser found (Debian's package is chromium): %v", err)
 	}
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path)}
 	for _, name := range []string{
@@ -133,12 +133,12 @@ func openBrowser(t *testing.T) *browser {
 	}
 	t.Cleanup(func() { w.report(t) })
 	if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
-		t.Fatalf("watch what the page asks for: %v", err)
+		t.Fatalf("watch the page's requests: %v", err)
 	}
 	return &browser{t: t, ctx: ctx}
 }
 
-// watcher notes if the page asks for anything from elsewhere, or a script fails.
+// watcher records requests of the page to other hosts, and failures of scripts.
 type watcher struct {
 	mu       sync.Mutex
 	requests int
@@ -193,12 +193,12 @@ func (b *browser) see(what, selector, condition string) {
 	defer cancel()
 	poll := chromedp.PollFunction[chromedp.Void](script, chromedp.WithPollingArgs(selector), chromedp.WithPollingTimeout(0), chromedp.WithPollingInterval(50*time.Millisecond))
 	if _, err := chromedp.Run(ctx, poll); err != nil {
-		body, _ := chromedp.Run(b.ctx, chromedp.Text("body")) // only to tell more
+		body, _ := chromedp.Run(b.ctx, chromedp.Text("body")) // for the failure message only
 		b.t.Fatalf("%s: %s is not such that %s: %v\n%s", what, selector, condition, err, body)
 	}
 }
 
-// checkLog looks for the messages of a publish and a play in the page's list, and reads one.
+// checkLog looks for the messages of a publish and a play in the page's list, and opens one.
 func (b *browser) checkLog() {
 	b.t.Helper()
 	for _, want := range []string{

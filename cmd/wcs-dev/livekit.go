@@ -14,11 +14,11 @@ import (
 	"github.com/livekit/protocol/logger"
 )
 
-// Credentials of the embedded LiveKit, for native clients too. They are no secret: wcs-dev is for
-// a first look on one's own machine.
+// Credentials of the embedded LiveKit, also for native clients. They are public: wcs-dev is for trying the
+// gateway on one's own machine.
 const (
 	liveKitKey    = "devkey"
-	liveKitSecret = "wcs-dev-is-not-for-production-use" // LiveKit wants 32 characters
+	liveKitSecret = "wcs-dev-is-not-for-production-use" // LiveKit requires 32 characters
 )
 
 const (
@@ -29,10 +29,11 @@ const (
 // liveKit is a livekit-server in this process.
 type liveKit struct {
 	server *service.LivekitServer
-	ended  chan error // what Start returned
+	ended  chan error // the result of Start
 }
 
-// liveKitYAML is the configuration of a single node without Redis. host is where browsers find the media.
+// liveKitYAML returns the configuration of a single node without Redis. host is the address at which browsers
+// reach the media.
 func liveKitYAML(host netip.Addr, p ports) string {
 	y := fmt.Sprintf(`port: %d
 bind_addresses: [%q]
@@ -44,7 +45,7 @@ rtc:
   node_ip: %q
   use_external_ip: false
 `, p.liveKit, bindHost(host), liveKitKey, liveKitSecret, liveKitKey, local(p.internal), p.liveKitTCP, p.liveKitUDP, host)
-	if host.IsLoopback() { // which LiveKit leaves out unless told otherwise
+	if host.IsLoopback() { // LiveKit omits it by default
 		y += fmt.Sprintf("  enable_loopback_candidate: true\n  ips: {includes: [%q]}\n", netip.PrefixFrom(host, host.BitLen()))
 	}
 	return y
@@ -53,7 +54,7 @@ rtc:
 // startLiveKit starts a LiveKit and waits until it serves.
 func startLiveKit(ctx context.Context, yaml string) (*liveKit, error) {
 	const strict = true
-	conf, err := config.NewConfig(yaml, strict, nil, nil) // gives all defaults, too
+	conf, err := config.NewConfig(yaml, strict, nil, nil) // includes all defaults
 	if err != nil {
 		return nil, fmt.Errorf("configure LiveKit: %w", err)
 	}
@@ -61,8 +62,8 @@ func startLiveKit(ctx context.Context, yaml string) (*liveKit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make LiveKit's node: %w", err)
 	}
-	// Without it the node's statistics meet a nil gauge (feasibility.md §1). It registers in the default
-	// registry, which the gateway does not use.
+	// Without this call the node's statistics use a nil gauge. It registers in the default registry, which
+	// the gateway does not use.
 	if err := prometheus.Init(string(node.NodeID()), node.NodeType()); err != nil {
 		return nil, fmt.Errorf("prepare LiveKit's metrics: %w", err)
 	}
@@ -96,7 +97,7 @@ func (lk *liveKit) awaitStart(ctx context.Context) error {
 	return nil
 }
 
-// stop throws out all participants and ends the server.
+// stop removes all participants and ends the server.
 func (lk *liveKit) stop() error {
 	lk.server.Stop(true)
 	timeout := time.NewTimer(liveKitStopTimeout)
@@ -109,9 +110,9 @@ func (lk *liveKit) stop() error {
 	}
 }
 
-// logLiveKit makes LiveKit, which is silent otherwise, log its errors on standard error. Its warnings are about things
-// that are as they should be: a player may not publish, a publisher sends no candidates.
-// LiveKit's own function for it would also send everything of package log to LiveKit's logger (feasibility.md §1).
+// logLiveKit makes LiveKit, which is silent by default, log its errors on standard error. Its warnings are
+// omitted: they are about normal events, such as a player that is not allowed to publish, or a publisher that
+// sends no candidates. LiveKit's own function would also redirect package log to LiveKit's logger.
 func logLiveKit() error {
 	l, err := logger.NewZapLogger(&logger.Config{Level: "error"})
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command wcs-dev is everything in one process, for a first look and for tests: the gateway, LiveKit, Redis, and
-// a page with the stock SDK to try them. It prints the address of the page and the one that
-// an SDK connects to. Nothing of it is meant for production: see cmd/wcs-gateway.
+// Command wcs-dev runs everything in one process, for trying the gateway and for tests: the gateway, LiveKit,
+// Redis, and a demo page with the stock SDK. It prints the address of the page and the one for SDKs. It is
+// not for production: see cmd/wcs-gateway.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 	"wcsgateway/cmd/internal/app"
 )
 
-// readyTimeout bounds the gateway's start.
+// readyTimeout bounds the start of the gateway.
 const readyTimeout = 20 * time.Second
 
 func main() {
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// newLogger logs for people, in colour if w is a terminal.
+// newLogger returns a logger for terminals, in colour if w is one.
 func newLogger(o options, w *os.File) zerolog.Logger {
 	level := zerolog.InfoLevel
 	if o.debug {
@@ -56,8 +56,8 @@ func newLogger(o options, w *os.File) zerolog.Logger {
 	return zerolog.New(zerolog.ConsoleWriter{Out: w, NoColor: !terminal, TimeFormat: time.TimeOnly}).Level(level).With().Timestamp().Logger()
 }
 
-// run starts everything, writes the three addresses to out when clients are served, and ends when ctx does: the gateway
-// first, then LiveKit and Redis.
+// run starts everything, writes the three addresses to out once the gateway is ready, and ends with ctx:
+// first the gateway, then LiveKit and Redis.
 func run(ctx context.Context, o options, out io.Writer, log zerolog.Logger) (err error) {
 	if err := o.ports.claim(bindHost(o.host)); err != nil {
 		return err
@@ -99,10 +99,10 @@ func runPage(ctx context.Context, o options, log zerolog.Logger) error {
 		return err
 	}
 	if !p.hasSDK() {
-		log.Warn().Str("missing", p.sdk).Msg("the WebSDK is not installed: `make dev` installs it, until then the demo page does nothing")
+		log.Warn().Str("missing", p.sdk).Str("hint", "make dev installs it").Msg("WebSDK not installed: the demo page does not work")
 	}
 	if !o.host.IsLoopback() {
-		log.Warn().Msg("browsers on other machines can play, but get no camera over http: publish on this machine, at http://localhost:" + strconv.Itoa(o.ports.page))
+		log.Warn().Str("hint", "publish on this machine, at http://localhost:"+strconv.Itoa(o.ports.page)).Msg("browsers on other machines can play but not publish: they have no camera over http")
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(bindHost(o.host), strconv.Itoa(o.ports.page)))
 	if err != nil {
@@ -120,7 +120,7 @@ func announce(ctx context.Context, o options, out io.Writer) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for !answers(ready, client, "http://"+local(o.ports.internal)+"/readyz") || !answers(ready, client, "http://"+o.public(o.ports.page)) {
 		select {
-		case <-ctx.Done(): // told to end, or something else has failed
+		case <-ctx.Done(): // shutdown, or another component failed
 			return nil
 		case <-ready.Done():
 			return context.Cause(ready)
@@ -140,6 +140,6 @@ func answers(ctx context.Context, client *http.Client, url string) bool {
 	if err != nil {
 		return false
 	}
-	_ = res.Body.Close() // the status is all
+	_ = res.Body.Close() // only the status matters
 	return res.StatusCode == http.StatusOK
 }

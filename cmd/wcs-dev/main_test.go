@@ -20,10 +20,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// installedSDK is defaultSDK seen from this package.
+// installedSDK is defaultSDK relative to this package.
 const installedSDK = "node_modules/@flashphoner/websdk"
 
-// waitTimeout is far longer than anything takes, even on a busy machine.
+// waitTimeout exceeds all expected waits, even on a busy machine.
 const waitTimeout = 60 * time.Second
 
 func requireSDK(t *testing.T) {
@@ -71,7 +71,7 @@ func TestSamePortTwice(t *testing.T) {
 func TestOptions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		args []string
-		want string // in what is written for the user
+		want string // part of the text for the user
 	}{
 		"host name":       {[]string{"--host", "example"}, `"example" for flag -host`},
 		"any address":     {[]string{"--host", "0.0.0.0"}, "must be an IPv4 address that a browser can connect to"},
@@ -86,7 +86,7 @@ func TestOptions(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			if !strings.Contains(stderr.String(), tt.want) {
-				t.Errorf("the user reads %q, want %q in it", stderr.String(), tt.want)
+				t.Errorf("stderr %q does not contain %q", stderr.String(), tt.want)
 			}
 		})
 	}
@@ -101,7 +101,7 @@ func TestConfigIsValid(t *testing.T) {
 	}
 }
 
-func TestTTLRunsDown(t *testing.T) {
+func TestRedisTTLsExpire(t *testing.T) {
 	r, err := startRedis(net.JoinHostPort(loopback.String(), "0"))
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestTTLRunsDown(t *testing.T) {
 	}
 	eventually(t, "the key is gone", func() bool { return !r.Exists("short") })
 	if ttl := r.TTL("long"); ttl >= time.Hour || ttl < time.Hour-waitTimeout {
-		t.Errorf("the other key lives for another %v", ttl)
+		t.Errorf("TTL of the other key = %v", ttl)
 	}
 	cancel()
 	if err := <-ended; err != nil {
@@ -138,7 +138,7 @@ func TestPage(t *testing.T) {
 			}
 		}
 		if strings.Contains(index, "make dev") {
-			t.Error("the page explains how to install the SDK, which is there")
+			t.Error("page explains the installation of an installed SDK")
 		}
 		installed, err := os.ReadFile(filepath.Join(installedSDK, sdkFile))
 		if err != nil {
@@ -151,10 +151,10 @@ func TestPage(t *testing.T) {
 	t.Run("without", func(t *testing.T) {
 		index := get(t, servePage(t, ws, t.TempDir()).URL+"/")
 		if !strings.Contains(index, "<code>make dev</code>") {
-			t.Errorf("the page does not say what to do:\n%s", index)
+			t.Errorf("page lacks the hint about the installation:\n%s", index)
 		}
 		if strings.Contains(index, "<script") {
-			t.Error("the page loads scripts that cannot work")
+			t.Error("page loads scripts without the SDK")
 		}
 	})
 }
@@ -176,7 +176,7 @@ func get(t *testing.T, url string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = res.Body.Close() }() // it has been read
+	defer func() { _ = res.Body.Close() }() // it was read
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func freePorts(t *testing.T) ports {
 	return p
 }
 
-// eventually waits until ok, which it asks again and again.
+// eventually polls ok until it returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(waitTimeout)

@@ -12,18 +12,18 @@ import (
 	"wcsgateway/cmd/internal/config"
 )
 
-// defaultSDK is where `make dev` puts the SDK, seen from the root of the repository.
+// defaultSDK is where `make dev` installs the SDK, relative to the root of the repository.
 const defaultSDK = "cmd/wcs-dev/node_modules/@flashphoner/websdk"
 
-// options are what the flags say.
+// options are the values of the flags.
 type options struct {
-	host  netip.Addr // by which browsers reach this machine
+	host  netip.Addr // at which browsers reach this machine
 	ports ports
 	sdk   string // folder of the SDK's npm package
 	debug bool
 }
 
-// parseOptions reads the flags. Errors have been written to stderr, with the usage.
+// parseOptions reads the flags. It writes errors and the usage to stderr.
 func parseOptions(args []string, stderr io.Writer) (options, error) {
 	o := options{
 		host:  loopback,
@@ -31,7 +31,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	}
 	flags := flag.NewFlagSet("wcs-dev", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Func("host", "IPv4 `address` by which browsers reach this machine: with another one than 127.0.0.1 all interfaces are listened on; browsers give the camera to http://localhost and to https only (default 127.0.0.1)", o.setHost)
+	flags.Func("host", "IPv4 `address` at which browsers reach this machine. With any address other than 127.0.0.1, wcs-dev listens on all interfaces. Browsers allow the camera only on http://localhost and https pages (default 127.0.0.1)", o.setHost)
 	flags.StringVar(&o.sdk, "sdk", defaultSDK, "`folder` of the SDK's npm package")
 	flags.BoolVar(&o.debug, "debug", false, "log each message")
 	o.ports.register(flags)
@@ -58,7 +58,7 @@ func (o *options) setHost(text string) error {
 	return nil
 }
 
-// bindHost is where listeners for browsers listen: an address of this machine only, or everywhere.
+// bindHost returns the host that listeners for browsers bind to: this machine only, or all interfaces.
 func bindHost(host netip.Addr) string {
 	if host.IsLoopback() {
 		return host.String()
@@ -66,18 +66,18 @@ func bindHost(host netip.Addr) string {
 	return ""
 }
 
-// public is the address of a port for browsers.
+// public returns the address of a port for browsers.
 func (o options) public(port int) string {
 	return netip.AddrPortFrom(o.host, uint16(port)).String()
 }
 
-// local is the address of a port that only this process needs.
+// local returns the address of a port that only this process uses.
 func local(port int) string { return netip.AddrPortFrom(loopback, uint16(port)).String() }
 
-// config is the gateway's configuration: the SDK's own applications in the rooms of native LiveKit
-// clients, with LiveKit and Redis of this process.
+// config returns the gateway's configuration: the SDK's applications, whose streams are in rooms shared with
+// native LiveKit clients, with LiveKit and Redis of this process.
 func (o options) config() (config.Config, error) {
-	app := config.Application{Room: "{name}", Native: config.NativeBoth} // design.md §2
+	app := config.Application{Room: "{name}", Native: config.NativeBoth}
 	cfg := config.Default()
 	cfg.Deployment = "dev"
 	cfg.Listen.Public = net.JoinHostPort(bindHost(o.host), strconv.Itoa(o.ports.ws))
@@ -87,7 +87,7 @@ func (o options) config() (config.Config, error) {
 	cfg.LiveKit.APIKey, cfg.LiveKit.APISecret = liveKitKey, liveKitSecret
 	cfg.Redis.Addrs = []string{local(o.ports.redis)}
 	cfg.Applications = map[string]config.Application{"defaultApp": app, "roomApp": app}
-	cfg.Drain = config.Drain{} // there is no other pod for the clients, and somebody waits for the prompt
+	cfg.Drain = config.Drain{} // no other pod can take the clients, and the user waits for the prompt
 	cfg.Complete()
 	return cfg, cfg.Validate()
 }

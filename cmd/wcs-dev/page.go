@@ -18,21 +18,21 @@ import (
 // sdkFile is the stock SDK's build for browsers, in its npm package.
 const sdkFile = "flashphoner.js"
 
-// pageStopTimeout bounds how long open requests for the page are waited for at the end.
+// pageStopTimeout bounds the wait for open requests of the page at the end.
 const pageStopTimeout = 2 * time.Second
 
 //go:embed page
 var pageFiles embed.FS
 
-// page serves the demo page, which needs nothing from elsewhere.
+// page serves the demo page, which needs no other host.
 type page struct {
 	index *template.Template
 	files fs.FS
-	ws    string // what the SDK connects to, ws://host:port
-	sdk   string // the SDK's build for browsers
+	ws    string // the SDK's address, ws://host:port
+	sdk   string // path of the SDK's build for browsers
 }
 
-// newPage makes the page for a gateway at ws, with the SDK of the npm package in folder sdk.
+// newPage returns the page for a gateway at ws, with the SDK of the npm package in folder sdk.
 func newPage(ws, sdk string) (*page, error) {
 	index, err := template.ParseFS(pageFiles, "page/index.html")
 	if err != nil {
@@ -53,7 +53,8 @@ func (p *page) handler() http.Handler {
 	return mux
 }
 
-// hasSDK tells whether the SDK is installed. It is asked for each time: a reload is enough after installing it.
+// hasSDK reports whether the SDK is installed. It is checked for each request: after installing, a reload of
+// the page is enough.
 func (p *page) hasSDK() bool { return isFile(p.sdk) }
 
 func (p *page) serveIndex(w http.ResponseWriter, _ *http.Request) {
@@ -64,7 +65,7 @@ func (p *page) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = body.WriteTo(w) // a browser that has gone
+	_, _ = body.WriteTo(w) // the browser disconnected
 }
 
 func isFile(name string) bool {
@@ -85,7 +86,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), pageStopTimeout)
 	defer cancel()
 	if err := server.Shutdown(stopping); err != nil {
-		_ = server.Close() // the requests that were waited for
+		_ = server.Close() // cuts off the remaining requests
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the demo page: %w", err)

@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// loopback is where everything listens that only this process needs.
+// loopback is the address of all listeners that only this process uses.
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// ports are the ports of all listeners; 0 stands for any free one until claim has chosen it.
+// ports are the ports of all listeners. 0 stands for any free port until claim chooses one.
 type ports struct {
 	page, ws, internal int
 	rest               int // REST API and console
@@ -24,15 +24,15 @@ type ports struct {
 	liveKitTCP         int // media over ICE-TCP
 }
 
-// port is one listener: the flag that sets it, and where it listens. LiveKit's media ports and
-// what is for browsers on other machines listen on every interface: they have no host.
+// port is one listener: its flag and its address. LiveKit's media ports, and the listeners for browsers on
+// other machines, listen on every interface: they have no host.
 type port struct {
 	flag, usage   string
 	network, host string
 	number        *int
 }
 
-// all lists the listeners with the host that public ones bind to.
+// all returns the listeners; public is the host that public ones bind to.
 func (p *ports) all(public string) []port {
 	local := loopback.String()
 	return []port{
@@ -47,15 +47,15 @@ func (p *ports) all(public string) []port {
 	}
 }
 
-// register adds a flag for each port, with the values that p has as the defaults.
+// register adds a flag for each port, with the values in p as defaults.
 func (p *ports) register(flags *flag.FlagSet) {
 	for _, one := range p.all("") {
 		flags.IntVar(one.number, one.flag, *one.number, "port: "+one.usage+"; 0 for a free one")
 	}
 }
 
-// claim makes sure that all ports are free, and replaces each 0 by a free one. They are
-// given back at once, for the servers to listen on: nothing keeps another program from being quicker, which then is an error of that server.
+// claim checks that all ports are free, and replaces each 0 by a free one. It releases them immediately for
+// the servers. If another program takes one in between, that server reports the error.
 func (p *ports) claim(public string) error {
 	var held []io.Closer
 	defer func() {
@@ -67,7 +67,7 @@ func (p *ports) claim(public string) error {
 		c, number, err := listen(one.network, net.JoinHostPort(one.host, strconv.Itoa(*one.number)))
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
-			return fmt.Errorf("--%s: port %d is taken, by another program or by another of the flags: choose another port, or 0 for a free one", one.flag, *one.number)
+			return fmt.Errorf("--%s: port %d is taken by another program or another flag; choose another port, or 0 for a free one", one.flag, *one.number)
 		case err != nil:
 			return fmt.Errorf("--%s: %w", one.flag, err)
 		}

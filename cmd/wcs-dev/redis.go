@@ -8,10 +8,10 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// redisTick is how often the TTLs run down.
+// redisTick is the interval at which TTLs are advanced.
 const redisTick = time.Second
 
-// startRedis gives a Redis in this process. Its TTLs do not run down unless runDown is called.
+// startRedis starts a Redis in this process. Its TTLs do not expire unless runDown is called.
 func startRedis(address string) (*miniredis.Miniredis, error) {
 	r := miniredis.NewMiniRedis()
 	if err := r.StartAddr(address); err != nil {
@@ -20,9 +20,8 @@ func startRedis(address string) (*miniredis.Miniredis, error) {
 	return r, nil
 }
 
-// runDown lets the TTLs of r run down with the clock until ctx is done: miniredis does not do so
-// by itself, and a dead gateway's lease would live for ever (design.md §9). Keys
-// end up to one redisTick early or late.
+// runDown advances the TTLs of r with the clock until ctx is done. miniredis does not do so itself, and a
+// dead gateway's lease would never expire. Keys expire up to one redisTick early or late.
 func runDown(ctx context.Context, r *miniredis.Miniredis) error {
 	tick := time.NewTicker(redisTick)
 	defer tick.Stop()

@@ -9,7 +9,7 @@ import (
 	"wcsgateway/cmd/internal/config"
 )
 
-// newLogger makes the logger of the process, with the level that setLogLevel sets.
+// newLogger returns the logger of the process, at the level that setLogLevel sets.
 func newLogger(cfg config.Log, w io.Writer) zerolog.Logger {
 	if cfg.Format == "console" {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
@@ -18,10 +18,10 @@ func newLogger(cfg config.Log, w io.Writer) zerolog.Logger {
 	return zerolog.New(w).With().Timestamp().Logger()
 }
 
-// setLogLevel sets zerolog's level for the whole process, the one that can change while it runs.
+// setLogLevel sets zerolog's level for the whole process, which can change while it runs.
 func setLogLevel(name string) {
 	level, err := zerolog.ParseLevel(name)
-	if err != nil { // validation knows only levels of zerolog's
+	if err != nil { // validation accepts only zerolog's levels
 		level = zerolog.InfoLevel
 	}
 	zerolog.SetGlobalLevel(level)

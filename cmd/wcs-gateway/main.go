@@ -1,5 +1,6 @@
-// Command wcs-gateway lets unmodified Flashphoner WCS apps run on LiveKit. It reads its configuration, runs the
-// gateway and ends: with 0 after a signal, with 1 after a fault or a second signal, with 2 if called wrongly.
+// Command wcs-gateway is the signalling server: unmodified Flashphoner WCS applications run on LiveKit. It
+// reads its configuration and runs the gateway. Exit codes: 0 after a signal, 1 after a fault or a second
+// signal, 2 after a usage error.
 package main
 
 import (
@@ -33,20 +34,20 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	go obey(signals, cancel, os.Exit)
+	go handleSignals(signals, cancel, os.Exit)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), program{hangups, os.Stdout, os.Stderr}))
 }
 
-// program is what run has of the process.
+// program holds the parts of the process that run uses.
 type program struct {
-	hangups        <-chan os.Signal // ask for the configuration to be read again
+	hangups        <-chan os.Signal // trigger a reload of the configuration
 	stdout, stderr io.Writer
 }
 
-// obey drains at the first signal and ends the process at the second.
-func obey(signals <-chan os.Signal, drain func(), exit func(code int)) {
+// handleSignals drains at the first signal and ends the process at the second.
+func handleSignals(signals <-chan os.Signal, drain func(), exit func(code int)) {
 	<-signals
 	drain()
 	<-signals
@@ -64,8 +65,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("wcs-gateway", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.file, "config", "", "YAML `file` with the configuration (default: the variable "+config.EnvFile+")")
-	flags.BoolVar(&o.check, "check-config", false, "tell what is wrong with the configuration, one fault a line, and end")
-	flags.BoolVar(&o.version, "version", false, "print the version and end")
+	flags.BoolVar(&o.check, "check-config", false, "print the faults of the configuration, one per line, and exit")
+	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -77,7 +78,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-// run is the program: it ends when ctx does, and gives the exit code.
+// run runs the program until ctx is done, and returns the exit code.
 func run(ctx context.Context, args, environ []string, p program) int {
 	o, err := parse(args, p.stderr)
 	switch {
@@ -122,7 +123,7 @@ func run(ctx context.Context, args, environ []string, p program) int {
 		Changed: changes(ctx, watched(o.file, cfg), p.hangups, log), SetLogLevel: setLogLevel,
 	}
 	if err := app.Run(ctx, cfg, app.Options{Log: log, Version: buildVersion(), Source: source}); err != nil {
-		log.Error().Err(err).Msg("ended by a fault")
+		log.Error().Err(err).Msg("ended by fault")
 		return exitFault
 	}
 	log.Info().Msg("ended")
@@ -138,7 +139,7 @@ func fileFromEnviron(environ []string) string {
 	return ""
 }
 
-// buildVersion is what the linker was told, else the commit that was built, else "dev".
+// buildVersion returns the version set by the linker, else the commit of the build, else "dev".
 func buildVersion() string {
 	if version != "" {
 		return version

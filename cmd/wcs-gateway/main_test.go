@@ -27,14 +27,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestRunEndsByItself(t *testing.T) {
+func TestRunEndsWithoutServing(t *testing.T) {
 	faulty := write(t, "livekit: {url: nowhere}\nredis: {adrs: []}\n")
 	sound := write(t, "livekit: {url: 'http://livekit:7880', apiKey: k, apiSecret: s}\nredis: {addrs: ['redis:6379']}\n")
 	tests := []struct {
 		name           string
 		args, environ  []string
 		code           int
-		stdout, stderr []string // each a line that begins so; nil means no output
+		stdout, stderr []string // prefixes of the lines; nil means no output
 	}{
 		{
 			name: "faults one a line", args: []string{"--config", faulty, "--check-config"}, code: exitFault,
@@ -73,20 +73,20 @@ func TestUsage(t *testing.T) {
 		}
 		for _, flag := range []string{"-config", "-check-config", "-version"} {
 			if !strings.Contains(stderr.String(), flag) {
-				t.Errorf("%s does not tell of %s:\n%s", arg, flag, stderr.String())
+				t.Errorf("%s does not mention %s:\n%s", arg, flag, stderr.String())
 			}
 		}
 	}
 }
 
-// The process itself, with neither Redis nor LiveKit: it must come up, and end in order when told to.
+// The process starts with neither Redis nor LiveKit, and ends in order after a signal.
 func TestSignalEndsProcess(t *testing.T) {
-	nobody := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	unreachable := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{
 		asProgram + "=1",
-		"WCS_LISTEN_PUBLIC=127.0.0.1:0", "WCS_LISTEN_INTERNAL=127.0.0.1:0", "WCS_LIVEKIT_URL=http://" + nobody,
-		"WCS_LIVEKIT_APIKEY=key", "WCS_LIVEKIT_APISECRET=" + secret, "WCS_REDIS_ADDRS=[" + nobody + "]", "WCS_DRAIN_NOTICE=0s",
+		"WCS_LISTEN_PUBLIC=127.0.0.1:0", "WCS_LISTEN_INTERNAL=127.0.0.1:0", "WCS_LIVEKIT_URL=http://" + unreachable,
+		"WCS_LIVEKIT_APIKEY=key", "WCS_LIVEKIT_APISECRET=" + secret, "WCS_REDIS_ADDRS=[" + unreachable + "]", "WCS_DRAIN_NOTICE=0s",
 	}
 	p := rig.StartCmd(t, cmd)
 	rig.Eventually(t, time.Minute, "the internal listener is logged", func() bool {
@@ -112,7 +112,7 @@ func TestSignalEndsProcess(t *testing.T) {
 		}
 	}
 	if strings.Contains(p.Output(), secret) {
-		t.Error("the log shows the API secret")
+		t.Error("log contains the API secret")
 	}
 }
 
@@ -121,7 +121,7 @@ const secret = "not-for-the-log"
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	signals := make(chan os.Signal)
 	drained, code := make(chan struct{}), make(chan int)
-	go obey(signals, func() { close(drained) }, func(c int) { code <- c })
+	go handleSignals(signals, func() { close(drained) }, func(c int) { code <- c })
 	signals <- syscall.SIGTERM
 	<-drained
 	signals <- os.Interrupt

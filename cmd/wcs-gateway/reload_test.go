@@ -13,9 +13,10 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// The process itself: a changed file is taken by itself, at the next SIGHUP at the latest, and one with faults is not.
+// The process applies a changed file automatically, at the next SIGHUP at the latest, and ignores an invalid
+// one.
 func TestProcessReloads(t *testing.T) {
-	nobody := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	unreachable := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	file := filepath.Join(t.TempDir(), "wcs.yaml")
 	put := func(text string) {
 		t.Helper()
@@ -30,8 +31,8 @@ func TestProcessReloads(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "-config", file)
 	cmd.Env = []string{
 		asProgram + "=1",
-		"WCS_LISTEN_PUBLIC=127.0.0.1:0", "WCS_LISTEN_INTERNAL=127.0.0.1:0", "WCS_LIVEKIT_URL=http://" + nobody,
-		"WCS_LIVEKIT_APIKEY=key", "WCS_LIVEKIT_APISECRET=" + secret, "WCS_REDIS_ADDRS=[" + nobody + "]", "WCS_DRAIN_NOTICE=0s",
+		"WCS_LISTEN_PUBLIC=127.0.0.1:0", "WCS_LISTEN_INTERNAL=127.0.0.1:0", "WCS_LIVEKIT_URL=http://" + unreachable,
+		"WCS_LIVEKIT_APIKEY=key", "WCS_LIVEKIT_APISECRET=" + secret, "WCS_REDIS_ADDRS=[" + unreachable + "]", "WCS_DRAIN_NOTICE=0s",
 	}
 	p := rig.StartCmd(t, cmd)
 	await := func(words ...string) {
@@ -51,14 +52,14 @@ func TestProcessReloads(t *testing.T) {
 	}
 	await("listening: listen.internal")
 	p.Signal(syscall.SIGHUP)
-	await("configuration looked at: nothing to take")
+	await("configuration checked: nothing changed")
 	put("applications: {first: {}, second: {}}\ndeployment: other")
 	await("configuration reloaded", `"applications":2`)
 	await("need a restart", `"keys":["deployment"]`)
 	put("applications: {first: {native: sometimes}}\nlog: {level: debug}")
-	await("new configuration refused", `"key":"applications[first].native"`)
+	await("new configuration rejected", `"key":"applications[first].native"`)
 	if strings.Contains(p.Output(), `"level":"debug"`) {
-		t.Error("the level of a refused configuration was taken")
+		t.Error("log level of a rejected configuration applied")
 	}
 	put("applications: {first: {}}\nlog: {level: debug}")
 	await("configuration reloaded", `"applications":1`, "log.level")

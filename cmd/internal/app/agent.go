@@ -9,20 +9,20 @@ import (
 	"wcsgateway/gateway"
 )
 
-// agentTimeout bounds telling HAProxy one line.
+// agentTimeout bounds the reply to HAProxy.
 const agentTimeout = 5 * time.Second
 
-// agentPause is how long nobody is told after a connection could not be accepted.
+// agentPause is the pause after a failure to accept a connection.
 const agentPause = 100 * time.Millisecond
 
-// serveAgent tells each connection of an agent-check how the pod is, and closes it.
+// serveAgent answers each connection of an agent-check with the state of the pod, and closes it.
 func serveAgent(l net.Listener, g *gateway.Gateway) error {
 	for {
 		c, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return nil
-		case err != nil: // out of files, as a rule; there will be some again
+		case err != nil: // usually out of file descriptors, which is temporary
 			<-time.After(agentPause)
 			continue
 		}
@@ -32,8 +32,8 @@ func serveAgent(l net.Listener, g *gateway.Gateway) error {
 	}
 }
 
-// agentLine is what HAProxy understands: a draining pod gets no new clients and keeps those it has; "ready" takes back an earlier
-// "drain".
+// agentLine returns the line for HAProxy: a draining pod receives no new clients and keeps its own; "ready"
+// revokes an earlier "drain".
 func agentLine(percent int, open bool) string {
 	if !open {
 		return "drain\n"

@@ -1,4 +1,5 @@
-// Package app builds a gateway from its configuration and runs it. cmd/wcs-gateway and cmd/wcs-dev share it.
+// Package app builds a gateway from its configuration, with its store, its SFU client and its listeners, and
+// runs it. cmd/wcs-gateway and cmd/wcs-dev use it; it owns the order of start and shutdown.
 package app
 
 import (
@@ -28,14 +29,14 @@ import (
 	"wcsgateway/translate/livekit"
 )
 
-// Options are what Run works with beside the configuration.
+// Options are the inputs of Run besides the configuration.
 type Options struct {
 	Log     zerolog.Logger
 	Version string // of the build
-	Source  Source // of changed configurations; without Changed there are none
+	Source  Source // of changed configurations; without Changed there is no reload
 }
 
-// Run serves until ctx is done, then shuts down in order: clients first, then what is owed to LiveKit and Redis, then the
+// Run serves until ctx is done, then shuts down in order: clients, pending clean-up at LiveKit and Redis,
 // listeners. It returns an error if it cannot start or a listener fails, nil after a regular end.
 func Run(ctx context.Context, cfg config.Config, o Options) error {
 	a, err := build(cfg, o.Log, o.Version)
@@ -53,7 +54,8 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	return a.run(ctx, servers)
 }
 
-// Check tells whether a gateway can be built of a configuration, as Run would. It opens no connection and no listener.
+// Check reports whether Run could build a gateway from a configuration. It opens no connection and no
+// listener.
 func Check(cfg config.Config) error {
 	_, err := build(cfg, zerolog.Nop(), "")
 	return err
@@ -64,23 +66,23 @@ type application struct {
 	cfg         config.Config
 	source      Source
 	log         zerolog.Logger
-	noisy       zerolog.Logger // for what clients can cause: some lines a second
+	sampled     zerolog.Logger // for events that clients can cause: limited lines per second
 	gateway     *gateway.Gateway
 	store       *state.Redis
 	sfu         *livekit.SFU
 	backends    *backends
 	certificate *certificate // nil without TLS for clients
 	rest        *certificate // of the REST API; nil without TLS
-	agent       net.Listener // of HAProxy's agent-check; nil without
+	agent       net.Listener // of HAProxy's agent-check; nil: none
 	metrics     *gateway.Metrics
 	registry    *prometheus.Registry
 	recorder    *console.Recorder // for the console
-	tracing     *tracing          // nil without
+	tracing     *tracing          // nil: none
 	version     string            // of the build
 }
 
 func build(cfg config.Config, log zerolog.Logger, version string) (*application, error) {
-	registry := prometheus.NewRegistry() // not the default one: LiveKit's packages use that (feasibility.md §1)
+	registry := prometheus.NewRegistry() // not the default registry: LiveKit's packages use it
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := gateway.NewMetrics(registry)
 	metrics.Build(version)
@@ -114,8 +116,8 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
 		History: func() any { return recorder.Samples() },
 	})
-	noisy := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
-	return &application{log: log, noisy: noisy, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, version: version}, nil
+	sampled := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
+	return &application{log: log, sampled: sampled, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, version: version}, nil
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {
@@ -125,7 +127,7 @@ func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, er
 	}
 	host, err := os.Hostname()
 	if err != nil {
-		host = "unknown" // it is for people only
+		host = "unknown" // only for information
 	}
 	r, s := cfg.Redis, cfg.Session
 	sockets := gateway.ConnConfig{PingInterval: s.PingInterval, PingProbes: s.PingProbes}
@@ -215,9 +217,9 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 	}, nil
 }
 
-// server is one listener with what it serves.
+// server is one listener and its HTTP server.
 type server struct {
-	name     string // the setting it comes from
+	name     string // the setting of the address
 	listener net.Listener
 	http     *http.Server
 	tls      bool
@@ -261,8 +263,9 @@ func (a *application) listen(cfg config.Listen) (servers []server, err error) {
 	}), nil
 }
 
-// run serves until ctx is done or something fails. The order of the end: the gateway lets go of its clients and of
-// what they hold, which needs the store and LiveKit; then the store gives its lease back; then the listeners close.
+// run serves until ctx is done or a component fails. At the end the gateway first releases its clients and
+// their resources, which needs the store and LiveKit; then the store releases its lease; then the listeners
+// close.
 func (a *application) run(ctx context.Context, servers []server) error {
 	group, ctx := errgroup.WithContext(ctx)
 	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
@@ -272,7 +275,7 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		group.Go(func() error { return s.serve() })
 		group.Go(func() error {
 			<-serveCtx.Done()
-			return s.http.Close() // sockets of clients were taken over and are closed by the gateway
+			return s.http.Close() // client sockets are hijacked and closed by the gateway
 		})
 	}
 	group.Go(func() error {

@@ -29,7 +29,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// gatewayUnderTest is a gateway without Redis and LiveKit, which sessions do without.
+// gatewayUnderTest is a gateway without Redis and LiveKit, which sessions do not need.
 type gatewayUnderTest struct {
 	public, secure, internal string
 	log                      *logged
@@ -66,15 +66,15 @@ func (l *logged) has(words ...string) bool {
 	return false
 }
 
-// base is a configuration for free ports of this machine.
+// base returns a configuration with free ports of this machine.
 func base(t *testing.T) config.Config {
 	t.Helper()
 	addr := func() string { return fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t)) }
-	nobody := addr()
+	unreachable := addr()
 	cfg := config.Default()
 	cfg.Listen.Public, cfg.Listen.Secure, cfg.Listen.Internal = addr(), addr(), addr()
-	cfg.LiveKit.URL, cfg.LiveKit.APIKey, cfg.LiveKit.APISecret = "http://"+nobody, "key", "secret"
-	cfg.Redis.Addrs = []string{nobody}
+	cfg.LiveKit.URL, cfg.LiveKit.APIKey, cfg.LiveKit.APISecret = "http://"+unreachable, "key", "secret"
+	cfg.Redis.Addrs = []string{unreachable}
 	cfg.Drain = config.Drain{}
 	return cfg
 }
@@ -111,13 +111,13 @@ func start(t *testing.T, cfg config.Config) *gatewayUnderTest {
 	return g
 }
 
-// reload offers another configuration, and waits until it was looked at.
+// reload offers another configuration, and waits until it was processed.
 func (g *gatewayUnderTest) reload(next func() (config.Config, error)) {
 	g.mu.Lock()
 	g.next = next
 	g.mu.Unlock()
 	g.changed <- struct{}{}
-	g.changed <- struct{}{} // taken when the first one is done
+	g.changed <- struct{}{} // received once the first one is done
 }
 
 func (g *gatewayUnderTest) metric(t *testing.T, series string) string {
@@ -160,7 +160,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("got %s", m.Raw)
 	}
 	if _, res, _ := websocket.DefaultDialer.Dial(url, http.Header{"Origin": {"https://b.example"}}); res == nil || res.StatusCode != http.StatusForbidden {
-		t.Errorf("the new list of origins does not count: %v", res)
+		t.Errorf("new list of origins not applied: %v", res)
 	}
 	for _, words := range [][]string{
 		{"configuration reloaded", `"applications":1`, "listen.origins", "log.level"},
@@ -179,8 +179,8 @@ func TestReload(t *testing.T) {
 		return config.Load("", []string{"WCS_LIVEKIT_URL=ws://h", "WCS_LIVEKIT_APIKEY=k", "WCS_LIVEKIT_APISECRET=s", "WCS_REDIS_ADDRS=[h]", "WCS_APPLICATIONS={bad: {native: 1}}"})
 	})
 	for _, words := range [][]string{
-		{"new configuration refused", `"key":"redis.addrs[0]"`, "host:port"},
-		{"new configuration refused", `"key":"applications[bad].native"`},
+		{"new configuration rejected", `"key":"redis.addrs[0]"`, "host:port"},
+		{"new configuration rejected", `"key":"applications[bad].native"`},
 	} {
 		if !g.log.has(words...) {
 			t.Errorf("the log lacks a line with %q", words)
@@ -195,7 +195,7 @@ func TestReload(t *testing.T) {
 	running.Await("DataStatusEvent")
 }
 
-// pair writes a certificate of a name that signs itself.
+// pair writes a self-signed certificate for a name.
 func pair(t *testing.T, files config.KeyPair, name string) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -250,13 +250,13 @@ func TestCertificateIsRenewed(t *testing.T) {
 	}
 	same := func() (config.Config, error) { c := cfg; c.Complete(); return c, nil }
 	g.reload(same)
-	if !g.log.has("new certificate refused") {
-		t.Error("a broken certificate is not named in the log")
+	if !g.log.has("new certificate rejected") {
+		t.Error("log does not name the broken certificate")
 	}
 	if v := g.metric(t, "wcs_config_last_reload_successful"); v != "0" {
 		t.Errorf("wcs_config_last_reload_successful %s", v)
 	}
-	open(first) // the old one stays
+	open(first) // the old certificate stays
 
 	second := pair(t, cfg.Listen.TLS, "second")
 	g.reload(same)
@@ -266,11 +266,11 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if v := g.metric(t, "wcs_config_last_reload_successful"); v != "1" {
 		t.Errorf("wcs_config_last_reload_successful %s", v)
 	}
-	running.Send("connection", map[string]any{"appKey": "defaultApp"}) // on the old one's connection
+	running.Send("connection", map[string]any{"appKey": "defaultApp"}) // on the old certificate's connection
 	running.Await("getUserData")
 }
 
-// Old versions of TLS are refused, and the ciphers are those with forward secrecy.
+// Old TLS versions are rejected, and all ciphers have forward secrecy.
 func TestTLSIsModern(t *testing.T) {
 	cfg := base(t)
 	cfg.Listen.TLS = config.KeyPair{Cert: filepath.Join(t.TempDir(), "tls.crt"), Key: filepath.Join(t.TempDir(), "tls.key")}
@@ -286,10 +286,10 @@ func TestTLSIsModern(t *testing.T) {
 		return conn.ConnectionState(), nil
 	}
 	if _, err := shake(&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
-		t.Error("TLS 1.1 is accepted")
+		t.Error("TLS 1.1 accepted")
 	}
 	if _, err := shake(&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_CBC_SHA}}); err == nil {
-		t.Error("ciphers without forward secrecy are accepted")
+		t.Error("cipher without forward secrecy accepted")
 	}
 	if s, err := shake(&tls.Config{MaxVersion: tls.VersionTLS12}); err != nil || s.Version != tls.VersionTLS12 {
 		t.Errorf("TLS 1.2: %v", err)
@@ -299,7 +299,7 @@ func TestTLSIsModern(t *testing.T) {
 	}
 }
 
-// The PROXY header is taken from trusted proxies, which must send one, and from nobody else.
+// The PROXY header is accepted from trusted proxies only, which must send one.
 func TestProxyProtocol(t *testing.T) {
 	cfg := base(t)
 	cfg.Listen.ProxyProtocol, cfg.Listen.TrustedProxies = true, []string{"127.0.0.9/32"}
@@ -326,7 +326,7 @@ func TestProxyProtocol(t *testing.T) {
 			if tt.want == "" {
 				if err == nil {
 					_ = ws.Close()
-					t.Error("accepted")
+					t.Error("connection accepted")
 				}
 				return
 			}
@@ -344,7 +344,8 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
-// The number of sockets follows from the process's limit of open files, so that there are some left for Redis and LiveKit.
+// The limit of sockets follows the process's limit of open files, so that some are left for Redis and
+// LiveKit.
 func TestSocketsFollowOpenFiles(t *testing.T) {
 	l := limits(config.Limits{})
 	if n := openFiles(); l.Connections != n || n < 1 {
@@ -355,13 +356,13 @@ func TestSocketsFollowOpenFiles(t *testing.T) {
 	}
 }
 
-func TestFaultsAtTheStart(t *testing.T) {
+func TestRunReportsTakenAddress(t *testing.T) {
 	cfg := base(t)
 	cfg.Complete()
 	cfg.Listen.Internal = cfg.Listen.Public
 	err := Run(t.Context(), cfg, Options{Log: zerolog.Nop()})
 	var taken *net.OpError
 	if !errors.As(err, &taken) || !strings.Contains(err.Error(), "listen.internal") {
-		t.Errorf("got %v, want one that names listen.internal", err)
+		t.Errorf("error %v, want one that names listen.internal", err)
 	}
 }

@@ -11,8 +11,9 @@ import (
 	"wcsgateway/gateway/hooks"
 )
 
-// backends are the applications' own, by app key. One whose settings stay the same stays over a reload, with its connections and the
-// bound of its calls; one that is replaced goes on for the sessions that began with it.
+// backends holds the applications' backends by app key. A backend whose settings are unchanged stays over a
+// reload, with its connections and its limit of calls; a replaced one keeps serving the sessions that began
+// with it.
 type backends struct {
 	log     zerolog.Logger
 	metrics *gateway.Metrics
@@ -26,7 +27,7 @@ type backend struct {
 	*hooks.Backend
 }
 
-// of gives nil for an application without one.
+// of returns nil for an application without a backend.
 func (b *backends) of(key string, cfg config.Hooks) (*hooks.Backend, error) {
 	if cfg.URL == "" {
 		return nil, nil
@@ -60,7 +61,7 @@ func (b *backends) open(key string, h config.Hooks) (*hooks.Backend, error) {
 	}, hooks.Deps{Observe: b.metrics.HookCall, Log: b.log.With().Str("app", key).Logger()})
 }
 
-// close ends the connections, after the last call.
+// close closes the connections, after the last call.
 func (b *backends) close() {
 	for _, known := range b.known {
 		known.Close()

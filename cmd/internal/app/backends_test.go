@@ -8,8 +8,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// A backend that repeats what it was sent, as the vendor's EchoApp does, may be sent the largest there is.
-func TestAnswerMayRepeatLargestRequest(t *testing.T) {
+// A backend that repeats the request, as the vendor's EchoApp does, can be sent the largest message.
+func TestLargestRequestCanBeEchoed(t *testing.T) {
 	backend := rig.StartBackend(t)
 	cfg := base(t)
 	app := config.DefaultApplication()
@@ -29,6 +29,6 @@ func TestAnswerMayRepeatLargestRequest(t *testing.T) {
 		t.Errorf("got %.200s", m.Raw)
 	}
 	if v := g.metric(t, `wcs_hook_call_seconds_count{class="ok",method="OnDataEvent"}`); v != "1" {
-		t.Errorf("%s calls have been answered well", v)
+		t.Errorf("%s successful calls", v)
 	}
 }

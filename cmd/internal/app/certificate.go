@@ -9,14 +9,14 @@ import (
 	"wcsgateway/cmd/internal/config"
 )
 
-// certificate is that of the listener for wss:// clients. It can be renewed while the listener runs: handshakes take the
-// one that is there.
+// certificate is the certificate of a listener. It can be renewed while the listener runs; each handshake
+// uses the current one.
 type certificate struct {
 	files   config.KeyPair
 	current atomic.Pointer[tls.Certificate]
 }
 
-// newCertificate loads it; without one configured it is nil.
+// newCertificate loads a certificate; it returns nil if none is configured.
 func newCertificate(files config.KeyPair) (*certificate, error) {
 	if files == (config.KeyPair{}) {
 		return nil, nil
@@ -26,7 +26,7 @@ func newCertificate(files config.KeyPair) (*certificate, error) {
 	return c, err
 }
 
-// reload takes what is in the files now, and tells whether that is another certificate. With an error the old one stays.
+// reload reads the files and reports whether the certificate changed. After an error the old one stays.
 func (c *certificate) reload() (renewed bool, err error) {
 	next, err := c.files.Load()
 	if err != nil {
@@ -36,10 +36,11 @@ func (c *certificate) reload() (renewed bool, err error) {
 	return old == nil || !bytes.Equal(old.Certificate[0], next.Certificate[0]), nil
 }
 
-// notAfter is when it expires.
+// notAfter returns the expiry time.
 func (c *certificate) notAfter() time.Time { return c.current.Load().Leaf.NotAfter }
 
-// config is the listener's: TLS 1.2 or later with Go's choice of ciphers, and HTTP/1.1 only, because an upgrade to WebSocket needs it.
+// config returns the listener's configuration: TLS 1.2 or later with Go's choice of ciphers, and HTTP/1.1
+// only, because an upgrade to WebSocket needs it.
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,

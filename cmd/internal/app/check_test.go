@@ -10,13 +10,13 @@ import (
 	"wcsgateway/cmd/internal/config"
 )
 
-// What validation accepts can be built: an operator who has asked --check-config finds no other fault at the start. Each setting by
-// itself is given values at and beyond its bounds.
-func TestWhatIsValidCanBeBuilt(t *testing.T) {
+// A configuration that passes validation can be built, so that --check-config reports every fault. The test
+// sets each setting to values at and beyond its limits.
+func TestValidConfigurationCanBeBuilt(t *testing.T) {
 	accepted := 0
 	for _, base := range []struct {
 		name    string
-		varied  string // the settings that are, by the beginning of their path
+		varied  string // the varied settings, by the beginning of their path
 		prepare func(*config.Config)
 	}{
 		{"plain", "", func(*config.Config) {}},
@@ -47,11 +47,11 @@ func TestWhatIsValidCanBeBuilt(t *testing.T) {
 		}
 	}
 	if accepted < 200 {
-		t.Errorf("only %d configurations are valid: the test tells little", accepted)
+		t.Errorf("only %d valid configurations: the test is too weak", accepted)
 	}
 }
 
-// sound is a configuration that a gateway can be built of.
+// sound returns a configuration from which a gateway can be built.
 func sound(t *testing.T, prepare func(*config.Config)) *config.Config {
 	t.Helper()
 	c := config.Default()
@@ -65,7 +65,7 @@ func sound(t *testing.T, prepare func(*config.Config)) *config.Config {
 	return &c
 }
 
-// ofAnApplication begins the paths of an application's settings.
+// ofAnApplication is the prefix of the paths of an application's settings.
 const ofAnApplication = "Applications."
 
 func ofApplication(c *config.Config, change func(*config.Application)) {
@@ -74,13 +74,14 @@ func ofApplication(c *config.Config, change func(*config.Application)) {
 	c.Applications["defaultApp"] = app
 }
 
-// leaf is a setting that can be set.
+// leaf is a setting.
 type leaf struct {
 	path  string
 	value reflect.Value
 }
 
-// settingsOf are those of a configuration and of its application, to be set; taken puts the application back.
+// settingsOf returns the settings of a configuration and of its application. taken stores the application
+// back.
 func settingsOf(c *config.Config) (all []leaf, taken func()) {
 	app := c.Applications["defaultApp"]
 	all = append(leaves("", reflect.ValueOf(c).Elem()), leaves(ofAnApplication, reflect.ValueOf(&app).Elem())...)
@@ -101,7 +102,7 @@ func leaves(path string, v reflect.Value) (all []leaf) {
 	return all
 }
 
-// oddities are values of a setting's type, most of which no setting should have.
+// oddities returns values of a setting's type, most of which are invalid for most settings.
 func oddities(t reflect.Type) (odd []reflect.Value) {
 	add := func(values ...any) {
 		for _, v := range values {

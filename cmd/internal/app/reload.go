@@ -11,18 +11,18 @@ import (
 	"wcsgateway/gateway/origins"
 )
 
-// Source is where a running gateway gets its configuration again.
+// Source provides the configurations of a running gateway.
 type Source struct {
-	// Load reads it.
+	// Load reads the configuration.
 	Load func() (config.Config, error)
-	// Changed says that it may have changed.
+	// Changed receives a value when the configuration could have changed.
 	Changed <-chan struct{}
-	// SetLogLevel takes a new log.level.
+	// SetLogLevel applies a new log.level.
 	SetLogLevel func(level string)
 }
 
-// reloader takes what a running gateway can take of a changed configuration: running sessions are not touched. A configuration
-// with faults changes nothing.
+// reloader applies the reloadable settings of a changed configuration. Running sessions are not affected. An
+// invalid configuration changes nothing.
 type reloader struct {
 	source      Source
 	log         zerolog.Logger
@@ -55,7 +55,7 @@ func (r *reloader) reloadCertificate(setting string, c *certificate) (ok bool) {
 	renewed, err := c.reload()
 	switch {
 	case err != nil:
-		r.log.Error().Err(err).Msg(setting + ": new certificate refused, the old one stays")
+		r.log.Error().Err(err).Msg(setting + ": new certificate rejected, old one kept")
 		return false
 	case renewed:
 		r.log.Info().Time("not_after", c.notAfter()).Msg(setting + ": new certificate")
@@ -67,21 +67,21 @@ func (r *reloader) reloadConfig() (ok bool) {
 	next, err := r.source.Load()
 	if err != nil {
 		for _, f := range config.Faults(err) {
-			r.log.Error().Str("key", f.Key).Str("fault", f.Text).Msg("new configuration refused, the old one stays")
+			r.log.Error().Str("key", f.Key).Str("fault", f.Text).Msg("new configuration rejected, old one kept")
 		}
 		return false
 	}
 	live, err := liveOf(next, r.backends)
 	if err != nil {
-		r.log.Error().Err(err).Msg("new configuration refused, the old one stays")
+		r.log.Error().Err(err).Msg("new configuration rejected, old one kept")
 		return false
 	}
 	changes := r.now.Compare(next)
 	if len(changes.Restart) > 0 {
-		r.log.Warn().Strs("keys", changes.Restart).Msg("changed settings need a restart and are not taken")
+		r.log.Warn().Strs("keys", changes.Restart).Msg("changed settings need a restart")
 	}
 	if len(changes.Live) == 0 {
-		r.log.Info().Msg("configuration looked at: nothing to take")
+		r.log.Info().Msg("configuration checked: nothing changed")
 		return true
 	}
 	r.now = r.now.Take(next)
@@ -91,7 +91,7 @@ func (r *reloader) reloadConfig() (ok bool) {
 	return true
 }
 
-// liveOf is what the gateway can take of a configuration while it runs.
+// liveOf returns the reloadable part of a configuration.
 func liveOf(cfg config.Config, b *backends) (gateway.Live, error) {
 	apps, err := applications(cfg, b)
 	if err != nil {

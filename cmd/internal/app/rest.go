@@ -12,8 +12,8 @@ import (
 	"wcsgateway/gateway/rest"
 )
 
-// listenREST adds the listener of the REST API to those of clients, and binds that of the agent-check, if they are configured. If it fails
-// it closes all.
+// listenREST adds the listener of the REST API to servers, and binds that of the agent-check, if they are
+// configured. If it fails, it closes all.
 func (a *application) listenREST(servers []server, cfg config.Config) (_ []server, err error) {
 	defer func() {
 		if err != nil {
@@ -37,8 +37,8 @@ func (a *application) listenREST(servers []server, cfg config.Config) (_ []serve
 	return servers, nil
 }
 
-// restConns are the connections that the REST API has at a time; more wait. Who has no password must not be able to take the files that
-// clients' sockets need.
+// restConns limits the simultaneous connections to the REST API; further ones wait. Clients without a
+// password must not be able to exhaust the files that client sockets need.
 const restConns = spareFiles / 2
 
 func (a *application) restServer(cfg config.Config) (server, error) {

@@ -40,22 +40,22 @@ func TestRESTListener(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_ = res.Body.Close() // only the status is of interest
+				_ = res.Body.Close() // only the status matters
 				if want == http.StatusOK {
-					want = http.StatusServiceUnavailable // without Redis a pod takes no clients, and statistics serve as a health check
+					want = http.StatusServiceUnavailable // without Redis a pod accepts no clients, and the statistics serve as a health check
 				}
 				if res.StatusCode != want {
 					t.Errorf("password %s: %d, want %d", password, res.StatusCode, want)
 				}
 			}
 			if v := g.metric(t, `wcs_rest_requests_total{path="/",status="401"}`); v != "1" {
-				t.Errorf("refused requests %s", v)
+				t.Errorf("rejected requests %s", v)
 			}
 		})
 	}
 }
 
-// Connections to the REST API are bounded, and those that wait are served when there is a place.
+// Connections to the REST API are limited; waiting ones are served when another one closes.
 func TestRESTConnectionsAreBounded(t *testing.T) {
 	cfg := base(t)
 	cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
@@ -71,7 +71,7 @@ func TestRESTConnectionsAreBounded(t *testing.T) {
 		if _, err := io.WriteString(c, "GET /rest-api/nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadFull(c, make([]byte, 12)); err != nil { // it has a place, and keeps it
+		if _, err := io.ReadFull(c, make([]byte, 12)); err != nil { // the connection is accepted and stays open
 			t.Fatal(err)
 		}
 		held = append(held, c)
@@ -87,8 +87,8 @@ func TestRESTConnectionsAreBounded(t *testing.T) {
 	}()
 	select {
 	case err := <-answered:
-		t.Errorf("one more is answered: %v", err)
-	case <-time.After(200 * time.Millisecond): // there is nothing to wait for
+		t.Errorf("excess connection was answered: %v", err)
+	case <-time.After(200 * time.Millisecond): // absence of an answer cannot be awaited
 	}
 	_ = held[0].Close()
 	if err := <-answered; err != nil {
@@ -96,14 +96,14 @@ func TestRESTConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// Nobody has to know of the REST API to be safe: without users there is none.
+// The REST API is off by default: without users it is not served.
 func TestNoRESTWithoutUsers(t *testing.T) {
 	cfg := base(t)
 	cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	start(t, cfg)
 	if c, err := net.Dial("tcp", cfg.REST.Listen); err == nil {
 		_ = c.Close()
-		t.Error("somebody listens")
+		t.Error("REST API listens")
 	}
 }
 
@@ -116,7 +116,7 @@ func TestAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	if line, err := io.ReadAll(c); string(line) != "drain\n" || err != nil { // Redis has never been reached
+	if line, err := io.ReadAll(c); string(line) != "drain\n" || err != nil { // Redis was never reached
 		t.Errorf("got %q, %v", line, err)
 	}
 	for percent, want := range map[int]string{0: "ready up 100%\n", 99: "ready up 1%\n", 100: "ready up 0%\n"} {

@@ -7,20 +7,20 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// TakeStandardLog sends what the process says through the standard library's logger to log, at debug level. http.Transport does, of
-// servers that speak out of turn, and cannot be told otherwise. It is called once, before Run.
+// TakeStandardLog redirects the standard library's logger to log, at debug level. http.Transport uses it for
+// servers that send unsolicited responses, and has no option to change that. Call it once, before Run.
 func TakeStandardLog(log zerolog.Logger) {
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(plainLines{log})
 }
 
-// plainLines takes lines that have no level: they are of clients that break off, and TLS that does not come about.
+// plainLines takes lines without a level: aborted connections and failed TLS handshakes of clients.
 type plainLines struct{ log zerolog.Logger }
 
-// panicLine begins what http.Server says of a handler that has panicked.
+// panicLine is the beginning of http.Server's line about a handler that panicked.
 const panicLine = "http: panic serving"
 
-// Write takes one line, or several of a panic's stack.
+// Write takes one line, or several for the stack of a panic.
 func (p plainLines) Write(b []byte) (int, error) {
 	text := strings.TrimSpace(string(b))
 	level := zerolog.DebugLevel

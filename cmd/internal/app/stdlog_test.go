@@ -19,8 +19,9 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// A server that speaks out of turn has http.Transport say so through the standard logger; the log has it as a line like others.
-func TestStandardLogIsTaken(t *testing.T) {
+// http.Transport reports a server's unsolicited response through the standard logger; the log contains it as
+// a regular line.
+func TestStandardLogIsRedirected(t *testing.T) {
 	log := &logged{}
 	flags, out := stdlog.Flags(), stdlog.Writer()
 	t.Cleanup(func() { stdlog.SetFlags(flags); stdlog.SetOutput(out) })
@@ -39,7 +40,7 @@ func TestStandardLogIsTaken(t *testing.T) {
 		defer func() { _ = c.Close() }()
 		_, _ = c.Read(make([]byte, 1<<10))
 		const answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-		_, _ = fmt.Fprint(c, answer+answer) // the test awaits what comes of it
+		_, _ = fmt.Fprint(c, answer+answer) // the test waits for the log line
 	}()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -53,14 +54,14 @@ func TestStandardLogIsTaken(t *testing.T) {
 	})
 }
 
-// A client whose TLS handshake comes to nothing is worth a line at debug level, which names the listener.
+// A client's failed TLS handshake is a log line at debug level that names the listener.
 func TestFailedHandshakeIsLogged(t *testing.T) {
 	cfg := base(t)
 	cfg.Listen.TLS = config.KeyPair{Cert: filepath.Join(t.TempDir(), "tls.crt"), Key: filepath.Join(t.TempDir(), "tls.key")}
 	pair(t, cfg.Listen.TLS, "name")
 	g := start(t, cfg)
 	if _, err := tls.Dial("tcp", g.secure, &tls.Config{}); err == nil {
-		t.Fatal("a certificate that nobody knows is trusted")
+		t.Fatal("unknown certificate trusted")
 	}
 	rig.Eventually(t, time.Minute, "the log has the server's line", func() bool {
 		return g.log.has(`"level":"debug"`, `"listener":"listen.secure"`, "TLS handshake error")

@@ -21,16 +21,17 @@ import (
 	"wcsgateway/translate/livekit"
 )
 
-// tracing sends traces to a collector. A nil one sends none, and costs nothing: what it gives is what there is without it.
+// tracing sends traces to a collector. A nil tracing sends none: its methods return the untraced defaults.
 type tracing struct {
 	provider  *sdktrace.TracerProvider
 	transport *http.Transport // of client
 }
 
-// closeTracing bounds how long the end waits for the last traces to be sent.
+// closeTracing bounds the wait for the last traces at the end.
 const closeTracing = 3 * time.Second
 
-// openTracing gives nil if none is configured. It does not connect: the collector may be away, which is logged.
+// openTracing returns nil if tracing is not configured. It does not connect: an unreachable collector is
+// logged.
 func openTracing(cfg config.Config, version string, log zerolog.Logger) (*tracing, error) {
 	if cfg.Tracing.Endpoint == "" {
 		return nil, nil
@@ -39,8 +40,8 @@ func openTracing(cfg config.Config, version string, log zerolog.Logger) (*tracin
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}
-	// The SDK has one such handler for the process.
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("traces are lost") }))
+	// The SDK has one error handler for the process.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("traces lost") }))
 	return newTracing(sdktrace.NewBatchSpanProcessor(exporter), cfg, version), nil
 }
 
@@ -62,7 +63,8 @@ func (t *tracing) tracer() trace.Tracer {
 	return t.provider.Tracer("wcsgateway")
 }
 
-// client makes the calls to LiveKit: those that belong to a trace are part of it. nil means the SFU's own.
+// client returns the client for calls to LiveKit, which become part of a trace. nil means the SFU's own
+// client.
 func (t *tracing) client(maxConns int) *http.Client {
 	if t == nil {
 		return nil
@@ -78,7 +80,7 @@ func (t *tracing) client(maxConns int) *http.Client {
 	))
 }
 
-// storeCall records calls to Redis that belong to a trace.
+// storeCall records the calls to Redis that belong to a trace.
 func (t *tracing) storeCall() func(ctx context.Context, op string, start time.Time, err error) {
 	if t == nil {
 		return nil
@@ -96,7 +98,7 @@ func (t *tracing) storeCall() func(ctx context.Context, op string, start time.Ti
 	}
 }
 
-// close ends the client's idle connections and sends the last traces.
+// close closes the client's idle connections and sends the last traces.
 func (t *tracing) close() {
 	if t == nil {
 		return
@@ -104,7 +106,7 @@ func (t *tracing) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTracing)
 	defer cancel()
 	if t.transport != nil {
-		t.transport.CloseIdleConnections() // the client's own does not reach it
+		t.transport.CloseIdleConnections() // the client's own method does not reach it
 	}
 	if err := t.provider.Shutdown(ctx); err != nil {
 		otel.Handle(err)

@@ -1,5 +1,6 @@
-// Package config is what an operator can set: one YAML file and environment variables, read into
-// one struct. It validates everything at once; the packages that it is for take values and parse nothing.
+// Package config owns the configuration of the gateway: one YAML file and environment variables, read into
+// one struct and validated as a whole. The packages that it configures take values and parse nothing. Only
+// cmd uses it.
 //
 // The comments of the fields are the documentation for users: the table in docs/configuration.md and
 // deploy/wcs-gateway.example.yaml are made of them and of Default (run this package's tests with -update).
@@ -371,8 +372,8 @@ type Log struct {
 	Format string `koanf:"format"`
 }
 
-// Default is the configuration if nothing is set. It lacks what has no sensible default
-// (livekit.url, livekit.apiKey, livekit.apiSecret, redis.addrs) and what Complete fills in.
+// Default returns the configuration without any settings. It lacks the settings without a sensible default
+// (livekit.url, livekit.apiKey, livekit.apiSecret, redis.addrs) and those that Complete derives.
 func Default() Config {
 	return Config{
 		Deployment: "default",
@@ -411,20 +412,20 @@ func Default() Config {
 	}
 }
 
-// DefaultApplication is what an application gets that says nothing: rooms of its own kind, so
-// that legacy streams do not meet native participants by accident.
+// DefaultApplication returns the settings of an application that sets nothing: the rooms of the gateway only,
+// so that WCS streams do not meet native participants by accident.
 func DefaultApplication() Application {
 	return Application{
 		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
 	}
 }
 
-// Complete fills in what depends on other settings: the built-in
-// applications if there are none, and what an application leaves out. Load does it; whoever makes a Config in code calls it.
+// Complete derives the settings that depend on others: the built-in applications if none are configured, and
+// the omitted settings of an application. Load calls it; code that builds a Config must call it.
 func (c *Config) Complete() {
 	if len(c.Applications) == 0 {
 		c.builtInApps = true
-		c.Applications = map[string]Application{"defaultApp": {}, "roomApp": {}} // the app keys that the SDK itself uses
+		c.Applications = map[string]Application{"defaultApp": {}, "roomApp": {}} // the app keys of the SDK
 	}
 	defaults := DefaultApplication()
 	for key, app := range c.Applications {
@@ -434,7 +435,7 @@ func (c *Config) Complete() {
 		if app.Native == "" {
 			app.Native = defaults.Native
 		}
-		if app.Codecs == nil { // an empty list means no trimming
+		if app.Codecs == nil { // an empty list disables trimming
 			app.Codecs = defaults.Codecs
 		}
 		if app.Record == "" {
@@ -447,10 +448,10 @@ func (c *Config) Complete() {
 	}
 }
 
-// RateSource is the source of the video rates for an application.
+// RateSource returns the source of the video rates for an application.
 func (c Config) RateSource(app Application) string { return cmp.Or(app.Rates, c.Rates.Source) }
 
-// ServerVersion is the version that is sent to clients, for the version of this build.
+// ServerVersion returns the version that is sent to clients, given the version of this build.
 func (c Config) ServerVersion(build string) string {
 	if c.Version != "" {
 		return c.Version
@@ -458,8 +459,8 @@ func (c Config) ServerVersion(build string) string {
 	return "5.2.0-" + build
 }
 
-// Node is the server id in hook calls. If none is configured it is the beginning of the SHA-256 of
-// the deployment's name, so that it does not depend on the pods.
+// Node returns the server id in hook calls. Its default is the beginning of the SHA-256 of the deployment's
+// name, so that all pods have the same.
 func (c Config) Node() string {
 	if c.NodeID != "" {
 		return c.NodeID
@@ -468,7 +469,7 @@ func (c Config) Node() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Rooms are the room templates of all applications by app key.
+// Rooms returns the room templates of all applications by app key.
 func (c Config) Rooms() map[string]translate.RoomTemplate {
 	rooms := make(map[string]translate.RoomTemplate, len(c.Applications))
 	for key, app := range c.Applications {
@@ -477,7 +478,7 @@ func (c Config) Rooms() map[string]translate.RoomTemplate {
 	return rooms
 }
 
-// Warnings tells what is allowed but hardly meant for production, one sentence each.
+// Warnings returns one sentence for each setting that is valid but unlikely to be intended in production.
 func (c Config) Warnings() []string {
 	var w []string
 	if c.builtInApps {
@@ -487,7 +488,7 @@ func (c Config) Warnings() []string {
 		w = append(w, "limits.connectionsPerAddress is set without listen.trustedProxies: all clients behind a proxy count as one")
 	}
 	if c.Redis.TLS.InsecureSkipVerify {
-		w = append(w, "redis.tls.insecureSkipVerify is set: any server is taken for Redis")
+		w = append(w, "redis.tls.insecureSkipVerify is set: any server is accepted as Redis")
 	}
 	return append(w, c.REST.warnings()...)
 }

@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// required are the variables without which nothing starts.
+// required are the variables without which the gateway does not start.
 var required = []string{
 	"WCS_LIVEKIT_URL=ws://livekit:7880",
 	"WCS_LIVEKIT_APIKEY=devkey",
@@ -40,7 +40,7 @@ func TestDefaultsNeedOnlyWhatIsRequired(t *testing.T) {
 		t.Errorf("configuration differs from the defaults (-want +got):\n%s", diff)
 	}
 	if apps := slices.Sorted(maps.Keys(got.Applications)); !slices.Equal(apps, []string{"defaultApp", "roomApp"}) {
-		t.Errorf("applications %v, want the SDK's own two", apps)
+		t.Errorf("applications %v, want the SDK's two", apps)
 	}
 	if w := got.Warnings(); len(w) != 2 || !strings.Contains(w[0], "no applications") || !strings.Contains(w[1], "rest.users is empty") {
 		t.Errorf("warnings %q, want one about applications and one about the REST API", w)
@@ -73,7 +73,7 @@ applications:
 `)
 	got, err := Load(file, []string{
 		"WCS_CONFIG=" + file, "UNRELATED=1",
-		"WCS_LIVEKIT_APIKEY=0123", // text stays text
+		"WCS_LIVEKIT_APIKEY=0123", // a text setting stays text
 		"WCS_LIVEKIT_APISECRET=*no: [yaml",
 		"WCS_LIVEKIT_WEBHOOKKEYS={new: newSecret}",
 		"WCS_REDIS_ADDRS=[d:4]",
@@ -109,8 +109,8 @@ applications:
 	}
 }
 
-// Every setting is given by its variable and by the file; both must arrive and be the same.
-func TestEverySettingBothWays(t *testing.T) {
+// Every setting can be set by its variable and by the file, with the same result.
+func TestFileAndVariablesSetTheSame(t *testing.T) {
 	var cfg Config
 	file := map[string]any{}
 	var environ []string
@@ -137,7 +137,7 @@ func TestEverySettingBothWays(t *testing.T) {
 	}
 	byFile, errFile := Load(write(t, string(text)), nil)
 	byEnv, errEnv := Load("", environ)
-	for _, err := range []error{errFile, errEnv} { // the samples need not make sense together
+	for _, err := range []error{errFile, errEnv} { // the samples need not be consistent
 		for _, f := range Faults(err) {
 			if strings.Contains(f.Text, "unknown") || strings.Contains(f.Text, "is missing") {
 				t.Errorf("%v", f)
@@ -151,12 +151,12 @@ func TestEverySettingBothWays(t *testing.T) {
 	got, unset := byEnv.settings(), defaults.settings()
 	for i, s := range got {
 		if reflect.DeepEqual(s.value.Interface(), unset[i].value.Interface()) {
-			t.Errorf("%s: the value given did not arrive", s.key)
+			t.Errorf("%s: the value was not set", s.key)
 		}
 	}
 }
 
-// sample is a value for a setting that is not its default.
+// sample returns a value for a setting that is not its default.
 func sample(t *testing.T, s setting) any {
 	t.Helper()
 	switch s.value.Interface().(type) {
@@ -213,7 +213,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	}
 	shown := map[string]string{"JSON": string(asJSON), "YAML": string(asYAML), "Redacted": fmt.Sprint(cfg.Redacted())}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		shown[verb] = fmt.Sprintf(verb, cfg) //nolint:govet // verbs that do not fit are the point
+		shown[verb] = fmt.Sprintf(verb, cfg) //nolint:govet // mismatched verbs are intended
 		shown["secret "+verb] = fmt.Sprintf(verb, cfg.LiveKit.APISecret)
 	}
 	for how, text := range shown {
@@ -221,7 +221,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 			t.Errorf("%s shows the secret: %s", how, text)
 		}
 		if !strings.Contains(text, masked) {
-			t.Errorf("%s does not show that there is a secret: %s", how, text)
+			t.Errorf("%s does not show that a secret is set: %s", how, text)
 		}
 	}
 	check(t, "the revealed secret", cfg.LiveKit.APISecret.Reveal(), testSecret)
@@ -247,7 +247,7 @@ func check[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// wantFaults demands exactly these faults, by key with a part of the text.
+// wantFaults requires exactly these faults, by key with a part of the text.
 func wantFaults(t *testing.T, err error, want map[string]string) {
 	t.Helper()
 	got := map[string]string{}

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// Fault is one thing that is wrong with the configuration.
+// Fault is one fault of the configuration.
 type Fault struct {
 	Key  string // path of the setting, or name of the variable or file
-	Text string // what is wrong with it; never shows a secret
+	Text string // the fault; never contains a secret
 }
 
 func (f *Fault) Error() string { return f.Key + ": " + f.Text }
 
-// faults collects them.
+// faults collects faults.
 type faults []*Fault
 
-// add notes a fault.
+// add adds a fault.
 func (f *faults) add(key, format string, args ...any) {
 	*f = append(*f, &Fault{Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
-// check notes a fault unless ok.
+// check adds a fault unless ok.
 func (f *faults) check(ok bool, key, format string, args ...any) {
 	if !ok {
 		f.add(key, format, args...)
@@ -37,9 +37,9 @@ func join(all []*Fault) error {
 	return errors.Join(errs...)
 }
 
-// suggest is a hint at the one of the known names that looks most like name, if any does.
+// suggest returns a hint at the known name most similar to name, "" if none is similar.
 func suggest(name string, known []string) string {
-	const far = 3 // as many typing mistakes are another word
+	const far = 3 // with so many edits it is another word
 	best, least := "", far
 	for _, k := range known {
 		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least {
@@ -50,13 +50,13 @@ func suggest(name string, known []string) string {
 	case "":
 		return ""
 	case name:
-		return ": write a section of its own for what is before each dot"
+		return ": write each part before a dot as a separate section"
 	default:
 		return ", did you mean " + best + "?"
 	}
 }
 
-// distance is how many bytes must be changed, added or removed to make b of a.
+// distance returns how many bytes must be changed, added or removed to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -31,7 +31,7 @@ func TestFaultsOfFileAndVariables(t *testing.T) {
 				"livekit.apikey":       "unknown key, did you mean livekit.apiKey?",
 				"livekit.url2":         "did you mean livekit.url?",
 				"sesion":               "did you mean session?",
-				"redis.lease":          "a section of its own",
+				"redis.lease":          "as a separate section",
 				"whatever":             "unknown key",
 				"applications[a].romm": "did you mean applications[a].room?",
 
@@ -55,7 +55,7 @@ func TestFaultsOfFileAndVariables(t *testing.T) {
 			},
 		},
 		{
-			name:    "a port that is nobody's",
+			name:    "port without a setting",
 			environ: []string{"WCS_PORT=8080"},
 			want:    map[string]string{"WCS_PORT": "unknown variable"},
 		},
@@ -95,7 +95,7 @@ func TestFaultsOfFileAndVariables(t *testing.T) {
 			_, err := Load(path, environ)
 			wantFaults(t, err, tt.want)
 			if err != nil && (strings.Contains(err.Error(), testSecret) || strings.Contains(err.Error(), "1234567")) {
-				t.Errorf("the error shows a secret: %v", err)
+				t.Errorf("error contains a secret: %v", err)
 			}
 		})
 	}
@@ -113,7 +113,7 @@ func TestFaultsOfTheFileItself(t *testing.T) {
 		_, err = Load(file, required)
 		wantFaults(t, err, map[string]string{file: "is not valid"})
 		if strings.Contains(err.Error(), testSecret) {
-			t.Errorf("the error shows a secret: %v", err)
+			t.Errorf("error contains a secret: %v", err)
 		}
 	}
 }
@@ -151,7 +151,7 @@ func TestValidate(t *testing.T) {
 			"livekit.callTimeout": "at least", "livekit.maxConns": "at least",
 		}},
 		{"a webhook key that is the API key", func(c *Config) { c.LiveKit.APIKey, c.LiveKit.WebhookKeys = "k", map[string]Secret{"k": "other"} },
-			map[string]string{"livekit.webhookKeys[k]": "another secret"}},
+			map[string]string{"livekit.webhookKeys[k]": "differs from livekit.apiSecret"}},
 		{"redis addresses", func(c *Config) { c.Redis.Addrs = []string{"ok:1", "redis://:" + testSecret + "@h:1"} },
 			map[string]string{"redis.addrs[1]": "host:port"}},
 		{"redis values", func(c *Config) {
@@ -170,7 +170,7 @@ func TestValidate(t *testing.T) {
 		{"sentinels with a database", func(c *Config) { c.Redis.Addrs, c.Redis.MasterName, c.Redis.DB = []string{"a:1", "b:2"}, "m", 3 }, nil},
 		{"cluster and sentinels", func(c *Config) { c.Redis.Cluster, c.Redis.MasterName = true, "m" },
 			map[string]string{"redis.cluster": "masterName"}},
-		{"redis TLS that is off", func(c *Config) { c.Redis.TLS.ServerName = "r" }, map[string]string{"redis.tls": "enabled is false"}},
+		{"redis TLS disabled", func(c *Config) { c.Redis.TLS.ServerName = "r" }, map[string]string{"redis.tls": "enabled is false"}},
 		{"session", func(c *Config) { c.Session = Session{PingInterval: -time.Second} }, map[string]string{
 			"session.pingInterval": "at least", "session.pingProbes": "at least", "session.helloTimeout": "at least",
 			"session.maxMessageBytes": "at least 65536", "session.maxQueueBytes": "at least 65536",
@@ -192,7 +192,7 @@ func TestValidate(t *testing.T) {
 		}},
 		{"proxies", func(c *Config) { c.Listen.TrustedProxies = []string{"10.0.0.0/8", "10.0.0.1"} },
 			map[string]string{"listen.trustedProxies[1]": "network"}},
-		{"PROXY protocol from anybody", func(c *Config) { c.Listen.ProxyProtocol = true }, map[string]string{"listen.proxyProtocol": "trustedProxies"}},
+		{"PROXY protocol without trusted proxies", func(c *Config) { c.Listen.ProxyProtocol = true }, map[string]string{"listen.proxyProtocol": "trustedProxies"}},
 		{"media", func(c *Config) { c.Media = Media{} }, map[string]string{
 			"media.iceTimeout": "at least", "media.mediaTimeout": "at least", "media.secondTrackWait": "at least", "media.playWait": "at least",
 		}},
@@ -205,7 +205,7 @@ func TestValidate(t *testing.T) {
 			"snapshot.timeout": "at least", "snapshot.ffmpeg": "begins with /", "snapshot.maxPixels": "at least 1", "snapshot.maxBytes": "1 to 16777216",
 			"snapshot.maxAtOnce": "at least 1", "snapshot.perMinute": "at least 1",
 		}},
-		{"a decoder that is not there", func(c *Config) { c.Snapshot.FFmpeg = "/no/such/ffmpeg" }, map[string]string{"snapshot.ffmpeg": "no program"}},
+		{"missing decoder", func(c *Config) { c.Snapshot.FFmpeg = "/no/such/ffmpeg" }, map[string]string{"snapshot.ffmpeg": "not an executable program"}},
 		{"applications", func(c *Config) {
 			c.Applications = map[string]Application{
 				"":    {Room: "a.{name}", Native: "off"},
@@ -224,7 +224,7 @@ func TestValidate(t *testing.T) {
 		}},
 		{"node", func(c *Config) { c.NodeID = "node-1" }, map[string]string{"nodeId": "32 letters and digits"}},
 		{"playFrom", func(c *Config) {
-			c.change("defaultApp", func(a *Application) { a.PlayFrom = []string{"roomApp", "nobody"} })
+			c.change("defaultApp", func(a *Application) { a.PlayFrom = []string{"roomApp", "unknown"} })
 		},
 			map[string]string{"applications[defaultApp].playFrom[1]": "is no application"}},
 		{"recording", func(c *Config) {
@@ -234,7 +234,7 @@ func TestValidate(t *testing.T) {
 			})
 			c.change("roomApp", func(a *Application) { a.Record, a.RTMPFullURL = RecordAllowed, true })
 		}, map[string]string{
-			"recording.prefix": "braces", "recording.template": "there is no {endTime}", "recording.startTimeout": "at least",
+			"recording.prefix": "braces", "recording.template": "unknown element {endTime}", "recording.startTimeout": "at least",
 			"applications[defaultApp].record": "must be one of forbidden, allowed", "applications[defaultApp].rtmpHosts[1]": "must be host",
 			"applications[roomApp].rtmpFullUrl": "rtmpHosts",
 		}},
@@ -278,7 +278,7 @@ func TestValidate(t *testing.T) {
 		}, map[string]string{"applications[defaultApp].hooks.keepAliveInterval": "not in methods"}},
 		{"no methods", func(c *Config) { c.hooks(func(h *Hooks) { h.URL, h.Methods = "http://b", nil }) },
 			map[string]string{"applications[defaultApp].hooks.methods": "is empty"}},
-		{"applications that share rooms", func(c *Config) {
+		{"applications with shared rooms", func(c *Config) {
 			c.Applications = map[string]Application{"a": {Room: "x{name}", Native: "off"}, "b": {Room: "{name}", Native: "off"}}
 		}, map[string]string{"applications": "the same room"}},
 		{"log", func(c *Config) { c.Log = Log{Level: "loud", Format: "xml"} },
@@ -294,20 +294,20 @@ func TestValidate(t *testing.T) {
 			err = cfg.Validate()
 			wantFaults(t, err, tt.want)
 			if err != nil && strings.Contains(err.Error(), testSecret) {
-				t.Errorf("the error shows a secret: %v", err)
+				t.Errorf("error contains a secret: %v", err)
 			}
 		})
 	}
 }
 
-// change changes one application.
+// change modifies one application.
 func (c *Config) change(key string, change func(*Application)) {
 	app := c.Applications[key]
 	change(&app)
 	c.Applications[key] = app
 }
 
-// hooks changes those of defaultApp.
+// hooks modifies the hooks of defaultApp.
 func (c *Config) hooks(change func(*Hooks)) {
 	c.change("defaultApp", func(a *Application) { change(&a.Hooks) })
 }
@@ -348,7 +348,7 @@ func TestTLSFiles(t *testing.T) {
 
 	redis, err := RedisTLS{Enabled: true, CA: cert, Cert: cert, Key: key, ServerName: "r", InsecureSkipVerify: true}.Config()
 	if err != nil || redis.RootCAs == nil || len(redis.Certificates) != 1 || redis.ServerName != "r" || !redis.InsecureSkipVerify {
-		t.Errorf("Redis' TLS configuration lacks something that was set (error %v)", err)
+		t.Errorf("TLS configuration of Redis lacks a setting (error %v)", err)
 	}
 	if got, err := (RedisTLS{}).Config(); got != nil || err != nil {
 		t.Errorf("Redis without TLS has a TLS configuration (error %v)", err)
@@ -359,7 +359,7 @@ func TestTLSFiles(t *testing.T) {
 	}
 }
 
-// testCertificate makes a certificate that signs itself.
+// testCertificate creates a self-signed certificate.
 func testCertificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

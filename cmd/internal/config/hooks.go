@@ -53,13 +53,13 @@ type HooksTLS struct {
 	ServerName string `koanf:"serverName"`
 }
 
-// Config is what a client of the backend needs.
+// Config returns the TLS configuration of the backend's client.
 func (t HooksTLS) Config() (*tls.Config, error) {
 	roots, err := authorities(t.CA)
 	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, RootCAs: roots}, err
 }
 
-// CalledMethods are the methods, parsed.
+// CalledMethods returns the parsed methods.
 func (h Hooks) CalledMethods() ([]hooks.Method, error) {
 	methods := make([]hooks.Method, len(h.Methods))
 	for i, name := range h.Methods {
@@ -83,8 +83,8 @@ func defaultHooks() Hooks {
 	return h
 }
 
-// ResponseBytes is the largest body of a backend's answer, for clients whose messages are bounded by session.maxMessageBytes: an answer
-// that repeats the request must fit.
+// ResponseBytes returns the largest accepted body of a backend's response. maxMessage is
+// session.maxMessageBytes: by default a response that repeats the request is accepted.
 func (h Hooks) ResponseBytes(maxMessage int64) int64 { return cmp.Or(h.MaxResponseBytes, 2*maxMessage) }
 
 const (

@@ -18,12 +18,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// EnvFile is the variable that names the configuration file. It is no setting.
+// EnvFile is the variable that names the configuration file. It is not a setting.
 const EnvFile = envPrefix + "CONFIG"
 
-// Load reads the configuration: the variables (as os.Environ gives them) over the file over Default. An empty path
-// means no file. The result is complete and valid, or the error joins one *Fault for everything that is wrong
-// with it; a file that cannot be read or is no YAML is the only fault.
+// Load reads the configuration: variables (in the form of os.Environ) override the file, which overrides
+// Default. An empty path means no file. Either the result is complete and valid, or the error joins one
+// *Fault per fault. An unreadable file or invalid YAML is the only fault reported.
 func Load(path string, environ []string) (Config, error) {
 	k := koanf.New(".")
 	if path != "" {
@@ -39,7 +39,7 @@ func Load(path string, environ []string) (Config, error) {
 	found = append(found, undecoded...)
 	cfg.Complete()
 	for _, f := range cfg.faults() {
-		unread := func(u *Fault) bool { return u.Key == f.Key } // so it is not missing
+		unread := func(u *Fault) bool { return u.Key == f.Key } // it was set, so it is not missing
 		if !slices.ContainsFunc(undecoded, unread) {
 			found = append(found, f)
 		}
@@ -47,18 +47,18 @@ func Load(path string, environ []string) (Config, error) {
 	return cfg, join(found)
 }
 
-// yamlValue is where the YAML library quotes from the file in an error, which may be a secret.
+// yamlValue matches quotes from the file in the YAML library's errors, which can contain a secret.
 var yamlValue = regexp.MustCompile("'[^']*'|`[^`]*`")
 
 func fileFault(err error) string {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return fmt.Sprintf("cannot be read: %v", path.Err)
 	}
-	text := strings.Join(strings.Fields(err.Error()), " ") // one line for one fault
+	text := strings.Join(strings.Fields(err.Error()), " ") // one line per fault
 	return "is not valid: " + yamlValue.ReplaceAllString(text, "…")
 }
 
-// loadVariables puts the variables over what k has. A variable replaces a list or map as a whole.
+// loadVariables overrides the values in k by the variables. A variable replaces a list or map as a whole.
 func loadVariables(k *koanf.Koanf, environ []string) ([]*Fault, error) {
 	var (
 		found faults
@@ -86,7 +86,7 @@ func loadVariables(k *koanf.Koanf, environ []string) ([]*Fault, error) {
 		if value = text; !s.isText() {
 			value = nil
 			if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-				found.add(name, "is not valid YAML") // the error may quote a secret
+				found.add(name, "is not valid YAML") // the error can contain a secret
 				return "", nil
 			}
 		}
@@ -97,15 +97,15 @@ func loadVariables(k *koanf.Koanf, environ []string) ([]*Fault, error) {
 	return found, k.Load(env.Provider(".", opt), nil)
 }
 
-// kubernetesVariable matches what Kubernetes puts into every pod of a namespace with a service whose
-// name begins with "wcs", such as this gateway's own.
+// kubernetesVariable matches the variables that Kubernetes adds to every pod of a namespace with a service
+// whose name begins with "wcs", such as the gateway's own service.
 var kubernetesVariable = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
 func ofKubernetes(name, text string) bool {
 	return kubernetesVariable.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(text, "://")
 }
 
-// decode puts what k has over Default.
+// decode merges the values in k into Default.
 func decode(k *koanf.Koanf) (Config, []*Fault) {
 	cfg := Default()
 	var meta mapstructure.Metadata
@@ -123,7 +123,7 @@ func decode(k *koanf.Koanf) (Config, []*Fault) {
 	return cfg, found
 }
 
-// keys are all keys of the file, those of sections and of the configured applications too.
+// keys returns all keys of the file, including those of sections and of the configured applications.
 func (c *Config) keys() []string {
 	all := c.settings()
 	for key := range c.Applications {
@@ -142,7 +142,7 @@ func (c *Config) keys() []string {
 	return slices.Compact(keys)
 }
 
-// decodeFaults takes the decoder's tree of errors apart.
+// decodeFaults converts the decoder's tree of errors.
 func decodeFaults(err error) []*Fault {
 	var many interface{ Unwrap() []error }
 	if errors.As(err, &many) {
@@ -163,9 +163,9 @@ func decodeFaults(err error) []*Fault {
 	}
 }
 
-// checkType is the decoder's hook: it demands of every value the type that its setting has, reads durations, and lets an
-// application begin with the defaults, so that what it sets to 0 or false stays so.
-// Its errors never show the value, which may be a secret.
+// checkType is the decoder's hook. It requires the exact type of each setting, parses durations, and starts
+// an application with the defaults, so that explicit zero values stay. Its errors never contain the value,
+// which can be a secret.
 func checkType(from, to reflect.Value) (any, error) {
 	value := from.Interface()
 	if to.Type() == reflect.TypeFor[Secret]() && from.Kind() == reflect.Map {
@@ -201,7 +201,7 @@ func checkType(from, to reflect.Value) (any, error) {
 	return value, nil
 }
 
-// isWhole accepts floating point, too: tools that go through JSON write 1048576 as 1.048576e+06.
+// isWhole also accepts floating point: tools that go through JSON write 1048576 as 1.048576e+06.
 func isWhole(v reflect.Value) bool {
 	return v.CanInt() || v.CanFloat() && v.Float() == float64(int64(v.Float()))
 }

@@ -43,7 +43,7 @@ func (r Recording) validate(f *faults) {
 }
 
 func (a Application) validateEgress(f *faults, at string) {
-	if a.Record != "" { // forbidden
+	if a.Record != "" { // "" is forbidden
 		f.oneOf(at+".record", a.Record, RecordForbidden, RecordAllowed)
 	}
 	for i, host := range a.RTMPHosts {
@@ -51,5 +51,5 @@ func (a Application) validateEgress(f *faults, at string) {
 			f.add(fmt.Sprintf("%s.rtmpHosts[%d]", at, i), "%v", err)
 		}
 	}
-	f.check(len(a.RTMPHosts) > 0 || !a.RTMPFullURL, at+".rtmpFullUrl", "is for streams that rtmpHosts allow, and it allows none")
+	f.check(len(a.RTMPHosts) > 0 || !a.RTMPFullURL, at+".rtmpFullUrl", "needs rtmpHosts, which is empty")
 }

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// takenLive are the settings, or sections of them, that a running gateway can take.
-var takenLive = []string{"applications", "limits.", "listen.origins", "log.level"}
+// reloadable are the settings, or sections of settings, that apply without a restart.
+var reloadable = []string{"applications", "limits.", "listen.origins", "log.level"}
 
-// Changes are the keys of settings that differ between two configurations.
+// Changes are the keys of the settings that differ between two configurations.
 type Changes struct {
-	Live    []string // taken by a running gateway
-	Restart []string // not before it is started again
+	Live    []string // apply without a restart
+	Restart []string // apply after a restart
 }
 
-// Compare tells what is different in next.
+// Compare returns the settings that differ in next.
 func (c Config) Compare(next Config) Changes {
 	var changes Changes
 	now, then := c.settings(), next.settings()
@@ -24,7 +24,7 @@ func (c Config) Compare(next Config) Changes {
 		if reflect.DeepEqual(s.value.Interface(), then[i].value.Interface()) {
 			continue
 		}
-		if slices.ContainsFunc(takenLive, func(prefix string) bool { return strings.HasPrefix(s.key, prefix) }) {
+		if slices.ContainsFunc(reloadable, func(prefix string) bool { return strings.HasPrefix(s.key, prefix) }) {
 			changes.Live = append(changes.Live, s.key)
 		} else {
 			changes.Restart = append(changes.Restart, s.key)
@@ -33,14 +33,15 @@ func (c Config) Compare(next Config) Changes {
 	return changes
 }
 
-// Take gives the configuration with what next has for the settings that a running gateway can take.
+// Take returns c with next's values of all settings that apply without a restart.
 func (c Config) Take(next Config) Config {
 	c.Applications, c.builtInApps = next.Applications, next.builtInApps
 	c.Limits, c.Listen.Origins, c.Log.Level = next.Limits, next.Listen.Origins, next.Log.Level
 	return c
 }
 
-// Faults takes the error of Load or Validate apart. One that holds no Fault is a fault of the configuration as a whole.
+// Faults splits the error of Load or Validate. An error without a Fault becomes one fault of the whole
+// configuration.
 func Faults(err error) []*Fault {
 	var (
 		one  *Fault

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestCompareTellsWhatNeedsARestart(t *testing.T) {
+func TestCompareSeparatesRestartSettings(t *testing.T) {
 	now, err := Load("", required)
 	if err != nil {
 		t.Fatal(err)
@@ -33,8 +33,8 @@ func TestCompareTellsWhatNeedsARestart(t *testing.T) {
 	}
 }
 
-// Take has all that Compare holds for live.
-func TestTakeHasEveryLiveSetting(t *testing.T) {
+// Take covers every setting that Compare lists as live.
+func TestTakeCoversEveryLiveSetting(t *testing.T) {
 	var now, next Config
 	for _, s := range next.settings() {
 		if isLive := slices.Contains(now.Compare(changed(t, s.key)).Live, s.key); isLive {
@@ -45,7 +45,7 @@ func TestTakeHasEveryLiveSetting(t *testing.T) {
 	}
 }
 
-// changed is the zero Config with another value for a setting.
+// changed returns the zero Config with another value for a setting.
 func changed(t *testing.T, key string) (c Config) {
 	t.Helper()
 	for _, s := range c.settings() {
@@ -68,7 +68,7 @@ func changed(t *testing.T, key string) (c Config) {
 	return c
 }
 
-func TestFaultsAreTakenApart(t *testing.T) {
+func TestFaultsSplitsJoinedErrors(t *testing.T) {
 	_, err := Load("", nil)
 	if got := Faults(err); len(got) != 4 {
 		t.Errorf("%d faults, want 4: %v", len(got), err)
@@ -105,7 +105,8 @@ func TestWatch(t *testing.T) {
 		}
 	}
 	plain := put("plain.yaml", "1")
-	// As the kubelet mounts a ConfigMap: wcs.yaml → ..data/wcs.yaml, ..data → a folder for each version.
+	// The links of a ConfigMap as mounted by the kubelet: wcs.yaml → ..data/wcs.yaml, ..data → a folder per
+	// version.
 	put("..v1/wcs.yaml", "1")
 	link("..v1", "..data")
 	link("..data/wcs.yaml", "wcs.yaml")
@@ -120,7 +121,7 @@ func TestWatch(t *testing.T) {
 		select {
 		case <-told:
 		case <-time.After(20 * time.Second):
-			t.Fatalf("not told of %s", what)
+			t.Fatalf("no call after %s", what)
 		}
 	}
 	put("plain.yaml", "2")
@@ -137,16 +138,16 @@ func TestWatch(t *testing.T) {
 	wait("a file behind a link")
 	put("absent", "1")
 	wait("a file that has come")
-	put("other", "1") // nobody's
+	put("other", "1") // a file that is not watched
 	put("plain.yaml", "4")
 	wait("the last change")
 	if n := len(told); n > 0 {
-		t.Errorf("told %d times too often", n)
+		t.Errorf("%d calls too many", n)
 	}
 }
 
-func TestWatchTellsWhyItCannot(t *testing.T) {
+func TestWatchReportsMissingFolder(t *testing.T) {
 	if err := Watch(context.Background(), []string{filepath.Join(t.TempDir(), "none", "file")}, func() {}); err == nil {
-		t.Error("a folder that is not there is watched")
+		t.Error("Watch of a missing folder returned no error")
 	}
 }

@@ -41,13 +41,13 @@ const (
 	AuthNone  = "none"
 )
 
-// Bounds of the cost of a bcrypt hash: below, passwords are guessed; above, a login takes seconds.
+// Range of the cost of a bcrypt hash: below, passwords can be guessed; above, a login takes seconds.
 const (
 	minBcryptCost = bcrypt.MinCost
 	maxBcryptCost = 14
 )
 
-// Serves tells whether there is a REST API: not without users, unless nobody is asked.
+// Serves reports whether the REST API is served: it needs users, unless authentication is disabled.
 func (r REST) Serves() bool { return r.Listen != "" && (len(r.Users) > 0 || r.Auth == AuthNone) }
 
 func (r REST) validate(f *faults) {
@@ -75,12 +75,12 @@ func (r REST) validate(f *faults) {
 	f.origins("rest.origins", r.Origins)
 }
 
-// warnings tells what is allowed but hardly meant.
+// warnings returns the warnings about the REST API; see Config.Warnings.
 func (r REST) warnings() (w []string) {
 	switch {
 	case r.Listen == "":
 	case r.Auth == AuthNone:
-		w = append(w, "rest.auth is none: whoever reaches rest.listen can list and end all streams")
+		w = append(w, "rest.auth is none: every client that reaches rest.listen can list and end all streams")
 	case len(r.Users) == 0:
 		w = append(w, "the REST API is not served: rest.users is empty, and rest.auth is not none")
 	}

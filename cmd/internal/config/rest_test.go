@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// hash is that of "secret", of the least cost.
+// hash is the hash of "secret" with the lowest cost.
 const hash = "$2a$04$g9KJTk/CXrb7tVqCQksVK.yKrOXGUFoT.8ENypca9TF8lOsdvb9TW"
 
 func TestRESTServesWithUsersOnly(t *testing.T) {
@@ -52,6 +52,6 @@ func TestRESTFaults(t *testing.T) {
 	}
 	_, err := Load("", append([]string{"WCS_REST_AUTH=none", "WCS_REST_USERS={ops: " + hash + "}"}, required...))
 	if err == nil || !strings.Contains(err.Error(), "rest.auth is none") {
-		t.Errorf("users that nobody is asked for: %v", err)
+		t.Errorf("users without authentication: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ const (
 // roomApp is the app key that the SDK's room API uses unless the app names another.
 const roomApp = "roomApp"
 
-// HasRooms tells whether an application has the room API.
+// HasRooms reports whether an application has the room API.
 func (a Application) HasRooms(appKey string) bool {
 	return a.Rooms == RoomsOn || a.Rooms == "" && appKey == roomApp
 }

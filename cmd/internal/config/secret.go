@@ -10,16 +10,15 @@ import (
 	"strings"
 )
 
-// Secret is text that must not be shown: however it is printed, logged or encoded it is ***.
-// Only Reveal gives it.
+// Secret is a text that must not be shown. It is printed, logged and encoded as ***; only Reveal returns it.
 type Secret string
 
 const masked = "***"
 
-// Reveal is the text itself, for the library that needs it.
+// Reveal returns the text for the library that needs it.
 func (s Secret) Reveal() string { return string(s) }
 
-// String tells whether there is a secret, and not which: *** or nothing.
+// String returns *** for a secret, "" without one.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
@@ -27,18 +26,19 @@ func (s Secret) String() string {
 	return masked
 }
 
-// Format makes every verb of package fmt print what String gives, those for other types too.
+// Format makes every verb of package fmt print String's result, including verbs of other types.
 func (s Secret) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, s.String()) // package fmt's own buffer does not fail
 }
 
-// MarshalText is String for encoders: JSON, YAML and the log.
+// MarshalText encodes String's result in JSON, YAML and the log.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// fileSuffix makes of a secret's variable the one that names a file with the secret, as Kubernetes mounts it.
+// fileSuffix turns the name of a secret's variable into that of the variable which names a file with the
+// secret, as Kubernetes mounts it.
 const fileSuffix = "_FILE"
 
-// readSecretFiles replaces each variable that names a secret's file by the secret's own.
+// readSecretFiles replaces each variable that names a secret's file by the secret's variable.
 func readSecretFiles(environ []string, known map[string]setting) ([]string, []*Fault) {
 	var found faults
 	environ = slices.Clone(environ)
@@ -54,14 +54,14 @@ func readSecretFiles(environ []string, known map[string]setting) ([]string, []*F
 		secret, err := readSecret(path)
 		if err != nil {
 			found.add(name, "%v", err)
-			secret = masked // it is not missing as well
+			secret = masked // otherwise it would also be reported as missing
 		}
 		environ[i] = plain + "=" + secret
 	}
 	return environ, found
 }
 
-// secretFromSection reads a secret that stands in the file as {file: path}.
+// secretFromSection reads a secret that is given as {file: path}.
 func secretFromSection(section any) (any, error) {
 	m, ok := section.(map[string]any)
 	path, isText := m["file"].(string)
@@ -73,7 +73,7 @@ func secretFromSection(section any) (any, error) {
 
 var errEmptySecret = errors.New("is empty")
 
-// readSecret reads a file that holds nothing but a secret. Line ends after it are taken off.
+// readSecret reads a file that contains only a secret. Line ends after it are removed.
 func readSecret(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {

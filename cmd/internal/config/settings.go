@@ -12,15 +12,15 @@ const (
 	envPrefix = "WCS_"
 )
 
-// setting is one value that can be set by itself, in the file and by a variable.
+// setting is one value that can be set in the file and by a variable.
 type setting struct {
 	key   string        // path in the file
-	value reflect.Value // in the Config that it was found in
-	owner reflect.Type  // the struct that has the field, and
-	field string        // the field's name in it: where the documentation is
+	value reflect.Value // its value in the Config
+	owner reflect.Type  // the struct that contains the field
+	field string        // the field's name, for its documentation
 }
 
-// settings lists all settings of a struct of this package, in the order of its fields.
+// settings returns all settings of a struct of this package, in the order of its fields.
 func settings(prefix string, v reflect.Value) []setting {
 	var all []setting
 	t := v.Type()
@@ -41,19 +41,19 @@ func settings(prefix string, v reflect.Value) []setting {
 
 func (c *Config) settings() []setting { return settings("", reflect.ValueOf(c).Elem()) }
 
-// env is the name of the variable.
+// env returns the name of the variable.
 func (s setting) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 }
 
-// isText tells whether the variable's text is the value as it stands. Anything else is YAML.
+// isText reports whether the variable's text is the value itself. All other values are YAML.
 func (s setting) isText() bool {
 	return s.value.Kind() == reflect.String || s.value.Type() == reflect.TypeFor[time.Duration]()
 }
 
 func (s setting) isSecret() bool { return s.value.Type() == reflect.TypeFor[Secret]() }
 
-// Redacted is the configuration for the log, by key, without secrets.
+// Redacted returns the configuration for the log, by key, without secrets.
 func (c Config) Redacted() map[string]any {
 	all := make(map[string]any)
 	for _, s := range c.settings() {
@@ -75,7 +75,7 @@ func (s setting) redacted() any {
 	switch v := s.value.Interface().(type) {
 	case Secret, time.Duration:
 		return fmt.Sprint(v)
-	default: // a map of secrets masks them itself
+	default: // a map of secrets masks itself
 		return v
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// Config is what a client of Redis needs, or nil without TLS.
+// Config returns the TLS configuration of a Redis client, nil without TLS.
 func (t RedisTLS) Config() (*tls.Config, error) {
 	if !t.Enabled {
 		return nil, nil
@@ -32,7 +32,7 @@ func (t RedisTLS) Config() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// authorities reads a PEM file of authorities; nil, the system's, without a file.
+// authorities reads a PEM file of authorities; without a file it returns nil, the system's.
 func authorities(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -50,7 +50,7 @@ func authorities(file string) (*x509.CertPool, error) {
 
 var errHalfPair = errors.New("a certificate and its key are needed together")
 
-// Load reads the pair and checks that the two belong together.
+// Load reads the pair and checks that the key belongs to the certificate.
 func (p KeyPair) Load() (tls.Certificate, error) {
 	if p.Cert == "" || p.Key == "" {
 		return tls.Certificate{}, errHalfPair

@@ -38,12 +38,12 @@ const (
 
 var rateSources = []string{RatesAuto, RatesClient, RatesProbe, RatesOff}
 
-// Bounds of what would otherwise work only seemingly.
+// Limits beyond which a setting would be accepted but not work.
 const (
 	minTimeout       = 100 * time.Millisecond
-	minLease         = 2 * time.Second // it is renewed every quarter of it
-	maxSnapshotBytes = 1 << 24         // twice as base64 it fits into what may wait for all clients
-	minMessageBytes  = 1 << 16         // an offer of a browser with all its codecs, several times over
+	minLease         = 2 * time.Second // a lease is renewed every quarter of it
+	maxSnapshotBytes = 1 << 24         // twice as base64 it fits into the queues of all clients
+	minMessageBytes  = 1 << 16         // several times a browser's offer with all codecs
 )
 
 var (
@@ -51,8 +51,8 @@ var (
 	nodePattern       = regexp.MustCompile(`^[A-Za-z0-9]{32}$`)
 )
 
-// Validate joins one *Fault for everything that is wrong with a complete configuration. It reads the
-// TLS files that are named, and opens no connection.
+// Validate returns one *Fault for each fault of a complete configuration, joined. It reads the named TLS
+// files and opens no connection.
 func (c Config) Validate() error { return join(c.faults()) }
 
 func (c Config) faults() []*Fault {
@@ -115,7 +115,7 @@ func (l Listen) validate(f *faults) {
 		_, err := netip.ParsePrefix(network)
 		f.check(err == nil, fmt.Sprintf("listen.trustedProxies[%d]", i), "must be a network such as 10.0.0.0/8 or 192.0.2.7/32")
 	}
-	f.check(!l.ProxyProtocol || len(l.TrustedProxies) > 0, "listen.proxyProtocol", "needs listen.trustedProxies: nobody else may send the header")
+	f.check(!l.ProxyProtocol || len(l.TrustedProxies) > 0, "listen.proxyProtocol", "needs listen.trustedProxies: only these send the header")
 }
 
 func (l LiveKit) validate(f *faults) {
@@ -128,7 +128,7 @@ func (l LiveKit) validate(f *faults) {
 	f.check(l.APISecret != "", "livekit.apiSecret", "is missing")
 	for _, key := range slices.Sorted(maps.Keys(l.WebhookKeys)) {
 		f.check(key != "" && l.WebhookKeys[key] != "", fmt.Sprintf("livekit.webhookKeys[%s]", key), "needs a key and a secret")
-		f.check(key != l.APIKey || l.WebhookKeys[key] == l.APISecret, fmt.Sprintf("livekit.webhookKeys[%s]", key), "has another secret than livekit.apiSecret, and is livekit.apiKey")
+		f.check(key != l.APIKey || l.WebhookKeys[key] == l.APISecret, fmt.Sprintf("livekit.webhookKeys[%s]", key), "is livekit.apiKey, but its secret differs from livekit.apiSecret")
 	}
 	f.atLeast("livekit.roomEmptyTimeout", l.RoomEmptyTimeout, 0)
 	f.atLeast("livekit.roomDepartureTimeout", l.RoomDepartureTimeout, 0)
@@ -143,7 +143,7 @@ func (r Redis) validate(f *faults) {
 	}
 	sentinel := r.MasterName != ""
 	cluster := r.Cluster || len(r.Addrs) > 1 && !sentinel
-	f.check(!r.Cluster || !sentinel, "redis.cluster", "cannot be with redis.masterName: Redis is a Cluster or watched by Sentinels")
+	f.check(!r.Cluster || !sentinel, "redis.cluster", "excludes redis.masterName: Redis is either a Cluster or watched by Sentinels")
 	f.check(sentinel || r.SentinelUsername == "", "redis.sentinelUsername", "is only for Sentinels: redis.masterName is missing")
 	f.check(sentinel || r.SentinelPassword == "", "redis.sentinelPassword", "is only for Sentinels: redis.masterName is missing")
 	f.check(r.DB >= 0, "redis.db", "must be at least 0")
@@ -206,7 +206,7 @@ func (s Snapshot) validate(f *faults) {
 		_, err := exec.LookPath(s.FFmpeg)
 		absolute := filepath.IsAbs(s.FFmpeg)
 		f.check(absolute, "snapshot.ffmpeg", "must be a path that begins with /")
-		f.check(!absolute || err == nil, "snapshot.ffmpeg", "is no program that can be run: %s", s.FFmpeg)
+		f.check(!absolute || err == nil, "snapshot.ffmpeg", "is not an executable program: %s", s.FFmpeg)
 	}
 	f.check(s.MaxPixels > 0, "snapshot.maxPixels", "must be at least 1")
 	f.check(s.MaxBytes > 0 && s.MaxBytes <= maxSnapshotBytes, "snapshot.maxBytes", "must be 1 to %d", maxSnapshotBytes)
@@ -218,7 +218,7 @@ func (t Tracing) validate(f *faults) {
 	if t.Endpoint != "" {
 		u, err := url.Parse(t.Endpoint)
 		f.check(err == nil && u.Host != "" && u.User == nil && (u.Scheme == "http" || u.Scheme == "https"), "tracing.endpoint",
-			"must be http(s)://host[:port][/path]") // it is not shown: a mistake may have put a password in it
+			"must be http(s)://host[:port][/path]") // not shown: it can contain a password by mistake
 	}
 	f.check(t.SampleRatio >= 0 && t.SampleRatio <= 1, "tracing.sampleRatio", "must be 0 to 1")
 }
@@ -285,11 +285,11 @@ func (f *faults) origins(key string, patterns []string) {
 	}
 }
 
-// address checks a host:port. Port 0 is a free one.
+// address checks a host:port. Port 0 is any free port.
 func (f *faults) address(key, addr string) {
 	_, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	f.check(err == nil, key, "must be host:port") // the address is not shown: a mistake may have put a password in it
+	f.check(err == nil, key, "must be host:port") // not shown: it can contain a password by mistake
 }

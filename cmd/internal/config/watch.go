@@ -13,13 +13,13 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// settle is how long files must have been left alone before they are looked at: a change takes several steps, and
-// a certificate comes in two files.
-const settle = 200 * time.Millisecond
+// quietTime is how long files must stay unchanged before they are read: a change takes several steps, and a
+// certificate consists of two files.
+const quietTime = 200 * time.Millisecond
 
-// Watch calls changed whenever the content of the files is no longer what it was, until ctx is done. They may be replaced, and be
-// links that are changed to point elsewhere, as Kubernetes does with mounted ConfigMaps and Secrets: it is the folders
-// that are watched. It fails if the system does not let it.
+// Watch calls changed whenever the content of the files changed, until ctx is done. It watches the files'
+// folders, so the files can be replaced, and can be links that are redirected, as Kubernetes does with
+// mounted ConfigMaps and Secrets. It fails if the system does not allow watching.
 func Watch(ctx context.Context, files []string, changed func()) error {
 	events, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -31,7 +31,7 @@ func Watch(ctx context.Context, files []string, changed func()) error {
 		return fmt.Errorf("watch files: %w", err)
 	}
 	go func() {
-		defer func() { _ = events.Close() }() // ends with the process at the latest
+		defer func() { _ = events.Close() }() // the process ends soon anyway
 		w.run(ctx, changed)
 	}()
 	return nil
@@ -44,18 +44,18 @@ type watch struct {
 }
 
 func (w *watch) run(ctx context.Context, changed func()) {
-	quiet := time.NewTimer(settle) // once at the start: for what has changed before the folders were watched
+	quiet := time.NewTimer(quietTime) // once at the start: for changes before the folders were watched
 	defer quiet.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.events.Events:
-			quiet.Reset(settle)
+			quiet.Reset(quietTime)
 		case <-w.events.Errors: // events were lost
-			quiet.Reset(settle)
+			quiet.Reset(quietTime)
 		case <-quiet.C:
-			_ = w.addFolders() // of links that point elsewhere now; the old ones go on being watched
+			_ = w.addFolders() // the new targets of links; the old ones stay watched
 			if now := digest(w.files); now != w.seen {
 				w.seen = now
 				changed()
@@ -64,7 +64,7 @@ func (w *watch) run(ctx context.Context, changed func()) {
 	}
 }
 
-// addFolders watches the folders of the files and, if they are links, of what they point to.
+// addFolders watches the folders of the files and, for links, those of their targets.
 func (w *watch) addFolders() error {
 	for _, file := range w.files {
 		folders := []string{filepath.Dir(file)}
@@ -80,7 +80,7 @@ func (w *watch) addFolders() error {
 	return nil
 }
 
-// digest is that of the content of all files; one that cannot be read counts as none.
+// digest returns the hash of the content of all files; an unreadable file counts as empty.
 func digest(files []string) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for _, file := range files {

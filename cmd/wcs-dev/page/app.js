@@ -1,4 +1,4 @@
-// The demo: what a WCS app does with the stock SDK, and what can be seen of it.
+// The demo: a WCS app with the stock SDK, which shows the state of its session and streams.
 
 import {startLog} from "./log.js";
 import {StreamPanel} from "./stream.js";
@@ -18,15 +18,15 @@ const player = new StreamPanel({
   start: (stream) => stream.play(),
 });
 
-let session = null; // while it is open or being opened
-let leaving = false; // Disconnect was clicked: what ends now ends as it should
+let session = null; // set while a session is open or opening
+let leaving = false; // Disconnect was clicked: the end of streams is not a failure
 
-function say(text) {
+function show(text) {
   byId("message").textContent = text;
   byId("message").hidden = !text;
 }
 
-/** Makes the buttons say what they do now, and marks the one to click next. */
+/** Updates the labels of the buttons, and marks the one to click next. */
 function render() {
   const status = session ? session.status() : "DISCONNECTED";
   const open = status === SESSION_STATUS.ESTABLISHED;
@@ -44,7 +44,7 @@ function render() {
 }
 
 function connect() {
-  say("");
+  show("");
   leaving = false;
   const url = byId("server").value;
   const opened = Flashphoner.createSession({urlServer: url, appKey: byId("app-key").value});
@@ -53,7 +53,7 @@ function connect() {
     if (session !== opened) return;
     session = null;
     byId("availability").textContent = "";
-    if (text) say(text);
+    if (text) show(text);
     render();
   };
   let refusal = "";
@@ -61,15 +61,15 @@ function connect() {
   opened.on(SESSION_STATUS.ESTABLISHED, render);
   opened.on(SESSION_STATUS.WARN, (fail) => {
     refusal = fail?.info ?? "";
-    if (refusal) say(`The gateway says: ${refusal}`);
+    if (refusal) show(`The gateway reports: ${refusal}`);
   });
-  opened.on(SESSION_STATUS.FAILED, ended(`No connection to ${url}. Is wcs-dev running there?`));
+  opened.on(SESSION_STATUS.FAILED, ended(`No connection to ${url}. Is wcs-dev running?`));
   opened.on(SESSION_STATUS.DISCONNECTED, () => ended(refusal && `The gateway closed the session: ${refusal}`)());
   render();
 }
 
 function disconnect() {
-  say("");
+  show("");
   leaving = true;
   session.disconnect();
   render();
@@ -79,7 +79,7 @@ function toggle(panel, options) {
   if (panel.stream) {
     panel.stop();
   } else {
-    say("");
+    show("");
     panel.open(session, {name: byId("stream").value, ...options});
   }
   render();
@@ -87,7 +87,7 @@ function toggle(panel, options) {
 
 function publish() {
   if (!publisher.stream && !navigator.mediaDevices) {
-    say("Browsers give the camera only to https:// pages and to http://localhost. Open this page on the machine that runs wcs-dev, as http://localhost with the same port.");
+    show("Browsers allow the camera only on https:// pages and on http://localhost. Open this page on the machine that runs wcs-dev, at http://localhost with the same port.");
     return;
   }
   toggle(publisher, {constraints: {audio: true, video: {width: 640, height: 480}}});
@@ -112,7 +112,7 @@ async function askAvailable() {
 
 for (const panel of [publisher, player]) {
   panel.addEventListener("change", render);
-  panel.addEventListener("failed", (e) => leaving || say(e.detail));
+  panel.addEventListener("failed", (e) => leaving || show(e.detail));
 }
 byId("session").addEventListener("submit", (e) => {
   e.preventDefault();
@@ -123,8 +123,8 @@ byId("play").addEventListener("click", play);
 byId("available").addEventListener("click", askAvailable);
 byId("sound").addEventListener("change", () => player.sound(byId("sound").checked));
 
-// Browsers have no camera API on http pages of other machines, and the SDK takes such a browser for one without WebRTC.
-// Playing needs no camera: with this in its place it works.
+// Browsers have no camera API on http pages of other machines, and the SDK assumes that such a browser lacks
+// WebRTC. Playing needs no camera, and works with this replacement.
 if (!("getUserMedia" in navigator)) {
   navigator.getUserMedia = (_constraints, _ok, failed) => failed(new DOMException("Permission denied", "NotAllowedError"));
 }

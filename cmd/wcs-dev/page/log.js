@@ -1,4 +1,4 @@
-// Shows what wire.js tells, oldest first.
+// Lists the frames reported by wire.js, oldest first.
 
 import {wire} from "./wire.js";
 
@@ -21,7 +21,7 @@ export function startLog() {
 function clear() {
   list.replaceChildren();
   counts = {out: [0, 0], in: [0, 0]};
-  total.textContent = "nothing yet";
+  total.textContent = "none";
 }
 
 function add(frame) {
@@ -55,7 +55,7 @@ function entry(frame) {
   const summary = document.createElement("summary");
   summary.append(...columns(frame));
   details.append(summary);
-  details.addEventListener("toggle", () => { // most are never opened
+  details.addEventListener("toggle", () => { // created on demand: most are never opened
     const body = document.createElement("pre");
     body.textContent = JSON.stringify(frame.message, shorten, 2);
     details.append(body);
@@ -88,7 +88,7 @@ function column(name, text, spoken) {
   return span;
 }
 
-/** What a message is about, in a few words: the stream or application that is asked for, the status that is told. */
+/** Summarizes a message: the stream or application of a command, or the status in a notification. */
 function gist({direction, message}) {
   const subject = message?.data?.[0];
   if (typeof subject !== "object" || !subject) return "";
@@ -96,7 +96,7 @@ function gist({direction, message}) {
   return words.filter((word) => typeof word === "string").join(" ");
 }
 
-/** Replaces what nobody can read, and what nobody should. */
+/** Shortens long values, and hides tokens. */
 function shorten(key, value) {
   if (typeof value !== "string") return value;
   if (value.startsWith("v=0")) {

@@ -1,4 +1,4 @@
-// Measures a stream from the statistics of its RTCPeerConnection.
+// Computes the figures of a stream from the statistics of its RTCPeerConnection.
 
 const RTP = {
   out: {type: "outbound-rtp", bytes: "bytesSent", feedback: "remote-inbound-rtp"},
@@ -9,7 +9,7 @@ const RTP = {
 export class Meter {
   constructor(direction) {
     this.rtp = RTP[direction];
-    this.last = new Map(); // of each RTP stream: [milliseconds, bytes]
+    this.last = new Map(); // per RTP stream: [milliseconds, bytes]
   }
 
   /** The figures since the last call, as text by name; stats is what stream.getStats(…, true) gives. */
@@ -37,7 +37,7 @@ export class Meter {
       codec ||= codecName(stats, s.codecId);
       if (time === undefined || s.timestamp <= time) continue;
       known = true;
-      bits += ((s[this.rtp.bytes] - count) * 8) / (s.timestamp - time); // per millisecond: kilobits a second
+      bits += ((s[this.rtp.bytes] - count) * 8) / (s.timestamp - time); // bits per millisecond = kbit/s
     }
     return known ? `${Math.round(bits)} kbit/s ${codec}`.trim() : "–";
   }

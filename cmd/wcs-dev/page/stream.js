@@ -1,20 +1,20 @@
-// One published or played stream: its button, its status, its picture and its figures.
+// One published or played stream: its button, status, picture and figures.
 
 import {Meter} from "./stats.js";
 import {plainWords} from "./words.js";
 
 const {STREAM_STATUS} = Flashphoner.constants;
 
-/** Fires "change", and "failed" with the reason in plain words as detail. */
+/** Fires "change", and "failed" with the explanation as detail. */
 export class StreamPanel extends EventTarget {
   /** @param {object} p panel, display, button, status: elements; direction of its media; the statuses up and down; verb on the button; start(stream) */
   constructor(p) {
     super();
     this.p = p;
-    this.stream = null; // from the click until it has ended
+    this.stream = null; // set from the click until the stream ended
     this.state = STREAM_STATUS.NEW;
     this.stopping = false;
-    this.timer = 0; // of the figures, from the moment it is up
+    this.timer = 0; // updates the figures; set once the stream is up
   }
 
   render(sessionOpen) {

@@ -1,18 +1,18 @@
-// Tells of everything that goes over the page's WebSockets. It has to run before the SDK is loaded,
-// which then opens its sockets with the class below without knowing.
+// Reports all traffic of the page's WebSockets. It must run before the SDK is loaded, which then opens its
+// sockets with the class below.
 
-/** Fires "frame" events; detail is {time, direction: "out"|"in"|"socket", name, size, message}. */
+/** Fires "frame" events with the detail {time, direction: "out"|"in"|"socket", name, size, message}. */
 export const wire = new EventTarget();
 
 const utf8 = new TextEncoder();
 
-function tell(direction, name, size = 0, message = undefined) {
+function report(direction, name, size = 0, message = undefined) {
   wire.dispatchEvent(new CustomEvent("frame", {detail: {time: new Date(), direction, name, size, message}}));
 }
 
-function tellFrame(direction, data) {
+function reportFrame(direction, data) {
   if (typeof data !== "string") {
-    tell(direction, "binary", data.size ?? data.byteLength);
+    report(direction, "binary", data.size ?? data.byteLength);
     return;
   }
   const size = utf8.encode(data).length;
@@ -20,22 +20,22 @@ function tellFrame(direction, data) {
   try {
     message = JSON.parse(data);
   } catch {
-    tell(direction, "not JSON", size, data);
+    report(direction, "not JSON", size, data);
     return;
   }
-  tell(direction, String(message?.message), size, message);
+  report(direction, String(message?.message), size, message);
 }
 
 window.WebSocket = class extends window.WebSocket {
   constructor(url, protocols) {
     super(url, protocols);
-    this.addEventListener("open", () => tell("socket", `open ${this.url}`));
-    this.addEventListener("message", (e) => tellFrame("in", e.data));
-    this.addEventListener("close", (e) => tell("socket", `closed ${e.code} ${e.reason}`.trim()));
+    this.addEventListener("open", () => report("socket", `open ${this.url}`));
+    this.addEventListener("message", (e) => reportFrame("in", e.data));
+    this.addEventListener("close", (e) => report("socket", `closed ${e.code} ${e.reason}`.trim()));
   }
 
   send(data) {
-    tellFrame("out", data);
+    reportFrame("out", data);
     super.send(data);
   }
 };
