@@ -123,7 +123,8 @@ type Deps struct {
 	Log zerolog.Logger
 }
 
-// SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU and gateway.Egress.
+// SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU and
+// gateway.Egress.
 type SFU struct {
 	base    string // URL of the API
 	whip    *whipClient

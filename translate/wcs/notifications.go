@@ -129,7 +129,8 @@ type StreamStatus struct {
 	VideoMuted bool      `json:"-"`
 }
 
-// streamInfo has the members of the vendor's sample. Members without a counterpart here are null there as well.
+// streamInfo has the members of the vendor's sample. Members without a counterpart here are null there as
+// well.
 type streamInfo struct {
 	NodeID          *string `json:"nodeId"`
 	AppKey          *string `json:"appKey"`
@@ -141,8 +142,9 @@ type streamInfo struct {
 	RecordStarted   bool    `json:"recordStarted"`
 }
 
-// Frame encodes s with every member of the vendor's samples, each with the same JSON type. createDate is in ms. The
-// media id is also beside "data" while the stream is up, and in streamInfo at its regular end, as in those samples.
+// Frame encodes s with every member of the vendor's samples, each with the same JSON type. createDate is in
+// ms. The media id is also beside "data" while the stream is up, and in streamInfo at its regular end, as in
+// those samples.
 func (s StreamStatus) Frame() []byte {
 	type data struct {
 		StreamStatus

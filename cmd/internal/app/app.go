@@ -167,8 +167,8 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 			return nil, err
 		}
 		apps[key] = gateway.App{
-			Key: key, Room: translate.RoomTemplate(app.Room), Native: gateway.Native(app.Native), Codecs: codecs,
-			Rates: gateway.RateSource(cfg.RateSource(app)), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
+			Key: key, Room: translate.RoomTemplate(app.Room), Native: app.Native, Codecs: codecs,
+			Rates: cfg.RateSource(app), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
 			Hooks:  gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
 		}

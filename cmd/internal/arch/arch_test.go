@@ -1,5 +1,5 @@
-// Package arch has only a test: that packages import what the layout allows (style.md §9.1) and nothing else.
-// .golangci.yml says the same to depguard, for editors.
+// Package arch contains only tests of the repository itself: which packages import which, links in documents,
+// and prose. .golangci.yml repeats the import rules for depguard, for editors.
 package arch
 
 import (
@@ -19,8 +19,8 @@ const (
 	production = module + "/cmd/wcs-gateway"
 )
 
-// inward tells for each package of ours which others of ours it may import. A package that
-// is not listed follows the nearest parent that is; "*" means all.
+// inward lists, for each package of this module, the packages of this module that it may import. A package
+// without a row follows its nearest listed parent; "*" means all.
 var inward = map[string][]string{
 	"translate/wcs":     {},
 	"translate":         {"translate/wcs"},
@@ -51,7 +51,8 @@ var inward = map[string][]string{
 	"docs": {},
 }
 
-// outward tells which packages of ours (and those below them) may import one of others.
+// outward lists the packages of this module (including those below them) that may import certain other
+// packages.
 var outward = []struct {
 	path string
 	by   []string
@@ -73,10 +74,11 @@ var (
 	impure = []string{"net", "net/http", "os", "log", "log/slog", "github.com/rs/zerolog"}
 )
 
-// unlinked are what the production binary must not contain, not even through somebody else.
+// unlinked are packages that the production binary must not contain, not even indirectly.
 var unlinked = []string{"github.com/livekit/livekit-server", "github.com/alicebob/miniredis", module + "/e2e", "testing"}
 
-// goPackage is what go list tells of a package. Imports are those of its code, not of its tests.
+// goPackage is the part of go list's output that the tests need. Imports are those of its code, not of its
+// tests.
 type goPackage struct {
 	ImportPath string
 	Imports    []string
@@ -86,7 +88,7 @@ func TestImports(t *testing.T) {
 	packages := list(t, module+"/...")
 	for top := range inward {
 		if !slices.ContainsFunc(packages, func(p goPackage) bool { return within(p.ImportPath, module+"/"+top) }) {
-			t.Errorf("there is no package %s: its rules are for nothing", top)
+			t.Errorf("package %s does not exist, but has rules", top)
 		}
 	}
 	for _, v := range violations(packages) {
@@ -106,8 +108,8 @@ func TestProductionBinaryLinks(t *testing.T) {
 	}
 }
 
-// Each of these breaks exactly one rule.
-func TestRulesBite(t *testing.T) {
+// Each of these imports breaks exactly one rule.
+func TestRulesFindViolations(t *testing.T) {
 	for _, tt := range []struct{ pkg, imports, want string }{
 		{"gateway", "github.com/redis/go-redis/v9", "Redis is behind"},
 		{"gateway", "wcsgateway/translate/livekit", "must not import translate/livekit"},
@@ -139,7 +141,7 @@ func TestRulesBite(t *testing.T) {
 	}
 }
 
-// violations tells each import that a rule forbids.
+// violations returns each import that a rule forbids.
 func violations(packages []goPackage) []string {
 	var found []string
 	for _, p := range packages {
@@ -176,12 +178,12 @@ func outwardViolations(name, path string) []string {
 		found = append(found, fmt.Sprintf("%s must not import %s: it must stay pure", name, path))
 	}
 	if len(found) > 1 {
-		found = found[len(found)-1:] // the most particular rule stands last
+		found = found[len(found)-1:] // the most specific rule is the last
 	}
 	return found
 }
 
-// rule finds what a package may import: its own rule, or that of the nearest parent.
+// rule returns the packages that a package may import: its own rule, or that of the nearest parent.
 func rule(name string) (allowed []string, ok bool) {
 	for {
 		if allowed, ok = inward[name]; ok {
@@ -195,7 +197,7 @@ func rule(name string) (allowed []string, ok bool) {
 	}
 }
 
-// within tells whether path is parent or below it.
+// within reports whether path is parent or below it.
 func within(path, parent string) bool {
 	rest, ok := strings.CutPrefix(path, parent)
 	return ok && (rest == "" || rest[0] == '/')

@@ -32,7 +32,8 @@ var (
 	foreignPattern  = regexp.MustCompile(`(?:^|[^\w-])((?:design|protocol|integration|feasibility|style|faults|redesign|play-path)\.md)`)
 )
 
-// documents are the texts of the files below the repository's root that satisfy accept, by their slash-separated path.
+// documents are the texts of the files below the repository's root that satisfy accept, by their
+// slash-separated path.
 func documents(t *testing.T, accept func(name string) bool) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
@@ -92,8 +93,8 @@ func anchors(text string) map[string]bool {
 	return known
 }
 
-// Every relative link of a Markdown file leads to a file of the repository, and every fragment to a heading of it.
-// The same holds for each mention of a document in a comment, as docs/NAME.md#anchor.
+// Every relative link of a Markdown file leads to a file of the repository, and every fragment to a heading
+// of it. The same holds for each mention of a document in a comment, as docs/NAME.md#anchor.
 func TestDocLinks(t *testing.T) {
 	markdown := documents(t, func(name string) bool { return path.Ext(name) == ".md" })
 	if len(markdown) < 10 {

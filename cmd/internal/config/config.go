@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"time"
 
+	"wcsgateway/gateway"
 	"wcsgateway/translate"
 )
 
@@ -23,8 +24,8 @@ type Config struct {
 	Deployment string `koanf:"deployment"`
 	// Server version that is sent to clients. Empty: `5.2.0-` and the version of the build.
 	Version string `koanf:"version"`
-	// Server id in hook calls, 32 letters and digits; all pods of a deployment have the same. Empty: derived from
-	// `deployment`.
+	// Server id in hook calls, 32 letters and digits; all pods of a deployment have the same. Empty: derived
+	// from `deployment`.
 	NodeID    string    `koanf:"nodeId"`
 	Listen    Listen    `koanf:"listen"`
 	LiveKit   LiveKit   `koanf:"livekit"`
@@ -40,8 +41,8 @@ type Config struct {
 	RoomAPI   Rooms     `koanf:"rooms"`
 	REST      REST      `koanf:"rest"`
 	Tracing   Tracing   `koanf:"tracing"`
-	// Applications by app key. A client with another app key is rejected. Empty: `defaultApp` and `roomApp` with
-	// the default settings of an application.
+	// Applications by app key. A client with another app key is rejected. Empty: `defaultApp` and `roomApp`
+	// with the default settings of an application.
 	Applications map[string]Application `koanf:"applications"`
 	Log          Log                    `koanf:"log"`
 
@@ -64,16 +65,16 @@ type Listen struct {
 	// Pages that may connect, by their `Origin`; other pages get 403. Empty: all pages. Reloaded without a
 	// restart.
 	//
-	// Forms: `https://app.example.com`, `https://*.example.com`, `http://localhost:*`, `example.com` (any scheme
-	// and port), `*`, and `null` (local files and sandboxed frames). A leading `!` rejects the pages that match.
-	// The first matching entry decides; a page that matches no entry is rejected. Clients that send no `Origin`
-	// are not browsers and are always accepted.
+	// Forms: `https://app.example.com`, `https://*.example.com`, `http://localhost:*`, `example.com` (any
+	// scheme and port), `*`, and `null` (local files and sandboxed frames). A leading `!` rejects the pages
+	// that match. The first matching entry decides; a page that matches no entry is rejected. Clients that
+	// send no `Origin` are not browsers and are always accepted.
 	Origins []string `koanf:"origins"`
-	// Networks of the proxies and load balancers in front, such as `10.0.0.0/8`. The client's address is taken
-	// from `X-Forwarded-For` or the PROXY header of these networks only. Empty: none.
+	// Networks of the proxies and load balancers in front, such as `10.0.0.0/8`. The client's address is
+	// taken from `X-Forwarded-For` or the PROXY header of these networks only. Empty: none.
 	TrustedProxies []string `koanf:"trustedProxies"`
-	// Trusted proxies start each connection with a PROXY header, version 1 or 2. A connection of theirs without
-	// it is closed; connections from other addresses must not send one.
+	// Trusted proxies start each connection with a PROXY header, version 1 or 2. A connection of theirs
+	// without it is closed; connections from other addresses must not send one.
 	ProxyProtocol bool `koanf:"proxyProtocol"`
 }
 
@@ -89,8 +90,8 @@ type KeyPair struct {
 type LoadBalancer struct {
 	// Host name of this deployment for clients. Empty: the host and port that `lbUrl` itself names.
 	Server string `koanf:"server"`
-	// Host name under which clients reach this pod itself. Set it only where each pod has its own address. Empty:
-	// `lbUrl` is answered with `listen.lb.server`.
+	// Host name under which clients reach this pod itself. Set it only where each pod has its own address.
+	// Empty: `lbUrl` is answered with `listen.lb.server`.
 	//
 	// When it is set, `lbUrl` is answered with one of two ready pods taken at random: the one that has fewer
 	// sessions. While Redis is unreachable it is the pod that received the request.
@@ -111,22 +112,23 @@ type LiveKit struct {
 	APISecret Secret `koanf:"apiSecret"`
 	// Further API keys, with their secrets, that webhooks may be signed with. Needed while keys are rotated.
 	WebhookKeys map[string]Secret `koanf:"webhookKeys"`
-	// How long LiveKit keeps a room that no participant has joined. Rounded up to whole seconds; 0: LiveKit's own
-	// setting.
-	RoomEmptyTimeout time.Duration `koanf:"roomEmptyTimeout"`
-	// How long LiveKit keeps a room after its last participant left. Rounded up to whole seconds; 0: LiveKit's
+	// How long LiveKit keeps a room that no participant has joined. Rounded up to whole seconds; 0: LiveKit's
 	// own setting.
+	RoomEmptyTimeout time.Duration `koanf:"roomEmptyTimeout"`
+	// How long LiveKit keeps a room after its last participant left. Rounded up to whole seconds; 0:
+	// LiveKit's own setting.
 	RoomDepartureTimeout time.Duration `koanf:"roomDepartureTimeout"`
 	// Deadline of one call.
 	CallTimeout time.Duration `koanf:"callTimeout"`
-	// Connections to LiveKit, kept open when idle. A call waits for a connection while all of them are in use.
+	// Connections to LiveKit, kept open when idle. A call waits for a connection while all of them are in
+	// use.
 	MaxConns int `koanf:"maxConns"`
 }
 
 // SFU configures optional actions of LiveKit.
 type SFU struct {
-	// Mute a publisher's track in LiveKit when its app sends a mute event (`sendStreamEvent`), so that no client
-	// receives it. `false`: only players and native clients are notified.
+	// Mute a publisher's track in LiveKit when its app sends a mute event (`sendStreamEvent`), so that no
+	// client receives it. `false`: only players and native clients are notified.
 	//
 	// LiveKit refuses to unmute the track unless its own setting `room.enable_remote_unmute` is true.
 	RemoteMute bool `koanf:"remoteMute"`
@@ -155,8 +157,8 @@ type Redis struct {
 	Lease time.Duration `koanf:"lease"`
 	// Lifetime of all records. Records in use are renewed; the rest expire. At least ten times `redis.lease`.
 	RecordTTL time.Duration `koanf:"recordTTL"`
-	// Deadline of one call, and so the time until a request is rejected while Redis hangs. At most a quarter of
-	// `redis.lease`, so that a lease can be renewed in time.
+	// Deadline of one call, and so the time until a request is rejected while Redis hangs. At most a quarter
+	// of `redis.lease`, so that a lease can be renewed in time.
 	CallTimeout time.Duration `koanf:"callTimeout"`
 }
 
@@ -186,18 +188,18 @@ type Session struct {
 	HelloTimeout time.Duration `koanf:"helloTimeout"`
 	// Largest message accepted from a client, in bytes. At least 65536.
 	MaxMessageBytes int64 `koanf:"maxMessageBytes"`
-	// Bytes that may be queued for a slow client before its socket is closed. At least 65536. Messages from other
-	// clients may use half of them and are dropped beyond that.
+	// Bytes that may be queued for a slow client before its socket is closed. At least 65536. Messages from
+	// other clients may use half of them and are dropped beyond that.
 	MaxQueueBytes int `koanf:"maxQueueBytes"`
-	// Messages that may be queued for a slow client before its socket is closed. Messages from other clients may
-	// use half of them and are dropped beyond that.
+	// Messages that may be queued for a slow client before its socket is closed. Messages from other clients
+	// may use half of them and are dropped beyond that.
 	MaxQueueMessages int `koanf:"maxQueueMessages"`
 	// Deadline of writing one message.
 	WriteTimeout time.Duration `koanf:"writeTimeout"`
 	// Streams that one session may publish and play at the same time.
 	MaxStreams int `koanf:"maxStreams"`
-	// How long a session with `keepAlive` outlives its socket. Within that time its client can resume the session
-	// and its streams on any pod. 0: not at all.
+	// How long a session with `keepAlive` outlives its socket. Within that time its client can resume the
+	// session and its streams on any pod. 0: not at all.
 	KeepAliveGrace time.Duration `koanf:"keepAliveGrace"`
 }
 
@@ -206,30 +208,32 @@ type Session struct {
 type Limits struct {
 	// Sockets of this pod. Further ones get 503. 0: the process's limit of open files, less 256.
 	Connections int `koanf:"connections"`
-	// Sockets of one client address (IPv6: of one /64 network) on this pod. Further ones get 429. 0: no limit.
+	// Sockets of one client address (IPv6: of one /64 network) on this pod. Further ones get 429. 0: no
+	// limit.
 	//
-	// The same number bounds the TCP connections of that address that have not finished their handshake, and its
-	// sessions with `keepAlive` that have no socket. Leave it at 0 behind a proxy that is not in
+	// The same number bounds the TCP connections of that address that have not finished their handshake, and
+	// its sessions with `keepAlive` that have no socket. Leave it at 0 behind a proxy that is not in
 	// `listen.trustedProxies`: all its clients would have one address.
 	ConnectionsPerAddress int `koanf:"connectionsPerAddress"`
-	// Sockets that have not sent their `connection` command. Further ones get 503. As many TCP connections may be
-	// in their handshake; further ones are closed.
+	// Sockets that have not sent their `connection` command. Further ones get 503. As many TCP connections
+	// may be in their handshake; further ones are closed.
 	Pending int `koanf:"pending"`
 	// Sessions with `keepAlive` of this pod that have no socket. Further ones end with their socket.
 	Parked int `koanf:"parked"`
-	// Messages, including control frames, that a client may send per second on average. A client that sends more
-	// is closed. 0: no limit.
+	// Messages, including control frames, that a client may send per second on average. A client that sends
+	// more is closed. 0: no limit.
 	MessagesPerSecond int `koanf:"messagesPerSecond"`
 	// Messages that a client may send at once: SDKs with log push send their whole log, one message for each
 	// line.
 	//
-	// All clients of a pod together share the reading of such bursts: 1,000 messages per second and processor.
+	// All clients of a pod together share the reading of these bursts: 1,000 messages per second and
+	// processor.
 	MessageBurst int `koanf:"messageBurst"`
 	// Bytes that a client may send per second on average. A client that sends more is closed. 0: no limit.
 	BytesPerSecond int64 `koanf:"bytesPerSecond"`
 	// Bytes that a client may send at once. At least `session.maxMessageBytes`.
 	//
-	// All clients of a pod together share the reading of such bursts: 2 MiB per second and processor.
+	// All clients of a pod together share the reading of these bursts: 2 MiB per second and processor.
 	ByteBurst int64 `koanf:"byteBurst"`
 	// Nesting of arrays and objects in a message.
 	JSONDepth int `koanf:"jsonDepth"`
@@ -244,8 +248,8 @@ type Limits struct {
 	CustomBytes int `koanf:"customBytes"`
 	// Largest `payload` of `sendData` and of the stream event `data`, in bytes of JSON.
 	PayloadBytes int `koanf:"payloadBytes"`
-	// Log lines per second that a client may push (`pushLogs`, `submitBugReport`, `sessionDebug`) on average, and
-	// 200 at once. 0: none.
+	// Log lines per second that a client may push (`pushLogs`, `submitBugReport`, `sessionDebug`) on average,
+	// and 200 at once. 0: none.
 	//
 	// They are logged at level `debug`. Further lines are dropped and counted.
 	ClientLogsPerSecond int `koanf:"clientLogsPerSecond"`
@@ -255,7 +259,8 @@ type Limits struct {
 type Media struct {
 	// Time from the answer until the media is connected. Then the stream fails with `Failed by ICE timeout`.
 	ICETimeout time.Duration `koanf:"iceTimeout"`
-	// Time from the answer until a publisher's first track. Then the stream fails with `Failed by RTP activity`.
+	// Time from the answer until a publisher's first track. Then the stream fails with `Failed by RTP
+	// activity`.
 	MediaTimeout time.Duration `koanf:"mediaTimeout"`
 	// Time to wait for a publisher's second track before the stream is PUBLISHING without it.
 	SecondTrackWait time.Duration `koanf:"secondTrackWait"`
@@ -270,12 +275,12 @@ type Media struct {
 type Rates struct {
 	// Source of the video rates: `auto`, `client`, `probe` or `off`.
 	//
-	// `client`: the statistics of clients that can send them (SDK 2.0.266 and later); other clients receive no
-	// rates. `probe`: always a probe, which is a hidden participant that receives the published stream once.
-	// `auto`: the client's statistics where it can send them, else a probe. `off`: no rates.
-	Source string `koanf:"source"`
-	// Probes that one pod may run at the same time. Further streams have neither rates (unless their clients send
-	// statistics) nor data of native participants.
+	// `client`: the statistics of clients that can send them (SDK 2.0.266 and later); other clients receive
+	// no rates. `probe`: always a probe, which is a hidden participant that receives the published stream
+	// once. `auto`: the client's statistics where it can send them, else a probe. `off`: no rates.
+	Source gateway.RateSource `koanf:"source"`
+	// Probes that one pod may run at the same time. Further streams have neither rates (unless their clients
+	// send statistics) nor data of native participants.
 	MaxProbes int `koanf:"maxProbes"`
 }
 
@@ -306,24 +311,24 @@ type Drain struct {
 	Window time.Duration `koanf:"window"`
 	// Time over which sockets are closed, so that not all clients reconnect at the same moment.
 	Pace time.Duration `koanf:"pace"`
-	// How long sessions with `keepAlive` are held after the last socket is closed, so that other pods can take
-	// them over.
+	// How long sessions with `keepAlive` are held after the last socket is closed, so that other pods can
+	// take them over.
 	Handover time.Duration `koanf:"handover"`
 }
 
 // Application holds the settings of one app key.
 type Application struct {
-	// LiveKit room of a stream. `{name}` stands for the stream's name and must appear once; `{app}` stands for
-	// the app key.
+	// LiveKit room of a stream. `{name}` stands for the stream's name and must appear once; `{app}` stands
+	// for the app key.
 	Room string `koanf:"room"`
-	// Whether native LiveKit participants share the rooms: `off`, `play` (WCS clients play native publishers),
-	// `publish` (native participants play WCS publishers) or `both`.
-	Native string `koanf:"native"`
+	// Whether native LiveKit participants share the rooms: `off`, `play` (WCS clients play native
+	// publishers), `publish` (native participants play WCS publishers) or `both`.
+	Native gateway.Native `koanf:"native"`
 	// Codecs that publishers may use: opus, red, PCMU, PCMA, VP8, H264, VP9, AV1, H265. A short list makes
 	// publishing faster. Empty list: all that LiveKit accepts.
 	Codecs []string `koanf:"codecs"`
-	// Pages that may use the application, in the form of `listen.origins`, which is checked first. Other pages
-	// are rejected with `Origin not allowed`. Empty: all pages.
+	// Pages that may use the application, in the form of `listen.origins`, which is checked first. Other
+	// pages are rejected with `Origin not allowed`. Empty: all pages.
 	Origins []string `koanf:"origins"`
 	// Sessions of the application on this pod. Further ones are rejected with `Too many sessions of this
 	// application`. 0: no limit.
@@ -332,21 +337,22 @@ type Application struct {
 	// access`. Empty list: the streams of all applications, as in WCS.
 	PlayFrom []string `koanf:"playFrom"`
 	Hooks    Hooks    `koanf:"hooks"`
-	// The SDK's room API (`roomApi`): `on` or `off`. Each application has its own rooms. Empty: `on` for the app
-	// key `roomApp`, else `off`.
+	// The SDK's room API (`roomApi`): `on` or `off`. Each application has its own rooms. Empty: `on` for the
+	// app key `roomApp`, else `off`.
 	Rooms string `koanf:"rooms"`
 	// Whether LiveKit's egress service records streams that clients publish with `record: true`: `allowed` or
 	// `forbidden`. A forbidden recording does not stop the stream.
 	Record string `koanf:"record"`
-	// RTMP servers that clients may have their streams sent to (`rtmpUrl`): `live.example.com`, `*.example.com`
-	// or `*`, with or without `:port`. Streams with another `rtmpUrl` are rejected. Empty: none.
+	// RTMP servers that clients may have their streams sent to (`rtmpUrl`): `live.example.com`,
+	// `*.example.com` or `*`, with or without `:port`. Streams with another `rtmpUrl` are rejected. Empty:
+	// none.
 	RTMPHosts []string `koanf:"rtmpHosts"`
 	// A client's `rtmpUrl` is complete. Otherwise `/rtmp_` and the stream's name are appended, as in WCS.
 	RTMPFullURL bool `koanf:"rtmpFullUrl"`
 	// Source of the video rates for clients of this application. Empty: `rates.source`.
-	Rates string `koanf:"rates"`
-	// Forward data messages of native LiveKit participants in the room of a stream to the stream's players, as
-	// stream event `data`.
+	Rates gateway.RateSource `koanf:"rates"`
+	// Forward data messages of native LiveKit participants in the room of a stream to the stream's players,
+	// as stream event `data`.
 	//
 	// Text of at most `limits.payloadBytes` is forwarded, 20 messages per second. For each published stream a
 	// hidden participant joins its room (the probe, if the stream has one); `rates.maxProbes` bounds both.
@@ -357,8 +363,8 @@ type Application struct {
 type Tracing struct {
 	// Address of an OTLP receiver for HTTP, such as `http://otel-collector:4318`. Empty: no traces.
 	//
-	// Without a path it is `/v1/traces`. A trace covers a `publishStream` or `playStream` of a client: the hook,
-	// the calls to Redis and LiveKit, until `PUBLISHING` or `PLAYING`.
+	// Without a path it is `/v1/traces`. A trace covers a `publishStream` or `playStream` of a client: the
+	// hook, the calls to Redis and LiveKit, until `PUBLISHING` or `PLAYING`.
 	Endpoint string `koanf:"endpoint"`
 	// Share of publishes and plays that are traced, 0 to 1.
 	SampleRatio float64 `koanf:"sampleRatio"`
@@ -405,7 +411,7 @@ func Default() Config {
 		Recording: Recording{Template: string(translate.DefaultFileTemplate), StartTimeout: 4 * time.Second},
 		Drain:     Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
 		REST:      REST{Listen: ":8081", Auth: AuthBasic},
-		Rates:     Rates{Source: RatesAuto, MaxProbes: 100},
+		Rates:     Rates{Source: gateway.RatesAuto, MaxProbes: 100},
 		Snapshot:  Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
 		RoomAPI:   Rooms{MaxMembers: 100, PerSession: 16}, Tracing: Tracing{SampleRatio: 1},
 		Log: Log{Level: "info", Format: "json"},
@@ -416,7 +422,7 @@ func Default() Config {
 // so that WCS streams do not meet native participants by accident.
 func DefaultApplication() Application {
 	return Application{
-		Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
+		Room: "wcs.{name}", Native: gateway.NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
 	}
 }
 
@@ -449,7 +455,9 @@ func (c *Config) Complete() {
 }
 
 // RateSource returns the source of the video rates for an application.
-func (c Config) RateSource(app Application) string { return cmp.Or(app.Rates, c.Rates.Source) }
+func (c Config) RateSource(app Application) gateway.RateSource {
+	return cmp.Or(app.Rates, c.Rates.Source)
+}
 
 // ServerVersion returns the version that is sent to clients, given the version of this build.
 func (c Config) ServerVersion(build string) string {

@@ -88,7 +88,8 @@ func TestExampleListsEverySetting(t *testing.T) {
 	}
 }
 
-// maxRowWords bounds a row of the tables. Longer descriptions have further paragraphs, which stand below the table.
+// maxRowWords bounds a row of the tables. Longer descriptions have further paragraphs, which stand below the
+// table.
 const maxRowWords = 60
 
 // tables are the tables of all settings in docs/configuration.md, one for each section of the file.

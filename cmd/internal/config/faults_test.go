@@ -254,7 +254,7 @@ func TestValidate(t *testing.T) {
 		{"a backend's url with an empty fragment", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api#" }) },
 			map[string]string{"applications[defaultApp].hooks.url": "end with the path"}},
 		{"a backend's url with a password", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://u:" + testSecret + "@b" }) },
-			map[string]string{"applications[defaultApp].hooks.url": "settings of their own"}},
+			map[string]string{"applications[defaultApp].hooks.url": "use the separate settings"}},
 		{"a backend's url with a fragment", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api#x" }) },
 			map[string]string{"applications[defaultApp].hooks.url": "end with the path"}},
 		{"a backend's url with a query", func(c *Config) { c.hooks(func(h *Hooks) { h.URL = "http://b/api?key=" + testSecret }) },

@@ -20,25 +20,25 @@ type Hooks struct {
 	Methods []string `koanf:"methods"`
 	// Deadline of one call, including queueing and retries.
 	Timeout time.Duration `koanf:"timeout"`
-	// How often a call that could not be sent is retried. A call that the backend answers, or does not answer in
-	// time, is not retried.
+	// How often a call that could not be sent is retried. A call that the backend answers, or does not answer
+	// in time, is not retried.
 	Retries int `koanf:"retries"`
 	// Calls that a pod makes at the same time. The calls of one client are made one after the other.
 	MaxInFlight int `koanf:"maxInFlight"`
 	// Calls that may be queued. Further calls fail at once.
 	MaxWaiting int `koanf:"maxWaiting"`
-	// Largest response body, in bytes; a larger one counts as a failed call. 0: twice `session.maxMessageBytes`,
-	// so that a response can repeat the largest request.
+	// Largest response body, in bytes; a larger one counts as a failed call. 0: twice
+	// `session.maxMessageBytes`, so that a response can repeat the largest request.
 	MaxResponseBytes int64 `koanf:"maxResponseBytes"`
 	// User for HTTP Basic authentication at the backend.
 	Username string `koanf:"username"`
 	// Password of the user.
 	Password Secret `koanf:"password"`
-	// Secret that signs the calls, as `rest_hook_secret_key` in WCS: `Authorization: WCS` and the HMAC-MD5 of the
-	// body. Excludes user and password.
+	// Secret that signs the calls, as `rest_hook_secret_key` in WCS: `Authorization: WCS` and the HMAC-MD5 of
+	// the body. Excludes user and password.
 	HMACSecret Secret `koanf:"hmacSecret"`
-	// Reject `publishStream`, `playStream`, `snapshot` and `sendData` when their call fails, even if the backend
-	// did not set `restOnError: FAIL`. WCS lets them continue.
+	// Reject `publishStream`, `playStream`, `snapshot` and `sendData` when their call fails, even if the
+	// backend did not set `restOnError: FAIL`. WCS lets them continue.
 	FailClosed bool `koanf:"failClosed"`
 	// Time between calls of `StreamKeepAliveEvent` for each stream. 0: no such calls.
 	KeepAliveInterval time.Duration `koanf:"keepAliveInterval"`

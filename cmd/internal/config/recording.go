@@ -13,15 +13,15 @@ import (
 // Recording configures recordings and RTMP output by LiveKit's egress service. The egress service's own
 // configuration says where files are uploaded to.
 type Recording struct {
-	// Prefix of all file names: a directory of the egress service, such as `/out/`, or a key prefix in the store
-	// that it uploads to, such as `records/`. Clients do not see it.
+	// Prefix of all file names: a directory of the egress service, such as `/out/`, or a key prefix in the
+	// store that it uploads to, such as `records/`. Clients do not see it.
 	Prefix string `koanf:"prefix"`
 	// Name of a file without the extension `.mp4`.
 	//
-	// Elements: `{streamName}`, `{mediaSessionId}`, `{sessionId}` (base64url), `{login}` (if the client has none,
-	// the random end of the session id), `{startTime}` (`20060102-150405`, UTC), `{startTimeMillis}`,
-	// `{audioCodec}`, `{videoCodec}`. In a value, characters other than letters, digits and `-_.@+` are replaced
-	// by `_`, and a value is cut to 128 bytes.
+	// Elements: `{streamName}`, `{mediaSessionId}`, `{sessionId}` (base64url), `{login}` (if the client has
+	// none, the random end of the session id), `{startTime}` (`20060102-150405`, UTC), `{startTimeMillis}`,
+	// `{audioCodec}`, `{videoCodec}`. In a value, characters other than letters, digits and `-_.@+` are
+	// replaced by `_`, and a value is cut to 128 bytes.
 	Template string `koanf:"template"`
 	// Time that the egress service has to answer. LiveKit does not answer when no egress service is running.
 	StartTimeout time.Duration `koanf:"startTimeout"`
@@ -44,7 +44,7 @@ func (r Recording) validate(f *faults) {
 
 func (a Application) validateEgress(f *faults, at string) {
 	if a.Record != "" { // "" is forbidden
-		f.oneOf(at+".record", a.Record, RecordForbidden, RecordAllowed)
+		oneOf(f, at+".record", a.Record, RecordForbidden, RecordAllowed)
 	}
 	for i, host := range a.RTMPHosts {
 		if _, err := rtmp.Parse([]string{host}); err != nil {

@@ -14,8 +14,8 @@ type REST struct {
 	Listen string `koanf:"listen"`
 	// Certificate and key, for `https`. They may be those of `listen.tls`.
 	TLS KeyPair `koanf:"tls"`
-	// `basic`: users with passwords (HTTP Basic); without `rest.users` the REST API is not served. `none`: every
-	// client that reaches the address has full access.
+	// `basic`: users with passwords (HTTP Basic); without `rest.users` the REST API is not served. `none`:
+	// every client that reaches the address has full access.
 	Auth string `koanf:"auth"`
 	// Users with the bcrypt hashes of their passwords, as `htpasswd -nbB USER PASSWORD` prints them after the
 	// colon.
@@ -27,8 +27,8 @@ type REST struct {
 	TerminateAll bool `koanf:"terminateAll"`
 	// Serve the statistics without a password, for load balancers that use them as a health check.
 	OpenStatistics bool `koanf:"openStatistics"`
-	// Serve the operators' console under `/console/`, to the same users. Each session then keeps the types, sizes
-	// and times of its last 50 messages, about 4 KB.
+	// Serve the operators' console under `/console/`, to the same users. Each session then keeps the types,
+	// sizes and times of its last 50 messages, about 4 KB.
 	Console bool `koanf:"console"`
 	// Address of the agent check for HAProxy. It answers `drain`, or `ready up` and the free share of
 	// `limits.connections`. Empty: no listener.
@@ -51,7 +51,7 @@ const (
 func (r REST) Serves() bool { return r.Listen != "" && (len(r.Users) > 0 || r.Auth == AuthNone) }
 
 func (r REST) validate(f *faults) {
-	f.oneOf("rest.auth", r.Auth, AuthBasic, AuthNone)
+	oneOf(f, "rest.auth", r.Auth, AuthBasic, AuthNone)
 	f.check(r.Auth != AuthNone || len(r.Users) == 0, "rest.users", "are set, but rest.auth is none")
 	for _, user := range slices.Sorted(maps.Keys(r.Users)) {
 		key := fmt.Sprintf("rest.users[%s]", user)

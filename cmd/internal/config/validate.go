@@ -14,29 +14,17 @@ import (
 	"strings"
 	"time"
 
+	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
 )
 
-// Values of Application.Native.
-const (
-	NativeOff     = "off"
-	NativePlay    = "play"
-	NativePublish = "publish"
-	NativeBoth    = "both"
+var (
+	nativeModes = []gateway.Native{gateway.NativeOff, gateway.NativePlay, gateway.NativePublish, gateway.NativeBoth}
+	rateSources = []gateway.RateSource{gateway.RatesAuto, gateway.RatesClient, gateway.RatesProbe, gateway.RatesOff}
 )
-
-// Values of Rates.Source and Application.Rates.
-const (
-	RatesAuto   = "auto"
-	RatesClient = "client"
-	RatesProbe  = "probe"
-	RatesOff    = "off"
-)
-
-var rateSources = []string{RatesAuto, RatesClient, RatesProbe, RatesOff}
 
 // Limits beyond which a setting would be accepted but not work.
 const (
@@ -73,8 +61,8 @@ func (c Config) faults() []*Fault {
 	c.REST.validate(&f)
 	c.Tracing.validate(&f)
 	c.validateApplications(&f)
-	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	f.oneOf("log.format", c.Log.Format, "json", "console")
+	oneOf(&f, "log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf(&f, "log.format", c.Log.Format, "json", "console")
 	return f
 }
 
@@ -196,7 +184,7 @@ func (m Media) validate(f *faults) {
 }
 
 func (r Rates) validate(f *faults) {
-	f.oneOf("rates.source", r.Source, rateSources...)
+	oneOf(f, "rates.source", r.Source, rateSources...)
 	f.check(r.MaxProbes >= 0, "rates.maxProbes", "must be at least 0")
 }
 
@@ -240,12 +228,12 @@ func (c Config) validateApplications(f *faults) {
 			f.add(at+".room", "%v", err)
 			sound = false
 		}
-		f.oneOf(at+".native", app.Native, NativeOff, NativePlay, NativePublish, NativeBoth)
+		oneOf(f, at+".native", app.Native, nativeModes...)
 		if _, err := translate.ParseCodecs(app.Codecs); err != nil {
 			f.add(at+".codecs", "%v", err)
 		}
 		if app.Rooms != "" {
-			f.oneOf(at+".rooms", app.Rooms, RoomsOn, RoomsOff)
+			oneOf(f, at+".rooms", app.Rooms, RoomsOn, RoomsOff)
 		}
 		f.origins(at+".origins", app.Origins)
 		f.check(app.MaxSessions >= 0, at+".maxSessions", "must be at least 0")
@@ -253,7 +241,7 @@ func (c Config) validateApplications(f *faults) {
 		c.validatePlayFrom(f, at+".playFrom", app.PlayFrom)
 		app.Hooks.validate(f, at+".hooks")
 		if app.Rates != "" {
-			f.oneOf(at+".rates", app.Rates, rateSources...)
+			oneOf(f, at+".rates", app.Rates, rateSources...)
 		}
 	}
 	if !sound {
@@ -268,8 +256,12 @@ func (f *faults) atLeast(key string, d, least time.Duration) {
 	f.check(d >= least, key, "must be at least %v", least)
 }
 
-func (f *faults) oneOf(key, value string, allowed ...string) {
-	f.check(slices.Contains(allowed, value), key, "is %q, must be one of %s", value, strings.Join(allowed, ", "))
+func oneOf[T ~string](f *faults, key string, value T, allowed ...T) {
+	names := make([]string, len(allowed))
+	for i, a := range allowed {
+		names[i] = string(a)
+	}
+	f.check(slices.Contains(allowed, value), key, "is %q, must be one of %s", string(value), strings.Join(names, ", "))
 }
 
 func (f *faults) port(key string, port int) {

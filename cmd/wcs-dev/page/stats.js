@@ -12,7 +12,7 @@ export class Meter {
     this.last = new Map(); // per RTP stream: [milliseconds, bytes]
   }
 
-  /** The figures since the last call, as text by name; stats is what stream.getStats(…, true) gives. */
+  /** The figures since the last call, as text by name; stats is what stream.getStats(…, true) returns. */
   read(stats) {
     const streams = stats[this.rtp.type] ?? [];
     const video = streams.find((s) => s.kind === "video");
