@@ -188,7 +188,7 @@ func (publisher) ready(st *stream) bool {
 // up tells the client only when other pods can see the stream, because it may tell others to play.
 func (publisher) up(st *stream) {
 	st.save(func() {
-		st.wantEgresses()
+		st.startEgresses()
 		st.announce(wcs.StatusPublishing, "")
 		st.tellRoom()
 		st.startRates()

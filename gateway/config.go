@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
@@ -23,7 +24,7 @@ type Config struct {
 	Media      MediaConfig
 	Rates      RatesConfig
 	Snapshot   SnapshotConfig
-	Egress     EgressConfig
+	Egress     egress.Config
 	Drain      DrainConfig
 	MaxStreams int // published and played at a time by one session
 	// KeepAliveGrace is how long a session that asked for keepAlive outlives its socket; 0 for not at all.

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/translate"
@@ -21,13 +22,13 @@ import (
 
 const rtmpURL = "rtmp://live.example.com/app"
 
-// recording lets the applications record and send to one RTMP server.
+// recording allows the applications to record and send to one RTMP server.
 func recording(c *Config) {
 	targets, err := rtmp.Parse([]string{"live.example.com"})
 	if err != nil {
 		panic(err) // a constant
 	}
-	c.Egress = EgressConfig{Prefix: "/out/", Template: "{mediaSessionId}", StartTimeout: 4 * time.Second}
+	c.Egress = egress.Config{Prefix: "/out/", Template: "{mediaSessionId}", StartTimeout: 4 * time.Second}
 	c.KeepAliveGrace, c.Limits.Parked = time.Minute, 10
 	app := c.Apps["defaultApp"]
 	app.Record, app.RTMPHosts = true, targets
@@ -40,7 +41,7 @@ func withEgress(t *testing.T, test func(t *testing.T, w *world)) {
 	inBubble(t, RatesOff, recording, test)
 }
 
-// publishFor publishes with further members on pod A until it is up, and lets what it asks for be answered.
+// publishFor publishes with further members on pod A until the stream is up and its egress requests are answered.
 func (w *world) publishFor(t *testing.T, c *rig.Client, id string, extra map[string]any) rig.Status {
 	t.Helper()
 	c.Send("publishStream", rig.StreamRequest(id, id, offerOf(t, "publish"), true, extra))
@@ -77,7 +78,7 @@ func TestRecordingByWebhooks(t *testing.T) {
 			t.Errorf("PUBLISHING %+v", st)
 		}
 		if got := w.files.asked(); len(got) != 1 || got[0].File != "/out/s.mp4" || got[0].Room != "wcs.s" {
-			t.Fatalf("asked for %+v", got)
+			t.Fatalf("egress request %+v", got)
 		}
 		started, active := w.files.become(t, "EG_0", translate.EgressStarting), w.files.become(t, "EG_0", translate.EgressActive)
 		stranger := active
@@ -98,14 +99,14 @@ func TestRecordingByWebhooks(t *testing.T) {
 	})
 }
 
-// No webhook comes: LiveKit is asked.
-func TestRecordingByAsking(t *testing.T) {
+// Without webhooks, LiveKit is queried.
+func TestRecordingWithoutWebhooks(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "s", recorded)
 		w.files.set(func() { w.files.fail["stop"] = egressError("stop", translate.ErrKindUnavailable) }) // which would tell, too
 		w.files.become(t, "EG_0", translate.EgressActive)
-		time.Sleep(egressAsk + time.Second) // of the bubble's clock
+		time.Sleep(egress.QueryInterval + time.Second) // of the bubble's clock
 		wantEnd(t, c, "s", "s.mp4")
 
 		w.publishFor(t, c, "t", republished)
@@ -114,7 +115,7 @@ func TestRecordingByAsking(t *testing.T) {
 	})
 }
 
-// The key of an RTMP address is a secret, which LiveKit and the egress service may quote.
+// The key of an RTMP address is a secret that LiveKit and the egress service may quote.
 func TestLogHasNoRTMPKey(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		book := &logBook{}
@@ -134,8 +135,8 @@ func TestLogHasNoRTMPKey(t *testing.T) {
 		c.AwaitMatch("FAILED", func(m rig.Message) bool { return strings.Contains(m.Raw, "Failed by RTMP writer error") })
 		synctest.Wait()
 		for message, cause := range map[string]string{
-			"egress failed": "the log of",
-			"egress could not be begun: does LiveKit have Redis and an egress service?": "refused: the log of",
+			"egress failed":      "see the log of",
+			"egress not started": "refused: see the log of",
 		} {
 			if lines := book.lines(message); len(lines) != 1 || !strings.HasPrefix(fmt.Sprint(lines[0]["cause"]), cause) {
 				t.Errorf("%s: %v", message, lines)
@@ -147,8 +148,8 @@ func TestLogHasNoRTMPKey(t *testing.T) {
 	})
 }
 
-// What the egress service answers to the stop is the last chance to learn that there is a file.
-func TestRecordingKnownByItsStop(t *testing.T) {
+// The reply to the stop can be the first report that there is a file.
+func TestRecordingKnownFromStopReply(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "active", recorded)
@@ -159,7 +160,8 @@ func TestRecordingKnownByItsStop(t *testing.T) {
 	})
 }
 
-// An egress service that hangs holds up the client for a moment only, and a stop that comes before the start is answered is made up for.
+// An egress service that hangs delays the client only briefly. An egress that is stopped before its start is answered is
+// stopped later.
 func TestEgressIsSlow(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
@@ -189,7 +191,7 @@ func TestEgressIsSlow(t *testing.T) {
 	})
 }
 
-// Nobody answers; the stream goes on. Should the egress service have begun all the same, the recording counts.
+// Without an answer the stream goes on. If the egress service has started nevertheless, the recording counts.
 func TestNoEgressService(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })
@@ -204,18 +206,18 @@ func TestNoEgressService(t *testing.T) {
 
 		w.publishFor(t, c, "t", republished)
 		c.WantStatus("t", "FAILED", "Failed by RTMP writer error")
-		if n := testutil.ToFloat64(w.pods[podA].metrics.egresses.WithLabelValues("record", "failed")); n != 1 {
+		if n := testutil.ToFloat64(w.pods[podA].metrics.egress.Egresses.WithLabelValues("record", "failed")); n != 1 {
 			t.Errorf("%v failures counted", n)
 		}
 	})
 }
 
-// publisherOf is the publisher in a room.
+// publisherOf returns the publisher in a room.
 func (w *world) publisherOf(room translate.RoomName) translate.Identity {
 	return w.sfu.inRoom(room, translate.RolePublish)[0]
 }
 
-// An egress ends though nobody has stopped it: at a limit, or by somebody at LiveKit.
+// An egress ends without a stop by the gateway: at a limit, or stopped at LiveKit.
 func TestEgressEndsEarly(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
@@ -235,13 +237,13 @@ func TestEgressEndsEarly(t *testing.T) {
 	})
 }
 
-// A pod asks for a bounded number of egresses at a time; others wait, within the same deadline.
+// A pod makes a bounded number of start requests at a time; others are queued, within the same deadline.
 func TestEgressStartsAreBounded(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })
 		for client := range 2 {
 			c := w.connect(t, podA)
-			for i := range egressParallel/2 + 2 {
+			for i := range egress.MaxStarting/2 + 2 {
 				id := fmt.Sprintf("s-%d-%d", client, i)
 				c.Send("publishStream", rig.StreamRequest(id, id, offerOf(t, "publish"), true, recorded))
 				c.AwaitSDP(id)
@@ -251,19 +253,19 @@ func TestEgressStartsAreBounded(t *testing.T) {
 		}
 		synctest.Wait()
 		w.files.set(func() {
-			if w.files.starting != egressParallel {
+			if w.files.starting != egress.MaxStarting {
 				t.Errorf("%d starts are under way", w.files.starting)
 			}
 		})
 		time.Sleep(5 * time.Second)
-		if n := testutil.ToFloat64(w.pods[podA].metrics.egresses.WithLabelValues("record", "failed")); n != egressParallel+4 {
+		if n := testutil.ToFloat64(w.pods[podA].metrics.egress.Egresses.WithLabelValues("record", "failed")); n != egress.MaxStarting+4 {
 			t.Errorf("%v failures counted", n)
 		}
 	})
 }
 
-// The session moves while the start is not answered: whoever has it then finds the egress, or that there is none.
-func TestResumeBeforeTheEgressHasBegun(t *testing.T) {
+// The session is resumed on another pod before the start is answered: that pod finds the egress, or that there is none.
+func TestResumeBeforeEgressStarted(t *testing.T) {
 	for name, begins := range map[string]bool{"begins": true, "does not begin": false} {
 		t.Run(name, func(t *testing.T) {
 			withEgress(t, func(t *testing.T, w *world) {
@@ -295,8 +297,8 @@ func TestResumeBeforeTheEgressHasBegun(t *testing.T) {
 	}
 }
 
-// A recording of a stream whose client is away is his when he comes back, even if the stream has ended meanwhile.
-func TestRecordNameOfAStreamThatEndedUnseen(t *testing.T) {
+// A client that resumes gets the name of its recording, even if the stream ended while it was away.
+func TestRecordNameOfStreamThatEndedWhileDetached(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c, token := w.keptAlive(t, podA, "defaultApp", "")
 		w.publishFor(t, c, "s", recorded)
@@ -307,7 +309,7 @@ func TestRecordNameOfAStreamThatEndedUnseen(t *testing.T) {
 		synctest.Wait()
 		back, _ := w.keptAlive(t, podB, "defaultApp", token)
 		if st := back.WantStatus("s", "FAILED", "Failed by ICE keep alive"); st.RecordName != "s.mp4" {
-			t.Errorf("told %+v", st)
+			t.Errorf("status %+v", st)
 		}
 	})
 }
@@ -359,7 +361,7 @@ func TestRecordingByTheServer(t *testing.T) {
 			w.files.set(func() { delete(w.files.fail, "start") })
 		}
 		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
-			t.Errorf("the client was told: %s", c.Names())
+			t.Errorf("messages to the client: %s", c.Names())
 		}
 		w.deaf(podA)
 		if _, err := w.pods[podB].StartRecording(context.Background(), "s", ""); !errors.Is(err, ErrPodSilent) {
@@ -368,12 +370,13 @@ func TestRecordingByTheServer(t *testing.T) {
 	})
 }
 
-// Backends hear of recordings in the stream's events, and of their failures by ErrorEvent.
+// Backends receive recordings in the stream's events, and their failures as ErrorEvent.
 func TestHooksOfARecording(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Record = true })
 	for _, g := range w.pods {
-		g.cfg.Egress = EgressConfig{Template: "{streamName}", StartTimeout: 4 * time.Second} // before the first client
+		g.cfg.Egress = egress.Config{Template: "{streamName}", StartTimeout: 4 * time.Second} // before the first client
+		g.egress = newEgress(g)
 	}
 	c := w.connect(t, podA)
 	publish := func(id string) {
@@ -403,7 +406,7 @@ func TestHooksOfARecording(t *testing.T) {
 	wantUnpublished("t", "")
 }
 
-// A recording that was ended while the stream goes on stays ended after a resume: its end is no news.
+// A recording that was stopped stays stopped after a resume, and its end is not reported.
 func TestResumeAfterTheRecordingWasStopped(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c, token := w.keptAlive(t, podA, "defaultApp", "")
@@ -424,14 +427,14 @@ func TestResumeAfterTheRecordingWasStopped(t *testing.T) {
 		w.event(podA, w.files.become(t, "EG_0", translate.EgressComplete))
 		synctest.Wait()
 		if n := back.Count("fail"); n != 0 {
-			t.Errorf("told of a fault: %s", back.Names())
+			t.Errorf("unexpected fault: %s", back.Names())
 		}
 		wantEnd(t, back, "s", "s.mp4")
 	})
 }
 
-// LiveKit goes on telling of the recording that another has taken the place of, before the egress service has answered about the new one.
-func TestNewsOfAReplacedRecording(t *testing.T) {
+// LiveKit still reports the recording that was replaced, before the start of the new one is answered.
+func TestReportsOfReplacedRecording(t *testing.T) {
 	for name, ended := range map[string]translate.EgressState{"still active": translate.EgressActive, "ended": translate.EgressComplete} {
 		t.Run(name, func(t *testing.T) {
 			withEgress(t, func(t *testing.T, w *world) {
@@ -457,7 +460,7 @@ func TestNewsOfAReplacedRecording(t *testing.T) {
 				w.event(podA, w.files.become(t, "EG_1", translate.EgressActive))
 				synctest.Wait()
 				if n := c.Count("fail"); n != 0 {
-					t.Errorf("told of %d faults: %s", n, c.Names())
+					t.Errorf("%d unexpected faults: %s", n, c.Names())
 				}
 				c.Unpublish("s", "s")
 				if st := c.WantStatus("s", "UNPUBLISHED", "Stopped by publisher stop"); st.RecordName != "again-s.mp4" {

@@ -5,11 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"wcsgateway/gateway/egress"
 	"wcsgateway/translate"
 )
 
-// A recording that is ended before anybody knows its id, while the session moves, is stopped once it is there.
-func TestResumeBeforeTheRecordingCouldBeStopped(t *testing.T) {
+// A recording that is stopped before its id is known, while the session is resumed elsewhere, is stopped once it has
+// started.
+func TestResumeBeforeRecordingCouldBeStopped(t *testing.T) {
 	for name, begins := range map[string]bool{"begins": true, "does not begin": false} {
 		t.Run(name, func(t *testing.T) {
 			withEgress(t, func(t *testing.T, w *world) {
@@ -30,12 +32,12 @@ func TestResumeBeforeTheRecordingCouldBeStopped(t *testing.T) {
 				if begins { // and no webhook comes
 					close(answer)
 				}
-				pass(2 * egressAsk)
+				pass(2 * egress.QueryInterval)
 				if got := w.files.stops(); len(got) != len(w.files.asked()) {
 					t.Errorf("stopped %v", got)
 				}
 				if n := back.Count("fail"); n != 0 {
-					t.Errorf("told of a fault: %s", back.Names())
+					t.Errorf("unexpected fault: %s", back.Names())
 				}
 				wantEnd(t, back, "s", "")
 			})
@@ -43,8 +45,8 @@ func TestResumeBeforeTheRecordingCouldBeStopped(t *testing.T) {
 	}
 }
 
-// A start that nobody has answered in time, and that is not wanted any more, is looked for.
-func TestRecordingStoppedWhileItsStartIsLost(t *testing.T) {
+// After a start that timed out, an egress that is no longer wanted is found and stopped.
+func TestRecordingStoppedAfterStartTimedOut(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })
 		c := w.connect(t, podA)
@@ -57,18 +59,18 @@ func TestRecordingStoppedWhileItsStartIsLost(t *testing.T) {
 		w.files.set(func() {
 			w.files.begin(translate.EgressRequest{Kind: translate.EgressRecord, Room: "wcs.s", Publisher: w.publisherOf("wcs.s")})
 		})
-		pass(5*time.Second + 2*egressAsk) // longer than EgressConfig.StartTimeout
+		pass(5*time.Second + 2*egress.QueryInterval) // longer than egress.Config.StartTimeout
 		if got := w.files.stops(); len(got) != 1 {
 			t.Errorf("stopped %v", got)
 		}
 		if n := c.Count("fail"); n != 0 {
-			t.Errorf("told of a fault: %s", c.Names())
+			t.Errorf("unexpected fault: %s", c.Names())
 		}
 		wantEnd(t, c, "s", "")
 	})
 }
 
-// Recordings that come and go leave nothing behind with the stream, which may be there for days.
+// Recordings that have ended leave no timers with the stream, which may last for days.
 func TestRecordingsLeaveNoTimers(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
@@ -94,7 +96,7 @@ func TestRecordingsLeaveNoTimers(t *testing.T) {
 				t.Error(err)
 			}
 			cancel()
-			pass(2 * egressAsk)
+			pass(2 * egress.QueryInterval)
 		}
 		if n := timers(); n != before {
 			t.Errorf("%d timers, %d before", n, before)

@@ -11,7 +11,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// fakeEgress is LiveKit's egress API with an egress service, in memory. Nothing becomes of an egress by itself.
+// fakeEgress is LiveKit's egress API with an egress service, in memory. An egress changes its state only by become.
 type fakeEgress struct {
 	mu       sync.Mutex
 	egresses map[string]*translate.Egress
@@ -109,7 +109,7 @@ func (f *fakeEgress) set(change func()) {
 	change()
 }
 
-// become changes an egress without anybody hearing of it, and gives what a webhook would tell.
+// become changes the state of an egress without a webhook, and returns the event of that webhook.
 func (f *fakeEgress) become(t *testing.T, id string, state translate.EgressState) translate.Event {
 	t.Helper()
 	f.mu.Lock()
@@ -125,14 +125,14 @@ func (f *fakeEgress) become(t *testing.T, id string, state translate.EgressState
 	return translate.Event{Kind: translate.EventEgress, Room: r.Room, Identity: r.Publisher, Egress: *e}
 }
 
-// asked is what was asked for.
+// asked returns the requests.
 func (f *fakeEgress) asked() []translate.EgressRequest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]translate.EgressRequest{}, f.requests...)
 }
 
-// stops are the ids of what was stopped.
+// stops returns the ids of the stopped egresses.
 func (f *fakeEgress) stops() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

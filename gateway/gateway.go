@@ -13,6 +13,7 @@ import (
 
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/wheel"
@@ -27,7 +28,7 @@ type Deps struct {
 	Prober   probe.Prober
 	Camera   snapshot.Camera
 	Notifier Notifier
-	Egress   Egress
+	Egress   egress.Client
 	Webhooks Webhooks
 	Store    Store
 	Sessions Sessions
@@ -72,7 +73,7 @@ type Gateway struct {
 	door       door
 	excess     *excess
 	now        atomic.Pointer[current] // what can change while it runs
-	egressing  chan struct{}           // has one for each egress that is being begun
+	egress     *egress.Service
 	statistics statisticsCache
 	orphanHook orphanLines
 	moving     keyLock // by session id: while streams are adopted, or looked for again
@@ -120,7 +121,6 @@ func New(cfg Config, deps Deps) *Gateway {
 		byID:       make(map[string]*session),
 		sessionsOf: make(map[string]int),
 		kept:       make(map[string]*session),
-		egressing:  make(chan struct{}, egressParallel),
 	}
 	g.Reload(cfg.Live)
 	g.watch = newRoomWatch(g)
@@ -130,6 +130,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	g.cleanup = cleanup.New(cleanup.Deps{
 		Context: ctx, Remove: deps.SFU.Remove, Recovered: g.recovered, Metrics: deps.Metrics.cleanup, Log: deps.Log,
 	})
+	g.egress = newEgress(g)
 	g.rooms = newRooms(g)
 	return g
 }

@@ -57,7 +57,7 @@ func (st *stream) body(status wcs.Status, info string) streamBody {
 		Status: status, Info: info, AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video),
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Transport: "UDP", CVOExtension: bool(st.req.CVOExtension), CreateDate: st.created.UnixMilli(), MediaType: "play",
-		Record: st.recorded(), RecordName: st.recordName(),
+		Record: st.egresses.Recorded(), RecordName: st.egresses.File(),
 		AudioState: muteState{Muted: st.audioMuted}, VideoState: muteState{Muted: st.videoMuted}, MediaProvider: st.provider,
 	}
 	if st.published {

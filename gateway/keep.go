@@ -68,7 +68,7 @@ func (st *stream) kept() state.SessionStream {
 		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
 		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Tracks: st.record().Tracks, CreatedAt: st.created,
 		InRoom:   st.inRoom,
-		Egresses: st.keptEgresses(),
+		Egresses: st.egresses.Records(),
 	}
 	if st.ending != nil {
 		k.Status, k.Info = string(st.ending.status), st.ending.info
@@ -391,7 +391,8 @@ func (s *session) revive(k state.SessionStream) *stream {
 			Name: t.Name, Kind: translate.Kind(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height,
 		}
 	}
-	st.reviveEgresses(k.Egresses)
+	st.egresses = s.g.egress.NewSet(egressOwner{st})
+	st.egresses.Restore(k.Egresses)
 	st.settled.Store(true)
 	return st
 }

@@ -10,6 +10,7 @@ import (
 
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/snapshot"
@@ -37,7 +38,6 @@ type Metrics struct {
 	hookCalls   *prometheus.HistogramVec // method, class
 	hookVetoes  *prometheus.CounterVec   // method
 	webhooks    *prometheus.CounterVec   // result
-	egresses    *prometheus.CounterVec   // kind, result
 	rateStreams *prometheus.GaugeVec     // source
 	rates       *prometheus.CounterVec   // kind
 	rooms       prometheus.Gauge
@@ -52,6 +52,7 @@ type Metrics struct {
 	draining    prometheus.Gauge
 	rest        *prometheus.CounterVec // path, status
 	build       *prometheus.GaugeVec   // version
+	egress      egress.Metrics
 	probe       probe.Metrics
 	snapshot    snapshot.Metrics
 }
@@ -100,7 +101,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		hookCalls:   histogram("wcs_hook_call_seconds", "Calls to applications' backends, with the wait for their turn.", "method", "class"),
 		hookVetoes:  counter("wcs_hook_vetoes_total", "What clients could not do because their application's backend refused or did not answer.", "method"),
 		webhooks:    counter("wcs_webhooks_total", "LiveKit webhooks.", "result"),
-		egresses:    counter("wcs_egresses_total", "Recordings (record) and republishings (rtmp) of streams by LiveKit's egress service: those it has accepted (started), that were written to the end or a limit (complete), that failed, and that the application was not allowed (forbidden).", "kind", "result"),
+		egress: egress.Metrics{
+			Egresses: counter("wcs_egresses_total", "Recordings (record) and republishings (rtmp) of streams by LiveKit's egress service: accepted (started), written to the end or a limit (complete), failed, and not allowed to the application (forbidden).", "kind", "result"),
+		},
 		rateStreams: gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
 		rates:       counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
 		rooms:       gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
@@ -130,7 +133,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.notices.WithLabelValues(string(s))
 	}
 	for _, kind := range []translate.EgressKind{translate.EgressRecord, translate.EgressRTMP} {
-		m.egresses.WithLabelValues(string(kind), egressFailed)
+		m.egress.Egresses.WithLabelValues(string(kind), egress.Failed)
 	}
 	for counter, labels := range map[*prometheus.CounterVec][]string{
 		m.resumes: {resumeOK, resumeRefused, resumeUnavailable}, m.clientStats: {statsTaken, statsUnknown, statsExcess, statsGarbage},

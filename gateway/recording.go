@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -24,58 +25,49 @@ var (
 	ErrRecordingFailed    = errors.New("recording could not be begun")
 )
 
-// wantEgresses begins what the client has asked for, when its stream comes up.
-func (st *stream) wantEgresses() {
+// startEgresses starts the recording and the republishing that the client requested, when its stream comes up.
+func (st *stream) startEgresses() {
+	s := st.sess
 	switch {
 	case !bool(st.req.Record):
-	case st.sess.app.Record:
-		st.startRecording(st.sess.g.cfg.Egress.Template, func(string, error) {})
+	case s.app.Record:
+		st.startRecording(s.g.cfg.Egress.Template, func(string, error) {})
 	default:
-		st.sess.log(zerolog.InfoLevel).Str("media", st.id).Msg("client asks for a recording, which its application is not allowed: the stream goes on without")
-		st.sess.g.metrics.egresses.WithLabelValues(string(translate.EgressRecord), "forbidden").Inc()
+		s.log(zerolog.InfoLevel).Str("media", st.id).Str("hint", "the application has no recording.enabled").Msg("recording not allowed")
+		s.g.metrics.egress.Egresses.WithLabelValues(string(translate.EgressRecord), egress.Forbidden).Inc()
 	}
-	if st.req.RTMPURL != "" {
-		st.startEgress(translate.EgressRequest{Kind: translate.EgressRTMP, URL: st.rtmpAddress()}, "", func(error) {})
+	if address := st.req.RTMPURL; address != "" {
+		if !s.app.RTMPFullURL {
+			address = egress.Address(address, st.name)
+		}
+		st.egresses.Republish(address)
 		st.req.RTMPURL = ""
 	}
 }
 
-// startRecording begins a recording and ends an earlier one. then gets the name of the new one's file.
-func (st *stream) startRecording(t translate.FileTemplate, then func(string, error)) {
-	if e := st.egresses[translate.EgressRecord]; e != nil {
-		e.stop()
-	}
-	name := t.Name(translate.FileValues{
+// startRecording starts a recording and stops an earlier one. then gets the name of the new file.
+func (st *stream) startRecording(t translate.FileTemplate, then func(file string, err error)) {
+	st.egresses.StartRecording(t, translate.FileValues{
 		StreamName: st.name, MediaID: st.id, SessionID: st.sess.id, Login: st.sess.recordLogin(),
 		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Start: time.Now(),
-	})
-	st.startEgress(translate.EgressRequest{Kind: translate.EgressRecord, File: st.sess.g.cfg.Egress.Prefix + name}, name, func(err error) { then(name, err) })
+	}, then)
 }
 
-// recordLogin is what {login} stands for: a client that has not said who it is goes by the random end of its session's id.
+// checkRTMP rejects an address that the application is not allowed to republish to.
+func (s *session) checkRTMP(req wcs.StreamRequest) error {
+	if req.RTMPURL == "" || s.app.RTMPHosts.Allow(req.RTMPURL) {
+		return nil
+	}
+	s.g.metrics.egress.Egresses.WithLabelValues(string(translate.EgressRTMP), egress.Forbidden).Inc()
+	return errRTMP
+}
+
+// recordLogin is the value of {login}. For a client without a login it is the random end of the session id.
 func (s *session) recordLogin() string {
 	return cmp.Or(s.login, s.id[strings.LastIndexByte(s.id, '/')+1:])
 }
 
-// recorded tells whether the stream is recorded, or shall be; of one that has ended, whether there is a file.
-func (st *stream) recorded() bool {
-	if st.ending != nil {
-		return st.recordName() != ""
-	}
-	e := st.egresses[translate.EgressRecord]
-	return e != nil && !e.stopping && e.state != translate.EgressFailed
-}
-
-// recordName is the name of the recording's file, once there is something in it.
-func (st *stream) recordName() string {
-	e := st.egresses[translate.EgressRecord]
-	if e == nil || e.state != translate.EgressActive && e.state != translate.EgressComplete {
-		return ""
-	}
-	return e.name
-}
-
-// tellError tells client and backend of a fault that no status has room for.
+// reportError notifies client and backend of a fault that no status can carry.
 func (s *session) reportError(info string) {
 	s.sendAs(wcs.ErrorEvent(info), hooks.ErrorEvent)
 	if s.hooks.wants(hooks.ErrorEvent) {
@@ -85,7 +77,7 @@ func (s *session) reportError(info string) {
 
 // StartRecording records a published stream, on whichever pod it is, as the server's REST API asks (integration.md §2.2). A recording that runs is
 // ended and another begun, as /recorder/startup does. An empty template is the configured one. It gives the name of the file, which
-// has something in it some seconds later. It takes up to EgressConfig.StartTimeout and some seconds. It fails with ErrNoSuchStream, ErrRecordingForbidden,
+// has something in it some seconds later. It takes up to egress.Config.StartTimeout and some seconds. It fails with ErrNoSuchStream, ErrRecordingForbidden,
 // ErrRecordingFailed (the log of the stream's pod tells why), translate.ErrFileTemplate, ErrPodSilent, or as the store does.
 func (g *Gateway) StartRecording(ctx context.Context, stream string, t translate.FileTemplate) (file string, err error) {
 	t = cmp.Or(t, g.cfg.Egress.Template)
@@ -167,14 +159,12 @@ func (g *Gateway) recordHere(ctx context.Context, w recordWish) recordAnswer {
 
 // fulfil runs then on the loop: at once, or when LiveKit has answered.
 func (st *stream) fulfil(w recordWish, then func(file string, err error)) {
-	e := st.egresses[translate.EgressRecord]
 	switch {
 	case st.ending != nil || st.phase != phaseUp || !st.published:
 		then("", ErrNoSuchStream)
-	case w.Stop && (e == nil || e.state.Over() || e.stopping):
+	case w.Stop && !st.egresses.StopRecording():
 		then("", ErrNotRecorded)
 	case w.Stop:
-		e.stop()
 		then("", nil)
 	case !st.sess.app.Record:
 		then("", ErrRecordingForbidden)

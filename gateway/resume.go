@@ -297,9 +297,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	st.startKeepAliveHook()
 	st.startRates()
 	if st.published {
-		for _, e := range st.egresses {
-			e.watch()
-		}
+		st.egresses.Watch()
 		st.setMutes(mutesOf(a.record))
 		st.tellStatus(wcs.StatusPublishing, "")
 		st.save(nil) // which tells the players' pods where it is

@@ -24,17 +24,6 @@ type SFU interface {
 	Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error)
 }
 
-// Egress is LiveKit's egress service, as LiveKit passes on what it is asked. Every call needs a context with a deadline; without an egress service StartEgress
-// runs into it. Errors are *translate.Error.
-type Egress interface {
-	// StartEgress asks for an egress of a participant. After an error it may have begun all the same.
-	StartEgress(ctx context.Context, r translate.EgressRequest) (translate.Egress, error)
-	// StopEgress ends an egress and gives its state then. One that is over is no error.
-	StopEgress(ctx context.Context, id string) (translate.Egress, error)
-	// FindEgress tells how an egress stands; with an empty id, the one of r's kind that the publisher has now. None is translate.ErrKindNotFound.
-	FindEgress(ctx context.Context, r translate.EgressRequest, id string) (translate.Egress, error)
-}
-
 // Notifier tells native participants about a publisher. Every call needs a context with a deadline.
 // Errors are *translate.Error.
 type Notifier interface {

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -97,10 +98,9 @@ type stream struct {
 	relay            relay        // publisher
 	early            state.Stream // player: what has changed before it had its answer
 	rates            *streamRates // nil until it is up, and without rates
-	egresses         map[translate.EgressKind]*egress
-	replaced         []string // ids of egresses that others have taken the place of
-	saving           bool     // the record is being written
-	unsaved          bool     // the record must be written (again)
+	egresses         egress.Set
+	saving           bool // the record is being written
+	unsaved          bool // the record must be written (again)
 	timers           []*time.Timer
 	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
 	ending           *ending
@@ -168,11 +168,13 @@ func (st *stream) launch() {
 }
 
 func newStream(s *session, published bool, req wcs.StreamRequest) *stream {
-	return &stream{
+	st := &stream{
 		sess: s, published: published, id: req.MediaSessionID, name: req.Name, provider: req.Provider(),
 		req: req, created: time.Now(), kinds: translate.MediaKinds{Audio: bool(req.HasAudio), Video: bool(req.HasVideo)},
 		tracks: make(map[translate.Kind]translate.Track),
 	}
+	st.egresses = s.g.egress.NewSet(egressOwner{st})
+	return st
 }
 
 // refuseStream answers a publishStream or playStream that does not even start.
@@ -321,9 +323,7 @@ func (st *stream) stopTimers() {
 		t.Stop()
 	}
 	st.timers = nil
-	for _, e := range st.egresses {
-		e.unwatch()
-	}
+	st.egresses.Unwatch()
 }
 
 // codec is the name of the codec of a kind, "" without such a track.
@@ -338,7 +338,7 @@ func (st *stream) tellStatus(status wcs.Status, info string) {
 		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Created: st.created, MediaProvider: st.provider,
-		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Record: st.recorded(), RecordName: st.recordName(),
+		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Record: st.egresses.Recorded(), RecordName: st.egresses.File(),
 	}.Frame(), st.startMethod(), hooks.StreamStatusEvent)
 }
 
@@ -439,7 +439,7 @@ func (st *stream) undo() {
 	if !st.joined {
 		expiry = cleanup.ExpiryNeverUp
 	}
-	egresses := st.stopEgresses()
+	egresses := st.egresses.StopAll()
 	st.sess.offLoop(func() {
 		defer released()
 		limit := time.NewTimer(undoWait)

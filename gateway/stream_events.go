@@ -22,7 +22,7 @@ func (st *stream) onEvent(e translate.Event) {
 	case translate.EventLeft, translate.EventAborted:
 		st.lost(e.Reason)
 	case translate.EventEgress:
-		st.onEgress(e.Egress)
+		st.egresses.OnWebhook(e.Egress)
 	case translate.EventTrackGone, translate.EventRoomStarted, translate.EventRoomEnded: // an end of the participant follows, or it is found out by asking
 	}
 	st.progress()

@@ -1,6 +1,6 @@
 // Package livekit is the client of a LiveKit server. It owns all calls to LiveKit: WHIP for offers,
 // RoomService and the egress API for everything else, probes that measure streams as a hidden participant,
-// and the verification of webhooks. It implements gateway.SFU, gateway.Egress and gateway.Prober; only cmd
+// and the verification of webhooks. It implements gateway.SFU, egress.Client and probe.Prober; only cmd
 // uses it. It is the only package that imports livekit/*, and imports neither gateway nor state.
 package livekit
 
@@ -124,7 +124,7 @@ type Deps struct {
 }
 
 // SFU is a LiveKit deployment behind one URL. It is safe for concurrent use. It implements gateway.SFU and
-// gateway.Egress.
+// egress.Client.
 type SFU struct {
 	base    string // URL of the API
 	whip    *whipClient

@@ -21,6 +21,7 @@ import (
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/console"
+	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/gateway/snapshot"
@@ -198,7 +199,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout, RemoteMute: cfg.SFU.RemoteMute,
 		},
 		Rooms: gateway.RoomsConfig{MaxMembers: cfg.RoomAPI.MaxMembers, PerSession: cfg.RoomAPI.PerSession},
-		Egress: gateway.EgressConfig{
+		Egress: egress.Config{
 			Prefix: cfg.Recording.Prefix, Template: translate.FileTemplate(cfg.Recording.Template), StartTimeout: cfg.Recording.StartTimeout,
 		},
 		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
