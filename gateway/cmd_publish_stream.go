@@ -224,7 +224,7 @@ func (publisher) release(ctx context.Context, st *stream) error {
 	// Our own players were told at once; those that have come since are told now.
 	ended := state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}}
 	if g.bus.Notify(ctx, pods, ended) > 0 {
-		st.announced()
+		st.observeAnnounced()
 	}
 	return nil
 }

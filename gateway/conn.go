@@ -50,7 +50,6 @@ type conn struct {
 	queue   [][]byte
 	bytes   int // in queue
 	parcels []*parcel
-	marks   []mark
 	writing bool
 	closing *closeReason
 	heard   []chan struct{} // closed at the next frame of the client
@@ -203,7 +202,7 @@ func (c *conn) close(r closeReason) {
 	lost := c.dropParcels()
 	if r == closedSlow || r == closedLost {
 		lost += c.bytes
-		c.queue, c.bytes, c.marks = nil, 0, nil
+		c.queue, c.bytes = nil, 0
 	}
 	if r != closedSlow {
 		c.startWriting()
@@ -290,7 +289,6 @@ func (c *conn) write() {
 func (c *conn) next() (frame []byte, closing *closeReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.passMarks()
 	if len(c.queue) == 0 {
 		if frame = c.nextOfParcel(); frame != nil {
 			return frame, nil

@@ -213,11 +213,11 @@ func (g *Gateway) handleEvent(e state.Event) {
 		}
 	case state.EventEnded:
 		if e.Stream != nil {
-			learnt := notice{stageDeliver, time.Now()}
+			timing := notifyTiming{stageDeliver, time.Now()}
 			if e.From == g.cfg.Pod {
-				learnt.stage = stageLocal
+				timing.stage = stageLocal
 			}
-			g.streamEnded(e.Stream.Name, translate.Identity(e.Stream.Identity), learnt)
+			g.streamEnded(e.Stream.Name, translate.Identity(e.Stream.Identity), timing)
 		}
 	case state.EventWebhook:
 		g.deliverForwarded(e)
@@ -319,9 +319,9 @@ func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said)
 }
 
 // streamEnded tells this pod's players of a stream that its publisher is gone.
-func (g *Gateway) streamEnded(name string, publisher translate.Identity, learnt notice) {
+func (g *Gateway) streamEnded(name string, publisher translate.Identity, timing notifyTiming) {
 	for _, st := range g.streams.playersOf(name) {
-		st.sess.loop.Post(func() { st.publisherGone(publisher, learnt) })
+		st.sess.loop.Post(func() { st.publisherGone(publisher, timing) })
 	}
 }
 

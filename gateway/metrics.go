@@ -20,41 +20,41 @@ import (
 
 // Metrics are the gateway's figures. All label sets are closed.
 type Metrics struct {
-	connections prometheus.Gauge
-	sessions    prometheus.Gauge
-	parked      prometheus.Gauge
-	resumes     *prometheus.CounterVec // result
-	streams     *prometheus.GaugeVec   // kind
-	commands    *prometheus.CounterVec // cmd, class
-	ends        *prometheus.CounterVec // kind, class
-	closes      *prometheus.CounterVec // reason
-	refusals    *prometheus.CounterVec // reason
-	reloadOK    prometheus.Gauge
-	reloadTime  prometheus.Gauge
-	startTime   *prometheus.HistogramVec
-	ownShare    *prometheus.HistogramVec
-	sfuCalls    *prometheus.HistogramVec // op, class
-	storeCalls  *prometheus.HistogramVec // op, class
-	hookCalls   *prometheus.HistogramVec // method, class
-	hookVetoes  *prometheus.CounterVec   // method
-	webhooks    *prometheus.CounterVec   // result
-	rateStreams *prometheus.GaugeVec     // source
-	rates       *prometheus.CounterVec   // kind
-	rooms       prometheus.Gauge
-	roomMembers prometheus.Gauge
-	clientStats *prometheus.CounterVec   // result
-	snapshots   *prometheus.CounterVec   // result
-	notices     *prometheus.HistogramVec // stage
-	lostBytes   prometheus.Counter
-	bus         *bus.Metrics
-	cleanup     *cleanup.Metrics
-	panics      prometheus.Counter
-	draining    prometheus.Gauge
-	rest        *prometheus.CounterVec // path, status
-	build       *prometheus.GaugeVec   // version
-	egress      egress.Metrics
-	probe       probe.Metrics
-	snapshot    snapshot.Metrics
+	connections   prometheus.Gauge
+	sessions      prometheus.Gauge
+	parked        prometheus.Gauge
+	resumes       *prometheus.CounterVec // result
+	streams       *prometheus.GaugeVec   // kind
+	commands      *prometheus.CounterVec // cmd, class
+	ends          *prometheus.CounterVec // kind, class
+	closes        *prometheus.CounterVec // reason
+	refusals      *prometheus.CounterVec // reason
+	reloadOK      prometheus.Gauge
+	reloadTime    prometheus.Gauge
+	startTime     *prometheus.HistogramVec
+	ownShare      *prometheus.HistogramVec
+	sfuCalls      *prometheus.HistogramVec // op, class
+	storeCalls    *prometheus.HistogramVec // op, class
+	hookCalls     *prometheus.HistogramVec // method, class
+	hookVetoes    *prometheus.CounterVec   // method
+	webhooks      *prometheus.CounterVec   // result
+	rateStreams   *prometheus.GaugeVec     // source
+	rates         *prometheus.CounterVec   // kind
+	rooms         prometheus.Gauge
+	roomMembers   prometheus.Gauge
+	clientStats   *prometheus.CounterVec   // result
+	snapshots     *prometheus.CounterVec   // result
+	notifications *prometheus.HistogramVec // stage
+	lostBytes     prometheus.Counter
+	bus           *bus.Metrics
+	cleanup       *cleanup.Metrics
+	panics        prometheus.Counter
+	draining      prometheus.Gauge
+	rest          *prometheus.CounterVec // path, status
+	build         *prometheus.GaugeVec   // version
+	egress        egress.Metrics
+	probe         probe.Metrics
+	snapshot      snapshot.Metrics
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -117,20 +117,20 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Probes: gauges("wcs_probes", "Probes that run (running), and probes that wait because rates.maxProbes are running (waiting).", "state"),
 			Data:   counter("wcs_native_data_total", "Data messages of participants in rooms of applications with nativeData, by result.", "result"),
 		},
-		notices:   histogram("wcs_notification_seconds", "How long players wait to be told that their publisher has ended, in stages that are measured by the clock of one pod each. Players of the publisher's pod: local, until it is written to their sockets. Of other pods, the sum of: announce, until the participant is removed, the name released and Redis has the event; transit, through Redis (a message that each pod sends itself every 5 s); deliver, from there until it is written to their sockets.", "stage"),
-		lostBytes: counter("wcs_unsent_bytes_total", "Bytes for clients that were never sent: their sockets were closed, or they read too slowly for what others had to say to them.").WithLabelValues(),
-		cleanup:   &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending notifications of backends about sessions of dead pods.")},
-		panics:    counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
-		draining:  gauge("wcs_draining", "1 while the pod is shutting down."),
-		rest:      counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for what WCS has and this server has not.", "path", "status"),
-		build:     gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
+		notifications: histogram("wcs_notification_seconds", "Time until players are notified that their publisher ended, in stages that are each measured by the clock of one pod. Players on the publisher's pod: local, until the message is queued for their sockets. Players on other pods, the sum of: announce, until the participant is removed, the name released and Redis has the event; transit, through Redis (a message of each pod to itself every 5 s); deliver, from there until the message is queued for their sockets.", "stage"),
+		lostBytes:     counter("wcs_unsent_bytes_total", "Bytes for clients that were never sent: their sockets were closed, or they read too slowly for what others had to say to them.").WithLabelValues(),
+		cleanup:       &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending notifications of backends about sessions of dead pods.")},
+		panics:        counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
+		draining:      gauge("wcs_draining", "1 while the pod is shutting down."),
+		rest:          counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for what WCS has and this server has not.", "path", "status"),
+		build:         gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
 	}
 	for _, r := range refusals { // so that a rate can be taken from the first one on
 		m.refusals.WithLabelValues(string(r))
 	}
-	m.bus = &bus.Metrics{Transit: m.notices.WithLabelValues(string(stageTransit))}
+	m.bus = &bus.Metrics{Transit: m.notifications.WithLabelValues(string(stageTransit))}
 	for _, s := range []stage{stageLocal, stageAnnounce, stageTransit, stageDeliver} {
-		m.notices.WithLabelValues(string(s))
+		m.notifications.WithLabelValues(string(s))
 	}
 	for _, kind := range []translate.EgressKind{translate.EgressRecord, translate.EgressRTMP} {
 		m.egress.Egresses.WithLabelValues(string(kind), egress.Failed)

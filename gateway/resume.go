@@ -304,7 +304,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		return
 	}
 	if !st.publisher.Native() && a.record.Identity != string(st.publisher) {
-		st.publisherGone(st.publisher, notice{})
+		st.publisherGone(st.publisher, notifyTiming{})
 		return
 	}
 	st.setMutes(mutesOf(a.record))

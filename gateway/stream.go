@@ -113,11 +113,11 @@ type ending struct {
 	status wcs.Status
 	info   string
 	class  class
-	silent bool      // there is no client to tell
-	undone bool      // tell the client only after everything is released
-	moved  bool      // another pod has the stream, or will have: nothing is undone
-	since  time.Time // set by end
-	learnt notice    // player: that its publisher has ended
+	silent bool         // there is no client to tell
+	undone bool         // tell the client only after everything is released
+	moved  bool         // another pod has the stream, or will have: nothing is undone
+	since  time.Time    // set by end
+	timing notifyTiming // player: that its publisher has ended
 }
 
 // begin checks a request and starts the stream, once the application's backend agrees. The client is told of every fault in
@@ -406,7 +406,7 @@ func (st *stream) tell() {
 	st.told = true
 	if !e.silent {
 		st.tellStatus(e.status, e.info)
-		st.sess.noticed(e.learnt)
+		st.sess.observeDelivered(e.timing)
 	}
 	st.notifyStatus(e.status, e.info)
 }
@@ -433,7 +433,7 @@ func (st *stream) undo() {
 	released := func() {}
 	if st.published && st.claimed {
 		released = g.streams.releasing(st.name)
-		g.streamEnded(st.name, st.identity, notice{stageLocal, st.ending.since})
+		g.streamEnded(st.name, st.identity, notifyTiming{stageLocal, st.ending.since})
 	}
 	room, offered, claimed, expiry := st.room, st.offered, st.claimed, cleanup.Expiry
 	if !st.joined {

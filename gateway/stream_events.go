@@ -40,7 +40,7 @@ func (st *stream) onAsked(a answers) {
 		st.lost(translate.EndUnknown)
 		return
 	case !st.published && !a.there, !st.published && st.publisher.Native() && len(st.played(a.publisher.Tracks)) == 0:
-		st.publisherGone(st.publisher, notice{})
+		st.publisherGone(st.publisher, notifyTiming{})
 		return
 	}
 	st.joined = st.joined || a.self.Active
@@ -127,9 +127,9 @@ func (st *stream) publisherChanged(pod string, rec state.Stream, said []state.Sa
 }
 
 // publisherGone ends a player whose stream has ended. It may be repeated.
-func (st *stream) publisherGone(publisher translate.Identity, learnt notice) {
+func (st *stream) publisherGone(publisher translate.Identity, timing notifyTiming) {
 	if st.published || st.publisher != publisher || st.publisher == "" {
 		return
 	}
-	st.end(ending{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, class: classOK, learnt: learnt})
+	st.end(ending{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, class: classOK, timing: timing})
 }

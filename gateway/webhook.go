@@ -43,7 +43,7 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 		return g.forward(ctx, pod, e)
 	case e.Identity.Native() && e.Kind == translate.EventLeft:
 		for _, st := range g.watch.in(e.Room) {
-			st.sess.loop.Post(func() { st.publisherGone(e.Identity, notice{}) })
+			st.sess.loop.Post(func() { st.publisherGone(e.Identity, notifyTiming{}) })
 		}
 		return "native"
 	}

@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+)
+
+// notifications returns the count and the sum of a pod's measurements of a stage.
+func (w *world) notifications(t *testing.T, pod string, s stage) (count int, sum time.Duration) {
+	t.Helper()
+	text, err := testutil.CollectAndFormat(w.pods[pod].metrics.notifications, expfmt.TypeTextPlain, "wcs_notification_seconds")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(text)) {
+		var seconds float64
+		if n, _ := fmt.Sscanf(line, "wcs_notification_seconds_sum{stage=\""+string(s)+"\"} %g", &seconds); n == 1 {
+			sum, found = time.Duration(math.Round(seconds*1e3))*time.Millisecond, found+1
+		}
+		if n, _ := fmt.Sscanf(line, "wcs_notification_seconds_count{stage=\""+string(s)+"\"} %d", &count); n == 1 {
+			found++
+		}
+	}
+	if found != 2 {
+		t.Fatalf("stage %s is missing:\n%s", s, text)
+	}
+	return count, sum
+}
+
+// Each stage of a notification is measured on its pod, without the time spent on other pods.
+func TestNotificationStagesAreMeasured(t *testing.T) {
+	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+		pub, near, far := w.connect(t, podA), w.connect(t, podA), w.connect(t, podB)
+		w.publishUp(t, pub, "pub", "s")
+		w.playUp(t, near, "near", "s")
+		w.playUp(t, far, "far", "s")
+		synctest.Wait()
+
+		const removal, busy = 30 * time.Millisecond, 80 * time.Millisecond // shorter than the interval at which LiveKit is polled
+		hold := make(chan struct{})
+		w.sfu.set(func() { w.sfu.hold["remove"] = hold })
+		w.pods[podB].streams.playersOf("s")[0].sess.loop.Post(func() { time.Sleep(busy) })
+		pub.Unpublish("pub", "s")
+		near.WantStatus("near", "FAILED", "Stopped by publisher stop")
+		time.Sleep(removal)
+		w.sfu.set(func() { delete(w.sfu.hold, "remove") })
+		close(hold)
+		far.WantStatus("far", "FAILED", "Stopped by publisher stop")
+		synctest.Wait()
+
+		for _, want := range []struct {
+			pod   string
+			stage stage
+			count int
+			sum   time.Duration
+		}{
+			{podA, stageLocal, 1, 0},
+			{podA, stageAnnounce, 1, removal},
+			{podA, stageDeliver, 0, 0},
+			{podB, stageLocal, 0, 0},
+			{podB, stageAnnounce, 0, 0},
+			{podB, stageDeliver, 1, busy - removal},
+		} {
+			if n, sum := w.notifications(t, want.pod, want.stage); n != want.count || sum != want.sum {
+				t.Errorf("%s on %s: %d in %v, want %d in %v", want.stage, want.pod, n, sum, want.count, want.sum)
+			}
+		}
+		w.wantClean(t)
+	})
+}
