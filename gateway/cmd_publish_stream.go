@@ -190,7 +190,7 @@ func (publisher) up(st *stream) {
 	st.save(func() {
 		st.startEgresses()
 		st.announce(wcs.StatusPublishing, "")
-		st.tellRoom()
+		st.updateRoom()
 		st.startRates()
 		st.relayNow() // what was muted before
 	})

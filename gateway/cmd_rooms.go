@@ -7,119 +7,164 @@ import (
 	"slices"
 	"time"
 
+	"wcsgateway/gateway/roomapi"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
-// roomCommand reads the payload of sendData as a command of the room API, in an application that has it; nil if it is none.
-func (s *session) roomCommand(payload json.RawMessage) *roomCommand {
-	if !s.app.Rooms {
+// Errors of join that are found before the room is asked.
+var (
+	errBadRoom      = errors.New("room name is empty, too long, or has control characters or a .. segment")
+	errNoLogin      = errors.New("connection has no valid custom.login")
+	errTooManyRooms = errors.New("session is in too many rooms")
+)
+
+// RoomsConfig bounds the room API.
+type RoomsConfig struct {
+	MaxMembers int // of a room, on all pods
+	PerSession int // rooms that a session can be in
+}
+
+// memberships are the rooms that a session is a member of. It is the session's roomapi.Client. All of it is on the session's loop, except
+// Post and SessionID.
+type memberships struct {
+	s       *session
+	byRoom  map[string]*membership // by room name
+	joining bool                   // whether the member that has the session's login is alive is being checked
+}
+
+// membership is a room that the session is a member of, or that it is joining.
+type membership struct {
+	member *roomapi.Member
+	failed []string // media ids of the session's last streams in the room that failed
+}
+
+// SessionID implements roomapi.Client.
+func (ms *memberships) SessionID() string { return ms.s.id }
+
+// Post implements roomapi.Client.
+func (ms *memberships) Post(f func()) { ms.s.loop.Post(f) }
+
+// Send implements roomapi.Client.
+func (ms *memberships) Send(frame []byte) { ms.s.send(frame) }
+
+// Relay implements roomapi.Client.
+func (ms *memberships) Relay(frame []byte) { ms.s.relay(frame) }
+
+// Left implements roomapi.Client.
+func (ms *memberships) Left(room string, m *roomapi.Member) { ms.forget(room, m) }
+
+// roomCommand is a command with its fault.
+type roomCommand struct {
+	wcs.RoomCommand
+	fault error
+}
+
+// parse reads the payload of sendData as a command of the room API. It returns nil for other data and in applications without the room API.
+func (ms *memberships) parse(payload json.RawMessage) *roomCommand {
+	if !ms.s.app.Rooms {
 		return nil
 	}
 	c, ok, err := wcs.ParseRoomCommand(payload)
 	if !ok {
 		return nil
 	}
-	if err == nil && s.g.live().limits.checkName(c.Room) != nil {
+	if err == nil && ms.s.g.live().limits.checkName(c.Room) != nil {
 		err = errBadRoom
 	}
 	return &roomCommand{c, err}
 }
 
-// roomCommand is a command with what is wrong with it.
-type roomCommand struct {
-	wcs.RoomCommand
-	fault error
-}
-
-// leaves tells whether the client leaves a room by it. Nobody can keep it from that.
+// leaves reports whether the client leaves a room with the command. A backend cannot prevent that.
 func (c *roomCommand) leaves() bool { return c != nil && c.Command == wcs.RoomLeave && c.fault == nil }
 
-// obey does what the client asks for. answer runs on the loop, once.
-func (s *session) obey(c *roomCommand, answer func(error)) {
+// handle runs a command. answer runs on the loop, once.
+func (ms *memberships) handle(c *roomCommand, answer func(error)) {
 	if c.fault != nil {
 		answer(c.fault)
 		return
 	}
 	switch c.Command {
 	case wcs.RoomJoin:
-		s.join(c.Room, answer)
+		ms.join(c.Room, answer)
 	case wcs.RoomLeave:
-		answer(s.leaveRoom(c.Room))
+		answer(ms.leave(c.Room))
 	case wcs.RoomMessage:
-		m := s.rooms[c.Room]
+		m := ms.byRoom[c.Room]
 		if m == nil {
-			answer(errNotInRoom)
+			answer(roomapi.ErrNotMember)
 			return
 		}
-		s.g.rooms.send(m, c.To, c.Text, func(err error) { s.loop.Post(func() { answer(err) }) })
+		ms.s.g.rooms.Message(m.member, c.To, c.Text, func(err error) { ms.Post(func() { answer(err) }) })
 	}
 }
 
-// join enters a room under the name that the connection had: no message can say another (protocol.md §7). Who has that login already, and
-// does not answer any more, has it no longer: as a rule it is the same user, whose network has dropped, and whose old socket has not timed out
-// yet. Who is alive is never displaced.
-func (s *session) join(room string, answer func(error)) {
-	s.tryJoin(room, func(err error) {
-		var taken *loginTaken
-		if !errors.As(err, &taken) || s.joining {
+// join joins a room with the login of the session's connection; no command can name another (docs/wcs-protocol.md#room-api). If the login is
+// held by a session whose client no longer answers, that session is closed and the join is retried; usually it is the same user after a
+// network change. A responsive client is never displaced.
+func (ms *memberships) join(room string, answer func(error)) {
+	ms.tryJoin(room, func(err error) {
+		var taken *roomapi.TakenError
+		if !errors.As(err, &taken) || ms.joining {
 			answer(err)
 			return
 		}
-		s.joining = true
-		found := checkUnanswered
+		ms.joining = true
+		s, found := ms.s, checkUnanswered
 		s.offLoop(func() {
-			found = s.g.checkAlive(s.g.ctx, taken.by.Owner.Pod, state.Event{Kind: state.EventAliveCheck, Name: taken.by.Session})
+			found = s.g.checkAlive(s.g.ctx, taken.By.Owner.Pod, state.Event{Kind: state.EventAliveCheck, Name: taken.By.Session})
 		}, func() {
-			answer := func(err error) { s.joining = false; answer(err) }
+			answer := func(err error) { ms.joining = false; answer(err) }
 			if found == clientAlive {
 				answer(err)
 				return
 			}
-			s.joinFreed(room, freedTries, answer) // also if nobody has said so: the client's end may take long on a busy machine
+			ms.joinFreed(room, freedTries, answer) // also without a reply: closing a client takes long on a busy machine
 		})
 	})
 }
 
 const (
 	freedTries = 10
-	freedPause = 50 * time.Millisecond // the pod that has let a client go takes it out of the room's record, which takes some ms
+	freedPause = 50 * time.Millisecond // in which the pod of the closed client removes it from the room's record
 )
 
-// joinFreed enters a room whose record may have the login still.
-func (s *session) joinFreed(room string, tries int, answer func(error)) {
+// joinFreed joins a room whose record may still have the login of a closed client.
+func (ms *memberships) joinFreed(room string, tries int, answer func(error)) {
+	s := ms.s
 	if s.closed {
 		return
 	}
-	s.tryJoin(room, func(err error) {
-		if tries == 1 || !errors.Is(err, errLoginInRoom) {
+	ms.tryJoin(room, func(err error) {
+		if tries == 1 || !errors.Is(err, roomapi.ErrLoginTaken) {
 			answer(err)
 			return
 		}
-		s.offLoop(func() { pause(s.g.ctx, freedPause) }, func() { s.joinFreed(room, tries-1, answer) })
+		s.offLoop(func() { pause(s.g.ctx, freedPause) }, func() { ms.joinFreed(room, tries-1, answer) })
 	})
 }
 
-func (s *session) tryJoin(room string, answer func(error)) {
+func (ms *memberships) tryJoin(room string, answer func(error)) {
+	s := ms.s
 	switch {
 	case s.login == "" || hasControls(s.login):
 		answer(errNoLogin)
 		return
-	case s.rooms[room] != nil:
-		answer(errLoginInRoom)
+	case ms.byRoom[room] != nil:
+		answer(roomapi.ErrLoginTaken)
 		return
-	case len(s.rooms) >= s.g.cfg.Rooms.PerSession:
+	case len(ms.byRoom) >= s.g.cfg.Rooms.PerSession:
 		answer(errTooManyRooms)
 		return
 	}
 	rec := state.Member{
-		Login: s.login, ID: translate.RandomHex(16), Session: s.id, JoinedAt: time.Now().UTC().Truncate(time.Microsecond), Streams: s.streamsIn(room),
+		Login: s.login, ID: translate.RandomHex(16), Session: s.id, JoinedAt: time.Now().UTC().Truncate(time.Microsecond), Streams: ms.streamsIn(room),
 	}
-	var m *member
-	m, err := s.g.rooms.join(s, state.Room{App: s.app.Key, Name: room}, rec, func(err error) {
+	var m *roomapi.Member
+	m, err := s.g.rooms.Join(ms, state.Room{App: s.app.Key, Name: room}, rec, func(err error) {
 		if err != nil {
-			s.forgetRoom(room, m)
+			ms.forget(room, m)
 		} else {
 			s.remember()
 		}
@@ -129,62 +174,62 @@ func (s *session) tryJoin(room string, answer func(error)) {
 		answer(err)
 		return
 	}
-	s.enterRoom(room, m)
+	ms.add(room, m)
 }
 
-func (s *session) enterRoom(name string, m *member) {
-	if s.rooms == nil {
-		s.rooms = make(map[string]*member)
+func (ms *memberships) add(room string, m *roomapi.Member) {
+	if ms.byRoom == nil {
+		ms.byRoom = make(map[string]*membership)
 	}
-	s.rooms[name] = m
+	ms.byRoom[room] = &membership{member: m}
 }
 
-// forgetRoom notes that the session is not, or not any more, a member.
-func (s *session) forgetRoom(name string, m *member) {
-	if s.rooms[name] == m {
-		delete(s.rooms, name)
-		s.remember()
+// forget drops a membership that has ended.
+func (ms *memberships) forget(room string, m *roomapi.Member) {
+	if now := ms.byRoom[room]; now != nil && now.member == m {
+		delete(ms.byRoom, room)
+		ms.s.remember()
 	}
 }
 
-func (s *session) leaveRoom(room string) error {
-	m := s.rooms[room]
+func (ms *memberships) leave(room string) error {
+	m := ms.byRoom[room]
 	if m == nil {
-		return errNotInRoom
+		return roomapi.ErrNotMember
 	}
-	delete(s.rooms, room)
-	s.g.rooms.remove(m)
-	s.remember()
+	delete(ms.byRoom, room)
+	ms.s.g.rooms.Leave(m.member)
+	ms.s.remember()
 	return nil
 }
 
-// leaveRooms ends all memberships with the session.
-func (s *session) leaveRooms() {
-	for _, m := range s.rooms {
-		s.g.rooms.remove(m)
+// leaveAll ends all memberships at the end of the session.
+func (ms *memberships) leaveAll() {
+	for _, m := range ms.byRoom {
+		ms.s.g.rooms.Leave(m.member)
 	}
-	s.rooms = nil
+	ms.byRoom = nil
 }
 
-// moveRooms lets go of memberships that go on elsewhere.
-func (s *session) moveRooms() {
-	for _, m := range s.rooms {
-		s.g.rooms.move(m)
+// moveAll drops memberships that continue in a resumed session.
+func (ms *memberships) moveAll() {
+	for _, m := range ms.byRoom {
+		ms.s.g.rooms.Move(m.member)
 	}
-	s.rooms = nil
+	ms.byRoom = nil
 }
 
-// parkRooms keeps the memberships of a session whose client is gone.
-func (s *session) parkRooms() {
-	for _, m := range s.rooms {
-		s.g.rooms.park(m)
+// detachAll keeps the memberships of a session that lost its socket.
+func (ms *memberships) detachAll() {
+	for _, m := range ms.byRoom {
+		ms.s.g.rooms.Detach(m.member)
 	}
 }
 
-// roomRecords describes the memberships for the pod that resumes the session.
-func (s *session) roomRecords(detached time.Time) (all []state.SessionRoom) {
-	for _, m := range s.rooms {
-		if rec, ok := s.g.rooms.record(m, detached); ok {
+// records describes the memberships for the pod that resumes the session. detached is when it lost its socket, zero if it has one.
+func (ms *memberships) records(detached time.Time) (all []state.SessionRoom) {
+	for _, m := range ms.byRoom {
+		if rec, ok := ms.s.g.rooms.Record(m.member, detached); ok {
 			all = append(all, rec)
 		}
 	}
@@ -192,26 +237,27 @@ func (s *session) roomRecords(detached time.Time) (all []state.SessionRoom) {
 	return all
 }
 
-// resumeRooms continues the memberships of a session that was taken from an owner. Those under another login than the one in the client's
-// connection command end.
-func (s *session) resumeRooms(sess state.Session, from state.Owner, all []state.SessionRoom) {
+// resume continues the memberships of a resumed session that an owner had. Those under another login than that of the client's connection
+// command end.
+func (ms *memberships) resume(sess state.Session, from state.Owner, all []state.SessionRoom) {
+	s := ms.s
 	for _, r := range all {
-		r.Member.Streams, r.Member.From = s.streamsIn(r.Name), from
-		m := s.g.rooms.resume(s, sess.App, r)
+		r.Member.Streams, r.Member.From = ms.streamsIn(r.Name), from
+		m := s.g.rooms.Resume(ms, sess.App, r)
 		switch {
 		case m == nil:
 		case s.login != "" && s.login != r.Member.Login:
-			s.g.rooms.remove(m)
+			s.g.rooms.Leave(m)
 		default:
-			s.enterRoom(r.Name, m)
+			ms.add(r.Name, m)
 		}
 	}
 }
 
-// streamsIn are the streams that the session publishes in a room, in the order in which they were made.
-func (s *session) streamsIn(room string) (in []state.RoomStream) {
+// streamsIn returns the streams that the session publishes in a room, in the order of their creation.
+func (ms *memberships) streamsIn(room string) (in []state.RoomStream) {
 	var all []*stream
-	for _, st := range s.streams {
+	for _, st := range ms.s.streams {
 		if st.inRoom == room && st.phase == phaseUp && st.ending == nil {
 			all = append(all, st)
 		}
@@ -223,18 +269,23 @@ func (s *session) streamsIn(room string) (in []state.RoomStream) {
 	return in
 }
 
-// maxFailed is how many streams that have failed are remembered, so that others are told FAILED and not UNPUBLISHED.
+// byCreation sorts streams by the time of their creation.
+func byCreation(a, b *stream) int {
+	return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.id, b.id))
+}
+
+// maxFailed bounds the failed streams of a room that are kept: other members receive FAILED for them instead of UNPUBLISHED.
 const maxFailed = 4
 
-// tellRoom tells the room that the stream names what has become of it. Only who is a member is heard.
-func (st *stream) tellRoom() {
-	s := st.sess
-	m := s.rooms[st.inRoom]
+// updateRoom publishes a change of the stream in the room that it names, if the session is a member of it.
+func (st *stream) updateRoom() {
+	ms := &st.sess.rooms
+	m := ms.byRoom[st.inRoom]
 	if st.inRoom == "" || m == nil {
 		return
 	}
 	if st.ending != nil && st.ending.status == wcs.StatusFailed {
 		m.failed = append(slices.Clone(m.failed[max(0, len(m.failed)-maxFailed+1):]), st.id)
 	}
-	s.g.rooms.publish(m, s.streamsIn(st.inRoom), m.failed)
+	st.sess.g.rooms.SetStreams(m.member, ms.streamsIn(st.inRoom), m.failed)
 }

@@ -22,18 +22,18 @@ func handleSendData(s *session, d wcs.SendData) error {
 		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, classify(err).info))
 		return fmt.Errorf("%w: %w", errStreamRefused, err)
 	}
-	h, room := s.hooks, s.roomCommand(d.Payload)
+	h, room := s.hooks, s.rooms.parse(d.Payload)
 	switch {
 	case h.wants(hooks.OnDataEvent): // also of what is for a room: the backend may refuse it (integration.md §1.3)
 		h.request(hooks.OnDataEvent, h.body(dataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
 			if room != nil && (err == nil || room.leaves()) {
-				s.obey(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
+				s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
 				return
 			}
 			s.answerData(d.OperationID, err)
 		})
 	case room != nil:
-		s.obey(room, func(fault error) { s.answerData(d.OperationID, fault) })
+		s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, fault) })
 	default:
 		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, infoNobodyTakesData))
 	}

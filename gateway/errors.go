@@ -8,6 +8,7 @@ import (
 
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -85,6 +86,7 @@ var outcomes = []struct {
 	{errDataSize, rejected(refusedMember, "Bad request: payload is too big")},
 	{errTooManyStreams, rejected(refusedStreams, "Too many streams in this session")},
 	{errTooManyQuestions, rejected(refusedQuestions, "Too many requests at a time")},
+	{roomapi.ErrTooManyMessages, rejected(refusedQuestions, "Too many requests at a time")},
 	{errTooMuchSaid, rejected(refusedSaid, "Too many stream events at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
@@ -95,12 +97,12 @@ var outcomes = []struct {
 	{snapshot.ErrNoPublisher, client(wcs.InfoStreamNotFound)},
 	{errBadRoom, client("Bad room name: it is empty, too long, or has control characters or a .. segment")},
 	{errNoLogin, client("No login: rooms need custom.login of the connection")},
-	{errLoginInRoom, client("Login is in the room already")},
-	{errRoomFull, client("Room is full")},
+	{roomapi.ErrLoginTaken, client("Login is in the room already")},
+	{roomapi.ErrFull, client("Room is full")},
 	{errTooManyRooms, client("Too many rooms in this session")},
-	{errNotInRoom, client("Not in this room")},
-	{errNoParticipant, client("No such participant in the room")},
-	{errRoomsAway, upstream("Rooms are not available")},
+	{roomapi.ErrNotMember, client("Not in this room")},
+	{roomapi.ErrNoParticipant, client("No such participant in the room")},
+	{roomapi.ErrUnavailable, upstream("Rooms are not available")},
 	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
 	{errRestricted, client(wcs.InfoRestrictedAccess)},
 	{snapshot.ErrLate, upstream("No picture of the stream in time")},

@@ -15,6 +15,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
@@ -35,7 +36,7 @@ type Deps struct {
 	Events   bus.Events
 	// Resumption takes kept sessions and their streams from other pods.
 	Resumption Resumption
-	Rooms      Rooms
+	Rooms      roomapi.Store
 	Directory  Directory
 	// History gives this pod's figures of the last hour, as JSON, to operators who ask any pod. May be nil.
 	History func() any
@@ -69,7 +70,7 @@ type Gateway struct {
 	snapshots  *snapshot.Service
 	bus        *bus.Bus
 	cleanup    *cleanup.Queue
-	rooms      *rooms
+	rooms      *roomapi.Rooms
 	door       door
 	excess     *excess
 	now        atomic.Pointer[current] // what can change while it runs
@@ -131,7 +132,10 @@ func New(cfg Config, deps Deps) *Gateway {
 		Context: ctx, Remove: deps.SFU.Remove, Recovered: g.recovered, Metrics: deps.Metrics.cleanup, Log: deps.Log,
 	})
 	g.egress = newEgress(g)
-	g.rooms = newRooms(g)
+	g.rooms = roomapi.New(roomapi.Deps{
+		Context: ctx, Store: deps.Rooms, Bus: g.bus, Cleanup: g.cleanup, Recovered: g.recovered, Metrics: deps.Metrics.rooms, Log: deps.Log,
+		Pod: cfg.Pod, MaxMembers: cfg.Rooms.MaxMembers, Timeout: cfg.Media.StoreTimeout, DetectionTime: cfg.Conn.DetectionTime(),
+	})
 	return g
 }
 
@@ -145,7 +149,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	defer stopWheels()
 	g.work.Go(func() { g.pings.Run(wheelCtx) })
 	g.work.Go(func() { g.rateWheel.Run(wheelCtx) })
-	g.work.Go(func() { g.rooms.wheel.Run(wheelCtx) })
+	g.work.Go(func() { g.rooms.Run(wheelCtx) })
 	g.work.Go(func() { g.bus.MeasureTransit(wheelCtx) })
 
 	<-ctx.Done()
@@ -234,9 +238,9 @@ func (g *Gateway) handleEvent(e state.Event) {
 	case state.EventRates:
 		g.probes.OnFigures(e)
 	case state.EventRoom:
-		g.rooms.changed(e.Body)
+		g.rooms.OnChanged(e.Body)
 	case state.EventMessage:
-		g.rooms.said(e.Body)
+		g.rooms.OnMessage(e.Body)
 	case state.EventAdmin:
 		go func() {
 			defer g.recovered()
@@ -259,7 +263,7 @@ func (g *Gateway) takenOver(o state.Orphan) {
 	case o.Room != nil:
 		g.log.Info().Str("room", o.Room.Name).Str("app", o.Room.App).Msg("members of a dead pod have left a room")
 		g.cleanup.Add(cleanup.StoreTask("notify room of orphan", func(ctx context.Context) error {
-			g.bus.Notify(ctx, o.Pods, state.Event{Kind: state.EventRoom, Body: raw(o.Room)})
+			g.bus.Notify(ctx, o.Pods, roomapi.ChangedEvent(*o.Room))
 			return nil
 		}))
 	case o.Session != nil:
@@ -287,7 +291,7 @@ func (g *Gateway) roomsOf(p state.Player) map[translate.RoomName]struct{} {
 
 // registerAgain writes all that this pod holds once more: Redis may have lost it.
 func (g *Gateway) registerAgain() {
-	g.rooms.again()
+	g.rooms.Reregister()
 	all := g.streams.all()
 	if len(all) > 0 {
 		g.log.Warn().Int("streams", len(all)).Msg("Redis was away or has lost our lease: registering all streams again")
@@ -301,7 +305,7 @@ func (g *Gateway) registerAgain() {
 // belong to others.
 func (g *Gateway) startClean() {
 	open := g.openSessions()
-	g.rooms.forget()
+	g.rooms.DropAll()
 	g.log.Error().Int("sessions", len(open)).Msg("this pod was taken for dead and taken over: closing all sockets")
 	for _, s := range open {
 		s.dismiss(closedTakenOver)

@@ -56,7 +56,7 @@ func (s *session) remember() {
 			rec.Streams = append(rec.Streams, st.kept())
 		}
 	}
-	rec.Rooms = s.roomRecords(s.keep.since)
+	rec.Rooms = s.rooms.records(s.keep.since)
 	s.g.deps.Sessions.PutSession(rec)
 }
 
@@ -131,7 +131,7 @@ func (s *session) park(r closeReason) {
 		}
 	}
 	s.keep.parked, s.keep.since = true, time.Now()
-	s.parkRooms()
+	s.rooms.detachAll()
 	s.remember()
 	switch fits := s.g.park(s.guard.of, +1); {
 	case !fits:
@@ -217,9 +217,9 @@ func (s *session) unpark(taken bool) {
 	s.g.mu.Unlock()
 	s.keep = nil
 	if taken {
-		s.moveRooms()
+		s.rooms.moveAll()
 	} else {
-		s.leaveRooms()
+		s.rooms.leaveAll()
 	}
 	for _, st := range s.streams {
 		if taken {
@@ -254,8 +254,8 @@ func (s *session) handOver(by string) (now handover) {
 	if !s.keep.parked {
 		detached = time.Now()
 	}
-	now = handover{Streams: s.missedEnds(), Rooms: s.roomRecords(detached)}
-	s.moveRooms()
+	now = handover{Streams: s.missedEnds(), Rooms: s.rooms.records(detached)}
+	s.rooms.moveAll()
 	for _, st := range s.streams {
 		if st.phase == phaseUp && st.ending == nil {
 			now.Streams = append(now.Streams, st.kept())

@@ -13,6 +13,7 @@ import (
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -40,8 +41,7 @@ type Metrics struct {
 	webhooks      *prometheus.CounterVec   // result
 	rateStreams   *prometheus.GaugeVec     // source
 	rates         *prometheus.CounterVec   // kind
-	rooms         prometheus.Gauge
-	roomMembers   prometheus.Gauge
+	rooms         *roomapi.Metrics
 	clientStats   *prometheus.CounterVec   // result
 	snapshots     *prometheus.CounterVec   // result
 	notifications *prometheus.HistogramVec // stage
@@ -106,8 +106,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		},
 		rateStreams: gauges("wcs_rate_streams", "Streams whose video rate has a source: the client's own statistics, or a probe.", "source"),
 		rates:       counter("wcs_rate_messages_total", "Video rates that clients were told.", "kind"),
-		rooms:       gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
-		roomMembers: gauge("wcs_room_members", "Members of rooms on this pod."),
+		rooms: &roomapi.Metrics{
+			Rooms:   gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
+			Members: gauge("wcs_room_members", "Members of rooms on this pod."),
+		},
 		clientStats: counter("wcs_client_stats_total", "Messages of clients with statistics, by what became of them.", "result"),
 		snapshots:   counter("wcs_snapshots_total", "Snapshots requested by clients and backends, by result.", "result"),
 		snapshot: snapshot.Metrics{

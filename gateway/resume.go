@@ -263,7 +263,7 @@ func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) 
 	for _, a := range got.streams {
 		s.takeUpStream(a, got.record)
 	}
-	s.resumeRooms(got.record, got.was.Owner, got.rooms)
+	s.rooms.resume(got.record, got.was.Owner, got.rooms)
 	s.remember()
 	s.log(zerolog.InfoLevel).Int("streams", len(s.streams)).Msg("session resumed")
 	if s.closed {

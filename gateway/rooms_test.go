@@ -15,6 +15,12 @@ import (
 	"wcsgateway/translate"
 )
 
+// Times of package roomapi: between two syncs of a room, and in which a pod registers its members again after Redis lost them.
+const (
+	roomSync    = 10 * time.Second
+	roomMissing = 20 * time.Second
+)
+
 // withRooms gives all applications the room API, in rooms of three.
 func withRooms(c *Config) {
 	c.Rooms = RoomsConfig{MaxMembers: 3, PerSession: 2}
@@ -259,12 +265,12 @@ func TestRoomEventsAreLost(t *testing.T) {
 		w.publishIn(t, alice, "m1", "r-alice-1", "r")
 		synctest.Wait()
 		bob.WantNoEvent()
-		time.Sleep(roomLook + time.Second)
+		time.Sleep(roomSync + time.Second)
 		synctest.Wait()
 		bob.WantEvents("JOINED alice", "PUBLISHED alice r-alice-1")
 		alice.Leave("r")
 		alice.Join("r", "bob")
-		time.Sleep(2 * roomLook)
+		time.Sleep(2 * roomSync)
 		synctest.Wait()
 		bob.WantEvents("UNPUBLISHED alice r-alice-1", "LEFT alice", "JOINED alice", "PUBLISHED alice r-alice-1")
 		bob.WantNoEvent()
@@ -325,7 +331,7 @@ func TestRoomWhenRedisIsEmpty(t *testing.T) {
 			w.store.Restart()
 			time.Sleep(time.Second)
 		}
-		time.Sleep(2 * roomDoubt)
+		time.Sleep(2 * roomMissing)
 		synctest.Wait()
 		quiet(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
 		alice.WantNoEvent()
@@ -333,21 +339,21 @@ func TestRoomWhenRedisIsEmpty(t *testing.T) {
 
 		w.store.SetAway(true)
 		alice.Unpublish("m1", "r-alice-1")
-		time.Sleep(roomLook)
+		time.Sleep(roomSync)
 		w.store.Restart()
-		time.Sleep(roomLook)
+		time.Sleep(roomSync)
 		synctest.Wait()
 		bob.WantEvents("UNPUBLISHED alice r-alice-1")
 
 		w.store.Kill(podB)
 		w.store.Restart()
-		time.Sleep(roomDoubt - time.Second)
+		time.Sleep(roomMissing - time.Second)
 		synctest.Wait()
 		alice.WantNoEvent()
-		time.Sleep(2 * roomLook)
+		time.Sleep(2 * roomSync)
 		synctest.Wait()
 		alice.WantEvents("LEFT bob")
-		time.Sleep(2 * roomDoubt)
+		time.Sleep(2 * roomMissing)
 		synctest.Wait()
 		alice.WantNoEvent()
 	})
@@ -507,8 +513,7 @@ func TestRoomEventsAfterAResume(t *testing.T) {
 		away time.Duration // before the session is resumed
 	}{"on another pod": {podC, time.Minute / 2}, "on the same pod": {podA, time.Minute / 2}, "at once": {podC, 0}} {
 		t.Run(name, func(t *testing.T) {
-			inRoomBubble(t, func(t *testing.T, w *world) {
-				w.detectionTime(5 * time.Second)
+			roomBubble(t, quickDetection, func(t *testing.T, w *world) {
 				bob, carol, dave := w.enter(t, podB, "bob"), w.enter(t, podA, "carol"), w.enter(t, podB, "dave")
 				for _, u := range []*rig.RoomUser{bob, carol, dave} {
 					u.TryJoin("r")
@@ -542,18 +547,12 @@ func TestRoomEventsAfterAResume(t *testing.T) {
 	}
 }
 
-// detectionTime changes how long a dead socket of any pod goes undetected.
-func (w *world) detectionTime(d time.Duration) {
-	for _, g := range w.pods {
-		g.cfg.Conn.PingProbes = 9
-		g.cfg.Conn.PingInterval = d / 10
-	}
-}
+// quickDetection makes a dead socket be detected in 5 s.
+func quickDetection(c *Config) { c.Conn.PingInterval, c.Conn.PingProbes = 500*time.Millisecond, 9 }
 
 // What a resumed client is sent may be lost, too: it is sent again when the session is resumed again.
 func TestRoomEventsAfterASecondResume(t *testing.T) {
-	inRoomBubble(t, func(t *testing.T, w *world) {
-		w.detectionTime(5 * time.Second)
+	roomBubble(t, quickDetection, func(t *testing.T, w *world) {
 		bob, carol := w.enter(t, podB, "bob"), w.enter(t, podB, "carol")
 		kept, token := w.enterKept(t, podA, "alice", "")
 		bob.Join("r")
@@ -680,9 +679,6 @@ func TestRoomWithABackend(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Rooms = true })
 	w.policy(map[string]map[string]string{"OnDataEvent": {"restOnError": "FAIL"}})
-	for _, g := range w.pods {
-		g.cfg.Rooms = RoomsConfig{MaxMembers: 3, PerSession: 2}
-	}
 	enter := func(pod, login string) *rig.RoomUser { return rig.LoginAs(w.dial(t, pod), "defaultApp", login) }
 	alice, bob := enter(podA, "alice"), enter(podB, "bob")
 	alice.Join("r")

@@ -31,17 +31,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is two pods that share one store and one LiveKit, all in memory: for what real ones do not do on demand.
 type world struct {
-	sfu    *fakeSFU
-	probe  *fakeProber
-	camera *fakeCamera
-	files  *fakeEgress
-	store  *statetest.Fake
-	net    *pipeNet // nil: sockets
-	pods   map[string]*Gateway
-	urls   map[string]string
-	told   chan state.Event // what went from pod to pod
-	stops  map[string]context.CancelFunc
-	peers  []state.Peer // that pods know of; set before they are asked
+	heldRooms map[string]*heldRooms // by pod
+	sfu       *fakeSFU
+	probe     *fakeProber
+	camera    *fakeCamera
+	files     *fakeEgress
+	store     *statetest.Fake
+	net       *pipeNet // nil: sockets
+	pods      map[string]*Gateway
+	urls      map[string]string
+	told      chan state.Event // what went from pod to pod
+	stops     map[string]context.CancelFunc
+	peers     []state.Peer // that pods know of; set before they are asked
 
 	tracer  trace.Tracer // of pods that are started later
 	deafPod atomic.Value // string: gets no events from others
@@ -110,7 +111,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: store, Directory: store, Events: countedEvents{store, pod, w.told, w},
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: w.holdableRooms(pod, store), Directory: store, Events: countedEvents{store, pod, w.told, w},
 		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())

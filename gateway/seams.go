@@ -80,12 +80,6 @@ type Resumption interface {
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)
 }
 
-// Rooms keeps who is in a room. It needs a context with a deadline; its errors are as Store's.
-type Rooms interface {
-	// SyncRoom writes what this pod has to say about its own members of a room and reads the room, in one step.
-	SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error)
-}
-
 // Directory tells what all pods of the deployment have. Errors are as Store's.
 type Directory interface {
 	// EachStream gives streams and players page by page.

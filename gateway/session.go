@@ -45,19 +45,19 @@ type session struct {
 	closed        bool
 	dismissed     bool               // is not kept when its socket is closed
 	streams       map[string]*stream // by media id
-	rooms         map[string]*member // by name
-	asking        int                // availableStream questions being looked up
-	waiting       []wcs.StreamRef    // those that wait
-	snapshots     *rate.Limiter      // nil before the first
-	clientLogs    *rate.Limiter      // nil until the client has pushed something for the log
-	joining       bool               // a join waits for the liveness check of the session that holds the login; one at a time
-	jobs          int                // calls off the loop that will post back, other than the streams'
+	rooms         memberships
+	asking        int             // availableStream questions being looked up
+	waiting       []wcs.StreamRef // those that wait
+	snapshots     *rate.Limiter   // nil before the first
+	clientLogs    *rate.Limiter   // nil until the client has pushed something for the log
+	jobs          int             // calls off the loop that will post back, other than the streams'
 }
 
 // open starts a session on an upgraded socket.
 func (g *Gateway) open(ws *websocket.Conn, p peer) {
 	s := &session{g: g, peer: p, gone: make(chan struct{}), recent: newRecent(g.cfg.Recent)}
 	s.loop.Recovered = s.onPanic
+	s.rooms.s = s
 	s.conn = &conn{
 		ws:        ws,
 		cfg:       &g.cfg.Conn,
@@ -227,7 +227,7 @@ func (s *session) leaveBehind(r closeReason) {
 		s.park(r)
 		return
 	}
-	s.leaveRooms()
+	s.rooms.leaveAll()
 	for _, st := range s.streams {
 		st.disconnect()
 	}

@@ -381,7 +381,7 @@ func (st *stream) end(e ending) {
 	st.sess.g.watch.remove(st.room, st)
 	st.stopRates()
 	if st.phase == phaseUp && !e.moved {
-		st.tellRoom()
+		st.updateRoom()
 	}
 	if !e.undone {
 		st.tell()
