@@ -15,6 +15,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/reconcile"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/wheel"
@@ -64,7 +65,7 @@ type Gateway struct {
 	version    []byte // the getVersion frame
 	pings      *wheel.Wheel[*conn]
 	streams    *registry
-	watch      *roomWatch
+	poller     *reconcile.Poller
 	rateWheel  *wheel.Wheel[probe.Ticker]
 	probes     *probe.Pool
 	snapshots  *snapshot.Service
@@ -124,7 +125,10 @@ func New(cfg Config, deps Deps) *Gateway {
 		kept:       make(map[string]*session),
 	}
 	g.Reload(cfg.Live)
-	g.watch = newRoomWatch(g)
+	g.poller = reconcile.New(reconcile.Deps{
+		Context: ctx, Rooms: deps.SFU, Recovered: g.recovered, Log: deps.Log,
+		Local: func(publisher translate.Identity) bool { return g.streams.find(publisher) != nil },
+	})
 	g.probes = newProbes(g)
 	g.snapshots = newSnapshots(g)
 	g.bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Metrics: deps.Metrics.bus, Log: deps.Log})

@@ -25,7 +25,7 @@ import (
 // it and its streams once more, as all do when Redis has come back empty, the later era has them.
 //
 // The identity of an adopted participant still names the pod that made it, so LiveKit's webhooks about it go there and to nobody: its
-// end is learnt by asking (roomWatch).
+// end is found by polling (gateway/reconcile).
 
 // Results of resumes, for the metric.
 const (
@@ -293,7 +293,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		st.fail(a.err)
 		return
 	}
-	s.g.watch.add(st.room, st)
+	s.g.poller.Add(st.room, st)
 	st.startKeepAliveHook()
 	st.startRates()
 	if st.published {

@@ -73,7 +73,7 @@ type stream struct {
 	cancel    context.CancelFunc // of start
 
 	// any goroutine
-	settled atomic.Bool // it is up: of a player, that it is still there is then all there is to ask
+	settled atomic.Bool // it is up; a player is then polled only for its presence
 
 	// start until it has returned, then the loop
 	req      wcs.StreamRequest
@@ -267,7 +267,7 @@ func (st *stream) onStarted(got started, err error) {
 	own := time.Since(st.launched) - got.sfuTime
 	s.g.metrics.ownShare.WithLabelValues(st.kind()).Observe(own.Seconds())
 	s.log(zerolog.DebugLevel).Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
-	s.g.watch.add(st.room, st)
+	s.g.poller.Add(st.room, st)
 	st.after(s.g.cfg.Media.ICETimeout, func() {
 		if !st.joined {
 			st.giveUp()
@@ -378,7 +378,7 @@ func (st *stream) end(e ending) {
 	st.ending = &e
 	st.trace.failed(e)
 	st.stopTimers()
-	st.sess.g.watch.remove(st.room, st)
+	st.sess.g.poller.Remove(st.room, st)
 	st.stopRates()
 	if st.phase == phaseUp && !e.moved {
 		st.updateRoom()

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"wcsgateway/gateway/reconcile"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -28,32 +29,32 @@ func (st *stream) onEvent(e translate.Event) {
 	st.progress()
 }
 
-// onAsked takes what LiveKit says when asked, which is all that webhooks tell, and sizes.
-func (st *stream) onAsked(a answers) {
+// onObserved takes the result of a poll of LiveKit. It contains all that webhooks report, and sizes.
+func (st *stream) onObserved(o reconcile.Observation) {
 	switch {
 	case st.ending != nil:
 		return
-	case !a.here && !st.joined:
+	case !o.SelfPresent && !st.joined:
 		st.lost(translate.EndTimeout) // LiveKit gives up on a participant whose ICE or DTLS does not come up
 		return
-	case !a.here:
+	case !o.SelfPresent:
 		st.lost(translate.EndUnknown)
 		return
-	case !st.published && !a.there, !st.published && st.publisher.Native() && len(st.played(a.publisher.Tracks)) == 0:
+	case !st.published && !o.PublisherPresent, !st.published && st.publisher.Native() && len(st.played(o.Publisher.Tracks)) == 0:
 		st.publisherGone(st.publisher, notifyTiming{})
 		return
 	}
-	st.joined = st.joined || a.self.Active
+	st.joined = st.joined || o.Self.Active
 	if st.published {
-		st.learnFromSFU(a.self.Tracks)
+		st.learnFromSFU(o.Self.Tracks)
 	} else {
-		st.learnFromSFU(st.played(a.publisher.Tracks))
+		st.learnFromSFU(st.played(o.Publisher.Tracks))
 	}
 	st.progress()
 	if !st.published {
-		st.learnMutes(a.mutes)
-	} else if st.relay.mutes != st.muteChanges || a.self.Mutes.Changes < st.muteChanges {
-		st.relay.mutes = a.self.Mutes.Changes
+		st.learnMutes(o.PublisherMutes)
+	} else if st.relay.mutes != st.muteChanges || o.Self.Mutes.Changes < st.muteChanges {
+		st.relay.mutes = o.Self.Mutes.Changes
 		st.relayNow()
 	}
 	if st.unsaved && !st.saving && st.phase == phaseUp {

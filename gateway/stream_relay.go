@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -127,8 +128,11 @@ func (st *stream) sendToRoom(payload json.RawMessage) {
 	}
 }
 
+// sfuTimeout bounds a call to LiveKit whose result no client waits for.
+const sfuTimeout = 2 * time.Second
+
 func (st *stream) callSFU(call func(context.Context) error) error {
-	ctx, cancel := st.sess.g.withTimeout(askTimeout)
+	ctx, cancel := st.sess.g.withTimeout(sfuTimeout)
 	defer cancel()
 	return call(ctx)
 }

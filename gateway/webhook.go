@@ -42,9 +42,7 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 	case ours:
 		return g.forward(ctx, pod, e)
 	case e.Identity.Native() && e.Kind == translate.EventLeft:
-		for _, st := range g.watch.in(e.Room) {
-			st.sess.loop.Post(func() { st.publisherGone(e.Identity, notifyTiming{}) })
-		}
+		g.poller.PublisherLeft(e.Room, e.Identity)
 		return "native"
 	}
 	return "ignored"
@@ -55,7 +53,7 @@ func (g *Gateway) forward(ctx context.Context, pod string, e translate.Event) (r
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
 	if err := g.bus.ForwardWebhook(ctx, pod, e); err != nil {
-		g.log.Warn().Err(err).Str("pod", pod).Str("hint", "that pod polls LiveKit").Msg("webhook for another pod lost")
+		g.log.Warn().Err(err).Str("pod", pod).Str("hint", "that pod polls LiveKit").Msg("webhook not forwarded")
 		return "lost"
 	}
 	return "forwarded"

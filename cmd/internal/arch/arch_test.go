@@ -35,6 +35,7 @@ var inward = map[string][]string{
 	"gateway/probe":     {"translate", "state"},
 	"gateway/realip":    {},
 	"gateway/egress":    {"gateway/cleanup", "translate", "state"},
+	"gateway/reconcile": {"translate"},
 	"gateway/roomapi":   {"gateway/cleanup", "gateway/wheel", "state", "translate/wcs"},
 	"gateway/rtmp":      {},
 	"gateway/serial":    {},
@@ -45,7 +46,7 @@ var inward = map[string][]string{
 	"gateway": {
 		"gateway/hooks", "gateway/origins", "gateway/realip", "gateway/rtmp", "gateway/serial", "gateway/wheel",
 		"gateway/bus", "gateway/cleanup",
-		"gateway/probe", "gateway/roomapi", "gateway/snapshot",
+		"gateway/probe", "gateway/reconcile", "gateway/roomapi", "gateway/snapshot",
 		"gateway/egress",
 		"translate", "translate/wcs", "state",
 	},

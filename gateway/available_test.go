@@ -1,0 +1,25 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+)
+
+// Every availableStream is answered, also those that exceed the limit or are malformed.
+func TestAvailableAlwaysAnswers(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect(t, podA)
+	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": 123})
+	if m := c.Await("availableStream"); !strings.Contains(m.Raw, `"id":"q","status":"false"`) {
+		t.Errorf("numeric name: %s", m.Raw)
+	}
+	const n = 2 * maxWaiting
+	for range n {
+		c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "none"})
+	}
+	for range n {
+		if m := c.Await("availableStream"); !strings.Contains(m.Raw, `"status":"false"`) {
+			t.Errorf("%s", m.Raw)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate"
+)
+
+// pollInterval is the time between two polls of a room whose streams are up.
+const pollInterval = 5 * time.Second
+
+// crowd is a publisher and n players on one pod whose streams have been up for a minute.
+func (w *world) crowd(t *testing.T, n int) (c *rig.Client, players map[string]translate.Identity) {
+	t.Helper()
+	c, players = w.connect(t, podA), make(map[string]translate.Identity)
+	w.publishUp(t, c, "pub", "s")
+	for i := range n {
+		w.playUp(t, c, fmt.Sprint("play-", i), "s")
+	}
+	for _, st := range w.pods[podA].streams.playersOf("s") {
+		players[st.id] = st.identity
+	}
+	pass(time.Minute)
+	for len(w.sfu.called) > 0 {
+		<-w.sfu.called
+	}
+	return c, players
+}
+
+// The LiveKit node of a room dies right after it was polled: its participants stay in LiveKit's list, and calls for single
+// participants are not answered.
+func TestDeadNodeEndsStreamsWithin10Seconds(t *testing.T) {
+	for _, players := range []int{0, 1, 6, 18} {
+		t.Run(fmt.Sprint(players, " players"), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+				c, _ := w.crowd(t, players)
+				for <-w.sfu.called != "participant" {
+				}
+				synctest.Wait()
+				w.sfu.set(func() { w.sfu.hold["participant"] = make(chan struct{}) })
+				since := time.Now()
+				c.WantStatus("pub", "FAILED", "Stream failed")
+				for i := range players {
+					c.AwaitMatch("end of a player", func(m rig.Message) bool {
+						return m.Name == "notifyStreamStatusEvent" && strings.Contains(m.Raw, fmt.Sprintf(`"play-%d"`, i)) && strings.Contains(m.Raw, `"FAILED"`)
+					})
+				}
+				if took := time.Since(since); took >= 10*time.Second {
+					t.Errorf("all streams ended after %v, want less than 10 s", took)
+				}
+				w.wantClean(t)
+			})
+		})
+	}
+}
+
+// A settled room costs at most two LiveKit calls per poll, however many players are on this pod. A player's participant that
+// left without a webhook is found by the next poll.
+func TestSettledRoomCostsTwoCalls(t *testing.T) {
+	for _, n := range []int{0, 1, 3, 18} {
+		t.Run(fmt.Sprint(n, " players"), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+				c, players := w.crowd(t, n)
+				const polls = 120
+				pass(polls * pollInterval)
+				perPoll := min(n+1, 2)
+				if calls := len(w.sfu.called); calls > (polls+1)*perPoll {
+					t.Errorf("%d calls in %v, want at most %d a poll", calls, polls*pollInterval, perPoll)
+				}
+				for id, identity := range players {
+					w.sfu.set(func() { delete(w.sfu.rooms["wcs.s"], identity) })
+					pass(pollInterval)
+					if c.Count("notifyStreamStatusEvent") != 1 {
+						t.Fatalf("departure of %s not found: %s", id, c.Names())
+					}
+					c.WantStatus(id, "FAILED", "Failed by error")
+				}
+			})
+		})
+	}
+}
+
+// An outage of LiveKit as a whole ends no stream.
+func TestLiveKitOutageEndsNoStream(t *testing.T) {
+	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+		c, players := w.crowd(t, 1)
+		away := &translate.Error{Kind: translate.ErrKindUnavailable, Op: "x", Err: errors.New("connection refused")}
+		w.sfu.set(func() { w.sfu.fail["participant"], w.sfu.fail["participants"] = away, away })
+		pass(6 * pollInterval)
+		w.sfu.set(func() { w.sfu.fail["participant"], w.sfu.fail["participants"] = nil, nil })
+		pass(2 * pollInterval)
+		if n := c.Count("notifyStreamStatusEvent"); n != 0 || w.sfu.participants() != 1+len(players) {
+			t.Errorf("%d streams ended, %d participants left: %s", n, w.sfu.participants(), c.Names())
+		}
+	})
+}
+
+// A participant that LiveKit no longer has ends its stream, though no webhook came.
+func TestGoneParticipantEndsItsStream(t *testing.T) {
+	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+		pub, play := w.connect(t, podA), w.connect(t, podB)
+		w.publishUp(t, pub, "pub", "s")
+		w.playUp(t, play, "play", "s")
+		for _, gone := range []struct {
+			role  translate.Role
+			c     *rig.Client
+			media string
+		}{{translate.RolePlay, play, "play"}, {translate.RolePublish, pub, "pub"}} {
+			pass(time.Minute)
+			room, id := w.sfu.only(t, gone.role)
+			w.sfu.set(func() { delete(w.sfu.rooms[room], id) })
+			gone.c.WantStatus(gone.media, "FAILED", "Failed by error")
+		}
+		w.wantClean(t)
+	})
+}
+
+// pass advances the clock of a synctest bubble and waits for everything that is due by then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
