@@ -17,8 +17,8 @@ const root = ".."
 
 var codeBlock = regexp.MustCompile("(?ms)^ *```go\n(.*?)^ *```$")
 
-// TestAddCommandExample compiles the code of "Add a command" (docs/development.md) into the gateway, with an overlay,
-// and runs the test that is part of it. The first line of each block says where its code belongs.
+// TestAddCommandExample compiles the code of "Add a command" (docs/development.md) into the gateway, with an
+// overlay, and runs the test that is part of it. The first line of each block names the place of its code.
 func TestAddCommandExample(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the gateway again")
