@@ -20,7 +20,7 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: dev check test test-deploy test-k8s build check-format check-links bench attacks fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
+.PHONY: docs dev check test test-deploy test-k8s build check-format check-links bench attacks fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -32,6 +32,10 @@ check: check-format
 	go vet ./...
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo 'check: golangci-lint is not installed, skipped'; fi
 	go test -short -timeout $(TESTTIMEOUT) ./...
+
+# Writes the generated tables of docs/, which the tests compare with the code.
+docs:
+	go test -count=1 -run 'EverySetting|MetricsTable|RESTTables' ./cmd/internal/config ./gateway ./gateway/rest -update
 
 check-format:
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
