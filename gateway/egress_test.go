@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/rtmp"
@@ -329,22 +330,22 @@ func TestRecordingByTheServer(t *testing.T) {
 			defer cancel()
 			start := func(name string, template translate.FileTemplate, file string, want error) {
 				t.Helper()
-				if got, err := g.StartRecording(ctx, name, template); got != file || !errors.Is(err, want) {
+				if got, err := g.admin.StartRecording(ctx, name, template); got != file || !errors.Is(err, want) {
 					t.Errorf("start %s on %s: %q, %v, want %q, %v", name, pod, got, err, file, want)
 				}
 			}
 			stop := func(name string, want error) {
 				t.Helper()
-				if err := g.StopRecording(ctx, name); !errors.Is(err, want) {
+				if err := g.admin.StopRecording(ctx, name); !errors.Is(err, want) {
 					t.Errorf("stop %s on %s: %v, want %v", name, pod, err, want)
 				}
 				synctest.Wait()
 			}
-			start("nobody", "", "", ErrNoSuchStream)
-			start("x", "", "", ErrRecordingForbidden)
+			start("nobody", "", "", admin.ErrNoSuchStream)
+			start("x", "", "", admin.ErrRecordingForbidden)
 			start("s", "../{streamName}", "", translate.ErrFileTemplate)
-			stop("nobody", ErrNoSuchStream)
-			stop("s", ErrNotRecorded)
+			stop("nobody", admin.ErrNoSuchStream)
+			stop("s", admin.ErrNotRecorded)
 			before := len(w.files.asked())
 			start("s", "{streamName}", "s.mp4", nil)
 			start("s", "again/{streamName}", "again/s.mp4", nil) // which ends the first
@@ -355,16 +356,16 @@ func TestRecordingByTheServer(t *testing.T) {
 			w.event(podB, w.files.become(t, "EG_"+string(rune('0'+before+1)), translate.EgressActive))
 			synctest.Wait()
 			stop("s", nil)
-			stop("s", ErrNotRecorded)
+			stop("s", admin.ErrNotRecorded)
 			w.files.set(func() { w.files.fail["start"] = egressError("start", translate.ErrKindUnavailable) })
-			start("s", "", "", ErrRecordingFailed)
+			start("s", "", "", admin.ErrRecordingFailed)
 			w.files.set(func() { delete(w.files.fail, "start") })
 		}
 		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
 			t.Errorf("messages to the client: %s", c.Names())
 		}
 		w.deaf(podA)
-		if _, err := w.pods[podB].StartRecording(context.Background(), "s", ""); !errors.Is(err, ErrPodSilent) {
+		if _, err := w.pods[podB].admin.StartRecording(context.Background(), "s", ""); !errors.Is(err, admin.ErrPodUnreachable) {
 			t.Errorf("silent pod: %v", err)
 		}
 	})
@@ -415,7 +416,7 @@ func TestResumeAfterTheRecordingWasStopped(t *testing.T) {
 		w.event(podA, active)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := w.pods[podB].StopRecording(ctx, "s"); err != nil {
+		if err := w.pods[podB].admin.StopRecording(ctx, "s"); err != nil {
 			t.Fatal(err)
 		}
 		c.Drop()
@@ -446,7 +447,7 @@ func TestReportsOfReplacedRecording(t *testing.T) {
 				w.files.set(func() { w.files.hold["start"] = answer })
 				restarted := make(chan error)
 				go func() {
-					_, err := w.pods[podA].StartRecording(t.Context(), "s", "again-{streamName}")
+					_, err := w.pods[podA].admin.StartRecording(t.Context(), "s", "again-{streamName}")
 					restarted <- err
 				}()
 				synctest.Wait()

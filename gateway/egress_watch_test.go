@@ -21,7 +21,7 @@ func TestResumeBeforeRecordingCouldBeStopped(t *testing.T) {
 				w.publishFor(t, c, "s", recorded)
 				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 				defer cancel()
-				if err := w.pods[podB].StopRecording(ctx, "s"); err != nil {
+				if err := w.pods[podB].admin.StopRecording(ctx, "s"); err != nil {
 					t.Fatal(err)
 				}
 				c.Drop()
@@ -53,7 +53,7 @@ func TestRecordingStoppedAfterStartTimedOut(t *testing.T) {
 		w.publishFor(t, c, "s", recorded)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := w.pods[podA].StopRecording(ctx, "s"); err != nil {
+		if err := w.pods[podA].admin.StopRecording(ctx, "s"); err != nil {
 			t.Fatal(err)
 		}
 		w.files.set(func() {
@@ -89,10 +89,10 @@ func TestRecordingsLeaveNoTimers(t *testing.T) {
 		before := timers()
 		for range 5 {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			if _, err := g.StartRecording(ctx, "s", ""); err != nil {
+			if _, err := g.admin.StartRecording(ctx, "s", ""); err != nil {
 				t.Error(err)
 			}
-			if err := g.StopRecording(ctx, "s"); err != nil {
+			if err := g.admin.StopRecording(ctx, "s"); err != nil {
 				t.Error(err)
 			}
 			cancel()

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
@@ -76,7 +77,7 @@ type Gateway struct {
 	excess     *excess
 	now        atomic.Pointer[current] // what can change while it runs
 	egress     *egress.Service
-	statistics statisticsCache
+	admin      *admin.Service
 	orphanHook orphanLines
 	moving     keyLock // by session id: while streams are adopted, or looked for again
 	hookLog    zerolog.Logger
@@ -140,6 +141,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Context: ctx, Store: deps.Rooms, Bus: g.bus, Cleanup: g.cleanup, Recovered: g.recovered, Metrics: deps.Metrics.rooms, Log: deps.Log,
 		Pod: cfg.Pod, MaxMembers: cfg.Rooms.MaxMembers, Timeout: cfg.Media.StoreTimeout, DetectionTime: cfg.Conn.DetectionTime(),
 	})
+	g.admin = newAdmin(g)
 	return g
 }
 
@@ -248,7 +250,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 	case state.EventAdmin:
 		go func() {
 			defer g.recovered()
-			g.answerAdmin(e)
+			g.admin.HandleRequest(g.ctx, e)
 		}()
 	}
 }

@@ -87,3 +87,12 @@ func (g *Gateway) describe() state.Peer {
 	}
 	return p
 }
+
+// Load returns how full the pod is, in percent of limits.connections, and whether it accepts new clients.
+func (g *Gateway) Load() (percent int, open bool) {
+	most := g.live().limits.Connections
+	if most <= 0 {
+		return 0, g.Ready()
+	}
+	return min(100*g.openSockets()/most, 100), g.Ready()
+}

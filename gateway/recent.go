@@ -6,16 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"wcsgateway/gateway/admin"
 	"wcsgateway/translate/wcs"
 )
-
-// Exchanged is a message between a client and this server: that it was, and nothing of what is in it.
-type Exchanged struct {
-	At    time.Time `json:"at"`
-	In    bool      `json:"in"`   // from the client
-	Type  string    `json:"type"` // one of a closed set, of a client: what it calls its messages may be anything
-	Bytes int       `json:"bytes"`
-}
 
 // maxRecent is how many messages of a session are remembered, some 3 KB.
 const maxRecent = 50
@@ -23,7 +16,7 @@ const maxRecent = 50
 // recent are the last messages of a session, without what comes every second or so: pings and rates. A nil one remembers nothing.
 type recent struct {
 	mu   sync.Mutex
-	ring []Exchanged
+	ring []admin.MessageInfo
 	next int
 }
 
@@ -34,7 +27,7 @@ func newRecent(on bool) *recent {
 	return &recent{}
 }
 
-func (r *recent) add(e Exchanged) {
+func (r *recent) add(e admin.MessageInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.ring) < maxRecent {
@@ -48,7 +41,7 @@ func (r *recent) add(e Exchanged) {
 // received notes a command of the client.
 func (r *recent) received(label string, size int) {
 	if r != nil {
-		r.add(Exchanged{At: time.Now(), In: true, Type: label, Bytes: size})
+		r.add(admin.MessageInfo{At: time.Now(), In: true, Type: label, Bytes: size})
 	}
 }
 
@@ -65,11 +58,11 @@ func (r *recent) sent(frame []byte) {
 	case wcs.NoteInboundVideoRate, wcs.NoteOutboundVideoRate:
 		return
 	}
-	r.add(Exchanged{At: time.Now(), Type: string(name), Bytes: len(frame)})
+	r.add(admin.MessageInfo{At: time.Now(), Type: string(name), Bytes: len(frame)})
 }
 
 // last gives the messages, the newest last.
-func (r *recent) last() []Exchanged {
+func (r *recent) last() []admin.MessageInfo {
 	if r == nil {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -16,9 +17,6 @@ type SnapshotConfig struct {
 	PerMinute int // requests of one session, in the long run
 }
 
-// ErrSnapshot is the error of a snapshot that could not be taken; the error's text has the reason.
-var ErrSnapshot = errors.New("snapshot")
-
 func newSnapshots(g *Gateway) *snapshot.Service {
 	return snapshot.New(snapshot.Deps{
 		Config: g.cfg.Snapshot.Config, Camera: g.deps.Camera, Metrics: &g.metrics.snapshot, Context: g.ctx, Recovered: g.recovered,
@@ -28,10 +26,10 @@ func newSnapshots(g *Gateway) *snapshot.Service {
 
 // Snapshot takes a picture of a published stream, as a PNG. The name is that of any application. It takes no longer than
 // SnapshotConfig.Timeout and the calls to Redis and LiveKit that resolve the name. The error wraps state.ErrNotFound if
-// there is no such stream, and ErrSnapshot otherwise.
+// there is no such stream, and admin.ErrSnapshot otherwise.
 func (g *Gateway) Snapshot(ctx context.Context, name string) ([]byte, error) {
 	if err := g.live().limits.checkName(name); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
+		return nil, fmt.Errorf("%w: %w", admin.ErrSnapshot, err)
 	}
 	png, err := g.takeSnapshot(ctx, nil, name)
 	g.metrics.snapshots.WithLabelValues(snapshotResult(err)).Inc()
@@ -39,7 +37,7 @@ func (g *Gateway) Snapshot(ctx context.Context, name string) ([]byte, error) {
 	case errors.Is(err, errNoStream), errors.Is(err, errStreamNotReady), errors.Is(err, snapshot.ErrNoPublisher):
 		err = fmt.Errorf("%w: %w", state.ErrNotFound, err)
 	case err != nil:
-		err = fmt.Errorf("%w: %w", ErrSnapshot, err)
+		err = fmt.Errorf("%w: %w", admin.ErrSnapshot, err)
 	}
 	return png, err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -254,26 +255,26 @@ func TestBackendSendsData(t *testing.T) {
 	kept, token, other := w.keptUp(t)
 	for pod, g := range w.pods {
 		ctx := context.Background()
-		if err := g.SendToSession(ctx, sessionOf(t, token), "op-"+pod, json.RawMessage(`{"n": 1.0}`)); err != nil {
+		if err := g.admin.SendToSession(ctx, sessionOf(t, token), "op-"+pod, json.RawMessage(`{"n": 1.0}`)); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := kept.Await("OnDataEvent").Raw, `{"message":"OnDataEvent","data":[{"operationId":"op-`+pod+`","payload":{"n": 1.0}}]}`; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		if err := g.SendStreamEvent(ctx, "s", "data", json.RawMessage(`["`+pod+`"]`)); err != nil {
+		if err := g.admin.SendStreamEvent(ctx, "s", "data", json.RawMessage(`["`+pod+`"]`)); err != nil {
 			t.Fatal(err)
 		}
 		wantSaid(t, other, "other-play", "data", `["`+pod+`"]`)
-		for _, err := range []error{g.SendToSession(ctx, "nobody", "", json.RawMessage(`1`)), g.SendStreamEvent(ctx, "nothing", "data", json.RawMessage(`1`))} {
+		for _, err := range []error{g.admin.SendToSession(ctx, "nobody", "", json.RawMessage(`1`)), g.admin.SendStreamEvent(ctx, "nothing", "data", json.RawMessage(`1`))} {
 			if !errors.Is(err, state.ErrNotFound) {
 				t.Errorf("unknown: %v", err)
 			}
 		}
-		if err := g.SendStreamEvent(ctx, "s", "audioMuted", json.RawMessage(`1`)); !errors.Is(err, ErrBadData) {
+		if err := g.admin.SendStreamEvent(ctx, "s", "audioMuted", json.RawMessage(`1`)); !errors.Is(err, admin.ErrBadData) {
 			t.Errorf("mute: %v", err)
 		}
 		for _, bad := range []string{``, `{`, "\"\xff\""} {
-			if err := g.SendToSession(ctx, sessionOf(t, token), "", json.RawMessage(bad)); !errors.Is(err, ErrBadData) {
+			if err := g.admin.SendToSession(ctx, sessionOf(t, token), "", json.RawMessage(bad)); !errors.Is(err, admin.ErrBadData) {
 				t.Errorf("%q: %v", bad, err)
 			}
 		}
@@ -283,18 +284,18 @@ func TestBackendSendsData(t *testing.T) {
 	kept.Drop()
 	for pod, g := range w.pods { // the session is kept, but nobody is there
 		rig.Eventually(t, 20*time.Second, pod+" says that nobody is there", func() bool {
-			return errors.Is(g.SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)), state.ErrNotFound)
+			return errors.Is(g.admin.SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)), state.ErrNotFound)
 		})
 	}
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
-	if err := w.pods[podA].SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`"back"`)); err != nil {
+	if err := w.pods[podA].admin.SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`"back"`)); err != nil {
 		t.Fatal(err)
 	}
 	if got := back.Await("OnDataEvent").Raw; got != `{"message":"OnDataEvent","data":[{"payload":"back"}]}` {
 		t.Errorf("got %s", got)
 	}
 	w.deaf(podB)
-	if err := w.pods[podA].SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)); !errors.Is(err, ErrPodSilent) {
+	if err := w.pods[podA].admin.SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)); !errors.Is(err, admin.ErrPodUnreachable) {
 		t.Errorf("silent pod: %v", err)
 	}
 }

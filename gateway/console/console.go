@@ -16,21 +16,21 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 )
 
 // Deployment is what all pods have, from whichever is asked. Its errors wrap state.ErrNotFound, state.ErrUnavailable or
-// gateway.ErrPodSilent.
+// admin.ErrPodUnreachable.
 type Deployment interface {
-	EachStream(ctx context.Context, f gateway.StreamFilter, yield func([]gateway.StreamEntry) error) error
-	Figures(ctx context.Context, streams []gateway.StreamEntry) (map[string]gateway.Figures, error)
+	EachStream(ctx context.Context, f admin.StreamFilter, yield func([]admin.StreamEntry) error) error
+	Figures(ctx context.Context, streams []admin.StreamEntry) (map[string]admin.Figures, error)
 	EachSession(ctx context.Context, yield func([]state.Session) error) error
-	SessionDetails(ctx context.Context, id string) (state.Session, gateway.SessionDetails, error)
-	PodStates(ctx context.Context) (map[string]*gateway.PodState, error)
+	SessionDetails(ctx context.Context, id string) (state.Session, admin.SessionDetails, error)
+	PodStates(ctx context.Context) (map[string]*admin.PodState, error)
 	Histories(ctx context.Context) (map[string]*json.RawMessage, error)
-	// Load tells whether the pod takes new clients.
-	Load() (percent int, open bool)
+	// Ready reports whether the pod accepts new clients.
+	Ready() bool
 }
 
 // Config is what the console is told.

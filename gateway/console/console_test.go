@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 )
 
@@ -27,27 +28,27 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeDeployment is what all pods have, in memory.
 type fakeDeployment struct {
-	streams   []gateway.StreamEntry
+	streams   []admin.StreamEntry
 	sessions  []state.Session
 	histories map[string]*json.RawMessage
 	closed    atomic.Bool
 	fail      error
 }
 
-func (f *fakeDeployment) EachStream(_ context.Context, filter gateway.StreamFilter, yield func([]gateway.StreamEntry) error) error {
+func (f *fakeDeployment) EachStream(_ context.Context, filter admin.StreamFilter, yield func([]admin.StreamEntry) error) error {
 	for _, e := range f.streams {
 		if len(filter.MediaIDs) > 0 && filter.MediaIDs[0] != e.MediaID || filter.Name != "" && filter.Name != e.Name || filter.Session != "" && filter.Session != e.Session {
 			continue
 		}
-		if err := yield([]gateway.StreamEntry{e}); err != nil {
+		if err := yield([]admin.StreamEntry{e}); err != nil {
 			return err
 		}
 	}
 	return f.fail
 }
 
-func (f *fakeDeployment) Figures(context.Context, []gateway.StreamEntry) (map[string]gateway.Figures, error) {
-	return map[string]gateway.Figures{"m0": {"VIDEO_RATE": 500_000, "VIDEO_LOST": 3}}, nil
+func (f *fakeDeployment) Figures(context.Context, []admin.StreamEntry) (map[string]admin.Figures, error) {
+	return map[string]admin.Figures{"m0": {"VIDEO_RATE": 500_000, "VIDEO_LOST": 3}}, nil
 }
 
 func (f *fakeDeployment) EachSession(_ context.Context, yield func([]state.Session) error) error {
@@ -59,24 +60,24 @@ func (f *fakeDeployment) EachSession(_ context.Context, yield func([]state.Sessi
 	return f.fail
 }
 
-func (f *fakeDeployment) SessionDetails(_ context.Context, id string) (state.Session, gateway.SessionDetails, error) {
+func (f *fakeDeployment) SessionDetails(_ context.Context, id string) (state.Session, admin.SessionDetails, error) {
 	for _, s := range f.sessions {
 		if s.ID == id {
-			return s, gateway.SessionDetails{Login: "alice", Remote: "192.0.2.1:5", Messages: []gateway.Exchanged{{In: true, Type: "connection", Bytes: 100}}}, nil
+			return s, admin.SessionDetails{Login: "alice", Remote: "192.0.2.1:5", Messages: []admin.MessageInfo{{In: true, Type: "connection", Bytes: 100}}}, nil
 		}
 	}
-	return state.Session{}, gateway.SessionDetails{}, state.ErrNotFound
+	return state.Session{}, admin.SessionDetails{}, state.ErrNotFound
 }
 
-func (f *fakeDeployment) PodStates(context.Context) (map[string]*gateway.PodState, error) {
-	return map[string]*gateway.PodState{"a": {Statistics: gateway.Statistics{Connections: 2, Published: 1}, Version: "5.2.0"}, "b": nil}, f.fail
+func (f *fakeDeployment) PodStates(context.Context) (map[string]*admin.PodState, error) {
+	return map[string]*admin.PodState{"a": {Statistics: admin.Statistics{Connections: 2, Published: 1}, Version: "5.2.0"}, "b": nil}, f.fail
 }
 
 func (f *fakeDeployment) Histories(context.Context) (map[string]*json.RawMessage, error) {
 	return f.histories, nil
 }
 
-func (f *fakeDeployment) Load() (int, bool) { return 0, !f.closed.Load() }
+func (f *fakeDeployment) Ready() bool { return !f.closed.Load() }
 
 func newDeployment(sessions int) *fakeDeployment {
 	f := &fakeDeployment{}
@@ -85,10 +86,10 @@ func newDeployment(sessions int) *fakeDeployment {
 	}
 	for i := range 3 {
 		id := f.sessions[i].ID
-		f.streams = append(f.streams, gateway.StreamEntry{MediaID: fmt.Sprint("m", i), Name: fmt.Sprint("s", i), App: "app0", Session: id, Published: true, Status: "PUBLISHING", Pod: "a",
+		f.streams = append(f.streams, admin.StreamEntry{MediaID: fmt.Sprint("m", i), Name: fmt.Sprint("s", i), App: "app0", Session: id, Published: true, Status: "PUBLISHING", Pod: "a",
 			Tracks: []state.Track{{Kind: "video", Mime: "video/VP8", Width: 640, Height: 360}, {Kind: "audio", Mime: "audio/opus"}}, AudioMuted: i == 1})
 		for j := range i {
-			f.streams = append(f.streams, gateway.StreamEntry{MediaID: fmt.Sprint("p", i, j), Name: fmt.Sprint("s", i), Session: id, Status: "PLAYING", Pod: "b"})
+			f.streams = append(f.streams, admin.StreamEntry{MediaID: fmt.Sprint("p", i, j), Name: fmt.Sprint("s", i), Session: id, Status: "PLAYING", Pod: "b"})
 		}
 	}
 	return f
@@ -291,7 +292,7 @@ func TestTable(t *testing.T) {
 func TestRecorder(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := gateway.NewMetrics(registry)
-	r := NewRecorder(registry, func() gateway.Statistics { return gateway.Statistics{Connections: 7, Published: 2, Played: 5} }, zerolog.Nop())
+	r := NewRecorder(registry, func() admin.Statistics { return admin.Statistics{Connections: 7, Published: 2, Played: 5} }, zerolog.Nop())
 	was, err := r.totals()
 	if err != nil {
 		t.Fatal(err)

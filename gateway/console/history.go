@@ -12,7 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/rs/zerolog"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 )
 
 // A pod keeps an hour of figures, some 100 KB.
@@ -42,7 +42,7 @@ type calls map[int64]int
 // Recorder takes samples of a pod's metrics.
 type Recorder struct {
 	metrics    prometheus.Gatherer
-	statistics func() gateway.Statistics
+	statistics func() admin.Statistics
 	log        zerolog.Logger
 
 	mu      sync.Mutex
@@ -50,7 +50,7 @@ type Recorder struct {
 }
 
 // NewRecorder makes a recorder of metrics with the names that gateway.Metrics gives them.
-func NewRecorder(metrics prometheus.Gatherer, statistics func() gateway.Statistics, log zerolog.Logger) *Recorder {
+func NewRecorder(metrics prometheus.Gatherer, statistics func() admin.Statistics, log zerolog.Logger) *Recorder {
 	return &Recorder{metrics: metrics, statistics: statistics, log: log}
 }
 

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 )
 
@@ -36,7 +36,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if _, open := c.deps.Load(); !open {
+	if !c.deps.Ready() {
 		refuse(w, http.StatusServiceUnavailable, "the pod is shutting down")
 		return
 	}
@@ -73,7 +73,7 @@ func (f *feed) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if _, open := f.c.deps.Load(); !open {
+		if !f.c.deps.Ready() {
 			return nil
 		}
 		began := time.Now()
@@ -138,7 +138,7 @@ func (f *feed) show(ctx context.Context, event string, make func(context.Context
 // problem is an error as operators are told of it; the rest is in the log.
 func problem(err error) string {
 	switch {
-	case errors.Is(err, gateway.ErrPodSilent):
+	case errors.Is(err, admin.ErrPodUnreachable):
 		return "A pod does not answer: what it has is missing."
 	case errors.Is(err, state.ErrUnavailable):
 		return "Redis cannot be reached: what is shown may be old."

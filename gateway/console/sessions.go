@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 )
 
@@ -58,7 +58,7 @@ func (f *feed) sessions(ctx context.Context) (any, error) {
 	for i := range rows {
 		shown[rows[i].Session] = &rows[i]
 	}
-	err = f.c.deps.EachStream(ctx, gateway.StreamFilter{}, func(page []gateway.StreamEntry) error {
+	err = f.c.deps.EachStream(ctx, admin.StreamFilter{}, func(page []admin.StreamEntry) error {
 		for _, e := range page {
 			switch r := shown[e.Session]; {
 			case r == nil:
@@ -108,7 +108,7 @@ type message struct {
 type sessionPage struct {
 	sessionRow
 	Login    string          `json:"login"`
-	Parked   bool            `json:"parked"`
+	Detached bool            `json:"detached"`
 	Streams  []sessionStream `json:"streams"`
 	Messages []message       `json:"messages"`
 }
@@ -122,7 +122,7 @@ func (f *feed) session(ctx context.Context) (any, error) {
 	case err != nil:
 		return nil, err
 	}
-	p := sessionPage{sessionRow: sessionRowOf(s), Login: d.Login, Parked: d.Parked, Streams: []sessionStream{}, Messages: []message{}}
+	p := sessionPage{sessionRow: sessionRowOf(s), Login: d.Login, Detached: d.Detached, Streams: []sessionStream{}, Messages: []message{}}
 	p.Address = d.Remote
 	for _, m := range d.Messages {
 		dir := "out"
@@ -131,7 +131,7 @@ func (f *feed) session(ctx context.Context) (any, error) {
 		}
 		p.Messages = append(p.Messages, message{At: m.At.UnixMilli(), Dir: dir, Type: m.Type, Bytes: m.Bytes})
 	}
-	err = f.c.deps.EachStream(ctx, gateway.StreamFilter{Session: f.view.ID}, func(page []gateway.StreamEntry) error {
+	err = f.c.deps.EachStream(ctx, admin.StreamFilter{Session: f.view.ID}, func(page []admin.StreamEntry) error {
 		for _, e := range page {
 			if e.Published {
 				p.Published++

@@ -5,7 +5,7 @@ import (
 	"context"
 	"strings"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 )
 
 var streamColumns = []string{"name", "app", "pod", "since", "players", "status"}
@@ -34,12 +34,12 @@ type streamRow struct {
 	Kbps    *int64         `json:"kbps"`   // of video; null: nobody measures it
 	Series  []int64        `json:"series"` // of Kbps, since this viewer looks
 	// Figures are all that are measured, under the names of /rest-api/stream/metrics.
-	Figures gateway.Figures `json:"figures"`
+	Figures admin.Figures `json:"figures"`
 
-	entry gateway.StreamEntry
+	entry admin.StreamEntry
 }
 
-func rowOf(e gateway.StreamEntry) streamRow {
+func rowOf(e admin.StreamEntry) streamRow {
 	r := streamRow{
 		MediaID: e.MediaID, Name: e.Name, App: e.App, Session: e.Session, Pod: e.Pod, Status: string(e.Status), Since: e.CreatedAt.UnixMilli(), entry: e,
 	}
@@ -58,7 +58,7 @@ func rowOf(e gateway.StreamEntry) streamRow {
 // audience counts players by stream and pod.
 type audience map[string]map[string]int
 
-func (a audience) add(e gateway.StreamEntry) {
+func (a audience) add(e admin.StreamEntry) {
 	if a[e.Name] == nil {
 		a[e.Name] = make(map[string]int)
 	}
@@ -76,7 +76,7 @@ func (a audience) of(name string) (n int) {
 func (f *feed) streams(ctx context.Context) (any, error) {
 	counts := make(audience)
 	t := table[streamRow]{view: f.view, order: streamOrder(f.view.Sort, counts)}
-	count := func(page []gateway.StreamEntry) error {
+	count := func(page []admin.StreamEntry) error {
 		for _, e := range page {
 			if !e.Published {
 				counts.add(e)
@@ -84,7 +84,7 @@ func (f *feed) streams(ctx context.Context) (any, error) {
 		}
 		return nil
 	}
-	collect := func(page []gateway.StreamEntry) error {
+	collect := func(page []admin.StreamEntry) error {
 		for _, e := range page {
 			if !e.Published {
 				continue
@@ -96,12 +96,12 @@ func (f *feed) streams(ctx context.Context) (any, error) {
 		}
 		return nil
 	}
-	looks := []func([]gateway.StreamEntry) error{func(page []gateway.StreamEntry) error { return cmp.Or(count(page), collect(page)) }}
+	looks := []func([]admin.StreamEntry) error{func(page []admin.StreamEntry) error { return cmp.Or(count(page), collect(page)) }}
 	if f.view.Sort == "players" { // which must be known before the rows are chosen
-		looks = []func([]gateway.StreamEntry) error{count, collect}
+		looks = []func([]admin.StreamEntry) error{count, collect}
 	}
 	for _, look := range looks {
-		if err := f.c.deps.EachStream(ctx, gateway.StreamFilter{}, look); err != nil {
+		if err := f.c.deps.EachStream(ctx, admin.StreamFilter{}, look); err != nil {
 			return nil, err
 		}
 	}
@@ -131,7 +131,7 @@ func streamOrder(column string, counts audience) func(a, b streamRow) int {
 
 // measure adds to rows who plays them and what is measured. A pod that does not answer measures nothing.
 func (f *feed) measure(ctx context.Context, rows []streamRow, counts audience) {
-	entries := make([]gateway.StreamEntry, len(rows))
+	entries := make([]admin.StreamEntry, len(rows))
 	for i, r := range rows {
 		entries[i] = r.entry
 	}
@@ -183,7 +183,7 @@ var gone = map[string]bool{"gone": true}
 // stream is the page of one stream.
 func (f *feed) stream(ctx context.Context) (any, error) {
 	var p *streamPage
-	published := func(page []gateway.StreamEntry) error {
+	published := func(page []admin.StreamEntry) error {
 		for _, e := range page {
 			if e.Published {
 				p = &streamPage{streamRow: rowOf(e), List: []playerRow{}}
@@ -191,14 +191,14 @@ func (f *feed) stream(ctx context.Context) (any, error) {
 		}
 		return nil
 	}
-	if err := f.c.deps.EachStream(ctx, gateway.StreamFilter{MediaIDs: []string{f.view.ID}}, published); err != nil {
+	if err := f.c.deps.EachStream(ctx, admin.StreamFilter{MediaIDs: []string{f.view.ID}}, published); err != nil {
 		return nil, err
 	}
 	if p == nil {
 		return gone, nil
 	}
 	counts := make(audience)
-	players := func(page []gateway.StreamEntry) error {
+	players := func(page []admin.StreamEntry) error {
 		for _, e := range page {
 			if e.Published {
 				continue
@@ -210,7 +210,7 @@ func (f *feed) stream(ctx context.Context) (any, error) {
 		}
 		return nil
 	}
-	if err := f.c.deps.EachStream(ctx, gateway.StreamFilter{Name: p.Name}, players); err != nil {
+	if err := f.c.deps.EachStream(ctx, admin.StreamFilter{Name: p.Name}, players); err != nil {
 		return nil, err
 	}
 	rows := []streamRow{p.streamRow}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
 )
@@ -62,6 +61,9 @@ type API struct {
 	routes   map[string]route
 }
 
+// logBurst is the number of lines logged per second about rejected requests; metrics count all of them.
+const logBurst = 20
+
 // route is one endpoint.
 type route struct {
 	audit string // name in the audit log; "" for read-only endpoints
@@ -74,7 +76,7 @@ func New(cfg Config, deps Deps) *API {
 		deps.Observe = func(string, int) {}
 	}
 	sampled := func() zerolog.Logger {
-		return deps.Log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
+		return deps.Log.Sample(&zerolog.BurstSampler{Burst: logBurst, Period: time.Second})
 	}
 	return &API{
 		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled(), rejected: sampled(),

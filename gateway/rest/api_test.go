@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/state"
 )
@@ -48,7 +48,7 @@ func TestFindReturnsMatches(t *testing.T) {
 			t.Errorf("%s %s: %d %s, want %v", tt.path, tt.body, r.status, r.body, tt.want)
 		}
 	}
-	w.deployment.figures["play"] = gateway.Figures{}
+	w.deployment.figures["play"] = admin.Figures{}
 	r := w.post(t, "/stream/find", `{"name":"s","display":["metrics"]}`)
 	if strings.Count(r.body, `"metrics":{"VIDEO_RATE":500000,"VIDEO_WIDTH":640}`) != 1 || strings.Count(r.body, "metrics") != 1 {
 		t.Errorf("metrics: %s", r.body)
@@ -155,7 +155,7 @@ func TestTerminateEndsMatches(t *testing.T) {
 	if r := w.do(t, http.MethodGet, prefix+"/stream/terminate", `{"name":"s"}`, nil); r.status != 200 {
 		t.Errorf("some by GET: %d %s", r.status, r.body)
 	}
-	w.deployment.fail = gateway.ErrPodSilent
+	w.deployment.fail = admin.ErrPodUnreachable
 	if r := w.post(t, "/stream/terminate", `{"name":"s"}`); r.status != 500 || !strings.Contains(r.body, "does not answer") {
 		t.Errorf("dead pod: %d %s", r.status, r.body)
 	}

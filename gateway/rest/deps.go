@@ -4,17 +4,17 @@ import (
 	"context"
 	"encoding/json"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
 // Deployment queries and controls the streams and sessions of all pods. Its errors wrap state.ErrNotFound,
-// state.ErrUnavailable or gateway.ErrPodSilent.
+// state.ErrUnavailable or admin.ErrPodUnreachable.
 type Deployment interface {
-	EachStream(ctx context.Context, f gateway.StreamFilter, yield func([]gateway.StreamEntry) error) error
-	TerminateStreams(ctx context.Context, f gateway.StreamFilter) (ended int, err error)
-	Figures(ctx context.Context, streams []gateway.StreamEntry) (map[string]gateway.Figures, error)
+	EachStream(ctx context.Context, f admin.StreamFilter, yield func([]admin.StreamEntry) error) error
+	TerminateStreams(ctx context.Context, f admin.StreamFilter) (ended int, err error)
+	Figures(ctx context.Context, streams []admin.StreamEntry) (map[string]admin.Figures, error)
 	EachSession(ctx context.Context, yield func([]state.Session) error) error
 	FindSession(ctx context.Context, id string) (state.Session, error)
 	TerminateSession(ctx context.Context, id string) error
@@ -23,10 +23,10 @@ type Deployment interface {
 
 // Statistics count streams and connections.
 type Statistics interface {
-	PodStatistics() gateway.Statistics
-	DeploymentStatistics(ctx context.Context) (gateway.Statistics, error)
-	// Load returns how full the pod is, in percent, and whether it accepts new clients.
-	Load() (percent int, open bool)
+	PodStatistics() admin.Statistics
+	DeploymentStatistics(ctx context.Context) (admin.Statistics, error)
+	// Ready reports whether the pod accepts new clients.
+	Ready() bool
 }
 
 // Snapshots takes snapshots of streams.
@@ -35,7 +35,7 @@ type Snapshots interface {
 	Snapshot(ctx context.Context, streamName string) (png []byte, err error)
 }
 
-// Recorder records published streams. Its errors are those of the methods of *gateway.Gateway.
+// Recorder records published streams. Its errors are those of the methods of *admin.Service.
 type Recorder interface {
 	// StartRecording starts a recording and returns the name of its file. An empty template means the
 	// configured one.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 )
 
@@ -46,13 +46,13 @@ func outcome(err error) (status int, text string) {
 		{errTooBig, http.StatusRequestEntityTooLarge, ""},
 		{errBadRequest, http.StatusInternalServerError, ""},
 		{errNothing, http.StatusNotFound, ""},
-		{gateway.ErrPodSilent, http.StatusInternalServerError, "a pod of the deployment does not answer: it is dead (its streams end within 15 s) or disconnected from Redis"},
-		{gateway.ErrNoSuchStream, http.StatusNotFound, ""},
-		{gateway.ErrNotRecorded, http.StatusNotFound, ""},
-		{gateway.ErrSnapshot, http.StatusInternalServerError, ""},
-		{gateway.ErrBadData, http.StatusInternalServerError, ""},
-		{gateway.ErrRecordingForbidden, http.StatusInternalServerError, ""},
-		{gateway.ErrRecordingFailed, http.StatusInternalServerError, ""},
+		{admin.ErrPodUnreachable, http.StatusInternalServerError, "a pod of the deployment does not answer: it is dead (its streams end within 15 s) or disconnected from Redis"},
+		{admin.ErrNoSuchStream, http.StatusNotFound, ""},
+		{admin.ErrNotRecorded, http.StatusNotFound, ""},
+		{admin.ErrSnapshot, http.StatusInternalServerError, ""},
+		{admin.ErrBadData, http.StatusInternalServerError, ""},
+		{admin.ErrRecordingForbidden, http.StatusInternalServerError, ""},
+		{admin.ErrRecordingFailed, http.StatusInternalServerError, ""},
 		{state.ErrNotFound, http.StatusNotFound, errNothing.Error()},
 		{state.ErrUnavailable, http.StatusInternalServerError, "Redis does not answer"},
 	} {

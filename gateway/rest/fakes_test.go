@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -26,10 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeDeployment is an in-memory Deployment.
 type fakeDeployment struct {
-	streams    []gateway.StreamEntry
+	streams    []admin.StreamEntry
 	sessions   []state.Session
-	figures    map[string]gateway.Figures
-	statistics gateway.Statistics
+	figures    map[string]admin.Figures
+	statistics admin.Statistics
 	closed     bool // accepts no new clients
 	fail       error
 	failAfter  int // streams or sessions that are returned before fail
@@ -37,7 +37,7 @@ type fakeDeployment struct {
 	ended []string // streams and sessions
 }
 
-func (f *fakeDeployment) matching(filter gateway.StreamFilter) (some []gateway.StreamEntry) {
+func (f *fakeDeployment) matching(filter admin.StreamFilter) (some []admin.StreamEntry) {
 	for _, e := range f.streams {
 		fits := filter.Published == nil || *filter.Published == e.Published
 		for _, pair := range [][2]string{{filter.Name, e.Name}, {filter.Session, e.Session}, {filter.Status, string(e.Status)}} {
@@ -54,19 +54,19 @@ func (f *fakeDeployment) matching(filter gateway.StreamFilter) (some []gateway.S
 	return some
 }
 
-func (f *fakeDeployment) EachStream(_ context.Context, filter gateway.StreamFilter, yield func([]gateway.StreamEntry) error) error {
+func (f *fakeDeployment) EachStream(_ context.Context, filter admin.StreamFilter, yield func([]admin.StreamEntry) error) error {
 	for i, e := range f.matching(filter) {
 		if f.fail != nil && i == f.failAfter {
 			return f.fail
 		}
-		if err := yield([]gateway.StreamEntry{e}); err != nil {
+		if err := yield([]admin.StreamEntry{e}); err != nil {
 			return err
 		}
 	}
 	return f.fail
 }
 
-func (f *fakeDeployment) TerminateStreams(_ context.Context, filter gateway.StreamFilter) (int, error) {
+func (f *fakeDeployment) TerminateStreams(_ context.Context, filter admin.StreamFilter) (int, error) {
 	matching := f.matching(filter)
 	for _, e := range matching {
 		f.ended = append(f.ended, e.MediaID)
@@ -74,7 +74,7 @@ func (f *fakeDeployment) TerminateStreams(_ context.Context, filter gateway.Stre
 	return len(matching), f.fail
 }
 
-func (f *fakeDeployment) Figures(context.Context, []gateway.StreamEntry) (map[string]gateway.Figures, error) {
+func (f *fakeDeployment) Figures(context.Context, []admin.StreamEntry) (map[string]admin.Figures, error) {
 	return f.figures, f.fail
 }
 
@@ -104,15 +104,15 @@ func (f *fakeDeployment) TerminateSession(ctx context.Context, id string) error 
 	return nil
 }
 
-func (f *fakeDeployment) PodStatistics() gateway.Statistics { return f.statistics }
+func (f *fakeDeployment) PodStatistics() admin.Statistics { return f.statistics }
 
-func (f *fakeDeployment) DeploymentStatistics(context.Context) (gateway.Statistics, error) {
+func (f *fakeDeployment) DeploymentStatistics(context.Context) (admin.Statistics, error) {
 	s := f.statistics
 	s.Pods, s.Connections = 2, 2*s.Connections
 	return s, f.fail
 }
 
-func (f *fakeDeployment) Load() (int, bool) { return 0, !f.closed }
+func (f *fakeDeployment) Ready() bool { return !f.closed }
 
 // fakeParts implements the optional dependencies and records their calls.
 type fakeParts struct {
@@ -179,7 +179,7 @@ func serve(t *testing.T, cfg Config, change func(*Deps)) *world {
 	}
 	w := &world{
 		deployment: &fakeDeployment{
-			streams: []gateway.StreamEntry{
+			streams: []admin.StreamEntry{
 				{MediaID: "pub", Name: "s", App: "defaultApp", Session: "/1", Published: true, Status: wcs.StatusPublishing, Tracks: av, MaxKbps: 800, CreatedAt: created, Pod: "a"},
 				{MediaID: "play", Name: "s", App: "defaultApp", Session: "/2", Status: wcs.StatusPlaying, Tracks: av[:1], CreatedAt: created, Pod: "b"},
 				{MediaID: "new", Name: "t", App: "defaultApp", Session: "/2", Published: true, Status: "PENDING", CreatedAt: created, Pod: "b"},
@@ -187,8 +187,8 @@ func serve(t *testing.T, cfg Config, change func(*Deps)) *world {
 			sessions: []state.Session{
 				{ID: "/1", App: "defaultApp", ClientVersion: "2.0", CreatedAt: created, Kept: true}, {ID: "/2", App: "other", CreatedAt: created},
 			},
-			figures:    map[string]gateway.Figures{"pub": {"VIDEO_RATE": 500_000, "VIDEO_WIDTH": 640}},
-			statistics: gateway.Statistics{Pods: 1, Connections: 3, Published: 1, Played: 2},
+			figures:    map[string]admin.Figures{"pub": {"VIDEO_RATE": 500_000, "VIDEO_WIDTH": 640}},
+			statistics: admin.Statistics{Pods: 1, Connections: 3, Published: 1, Played: 2},
 		},
 		parts: &fakeParts{}, log: &logged{},
 	}

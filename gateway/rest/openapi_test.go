@@ -14,7 +14,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/legacy"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 )
 
 // described returns the parsed OpenAPI description that the API serves.
@@ -98,7 +98,7 @@ func (v *validator) try(method, path, body string) {
 // Each operation is tried with success and with failure, as described.
 func TestResponsesMatchDescription(t *testing.T) {
 	w := serve(t, Config{TerminateAll: true}, nil)
-	w.deployment.figures["pub"] = gateway.Figures{
+	w.deployment.figures["pub"] = admin.Figures{
 		"VIDEO_WIDTH": 1, "VIDEO_HEIGHT": 1, "VIDEO_RATE": 1, "VIDEO_FPS": 1, "VIDEO_LOST": 1, "VIDEO_NACK": 1, "VIDEO_PLI": 1,
 	}
 	doc := described(t, w)

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 )
 
 // group is a section of the statistics.
@@ -21,7 +21,7 @@ type figure struct {
 }
 
 // statisticsGroups returns WCS's keys that have a meaning here, and the number of pods counted.
-func statisticsGroups(s gateway.Statistics) []group {
+func statisticsGroups(s admin.Statistics) []group {
 	return []group{
 		{"connection_stats", "Connection Stats", []figure{{"connections", s.Connections}, {"connections_websocket", s.Connections}}},
 		{"stream_stats", "Stream Stats", []figure{
@@ -51,7 +51,7 @@ func (a *API) statistics(q *request) error {
 		groups = selected(groups, strings.Split(names, ","))
 	}
 	status := http.StatusOK
-	if _, open := a.deps.Deployment.Load(); !open {
+	if !a.deps.Deployment.Ready() {
 		status = http.StatusServiceUnavailable
 	}
 	switch format := query.Get("format"); format {

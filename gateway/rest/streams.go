@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strings"
 
-	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -16,28 +16,28 @@ import (
 // stream is WCS's Stream object. Unknown members are absent: sizes until they are measured, codecs until the
 // stream is up, and members that this server does not have.
 type stream struct {
-	NodeID         string          `json:"nodeId"`
-	AppKey         string          `json:"appKey"`
-	SessionID      string          `json:"sessionId"`
-	MediaSessionID string          `json:"mediaSessionId"`
-	Name           string          `json:"name"`
-	Published      bool            `json:"published"`
-	HasVideo       *bool           `json:"hasVideo,omitempty"`
-	HasAudio       *bool           `json:"hasAudio,omitempty"`
-	Status         wcs.Status      `json:"status"`
-	AudioCodec     string          `json:"audioCodec,omitempty"`
-	VideoCodec     string          `json:"videoCodec,omitempty"`
-	Width          int             `json:"width,omitempty"`
-	Height         int             `json:"height,omitempty"`
-	MinBitrate     int             `json:"minBitrate"`
-	MaxBitrate     int             `json:"maxBitrate"`
-	CreateDate     int64           `json:"createDate"` // Unix milliseconds
-	MediaType      string          `json:"mediaType"`
-	MediaProvider  string          `json:"mediaProvider"`
-	Metrics        gateway.Figures `json:"metrics,omitempty"`
+	NodeID         string        `json:"nodeId"`
+	AppKey         string        `json:"appKey"`
+	SessionID      string        `json:"sessionId"`
+	MediaSessionID string        `json:"mediaSessionId"`
+	Name           string        `json:"name"`
+	Published      bool          `json:"published"`
+	HasVideo       *bool         `json:"hasVideo,omitempty"`
+	HasAudio       *bool         `json:"hasAudio,omitempty"`
+	Status         wcs.Status    `json:"status"`
+	AudioCodec     string        `json:"audioCodec,omitempty"`
+	VideoCodec     string        `json:"videoCodec,omitempty"`
+	Width          int           `json:"width,omitempty"`
+	Height         int           `json:"height,omitempty"`
+	MinBitrate     int           `json:"minBitrate"`
+	MaxBitrate     int           `json:"maxBitrate"`
+	CreateDate     int64         `json:"createDate"` // Unix milliseconds
+	MediaType      string        `json:"mediaType"`
+	MediaProvider  string        `json:"mediaProvider"`
+	Metrics        admin.Figures `json:"metrics,omitempty"`
 }
 
-func (a *API) streamOf(e gateway.StreamEntry) stream {
+func (a *API) streamOf(e admin.StreamEntry) stream {
 	s := stream{
 		NodeID: a.cfg.NodeID, AppKey: e.App, SessionID: e.Session, MediaSessionID: e.MediaID, Name: e.Name, Published: e.Published, Status: e.Status,
 		MinBitrate: e.MinKbps, MaxBitrate: e.MaxKbps, CreateDate: e.CreatedAt.UnixMilli(), MediaType: "play", MediaProvider: wcs.ProviderWebRTC,
@@ -78,8 +78,8 @@ type streamFilter struct {
 // maxMediaIDs bounds mediaSessionIds.
 const maxMediaIDs = 10_000
 
-func (f streamFilter) filter() (gateway.StreamFilter, error) {
-	g := gateway.StreamFilter{MediaIDs: f.MediaSessionIDs, Name: f.Name, Session: f.SessionID, Status: f.Status, Published: f.Published}
+func (f streamFilter) filter() (admin.StreamFilter, error) {
+	g := admin.StreamFilter{MediaIDs: f.MediaSessionIDs, Name: f.Name, Session: f.SessionID, Status: f.Status, Published: f.Published}
 	switch {
 	case f.MediaSessionID != "" && f.MediaSessionIDs != nil:
 		return g, badRequest("mediaSessionId and mediaSessionIds exclude each other")
@@ -99,7 +99,7 @@ func (f streamFilter) filter() (gateway.StreamFilter, error) {
 }
 
 func (a *API) findAllStreams(q *request) error {
-	return a.listStreams(q, gateway.StreamFilter{}, false)
+	return a.listStreams(q, admin.StreamFilter{}, false)
 }
 
 func (a *API) findStreams(q *request) error {
@@ -114,10 +114,10 @@ func (a *API) findStreams(q *request) error {
 	return a.listStreams(q, filter, len(f.Display) > 0)
 }
 
-func (a *API) listStreams(q *request, f gateway.StreamFilter, metrics bool) error {
+func (a *API) listStreams(q *request, f admin.StreamFilter, metrics bool) error {
 	l := q.newList()
-	err := a.deps.Deployment.EachStream(q.Context(), f, func(page []gateway.StreamEntry) error {
-		var figures map[string]gateway.Figures
+	err := a.deps.Deployment.EachStream(q.Context(), f, func(page []admin.StreamEntry) error {
+		var figures map[string]admin.Figures
 		if metrics {
 			var err error
 			if figures, err = a.deps.Deployment.Figures(q.Context(), page); err != nil {
@@ -215,12 +215,12 @@ type byMediaID struct {
 }
 
 // streamOfID returns the stream with the given media id.
-func (a *API) streamOfID(q *request, mediaID string) (found gateway.StreamEntry, err error) {
+func (a *API) streamOfID(q *request, mediaID string) (found admin.StreamEntry, err error) {
 	if mediaID == "" {
 		return found, badRequest("mediaSessionId is missing")
 	}
 
-	err = a.deps.Deployment.EachStream(q.Context(), gateway.StreamFilter{MediaIDs: []string{mediaID}}, func(page []gateway.StreamEntry) error {
+	err = a.deps.Deployment.EachStream(q.Context(), admin.StreamFilter{MediaIDs: []string{mediaID}}, func(page []admin.StreamEntry) error {
 		found = page[0]
 		return nil
 	})
@@ -239,13 +239,13 @@ func (a *API) streamMetrics(q *request) error {
 	if err != nil {
 		return err
 	}
-	figures, err := a.deps.Deployment.Figures(q.Context(), []gateway.StreamEntry{e})
+	figures, err := a.deps.Deployment.Figures(q.Context(), []admin.StreamEntry{e})
 	if err != nil {
 		return err
 	}
 	f := figures[e.MediaID]
 	if f == nil {
-		f = gateway.Figures{} // {} and not null if nothing is measured
+		f = admin.Figures{} // {} and not null if nothing is measured
 	}
 	return q.answer(f)
 }

@@ -20,6 +20,7 @@ import (
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/console"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/origins"
@@ -112,7 +113,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	}
 	gatewayCfg.Recent = cfg.REST.Console
 	var g *gateway.Gateway
-	recorder := console.NewRecorder(registry, func() gateway.Statistics { return g.PodStatistics() }, log)
+	recorder := console.NewRecorder(registry, func() admin.Statistics { return g.Admin().PodStatistics() }, log)
 	g = gateway.New(gatewayCfg, gateway.Deps{
 		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
 		History: func() any { return recorder.Samples() },

@@ -78,11 +78,12 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 		return nil, err
 	}
 	c.Proxies = proxies
-	deps := rest.Deps{Deployment: a.gateway, Snapshots: a.gateway, Recorder: a.gateway, Messenger: a.gateway, Observe: a.metrics.RESTRequest, Log: a.log}
+	deployment := a.gateway.Admin()
+	deps := rest.Deps{Deployment: deployment, Snapshots: a.gateway, Recorder: deployment, Messenger: deployment, Observe: a.metrics.RESTRequest, Log: a.log}
 	if r.Console {
 		deps.Console, err = console.New(console.Config{
-			Pod: a.gateway.Pod(), Version: cfg.ServerVersion(a.version), Viewers: console.DefaultViewers, Refresh: console.DefaultRefresh,
-		}, a.gateway, a.log)
+			Pod: deployment.Pod(), Version: cfg.ServerVersion(a.version), Viewers: console.DefaultViewers, Refresh: console.DefaultRefresh,
+		}, deployment, a.log)
 	}
 	return rest.New(c, deps), err
 }

@@ -120,7 +120,7 @@ export function Session({ id, data }) {
       <dt>Application</dt><dd>${data.app}</dd>
       <dt>Address</dt><dd>${data.address}</dd>
       <dt>Pod</dt><dd>${data.pod}</dd>
-      <dt>For</dt><dd><${Moment} at=${data.since} />${data.parked ? ', its client is gone and may come back' : ''}</dd>
+      <dt>For</dt><dd><${Moment} at=${data.since} />${data.detached ? ', its client is gone and may come back' : ''}</dd>
       <dt>Client</dt><dd>${text(data.client)}</dd>
     </dl>
     <p class="buttons"><${Button} label="End session" danger ask=${`End the session of ${data.login || data.address}, and its ${data.streams.length} streams with it?`}

@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Statistics count the clients and streams of pods.
+type Statistics struct {
+	Pods        int `json:"pods"`        // pods that are counted
+	Silent      int `json:"silent"`      // pods that did not reply and are not counted
+	Connections int `json:"connections"` // open client sockets
+	Published   int `json:"published"`   // streams that are PUBLISHING
+	Played      int `json:"played"`      // streams that are PLAYING
+}
+
+func (s *Statistics) add(other Statistics) {
+	s.Pods += other.Pods
+	s.Silent += other.Silent
+	s.Connections += other.Connections
+	s.Published += other.Published
+	s.Played += other.Played
+}
+
+// PodState is the state of a pod as operators see it.
+type PodState struct {
+	Statistics
+	Draining bool   `json:"draining"`
+	Version  string `json:"version"`
+}
+
+// PodStatistics returns the current statistics of this pod.
+func (s *Service) PodStatistics() Statistics { return s.deps.Local.State().Statistics }
+
+// PodStates returns the states of the deployment's pods by pod id; the state of a pod that does not reply is nil. It
+// takes up to two seconds. It fails with state.ErrUnavailable.
+func (s *Service) PodStates(ctx context.Context) (map[string]*PodState, error) {
+	return requestAll[PodState](ctx, s, methodPod)
+}
+
+// Histories returns the results of Deps.History by pod id, like PodStates.
+func (s *Service) Histories(ctx context.Context) (map[string]*json.RawMessage, error) {
+	return requestAll[json.RawMessage](ctx, s, methodHistory)
+}
+
+// requestAll sends the same request without an argument to every pod that is alive.
+func requestAll[T any](ctx context.Context, s *Service, m method) (map[string]*T, error) {
+	pods, err := s.deps.Directory.Pods(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m, err)
+	}
+	results := make([]*T, len(pods))
+	var wg sync.WaitGroup
+	for i, pod := range pods {
+		wg.Go(func() {
+			defer s.deps.Recovered()
+			result := new(T)
+			if s.request(ctx, pod, m, nil, result) == nil {
+				results[i] = result
+			}
+		})
+	}
+	wg.Wait()
+	all := make(map[string]*T, len(pods))
+	for i, pod := range pods {
+		all[pod] = results[i]
+	}
+	return all, nil
+}
+
+// maxStatisticsAge is the maximum age of the deployment's statistics: pods are asked at most once in that time.
+const maxStatisticsAge = 5 * time.Second
+
+// statisticsCache holds the deployment's statistics. Concurrent callers wait for the one that updates them.
+type statisticsCache struct {
+	mu    sync.Mutex
+	taken time.Time
+	last  Statistics
+}
+
+// DeploymentStatistics returns the statistics of all pods, at most maxStatisticsAge old. It fails with
+// state.ErrUnavailable.
+func (s *Service) DeploymentStatistics(ctx context.Context) (Statistics, error) {
+	c := &s.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.taken) < maxStatisticsAge {
+		return c.last, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*replyTimeout) // other callers wait for it, too
+	defer cancel()
+	states, err := s.PodStates(ctx)
+	if err != nil {
+		return Statistics{}, err
+	}
+	var sum Statistics
+	for _, p := range states {
+		if p == nil {
+			p = &PodState{Statistics: Statistics{Silent: 1}}
+		}
+		sum.add(p.Statistics)
+	}
+	c.last, c.taken = sum, time.Now()
+	return sum, nil
+}
