@@ -22,9 +22,9 @@ const (
 	releaseWait   = 300 * time.Millisecond // until a dead client's streams are released, which takes about 10 ms
 )
 
-// displace frees a name that is claimed again by a client of the same application whose network dropped and whose old
-// socket has not timed out yet. A publisher whose client answers is never displaced. freed reports whether the name may be
-// claimed.
+// displace frees a name that is claimed again by a client of the same application whose network dropped and
+// whose old socket has not timed out yet. A publisher whose client answers is never displaced. freed reports
+// whether the name may be claimed.
 func (g *Gateway) displace(ctx context.Context, st *stream) (freed bool, err error) {
 	findCtx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
@@ -48,7 +48,8 @@ func (g *Gateway) displace(ctx context.Context, st *stream) (freed bool, err err
 	return true, g.evict(ctx, old)
 }
 
-// evict releases a stream of a pod that does not reply, and does all that its own pod would have done at its end.
+// evict releases a stream of a pod that does not reply, and does all that its own pod would have done at its
+// end.
 func (g *Gateway) evict(ctx context.Context, old state.Stream) error {
 	g.log.Warn().Str("room", old.Room).Str("identity", old.Identity).Str("pod_lost", old.Owner.Pod).Msg("stream taken from unreachable pod")
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
@@ -64,8 +65,8 @@ func (g *Gateway) evict(ctx context.Context, old state.Stream) error {
 	return nil
 }
 
-// checkAlive asks a pod, which may be this one, whether a client answers: the publisher of the request's stream, or without
-// a stream the client of the session that the request names.
+// checkAlive asks a pod, which may be this one, whether a client answers: the publisher of the request's
+// stream, or without a stream the client of the session that the request names.
 func (g *Gateway) checkAlive(ctx context.Context, pod string, request state.Event) (result string) {
 	if pod == g.cfg.Pod {
 		return g.checkAliveLocal(request)
@@ -80,7 +81,8 @@ func (g *Gateway) checkAlive(ctx context.Context, pod string, request state.Even
 	return result
 }
 
-// checkAliveLocal pings the client if it has a socket on this pod, and closes its session if it does not answer.
+// checkAliveLocal pings the client if it has a socket on this pod, and closes its session if it does not
+// answer.
 func (g *Gateway) checkAliveLocal(request state.Event) (result string) {
 	s := g.sessionToCheck(request)
 	if s == nil {

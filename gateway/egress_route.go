@@ -6,8 +6,9 @@ import (
 	"wcsgateway/translate"
 )
 
-// routeEgress passes an egress event to its stream. Unlike events about participants, it matters after the stream's session
-// was resumed by another pod than the one that the identity names: then the stream's record names the pod.
+// routeEgress passes an egress event to its stream. Unlike events about participants, it matters after the
+// stream's session was resumed by another pod than the one that the identity names: then the stream's record
+// names the pod.
 func (g *Gateway) routeEgress(ctx context.Context, e translate.Event) (result string) {
 	if _, ours := g.podOf(e.Identity); !ours {
 		return "ignored"
@@ -26,8 +27,8 @@ func (g *Gateway) routeEgress(ctx context.Context, e translate.Event) (result st
 	return "stale"
 }
 
-// namesOf returns the names that streams in a room may have. It is one name, unless applications were reconfigured
-// (translate.OneToOne).
+// namesOf returns the names that streams in a room may have. It is one name, unless applications were
+// reconfigured (translate.OneToOne).
 func (g *Gateway) namesOf(room translate.RoomName) map[string]struct{} {
 	names := make(map[string]struct{})
 	for _, app := range g.live().apps {

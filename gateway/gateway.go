@@ -25,7 +25,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Deps are what a Gateway works with.
+// Deps are what a Gateway needs.
 type Deps struct {
 	SFU      SFU
 	Prober   probe.Prober
@@ -36,31 +36,32 @@ type Deps struct {
 	Store    Store
 	Sessions Sessions
 	Events   bus.Events
-	// Resumption takes kept sessions and their streams from other pods.
+	// Resumption takes resumable sessions and their streams from other pods.
 	Resumption Resumption
 	Rooms      roomapi.Store
 	Directory  Directory
-	// History gives this pod's figures of the last hour, as JSON, to operators who ask any pod. May be nil.
+	// History returns this pod's figures of the last hour, as JSON. It may be nil.
 	History func() any
-	// StoreReady tells whether Redis has been reached at least once: until then the pod is not ready (design.md §9).
+	// StoreReady reports whether Redis was reached at least once. Until then the pod is not ready, because it
+	// could not start streams.
 	StoreReady func() bool
-	// Peers are the pods that are alive, as far as this one knows.
+	// Peers returns the live pods that this pod knows.
 	Peers   func() []state.Peer
 	Metrics *Metrics
-	// Tracer records the traces of publishes and plays. Without it there are none.
+	// Tracer records the traces of publishes and plays. It may be nil.
 	Tracer trace.Tracer
 	Log    zerolog.Logger
 }
 
-// Gateway serves WCS clients. Its handlers are Public and Internal; Run does what has a
-// clock, and StoreHandlers take what the store tells.
+// Gateway serves WCS clients. Public and Internal are its HTTP handlers, StoreHandlers handle the store's
+// notifications, and Run runs everything periodic.
 type Gateway struct {
 	// set once
 	cfg        Config
 	deps       Deps
 	log        zerolog.Logger
 	tracer     trace.Tracer   // nil: no traces
-	noisy      zerolog.Logger // for what clients can cause as often as they like
+	noisy      zerolog.Logger // for messages that clients can cause at any rate
 	metrics    *Metrics
 	upgrader   websocket.Upgrader
 	version    []byte // the getVersion frame
@@ -75,11 +76,11 @@ type Gateway struct {
 	rooms      *roomapi.Rooms
 	door       door
 	excess     *excess
-	now        atomic.Pointer[current] // what can change while it runs
+	now        atomic.Pointer[current] // the settings that a reload changes
 	egress     *egress.Service
 	admin      *admin.Service
 	orphanHook orphanLines
-	moving     keyLock // by session id: while streams are adopted, or looked for again
+	moving     keyLock // by session id: while streams are adopted or released
 	hookLog    zerolog.Logger
 	ctx        context.Context // of all work that outlives a command; ends last
 	cancel     context.CancelFunc
@@ -88,20 +89,21 @@ type Gateway struct {
 	refusing   atomic.Bool    // no new sockets
 	work       sync.WaitGroup // goroutines that Run waits for
 	hookBudget sync.Map       // *hooks.Budget by app key
-	hookCalls  sync.WaitGroup // calls to backends that are under way or in line
+	hookCalls  sync.WaitGroup // calls to backends that run or are queued
 
 	mu         sync.Mutex
 	sessions   map[*session]struct{}
 	byID       map[string]*session // those with a session id
-	sessionsOf map[string]int      // by app key: those that were admitted
-	kept       map[string]*session // by id, those that asked for keepAlive
-	parked     tally               // of them, those without a socket
+	sessionsOf map[string]int      // by app key: the number of admitted sessions
+	kept       map[string]*session // by id: sessions with keepAlive
+	parked     tally               // by address: the number of kept sessions without a socket
 }
 
-// NoisyLines is how many lines a second are logged about refusals: an attack must not fill the log. wcs_refusals_total counts all.
+// NoisyLines is how many log lines a second are written about refusals, so that an attack does not fill the
+// log. wcs_refusals_total counts all refusals.
 const NoisyLines = 20
 
-// New makes a Gateway. It does not listen: the caller serves its handlers and calls Run.
+// New returns a Gateway. It does not listen: the caller serves its handlers and calls Run.
 func New(cfg Config, deps Deps) *Gateway {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gateway{
@@ -145,11 +147,12 @@ func New(cfg Config, deps Deps) *Gateway {
 	return g
 }
 
-// shutdownTimeout bounds how long Run waits at the end for clients to be told and for LiveKit and Redis to be cleaned up.
+// shutdownTimeout bounds how long Run waits at the end for the last messages to clients and for cleanup.
 const shutdownTimeout = 10 * time.Second
 
-// Run pings clients and tells them their video rates until ctx is done. Then it drains the pod, and returns when all sessions are closed and what they held is
-// released, or shutdownTimeout after the last socket was closed and kept sessions were held for others.
+// Run pings clients and sends them their video rates until ctx is done. Then it drains the pod. It returns
+// when all sessions are closed and all that they held is released, or shutdownTimeout after the last socket
+// was closed and the kept sessions were held for other pods.
 func (g *Gateway) Run(ctx context.Context) {
 	wheelCtx, stopWheels := context.WithCancel(context.Background())
 	defer stopWheels()
@@ -163,11 +166,11 @@ func (g *Gateway) Run(ctx context.Context) {
 	stopWheels()
 	g.await(g.cfg.Drain.Handover + shutdownTimeout)
 	g.cancel()
-	g.cleanup.Wait(context.Background()) // they end with g.ctx
+	g.cleanup.Wait(context.Background()) // its tasks end with g.ctx
 	g.work.Wait()
 }
 
-// await waits until all sessions have let go of everything, and their backends know, and for pictures that are being taken.
+// await waits for the end of all sessions, cleanup tasks, calls to backends and snapshots.
 func (g *Gateway) await(limit time.Duration) {
 	done := make(chan struct{})
 	go func() {
@@ -175,8 +178,8 @@ func (g *Gateway) await(limit time.Duration) {
 			<-s.gone
 		}
 		g.cleanup.Wait(g.ctx)
-		g.hookCalls.Wait()  // nobody is left who would add to them
-		g.snapshots.Close() // of backends: those of clients are waited for with their sessions
+		g.hookCalls.Wait()  // sessions and cleanup, which start them, have ended
+		g.snapshots.Close() // those of backends; those of clients end with their sessions
 		close(done)
 	}()
 	timeout := time.NewTimer(limit)
@@ -200,10 +203,10 @@ func (g *Gateway) openSessions() []*session {
 	return all
 }
 
-// Ready tells whether clients should be sent here.
+// Ready reports whether clients should be sent to this pod.
 func (g *Gateway) Ready() bool { return !g.draining.Load() && g.deps.StoreReady() }
 
-// StoreHandlers are what the store tells the gateway of.
+// StoreHandlers returns the handlers of the store's notifications.
 func (g *Gateway) StoreHandlers() state.Handlers {
 	return state.Handlers{
 		Event:     g.bus.Deliver,
@@ -214,7 +217,8 @@ func (g *Gateway) StoreHandlers() state.Handlers {
 	}
 }
 
-// handleEvent takes an event from another pod.
+// handleEvent handles an event for this pod. The events that need LiveKit, Redis or a client are handled
+// beside it.
 func (g *Gateway) handleEvent(e state.Event) {
 	switch e.Kind {
 	case state.EventChanged:
@@ -237,7 +241,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 			g.replyAlive(e)
 		}()
 	case state.EventResumed:
-		// Owed, so that a pod that shuts down does not end before it has answered.
+		// A task, so that a pod that shuts down does not end before it has replied.
 		g.cleanup.Add(cleanup.StoreTask("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) }))
 	case state.EventWantRates:
 		g.ratesWanted(e)
@@ -255,7 +259,8 @@ func (g *Gateway) handleEvent(e state.Event) {
 	}
 }
 
-// takenOver cleans up at LiveKit what a dead pod has left, and tells the players of its streams.
+// takenOver removes the participants that a dead pod left at LiveKit, and notifies the pods with players of
+// its streams.
 func (g *Gateway) takenOver(o state.Orphan) {
 	switch {
 	case o.Stream != nil:
@@ -267,7 +272,7 @@ func (g *Gateway) takenOver(o state.Orphan) {
 			return nil
 		}))
 	case o.Room != nil:
-		g.log.Info().Str("room", o.Room.Name).Str("app", o.Room.App).Msg("members of a dead pod have left a room")
+		g.log.Info().Str("room", o.Room.Name).Str("app", o.Room.App).Msg("members of a dead pod removed from a room")
 		g.cleanup.Add(cleanup.StoreTask("notify room of orphan", func(ctx context.Context) error {
 			g.bus.Notify(ctx, o.Pods, roomapi.ChangedEvent(*o.Room))
 			return nil
@@ -281,8 +286,9 @@ func (g *Gateway) takenOver(o state.Orphan) {
 	}
 }
 
-// roomsOf gives the rooms that a player may be in. It is registered before the application of its stream, and
-// with it the room, is known: then the room is one of those that the applications have for the stream's name.
+// roomsOf returns the rooms that a player may be in. A player is registered before the application of its
+// stream, and with it the room, is known. Its room is then one of those that the applications map the
+// stream's name to.
 func (g *Gateway) roomsOf(p state.Player) map[translate.RoomName]struct{} {
 	rooms := make(map[translate.RoomName]struct{})
 	if p.Room != "" {
@@ -295,30 +301,30 @@ func (g *Gateway) roomsOf(p state.Player) map[translate.RoomName]struct{} {
 	return rooms
 }
 
-// registerAgain writes all that this pod holds once more: Redis may have lost it.
+// registerAgain writes all records of this pod to Redis, which may have lost them.
 func (g *Gateway) registerAgain() {
 	g.rooms.Reregister()
 	all := g.streams.all()
 	if len(all) > 0 {
-		g.log.Warn().Int("streams", len(all)).Msg("Redis was away or has lost our lease: registering all streams again")
+		g.log.Warn().Int("streams", len(all)).Str("hint", "Redis was unreachable or lost this pod's lease").Msg("registering all streams again")
 	}
 	for _, st := range all {
 		st.sess.loop.Post(st.registerAgain)
 	}
 }
 
-// startClean lets go of everything, because other pods have already taken it over: participants are removed, names
-// belong to others.
+// startClean closes all sessions, because other pods regarded this one as dead: they removed its
+// participants, and its names may be in use again.
 func (g *Gateway) startClean() {
 	open := g.openSessions()
 	g.rooms.DropAll()
-	g.log.Error().Int("sessions", len(open)).Msg("this pod was taken for dead and taken over: closing all sockets")
+	g.log.Error().Int("sessions", len(open)).Str("hint", "the pod was frozen, or did not reach Redis, for longer than its lease").Msg("taken over by other pods; closing all sockets")
 	for _, s := range open {
 		s.dismiss(closedTakenOver)
 	}
 }
 
-// streamChanged tells this pod's players of a stream what is new about it.
+// streamChanged passes a stream's changed record and its events to this pod's players of it.
 func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said) {
 	if rec.Phase == state.PhasePublishing {
 		g.streams.published(rec.Name)
@@ -328,32 +334,34 @@ func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said)
 	}
 }
 
-// streamEnded tells this pod's players of a stream that its publisher is gone.
+// streamEnded ends this pod's players of a publisher that is gone.
 func (g *Gateway) streamEnded(name string, publisher translate.Identity, timing notifyTiming) {
 	for _, st := range g.streams.playersOf(name) {
 		st.sess.loop.Post(func() { st.publisherGone(publisher, timing) })
 	}
 }
 
-// recovered keeps a panic in a goroutine of the gateway's own from ending the process. To be deferred.
+// recovered recovers a panic in a goroutine that the gateway started, so that the process goes on. It must be
+// deferred.
 func (g *Gateway) recovered() {
 	if v := recover(); v != nil {
 		g.metrics.panics.Inc()
-		g.log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic; the gateway goes on")
+		g.log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic recovered")
 	}
 }
 
-// withTimeout derives the context of a call that must outlive the command that caused it.
+// withTimeout returns the context of a call that must outlive the command that caused it.
 func (g *Gateway) withTimeout(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(g.ctx, d)
 }
 
-// newIdentity makes the identity of a participant of this pod.
+// newIdentity returns a new identity for a participant of this pod.
 func (g *Gateway) newIdentity(r translate.Role) translate.Identity {
 	return translate.NewIdentity(g.cfg.Deployment, r, g.cfg.Pod)
 }
 
-// podOf tells whose business a LiveKit participant is.
+// podOf returns the pod that a LiveKit participant's identity names; ours reports whether it belongs to this
+// deployment.
 func (g *Gateway) podOf(id translate.Identity) (pod string, ours bool) {
 	deployment, _, pod, ok := id.Parse()
 	return pod, ok && deployment == g.cfg.Deployment

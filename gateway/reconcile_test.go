@@ -33,8 +33,8 @@ func (w *world) crowd(t *testing.T, n int) (c *rig.Client, players map[string]tr
 	return c, players
 }
 
-// The LiveKit node of a room dies right after it was polled: its participants stay in LiveKit's list, and calls for single
-// participants are not answered.
+// The LiveKit node of a room dies right after it was polled: its participants stay in LiveKit's list, and
+// calls for single participants are not answered.
 func TestDeadNodeEndsStreamsWithin10Seconds(t *testing.T) {
 	for _, players := range []int{0, 1, 6, 18} {
 		t.Run(fmt.Sprint(players, " players"), func(t *testing.T) {
@@ -61,8 +61,8 @@ func TestDeadNodeEndsStreamsWithin10Seconds(t *testing.T) {
 	}
 }
 
-// A settled room costs at most two LiveKit calls per poll, however many players are on this pod. A player's participant that
-// left without a webhook is found by the next poll.
+// A settled room costs at most two LiveKit calls per poll, however many players are on this pod. A player's
+// participant that left without a webhook is found by the next poll.
 func TestSettledRoomCostsTwoCalls(t *testing.T) {
 	for _, n := range []int{0, 1, 3, 18} {
 		t.Run(fmt.Sprint(n, " players"), func(t *testing.T) {

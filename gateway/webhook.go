@@ -9,8 +9,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// webhook handles LiveKit's webhooks. It answers 200 to every genuine one, also to those that are not used: LiveKit delays
-// later events of a room while it repeats an earlier one (docs/livekit-notes.md#webhooks).
+// webhook handles LiveKit's webhooks. It answers 200 to every genuine one, also to those that are not used:
+// LiveKit delays later events of a room while it repeats an earlier one (docs/livekit-notes.md#webhooks).
 func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
 	e, ok, err := g.deps.Webhooks.Webhook(w, r)
 	switch {
@@ -27,8 +27,9 @@ func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// route passes the event to its stream, on this pod or another one. Late, repeated and disordered events are harmless: an
-// identity is used for one stream only, and streams that have ended ignore events. result is a label of the metric.
+// route passes the event to its stream, on this pod or another one. Late, repeated and disordered events are
+// harmless: an identity is used for one stream only, and streams that have ended ignore events. result is a
+// label of the metric.
 func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) {
 	pod, ours := g.podOf(e.Identity)
 	_, role, _, _ := e.Identity.Parse()

@@ -1,6 +1,7 @@
-// Package bus carries events between the pods of a deployment: notifications, requests with their replies, and LiveKit
-// webhooks for participants of another pod. It owns the requests whose replies are pending. The gateway delivers received
-// events to it; services send events through it. Events may be lost, so their receivers also poll what events report.
+// Package bus carries events between the pods of a deployment: notifications, requests with their replies,
+// and LiveKit webhooks for participants of another pod. It owns the requests whose replies are pending. The
+// gateway delivers received events to it; services send events through it. Events may be lost, so their
+// receivers also poll what events report.
 package bus
 
 import (
@@ -20,8 +21,8 @@ import (
 
 // Events sends events to pods.
 type Events interface {
-	// Publish sends an event to the pod with this id (the pod tag of identities), which may be this one. It needs a context
-	// with a deadline. A nil error does not mean that the event was received.
+	// Publish sends an event to the pod with this id (the pod tag of identities), which may be this one. It
+	// needs a context with a deadline. A nil error does not mean that the event was received.
 	Publish(ctx context.Context, pod string, e state.Event) error
 }
 
@@ -64,8 +65,8 @@ func (b *Bus) Send(ctx context.Context, pod string, e state.Event) error {
 	return b.deps.Events.Publish(ctx, pod, e)
 }
 
-// Notify sends an event to pods, and delivers it directly if this pod is among them. It returns the number of other pods
-// for which Redis has accepted the event; failures are logged.
+// Notify sends an event to pods, and delivers it directly if this pod is among them. It returns the number of
+// other pods for which Redis has accepted the event; failures are logged.
 func (b *Bus) Notify(ctx context.Context, pods []string, e state.Event) (published int) {
 	e.From = b.deps.Pod
 	for _, pod := range pods {
@@ -120,8 +121,8 @@ func Webhook(forwarded state.Event) (e translate.Event, err error) {
 	return e, nil
 }
 
-// transitInterval is the time between two events that a pod sends to itself. An event that has not arrived by then is
-// lost and not measured; an alert fires when none arrive.
+// transitInterval is the time between two events that a pod sends to itself. An event that has not arrived by
+// then is lost and not measured; an alert fires when none arrive.
 const transitInterval = 5 * time.Second
 
 // MeasureTransit measures until ctx is done how long events take between pods.

@@ -1,6 +1,7 @@
-// Package cleanup runs the calls that release what ended streams and sessions held in LiveKit and Redis, and retries
-// them with back-off until they succeed or expire. It owns the retries and the bounds of their number. The gateway and
-// those of its services that hold something in LiveKit or Redis add tasks; the gateway waits for them at its end.
+// Package cleanup runs the calls that release what ended streams and sessions held in LiveKit and Redis, and
+// retries them with back-off until they succeed or expire. It owns the retries and the bounds of their
+// number. The gateway and those of its services that hold something in LiveKit or Redis add tasks; the
+// gateway waits for them at its end.
 package cleanup
 
 import (
@@ -21,8 +22,8 @@ import (
 const (
 	// Expiry is how long a task is retried. An operator has to look into what has not succeeded by then.
 	Expiry = 15 * time.Minute
-	// ExpiryNeverUp is how long the removal of a participant is retried that was never up: after that its token has
-	// expired and LiveKit has dropped it.
+	// ExpiryNeverUp is how long the removal of a participant is retried that was never up: after that its
+	// token has expired and LiveKit has dropped it.
 	ExpiryNeverUp = 90 * time.Second
 	// AttemptTimeout bounds one attempt.
 	AttemptTimeout = 3 * time.Second
@@ -40,8 +41,8 @@ const (
 // ErrBacklogFull is returned while too many tasks for Redis have failed and are being retried.
 var ErrBacklogFull = errors.New("cleanup backlog is full")
 
-// Target is the system that a task calls. Each target has limits of its own, so that a dead LiveKit node does not delay
-// calls to Redis.
+// Target is the system that a task calls. Each target has limits of its own, so that a dead LiveKit node does
+// not delay calls to Redis.
 type Target int
 
 // The targets of tasks.
@@ -52,7 +53,8 @@ const (
 	targets
 )
 
-// target bounds the calls to one system. Retries have a limit of their own, so that failing tasks do not delay new ones.
+// target bounds the calls to one system. Retries have a limit of their own, so that failing tasks do not
+// delay new ones.
 type target struct {
 	first, retry *semaphore.Weighted
 	failing      int // tasks that have failed and are retried; guarded by Queue.mu

@@ -1,6 +1,7 @@
-// Package reconcile polls LiveKit about the rooms of this pod's streams and reports what it finds to the streams. It owns
-// the schedule of the polls. It repairs what lost or late webhooks and events between pods leave wrong, and finds LiveKit
-// nodes that have died. Streams add themselves when their participant exists and remove themselves when they end.
+// Package reconcile polls LiveKit about the rooms of this pod's streams and reports what it finds to the
+// streams. It owns the schedule of the polls. It repairs what lost or late webhooks and events between pods
+// leave wrong, and finds LiveKit nodes that have died. Streams add themselves when their participant exists
+// and remove themselves when they end.
 package reconcile
 
 import (
@@ -34,10 +35,11 @@ type Stream interface {
 
 // Rooms reads rooms from LiveKit. Errors are *translate.Error.
 type Rooms interface {
-	// Participant returns a participant as the node that hosts the room knows it. If it is not in the room, the error is of
-	// the kind translate.ErrKindNotFound.
+	// Participant returns a participant as the node that hosts the room knows it. If it is not in the room,
+	// the error is of the kind translate.ErrKindNotFound.
 	Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (translate.Participant, error)
-	// Participants lists a room from LiveKit's storage: departed participants may be listed, and tracks or sizes missing.
+	// Participants lists a room from LiveKit's storage: departed participants may be listed, and tracks or
+	// sizes missing.
 	Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error)
 }
 
@@ -46,15 +48,17 @@ type Deps struct {
 	// Context is the parent of all calls. Rooms are not polled once it is done.
 	Context context.Context
 	Rooms   Rooms
-	// Local reports whether the publisher with this identity is a stream of this pod. Its players need no poll for it.
+	// Local reports whether the publisher with this identity is a stream of this pod. Its players need no
+	// poll for it.
 	Local func(translate.Identity) bool
 	// Recovered is deferred in every goroutine and recovers its panic.
 	Recovered func()
 	Log       zerolog.Logger
 }
 
-// Poller polls each room with streams of this pod: often while a stream starts, every interval afterwards. The number of a
-// room's streams does not change the number of calls. Its methods are safe for concurrent use.
+// Poller polls each room with streams of this pod: often while a stream starts, every interval afterwards.
+// The number of a room's streams does not change the number of calls. Its methods are safe for concurrent
+// use.
 type Poller struct {
 	// set once
 	deps  Deps
@@ -78,19 +82,20 @@ type polledRoom struct {
 }
 
 const (
-	// interval is the pause between two polls of a room whose streams are up. A settled room costs at most two calls: one to
-	// its node about a publisher, and LiveKit's list for all players. A pod with 1,000 streams makes at most 200 calls a
-	// second; players of native publishers need both calls in rooms of their own, so 1,000 of those make 400.
+	// interval is the pause between two polls of a room whose streams are up. A settled room costs at most
+	// two calls: one to its node about a publisher, and LiveKit's list for all players. A pod with 1,000
+	// streams makes at most 200 calls a second; players of native publishers need both calls in rooms of
+	// their own, so 1,000 of those make 400.
 	interval    = 5 * time.Second
 	callTimeout = 2 * time.Second
 	parallel    = 32
-	// maxFailures is after how many polls a node is given up. A dead node is noticed within interval + maxFailures *
-	// callTimeout after the last poll that it answered, which is less than 10 s.
+	// maxFailures is after how many polls a node is given up. A dead node is noticed within interval +
+	// maxFailures * callTimeout after the last poll that it answered, which is less than 10 s.
 	maxFailures = 2
 )
 
-// initialDelays are the pauses before the first polls after a stream was added. Media is usually up after 100 ms, and LiveKit
-// knows the picture size within a second of that.
+// initialDelays are the pauses before the first polls after a stream was added. Media is usually up after 100
+// ms, and LiveKit knows the picture size within a second of that.
 var initialDelays = []time.Duration{
 	300 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond,
 	time.Second, time.Second, time.Second, time.Second,
@@ -101,8 +106,8 @@ func New(d Deps) *Poller {
 	return &Poller{deps: d, slots: semaphore.NewWeighted(parallel), rooms: make(map[translate.RoomName]*polledRoom)}
 }
 
-// Add polls the room for the stream, starting with initialDelays. The stream's identity and publisher must not change while
-// it is polled.
+// Add polls the room for the stream, starting with initialDelays. The stream's identity and publisher must
+// not change while it is polled.
 func (p *Poller) Add(room translate.RoomName, s Stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,9 +181,9 @@ func (p *Poller) poll(r *polledRoom) {
 	r.failures = 0
 }
 
-// nodeFailed counts polls that the room's node did not answer while the rest of LiveKit answers. A killed node sends no
-// webhooks, and its participants stay in LiveKit's list (docs/livekit-notes.md#nodes): after maxFailures in a row, its
-// streams are ended. again reports whether to poll the room at once.
+// nodeFailed counts polls that the room's node did not answer while the rest of LiveKit answers. A killed
+// node sends no webhooks, and its participants stay in LiveKit's list (docs/livekit-notes.md#nodes): after
+// maxFailures in a row, its streams are ended. again reports whether to poll the room at once.
 func (p *Poller) nodeFailed(r *polledRoom, round *round, err error) (again bool) {
 	p.deps.Log.Debug().Err(err).Str("room", string(r.name)).Msg("poll of a room failed")
 	if translate.KindOf(err) != translate.ErrKindUnavailable || !round.listed() {

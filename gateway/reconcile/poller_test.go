@@ -191,7 +191,8 @@ func TestStartingStreamIsPolledOften(t *testing.T) {
 	})
 }
 
-// Departures are confirmed by the node: the list may have participants that left, or lack some that are present.
+// Departures are confirmed by the node: the list may have participants that left, or lack some that are
+// present.
 func TestDeparturesAreConfirmedByNode(t *testing.T) {
 	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
 		f.add("pub")

@@ -17,10 +17,11 @@ type Observation struct {
 	PublisherMutes   translate.Mutes // as LiveKit's list has them
 }
 
-// round is one poll of a room. LiveKit's list is cheap, but served from storage: it is only used to confirm that nothing
-// changed, with one call for all players. Media, sizes and departures are confirmed by the node that hosts the room, with one
-// call for each participant concerned. The list does not need that node, so a round with a publisher also finds out whether
-// the node is alive; a round with players only does not, but the publisher's pod does.
+// round is one poll of a room. LiveKit's list is cheap, but served from storage: it is only used to confirm
+// that nothing changed, with one call for all players. Media, sizes and departures are confirmed by the node
+// that hosts the room, with one call for each participant concerned. The list does not need that node, so a
+// round with a publisher also finds out whether the node is alive; a round with players only does not, but
+// the publisher's pod does.
 type round struct {
 	deps Deps
 	room translate.RoomName
