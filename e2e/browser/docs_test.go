@@ -36,7 +36,7 @@ func documentedPage(s *scene, sdk string) {
 		while (!log.textContent) await new Promise(done => setTimeout(done, 50));
 		return log.textContent;
 	})`); got != "playing\n" {
-		s.t.Errorf("the page says %q", got)
+		s.t.Errorf("the page logged %q", got)
 	}
 	call[bool](tb, `(async () => {
 		const video = document.querySelector("#theirs video");
