@@ -23,19 +23,19 @@ const (
 func handleMetricsDescription(s *session, c wcs.Command) error {
 	var d wcs.MetricsDescription
 	err := c.Bind(&d)
-	s.takeStats(d.MediaSessionID, err, func(st *stream) error { return st.describeStats(d) })
+	s.takeStats(d.MediaSessionID, err, func(r *rateMeter) error { return r.describe(d) })
 	return nil
 }
 
 func handleMetricsBatch(s *session, c wcs.Command) error {
 	var b wcs.MetricsBatch
 	err := c.Bind(&b)
-	s.takeStats(b.MediaSessionID, err, func(st *stream) error { return st.batchOfStats(b) })
+	s.takeStats(b.MediaSessionID, err, func(r *rateMeter) error { return r.batch(b) })
 	return nil
 }
 
 // takeStats never answers: the app behind the client knows nothing of what its SDK sends here.
-func (s *session) takeStats(mediaID string, err error, take func(*stream) error) {
+func (s *session) takeStats(mediaID string, err error, take func(*rateMeter) error) {
 	st := s.streams[mediaID]
 	result := statsTaken
 	switch {
@@ -47,7 +47,7 @@ func (s *session) takeStats(mediaID string, err error, take func(*stream) error)
 		result = statsExcess
 	default:
 		st.rates.messages++
-		if err = take(st); err != nil {
+		if err = take(st.rates); err != nil {
 			result = statsGarbage
 		}
 	}
@@ -57,18 +57,16 @@ func (s *session) takeStats(mediaID string, err error, take func(*stream) error)
 	s.g.metrics.clientStats.WithLabelValues(result).Inc()
 }
 
-func (st *stream) describeStats(d wcs.MetricsDescription) error {
-	r := st.rates
+func (r *rateMeter) describe(d wcs.MetricsDescription) error {
 	if r.client == nil {
-		r.client = wcs.NewClientStats(st.published)
+		r.client = wcs.NewClientStats(r.st.published)
 		r.patience = time.Now().Add(clientStart)
 	}
 	return r.client.Describe(d)
 }
 
-// batchOfStats takes a batch. What it says renews the trust in the client, if it is what is needed.
-func (st *stream) batchOfStats(b wcs.MetricsBatch) error {
-	r := st.rates
+// batch takes a batch. What it says renews the trust in the client, if it is what is needed.
+func (r *rateMeter) batch(b wcs.MetricsBatch) error {
 	if r.client == nil {
 		return wcs.ErrMetricsUndescribed
 	}
@@ -81,14 +79,14 @@ func (st *stream) batchOfStats(b wcs.MetricsBatch) error {
 		return nil
 	}
 	r.came = time.Now()
-	if !known && st.kinds.Video {
+	if !known && r.st.kinds.Video {
 		return nil
 	}
 	if until := time.Now().Add(clientWait); until.After(r.patience) {
 		r.patience = until
 	}
 	if known {
-		st.learnSize(video.Width, video.Height)
+		r.updateSize(video.Width, video.Height)
 	}
 	return nil
 }

@@ -218,7 +218,7 @@ func (player) up(st *stream) {
 	st.announce(wcs.StatusPlaying, "")
 	st.tellFormat()
 	st.startRates()
-	st.save(nil)
+	st.writer.save(nil)
 }
 
 // tellFormat tells a player the picture size, once it is known.
@@ -228,7 +228,7 @@ func (st *stream) tellFormat() {
 		return
 	}
 	for _, f := range (wcs.VideoFormat{
-		MediaSessionID: st.id, Width: v.Width, Height: v.Height, AudioMuted: st.audioMuted, VideoMuted: st.videoMuted,
+		MediaSessionID: st.id, Width: v.Width, Height: v.Height, AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video,
 	}).Frames() {
 		st.sess.send(f)
 	}

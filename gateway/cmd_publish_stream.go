@@ -187,12 +187,12 @@ func (publisher) ready(st *stream) bool {
 
 // up tells the client only when other pods can see the stream, because it may tell others to play.
 func (publisher) up(st *stream) {
-	st.save(func() {
+	st.writer.save(func() {
 		st.startEgresses()
 		st.announce(wcs.StatusPublishing, "")
 		st.updateRoom()
 		st.startRates()
-		st.relayNow() // what was muted before
+		st.relay.next() // what was muted before
 	})
 }
 
@@ -208,7 +208,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 	if err != nil {
 		pods = []string{g.cfg.Pod} // our own players can know all the same
 	}
-	g.bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Said: st.saying})
+	g.bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Said: st.writer.inFlight})
 	return err
 }
 

@@ -57,7 +57,7 @@ func (s *session) mayAskSnapshot(ref wcs.StreamRef) error {
 func (s *session) snapshot(ref wcs.StreamRef) {
 	answer := wcs.Snapshot{MediaSessionID: ref.MediaSessionID, Name: ref.Name}
 	if st := s.streams[ref.MediaSessionID]; st != nil {
-		answer.AudioMuted, answer.VideoMuted = st.audioMuted, st.videoMuted
+		answer.AudioMuted, answer.VideoMuted = st.mutes.Audio, st.mutes.Video
 	}
 	async(s, func() (packed *parcel, err error) {
 		if answer.PNG, err = s.g.takeSnapshot(s.g.ctx, s.app, ref.Name); err != nil {

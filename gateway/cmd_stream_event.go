@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 
 	"wcsgateway/state"
-	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
@@ -15,7 +14,7 @@ func handleStreamEvent(s *session, e wcs.StreamEvent) error {
 	if st == nil || !st.published || st.ending != nil {
 		return nil
 	}
-	m := st.mutes()
+	m := st.mutes
 	switch e.Type {
 	case wcs.EventAudioMuted:
 		m.Audio = true
@@ -28,12 +27,12 @@ func handleStreamEvent(s *session, e wcs.StreamEvent) error {
 	case wcs.EventData:
 		return st.sayData(e.Payload)
 	}
-	if m == st.mutes() {
+	if m == st.mutes {
 		return nil
 	}
 	m.Changes++
-	st.setMutes(m)
-	return st.say(state.Said{Type: string(e.Type), AudioMuted: m.Audio, VideoMuted: m.Video, Mutes: m.Changes})
+	st.mutes = m
+	return st.publishEvent(state.Said{Type: string(e.Type), AudioMuted: m.Audio, VideoMuted: m.Video, Mutes: m.Changes})
 }
 
 // sayData sends data to all who watch the stream: its players on all pods, and native participants.
@@ -44,13 +43,5 @@ func (st *stream) sayData(payload json.RawMessage) error {
 	if err := st.sess.g.live().limits.checkPayload(payload); err != nil {
 		return err
 	}
-	return st.say(state.Said{Type: string(wcs.EventData), Payload: payload})
-}
-
-func (st *stream) mutes() translate.Mutes {
-	return translate.Mutes{Audio: st.audioMuted, Video: st.videoMuted, Changes: st.muteChanges}
-}
-
-func (st *stream) setMutes(m translate.Mutes) {
-	st.audioMuted, st.videoMuted, st.muteChanges = m.Audio, m.Video, m.Changes
+	return st.publishEvent(state.Said{Type: string(wcs.EventData), Payload: payload})
 }

@@ -58,7 +58,7 @@ func (st *stream) body(status wcs.Status, info string) streamBody {
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Transport: "UDP", CVOExtension: bool(st.req.CVOExtension), CreateDate: st.created.UnixMilli(), MediaType: "play",
 		Record: st.egresses.Recorded(), RecordName: st.egresses.File(),
-		AudioState: muteState{Muted: st.audioMuted}, VideoState: muteState{Muted: st.videoMuted}, MediaProvider: st.provider,
+		AudioState: muteState{Muted: st.mutes.Audio}, VideoState: muteState{Muted: st.mutes.Video}, MediaProvider: st.provider,
 	}
 	if st.published {
 		b.MediaType = "publish"

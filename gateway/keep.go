@@ -66,7 +66,7 @@ func (st *stream) kept() state.SessionStream {
 		MediaID: st.id, Name: st.name, Published: st.published, Room: string(st.room), Identity: string(st.identity),
 		Publisher: string(st.publisher), Native: !st.published && st.publisher.Native(), Provider: st.provider,
 		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
-		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Tracks: st.record().Tracks, CreatedAt: st.created,
+		AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video, Tracks: st.record().Tracks, CreatedAt: st.created,
 		InRoom:   st.inRoom,
 		Egresses: st.egresses.Records(),
 	}
@@ -376,12 +376,19 @@ func (g *Gateway) handOverTo(ctx context.Context, e state.Event) error {
 // revive makes a stream of what a kept session's record says of it. It is up.
 func (s *session) revive(k state.SessionStream) *stream {
 	st := &stream{
-		sess: s, role: player{}, published: k.Published, id: k.MediaID, name: k.Name, provider: k.Provider,
-		minKbps: k.MinKbps, maxKbps: k.MaxKbps, created: k.CreatedAt, cancel: func() {},
-		identity: translate.Identity(k.Identity), phase: phaseUp, room: translate.RoomName(k.Room), claimed: true, offered: true,
-		kinds: translate.MediaKinds{Audio: k.Audio, Video: k.Video}, publisher: translate.Identity(k.Publisher),
-		tracks: make(map[translate.Kind]translate.Track), joined: true, audioMuted: k.AudioMuted, videoMuted: k.VideoMuted,
-		inRoom: k.InRoom,
+		sess: s, role: player{}, cancel: func() {}, phase: phaseUp,
+		streamSpec: streamSpec{
+			published: k.Published, id: k.MediaID, name: k.Name, provider: k.Provider,
+			minKbps: k.MinKbps, maxKbps: k.MaxKbps, created: k.CreatedAt, inRoom: k.InRoom,
+		},
+		participant: participant{
+			identity: translate.Identity(k.Identity), room: translate.RoomName(k.Room), claimed: true, offered: true, joined: true,
+		},
+		streamMedia: streamMedia{
+			kinds: translate.MediaKinds{Audio: k.Audio, Video: k.Video}, tracks: make(map[translate.Kind]translate.Track),
+			mutes: translate.Mutes{Audio: k.AudioMuted, Video: k.VideoMuted},
+		},
+		playedStream: playedStream{publisher: translate.Identity(k.Publisher)},
 	}
 	if st.published {
 		st.role = publisher{}
@@ -391,7 +398,7 @@ func (s *session) revive(k state.SessionStream) *stream {
 			Name: t.Name, Kind: translate.Kind(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height,
 		}
 	}
-	st.egresses = s.g.egress.NewSet(egressOwner{st})
+	st.addComponents()
 	st.egresses.Restore(k.Egresses)
 	st.settled.Store(true)
 	return st

@@ -103,7 +103,7 @@ func (st *stream) figures() admin.Figures {
 	if st.rates == nil || st.ending != nil {
 		return f
 	}
-	m, source := st.measure()
+	m, source := st.rates.measure()
 	if !m.known {
 		return f
 	}
@@ -178,7 +178,7 @@ func (l local) PublishData(ctx context.Context, publisher translate.Identity, pa
 		if st.ending != nil || st.phase != phaseUp {
 			return admin.DataNoReceiver
 		}
-		if err := st.say(state.Said{Type: string(wcs.EventData), Payload: payload}); err != nil {
+		if err := st.publishEvent(state.Said{Type: string(wcs.EventData), Payload: payload}); err != nil {
 			return err.Error()
 		}
 		return admin.DataSent

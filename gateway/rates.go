@@ -57,17 +57,18 @@ const (
 	fromProbe  = "probe"
 )
 
-// streamRates is what a stream that is up has to do with its video rate. It belongs to the loop.
-type streamRates struct {
-	leave    func()           // its place in the beat
+// rateMeter sends a client the video rate of its stream, from when it is up. It is used on the session's loop.
+type rateMeter struct {
+	st       *stream
+	leave    func()           // ends Tick
 	source   string           // in use
 	client   *wcs.ClientStats // nil until the client has described its statistics
 	patience time.Time        // until then the client's statistics are waited for, or relied on
 	came     time.Time        // the client's last row
-	messages int              // with the client's statistics, since the last beat
-	lag      time.Duration    // how old figures shall be when they are told
-	inPhase  bool             // the beat has been moved to where they are
-	sized    bool             // the source tells the picture size
+	messages int              // with the client's statistics, since the last tick
+	lag      time.Duration    // age of the figures when they are sent
+	inPhase  bool             // ticks follow the arrival of figures
+	sized    bool             // the source reports the picture size
 	silence  silence
 }
 
@@ -87,11 +88,11 @@ func (st *stream) startRates() {
 	if !mode.asksClients() && !mode.probes() {
 		return
 	}
-	st.rates = &streamRates{lag: minLag + rand.N(maxLag-minLag)}
+	st.rates = &rateMeter{st: st, lag: minLag + rand.N(maxLag-minLag)}
 	if mode.asksClients() {
 		st.rates.patience = time.Now().Add(clientWait)
 	}
-	st.rates.leave = st.sess.g.rateWheel.Add(st)
+	st.rates.leave = st.sess.g.rateWheel.Add(st.rates)
 }
 
 func (st *stream) stopRates() {
@@ -101,68 +102,66 @@ func (st *stream) stopRates() {
 	}
 	if st.rates != nil {
 		st.rates.leave()
-		st.useSource(fromNobody)
+		st.rates.useSource(fromNobody)
 	}
 }
 
 // Tick implements probe.Ticker.
-func (st *stream) Tick() { st.sess.loop.Post(st.onSecond) }
+func (r *rateMeter) Tick() { r.st.sess.loop.Post(r.onSecond) }
 
-func (st *stream) onSecond() {
-	if st.ending != nil {
+func (r *rateMeter) onSecond() {
+	if r.st.ending != nil {
 		return
 	}
-	r := st.rates
 	r.messages = 0
-	m, source := st.measure()
-	st.useSource(source)
+	m, source := r.measure()
+	r.useSource(source)
 	r.sized = false
 	if m.known {
-		st.learnSize(m.video.Width, m.video.Height)
-		if st.keepPhase(m.came) {
-			st.sess.send(wcs.VideoRate{MediaSessionID: st.id, Published: st.published, Figures: m.video}.Frame())
-			st.sess.g.metrics.rates.WithLabelValues(st.kind()).Inc()
+		r.updateSize(m.video.Width, m.video.Height)
+		if r.keepPhase(m.came) {
+			r.st.sess.send(wcs.VideoRate{MediaSessionID: r.st.id, Published: r.st.published, Figures: m.video}.Frame())
+			r.st.sess.g.metrics.rates.WithLabelValues(r.st.kind()).Inc()
 		}
 	}
-	st.checkSilence(m)
+	r.checkSilence(m)
 }
 
 // measure asks the source whose turn it is: the client as long as there is hope that it says something, then a probe.
-func (st *stream) measure() (m measurement, source string) {
-	r := st.rates
+func (r *rateMeter) measure() (m measurement, source string) {
 	if time.Now().Before(r.patience) {
 		if r.client == nil {
 			return m, fromNobody
 		}
 		m.video, m.known = r.client.Figures()
-		m.known = m.known && st.kinds.Video
+		m.known = m.known && r.st.kinds.Video
 		m.came = r.came
 		m.media, m.heard = r.client.MediaBytes(), r.client.Samples() > 0
 		return m, fromClient
 	}
-	if !st.sess.app.Rates.probes() || !st.needsProbe() {
+	if !r.st.sess.app.Rates.probes() || !r.needsProbe() {
 		return m, fromNobody
 	}
-	publisher := st.publisher
-	if st.published {
-		publisher = st.identity
+	publisher := r.st.publisher
+	if r.st.published {
+		publisher = r.st.identity
 	}
-	f, came := st.sess.g.probes.Figures(publisher, st.publisherPod, st.room)
+	f, came := r.st.sess.g.probes.Figures(publisher, r.st.publisherPod, r.st.room)
 	fresh := time.Since(came) <= probe.MaxAge
 	m.video = wcs.VideoFigures{Rate: f.Rate, FPS: f.FPS, NACK: f.NACK, PLI: f.PLI, Lost: f.Lost, Width: f.Width, Height: f.Height}
-	m.known, m.came = fresh && st.kinds.Video, came
+	m.known, m.came = fresh && r.st.kinds.Video, came
 	m.media, m.heard = f.MediaBytes, fresh
 	return m, fromProbe
 }
 
 // needsProbe: without video there is no rate to tell, but a publisher may fall silent.
-func (st *stream) needsProbe() bool {
-	return st.kinds.Video || st.published && st.sess.g.cfg.Media.SilenceTimeout > 0
+func (r *rateMeter) needsProbe() bool {
+	return r.st.kinds.Video || r.st.published && r.st.sess.g.cfg.Media.SilenceTimeout > 0
 }
 
 // useSource notes which source is in use.
-func (st *stream) useSource(source string) {
-	r, g := st.rates, st.sess.g
+func (r *rateMeter) useSource(source string) {
+	g := r.st.sess.g
 	if r.source == source {
 		return
 	}
@@ -171,7 +170,7 @@ func (st *stream) useSource(source string) {
 	}
 	if source != fromNobody {
 		g.metrics.rateStreams.WithLabelValues(source).Inc()
-		st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("source", source).Msg("source of the video rate")
+		r.st.sess.log(zerolog.InfoLevel).Str("media", r.st.id).Str("source", source).Msg("source of the video rate")
 	}
 	r.source, r.inPhase = source, false
 }
@@ -180,9 +179,8 @@ func (st *stream) useSource(source string) {
 // has counted itself when it gets them: the later they are told, the more it takes a change of the bit rate for a bad connection.
 // The first figures of a source wait for the right moment; afterwards the beat follows in steps that do not matter, for
 // an uneven beat would be no better. It tells whether the figures shall be told now.
-func (st *stream) keepPhase(came time.Time) bool {
+func (r *rateMeter) keepPhase(came time.Time) bool {
 	const step = rateInterval / wheel.Slots
-	r := st.rates
 	off := time.Since(came)%rateInterval - r.lag // too late by so much
 	if off > rateInterval/2 {
 		off -= rateInterval
@@ -193,31 +191,31 @@ func (st *stream) keepPhase(came time.Time) bool {
 	case off.Abs() <= phaseSlack:
 		return true
 	case first:
-		st.moveBeat((2*rateInterval - off) % rateInterval)
+		r.moveTick((2*rateInterval - off) % rateInterval)
 		return false
 	case off > 0:
-		st.moveBeat(rateInterval - step)
+		r.moveTick(rateInterval - step)
 	default:
-		st.moveBeat(rateInterval + step)
+		r.moveTick(rateInterval + step)
 	}
 	return true
 }
 
-func (st *stream) moveBeat(next time.Duration) {
-	st.rates.leave()
-	st.rates.leave = st.sess.g.rateWheel.AddIn(st, next)
+func (r *rateMeter) moveTick(next time.Duration) {
+	r.leave()
+	r.leave = r.st.sess.g.rateWheel.AddIn(r, next)
 }
 
-// learnSize takes the picture size from the rate source. Of a player it counts only where nobody else tells: its publisher's
+// updateSize takes the picture size from the rate source. Of a player it counts only where nobody else tells: its publisher's
 // pod knows sooner, and what a player has decoded may be what was sent before.
-func (st *stream) learnSize(width, height int) {
-	video, there := st.tracks[translate.Video]
-	if !there || width == 0 || height == 0 || !st.published && !st.publisher.Native() {
+func (r *rateMeter) updateSize(width, height int) {
+	video, there := r.st.tracks[translate.Video]
+	if !there || width == 0 || height == 0 || !r.st.published && !r.st.publisher.Native() {
 		return
 	}
-	st.rates.sized = true
+	r.sized = true
 	video.Width, video.Height = width, height
-	st.learn([]translate.Track{video})
+	r.st.learn([]translate.Track{video})
 }
 
 // learnFromSFU is learn for what LiveKit says. Its sizes come late, and do not count while the rate source tells them.
@@ -247,14 +245,14 @@ func (s *silence) lasts(bytes uint64) time.Duration {
 
 // checkSilence ends a publisher that has sent nothing for too long. Where nothing is measured nobody can tell, and the time
 // begins anew.
-func (st *stream) checkSilence(m measurement) {
-	limit := st.sess.g.cfg.Media.SilenceTimeout
+func (r *rateMeter) checkSilence(m measurement) {
+	limit := r.st.sess.g.cfg.Media.SilenceTimeout
 	switch {
-	case !st.published || limit == 0:
-	case !m.heard, st.mutedAtSFU():
-		st.rates.silence = silence{}
-	case st.rates.silence.lasts(m.media) >= limit:
-		st.end(ending{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, class: classClient})
+	case !r.st.published || limit == 0:
+	case !m.heard, r.st.relay.mutedAtSFU():
+		r.silence = silence{}
+	case r.silence.lasts(m.media) >= limit:
+		r.st.end(ending{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, class: classClient})
 	}
 }
 

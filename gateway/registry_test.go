@@ -7,7 +7,7 @@ import "testing"
 func TestRegistryKeepsTheNewerStream(t *testing.T) {
 	t.Parallel()
 	r := newRegistry()
-	old, back := &stream{identity: "i", name: "s"}, &stream{identity: "i", name: "s"}
+	old, back := newTestStream(), newTestStream()
 	r.add(old)
 	r.add(back)
 	r.remove(old)
@@ -18,4 +18,8 @@ func TestRegistryKeepsTheNewerStream(t *testing.T) {
 	if r.find("i") != nil || len(r.all())+len(r.playersOf("s")) != 0 {
 		t.Error("something is left")
 	}
+}
+
+func newTestStream() *stream {
+	return &stream{participant: participant{identity: "i"}, streamSpec: streamSpec{name: "s"}}
 }

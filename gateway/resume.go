@@ -298,16 +298,16 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	st.startRates()
 	if st.published {
 		st.egresses.Watch()
-		st.setMutes(mutesOf(a.record))
+		st.mutes = mutesOf(a.record)
 		st.tellStatus(wcs.StatusPublishing, "")
-		st.save(nil) // which tells the players' pods where it is
+		st.writer.save(nil) // which tells the players' pods where it is
 		return
 	}
 	if !st.publisher.Native() && a.record.Identity != string(st.publisher) {
 		st.publisherGone(st.publisher, notifyTiming{})
 		return
 	}
-	st.setMutes(mutesOf(a.record))
+	st.mutes = mutesOf(a.record)
 	st.tellStatus(wcs.StatusPlaying, "") // the backend knows
 	st.tellFormat()
 	st.publisherChanged(a.record.Owner.Pod, a.record, nil)

@@ -56,11 +56,8 @@ const (
 	phaseUp
 )
 
-// stream is one published or played stream of a session, from its command to its end.
-type stream struct {
-	// set once
-	sess      *session
-	role      role
+// streamSpec is what a client requested. It is set once.
+type streamSpec struct {
 	published bool
 	id        string // media id
 	name      string
@@ -68,44 +65,62 @@ type stream struct {
 	minKbps   int
 	maxKbps   int
 	created   time.Time
-	inRoom    string             // of the room API, in which it is published; "" if in none
-	launched  time.Time          // after the backend has agreed
-	cancel    context.CancelFunc // of start
+	inRoom    string // the room of the room API in which it is published; "" if in none
+}
+
+// participant is the stream's participant at LiveKit. Except for identity, which start may change, it belongs to the loop.
+type participant struct {
+	identity translate.Identity
+	room     translate.RoomName
+	claimed  bool // something may be in Redis
+	offered  bool // the participant may exist
+	joined   bool // ICE and DTLS are up
+}
+
+// streamMedia is what the stream carries. It belongs to the loop.
+type streamMedia struct {
+	kinds            translate.MediaKinds
+	tracks           map[translate.Kind]translate.Track
+	waitingForSecond bool            // publisher: one of two tracks has arrived
+	mutes            translate.Mutes // by the publisher
+}
+
+// playedStream is the stream that a player plays. It belongs to the loop.
+type playedStream struct {
+	publisher     translate.Identity
+	publisherPod  string       // "" is this one, or that of a native publisher
+	pendingUpdate state.Stream // the latest record that arrived before the answer
+}
+
+// stream is one published or played stream of a session, from its command to its end.
+type stream struct {
+	// set once
+	sess *session
+	role role
+	streamSpec
+	launched time.Time          // after the backend's approval
+	cancel   context.CancelFunc // of start
 
 	// any goroutine
 	settled atomic.Bool // it is up; a player is then polled only for its presence
 
 	// start until it has returned, then the loop
-	req      wcs.StreamRequest
-	identity translate.Identity
+	req wcs.StreamRequest
+	participant
 
 	// loop
-	phase            streamPhase
-	room             translate.RoomName
-	claimed          bool
-	offered          bool
-	kinds            translate.MediaKinds
-	publisher        translate.Identity
-	publisherPod     string // that has it: "" is this one, or nobody's
-	tracks           map[translate.Kind]translate.Track
-	joined           bool // ICE and DTLS are up
-	waitingForSecond bool // publisher: one of two tracks is there
-	audioMuted       bool
-	videoMuted       bool
-	muteChanges      int          // of these two, by the publisher
-	toPlayers        outbox       // publisher: to be sent with the next record
-	saying           []state.Said // publisher: with the record that is being written
-	relay            relay        // publisher
-	early            state.Stream // player: what has changed before it had its answer
-	rates            *streamRates // nil until it is up, and without rates
-	egresses         egress.Set
-	saving           bool // the record is being written
-	unsaved          bool // the record must be written (again)
-	timers           []*time.Timer
-	adopt            func(context.Context) error // not nil: the stream may still be another pod's, and must be ours to be released
-	ending           *ending
-	told             bool
-	trace            startTrace
+	phase streamPhase
+	streamMedia
+	playedStream
+	writer   recordWriter
+	relay    relay
+	rates    *rateMeter // nil until it is up, and without rates
+	egresses egress.Set
+	timers   []*time.Timer
+	adopt    func(context.Context) error // not nil: the stream may still be another pod's; release needs it to be ours
+	ending   *ending
+	told     bool
+	trace    startTrace
 }
 
 // ending is how a stream ends.
@@ -169,12 +184,23 @@ func (st *stream) launch() {
 
 func newStream(s *session, published bool, req wcs.StreamRequest) *stream {
 	st := &stream{
-		sess: s, published: published, id: req.MediaSessionID, name: req.Name, provider: req.Provider(),
-		req: req, created: time.Now(), kinds: translate.MediaKinds{Audio: bool(req.HasAudio), Video: bool(req.HasVideo)},
-		tracks: make(map[translate.Kind]translate.Track),
+		sess: s, req: req,
+		streamSpec: streamSpec{
+			published: published, id: req.MediaSessionID, name: req.Name, provider: req.Provider(), created: time.Now(),
+		},
+		streamMedia: streamMedia{
+			kinds:  translate.MediaKinds{Audio: bool(req.HasAudio), Video: bool(req.HasVideo)},
+			tracks: make(map[translate.Kind]translate.Track),
+		},
 	}
-	st.egresses = s.g.egress.NewSet(egressOwner{st})
+	st.addComponents()
 	return st
+}
+
+// addComponents connects the stream's components to it.
+func (st *stream) addComponents() {
+	st.writer.st, st.relay.st = st, st
+	st.egresses = st.sess.g.egress.NewSet(egressOwner{st})
 }
 
 // refuseStream answers a publishStream or playStream that does not even start.
@@ -250,10 +276,10 @@ func (st *stream) onStarted(got started, err error) {
 	}
 	st.kinds = got.kinds
 	if !st.published { // whose own state it is otherwise
-		st.setMutes(mutesOf(got.record))
+		st.mutes = mutesOf(got.record)
 		st.publisherPod = got.record.Owner.Pod
-		if st.early.Identity == string(st.publisher) {
-			st.learnMutes(mutesOf(st.early))
+		if st.pendingUpdate.Identity == string(st.publisher) {
+			st.applyMutes(mutesOf(st.pendingUpdate))
 		}
 	}
 	for _, t := range got.tracks {
@@ -338,7 +364,7 @@ func (st *stream) tellStatus(status wcs.Status, info string) {
 		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
 		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
 		Created: st.created, MediaProvider: st.provider,
-		AudioMuted: st.audioMuted, VideoMuted: st.videoMuted, Record: st.egresses.Recorded(), RecordName: st.egresses.File(),
+		AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video, Record: st.egresses.Recorded(), RecordName: st.egresses.File(),
 	}.Frame(), st.startMethod(), hooks.StreamStatusEvent)
 }
 
@@ -391,7 +417,7 @@ func (st *stream) end(e ending) {
 		st.finished() // nothing has begun
 	case st.phase == phaseStarting:
 		st.cancel() // onStarted goes on
-	case st.saving: // onSaved goes on: a record that is written after its release would stay for good
+	case st.writer.saving: // onSaved goes on: a record that is written after its release would stay for good
 	default:
 		st.undo()
 	}

@@ -52,13 +52,13 @@ func (st *stream) onObserved(o reconcile.Observation) {
 	}
 	st.progress()
 	if !st.published {
-		st.learnMutes(o.PublisherMutes)
-	} else if st.relay.mutes != st.muteChanges || o.Self.Mutes.Changes < st.muteChanges {
+		st.applyMutes(o.PublisherMutes)
+	} else if st.relay.mutes != st.mutes.Changes || o.Self.Mutes.Changes < st.mutes.Changes {
 		st.relay.mutes = o.Self.Mutes.Changes
-		st.relayNow()
+		st.relay.next()
 	}
-	if st.unsaved && !st.saving && st.phase == phaseUp {
-		st.save(nil)
+	if st.writer.unsaved && !st.writer.saving && st.phase == phaseUp {
+		st.writer.save(nil)
 	}
 }
 
@@ -90,7 +90,7 @@ func (st *stream) learn(tracks []translate.Track) {
 	switch {
 	case st.phase != phaseUp:
 	case st.published && changed:
-		st.save(nil)
+		st.writer.save(nil)
 	case !st.published && resized:
 		st.tellFormat()
 	}
@@ -108,14 +108,14 @@ func (st *stream) lost(r translate.EndReason) {
 // publisherChanged tells a player what is new about its stream.
 func (st *stream) publisherChanged(pod string, rec state.Stream, said []state.Said) {
 	if st.phase < phaseConnecting { // onStarted goes on, when it knows whose player it is
-		st.early = rec
+		st.pendingUpdate = rec
 		return
 	}
 	if st.ending != nil || rec.Identity != string(st.publisher) {
 		return
 	}
 	st.publisherPod = pod
-	st.hear(said, rec)
+	st.onPublisherNotice(said, rec)
 	var tracks []translate.Track
 	for _, t := range rec.Tracks {
 		old := st.tracks[translate.Kind(t.Kind)]

@@ -10,7 +10,17 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// firstRecord is what a name is claimed with, off the loop: nothing that changes.
+// recordWriter writes a stream's record to Redis, one write at a time. The events of a publisher go with it to the pods of
+// its players. It is used on the session's loop.
+type recordWriter struct {
+	st       *stream
+	saving   bool         // a write is under way
+	unsaved  bool         // the record must be written (again)
+	outbox   events       // to be published with the next write
+	inFlight []state.Said // published with the current write
+}
+
+// firstRecord returns the record that claims a name. It has no state that changes, as it is called off the loop.
 func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 	return state.Stream{
 		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
@@ -18,37 +28,39 @@ func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 	}
 }
 
-// record is what other pods may know of a stream that is up.
+// record returns the record of a stream that is up.
 func (st *stream) record() state.Stream {
 	rec := st.firstRecord(st.room)
-	rec.Phase, rec.AudioMuted, rec.VideoMuted, rec.Mutes = state.PhasePublishing, st.audioMuted, st.videoMuted, st.muteChanges
+	rec.Phase, rec.AudioMuted, rec.VideoMuted, rec.Mutes = state.PhasePublishing, st.mutes.Audio, st.mutes.Video, st.mutes.Changes
 	for _, t := range st.tracks {
 		rec.Tracks = append(rec.Tracks, state.Track{Name: t.Name, Kind: string(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height})
 	}
 	return rec
 }
 
-// save writes the record as it is now and runs then, whatever became of it. One write is under way at a time; one that fails
-// is repeated when LiveKit was next asked about the room.
-func (st *stream) save(then func()) {
-	if st.saving {
-		st.unsaved = true
+// save writes the current record and calls then, even if the write failed. A failed write is repeated after the next
+// query of the room at LiveKit.
+func (w *recordWriter) save(then func()) {
+	st := w.st
+	if w.saving {
+		w.unsaved = true
 		return
 	}
 	g := st.sess.g
-	st.saving, st.unsaved = true, false
+	w.saving, w.unsaved = true, false
 	rec := st.record()
-	st.saying = st.toPlayers.take()
+	w.inFlight = w.outbox.take()
 	asyncErr(st.sess, func() error {
 		ctx, cancel := g.withTimeout(g.cfg.Media.StoreTimeout)
 		defer cancel()
 		return st.role.write(ctx, st, rec)
-	}, func(err error) { st.onSaved(err, then) })
+	}, func(err error) { w.onSaved(err, then) })
 }
 
-func (st *stream) onSaved(err error, then func()) {
-	st.saving, st.saying = false, nil
-	if st.ending != nil { // meanwhile
+func (w *recordWriter) onSaved(err error, then func()) {
+	st := w.st
+	w.saving, w.inFlight = false, nil
+	if st.ending != nil { // ended while writing
 		st.undo()
 		return
 	}
@@ -56,25 +68,25 @@ func (st *stream) onSaved(err error, then func()) {
 		st.sess.letGo()
 		return
 	}
-	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // somebody else has come to have the name
+	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // another client has the name now
 		st.end(ending{status: wcs.StatusFailed, info: wcs.InfoStreamNameAlreadyInUse, class: classUpstream})
 		return
 	}
 	if err != nil {
-		st.sess.log(zerolog.WarnLevel).Err(err).Str("media", st.id).Msg("stream record not written, will be tried again")
+		st.sess.log(zerolog.WarnLevel).Err(err).Str("media", st.id).Msg("stream record not written; will be retried")
 	}
 	if then != nil {
 		then()
 	}
-	if st.unsaved && err == nil {
-		st.save(nil)
+	if w.unsaved && err == nil {
+		w.save(nil)
 	}
-	st.unsaved = err != nil
+	w.unsaved = err != nil
 }
 
-// registerAgain repeats what is in Redis about the stream.
+// registerAgain writes the stream's record again.
 func (st *stream) registerAgain() {
 	if st.ending == nil && st.phase == phaseUp {
-		st.save(nil)
+		st.writer.save(nil)
 	}
 }

@@ -13,90 +13,92 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// relay brings what a publisher says to LiveKit, for native participants. Calls are made one after the other; of what is muted only
-// the latest state counts. It is on the stream's loop.
+// relay passes a publisher's mutes and data to LiveKit, for native participants. It makes one call after the other; of the
+// mutes only the latest state is sent. It is used on the session's loop.
 type relay struct {
+	st    *stream
 	busy  bool
-	mutes int // changes that LiveKit knows of
-	data  outbox
+	mutes int // changes that LiveKit has
+	data  events
 }
 
-// maxNativeData is the largest data message that LiveKit's clients take in one piece, with some room for its envelope.
+// maxNativeData is the largest data message that LiveKit's clients accept, less some bytes for its envelope.
 const maxNativeData = 60_000
 
-// relayData queues what was said.
-func (st *stream) relayData(s state.Said) error {
+// queue adds an event.
+func (r *relay) queue(s state.Said) error {
+	st := r.st
 	if s.Type == string(wcs.EventData) {
 		if len(s.Payload) > maxNativeData {
-			st.sess.noisy().Str("media", st.id).Int("bytes", len(s.Payload)).Msg("data is too big for native participants: only players get it")
+			st.sess.noisy().Str("media", st.id).Int("bytes", len(s.Payload)).Msg("data too big for native participants")
 			return nil
 		}
-		if err := st.relay.data.add(s); err != nil {
+		if err := r.data.add(s); err != nil {
 			return err
 		}
 	}
-	st.relayNow()
+	r.next()
 	return nil
 }
 
-// relayNow tells LiveKit what it does not know, if it is not being told already.
-func (st *stream) relayNow() {
-	r, g := &st.relay, st.sess.g
-	m := st.mutes()
+// next sends the pending mutes and data to LiveKit, unless a round of calls is under way.
+func (r *relay) next() {
+	st, g := r.st, r.st.sess.g
+	m := st.mutes
 	muted := r.mutes != m.Changes
-	if r.busy || st.ending != nil || st.phase != phaseUp || !muted && len(r.data.said) == 0 {
+	if r.busy || st.ending != nil || st.phase != phaseUp || !muted && len(r.data.list) == 0 {
 		return
 	}
 	r.busy = true
 	data := r.data.take()
 	var remote []translate.Track
 	if muted && g.cfg.Media.RemoteMute {
-		remote = st.tracksToMute(m)
+		remote = r.tracksToMute(m)
 	}
-	asyncErr(st.sess, func() error { return st.tellSFU(muted, m, remote, data) }, func(err error) { st.relayed(m, remote, err) })
+	asyncErr(st.sess, func() error { return r.send(muted, m, remote, data) }, func(err error) { r.sent(m, remote, err) })
 }
 
-// tellSFU runs off the loop. Its error is of what is muted.
-func (st *stream) tellSFU(muted bool, m translate.Mutes, remote []translate.Track, data []state.Said) (err error) {
+// send runs off the loop. Its error is that of the mutes.
+func (r *relay) send(muted bool, m translate.Mutes, remote []translate.Track, data []state.Said) (err error) {
 	if muted {
-		err = st.callSFU(func(ctx context.Context) error {
-			return st.sess.g.deps.Notifier.SetMutes(ctx, st.room, st.identity, m)
+		err = r.call(func(ctx context.Context) error {
+			return r.st.sess.g.deps.Notifier.SetMutes(ctx, r.st.room, r.st.identity, m)
 		})
 		for _, t := range remote {
-			err = errors.Join(err, st.muteTrack(t))
+			err = errors.Join(err, r.muteTrack(t))
 		}
 	}
 	for _, d := range data {
-		st.sendToRoom(d.Payload)
+		r.sendToRoom(d.Payload)
 	}
 	return err
 }
 
-// relayed goes on after a round of calls. What is muted and could not be told is told again when LiveKit was next asked about the room.
-func (st *stream) relayed(m translate.Mutes, remote []translate.Track, err error) {
-	r := &st.relay
+// sent continues after a round of calls. Mutes that could not be sent are sent again after the next query of the room.
+func (r *relay) sent(m translate.Mutes, remote []translate.Track, err error) {
+	st := r.st
 	r.busy = false
 	if err != nil && translate.KindOf(err) != translate.ErrKindNotFound {
-		st.sess.noisyAt(zerolog.WarnLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Msg("native participants do not know what is muted, LiveKit will be told again")
+		st.sess.noisyAt(zerolog.WarnLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Msg("mutes not sent to LiveKit; will be retried")
 	}
 	if err == nil {
 		r.mutes = m.Changes
-		for _, t := range remote { // until LiveKit reports it; a refusal is not asked for again
+		for _, t := range remote { // until LiveKit reports it; a rejected call is not repeated
 			if have, ok := st.tracks[t.Kind]; ok && have.SID == t.SID {
 				have.Muted = t.Muted
 				st.tracks[t.Kind] = have
 			}
 		}
 	}
-	if err == nil || len(r.data.said) > 0 || st.muteChanges != m.Changes {
-		st.relayNow()
+	if err == nil || len(r.data.list) > 0 || st.mutes.Changes != m.Changes {
+		r.next()
 	}
 }
 
-// tracksToMute gives the tracks that LiveKit is to mute or unmute, as they shall be.
-func (st *stream) tracksToMute(m translate.Mutes) (change []translate.Track) {
+// tracksToMute returns the tracks that LiveKit must mute or unmute, in their new state.
+func (r *relay) tracksToMute(m translate.Mutes) (change []translate.Track) {
 	for kind, want := range map[translate.Kind]bool{translate.Audio: m.Audio, translate.Video: m.Video} {
-		if t, ok := st.tracks[kind]; ok && t.SID != "" && t.Muted != want {
+		if t, ok := r.st.tracks[kind]; ok && t.SID != "" && t.Muted != want {
 			t.Muted = want
 			change = append(change, t)
 		}
@@ -104,41 +106,43 @@ func (st *stream) tracksToMute(m translate.Mutes) (change []translate.Track) {
 	return change
 }
 
-// muteTrack has LiveKit mute or unmute a track. Unless LiveKit is configured for it, it refuses to unmute: the stream goes on.
-func (st *stream) muteTrack(t translate.Track) error {
-	err := st.callSFU(func(ctx context.Context) error {
-		return st.sess.g.deps.Notifier.MuteTrack(ctx, st.room, st.identity, t.SID, t.Muted)
+// muteTrack has LiveKit mute or unmute a track. LiveKit rejects unmuting unless it is configured for it; then the stream
+// goes on.
+func (r *relay) muteTrack(t translate.Track) error {
+	err := r.call(func(ctx context.Context) error {
+		return r.st.sess.g.deps.Notifier.MuteTrack(ctx, r.st.room, r.st.identity, t.SID, t.Muted)
 	})
 	if translate.KindOf(err) != translate.ErrKindRefused {
 		return err
 	}
-	st.sess.noisyAt(zerolog.ErrorLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Str("track", t.SID).Bool("muted", t.Muted).
-		Msg("LiveKit refuses to mute or unmute a track: is its room.enable_remote_unmute set?")
+	r.st.sess.noisyAt(zerolog.ErrorLevel).Err(err).Str("media", r.st.id).Str("room", string(r.st.room)).Str("track", t.SID).Bool("muted", t.Muted).
+		Str("hint", "room.enable_remote_unmute of LiveKit").Msg("LiveKit rejects muting or unmuting a track")
 	return nil
 }
 
-// sendToRoom sends data to native participants. Nobody waits for it: what is lost is lost.
-func (st *stream) sendToRoom(payload json.RawMessage) {
+// sendToRoom sends data to native participants, once: it is not retried.
+func (r *relay) sendToRoom(payload json.RawMessage) {
 	if payload == nil {
 		payload = json.RawMessage("null")
 	}
-	err := st.callSFU(func(ctx context.Context) error { return st.sess.g.deps.Notifier.SendData(ctx, st.room, payload) })
+	err := r.call(func(ctx context.Context) error { return r.st.sess.g.deps.Notifier.SendData(ctx, r.st.room, payload) })
 	if err != nil {
-		st.sess.noisyAt(zerolog.WarnLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Msg("data has not come to native participants")
+		r.st.sess.noisyAt(zerolog.WarnLevel).Err(err).Str("media", r.st.id).Str("room", string(r.st.room)).Msg("data not sent to native participants")
 	}
 }
 
 // sfuTimeout bounds a call to LiveKit whose result no client waits for.
 const sfuTimeout = 2 * time.Second
 
-func (st *stream) callSFU(call func(context.Context) error) error {
-	ctx, cancel := st.sess.g.withTimeout(sfuTimeout)
+func (r *relay) call(call func(context.Context) error) error {
+	ctx, cancel := r.st.sess.g.withTimeout(sfuTimeout)
 	defer cancel()
 	return call(ctx)
 }
 
-// mutedAtSFU tells whether LiveKit forwards nothing of a publisher, because it was asked to.
-func (st *stream) mutedAtSFU() bool {
+// mutedAtSFU reports whether LiveKit forwards none of a publisher's tracks, because they were muted.
+func (r *relay) mutedAtSFU() bool {
+	st := r.st
 	if !st.sess.g.cfg.Media.RemoteMute || len(st.tracks) == 0 {
 		return false
 	}

@@ -6,94 +6,95 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// What a publisher says (mute changes, data) goes with the stream's record to the pods that have players, one message for each pod, and
-// one write at a time keeps it in order. A message may be lost; then data is lost, but not what is muted: that is in
-// the record, and in the attributes of the publisher's participant, which players' pods look at whenever they ask LiveKit about the
-// room. As the changes are counted, a player is told of each state once, wherever it learns it from.
+// The events of a publisher (mutes, data) are published with the stream's record to the pods with players, one message for
+// each pod. Since there is one write at a time, they stay in order. If a message is lost its data is lost, but mutes are
+// not: they are also in the record, and in the attributes of the publisher's participant, which players' pods read with
+// each query of the room at LiveKit. Since mute changes are counted, a player is notified of each state once.
 
-// Bounds of what waits to be written, for Redis or for LiveKit.
+// Limits of the events that are pending, for Redis or for LiveKit.
 const (
-	maxSaid      = 256
-	maxSaidBytes = 2 << 20
+	maxEvents     = 256
+	maxEventBytes = 2 << 20
 )
 
-// outbox is what a publisher has said and is not on its way yet.
-type outbox struct {
-	said  []state.Said
+// events is a queue of a publisher's events.
+type events struct {
+	list  []state.Said
 	bytes int
 }
 
-func (o *outbox) add(s state.Said) error {
-	if len(o.said) >= maxSaid || o.bytes+len(s.Payload) > maxSaidBytes && len(o.said) > 0 {
+func (o *events) add(s state.Said) error {
+	if len(o.list) >= maxEvents || o.bytes+len(s.Payload) > maxEventBytes && len(o.list) > 0 {
 		return errTooMuchSaid
 	}
-	o.said = append(o.said, s)
+	o.list = append(o.list, s)
 	o.bytes += len(s.Payload)
 	return nil
 }
 
-func (o *outbox) take() []state.Said {
-	said := o.said
-	*o = outbox{}
-	return said
+func (o *events) take() []state.Said {
+	list := o.list
+	*o = events{}
+	return list
 }
 
-// say sends what a publisher says to its players and to native participants. Before the stream is up it will be in the first record.
-func (st *stream) say(s state.Said) error {
+// publishEvent sends an event to players and native participants. It has no effect before the stream is up: mutes are in
+// the first record.
+func (st *stream) publishEvent(s state.Said) error {
 	if st.phase != phaseUp {
 		return nil
 	}
-	if err := st.tellPlayers(s); err != nil {
+	if err := st.publishToPlayers(s); err != nil {
 		return err
 	}
-	return st.relayData(s)
+	return st.relay.queue(s)
 }
 
-// tellPlayers sends something to the players of a publisher that is up, on all pods.
-func (st *stream) tellPlayers(s state.Said) error {
-	if err := st.toPlayers.add(s); err != nil {
+// publishToPlayers sends an event to the players of a publisher that is up, on all pods.
+func (st *stream) publishToPlayers(s state.Said) error {
+	if err := st.writer.outbox.add(s); err != nil {
 		return err
 	}
-	st.save(nil)
+	st.writer.save(nil)
 	return nil
 }
 
-// hear tells a player what its publisher has said, and what is newer than the player knows.
-func (st *stream) hear(said []state.Said, rec state.Stream) {
+// onPublisherNotice passes a publisher's events to a player, and the mutes in its record if they are newer.
+func (st *stream) onPublisherNotice(said []state.Said, rec state.Stream) {
 	for _, s := range said {
 		if s.Type != string(wcs.EventData) {
-			st.learnMutes(translate.Mutes{Audio: s.AudioMuted, Video: s.VideoMuted, Changes: s.Mutes})
+			st.applyMutes(translate.Mutes{Audio: s.AudioMuted, Video: s.VideoMuted, Changes: s.Mutes})
 		} else if st.phase == phaseUp {
 			st.sess.relay(wcs.StreamData(st.id, s.Payload))
 		}
 	}
-	st.learnMutes(mutesOf(rec))
+	st.applyMutes(mutesOf(rec))
 }
 
 func mutesOf(rec state.Stream) translate.Mutes {
 	return translate.Mutes{Audio: rec.AudioMuted, Video: rec.VideoMuted, Changes: rec.Mutes}
 }
 
-// learnMutes takes over what a publisher has muted, unless it is old, and tells a player that is up. Others have it in
-// their first status.
-func (st *stream) learnMutes(m translate.Mutes) {
-	if m.Changes <= st.muteChanges {
+// applyMutes takes a publisher's mutes, unless they are outdated, and notifies a player that is up. Before that, the mutes
+// are in its first status.
+func (st *stream) applyMutes(m translate.Mutes) {
+	if m.Changes <= st.mutes.Changes {
 		return
 	}
-	before := st.mutes()
-	st.setMutes(m)
+	before := st.mutes
+	st.mutes = m
 	if st.phase != phaseUp {
 		return
 	}
 	if m.Audio != before.Audio {
-		st.tellMute(m.Audio, wcs.EventAudioMuted, wcs.EventAudioUnmuted)
+		st.sendMute(m.Audio, wcs.EventAudioMuted, wcs.EventAudioUnmuted)
 	}
 	if m.Video != before.Video {
-		st.tellMute(m.Video, wcs.EventVideoMuted, wcs.EventVideoUnmuted)
+		st.sendMute(m.Video, wcs.EventVideoMuted, wcs.EventVideoUnmuted)
 	}
 }
 
-func (st *stream) tellMute(muted bool, mute, unmute wcs.StreamEventType) {
+func (st *stream) sendMute(muted bool, mute, unmute wcs.StreamEventType) {
 	typ := unmute
 	if muted {
 		typ = mute

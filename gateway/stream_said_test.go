@@ -238,7 +238,7 @@ func TestTooMuchIsSaid(t *testing.T) {
 	pub.AwaitMatch("not UTF-8", func(m rig.Message) bool { return m.Name == "fail" && strings.Contains(m.Raw, "UTF-8") })
 	hold := make(chan struct{})
 	w.sfu.set(func() { w.sfu.hold["data"] = hold })
-	for i := range 2*maxSaid + 2 {
+	for i := range 2*maxEvents + 2 {
 		pub.Send("sendStreamEvent", map[string]any{"mediaSessionId": "pub", "type": "data", "payload": i})
 	}
 	pub.AwaitMatch("too many", func(m rig.Message) bool { return m.Name == "fail" && strings.Contains(m.Raw, "Too many stream events") })
