@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,8 @@ import (
 type pods struct {
 	t       *testing.T
 	buses   map[string]*Bus
-	lost    map[string]bool // events for these pods are dropped
+	mu      sync.Mutex
+	lost    map[string]bool // events for these pods are dropped; guarded by mu
 	failing map[string]bool // publishing to these pods fails
 	handled map[string][]state.Event
 	transit []float64
@@ -28,13 +30,23 @@ type pods struct {
 var errAway = errors.New("away")
 
 func (p *pods) Publish(_ context.Context, pod string, e state.Event) error {
+	p.mu.Lock()
+	lost := p.lost[pod]
+	p.mu.Unlock()
 	switch {
 	case p.failing[pod]:
 		return errAway
-	case !p.lost[pod]:
+	case !lost:
 		p.buses[pod].Deliver(e)
 	}
 	return nil
+}
+
+// lose sets whether events for a pod are dropped.
+func (p *pods) lose(pod string, lost bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost[pod] = lost
 }
 
 func (p *pods) Observe(seconds float64) { p.transit = append(p.transit, seconds) }
@@ -136,12 +148,12 @@ func TestTransitIsMeasured(t *testing.T) {
 		if n := len(p.transit); n != 10 {
 			t.Errorf("%d events measured, want 10", n)
 		}
-		p.lost["a"] = true
+		p.lose("a", true)
 		pass()
 		if n := len(p.transit); n != 10 {
 			t.Errorf("%d events measured though all were lost", n-10)
 		}
-		p.lost["a"] = false
+		p.lose("a", false)
 		pass()
 		if n := len(p.transit); n < 10+8 {
 			t.Errorf("%d events measured after events arrive again, want at least 8", n-10)

@@ -57,6 +57,13 @@ func (f *fakeRooms) Participants(context.Context, translate.RoomName) (all []tra
 	return all, nil
 }
 
+// set changes the fake under its lock.
+func (f *fakeRooms) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
 // total returns the number of calls since the last one.
 func (f *fakeRooms) total() (n int) {
 	f.mu.Lock()
@@ -213,7 +220,7 @@ func TestDeparturesAreConfirmedByNode(t *testing.T) {
 		} {
 			pass(time.Minute)
 			f.total()
-			step.change()
+			f.set(step.change)
 			pass(interval)
 			if diff := cmp.Diff(step.want, s.observed[len(s.observed)-1]); diff != "" {
 				t.Error(diff)
@@ -231,12 +238,12 @@ func TestDeadNodeEndsItsStreams(t *testing.T) {
 		s := &fakeStream{id: "pub"}
 		p.Add("room", s)
 		pass(time.Minute)
-		f.down["participant"], f.down["participants"] = true, true
+		f.set(func() { f.down["participant"], f.down["participants"] = true, true })
 		pass(time.Minute)
 		if len(s.lost) != 0 {
 			t.Errorf("LiveKit is down as a whole: stream lost %v", s.lost)
 		}
-		f.down["participants"] = false
+		f.set(func() { f.down["participants"] = false })
 		pass(interval)
 		if len(s.lost) == 0 || s.lost[0] != translate.EndShutdown {
 			t.Errorf("the node is dead: stream lost %v, want %v", s.lost, translate.EndShutdown)
