@@ -190,7 +190,7 @@ func TestRemoteMute(t *testing.T) {
 				rig.Eventually(t, 30*time.Second, "video goes on", func() bool { return screen.Packets(translate.Video) > before })
 			} else {
 				rig.Eventually(t, 30*time.Second, "the log and a metric tell", func() bool {
-					return strings.Contains(s.Gateway.Output(), "LiveKit refuses to mute or unmute a track") &&
+					return strings.Contains(s.Gateway.Output(), "LiveKit rejects muting or unmuting a track") &&
 						strings.Contains(s.Gateway.Metrics(t), `wcs_sfu_call_seconds_count{class="refused",op="mute track"}`)
 				})
 				pang(t, pub)
