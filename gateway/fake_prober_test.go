@@ -9,13 +9,13 @@ import (
 	"wcsgateway/translate"
 )
 
-// fakeProber is a Prober whose probes report what the test has set, each second.
+// fakeProber is a probe.Prober whose probes report the figures set by the test, each second.
 type fakeProber struct {
 	mu      sync.Mutex
 	figures translate.VideoFigures
 	stalled bool // MediaBytes stay what they are
 	mute    bool // probes run and cannot measure anything
-	away    bool // there is no publisher
+	away    bool // the publisher is missing
 	targets []translate.ProbeTarget
 	running int
 	most    int // that ran at a time
@@ -31,7 +31,7 @@ func (p *fakeProber) set(change func()) {
 	change()
 }
 
-// probes gives how many run now and how many were ever started.
+// probes returns the numbers of probes that run, and of those that were started.
 func (p *fakeProber) probes() (running, started int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -36,7 +36,8 @@ func wantData(t *testing.T, c *rig.Client, id, payload string) {
 	}
 }
 
-// What a native participant sends comes to the stream's players on all pods, each once, and in order; other data does not.
+// Data of a native participant reaches the stream's players on all pods, each message once and in order. Other data does
+// not.
 func TestNativeData(t *testing.T) {
 	inBubble(t, RatesOff, withNativeData, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -45,10 +46,10 @@ func TestNativeData(t *testing.T) {
 		here.AwaitSDP("here")
 		w.mediaIn(podA, "wcs.s", translate.RolePlay)
 		here.WantStatus("here", "PLAYING", "")
-		rig.Eventually(t, time.Minute, "somebody listens", func() bool { running, _ := w.probe.probes(); return running == 1 })
+		rig.Eventually(t, time.Minute, "a probe runs", func() bool { running, _ := w.probe.probes(); return running == 1 })
 		target := w.probe.target(0)
 		if !target.Idle() {
-			t.Error("media is measured that nobody asks for")
+			t.Error("media is measured without a request")
 		}
 		for len(w.told) > 0 {
 			<-w.told
@@ -75,7 +76,7 @@ func TestNativeData(t *testing.T) {
 			t.Errorf("%d messages between pods for 3 data messages", n)
 		}
 		if n := pub.Count("notifyStreamEvent"); n > 0 {
-			t.Errorf("the publisher has got %d events", n)
+			t.Errorf("the publisher received %d events", n)
 		}
 		for range 2 * probe.DataBurst {
 			hear("alice", "0")
@@ -87,7 +88,7 @@ func TestNativeData(t *testing.T) {
 		}
 		pub.Unpublish("pub", "s")
 		pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
-		rig.Eventually(t, time.Minute, "nobody listens any more", func() bool { running, _ := w.probe.probes(); return running == 0 })
+		rig.Eventually(t, time.Minute, "the probe has ended", func() bool { running, _ := w.probe.probes(); return running == 0 })
 	})
 }
 
@@ -95,7 +96,7 @@ func (w *world) heard(result string) float64 {
 	return testutil.ToFloat64(w.pods[podA].metrics.probe.Data.WithLabelValues(result))
 }
 
-// Whoever measures also listens: there is one hidden participant.
+// One hidden participant measures and receives data.
 func TestNativeDataWithProbe(t *testing.T) {
 	inBubble(t, RatesProbe, withNativeData, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -105,14 +106,14 @@ func TestNativeDataWithProbe(t *testing.T) {
 		}
 		target := w.probe.target(0)
 		if target.Idle() {
-			t.Error("nobody measures")
+			t.Error("the probe is idle")
 		}
 		target.OnData(translate.Data{Sender: "alice", Payload: []byte("1")})
 		wantData(t, play, "play", "1")
 	})
 }
 
-// Without the setting there is neither a hidden participant, nor does one that measures pass data on.
+// Without the setting no hidden participant joins for data, and one that measures does not forward data.
 func TestNoNativeData(t *testing.T) {
 	inBubble(t, RatesProbe, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -120,12 +121,12 @@ func TestNoNativeData(t *testing.T) {
 		w.probe.target(0).OnData(translate.Data{Sender: "alice", Payload: []byte("1")})
 		wantRates(t, play, outbound, 2)
 		if inbox := play.Names(); strings.Contains(inbox, `"type":"data"`) {
-			t.Errorf("the player has got %s", inbox)
+			t.Errorf("the player received %s", inbox)
 		}
 	})
 }
 
-// The players of a native publisher have no publisher's pod: theirs listens.
+// A native publisher has no pod: the pod of its players subscribes.
 func TestNativeDataOfNativePublisher(t *testing.T) {
 	inBubble(t, RatesOff, withNativeData, func(t *testing.T, w *world) {
 		w.sfu.set(func() {
@@ -136,11 +137,11 @@ func TestNativeDataOfNativePublisher(t *testing.T) {
 		play.AwaitSDP("play")
 		w.mediaIn(podB, "native.cam", translate.RolePlay)
 		play.WantStatus("play", "PLAYING", "")
-		rig.Eventually(t, time.Minute, "somebody listens", func() bool { running, _ := w.probe.probes(); return running == 1 })
+		rig.Eventually(t, time.Minute, "a probe runs", func() bool { running, _ := w.probe.probes(); return running == 1 })
 		w.probe.target(0).OnData(translate.Data{Sender: "alice", Payload: []byte("1")})
 		wantData(t, play, "play", "1")
 		play.Stop("play", "cam")
 		play.WantStatus("play", "STOPPED", "Stopped by user")
-		rig.Eventually(t, time.Minute, "nobody listens any more", func() bool { running, _ := w.probe.probes(); return running == 0 })
+		rig.Eventually(t, time.Minute, "the probe has ended", func() bool { running, _ := w.probe.probes(); return running == 0 })
 	})
 }

@@ -81,7 +81,7 @@ type measurement struct {
 	heard bool      // media is known
 }
 
-// startRates begins to tell the client its video rate. It has just been told that its stream is up.
+// startRates starts to send the client its video rate. The client has just been notified that its stream is up.
 func (st *stream) startRates() {
 	st.subscribeNativeData()
 	mode := st.sess.app.Rates
@@ -159,7 +159,7 @@ func (r *rateMeter) needsProbe() bool {
 	return r.st.kinds.Video || r.st.published && r.st.sess.g.cfg.Media.SilenceTimeout > 0
 }
 
-// useSource notes which source is in use.
+// useSource records the source in use.
 func (r *rateMeter) useSource(source string) {
 	g := r.st.sess.g
 	if r.source == source {
@@ -175,10 +175,10 @@ func (r *rateMeter) useSource(source string) {
 	r.source, r.inPhase = source, false
 }
 
-// keepPhase keeps the beat a little behind the second that the figures are of, because the client compares them with what it
-// has counted itself when it gets them: the later they are told, the more it takes a change of the bit rate for a bad connection.
-// The first figures of a source wait for the right moment; afterwards the beat follows in steps that do not matter, for
-// an uneven beat would be no better. It tells whether the figures shall be told now.
+// keepPhase keeps the ticks shortly after the arrival of figures, and reports whether the figures are sent now. The client
+// compares them with its own count when it receives them: the older they are, the more a change of the bit rate looks like
+// a bad connection. The first figures of a source wait for the right moment. Afterwards the ticks follow in small steps,
+// since uneven intervals would distort the comparison as well.
 func (r *rateMeter) keepPhase(came time.Time) bool {
 	const step = rateInterval / wheel.Slots
 	off := time.Since(came)%rateInterval - r.lag // too late by so much
@@ -206,8 +206,8 @@ func (r *rateMeter) moveTick(next time.Duration) {
 	r.leave = r.st.sess.g.rateWheel.AddIn(r, next)
 }
 
-// updateSize takes the picture size from the rate source. Of a player it counts only where nobody else tells: its publisher's
-// pod knows sooner, and what a player has decoded may be what was sent before.
+// updateSize takes the picture size from the rate source. For players of WCS publishers it is ignored: the publisher's pod
+// reports it earlier, and a player may have decoded an older picture.
 func (r *rateMeter) updateSize(width, height int) {
 	video, there := r.st.tracks[translate.Video]
 	if !there || width == 0 || height == 0 || !r.st.published && !r.st.publisher.Native() {
@@ -218,7 +218,7 @@ func (r *rateMeter) updateSize(width, height int) {
 	r.st.learn([]translate.Track{video})
 }
 
-// learnFromSFU is learn for what LiveKit says. Its sizes come late, and do not count while the rate source tells them.
+// learnFromSFU is learn for reports of LiveKit. Their sizes are late, and are ignored while the rate source reports them.
 func (st *stream) learnFromSFU(tracks []translate.Track) {
 	if st.rates != nil && st.rates.sized {
 		tracks = slices.Clone(tracks)
@@ -229,13 +229,13 @@ func (st *stream) learnFromSFU(tracks []translate.Track) {
 	st.learn(tracks)
 }
 
-// silence notices that nothing is sent any more.
+// silence detects that nothing is sent any more.
 type silence struct {
 	bytes uint64
-	since time.Time // zero while nobody measures
+	since time.Time // zero while nothing is measured
 }
 
-// lasts tells how long the bytes have been what they are.
+// lasts returns for how long bytes has been unchanged.
 func (s *silence) lasts(bytes uint64) time.Duration {
 	if now := time.Now(); s.since.IsZero() || bytes != s.bytes {
 		s.bytes, s.since = bytes, now
@@ -243,8 +243,7 @@ func (s *silence) lasts(bytes uint64) time.Duration {
 	return time.Since(s.since)
 }
 
-// checkSilence ends a publisher that has sent nothing for too long. Where nothing is measured nobody can tell, and the time
-// begins anew.
+// checkSilence ends a publisher that has sent nothing for too long. While nothing is measured, the time starts again.
 func (r *rateMeter) checkSilence(m measurement) {
 	limit := r.st.sess.g.cfg.Media.SilenceTimeout
 	switch {

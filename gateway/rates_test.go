@@ -15,7 +15,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// inBubble runs a test on two pods with a clock that goes on only when all is done: seconds take no time and are exact.
+// inBubble runs a test on two pods with a fake clock, which advances only while all goroutines wait.
 func inBubble(t *testing.T, mode RateSource, change func(*Config), test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -37,7 +37,7 @@ func inBubble(t *testing.T, mode RateSource, change func(*Config), test func(t *
 	})
 }
 
-// rateMessage is what tests look at of a video rate.
+// rateMessage has the members of a video rate that tests check.
 type rateMessage struct {
 	MediaSessionID string
 	VideoRate, FPS int
@@ -114,7 +114,7 @@ func TestRatesFromProbe(t *testing.T) {
 	})
 }
 
-// With rates.source probe nobody is asked and nobody is waited for.
+// With rates.source probe there is no wait for clients' statistics.
 func TestRatesFromProbeOnly(t *testing.T) {
 	inBubble(t, RatesProbe, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
@@ -126,7 +126,7 @@ func TestRatesFromProbeOnly(t *testing.T) {
 	})
 }
 
-// publishOn publishes and lets the media come.
+// publishOn publishes a stream and its media.
 func (w *world) publishOn(t *testing.T, c *rig.Client, pod, id, name string) {
 	t.Helper()
 	publishAV(t, c, id, name)
@@ -163,8 +163,8 @@ func TestRatesOnAnotherPod(t *testing.T) {
 	})
 }
 
-// The publisher has an SDK that sends its statistics, so the probe is there for the player on the other pod only, and ends with it.
-func TestProbeEndsWithTheLastWish(t *testing.T) {
+// The publisher's application has no rates, so that the probe only serves the player on the other pod, and ends with it.
+func TestProbeEndsWithLastRequest(t *testing.T) {
 	inBubble(t, RatesAuto, func(c *Config) {
 		if c.Pod == podA {
 			c.Apps["defaultApp"] = App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: RatesOff}
@@ -173,13 +173,13 @@ func TestProbeEndsWithTheLastWish(t *testing.T) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, play, outbound, 5)
 		if n := pub.Count(inbound); n != 0 {
-			t.Error("a client is told rates that its application has off")
+			t.Error("rates sent to a client whose application has them off")
 		}
 		play.Stop("play", "s")
 		play.WantStatus("play", "STOPPED", "Stopped by user")
 		pass(probe.LocalRequest + probe.RemoteRequest + 2*time.Second)
 		if running, _ := w.probe.probes(); running != 0 {
-			t.Error("a probe that nobody wants")
+			t.Error("the probe runs without a request")
 		}
 		drainEvents(w)
 		pass(time.Minute)
@@ -210,7 +210,7 @@ func TestRatesOfANativePublisher(t *testing.T) {
 	})
 }
 
-// off: no message, no probe, no question.
+// With source off there are no messages and no probes.
 func TestRatesOff(t *testing.T) {
 	inBubble(t, RatesOff, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -234,7 +234,7 @@ func TestRatesOff(t *testing.T) {
 	})
 }
 
-// client: those that send no statistics are told nothing.
+// With source client, clients that send no statistics get no rates.
 func TestRatesFromClientsOnly(t *testing.T) {
 	inBubble(t, RatesClient, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -245,7 +245,7 @@ func TestRatesFromClientsOnly(t *testing.T) {
 	})
 }
 
-// More streams than probes: the rest waits, the operator can see it, and one gets the place of another that ends.
+// With more streams than probes the rest waits, which a metric shows, and takes the slots of those that end.
 func TestProbeLimit(t *testing.T) {
 	inBubble(t, RatesAuto, func(c *Config) { c.Rates.MaxProbes = 2 }, func(t *testing.T, w *world) {
 		clients := make([]*rig.Client, 5)
@@ -270,7 +270,7 @@ func TestProbeLimit(t *testing.T) {
 	})
 }
 
-// The probe does not find the publisher: it is started again, at a distance.
+// A probe that does not find the publisher is retried at intervals.
 func TestProbeIsRetried(t *testing.T) {
 	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
 		w.probe.set(func() { w.probe.away = true })
@@ -280,15 +280,15 @@ func TestProbeIsRetried(t *testing.T) {
 			t.Errorf("%d probes in a minute", started)
 		}
 		if n := pub.Count(inbound); n != 0 {
-			t.Errorf("%d rates that nobody has measured", n)
+			t.Errorf("%d rates without a measurement", n)
 		}
 		w.probe.set(func() { w.probe.away = false })
 		wantRates(t, pub, inbound, 5)
 	})
 }
 
-// A probe that can measure nothing for a while: nobody is told what was true before.
-func TestFiguresGrowOld(t *testing.T) {
+// While a probe cannot measure, no outdated figures are sent.
+func TestOldFiguresAreNotSent(t *testing.T) {
 	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, pub, inbound, 3)
@@ -308,7 +308,7 @@ func TestSilence(t *testing.T) {
 		pub, play := w.up(t, podA, podB)
 		pass(5 * time.Minute)
 		w.probe.set(func() { w.probe.mute = true })
-		pass(5 * time.Minute) // LiveKit may be away: nobody knows
+		pass(5 * time.Minute) // LiveKit may be unavailable
 		w.probe.set(func() { w.probe.mute, w.probe.stalled = false, true })
 		pass(58 * time.Second)
 		if n := pub.Count("notifyStreamStatusEvent"); n != 0 {
@@ -321,8 +321,8 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// A publisher's session is resumed on another pod, which its participant's identity does not tell: its own rates go on from there,
-// and those of players on a third pod.
+// A publisher's session is resumed on another pod, which its participant's identity does not name. The rates of the
+// publisher and of a player on a third pod continue.
 func TestRatesAfterAResume(t *testing.T) {
 	const podC = "cccccccc"
 	kept := func(c *Config) {
@@ -358,8 +358,8 @@ func TestRatesAfterAResume(t *testing.T) {
 	})
 }
 
-// Players here have had figures from the pod that had the publisher before its session was resumed here. Nobody here wants any now, another pod does.
-func TestProbeOfAPublisherThatHasComeHere(t *testing.T) {
+// A pod got figures from the publisher's previous pod and then resumed its session. Only another pod requests figures.
+func TestProbeOfPublisherResumedHere(t *testing.T) {
 	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
 		w.up(t, podA, podA)
 		room, publisher := w.sfu.only(t, translate.RolePublish)
@@ -374,7 +374,7 @@ func TestProbeOfAPublisherThatHasComeHere(t *testing.T) {
 	})
 }
 
-// Without video there is no rate, but silence.
+// Without video there is no rate, but silence is detected.
 func TestSilenceOfAudio(t *testing.T) {
 	inBubble(t, RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
@@ -394,7 +394,7 @@ func TestSilenceOfAudio(t *testing.T) {
 	})
 }
 
-// The probe sees a new size: players on any pod are told within 2 s, and what LiveKit still says of the old one changes nothing.
+// The probe reports a new size: players on any pod get it within 2 s, and LiveKit's reports of the old one are ignored.
 func TestSizeFromProbe(t *testing.T) {
 	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -427,7 +427,7 @@ func TestSizeFromProbe(t *testing.T) {
 		if s := play.WantStatus("play", "STOPPED", "Stopped by user"); s.Width != 1280 || s.Height != 720 {
 			t.Errorf("STOPPED with %dx%d", s.Width, s.Height)
 		}
-		w.probe.set(func() { w.probe.mute = true }) // then LiveKit is believed again
+		w.probe.set(func() { w.probe.mute = true }) // then LiveKit's sizes count again
 		pass(probe.MaxAge + 10*time.Second)
 		pub.Unpublish("pub", "s")
 		if s := pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop"); s.Width != 640 {
@@ -436,7 +436,7 @@ func TestSizeFromProbe(t *testing.T) {
 	})
 }
 
-// A publisher's mute commands are in the record: late players learn them with PLAYING.
+// A publisher's mutes are in the record: late players get them with PLAYING.
 func TestMuteIsKept(t *testing.T) {
 	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
@@ -478,7 +478,7 @@ func TestMuteIsKept(t *testing.T) {
 	})
 }
 
-// wantMuted takes the stream's next status.
+// wantMuted checks the stream's next status.
 func wantMuted(t *testing.T, c *rig.Client, id string, audio, video bool) {
 	t.Helper()
 	m := c.AwaitMatch("status of "+id, func(m rig.Message) bool {
