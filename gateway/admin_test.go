@@ -10,6 +10,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -174,14 +175,13 @@ func TestTerminateKeptSessionThatCloses(t *testing.T) {
 		}
 		return false
 	})
-	lost := closedLost
-	s.conn.mu.Lock()
-	s.conn.closing = &lost // as conn.close does
-	s.conn.mu.Unlock()
+	onClose := s.conn.OnClose
+	s.conn.OnClose = func(socket.Reason) {} // delayed: the socket is closing, and the session does not know yet
+	s.conn.Close(socket.ClosedLost)
 	if err := w.pods[podB].admin.TerminateSession(t.Context(), s.id); err != nil {
 		t.Fatal(err)
 	}
-	s.conn.onClose(lost) // its last step
+	onClose(socket.ClosedLost)
 	rig.Eventually(t, 20*time.Second, "the session is gone", func() bool {
 		_, err := w.pods[podB].admin.FindSession(t.Context(), s.id)
 		return errors.Is(err, state.ErrNotFound)

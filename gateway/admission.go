@@ -1,5 +1,7 @@
 package gateway
 
+import "wcsgateway/gateway/socket"
+
 // Info texts of refused sessions. WCS' own for an origin is not known (integration.md §6).
 const (
 	infoNoApplication  = "Application not found"
@@ -9,9 +11,9 @@ const (
 
 // peer is who opened a socket.
 type peer struct {
-	remote string // address and port; the port is 0 if a proxy knows it alone
-	origin string // of the page; empty for a client that is no browser
-	guard  *guard // nil: nothing is counted
+	remote  string // address and port; the port is 0 if a proxy knows it alone
+	origin  string // of the page; empty for a client that is no browser
+	metered *socket.MeteredConn
 }
 
 // admit gives the application that a client asks for, and takes a place in it, or refuses the client.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"wcsgateway/gateway/socket"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -19,7 +20,7 @@ func handleConnection(s *session, c wcs.Connection) error {
 	if err := s.g.live().limits.checkConnection(c); err != nil {
 		return err
 	}
-	s.conn.greeted()
+	s.conn.Established()
 	s.opening = true
 	if app, ok := s.admit(key); ok {
 		s.connect(app, c)
@@ -28,13 +29,13 @@ func handleConnection(s *session, c wcs.Connection) error {
 }
 
 func handlePong(s *session, _ wcs.Command) error {
-	s.conn.pong()
+	s.conn.Pong()
 	return nil
 }
 
 // handleMediaTransport closes the second socket of MSE and WSPlayer clients: media never passes here (protocol.md §2.18).
 func handleMediaTransport(s *session, _ wcs.Command) error {
-	s.conn.close(closedRefused)
+	s.conn.Close(socket.ClosedRefused)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/translate/wcs"
 )
 
@@ -59,17 +60,17 @@ func (s *session) snapshot(ref wcs.StreamRef) {
 	if st := s.streams[ref.MediaSessionID]; st != nil {
 		answer.AudioMuted, answer.VideoMuted = st.mutes.Audio, st.mutes.Video
 	}
-	async(s, func() (packed *parcel, err error) {
+	async(s, func() (packed *socket.Bulk, err error) {
 		if answer.PNG, err = s.g.takeSnapshot(s.g.ctx, s.app, ref.Name); err != nil {
 			return nil, err
 		}
 		frames, done, err := s.g.snapshots.Encode(answer)
-		return &parcel{frames: frames, gone: done}, err
-	}, func(packed *parcel, err error) { s.answerSnapshot(ref, packed, err) })
+		return &socket.Bulk{Frames: frames, Done: done}, err
+	}, func(packed *socket.Bulk, err error) { s.answerSnapshot(ref, packed, err) })
 }
 
 // answerSnapshot sends the picture, or the reason why there is none.
-func (s *session) answerSnapshot(ref wcs.StreamRef, picture *parcel, err error) {
+func (s *session) answerSnapshot(ref wcs.StreamRef, picture *socket.Bulk, err error) {
 	s.g.metrics.snapshots.WithLabelValues(snapshotResult(err)).Inc()
 	s.g.metrics.refusedCommand(err)
 	if err != nil {
@@ -77,5 +78,5 @@ func (s *session) answerSnapshot(ref wcs.StreamRef, picture *parcel, err error) 
 		s.send(wcs.SnapshotFailed(ref.MediaSessionID, classify(err).info))
 		return
 	}
-	s.conn.sendParcel(picture)
+	s.conn.SendBulk(picture)
 }

@@ -61,7 +61,7 @@ const unknownCommand = "unknown"
 
 // dispatch runs one message of the client on the loop.
 func (s *session) dispatch(frame []byte) {
-	if s.closed || s.conn.ended() {
+	if s.closed || s.conn.Ended() {
 		return
 	}
 	cmd, err := s.decode(frame)

@@ -9,6 +9,7 @@ import (
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
 	"wcsgateway/gateway/rtmp"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/translate"
 )
 
@@ -20,7 +21,7 @@ type Config struct {
 	Live              // at the start
 	NodeID     string // what hooks call this server: 32 letters and digits
 	Recent     bool   // remember of the last messages of each session that they were, for operators
-	Conn       ConnConfig
+	Conn       socket.Config
 	Media      MediaConfig
 	Rates      RatesConfig
 	Snapshot   SnapshotConfig

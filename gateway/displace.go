@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -88,10 +89,10 @@ func (g *Gateway) checkAliveLocal(request state.Event) (result string) {
 	if s == nil {
 		return checkUnanswered
 	}
-	if s.conn.alive(aliveWait) {
+	if s.conn.Alive(aliveWait) {
 		return clientAlive
 	}
-	s.dismiss(closedDisplaced)
+	s.dismiss(socket.ClosedDisplaced)
 	limit := time.NewTimer(releaseWait)
 	defer limit.Stop()
 	select {

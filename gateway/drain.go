@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"wcsgateway/gateway/socket"
 )
 
 // DrainConfig is how a pod takes leave of its clients when it is told to end.
@@ -59,7 +61,7 @@ func (g *Gateway) closePaced(sessions []*session, due func(*session) bool) {
 			pause(g.ctx, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
 		}
 		if due(s) {
-			s.conn.close(closedShutdown)
+			s.conn.Close(socket.ClosedShutdown)
 			s.loop.Post(s.hurry)
 		}
 	}

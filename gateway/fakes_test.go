@@ -7,9 +7,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
+	"wcsgateway/gateway/socket"
 	"wcsgateway/translate"
 )
 
@@ -199,4 +201,11 @@ var errNoWebhooks = errors.New("no webhooks here")
 
 func (noWebhooks) Webhook(http.ResponseWriter, *http.Request) (translate.Event, bool, error) {
 	return translate.Event{}, false, errNoWebhooks
+}
+
+func connConfig() socket.Config {
+	return socket.Config{
+		HelloTimeout: time.Minute, WriteTimeout: time.Minute, MaxMessageBytes: 1 << 20,
+		MaxQueueBytes: 1 << 20, MaxQueueMessages: 1000, PingInterval: time.Minute, PingProbes: 3,
+	}
 }

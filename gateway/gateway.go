@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 
@@ -19,6 +18,7 @@ import (
 	"wcsgateway/gateway/reconcile"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -63,9 +63,9 @@ type Gateway struct {
 	tracer     trace.Tracer   // nil: no traces
 	noisy      zerolog.Logger // for messages that clients can cause at any rate
 	metrics    *Metrics
-	upgrader   websocket.Upgrader
+	upgrader   *socket.Upgrader
 	version    []byte // the getVersion frame
-	pings      *wheel.Wheel[*conn]
+	pings      *wheel.Wheel[*socket.Conn]
 	streams    *registry
 	poller     *reconcile.Poller
 	rateWheel  *wheel.Wheel[probe.Ticker]
@@ -74,8 +74,7 @@ type Gateway struct {
 	bus        *bus.Bus
 	cleanup    *cleanup.Queue
 	rooms      *roomapi.Rooms
-	door       door
-	excess     *excess
+	admission  *socket.Admission
 	now        atomic.Pointer[current] // the settings that a reload changes
 	egress     *egress.Service
 	admin      *admin.Service
@@ -93,10 +92,10 @@ type Gateway struct {
 
 	mu         sync.Mutex
 	sessions   map[*session]struct{}
-	byID       map[string]*session // those with a session id
-	sessionsOf map[string]int      // by app key: the number of admitted sessions
-	kept       map[string]*session // by id: sessions with keepAlive
-	parked     tally               // by address: the number of kept sessions without a socket
+	byID       map[string]*session    // those with a session id
+	sessionsOf map[string]int         // by app key: the number of admitted sessions
+	kept       map[string]*session    // by id: sessions with keepAlive
+	parked     socket.PerAddressCount // by address: the number of kept sessions without a socket
 }
 
 // NoisyLines is how many log lines a second are written about refusals, so that an attack does not fill the
@@ -113,12 +112,12 @@ func New(cfg Config, deps Deps) *Gateway {
 		noisy:      deps.Log.Sample(&zerolog.BurstSampler{Burst: NoisyLines, Period: time.Second}),
 		metrics:    deps.Metrics,
 		tracer:     deps.Tracer,
-		upgrader:   newUpgrader(),
+		upgrader:   socket.NewUpgrader(),
 		version:    wcs.Version(cfg.Version),
-		pings:      wheel.New(cfg.Conn.PingInterval, (*conn).ping),
+		pings:      wheel.New(cfg.Conn.PingInterval, (*socket.Conn).Ping),
 		rateWheel:  wheel.New(rateInterval, probe.Ticker.Tick),
 		hookLog:    newHookLog(deps.Log),
-		excess:     newExcess(),
+		admission:  socket.NewAdmission(),
 		streams:    newRegistry(),
 		ctx:        ctx,
 		cancel:     cancel,
@@ -320,7 +319,7 @@ func (g *Gateway) startClean() {
 	g.rooms.DropAll()
 	g.log.Error().Int("sessions", len(open)).Str("hint", "the pod was frozen, or did not reach Redis, for longer than its lease").Msg("taken over by other pods; closing all sockets")
 	for _, s := range open {
-		s.dismiss(closedTakenOver)
+		s.dismiss(socket.ClosedTakenOver)
 	}
 }
 

@@ -48,7 +48,7 @@ func (s *session) authorizeConnect(app *App, c wcs.Connection, id sessionID) {
 func (h *sessionHooks) onConnect(c wcs.Connection, answer hooks.Object, err error) {
 	h.cancelConnect()
 	s := h.sess
-	if s.closed || s.conn.ended() {
+	if s.closed || s.conn.Ended() {
 		return // the client disconnected
 	}
 	if err == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -124,7 +125,7 @@ func (st *stream) disconnect() {
 }
 
 // park keeps the session without its socket. What is not up yet cannot come up without it.
-func (s *session) park(r closeReason) {
+func (s *session) park(r socket.Reason) {
 	for _, st := range s.streams {
 		if st.phase != phaseUp {
 			st.disconnect()
@@ -133,13 +134,13 @@ func (s *session) park(r closeReason) {
 	s.keep.parked, s.keep.since = true, time.Now()
 	s.rooms.detachAll()
 	s.remember()
-	switch fits := s.g.park(s.guard.of, +1); {
+	switch fits := s.g.park(s.metered.Key, +1); {
 	case !fits:
 		s.g.metrics.refused(refusedParked)
 		s.expire()
-	case s.dismissed, r == closedTakenOver, r == closedDisplaced, r == closedTerminated: // what it has is others', or wanted by others
+	case s.dismissed, r == socket.ClosedTakenOver, r == socket.ClosedDisplaced, r == socket.ClosedTerminated: // what it has is others', or wanted by others
 		s.expire()
-	case r == closedShutdown:
+	case r == socket.ClosedShutdown:
 		s.expireAfter(min(s.g.cfg.KeepAliveGrace, s.g.cfg.Drain.Handover))
 	default:
 		s.expireAfter(s.g.cfg.KeepAliveGrace)
@@ -151,9 +152,9 @@ func (g *Gateway) park(of netip.Addr, by int) (fits bool) {
 	l := &g.live().limits
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.parked.add(of, by)
-	g.metrics.parked.Set(float64(g.parked.all))
-	return g.parked.all <= l.Parked && (l.ConnectionsPerAddress == 0 || g.parked.of[of] <= l.ConnectionsPerAddress)
+	g.parked.Add(of, by)
+	g.metrics.parked.Set(float64(g.parked.All()))
+	return g.parked.All() <= l.Parked && (l.ConnectionsPerAddress == 0 || g.parked.Of(of) <= l.ConnectionsPerAddress)
 }
 
 func (s *session) expireAfter(d time.Duration) {
@@ -165,8 +166,8 @@ func (s *session) expireAfter(d time.Duration) {
 
 // dismiss closes the socket of a session that is not to be kept, and ends it if it is parked already. A socket whose end was decided a moment
 // before, for whatever reason, parks its session later than that.
-func (s *session) dismiss(r closeReason) {
-	s.conn.close(r)
+func (s *session) dismiss(r socket.Reason) {
+	s.conn.Close(r)
 	s.loop.Post(func() {
 		s.dismissed = true
 		s.expire()
@@ -208,7 +209,7 @@ func (s *session) unpark(taken bool) {
 		s.keep.timer.Stop()
 	}
 	if s.keep.parked {
-		s.g.park(s.guard.of, -1)
+		s.g.park(s.metered.Key, -1)
 	}
 	s.g.mu.Lock()
 	if s.g.kept[s.id] == s { // not the one that has come back to this very pod
@@ -271,7 +272,7 @@ func (s *session) handOver(by string) (now handover) {
 		st.disconnect()
 	}
 	s.unpark(true)
-	s.conn.close(closedResumed)
+	s.conn.Close(socket.ClosedResumed)
 	return now
 }
 

@@ -8,21 +8,16 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/time/rate"
-
+	"wcsgateway/gateway/socket"
 	"wcsgateway/translate/wcs"
 )
 
-// Limits bound what clients may cost and say. 0 is no limit wherever a limit may be missing; cmd/internal/config tells where.
-// They can change while the gateway runs: those of a socket are taken when it opens, all others count at once.
+// Limits bound what clients can cost. 0 is no limit where a limit is optional (docs/configuration.md). They can
+// change while the gateway runs: the rates of a socket are taken when it opens, all other limits apply at once.
 type Limits struct {
-	Connections           int // sockets in all
-	ConnectionsPerAddress int // sockets of one client address (IPv6: of one /64)
-	Pending               int // sockets that are no session yet, and TCP connections that are no socket yet
-	Parked                int // sessions with keepAlive without a socket
+	socket.Limits
 
-	MessagesPerSecond, MessageBurst int   // of a socket; control frames count
-	BytesPerSecond, ByteBurst       int64 // of a socket; ByteBurst is at least the largest message
+	Parked int // sessions with keepAlive without a socket
 
 	JSONDepth    int // nesting of a message
 	NameBytes    int // of a stream
@@ -32,14 +27,6 @@ type Limits struct {
 	PayloadBytes int
 
 	ClientLogsPerSecond int // lines that a client pushes for the log; 0: none
-}
-
-// limiter bounds a rate; nil is no limit.
-func limiter(perSecond float64, burst int) *rate.Limiter {
-	if perSecond <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(perSecond), burst)
 }
 
 // Faults of a command that a limit refuses.

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/translate/wcs"
 )
 
@@ -70,52 +70,6 @@ func TestSizesOfMembers(t *testing.T) {
 	}
 }
 
-func TestDoor(t *testing.T) {
-	var d door
-	limits := Limits{Connections: 3, ConnectionsPerAddress: 2, Pending: 2}
-	enter := func(address string, want refusal) *place {
-		t.Helper()
-		p := &place{of: addr(address)}
-		if got, ok := d.enter(p, &limits); got != want || ok != (want == "") {
-			t.Fatalf("%s: %q, want %q", address, got, want)
-		}
-		return p
-	}
-	a, b := enter("192.0.2.1", ""), enter("192.0.2.1", "")
-	enter("192.0.2.1", refusedAddress)
-	enter("192.0.2.2", refusedPending)
-	a.settle()
-	a.settle()
-	c := enter("192.0.2.2", "")
-	enter("192.0.2.3", refusedConnections)
-	b.leave()
-	b.leave()
-	c.settle()
-	enter("192.0.2.3", "").leave()
-	a.leave()
-	c.leave()
-	if d.sockets.all != 0 || d.pending != 0 || len(d.sockets.of) != 0 {
-		t.Errorf("left over: %+v, pending %d", d.sockets, d.pending)
-	}
-}
-
-func TestHandshakesAreCounted(t *testing.T) {
-	var d door
-	a, limits := addr("192.0.2.1"), Limits{ConnectionsPerAddress: 1, Pending: 2}
-	if !d.knock(a, &limits) || d.knock(a, &limits) {
-		t.Error("not one for an address")
-	}
-	if d.knock(addr("192.0.2.2"), &limits) {
-		t.Error("not two in all")
-	}
-	d.passed(a)
-	d.passed(a)
-	d.passed(addr("192.0.2.2"))
-	if d.handshakes.all != 0 || len(d.handshakes.of) != 0 {
-		t.Errorf("left over: %+v", d.handshakes)
-	}
-}
-
 // open tries to open a socket and gives the HTTP status.
 func (w *world) open(t *testing.T, header http.Header) (*websocket.Conn, *http.Response) {
 	t.Helper()
@@ -142,9 +96,9 @@ func TestSocketsOverALimitAreRefusedBeforeTheUpgrade(t *testing.T) {
 		status int
 		refusal
 	}{
-		"in all":         {Limits{Connections: 1}, http.StatusServiceUnavailable, refusedConnections},
-		"of an address":  {Limits{ConnectionsPerAddress: 1}, http.StatusTooManyRequests, refusedAddress},
-		"not a session ": {Limits{Pending: 1}, http.StatusServiceUnavailable, refusedPending},
+		"in all":         {Limits{Limits: socket.Limits{Connections: 1}}, http.StatusServiceUnavailable, refusedConnections},
+		"of an address":  {Limits{Limits: socket.Limits{ConnectionsPerAddress: 1}}, http.StatusTooManyRequests, refusedAddress},
+		"not a session ": {Limits{Limits: socket.Limits{Pending: 1}}, http.StatusServiceUnavailable, refusedPending},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(cfg *Config) { cfg.Limits = c.limits })
@@ -181,9 +135,7 @@ func TestPlacesOfSessions(t *testing.T) {
 	_ = c.AwaitClosed()
 	w.wantRefusals(t, refusedAppSessions, 1)
 	rig.Eventually(t, 20*time.Second, "the refused socket is no longer counted as pending", func() bool {
-		w.pods[podA].door.mu.Lock()
-		defer w.pods[podA].door.mu.Unlock()
-		return w.pods[podA].door.pending == 0
+		return w.pods[podA].admission.Pending() == 0
 	})
 	rig.Connect(t, w.urls[podA], "native") // has its own
 	a.Close()
@@ -260,7 +212,7 @@ func TestReloadOfApplications(t *testing.T) {
 		t.Errorf("got %s", m.Raw)
 	}
 	w.wantRefusals(t, refusedUnknownApp, 1)
-	g.Reload(Live{Apps: map[string]App{}, Limits: Limits{Connections: 1}})
+	g.Reload(Live{Apps: map[string]App{}, Limits: Limits{Limits: socket.Limits{Connections: 1}}})
 	if _, res := w.open(t, nil); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a new limit does not count: %d", res.StatusCode)
 	}
@@ -273,20 +225,20 @@ func TestFloodsAreEnded(t *testing.T) {
 		send   func(*websocket.Conn) error
 		refusal
 	}{
-		"messages": {Limits{MessagesPerSecond: 1, MessageBurst: 50}, func(ws *websocket.Conn) error {
+		"messages": {Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteMessage(websocket.TextMessage, message)
 		}, refusedMessages},
-		"control pings": {Limits{MessagesPerSecond: 1, MessageBurst: 50}, func(ws *websocket.Conn) error {
+		"control pings": {Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Minute))
 		}, refusedMessages},
-		"control pongs": {Limits{MessagesPerSecond: 1, MessageBurst: 50}, func(ws *websocket.Conn) error {
+		"control pongs": {Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Minute))
 		}, refusedMessages},
-		"bytes": {Limits{BytesPerSecond: 1, ByteBurst: 20000}, func(ws *websocket.Conn) error {
+		"bytes": {Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 20000}}, func(ws *websocket.Conn) error {
 			return ws.WriteMessage(websocket.TextMessage, message)
 		}, refusedBytes},
 		// Never a message: frames without content that go on for ever.
-		"fragments": {Limits{BytesPerSecond: 1, ByteBurst: 2000}, func(ws *websocket.Conn) error {
+		"fragments": {Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 2000}}, func(ws *websocket.Conn) error {
 			_, err := ws.NetConn().Write([]byte{0, 0x80, 0, 0, 0, 0})
 			return err
 		}, refusedBytes},
@@ -370,5 +322,3 @@ func TestRefusedCommandsAreCounted(t *testing.T) {
 	}
 	_ = d.AwaitClosed()
 }
-
-func addr(text string) netip.Addr { return netip.MustParseAddr(text) }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -81,7 +82,7 @@ func (l local) EndSession(id string) bool {
 	if s == nil {
 		return false
 	}
-	s.dismiss(closedTerminated)
+	s.dismiss(socket.ClosedTerminated)
 	return true
 }
 
@@ -227,7 +228,7 @@ func (l local) State() admin.PodState {
 func (g *Gateway) openSockets() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.sessions) - g.parked.all
+	return len(g.sessions) - g.parked.All()
 }
 
 // Session implements admin.Local.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/translate/wcs"
 )
 
@@ -49,7 +50,7 @@ var messageField = []byte(`{"message":"`)
 
 // sent notes a message to the client.
 func (r *recent) sent(frame []byte) {
-	if r == nil || bytes.Equal(frame, pingFrame) {
+	if r == nil || bytes.Equal(frame, socket.PingFrame) {
 		return
 	}
 	rest, _ := bytes.CutPrefix(frame, messageField)

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
@@ -267,7 +268,7 @@ func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) 
 	s.remember()
 	s.log(zerolog.InfoLevel).Int("streams", len(s.streams)).Msg("session resumed")
 	if s.closed {
-		s.leaveBehind(closedLost)
+		s.leaveBehind(socket.ClosedLost)
 	}
 }
 

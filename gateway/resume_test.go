@@ -347,7 +347,7 @@ func TestParkedSessionOfAPodTakenOver(t *testing.T) {
 	c.Drop()
 	rig.Eventually(t, 20*time.Second, "its pod has seen it go", func() bool {
 		s := w.pods[podA].openSessions()
-		return len(s) == 1 && s[0].conn.ended()
+		return len(s) == 1 && s[0].conn.Ended()
 	})
 	w.store.TakeOver(podA, podB)
 	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")

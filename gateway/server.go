@@ -1,37 +1,20 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/gorilla/websocket"
 
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
+	"wcsgateway/gateway/socket"
 )
 
-// readBuffer is small on purpose: most of what a client sends is a pong, and a larger message is read past the buffer.
-// With it, and with the write buffers pooled, an idle socket costs 7 KB instead of 17 (design.md §8).
-const readBuffer = 512
-
-// writeBuffer holds a session description of a few codecs, the largest message there usually is.
-const writeBuffer = 4096
-
-func newUpgrader() websocket.Upgrader {
-	return websocket.Upgrader{
-		HandshakeTimeout: 10 * time.Second,
-		ReadBufferSize:   readBuffer,
-		WriteBufferSize:  writeBuffer,
-		WriteBufferPool:  new(sync.Pool),
-		CheckOrigin:      func(*http.Request) bool { return true }, // accept has asked origins
-		// No compression: a client's offer of permessage-deflate is not taken up, so that a compressed frame is a protocol error.
-	}
-}
-
-// Public is the handler of the listeners that clients reach: WebSocket upgrades on any path, because apps put all
-// sorts of things there (protocol.md §1.1), the address of the load balancer if configured, and nothing else.
+// Public returns the handler of the listeners that clients reach. It serves WebSocket upgrades on any path, because
+// apps use all kinds of paths (docs/wcs-protocol.md#transport), and the load balancer's address if configured.
 func (g *Gateway) Public() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -49,10 +32,11 @@ func (g *Gateway) Public() http.Handler {
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	live := g.live()
 	address := g.cfg.Proxies.Client(r)
-	p := peer{remote: address.String(), origin: r.Header.Get("Origin"), guard: newGuard(&live.limits, g.excess)}
-	refuse := func(reason refusal, status int, text string) {
+	p := peer{remote: address.String(), origin: r.Header.Get("Origin")}
+	reject := func(reason refusal, status int, text string) {
 		g.metrics.refused(reason)
-		g.noisy.Info().Str("remote", p.remote).Str("origin", cut(p.origin, 300)).Str("refusal", string(reason)).Msg("socket refused: " + text)
+		g.noisy.Info().Str("remote", p.remote).Str("origin", cut(p.origin, 300)).
+			Str("refusal", string(reason)).Msg("socket rejected: " + text)
 		if status != http.StatusForbidden {
 			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 		}
@@ -61,34 +45,45 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case g.refusing.Load():
-		refuse(refusedDraining, http.StatusServiceUnavailable, "shutting down")
+		reject(refusedDraining, http.StatusServiceUnavailable, "shutting down")
 		return
 	case !origins.Valid(p.origin) || len(r.Header["Origin"]) > 1 || !live.origins.Allows(p.origin):
-		refuse(refusedOrigin, http.StatusForbidden, "origin not allowed")
+		reject(refusedOrigin, http.StatusForbidden, "origin not allowed")
 		return
 	}
-	p.guard.of = realip.LimitKey(address.Addr())
-	if reason, ok := g.door.enter(&p.guard.place, &live.limits); !ok {
+	metered, rejection := g.admission.Acquire(realip.LimitKey(address.Addr()), &live.limits.Limits)
+	if rejection != "" {
 		status := http.StatusServiceUnavailable
-		if reason == refusedAddress {
+		if rejection == socket.RejectAddress {
 			status = http.StatusTooManyRequests
 		}
-		refuse(reason, status, "too many connections")
+		reject(refusal(rejection), status, "too many connections")
 		return
 	}
-	ws, err := g.upgrader.Upgrade(hijacker{w, p.guard}, r, nil)
+	ws, err := g.upgrader.Upgrade(w, r, metered)
 	if err != nil {
-		p.guard.leave()
-		g.noisy.Info().Err(err).Str("remote", p.remote).Msg("upgrade failed") // the upgrader has answered
+		g.noisy.Info().Err(err).Str("remote", p.remote).Msg("upgrade failed") // the upgrader answered
 		return
 	}
+	p.metered = metered
 	g.open(ws, p)
 }
 
-// retryAfter is when a client that was refused may try again, in seconds.
+// ConnState is for the http.Server of a public listener. It bounds the TCP connections that are not a socket.
+func (g *Gateway) ConnState(c net.Conn, s http.ConnState) {
+	trusted := g.cfg.Proxies.Trust
+	if g.cfg.ProxyProtocol { // the client's address is known only after the header was read
+		trusted = func(netip.Addr) bool { return true }
+	}
+	if r := g.admission.ConnState(c, s, trusted, &g.live().limits.Limits); r != "" {
+		g.metrics.refused(refusal(r))
+	}
+}
+
+// retryAfter is the number of seconds after which a rejected client can retry.
 const retryAfter = 10
 
-// Internal is the handler of the listener that only the cluster reaches. metrics serves /metrics.
+// Internal returns the handler of the listener that only the cluster reaches. metrics serves /metrics.
 func (g *Gateway) Internal(metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)

@@ -13,6 +13,7 @@ import (
 
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/serial"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -22,7 +23,7 @@ import (
 type session struct {
 	// set once
 	g      *Gateway
-	conn   *conn
+	conn   *socket.Conn
 	peer   // who opened the socket
 	loop   serial.Executor
 	gone   chan struct{} // closed when the session has let go of everything
@@ -58,23 +59,20 @@ func (g *Gateway) open(ws *websocket.Conn, p peer) {
 	s := &session{g: g, peer: p, gone: make(chan struct{}), recent: newRecent(g.cfg.Recent)}
 	s.loop.Recovered = s.onPanic
 	s.rooms.s = s
-	s.conn = &conn{
-		ws:        ws,
-		cfg:       &g.cfg.Conn,
-		onMessage: s.receive,
-		onClose:   func(r closeReason) { s.loop.Post(func() { s.onClose(r) }) },
-		dropped:   func(bytes int) { g.metrics.lostBytes.Add(float64(bytes)) },
-		guard:     p.guard,
-	}
+	s.conn = socket.New(ws, &g.cfg.Conn, p.metered, socket.Handlers{
+		OnMessage: s.receive,
+		OnClose:   func(r socket.Reason) { s.loop.Post(func() { s.onClose(r) }) },
+		OnDropped: func(bytes int) { g.metrics.lostBytes.Add(float64(bytes)) },
+	})
 	s.leave = g.pings.Add(s.conn)
 	g.mu.Lock()
 	g.sessions[s] = struct{}{}
 	g.mu.Unlock()
 	g.metrics.connections.Inc()
 	if g.refusing.Load() { // shutting down began meanwhile and may not have seen this session
-		s.conn.close(closedShutdown)
+		s.conn.Close(socket.ClosedShutdown)
 	}
-	go s.conn.read()
+	go s.conn.Serve()
 }
 
 // log begins a line with the fields that every one about this session has. A level that is off costs nothing.
@@ -112,12 +110,12 @@ func (s *session) receive(frame []byte) {
 
 func (s *session) send(frame []byte) {
 	s.recent.sent(frame)
-	s.conn.send(frame)
+	s.conn.Send(frame)
 }
 
 // relay sends what another client says, unless this one has too much to read already.
 func (s *session) relay(frame []byte) {
-	if s.conn.offer(frame) {
+	if s.conn.TrySend(frame) {
 		s.recent.sent(frame)
 		return
 	}
@@ -130,7 +128,7 @@ func (s *session) relay(frame []byte) {
 // refuse tells the client why and closes the socket: fail alone would leave it waiting (protocol.md §1.5).
 func (s *session) refuse(info string) {
 	s.send(wcs.ConnectionFailed(info))
-	s.conn.close(closedRefused)
+	s.conn.Close(socket.ClosedRefused)
 }
 
 // establish accepts the client with a new session.
@@ -170,7 +168,7 @@ func (s *session) welcome(app *App, c wcs.Connection, token string) {
 		CollectMetrics: app.Rates.asksClients() && prefersWebRTC(c.MediaProviders),
 	}.Frame(), hooks.Connect)
 	s.send(s.g.version)
-	s.send(pingFrame) // some raw clients publish only after the first (protocol.md §1.4)
+	s.send(socket.PingFrame) // some raw clients publish only after the first (protocol.md §1.4)
 }
 
 // sessionID is the public session id, which grants nothing, and the authToken, which does (design.md §2).
@@ -203,15 +201,15 @@ func commonProviders(client []string) []string {
 func prefersWebRTC(client []string) bool { return len(client) > 0 && client[0] == wcs.ProviderWebRTC }
 
 // onClose runs once, when the socket's end is decided.
-func (s *session) onClose(r closeReason) {
+func (s *session) onClose(r socket.Reason) {
 	s.closed = true
 	s.leave()
 	s.g.metrics.connections.Dec()
-	s.g.metrics.closes.WithLabelValues(r.name).Inc()
+	s.g.metrics.closes.WithLabelValues(r.Name).Inc()
 	s.g.metrics.refusedClose(r)
 	s.givePlace()
 	if s.id == "" {
-		s.log(zerolog.DebugLevel).Str("reason", r.name).Msg("socket closed before it was a session")
+		s.log(zerolog.DebugLevel).Str("reason", r.Name).Msg("socket closed before it was a session")
 		s.hooks.disconnected()
 		s.finish()
 		return
@@ -220,9 +218,9 @@ func (s *session) onClose(r closeReason) {
 }
 
 // leaveBehind does with a session without a socket what it asked for: all its streams are released at once, or kept for a while.
-func (s *session) leaveBehind(r closeReason) {
+func (s *session) leaveBehind(r socket.Reason) {
 	s.g.metrics.sessions.Dec()
-	s.log(zerolog.InfoLevel).Str("reason", r.name).Int("streams", len(s.streams)).Bool("kept", s.keep != nil).Msg("session closed")
+	s.log(zerolog.InfoLevel).Str("reason", r.Name).Int("streams", len(s.streams)).Bool("kept", s.keep != nil).Msg("session closed")
 	if s.keep != nil {
 		s.park(r)
 		return

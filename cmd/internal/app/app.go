@@ -26,6 +26,7 @@ import (
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/gateway/snapshot"
+	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -132,7 +133,7 @@ func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, er
 		host = "unknown" // only for information
 	}
 	r, s := cfg.Redis, cfg.Session
-	sockets := gateway.ConnConfig{PingInterval: s.PingInterval, PingProbes: s.PingProbes}
+	sockets := socket.Config{PingInterval: s.PingInterval, PingProbes: s.PingProbes}
 	return state.Open(state.Config{
 		Addrs: r.Addrs, MasterName: r.MasterName, Cluster: r.Cluster, Username: r.Username, Password: r.Password.Reveal(),
 		SentinelUsername: r.SentinelUsername, SentinelPassword: r.SentinelPassword.Reveal(), DB: r.DB, TLS: tls,
@@ -191,7 +192,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 	return gateway.Config{
 		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), NodeID: cfg.Node(), Live: live, MaxStreams: s.MaxStreams, KeepAliveGrace: s.KeepAliveGrace,
 		Proxies: proxies, ProxyProtocol: cfg.Listen.ProxyProtocol,
-		Conn: gateway.ConnConfig{
+		Conn: socket.Config{
 			HelloTimeout: s.HelloTimeout, WriteTimeout: s.WriteTimeout, MaxMessageBytes: s.MaxMessageBytes,
 			MaxQueueBytes: s.MaxQueueBytes, MaxQueueMessages: s.MaxQueueMessages, PingInterval: s.PingInterval, PingProbes: s.PingProbes,
 		},

@@ -9,6 +9,7 @@ import (
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/socket"
 )
 
 // Source provides the configurations of a running gateway.
@@ -109,8 +110,12 @@ func limits(l config.Limits) gateway.Limits {
 		l.Connections = openFiles()
 	}
 	return gateway.Limits{
-		Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending, Parked: l.Parked,
-		MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst, BytesPerSecond: l.BytesPerSecond, ByteBurst: l.ByteBurst,
+		Limits: socket.Limits{
+			Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending,
+			MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
+			BytesPerSecond: l.BytesPerSecond, ByteBurst: l.ByteBurst,
+		},
+		Parked:    l.Parked,
 		JSONDepth: l.JSONDepth, NameBytes: l.NameBytes, IDBytes: l.IDBytes, LoginBytes: l.LoginBytes,
 		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes, ClientLogsPerSecond: l.ClientLogsPerSecond,
 	}

@@ -1,4 +1,4 @@
-package gateway
+package socket
 
 import (
 	"bytes"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// parcelOf makes a parcel and counts when it is gone.
-func parcelOf(gone *atomic.Int32, frames ...[]byte) *parcel {
-	return &parcel{frames: frames, gone: func() { gone.Add(1) }}
+// bulkOf makes a parcel and counts when it is done.
+func bulkOf(done *atomic.Int32, frames ...[]byte) *Bulk {
+	return &Bulk{Frames: frames, Done: func() { done.Add(1) }}
 }
 
 func (tc *testConn) read(t *testing.T) []byte {
@@ -23,15 +23,15 @@ func (tc *testConn) read(t *testing.T) []byte {
 	return b
 }
 
-func awaitGone(t *testing.T, gone *atomic.Int32, want int32) {
+func awaitDone(t *testing.T, done *atomic.Int32, want int32) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for gone.Load() != want {
+	for done.Load() != want {
 		select {
 		case <-limit:
-			t.Fatalf("%d parcels are gone, want %d", gone.Load(), want)
+			t.Fatalf("%d bulks are done, want %d", done.Load(), want)
 		case <-tick.C:
 		}
 	}
@@ -44,11 +44,11 @@ func TestParcelIsLargerThanTheQueue(t *testing.T) {
 	cfg.MaxQueueBytes, cfg.WriteTimeout = 1000, time.Second
 	tc := newTestConn(t, cfg)
 	tc.client.SetReadLimit(1 << 30)
-	var gone atomic.Int32
+	var done atomic.Int32
 	large := bytes.Repeat([]byte("x"), 16<<20) // more than the kernel takes for a client that does not read
-	tc.server.sendParcel(parcelOf(&gone, large, large, []byte("end")))
+	tc.server.SendBulk(bulkOf(&done, large, large, []byte("end")))
 	<-time.After(3 * cfg.WriteTimeout) // the client's slowness, which is what is tested
-	tc.server.send([]byte("between"))
+	tc.server.Send([]byte("between"))
 	var order []string
 	for len(order) < 4 {
 		b := tc.read(t)
@@ -60,24 +60,24 @@ func TestParcelIsLargerThanTheQueue(t *testing.T) {
 	if got := strings.Join(order, " "); got != "large between large end" {
 		t.Errorf("messages came as %s", got)
 	}
-	awaitGone(t, &gone, 1)
+	awaitDone(t, &done, 1)
 }
 
 func TestParcelIsGoneWithTheSocket(t *testing.T) {
 	tc := newTestConn(t, connConfig())
-	var gone atomic.Int32
+	var done atomic.Int32
 	large := bytes.Repeat([]byte("x"), 16<<20)
 	for range 3 {
-		tc.server.sendParcel(parcelOf(&gone, large, large))
+		tc.server.SendBulk(bulkOf(&done, large, large))
 	}
-	if n := gone.Load(); n != 0 {
-		t.Errorf("%d parcels are gone, and nobody has read", n)
+	if n := done.Load(); n != 0 {
+		t.Errorf("%d bulks are done, and nobody has read", n)
 	}
 	_ = tc.client.Close() // without a word
-	tc.wantClose(t, closedLost)
-	awaitGone(t, &gone, 3)
-	tc.server.sendParcel(parcelOf(&gone, []byte("late")))
-	awaitGone(t, &gone, 4)
+	tc.wantClose(t, ClosedLost)
+	awaitDone(t, &done, 3)
+	tc.server.SendBulk(bulkOf(&done, []byte("late")))
+	awaitDone(t, &done, 4)
 }
 
 // A client that takes nothing at all is closed, though not as soon as for a small message.
@@ -88,12 +88,12 @@ func TestParcelForStalledClient(t *testing.T) {
 	if got, want := tc.server.writeLimit(make([]byte, 2*slowestClient)), cfg.WriteTimeout+2*time.Second; got != want {
 		t.Errorf("limit of a large message is %v, want %v", got, want)
 	}
-	var gone atomic.Int32
+	var done atomic.Int32
 	var frames [][]byte
 	for range 400 { // small enough to be given little time, and more in all than the kernel takes
 		frames = append(frames, bytes.Repeat([]byte("x"), 64<<10))
 	}
-	tc.server.sendParcel(parcelOf(&gone, frames...))
-	tc.wantClose(t, closedSlow)
-	awaitGone(t, &gone, 1)
+	tc.server.SendBulk(bulkOf(&done, frames...))
+	tc.wantClose(t, ClosedSlow)
+	awaitDone(t, &done, 1)
 }

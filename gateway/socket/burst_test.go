@@ -1,4 +1,4 @@
-package gateway
+package socket
 
 import (
 	"context"
@@ -22,25 +22,25 @@ func TestExcessIsShared(t *testing.T) {
 	limits := Limits{MessagesPerSecond: perSecond, MessageBurst: burst, BytesPerSecond: perSecond * frame, ByteBurst: burst * frame}
 	processors := float64(runtime.GOMAXPROCS(0))
 	for name, kind := range map[string]struct {
-		once  func(*guard) error
+		once  func(*MeteredConn) error
 		bound float64 // of once, a second
 		fault error
 	}{
-		"messages": {(*guard).countMessage, excessMessages * processors, errTooManyMessages},
-		"bytes": {func(g *guard) error {
+		"messages": {(*MeteredConn).countMessage, burstMessages * processors, errTooManyMessages},
+		"bytes": {func(g *MeteredConn) error {
 			_, err := g.Read(make([]byte, frame))
 			return err
-		}, excessBytes / frame * processors, errTooManyBytes},
+		}, burstBytes / frame * processors, errTooManyBytes},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := newExcess()
+				x := newBurstBudget()
 				const clients, each = 4, 1000
 				var work sync.WaitGroup
 				begun := time.Now()
 				for range clients {
 					work.Go(func() {
-						g := newGuard(&limits, x)
+						g := newMeteredConn(&limits, x)
 						g.Conn = fountain{}
 						for range each {
 							if err := kind.once(g); err != nil {
@@ -49,7 +49,7 @@ func TestExcessIsShared(t *testing.T) {
 						}
 					})
 				}
-				calm := newGuard(&limits, x)
+				calm := newMeteredConn(&limits, x)
 				calm.Conn = fountain{}
 				for range 20 {
 					since := time.Now()
@@ -63,7 +63,7 @@ func TestExcessIsShared(t *testing.T) {
 					t.Errorf("%d of %d clients took %.2f s, want %.2f s or somewhat more", each, clients, took, least)
 				}
 
-				g := newGuard(&limits, x)
+				g := newMeteredConn(&limits, x)
 				g.Conn = fountain{}
 				var err error
 				for n := 0; err == nil && n < 2*burst; n++ {
@@ -81,19 +81,19 @@ func TestExcessIsShared(t *testing.T) {
 func TestHeldBackUntilClosed(t *testing.T) {
 	const perSecond, burst = 1000, 1 << 20
 	limits := Limits{MessagesPerSecond: perSecond, MessageBurst: burst, BytesPerSecond: perSecond, ByteBurst: burst}
-	for name, once := range map[string]func(*guard) error{
-		"messages": (*guard).countMessage,
-		"bytes": func(g *guard) error {
+	for name, once := range map[string]func(*MeteredConn) error{
+		"messages": (*MeteredConn).countMessage,
+		"bytes": func(g *MeteredConn) error {
 			_, err := g.Read(make([]byte, perSecond/2))
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := newExcess()
-				flooding := func() *guard {
-					g := newGuard(&limits, x)
-					g.door = new(door)
+				x := newBurstBudget()
+				flooding := func() *MeteredConn {
+					g := newMeteredConn(&limits, x)
+					g.Slot.admission = NewAdmission()
 					g.Conn = fountain{Conn: nopConn{}}
 					g.messages.AllowN(time.Now(), perSecond)
 					g.bytes.AllowN(time.Now(), perSecond)
@@ -105,7 +105,7 @@ func TestHeldBackUntilClosed(t *testing.T) {
 				if err := once(flooding()); err != nil {
 					t.Fatal(err)
 				}
-				var waiting []*guard
+				var waiting []*MeteredConn
 				ended := make(chan error)
 				const n = 10
 				for range n {

@@ -1,4 +1,4 @@
-package gateway
+package socket
 
 import (
 	"bytes"
@@ -16,31 +16,30 @@ import (
 
 // testConn is a conn of the server's side and the client's socket to it.
 type testConn struct {
-	server   *conn
+	server   *Conn
 	client   *websocket.Conn
 	messages chan []byte
-	closed   chan closeReason
+	closed   chan Reason
 }
 
-func newTestConn(t *testing.T, cfg ConnConfig) *testConn {
+func newTestConn(t *testing.T, cfg Config) *testConn {
 	t.Helper()
-	tc := &testConn{messages: make(chan []byte, 100), closed: make(chan closeReason, 1)}
+	tc := &testConn{messages: make(chan []byte, 100), closed: make(chan Reason, 1)}
 	ready := make(chan struct{})
-	up := newUpgrader()
+	up := NewUpgrader()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := up.Upgrade(w, r, nil)
+		ws, err := up.ws.Upgrade(w, r, nil)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		tc.server = &conn{
-			ws: ws, cfg: &cfg,
-			onMessage: func(b []byte) { tc.messages <- b },
-			onClose:   func(r closeReason) { tc.closed <- r },
-			dropped:   func(int) {},
-		}
+		tc.server = New(ws, &cfg, nil, Handlers{
+			OnMessage: func(b []byte) { tc.messages <- b },
+			OnClose:   func(r Reason) { tc.closed <- r },
+			OnDropped: func(int) {},
+		})
 		close(ready)
-		go tc.server.read()
+		go tc.server.Serve()
 	}))
 	t.Cleanup(srv.Close)
 	ws, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
@@ -54,22 +53,22 @@ func newTestConn(t *testing.T, cfg ConnConfig) *testConn {
 	return tc
 }
 
-func connConfig() ConnConfig {
-	return ConnConfig{
+func connConfig() Config {
+	return Config{
 		HelloTimeout: time.Minute, WriteTimeout: time.Minute, MaxMessageBytes: 1 << 20,
 		MaxQueueBytes: 1 << 20, MaxQueueMessages: 1000, PingInterval: time.Minute, PingProbes: 3,
 	}
 }
 
-func (tc *testConn) wantClose(t *testing.T, want closeReason) {
+func (tc *testConn) wantClose(t *testing.T, want Reason) {
 	t.Helper()
 	select {
 	case got := <-tc.closed:
 		if got != want {
-			t.Errorf("closed for %s, want %s", got.name, want.name)
+			t.Errorf("closed for %s, want %s", got.Name, want.Name)
 		}
 	case <-time.After(20 * time.Second):
-		t.Fatalf("not closed, want %s", want.name)
+		t.Fatalf("not closed, want %s", want.Name)
 	}
 }
 
@@ -95,14 +94,14 @@ func (tc *testConn) wantCloseFrame(t *testing.T, code int) (before []string) {
 
 func TestConnFlushesBeforeItCloses(t *testing.T) {
 	tc := newTestConn(t, connConfig())
-	tc.server.send([]byte("one"))
-	tc.server.send([]byte("two"))
-	tc.server.close(closedShutdown)
-	tc.server.send([]byte("late"))
+	tc.server.Send([]byte("one"))
+	tc.server.Send([]byte("two"))
+	tc.server.Close(ClosedShutdown)
+	tc.server.Send([]byte("late"))
 	if got := tc.wantCloseFrame(t, websocket.CloseServiceRestart); strings.Join(got, " ") != "one two" {
 		t.Errorf("got %q", got)
 	}
-	tc.wantClose(t, closedShutdown)
+	tc.wantClose(t, ClosedShutdown)
 }
 
 func TestConnEndsWithTheClient(t *testing.T) {
@@ -111,17 +110,17 @@ func TestConnEndsWithTheClient(t *testing.T) {
 	if err := tc.client.WriteControl(websocket.CloseMessage, msg, time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	tc.wantClose(t, closedByClient)
+	tc.wantClose(t, ClosedByClient)
 	tc = newTestConn(t, connConfig())
 	_ = tc.client.Close() // without a close frame
-	tc.wantClose(t, closedLost)
+	tc.wantClose(t, ClosedLost)
 }
 
 func TestConnRefusesWhatItMust(t *testing.T) {
 	t.Run("silence", func(t *testing.T) {
 		cfg := connConfig()
 		cfg.HelloTimeout = 10 * time.Millisecond
-		newTestConn(t, cfg).wantClose(t, closedHello)
+		newTestConn(t, cfg).wantClose(t, ClosedHello)
 	})
 	t.Run("a message that is too big", func(t *testing.T) {
 		cfg := connConfig()
@@ -130,7 +129,7 @@ func TestConnRefusesWhatItMust(t *testing.T) {
 		if err := tc.client.WriteMessage(websocket.TextMessage, make([]byte, 101)); err != nil {
 			t.Fatal(err)
 		}
-		tc.wantClose(t, closedTooBig)
+		tc.wantClose(t, ClosedTooBig)
 		tc.wantCloseFrame(t, websocket.CloseMessageTooBig)
 	})
 	t.Run("binary", func(t *testing.T) {
@@ -138,14 +137,14 @@ func TestConnRefusesWhatItMust(t *testing.T) {
 		if err := tc.client.WriteMessage(websocket.BinaryMessage, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		tc.wantClose(t, closedBinary)
+		tc.wantClose(t, ClosedBinary)
 	})
 }
 
 func TestConnCountsUnansweredPings(t *testing.T) {
 	tc := newTestConn(t, connConfig())
 	for range tc.server.cfg.PingProbes {
-		tc.server.ping()
+		tc.server.Ping()
 	}
 	if err := tc.client.WriteMessage(websocket.TextMessage, pongFrame); err != nil {
 		t.Fatal(err)
@@ -155,13 +154,13 @@ func TestConnCountsUnansweredPings(t *testing.T) {
 	}
 	<-tc.messages // the pong has been read before it
 	for range tc.server.cfg.PingProbes {
-		tc.server.ping()
+		tc.server.Ping()
 	}
-	if tc.server.ended() {
+	if tc.server.Ended() {
 		t.Fatal("closed although a pong came")
 	}
-	tc.server.ping()
-	tc.wantClose(t, closedPingTimeout)
+	tc.server.Ping()
+	tc.wantClose(t, ClosedPingTimeout)
 }
 
 // Whoever wants a name has its publisher asked whether it is there. The answers count as the publisher's messages, so that others could
@@ -176,12 +175,12 @@ func TestConnIsAskedOnceForAll(t *testing.T) {
 	})
 	answers := make(chan bool, many)
 	for range many {
-		go func() { answers <- tc.server.alive(time.Minute) }()
+		go func() { answers <- tc.server.Alive(time.Minute) }()
 	}
 	rig.Eventually(t, 20*time.Second, "all wait for the answer", func() bool {
 		tc.server.mu.Lock()
 		defer tc.server.mu.Unlock()
-		return len(tc.server.heard) == many
+		return len(tc.server.aliveWaiters) == many
 	})
 	read := make(chan struct{})
 	go func() {
@@ -194,13 +193,13 @@ func TestConnIsAskedOnceForAll(t *testing.T) {
 		}
 	}
 	tc.server.mu.Lock()
-	tc.server.pinged = time.Now().Add(time.Hour).UnixNano() // however slow this machine is
+	tc.server.lastProbe = time.Now().Add(time.Hour).UnixNano() // however slow this machine is
 	tc.server.mu.Unlock()
-	if tc.server.alive(10 * time.Millisecond) {
+	if tc.server.Alive(10 * time.Millisecond) {
 		t.Error("an answer holds for a later question, too")
 	}
-	tc.server.close(closedShutdown)
-	tc.wantClose(t, closedShutdown)
+	tc.server.Close(ClosedShutdown)
+	tc.wantClose(t, ClosedShutdown)
 	<-read
 	if pings != 1 {
 		t.Errorf("it was asked %d times", pings)
@@ -212,13 +211,13 @@ func TestConnThatIsCongestedIsAlive(t *testing.T) {
 	tc := newTestConn(t, connConfig())
 	large := bytes.Repeat([]byte("x"), 256<<10)
 	rig.Eventually(t, 20*time.Second, "a client whose network takes no more is not thought gone", func() bool {
-		for tc.server.offer(large) {
+		for tc.server.TrySend(large) {
 		}
-		return tc.server.alive(10 * time.Millisecond)
+		return tc.server.Alive(10 * time.Millisecond)
 	})
-	tc.server.close(closedShutdown)
+	tc.server.Close(ClosedShutdown)
 	tc.wantCloseFrame(t, websocket.CloseServiceRestart)
-	tc.wantClose(t, closedShutdown)
+	tc.wantClose(t, ClosedShutdown)
 }
 
 // What others say takes no more than half of the queue, and leaves the other half to what the client must be told.
@@ -227,26 +226,26 @@ func TestConnLeavesOutWhatOthersSay(t *testing.T) {
 	cfg.MaxQueueMessages = 10
 	tc := newTestConn(t, cfg)
 	large := bytes.Repeat([]byte("x"), 256<<10)
-	if tc.server.offer(make([]byte, cfg.MaxQueueBytes+1)) {
+	if tc.server.TrySend(make([]byte, cfg.MaxQueueBytes+1)) {
 		t.Error("more than the queue may have is queued")
 	}
 	taken := 0
-	for tc.server.offer(large) { // until the network takes no more, either
+	for tc.server.TrySend(large) { // until the network takes no more, either
 		taken++
 	}
 	if taken == 0 {
 		t.Error("nothing that others say is queued")
 	}
-	tc.server.send([]byte("important"))
-	tc.server.close(closedShutdown)
+	tc.server.Send([]byte("important"))
+	tc.server.Close(ClosedShutdown)
 	got := tc.wantCloseFrame(t, websocket.CloseServiceRestart)
 	if len(got) != taken+1 || got[len(got)-1] != "important" {
 		t.Errorf("%d messages came of %d and one", len(got), taken)
 	}
-	if tc.server.offer([]byte("late")) {
+	if tc.server.TrySend([]byte("late")) {
 		t.Error("queued after the end")
 	}
-	tc.wantClose(t, closedShutdown)
+	tc.wantClose(t, ClosedShutdown)
 }
 
 // A client that does not read is closed alone, and nothing of ours blocks or grows meanwhile.
@@ -256,12 +255,12 @@ func TestConnClosesASlowClient(t *testing.T) {
 	tc := newTestConn(t, cfg)
 	big := make([]byte, 1<<14)
 	for range 10000 { // more than any socket buffer holds
-		tc.server.send(big)
-		if tc.server.ended() {
+		tc.server.Send(big)
+		if tc.server.Ended() {
 			break
 		}
 	}
-	tc.wantClose(t, closedSlow)
+	tc.wantClose(t, ClosedSlow)
 	tc.server.mu.Lock()
 	defer tc.server.mu.Unlock()
 	if len(tc.server.queue) != 0 {
@@ -277,7 +276,7 @@ func TestConnClosesAClientThatStalls(t *testing.T) {
 	tc := newTestConn(t, cfg)
 	big := make([]byte, 1<<20)
 	for range 64 { // far more than the socket buffers; nobody reads
-		tc.server.send(big)
+		tc.server.Send(big)
 	}
-	tc.wantClose(t, closedSlow)
+	tc.wantClose(t, ClosedSlow)
 }

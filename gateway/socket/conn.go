@@ -1,0 +1,339 @@
+// Package socket owns a client's WebSocket: its reader, its writer with a bounded send queue, pings, and the limits
+// on connections and rates. It knows nothing of sessions. The edge admits and upgrades sockets; a session sends on
+// its Conn and receives messages through Handlers.
+package socket
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"wcsgateway/translate/wcs"
+)
+
+// Config bounds what one client's socket can cost.
+type Config struct {
+	HelloTimeout     time.Duration // from the upgrade to the connection command
+	WriteTimeout     time.Duration // for one message
+	MaxMessageBytes  int64         // of a client's message
+	MaxQueueBytes    int           // outbound
+	MaxQueueMessages int           // outbound
+	PingInterval     time.Duration
+	PingProbes       int // unanswered pings that close the socket
+}
+
+// DetectionTime returns how long a socket can be dead before the gateway closes it.
+func (c Config) DetectionTime() time.Duration {
+	return c.PingInterval * time.Duration(c.PingProbes+1)
+}
+
+// lingerTime is how long a closing socket is still read, so that the client receives all messages before the TCP
+// connection ends.
+const lingerTime = time.Second
+
+// Handlers are called by a Conn. They must not block for long, except OnMessage, which slows down the client.
+type Handlers struct {
+	OnMessage func([]byte)    // on the reader's goroutine, in order
+	OnClose   func(Reason)    // once, as soon as the end is decided
+	OnDropped func(bytes int) // messages that were never sent
+}
+
+// Conn is one client's socket. Its methods may be called from any goroutine and, except Serve and Alive, never block.
+type Conn struct {
+	// set once
+	ws      *websocket.Conn
+	cfg     *Config
+	metered *MeteredConn // nil: nothing is counted
+	Handlers
+
+	unanswered atomic.Int32 // pings since the last pong
+
+	// guarded by mu
+	mu           sync.Mutex
+	queue        [][]byte
+	bytes        int // in queue
+	bulks        []*Bulk
+	writing      bool
+	closing      *Reason
+	aliveWaiters []chan struct{} // closed at the next frame of the client
+	lastProbe    int64           // Unix nanoseconds of the last ping of Alive
+}
+
+// New returns the Conn of an upgraded WebSocket. The caller runs Serve in a goroutine. A nil metered counts nothing.
+func New(ws *websocket.Conn, cfg *Config, metered *MeteredConn, h Handlers) *Conn {
+	return &Conn{ws: ws, cfg: cfg, metered: metered, Handlers: h}
+}
+
+var (
+	// PingFrame is the JSON ping.
+	PingFrame = wcs.Ping()
+	pongFrame = []byte(`{"message":"pong","data":[null]}`) // as every SDK sends it
+)
+
+// Serve reads until the socket is closed by either side.
+func (c *Conn) Serve() {
+	c.ws.SetReadLimit(c.cfg.MaxMessageBytes)
+	_ = c.ws.SetReadDeadline(time.Now().Add(c.cfg.HelloTimeout)) // fails only on a dead socket, which the read reports
+	c.ws.SetPongHandler(func(string) error {
+		c.markAlive()
+		return c.metered.countMessage()
+	})
+	c.ws.SetPingHandler(c.controlPing)
+	for {
+		typ, frame, err := c.ws.ReadMessage()
+		if err == nil {
+			err = c.metered.countMessage()
+		}
+		if err != nil {
+			reason := readFault(err)
+			c.Close(reason)
+			if reason.byGateway() {
+				return // write sends the close frame and closes the socket; nothing more is read
+			}
+			break
+		}
+		c.markAlive()
+		if c.Ended() {
+			continue // lingering: messages are ignored
+		}
+		switch {
+		case typ != websocket.TextMessage:
+			c.Close(ClosedBinary)
+		case bytes.Equal(frame, pongFrame):
+			c.Pong()
+		default:
+			c.OnMessage(frame)
+		}
+	}
+	_ = c.ws.Close() // ended either way
+}
+
+func readFault(err error) Reason {
+	var closed *websocket.CloseError
+	switch {
+	case errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure: // gorilla's code for a plain EOF
+		return ClosedByClient
+	case errors.Is(err, websocket.ErrReadLimit):
+		return ClosedTooBig
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ClosedHello
+	case errors.Is(err, errTooManyMessages):
+		return ClosedTooManyMessages
+	case errors.Is(err, errTooManyBytes):
+		return ClosedTooManyBytes
+	}
+	return ClosedLost
+}
+
+// controlPing answers an RFC 6455 ping. Pings count as messages, because each causes a write.
+func (c *Conn) controlPing(data string) error {
+	c.markAlive()
+	if err := c.metered.countMessage(); err != nil {
+		return err
+	}
+	_ = c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second)) // the read reports a dead socket
+	return nil
+}
+
+// Established lifts HelloTimeout: the client sent its connection command.
+func (c *Conn) Established() {
+	_ = c.ws.SetReadDeadline(time.Time{}) // fails only on a dead socket, which the read reports
+	if c.metered != nil {
+		c.metered.Established()
+	}
+}
+
+// Pong records a JSON pong.
+func (c *Conn) Pong() { c.unanswered.Store(0) }
+
+// Ping sends the JSON ping, or closes the socket when too many pings are unanswered.
+func (c *Conn) Ping() {
+	if int(c.unanswered.Load()) >= c.cfg.PingProbes {
+		c.Close(ClosedPingTimeout)
+		return
+	}
+	c.unanswered.Add(1)
+	c.Send(PingFrame)
+}
+
+// Send queues a frame. If the queue is full, the client is too slow and the socket is closed.
+func (c *Conn) Send(frame []byte) {
+	c.mu.Lock()
+	if c.closing != nil {
+		c.mu.Unlock()
+		return
+	}
+	if len(c.queue) >= c.cfg.MaxQueueMessages || c.bytes+len(frame) > c.cfg.MaxQueueBytes {
+		c.mu.Unlock()
+		c.Close(ClosedSlow)
+		return
+	}
+	c.push(frame)
+	c.mu.Unlock()
+}
+
+// TrySend queues frame and reports whether it was accepted. Frames that originate from other clients may use at
+// most half of the queue, so that no peer can get a slow client disconnected.
+func (c *Conn) TrySend(frame []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, size := len(c.queue), c.bytes+len(frame)
+	if c.closing != nil || size > c.cfg.MaxQueueBytes || n > 0 && (n >= c.cfg.MaxQueueMessages/2 || size > c.cfg.MaxQueueBytes/2) {
+		return false
+	}
+	c.push(frame)
+	return true
+}
+
+// push needs mu.
+func (c *Conn) push(frame []byte) {
+	c.queue = append(c.queue, frame)
+	c.bytes += len(frame)
+	c.startWriting()
+}
+
+// startWriting needs mu.
+func (c *Conn) startWriting() {
+	if !c.writing {
+		c.writing = true
+		go c.write()
+	}
+}
+
+// Close starts the end of the socket: queued frames and a close frame are sent, then the socket is read for
+// lingerTime, so that the client receives them. A client that is closed for reading too slowly gets nothing more.
+// Only the first call has an effect.
+func (c *Conn) Close(r Reason) {
+	c.mu.Lock()
+	if c.closing != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.closing = &r
+	lost := c.dropBulks()
+	if r == ClosedSlow || r == ClosedLost {
+		lost += c.bytes
+		c.queue, c.bytes = nil, 0
+	}
+	if r != ClosedSlow {
+		c.startWriting()
+	}
+	c.mu.Unlock()
+	if r == ClosedSlow {
+		_ = c.ws.Close() // also ends a write that hangs
+	}
+	c.OnDropped(lost)
+	c.OnClose(r)
+}
+
+// probeInterval is the minimum time between two pings of Alive: other clients can trigger it as often as they
+// like, and the pongs count as the client's messages.
+const probeInterval = 250 * time.Millisecond
+
+// Alive reports whether the client answers within limit. It sends an RFC 6455 ping, which browsers answer even
+// while the page's script is busy; any frame of the client counts. Concurrent calls wait for the same answer.
+func (c *Conn) Alive(limit time.Duration) bool {
+	answered := make(chan struct{})
+	c.mu.Lock()
+	if c.closing != nil {
+		c.mu.Unlock()
+		return false
+	}
+	c.aliveWaiters = append(c.aliveWaiters, answered)
+	if len(c.aliveWaiters) == 1 {
+		now := time.Now()
+		wait := max(0, time.Unix(0, c.lastProbe).Add(probeInterval).Sub(now))
+		c.lastProbe = now.Add(wait).UnixNano()
+		time.AfterFunc(wait, func() {
+			_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(limit)) // waits behind a write that blocks
+		})
+	}
+	c.mu.Unlock()
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	select {
+	case <-answered:
+		return true
+	case <-timeout.C:
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aliveWaiters = slices.DeleteFunc(c.aliveWaiters, func(h chan struct{}) bool { return h == answered })
+	return c.writing && c.closing == nil // congested: the ping waits too, and the deadline of the write decides
+}
+
+// markAlive records a frame of the client.
+func (c *Conn) markAlive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.aliveWaiters {
+		close(h)
+	}
+	c.aliveWaiters = nil
+}
+
+// Ended reports whether the end of the socket is decided.
+func (c *Conn) Ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing != nil
+}
+
+// write is a goroutine that runs while frames wait.
+func (c *Conn) write() {
+	for {
+		frame, closing := c.next()
+		if frame == nil {
+			if closing != nil {
+				c.sendClose(*closing)
+			}
+			return
+		}
+		_ = c.ws.SetWriteDeadline(time.Now().Add(c.writeLimit(frame))) // fails only on a dead socket, which the write reports
+		if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+			c.writeFailed(err)
+			return
+		}
+	}
+}
+
+// next takes a frame off the queue. It returns nil if there is none, and the goroutine of write ends.
+func (c *Conn) next() (frame []byte, closing *Reason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		if frame = c.nextBulk(); frame != nil {
+			return frame, nil
+		}
+		c.queue, c.writing = nil, false
+		return nil, c.closing
+	}
+	frame = c.queue[0]
+	c.queue = c.queue[1:]
+	c.bytes -= len(frame)
+	return frame, nil
+}
+
+func (c *Conn) writeFailed(err error) {
+	reason := ClosedLost
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		reason = ClosedSlow
+	}
+	c.Close(reason)
+	_ = c.ws.Close() // the reader ends with it
+}
+
+func (c *Conn) sendClose(r Reason) {
+	time.AfterFunc(lingerTime, func() { _ = c.ws.Close() }) // ends the reader, unless the client was faster
+	code := r.Code
+	if code == websocket.CloseAbnormalClosure { // must not be sent (RFC 6455 section 7.4.1)
+		code = websocket.CloseNoStatusReceived
+	}
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, r.Name), time.Now().Add(lingerTime)) // the client may be gone
+}

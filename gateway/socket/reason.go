@@ -1,0 +1,32 @@
+package socket
+
+import "github.com/gorilla/websocket"
+
+// Reason is why a client's socket ends. Clients do not evaluate it; it is for logs, metrics and operators.
+type Reason struct {
+	Name string // label value of wcs_closes_total
+	Code int    // RFC 6455 close code
+}
+
+// byGateway reports whether the gateway closed the socket because of the client's input, so that a close frame
+// can still reach the client.
+func (r Reason) byGateway() bool { return r != ClosedByClient && r != ClosedLost }
+
+// The catalogue of reasons.
+var (
+	ClosedByClient        = Reason{"client", websocket.CloseNormalClosure}
+	ClosedLost            = Reason{"lost", websocket.CloseAbnormalClosure}
+	ClosedPingTimeout     = Reason{"ping_timeout", websocket.ClosePolicyViolation}
+	ClosedHello           = Reason{"hello_timeout", websocket.ClosePolicyViolation}
+	ClosedSlow            = Reason{"slow", websocket.ClosePolicyViolation}
+	ClosedTooBig          = Reason{"message_too_big", websocket.CloseMessageTooBig}
+	ClosedTooManyMessages = Reason{"too_many_messages", websocket.ClosePolicyViolation}
+	ClosedTooManyBytes    = Reason{"too_many_bytes", websocket.ClosePolicyViolation}
+	ClosedBinary          = Reason{"binary", websocket.CloseUnsupportedData}
+	ClosedRefused         = Reason{"refused", websocket.ClosePolicyViolation}   // the session was rejected
+	ClosedDisplaced       = Reason{"displaced", websocket.ClosePolicyViolation} // unresponsive, and another session requests its name
+	ClosedResumed         = Reason{"resumed", websocket.CloseNormalClosure}     // the client resumed the session on another socket
+	ClosedTakenOver       = Reason{"taken_over", websocket.CloseServiceRestart}
+	ClosedTerminated      = Reason{"terminated", websocket.ClosePolicyViolation} // by an operator
+	ClosedShutdown        = Reason{"shutdown", websocket.CloseServiceRestart}
+)
