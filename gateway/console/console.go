@@ -1,5 +1,6 @@
-// Package console is the page that shows operators what the deployment has: its files, and what it needs to be live. What operators do
-// there they do through the REST API, whose users, origins and audit log are the console's, too. It knows HTTP; what it shows is the gateway's.
+// Package console serves the web page that shows operators the deployment (docs/console.md): its files, and
+// the events that keep it up to date. The page acts through the REST API, whose users, origins and audit log
+// apply. The data come from package admin. Only packages rest and main use this package.
 package console
 
 import (
@@ -20,8 +21,8 @@ import (
 	"wcsgateway/state"
 )
 
-// Deployment is what all pods have, from whichever is asked. Its errors wrap state.ErrNotFound, state.ErrUnavailable or
-// admin.ErrPodUnreachable.
+// Deployment queries the streams and sessions of all pods. Its errors wrap state.ErrNotFound,
+// state.ErrUnavailable or admin.ErrPodUnreachable.
 type Deployment interface {
 	EachStream(ctx context.Context, f admin.StreamFilter, yield func([]admin.StreamEntry) error) error
 	Figures(ctx context.Context, streams []admin.StreamEntry) (map[string]admin.Figures, error)
@@ -33,12 +34,12 @@ type Deployment interface {
 	Ready() bool
 }
 
-// Config is what the console is told.
+// Config configures the console.
 type Config struct {
-	Pod     string        // that it runs on
+	Pod     string        // id of this pod
 	Version string        // of the build
-	Viewers int           // that the pod serves at a time; more are refused with 503
-	Refresh time.Duration // between two looks at what there is; longer if a look takes a tenth of that
+	Viewers int           // concurrent viewers of this pod; more are rejected with 503
+	Refresh time.Duration // between two updates; longer if an update takes more than a tenth of that
 }
 
 // Defaults of Config.
@@ -47,8 +48,9 @@ const (
 	DefaultRefresh = 2 * time.Second
 )
 
-// Console is the console. It is an http.Handler for everything under Prefix, and asks nobody who he is.
+// Console is an http.Handler for all paths under Prefix. It does not authenticate requests.
 type Console struct {
+	// set once
 	cfg     Config
 	deps    Deployment
 	log     zerolog.Logger
@@ -56,24 +58,25 @@ type Console struct {
 	page    []byte
 	assets  string // hash of the files
 	started time.Time
-	places  chan struct{}
+	viewers chan struct{} // has an element for each viewer
 
-	mu      sync.Mutex // of what all viewers see
+	mu      sync.Mutex // the overview, which all viewers share
 	seen    overview
 	seenErr error
 	seenAt  time.Time
 }
 
-// Prefix is where the console is.
+// Prefix is the path of the console.
 const Prefix = "/console/"
 
-// staticPrefix is where its files are, followed by the hash of all of them: so browsers keep them, and never use those of another version.
+// staticPrefix is the path of the files. The hash of all files follows, so that browsers can cache them and
+// never mix versions.
 const staticPrefix = Prefix + "static/"
 
 //go:embed static
 var static embed.FS
 
-// New makes the console.
+// New returns the console.
 func New(cfg Config, d Deployment, log zerolog.Logger) (*Console, error) {
 	files, err := fs.Sub(static, "static")
 	if err != nil {
@@ -89,11 +92,11 @@ func New(cfg Config, d Deployment, log zerolog.Logger) (*Console, error) {
 	}
 	return &Console{
 		cfg: cfg, deps: d, log: log, files: http.FileServerFS(files),
-		page: []byte(strings.ReplaceAll(string(page), "{{assets}}", assets)), assets: assets, started: time.Now(), places: make(chan struct{}, cfg.Viewers),
+		page: []byte(strings.ReplaceAll(string(page), "{{assets}}", assets)), assets: assets, started: time.Now(), viewers: make(chan struct{}, cfg.Viewers),
 	}, nil
 }
 
-// hash tells one version of the files from another.
+// hash returns a hash of the names and contents of all files.
 func hash(files fs.FS) (string, error) {
 	h := sha256.New()
 	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
@@ -107,7 +110,7 @@ func hash(files fs.FS) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:8]), err
 }
 
-// policy lets the page use nothing but its own files, and nobody frame it. The pictures of snapshots are blobs.
+// policy only allows the page's own files and forbids frames. Snapshots are blobs.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // ServeHTTP answers a request for a path under Prefix.
@@ -119,25 +122,25 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	switch path := r.URL.Path; {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		refuse(w, http.StatusMethodNotAllowed, "the console is read with GET; what it does it does through /rest-api")
+		reject(w, http.StatusMethodNotAllowed, "only GET and HEAD are supported")
 	case path == Prefix:
 		h.Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(c.page) // the client may be gone
+		_, _ = w.Write(c.page) // the client might have disconnected
 	case path == Prefix+"live":
 		c.live(w, r)
 	case strings.HasPrefix(path, staticPrefix) && !strings.HasSuffix(path, "/"):
 		version, _, _ := strings.Cut(strings.TrimPrefix(path, staticPrefix), "/")
-		if version == c.assets { // otherwise the page is another pod's, in the middle of an upgrade, and does with what there is
+		if version == c.assets { // during an upgrade, the page can come from a pod of another version
 			h.Set("Cache-Control", "private, max-age=31536000, immutable")
 		}
 		http.StripPrefix(staticPrefix+version, c.files).ServeHTTP(w, r)
 	default:
-		refuse(w, http.StatusNotFound, "no such page")
+		reject(w, http.StatusNotFound, "no such page")
 	}
 }
 
-func refuse(w http.ResponseWriter, status int, text string) {
+func reject(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"message": text}) // the client may be gone
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": text}) // the client might have disconnected
 }

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeDeployment is what all pods have, in memory.
+// fakeDeployment is an in-memory Deployment.
 type fakeDeployment struct {
 	streams   []admin.StreamEntry
 	sessions  []state.Session
@@ -103,7 +103,7 @@ func serve(t *testing.T, f *fakeDeployment, viewers int) string {
 	}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
-	t.Cleanup(func() { f.closed.Store(true) }) // ends what is live
+	t.Cleanup(func() { f.closed.Store(true) }) // ends live feeds
 	return server.URL + Prefix
 }
 
@@ -138,7 +138,7 @@ func watch(t *testing.T, address string) *viewer {
 	return v
 }
 
-// await reads up to an event and gives its data; ok is false at the end of the stream.
+// await reads up to an event and returns its data; ok is false at the end of the stream.
 func (v *viewer) await(event string, into any) (ok bool) {
 	v.t.Helper()
 	for v.lines.Scan() {
@@ -154,7 +154,7 @@ func (v *viewer) await(event string, into any) (ok bool) {
 	return false
 }
 
-func TestPage(t *testing.T) {
+func TestPageHasSecurityPolicy(t *testing.T) {
 	base := serve(t, newDeployment(3), 1)
 	for path, status := range map[string]int{"": 200, "nothing": 404, "static/": 404, "live?view=nonsense": 400, "live?view=streams&limit=201": 400, "live?view=streams&sort=kbps": 400, "live?view=session": 400} {
 		res := get(t, http.MethodGet, base+path)
@@ -170,8 +170,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// Files are kept by browsers for ever, under an address that changes with them; of another version they are not kept.
-func TestFiles(t *testing.T) {
+// Browsers cache files of this version, whose address has a hash, but not those of another version.
+func TestFilesAreCachedByVersion(t *testing.T) {
 	base := serve(t, newDeployment(3), 1)
 	files, err := fs.Sub(static, "static")
 	if err != nil {
@@ -210,7 +210,7 @@ func TestStreamsAndTheirPlayers(t *testing.T) {
 	}
 }
 
-func TestSessions(t *testing.T) {
+func TestSessionsAndDetails(t *testing.T) {
 	f := newDeployment(1000)
 	base := serve(t, f, 4)
 	var rows rowsEvent[sessionRow]
@@ -223,7 +223,7 @@ func TestSessions(t *testing.T) {
 	}
 	var none struct{ Gone bool }
 	if !watch(t, base+"live?view=session&id=nobody").await("session", &none) || !none.Gone {
-		t.Error("a session that is not there is not gone")
+		t.Error("an unknown session is not reported as gone")
 	}
 }
 
@@ -236,7 +236,7 @@ func TestViewersAreBounded(t *testing.T) {
 	}
 }
 
-func TestLiveEndsWithThePod(t *testing.T) {
+func TestLiveEndsWhenPodDrains(t *testing.T) {
 	f := newDeployment(3)
 	base := serve(t, f, 1)
 	v := watch(t, base+"live")
@@ -244,14 +244,14 @@ func TestLiveEndsWithThePod(t *testing.T) {
 	v.await("overview", &any)
 	f.closed.Store(true)
 	if v.await("never", &any) {
-		t.Error("there is such an event")
+		t.Error("unexpected event")
 	}
 	if res := get(t, http.MethodGet, base+"live"); res.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a viewer of a pod that shuts down: %d", res.StatusCode)
+		t.Errorf("viewer of a draining pod: %d", res.StatusCode)
 	}
 }
 
-func TestProblemIsTold(t *testing.T) {
+func TestProblemIsShown(t *testing.T) {
 	f := newDeployment(3)
 	f.fail = state.ErrUnavailable
 	var problem struct{ Text string }
@@ -260,8 +260,8 @@ func TestProblemIsTold(t *testing.T) {
 	}
 }
 
-// Whatever is added in whatever order, a page is what sorting everything would give, and little more is kept.
-func TestTable(t *testing.T) {
+// A page equals that of a full sort, for any order of rows, and few other rows are held.
+func TestTableSelectsSortedPage(t *testing.T) {
 	for range 200 {
 		v := view{Name: viewSessions, Offset: rand.IntN(50), Limit: rand.IntN(50), Down: rand.IntN(2) == 0}
 		tab := table[sessionRow]{view: v, order: sessionOrder("app")}
@@ -274,7 +274,7 @@ func TestTable(t *testing.T) {
 		for _, r := range all {
 			tab.add(r)
 			if most := 2*(v.Offset+v.Limit) + maxRows; len(tab.rows) > most {
-				t.Fatalf("%d rows are kept, want up to %d", len(tab.rows), most)
+				t.Fatalf("%d rows are held, want at most %d", len(tab.rows), most)
 			}
 		}
 		slices.SortFunc(all, sessionOrder("app"))
@@ -288,8 +288,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// The metrics are those of a gateway: if one is renamed, nothing is recorded.
-func TestRecorder(t *testing.T) {
+// The metrics are the gateway's: the test fails if one is renamed.
+func TestRecorderSamplesMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := gateway.NewMetrics(registry)
 	r := NewRecorder(registry, func() admin.Statistics { return admin.Statistics{Connections: 7, Published: 2, Played: 5} }, zerolog.Nop())
@@ -321,8 +321,8 @@ func TestRecorder(t *testing.T) {
 	}
 }
 
-// Pods' hours are added up by moment; where nobody has anything there is a null.
-func TestHistory(t *testing.T) {
+// The samples of all pods are summed by moment. A moment without samples is null.
+func TestHistorySumsPods(t *testing.T) {
 	raw := func(s ...Sample) *json.RawMessage {
 		b, err := json.Marshal(s)
 		if err != nil {

@@ -15,31 +15,31 @@ import (
 	"wcsgateway/gateway/admin"
 )
 
-// A pod keeps an hour of figures, some 100 KB.
+// A pod keeps figures of one hour, about 100 KB.
 const (
 	Step  = 10 * time.Second
 	Steps = 360
 )
 
-// Sample is what a pod had at a moment, and what has happened in the Step before it.
+// Sample holds the figures of a pod at one moment, and the events in the Step before it.
 type Sample struct {
-	At        int64 `json:"at"` // Unix time in Steps, so that pods' samples are of the same moment
+	At        int64 `json:"at"` // Unix time in Steps, so that samples of different pods match
 	Sessions  int   `json:"sessions"`
 	Published int   `json:"published"`
 	Played    int   `json:"played"`
-	Publishes int   `json:"publishes"` // that came up
+	Publishes int   `json:"publishes"` // streams that came up
 	Plays     int   `json:"plays"`
-	// Failures counts streams that ended by somebody's fault, by kind and class as in wcs_stream_ends_total.
+	// Failures counts failed streams by kind and class, as in wcs_stream_ends_total.
 	Failures map[string]int `json:"failures,omitempty"`
 	SFU      calls          `json:"sfu,omitempty"` // calls to LiveKit, by duration
 	Redis    calls          `json:"redis,omitempty"`
 }
 
-// calls counts calls by the upper bounds, in microseconds, of their durations, as a Prometheus histogram does; not cumulated. Those above the last bound
-// are under 0.
+// calls counts calls by the upper bounds of their durations in microseconds, like a Prometheus histogram but
+// not cumulative. The key of calls above the last bound is 0.
 type calls map[int64]int
 
-// Recorder takes samples of a pod's metrics.
+// Recorder records samples of a pod's metrics.
 type Recorder struct {
 	metrics    prometheus.Gatherer
 	statistics func() admin.Statistics
@@ -49,12 +49,12 @@ type Recorder struct {
 	samples []Sample // the newest last
 }
 
-// NewRecorder makes a recorder of metrics with the names that gateway.Metrics gives them.
+// NewRecorder returns a recorder of metrics with the names of gateway.Metrics.
 func NewRecorder(metrics prometheus.Gatherer, statistics func() admin.Statistics, log zerolog.Logger) *Recorder {
 	return &Recorder{metrics: metrics, statistics: statistics, log: log}
 }
 
-// Run takes a sample each Step until ctx is done.
+// Run records a sample each Step until ctx is done.
 func (r *Recorder) Run(ctx context.Context) {
 	tick := time.NewTicker(Step)
 	defer tick.Stop()
@@ -66,7 +66,7 @@ func (r *Recorder) Run(ctx context.Context) {
 		case now := <-tick.C:
 			is, err := r.totals()
 			if err != nil {
-				r.log.Warn().Err(err).Msg("console: metrics cannot be read")
+				r.log.Warn().Err(err).Msg("console: reading metrics failed")
 				continue
 			}
 			r.add(is.since(was), now)
@@ -84,14 +84,14 @@ func (r *Recorder) add(s Sample, now time.Time) {
 	r.samples = slices.Clone(r.samples[max(0, len(r.samples)-Steps):])
 }
 
-// Samples are those of the last hour, the newest last.
+// Samples returns the samples of the last hour, the newest last.
 func (r *Recorder) Samples() []Sample {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.samples)
 }
 
-// totals are the metrics' counts since the pod's start.
+// totals returns the counts since the start of the pod.
 func (r *Recorder) totals() (t Sample, err error) {
 	families, err := r.metrics.Gather()
 	if err != nil {
@@ -140,16 +140,16 @@ func (c calls) add(h *dto.Histogram) {
 	c[0] += int(h.GetSampleCount()) - below
 }
 
-// since gives what has happened between two totals.
+// since returns the difference of two totals.
 func (s Sample) since(was Sample) Sample {
 	return Sample{
 		Publishes: s.Publishes - was.Publishes, Plays: s.Plays - was.Plays,
-		Failures: less(s.Failures, was.Failures), SFU: less(s.SFU, was.SFU), Redis: less(s.Redis, was.Redis),
+		Failures: growth(s.Failures, was.Failures), SFU: growth(s.SFU, was.SFU), Redis: growth(s.Redis, was.Redis),
 	}
 }
 
-// less leaves out what has not grown.
-func less[K comparable](is, was map[K]int) map[K]int {
+// growth returns the positive differences of two maps of counters.
+func growth[K comparable](is, was map[K]int) map[K]int {
 	grown := make(map[K]int)
 	for k, n := range is {
 		if n > was[k] {
@@ -159,8 +159,8 @@ func less[K comparable](is, was map[K]int) map[K]int {
 	return grown
 }
 
-// quantile gives the duration in milliseconds that a share of the calls did not exceed, to the bound above it; nil without calls, and where it is above the
-// last bound.
+// quantile returns the upper bound, in milliseconds, of the bucket that holds the given quantile of the
+// durations. It is nil without calls and above the last bound.
 func (c calls) quantile(share float64) *float64 {
 	all := 0
 	for _, n := range c {

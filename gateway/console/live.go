@@ -13,49 +13,49 @@ import (
 )
 
 const (
-	writeLimit   = 10 * time.Second // for a viewer to take what it is sent
-	historyEvery = 10 * time.Second
-	lookLimit    = 30 * time.Second // for a look at everything there is
+	writeTimeout    = 10 * time.Second // of an event to a viewer
+	historyInterval = 10 * time.Second
+	updateTimeout   = 30 * time.Second
 )
 
-// feed sends what a viewer looks at.
+// feed sends the events of a viewer's view.
 type feed struct {
 	c     *Console
 	w     http.ResponseWriter
 	out   *http.ResponseController
 	view  view
-	last  map[string]string // by event, so that nothing is sent twice
+	last  map[string]string // last data by event, so that unchanged data are not sent again
 	trend trends
 }
 
-// live is the stream of events (text/event-stream) of one view. It ends when the viewer goes, or the pod takes no new clients: then the page comes
-// back through the load balancer.
+// live serves the events (text/event-stream) of one view. It ends when the viewer disconnects or the pod
+// stops accepting clients. In the latter case the page reconnects through the load balancer.
 func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 	v, err := parseView(r.URL.Query())
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+		reject(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	if !c.deps.Ready() {
-		refuse(w, http.StatusServiceUnavailable, "the pod is shutting down")
+		reject(w, http.StatusServiceUnavailable, "the pod is shutting down")
 		return
 	}
 	select {
-	case c.places <- struct{}{}:
-		defer func() { <-c.places }()
+	case c.viewers <- struct{}{}:
+		defer func() { <-c.viewers }()
 	default:
-		refuse(w, http.StatusServiceUnavailable, fmt.Sprintf("the pod shows the console to %d viewers already", c.cfg.Viewers))
+		reject(w, http.StatusServiceUnavailable, fmt.Sprintf("the limit of %d viewers of this pod is reached", c.cfg.Viewers))
 		return
 	}
 	out := http.NewResponseController(w)
-	if err := out.SetReadDeadline(time.Time{}); err != nil { // the server's is for requests that end
-		refuse(w, http.StatusInternalServerError, "the connection cannot be kept open")
+	if err := out.SetReadDeadline(time.Time{}); err != nil { // the server's deadline is meant for short requests
+		reject(w, http.StatusInternalServerError, "the connection cannot be kept open")
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	f := &feed{c: c, w: w, out: out, view: v, last: make(map[string]string), trend: make(trends)}
 	if err := f.run(r.Context()); err != nil && r.Context().Err() == nil {
-		c.log.Debug().Err(err).Msg("viewer of the console has not taken what it was sent")
+		c.log.Debug().Err(err).Msg("console: write to a viewer failed")
 	}
 }
 
@@ -66,7 +66,7 @@ func (f *feed) run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var shown time.Time // the history
+	var shown time.Time // when the history was last sent
 	for {
 		select {
 		case <-timer.C:
@@ -77,16 +77,16 @@ func (f *feed) run(ctx context.Context) error {
 			return nil
 		}
 		began := time.Now()
-		if err := f.look(ctx, &shown); err != nil {
+		if err := f.update(ctx, &shown); err != nil {
 			return err
 		}
 		timer.Reset(max(f.c.cfg.Refresh, 10*time.Since(began)))
 	}
 }
 
-// look sends how everything is now. It fails when the viewer takes nothing.
-func (f *feed) look(ctx context.Context, shown *time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+// update sends the current data. It fails if the viewer cannot be written to.
+func (f *feed) update(ctx context.Context, shown *time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
 	o, err := f.c.overview(ctx)
 	if err == nil {
@@ -94,7 +94,7 @@ func (f *feed) look(ctx context.Context, shown *time.Time) error {
 			return sent
 		}
 	}
-	if f.view.Name == viewOverview && time.Since(*shown) >= historyEvery && err == nil {
+	if f.view.Name == viewOverview && time.Since(*shown) >= historyInterval && err == nil {
 		*shown = time.Now()
 		err = f.show(ctx, "history", f.history)
 	} else if err == nil {
@@ -112,7 +112,7 @@ func (f *feed) look(ctx context.Context, shown *time.Time) error {
 	var lost lostViewer
 	switch {
 	case err == nil:
-		return f.send("problem", nil) // there is none any more
+		return f.send("problem", nil) // the problem is over
 	case errors.As(err, &lost):
 		return lost
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -121,7 +121,7 @@ func (f *feed) look(ctx context.Context, shown *time.Time) error {
 	return f.send("problem", map[string]string{"text": problem(err)})
 }
 
-// lostViewer says that the viewer takes nothing any more.
+// lostViewer is the error of a write to a viewer.
 type lostViewer struct{ error }
 
 func (f *feed) show(ctx context.Context, event string, make func(context.Context) (any, error)) error {
@@ -135,18 +135,18 @@ func (f *feed) show(ctx context.Context, event string, make func(context.Context
 	return nil
 }
 
-// problem is an error as operators are told of it; the rest is in the log.
+// problem returns the text about an error that operators see.
 func problem(err error) string {
 	switch {
 	case errors.Is(err, admin.ErrPodUnreachable):
-		return "A pod does not answer: what it has is missing."
+		return "A pod does not answer. Its data are missing."
 	case errors.Is(err, state.ErrUnavailable):
-		return "Redis cannot be reached: what is shown may be old."
+		return "Redis is unreachable. The data can be outdated."
 	}
-	return "What there is could not be read: " + err.Error()
+	return "Reading the data failed: " + err.Error()
 }
 
-// send sends an event, unless the last of its kind was the same.
+// send sends an event unless its data are unchanged.
 func (f *feed) send(event string, data any) error {
 	text, err := json.Marshal(data)
 	if err != nil {
@@ -156,7 +156,7 @@ func (f *feed) send(event string, data any) error {
 		return nil
 	}
 	f.last[event] = string(text)
-	if err := f.out.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+	if err := f.out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(f.w, "event: %s\ndata: %s\n\n", event, text); err != nil {

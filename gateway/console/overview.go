@@ -15,10 +15,10 @@ type podRow struct {
 	Sessions  int    `json:"sessions"`
 	Published int    `json:"published"`
 	Played    int    `json:"played"`
-	Self      bool   `json:"self"` // it serves this viewer
+	Self      bool   `json:"self"` // the pod that serves this viewer
 }
 
-// overview is what there is in numbers.
+// overview holds the pods and totals of the deployment.
 type overview struct {
 	Pods   []podRow `json:"pods"`
 	Totals totals   `json:"totals"`
@@ -30,19 +30,19 @@ type totals struct {
 	Played    int `json:"played"`
 }
 
-// overview is the same for all viewers until Refresh is over; pods are asked once in that time.
+// overview returns the overview that all viewers share. It is updated at most once per half of Refresh.
 func (c *Console) overview(ctx context.Context) (overview, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.seenAt) < c.cfg.Refresh/2 {
 		return c.seen, c.seenErr
 	}
-	c.seen, c.seenErr = c.lookAtPods(ctx)
+	c.seen, c.seenErr = c.readPods(ctx)
 	c.seenAt = time.Now()
 	return c.seen, c.seenErr
 }
 
-func (c *Console) lookAtPods(ctx context.Context) (o overview, err error) {
+func (c *Console) readPods(ctx context.Context) (o overview, err error) {
 	states, err := c.deps.PodStates(ctx)
 	if err != nil {
 		return o, err

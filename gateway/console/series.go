@@ -9,21 +9,22 @@ import (
 	"slices"
 )
 
-// historyEvent is the last hour of the deployment, the oldest first. A null is a moment of which no pod has anything.
+// historyEvent holds the last hour of the deployment, the oldest sample first. null is a moment without
+// samples.
 type historyEvent struct {
 	Step   int64          `json:"step"` // milliseconds
-	End    int64          `json:"end"`  // Unix milliseconds of the last
-	Pods   int            `json:"pods"` // that have answered
+	End    int64          `json:"end"`  // Unix milliseconds of the last sample
+	Pods   int            `json:"pods"` // pods that replied
 	Silent []string       `json:"silent"`
 	Series series         `json:"series"`
-	Fails  map[string]int `json:"failures"` // of the hour, by kind and class
+	Fails  map[string]int `json:"failures"` // in the hour, by kind and class
 }
 
 type series struct {
 	Sessions  []*int     `json:"sessions"`
 	Published []*int     `json:"published"`
 	Played    []*int     `json:"played"`
-	Publishes []*int     `json:"publishes"` // in a Step
+	Publishes []*int     `json:"publishes"` // per Step
 	Plays     []*int     `json:"plays"`
 	SFUP50    []*float64 `json:"sfuP50"` // milliseconds
 	SFUP95    []*float64 `json:"sfuP95"`
@@ -31,7 +32,7 @@ type series struct {
 	RedisP95  []*float64 `json:"redisP95"`
 }
 
-// history asks all pods for their last hour and adds them up.
+// history requests the last hour of all pods and sums it up.
 func (f *feed) history(ctx context.Context) (any, error) {
 	parts, err := f.c.deps.Histories(ctx)
 	if err != nil {
@@ -73,8 +74,8 @@ func (s *Sample) plus(o Sample) {
 	s.Played += o.Played
 	s.Publishes += o.Publishes
 	s.Plays += o.Plays
-	for what, n := range o.Failures {
-		s.Failures[what] += n
+	for kind, n := range o.Failures {
+		s.Failures[kind] += n
 	}
 	for bound, n := range o.SFU {
 		s.SFU[bound] += n
@@ -84,12 +85,12 @@ func (s *Sample) plus(o Sample) {
 	}
 }
 
-// put appends a moment.
+// put appends the figures of a moment; s is nil without samples.
 func (h *historyEvent) put(s *Sample) {
-	there := s != nil
+	present := s != nil
 	s = cmp.Or(s, &Sample{})
 	count := func(to *[]*int, n int) {
-		if there {
+		if present {
 			*to = append(*to, &n)
 		} else {
 			*to = append(*to, nil)
@@ -102,7 +103,7 @@ func (h *historyEvent) put(s *Sample) {
 	count(&h.Series.Plays, s.Plays)
 	h.Series.SFUP50, h.Series.SFUP95 = append(h.Series.SFUP50, s.SFU.quantile(.5)), append(h.Series.SFUP95, s.SFU.quantile(.95))
 	h.Series.RedisP50, h.Series.RedisP95 = append(h.Series.RedisP50, s.Redis.quantile(.5)), append(h.Series.RedisP95, s.Redis.quantile(.95))
-	for what, n := range s.Failures {
-		h.Fails[what] += n
+	for kind, n := range s.Failures {
+		h.Fails[kind] += n
 	}
 }

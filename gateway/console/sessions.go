@@ -22,8 +22,8 @@ type sessionRow struct {
 	Since     int64  `json:"since"`   // Unix milliseconds
 	Published int    `json:"published"`
 	Played    int    `json:"played"`
-	Client    string `json:"client"` // what the client calls its version; "" if it says nothing
-	Kept      bool   `json:"kept"`   // it outlives its socket
+	Client    string `json:"client"` // version sent by the client; "" without one
+	Kept      bool   `json:"kept"`   // the session survives the loss of its socket
 }
 
 func sessionRowOf(s state.Session) sessionRow {
@@ -32,13 +32,13 @@ func sessionRowOf(s state.Session) sessionRow {
 	}
 }
 
-// addressIn reads the client's address from a session id, /address/random as in WCS.
+// addressIn returns the client's address in a session id, which has the form /address/random as in WCS.
 func addressIn(id string) string {
 	address, _, _ := strings.Cut(strings.TrimPrefix(id, "/"), "/")
 	return address
 }
 
-// sessions is a page of the table of sessions.
+// sessions returns a page of the table of sessions.
 func (f *feed) sessions(ctx context.Context) (any, error) {
 	t := table[sessionRow]{view: f.view, order: sessionOrder(f.view.Sort)}
 	err := f.c.deps.EachSession(ctx, func(page []state.Session) error {
@@ -96,7 +96,7 @@ type sessionStream struct {
 	Status    string `json:"status"`
 }
 
-// message is one of a session's last, without what is in it.
+// message describes one of the last messages of a session, without its content.
 type message struct {
 	At    int64  `json:"at"` // Unix milliseconds
 	Dir   string `json:"dir"`
@@ -113,7 +113,7 @@ type sessionPage struct {
 	Messages []message       `json:"messages"`
 }
 
-// session is the page of one session.
+// session returns the page of one session.
 func (f *feed) session(ctx context.Context) (any, error) {
 	s, d, err := f.c.deps.SessionDetails(ctx, f.view.ID)
 	switch {

@@ -31,9 +31,9 @@ type streamRow struct {
 	ByPod   map[string]int `json:"playersByPod"`
 	Audio   *media         `json:"audio"`
 	Video   *media         `json:"video"`
-	Kbps    *int64         `json:"kbps"`   // of video; null: nobody measures it
-	Series  []int64        `json:"series"` // of Kbps, since this viewer looks
-	// Figures are all that are measured, under the names of /rest-api/stream/metrics.
+	Kbps    *int64         `json:"kbps"`   // of video; null if not measured
+	Series  []int64        `json:"series"` // of Kbps, since the viewer opened the view
+	// Figures are all measured figures, by the names of /rest-api/stream/metrics.
 	Figures admin.Figures `json:"figures"`
 
 	entry admin.StreamEntry
@@ -72,7 +72,7 @@ func (a audience) of(name string) (n int) {
 	return n
 }
 
-// streams is a page of the table of published streams.
+// streams returns a page of the table of published streams.
 func (f *feed) streams(ctx context.Context) (any, error) {
 	counts := make(audience)
 	t := table[streamRow]{view: f.view, order: streamOrder(f.view.Sort, counts)}
@@ -96,12 +96,12 @@ func (f *feed) streams(ctx context.Context) (any, error) {
 		}
 		return nil
 	}
-	looks := []func([]admin.StreamEntry) error{func(page []admin.StreamEntry) error { return cmp.Or(count(page), collect(page)) }}
-	if f.view.Sort == "players" { // which must be known before the rows are chosen
-		looks = []func([]admin.StreamEntry) error{count, collect}
+	passes := []func([]admin.StreamEntry) error{func(page []admin.StreamEntry) error { return cmp.Or(count(page), collect(page)) }}
+	if f.view.Sort == "players" { // the players must be counted before rows are selected
+		passes = []func([]admin.StreamEntry) error{count, collect}
 	}
-	for _, look := range looks {
-		if err := f.c.deps.EachStream(ctx, admin.StreamFilter{}, look); err != nil {
+	for _, pass := range passes {
+		if err := f.c.deps.EachStream(ctx, admin.StreamFilter{}, pass); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +129,7 @@ func streamOrder(column string, counts audience) func(a, b streamRow) int {
 	}
 }
 
-// measure adds to rows who plays them and what is measured. A pod that does not answer measures nothing.
+// measure sets the players and figures of rows. Figures of a pod that does not answer are missing.
 func (f *feed) measure(ctx context.Context, rows []streamRow, counts audience) {
 	entries := make([]admin.StreamEntry, len(rows))
 	for i, r := range rows {
@@ -137,7 +137,7 @@ func (f *feed) measure(ctx context.Context, rows []streamRow, counts audience) {
 	}
 	figures, err := f.c.deps.Figures(ctx, entries)
 	if err != nil {
-		f.c.log.Debug().Err(err).Msg("console: figures are missing")
+		f.c.log.Debug().Err(err).Msg("console: figures missing")
 	}
 	shown := make(trends, len(rows))
 	for i := range rows {
@@ -158,12 +158,12 @@ func (f *feed) measure(ctx context.Context, rows []streamRow, counts audience) {
 	f.trend = shown
 }
 
-// trends are the last rates, by media id, of the streams that a viewer sees.
+// trends holds the last rates, by media id, of the streams in a viewer's view.
 type trends map[string][]int64
 
 const trendLength = 60
 
-// playerRow is who plays a stream.
+// playerRow is a player of a stream.
 type playerRow struct {
 	MediaID string `json:"mediaSessionId"`
 	Session string `json:"session"`
@@ -172,15 +172,16 @@ type playerRow struct {
 	Since   int64  `json:"since"`
 }
 
-// streamPage is one stream with its players, or that it is gone.
+// streamPage is one stream with its players.
 type streamPage struct {
 	streamRow
 	List []playerRow `json:"playersList"` // the first maxRows
 }
 
+// gone is the page of a stream or session that does not exist any more.
 var gone = map[string]bool{"gone": true}
 
-// stream is the page of one stream.
+// stream returns the page of one stream.
 func (f *feed) stream(ctx context.Context) (any, error) {
 	var p *streamPage
 	published := func(page []admin.StreamEntry) error {

@@ -20,21 +20,21 @@ const (
 )
 
 const (
-	maxRows   = 200     // of a page
-	maxOffset = 100_000 // of its first row
-	maxSearch = 200     // bytes
+	maxRows   = 200     // rows of a page
+	maxOffset = 100_000 // offset of its first row
+	maxSearch = 200     // length of the search text in bytes
 )
 
-// view is what a viewer looks at.
+// view selects the data that a viewer gets.
 type view struct {
 	Name          string
-	ID            string // of the one stream or session
+	ID            string // of the stream or session, for views of one
 	Search, Sort  string
 	Down          bool
 	Offset, Limit int
 }
 
-// parseView reads a view from the query of its address.
+// parseView reads a view from the query of its URL.
 func parseView(q url.Values) (view, error) {
 	v := view{Name: cmp.Or(q.Get("view"), viewOverview), ID: q.Get("id"), Search: strings.ToLower(q.Get("q")), Sort: q.Get("sort"), Down: q.Get("desc") == "1"}
 	var err error
@@ -52,7 +52,7 @@ func parseView(q url.Values) (view, error) {
 	case v.Sort != "" && !slices.Contains(sortable, v.Sort):
 		err = fmt.Errorf("sort must be one of %s", strings.Join(sortable, ", "))
 	case len(v.Search) > maxSearch:
-		err = fmt.Errorf("q may have %d bytes", maxSearch)
+		err = fmt.Errorf("q must not be longer than %d bytes", maxSearch)
 	case (v.Name == viewStream || v.Name == viewSession) && v.ID == "":
 		err = errors.New("id is missing")
 	}
@@ -70,7 +70,7 @@ func number(q url.Values, key string, otherwise, most int) (int, error) {
 	return n, nil
 }
 
-// matches tells whether one of the words has what is searched for in it.
+// matches reports whether one of the words contains the search text.
 func (v view) matches(words ...string) bool {
 	if v.Search == "" {
 		return true
@@ -78,10 +78,11 @@ func (v view) matches(words ...string) bool {
 	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(w), v.Search) })
 }
 
-// table keeps the rows of one page of all that are added. It never holds many more than those up to the page's end.
+// table sorts rows and selects those of one page. It only holds slightly more rows than those up to the end
+// of the page.
 type table[R any] struct {
 	view    view
-	order   func(a, b R) int // of the column, downwards or not
+	order   func(a, b R) int // ascending order of the sorted column
 	total   int
 	matched int
 	rows    []R
@@ -105,7 +106,7 @@ func (t *table[R]) trim() {
 	t.rows = t.rows[:min(len(t.rows), t.view.Offset+t.view.Limit)]
 }
 
-// page gives the rows.
+// page returns the rows.
 func (t *table[R]) page() []R {
 	t.trim()
 	return t.rows[min(t.view.Offset, len(t.rows)):]
