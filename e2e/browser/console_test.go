@@ -142,7 +142,7 @@ func (c *consoleTab) press(label string) {
 		return !!b;
 	})()`, label))
 	if !found {
-		c.t.Fatalf("there is no button %q", label)
+		c.t.Fatalf("button %q not found", label)
 	}
 }
 
@@ -203,15 +203,15 @@ func TestConsole(t *testing.T) {
 	w.crowd(t)
 
 	overview := w.open(t, 0, "")
-	overview.shows("live", fmt.Sprint(simulated+2), "Streams", "ready", "(this page)")
-	rig.Eventually(t, patience, "the last hour is drawn", func() bool { return eval[int](overview, `document.querySelectorAll('.plot canvas').length`) == 5 })
-	rig.Eventually(t, patience, "the first figures of it are there", func() bool {
+	overview.shows("live", fmt.Sprint(simulated+2), "Streams", "ready", "(serves this page)")
+	rig.Eventually(t, patience, "last hour is drawn", func() bool { return eval[int](overview, `document.querySelectorAll('.plot canvas').length`) == 5 })
+	rig.Eventually(t, patience, "first figures are shown", func() bool {
 		return eval[string](overview, `document.querySelector('.legend b').textContent`) == fmt.Sprint(simulated+2)
 	})
 	overview.shots("overview")
 
 	sessions := w.open(t, 0, "#/sessions")
-	sessions.shows(fmt.Sprintf("%d in all", simulated+2), "1 to 50")
+	sessions.shows(fmt.Sprintf("%d in total", simulated+2), "1 to 50")
 	sessions.shots("sessions")
 	sessions.press("Next")
 	sessions.shows("51 to 100")
@@ -221,7 +221,7 @@ func TestConsole(t *testing.T) {
 	sessions.run(chromedp.Click(chromedp.CSS("tbody a")))
 	sessions.shows("Last messages", "publishStream", "setRemoteSDP", "from the client")
 	if text := eval[string](sessions, `document.body.innerText`); strings.Contains(text, "v=0") || strings.Contains(text, "ice-ufrag") {
-		t.Error("the page of a session shows what is in its messages")
+		t.Error("the page of a session shows contents of messages")
 	}
 	sessions.shots("session")
 
@@ -254,8 +254,8 @@ func (w *consoleWorld) crowd(t *testing.T) {
 
 func (w *consoleWorld) picture(t *testing.T, c *consoleTab) {
 	t.Helper()
-	c.press("Take a picture")
-	rig.Eventually(t, patience, "the picture is there", func() bool {
+	c.press("Take a snapshot")
+	rig.Eventually(t, patience, "the snapshot is shown", func() bool {
 		return eval[bool](c, `document.querySelector('.picture img')?.naturalWidth === 640`)
 	})
 }
@@ -293,14 +293,14 @@ func (w *consoleWorld) foreign(t *testing.T, pub *rig.Client) {
 		for _, mode := range []string{"cors", "no-cors"} {
 			script := fmt.Sprintf(`fetch(%q, {method: 'POST', mode: %q, credentials: 'include', headers: %s, body: %q, signal: AbortSignal.timeout(3000)}).then((r) => r.type + r.ok, () => 'refused')`, address, mode, headers, body)
 			if got := eval[string](c, script); strings.HasSuffix(got, "true") {
-				t.Errorf("another origin may end streams (%s, %s): %s", mode, headers, got)
+				t.Errorf("another origin can end streams (%s, %s): %s", mode, headers, got)
 			}
 		}
 	}
 	pub.Send("sendData", map[string]any{"operationId": "alive", "payload": 1})
 	pub.Await("DataStatusEvent")
 	if n := pub.Count("notifyStreamStatusEvent"); n != 0 {
-		t.Errorf("the publisher was told %d times of something", n)
+		t.Errorf("the publisher got %d statuses", n)
 	}
 }
 
@@ -380,20 +380,20 @@ func (w *consoleWorld) end(t *testing.T, c *consoleTab, pub, play *rig.Client) {
 	if told > 10*time.Second {
 		t.Errorf("publisher told only after %v", told)
 	}
-	c.shows("It is not there any more.")
+	c.shows("It has ended.")
 }
 
 // TestConsolePodRestarts: a page that was there before its pod says that it is not live, and is live again with the next one.
 func TestConsolePodRestarts(t *testing.T) {
 	w := newConsoleWorld(t)
 	c := w.open(t, 0, "#/sessions")
-	c.shows("live", "0 in all")
+	c.shows("live", "0 in total")
 	w.pods[0].Kill()
 	c.shows("not live", "connecting")
 	w.pods[0] = rig.StartGateway(t, w.options[0])
 	w.pods[0].AwaitReady(t)
 	rig.Connect(t, w.pods[0].URL, "defaultApp")
-	c.shows("1 in all")
+	c.shows("1 in total")
 	if text := eval[string](c, `document.querySelector('header').innerText`); strings.Contains(text, "not live") {
 		t.Errorf("the page says %q", text)
 	}

@@ -1,4 +1,4 @@
-// The console: what the address says is shown, and is kept up to date by feed.js.
+// The console's main component: it shows the view of the address, with live data from feed.js.
 import { html, render, useEffect, useRef, useState } from './vendor/preact-htm.js';
 import { open } from './feed.js';
 import { Overview, Session, Stream } from './pages.js';
@@ -7,8 +7,8 @@ import { Table, pageSize } from './tables.js';
 
 const loaded = document.querySelector('meta[name=assets]').content;
 
-// place reads the address: #/streams?q=… or #/stream/<id>.
-function place() {
+// currentView reads the view from the address: #/streams?q=… or #/stream/<id>.
+function currentView() {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
   const [view, id] = path.split('/');
   const known = ['streams', 'sessions', 'stream', 'session'].includes(view);
@@ -21,13 +21,13 @@ function go(view, params) {
 }
 
 function App() {
-  const [at, setAt] = useState(place());
+  const [at, setAt] = useState(currentView());
   const [data, setData] = useState({}), [line, setLine] = useState({ state: 'lost', since: Date.now() });
   const moved = useRef(false);
   useEffect(() => {
     const follow = () => {
       moved.current = true;
-      setAt(place());
+      setAt(currentView());
     };
     addEventListener('hashchange', follow);
     return () => removeEventListener('hashchange', follow);
@@ -40,7 +40,7 @@ function App() {
     if (at.view === 'streams' || at.view === 'sessions') Object.assign(params, at.params, { limit: pageSize });
     return open(params, (event, value) => setData((d) => ({ ...d, [event]: value })), (state) => setLine((l) => (l.state === state ? l : { state, since: Date.now() })));
   }, [key]);
-  useEffect(() => { // a new view is read from its title on; searching and paging leave the focus where it is
+  useEffect(() => { // a new view focuses its title for screen readers; searching and paging keep the focus
     document.title = { overview: 'Overview', streams: 'Streams', sessions: 'Sessions', stream: 'Stream', session: 'Session' }[at.view] + ' – WCS gateway';
     if (moved.current) document.getElementById('title')?.focus();
   }, [at.view, at.id]);
@@ -53,7 +53,7 @@ function App() {
       <span class="line" role="status"><${Line} line=${line} hello=${data.hello} /></span>
     </header>
     <main>
-      ${data.hello && data.hello.assets !== loaded && html`<p class="note">The server has another version of this page. <button type="button" onClick=${() => location.reload()}>Load it</button></p>`}
+      ${data.hello && data.hello.assets !== loaded && html`<p class="note">The server has a different version of this page. <button type="button" onClick=${() => location.reload()}>Reload</button></p>`}
       ${data.problem && html`<p class="note" role="alert">${data.problem.text}</p>`}
       ${at.view === 'overview' && html`<${Overview} overview=${data.overview} history=${data.history} />`}
       ${(at.view === 'streams' || at.view === 'sessions') && html`<${Table} key=${at.view} view=${at.view} params=${at.params}
@@ -63,13 +63,13 @@ function App() {
     </main>`;
 }
 
-// Line tells whether what is shown is live.
+// Line shows whether the data are live.
 function Line({ line, hello }) {
   switch (line.state) {
     case 'live':
       return html`<span class="state ready">live</span> ${hello ? `pod ${hello.pod}, ${hello.version}` : ''}`;
     case 'login':
-      return html`<span class="state silent">not live</span> The server wants the password again. <button type="button" onClick=${() => location.reload()}>Log in</button>`;
+      return html`<span class="state silent">not live</span> The server requires a new login. <button type="button" onClick=${() => location.reload()}>Log in</button>`;
     default:
       return html`<span class="state draining">not live</span> since <${Moment} at=${line.since} />, connecting …`;
   }

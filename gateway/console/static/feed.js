@@ -1,12 +1,13 @@
-// The live data: one EventSource, which is opened anew whenever the view changes.
+// The live data: one EventSource, which is reopened when the view changes.
 
-// There may be a login in the address of the page, which fetch would refuse.
+// The address of the page can contain a login, which fetch rejects.
 const base = location.origin + location.pathname;
-const retryFirst = 1000, retryMost = 15000;
+const minRetry = 1000, maxRetry = 15000; // ms
 
-// open calls on(event, data) for every event of the view, and state("live" | "lost" | "login"). It returns how to close it.
+// open calls on(event, data) for every event of the view, and state("live" | "lost" | "login"). It returns a function
+// that closes the feed.
 export function open(params, on, state) {
-  let source, timer, wait = retryFirst, closed = false;
+  let source, timer, wait = minRetry, closed = false;
   const address = 'live?' + new URLSearchParams(params);
 
   function connect() {
@@ -15,24 +16,24 @@ export function open(params, on, state) {
       source.addEventListener(name, (e) => on(name, JSON.parse(e.data)));
     }
     source.onopen = () => {
-      wait = retryFirst;
+      wait = minRetry;
       state('live');
     };
-    source.onerror = again; // the server ends it when its pod shuts down; EventSource itself gives up after a refusal
+    source.onerror = retry; // the server ends the feed when its pod shuts down; EventSource does not retry after an error status
   }
 
-  async function again() {
+  async function retry() {
     source.close();
     if (closed) return;
     state('lost');
     clearTimeout(timer);
     timer = setTimeout(connect, wait);
-    wait = Math.min(2 * wait, retryMost);
+    wait = Math.min(2 * wait, maxRetry);
     try {
       const page = await fetch(base);
       if (page.status === 401 && !closed) state('login');
     } catch {
-      // nobody answers: that is what "lost" says
+      // no server answers: the state is "lost" already
     }
   }
 
@@ -44,7 +45,7 @@ export function open(params, on, state) {
   };
 }
 
-// act has the REST API do something. It throws an Error with the server's words.
+// act calls the REST API. It throws an Error with the server's message.
 export async function act(path, body) {
   const answer = await fetch(new URL('../rest-api/' + path, base), {
     method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
@@ -54,8 +55,8 @@ export async function act(path, body) {
   try {
     value = text ? JSON.parse(text) : null;
   } catch {
-    // not every answer is JSON; the status tells
+    // not every response is JSON; the status is checked below
   }
-  if (!answer.ok) throw new Error(value?.message || `the server answers ${answer.status}`);
+  if (!answer.ok) throw new Error(value?.message || `status ${answer.status}`);
   return value;
 }

@@ -1,4 +1,4 @@
-// The overview, and the pages of one stream and of one session.
+// The overview, and the pages of a stream and of a session.
 import { html, useEffect, useState } from './vendor/preact-htm.js';
 import { act } from './feed.js';
 import { Button, Moment, Plot, Spark, audioText, text, time, videoText } from './parts.js';
@@ -17,16 +17,16 @@ export function Overview({ overview, history }) {
       <div><dt>Sessions</dt><dd>${text(t?.sessions)}</dd></div>
       <div><dt>Streams</dt><dd>${text(t?.published)}</dd></div>
       <div><dt>Players</dt><dd>${text(t?.played)}</dd></div>
-      <div><dt>Publishes in a minute</dt><dd>${text(minute('publishes'))}</dd></div>
-      <div><dt>Plays in a minute</dt><dd>${text(minute('plays'))}</dd></div>
+      <div><dt>Publishes per minute</dt><dd>${text(minute('publishes'))}</dd></div>
+      <div><dt>Plays per minute</dt><dd>${text(minute('plays'))}</dd></div>
     </dl>
-    <h2>The last hour</h2>
+    <h2>Last hour</h2>
     <div class="plots">
       <${Plot} title="Sessions" unit="" history=${history} lines=${[{ key: 'sessions', label: 'sessions' }]} />
       <${Plot} title="Streams" unit="" history=${history} lines=${[{ key: 'published', label: 'published' }, { key: 'played', label: 'played' }]} />
       <${Plot} title="Started" unit="per minute" history=${history} lines=${[{ key: 'publishes', label: 'publishes', times: 6 }, { key: 'plays', label: 'plays', times: 6 }]} />
-      <${Plot} title="LiveKit" unit="ms, up to" history=${history} lines=${[{ key: 'sfuP50', label: 'half of the calls' }, { key: 'sfuP95', label: '95 %' }]} />
-      <${Plot} title="Redis" unit="ms, up to" history=${history} lines=${[{ key: 'redisP50', label: 'half of the calls' }, { key: 'redisP95', label: '95 %' }]} />
+      <${Plot} title="LiveKit calls" unit="ms" history=${history} lines=${[{ key: 'sfuP50', label: 'median' }, { key: 'sfuP95', label: '95th percentile' }]} />
+      <${Plot} title="Redis calls" unit="ms" history=${history} lines=${[{ key: 'redisP50', label: 'median' }, { key: 'redisP95', label: '95th percentile' }]} />
     </div>
     <h2>Failures in the last hour</h2>
     ${fails.length === 0 ? html`<p class="empty">None.</p>` : html`<ul class="fails">${fails.map(([what, n]) => html`<li key=${what}><b>${n}</b> ${failure(what)}</li>`)}</ul>`}
@@ -34,24 +34,24 @@ export function Overview({ overview, history }) {
     <div class="scroll" tabindex="0" role="region" aria-label="Pods"><table>
       <thead><tr>${['Pod', 'State', 'Version', 'Sessions', 'Streams', 'Players'].map((h, i) => html`<th key=${h} scope="col" class=${i > 2 ? 'number' : ''}>${h}</th>`)}</tr></thead>
       <tbody>${overview?.pods.map((p) => html`<tr key=${p.pod}>
-        <td data-label="Pod">${p.pod}${p.self ? ' (this page)' : ''}</td><td data-label="State"><span class=${'state ' + p.state}>${p.state}</span></td>
+        <td data-label="Pod">${p.pod}${p.self ? ' (serves this page)' : ''}</td><td data-label="State"><span class=${'state ' + p.state}>${p.state}</span></td>
         <td data-label="Version">${text(p.version)}</td>
         ${[['sessions', 'Sessions'], ['published', 'Streams'], ['played', 'Players']].map(([k, label]) => html`<td key=${k} data-label=${label} class="number">${p.state === 'silent' ? text(null) : p[k]}</td>`)}
       </tr>`)}</tbody>
     </table></div>
-    ${history?.silent.length > 0 && html`<p>Without the figures of ${history.silent.join(', ')}, which ${history.silent.length > 1 ? 'do' : 'does'} not answer.</p>`}
+    ${history?.silent.length > 0 && html`<p>Not included: ${history.silent.join(', ')} (no answer).</p>`}
   </section>`;
 }
 
-const causes = { upstream: 'LiveKit or Redis', ours: 'this server', operator: 'an operator' };
+const causes = { upstream: 'LiveKit or Redis', internal: 'this server', operator: 'an operator' };
 
 function failure(what) {
   const [kind, by] = what.split(' ');
-  return `${kind} ended by ${causes[by] || by}`;
+  return `${kind}, caused by ${causes[by] || by}`;
 }
 
 function Gone({ what }) {
-  return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">${what}</h1><p class="empty">It is not there any more.</p></section>`;
+  return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">${what}</h1><p class="empty">It has ended.</p></section>`;
 }
 
 export function Stream({ id, data }) {
@@ -65,47 +65,47 @@ export function Stream({ id, data }) {
       <dt>Publisher</dt><dd>${sessionLink(data.session)}</dd>
       <dt>Application</dt><dd>${data.app}</dd>
       <dt>Pod</dt><dd>${data.pod}</dd>
-      <dt>Media id</dt><dd>${data.mediaSessionId}</dd>
+      <dt>Media ID</dt><dd>${data.mediaSessionId}</dd>
       <dt>Video</dt><dd>${videoText(data.video)}</dd>
       <dt>Audio</dt><dd>${audioText(data.audio)}</dd>
-      <dt>Video rate</dt><dd>${data.kbps === null ? text(null) : html`${data.kbps} kbit/s <${Spark} series=${data.series} label="course of the video rate" />`}</dd>
+      <dt>Video rate</dt><dd>${data.kbps === null ? text(null) : html`${data.kbps} kbit/s <${Spark} series=${data.series} label="video rate over time" />`}</dd>
       ${Object.entries(data.figures || {}).filter(([k]) => !/RATE|WIDTH|HEIGHT/.test(k)).map(([k, v]) => html`<dt key=${k}>${k}</dt><dd>${v}</dd>`)}
       <dt>Players</dt><dd>${data.players}${pods.length > 0 ? ': ' + pods.map(([pod, n]) => `${n} on ${pod}`).join(', ') : ''}</dd>
     </dl>
     <p class="buttons">
-      <${Button} label="End stream" danger ask=${`End the stream ${data.name}? Its publisher and its ${data.players} players are told.`}
+      <${Button} label="End stream" danger ask=${`End the stream ${data.name}? Its publisher and its ${data.players} players are notified.`}
         run=${async () => { await act('stream/terminate', { mediaSessionId: id }); return 'Ended.'; }} />
-      <${Button} label="Send event" field="Event, as JSON" initial=${'{"text": ""}'} ask=${`Send an event to the ${data.players} players of ${data.name}?`}
+      <${Button} label="Send event" field="Event (JSON)" initial=${'{"text": ""}'} ask=${`Send an event to the ${data.players} players of ${data.name}?`}
         run=${async (value) => { await act('stream/event/send', { mediaSessionId: id, payload: JSON.parse(value) }); return 'Sent.'; }} />
     </p>
     <${Picture} name=${data.name} />
     <h2>Players</h2>
-    ${data.playersList.length === 0 ? html`<p class="empty">Nobody plays it.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Players"><table>
-      <thead><tr>${['Session', 'Pod', 'Status', 'For'].map((h) => html`<th key=${h} scope="col">${h}</th>`)}</tr></thead>
+    ${data.playersList.length === 0 ? html`<p class="empty">No players.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Players"><table>
+      <thead><tr>${['Session', 'Pod', 'Status', 'Duration'].map((h) => html`<th key=${h} scope="col">${h}</th>`)}</tr></thead>
       <tbody>${data.playersList.map((p) => html`<tr key=${p.mediaSessionId}><td data-label="Session">${sessionLink(p.session)}</td><td data-label="Pod">${p.pod}</td>
-        <td data-label="Status">${p.status}</td><td data-label="For"><${Moment} at=${p.since} /></td></tr>`)}</tbody>
+        <td data-label="Status">${p.status}</td><td data-label="Duration"><${Moment} at=${p.since} /></td></tr>`)}</tbody>
     </table></div>`}
   </section>`;
 }
 
-// Picture is a snapshot, taken when it is asked for.
+// Picture shows a snapshot, taken on request.
 function Picture({ name }) {
-  const [shown, setShown] = useState(null), [said, setSaid] = useState('');
+  const [shown, setShown] = useState(null), [result, setResult] = useState('');
   useEffect(() => () => shown && URL.revokeObjectURL(shown.address), [shown]);
   async function take() {
-    setSaid('Taking a picture …');
+    setResult('Taking a snapshot …');
     try {
       const { data } = await act('stream/snapshot', { streamName: name });
       const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
       setShown({ address: URL.createObjectURL(new Blob([bytes], { type: 'image/png' })), at: Date.now() });
-      setSaid('');
+      setResult('');
     } catch (e) {
-      setSaid('No picture: ' + e.message);
+      setResult('Failed: ' + e.message);
     }
   }
   return html`<div class="picture">
-    <p class="buttons"><button type="button" onClick=${take}>Take a picture</button> <span role="status">${said}</span></p>
-    ${shown && html`<figure><img src=${shown.address} alt=${`Picture of the stream ${name}`} /><figcaption>at ${time(shown.at)}</figcaption></figure>`}
+    <p class="buttons"><button type="button" onClick=${take}>Take a snapshot</button> <span role="status">${result}</span></p>
+    ${shown && html`<figure><img src=${shown.address} alt=${`Snapshot of the stream ${name}`} /><figcaption>at ${time(shown.at)}</figcaption></figure>`}
   </div>`;
 }
 
@@ -115,15 +115,15 @@ export function Session({ id, data }) {
   return html`<section aria-labelledby="title">
     <h1 id="title" tabindex="-1">Session of ${data.login || data.address}</h1>
     <dl class="details">
-      <dt>Id</dt><dd>${data.session}</dd>
+      <dt>ID</dt><dd>${data.session}</dd>
       <dt>Login</dt><dd>${text(data.login)}</dd>
       <dt>Application</dt><dd>${data.app}</dd>
       <dt>Address</dt><dd>${data.address}</dd>
       <dt>Pod</dt><dd>${data.pod}</dd>
-      <dt>For</dt><dd><${Moment} at=${data.since} />${data.detached ? ', its client is gone and may come back' : ''}</dd>
+      <dt>Duration</dt><dd><${Moment} at=${data.since} />${data.detached ? ', detached (the client disconnected and can resume)' : ''}</dd>
       <dt>Client</dt><dd>${text(data.client)}</dd>
     </dl>
-    <p class="buttons"><${Button} label="End session" danger ask=${`End the session of ${data.login || data.address}, and its ${data.streams.length} streams with it?`}
+    <p class="buttons"><${Button} label="End session" danger ask=${`End the session of ${data.login || data.address} and its ${data.streams.length} streams?`}
       run=${async () => { await act('connection/terminate', { sessionId: id }); return 'Ended.'; }} /></p>
     <h2>Streams</h2>
     ${data.streams.length === 0 ? html`<p class="empty">None.</p>` : html`<ul>${data.streams.map((s) => html`<li key=${s.mediaSessionId}>

@@ -1,7 +1,7 @@
-// Small pieces of which the views are made.
+// Small components of the views.
 import { html, useEffect, useRef, useState } from './vendor/preact-htm.js';
 
-const nothing = '–'; // nobody knows, or measures it
+const nothing = '–'; // unknown or not measured
 
 export const text = (v) => (v === null || v === undefined || v === '' ? nothing : String(v));
 
@@ -10,7 +10,7 @@ const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'short', timeStyle: 
 
 export const time = (ms) => clock.format(ms);
 
-// Moment is a time, shown as how long ago it was.
+// Moment shows the time since a moment.
 export function Moment({ at }) {
   return html`<time datetime=${new Date(at).toISOString()} title=${day.format(at)}>${ago(Date.now() - at)}</time>`;
 }
@@ -23,7 +23,7 @@ function ago(ms) {
   return `${Math.floor(s / 86400)} d`;
 }
 
-// Spark is the last rates of a stream.
+// Spark plots the last rates of a stream.
 export function Spark({ series, label }) {
   if (!series || series.length < 2) return null;
   const most = Math.max(...series, 1), width = 80, height = 18;
@@ -34,10 +34,11 @@ export function Spark({ series, label }) {
 export const videoText = (v) => (v ? [v.codec, v.width ? `${v.width}×${v.height}` : '', v.muted ? 'muted' : ''].filter(Boolean).join(' ') : nothing);
 export const audioText = (a) => (a ? [a.codec, a.muted ? 'muted' : ''].filter(Boolean).join(' ') : nothing);
 
-// Button asks once more before it does what it says. ask is the question, field the label of a text that is to be given with it.
+// Button runs an action after a confirmation. ask is the question; field is the label of an optional text input, whose
+// value is passed to run.
 export function Button({ label, ask, field, initial, danger, run }) {
   const dialog = useRef(), opener = useRef();
-  const [said, setSaid] = useState(''), [busy, setBusy] = useState(false), [value, setValue] = useState(initial || '');
+  const [result, setResult] = useState(''), [busy, setBusy] = useState(false), [value, setValue] = useState(initial || '');
   const close = () => {
     dialog.current.close();
     opener.current?.focus();
@@ -45,16 +46,16 @@ export function Button({ label, ask, field, initial, danger, run }) {
   async function go() {
     setBusy(true);
     try {
-      setSaid(await run(value));
+      setResult(await run(value));
     } catch (e) {
-      setSaid('Failed: ' + e.message);
+      setResult('Failed: ' + e.message);
     }
     setBusy(false);
     close();
   }
   return html`<span class="act">
-    <button type="button" ref=${opener} class=${danger ? 'danger' : ''} disabled=${busy} onClick=${() => { setSaid(''); dialog.current.showModal(); }}>${label}</button>
-    <span role="status" class="said">${said}</span>
+    <button type="button" ref=${opener} class=${danger ? 'danger' : ''} disabled=${busy} onClick=${() => { setResult(''); dialog.current.showModal(); }}>${label}</button>
+    <span role="status" class="result">${result}</span>
     <dialog ref=${dialog} aria-label=${label}>
       <p>${ask}</p>
       ${field && html`<label>${field}<textarea rows="3" value=${value} onInput=${(e) => setValue(e.target.value)}></textarea></label>`}
@@ -78,7 +79,7 @@ function useDark() {
   return dark;
 }
 
-// Plot shows lines over the last hour, and as words what they are now for who does not see them.
+// Plot shows lines over the last hour, and their current values as text for screen readers.
 export function Plot({ title, unit, lines, history }) {
   const place = useRef(), plot = useRef(), dark = useDark();
   useEffect(() => {

@@ -1,4 +1,4 @@
-// The tables of streams and sessions. The server sorts, searches and pages.
+// The tables of streams and sessions. The server sorts, filters and pages them.
 import { html, useEffect, useState } from './vendor/preact-htm.js';
 import { Moment, Spark, audioText, text, videoText } from './parts.js';
 
@@ -13,11 +13,11 @@ const columns = {
     { key: 'app', label: 'Application', sort: true, show: (s) => s.app },
     { key: 'pod', label: 'Pod', sort: true, show: (s) => s.pod },
     { key: 'status', label: 'Status', sort: true, show: (s) => s.status },
-    { key: 'since', label: 'For', sort: true, show: (s) => html`<${Moment} at=${s.since} />` },
+    { key: 'since', label: 'Duration', sort: true, show: (s) => html`<${Moment} at=${s.since} />` },
     { key: 'players', label: 'Players', sort: true, number: true, show: (s) => s.players },
     { key: 'video', label: 'Video', show: (s) => videoText(s.video) },
     { key: 'audio', label: 'Audio', show: (s) => audioText(s.audio) },
-    { key: 'kbps', label: 'kbit/s', number: true, show: (s) => html`<${Spark} series=${s.series} label="course of the video rate" /> ${text(s.kbps)}` },
+    { key: 'kbps', label: 'kbit/s', number: true, show: (s) => html`<${Spark} series=${s.series} label="video rate over time" /> ${text(s.kbps)}` },
     { key: 'lost', label: 'Lost', number: true, show: (s) => text(s.figures?.VIDEO_LOST) },
   ],
   sessions: [
@@ -25,16 +25,16 @@ const columns = {
     { key: 'app', label: 'Application', sort: true, show: (s) => s.app },
     { key: 'pod', label: 'Pod', sort: true, show: (s) => s.pod },
     { key: 'address', label: 'Address', show: (s) => s.address },
-    { key: 'since', label: 'For', sort: true, show: (s) => html`<${Moment} at=${s.since} />` },
-    { key: 'published', label: 'Publishes', number: true, show: (s) => s.published },
-    { key: 'played', label: 'Plays', number: true, show: (s) => s.played },
+    { key: 'since', label: 'Duration', sort: true, show: (s) => html`<${Moment} at=${s.since} />` },
+    { key: 'published', label: 'Publishing', number: true, show: (s) => s.published },
+    { key: 'played', label: 'Playing', number: true, show: (s) => s.played },
     { key: 'client', label: 'Client', show: (s) => text(s.client) },
   ],
 };
 
 const idOf = (r) => r.mediaSessionId || r.session;
 
-// Table shows a page. go changes the search, order or page: they are in the address, so that it can be linked.
+// Table shows a page. go changes search, order or page, which are part of the address, so that views can be linked.
 export function Table({ view, params, data, go }) {
   const [search, setSearch] = useState(params.q || '');
   useEffect(() => setSearch(params.q || ''), [params.q]);
@@ -51,7 +51,7 @@ export function Table({ view, params, data, go }) {
     <h1 id="title" tabindex="-1">${view === 'streams' ? 'Streams' : 'Sessions'}</h1>
     <div class="tools">
       <label>Search <input type="search" value=${search} onInput=${(e) => setSearch(e.target.value)} /></label>
-      <p role="status">${data ? (data.matched === data.total ? `${data.total} in all` : `${data.matched} of ${data.total}`) : 'Loading …'}</p>
+      <p role="status">${data ? (data.matched === data.total ? `${data.total} in total` : `${data.matched} of ${data.total}`) : 'Loading …'}</p>
     </div>
     <div class="scroll" tabindex="0" role="region" aria-labelledby="title">
     <table>
@@ -61,7 +61,7 @@ export function Table({ view, params, data, go }) {
       <tbody>${rows?.map((r) => html`<tr key=${idOf(r)}>${columns[view].map((c) => html`<td key=${c.key} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(r)}</td>`)}</tr>`)}</tbody>
     </table>
     </div>
-    ${rows && rows.length === 0 && html`<p class="empty">${params.q ? 'Nothing has that in it.' : 'There is nothing.'}</p>`}
+    ${rows && rows.length === 0 && html`<p class="empty">${params.q ? 'No matches.' : 'None.'}</p>`}
     <nav class="pages" aria-label="Pages">
       <button type="button" disabled=${offset === 0} onClick=${() => go({ ...params, offset: Math.max(0, offset - pageSize) })}>Previous</button>
       <span>${rows?.length ? `${offset + 1} to ${offset + rows.length}` : ''}</span>
