@@ -37,17 +37,17 @@ func awaitDone(t *testing.T, done *atomic.Int32, want int32) {
 	}
 }
 
-// What is larger than the queue comes, whole, and other messages do not wait until all of it is written. The client takes
-// several times as long as a message may: that is not too slow for so much.
-func TestParcelIsLargerThanTheQueue(t *testing.T) {
+// A Bulk larger than the queue is delivered whole, and other messages are sent between its frames. The client takes
+// several times the limit of one message, which is not too slow for a Bulk.
+func TestBulkLargerThanQueueIsDelivered(t *testing.T) {
 	cfg := connConfig()
 	cfg.MaxQueueBytes, cfg.WriteTimeout = 1000, time.Second
 	tc := newTestConn(t, cfg)
 	tc.client.SetReadLimit(1 << 30)
 	var done atomic.Int32
-	large := bytes.Repeat([]byte("x"), 16<<20) // more than the kernel takes for a client that does not read
+	large := bytes.Repeat([]byte("x"), 16<<20) // more than the kernel buffers for a client that does not read
 	tc.server.SendBulk(bulkOf(&done, large, large, []byte("end")))
-	<-time.After(3 * cfg.WriteTimeout) // the client's slowness, which is what is tested
+	<-time.After(3 * cfg.WriteTimeout) // the client is slow
 	tc.server.Send([]byte("between"))
 	var order []string
 	for len(order) < 4 {
@@ -63,7 +63,7 @@ func TestParcelIsLargerThanTheQueue(t *testing.T) {
 	awaitDone(t, &done, 1)
 }
 
-func TestParcelIsGoneWithTheSocket(t *testing.T) {
+func TestBulkIsDoneWhenSocketCloses(t *testing.T) {
 	tc := newTestConn(t, connConfig())
 	var done atomic.Int32
 	large := bytes.Repeat([]byte("x"), 16<<20)
@@ -71,17 +71,17 @@ func TestParcelIsGoneWithTheSocket(t *testing.T) {
 		tc.server.SendBulk(bulkOf(&done, large, large))
 	}
 	if n := done.Load(); n != 0 {
-		t.Errorf("%d bulks are done, and nobody has read", n)
+		t.Errorf("%d bulks are done although the client has not read", n)
 	}
-	_ = tc.client.Close() // without a word
+	_ = tc.client.Close() // without a close frame
 	tc.wantClose(t, ClosedLost)
 	awaitDone(t, &done, 3)
 	tc.server.SendBulk(bulkOf(&done, []byte("late")))
 	awaitDone(t, &done, 4)
 }
 
-// A client that takes nothing at all is closed, though not as soon as for a small message.
-func TestParcelForStalledClient(t *testing.T) {
+// A client that reads nothing is closed, though later than for a small message.
+func TestBulkForStalledClientTimesOut(t *testing.T) {
 	cfg := connConfig()
 	cfg.WriteTimeout = 50 * time.Millisecond
 	tc := newTestConn(t, cfg)
@@ -90,7 +90,7 @@ func TestParcelForStalledClient(t *testing.T) {
 	}
 	var done atomic.Int32
 	var frames [][]byte
-	for range 400 { // small enough to be given little time, and more in all than the kernel takes
+	for range 400 { // small frames have a short limit; together they exceed the kernel's buffers
 		frames = append(frames, bytes.Repeat([]byte("x"), 64<<10))
 	}
 	tc.server.SendBulk(bulkOf(&done, frames...))

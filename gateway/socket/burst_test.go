@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// fountain is a client that always has something to say.
+// fountain is a client that always has input.
 type fountain struct{ net.Conn }
 
 func (fountain) Read(b []byte) (int, error) { return len(b), nil }
 
-// Clients that flood share what is read of it, however many they are; one that does not is not held back meanwhile.
-func TestExcessIsShared(t *testing.T) {
+// Flooding clients share one budget, however many they are; other clients are not throttled.
+func TestFloodingClientsShareBudget(t *testing.T) {
 	const perSecond, burst, frame = 20, 5000, 32 << 10
 	limits := Limits{MessagesPerSecond: perSecond, MessageBurst: burst, BytesPerSecond: perSecond * frame, ByteBurst: burst * frame}
 	processors := float64(runtime.GOMAXPROCS(0))
@@ -54,7 +54,7 @@ func TestExcessIsShared(t *testing.T) {
 				for range 20 {
 					since := time.Now()
 					if err := kind.once(calm); err != nil || time.Since(since) != 0 {
-						t.Errorf("somebody else waits %v (error %v)", time.Since(since), err)
+						t.Errorf("a calm client waits %v (error %v)", time.Since(since), err)
 					}
 					<-time.After(time.Second / perSecond) // of the bubble's clock
 				}
@@ -70,15 +70,15 @@ func TestExcessIsShared(t *testing.T) {
 					err = kind.once(g)
 				}
 				if !errors.Is(err, kind.fault) {
-					t.Errorf("a flood that does not end: %v", err)
+					t.Errorf("an endless flood: error %v", err)
 				}
 			})
 		})
 	}
 }
 
-// A client that is closed does not go on waiting for its turn.
-func TestHeldBackUntilClosed(t *testing.T) {
+// A throttled read ends when its connection is closed.
+func TestCloseEndsThrottledRead(t *testing.T) {
 	const perSecond, burst = 1000, 1 << 20
 	limits := Limits{MessagesPerSecond: perSecond, MessageBurst: burst, BytesPerSecond: perSecond, ByteBurst: burst}
 	for name, once := range map[string]func(*MeteredConn) error{
@@ -120,14 +120,14 @@ func TestHeldBackUntilClosed(t *testing.T) {
 						t.Fatal(err)
 					}
 					if err := <-ended; !errors.Is(err, context.Canceled) {
-						t.Errorf("closed while it waited: %v", err)
+						t.Errorf("closed while throttled: error %v", err)
 					}
 				}
 				if waited := time.Since(since); waited != 0 {
-					t.Errorf("those that were closed still waited %v", waited)
+					t.Errorf("closed connections still waited %v", waited)
 				}
 				if err := <-ended; err != nil {
-					t.Errorf("one that is open: %v", err)
+					t.Errorf("open connection: error %v", err)
 				}
 			})
 		})

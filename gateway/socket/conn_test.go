@@ -14,7 +14,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// testConn is a conn of the server's side and the client's socket to it.
+// testConn is a Conn on the server's side and the client's socket to it.
 type testConn struct {
 	server   *Conn
 	client   *websocket.Conn
@@ -72,7 +72,7 @@ func (tc *testConn) wantClose(t *testing.T, want Reason) {
 	}
 }
 
-// wantCloseFrame reads until the server's close frame and gives what came before it.
+// wantCloseFrame reads until the server's close frame and returns the messages before it.
 func (tc *testConn) wantCloseFrame(t *testing.T, code int) (before []string) {
 	t.Helper()
 	_ = tc.client.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -92,7 +92,7 @@ func (tc *testConn) wantCloseFrame(t *testing.T, code int) (before []string) {
 	}
 }
 
-func TestConnFlushesBeforeItCloses(t *testing.T) {
+func TestCloseFlushesQueue(t *testing.T) {
 	tc := newTestConn(t, connConfig())
 	tc.server.Send([]byte("one"))
 	tc.server.Send([]byte("two"))
@@ -104,7 +104,7 @@ func TestConnFlushesBeforeItCloses(t *testing.T) {
 	tc.wantClose(t, ClosedShutdown)
 }
 
-func TestConnEndsWithTheClient(t *testing.T) {
+func TestClientClosesSocket(t *testing.T) {
 	tc := newTestConn(t, connConfig())
 	msg := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	if err := tc.client.WriteControl(websocket.CloseMessage, msg, time.Now().Add(time.Minute)); err != nil {
@@ -116,13 +116,13 @@ func TestConnEndsWithTheClient(t *testing.T) {
 	tc.wantClose(t, ClosedLost)
 }
 
-func TestConnRefusesWhatItMust(t *testing.T) {
-	t.Run("silence", func(t *testing.T) {
+func TestInvalidClientIsClosed(t *testing.T) {
+	t.Run("no hello", func(t *testing.T) {
 		cfg := connConfig()
 		cfg.HelloTimeout = 10 * time.Millisecond
 		newTestConn(t, cfg).wantClose(t, ClosedHello)
 	})
-	t.Run("a message that is too big", func(t *testing.T) {
+	t.Run("message too big", func(t *testing.T) {
 		cfg := connConfig()
 		cfg.MaxMessageBytes = 100
 		tc := newTestConn(t, cfg)
@@ -141,7 +141,7 @@ func TestConnRefusesWhatItMust(t *testing.T) {
 	})
 }
 
-func TestConnCountsUnansweredPings(t *testing.T) {
+func TestUnansweredPingsCloseSocket(t *testing.T) {
 	tc := newTestConn(t, connConfig())
 	for range tc.server.cfg.PingProbes {
 		tc.server.Ping()
@@ -163,9 +163,9 @@ func TestConnCountsUnansweredPings(t *testing.T) {
 	tc.wantClose(t, ClosedPingTimeout)
 }
 
-// Whoever wants a name has its publisher asked whether it is there. The answers count as the publisher's messages, so that others could
-// have it closed.
-func TestConnIsAskedOnceForAll(t *testing.T) {
+// Other clients can trigger Alive at any rate. The pongs count as the client's messages, so concurrent calls must
+// share one ping: otherwise they could get the client closed.
+func TestConcurrentAliveCallsShareOnePing(t *testing.T) {
 	const many = 50
 	tc := newTestConn(t, connConfig())
 	pings := 0
@@ -177,7 +177,7 @@ func TestConnIsAskedOnceForAll(t *testing.T) {
 	for range many {
 		go func() { answers <- tc.server.Alive(time.Minute) }()
 	}
-	rig.Eventually(t, 20*time.Second, "all wait for the answer", func() bool {
+	rig.Eventually(t, 20*time.Second, "all calls wait for the answer", func() bool {
 		tc.server.mu.Lock()
 		defer tc.server.mu.Unlock()
 		return len(tc.server.aliveWaiters) == many
@@ -189,28 +189,28 @@ func TestConnIsAskedOnceForAll(t *testing.T) {
 	}()
 	for range many {
 		if !<-answers {
-			t.Error("the client has answered, and is thought dead")
+			t.Error("Alive is false although the client answered")
 		}
 	}
 	tc.server.mu.Lock()
-	tc.server.lastProbe = time.Now().Add(time.Hour).UnixNano() // however slow this machine is
+	tc.server.lastProbe = time.Now().Add(time.Hour).UnixNano() // no further ping, however slow this machine is
 	tc.server.mu.Unlock()
 	if tc.server.Alive(10 * time.Millisecond) {
-		t.Error("an answer holds for a later question, too")
+		t.Error("an answer counts for a later call, too")
 	}
 	tc.server.Close(ClosedShutdown)
 	tc.wantClose(t, ClosedShutdown)
 	<-read
 	if pings != 1 {
-		t.Errorf("it was asked %d times", pings)
+		t.Errorf("%d pings were sent", pings)
 	}
 }
 
-// A client that is sent more than its network takes is slow, not gone: nobody can have its streams by that.
-func TestConnThatIsCongestedIsAlive(t *testing.T) {
+// A congested client is slow, not gone: flooding it must not let another client take its streams.
+func TestCongestedClientIsAlive(t *testing.T) {
 	tc := newTestConn(t, connConfig())
 	large := bytes.Repeat([]byte("x"), 256<<10)
-	rig.Eventually(t, 20*time.Second, "a client whose network takes no more is not thought gone", func() bool {
+	rig.Eventually(t, 20*time.Second, "a congested client is alive", func() bool {
 		for tc.server.TrySend(large) {
 		}
 		return tc.server.Alive(10 * time.Millisecond)
@@ -220,36 +220,36 @@ func TestConnThatIsCongestedIsAlive(t *testing.T) {
 	tc.wantClose(t, ClosedShutdown)
 }
 
-// What others say takes no more than half of the queue, and leaves the other half to what the client must be told.
-func TestConnLeavesOutWhatOthersSay(t *testing.T) {
+// Messages of other clients use at most half of the queue; the other half is for the server's own messages.
+func TestTrySendUsesHalfOfQueue(t *testing.T) {
 	cfg := connConfig()
 	cfg.MaxQueueMessages = 10
 	tc := newTestConn(t, cfg)
 	large := bytes.Repeat([]byte("x"), 256<<10)
 	if tc.server.TrySend(make([]byte, cfg.MaxQueueBytes+1)) {
-		t.Error("more than the queue may have is queued")
+		t.Error("a frame larger than the queue is accepted")
 	}
 	taken := 0
-	for tc.server.TrySend(large) { // until the network takes no more, either
+	for tc.server.TrySend(large) { // until the network is congested, too
 		taken++
 	}
 	if taken == 0 {
-		t.Error("nothing that others say is queued")
+		t.Error("no frame is accepted")
 	}
 	tc.server.Send([]byte("important"))
 	tc.server.Close(ClosedShutdown)
 	got := tc.wantCloseFrame(t, websocket.CloseServiceRestart)
 	if len(got) != taken+1 || got[len(got)-1] != "important" {
-		t.Errorf("%d messages came of %d and one", len(got), taken)
+		t.Errorf("%d messages received, want %d and one", len(got), taken)
 	}
 	if tc.server.TrySend([]byte("late")) {
-		t.Error("queued after the end")
+		t.Error("accepted after the end")
 	}
 	tc.wantClose(t, ClosedShutdown)
 }
 
-// A client that does not read is closed alone, and nothing of ours blocks or grows meanwhile.
-func TestConnClosesASlowClient(t *testing.T) {
+// A client that does not read is closed; its queue is dropped and Send does not block.
+func TestFullQueueClosesSlowClient(t *testing.T) {
 	cfg := connConfig()
 	cfg.MaxQueueBytes = 1 << 16
 	tc := newTestConn(t, cfg)
@@ -268,14 +268,14 @@ func TestConnClosesASlowClient(t *testing.T) {
 	}
 }
 
-func TestConnClosesAClientThatStalls(t *testing.T) {
+func TestWriteTimeoutClosesStalledClient(t *testing.T) {
 	cfg := connConfig()
 	cfg.WriteTimeout = 50 * time.Millisecond
 	cfg.MaxQueueBytes = 1 << 30
 	cfg.MaxQueueMessages = 1 << 20
 	tc := newTestConn(t, cfg)
 	big := make([]byte, 1<<20)
-	for range 64 { // far more than the socket buffers; nobody reads
+	for range 64 { // far more than the socket buffers; the client does not read
 		tc.server.Send(big)
 	}
 	tc.wantClose(t, ClosedSlow)
