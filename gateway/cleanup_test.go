@@ -49,38 +49,6 @@ func TestFullBacklogRefusesStreams(t *testing.T) {
 	})
 }
 
-// unreached is a store to which there is no connection.
-type unreached struct{ Store }
-
-func (unreached) ClaimStream(context.Context, state.Stream) error { return state.ErrNotSent }
-
-func (unreached) AddPlayer(context.Context, state.Player) (state.Stream, error) {
-	return state.Stream{}, state.ErrNotSent
-}
-
-func (unreached) ReleaseStream(context.Context, state.Stream) ([]string, error) {
-	return nil, state.ErrUnavailable
-}
-
-func (unreached) RemovePlayer(context.Context, state.Player) error { return state.ErrUnavailable }
-
-// A claim that was never sent to Redis is not released there.
-func TestUnsentClaimsNeedNoCleanup(t *testing.T) {
-	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
-		g := w.pods[podA]
-		g.deps.Store = unreached{g.deps.Store}
-		c := w.connect(t, podA)
-		publishAV(t, c, "pub", "s")
-		c.WantStatus("pub", "FAILED", "Failed to add stream to proxy")
-		playAV(t, c, "play", "s")
-		c.WantStatus("play", "FAILED", "Failed to add stream to proxy")
-		synctest.Wait()
-		if n := g.cleanup.Pending(); n != 0 {
-			t.Errorf("%d tasks are pending", n)
-		}
-	})
-}
-
 // Removals that hang at LiveKit do not delay the release of names.
 func TestHangingRemovalsDoNotDelayReleaseOfNames(t *testing.T) {
 	w := newWorld(t, nil)

@@ -197,13 +197,13 @@ func registerPlayer(ctx context.Context, st *stream, p state.Player) (state.Stre
 func (st *stream) player(native bool, room translate.RoomName) state.Player {
 	return state.Player{
 		MediaID: st.id, Stream: st.name, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
-		CreatedAt: st.created, Native: native, Era: st.sess.era,
+		CreatedAt: st.created, Native: native, Generation: st.sess.generation,
 	}
 }
 
 // mayHaveClaimed tells whether a failed AddPlayer, or what came after it, may have left something.
 func mayHaveClaimed(err error) bool {
-	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, state.ErrNotSent, cleanup.ErrBacklogFull} {
+	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, cleanup.ErrBacklogFull} {
 		if errors.Is(err, nothing) {
 			return false
 		}

@@ -145,7 +145,7 @@ func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool,
 	ctx, cancel := context.WithTimeout(ctx, st.sess.g.cfg.Media.StoreTimeout)
 	defer cancel()
 	err = st.sess.g.deps.Store.ClaimStream(ctx, rec)
-	for _, nothing := range []error{state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale, state.ErrNotSent} {
+	for _, nothing := range []error{state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale} {
 		if errors.Is(err, nothing) {
 			return false, err
 		}
@@ -208,7 +208,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 	if err != nil {
 		pods = []string{g.cfg.Pod} // our own players can know all the same
 	}
-	g.bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Said: st.writer.inFlight})
+	g.bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Notices: st.writer.inFlight})
 	return err
 }
 

@@ -141,7 +141,7 @@ func (ms *memberships) joinFreed(room string, tries int, answer func(error)) {
 			answer(err)
 			return
 		}
-		s.offLoop(func() { pause(s.g.ctx, freedPause) }, func() { ms.joinFreed(room, tries-1, answer) })
+		s.offLoop(func() { state.Sleep(s.g.ctx, freedPause) }, func() { ms.joinFreed(room, tries-1, answer) })
 	})
 }
 

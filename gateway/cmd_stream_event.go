@@ -32,7 +32,7 @@ func handleStreamEvent(s *session, e wcs.StreamEvent) error {
 	}
 	m.Changes++
 	st.mutes = m
-	return st.publishEvent(state.Said{Type: string(e.Type), AudioMuted: m.Audio, VideoMuted: m.Video, Mutes: m.Changes})
+	return st.publishEvent(state.StreamNotice{Type: string(e.Type), AudioMuted: m.Audio, VideoMuted: m.Video, Mutes: m.Changes})
 }
 
 // sayData sends data to all who watch the stream: its players on all pods, and native participants.
@@ -43,5 +43,5 @@ func (st *stream) sayData(payload json.RawMessage) error {
 	if err := st.sess.g.live().limits.checkPayload(payload); err != nil {
 		return err
 	}
-	return st.publishEvent(state.Said{Type: string(wcs.EventData), Payload: payload})
+	return st.publishEvent(state.StreamNotice{Type: string(wcs.EventData), Payload: payload})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wcsgateway/gateway/socket"
+	"wcsgateway/state"
 )
 
 // DrainConfig is how a pod takes leave of its clients when it is told to end.
@@ -26,13 +27,13 @@ func (g *Gateway) drain() {
 	g.draining.Store(true)
 	g.metrics.draining.Set(1)
 	g.log.Info().Int("sessions", len(g.openSessions())).Dur("notice", cfg.Notice).Dur("window", cfg.Window).Msg("draining")
-	pause(g.ctx, cfg.Notice)
+	state.Sleep(g.ctx, cfg.Notice)
 	g.refusing.Store(true)
 
 	window, cancel := context.WithTimeout(g.ctx, cfg.Window)
 	defer cancel()
 	for g.drainIdle() > 0 && window.Err() == nil {
-		pause(window, drainLook)
+		state.Sleep(window, drainLook)
 	}
 	g.closePaced(g.openSessions(), func(*session) bool { return true })
 }
@@ -58,7 +59,7 @@ func (g *Gateway) drainIdle() (busy int) {
 func (g *Gateway) closePaced(sessions []*session, due func(*session) bool) {
 	for i, s := range sessions {
 		if i > 0 {
-			pause(g.ctx, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
+			state.Sleep(g.ctx, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
 		}
 		if due(s) {
 			s.conn.Close(socket.ClosedShutdown)
@@ -67,23 +68,10 @@ func (g *Gateway) closePaced(sessions []*session, due func(*session) bool) {
 	}
 }
 
-// jittered is between half and one and a half of d.
+// jittered returns a random duration between 0.5 d and 1.5 d.
 func jittered(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
 	}
 	return d/2 + rand.N(d)
-}
-
-// pause waits, or until ctx is done.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -222,7 +222,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 	switch e.Kind {
 	case state.EventChanged:
 		if e.Stream != nil {
-			g.streamChanged(e.From, *e.Stream, e.Said)
+			g.streamChanged(e.From, *e.Stream, e.Notices)
 		}
 	case state.EventEnded:
 		if e.Stream != nil {
@@ -324,7 +324,7 @@ func (g *Gateway) startClean() {
 }
 
 // streamChanged passes a stream's changed record and its events to this pod's players of it.
-func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.Said) {
+func (g *Gateway) streamChanged(pod string, rec state.Stream, said []state.StreamNotice) {
 	if rec.Phase == state.PhasePublishing {
 		g.streams.published(rec.Name)
 	}

@@ -334,7 +334,7 @@ const letGoWait = 2 * takeLimit
 // lookAgain undoes a stream that was let go if it is this pod's still: nobody has come for it. The pod that took its session has
 // died over that, or did not learn that it had taken it.
 func (s *session) lookAgain(st *stream) {
-	g, k, sess := s.g, st.kept(), state.Session{ID: s.id, App: s.app.Key, Era: s.era}
+	g, k, sess := s.g, st.kept(), state.Session{ID: s.id, App: s.app.Key, Generation: s.generation}
 	time.AfterFunc(letGoWait, func() {
 		if g.ctx.Err() != nil {
 			return // other pods take over what is left

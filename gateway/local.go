@@ -179,7 +179,7 @@ func (l local) PublishData(ctx context.Context, publisher translate.Identity, pa
 		if st.ending != nil || st.phase != phaseUp {
 			return admin.DataNoReceiver
 		}
-		if err := st.publishEvent(state.Said{Type: string(wcs.EventData), Payload: payload}); err != nil {
+		if err := st.publishEvent(state.StreamNotice{Type: string(wcs.EventData), Payload: payload}); err != nil {
 			return err.Error()
 		}
 		return admin.DataSent

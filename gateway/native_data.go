@@ -40,7 +40,7 @@ func (st *stream) deliverNative(publisher translate.Identity, payload json.RawMe
 	switch {
 	case st.ending != nil || st.phase != phaseUp:
 	case st.published:
-		if err := st.publishToPlayers(state.Said{Type: string(wcs.EventData), Payload: payload}); err != nil {
+		if err := st.publishToPlayers(state.StreamNotice{Type: string(wcs.EventData), Payload: payload}); err != nil {
 			st.sess.noisyAt(zerolog.WarnLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Msg("native participant's data dropped")
 		}
 	case st.publisher == publisher:

@@ -22,8 +22,8 @@ import (
 // out as it wants to end it or write a record; if it is dead, its lease does not matter. Then the streams' records are adopted one by
 // one. What nobody has adopted after a while falls back to the pod that had it (lookAgain).
 //
-// Each taking begins an era of the session (state.Session.Era). Where a pod that does not know yet that it has lost a session registers
-// it and its streams once more, as all do when Redis has come back empty, the later era has them.
+// Each taking begins a generation of the session (state.Session.Generation). Where a pod that does not know yet that it has lost a session registers
+// it and its streams once more, as all do when Redis has come back empty, the later generation has them.
 //
 // The identity of an adopted participant still names the pod that made it, so LiveKit's webhooks about it go there and to nobody: its
 // end is found by polling (gateway/reconcile).
@@ -151,7 +151,7 @@ func (g *Gateway) findKept(app *App, token string) (sessionID, error) {
 // resumes tells whether a token is that of a kept session of the application.
 func resumes(kept state.Session, app *App, token string) bool {
 	hash := sha256.Sum256([]byte(token))
-	return kept.Kept && kept.App == app.Key && subtle.ConstantTimeCompare(kept.TokenHash[:], hash[:]) == 1
+	return kept.Resumable && kept.App == app.Key && subtle.ConstantTimeCompare(kept.TokenHash[:], hash[:]) == 1
 }
 
 // takeLimit is for how long a pod may be at it to take a session and what it has.
@@ -166,10 +166,10 @@ func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessi
 			return was, errNotResumable
 		}
 		got.record = was
-		got.record.TokenHash, got.record.Kept = sha256.Sum256([]byte(id.token)), g.keeps(c)
-		got.record.Era++
+		got.record.TokenHash, got.record.Resumable = sha256.Sum256([]byte(id.token)), g.keeps(c)
+		got.record.Generation++
 		got.record.TellEnd = tellEnd
-		if !got.record.Kept {
+		if !got.record.Resumable {
 			got.record.Streams = nil
 		}
 		return got.record, nil
@@ -231,7 +231,7 @@ func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.S
 	if !k.Published {
 		return g.deps.Resumption.AdoptPlayer(ctx, state.Player{
 			MediaID: k.MediaID, Stream: k.Name, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity,
-			CreatedAt: k.CreatedAt, Native: k.Native, Playing: true, Tracks: k.Tracks, Era: sess.Era,
+			CreatedAt: k.CreatedAt, Native: k.Native, Playing: true, Tracks: k.Tracks, Generation: sess.Generation,
 		}, from)
 	}
 	rec, err = g.deps.Store.FindStream(ctx, k.Name)
@@ -239,7 +239,7 @@ func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.S
 		rec, err = recordOf(k, sess), nil // it will be refused, and what an earlier attempt has left is cleaned up
 	}
 	if err == nil {
-		rec.Era = sess.Era
+		rec.Generation = sess.Generation
 		err = g.deps.Resumption.AdoptStream(ctx, rec, from)
 	}
 	return rec, err
@@ -255,8 +255,8 @@ func recordOf(k state.SessionStream, sess state.Session) state.Stream {
 
 // takeUp goes on with a session that was taken. The client may be gone again by now: then it is parked here.
 func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) {
-	s.id, s.era = id.public, got.record.Era
-	if got.record.Kept {
+	s.id, s.generation = id.public, got.record.Generation
+	if got.record.Resumable {
 		s.keepAs(got.record)
 	}
 	s.welcome(app, c, id.token)

@@ -473,7 +473,7 @@ func TestNobodyComesForWhatWasLetGo(t *testing.T) {
 	inBubble(t, RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
 		_, err := w.pods[podB].deps.Resumption.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
-			was.TokenHash, was.Era = state.TokenHash{1}, was.Era+1
+			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
 			return was, nil
 		})
 		if err != nil {
@@ -595,7 +595,7 @@ func TestStreamsMoveOneWayAtATime(t *testing.T) {
 		synctest.Wait()
 
 		_, err := w.pods[podB].deps.Resumption.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) {
-			was.TokenHash, was.Era = state.TokenHash{1}, was.Era+1
+			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
 			return was, nil
 		})
 		if err != nil {

@@ -70,11 +70,11 @@ type Resumption interface {
 	// FindSession gives the registration of a session, whoever has it.
 	FindSession(ctx context.Context, id string) (state.Session, error)
 	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, with another TokenHash and the
-	// next Era, or an error that ends the attempt.
+	// next Generation, or an error that ends the attempt.
 	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
 	// EndSession takes a kept session off the register for good; state.ErrLostOwnership when it was taken since.
 	EndSession(ctx context.Context, s state.Session) error
-	// AdoptStream makes a published stream of an earlier era this pod's; from is whoever had its session.
+	// AdoptStream makes a published stream of an earlier generation this pod's; from is whoever had its session.
 	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
 	// AdoptPlayer makes a player of another owner this pod's and gives the record of its stream.
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)

@@ -34,7 +34,7 @@ type session struct {
 
 	// loop
 	id            string   // "" until it is established
-	era           int      // how often it was taken; set with id
+	generation    int      // how often it was taken; set with id
 	opening       bool     // its connection command has come
 	registered    bool     // in Redis, as far as this pod knows
 	keep          *keeping // nil unless it asked for keepAlive
@@ -135,11 +135,11 @@ func (s *session) refuse(info string) {
 func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.id = id.public
 	rec := state.Session{
-		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Kept: s.g.keeps(c),
+		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Resumable: s.g.keeps(c),
 		ClientVersion: clientVersion(c), TellEnd: s.hooks.wants(hooks.ConnectionStatusEvent),
 	}
 	s.g.deps.Sessions.PutSession(rec)
-	if rec.Kept {
+	if rec.Resumable {
 		s.keepAs(rec)
 	}
 	s.welcome(app, c, id.token)

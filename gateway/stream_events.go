@@ -106,7 +106,7 @@ func (st *stream) lost(r translate.EndReason) {
 }
 
 // publisherChanged tells a player what is new about its stream.
-func (st *stream) publisherChanged(pod string, rec state.Stream, said []state.Said) {
+func (st *stream) publisherChanged(pod string, rec state.Stream, said []state.StreamNotice) {
 	if st.phase < phaseConnecting { // onStarted goes on, when it knows whose player it is
 		st.pendingUpdate = rec
 		return

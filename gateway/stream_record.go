@@ -14,17 +14,17 @@ import (
 // its players. It is used on the session's loop.
 type recordWriter struct {
 	st       *stream
-	saving   bool         // a write is under way
-	unsaved  bool         // the record must be written (again)
-	outbox   events       // to be published with the next write
-	inFlight []state.Said // published with the current write
+	saving   bool                 // a write is under way
+	unsaved  bool                 // the record must be written (again)
+	outbox   events               // to be published with the next write
+	inFlight []state.StreamNotice // published with the current write
 }
 
 // firstRecord returns the record that claims a name. It has no state that changes, as it is called off the loop.
 func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 	return state.Stream{
 		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
-		Phase: state.PhaseStarting, MinKbps: st.minKbps, MaxKbps: st.maxKbps, CreatedAt: st.created, Era: st.sess.era,
+		Phase: state.PhaseStarting, MinKbps: st.minKbps, MaxKbps: st.maxKbps, CreatedAt: st.created, Generation: st.sess.generation,
 	}
 }
 

@@ -26,7 +26,7 @@ type relay struct {
 const maxNativeData = 60_000
 
 // queue adds an event.
-func (r *relay) queue(s state.Said) error {
+func (r *relay) queue(s state.StreamNotice) error {
 	st := r.st
 	if s.Type == string(wcs.EventData) {
 		if len(s.Payload) > maxNativeData {
@@ -59,7 +59,7 @@ func (r *relay) next() {
 }
 
 // send runs off the loop. Its error is that of the mutes.
-func (r *relay) send(muted bool, m translate.Mutes, remote []translate.Track, data []state.Said) (err error) {
+func (r *relay) send(muted bool, m translate.Mutes, remote []translate.Track, data []state.StreamNotice) (err error) {
 	if muted {
 		err = r.call(func(ctx context.Context) error {
 			return r.st.sess.g.deps.Notifier.SetMutes(ctx, r.st.room, r.st.identity, m)

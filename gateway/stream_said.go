@@ -19,11 +19,11 @@ const (
 
 // events is a queue of a publisher's events.
 type events struct {
-	list  []state.Said
+	list  []state.StreamNotice
 	bytes int
 }
 
-func (o *events) add(s state.Said) error {
+func (o *events) add(s state.StreamNotice) error {
 	if len(o.list) >= maxEvents || o.bytes+len(s.Payload) > maxEventBytes && len(o.list) > 0 {
 		return errTooMuchSaid
 	}
@@ -32,7 +32,7 @@ func (o *events) add(s state.Said) error {
 	return nil
 }
 
-func (o *events) take() []state.Said {
+func (o *events) take() []state.StreamNotice {
 	list := o.list
 	*o = events{}
 	return list
@@ -40,7 +40,7 @@ func (o *events) take() []state.Said {
 
 // publishEvent sends an event to players and native participants. It has no effect before the stream is up: mutes are in
 // the first record.
-func (st *stream) publishEvent(s state.Said) error {
+func (st *stream) publishEvent(s state.StreamNotice) error {
 	if st.phase != phaseUp {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (st *stream) publishEvent(s state.Said) error {
 }
 
 // publishToPlayers sends an event to the players of a publisher that is up, on all pods.
-func (st *stream) publishToPlayers(s state.Said) error {
+func (st *stream) publishToPlayers(s state.StreamNotice) error {
 	if err := st.writer.outbox.add(s); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (st *stream) publishToPlayers(s state.Said) error {
 }
 
 // onPublisherNotice passes a publisher's events to a player, and the mutes in its record if they are newer.
-func (st *stream) onPublisherNotice(said []state.Said, rec state.Stream) {
+func (st *stream) onPublisherNotice(said []state.StreamNotice, rec state.Stream) {
 	for _, s := range said {
 		if s.Type != string(wcs.EventData) {
 			st.applyMutes(translate.Mutes{Audio: s.AudioMuted, Video: s.VideoMuted, Changes: s.Mutes})

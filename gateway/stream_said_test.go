@@ -74,7 +74,7 @@ func TestStreamEvents(t *testing.T) {
 		if n := len(w.told); n != 1 {
 			t.Errorf("%s: %d messages between pods", step.typ, n)
 		}
-		if e := <-w.told; e.Kind != state.EventChanged || len(e.Said) != 1 {
+		if e := <-w.told; e.Kind != state.EventChanged || len(e.Notices) != 1 {
 			t.Errorf("%s: told %+v", step.typ, e)
 		}
 	}

@@ -60,18 +60,18 @@ func BenchmarkSessionMemory(b *testing.B) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		var book sessionBook
-		book.init()
+		var writer sessionWriter
+		writer.init()
 		for _, id := range ids {
-			book.put(Session{ID: id, App: "defaultApp"})
+			writer.put(Session{ID: id, App: "defaultApp"})
 		}
-		for book.pending() {
-			book.take()
+		for writer.pending() {
+			writer.nextBatch()
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		used = float64(after.HeapAlloc-before.HeapAlloc) / sessions
-		runtime.KeepAlive(&book)
+		runtime.KeepAlive(&writer)
 	}
 	b.ReportMetric(used, "B/session")
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// What must hold, checked after every command that may have written and at every change of what a caller believes.
+// What must hold, checked after every command that may have written and at every change of what a caller
+// believes.
 
 // owing is a record that a taker has deleted: its orphan is to be handed over.
 type owing struct {

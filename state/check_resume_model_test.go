@@ -7,7 +7,8 @@ import (
 
 // What must hold of kept sessions.
 
-// checkSessions: a registration that was replaced, or has ended, does not come back, and nothing happens to one that nobody takes.
+// checkSessions: a registration that was replaced, or has ended, does not come back, and nothing happens to
+// one that nobody takes.
 func (w *world) checkSessions(t *task, before, now snapshot) {
 	for key, was := range before.owned {
 		is, ok := now.owned[key]
@@ -75,15 +76,16 @@ func (w *world) moves(key string, p *modelPod, t *task, was owned, now snapshot)
 	return false
 }
 
-// adoptedFrom: a player that is written once more just as another pod adopts it. Whose it was looks again, if it lives.
+// adoptedFrom: a player that is written once more just as another pod adopts it. Whose it was looks again, if
+// it lives.
 func (w *world) adoptedFrom(key string, o owned) bool {
 	return w.check.written[key] > 1 && slices.ContainsFunc(w.podOf(o.owner).holdings, func(h *holding) bool {
 		return h.player && h.stay != nil && !h.stay.rightful() && h.entry.String() == o.entry
 	})
 }
 
-// retaken: a stream that a pod could not adopt and has ended, and that the pod before adopts once more, because it was not answered. What the
-// first does to be able to release it goes against the second.
+// retaken: a stream that a pod could not adopt and has ended, and that the pod before adopts once more,
+// because it was not answered. What the first does to be able to release it goes against the second.
 func (w *world) retaken(o owned) bool {
 	return slices.ContainsFunc(w.holdings(), func(h *holding) bool {
 		return h.from != nil && h.entry.String() == o.entry && w.removed[h.entry.identity]
@@ -106,8 +108,8 @@ func (w *world) checkBelieves(s *stay) {
 	}
 }
 
-// mediaIsOthers tells whether somebody has the media id of what was adopted. A dead pod's is free as soon as another has begun to
-// take over from it, and the stream may be adopted even then.
+// mediaIsOthers tells whether somebody has the media id of what was adopted. A dead pod's is free as soon as
+// another has begun to take over from it, and the stream may be adopted even then.
 func (w *world) mediaIsOthers(h *holding) bool {
 	o, taken := w.check.last.owned["media:"+h.entry.media]
 	return taken && o.entry != h.entry.String()

@@ -13,32 +13,34 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Config says which Redis to use and how. Zero durations mean the default.
+// Config selects the Redis and its parameters. Zero durations mean the default.
 type Config struct {
-	// Addrs is host:port of the server; of some nodes of a Cluster; or of the Sentinels.
+	// Addrs are host:port of the server, of some nodes of a Cluster, or of the Sentinels.
 	Addrs []string
-	// MasterName is the name under which the Sentinels know the server. Empty: no Sentinel.
+	// MasterName is the Sentinels' name of the server. Empty: no Sentinel.
 	MasterName string
-	// Cluster says that a single address is that of a Cluster. Several addresses without MasterName always are.
+	// Cluster marks a single address as that of a Cluster. Several addresses without MasterName always are.
 	Cluster bool
 
 	Username, Password                 string
 	SentinelUsername, SentinelPassword string
-	DB                                 int         // not for a Cluster
+	DB                                 int         // 0 for a Cluster
 	TLS                                *tls.Config // nil: none
 
-	// Lease is for how long a pod lives on without renewing its lease (default 8 s, at least 1 s).
+	// Lease is how long a pod that no longer renews its lease is considered alive (default 8 s, at least 1
+	// s).
 	Lease time.Duration
-	// RecordTTL is after what time a record goes that nobody has released or taken over (default 24 h).
+	// RecordTTL is the lifetime of a record that is neither released nor taken over (default 24 h).
 	RecordTTL time.Duration
-	// DepartureTTL is how long a room remembers the logins that left it (default 2 min): as long as a member that is resumed may have
-	// missed their events.
+	// DepartureTTL is how long a room keeps the logins that left it (default 2 min): as long as a resumed
+	// member can have missed their events.
 	DepartureTTL time.Duration
-	// CallTimeout bounds connecting, sending and receiving, each (default 500 ms). A call to the store gives up after twice this.
+	// CallTimeout bounds connecting, sending and receiving, each (default 500 ms). A call to the store fails
+	// after twice this time.
 	CallTimeout time.Duration
 }
 
-// Defaults and bounds of Config.
+// Defaults and limits of Config.
 const (
 	defaultLease        = 8 * time.Second
 	defaultRecordTTL    = 24 * time.Hour
@@ -47,17 +49,18 @@ const (
 	minLease            = time.Second
 )
 
-// MaxCallTimeout is the longest Config.CallTimeout for a lease: it is renewed every quarter of it.
+// MaxCallTimeout returns the longest Config.CallTimeout for a lease, which is renewed every quarter of it.
 func MaxCallTimeout(lease time.Duration) time.Duration { return lease / 4 }
 
-// MinRecordTTL is the shortest Config.RecordTTL for a lease: records must outlast a pod's end and the take-over of what it had.
+// MinRecordTTL returns the shortest Config.RecordTTL for a lease: records must outlast a pod's end and the
+// take-over.
 func MinRecordTTL(lease time.Duration) time.Duration { return 10 * lease }
 
-// Sizes and times that there is no reason to configure.
+// Sizes and times that are not configurable.
 const (
-	poolSize       = 32              // connections to each node
-	bufferSize     = 8 << 10         // of each connection, each way
-	topologyReload = 2 * time.Second // of a Cluster: bounds how long a failover goes unnoticed
+	poolSize       = 32              // connections per node
+	bufferSize     = 8 << 10         // per connection and direction
+	topologyReload = 2 * time.Second // of a Cluster: the longest time until a failover is noticed
 )
 
 func (c Config) withDefaults() Config {
@@ -100,8 +103,8 @@ func (c Config) isCluster() bool {
 	return c.MasterName == "" && (c.Cluster || len(c.Addrs) > 1)
 }
 
-// client makes the client, which connects when it is used. It does not repeat a command that failed; a Cluster client repeats some,
-// which the scripts bear.
+// client returns a client, which connects on first use. It does not retry failed commands. A Cluster client
+// retries some, which the scripts tolerate.
 func (c Config) client() redis.UniversalClient {
 	o := &redis.UniversalOptions{
 		Addrs:                 c.Addrs,
@@ -125,31 +128,25 @@ func (c Config) client() redis.UniversalClient {
 		DisableIdentity:       true,
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode:         maintnotifications.ModeDisabled,
-			EndpointType: maintnotifications.EndpointTypeNone, // otherwise the host's name is looked up when a client is made, disabled or not
+			EndpointType: maintnotifications.EndpointTypeNone, // otherwise New looks up the host's name, even if disabled
 		},
 	}
 	switch {
 	case c.MasterName != "":
-		failover := redis.NewFailoverClient(o.Failover())
-		failover.AddHook(sentHook{})
-		return failover
+		return redis.NewFailoverClient(o.Failover())
 	case c.isCluster():
 		cluster := o.Cluster()
 		cluster.ClusterStateReloadInterval = topologyReload
-		client := redis.NewClusterClient(cluster)
-		client.OnNewNode(func(node *redis.Client) { node.AddHook(sentHook{}) })
-		return client
+		return redis.NewClusterClient(cluster)
 	}
-	client := redis.NewClient(o.Simple())
-	client.AddHook(sentHook{})
-	return client
+	return redis.NewClient(o.Simple())
 }
 
-// Pod says who uses the store.
+// Pod identifies the user of the store.
 type Pod struct {
-	Deployment string // names the keys: deployments of different names may share a Redis
-	ID         string // chosen by the process at its start, unique; 8 hex digits, also in LiveKit identities
-	Host       string // for people who look into Redis
+	Deployment string // part of the keys: deployments with different names can share a Redis
+	ID         string // unique, chosen at the process's start; 8 hex digits, also in LiveKit identities
+	Host       string // for operators who inspect Redis
 }
 
 func (p Pod) validate() error {
@@ -157,7 +154,7 @@ func (p Pod) validate() error {
 		return errors.New("no deployment")
 	}
 	if p.ID == "" || url.QueryEscape(p.ID) != p.ID {
-		return fmt.Errorf("pod id %q is not of letters, digits and -_.~", p.ID)
+		return fmt.Errorf("pod id %q has characters other than letters, digits and -_.~", p.ID)
 	}
 	return nil
 }

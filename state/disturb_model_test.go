@@ -125,7 +125,7 @@ func (w *world) arrive(slow bool) {
 	}
 	i := pick(w.rng, all)
 	c := w.net.wire[i]
-	if v := c.task.visit; v != nil && v.era != c.task.era && c.adopts() {
+	if v := c.task.visit; v != nil && v.generation != c.task.generation && c.adopts() {
 		// A client does not come back twice while a command of the first time is on its way.
 		w.net.wire = slices.Delete(w.net.wire, i, i+1)
 		return

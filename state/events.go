@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	eventSilence = 3 * time.Second        // after which a subscription is asked whether it lives
+	eventSilence = 3 * time.Second        // after which a subscription is probed
 	eventRetry   = 250 * time.Millisecond // between attempts to subscribe
 )
 
-// Publish tells the pod with this id. Nobody knows whether it gets there. It fails with ErrUnavailable.
+// Publish sends an event to the pod with this id. Delivery is not confirmed. It fails with ErrUnavailable.
 func (r *Redis) Publish(ctx context.Context, pod string, e Event) error {
 	return r.read(ctx, "publish", func(ctx context.Context) error {
 		e.From = r.pod.ID
@@ -31,8 +31,8 @@ func (r *Redis) Publish(ctx context.Context, pod string, e Event) error {
 	})
 }
 
-// receiveEvents hands what is published for this pod to the handler, and subscribes again whenever
-// the subscription is lost.
+// receiveEvents passes the events for this pod to the handler, and subscribes again whenever the subscription
+// is lost.
 func (r *Redis) receiveEvents(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := r.subscribe(ctx)
@@ -40,14 +40,15 @@ func (r *Redis) receiveEvents(ctx context.Context) {
 			return
 		}
 		r.log.Debug().Err(err).Msg("event subscription lost")
-		sleep(ctx, eventRetry)
+		Sleep(ctx, eventRetry)
 	}
 }
 
-var errUnsubscribed = errors.New("the server has ended the subscription")
+var errUnsubscribed = errors.New("subscription ended by the server")
 
-// subscribe receives events until the subscription is lost or ctx is done. It does not use go-redis' channels: they keep a
-// subscription that a Cluster ends when it moves the slot, and drop messages after a minute of blocking.
+// subscribe receives events until the subscription is lost or ctx is done. It does not use go-redis'
+// channels: they keep a subscription that a Cluster ended when it moved the slot, and drop messages after a
+// minute of blocking.
 func (r *Redis) subscribe(ctx context.Context) error {
 	var sub *redis.PubSub
 	if r.sharded {
@@ -55,7 +56,7 @@ func (r *Redis) subscribe(ctx context.Context) error {
 	} else {
 		sub = r.client.Subscribe(ctx, r.keys.channel(r.pod.ID))
 	}
-	end := context.AfterFunc(ctx, func() { closeSubscription(sub) }) // a read does not heed ctx
+	end := context.AfterFunc(ctx, func() { closeSubscription(sub) }) // a read ignores ctx
 	defer func() {
 		if end() {
 			closeSubscription(sub)
@@ -81,7 +82,7 @@ func (r *Redis) subscribe(ctx context.Context) error {
 	}
 }
 
-// closeSubscription has nobody to tell that the connection was broken already.
+// closeSubscription ignores the error, which means that the connection was broken already.
 func closeSubscription(sub *redis.PubSub) { _ = sub.Close() }
 
 func (r *Redis) received(got any) error {
@@ -94,7 +95,7 @@ func (r *Redis) received(got any) error {
 	case *redis.Message:
 		var e Event
 		if err := json.Unmarshal([]byte(got.Payload), &e); err != nil {
-			r.log.Warn().Err(fmt.Errorf("event: %w", err)).Msg("event not understood")
+			r.log.Warn().Err(fmt.Errorf("event: %w", err)).Msg("unreadable event")
 			return nil
 		}
 		if r.handlers.Event != nil {

@@ -6,30 +6,33 @@ import (
 	"strings"
 )
 
-// Keys, all with a TTL. <d> is the deployment, <owner> is pod/epoch, and in <…esc> every byte but letters, digits and -_.~ is
-// escaped as in a URL query, so that braces in a name cannot move a key to another slot.
+// Keys, all with a TTL. <d> is the deployment, <owner> is pod/epoch. In <…esc> every byte except letters,
+// digits and -_.~ is escaped as in a URL query, so that braces in a name cannot move a key to another slot.
 //
-//	wcs:<d>:pods                          hash    owner → host, of all owners that may have records. Written before the lease, and again
-//	                                              with each renewal; removed when the owner has left or was taken over
-//	wcs:<d>:{pod:<owner>}:lease           string  Peer as JSON; gone when the owner has not renewed it for a lease time
-//	wcs:<d>:{pod:<owner>}:taken           string  owner that has taken over, itself when it has left; kept for 24 h at least
-//	wcs:<d>:{pod:<owner>}:index           set     entries (see entry) of the owner's streams and players
-//	wcs:<d>:{pod:<owner>}:sessions        set     "<claim> <id>" of the owner's sessions (see registration)
-//	wcs:<d>:{pod:<owner>}:rooms           set     rooms (see Room.entry) that the owner has members of
-//	wcs:<d>:{stream:<name esc>}:record    hash    owner, claim (see entry.claim), era (Session.Era), json (Stream)
-//	wcs:<d>:{stream:<name esc>}:players   set     owners that have players
-//	wcs:<d>:{stream:<name esc>}:players:<owner>  hash  claim → Player as JSON
-//	wcs:<d>:{stream:<name esc>}:void:<owner>:<claim esc> string  the owner has released the claim; 10 min
-//	wcs:<d>:{room:<room>}:members         hash    login → "<owner> <id> <Member as JSON>"; <room> is the app and the name, each escaped, and / between
-//	wcs:<d>:{room:<room>}:departures      hash    login → "<time in ms> <joinedAt>" of the last logins that left; kept for Config.DepartureTTL
-//	wcs:<d>:{room:<room>}:void:<owner>    string  mark that the owner was taken over in the room; 10 min
-//	wcs:<d>:media:<media esc>             string  "<owner> <entry> <era>"
-//	wcs:<d>:session:<id esc>              string  "<owner> <claim> <era> <Session as JSON>", or "-" when it has ended (see endedSession); then 10 min
+//	wcs:<d>:pods  hash: owner → host, of all owners that can have records. Written before the lease, and with
+//	  each renewal; removed when the owner left or was taken over
+//	wcs:<d>:{pod:<owner>}:lease  string: Peer as JSON; expires if the owner does not renew it for a lease time
+//	wcs:<d>:{pod:<owner>}:taken  string: the owner that took over, itself if it left; kept for at least 24 h
+//	wcs:<d>:{pod:<owner>}:index  set: entries (see entry) of the owner's streams and players
+//	wcs:<d>:{pod:<owner>}:sessions  set: "<claim> <id>" of the owner's sessions (see registration)
+//	wcs:<d>:{pod:<owner>}:rooms  set: rooms (see Room.entry) with members of the owner
+//	wcs:<d>:{stream:<name esc>}:record  hash: owner, claim (see entry.claim), gen, json (Stream)
+//	wcs:<d>:{stream:<name esc>}:players  set: owners that have players
+//	wcs:<d>:{stream:<name esc>}:players:<owner>  hash: claim → Player as JSON
+//	wcs:<d>:{stream:<name esc>}:void:<owner>:<claim esc>  string: the owner released the claim; 10 min
+//	wcs:<d>:{room:<room>}:members  hash: login → "<owner> <id> <Member as JSON>"; <room> is app and name, each
+//	  escaped, with / between them
+//	wcs:<d>:{room:<room>}:departures  hash: login → "<time in ms> <joinedAt>" of logins that left; kept for
+//	  Config.DepartureTTL
+//	wcs:<d>:{room:<room>}:void:<owner>  string: the owner was taken over in the room; 10 min
+//	wcs:<d>:media:<media esc>  string: "<owner> <entry> <generation>"
+//	wcs:<d>:session:<id esc>  string: "<owner> <claim> <generation> <Session as JSON>", or "-" after its end
+//	  (endedSession); then 10 min
 //
 // The channel of a pod's events is wcs:<d>:pod:<pod>.
 //
-// A record is named in the index of its owner before it is written, and taken out after it is deleted, so the index
-// names too much at times and never too little. A "name in use" is a key that ends in :record.
+// A record is listed in the index of its owner before it is written, and removed from it after it is deleted.
+// So the index can list too much, but never too little. A stream name is in use while its key :record exists.
 type keys struct {
 	prefix string // with the last colon
 }
@@ -74,17 +77,17 @@ func (k keys) media(id string) string    { return k.prefix + "media:" + url.Quer
 func (k keys) session(id string) string  { return k.prefix + "session:" + url.QueryEscape(id) }
 func (k keys) channel(pod string) string { return k.prefix + "pod:" + pod }
 
-// Kinds of index entry.
+// Kinds of index entries.
 const (
 	streamEntry = "s"
 	playerEntry = "p"
 )
 
-// entry names a stream or player in its owner's index, and what a media id is claimed for.
+// entry is a stream or player in its owner's index, and the holder of a media id's claim.
 type entry struct {
 	kind     string
 	media    string
-	identity string // tells apart two attempts with the same media id
+	identity string // distinguishes two attempts with the same media id
 	stream   string
 }
 
@@ -96,7 +99,7 @@ func entryOfPlayer(p Player) entry {
 	return entry{kind: playerEntry, media: p.MediaID, identity: p.Identity, stream: p.Stream}
 }
 
-// claim tells one claim of a name, or one player of a stream, from every other of the same owner.
+// claim identifies one claim of a name, or one player of a stream, among those of an owner.
 func (e entry) claim() string { return url.QueryEscape(e.media) + " " + url.QueryEscape(e.identity) }
 
 func (e entry) String() string { return e.kind + " " + e.claim() + " " + e.stream }
@@ -117,15 +120,15 @@ func parseEntry(s string) (entry, error) {
 	return entry{kind: f[0], media: media, identity: identity, stream: f[3]}, nil
 }
 
-// parseOwned reads the value of a media id's key.
+// parseOwned parses the value of a media id's key.
 func parseOwned(value string) (o ownedEntry, ok bool) {
 	owner, rest, _ := strings.Cut(value, " ")
-	era := strings.LastIndexByte(rest, ' ')
-	if era < 0 {
+	generation := strings.LastIndexByte(rest, ' ')
+	if generation < 0 {
 		return o, false
 	}
 	var errOwner, errEntry error
 	o.owner, errOwner = ParseOwner(owner)
-	o.entry, errEntry = parseEntry(rest[:era])
+	o.entry, errEntry = parseEntry(rest[:generation])
 	return o, errOwner == nil && errEntry == nil
 }

@@ -9,19 +9,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// lease is what a pod knows of its own lease. It has no clock of its own.
+// lease is the state of a pod's own lease. It has no clock.
 type lease struct {
 	length time.Duration // set once
 
 	mu     sync.Mutex
 	owner  Owner
-	sent   time.Time // when the last renewal that succeeded was sent; zero: none in this life
-	since  time.Time // start of the unbroken run of renewals
-	failed bool      // the last renewal
-	left   bool      // for good
+	sent   time.Time // when the last successful renewal was sent; zero: none in this life
+	since  time.Time // start of the unbroken series of renewals
+	failed bool      // the last renewal failed
+	left   bool      // permanently
 }
 
-// begin starts a life. It has no lease yet.
+// begin starts a life, without a lease.
 func (l *lease) begin(o Owner) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,19 +34,19 @@ func (l *lease) current() (o Owner, held bool) {
 	return l.owner, !l.sent.IsZero()
 }
 
-// writer tells as whom to write, if the lease is fresh.
+// writer returns the owner for writes, and whether the lease is fresh enough to write.
 func (l *lease) writer(now time.Time) (o Owner, fresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.owner, l.fresh(now)
 }
 
-// fresh leaves a third of the lease for what is under way to arrive.
+// fresh reserves a third of the lease for commands in flight.
 func (l *lease) fresh(now time.Time) bool {
 	return !l.left && !l.sent.IsZero() && now.Sub(l.sent) < 2*l.length/3
 }
 
-// renewed notes a renewal that succeeded and tells whether there was a gap before it.
+// renewed records a successful renewal and reports whether there was a gap before it.
 func (l *lease) renewed(sent time.Time) (gap bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,7 +58,7 @@ func (l *lease) renewed(sent time.Time) (gap bool) {
 	return gap
 }
 
-// fail notes a renewal that failed and tells whether it is the first one in a row.
+// fail records a failed renewal and reports whether it is the first in a row.
 func (l *lease) fail() (first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,7 +75,8 @@ func (l *lease) leave() Owner {
 	return l.owner
 }
 
-// unbroken tells for how long Redis has answered every renewal in time. It is 0 while the lease is not fresh.
+// unbroken returns for how long Redis has answered every renewal in time. It is 0 while the lease is not
+// fresh.
 func (l *lease) unbroken(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,7 +86,7 @@ func (l *lease) unbroken(now time.Time) time.Duration {
 	return now.Sub(l.since)
 }
 
-// newLife gives the pod an owner that never was before.
+// newLife returns an owner that the pod never was before.
 func (r *Redis) newLife(before Owner) Owner {
 	return Owner{Pod: r.pod.ID, Epoch: max(r.now().UnixMilli(), before.Epoch+1)}
 }
@@ -108,18 +109,18 @@ func (r *Redis) keepLease(ctx context.Context) {
 	}
 }
 
-// jitter keeps pods from doing everything at the same time.
+// jitter spreads the pods' periodic work.
 func jitter(d time.Duration) time.Duration { return d - rand.N(d/8) }
 
-// renew renews the lease once, and begins a new life if the old one was taken over.
+// renew renews the lease, and begins a new life if the old one was taken over.
 func (r *Redis) renew(ctx context.Context) error {
 	owner, held := r.lease.current()
 	sent, status, err := r.sendRenewal(ctx, owner, !held)
 	if err == nil && status == statusLost {
-		r.log.Error().Str("owner", owner.String()).Msg("another pod has taken over: everything this pod held is void")
+		r.log.Error().Str("owner", owner.String()).Msg("taken over by another pod: all records of this pod are void")
 		r.lease.begin(r.newLife(owner))
 		call(r.handlers.Lost)
-		r.sessions.again()
+		r.sessions.markAllDirty()
 		owner, _ = r.lease.current()
 		held = false
 		sent, status, err = r.sendRenewal(ctx, owner, true)
@@ -135,8 +136,8 @@ func (r *Redis) renew(ctx context.Context) error {
 		r.log.Info().Str("owner", owner.String()).Msg("redis reached")
 	}
 	if held && (gap || status == statusMissing) {
-		r.log.Warn().Bool("lease_missing", status == statusMissing).Msg("redis is back: everything is registered again")
-		r.sessions.again()
+		r.log.Warn().Bool("lease_missing", status == statusMissing).Msg("redis is back: registering all records again")
+		r.sessions.markAllDirty()
 		call(r.handlers.Reset)
 	}
 	return nil
@@ -148,8 +149,8 @@ func call(handler func()) {
 	}
 }
 
-// sendRenewal names the owner in the list of pods and renews its lease, at the first time in this order: a lease that
-// nobody sees would never be taken over.
+// sendRenewal lists the owner among the pods and renews its lease. The first time it does so in this order: a
+// lease of an unlisted owner would never be taken over.
 func (r *Redis) sendRenewal(ctx context.Context, owner Owner, first bool) (sent time.Time, status string, err error) {
 	err = r.read(ctx, "renew_lease", func(ctx context.Context) error {
 		if first {
@@ -169,7 +170,7 @@ func (r *Redis) sendRenewal(ctx context.Context, owner Owner, first bool) (sent 
 			r.enrol(ctx, b.pipe, owner)
 		}
 		renewal := b.run(ctx, r.scripts.renewLease, []string{r.keys.lease(owner), r.keys.taken(owner)}, value, ms(r.cfg.Lease))
-		_ = b.exec(ctx) // the lease counts; the list of pods is written again with the next renewal
+		_ = b.exec(ctx) // only the lease matters; the next renewal writes the list again
 		status, _, err = renewal.reply()
 		return err
 	})
@@ -181,16 +182,16 @@ func (r *Redis) enrol(ctx context.Context, pipe redis.Pipeliner, owner Owner) {
 	pipe.PExpire(ctx, r.keys.pods(), r.cfg.RecordTTL)
 }
 
-// reportOutage says once why Redis does not do what it should.
+// reportOutage logs an outage of Redis with its probable cause.
 func (r *Redis) reportOutage(err error) {
 	if redis.IsAuthError(err) || redis.IsPermissionError(err) {
-		r.log.Error().Err(err).Msg("redis refuses this user or password")
+		r.log.Error().Err(err).Msg("redis rejects user or password")
 		return
 	}
-	r.log.Warn().Err(err).Msg("redis does not answer")
+	r.log.Warn().Err(err).Msg("redis is unreachable")
 }
 
-// leave registers what is pending and gives the lease back.
+// leave writes pending registrations and releases the lease.
 func (r *Redis) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 4*r.cfg.CallTimeout)
 	defer cancel()
@@ -205,6 +206,6 @@ func (r *Redis) leave(ctx context.Context) {
 		return r.client.HDel(ctx, r.keys.pods(), owner.String()).Err()
 	})
 	if err != nil {
-		r.log.Warn().Err(err).Msg("lease not given back: other pods wait for its end")
+		r.log.Warn().Err(err).Msg("lease not released: other pods wait until it expires")
 	}
 }

@@ -77,10 +77,10 @@ func TestLeaseGaps(t *testing.T) {
 func TestWatchBeginsAnewAfterAGap(t *testing.T) {
 	a, b := Owner{"a", 1}, Owner{"b", 1}
 	const pause = 4 * time.Second
-	look := func(aAnswers, bAnswers bool) []sighting {
-		return []sighting{{owner: a, answered: aAnswers}, {owner: b, answered: bAnswers}}
+	look := func(aAnswers, bAnswers bool) []leaseObservation {
+		return []leaseObservation{{owner: a, answered: aAnswers}, {owner: b, answered: bAnswers}}
 	}
-	var w watch
+	var w leaseWatch
 	want := func(o Owner, seconds float64) {
 		t.Helper()
 		if got := w.unbroken(o); got != time.Duration(seconds*float64(time.Second)) {

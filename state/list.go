@@ -11,24 +11,24 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// listPage is how many entries of an index are read together.
+// listPage is the number of entries of an index that are read together.
 const listPage = 256
 
 // Listed is a published stream, or a player with the stream that it plays.
 type Listed struct {
-	Stream Stream  // zero for a player whose stream has no record (any more)
-	Player *Player // nil: the published stream is meant
+	Stream Stream  // zero for a player whose stream has no record
+	Player *Player // nil: the entry is the published stream
 }
 
-// StreamQuery tells which streams and players are looked for. The zero value means all.
+// StreamQuery selects streams and players. The zero value selects all.
 type StreamQuery struct {
 	MediaIDs []string // any of these
-	Name     string   // published under it, or played; does not count with MediaIDs
+	Name     string   // of the stream, published or played; ignored with MediaIDs
 }
 
-// EachStream gives the streams and players of the deployment page by page, whoever has them, those of dead pods too until
-// they are taken over. What begins or ends meanwhile may be missing. It ends with yield's first error, or with ErrUnavailable: then what
-// was given is not all.
+// EachStream yields the streams and players of the deployment in pages, whichever pod has them; those of dead
+// pods until they are taken over. Streams that begin or end during the call can be missing. It returns
+// yield's first error, or ErrUnavailable: then the listing is incomplete.
 func (r *Redis) EachStream(ctx context.Context, q StreamQuery, yield func([]Listed) error) error {
 	switch {
 	case len(q.MediaIDs) > 0:
@@ -44,12 +44,12 @@ func (r *Redis) EachStream(ctx context.Context, q StreamQuery, yield func([]List
 					entries = append(entries, ownedEntry{o, e})
 				}
 			}
-			return r.giveStreams(ctx, entries, yield)
+			return r.yieldStreams(ctx, entries, yield)
 		})
 	})
 }
 
-// EachSession gives the sessions of the deployment, as EachStream does streams.
+// EachSession yields the sessions of the deployment, as EachStream does streams.
 func (r *Redis) EachSession(ctx context.Context, yield func([]Session) error) error {
 	return r.eachOwner(ctx, func(o Owner) error {
 		return r.eachEntry(ctx, r.keys.sessions(o), func(names []string) error {
@@ -62,9 +62,9 @@ func (r *Redis) EachSession(ctx context.Context, yield func([]Session) error) er
 	})
 }
 
-// Pods are the pods of the deployment that have a lease, each once. It fails with ErrUnavailable.
+// Pods returns the pods of the deployment that have a lease, each once. It fails with ErrUnavailable.
 func (r *Redis) Pods(ctx context.Context) ([]string, error) {
-	seen, err := r.look(ctx)
+	seen, err := r.observeLeases(ctx)
 	var pods []string
 	for _, s := range seen {
 		if s.leased && !slices.Contains(pods, s.owner.Pod) {
@@ -75,7 +75,7 @@ func (r *Redis) Pods(ctx context.Context) ([]string, error) {
 }
 
 func (r *Redis) eachOwner(ctx context.Context, do func(Owner) error) error {
-	seen, err := r.look(ctx)
+	seen, err := r.observeLeases(ctx)
 	if err != nil {
 		return err
 	}
@@ -87,9 +87,9 @@ func (r *Redis) eachOwner(ctx context.Context, do func(Owner) error) error {
 	return nil
 }
 
-// eachEntry reads an index, each entry once: Redis may give one twice while the index grows or shrinks.
+// eachEntry reads an index, each entry once: Redis can return one twice while the index changes.
 func (r *Redis) eachEntry(ctx context.Context, index string, do func([]string) error) error {
-	seen, seed := make(map[uint64]struct{}), maphash.MakeSeed() // hashes, because there may be a hundred thousand entries
+	seen, seed := make(map[uint64]struct{}), maphash.MakeSeed() // hashes, because there can be a hundred thousand entries
 	for cursor := uint64(0); ; {
 		var names []string
 		err := r.read(ctx, "list", func(ctx context.Context) (err error) {
@@ -122,8 +122,8 @@ type ownedEntry struct {
 	entry entry
 }
 
-// giveStreams reads the records of entries and hands over those that are there: an index may name too much.
-func (r *Redis) giveStreams(ctx context.Context, entries []ownedEntry, yield func([]Listed) error) error {
+// yieldStreams reads the records of entries and yields the existing ones: an index can list too much.
+func (r *Redis) yieldStreams(ctx context.Context, entries []ownedEntry, yield func([]Listed) error) error {
 	var page []Listed
 	err := r.read(ctx, "list", func(ctx context.Context) error {
 		b := r.batch()
@@ -146,7 +146,7 @@ func (r *Redis) giveStreams(ctx context.Context, entries []ownedEntry, yield fun
 			case err == nil:
 				page = append(page, l)
 			case !errors.Is(err, ErrNotFound):
-				r.log.Warn().Err(err).Str("entry", o.entry.String()).Msg("record not understood")
+				r.log.Warn().Err(err).Str("entry", o.entry.String()).Msg("unreadable record")
 			}
 		}
 		return nil
@@ -157,7 +157,7 @@ func (r *Redis) giveStreams(ctx context.Context, entries []ownedEntry, yield fun
 	return yield(page)
 }
 
-// readListed reads what is there of an entry: the stream's record, and that of the player if it is one.
+// readListed parses the records of an entry: the stream's, and for a player the player's.
 func readListed(o ownedEntry, stream string, player *redis.StringCmd) (l Listed, err error) {
 	if err := unmarshalStream(stream, &l.Stream); err != nil {
 		return l, err
@@ -175,7 +175,7 @@ func readListed(o ownedEntry, stream string, player *redis.StringCmd) (l Listed,
 	return l, json.Unmarshal([]byte(player.Val()), l.Player)
 }
 
-// eachOf gives the streams and players of media ids.
+// eachOf yields the streams and players of media ids.
 func (r *Redis) eachOf(ctx context.Context, media []string, yield func([]Listed) error) error {
 	for ids := range slices.Chunk(media, listPage) {
 		var entries []ownedEntry
@@ -198,14 +198,14 @@ func (r *Redis) eachOf(ctx context.Context, media []string, yield func([]Listed)
 		if err != nil {
 			return err
 		}
-		if err := r.giveStreams(ctx, entries, yield); err != nil {
+		if err := r.yieldStreams(ctx, entries, yield); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// eachNamed gives the stream of a name and its players.
+// eachNamed yields the stream of a name and its players.
 func (r *Redis) eachNamed(ctx context.Context, name string, yield func([]Listed) error) error {
 	s, err := r.FindStream(ctx, name)
 	switch {
@@ -227,7 +227,7 @@ func (r *Redis) eachNamed(ctx context.Context, name string, yield func([]Listed)
 	for _, text := range owners {
 		o, err := ParseOwner(text)
 		if err != nil {
-			r.log.Warn().Err(err).Msg("owner of players not understood")
+			r.log.Warn().Err(err).Msg("unreadable owner of players")
 			continue
 		}
 		if err := r.eachPlayer(ctx, o, name, s, yield); err != nil {
@@ -237,7 +237,7 @@ func (r *Redis) eachNamed(ctx context.Context, name string, yield func([]Listed)
 	return nil
 }
 
-// eachPlayer gives the players that an owner has of the name, with the stream's record.
+// eachPlayer yields an owner's players of the stream name, with the stream's record.
 func (r *Redis) eachPlayer(ctx context.Context, o Owner, name string, s Stream, yield func([]Listed) error) error {
 	for cursor := uint64(0); ; {
 		var page []Listed
@@ -250,7 +250,7 @@ func (r *Redis) eachPlayer(ctx context.Context, o Owner, name string, s Stream, 
 			for i := 1; i < len(fields); i += 2 { // claim, player, claim, player …
 				var p Player
 				if err := json.Unmarshal([]byte(fields[i]), &p); err != nil {
-					r.log.Warn().Err(err).Msg("player not understood")
+					r.log.Warn().Err(err).Msg("unreadable player")
 					continue
 				}
 				page = append(page, Listed{Stream: s, Player: &p})
@@ -276,7 +276,7 @@ func (r *Redis) readSessions(ctx context.Context, o Owner, names []string) (page
 		b := r.batch()
 		values := make(map[registration]*redis.StringCmd, len(names))
 		for _, name := range names {
-			if g, err := parseRegistration(name); err == nil { // else it is another version's
+			if g, err := parseRegistration(name); err == nil { // otherwise another version wrote it
 				values[g] = b.pipe.Get(ctx, r.keys.session(g.id))
 			}
 		}
@@ -285,7 +285,7 @@ func (r *Redis) readSessions(ctx context.Context, o Owner, names []string) (page
 		}
 		for g, v := range values {
 			if !strings.HasPrefix(v.Val(), g.text(o)) {
-				continue // dropped meanwhile, or taken
+				continue // dropped or taken since
 			}
 			if s, err := parseSession(v.Val()); err == nil {
 				page = append(page, s)

@@ -16,9 +16,10 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// A model of how names are claimed, leased and taken over: pods on a real Redis, a clock of its own, and a random scheduler that
-// goes from one command to the next. See net_model_test.go for what may happen to a command, disturb in world_model_test.go for
-// what may happen to pods and to Redis, and check_model_test.go for what must hold.
+// A model of how names are claimed, leased and taken over: pods on a real Redis, a clock of its own, and a
+// random scheduler that goes from one command to the next. See net_model_test.go for what may happen to a
+// command, disturb in world_model_test.go for what may happen to pods and to Redis, and check_model_test.go
+// for what must hold.
 var (
 	modelSeed = flag.Uint64("model.seed", 0, "run only this schedule of the model and print it")
 	modelTime = flag.Duration("model.time", 8*time.Second, "for how long schedules of the model are run")
@@ -92,7 +93,8 @@ func newModelRedis(t *testing.T) redis.UniversalClient {
 	return client(t, Config{Addrs: []string{rig.StartRedis(t).Addr}, CallTimeout: modelCall})
 }
 
-// runModel runs one schedule. Later seeds are longer and have more of everything, so that what fails, fails small.
+// runModel runs one schedule. Later seeds are longer and have more of everything, so that what fails, fails
+// small.
 func runModel(t *testing.T, raw redis.UniversalClient, seed uint64, m mutant) *world {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))

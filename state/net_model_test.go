@@ -11,8 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The network of the model. Every command of every pod waits in front of Redis, each of a pipeline by itself, and again with its reply:
-// the scheduler says which goes on, and how. Only one task runs at a time, so that a seed gives one schedule.
+// The network of the model. Every command of every pod waits in front of Redis, each of a pipeline by itself,
+// and again with its reply: the scheduler says which goes on, and how. Only one task runs at a time, so that
+// a seed gives one schedule.
 
 // errModelNet is what a caller sees of a command or reply that did not arrive.
 var errModelNet = errors.New("model: no reply in time")
@@ -32,14 +33,14 @@ var verdictNames = [...]string{"", " CALL LOST", " REPLY LOST", " LATE", " TWICE
 
 // task is one operation of a pod.
 type task struct {
-	pod     *modelPod
-	name    string
-	started int64 // virtual ms
-	resume  chan verdict
-	waits   string // the command it has in front of Redis; empty when it has not begun, or waits for a reply
-	done    bool
-	visit   *visit // of which it takes something
-	era     int    // of visit
+	pod        *modelPod
+	name       string
+	started    int64 // virtual ms
+	resume     chan verdict
+	waits      string // the command it has in front of Redis; empty when it has not begun, or waits for a reply
+	done       bool
+	visit      *visit // of which it takes something
+	generation int    // of visit
 }
 
 type taskKey struct{}

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// orphanBatch is how many records of a dead pod are released together.
+// orphanBatch is the number of a dead pod's records that are released together.
 const orphanBatch = 128
 
-// releaseAllOf releases everything that a dead owner's indexes name and that is still its own, streams and players first.
-// It hands each to the handler, and gives their number.
+// releaseAllOf releases all records in a dead owner's indexes that are still its own, streams and players
+// first. It passes each to the handler, and returns their number.
 func (r *Redis) releaseAllOf(ctx context.Context, dead Owner) (n int, err error) {
 	steps := []struct {
 		index   string
@@ -40,7 +40,7 @@ func (r *Redis) releaseAllOf(ctx context.Context, dead Owner) (n int, err error)
 				}
 				return err
 			})
-			r.handOver(orphans) // also when the rest failed: they are released
+			r.handOver(orphans) // also after a failure: these are released
 			n += len(orphans)
 			if err != nil {
 				return n, err
@@ -59,8 +59,8 @@ func (r *Redis) handOver(orphans []Orphan) {
 	}
 }
 
-// releaseEntries releases streams and players. It gives those that were still there and the entries that need not be
-// looked at again.
+// releaseEntries releases streams and players. It returns those that still existed, and the entries that are
+// done.
 func (r *Redis) releaseEntries(ctx context.Context, dead Owner, names []string) (orphans []Orphan, done []any, err error) {
 	b := r.batch()
 	type pending struct {
@@ -73,7 +73,7 @@ func (r *Redis) releaseEntries(ctx context.Context, dead Owner, names []string) 
 	for _, name := range names {
 		e, err := parseEntry(name)
 		if err != nil {
-			r.log.Warn().Err(err).Msg("entry of a dead pod not understood")
+			r.log.Warn().Err(err).Msg("unreadable entry of a dead pod")
 			done = append(done, name)
 			continue
 		}
@@ -99,7 +99,7 @@ func (r *Redis) releaseEntries(ctx context.Context, dead Owner, names []string) 
 		}
 		o, bad := orphanOf(dead, p.entry, rest)
 		if bad != nil {
-			r.log.Warn().Err(bad).Str("entry", p.name).Msg("record of a dead pod not understood")
+			r.log.Warn().Err(bad).Str("entry", p.name).Msg("unreadable record of a dead pod")
 			continue
 		}
 		orphans = append(orphans, o)
@@ -107,8 +107,8 @@ func (r *Redis) releaseEntries(ctx context.Context, dead Owner, names []string) 
 	return orphans, done, err
 }
 
-// orphanOf reads what the release of a stream, or the removal of a player, gave. The dead owner's own players are released too and
-// need not be told.
+// orphanOf parses the reply of the release of a stream, or of the removal of a player. The dead owner's own
+// players are released as well and need no event.
 func orphanOf(dead Owner, e entry, reply []string) (o Orphan, err error) {
 	if e.kind == playerEntry {
 		o.Player = new(Player)
@@ -129,7 +129,7 @@ func (r *Redis) releaseSessions(ctx context.Context, dead Owner, names []string)
 	for _, name := range names {
 		g, err := parseRegistration(name)
 		if err != nil {
-			r.log.Warn().Err(err).Msg("session of a dead pod not understood")
+			r.log.Warn().Err(err).Msg("unreadable session of a dead pod")
 			done = append(done, name)
 			continue
 		}
@@ -147,7 +147,7 @@ func (r *Redis) releaseSessions(ctx context.Context, dead Owner, names []string)
 		}
 		s, bad := parseSession(rest[0])
 		if bad != nil {
-			r.log.Warn().Err(bad).Str("session", name).Msg("session of a dead pod not understood")
+			r.log.Warn().Err(bad).Str("session", name).Msg("unreadable session of a dead pod")
 			continue
 		}
 		orphans = append(orphans, Orphan{Session: &s})

@@ -2,19 +2,20 @@ package state
 
 import "encoding/json"
 
-// Peer is what a pod tells others of itself whenever it renews its lease, in the lease.
+// Peer is a pod's description of itself for other pods. It is the value of its lease.
 type Peer struct {
-	Host string `json:"host"` // of the process, for people
-	// Server, WS and WSS are the host name and the ports where clients reach this very pod. An empty Server: they cannot tell pods apart.
+	Host string `json:"host"` // of the process, for operators
+	// Server, WS and WSS are the host name and the ports at which clients reach this pod itself. Empty
+	// Server: clients cannot address single pods.
 	Server   string `json:"server,omitempty"`
 	WS       string `json:"ws,omitempty"`
 	WSS      string `json:"wss,omitempty"`
 	Sessions int    `json:"sessions"`
-	Ready    bool   `json:"ready"` // clients may be sent there
+	Ready    bool   `json:"ready"` // the pod accepts clients
 }
 
-// Peers are the pods that are alive, this one included, as they were some seconds ago at most. They are known from the sweeps: nobody asks
-// Redis. While Redis is away there are none.
+// Peers returns the pods that are alive, including this one, as of the last sweep some seconds ago. It makes
+// no call. While Redis is unreachable it returns none.
 func (r *Redis) Peers() []Peer {
 	peers := r.peers.Load()
 	if peers == nil {
@@ -23,7 +24,7 @@ func (r *Redis) Peers() []Peer {
 	return *peers
 }
 
-// leaseValue is what the lease says.
+// leaseValue returns the value of the lease.
 func (r *Redis) leaseValue() ([]byte, error) {
 	var p Peer
 	if r.handlers.Describe != nil {
@@ -33,14 +34,14 @@ func (r *Redis) leaseValue() ([]byte, error) {
 	return json.Marshal(p)
 }
 
-// readLease gives the pod that a lease is of; ok is false for a lease of another version.
+// readLease parses the value of a lease; ok is false for a lease of another version.
 func readLease(value string) (p Peer, ok bool) {
 	err := json.Unmarshal([]byte(value), &p)
 	return p, err == nil
 }
 
-// notePeers keeps who was seen alive.
-func (r *Redis) notePeers(seen []sighting) {
+// notePeers stores the pods that were alive.
+func (r *Redis) notePeers(seen []leaseObservation) {
 	peers := make([]Peer, 0, len(seen))
 	for _, s := range seen {
 		if p, ok := readLease(s.lease); ok && s.leased {

@@ -6,10 +6,11 @@ import (
 	"fmt"
 )
 
-// AddPlayer claims the media id, registers the player with its stream and gives the stream's record, which is zero for a
-// Native player of a stream that has none. It may be repeated with the same player. It fails with ErrNotFound (no such stream; nothing is
-// kept), ErrMediaIDTaken, ErrAdopted, ErrLostOwnership when this pod was taken over, ErrLeaseStale, or ErrUnavailable: then the player may be
-// registered, and RemovePlayer undoes that, unless it is ErrNotSent.
+// AddPlayer claims the media id, registers the player with its stream and returns the stream's record, which
+// is zero for a Native player of a stream without one. It can be repeated with the same player. It fails with
+// ErrNotFound (no such stream; nothing is kept), ErrMediaIDTaken, ErrAdopted, ErrLostOwnership if this pod
+// was taken over, ErrLeaseStale, or ErrUnavailable: then the player can be registered, and RemovePlayer
+// undoes that.
 func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 	err = r.write(ctx, "add_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner
@@ -22,7 +23,7 @@ func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 		if p.Native {
 			native = "1"
 		}
-		added, media, err := r.claim(ctx, owner, e, p.Era, func(b *batch) *run {
+		added, media, err := r.claim(ctx, owner, e, p.Generation, func(b *batch) *run {
 			return b.run(ctx, r.scripts.addPlayer,
 				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, owner)},
 				owner.String(), e.claim(), record, ms(r.cfg.RecordTTL), native)
@@ -56,8 +57,9 @@ func unmarshalStream(record string, s *Stream) error {
 	return json.Unmarshal([]byte(record), s)
 }
 
-// RemovePlayer undoes AddPlayer. An AddPlayer that comes only after that leaves a player and a media id without a user until their TTL ends: it
-// costs an event to this pod for each change of the stream. MediaID, Stream and Identity must be those of the player. It may be repeated. It fails with ErrLeaseStale or
+// RemovePlayer undoes AddPlayer. If the AddPlayer arrives after it, a player and a media id without a user
+// stay until their TTL ends; they cost an event to this pod for each change of the stream. MediaID, Stream
+// and Identity must be those of the player. It can be repeated. It fails with ErrLeaseStale or
 // ErrUnavailable.
 func (r *Redis) RemovePlayer(ctx context.Context, p Player) error {
 	return r.write(ctx, "remove_player", func(ctx context.Context, owner Owner) error {

@@ -14,7 +14,7 @@ type modelPod struct {
 	*Redis
 	world    *world
 	id       string
-	watch    watch
+	watch    leaseWatch
 	holdings []*holding
 	stays    []*stay
 	kept     map[string]*stay // those that events and clients find, by session
@@ -38,24 +38,24 @@ const (
 
 // holding is a stream or player as its caller sees it.
 type holding struct {
-	pod    *modelPod
-	player bool
-	stream Stream
-	viewer Player
-	entry  entry
-	owner  string // the life that it was claimed in
-	phase  phase
-	busy   bool // an operation is under way: the next one waits
-	again  bool // to be claimed again after Reset
-	unsure bool // Redis was emptied since it was claimed
-	moved  bool // somebody has displaced it
-	stay   *stay
-	taken  bool   // adopted
-	from   *Owner // to be adopted from, to be released
-	era    int    // of the visit, when it was adopted
-	leftAt int64
-	bare   bool // its media id was somebody else's when it was adopted
-	half   bool // a player that was added again was perhaps refused for want of its stream, and that perhaps undone, or is yet to be
+	pod        *modelPod
+	player     bool
+	stream     Stream
+	viewer     Player
+	entry      entry
+	owner      string // the life that it was claimed in
+	phase      phase
+	busy       bool // an operation is under way: the next one waits
+	again      bool // to be claimed again after Reset
+	unsure     bool // Redis was emptied since it was claimed
+	moved      bool // somebody has displaced it
+	stay       *stay
+	taken      bool   // adopted
+	from       *Owner // to be adopted from, to be released
+	generation int    // of the visit, when it was adopted
+	leftAt     int64
+	bare       bool // its media id was somebody else's when it was adopted
+	half       bool // a player that was added again was perhaps refused for want of its stream, and that perhaps undone, or is yet to be
 }
 
 func (h *holding) String() string { return h.pod.id + ":" + h.entry.String() }
@@ -179,12 +179,12 @@ func (p *modelPod) claimNew(ctx context.Context, player, native bool, name, medi
 	p.world.identities++
 	identity := fmt.Sprintf("i%d", p.world.identities)
 	h := &holding{pod: p, player: player, busy: true, unsure: p.unsure, stay: p.open()}
-	era := 0
+	generation := 0
 	if h.stay != nil {
-		era = h.stay.rec.Era
+		generation = h.stay.rec.Generation
 	}
-	h.stream = Stream{Name: name, MediaID: media, Identity: identity, Era: era}
-	h.viewer = Player{Stream: name, MediaID: media, Identity: identity, Native: native, Era: era}
+	h.stream = Stream{Name: name, MediaID: media, Identity: identity, Generation: generation}
+	h.viewer = Player{Stream: name, MediaID: media, Identity: identity, Native: native, Generation: generation}
 	h.entry = entryOfStream(h.stream)
 	if player {
 		h.entry = entryOfPlayer(h.viewer)
@@ -260,7 +260,7 @@ func (h *holding) release(ctx context.Context) {
 	var err error
 	if h.from != nil {
 		t := ctx.Value(taskKey{}).(*task)
-		t.visit, t.era = h.stay.visit, h.era
+		t.visit, t.generation = h.stay.visit, h.generation
 		err = h.adopt(ctx, *h.from)
 		h.pod.world.note("%s: adopting it to be released gives %v", h, err)
 		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrLostOwnership) {

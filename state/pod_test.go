@@ -259,3 +259,9 @@ func (b *logBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+// Fresh reports whether the lease is fresh. Otherwise writes fail with ErrLeaseStale.
+func (r *Redis) Fresh() bool {
+	_, fresh := r.lease.writer(r.now())
+	return fresh
+}

@@ -1,5 +1,8 @@
-// Package state keeps what any pod of a deployment may need of sessions, streams and
-// players in Redis, and carries events between pods. It knows nothing of WCS messages,
+// Package state is the store that the pods of a deployment share in Redis: records of sessions, streams,
+// players and rooms, the leases of pods, the take-over of dead pods' records, and events between pods. It
+// owns all Redis keys (docs/architecture.md#redis).
+//
+// Package gateway and its services use it, through interfaces of their own. It knows nothing of WCS messages,
 // sockets or LiveKit, and imports nothing of this project.
 package state
 
@@ -13,16 +16,16 @@ import (
 	"time"
 )
 
-// Owner is a pod in one of its lives. A pod that lost its lease goes on under a new epoch.
+// Owner is a pod in one of its lives. A pod whose records were taken over continues with a new epoch.
 type Owner struct {
 	Pod   string `json:"pod"`
-	Epoch int64  `json:"epoch"` // Unix milliseconds of the life's start; greater than that of the pod's earlier lives
+	Epoch int64  `json:"epoch"` // start of the life in Unix milliseconds; greater than those of earlier lives
 }
 
-// String is the owner as keys and records in Redis name it: pod/epoch.
+// String returns the owner as in keys and records in Redis: pod/epoch.
 func (o Owner) String() string { return o.Pod + "/" + strconv.FormatInt(o.Epoch, 10) }
 
-// ParseOwner reads what Owner.String wrote.
+// ParseOwner parses the result of Owner.String.
 func ParseOwner(s string) (Owner, error) {
 	pod, epoch, ok := strings.Cut(s, "/")
 	n, err := strconv.ParseInt(epoch, 10, 64)
@@ -32,7 +35,7 @@ func ParseOwner(s string) (Owner, error) {
 	return Owner{Pod: pod, Epoch: n}, nil
 }
 
-// Phase is how far a publisher has come.
+// Phase is the progress of a publisher.
 type Phase string
 
 // Phases of a published stream.
@@ -62,43 +65,43 @@ type Stream struct {
 	Tracks     []Track `json:"tracks,omitempty"`
 	AudioMuted bool    `json:"audioMuted,omitempty"`
 	VideoMuted bool    `json:"videoMuted,omitempty"`
-	// Mutes counts the changes of AudioMuted and VideoMuted: what has more of them is newer.
-	Mutes     int       `json:"mutes,omitempty"`
-	MinKbps   int       `json:"minKbps,omitempty"` // as the publisher has asked for
-	MaxKbps   int       `json:"maxKbps,omitempty"`
-	CreatedAt time.Time `json:"createdAt"`
-	Era       int       `json:"era,omitempty"` // of its session, while it was written
-	Owner     Owner     `json:"owner"`         // set by the store
+	// Mutes counts the changes of AudioMuted and VideoMuted: the record with the larger number is newer.
+	Mutes      int       `json:"mutes,omitempty"`
+	MinKbps    int       `json:"minKbps,omitempty"` // requested by the publisher
+	MaxKbps    int       `json:"maxKbps,omitempty"`
+	CreatedAt  time.Time `json:"createdAt"`
+	Generation int       `json:"gen,omitempty"` // of its session at the time of writing
+	Owner      Owner     `json:"owner"`         // set by the store
 }
 
-// Said is what the publisher of a stream tells its players: data, or a change of its mute state.
-type Said struct {
+// StreamNotice is a publisher's notice for its players: data, or a change of its mute state.
+type StreamNotice struct {
 	Type    string `json:"type"`              // of the WCS stream event
-	Payload []byte `json:"payload,omitempty"` // of data: JSON, byte for byte as it came; nil without one
-	// AudioMuted and VideoMuted are what they are after the change that Mutes counts last; 0 for data.
+	Payload []byte `json:"payload,omitempty"` // of data: JSON, byte for byte as received; nil without one
+	// AudioMuted and VideoMuted are the state after the change number Mutes, which is 0 for data.
 	AudioMuted bool `json:"audioMuted,omitempty"`
 	VideoMuted bool `json:"videoMuted,omitempty"`
 	Mutes      int  `json:"mutes,omitempty"`
 }
 
-// Player is one player of a stream. Native players are of streams that a native LiveKit participant
-// publishes: such a stream has no record of its own.
+// Player is one player of a stream. Native players play streams that a native LiveKit participant publishes;
+// such a stream has no record.
 type Player struct {
-	MediaID   string    `json:"mediaId"`
-	Stream    string    `json:"stream"`
-	App       string    `json:"app"`
-	Session   string    `json:"session"`
-	Room      string    `json:"room"`
-	Identity  string    `json:"identity"`
-	CreatedAt time.Time `json:"createdAt"`
-	Native    bool      `json:"native,omitempty"`
-	Playing   bool      `json:"playing,omitempty"` // its media has come up
-	Tracks    []Track   `json:"tracks,omitempty"`  // what it plays, once it is Playing; the sizes may be old
-	Era       int       `json:"era,omitempty"`     // of its session, while it was written
-	Owner     Owner     `json:"owner"`             // set by the store
+	MediaID    string    `json:"mediaId"`
+	Stream     string    `json:"stream"`
+	App        string    `json:"app"`
+	Session    string    `json:"session"`
+	Room       string    `json:"room"`
+	Identity   string    `json:"identity"`
+	CreatedAt  time.Time `json:"createdAt"`
+	Native     bool      `json:"native,omitempty"`
+	Playing    bool      `json:"playing,omitempty"` // its media is up
+	Tracks     []Track   `json:"tracks,omitempty"`  // the played tracks, once Playing; sizes can be outdated
+	Generation int       `json:"gen,omitempty"`     // of its session at the time of writing
+	Owner      Owner     `json:"owner"`             // set by the store
 }
 
-// TokenHash is the SHA-256 of an authToken. As text it is hexadecimal.
+// TokenHash is the SHA-256 of an authToken. Its text form is hexadecimal.
 type TokenHash [sha256.Size]byte
 
 // MarshalText implements encoding.TextMarshaler.
@@ -120,136 +123,149 @@ type Session struct {
 	TokenHash TokenHash `json:"tokenHash"`
 	CreatedAt time.Time `json:"createdAt"` // to the millisecond
 	Owner     Owner     `json:"owner"`     // set by the store
-	// ClientVersion is what the client calls itself: few different texts in a deployment, or memory goes into them.
+	// ClientVersion is the client's own version text. A deployment should have few different ones: each takes
+	// memory.
 	ClientVersion string `json:"clientVersion,omitempty"`
-	// Era is how often the session was taken. Of pods that have it, one after the other, it tells whose word is the last, also when Redis
-	// has come back empty and all register what they have.
-	Era int `json:"era,omitempty"`
-	// Kept says that the client asked for keepAlive: the session outlives its socket for a while, and any pod may take it.
-	Kept bool `json:"kept,omitempty"`
-	// TellEnd says that the application's backend wants to hear when the session ends, also if its pod has died.
+	// Generation counts take-overs. Writes with a lower generation lose, even if Redis came back empty and
+	// every pod registers its records again.
+	Generation int `json:"gen,omitempty"`
+	// Resumable: the client requested keepAlive. The session outlives its socket for a while, and any pod can
+	// take it.
+	Resumable bool `json:"resumable,omitempty"`
+	// TellEnd: the application's backend must be notified of the session's end, also if its pod died.
 	TellEnd bool `json:"tellEnd,omitempty"`
-	// Streams are what whoever takes a kept session needs to know of its streams that are up, and of those that
-	// ended when nobody was there to be told.
+	// Streams is what a resuming pod needs to restore the session's streams that are up, and to report those
+	// that ended while the client was disconnected.
 	Streams []SessionStream `json:"streams,omitempty"`
-	// Rooms are what it is a member of, if it is a kept one.
+	// Rooms are the memberships of a resumable session.
 	Rooms []SessionRoom `json:"rooms,omitempty"`
 }
 
-// SessionStream is a published or played stream of a kept session.
+// SessionStream is a published or played stream of a resumable session.
 type SessionStream struct {
 	MediaID    string    `json:"mediaId"`
 	Name       string    `json:"name"`
 	Published  bool      `json:"published,omitempty"`
 	Room       string    `json:"room"`
 	Identity   string    `json:"identity"`
-	Publisher  string    `json:"publisher,omitempty"` // identity, of a player
-	Native     bool      `json:"native,omitempty"`    // a player, and Publisher is a native participant
+	Publisher  string    `json:"publisher,omitempty"` // of a player: identity of the publisher
+	Native     bool      `json:"native,omitempty"`    // a player of a native participant
 	Provider   string    `json:"provider"`
 	MinKbps    int       `json:"minKbps,omitempty"`
 	MaxKbps    int       `json:"maxKbps,omitempty"`
-	Audio      bool      `json:"audio,omitempty"` // it has an audio m-line
+	Audio      bool      `json:"audio,omitempty"` // has an audio m-line
 	Video      bool      `json:"video,omitempty"`
 	AudioMuted bool      `json:"audioMuted,omitempty"`
 	VideoMuted bool      `json:"videoMuted,omitempty"`
 	Tracks     []Track   `json:"tracks,omitempty"`
 	CreatedAt  time.Time `json:"createdAt"`
 	Egresses   []Egress  `json:"egresses,omitempty"`
-	Status     string    `json:"status,omitempty"` // how it ended; empty while it lives
+	Status     string    `json:"status,omitempty"` // final status; empty while the stream is up
 	Info       string    `json:"info,omitempty"`   // of Status
-	InRoom     string    `json:"inRoom,omitempty"` // of the room API, in which it is published
+	InRoom     string    `json:"inRoom,omitempty"` // room of the room API in which it is published
 }
 
 // Egress is a recording or republishing of a published stream by LiveKit's egress service.
 type Egress struct {
 	Kind  string `json:"kind"`
-	ID    string `json:"id,omitempty"` // LiveKit's; empty until it is known
+	ID    string `json:"id,omitempty"` // LiveKit's id; empty until known
 	State int    `json:"state"`
 	File  string `json:"file,omitempty"` // of a recording
-	// Stopping says that it shall end while the stream goes on.
+	// Stopping: the egress must end while the stream goes on.
 	Stopping bool `json:"stopping,omitempty"`
-	// Replaced are the ids of those that it has taken the place of.
+	// Replaced are the ids of the egresses that this one replaced.
 	Replaced []string `json:"replaced,omitempty"`
 }
 
-// Orphan is a record that this pod has taken over from a dead pod and released: exactly one of Stream, Player, Session and Room is set.
-// Its participant is to be removed from LiveKit, the pods with players of a Stream are to be told that it ended, and the pods with
-// members of a Room that others have left it.
+// Orphan is a record that this pod released in place of a dead pod: exactly one of Stream, Player, Session
+// and Room is set. The receiver must remove its participant from LiveKit, notify the pods with players of a
+// Stream of its end, and notify the pods with members of a Room that others left it.
 type Orphan struct {
 	Stream  *Stream
 	Room    *Room
-	Pods    []string // with players of Stream or members of Room, without the dead one
+	Pods    []string // with players of Stream or members of Room, except the dead one
 	Player  *Player
 	Session *Session
 }
 
-// Handlers are told what happens outside the store's calls. They are called from the store's own goroutines, hold up its
-// work while they run, and so must return quickly. A nil one is not called.
+// Handlers are called for events outside the store's calls. They run in the store's goroutines and block its
+// work, so they must return quickly. A nil handler is not called.
 type Handlers struct {
-	// Event takes what another pod, or this one, has published for this pod.
+	// Event receives the events published for this pod.
 	Event func(Event)
-	// TakenOver takes what this pod has released in place of a dead one, each record once.
+	// TakenOver receives the records that this pod released in place of a dead one, each once.
 	TakenOver func(Orphan)
-	// Reset says that Redis was away, or came back without this pod's lease: it may have lost
-	// records. The gateway claims again what it holds (ClaimStream, AddPlayer with the same records); sessions are
-	// registered again without its doing.
+	// Reset is called after Redis was unreachable or came back without this pod's lease, and records can be
+	// lost. The gateway must claim its streams and players again (ClaimStream, AddPlayer with the same
+	// records); the store registers sessions again itself.
 	Reset func()
-	// Lost says that another pod has taken over everything that this pod held. It goes on in a new life, and
-	// what it claims again, it claims anew; sessions are registered again without the gateway's doing.
+	// Lost is called after another pod took over everything of this pod. The pod continues in a new life, in
+	// which the gateway must claim its streams again; the store registers sessions again itself.
 	Lost func()
-	// Describe tells what other pods may know of this one; it is asked at each renewal of the lease.
+	// Describe returns this pod's description for other pods. It is called at each renewal of the lease.
 	Describe func() Peer
 }
 
-// EventKind tells what a pod is told about a stream.
+// EventKind is the kind of an Event.
 type EventKind string
 
 // Events between pods.
 const (
-	EventChanged    EventKind = "changed"     // the stream is publishing, or its size or mute state changed, or its publisher has Said something; Stream is set
-	EventEnded      EventKind = "ended"       // the stream's publisher is gone
-	EventWebhook    EventKind = "webhook"     // a LiveKit webhook about a participant of the receiving pod; Body is set
-	EventAliveCheck EventKind = "alive-check" // a request: does the client answer that publishes Stream, or without Stream the client of the session Name?
-	// EventResumed is a request: the sending pod has taken the kept session Name; Body says what it has taken.
-	EventResumed   EventKind = "resumed"
-	EventReply     EventKind = "reply"      // the reply to the request ID; Answer is set unless an acknowledgement is enough
-	EventWantRates EventKind = "want-rates" // From wants to be told the video rate of what Identity publishes, for a while
-	EventRates     EventKind = "rates"      // the video rate of what Identity publishes: Body is set
-	EventRoom      EventKind = "room"       // something about the members of a room has changed; Body is the Room
-	EventMessage   EventKind = "message"    // a member of a room sends a text to one on the receiving pod; Body is set
-	EventAdmin     EventKind = "admin"      // a question or order of the kind Name, of an operator or backend, with Body; ID names the question
+	// EventChanged: the stream's phase, size or mute state changed, or its publisher sent Notices. Stream is
+	// set.
+	EventChanged EventKind = "changed"
+	// EventEnded: the stream's publisher ended.
+	EventEnded EventKind = "ended"
+	// EventWebhook is a LiveKit webhook about a participant of the receiving pod, in Body.
+	EventWebhook EventKind = "webhook"
+	// EventAliveCheck is a request: does the client answer that publishes Stream, or without Stream the
+	// client of the session Name?
+	EventAliveCheck EventKind = "alive-check"
+	// EventResumed is a request: the sending pod took the resumable session Name; Body lists what it took.
+	EventResumed EventKind = "resumed"
+	// EventReply is the reply to the request ID. Answer is set unless an acknowledgement is enough.
+	EventReply EventKind = "reply"
+	// EventWantRates: From requests the video rate of the publisher Identity, for a while.
+	EventWantRates EventKind = "want-rates"
+	// EventRates is the video rate of the publisher Identity, in Body.
+	EventRates EventKind = "rates"
+	// EventRoom: the members of a room changed. Body is the Room.
+	EventRoom EventKind = "room"
+	// EventMessage is a room member's text for a member on the receiving pod, in Body.
+	EventMessage EventKind = "message"
+	// EventAdmin is a request of the kind Name by an operator or backend, in Body. ID identifies the request.
+	EventAdmin EventKind = "admin"
 )
 
-// Event is told once to each pod that is concerned, which fans it out from memory.
+// Event is sent once to each affected pod, which distributes it to its clients.
 type Event struct {
-	Kind     EventKind `json:"kind"`
-	From     string    `json:"from"`               // pod
-	Name     string    `json:"name,omitempty"`     // stream name
-	Room     string    `json:"room,omitempty"`     // LiveKit room
-	Identity string    `json:"identity,omitempty"` // of a publisher at LiveKit
-	Stream   *Stream   `json:"stream,omitempty"`   // the record after the change
-	Said     []Said    `json:"said,omitempty"`     // in this order
-	Body     []byte    `json:"body,omitempty"`     // by kind
-	ID       string    `json:"id,omitempty"`       // of a question
-	Answer   string    `json:"answer,omitempty"`   // by kind
+	Kind     EventKind      `json:"kind"`
+	From     string         `json:"from"`               // pod
+	Name     string         `json:"name,omitempty"`     // stream name
+	Room     string         `json:"room,omitempty"`     // LiveKit room
+	Identity string         `json:"identity,omitempty"` // of a publisher in LiveKit
+	Stream   *Stream        `json:"stream,omitempty"`   // the record after the change
+	Notices  []StreamNotice `json:"notices,omitempty"`  // in this order
+	Body     []byte         `json:"body,omitempty"`     // depends on Kind
+	ID       string         `json:"id,omitempty"`       // of a request
+	Answer   string         `json:"answer,omitempty"`   // depends on Kind
 }
 
-// Errors of the store, to be tested with errors.Is.
+// Errors of the store. Use errors.Is.
 var (
 	// ErrNotFound: there is no such stream.
 	ErrNotFound = errors.New("not found")
-	// ErrNameTaken: the stream name is claimed by somebody else.
+	// ErrNameTaken: another stream has the name.
 	ErrNameTaken = errors.New("stream name is taken")
 	// ErrMediaIDTaken: the media id is claimed by another stream or player.
 	ErrMediaIDTaken = errors.New("media id is taken")
-	// ErrAdopted: another pod has taken the session, and the stream or player with it.
+	// ErrAdopted: another pod took the session, and its streams and players.
 	ErrAdopted = errors.New("adopted by another pod")
-	// ErrLostOwnership: the record is not, or no longer, this pod's in this epoch. Nothing was written.
+	// ErrLostOwnership: the record does not (any longer) belong to this pod in this epoch. Nothing was
+	// written.
 	ErrLostOwnership = errors.New("lost ownership")
-	// ErrLeaseStale: this pod has not renewed its lease for so long that it may not write. Nothing was sent.
+	// ErrLeaseStale: this pod has not renewed its lease in time and must not write. Nothing was sent.
 	ErrLeaseStale = errors.New("lease is stale")
-	// ErrUnavailable: Redis did not answer in time, or with an error.
+	// ErrUnavailable: Redis did not answer in time, or failed.
 	ErrUnavailable = errors.New("redis is unavailable")
-	// ErrNotSent is an ErrUnavailable: Redis could not be connected to, so nothing was sent, and nothing is to be undone.
-	ErrNotSent = fmt.Errorf("%w: nothing was sent", ErrUnavailable)
 )

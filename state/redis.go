@@ -12,22 +12,24 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Deps are what a store works with.
+// Deps are the dependencies of a store.
 type Deps struct {
 	Log zerolog.Logger
-	// Observe is told of every call to Redis: how long it took and its error, which wraps a sentinel of this package. May be nil. The
-	// names are claim_stream, put_stream, release_stream, displace_stream, find_stream, adopt_stream, add_player, remove_player, adopt_player,
-	// write_sessions, find_session, list, take_session, end_session, publish, renew_lease, sweep, take_over, release_orphans, take_over_done, sync_room, refresh and leave.
+	// Observe is called after every call to Redis with its duration and its error, which wraps a sentinel of
+	// this package. nil: not called. The names are claim_stream, put_stream, release_stream, displace_stream,
+	// find_stream, adopt_stream, add_player, remove_player, adopt_player, write_sessions, find_session, list,
+	// take_session, end_session, publish, renew_lease, sweep, take_over, release_orphans, take_over_done,
+	// sync_room, refresh and leave.
 	Observe func(op string, d time.Duration, err error)
-	// Trace is told of the same calls, as they end, with the context that they were made in. May be nil.
+	// Trace is called after the same calls, with the context of the call. nil: not called.
 	Trace func(ctx context.Context, op string, start time.Time, err error)
 }
 
-// Redis is the store of one pod. It implements the gateway's Store, Sessions and Events; its calls may be made from any
-// goroutine. Calls with the same stream or player must not overlap.
+// Redis is the store of one pod. It implements the gateway's Store, Sessions and Events. It is safe for
+// concurrent use, except that calls for the same stream or player must not overlap.
 //
-// Errors wrap one of this package's sentinels: whatever is not one of the others is ErrUnavailable, and then
-// a write may have happened. It is undone by ReleaseStream or RemovePlayer.
+// Errors wrap one of this package's sentinels. Unclassified failures are ErrUnavailable; then a write can
+// have happened. ReleaseStream and RemovePlayer undo it.
 type Redis struct {
 	// set once
 	cfg      Config
@@ -39,21 +41,21 @@ type Redis struct {
 	sharded  bool // Pub/Sub
 	keys     keys
 	scripts  scripts
-	handlers Handlers // by Run
+	handlers Handlers // set by Run
 	now      func() time.Time
-	grace    time.Duration // on top of a lease, for which Redis must have answered before anything is taken over
+	grace    time.Duration // Redis must have answered for a lease and this before a take-over
 
 	lease      lease
-	sessions   sessionBook
+	sessions   sessionWriter
 	peers      atomic.Pointer[[]Peer]
 	subscribed atomic.Bool
 	reached    atomic.Bool
 }
 
-// takeOverGrace is what design.md §4 adds to the lease time.
+// takeOverGrace is the time beyond a lease after which a dead pod is taken over.
 const takeOverGrace = 5 * time.Second
 
-// Open makes a pod's store. It checks the configuration and does not connect: Run does.
+// Open returns a pod's store. It checks the configuration and does not connect; Run does.
 func Open(cfg Config, pod Pod, deps Deps) (*Redis, error) {
 	cfg = cfg.withDefaults()
 	if err := errors.Join(cfg.validate(), pod.validate()); err != nil {
@@ -81,20 +83,20 @@ func Open(cfg Config, pod Pod, deps Deps) (*Redis, error) {
 	return r, nil
 }
 
-// Run keeps the pod's lease, registers sessions, brings events, and takes over from pods that have died, until ctx is done.
-// Then it registers what is pending, gives the lease back and closes the connections. What the gateway still holds by
-// then is taken over by other pods at once. It is called once, and returns nil.
+// Run renews the pod's lease, registers sessions, delivers events, and takes over from dead pods, until ctx
+// is done. Then it writes pending registrations, releases the lease and closes the connections. Other pods
+// take over the remaining records at once. Call it once. It returns nil.
 func (r *Redis) Run(ctx context.Context, h Handlers) error {
 	r.handlers = h
 	r.work(ctx)
 	r.leave(context.WithoutCancel(ctx))
 	if err := r.client.Close(); err != nil {
-		r.log.Debug().Err(err).Msg("closing the connections to redis")
+		r.log.Debug().Err(err).Msg("closing redis connections failed")
 	}
 	return nil
 }
 
-// work runs everything that goes on by itself, until ctx is done.
+// work runs all background work until ctx is done.
 func (r *Redis) work(ctx context.Context) {
 	var loops sync.WaitGroup
 	for _, loop := range []func(context.Context){r.keepLease, r.receiveEvents, r.writeSessions, r.sweepPods, r.refreshRecords} {
@@ -103,15 +105,9 @@ func (r *Redis) work(ctx context.Context) {
 	loops.Wait()
 }
 
-// Ready tells whether the lease was ever taken and events ever subscribed to: before that a pod is
-// not ready, afterwards Redis does not affect readiness (design.md §9).
+// Ready reports whether the lease was acquired and events were subscribed to at least once. Before that a pod
+// is not ready; afterwards Redis does not affect readiness, because running sessions work without it.
 func (r *Redis) Ready() bool { return r.reached.Load() && r.subscribed.Load() }
-
-// Fresh tells whether the lease is fresh. When it is not, writes are refused with ErrLeaseStale.
-func (r *Redis) Fresh() bool {
-	_, fresh := r.lease.writer(r.now())
-	return fresh
-}
 
 // read makes a call that does not depend on the lease.
 func (r *Redis) read(ctx context.Context, op string, f func(context.Context) error) error {
@@ -126,7 +122,7 @@ func (r *Redis) read(ctx context.Context, op string, f func(context.Context) err
 	return err
 }
 
-// write makes a call as the owner, if the lease is fresh.
+// write makes a call as the owner if the lease is fresh.
 func (r *Redis) write(ctx context.Context, op string, f func(context.Context, Owner) error) error {
 	owner, fresh := r.lease.writer(r.now())
 	if !fresh {
@@ -135,7 +131,7 @@ func (r *Redis) write(ctx context.Context, op string, f func(context.Context, Ow
 	return r.read(ctx, op, func(ctx context.Context) error { return f(ctx, owner) })
 }
 
-// classify gives every error a sentinel.
+// classify wraps every error in a sentinel.
 func classify(op string, err error) error {
 	if err == nil {
 		return nil
@@ -148,11 +144,11 @@ func classify(op string, err error) error {
 	return fmt.Errorf("%s: %w: %w", op, ErrUnavailable, err)
 }
 
-// ms is a duration as scripts take it.
+// ms returns a duration in the unit of the scripts.
 func ms(d time.Duration) int64 { return d.Milliseconds() }
 
-// QuietClientLog sends what go-redis says of connections to log at debug level, for the whole process. Without it
-// go-redis writes to standard error. It is called once, before any Open.
+// QuietClientLog sends go-redis' log lines to log at debug level, for the whole process. By default go-redis
+// writes to standard error. Call it once, before any Open.
 func QuietClientLog(log zerolog.Logger) { redis.SetLogger(clientLog{log}) }
 
 type clientLog struct{ log zerolog.Logger }

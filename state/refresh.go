@@ -7,19 +7,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// refreshBatch is how many records are kept alive together.
+// refreshBatch is the number of records that are refreshed together.
 const refreshBatch = 256
 
-// refreshRecords keeps the TTLs of this pod's records from running out, four times in a TTL, until ctx is done.
+// refreshRecords renews the TTLs of this pod's records, four times per TTL, until ctx is done.
 func (r *Redis) refreshRecords(ctx context.Context) {
-	for sleep(ctx, jitter(r.cfg.RecordTTL/4)) {
+	for Sleep(ctx, jitter(r.cfg.RecordTTL/4)) {
 		if err := r.refresh(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn().Err(err).Msg("records not kept alive, will be tried again")
+			r.log.Warn().Err(err).Msg("refresh of records failed, will be retried")
 		}
 	}
 }
 
-// refresh keeps everything alive that the pod's indexes name, and the indexes. They name all of it: nothing has to be remembered here.
+// refresh renews the TTLs of all records listed in the pod's indexes, and of the indexes. They list all
+// records, so no other state is needed.
 func (r *Redis) refresh(ctx context.Context) error {
 	owner, _ := r.lease.current()
 	err := r.refreshNamed(ctx, r.keys.index(owner), func(name string) ([]string, error) {
@@ -48,7 +49,7 @@ func (r *Redis) refresh(ctx context.Context) error {
 	})
 }
 
-// refreshNamed keeps an index alive and the keys of each of its names.
+// refreshNamed renews the TTLs of an index and of the keys of each of its names.
 func (r *Redis) refreshNamed(ctx context.Context, index string, keysOf func(name string) ([]string, error)) error {
 	cursor := uint64(0)
 	for {

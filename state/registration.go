@@ -8,18 +8,19 @@ import (
 	"strings"
 )
 
-// endedSession is what stands in place of a session that was kept, or was a dead pod's, and has ended. What is on its way then, of any
-// pod that has had it, finds that it is not its own.
+// endedSession replaces the value of an ended session if it was resumable or a dead pod's. Late writes, of
+// any pod that had the session, then find that it is not their own.
 const endedSession = "-"
 
-// registration is one holding of a session. Whoever takes a kept session has it under another token, and so as another registration,
-// also the pod that had it before: nothing that was meant for the one concerns the other.
+// registration is one holding of a session. A pod that takes a resumable session holds it under another
+// token, and so as another registration, even if it had it before. Commands for one registration do not
+// affect another.
 type registration struct {
 	id, claim string
-	final     bool // there may be other registrations of this session: it ends for good
+	final     bool // the session can have other registrations, so its end is permanent
 }
 
-// claimBytes of a token's hash tell registrations of one session apart.
+// claimBytes is the number of bytes of a token's hash that identify a registration of a session.
 const claimBytes = 8
 
 func registrationOf(id string, h TokenHash) registration {
@@ -28,7 +29,7 @@ func registrationOf(id string, h TokenHash) registration {
 
 func (s Session) registration() registration { return registrationOf(s.ID, s.TokenHash) }
 
-// String is how the index of its owner names it.
+// String returns the registration's name in its owner's index.
 func (g registration) String() string { return g.claim + " " + g.id }
 
 func parseRegistration(name string) (g registration, err error) {
@@ -39,15 +40,15 @@ func parseRegistration(name string) (g registration, err error) {
 	return registration{id: id, claim: claim}, nil
 }
 
-// text is what the session's value begins with while it is the owner's.
+// text returns the beginning of the session's value while the owner has it.
 func (g registration) text(o Owner) string { return o.String() + " " + g.claim + " " }
 
-// value is what the session's key holds.
-func (g registration) value(o Owner, era int, record []byte) string {
-	return g.text(o) + strconv.Itoa(era) + " " + string(record)
+// value returns the value of the session's key.
+func (g registration) value(o Owner, generation int, record []byte) string {
+	return g.text(o) + strconv.Itoa(generation) + " " + string(record)
 }
 
-// parseSession reads a value. It fails with ErrNotFound when the session has ended.
+// parseSession parses a value. It fails with ErrNotFound if the session ended.
 func parseSession(value string) (s Session, err error) {
 	if value == endedSession {
 		return s, ErrNotFound

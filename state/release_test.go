@@ -6,8 +6,9 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// A claim that was sent again, as after Reset, may arrive when its stream has been released. Its index entry is gone by then, so nobody
-// would ever take it away. Several streams of one name and media id must not make Redis forget the mark of an earlier one.
+// A claim that was sent again, as after Reset, may arrive when its stream has been released. Its index entry
+// is gone by then, so nobody would ever take it away. Several streams of one name and media id must not make
+// Redis forget the mark of an earlier one.
 func TestReleasedClaimIsRefusedWhenItComesAgain(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
@@ -31,7 +32,8 @@ func TestReleasedClaimIsRefusedWhenItComesAgain(t *testing.T) {
 	claimAll(t, a, third)
 }
 
-// A claim that is under way while its pod leaves must not be registered for a pod that nobody takes over any more.
+// A claim that is under way while its pod leaves must not be registered for a pod that nobody takes over any
+// more.
 func TestClaimIsRefusedAfterItsPodHasLeft(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)

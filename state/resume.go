@@ -9,13 +9,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// takeTries is how often TakeSession starts over when the session has changed since it was read.
+// takeTries limits the attempts of TakeSession if the session changes after it was read.
 const takeTries = 5
 
-// TakeSession makes a kept session this pod's, whoever has it. decide is given the session as it is and gives it as it shall be, or an
-// error, which ends the attempt; it may be called several times. Of several pods that take the same session at the same time
-// each sees what the one before has left: decide must give it another TokenHash and the next Era. It gives the session as it was, and fails with
-// ErrNotFound, ErrLeaseStale, ErrUnavailable (then it may have been taken: it ends in that case, when Redis answers again) or decide's error.
+// TakeSession transfers a resumable session to this pod. decide receives the stored record and returns its
+// successor, which must have another TokenHash and the next Generation, or an error to abort; it can be
+// called several times. If several pods take the session at the same time, each sees the result of the one
+// before. TakeSession returns the previous record. It fails with ErrNotFound, ErrLeaseStale, decide's error,
+// or ErrUnavailable: then the session can have been taken, and is ended when Redis answers again.
 func (r *Redis) TakeSession(ctx context.Context, id string, decide func(Session) (Session, error)) (was Session, err error) {
 	var refused error
 	err = r.write(ctx, "take_session", func(ctx context.Context, owner Owner) error {
@@ -37,18 +38,19 @@ func (r *Redis) TakeSession(ctx context.Context, id string, decide func(Session)
 			}
 			taken, err := r.swapSession(ctx, owner, value, next)
 			if err != nil {
-				r.sessions.end(next) // it may have been taken, and nobody knows its token
+				r.sessions.end(next) // it can have been taken, but no client has its token
 			}
 			if err != nil || taken {
 				return err
 			}
 		}
-		return fmt.Errorf("%w: session %q changes all the time", ErrUnavailable, id)
+		return fmt.Errorf("%w: session %q keeps changing", ErrUnavailable, id)
 	})
 	return was, errors.Join(refused, err)
 }
 
-// swapSession names the session in the owner's index and then replaces its value, if it still is the one that was seen.
+// swapSession lists the session in the owner's index and then replaces its value if it still is the one that
+// was seen.
 func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next Session) (taken bool, err error) {
 	next.Owner = owner
 	record, err := json.Marshal(next)
@@ -59,7 +61,7 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 	if err := r.enlist(ctx, owner, r.keys.sessions(owner), g.String()); err != nil {
 		return false, err
 	}
-	status, _, err := r.script(ctx, r.scripts.swap, []string{r.keys.session(g.id)}, seen, g.value(owner, next.Era, record), ms(r.cfg.RecordTTL))
+	status, _, err := r.script(ctx, r.scripts.swap, []string{r.keys.session(g.id)}, seen, g.value(owner, next.Generation, record), ms(r.cfg.RecordTTL))
 	if err != nil {
 		return false, err
 	}
@@ -70,27 +72,28 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 	return true, nil
 }
 
-// took notes that a session is this pod's and that Redis knows it as it is.
-func (b *sessionBook) took(s Session) {
+// took records that this pod has a session whose value in Redis is current.
+func (b *sessionWriter) took(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.replace(s.ID, remember(s, true, true))
+	b.replace(s.ID, newSessionEntry(s, true, true))
 	delete(b.dirty, s.ID)
 }
 
-// end has a session ended if it is this pod's.
-func (b *sessionBook) end(s Session) {
+// end queues the end of a session if it is this pod's.
+func (b *sessionWriter) end(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	g := s.registration()
 	g.final = true
-	b.gone[g] = struct{}{}
+	b.toDelete[g] = struct{}{}
 	b.signal()
 }
 
-// EndSession takes a kept session off the register, now and for good: DropSession leaves open whether another pod has taken it. It
-// succeeds too when nobody has it, and fails with ErrLostOwnership when somebody has taken it, also this pod, ErrLeaseStale or
-// ErrUnavailable. It may be repeated. ID and TokenHash must be those of the session. This pod forgets it in any case.
+// EndSession permanently removes a resumable session from the register; DropSession does so only if no other
+// pod took it. It succeeds if no pod has the session, and fails with ErrLostOwnership if the session was
+// taken since (by any pod), ErrLeaseStale or ErrUnavailable. It can be repeated. ID and TokenHash must be
+// those of the session. This pod forgets it in any case.
 func (r *Redis) EndSession(ctx context.Context, s Session) error {
 	r.sessions.forget(s)
 	return r.write(ctx, "end_session", func(ctx context.Context, owner Owner) error {
@@ -109,8 +112,8 @@ func (r *Redis) EndSession(ctx context.Context, s Session) error {
 	})
 }
 
-// forget drops a session that is not this pod's any more, unless this pod has taken it again.
-func (b *sessionBook) forget(s Session) {
+// forget drops a session that no longer is this pod's, unless this pod took it again.
+func (b *sessionWriter) forget(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.known[s.ID].tokenHash == s.TokenHash {
@@ -119,10 +122,12 @@ func (b *sessionBook) forget(s Session) {
 	}
 }
 
-// AdoptStream makes a stream that was claimed in an earlier era than that of s this pod's, with s as its record. Name, MediaID and Identity
-// must be those of the claim; from, which had its session, need not look after it any more. It may be repeated, and fails with ErrNotFound,
-// ErrLostOwnership when there is another claim, or another pod has it in an era that is no earlier, ErrLeaseStale, or
-// ErrUnavailable: then it may be this pod's, and ReleaseStream undoes that after AdoptStream was repeated.
+// AdoptStream transfers a stream that was claimed in an earlier generation than that of s to this pod, with s
+// as its record. Name, MediaID and Identity must be those of the claim. from is the owner that had its
+// session; it need not handle the stream any more. It can be repeated, and fails with ErrNotFound,
+// ErrLostOwnership if there is another claim or another pod has the stream in the same or a later generation,
+// ErrLeaseStale, or ErrUnavailable: then the stream can be this pod's, and ReleaseStream undoes that after
+// AdoptStream was repeated.
 func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 	return r.write(ctx, "adopt_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
@@ -130,16 +135,17 @@ func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 		if err != nil {
 			return err
 		}
-		_, err = r.adopt(ctx, from, entryOfStream(s), s.Owner, s.Era, func(b *batch, e entry) *run {
+		_, err = r.adopt(ctx, from, entryOfStream(s), s.Owner, s.Generation, func(b *batch, e entry) *run {
 			return b.run(ctx, r.scripts.adoptStream, []string{r.keys.record(s.Name), r.keys.void(e, owner)},
-				owner.String(), e.claim(), s.Era, record, ms(r.cfg.RecordTTL))
+				owner.String(), e.claim(), s.Generation, record, ms(r.cfg.RecordTTL))
 		})
 		return err
 	})
 }
 
-// AdoptPlayer makes a player that from has registered this pod's and gives the stream's record, which is zero without one. It may be
-// repeated, and fails with ErrNotFound when neither from nor this pod has it, ErrLostOwnership when yet another pod has, in an era that is no earlier, ErrLeaseStale, or
+// AdoptPlayer transfers a player that from registered to this pod and returns the stream's record, which is
+// zero without one. It can be repeated, and fails with ErrNotFound if neither from nor this pod has the
+// player, ErrLostOwnership if a third pod has it in the same or a later generation, ErrLeaseStale, or
 // ErrUnavailable as AdoptStream does.
 func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream, err error) {
 	err = r.write(ctx, "adopt_player", func(ctx context.Context, owner Owner) error {
@@ -148,7 +154,7 @@ func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream
 		if err != nil {
 			return err
 		}
-		rest, err := r.adopt(ctx, from, entryOfPlayer(p), p.Owner, p.Era, func(b *batch, e entry) *run {
+		rest, err := r.adopt(ctx, from, entryOfPlayer(p), p.Owner, p.Generation, func(b *batch, e entry) *run {
 			return b.run(ctx, r.scripts.adoptPlayer,
 				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, from), r.keys.playersOf(p.Stream, owner)},
 				from.String(), owner.String(), e.claim(), record, ms(r.cfg.RecordTTL))
@@ -161,22 +167,23 @@ func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream
 	return s, err
 }
 
-// adopt moves an entry from one owner to another: named in the new one's index first and taken off the old one's last, so that at any
-// moment somebody would take it over.
-func (r *Redis) adopt(ctx context.Context, from Owner, e entry, owner Owner, era int, add func(*batch, entry) *run) (rest []string, err error) {
+// adopt moves an entry between owners. It is added to the new owner's index first and removed from the old
+// one's last, so that it is never left out of a take-over.
+func (r *Redis) adopt(ctx context.Context, from Owner, e entry, owner Owner, generation int, add func(*batch, entry) *run) (rest []string, err error) {
 	if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
 		return nil, err
 	}
 	b := r.batch()
 	adopted := add(b, e)
-	// Whoever takes over from the old owner may have released the media id by now, and come too late for the rest.
-	media := r.addClaimMedia(ctx, b, owner, e, era)
+	// A pod that takes over from the old owner can have released the media id already, and arrive too late
+	// for the rest.
+	media := r.addClaimMedia(ctx, b, owner, e, generation)
 	if err := b.exec(ctx); err != nil {
 		return nil, err
 	}
 	status, rest, err := adopted.reply()
-	// A player can be registered by several: by one that wrote it once more and did not know yet that it was adopted. The media id tells
-	// whose it is.
+	// Several owners can have the player registered: one that did not know of the adoption can have written
+	// it again. The media id decides.
 	if of, _, failed := media.reply(); e.kind == playerEntry && failed == nil && of == statusAdopted {
 		status = statusLost
 	}
@@ -191,7 +198,7 @@ func (r *Redis) adopt(ctx context.Context, from Owner, e entry, owner Owner, era
 	return rest, r.client.SRem(ctx, r.keys.index(from), e.String()).Err()
 }
 
-// notAdopted undoes what else adopt has done.
+// notAdopted undoes the other effects of adopt.
 func (r *Redis) notAdopted(ctx context.Context, owner Owner, e entry, status string) error {
 	b := r.batch()
 	if e.kind == playerEntry {

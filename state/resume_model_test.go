@@ -8,16 +8,17 @@ import (
 	"slices"
 )
 
-// Kept sessions in the model: what gateway/keep.go and gateway/resume.go do with them, and their clients.
+// Resumable sessions in the model: what gateway/keep.go and gateway/resume.go do with them, and their
+// clients.
 
 // visit is a client with a kept session, as the client knows it.
 type visit struct {
-	id     string
-	tokens []TokenHash // the last is the one that the client has; before it those that it had
-	used   map[TokenHash]bool
-	holder *stay           // who has the session, as far as anybody was told
-	tried  map[string]bool // claims under which somebody may have it, without knowing
-	era    int             // how often it was taken
+	id         string
+	tokens     []TokenHash // the last is the one that the client has; before it those that it had
+	used       map[TokenHash]bool
+	holder     *stay           // who has the session, as far as anybody was told
+	tried      map[string]bool // claims under which somebody may have it, without knowing
+	generation int             // how often it was taken
 }
 
 // stay is a kept session on a pod (gateway's session).
@@ -62,7 +63,7 @@ func (p *modelPod) establish() {
 	w := p.world
 	v := &visit{id: fmt.Sprintf("s%d", len(w.visits)), used: map[TokenHash]bool{}, tried: map[string]bool{}}
 	v.tokens = []TokenHash{w.newToken()}
-	s := &stay{pod: p, visit: v, rec: Session{ID: v.id, TokenHash: v.tokens[0], Kept: true}, owner: p.life(), wipes: w.wipes, unsure: p.unsure}
+	s := &stay{pod: p, visit: v, rec: Session{ID: v.id, TokenHash: v.tokens[0], Resumable: true}, owner: p.life(), wipes: w.wipes, unsure: p.unsure}
 	v.holder = s
 	w.visits = append(w.visits, v)
 	p.stays = append(p.stays, s)
@@ -216,7 +217,7 @@ func (p *modelPod) comeBack(v *visit) {
 		token = pick(w.rng, v.tokens)
 	}
 	t := w.net.spawn(w.ctx, p, "take "+v.id, func(ctx context.Context) { p.take(ctx, v, token) })
-	t.visit, t.era = v, v.era
+	t.visit, t.generation = v, v.generation
 }
 
 // take makes a session this pod's.
@@ -228,11 +229,11 @@ func (p *modelPod) take(ctx context.Context, v *visit, token TokenHash) {
 	v.tried[claim] = true
 	s := &stay{pod: p, visit: v, owner: p.life(), plain: plain, wipes: w.wipes, unsure: p.unsure}
 	was, err := p.TakeSession(ctx, v.id, func(was Session) (Session, error) {
-		if !was.Kept || was.TokenHash != token {
+		if !was.Resumable || was.TokenHash != token {
 			return was, errModelToken
 		}
-		was.TokenHash, was.Kept = next, !plain
-		was.Era++
+		was.TokenHash, was.Resumable = next, !plain
+		was.Generation++
 		if plain {
 			was.Streams = nil
 		}
@@ -249,10 +250,10 @@ func (p *modelPod) take(ctx context.Context, v *visit, token TokenHash) {
 		w.checkToken(v, token)
 	}
 	s.rec, s.unsure = was, s.unsure || s.wipes != w.wipes
-	s.rec.TokenHash, s.rec.Kept, s.rec.Streams = next, !plain, nil
-	s.rec.Era++
-	v.holder, v.era = s, v.era+1
-	t.era = v.era
+	s.rec.TokenHash, s.rec.Resumable, s.rec.Streams = next, !plain, nil
+	s.rec.Generation++
+	v.holder, v.generation = s, v.generation+1
+	t.generation = v.generation
 	w.taken++
 	p.wait(t, func() bool { return !p.locked[v.id] })
 	p.locked[v.id] = true
@@ -338,9 +339,9 @@ func (s *stay) writes() bool {
 // adopt makes a stream this pod's. It gives nothing if it is not to be had.
 func (s *stay) adopt(ctx context.Context, k SessionStream, from Owner) *holding {
 	p := s.pod
-	h := &holding{pod: p, stay: s, player: !k.Published, phase: held, unsure: p.unsure, era: s.visit.era, taken: true}
-	h.stream = Stream{Name: k.Name, MediaID: k.MediaID, Identity: k.Identity, Era: s.rec.Era}
-	h.viewer = Player{Stream: k.Name, MediaID: k.MediaID, Identity: k.Identity, Native: k.Native, Era: s.rec.Era}
+	h := &holding{pod: p, stay: s, player: !k.Published, phase: held, unsure: p.unsure, generation: s.visit.generation, taken: true}
+	h.stream = Stream{Name: k.Name, MediaID: k.MediaID, Identity: k.Identity, Generation: s.rec.Generation}
+	h.viewer = Player{Stream: k.Name, MediaID: k.MediaID, Identity: k.Identity, Native: k.Native, Generation: s.rec.Generation}
 	h.entry = entryOfStream(h.stream)
 	if h.player {
 		h.entry = entryOfPlayer(h.viewer)
@@ -369,7 +370,7 @@ func (h *holding) adopt(ctx context.Context, from Owner) (err error) {
 		rec, err = h.stream, nil
 	}
 	if err == nil {
-		rec.Era = h.stream.Era
+		rec.Generation = h.stream.Generation
 		err = h.pod.AdoptStream(ctx, rec, from)
 	}
 	return err
@@ -389,7 +390,8 @@ func (h *holding) letGo() {
 	}
 }
 
-// lookAgain undoes what was let go, if nobody has come for it. The wait for that is taken to outlive whatever is on its way.
+// lookAgain undoes what was let go, if nobody has come for it. The wait for that is taken to outlive whatever
+// is on its way.
 func (h *holding) lookAgain() {
 	w := h.pod.world
 	v := h.stay.visit
@@ -407,7 +409,7 @@ func (h *holding) lookAgain() {
 		defer func() { h.busy = false }()
 		defer delete(h.pod.locked, v.id)
 		t := ctx.Value(taskKey{}).(*task)
-		t.visit, t.era = v, v.era
+		t.visit, t.generation = v, v.generation
 		err := h.adopt(ctx, Owner{})
 		w.note("%s: looking again gives %v", h, err)
 		switch {

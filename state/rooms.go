@@ -59,8 +59,8 @@ type RoomStream struct {
 type SessionRoom struct {
 	Name   string `json:"name"`
 	Member Member `json:"member"` // without Streams and Failed: the session's streams tell them
-	// MissedFrom is until when the client has certainly received the room's events, MissedTo from when nothing was sent to it.
-	// Zero means unknown, as for a session whose pod died.
+	// MissedFrom is until when the client has certainly received the room's events, MissedTo from when
+	// nothing was sent to it. Zero means unknown, as for a session whose pod died.
 	MissedFrom time.Time `json:"missedFrom,omitzero"`
 	MissedTo   time.Time `json:"missedTo,omitzero"`
 }
@@ -101,13 +101,14 @@ type RoomState struct {
 
 	// Departures are the last logins that left, oldest first: at most 200, of the last Config.DepartureTTL.
 	Departures []Departure
-	// DroppedUntil is the time of the latest departure that was dropped because there were more; zero if none was.
+	// DroppedUntil is the time of the latest departure that was dropped because there were more; zero if none
+	// was.
 	DroppedUntil time.Time
 }
 
-// SyncRoom changes a pod's own members of a room and reads the room in one step, so that all pods see the same changes in the same
-// order. It can be repeated. It fails with ErrLostOwnership if this pod was taken over, with ErrLeaseStale or with ErrUnavailable; in
-// these cases the change may have been made.
+// SyncRoom changes a pod's own members of a room and reads the room in one step, so that all pods see the
+// same changes in the same order. It can be repeated. It fails with ErrLostOwnership if this pod was taken
+// over, with ErrLeaseStale or with ErrUnavailable; in these cases the change may have been made.
 func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err error) {
 	err = r.write(ctx, "sync_room", func(ctx context.Context, owner Owner) error {
 		args, err := r.syncArgs(owner, u)

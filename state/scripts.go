@@ -66,7 +66,7 @@ var releaseRoomSource string
 //go:embed scripts/leave.lua
 var leaveSource string
 
-// scripts are what runs in Redis. Each touches keys of one slot only and bears being run twice.
+// scripts are the Lua scripts. Each touches keys of one slot only and can be repeated.
 type scripts struct {
 	enlist, claimStream, claimMedia, putStream, releaseStream, addPlayer, removePlayer *redis.Script
 	deleteOwned, putSession, endSession, swap, adoptStream, adoptPlayer                *redis.Script
@@ -97,18 +97,17 @@ func newScripts() scripts {
 	}
 }
 
-// Status is the first element of every script's reply.
+// First elements of the scripts' replies.
 const (
 	statusOK      = "ok"
-	statusNone    = "none"    // there is no such record
-	statusLost    = "lost"    // it is not, or no longer, the caller's
-	statusTaken   = "taken"   // somebody else has it
-	statusAdopted = "adopted" // another owner has it in a later era
-	statusAlive   = "alive"   // the owner has a lease
-	statusMissing = "missing" // the lease was not there
+	statusNone    = "none"    // no such record
+	statusLost    = "lost"    // not, or no longer, the caller's
+	statusTaken   = "taken"   // another owner has it
+	statusAdopted = "adopted" // another owner has it in a later generation
+	statusMissing = "missing" // the lease did not exist
 )
 
-// batch is commands and scripts that go to Redis together, in any order as far as a Cluster is concerned.
+// batch is a set of commands and scripts that are sent together. In a Cluster their order is undefined.
 type batch struct {
 	client redis.UniversalClient
 	pipe   redis.Pipeliner
@@ -133,17 +132,18 @@ func (b *batch) run(ctx context.Context, s *redis.Script, keys []string, args ..
 	return c
 }
 
-// exec gives the first error, which may be of a part only: the replies tell of which.
+// exec returns the first error, which can concern a part only; the replies contain the details.
 func (b *batch) exec(ctx context.Context) error {
 	cmds, err := b.pipe.Exec(ctx)
 	if err != nil && !slices.ContainsFunc(cmds, failed) {
-		// go-redis tells no command when the server answered but refused the connection, as for a wrong password.
+		// go-redis sets no error on the commands when the server answered but refused the connection, as for
+		// a wrong password.
 		for _, c := range cmds {
 			c.SetErr(err)
 		}
 	}
 	for _, c := range b.runs {
-		if errors.Is(c.cmd.Err(), redis.ErrNoScript) { // a server that is new, or was restarted
+		if errors.Is(c.cmd.Err(), redis.ErrNoScript) { // a new or restarted server
 			c.cmd = c.script.Eval(ctx, b.client, c.keys, c.args...)
 		}
 	}
@@ -162,20 +162,20 @@ func (b *batch) exec(ctx context.Context) error {
 
 func failed(c redis.Cmder) bool { return c.Err() != nil }
 
-// script runs one script by itself.
+// script runs one script.
 func (r *Redis) script(ctx context.Context, s *redis.Script, keys []string, args ...any) (status string, rest []string, err error) {
 	c := &run{cmd: s.Run(ctx, r.client, keys, args...)}
 	return c.reply()
 }
 
-// reply is what the script gave.
+// reply returns the script's reply.
 func (c *run) reply() (status string, rest []string, err error) {
 	words, err := c.cmd.StringSlice()
 	if err != nil {
 		return "", nil, err
 	}
 	if len(words) == 0 {
-		return "", nil, errors.New("script gave an empty reply")
+		return "", nil, errors.New("empty reply of a script")
 	}
 	return words[0], words[1:], nil
 }

@@ -12,107 +12,107 @@ import (
 )
 
 const (
-	sessionBatch  = 512                   // registrations that go to Redis together
-	sessionWindow = 20 * time.Millisecond // in which they are collected
+	sessionBatch  = 512                   // registrations sent together
+	sessionWindow = 20 * time.Millisecond // the time for which they are collected
 )
 
-// sessionBook remembers the pod's sessions and which of them Redis does not know as they are. It is bounded by the sessions that are
-// open or were written and not yet deleted.
-type sessionBook struct {
-	wake chan struct{} // holds one when something is dirty
+// sessionWriter holds the pod's sessions and the changes that are not yet in Redis. Its size is bounded by
+// the sessions that are open, or were written and not yet deleted.
+type sessionWriter struct {
+	wake chan struct{} // has a value while changes are pending
 
-	mu    sync.Mutex
-	known map[string]remembered
-	dirty map[string]struct{}       // ids to be written
-	gone  map[registration]struct{} // to be taken off
+	mu       sync.Mutex
+	known    map[string]sessionEntry
+	dirty    map[string]struct{}       // ids to write
+	toDelete map[registration]struct{} // registrations to delete
 }
 
-// remembered is a session without what the key says, small because there are tens of thousands.
-type remembered struct {
-	app       string
-	tokenHash TokenHash
-	created   int64 // Unix milliseconds
-	version   unique.Handle[string]
-	era       int32      // Session.Era
-	tried     bool       // Redis may know it
-	taken     bool       // by TakeSession
-	tellEnd   bool       // Session.TellEnd
-	kept      *keptParts // nil unless it is a kept session
+// sessionEntry is a session without its id. It is compact because there are tens of thousands.
+type sessionEntry struct {
+	app        string
+	tokenHash  TokenHash
+	created    int64 // Unix milliseconds
+	version    unique.Handle[string]
+	generation int32        // Session.Generation
+	written    bool         // can be in Redis
+	taken      bool         // by TakeSession
+	tellEnd    bool         // Session.TellEnd
+	resume     *resumeParts // nil unless the session is resumable
 }
 
-// keptParts are what only a kept session has.
-type keptParts struct {
+// resumeParts are the fields of resumable sessions only.
+type resumeParts struct {
 	streams []SessionStream
 	rooms   []SessionRoom
 }
 
-// remember drops what the key says.
-func remember(s Session, tried, taken bool) remembered {
-	m := remembered{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), era: int32(s.Era), tried: tried,
+// newSessionEntry returns the compact form of s.
+func newSessionEntry(s Session, written, taken bool) sessionEntry {
+	m := sessionEntry{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), generation: int32(s.Generation), written: written,
 		version: unique.Make(s.ClientVersion), taken: taken, tellEnd: s.TellEnd}
-	if s.Kept {
-		m.kept = &keptParts{s.Streams, s.Rooms}
+	if s.Resumable {
+		m.resume = &resumeParts{s.Streams, s.Rooms}
 	}
 	return m
 }
 
-func (m remembered) session(id string) Session {
-	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Era: int(m.era), TellEnd: m.tellEnd}
-	if m.kept != nil {
-		s.Kept, s.Streams, s.Rooms = true, m.kept.streams, m.kept.rooms
+func (m sessionEntry) session(id string) Session {
+	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Generation: int(m.generation), TellEnd: m.tellEnd}
+	if m.resume != nil {
+		s.Resumable, s.Streams, s.Rooms = true, m.resume.streams, m.resume.rooms
 	}
 	return s
 }
 
-func (m remembered) registration(id string) registration {
+func (m sessionEntry) registration(id string) registration {
 	r := registrationOf(id, m.tokenHash)
-	r.final = m.taken || m.kept != nil
+	r.final = m.taken || m.resume != nil
 	return r
 }
 
-func (b *sessionBook) init() {
+func (b *sessionWriter) init() {
 	b.wake = make(chan struct{}, 1)
-	b.known = make(map[string]remembered)
+	b.known = make(map[string]sessionEntry)
 	b.dirty = make(map[string]struct{})
-	b.gone = make(map[registration]struct{})
+	b.toDelete = make(map[registration]struct{})
 }
 
-func (b *sessionBook) signal() {
+func (b *sessionWriter) signal() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
 	}
 }
 
-// PutSession registers a session, or registers it anew; a kept one that another pod has taken stays that pod's, and one that has ended
-// stays ended. It does not wait for Redis.
+// PutSession registers a session, or updates its registration. A resumable session that another pod took
+// stays that pod's, and an ended one stays ended. It does not wait for Redis.
 func (r *Redis) PutSession(s Session) { r.sessions.put(s) }
 
-// DropSession takes a session off the register. It does not wait for Redis.
+// DropSession removes a session from the register. It does not wait for Redis.
 func (r *Redis) DropSession(id string) { r.sessions.drop(id) }
 
-func (b *sessionBook) put(s Session) {
+func (b *sessionWriter) put(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := b.known[s.ID]
 	if was.taken && was.tokenHash != s.TokenHash {
-		return // this pod has taken it again since, and who puts it does not know yet
+		return // stale: this pod has taken the session again since
 	}
-	b.replace(s.ID, remember(s, was.tried, was.taken))
+	b.replace(s.ID, newSessionEntry(s, was.written, was.taken))
 	b.dirty[s.ID] = struct{}{}
 	b.signal()
 }
 
-// replace notes a session. An earlier registration of it is still in the index.
-func (b *sessionBook) replace(id string, by remembered) {
-	if was, known := b.known[id]; known && was.tried && was.tokenHash != by.tokenHash {
-		b.gone[was.registration(id)] = struct{}{}
+// replace sets the entry of a session. An earlier registration of it is still in the index.
+func (b *sessionWriter) replace(id string, by sessionEntry) {
+	if was, known := b.known[id]; known && was.written && was.tokenHash != by.tokenHash {
+		b.toDelete[was.registration(id)] = struct{}{}
 		b.signal()
 	}
 	b.known[id] = by
 }
 
-func (b *sessionBook) drop(id string) {
+func (b *sessionWriter) drop(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, known := b.known[id]
@@ -121,14 +121,14 @@ func (b *sessionBook) drop(id string) {
 	}
 	delete(b.known, id)
 	delete(b.dirty, id)
-	if s.tried {
-		b.gone[s.registration(id)] = struct{}{}
+	if s.written {
+		b.toDelete[s.registration(id)] = struct{}{}
 		b.signal()
 	}
 }
 
-// again has all sessions written again.
-func (b *sessionBook) again() {
+// markAllDirty causes all sessions to be written again.
+func (b *sessionWriter) markAllDirty() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id := range b.known {
@@ -137,14 +137,14 @@ func (b *sessionBook) again() {
 	b.signal()
 }
 
-func (b *sessionBook) pending() bool {
+func (b *sessionWriter) pending() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.dirty)+len(b.gone) > 0
+	return len(b.dirty)+len(b.toDelete) > 0
 }
 
-// take gives up to a batch of what is to be written and to be taken off.
-func (b *sessionBook) take() (write []Session, remove []registration) {
+// nextBatch returns up to a batch of sessions to write and registrations to delete.
+func (b *sessionWriter) nextBatch() (write []Session, remove []registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id := range b.dirty {
@@ -153,25 +153,25 @@ func (b *sessionBook) take() (write []Session, remove []registration) {
 		}
 		delete(b.dirty, id)
 		s := b.known[id]
-		s.tried = true
+		s.written = true
 		b.known[id] = s
 		write = append(write, s.session(id))
 	}
-	for r := range b.gone {
+	for r := range b.toDelete {
 		if len(write)+len(remove) == sessionBatch {
 			break
 		}
-		delete(b.gone, r)
+		delete(b.toDelete, r)
 		remove = append(remove, r)
 	}
-	if len(b.dirty)+len(b.gone) == 0 {
-		b.dirty, b.gone = make(map[string]struct{}), make(map[registration]struct{}) // what was large does not shrink
+	if len(b.dirty)+len(b.toDelete) == 0 {
+		b.dirty, b.toDelete = make(map[string]struct{}), make(map[registration]struct{}) // maps do not shrink
 	}
 	return write, remove
 }
 
-// putBack has done again what was not done.
-func (b *sessionBook) putBack(write []Session, remove []registration) {
+// requeue queues the changes again that could not be made.
+func (b *sessionWriter) requeue(write []Session, remove []registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range write {
@@ -180,11 +180,11 @@ func (b *sessionBook) putBack(write []Session, remove []registration) {
 		}
 	}
 	for _, r := range remove {
-		b.gone[r] = struct{}{}
+		b.toDelete[r] = struct{}{}
 	}
 }
 
-// writeSessions brings the register up to date until ctx is done. It sleeps while nothing changes.
+// writeSessions writes the changes until ctx is done. It sleeps while there are none.
 func (r *Redis) writeSessions(ctx context.Context) {
 	for {
 		select {
@@ -194,7 +194,7 @@ func (r *Redis) writeSessions(ctx context.Context) {
 		}
 		pause := sessionWindow
 		for r.sessions.pending() {
-			if !sleep(ctx, pause) {
+			if !Sleep(ctx, pause) {
 				return
 			}
 			pause = sessionWindow
@@ -205,40 +205,29 @@ func (r *Redis) writeSessions(ctx context.Context) {
 	}
 }
 
-// sleep tells whether the time passed before ctx was done.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
-// flushSessions writes what is pending, unless Redis does not answer.
+// flushSessions writes the pending changes, unless Redis does not answer.
 func (r *Redis) flushSessions(ctx context.Context) {
 	for r.sessions.pending() {
 		if err := r.writeSessionBatch(ctx); err != nil {
-			r.log.Warn().Err(err).Msg("sessions not registered before the end")
+			r.log.Warn().Err(err).Msg("sessions not registered before shutdown")
 			return
 		}
 	}
 }
 
 func (r *Redis) writeSessionBatch(ctx context.Context) error {
-	write, remove := r.sessions.take()
+	write, remove := r.sessions.nextBatch()
 	err := r.write(ctx, "write_sessions", func(ctx context.Context, owner Owner) error {
 		return r.sendSessions(ctx, owner, write, remove)
 	})
 	if err != nil {
-		r.sessions.putBack(write, remove)
+		r.sessions.requeue(write, remove)
 	}
 	return err
 }
 
-// sendSessions names new sessions before they are written and forgets the names of old ones after they are deleted.
+// sendSessions lists new sessions in the index before it writes them, and removes old ones from it after it
+// deleted them.
 func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, remove []registration) error {
 	if len(write) > 0 {
 		names := make([]string, len(write))
@@ -258,11 +247,11 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 			return err
 		}
 		g := s.registration()
-		if s.Kept { // another pod may have taken it
-			puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Era, record, ms(r.cfg.RecordTTL))] = s
+		if s.Resumable { // another pod can have taken it
+			puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, record, ms(r.cfg.RecordTTL))] = s
 			continue
 		}
-		b.pipe.Set(ctx, r.keys.session(s.ID), g.value(owner, s.Era, record), r.cfg.RecordTTL)
+		b.pipe.Set(ctx, r.keys.session(s.ID), g.value(owner, s.Generation, record), r.cfg.RecordTTL)
 	}
 	var gone []any
 	for _, g := range remove {
@@ -275,7 +264,7 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 	for put, s := range puts {
 		if status, _, err := put.reply(); err == nil && status == statusLost {
 			r.sessions.forget(s)
-			r.sessions.end(s) // which takes its name out of the index
+			r.sessions.end(s) // removes its name from the index
 		}
 	}
 	if len(gone) == 0 {
@@ -296,7 +285,7 @@ func (r *Redis) addEnd(ctx context.Context, b *batch, owner Owner, g registratio
 	return b.run(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), endedSession, ms(voidTTL))
 }
 
-// FindSession gives a registered session of any pod, or ErrNotFound.
+// FindSession returns a registered session of any pod, or ErrNotFound.
 func (r *Redis) FindSession(ctx context.Context, id string) (s Session, err error) {
 	err = r.read(ctx, "find_session", func(ctx context.Context) error {
 		value, err := r.client.Get(ctx, r.keys.session(id)).Result()

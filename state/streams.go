@@ -11,12 +11,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// voidTTL is for how long a claim may be on its way and still be refused after its release, whether it was made once or again.
+// voidTTL is how long after its release a late or repeated claim is rejected.
 const voidTTL = 10 * time.Minute
 
-// ClaimStream claims the stream's name and its media id, or nothing. Repeating it with the same Name, MediaID and Identity succeeds and writes the
-// record again. It fails with ErrNameTaken, ErrMediaIDTaken, ErrAdopted, ErrLostOwnership when the claim was released before it came or this
-// pod was taken over, ErrLeaseStale, or ErrUnavailable: then the name may be claimed, and ReleaseStream undoes that, unless it is ErrNotSent.
+// ClaimStream claims the stream's name and its media id, or neither. Repeating it with the same Name, MediaID
+// and Identity succeeds and writes the record again. It fails with ErrNameTaken, ErrMediaIDTaken, ErrAdopted,
+// ErrLostOwnership if the claim was released before it arrived or this pod was taken over, ErrLeaseStale, or
+// ErrUnavailable: then the name can be claimed, and ReleaseStream undoes that.
 func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	return r.write(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
@@ -25,9 +26,9 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 			return err
 		}
 		e := entryOfStream(s)
-		claimed, media, err := r.claim(ctx, owner, e, s.Era, func(b *batch) *run {
+		claimed, media, err := r.claim(ctx, owner, e, s.Generation, func(b *batch) *run {
 			return b.run(ctx, r.scripts.claimStream, []string{r.keys.record(s.Name), r.keys.void(e, owner)},
-				owner.String(), e.claim(), s.Era, record, ms(r.cfg.RecordTTL))
+				owner.String(), e.claim(), s.Generation, record, ms(r.cfg.RecordTTL))
 		})
 		if err != nil {
 			return err
@@ -52,18 +53,14 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	})
 }
 
-// claim names e in the index and then, together, claims its media id and runs the script that add puts into the batch. media tells what is
-// wrong with the media id.
-func (r *Redis) claim(ctx context.Context, owner Owner, e entry, era int, add func(*batch) *run) (added *run, media, err error) {
-	enlist, sent := watchSent(ctx)
-	if err := r.enlist(enlist, owner, r.keys.index(owner), e.String()); err != nil {
-		if !sent.Load() {
-			err = fmt.Errorf("%w: %w", ErrNotSent, err)
-		}
+// claim lists e in the index; then it claims e's media id and runs the script that add puts into the batch,
+// together. media is the error of the media id.
+func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int, add func(*batch) *run) (added *run, media, err error) {
+	if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
 		return nil, nil, err
 	}
 	b := r.batch()
-	claimed := r.addClaimMedia(ctx, b, owner, e, era)
+	claimed := r.addClaimMedia(ctx, b, owner, e, generation)
 	added = add(b)
 	if err := b.exec(ctx); err != nil {
 		return nil, nil, err
@@ -79,8 +76,8 @@ func (r *Redis) claim(ctx context.Context, owner Owner, e entry, era int, add fu
 	return added, media, nil
 }
 
-func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entry, era int) *run {
-	return b.run(ctx, r.scripts.claimMedia, []string{r.keys.media(e.media)}, owner.String(), e.String(), era, ms(r.cfg.RecordTTL))
+func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entry, generation int) *run {
+	return b.run(ctx, r.scripts.claimMedia, []string{r.keys.media(e.media)}, owner.String(), e.String(), generation, ms(r.cfg.RecordTTL))
 }
 
 // enlist adds entries to an index of the owner.
@@ -97,8 +94,9 @@ func (r *Redis) enlist(ctx context.Context, owner Owner, index string, entries .
 	return err
 }
 
-// PutStream replaces the record of a claimed stream and gives the pods that have players of it. It fails with ErrNotFound when there
-// is no record, ErrLostOwnership when it is somebody else's, ErrLeaseStale or ErrUnavailable.
+// PutStream replaces the record of a claimed stream and returns the pods that have players of it. It fails
+// with ErrNotFound if there is no record, ErrLostOwnership if it is another owner's, ErrLeaseStale or
+// ErrUnavailable.
 func (r *Redis) PutStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.write(ctx, "put_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
@@ -122,9 +120,10 @@ func (r *Redis) PutStream(ctx context.Context, s Stream) (pods []string, err err
 	return pods, err
 }
 
-// ReleaseStream gives name and media id free and tells which pods have players. Name, MediaID and Identity must be those of the claim. It may be
-// repeated, and succeeds when nobody holds the name; a claim that is still on its way is refused when it comes.
-// It fails with ErrLostOwnership when somebody else holds the name, ErrLeaseStale or ErrUnavailable.
+// ReleaseStream releases name and media id and returns the pods that have players. Name, MediaID and Identity
+// must be those of the claim. It can be repeated, and succeeds if the name is not claimed; a claim that
+// arrives later is rejected. It fails with ErrLostOwnership if another owner has the name, ErrLeaseStale or
+// ErrUnavailable.
 func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.write(ctx, "release_stream", func(ctx context.Context, owner Owner) error {
 		owners, err := r.release(ctx, owner, entryOfStream(s), voidTTL)
@@ -137,9 +136,9 @@ func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err
 	return pods, err
 }
 
-// DisplaceStream releases a stream that another owner has claimed, as FindStream gave it: its publisher is not there any more, and its
-// pod does not answer or does not know it. What the owner still writes of it is refused from then on. It gives the pods that have
-// players, and fails like ReleaseStream.
+// DisplaceStream releases a stream of another owner, given as FindStream returned it, whose publisher is gone
+// and whose pod does not answer or does not know it. Later writes of that owner for the stream are rejected.
+// It returns the pods that have players, and fails like ReleaseStream.
 func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.write(ctx, "displace_stream", func(ctx context.Context, _ Owner) error {
 		owners, err := r.release(ctx, s.Owner, entryOfStream(s), voidTTL)
@@ -152,8 +151,8 @@ func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, er
 	return pods, err
 }
 
-// release takes a stream's claim back: record and media id, and then the entry in the index. For the time void the same claim is
-// refused, whether it had come before or not.
+// release undoes a stream's claim: record and media id, and then the entry in the index. For the time void,
+// the same claim is rejected, whether it arrived before or not.
 func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Duration) (players []string, err error) {
 	b := r.batch()
 	released := r.addRelease(ctx, b, owner, e, void)
@@ -183,7 +182,7 @@ func (r *Redis) addReleaseMedia(ctx context.Context, b *batch, owner Owner, e en
 	return b.run(ctx, r.scripts.deleteOwned, []string{r.keys.media(e.media)}, owner.String()+" "+e.String()+" ")
 }
 
-// FindStream gives the record of a name, or ErrNotFound.
+// FindStream returns the record of a name, or ErrNotFound.
 func (r *Redis) FindStream(ctx context.Context, name string) (s Stream, err error) {
 	err = r.read(ctx, "find_stream", func(ctx context.Context) error {
 		record, err := r.client.HGet(ctx, r.keys.record(name), "json").Bytes()
@@ -198,14 +197,14 @@ func (r *Redis) FindStream(ctx context.Context, name string) (s Stream, err erro
 	return s, err
 }
 
-// podsOf gives the pods of owners, each once.
+// podsOf returns the pods of owners, each once.
 func podsOf(owners []string) ([]string, error) {
 	pods := make([]string, 0, len(owners))
 	seen := make(map[string]bool, len(owners))
 	for _, o := range owners {
 		pod, _, ok := strings.Cut(o, "/")
 		if !ok {
-			return nil, fmt.Errorf("%q is no owner", o)
+			return nil, fmt.Errorf("%q is not an owner", o)
 		}
 		if !seen[pod] {
 			seen[pod] = true

@@ -9,24 +9,24 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sighting is what one look at an owner's lease gave.
-type sighting struct {
+// leaseObservation is the result of one look at an owner's lease.
+type leaseObservation struct {
 	owner    Owner
-	answered bool // Redis did answer
-	leased   bool // the lease was there
+	answered bool // Redis answered
+	leased   bool // the lease exists
 	lease    string
 }
 
-// watch knows for how long Redis has been telling about each owner without a gap. In a Cluster every owner may be on
-// a server of its own, which may have been away with all leases on it. It has no clock of its own.
-type watch struct {
+// leaseWatch records for how long Redis has answered for each owner without a gap. In a Cluster every owner
+// can be on another server, which can have been unreachable with all leases on it. It has no clock.
+type leaseWatch struct {
 	last  time.Time
 	since map[Owner]time.Time
 }
 
-// observe notes a look at all owners. What was not answered, and everything after a pause longer than
-// maxPause, begins anew.
-func (w *watch) observe(now time.Time, maxPause time.Duration, seen []sighting) {
+// observe records a look at all owners. The time of an owner restarts if its lease was not answered, and that
+// of all after a pause longer than maxPause.
+func (w *leaseWatch) observe(now time.Time, maxPause time.Duration, seen []leaseObservation) {
 	since := make(map[Owner]time.Time, len(seen))
 	for _, s := range seen {
 		if !s.answered {
@@ -40,8 +40,8 @@ func (w *watch) observe(now time.Time, maxPause time.Duration, seen []sighting) 
 	w.since, w.last = since, now
 }
 
-// unbroken tells for how long every look at the owner has been answered.
-func (w *watch) unbroken(o Owner) time.Duration {
+// unbroken returns for how long every look at the owner was answered.
+func (w *leaseWatch) unbroken(o Owner) time.Duration {
 	since, ok := w.since[o]
 	if !ok {
 		return 0
@@ -51,22 +51,22 @@ func (w *watch) unbroken(o Owner) time.Duration {
 
 // sweepPods looks for dead pods until ctx is done, and takes over from them.
 func (r *Redis) sweepPods(ctx context.Context) {
-	var watch watch
+	var watch leaseWatch
 	takeOvers := takeOvers{under: make(map[Owner]bool)}
 	defer takeOvers.work.Wait()
 	every := min(r.cfg.Lease/8, time.Second)
-	for sleep(ctx, jitter(every)) {
+	for Sleep(ctx, jitter(every)) {
 		for _, s := range r.sweep(ctx, &watch) {
 			takeOvers.start(s.dead, func() {
 				if err := r.takeOver(ctx, s); err != nil && ctx.Err() == nil {
-					r.log.Warn().Err(err).Str("owner", s.dead.String()).Msg("take-over not finished, will go on")
+					r.log.Warn().Err(err).Str("owner", s.dead.String()).Msg("take-over incomplete, will be continued")
 				}
 			})
 		}
 	}
 }
 
-// takeOvers runs one take-over of an owner at a time.
+// takeOvers runs at most one take-over per owner at a time.
 type takeOvers struct {
 	work sync.WaitGroup
 
@@ -89,15 +89,15 @@ func (t *takeOvers) start(o Owner, f func()) {
 	})
 }
 
-// suspect is an owner without a lease, and who else was seen at the same time.
-type suspect struct {
-	dead    Owner
-	sighted map[Owner]sighting
+// deadCandidate is an owner without a lease, with the observations of all owners at the same time.
+type deadCandidate struct {
+	dead     Owner
+	observed map[Owner]leaseObservation
 }
 
-// sweep looks at all pods once and gives those that may be taken over.
-func (r *Redis) sweep(ctx context.Context, w *watch) []suspect {
-	seen, err := r.look(ctx)
+// sweep observes all pods and returns those that can be taken over.
+func (r *Redis) sweep(ctx context.Context, w *leaseWatch) []deadCandidate {
+	seen, err := r.observeLeases(ctx)
 	if err != nil {
 		seen = nil
 	}
@@ -108,21 +108,22 @@ func (r *Redis) sweep(ctx context.Context, w *watch) []suspect {
 		return nil
 	}
 	self, _ := r.lease.current()
-	sighted := make(map[Owner]sighting, len(seen))
+	observed := make(map[Owner]leaseObservation, len(seen))
 	for _, s := range seen {
-		sighted[s.owner] = s
+		observed[s.owner] = s
 	}
-	var suspects []suspect
+	var candidates []deadCandidate
 	for _, s := range seen {
 		if s.owner != self && s.answered && !s.leased && w.unbroken(s.owner) >= quiet {
-			suspects = append(suspects, suspect{s.owner, sighted})
+			candidates = append(candidates, deadCandidate{s.owner, observed})
 		}
 	}
-	return suspects
+	return candidates
 }
 
-// look reads the leases of all owners. An error is of the list itself; of a lease, it is in the sighting.
-func (r *Redis) look(ctx context.Context) (seen []sighting, err error) {
+// observeLeases reads the leases of all owners. Its error concerns the list of owners; a failure for one
+// lease is in its observation.
+func (r *Redis) observeLeases(ctx context.Context) (seen []leaseObservation, err error) {
 	err = r.read(ctx, "sweep", func(ctx context.Context) error {
 		owners, err := r.client.HKeys(ctx, r.keys.pods()).Result()
 		if err != nil {
@@ -133,16 +134,16 @@ func (r *Redis) look(ctx context.Context) (seen []sighting, err error) {
 		for _, text := range owners {
 			o, err := ParseOwner(text)
 			if err != nil {
-				r.log.Warn().Err(err).Msg("entry in the list of pods not understood")
+				r.log.Warn().Err(err).Msg("unreadable entry in the list of pods")
 				continue
 			}
-			seen = append(seen, sighting{owner: o})
+			seen = append(seen, leaseObservation{owner: o})
 			cmds = append(cmds, b.pipe.Get(ctx, r.keys.lease(o)))
 		}
 		if len(cmds) == 0 {
 			return nil
 		}
-		_ = b.exec(ctx) // each sighting says whether it was answered
+		_ = b.exec(ctx) // each observation records whether it was answered
 		for i, c := range cmds {
 			lease, err := c.Result()
 			seen[i].leased, seen[i].lease = err == nil, lease
@@ -153,9 +154,9 @@ func (r *Redis) look(ctx context.Context) (seen []sighting, err error) {
 	return seen, err
 }
 
-// takeOver records that this pod takes over from a dead one and releases everything that it held. If it fails midway, a later
-// sweep goes on, of this pod or, when that has died too, of another.
-func (r *Redis) takeOver(ctx context.Context, s suspect) error {
+// takeOver records that this pod takes over from a dead one and releases all its records. If it fails midway,
+// a later sweep continues, of this pod or, if that died as well, of another.
+func (r *Redis) takeOver(ctx context.Context, s deadCandidate) error {
 	mine, err := r.recordTakeOver(ctx, s)
 	if err != nil || !mine {
 		return err
@@ -165,15 +166,15 @@ func (r *Redis) takeOver(ctx context.Context, s suspect) error {
 	if err != nil {
 		return err
 	}
-	r.log.Warn().Str("owner", s.dead.String()).Int("records", n).Dur("dur", time.Since(start)).Msg("took over from a pod that died")
+	r.log.Warn().Str("owner", s.dead.String()).Int("records", n).Dur("dur", time.Since(start)).Msg("took over from dead pod")
 	return r.write(ctx, "take_over_done", func(ctx context.Context, _ Owner) error {
 		return r.client.HDel(ctx, r.keys.pods(), s.dead.String()).Err()
 	})
 }
 
-// recordTakeOver tells whether the dead owner is this pod's to take over. It is not when it lives after all, or
-// when another pod is at it that lives.
-func (r *Redis) recordTakeOver(ctx context.Context, s suspect) (mine bool, err error) {
+// recordTakeOver reports whether this pod must take over from the dead owner. It must not if the owner lives
+// after all, or if another living pod does so.
+func (r *Redis) recordTakeOver(ctx context.Context, s deadCandidate) (mine bool, err error) {
 	err = r.write(ctx, "take_over", func(ctx context.Context, self Owner) error {
 		keys := []string{r.keys.lease(s.dead), r.keys.taken(s.dead)}
 		ttl := ms(r.takenTTL())
@@ -193,18 +194,18 @@ func (r *Redis) recordTakeOver(ctx context.Context, s suspect) (mine bool, err e
 	return mine, err
 }
 
-// minTakenTTL is for how long a pod that comes back learns that it was taken over, at least.
+// minTakenTTL is the minimum time for which a returning pod can learn that it was taken over.
 const minTakenTTL = 24 * time.Hour
 
-// takenTTL is for how long it is recorded that an owner was taken over, or has left.
+// takenTTL is how long it is recorded that an owner was taken over or left.
 func (r *Redis) takenTTL() time.Duration { return max(r.cfg.RecordTTL, minTakenTTL) }
 
-// isDead tells whether an earlier taker is gone: it has left the list of pods or has no lease.
-func (s suspect) isDead(taker string) bool {
+// isDead reports whether an earlier taker is gone: it left the list of pods or has no lease.
+func (s deadCandidate) isDead(taker string) bool {
 	o, err := ParseOwner(taker)
 	if err != nil {
 		return true
 	}
-	seen, listed := s.sighted[o]
+	seen, listed := s.observed[o]
 	return !listed || seen.answered && !seen.leased
 }

@@ -175,15 +175,15 @@ func TestLivingPodIsNotTakenOver(t *testing.T) {
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a, b := startPod(t, cfg, podA), startPod(t, cfg, podB)
 	life := a.life()
-	mine, err := b.recordTakeOver(t.Context(), suspect{dead: life})
+	mine, err := b.recordTakeOver(t.Context(), deadCandidate{dead: life})
 	must(t, err)
 	if mine {
 		t.Error("a pod with a lease was taken over")
 	}
 }
 
-// Redis hangs, and meanwhile a pod dies. Whoever took over at once when Redis goes on would also take over from all
-// the pods that live and were only not able to renew.
+// Redis hangs, and meanwhile a pod dies. Whoever took over at once when Redis goes on would also take over
+// from all the pods that live and were only not able to renew.
 func TestNoTakeOverRightAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)

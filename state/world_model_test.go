@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Leases are long, so that what really passes is nothing against them. Only leases age: marks of a release and of a take-over are
-// taken to outlive what is on its way.
+// Leases are long, so that what really passes is nothing against them. Only leases age: marks of a release
+// and of a take-over are taken to outlive what is on its way.
 const (
 	modelLease = 8 * time.Hour
 	modelGrace = modelLease / 2

@@ -28,7 +28,7 @@ type sessionRow struct {
 
 func sessionRowOf(s state.Session) sessionRow {
 	return sessionRow{
-		Session: s.ID, App: s.App, Pod: s.Owner.Pod, Address: addressIn(s.ID), Since: s.CreatedAt.UnixMilli(), Client: s.ClientVersion, Kept: s.Kept,
+		Session: s.ID, App: s.App, Pod: s.Owner.Pod, Address: addressIn(s.ID), Since: s.CreatedAt.UnixMilli(), Client: s.ClientVersion, Kept: s.Resumable,
 	}
 }
 

@@ -18,7 +18,7 @@ type connection struct {
 
 func (a *API) connectionOf(s state.Session) connection {
 	return connection{
-		NodeID: a.cfg.NodeID, AppKey: s.App, SessionID: s.ID, ClientVersion: s.ClientVersion, KeepAlive: s.Kept, CreateDate: s.CreatedAt.UnixMilli(),
+		NodeID: a.cfg.NodeID, AppKey: s.App, SessionID: s.ID, ClientVersion: s.ClientVersion, KeepAlive: s.Resumable, CreateDate: s.CreatedAt.UnixMilli(),
 	}
 }
 

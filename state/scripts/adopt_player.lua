@@ -1,7 +1,7 @@
--- Gives a player of a stream to another owner. May be repeated.
--- KEYS 1 the stream's record, 2 the owners that have players, 3 the old owner's players of the stream, 4 the new owner's
+-- Transfers a player of a stream to another owner. Can be repeated.
+-- KEYS 1 the stream's record, 2 the owners that have players, 3 the old owner's players, 4 the new owner's
 -- ARGV 1 the old owner, 2 the new one, 3 claim, 4 player as JSON, 5 TTL in ms
--- Gives 'ok' and the stream's record, empty when there is none, or 'none' when neither has the player.
+-- Returns 'ok' and the stream's record, empty if there is none, or 'none' if neither has the player.
 if redis.call('HEXISTS', KEYS[3], ARGV[3]) == 0 and redis.call('HEXISTS', KEYS[4], ARGV[3]) == 0 then
   return {'none'}
 end

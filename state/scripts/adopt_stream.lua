@@ -1,8 +1,8 @@
--- Gives a stream that was claimed in an earlier era to another owner. May be repeated.
--- KEYS 1 the record, 2 the mark that the new owner has released this claim, which may have been before the adoption came
--- ARGV 1 the new owner, 2 claim, 3 era, 4 record as JSON, 5 TTL in ms
--- Gives 'ok', 'none' or 'lost'.
-local r = redis.call('HMGET', KEYS[1], 'owner', 'claim', 'era')
+-- Transfers a stream that was claimed in an earlier generation to another owner. Can be repeated.
+-- KEYS 1 the record, 2 the mark that the new owner released this claim (possibly before the adoption arrived)
+-- ARGV 1 the new owner, 2 claim, 3 generation, 4 record as JSON, 5 TTL in ms
+-- Returns 'ok', 'none' or 'lost'.
+local r = redis.call('HMGET', KEYS[1], 'owner', 'claim', 'gen')
 if not r[1] then
   return {'none'}
 end
@@ -12,6 +12,6 @@ end
 if r[1] ~= ARGV[1] and tonumber(r[3]) >= tonumber(ARGV[3]) then
   return {'lost'}
 end
-redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'era', ARGV[3], 'json', ARGV[4])
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'gen', ARGV[3], 'json', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return {'ok'}

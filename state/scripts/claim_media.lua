@@ -1,18 +1,19 @@
--- Claims a media id. May be repeated, and takes it from whoever had the same stream or player in an earlier era.
--- KEYS 1 the media id; ARGV 1 owner, 2 entry, 3 era, 4 TTL in ms
--- Gives 'ok', 'taken', or 'adopted' when another owner has it in a later era.
+-- Claims a media id. Can be repeated, and takes it from the owner that had the same stream or player in an
+-- earlier generation.
+-- KEYS 1 the media id; ARGV 1 owner, 2 entry, 3 generation, 4 TTL in ms
+-- Returns 'ok', 'taken', or 'adopted' if another owner has it in a later generation.
 local v = redis.call('GET', KEYS[1])
-local era = ARGV[3]
+local generation = ARGV[3]
 if v then
   local owner, entry, of = string.match(v, '^(%S+) (.*) (%d+)$')
-  local later = tonumber(of) - tonumber(era)
+  local later = tonumber(of) - tonumber(generation)
   if entry ~= ARGV[2] or (owner ~= ARGV[1] and later == 0) then
     return {'taken'}
   end
   if owner ~= ARGV[1] and later > 0 then
     return {'adopted'}
   end
-  era = math.max(of, era)
+  generation = math.max(of, generation)
 end
-redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. era, 'PX', ARGV[4])
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. generation, 'PX', ARGV[4])
 return {'ok'}

@@ -1,7 +1,7 @@
--- Functions for the scripts that take members out of a room. Departures are a hash: login → "<time in ms> <joinedAt>", and
--- '' → time of the latest departure that was dropped to keep the hash short.
+-- Functions for the scripts that remove members from a room. Departures are a hash: login → "<time in ms>
+-- <joinedAt>", and '' → time of the latest departure that was dropped to keep the hash short.
 
--- Notes that a login left. joinedAt stays that of its earliest membership as long as the hash has it.
+-- Records that a login left. joinedAt stays that of its earliest membership as long as the hash has it.
 local function add_departure(key, login, value, now, keep)
   local joined = string.match(value, '"joinedAt":"([^"]*)"') or ''
   local at, earlier = string.match(redis.call('HGET', key, login) or '', '^(%d+) (%S*)')

@@ -1,9 +1,10 @@
--- Registers a session, unless it has ended or another owner has taken it: then in a later era, or in the same.
--- KEYS 1 the session; ARGV 1 the text that names a holding of it, 2 era, 3 what follows, 4 TTL in ms. Gives 'ok' or 'lost'.
+-- Registers a session, unless it ended or another owner took it, in the same or a later generation.
+-- KEYS 1 the session; ARGV 1 the text that identifies a registration of it, 2 generation, 3 the rest of the
+-- value, 4 TTL in ms. Returns 'ok' or 'lost'.
 local v = redis.call('GET', KEYS[1])
 if v and string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then
-  local era = string.match(v, '^%S+ %S+ (%d+) ')
-  if not era or tonumber(era) >= tonumber(ARGV[2]) then
+  local generation = string.match(v, '^%S+ %S+ (%d+) ')
+  if not generation or tonumber(generation) >= tonumber(ARGV[2]) then
     return {'lost'}
   end
 end

@@ -1,6 +1,6 @@
 -- Replaces the record of a claimed stream.
 -- KEYS 1 the record, 2 the owners that have players; ARGV 1 owner, 2 claim, 3 record as JSON, 4 TTL in ms
--- Gives 'ok' and the owners that have players.
+-- Returns 'ok' and the owners that have players.
 local r = redis.call('HMGET', KEYS[1], 'owner', 'claim')
 if not r[1] then
   return {'none'}

@@ -1,8 +1,7 @@
--- Takes all members of a dead owner out of a room. Repeating it is harmless.
--- KEYS 1 the room's members, 2 the mark that the owner was taken over there, 3 departures
--- ARGV 1 owner, 2 TTL of the mark in ms, 3 time in ms, 4 how long departures are kept in ms, 5 how many departures are kept
--- Returns 'ok' or 'none', and the owner of each remaining member.
--- The mark makes sync_room refuse calls of the dead owner that arrive later.
+-- Removes all members of a dead owner from a room. Can be repeated. KEYS 1 the room's members, 2 the mark
+-- that the owner was taken over there, 3 departures ARGV 1 owner, 2 TTL of the mark in ms, 3 time in ms, 4
+-- how long departures are kept in ms, 5 how many departures are kept Returns 'ok' or 'none', and the owner of
+-- each remaining member. The mark makes sync_room refuse calls of the dead owner that arrive later.
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[2])
 local status, owners = 'none', {}
 local all = redis.call('HGETALL', KEYS[1])

@@ -1,9 +1,10 @@
--- Gives a stream name free.
--- KEYS 1 the record, 2 the mark that the owner has released this claim, 3 the owners that have players
+-- Releases a stream name.
+-- KEYS 1 the record, 2 the mark that the owner released this claim, 3 the owners that have players
 -- ARGV 1 owner, 2 claim, 3 TTL of the mark in ms, 0 for none
--- Gives 'ok' or 'none', the released record (empty for 'none'), and the owners that have players.
--- The same claim may still be on its way: one that was sent and not answered can be overtaken by its release, also when it was
--- sent again meanwhile and that one was answered. The mark has Redis refuse it, and an adoption likewise.
+-- Returns 'ok' or 'none', the released record (empty for 'none'), and the owners that have players. The same
+-- claim can arrive later: a claim that was sent and not answered can be overtaken by its release, also if it
+-- was sent again and the repetition was answered. The mark makes the scripts reject it, and an adoption as
+-- well.
 if ARGV[3] ~= '0' then
   redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
 end

@@ -1,6 +1,6 @@
--- Takes or renews the lease of an owner. An expired one is not lost: only a recorded take-over ends it.
--- KEYS 1 the lease, 2 the record that the owner was taken over; ARGV 1 what the pod says of itself, 2 lease in ms
--- Gives 'lost', 'held' when the lease was there, 'missing' when it was not.
+-- Acquires or renews the lease of an owner. An expired lease is not lost: only a recorded take-over ends it.
+-- KEYS 1 the lease, 2 the record that the owner was taken over; ARGV 1 the pod's description, 2 lease in ms
+-- Returns 'lost', 'held' if the lease existed, 'missing' if it did not.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return {'lost'}
 end

@@ -1,5 +1,5 @@
--- Replaces the value of a key if it is what the caller has seen. May be repeated.
--- KEYS 1 the key; ARGV 1 the value seen, 2 the new one, 3 TTL in ms. Gives 'ok' or 'lost'.
+-- Replaces the value of a key if it equals the one that the caller read. Can be repeated.
+-- KEYS 1 the key; ARGV 1 the value read, 2 the new one, 3 TTL in ms. Returns 'ok' or 'lost'.
 local v = redis.call('GET', KEYS[1])
 if v ~= ARGV[1] and v ~= ARGV[2] then
   return {'lost'}

@@ -1,10 +1,10 @@
--- Brings a pod's own members of a room up to date and reads the room. Repeating it is harmless.
--- KEYS 1 the room's members, 2 the mark that the owner was taken over there, 3 departures
--- ARGV 1 owner, 2 TTL in ms, 3 how many members the room can have, 4 time in ms, 5 how long departures are kept in ms,
--- 6 how many departures are kept, 7 '1' to return the departures, 8 number of removals, then for each removal: login, id;
--- then for each member: login, id, from (the owner that it can be taken from, or ''), record as JSON
--- Returns 'ok' or 'lost'; '1' if something changed, or ''; the number of members; for each of the given members 'had', 'new',
--- 'taken' or 'full', in their order; the values of all members; and if wanted each departure: login, value.
+-- Updates a pod's own members of a room and reads the room. Can be repeated. KEYS 1 the room's members, 2 the
+-- mark that the owner was taken over there, 3 departures ARGV 1 owner, 2 TTL in ms, 3 how many members the
+-- room can have, 4 time in ms, 5 how long departures are kept in ms, 6 how many departures are kept, 7 '1' to
+-- return the departures, 8 number of removals, then for each removal: login, id; then for each member: login,
+-- id, from (the owner that it can be taken from, or ''), record as JSON Returns 'ok' or 'lost'; '1' if
+-- something changed, or ''; the number of members; for each of the given members 'had', 'new', 'taken' or
+-- 'full', in their order; the values of all members; and if wanted each departure: login, value.
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return {'lost'}
 end

@@ -1,7 +1,7 @@
--- Records that an owner is dead and who takes over, unless it lives or somebody else is at it.
+-- Records that an owner is dead and which owner takes over, unless it lives or another taker is active.
 -- KEYS 1 the owner's lease, 2 the record that the owner was taken over
--- ARGV 1 the taker, 2 the earlier taker that has died meanwhile, or '', 3 TTL in ms
--- Gives 'ok', 'alive', or 'taken' and by whom.
+-- ARGV 1 the taker, 2 the earlier taker that died, or '', 3 TTL in ms
+-- Returns 'ok', 'alive', or 'taken' and the taker.
 local by = redis.call('GET', KEYS[2])
 if by and by ~= ARGV[1] and by ~= ARGV[2] then
   return {'taken', by}

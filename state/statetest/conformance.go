@@ -105,7 +105,7 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"one of many has the login", testRoomRace},
 		{"streams are listed by all pods", testListStreams},
 		{"sessions are listed in pages", testListSessions},
-		{"the last era wins when all register again", testLastEraWins},
+		{"the last generation wins when all register again", testLatestGenerationWins},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {

@@ -14,18 +14,18 @@ import (
 
 // Fake is a Redis in memory. Its pods' handlers are called without any lock held.
 type Fake struct {
-	mu       sync.Mutex
-	away     bool
-	pods     map[string]*Pod
-	streams  map[string]claimed
-	players  map[string]map[playerKey]state.Player // by stream
-	media    map[string]claim
-	eras     map[claim]int  // in which they were claimed
-	void     map[claim]bool // released: refused when they come again
-	sessions map[string]state.Session
-	rooms    map[state.Room]map[string]state.Member // by login
-	left     map[state.Room]*departures
-	ended    map[string]bool // kept sessions, for good
+	mu          sync.Mutex
+	away        bool
+	pods        map[string]*Pod
+	streams     map[string]claimed
+	players     map[string]map[playerKey]state.Player // by stream
+	media       map[string]claim
+	generations map[claim]int  // in which they were claimed
+	void        map[claim]bool // released: refused when they come again
+	sessions    map[string]state.Session
+	rooms       map[state.Room]map[string]state.Member // by login
+	left        map[state.Room]*departures
+	ended       map[string]bool // kept sessions, for good
 }
 
 // claim tells one claim of a stream or player from every other.
@@ -67,7 +67,7 @@ func (f *Fake) clear() {
 	f.streams = make(map[string]claimed)
 	f.players = make(map[string]map[playerKey]state.Player)
 	f.media = make(map[string]claim)
-	f.eras = make(map[claim]int)
+	f.generations = make(map[claim]int)
 	f.void = make(map[claim]bool)
 	f.sessions = make(map[string]state.Session)
 	f.rooms = make(map[state.Room]map[string]state.Member)
@@ -193,27 +193,27 @@ func (f *Fake) MediaIDs() []string {
 	return ids
 }
 
-// refuses tells why a claim is not to be had while there is another one: ErrAdopted if that is the same in a later era, nil if in an earlier one, else taken.
-func (f *Fake) refuses(c claim, era int, held claim, taken error) error {
+// refuses tells why a claim is not to be had while there is another one: ErrAdopted if that is the same in a later generation, nil if in an earlier one, else taken.
+func (f *Fake) refuses(c claim, generation int, held claim, taken error) error {
 	switch {
 	case held == c:
 		return nil
-	case !held.sameAs(c), f.eras[held] == era:
+	case !held.sameAs(c), f.generations[held] == generation:
 		return taken
-	case f.eras[held] > era:
+	case f.generations[held] > generation:
 		return state.ErrAdopted
 	}
 	return nil
 }
 
 // claimMedia claims the media id of c.
-func (f *Fake) claimMedia(c claim, era int) error {
+func (f *Fake) claimMedia(c claim, generation int) error {
 	if held, taken := f.media[c.media]; taken {
-		if err := f.refuses(c, era, held, state.ErrMediaIDTaken); err != nil {
+		if err := f.refuses(c, generation, held, state.ErrMediaIDTaken); err != nil {
 			return err
 		}
 	}
-	f.media[c.media], f.eras[c] = c, max(era, f.eras[c])
+	f.media[c.media], f.generations[c] = c, max(generation, f.generations[c])
 	return nil
 }
 

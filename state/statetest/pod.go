@@ -31,14 +31,14 @@ func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
 	defer p.f.mu.Unlock()
 	c := claimOfStream(p.owner, s)
 	if held, taken := p.f.streams[s.Name]; taken {
-		if err := p.f.refuses(c, s.Era, held.claim, state.ErrNameTaken); err != nil {
+		if err := p.f.refuses(c, s.Generation, held.claim, state.ErrNameTaken); err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
 	}
 	if p.f.void[c] {
 		return fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
 	}
-	if err := p.f.claimMedia(c, s.Era); err != nil {
+	if err := p.f.claimMedia(c, s.Generation); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	s.Owner = p.owner
@@ -128,7 +128,7 @@ func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream,
 	if !ok && !player.Native {
 		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
 	}
-	if err := p.f.claimMedia(c, player.Era); err != nil {
+	if err := p.f.claimMedia(c, player.Generation); err != nil {
 		delete(p.f.players[player.Stream], c)
 		return state.Stream{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -167,7 +167,7 @@ func (p *Pod) PutSession(s state.Session) {
 func (p *Pod) registerSessions() {
 	for id, s := range p.known {
 		held, ok := p.f.sessions[id]
-		if s.Kept && (p.f.ended[id] || ok && !p.holds(held, s) && held.Era >= s.Era) {
+		if s.Resumable && (p.f.ended[id] || ok && !p.holds(held, s) && held.Generation >= s.Generation) {
 			delete(p.known, id) // another pod has taken it
 			delete(p.took, id)
 			continue
@@ -184,7 +184,7 @@ func (p *Pod) DropSession(id string) {
 	s, known := p.known[id]
 	if known && p.holds(p.f.sessions[id], s) {
 		delete(p.f.sessions, id)
-		p.f.ended[id] = s.Kept || p.took[id]
+		p.f.ended[id] = s.Resumable || p.took[id]
 	}
 	delete(p.known, id)
 	delete(p.took, id)

@@ -61,12 +61,12 @@ func (p *Pod) AdoptStream(ctx context.Context, s state.Stream, from state.Owner)
 	switch {
 	case !taken:
 		return fmt.Errorf("%s: %w", op, state.ErrNotFound)
-	case p.f.refuses(mine, s.Era, held.claim, state.ErrNameTaken) != nil || p.f.void[mine]:
+	case p.f.refuses(mine, s.Generation, held.claim, state.ErrNameTaken) != nil || p.f.void[mine]:
 		return fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
 	}
 	s.Owner = p.owner
 	p.f.streams[s.Name] = claimed{claim: mine, record: s}
-	_ = p.f.claimMedia(mine, s.Era) // it may be somebody else's by now
+	_ = p.f.claimMedia(mine, s.Generation) // it may be somebody else's by now
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (p *Pod) AdoptPlayer(ctx context.Context, player state.Player, from state.O
 		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
 	}
 	delete(players, old)
-	if err := p.f.claimMedia(mine, player.Era); errors.Is(err, state.ErrAdopted) {
+	if err := p.f.claimMedia(mine, player.Generation); errors.Is(err, state.ErrAdopted) {
 		p.f.removePlayer(mine)
 		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
 	}

@@ -14,7 +14,7 @@ import (
 
 func keptSession() state.Session {
 	return state.Session{
-		ID: "/10.0.0.1:1234/8899aabbccddeeff", App: "defaultApp", TokenHash: state.TokenHash{1}, Kept: true,
+		ID: "/10.0.0.1:1234/8899aabbccddeeff", App: "defaultApp", TokenHash: state.TokenHash{1}, Resumable: true,
 		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC),
 		Streams:   []state.SessionStream{{MediaID: "m1", Name: "cam", Published: true, Identity: "wcs:test:pub:m1"}},
 	}
@@ -34,7 +34,7 @@ func testTakeSession(t *testing.T, p *pair) {
 	awaitSession(t, p.b, s, podA)
 
 	was, err := p.b.TakeSession(t.Context(), s.ID, func(was state.Session) (state.Session, error) {
-		was.TokenHash, was.Era = state.TokenHash{2}, 1
+		was.TokenHash, was.Generation = state.TokenHash{2}, 1
 		return was, nil
 	})
 	must(t, err)
@@ -42,7 +42,7 @@ func testTakeSession(t *testing.T, p *pair) {
 		t.Errorf("session before it was taken (-want +got):\n%s", diff)
 	}
 	taken := s
-	taken.TokenHash, taken.Era = state.TokenHash{2}, 1
+	taken.TokenHash, taken.Generation = state.TokenHash{2}, 1
 	awaitSession(t, p.a, taken, podB)
 
 	stale := s
@@ -79,7 +79,7 @@ func testTakeSessionBack(t *testing.T, p *pair) {
 	awaitSession(t, p.b, first, podA)
 	second, third := first, first
 	second.TokenHash, third.TokenHash = state.TokenHash{2}, state.TokenHash{3}
-	second.Era, third.Era = 1, 2
+	second.Generation, third.Generation = 1, 2
 	for _, next := range []struct {
 		by Node
 		to state.Session
@@ -147,11 +147,11 @@ func testAdoptStream(t *testing.T, p *pair) {
 	other := s
 	other.Identity += "x"
 	wantErr(t, p.b.AdoptStream(t.Context(), other, found.Owner), state.ErrLostOwnership)
-	wantErr(t, p.b.AdoptStream(t.Context(), s, found.Owner), state.ErrLostOwnership) // in the same era
+	wantErr(t, p.b.AdoptStream(t.Context(), s, found.Owner), state.ErrLostOwnership) // in the same generation
 	wantStream(t, p.a, s, podA)
 
 	claimed := s
-	s.VideoMuted, s.Era = true, 1
+	s.VideoMuted, s.Generation = true, 1
 	for range 2 {
 		must(t, p.b.AdoptStream(t.Context(), s, found.Owner))
 		wantStream(t, p.a, s, podB)
@@ -182,7 +182,7 @@ func testAdoptPlayer(t *testing.T, p *pair) {
 	_, err = p.a.AddPlayer(t.Context(), player)
 	must(t, err)
 	added := player
-	player.Era = 1
+	player.Generation = 1
 	for range 2 {
 		got, err := p.b.AdoptPlayer(t.Context(), player, found.Owner)
 		must(t, err)
@@ -231,14 +231,14 @@ func testAdoptOwn(t *testing.T, p *pair) {
 }
 
 // Redis has come back empty, and all register what they think is theirs: whoever has taken the session last has it, in whichever order.
-func testLastEraWins(t *testing.T, p *pair) {
+func testLatestGenerationWins(t *testing.T, p *pair) {
 	of, pods := map[Node]int{p.a: 0, p.b: 1}, map[Node]string{p.a: podA, p.b: podB}
 	for i, order := range [][]Node{{p.a, p.b}, {p.b, p.a}} {
 		name, published, played := "cam"+string('0'+rune(i)), "m1"+string('0'+rune(i)), "m2"+string('0'+rune(i))
 		session, s, player := keptSession(), streamOf(name, published), playerOf(name, played)
 		session.ID += name
 		for _, n := range order {
-			session.TokenHash, session.Era, s.Era, player.Era = state.TokenHash{byte(of[n])}, of[n], of[n], of[n]
+			session.TokenHash, session.Generation, s.Generation, player.Generation = state.TokenHash{byte(of[n])}, of[n], of[n], of[n]
 			n.PutSession(session)
 			n.PutSession(state.Session{ID: "after"}) // so what it had to do is done
 			awaitSession(t, n, state.Session{ID: "after"}, pods[n])
@@ -252,7 +252,7 @@ func testLastEraWins(t *testing.T, p *pair) {
 			_, err := n.AddPlayer(t.Context(), player)
 			wantErr(t, err, want)
 		}
-		session.TokenHash, session.Era, s.Era = state.TokenHash{1}, 1, 1
+		session.TokenHash, session.Generation, s.Generation = state.TokenHash{1}, 1, 1
 		awaitSession(t, p.a, session, podB)
 		wantStream(t, p.a, s, podB)
 		_, err := p.a.AdoptPlayer(t.Context(), playerOf(name, played), state.Owner{}) // a looks whether it still has it
