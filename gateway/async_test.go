@@ -18,7 +18,7 @@ func TestHandOverThatTimedOutNeverHappens(t *testing.T) {
 		id := sessionOf(t, token)
 		g := w.pods[podA]
 		g.mu.Lock()
-		s := g.kept[id]
+		s := g.resumable[id]
 		g.mu.Unlock()
 
 		busy := make(chan struct{})
@@ -28,7 +28,7 @@ func TestHandOverThatTimedOutNeverHappens(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			now, ok := g.handOver(ctx, id, resumption{}, podA)
+			now, ok := g.handOver(ctx, id, handOverRequest{}, podA)
 			if ok || len(now.Streams)+len(now.Rooms) > 0 {
 				t.Errorf("hand-over of a busy session answered %+v, %t", now, ok)
 			}
@@ -36,7 +36,7 @@ func TestHandOverThatTimedOutNeverHappens(t *testing.T) {
 		<-done
 		close(busy)
 		synctest.Wait()
-		if s.keep == nil { // the loop is idle
+		if s.resume == nil { // the loop is idle
 			t.Error("session was handed over although the caller was told that it was not")
 		}
 	})

@@ -166,7 +166,7 @@ func (ms *memberships) tryJoin(room string, answer func(error)) {
 		if err != nil {
 			ms.forget(room, m)
 		} else {
-			s.remember()
+			s.resume.save()
 		}
 		answer(err)
 	})
@@ -188,7 +188,7 @@ func (ms *memberships) add(room string, m *roomapi.Member) {
 func (ms *memberships) forget(room string, m *roomapi.Member) {
 	if now := ms.byRoom[room]; now != nil && now.member == m {
 		delete(ms.byRoom, room)
-		ms.s.remember()
+		ms.s.resume.save()
 	}
 }
 
@@ -199,7 +199,7 @@ func (ms *memberships) leave(room string) error {
 	}
 	delete(ms.byRoom, room)
 	ms.s.g.rooms.Leave(m.member)
-	ms.s.remember()
+	ms.s.resume.save()
 	return nil
 }
 

@@ -92,7 +92,7 @@ func (g *Gateway) checkAliveLocal(request state.Event) (result string) {
 	if s.conn.Alive(aliveWait) {
 		return clientAlive
 	}
-	s.dismiss(socket.ClosedDisplaced)
+	s.terminate(socket.ClosedDisplaced)
 	limit := time.NewTimer(releaseWait)
 	defer limit.Stop()
 	select {

@@ -63,7 +63,7 @@ func (g *Gateway) closePaced(sessions []*session, due func(*session) bool) {
 		}
 		if due(s) {
 			s.conn.Close(socket.ClosedShutdown)
-			s.loop.Post(s.hurry)
+			s.loop.Post(func() { s.resume.shortenGrace() })
 		}
 	}
 }

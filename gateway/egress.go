@@ -32,7 +32,7 @@ func (o egressOwner) Async(work func() error, then func(error)) { asyncErr(o.st.
 
 func (o egressOwner) Post(f func()) { o.st.sess.loop.Post(f) }
 
-func (o egressOwner) SaveForResume() { o.st.sess.remember() }
+func (o egressOwner) SaveForResume() { o.st.sess.resume.save() }
 
 // Lost notifies client and backend. A stream goes on without its recording. It ends without its republishing, which
 // viewers elsewhere wait for.
@@ -41,7 +41,7 @@ func (o egressOwner) Lost(kind translate.EgressKind, how string) {
 		o.st.end(ending{status: wcs.StatusFailed, info: wcs.InfoFailedByRTMPWriterError, class: classUpstream})
 		return
 	}
-	o.st.sess.remember()
+	o.st.sess.resume.save()
 	o.st.sess.reportError(fmt.Sprintf("Recording of %s %s", o.st.name, how))
 }
 

@@ -94,8 +94,8 @@ type Gateway struct {
 	sessions   map[*session]struct{}
 	byID       map[string]*session    // those with a session id
 	sessionsOf map[string]int         // by app key: the number of admitted sessions
-	kept       map[string]*session    // by id: sessions with keepAlive
-	parked     socket.PerAddressCount // by address: the number of kept sessions without a socket
+	resumable  map[string]*session    // by id: sessions with keepAlive
+	detached   socket.PerAddressCount // by address: the number of resumable sessions without a socket
 }
 
 // NoisyLines is how many log lines a second are written about refusals, so that an attack does not fill the
@@ -124,7 +124,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		sessions:   make(map[*session]struct{}),
 		byID:       make(map[string]*session),
 		sessionsOf: make(map[string]int),
-		kept:       make(map[string]*session),
+		resumable:  make(map[string]*session),
 	}
 	g.Reload(cfg.Live)
 	g.poller = reconcile.New(reconcile.Deps{
@@ -151,7 +151,7 @@ const shutdownTimeout = 10 * time.Second
 
 // Run pings clients and sends them their video rates until ctx is done. Then it drains the pod. It returns
 // when all sessions are closed and all that they held is released, or shutdownTimeout after the last socket
-// was closed and the kept sessions were held for other pods.
+// was closed and the detached sessions were held for other pods.
 func (g *Gateway) Run(ctx context.Context) {
 	wheelCtx, stopWheels := context.WithCancel(context.Background())
 	defer stopWheels()
@@ -241,7 +241,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 		}()
 	case state.EventResumed:
 		// A task, so that a pod that shuts down does not end before it has replied.
-		g.cleanup.Add(cleanup.StoreTask("hand over session", func(ctx context.Context) error { return g.handOverTo(ctx, e) }))
+		g.cleanup.Add(cleanup.StoreTask("hand over session", func(ctx context.Context) error { return g.onHandOverRequest(ctx, e) }))
 	case state.EventWantRates:
 		g.ratesWanted(e)
 	case state.EventRates:
@@ -319,7 +319,7 @@ func (g *Gateway) startClean() {
 	g.rooms.DropAll()
 	g.log.Error().Int("sessions", len(open)).Str("hint", "the pod was frozen, or did not reach Redis, for longer than its lease").Msg("taken over by other pods; closing all sockets")
 	for _, s := range open {
-		s.dismiss(socket.ClosedTakenOver)
+		s.terminate(socket.ClosedTakenOver)
 	}
 }
 

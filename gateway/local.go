@@ -82,7 +82,7 @@ func (l local) EndSession(id string) bool {
 	if s == nil {
 		return false
 	}
-	s.dismiss(socket.ClosedTerminated)
+	s.terminate(socket.ClosedTerminated)
 	return true
 }
 
@@ -228,7 +228,7 @@ func (l local) State() admin.PodState {
 func (g *Gateway) openSockets() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.sessions) - g.parked.All()
+	return len(g.sessions) - g.detached.All()
 }
 
 // Session implements admin.Local.
@@ -238,7 +238,7 @@ func (l local) Session(ctx context.Context, id string) *admin.SessionDetails {
 		return nil
 	}
 	d, err := callOn(ctx, s, func() *admin.SessionDetails {
-		return &admin.SessionDetails{Login: s.login, Remote: s.remote, Detached: s.keep != nil && s.keep.parked, Messages: s.recent.last()}
+		return &admin.SessionDetails{Login: s.login, Remote: s.remote, Detached: s.resume.isDetached(), Messages: s.recent.last()}
 	})
 	if err != nil {
 		return nil

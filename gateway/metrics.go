@@ -23,7 +23,7 @@ import (
 type Metrics struct {
 	connections   prometheus.Gauge
 	sessions      prometheus.Gauge
-	parked        prometheus.Gauge
+	detached      prometheus.Gauge
 	resumes       *prometheus.CounterVec // result
 	streams       *prometheus.GaugeVec   // kind
 	commands      *prometheus.CounterVec // cmd, class
@@ -85,7 +85,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		connections: gauge("wcs_connections", "Open client sockets."),
 		sessions:    gauge("wcs_sessions", "Established sessions."),
-		parked:      gauge("wcs_sessions_parked", "Sessions with keepAlive whose client is gone and may come back."),
+		detached:    gauge("wcs_sessions_detached", "Sessions with keepAlive that lost their socket and can be resumed."),
 		resumes:     counter("wcs_resumes_total", "Clients that came with an authToken to resume their session.", "result"),
 		streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
 		commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),

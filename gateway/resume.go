@@ -17,30 +17,30 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// A client that comes back with its authToken within the grace period, to any pod, finds its session and its streams again. Who
-// has swapped the session's registration in Redis has the session: the pod that had it lets go when it is told, or when it finds
-// out as it wants to end it or write a record; if it is dead, its lease does not matter. Then the streams' records are adopted one by
-// one. What nobody has adopted after a while falls back to the pod that had it (lookAgain).
+// A client that reconnects with its authToken within the grace period, to any pod, gets its session and its streams back. The pod that
+// replaces the session's registration in Redis owns the session. The previous owner yields it when it is notified, or when it finds out
+// while it ends the session or writes a record; if it is dead, its lease does not matter. Then the streams' records are adopted one by one.
+// A stream that no pod adopts in time falls back to its previous owner (reapUnadopted).
 //
-// Each taking begins a generation of the session (state.Session.Generation). Where a pod that does not know yet that it has lost a session registers
-// it and its streams once more, as all do when Redis has come back empty, the later generation has them.
+// Each take-over raises the session's generation (state.Session.Generation). If Redis comes back empty and a pod that does not know of the
+// take-over registers the session and its streams again, the higher generation wins.
 //
-// The identity of an adopted participant still names the pod that made it, so LiveKit's webhooks about it go there and to nobody: its
-// end is found by polling (gateway/reconcile).
+// The identity of an adopted participant still names the pod that created it, so LiveKit's webhooks about it go there and are lost: its end
+// is found by polling (gateway/reconcile).
 
 // Results of resumes, for the metric.
 const (
 	resumeOK          = "ok"
-	resumeRefused     = "refused" // unknown, over, wrong token or of another application
+	resumeRefused     = "refused" // unknown, ended, wrong token or of another application
 	resumeUnavailable = "unavailable"
 )
 
-var errNotResumable = errors.New("no session to resume: it is over, was never kept, or the token is not its own")
+var errNotResumable = errors.New("no session to resume: it ended, was not resumable, or has another token")
 
-// maxSessionID bounds what is looked for in Redis; the longest real one is an IPv6 address, a port and 16 digits.
+// maxSessionID bounds the ids that are looked up in Redis; the longest real one is an IPv6 address, a port and 16 digits.
 const maxSessionID = 128
 
-// sessionOfToken gives the session id that an authToken is for.
+// sessionOfToken returns the session id in an authToken.
 func sessionOfToken(token string) (id string, ok bool) {
 	at := strings.LastIndexByte(token, '/')
 	if at <= 0 || at > maxSessionID {
@@ -49,14 +49,14 @@ func sessionOfToken(token string) (id string, ok bool) {
 	return token[:at], true
 }
 
-// connect opens the client's session, once the application's backend agrees: the one that it has come back for, or a new one.
+// connect opens the client's session after the approval of the application's backend: the session of its authToken, or a new one.
 func (s *session) connect(app *App, c wcs.Connection) {
 	fresh := newSessionID(s.remote)
 	if c.AuthToken == "" {
 		s.authorizeConnect(app, c, fresh)
 		return
 	}
-	async(s, func() (sessionID, error) { return s.g.findKept(app, c.AuthToken) }, func(old sessionID, err error) {
+	async(s, func() (sessionID, error) { return s.g.findSession(app, c.AuthToken) }, func(old sessionID, err error) {
 		if err != nil {
 			s.notResumed(err)
 			old = fresh
@@ -67,22 +67,22 @@ func (s *session) connect(app *App, c wcs.Connection) {
 	})
 }
 
-// enter lets the client in.
+// enter starts or resumes the session after the approval.
 func (s *session) enter(app *App, c wcs.Connection, id sessionID) {
 	if id.resumed {
-		s.resume(app, c, id)
+		s.resumeSession(app, c, id)
 		return
 	}
 	s.establish(app, c, id)
 	s.hooks.established(id)
 }
 
-// resume gives the client its session back, or a new one if that has ended meanwhile.
-func (s *session) resume(app *App, c wcs.Connection, id sessionID) {
+// resumeSession takes the session of the client, or starts a new one if that has ended.
+func (s *session) resumeSession(app *App, c wcs.Connection, id sessionID) {
 	unlock := func() {}
 	tell := s.hooks.wants(hooks.ConnectionStatusEvent)
 	async(s, func() (resumed, error) {
-		ctx, cancel := context.WithTimeout(s.g.ctx, takeLimit)
+		ctx, cancel := context.WithTimeout(s.g.ctx, takeTimeout)
 		defer cancel()
 		got, err := s.g.take(ctx, app, c, id, tell)
 		if err == nil {
@@ -94,7 +94,7 @@ func (s *session) resume(app *App, c wcs.Connection, id sessionID) {
 		defer unlock()
 		if err == nil {
 			s.g.metrics.resumes.WithLabelValues(resumeOK).Inc()
-			s.takeUp(app, c, id, got)
+			s.restore(app, c, id, got)
 			return
 		}
 		s.notResumed(err)
@@ -110,26 +110,26 @@ func (s *session) notResumed(err error) {
 		result = resumeRefused
 	}
 	s.g.metrics.resumes.WithLabelValues(result).Inc()
-	s.noisy().Err(err).Msg("session is not resumed, the client gets a new one")
+	s.noisy().Err(err).Msg("session not resumed; starting a new one")
 }
 
-// resumed is a kept session that this pod has taken.
+// resumed is a session that this pod has taken.
 type resumed struct {
-	was     state.Session // as the pod before had it
+	was     state.Session // as the previous owner had it
 	record  state.Session
 	streams []adopted
 	rooms   []state.SessionRoom
 }
 
-// adopted is a stream of it, with its record and what went wrong.
+// adopted is a stream of a resumed session. err is the reason why it could not be adopted.
 type adopted struct {
 	state.SessionStream
 	record state.Stream
 	err    error
 }
 
-// findKept tells whether there is a session that the token resumes, and gives its id with a new token.
-func (g *Gateway) findKept(app *App, token string) (sessionID, error) {
+// findSession returns the id of the session that a token resumes, with a new token, or errNotResumable.
+func (g *Gateway) findSession(app *App, token string) (sessionID, error) {
 	id, ok := sessionOfToken(token)
 	if !ok {
 		return sessionID{}, errNotResumable
@@ -148,16 +148,16 @@ func (g *Gateway) findKept(app *App, token string) (sessionID, error) {
 	return old, nil
 }
 
-// resumes tells whether a token is that of a kept session of the application.
+// resumes reports whether a token is that of a resumable session of the application.
 func resumes(kept state.Session, app *App, token string) bool {
 	hash := sha256.Sum256([]byte(token))
 	return kept.Resumable && kept.App == app.Key && subtle.ConstantTimeCompare(kept.TokenHash[:], hash[:]) == 1
 }
 
-// takeLimit is for how long a pod may be at it to take a session and what it has.
-const takeLimit = 30 * time.Second
+// takeTimeout bounds a take-over, including its streams.
+const takeTimeout = 30 * time.Second
 
-// take makes the session of an authToken this pod's, under its new token, but not its streams yet.
+// take transfers the session of an authToken to this pod, under its new token, without its streams.
 func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessionID, tellEnd bool) (got resumed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
@@ -166,7 +166,7 @@ func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessi
 			return was, errNotResumable
 		}
 		got.record = was
-		got.record.TokenHash, got.record.Resumable = sha256.Sum256([]byte(id.token)), g.keeps(c)
+		got.record.TokenHash, got.record.Resumable = sha256.Sum256([]byte(id.token)), g.wantsResume(c)
 		got.record.Generation++
 		got.record.TellEnd = tellEnd
 		if !got.record.Resumable {
@@ -180,9 +180,9 @@ func (g *Gateway) take(ctx context.Context, app *App, c wcs.Connection, id sessi
 	return got, err
 }
 
-// takeStreams makes the streams of a session that this pod has taken its own, too.
+// takeStreams makes the previous owner yield a session that this pod has taken, and adopts its streams.
 func (g *Gateway) takeStreams(ctx context.Context, got *resumed) {
-	had := g.askToLetGo(ctx, got.was)
+	had := g.requestHandOver(ctx, got.was)
 	got.rooms = had.Rooms
 	for _, k := range had.Streams {
 		a := adopted{SessionStream: k}
@@ -193,20 +193,20 @@ func (g *Gateway) takeStreams(ctx context.Context, got *resumed) {
 	}
 }
 
-// handOverWait bounds the wait for the pod that had the session; it is some milliseconds, or the pod is dead.
-const handOverWait = time.Second
+// handOverTimeout bounds the wait for the previous owner, which replies within milliseconds unless it is dead.
+const handOverTimeout = time.Second
 
-// askToLetGo tells the pod that had the session that it has it no more, waits until it knows, and returns what that pod had of the session.
-// Without an answer it is what the session's record says.
-func (g *Gateway) askToLetGo(ctx context.Context, was state.Session) handover {
-	r, recorded := resumption{Was: was.TokenHash}, handover{Streams: was.Streams, Rooms: was.Rooms}
-	if now, ok := g.reclaim(ctx, was.ID, r); was.Owner.Pod == g.cfg.Pod {
+// requestHandOver makes the previous owner yield the session and returns its streams and memberships. Without a reply these are those of the
+// session's record.
+func (g *Gateway) requestHandOver(ctx context.Context, was state.Session) handover {
+	r, recorded := handOverRequest{Was: was.TokenHash}, handover{Streams: was.Streams, Rooms: was.Rooms}
+	if now, ok := g.releaseStale(ctx, was.ID, r); was.Owner.Pod == g.cfg.Pod {
 		if ok {
 			return now
 		}
 		return recorded
 	}
-	ctx, cancel := context.WithTimeout(ctx, handOverWait)
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
 	var now handover
 	body, err := json.Marshal(r)
@@ -220,11 +220,11 @@ func (g *Gateway) askToLetGo(ctx context.Context, was state.Session) handover {
 			return now
 		}
 	}
-	g.log.Info().Err(err).Str("pod", was.Owner.Pod).Msg("the pod that had a session does not have it any more, or does not answer: its streams are looked for")
+	g.log.Info().Err(err).Str("pod", was.Owner.Pod).Msg("previous owner unreachable; adopting streams from the session record")
 	return recorded
 }
 
-// adopt makes a stream of the session this pod's.
+// adopt transfers the record of a session's stream to this pod.
 func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.Session, from state.Owner) (rec state.Stream, err error) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
@@ -236,7 +236,7 @@ func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.S
 	}
 	rec, err = g.deps.Store.FindStream(ctx, k.Name)
 	if errors.Is(err, state.ErrNotFound) || err == nil && rec.Identity != k.Identity {
-		rec, err = recordOf(k, sess), nil // it will be refused, and what an earlier attempt has left is cleaned up
+		rec, err = recordOf(k, sess), nil // is rejected, which cleans up an earlier attempt
 	}
 	if err == nil {
 		rec.Generation = sess.Generation
@@ -245,7 +245,7 @@ func (g *Gateway) adopt(ctx context.Context, k state.SessionStream, sess state.S
 	return rec, err
 }
 
-// recordOf is a published stream's record as far as its session's tells.
+// recordOf returns the record of a published stream as far as the snapshot has it.
 func recordOf(k state.SessionStream, sess state.Session) state.Stream {
 	return state.Stream{
 		Name: k.Name, MediaID: k.MediaID, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity, Phase: state.PhasePublishing,
@@ -253,41 +253,41 @@ func recordOf(k state.SessionStream, sess state.Session) state.Stream {
 	}
 }
 
-// takeUp goes on with a session that was taken. The client may be gone again by now: then it is parked here.
-func (s *session) takeUp(app *App, c wcs.Connection, id sessionID, got resumed) {
+// restore continues a session that was taken. If the client has lost its socket since, the session is detached.
+func (s *session) restore(app *App, c wcs.Connection, id sessionID, got resumed) {
 	s.id, s.generation = id.public, got.record.Generation
 	if got.record.Resumable {
-		s.keepAs(got.record)
+		s.enableResume(got.record)
 	}
 	s.welcome(app, c, id.token)
 	s.hooks.established(id)
 	for _, a := range got.streams {
-		s.takeUpStream(a, got.record)
+		s.restoreStream(a, got.record)
 	}
 	s.rooms.resume(got.record, got.was.Owner, got.rooms)
-	s.remember()
+	s.resume.save()
 	s.log(zerolog.InfoLevel).Int("streams", len(s.streams)).Msg("session resumed")
 	if s.closed {
-		s.leaveBehind(socket.ClosedLost)
+		s.endOrDetach(socket.ClosedLost)
 	}
 }
 
-// takeUpStream goes on with a stream of the session and tells the client how it stands.
-func (s *session) takeUpStream(a adopted, sess state.Session) {
+// restoreStream continues a stream of the session and sends the client its status.
+func (s *session) restoreStream(a adopted, sess state.Session) {
 	if errors.Is(a.err, state.ErrNotFound) || errors.Is(a.err, state.ErrLostOwnership) {
 		a.Status, a.Info = string(wcs.StatusFailed), wcs.InfoStoppedBySessionDisconnect
 	}
-	st := s.revive(a.SessionStream)
+	st := s.newRestoredStream(a.SessionStream)
 	if a.Status != "" {
 		st.tellStatus(wcs.Status(a.Status), a.Info)
-		s.keepEnd(a.SessionStream)
+		s.resume.queueEnd(a.SessionStream)
 		return
 	}
 	s.addStream(st)
 	s.g.streams.add(st)
 	if a.err != nil {
 		from := sess.Owner
-		st.adopt = func(ctx context.Context) error { // it may be ours or not: to be released it must be
+		st.adopt = func(ctx context.Context) error { // it may be this pod's or not: only its owner can release it
 			_, err := s.g.adopt(ctx, a.SessionStream, sess, from)
 			return err
 		}
@@ -301,7 +301,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 		st.egresses.Watch()
 		st.mutes = mutesOf(a.record)
 		st.tellStatus(wcs.StatusPublishing, "")
-		st.writer.save(nil) // which tells the players' pods where it is
+		st.writer.save(nil) // notifies the players' pods of the new owner
 		return
 	}
 	if !st.publisher.Native() && a.record.Identity != string(st.publisher) {
@@ -314,5 +314,7 @@ func (s *session) takeUpStream(a adopted, sess state.Session) {
 	st.publisherChanged(a.record.Owner.Pod, a.record, nil)
 }
 
-// keeps tells whether the session of a client outlives its socket.
-func (g *Gateway) keeps(c wcs.Connection) bool { return bool(c.KeepAlive) && g.cfg.KeepAliveGrace > 0 }
+// wantsResume reports whether a client asks for a resumable session and can have one.
+func (g *Gateway) wantsResume(c wcs.Connection) bool {
+	return bool(c.KeepAlive) && g.cfg.KeepAliveGrace > 0
+}

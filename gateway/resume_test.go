@@ -236,7 +236,7 @@ func TestParkedSessionsAreBounded(t *testing.T) {
 				t.Helper()
 				rig.Eventually(t, 20*time.Second, "the socket is closed, and one session is parked", func() bool {
 					g := w.pods[pod]
-					return testutil.ToFloat64(g.metrics.connections) == 0 && testutil.ToFloat64(g.metrics.parked) == 1 && len(g.openSessions()) == 1
+					return testutil.ToFloat64(g.metrics.connections) == 0 && testutil.ToFloat64(g.metrics.detached) == 1 && len(g.openSessions()) == 1
 				})
 			}
 			var tokens [2]string
@@ -410,7 +410,7 @@ func TestDeafPodFindsItsStreamAdopted(t *testing.T) {
 		back.WantStatus("kept-play", "PLAYING", "")
 		w.pods[podA].registerAgain()
 		_ = c.AwaitClosed()
-		pass(2 * letGoWait)
+		pass(2 * adoptDeadline)
 		if n := len(w.pods[podA].openSessions()); n != 0 {
 			t.Errorf("%d sessions on the old pod", n)
 		}
@@ -459,7 +459,7 @@ func TestLateEventOfAnEarlierTaker(t *testing.T) {
 	back, _ := w.keptAlive(t, podA, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
-	r := resumption{Was: first.TokenHash}
+	r := handOverRequest{Was: first.TokenHash}
 	if _, ok := w.pods[podA].handOver(t.Context(), id, r, podB); ok {
 		t.Error("the session was let go for who had it before")
 	}
@@ -480,7 +480,7 @@ func TestNobodyComesForWhatWasLetGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Drop()
-		pass(time.Minute + letGoWait - time.Second)
+		pass(time.Minute + adoptDeadline - time.Second)
 		wantQuiet(t, other)
 		w.wantParticipants(t, 4)
 		pass(2 * time.Second)
@@ -538,7 +538,7 @@ func TestDeafPodAndEmptyRedis(t *testing.T) {
 			}
 			w.store.Restart()
 			c.Drop()
-			pass(time.Minute + 2*letGoWait)
+			pass(time.Minute + 2*adoptDeadline)
 			if n := len(w.pods[podA].openSessions()); n != 0 {
 				t.Errorf("%d sessions on the old pod", n)
 			}
@@ -571,7 +571,7 @@ func TestLetGoAndTakenAgain(t *testing.T) {
 			defer wantQuiet(t, other)
 			synctest.Wait()
 		}
-		pass(2 * letGoWait)
+		pass(2 * adoptDeadline)
 		w.wantParticipants(t, 4)
 	})
 }
@@ -603,7 +603,7 @@ func TestStreamsMoveOneWayAtATime(t *testing.T) {
 		}
 		unlock = a.moving.lock(t.Context(), id)
 		c.Drop()
-		pass(time.Hour + letGoWait + time.Second)
+		pass(time.Hour + adoptDeadline + time.Second)
 		w.wantParticipants(t, 4)
 		unlock()
 		pass(time.Minute)

@@ -379,7 +379,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			w.publishIn(t, kept, "m1", "r-alice-1", "r")
 			bob.WantEvents("PUBLISHED alice r-alice-1")
 			kept.Drop()
-			rig.Eventually(t, 20*time.Second, "the session is parked", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.parked) == 1 })
+			rig.Eventually(t, 20*time.Second, "the session is parked", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.detached) == 1 })
 			if c.dead {
 				w.store.Kill(podA)
 			}
@@ -587,7 +587,7 @@ func TestRoomThatWasJustJoined(t *testing.T) {
 			t.Fatal(err)
 		}
 		kept.Join("r")
-		now := w.pods[podB].askToLetGo(t.Context(), stale)
+		now := w.pods[podB].requestHandOver(t.Context(), stale)
 		if len(now.Rooms) != 1 || now.Rooms[0].Name != "r" || now.Rooms[0].Member.Login != "alice" {
 			t.Errorf("the pod before names %+v", now)
 		}

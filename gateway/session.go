@@ -33,18 +33,18 @@ type session struct {
 	streaming atomic.Int32 // streams it has
 
 	// loop
-	id            string   // "" until it is established
-	generation    int      // how often it was taken; set with id
-	opening       bool     // its connection command has come
-	registered    bool     // in Redis, as far as this pod knows
-	keep          *keeping // nil unless it asked for keepAlive
+	id            string       // "" until it is established
+	generation    int          // state.Session.Generation; set with id
+	opening       bool         // its connection command has come
+	registered    bool         // in Redis, as far as this pod knows
+	resume        *resumeState // nil unless it asked for keepAlive
 	app           *App
 	place         *App          // in which it takes up a place; nil: in none
 	hooks         *sessionHooks // nil without a backend
 	knowsBitrates bool
 	login         string // of its user; "" unless it has said one
 	closed        bool
-	dismissed     bool               // is not kept when its socket is closed
+	terminated    bool               // ends with its socket, without a grace period
 	streams       map[string]*stream // by media id
 	rooms         memberships
 	asking        int             // availableStream questions being looked up
@@ -135,12 +135,12 @@ func (s *session) refuse(info string) {
 func (s *session) establish(app *App, c wcs.Connection, id sessionID) {
 	s.id = id.public
 	rec := state.Session{
-		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Resumable: s.g.keeps(c),
+		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Resumable: s.g.wantsResume(c),
 		ClientVersion: clientVersion(c), TellEnd: s.hooks.wants(hooks.ConnectionStatusEvent),
 	}
 	s.g.deps.Sessions.PutSession(rec)
 	if rec.Resumable {
-		s.keepAs(rec)
+		s.enableResume(rec)
 	}
 	s.welcome(app, c, id.token)
 	s.log(zerolog.InfoLevel).Msg("session established")
@@ -214,15 +214,15 @@ func (s *session) onClose(r socket.Reason) {
 		s.finish()
 		return
 	}
-	s.leaveBehind(r)
+	s.endOrDetach(r)
 }
 
-// leaveBehind does with a session without a socket what it asked for: all its streams are released at once, or kept for a while.
-func (s *session) leaveBehind(r socket.Reason) {
+// endOrDetach ends a session that lost its socket, or detaches it if it asked for keepAlive.
+func (s *session) endOrDetach(r socket.Reason) {
 	s.g.metrics.sessions.Dec()
-	s.log(zerolog.InfoLevel).Str("reason", r.Name).Int("streams", len(s.streams)).Bool("kept", s.keep != nil).Msg("session closed")
-	if s.keep != nil {
-		s.park(r)
+	s.log(zerolog.InfoLevel).Str("reason", r.Name).Int("streams", len(s.streams)).Bool("detached", s.resume != nil).Msg("session closed")
+	if s.resume != nil {
+		s.resume.detach(r)
 		return
 	}
 	s.rooms.leaveAll()
@@ -238,7 +238,7 @@ func (s *session) leaveBehind(r socket.Reason) {
 
 // finish notes that everything is released, if it is so.
 func (s *session) finish() {
-	if !s.closed || len(s.streams) > 0 || s.jobs > 0 || s.keep != nil {
+	if !s.closed || len(s.streams) > 0 || s.jobs > 0 || s.resume != nil {
 		return
 	}
 	select {

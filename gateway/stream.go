@@ -341,7 +341,7 @@ func (st *stream) becomeUp() {
 		Dur("dur_ms", took).Msg(st.kind() + " is up")
 	st.role.up(st)
 	st.startKeepAliveHook()
-	st.sess.remember()
+	st.sess.resume.save()
 }
 
 func (st *stream) stopTimers() {
@@ -452,7 +452,7 @@ const undoWait = 1500 * time.Millisecond
 func (st *stream) undo() {
 	if st.ending.moved {
 		st.finished()
-		st.sess.lookAgain(st)
+		st.sess.reapUnadopted(st)
 		return
 	}
 	g := st.sess.g
@@ -513,7 +513,7 @@ func (st *stream) finished() {
 	s.g.metrics.streams.WithLabelValues(st.kind()).Dec()
 	s.g.metrics.ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()
 	st.tell()
-	s.noteEnd(st)
+	s.resume.recordEnd(st)
 	log := s.log
 	if !st.settled.Load() { // clients may try as often as they like
 		log = s.noisyAt

@@ -65,7 +65,7 @@ func (w *recordWriter) onSaved(err error, then func()) {
 		return
 	}
 	if errors.Is(err, state.ErrAdopted) {
-		st.sess.letGo()
+		st.sess.resume.yield()
 		return
 	}
 	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // another client has the name now

@@ -65,7 +65,7 @@ func resumedRoom(s *scene, sdk string, pods []*rig.Gateway, detected time.Durati
 	time.Sleep(detected)
 
 	tb.do("loseSocket")
-	rig.Eventually(t, patience, "the session is detached", func() bool { return strings.Contains(pods[0].Metrics(t), "wcs_sessions_parked 1\n") })
+	rig.Eventually(t, patience, "the session is detached", func() bool { return strings.Contains(pods[0].Metrics(t), "wcs_sessions_detached 1\n") })
 	bob.Leave(room)
 	dave := enter("dave")
 	publish(dave, room+"-dave-1")
