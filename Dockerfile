@@ -1,5 +1,5 @@
 # docker build --build-arg VERSION=1.2.3 --build-arg GO_DIGEST=sha256:… .
-# With a digest, what is built depends on nothing but this tree: make rootfs gives the same bytes each time.
+# With a digest the build depends on this tree alone: make rootfs writes the same bytes each time.
 ARG GO_IMAGE=golang:1.26
 ARG GO_DIGEST=
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE}${GO_DIGEST:+@$GO_DIGEST} AS build
@@ -12,7 +12,7 @@ ARG TARGETOS=linux
 ARG TARGETARCH=amd64
 RUN make rootfs VERSION=${VERSION} GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 
-# The static binary, the licence, the authorities for https:// and TLS to Redis, and a name for the user.
+# The static binary, the licence, the certificate authorities, and a name for the user.
 FROM scratch
 COPY --from=build /src/bin/rootfs/ /
 USER 65532:65532

@@ -1,8 +1,8 @@
 # make dev    everything in one process, with a demo page
 # make test   installs what the tests need, then all tests; what CI runs
-# make check  gofmt, go vet, golangci-lint where it is installed, and the tests that need no server and no browser: within two minutes
+# make check  gofmt, go vet, golangci-lint (if installed) and the tests that need no server: within two minutes
 # make build  bin/wcs-gateway, static
-# make image  for PLATFORMS, with docker buildx; make rootfs is what is in it, make sbom the list of its parts
+# make image  for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
 # make test-k8s  the chart against a real Kubernetes control plane
 # make attacks  what attacks cost other clients, as a table
 # make bench, make fuzz, make lint, make vuln
@@ -27,7 +27,7 @@ SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.pac
 dev: cmd/wcs-dev/node_modules/.package-lock.json
 	go run ./cmd/wcs-dev $(ARGS)
 
-# The inner loop: an answer within two minutes on two cores with a warm cache. Tests that need LiveKit, Redis or a browser are skipped.
+# The inner loop: two minutes on two cores with a warm cache. Tests that need LiveKit, Redis or a browser are skipped.
 check: check-format
 	go vet ./...
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo 'check: golangci-lint is not installed, skipped'; fi
@@ -41,19 +41,19 @@ check-format:
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
 
-# -count=1: the tests of e2e run binaries that go test does not know of, so its cache would hide their changes.
+# -count=1: the tests of e2e run binaries that go test does not track, so its cache would hide changes.
 test: setup $(SDK) build check-links test-deploy
 	go vet ./...
 	go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
 	go test -race -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser)
 	go test -race -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
 
-# The chart, the compose file, the image, alerts and dashboard: a module of its own, because of Helm.
+# The chart, the compose file, the systemd unit, the image, alerts and dashboard: a separate module, because of Helm.
 test-deploy: setup
 	cd deploy/tests && go vet ./... && go test -count=1 -timeout $(TESTTIMEOUT) ./...
 
-# The chart against a real control plane, of which only the machines are pretended. Not part of make test: building it takes 7 minutes and 3 GB
-# of build cache the first time, the test 4 minutes.
+# The chart against a real control plane with simulated machines. Not part of make test: the first build takes 7 minutes
+# and 3 GB of build cache, the test 4 minutes.
 K8S_VERSION := v1.36.3
 K8S_STAMP    = -X k8s.io/component-base/version.gitVersion=$(K8S_VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36
 
@@ -73,8 +73,8 @@ setup:
 build:
 	CGO_ENABLED=0 go build $(GOBUILD) -o bin/wcs-gateway ./cmd/wcs-gateway
 
-# The image's content, for GOOS and GOARCH, and as one file: the same bytes whenever and wherever it is made of the same tree, version, Go
-# and authorities.
+# The image's content for GOOS and GOARCH, and a tar file of it: the same bytes for the same tree, version, Go and
+# certificate authorities.
 ROOTFS := bin/rootfs
 
 rootfs:
@@ -91,7 +91,7 @@ rootfs:
 	find $(ROOTFS) -exec touch -h -d @0 {} +
 	tar -cf bin/rootfs.tar --format=ustar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C $(ROOTFS) .
 
-# Twice with nothing to begin from but the modules: minutes.
+# Builds twice with empty caches, which takes minutes, and compares.
 rootfs-verify:
 	@for run in first second; do \
 		cache=$$(mktemp -d); \
@@ -105,26 +105,26 @@ rootfs-verify:
 image:
 	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg GO_DIGEST=$(GO_DIGEST) -t $(IMAGE) $(BUILDX) .
 
-# CycloneDX, of the modules that are in the binary.
+# CycloneDX list of the modules in the binary.
 sbom: rootfs
 	cd deploy/sbom && go tool cyclonedx-gomod bin -json -noserial -licenses -version $(VERSION) -output ../../bin/wcs-gateway.cdx.json ../../$(ROOTFS)/wcs-gateway
 
-# The SFU and the embedded Redis belong to cmd/wcs-dev.
+# The SFU and the embedded Redis belong to cmd/wcs-dev only.
 check-links:
 	@linked=$$(go list -deps ./cmd/wcs-gateway) || exit 1; \
 	if echo "$$linked" | grep -E 'livekit/livekit-server|alicebob/miniredis'; then \
 		echo 'cmd/wcs-gateway links the packages above and must not' >&2; exit 1; \
 	fi
 
-# make bench ARGS="-only publish,memory -json results.json": some measures, and the results as JSON.
+# make bench ARGS="-only publish,memory -json results.json" runs some measurements and writes the results as JSON.
 bench: setup $(SDK)
 	go test -run '^$$' -bench . -benchtime 1x -timeout $(TESTTIMEOUT) ./e2e/bench -args $(ARGS)
 
-# Without the race detector, which would be most of what is measured.
+# Without the race detector, which would dominate the results.
 attacks: setup
 	go test -count=1 -v ./e2e/attacks -args -measure 2s -rounds 5
 
-# Every fuzz test for FUZZTIME, from what earlier runs have found. make fuzz-keep keeps what this one has.
+# Runs each fuzz test for FUZZTIME, with the corpus of earlier runs. make fuzz-keep stores the new corpus.
 CORPUS = .ci/fuzz-corpus.tar.gz
 
 fuzz:
@@ -136,7 +136,7 @@ fuzz:
 		done; \
 	done
 
-# Known vulnerabilities of what is called; needs to reach the Go vulnerability database.
+# Known vulnerabilities of called code. Needs access to the Go vulnerability database.
 vuln:
 	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./cmd/wcs-gateway
 

@@ -38,7 +38,8 @@ func alerts(t testing.TB) []rulefmt.Rule {
 	return all
 }
 
-// Prometheus takes the rules; each has a severity and a summary, and names only what the gateway tells.
+// Prometheus accepts the rules. Each has a severity and a summary, and uses only metrics and labels of
+// the gateway.
 func TestAlerts(t *testing.T) {
 	known := metrics(t)
 	for _, r := range alerts(t) {
@@ -52,7 +53,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// The runbook has an entry for each alert, and no other.
+// The runbook has an entry for each alert, and no other entries.
 func TestRunbookHasEveryAlert(t *testing.T) {
 	var want []string
 	for _, r := range alerts(t) {
@@ -67,19 +68,19 @@ func TestRunbookHasEveryAlert(t *testing.T) {
 	}
 }
 
-// The PrometheusRule has the rules of the file.
+// The PrometheusRule has the same rules as the file.
 func TestPrometheusRuleHasTheAlerts(t *testing.T) {
 	var file any
 	if err := yaml.Unmarshal(readFile(t, alertsFile), &file); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(file, mustRender(t, "prometheusRule: {enabled: true}").of(t, "PrometheusRule/wcs-wcs-gateway")["spec"]); diff != "" {
-		t.Errorf("-file +rendered:\n%s", diff)
+		t.Errorf("PrometheusRule differs from alerts.yaml (-file +rendered):\n%s", diff)
 	}
 }
 
-// The dashboard is one that Grafana can read: panels have data sources, ids and places of their own, and expressions that Prometheus
-// takes and that name only what the gateway tells.
+// Grafana can read the dashboard: each panel has a data source and its own id and place, and its
+// expressions are valid and use only metrics and labels of the gateway.
 func TestDashboard(t *testing.T) {
 	var dashboard struct {
 		UID, Title string
@@ -103,13 +104,13 @@ func TestDashboard(t *testing.T) {
 	known, ids, cells := metrics(t), map[int]bool{}, map[[2]int]string{}
 	for _, p := range dashboard.Panels {
 		if ids[p.ID] {
-			t.Errorf("%s: id %d is there twice", p.Title, p.ID)
+			t.Errorf("%s: duplicate id %d", p.Title, p.ID)
 		}
 		ids[p.ID] = true
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other, taken := cells[[2]int{x, y}]; taken || x > 23 {
-					t.Errorf("%s lies on %q", p.Title, other)
+					t.Errorf("%s overlaps %q", p.Title, other)
 				}
 				cells[[2]int{x, y}] = p.Title
 			}
@@ -126,13 +127,14 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// metricTable is the table of docs/metrics.md, which the gateway's tests compare with what is registered.
+// metricTable is the table of docs/metrics.md. The gateway's tests compare it with the registered
+// metrics.
 type metricTable map[string][]string // labels by name
 
-// process are the metrics of Prometheus' own collectors that the gateway registers, too.
+// process lists metrics of Prometheus' own collectors, which the gateway registers as well.
 var process = []string{"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"}
 
-// target are the labels that a scrape adds.
+// target lists the labels that a scrape adds.
 var target = []string{"namespace", "job", "pod", "instance"}
 
 func metrics(t testing.TB) metricTable {
@@ -149,7 +151,7 @@ func metrics(t testing.TB) metricTable {
 	return m
 }
 
-// check parses an expression and looks for its metrics and labels.
+// check parses an expression and reports metrics and labels that are not in the table.
 func (m metricTable) check(t testing.TB, where, expr string) {
 	t.Helper()
 	parsed, err := promQL().ParseExpr(expr)
@@ -168,7 +170,7 @@ func (m metricTable) check(t testing.TB, where, expr string) {
 		if aggregate, ok := node.(*parser.AggregateExpr); ok {
 			for _, label := range aggregate.Grouping {
 				if !slices.Contains(allowed, label) {
-					t.Errorf("%s: there is no label %s in %s", where, label, expr)
+					t.Errorf("%s: unknown label %s in %s", where, label, expr)
 				}
 			}
 		}
@@ -176,7 +178,7 @@ func (m metricTable) check(t testing.TB, where, expr string) {
 	})
 }
 
-// selector checks a metric with its matchers, and gives its labels.
+// selector checks a metric with its matchers and returns its labels.
 func (m metricTable) selector(t testing.TB, where string, s *parser.VectorSelector) []string {
 	t.Helper()
 	if slices.Contains(process, s.Name) {
@@ -193,7 +195,7 @@ func (m metricTable) selector(t testing.TB, where string, s *parser.VectorSelect
 	}
 	own, known := m[name]
 	if !known {
-		t.Errorf("%s: there is no metric %s", where, s.Name)
+		t.Errorf("%s: unknown metric %s", where, s.Name)
 		return nil
 	}
 	for _, matcher := range s.LabelMatchers {

@@ -25,9 +25,9 @@ const (
 	root     = "../.."
 	chartDir = root + "/deploy/chart/wcs-gateway"
 
-	// kubeVersion is that of the schemas.
+	// kubeVersion is the version of the schemas.
 	kubeVersion = "v1.36.3"
-	// oldKubeVersion is the oldest that the chart is for; it knows no sleep action.
+	// oldKubeVersion is the oldest version that the chart supports. It has no sleep action.
 	oldKubeVersion = "v1.27.0"
 
 	release, namespace = "wcs", "media"
@@ -35,7 +35,7 @@ const (
 
 type object = map[string]any
 
-// required are the least values that the chart takes.
+// required holds the least values that the chart accepts.
 const required = `
 config:
   livekit: {url: "http://livekit:80", apiKey: gateway}
@@ -46,7 +46,7 @@ secrets:
 
 var loadChart = sync.OnceValues(func() (*chart.Chart, error) { return loader.Load(chartDir) })
 
-// values merges YAML texts into one; later ones win.
+// values merges YAML texts into one. Later texts win.
 func values(t testing.TB, texts ...string) object {
 	t.Helper()
 	merged := object{}
@@ -60,10 +60,10 @@ func values(t testing.TB, texts ...string) object {
 	return merged
 }
 
-// rendering is what Helm makes of values, by kind and name.
+// rendering holds the objects that Helm renders, by kind and name.
 type rendering map[string]object
 
-// render renders the chart as `helm template` does, NOTES.txt too.
+// render renders the chart as `helm template` does, including NOTES.txt.
 func render(version string, v object) ([]byte, error) {
 	c, err := loadChart()
 	if err != nil {
@@ -113,14 +113,14 @@ func mustRenderFor(t testing.TB, version string, texts ...string) rendering {
 		}
 		id := fmt.Sprintf("%v/%v", o["kind"], at(o, "metadata.name"))
 		if _, twice := all[id]; twice {
-			t.Fatalf("%s is there twice", id)
+			t.Fatalf("%s is rendered twice", id)
 		}
 		all[id] = o
 	}
 	return all
 }
 
-// documents are the YAML documents that have anything in them.
+// documents returns the YAML documents that are not empty.
 func documents(text []byte) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for document := range strings.SplitSeq(string(text), "\n---\n") {
@@ -132,17 +132,17 @@ func documents(text []byte) func(func(string) bool) {
 	}
 }
 
-// of is the object of a kind and name.
+// of returns the object with a kind and name.
 func (r rendering) of(t testing.TB, id string) object {
 	t.Helper()
 	o, ok := r[id]
 	if !ok {
-		t.Fatalf("no %s is rendered, but %v", id, sortedKeys(r))
+		t.Fatalf("%s is not rendered, only %v", id, sortedKeys(r))
 	}
 	return o
 }
 
-// at follows a path of members and, by their number, items; nil where there is nothing.
+// at follows a path of members and, by their number, items. It returns nil for a missing one.
 func at(o any, path string) any {
 	for step := range strings.SplitSeq(path, ".") {
 		switch v := o.(type) {
@@ -191,7 +191,7 @@ func fileValues(t testing.TB, file string) object {
 	return values(t, string(b))
 }
 
-// gatewayBinary is the gateway of this tree, built once.
+// gatewayBinary builds the gateway of this tree once and returns its path.
 var gatewayBinary = sync.OnceValues(func() (string, error) {
 	binary, err := filepath.Abs(root + "/bin/wcs-gateway-checked")
 	if err != nil {
@@ -205,7 +205,7 @@ var gatewayBinary = sync.OnceValues(func() (string, error) {
 	return binary, nil
 })
 
-// checkConfig asks the gateway itself what is wrong with a configuration.
+// checkConfig has the gateway check a configuration and returns its errors.
 func checkConfig(ctx context.Context, t testing.TB, config string, environ []string) error {
 	t.Helper()
 	binary, err := gatewayBinary()

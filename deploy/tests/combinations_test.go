@@ -14,7 +14,8 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 )
 
-// options are what can be switched on, each with every value that belongs to it. Off is the default.
+// options holds the parts of the chart that can be switched on, each with all values that belong to it.
+// All are off by default.
 var options = []string{
 	`ingress: {enabled: true, className: nginx, hosts: [wcs.example.com], tls: [{secretName: wcs-tls, hosts: [wcs.example.com]}], annotations: {a.example/b: c}}`,
 	`httpRoute: {enabled: true, parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [wcs.example.com], annotations: {a.example/b: c}}`,
@@ -33,7 +34,7 @@ var options = []string{
 	  extraEnv: [{name: GOMEMLIMIT, value: 450MiB}], extraVolumes: [{name: ca, configMap: {name: ca}}], extraVolumeMounts: [{name: ca, mountPath: /ca}]}`,
 }
 
-// Every combination of options gives objects that Kubernetes' schemas know, whatever they are combined with. Equal objects are
+// Every combination of options renders objects that match Kubernetes' schemas. Equal objects are
 // validated once.
 func TestEveryCombinationIsValid(t *testing.T) {
 	v := newValidation(t)
@@ -65,7 +66,7 @@ func TestEveryCombinationIsValid(t *testing.T) {
 	workers.Wait()
 	t.Logf("%d combinations, %d different objects of %d kinds", 1<<len(options), len(v.seen), len(v.kinds))
 	if want := 12; len(v.kinds) != want {
-		t.Errorf("objects of %d kinds, not %d: %v", len(v.kinds), want, v.kinds)
+		t.Errorf("objects of %d kinds, want %d: %v", len(v.kinds), want, v.kinds)
 	}
 }
 
@@ -80,7 +81,7 @@ func clone(o object) object {
 	return c
 }
 
-// names tells which options are in a set, for the reader of a failure.
+// names lists the options of a set, for failure messages.
 func names(set int) string {
 	var on []string
 	for set > 0 {
@@ -135,7 +136,7 @@ func (v *validation) first(sum [sha256.Size]byte) bool {
 	return !seen
 }
 
-// A member that Kubernetes does not know, and one of a wrong type, are found.
+// The validation finds a member that Kubernetes does not know, and one of a wrong type.
 func TestValidationFindsFaults(t *testing.T) {
 	text, err := render(kubeVersion, values(t, required))
 	if err != nil {
@@ -155,7 +156,7 @@ func TestValidationFindsFaults(t *testing.T) {
 			}
 		}
 		if faults != 1 {
-			t.Errorf("%q: %d faults, not 1", fault[1], faults)
+			t.Errorf("%q: %d faults, want 1", fault[1], faults)
 		}
 	}
 }

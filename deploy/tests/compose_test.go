@@ -20,7 +20,7 @@ import (
 
 const composeDir = root + "/deploy/compose"
 
-// composeSettings are those of .env.example, with what it leaves to the reader.
+// composeSettings holds the settings of .env.example, and values for those that it leaves empty.
 func composeSettings(t testing.TB) map[string]string {
 	t.Helper()
 	settings, err := dotenv.Read(filepath.Join(composeDir, ".env.example"))
@@ -29,7 +29,7 @@ func composeSettings(t testing.TB) map[string]string {
 	}
 	for name, value := range map[string]string{"LIVEKIT_API_SECRET": "0123456789abcdef0123456789abcdef", "NODE_IP": "192.0.2.1"} {
 		if left, ok := settings[name]; !ok || left != "" {
-			t.Errorf(".env.example should leave %s to the reader", name)
+			t.Errorf(".env.example has a value for %s, want none", name)
 		}
 		settings[name] = value
 	}
@@ -64,7 +64,7 @@ func TestCompose(t *testing.T) {
 	for _, name := range want[:2] {
 		g := project.Services[name]
 		if g.StopGracePeriod == nil || time.Duration(*g.StopGracePeriod) < drain {
-			t.Errorf("%s has %v to end, and needs %v", name, g.StopGracePeriod, drain)
+			t.Errorf("%s has %v to end, it needs %v", name, g.StopGracePeriod, drain)
 		}
 		var environ []string
 		for k, v := range g.Environment {
@@ -78,14 +78,15 @@ func TestCompose(t *testing.T) {
 		for _, v := range s.Volumes {
 			if v.Type == types.VolumeTypeBind && strings.Contains(v.Source, "deploy/compose/") && !strings.HasSuffix(v.Source, "/certificates") {
 				if _, err := os.Stat(v.Source); err != nil {
-					t.Errorf("%s mounts what is not there: %v", name, err)
+					t.Errorf("%s mounts a missing file: %v", name, err)
 				}
 			}
 		}
 	}
 }
 
-// What must be set is said by name, and .env.example has all variables and no others.
+// A missing setting is reported by name, and .env.example has exactly the variables that compose.yaml
+// uses.
 func TestComposeSettings(t *testing.T) {
 	settings := composeSettings(t)
 	used := map[string]string{}
@@ -104,7 +105,7 @@ func TestComposeSettings(t *testing.T) {
 	}
 }
 
-// haproxy takes its file, with a certificate where the container has it.
+// haproxy accepts its file, with a certificate at the path in the container.
 func TestComposeHAProxy(t *testing.T) {
 	certificates := t.TempDir()
 	cert, key := certificate(t)
@@ -122,7 +123,7 @@ func TestComposeHAProxy(t *testing.T) {
 	}
 }
 
-// LiveKit tells the gateways the events that they use, signed with their key, and takes media at the ports that are published.
+// LiveKit sends the gateways' events, signed with their key, and receives media at the published ports.
 func TestComposeLiveKit(t *testing.T) {
 	var config struct {
 		RTC struct {
@@ -142,13 +143,13 @@ func TestComposeLiveKit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if key := *project.Services["gateway-1"].Environment["WCS_LIVEKIT_APIKEY"]; config.Webhook.APIKey != key || len(config.Webhook.URLs) != 1 {
-		t.Errorf("webhooks are signed with %q, the gateway's key is %q; to %v", config.Webhook.APIKey, key, config.Webhook.URLs)
+		t.Errorf("webhooks are signed with %q, the gateway's key is %q; they go to %v", config.Webhook.APIKey, key, config.Webhook.URLs)
 	}
 	published := map[string]uint32{}
 	for _, p := range project.Services["livekit"].Ports {
 		published[p.Protocol] = p.Target
 	}
 	if published["tcp"] != config.RTC.TCPPort || published["udp"] != config.RTC.UDPPort {
-		t.Errorf("ports %v are published of %+v", published, config.RTC)
+		t.Errorf("published ports %v do not match %+v", published, config.RTC)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The gateway itself takes the configuration that each option renders, with the files where the pod has them.
+// The gateway accepts the configuration that each option renders, with files at their paths in the pod.
 func TestGatewayTakesTheConfig(t *testing.T) {
 	run := runDir(t)
 	texts := append([]string{"", string(readFile(t, filepath.Join(chartDir, "examples/gateway.yaml"))) + "\nfullnameOverride: null"}, options[:len(options)-1]...)
@@ -32,7 +32,7 @@ func TestGatewayTakesTheConfig(t *testing.T) {
 	}
 }
 
-// A key that the gateway does not know is found by it: --check-config of the test is no formality.
+// The gateway rejects an unknown key, so its check of the rendered configuration is effective.
 func TestGatewayRefusesUnknownKeys(t *testing.T) {
 	r := mustRender(t, "config: {sessions: {maxStreams: 3}}")
 	err := checkConfig(t.Context(), t, gatewayConfig(t, r), containerEnv(t, r, runDir(t)))
@@ -41,7 +41,7 @@ func TestGatewayRefusesUnknownKeys(t *testing.T) {
 	}
 }
 
-// containerEnv are the container's variables, with its files below dir.
+// containerEnv returns the container's variables, with its files below dir.
 func containerEnv(t testing.TB, r rendering, dir string) []string {
 	t.Helper()
 	var env []struct{ Name, Value string }
@@ -59,7 +59,7 @@ func containerEnv(t testing.TB, r rendering, dir string) []string {
 	return environ
 }
 
-// runDir is what pods have in /run/secrets.
+// runDir creates the files that pods have in /run/secrets.
 func runDir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -79,7 +79,7 @@ func runDir(t testing.TB) string {
 	return dir
 }
 
-// certificate is one that nobody trusts, and its key, as PEM.
+// certificate returns a self-signed certificate and its key as PEM.
 func certificate(t testing.TB) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

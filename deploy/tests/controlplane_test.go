@@ -26,8 +26,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// controlPlane is a real one without machines: etcd, kube-apiserver, kube-controller-manager and kube-scheduler, and kwok, which pretends
-// to be the nodes. make test-k8s builds them into bin/k8s.
+// controlPlane is a real control plane without machines: etcd, kube-apiserver, kube-controller-manager,
+// kube-scheduler, and kwok, which simulates the nodes. make test-k8s builds them into bin/k8s.
 type controlPlane struct {
 	t      *testing.T
 	dir    string
@@ -82,7 +82,7 @@ func (p *controlPlane) write(name, text string) (path string) {
 	return path
 }
 
-// run starts a part, which ends with the test. Its output is in the log of a failed one.
+// run starts a component, which ends with the test. If the test fails, the log has its output.
 func (p *controlPlane) run(name string, args ...string) {
 	p.t.Helper()
 	binary, err := filepath.Abs(filepath.Join(bins, name))
@@ -139,7 +139,7 @@ func (p *controlPlane) await(what string, cond func() bool) {
 	}
 }
 
-// try makes a request. A body that is no JSON is under "text".
+// try makes a request. A body that is not JSON is returned under "text".
 func (p *controlPlane) try(method, path, contentType string, body []byte) (status int, answer object) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
@@ -180,7 +180,7 @@ func (p *controlPlane) do(method, path, contentType, body string) object {
 	return o
 }
 
-// resources are the paths of kinds.
+// resources maps kinds to their paths.
 var resources = map[string]string{
 	"v1 ConfigMap": "/api/v1/%sconfigmaps/", "v1 Secret": "/api/v1/%ssecrets/", "v1 Service": "/api/v1/%sservices/", "v1 ServiceAccount": "/api/v1/%sserviceaccounts/",
 	"v1 Namespace": "/api/v1/namespaces/", "v1 Node": "/api/v1/nodes/",
@@ -192,7 +192,8 @@ var resources = map[string]string{
 	"apiregistration.k8s.io/v1 APIService":             "/apis/apiregistration.k8s.io/v1/apiservices/",
 }
 
-// apply is kubectl apply --server-side --validate=strict. It gives the status and the object, or the refusal.
+// apply is kubectl apply --server-side --validate=strict. It returns the status and the object, or the
+// rejection.
 func (p *controlPlane) apply(ns, document, query string) (status int, answer object) {
 	p.t.Helper()
 	var o object
@@ -202,7 +203,7 @@ func (p *controlPlane) apply(ns, document, query string) (status int, answer obj
 	kind := fmt.Sprintf("%v %v", o["apiVersion"], o["kind"])
 	path, known := resources[kind]
 	if !known {
-		p.t.Fatalf("a %s is rendered, whose path this test does not know", kind)
+		p.t.Fatalf("rendered kind %s has no path in this test", kind)
 	}
 	if strings.Contains(path, "%s") {
 		path = fmt.Sprintf(path, "namespaces/"+ns+"/")
@@ -219,7 +220,7 @@ func (p *controlPlane) mustApply(ns string, documents ...string) {
 	}
 }
 
-// install applies the chart into a namespace of its own.
+// install applies the chart in its own namespace.
 func (p *controlPlane) install(ns string, texts ...string) {
 	p.t.Helper()
 	p.mustApply("", "{apiVersion: v1, kind: Namespace, metadata: {name: "+ns+"}}")
@@ -232,7 +233,7 @@ func (p *controlPlane) install(ns string, texts ...string) {
 	}
 }
 
-// definition is a custom resource definition of a module, which is downloaded if it is not there.
+// definition returns a custom resource definition of a module, which is downloaded if it is missing.
 func definition(t *testing.T, module, file string) string {
 	t.Helper()
 	out, err := exec.Command("go", "mod", "download", "-json", module).Output()

@@ -1,3 +1,4 @@
-// Package tests checks what is deployed: the chart, the compose file, the Dockerfile, the alerts and the dashboard. It is a module of its
-// own, so that Helm and the like are no dependencies of the gateway.
+// Package tests checks the deployment files: chart, compose file, Dockerfile, systemd unit, alerts and
+// dashboard. It is a separate module, so that Helm and similar libraries are not dependencies of the
+// gateway.
 package tests

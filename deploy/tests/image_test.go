@@ -23,7 +23,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
-// The Dockerfile is one that buildkit takes without a warning, takes the base image's digest, and gives what make rootfs makes.
+// buildkit accepts the Dockerfile without a warning. It honours the base image's digest and copies the
+// output of make rootfs.
 func TestDockerfile(t *testing.T) {
 	f, err := os.Open(root + "/Dockerfile")
 	if err != nil {
@@ -50,7 +51,7 @@ func TestDockerfile(t *testing.T) {
 		}
 	}
 	if stages[1].BaseName != "scratch" {
-		t.Errorf("the image is made from %s", stages[1].BaseName)
+		t.Errorf("the image is based on %s", stages[1].BaseName)
 	}
 	var made bool
 	for _, c := range stages[0].Commands {
@@ -58,7 +59,7 @@ func TestDockerfile(t *testing.T) {
 		made = made || ok && strings.Contains(strings.Join(run.CmdLine, " "), "make rootfs")
 	}
 	if !made {
-		t.Error("make rootfs is not run")
+		t.Error("the Dockerfile does not run make rootfs")
 	}
 	var user string
 	for _, c := range stages[1].Commands {
@@ -76,7 +77,7 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-// defaults are the arguments before the first stage.
+// defaults returns the arguments before the first stage.
 func defaults(args []instructions.ArgCommand) []string {
 	var env []string
 	for _, a := range args {
@@ -87,17 +88,17 @@ func defaults(args []instructions.ArgCommand) []string {
 	return env
 }
 
-// make rootfs gives the same bytes in another directory, with other times of files, another umask and time zone, of nothing
-// but what the Dockerfile gets to see.
+// make rootfs writes the same bytes in another directory, with other file times, another umask and
+// another time zone, from the build context alone.
 func TestRootfsIsReproducible(t *testing.T) {
 	first := rootfs(t, buildContext(t), "umask 022; TZ=UTC make rootfs VERSION=1.2.3")
 	second := rootfs(t, buildContext(t), "umask 077; TZ=Asia/Tokyo make rootfs VERSION=1.2.3")
 	if first != second {
-		t.Errorf("the second run gives another file: %s, not %s", second, first)
+		t.Errorf("the second run has the sum %s, the first %s", second, first)
 	}
 }
 
-// The flags of another platform reach the compiler: it refuses one that there is not.
+// The flags of another platform reach the compiler: it rejects an unknown one.
 func TestRootfsIsForThePlatform(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "make", "rootfs", "GOOS=linux", "GOARCH=vax")
 	cmd.Dir = buildContext(t)
@@ -106,7 +107,7 @@ func TestRootfsIsForThePlatform(t *testing.T) {
 	}
 }
 
-// rootfs runs a command in dir and gives the sum of what it has made, whose content it checks.
+// rootfs runs a command in dir, checks the content of its output and returns the sum.
 func rootfs(t *testing.T, dir, command string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
@@ -143,7 +144,7 @@ func checkRootfs(t *testing.T, file string) (sum string) {
 			t.Fatal(err)
 		}
 		if h.Uid != 0 || h.Gid != 0 || !h.ModTime.Equal(time.Unix(0, 0)) {
-			t.Errorf("%s is of %d:%d and %v", h.Name, h.Uid, h.Gid, h.ModTime)
+			t.Errorf("%s has the owner %d:%d and the time %v", h.Name, h.Uid, h.Gid, h.ModTime)
 		}
 		modes[strings.TrimPrefix(h.Name, "./")] = h.Mode
 	}
@@ -161,7 +162,7 @@ func checkRootfs(t *testing.T, file string) (sum string) {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// buildContext is a copy of what .dockerignore lets through.
+// buildContext copies the files that .dockerignore does not exclude.
 func buildContext(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -177,7 +178,7 @@ func buildContext(t *testing.T) string {
 	return dir
 }
 
-// copyTree copies files without tests, data of tests and node_modules; the copies have times of their own.
+// copyTree copies files, except tests, test data and node_modules. The copies have new times.
 func copyTree(from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 
 const deployments = "/apis/apps/v1/namespaces/%s/deployments/wcs-wcs-gateway"
 
-// TestControlPlane has a real control plane take the chart.
+// A real control plane accepts the chart.
 func TestControlPlane(t *testing.T) {
 	p := startControlPlane(t)
 	for _, d := range [][2]string{
@@ -45,14 +45,14 @@ func TestControlPlane(t *testing.T) {
 	t.Run("it scales", func(t *testing.T) { p.scales(t) })
 }
 
-// with is the control plane for a subtest.
+// with returns the control plane for a subtest.
 func (p *controlPlane) with(t *testing.T) *controlPlane {
 	c := *p
 	c.t = t
 	return &c
 }
 
-// combinations applies each different object that any combination of options gives, without keeping it.
+// combinations applies each different object of all combinations of options, as a dry run.
 func (p *controlPlane) combinations(t *testing.T) {
 	p = p.with(t)
 	p.mustApply("", "{apiVersion: v1, kind: Namespace, metadata: {name: dry}}")
@@ -83,11 +83,11 @@ func (p *controlPlane) combinations(t *testing.T) {
 	}
 	t.Logf("%d combinations, %d different objects of %d kinds", 1<<len(options), len(seen), len(kinds))
 	if len(kinds) != 12 {
-		t.Errorf("objects of %d kinds, not 12: %v", len(kinds), kinds)
+		t.Errorf("objects of %d kinds, want 12: %v", len(kinds), kinds)
 	}
 }
 
-// refusals: what no schema here finds, the API server does.
+// refusals checks faults that only the API server finds.
 func (p *controlPlane) refusals(t *testing.T) {
 	p = p.with(t)
 	text, err := render(kubeVersion, values(t, required))
@@ -108,7 +108,7 @@ func (p *controlPlane) refusals(t *testing.T) {
 			}
 		}
 		if !strings.Contains(refused, fault[2]) {
-			t.Errorf("%q: refused with %q", fault[1], refused)
+			t.Errorf("%q: rejected with %q", fault[1], refused)
 		}
 	}
 	if _, err := render(kubeVersion, values(t, required, `autoscaling: {maxReplicas: many}`)); err == nil || !strings.Contains(err.Error(), "maxReplicas") {
@@ -116,7 +116,7 @@ func (p *controlPlane) refusals(t *testing.T) {
 	}
 }
 
-// up waits until a deployment has rolled out with that many pods.
+// up waits until a deployment has rolled out with a number of pods.
 func (p *controlPlane) up(ns string, replicas int) object {
 	p.t.Helper()
 	var d object
@@ -138,15 +138,15 @@ func (p *controlPlane) rolls(t *testing.T) {
 	first := p.up("rolls", 2)
 	p.install("rolls")
 	if same := p.up("rolls", 2); at(same, "metadata.generation") != at(first, "metadata.generation") {
-		t.Error("the same values roll it")
+		t.Error("the same values roll the pods")
 	}
 	p.install("rolls", `config: {log: {level: debug}}`)
 	if next := p.up("rolls", 2); at(next, "metadata.generation") == at(first, "metadata.generation") {
-		t.Error("another configuration does not roll it")
+		t.Error("another configuration does not roll the pods")
 	}
 	sets, _ := p.get("/apis/apps/v1/namespaces/rolls/replicasets")["items"].([]any)
 	if len(sets) != 2 {
-		t.Errorf("%d replica sets, want that of each configuration", len(sets))
+		t.Errorf("%d replica sets, want one for each configuration", len(sets))
 	}
 }
 
@@ -161,7 +161,7 @@ func (p *controlPlane) pods(ns string) (all []string) {
 	return all
 }
 
-// evictions: one pod may go, the next only when another has come in its place, for which there is no node.
+// evictions checks that one pod can be evicted, and the next one only after a replacement is ready.
 func (p *controlPlane) evictions(t *testing.T) {
 	p = p.with(t)
 	p.install("evict", `replicas: 3`)
@@ -185,7 +185,7 @@ func (p *controlPlane) evictions(t *testing.T) {
 	p.up("evict", 3)
 	p.await("the budget is counted again", func() bool { return at(p.get(budget), "status.disruptionsAllowed") == 1.0 })
 	if status, o := evict(pods[1]); status != http.StatusCreated {
-		t.Errorf("the second, when another has come: %d %v", status, o["message"])
+		t.Errorf("the second, after the replacement is ready: %d %v", status, o["message"])
 	}
 }
 
@@ -196,7 +196,8 @@ func (p *controlPlane) cordon(on bool) {
 	}
 }
 
-// metricsAPI is custom.metrics.k8s.io and metrics.k8s.io: every pod has that many sessions, and uses that much CPU.
+// metricsAPI serves custom.metrics.k8s.io and metrics.k8s.io: each pod has the given sessions and CPU
+// use.
 type metricsAPI struct {
 	sessions, millicores atomic.Int64
 	pods                 func() []string
@@ -226,7 +227,8 @@ func (m *metricsAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer) // the API server may be gone
 }
 
-// scales: the autoscaler follows the sessions per pod, within its bounds, and goes down late and one at a time.
+// scales checks that the autoscaler follows the sessions per pod within its bounds, and scales down late
+// and by one.
 func (p *controlPlane) scales(t *testing.T) {
 	p = p.with(t)
 	m := &metricsAPI{pods: func() []string { return p.pods("scale") }}

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// number is a number of YAML's.
+// number converts a number of YAML.
 func number(t testing.TB, v any) float64 {
 	t.Helper()
 	switch n := v.(type) {
@@ -22,7 +22,7 @@ func number(t testing.TB, v any) float64 {
 	case int64:
 		return float64(n)
 	}
-	t.Fatalf("%v is no number but a %T", v, v)
+	t.Fatalf("%v is a %T, want a number", v, v)
 	return 0
 }
 
@@ -33,8 +33,7 @@ const (
 	container  = podSpec + ".containers.0"
 )
 
-// The pod has the time that its drain takes (docs/operations.md), whichever of preStop and the gateway waits for the load
-// balancers.
+// The grace period covers the drain, whether preStop or the gateway waits for the load balancers.
 func TestGracePeriodCoversTheDrain(t *testing.T) {
 	for _, drain := range []struct{ notice, window, pace, handover time.Duration }{
 		{5 * time.Second, time.Minute, 10 * time.Second, 8 * time.Second},
@@ -62,7 +61,7 @@ func TestGracePeriodCoversTheDrain(t *testing.T) {
 			if c.sleeps {
 				sleep = time.Duration(number(t, at(d, container+".lifecycle.preStop.sleep.seconds"))) * time.Second
 			} else if at(d, container+".lifecycle") != nil {
-				t.Errorf("%s %s: there is a preStop", c.name, text)
+				t.Errorf("%s %s: unexpected preStop", c.name, text)
 			}
 			if waits := sleep + notice; waits < drain.notice || waits > drain.notice+time.Second {
 				t.Errorf("%s %s: the load balancers have %v", c.name, text, waits)
@@ -76,7 +75,7 @@ func TestGracePeriodCoversTheDrain(t *testing.T) {
 	}
 }
 
-// gatewayConfig is the gateway's file in the ConfigMap.
+// gatewayConfig returns the gateway's file in the ConfigMap.
 func gatewayConfig(t testing.TB, r rendering) string {
 	t.Helper()
 	data, ok := r.of(t, configMap)["data"].(object)
@@ -111,7 +110,7 @@ func TestPodsAreConfined(t *testing.T) {
 	}
 }
 
-// The values of secrets are in the Secret, and nowhere else.
+// Values of secrets are in the Secret only.
 func TestSecretsAreFilesOnly(t *testing.T) {
 	const apiSecret, hook = "do-not-show-1", "do-not-show-2"
 	r := mustRender(t, `
@@ -133,7 +132,7 @@ secrets:
 			t.Fatal(err)
 		}
 		if id != "Secret/wcs-wcs-gateway" && (strings.Contains(string(text), apiSecret) || strings.Contains(string(text), hook)) {
-			t.Errorf("%s has a secret in it", id)
+			t.Errorf("%s contains a secret", id)
 		}
 	}
 	env, err := yaml.Marshal(at(r.of(t, deployment), container+".env"))
@@ -147,7 +146,7 @@ secrets:
 	}
 }
 
-// None of the settings that docs/configuration.md marks as secrets can be given as it is.
+// The chart rejects a plain value for each setting that docs/configuration.md marks as a secret.
 func TestNoSecretInTheConfigMap(t *testing.T) {
 	keys := regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\| \\*secret\\* \\|").FindAllStringSubmatch(string(readFile(t, root+"/docs/configuration.md")), -1)
 	if len(keys) < 3 {
@@ -156,12 +155,12 @@ func TestNoSecretInTheConfigMap(t *testing.T) {
 	for _, m := range keys {
 		text := "config:" + strings.Join(mapSteps(m[1]), "") + " plain" + strings.Repeat("}", strings.Count(m[1], ".")+1)
 		if _, err := render(kubeVersion, values(t, required, text)); err == nil {
-			t.Errorf("%s is taken as it is", m[1])
+			t.Errorf("%s is accepted as a plain value", m[1])
 		}
 	}
 }
 
-// mapSteps writes a path as the beginning of YAML maps.
+// mapSteps writes a path as opening YAML maps.
 func mapSteps(path string) []string {
 	var steps []string
 	for step := range strings.SplitSeq(path, ".") {
@@ -170,7 +169,7 @@ func mapSteps(path string) []string {
 	return steps
 }
 
-// What a running gateway does not take rolls the pods; what it takes does so unless liveReload is true.
+// A setting that needs a restart rolls the pods; one that is reloaded does so unless liveReload is true.
 func TestChangesRollThePods(t *testing.T) {
 	annotations := func(texts ...string) string {
 		return fmt.Sprint(at(mustRender(t, texts...).of(t, deployment), "spec.template.metadata.annotations"))
@@ -195,7 +194,7 @@ func TestChangesRollThePods(t *testing.T) {
 	}
 }
 
-// Faults in values are refused, and named by their path.
+// Faults in values are rejected by their path.
 func TestFaultsAreRefused(t *testing.T) {
 	for _, c := range []struct{ values, want string }{
 		{"config: {livekit: {url: ''}}", "/config/livekit/url"},
@@ -232,7 +231,7 @@ func TestFaultsAreRefused(t *testing.T) {
 		}
 	}
 	if _, err := render(kubeVersion, object{}); err == nil || !strings.Contains(err.Error(), "/config/livekit/url") {
-		t.Errorf("no values at all: %v", err)
+		t.Errorf("without values: %v", err)
 	}
 }
 
@@ -257,14 +256,15 @@ func TestWebSocketsLast(t *testing.T) {
 	}
 }
 
-// The autoscaler and replicas do not both say how many pods there are; it goes down slowly and asks the two metrics.
+// Either the autoscaler or replicas sets the number of pods. The autoscaler scales down slowly and uses
+// two metrics.
 func TestScaling(t *testing.T) {
 	if got := at(mustRender(t).of(t, deployment), "spec.replicas"); number(t, got) != 2 {
 		t.Errorf("%v replicas", got)
 	}
 	r := mustRender(t, "autoscaling: {enabled: true, sessionsPerPod: 4000000}")
 	if got := at(r.of(t, deployment), "spec.replicas"); got != nil {
-		t.Errorf("%v replicas beside the autoscaler", got)
+		t.Errorf("%v replicas although the autoscaler is enabled", got)
 	}
 	spec := r.of(t, "HorizontalPodAutoscaler/wcs-wcs-gateway")["spec"]
 	for path, want := range map[string]any{
@@ -280,7 +280,7 @@ func TestScaling(t *testing.T) {
 	}
 }
 
-// Every selector selects the pods, and the ServiceMonitor the one Service that has the metrics.
+// Every selector matches the pods, and the ServiceMonitor the one Service with the metrics.
 func TestSelectors(t *testing.T) {
 	r := mustRender(t, "{serviceMonitor: {enabled: true}, networkPolicy: {enabled: true}, commonLabels: {team: media}}")
 	pods, _ := at(r.of(t, deployment), "spec.template.metadata.labels").(object)
@@ -308,7 +308,7 @@ func selects(t testing.TB, selector any, labels object) bool {
 	t.Helper()
 	s, ok := selector.(object)
 	if !ok || len(s) == 0 {
-		t.Fatalf("%v is no selector", selector)
+		t.Fatalf("%v is not a selector", selector)
 	}
 	for k, v := range s {
 		if labels[k] != v {

@@ -8,8 +8,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// values.yaml has every value that the schema takes, so that it documents them all; what it has beyond them the schema refuses, and
-// rendering fails. Parts of config and secrets are the reader's.
+// values.yaml documents every value of the schema. The schema rejects other values, so rendering would
+// fail with them. Only config and secrets have free members.
 func TestValuesHaveWhatTheSchemaTakes(t *testing.T) {
 	var schema, defaults object
 	if err := json.Unmarshal(readFile(t, filepath.Join(chartDir, "values.schema.json")), &schema); err != nil {

@@ -1,6 +1,7 @@
-// Command mkschema writes the JSON schemas that rendered objects are checked against, strict ones without references: those of
-// Kubernetes' own kinds from the OpenAPI file in the module k8s.io/kubernetes, the others from the custom resource definitions in
-// their projects' modules. Run it in deploy/tests when a kind or a version is added: go run ./mkschema schemas
+// Command mkschema writes the strict JSON schemas, without references, that rendered objects are checked
+// against. Those of Kubernetes' own kinds come from the OpenAPI file of the module k8s.io/kubernetes,
+// the others from the custom resource definitions of their projects' modules. Run it in deploy/tests
+// when a kind or a version is added: go run ./mkschema schemas
 package main
 
 import (

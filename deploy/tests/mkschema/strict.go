@@ -2,7 +2,7 @@ package main
 
 import "strings"
 
-// strict turns OpenAPI schemas into JSON schemas that know no further members, with the definitions in place of references.
+// strict converts OpenAPI schemas into JSON schemas that forbid unknown members and have no references.
 type strict struct {
 	definitions map[string]object
 	open        map[string]bool // definitions that the walk is inside of

@@ -87,7 +87,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* What of the configuration a running pod does not take: its checksum rolls the pods. */}}
+{{/* The part of the configuration that a running pod does not reload: its checksum rolls the pods. */}}
 {{- define "wcs-gateway.rollConfig" -}}
 {{- $config := include "wcs-gateway.config" . | fromYaml -}}
 {{- if .Values.liveReload -}}
@@ -106,21 +106,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
-{{/* Variables by the names of secrets that the gateway is told of by the chart. */}}
+{{/* Variables for the secrets that the chart configures itself, by name. */}}
 {{- define "wcs-gateway.knownSecrets" -}}
 livekit-api-secret: WCS_LIVEKIT_APISECRET_FILE
 redis-password: WCS_REDIS_PASSWORD_FILE
 redis-sentinel-password: WCS_REDIS_SENTINELPASSWORD_FILE
 {{- end -}}
 
-{{/* Names the first secret in the configuration that is there itself, not as {file: …}: (dict "at" path "value" value). */}}
+{{/* Fails for the first secret in the configuration that is a plain value, not {file: …}: (dict "at" path "value" value). */}}
 {{- define "wcs-gateway.noSecrets" -}}
 {{- $at := .at -}}
 {{- if kindIs "map" .value -}}
 {{- range $key, $value := .value -}}
 {{- $named := or (regexMatch "(?i)(secret|password|token)$" $key) (regexMatch "\\.(webhookKeys|users)$" $at) -}}
 {{- if and $named (not (kindIs "map" $value)) $value -}}
-{{- fail (printf "%s.%s would be in a ConfigMap: give secrets an entry and write {file: /run/secrets/wcs/NAME} here" $at $key) -}}
+{{- fail (printf "%s.%s would be in a ConfigMap: add an entry to secrets and write {file: /run/secrets/wcs/NAME} here" $at $key) -}}
 {{- end -}}
 {{- include "wcs-gateway.noSecrets" (dict "at" (printf "%s.%s" $at $key) "value" $value) -}}
 {{- end -}}
@@ -131,7 +131,7 @@ redis-sentinel-password: WCS_REDIS_SENTINELPASSWORD_FILE
 {{- end -}}
 {{- end -}}
 
-{{/* Faults that a schema cannot name. */}}
+{{/* Faults that a schema cannot find. */}}
 {{- define "wcs-gateway.check" -}}
 {{- include "wcs-gateway.noSecrets" (dict "at" "config" "value" .Values.config) -}}
 {{- range $key := list "public" "secure" "tls" "internal" -}}
