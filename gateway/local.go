@@ -46,8 +46,8 @@ func (l local) EndStreams(ctx context.Context, mediaIDs []string) (n int) {
 	return n
 }
 
-// onLoops calls f for this pod's streams with the given media ids, each on its session's loop, and returns the results
-// by media id. Streams whose loop does not call f before ctx is done are missing.
+// onLoops calls f for this pod's streams with the given media ids, each on its session's loop, and returns
+// the results by media id. Streams whose loop does not call f before ctx is done are missing.
 func onLoops[T any](ctx context.Context, g *Gateway, mediaIDs []string, f func(*stream) T) map[string]T {
 	ids := make(map[string]bool, len(mediaIDs))
 	for _, id := range mediaIDs {

@@ -13,7 +13,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// startEgresses starts the recording and the republishing that the client requested, when its stream comes up.
+// startEgresses starts the recording and the republishing that the client requested, when its stream comes
+// up.
 func (st *stream) startEgresses() {
 	s := st.sess
 	switch {

@@ -1,7 +1,8 @@
-// Package admin queries and controls the whole deployment from any pod, for operators and backends. Queries are
-// answered from Redis; commands, and questions that only the owning pod can answer, are sent to that pod as requests.
-// It owns the protocol of these requests. It knows no sockets, sessions or HTTP: the pod's own part is behind Local.
-// Packages rest and console are its callers; package gateway wires it and passes it the requests of other pods.
+// Package admin queries and controls the whole deployment from any pod, for operators and backends. Queries
+// are answered from Redis; commands, and questions that only the owning pod can answer, are sent to that pod
+// as requests. It owns the protocol of these requests. It knows no sockets, sessions or HTTP: the pod's own
+// part is behind Local. Packages rest and console are its callers; package gateway wires it and passes it the
+// requests of other pods.
 package admin
 
 import (
@@ -17,8 +18,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// ErrPodUnreachable is returned if a pod did not reply: it is dead and will be taken over, or it is disconnected from
-// Redis. The request might have been executed.
+// ErrPodUnreachable is returned if a pod did not reply: it is dead and will be taken over, or it is
+// disconnected from Redis. The request might have been executed.
 var ErrPodUnreachable = errors.New("pod does not answer")
 
 // ErrSnapshot is returned if no snapshot could be taken. The text of the error has the reason.
@@ -26,8 +27,8 @@ var ErrSnapshot = errors.New("snapshot")
 
 // Local queries and controls the sessions and streams of this pod. Its methods return when ctx is done.
 type Local interface {
-	// EndStreams ends the streams with the given media ids and returns their number. Streams that are already ending,
-	// or whose session does not process the request before ctx is done, do not count.
+	// EndStreams ends the streams with the given media ids and returns their number. Streams that are already
+	// ending, or whose session does not process the request before ctx is done, do not count.
 	EndStreams(ctx context.Context, mediaIDs []string) int
 	// EndSession closes a session and reports whether this pod had it.
 	EndSession(id string) bool
@@ -35,7 +36,8 @@ type Local interface {
 	Figures(ctx context.Context, mediaIDs []string) map[string]Figures
 	// Record starts or stops a recording.
 	Record(ctx context.Context, r RecordRequest) RecordReply
-	// PublishData sends data in the name of a publisher. It returns DataSent, DataNoReceiver, or the reason of a failure.
+	// PublishData sends data in the name of a publisher. It returns DataSent, DataNoReceiver, or the reason
+	// of a failure.
 	PublishData(ctx context.Context, publisher translate.Identity, payload []byte) string
 	// SendData sends data to the client of a session. Its results are those of PublishData.
 	SendData(ctx context.Context, d SessionData) string
@@ -109,7 +111,8 @@ func (s *Service) Pod() string { return s.deps.Pod }
 // Ready reports whether this pod accepts new clients.
 func (s *Service) Ready() bool { return s.deps.Ready() }
 
-// method is the name of a request to a pod. The comments name the types of its argument and its result in JSON.
+// method is the name of a request to a pod. The comments name the types of its argument and its result in
+// JSON.
 type method string
 
 const (
@@ -124,8 +127,8 @@ const (
 	methodSession     method = "session"      // string, session id → *SessionDetails
 )
 
-// replyTimeout bounds the wait for the reply of one pod, which answers from memory except for LiveKit's part in
-// recordings.
+// replyTimeout bounds the wait for the reply of one pod, which answers from memory except for LiveKit's part
+// in recordings.
 const replyTimeout = 1500 * time.Millisecond
 
 func (s *Service) timeout(m method) time.Duration {

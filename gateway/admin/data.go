@@ -11,7 +11,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// ErrBadData is returned for data of a backend that cannot be sent to clients: invalid JSON or UTF-8, or too big.
+// ErrBadData is returned for data of a backend that cannot be sent to clients: invalid JSON or UTF-8, or too
+// big.
 var ErrBadData = errors.New("bad data")
 
 // Results of Local.SendData and Local.PublishData. Any other text is the reason of a failure.
@@ -33,10 +34,10 @@ type streamData struct {
 	Payload   []byte             `json:"payload"` // JSON, byte for byte
 }
 
-// SendToSession sends a backend's data as OnDataEvent to the client of a session on any pod. operationID can be empty.
-// It fails with state.ErrNotFound if there is no such session or its client is not connected, with ErrBadData, and with
-// state.ErrUnavailable or ErrPodUnreachable if Redis or the session's pod does not answer. After ErrPodUnreachable the
-// data might have been sent.
+// SendToSession sends a backend's data as OnDataEvent to the client of a session on any pod. operationID can
+// be empty. It fails with state.ErrNotFound if there is no such session or its client is not connected, with
+// ErrBadData, and with state.ErrUnavailable or ErrPodUnreachable if Redis or the session's pod does not
+// answer. After ErrPodUnreachable the data might have been sent.
 func (s *Service) SendToSession(ctx context.Context, sessionID, operationID string, payload json.RawMessage) error {
 	if err := s.checkData(operationID, payload); err != nil {
 		return err
@@ -52,9 +53,10 @@ func (s *Service) SendToSession(ctx context.Context, sessionID, operationID stri
 	return s.requestData(ctx, rec.Owner.Pod, methodSendData, d)
 }
 
-// SendStreamEvent sends a backend's data to the players of a published stream on all pods and to native participants,
-// in the name of the publisher. typ must be data, because only publishers report what they muted. The errors are those
-// of SendToSession; state.ErrNotFound means that no stream with this name is published.
+// SendStreamEvent sends a backend's data to the players of a published stream on all pods and to native
+// participants, in the name of the publisher. typ must be data, because only publishers report what they
+// muted. The errors are those of SendToSession; state.ErrNotFound means that no stream with this name is
+// published.
 func (s *Service) SendStreamEvent(ctx context.Context, name, typ string, payload json.RawMessage) error {
 	if typ != string(wcs.EventData) {
 		return fmt.Errorf("%w: only events of type data can be sent", ErrBadData)

@@ -35,8 +35,8 @@ type PodState struct {
 // PodStatistics returns the current statistics of this pod.
 func (s *Service) PodStatistics() Statistics { return s.deps.Local.State().Statistics }
 
-// PodStates returns the states of the deployment's pods by pod id; the state of a pod that does not reply is nil. It
-// takes up to two seconds. It fails with state.ErrUnavailable.
+// PodStates returns the states of the deployment's pods by pod id; the state of a pod that does not reply is
+// nil. It takes up to two seconds. It fails with state.ErrUnavailable.
 func (s *Service) PodStates(ctx context.Context) (map[string]*PodState, error) {
 	return requestAll[PodState](ctx, s, methodPod)
 }
@@ -71,7 +71,8 @@ func requestAll[T any](ctx context.Context, s *Service, m method) (map[string]*T
 	return all, nil
 }
 
-// maxStatisticsAge is the maximum age of the deployment's statistics: pods are asked at most once in that time.
+// maxStatisticsAge is the maximum age of the deployment's statistics: pods are asked at most once in that
+// time.
 const maxStatisticsAge = 5 * time.Second
 
 // statisticsCache holds the deployment's statistics. Concurrent callers wait for the one that updates them.

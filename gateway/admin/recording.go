@@ -53,10 +53,11 @@ func (r RecordReply) result() (file string, err error) {
 	return "", ErrRecordingFailed // an error that only another version knows
 }
 
-// StartRecording records a published stream of any pod. It ends a running recording and starts another one. An empty
-// template means Deps.Template. It returns the name of the file, which has content some seconds later. It takes up to
-// Deps.StartTimeout and some seconds. It fails with ErrNoSuchStream, ErrRecordingForbidden, ErrRecordingFailed (the
-// log of the stream's pod has the reason), translate.ErrFileTemplate, ErrPodUnreachable or state.ErrUnavailable.
+// StartRecording records a published stream of any pod. It ends a running recording and starts another one.
+// An empty template means Deps.Template. It returns the name of the file, which has content some seconds
+// later. It takes up to Deps.StartTimeout and some seconds. It fails with ErrNoSuchStream,
+// ErrRecordingForbidden, ErrRecordingFailed (the log of the stream's pod has the reason),
+// translate.ErrFileTemplate, ErrPodUnreachable or state.ErrUnavailable.
 func (s *Service) StartRecording(ctx context.Context, stream string, t translate.FileTemplate) (file string, err error) {
 	t = cmp.Or(t, s.deps.Template)
 	if err := t.Validate(); err != nil {

@@ -42,8 +42,8 @@ func (s *Service) SessionDetails(ctx context.Context, id string) (state.Session,
 	return rec, *d, nil
 }
 
-// TerminateSession closes the socket of a session on any pod and ends its streams, also if the session has keepAlive.
-// It fails with state.ErrNotFound, state.ErrUnavailable or ErrPodUnreachable.
+// TerminateSession closes the socket of a session on any pod and ends its streams, also if the session has
+// keepAlive. It fails with state.ErrNotFound, state.ErrUnavailable or ErrPodUnreachable.
 func (s *Service) TerminateSession(ctx context.Context, id string) error {
 	rec, err := s.FindSession(ctx, id)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {

@@ -91,9 +91,9 @@ func entryOf(l state.Listed) StreamEntry {
 	return e
 }
 
-// TerminateStreams ends the selected streams on all pods and returns their number. Their clients get UNPUBLISHED or
-// STOPPED, `Stopped by rest /terminate`. It fails with state.ErrUnavailable, and with ErrPodUnreachable after the
-// streams of the other pods are ended.
+// TerminateStreams ends the selected streams on all pods and returns their number. Their clients get
+// UNPUBLISHED or STOPPED, `Stopped by rest /terminate`. It fails with state.ErrUnavailable, and with
+// ErrPodUnreachable after the streams of the other pods are ended.
 func (s *Service) TerminateStreams(ctx context.Context, f StreamFilter) (ended int, err error) {
 	unreachable := make(map[string]error)
 	err = s.EachStream(ctx, f, func(page []StreamEntry) error {
@@ -125,12 +125,12 @@ func (s *Service) TerminateStreams(ctx context.Context, f StreamFilter) (ended i
 	return ended, nil
 }
 
-// Figures are the measurements of a stream by WCS's names: rates in bit/s, sizes in pixels, and counts since the start
-// of the stream. Values that are not measured are absent.
+// Figures are the measurements of a stream by WCS's names: rates in bit/s, sizes in pixels, and counts since
+// the start of the stream. Values that are not measured are absent.
 type Figures map[string]int64
 
-// Figures returns the figures of streams by media id. Streams that are not measured or have just ended can be missing.
-// It fails with ErrPodUnreachable if a pod of one of the streams does not reply.
+// Figures returns the figures of streams by media id. Streams that are not measured or have just ended can be
+// missing. It fails with ErrPodUnreachable if a pod of one of the streams does not reply.
 func (s *Service) Figures(ctx context.Context, streams []StreamEntry) (map[string]Figures, error) {
 	byPod := make(map[string][]string)
 	for _, e := range streams {

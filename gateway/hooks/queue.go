@@ -33,9 +33,9 @@ func NewQueue(maxStreams int, budget *Budget) *Queue {
 	return &Queue{maxStreams: maxStreams, budget: budget}
 }
 
-// Do queues call, which makes a call of method m with the given body, and returns at once. It returns false, and
-// call does not run, if the limits are exceeded. The calls at the end of a session (closing) are exempt from the
-// limit of bytes.
+// Do queues call, which makes a call of method m with the given body, and returns at once. It returns false,
+// and call does not run, if the limits are exceeded. The calls at the end of a session (closing) are exempt
+// from the limit of bytes.
 func (q *Queue) Do(m Method, body Object, closing bool, call func()) (queued bool) {
 	size := sizeOf(body)
 	if !closing && q.exceededBy(size) {
@@ -53,8 +53,8 @@ func (q *Queue) Do(m Method, body Object, closing bool, call func()) (queued boo
 }
 
 // limit returns the queue length up to which a call of method m is accepted. Calls caused by clients get the
-// smallest share, stream events more, and the events of session teardown all of it, so that the latter are never
-// dropped.
+// smallest share, stream events more, and the events of session teardown all of it, so that the latter are
+// never dropped.
 func (q *Queue) limit(m Method, closing bool) int {
 	switch {
 	case closing:

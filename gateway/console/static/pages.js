@@ -25,8 +25,8 @@ export function Overview({ overview, history }) {
       <${Plot} title="Sessions" unit="" history=${history} lines=${[{ key: 'sessions', label: 'sessions' }]} />
       <${Plot} title="Streams" unit="" history=${history} lines=${[{ key: 'published', label: 'published' }, { key: 'played', label: 'played' }]} />
       <${Plot} title="Started" unit="per minute" history=${history} lines=${[{ key: 'publishes', label: 'publishes', times: 6 }, { key: 'plays', label: 'plays', times: 6 }]} />
-      <${Plot} title="LiveKit calls" unit="ms" history=${history} lines=${[{ key: 'sfuP50', label: 'median' }, { key: 'sfuP95', label: '95th percentile' }]} />
-      <${Plot} title="Redis calls" unit="ms" history=${history} lines=${[{ key: 'redisP50', label: 'median' }, { key: 'redisP95', label: '95th percentile' }]} />
+      <${Plot} title="LiveKit calls" unit="ms, at most" history=${history} lines=${[{ key: 'sfuP50', label: 'median' }, { key: 'sfuP95', label: '95th percentile' }]} />
+      <${Plot} title="Redis calls" unit="ms, at most" history=${history} lines=${[{ key: 'redisP50', label: 'median' }, { key: 'redisP95', label: '95th percentile' }]} />
     </div>
     <h2>Failures in the last hour</h2>
     ${fails.length === 0 ? html`<p class="empty">None.</p>` : html`<ul class="fails">${fails.map(([what, n]) => html`<li key=${what}><b>${n}</b> ${failure(what)}</li>`)}</ul>`}
