@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// bulkOf makes a parcel and counts when it is done.
+// bulkOf returns a Bulk that counts in done when it is done.
 func bulkOf(done *atomic.Int32, frames ...[]byte) *Bulk {
 	return &Bulk{Frames: frames, Done: func() { done.Add(1) }}
 }
