@@ -149,13 +149,14 @@ func TestDocLinks(t *testing.T) {
 	}
 }
 
-// goHasForeignReferences is true while comments of Go files still refer to documents outside the repository.
-const goHasForeignReferences = true
+// foreignUnfinished are paths of Go files whose comments still refer to documents outside the repository.
+var foreignUnfinished = []string{"gateway/", "state/", "e2e/"}
 
 // No text refers to documents that are not in the repository.
 func TestNoForeignDocuments(t *testing.T) {
 	for name, text := range quoted(t) {
-		if goHasForeignReferences && path.Ext(name) == ".go" {
+		unfinished := func(start string) bool { return strings.HasPrefix(name, start) }
+		if path.Ext(name) == ".go" && slices.ContainsFunc(foreignUnfinished, unfinished) {
 			continue
 		}
 		for i, line := range strings.Split(text, "\n") {
