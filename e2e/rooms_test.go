@@ -26,7 +26,7 @@ func patientPods(t *testing.T, n int) ([]*rig.Gateway, *rig.Stage) {
 	return podsWith(t, n, map[string]string{"WCS_REDIS_CALLTIMEOUT": "4s", "WCS_REDIS_LEASE": "20s"})
 }
 
-// talk checks that each member hears each other one, and that nobody was told anything else meanwhile.
+// talk checks that each member receives the messages of each other one, and no other event.
 func talk(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 	t.Helper()
 	for from, u := range logins {
@@ -85,7 +85,7 @@ func TestRoomOnSeveralPods(t *testing.T) {
 	wantNoRoom(t, s)
 }
 
-// A member's network drops, and he comes back under his login, on the same pod and on another.
+// A member loses its network and joins again with its login, on the same pod and on another.
 func TestRoomLoginTakeOver(t *testing.T) {
 	t.Parallel()
 	g, s := patientPods(t, 2)
@@ -126,8 +126,8 @@ func wantNoRoom(t *testing.T, s *rig.Stage) {
 	})
 }
 
-// Many come and go on all pods at the same time: in the end each knows who is there, and nobody was told anything twice or in a wrong
-// order.
+// Many members come and go on all pods at the same time. Each knows the present members in the end, and no
+// event came twice or in a wrong order.
 func TestRoomWithMuchComingAndGoing(t *testing.T) {
 	t.Parallel()
 	g, s := patientPods(t, 3)
@@ -166,13 +166,13 @@ func TestRoomWithMuchComingAndGoing(t *testing.T) {
 			t.Fatalf("event %q: %v", event, err)
 		}
 		if joined := what == "JOINED"; there[who] == joined || what != "JOINED" && what != "LEFT" {
-			t.Errorf("%s, who is there: %v", event, there[who])
+			t.Errorf("%s, present: %v", event, there[who])
 		}
 		there[who] = what == "JOINED"
 	}
 	for who, is := range there {
 		if is != (who == "last") {
-			t.Errorf("%s is there: %v", who, is)
+			t.Errorf("%s is present: %v", who, is)
 		}
 	}
 	talk(t, "busy", map[string]*rig.RoomUser{"stays": stays, "last": last})
@@ -181,7 +181,8 @@ func TestRoomWithMuchComingAndGoing(t *testing.T) {
 	wantNoRoom(t, s)
 }
 
-// A pod is killed: the others are told once, within 15 s, that its members have left, and what they published before.
+// A pod is killed: the others are told once, within 15 s, that its members have left, and what they published
+// before.
 func TestRoomWhenAPodIsKilled(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 3)
@@ -220,10 +221,11 @@ func TestRoomWhenAPodIsKilled(t *testing.T) {
 	wantNoRoom(t, s)
 }
 
-// sessionValues gives what Redis has of sessions.
+// sessionValues returns the values of all sessions in Redis.
 const sessionValues = `local all = {} for _, key in ipairs(redis.call('KEYS', 'wcs:*:session:*')) do all[#all+1] = redis.call('GET', key) end return all`
 
-// A client with keepAlive loses its socket, or its pod, and comes back to another pod: it is a member all the time, and is told what it has missed.
+// A client with keepAlive loses its socket, or its pod, and resumes its session on another pod: it stays a
+// member and is sent the members.
 func TestRoomOfAResumedSession(t *testing.T) {
 	t.Parallel()
 	for name, gone := range map[string]func(*rig.RoomUser, *rig.Gateway){
@@ -267,7 +269,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 	}
 }
 
-// Redis is restarted and has lost everything: nobody is told anything, and the room goes on.
+// Redis is restarted and has lost everything: members are sent no event, and the room goes on.
 func TestRoomWhenRedisIsEmpty(t *testing.T) {
 	t.Parallel()
 	g, s := patientPods(t, 3)

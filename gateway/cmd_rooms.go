@@ -26,8 +26,8 @@ type RoomsConfig struct {
 	PerSession int // rooms that a session can be in
 }
 
-// memberships are the rooms that a session is a member of. It is the session's roomapi.Client. All of it is on the session's loop, except
-// Post and SessionID.
+// memberships are the rooms that a session is a member of. It is the session's roomapi.Client. All of it is
+// on the session's loop, except Post and SessionID.
 type memberships struct {
 	s       *session
 	byRoom  map[string]*membership // by room name
@@ -61,7 +61,8 @@ type roomCommand struct {
 	fault error
 }
 
-// parse reads the payload of sendData as a command of the room API. It returns nil for other data and in applications without the room API.
+// parse reads the payload of sendData as a command of the room API. It returns nil for other data and in
+// applications without the room API.
 func (ms *memberships) parse(payload json.RawMessage) *roomCommand {
 	if !ms.s.app.Rooms {
 		return nil
@@ -100,9 +101,10 @@ func (ms *memberships) handle(c *roomCommand, answer func(error)) {
 	}
 }
 
-// join joins a room with the login of the session's connection; no command can name another (docs/wcs-protocol.md#room-api). If the login is
-// held by a session whose client no longer answers, that session is closed and the join is retried; usually it is the same user after a
-// network change. A responsive client is never displaced.
+// join joins a room with the login of the session's connection; no command can name another
+// (docs/wcs-protocol.md#room-api). If the login is held by a session whose client no longer answers, that
+// session is closed and the join is retried; usually it is the same user after a network change. A responsive
+// client is never displaced.
 func (ms *memberships) join(room string, answer func(error)) {
 	ms.tryJoin(room, func(err error) {
 		var taken *roomapi.TakenError
@@ -226,7 +228,8 @@ func (ms *memberships) detachAll() {
 	}
 }
 
-// records describes the memberships for the pod that resumes the session. detached is when it lost its socket, zero if it has one.
+// records describes the memberships for the pod that resumes the session. detached is when it lost its
+// socket, zero if it has one.
 func (ms *memberships) records(detached time.Time) (all []state.SessionRoom) {
 	for _, m := range ms.byRoom {
 		if rec, ok := ms.s.g.rooms.Record(m.member, detached); ok {
@@ -237,8 +240,8 @@ func (ms *memberships) records(detached time.Time) (all []state.SessionRoom) {
 	return all
 }
 
-// resume continues the memberships of a resumed session that an owner had. Those under another login than that of the client's connection
-// command end.
+// resume continues the memberships of a resumed session that an owner had. Those under another login than
+// that of the client's connection command end.
 func (ms *memberships) resume(sess state.Session, from state.Owner, all []state.SessionRoom) {
 	s := ms.s
 	for _, r := range all {
@@ -274,7 +277,8 @@ func byCreation(a, b *stream) int {
 	return cmp.Or(a.created.Compare(b.created), cmp.Compare(a.id, b.id))
 }
 
-// maxFailed bounds the failed streams of a room that are kept: other members receive FAILED for them instead of UNPUBLISHED.
+// maxFailed bounds the failed streams of a room that are kept: other members receive FAILED for them instead
+// of UNPUBLISHED.
 const maxFailed = 4
 
 // updateRoom publishes a change of the stream in the room that it names, if the session is a member of it.

@@ -17,16 +17,18 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// A client that reconnects with its authToken within the grace period, to any pod, gets its session and its streams back. The pod that
-// replaces the session's registration in Redis owns the session. The previous owner yields it when it is notified, or when it finds out
-// while it ends the session or writes a record; if it is dead, its lease does not matter. Then the streams' records are adopted one by one.
-// A stream that no pod adopts in time falls back to its previous owner (reapUnadopted).
+// A client that reconnects with its authToken within the grace period, to any pod, gets its session and its
+// streams back. The pod that replaces the session's registration in Redis owns the session. The previous
+// owner yields it when it is notified, or when it finds out while it ends the session or writes a record; if
+// it is dead, its lease does not matter. Then the streams' records are adopted one by one. A stream that no
+// pod adopts in time falls back to its previous owner (reapUnadopted).
 //
-// Each take-over raises the session's generation (state.Session.Generation). If Redis comes back empty and a pod that does not know of the
-// take-over registers the session and its streams again, the higher generation wins.
+// Each take-over raises the session's generation (state.Session.Generation). If Redis comes back empty and a
+// pod that does not know of the take-over registers the session and its streams again, the higher generation
+// wins.
 //
-// The identity of an adopted participant still names the pod that created it, so LiveKit's webhooks about it go there and are lost: its end
-// is found by polling (gateway/reconcile).
+// The identity of an adopted participant still names the pod that created it, so LiveKit's webhooks about it
+// go there and are lost: its end is found by polling (gateway/reconcile).
 
 // Results of resumes, for the metric.
 const (
@@ -37,7 +39,8 @@ const (
 
 var errNotResumable = errors.New("no session to resume: it ended, was not resumable, or has another token")
 
-// maxSessionID bounds the ids that are looked up in Redis; the longest real one is an IPv6 address, a port and 16 digits.
+// maxSessionID bounds the ids that are looked up in Redis; the longest real one is an IPv6 address, a port
+// and 16 digits.
 const maxSessionID = 128
 
 // sessionOfToken returns the session id in an authToken.
@@ -49,7 +52,8 @@ func sessionOfToken(token string) (id string, ok bool) {
 	return token[:at], true
 }
 
-// connect opens the client's session after the approval of the application's backend: the session of its authToken, or a new one.
+// connect opens the client's session after the approval of the application's backend: the session of its
+// authToken, or a new one.
 func (s *session) connect(app *App, c wcs.Connection) {
 	fresh := newSessionID(s.remote)
 	if c.AuthToken == "" {
@@ -193,11 +197,12 @@ func (g *Gateway) takeStreams(ctx context.Context, got *resumed) {
 	}
 }
 
-// handOverTimeout bounds the wait for the previous owner, which replies within milliseconds unless it is dead.
+// handOverTimeout bounds the wait for the previous owner, which replies within milliseconds unless it is
+// dead.
 const handOverTimeout = time.Second
 
-// requestHandOver makes the previous owner yield the session and returns its streams and memberships. Without a reply these are those of the
-// session's record.
+// requestHandOver makes the previous owner yield the session and returns its streams and memberships. Without
+// a reply these are those of the session's record.
 func (g *Gateway) requestHandOver(ctx context.Context, was state.Session) handover {
 	r, recorded := handOverRequest{Was: was.TokenHash}, handover{Streams: was.Streams, Rooms: was.Rooms}
 	if now, ok := g.releaseStale(ctx, was.ID, r); was.Owner.Pod == g.cfg.Pod {
@@ -253,7 +258,8 @@ func recordOf(k state.SessionStream, sess state.Session) state.Stream {
 	}
 }
 
-// restore continues a session that was taken. If the client has lost its socket since, the session is detached.
+// restore continues a session that was taken. If the client has lost its socket since, the session is
+// detached.
 func (s *session) restore(app *App, c wcs.Connection, id sessionID, got resumed) {
 	s.id, s.generation = id.public, got.record.Generation
 	if got.record.Resumable {

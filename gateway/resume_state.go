@@ -19,8 +19,9 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// resumeState makes a session resumable: one that asked for keepAlive outlives its socket by the grace period, in which its client can
-// resume it on any pod (resume.go). A nil resumeState is that of a session that ends with its socket. It is on the session's loop.
+// resumeState makes a session resumable: one that asked for keepAlive outlives its socket by the grace
+// period, in which its client can resume it on any pod (resume.go). A nil resumeState is that of a session
+// that ends with its socket. It is on the session's loop.
 type resumeState struct {
 	// set once
 	s      *session
@@ -99,8 +100,8 @@ func (r *resumeState) recordEnd(st *stream) {
 	r.save()
 }
 
-// queueEnd keeps the status that the client is sent at a stream's end. It is repeated when the session is resumed: the socket may be dead
-// until that is detected.
+// queueEnd keeps the status that the client is sent at a stream's end. It is repeated when the session is
+// resumed: the socket may be dead until that is detected.
 func (r *resumeState) queueEnd(k state.SessionStream) {
 	if r != nil {
 		r.ends = append(r.ends, pastEnd{k, time.Now()})
@@ -122,8 +123,8 @@ func (r *resumeState) recentEnds() (streams []state.SessionStream) {
 	return streams
 }
 
-// moveAway ends a stream on this pod that another pod has adopted. Neither the client nor the backend is notified, and nothing is cleaned
-// up.
+// moveAway ends a stream on this pod that another pod has adopted. Neither the client nor the backend is
+// notified, and nothing is cleaned up.
 func (st *stream) moveAway() {
 	st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classOK, silent: true, moved: true})
 }
@@ -133,7 +134,8 @@ func (st *stream) disconnect() {
 	st.end(ending{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
 }
 
-// detach keeps the session after the loss of its socket. Streams that are not up end: without the socket they cannot come up.
+// detach keeps the session after the loss of its socket. Streams that are not up end: without the socket they
+// cannot come up.
 func (r *resumeState) detach(reason socket.Reason) {
 	s := r.s
 	for _, st := range s.streams {
@@ -157,7 +159,8 @@ func (r *resumeState) detach(reason socket.Reason) {
 	}
 }
 
-// countDetached counts detached sessions and reports whether they are within the limits, which bound those of one address, too.
+// countDetached counts detached sessions and reports whether they are within the limits, which bound those of
+// one address, too.
 func (g *Gateway) countDetached(of netip.Addr, by int) (fits bool) {
 	l := &g.live().limits
 	g.mu.Lock()
@@ -174,8 +177,9 @@ func (r *resumeState) expireAfter(d time.Duration) {
 	r.grace = time.AfterFunc(d, func() { r.s.loop.Post(r.expire) })
 }
 
-// terminate closes the socket of a session and ends the session without a grace period, also if it is detached already. A socket whose end
-// was decided a moment earlier, for another reason, detaches the session later: terminated is checked then.
+// terminate closes the socket of a session and ends the session without a grace period, also if it is
+// detached already. A socket whose end was decided a moment earlier, for another reason, detaches the session
+// later: terminated is checked then.
 func (s *session) terminate(r socket.Reason) {
 	s.conn.Close(r)
 	s.loop.Post(func() {
@@ -184,8 +188,8 @@ func (s *session) terminate(r socket.Reason) {
 	})
 }
 
-// expire ends a detached session. If another pod has taken it without this pod's knowledge, its streams and memberships stay untouched:
-// they belong to the owner of the registration.
+// expire ends a detached session. If another pod has taken it without this pod's knowledge, its streams and
+// memberships stay untouched: they belong to the owner of the registration.
 func (r *resumeState) expire() {
 	if !r.active() || !r.isDetached() || r.s.resume != r {
 		return
@@ -198,8 +202,8 @@ func (r *resumeState) expire() {
 	})
 }
 
-// endRegistration deletes the session's registration. It retries until Redis answers or the gateway ends, and reports
-// whether the session belongs to another pod.
+// endRegistration deletes the session's registration. It retries until Redis answers or the gateway ends, and
+// reports whether the session belongs to another pod.
 func (r *resumeState) endRegistration() (lost bool) {
 	g := r.s.g
 	_, err := backoff.Retry(g.ctx, func() (struct{}, error) {
@@ -260,8 +264,8 @@ type handover struct {
 	Rooms   []state.SessionRoom   `json:"rooms,omitempty"`
 }
 
-// handOver yields the session to the pod that resumed it, perhaps this one, and returns the streams and memberships that this pod takes
-// from now on. They are newer than the session's record in Redis.
+// handOver yields the session to the pod that resumed it, perhaps this one, and returns the streams and
+// memberships that this pod takes from now on. They are newer than the session's record in Redis.
 func (r *resumeState) handOver(to string) (now handover) {
 	s, detached := r.s, r.detached
 	if !r.isDetached() {
@@ -300,7 +304,8 @@ type handOverRequest struct {
 	Was state.TokenHash `json:"was"` // of the session before it was resumed: a pod that has resumed it since does not yield it
 }
 
-// handOver hands over a session of this pod. ok is false if this pod does not have the session any more, or not in time.
+// handOver hands over a session of this pod. ok is false if this pod does not have the session any more, or
+// not in time.
 func (g *Gateway) handOver(ctx context.Context, id string, request handOverRequest, to string) (now handover, ok bool) {
 	s := g.findResumable(id)
 	if s == nil {
@@ -327,8 +332,8 @@ func (g *Gateway) findResumable(id string) *session {
 	return g.resumable[id]
 }
 
-// releaseStale makes this pod give up its own outdated copy of the session before it resumes the current one, and waits for that copy's
-// pending writes: they must not overtake the new session's.
+// releaseStale makes this pod give up its own outdated copy of the session before it resumes the current one,
+// and waits for that copy's pending writes: they must not overtake the new session's.
 func (g *Gateway) releaseStale(ctx context.Context, id string, request handOverRequest) (now handover, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
@@ -346,8 +351,8 @@ func (g *Gateway) releaseStale(ctx context.Context, id string, request handOverR
 // adoptDeadline is the time in which a pod adopts a stream that was handed over: longer than takeTimeout.
 const adoptDeadline = 2 * takeTimeout
 
-// reapUnadopted releases a handed-over stream that no pod has adopted by the deadline, because the adopting pod died or never learned that
-// its take-over succeeded.
+// reapUnadopted releases a handed-over stream that no pod has adopted by the deadline, because the adopting
+// pod died or never learned that its take-over succeeded.
 func (s *session) reapUnadopted(st *stream) {
 	g, k, sess := s.g, st.snapshotForResume(), state.Session{ID: s.id, App: s.app.Key, Generation: s.generation}
 	time.AfterFunc(adoptDeadline, func() {

@@ -31,12 +31,13 @@ func sessionOf(t *testing.T, token string) string {
 	t.Helper()
 	id, ok := sessionOfToken(token)
 	if !ok {
-		t.Fatalf("%q is no authToken", token)
+		t.Fatalf("%q is not an authToken", token)
 	}
 	return id
 }
 
-// keptUp is a client with keepAlive on pod A that publishes "s" and plays "t", and another on B that plays "s" and publishes "t".
+// keptUp is a client with keepAlive on pod A that publishes "s" and plays "t", and another on B that plays
+// "s" and publishes "t".
 func (w *world) keptUp(t *testing.T) (kept *rig.Client, token string, other *rig.Client) {
 	t.Helper()
 	kept, token = w.keptAlive(t, podA, "defaultApp", "")
@@ -64,7 +65,7 @@ func (w *world) playUp(t *testing.T, c *rig.Client, id, name string) {
 	c.WantStatus(id, "PLAYING", "")
 }
 
-// allUp lets the media of everybody at LiveKit be there.
+// allUp makes the media of all participants at LiveKit arrive.
 func (w *world) allUp() {
 	var events []translate.Event
 	w.sfu.set(func() {
@@ -105,8 +106,9 @@ func (w *world) wantParticipants(t *testing.T, n int) {
 	}
 }
 
-// The client's socket ends, or not even that, and it comes back: to another pod, to the same, to another while its pod is dead or has
-// not heard of it. Its streams go on, others notice nothing, and what belongs to its streams from then on reaches it.
+// The client's socket ends, or not even that, and it comes back: to another pod, to the same, to another
+// while its pod is dead or has not heard of it. Its streams go on, others notice nothing, and what belongs to
+// its streams from then on reaches it.
 func TestResume(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -153,7 +155,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// Who resumes may drop and resume again and again.
+// A session can be resumed many times.
 func TestResumeAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
@@ -168,7 +170,8 @@ func TestResumeAgain(t *testing.T) {
 	w.wantParticipants(t, 4)
 }
 
-// A token that is wrong, of another application or was used already gets a new session, and does no harm to the one there is.
+// A token that is wrong, of another application or was used already gets a new session, and does no harm to
+// the one there is.
 func TestResumeRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
@@ -202,7 +205,7 @@ func TestResumeRefused(t *testing.T) {
 	wantQuiet(t, other)
 }
 
-// Nobody comes back: when the grace period is over the streams end as with any other socket.
+// The session is not resumed: its streams end after the grace period.
 func TestGraceIsOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(50*time.Millisecond))
@@ -220,8 +223,8 @@ func TestGraceIsOver(t *testing.T) {
 	}
 }
 
-// There are as many parked sessions as the pod can hold, and as an address may have sockets: the next ends with its socket.
-func TestParkedSessionsAreBounded(t *testing.T) {
+// Detached sessions are limited per pod and per address: a session above the limit ends with its socket.
+func TestDetachedSessionsAreBounded(t *testing.T) {
 	for name, bound := range map[string]func(*Limits){
 		"of the pod":    func(l *Limits) { l.Parked = 1 },
 		"of an address": func(l *Limits) { l.Parked, l.ConnectionsPerAddress = 10, 1 },
@@ -234,7 +237,7 @@ func TestParkedSessionsAreBounded(t *testing.T) {
 			})
 			gone := func(pod string) {
 				t.Helper()
-				rig.Eventually(t, 20*time.Second, "the socket is closed, and one session is parked", func() bool {
+				rig.Eventually(t, 20*time.Second, "the socket is closed, and one session is detached", func() bool {
 					g := w.pods[pod]
 					return testutil.ToFloat64(g.metrics.connections) == 0 && testutil.ToFloat64(g.metrics.detached) == 1 && len(g.openSessions()) == 1
 				})
@@ -258,9 +261,9 @@ func TestParkedSessionsAreBounded(t *testing.T) {
 	}
 }
 
-// What has ended meanwhile is told to the client when it is back, once.
-// Whether its socket is gone, or only its network and nobody has noticed yet.
-func TestResumeTellsWhatWasMissed(t *testing.T) {
+// The ends of streams that the client may have missed are repeated at the resume, after the loss of the
+// socket and after the loss of the network, which is not detected yet.
+func TestResumeRepeatsMissedEnds(t *testing.T) {
 	for name, lose := range map[string]func(*rig.Client){"socket lost": (*rig.Client).Drop, "network lost": (*rig.Client).Freeze} {
 		for _, to := range []string{podA, podB} {
 			t.Run(name+", to "+to, func(t *testing.T) {
@@ -306,7 +309,8 @@ func TestResumeDoesNotRepeatOldEnds(t *testing.T) {
 	wantQuiet(t, back)
 }
 
-// The pod that had the session is not told that it is taken: when the grace period is over it finds out, and touches nothing.
+// The previous pod is not notified that the session was taken. It finds out at the end of the grace period
+// and touches nothing.
 func TestDeafPodLosesTheSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(3*time.Second))
@@ -322,8 +326,8 @@ func TestDeafPodLosesTheSession(t *testing.T) {
 	w.wantParticipants(t, 4)
 }
 
-// A parked publisher gives way to a client of the same application that wants its name.
-func TestParkedPublisherIsDisplaced(t *testing.T) {
+// A detached publisher is displaced by a client of the same application that publishes its name.
+func TestDetachedPublisherIsDisplaced(t *testing.T) {
 	t.Parallel()
 	for _, pod := range []string{podA, podB} {
 		w := newWorld(t, keepFor(time.Minute))
@@ -339,8 +343,8 @@ func TestParkedPublisherIsDisplaced(t *testing.T) {
 	}
 }
 
-// A pod that was taken for dead lets go of parked sessions, too.
-func TestParkedSessionOfAPodTakenOver(t *testing.T) {
+// A pod that was taken over ends its detached sessions, too.
+func TestDetachedSessionOfAPodTakenOverEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
 	c, _, other := w.keptUp(t)
@@ -356,7 +360,7 @@ func TestParkedSessionOfAPodTakenOver(t *testing.T) {
 	})
 }
 
-// Redis is away: nobody can be resumed and the client gets a new session; the old one stays to be resumed.
+// Redis is away: the client gets a new session; the old one can be resumed later.
 func TestResumeWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
@@ -380,7 +384,7 @@ func wantAlive(t *testing.T, c *rig.Client) {
 	c.Await("availableStream")
 }
 
-// Who did not ask for keepAlive, and who resumes without asking again, ends with the socket.
+// A session that did not ask for keepAlive, and one that is resumed without it, ends with its socket.
 func TestNotKept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
@@ -399,8 +403,8 @@ func TestNotKept(t *testing.T) {
 
 func (w *world) finder(pod string) Resumption { return w.pods[pod].deps.Resumption }
 
-// A pod that has not heard that a session was taken writes a stream's record once more, as after an outage of Redis. It is refused, and
-// lets go of the session: the participant is the other pod's now.
+// A pod that does not know that a session was taken writes a stream's record again, as after an outage of
+// Redis. The write is rejected, and the pod yields the session: the participant belongs to the other pod.
 func TestDeafPodFindsItsStreamAdopted(t *testing.T) {
 	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
@@ -422,7 +426,7 @@ func TestDeafPodFindsItsStreamAdopted(t *testing.T) {
 	})
 }
 
-// A session comes back to a pod that has not heard that it ever left: what that still knows of it from then does no harm.
+// A session is resumed on a pod that does not know that the session ever left: its stale copy does no harm.
 func TestSessionComesBackToADeafPod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Hour))
@@ -445,7 +449,7 @@ func TestSessionComesBackToADeafPod(t *testing.T) {
 	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
 }
 
-// An event about an earlier taking of a session comes when its pod has it back.
+// A late hand-over request of an earlier take-over arrives after the pod has resumed the session.
 func TestLateEventOfAnEarlierTaker(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Hour))
@@ -467,9 +471,9 @@ func TestLateEventOfAnEarlierTaker(t *testing.T) {
 	w.wantParticipants(t, 4)
 }
 
-// A pod takes a session and dies, or does not learn that it has taken it. Nobody adopts the streams: the pod that had let them go undoes
-// them after all.
-func TestNobodyComesForWhatWasLetGo(t *testing.T) {
+// A pod takes a session and dies, or does not learn that it has taken it. No pod adopts the streams: the
+// previous pod releases them.
+func TestUnadoptedStreamsAreReleased(t *testing.T) {
 	inBubble(t, RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
 		_, err := w.pods[podB].deps.Resumption.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
@@ -492,7 +496,7 @@ func TestNobodyComesForWhatWasLetGo(t *testing.T) {
 	})
 }
 
-// A client wants the name of a stream whose session is taken by another pod in that moment.
+// A client publishes the name of a stream whose session is being taken by another pod.
 func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Hour))
@@ -512,8 +516,8 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 	w.wantParticipants(t, 4)
 }
 
-// A pod has not heard that a session was taken, and Redis comes back empty: both pods register what they think they have, in any order.
-// Whoever has taken the session last has it, also when the time of the other's is up.
+// A pod does not know that a session was taken, and Redis comes back empty: both pods register the session,
+// in any order. The pod that took it last keeps it, also after the grace period of the other.
 func TestDeafPodAndEmptyRedis(t *testing.T) {
 	for i := range 8 {
 		inBubble(t, RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
@@ -558,7 +562,8 @@ func TestDeafPodAndEmptyRedis(t *testing.T) {
 	}
 }
 
-// A pod has let go of a session's streams and has the session again before it looks whether anybody has come for them.
+// A pod has let go of a session's streams and has the session again before it looks whether anybody has come
+// for them.
 func TestLetGoAndTakenAgain(t *testing.T) {
 	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		_, token, other := w.keptUp(t)
@@ -576,7 +581,8 @@ func TestLetGoAndTakenAgain(t *testing.T) {
 	})
 }
 
-// While the streams of a session are adopted, the pod does not look again for those that it has let go, and the other way round.
+// While the streams of a session are adopted, the pod does not look again for those that it has let go, and
+// the other way round.
 func TestStreamsMoveOneWayAtATime(t *testing.T) {
 	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		_, token, _ := w.keptUp(t)
@@ -611,7 +617,8 @@ func TestStreamsMoveOneWayAtATime(t *testing.T) {
 	})
 }
 
-// The pod of a kept session is dead, and somebody else has come to have the name of its stream before the client is back.
+// The pod of a session is dead, and another client publishes the name of its stream before the session is
+// resumed.
 func TestNameIsAnothersByNow(t *testing.T) {
 	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)

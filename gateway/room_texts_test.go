@@ -97,7 +97,7 @@ func roomBubble(t *testing.T, change func(*Config), test func(t *testing.T, w *w
 	})
 }
 
-// A text that was accepted reaches its receiver while that one's session goes over to another pod, whoever has sent it.
+// An accepted message reaches its receiver while the receiver's session is being resumed on another pod.
 func TestRoomTextsFollowASession(t *testing.T) {
 	for name, from := range map[string]string{"from the pod before": podA, "from the pod after": podB, "from a third pod": podC} {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestRoomTextsFollowASession(t *testing.T) {
 				synctest.Wait()
 				release := w.holdRooms(t, podB)
 				back, _ := w.enterKept(t, podB, "bob", token)
-				synctest.Wait() // his rooms are resumed, too: a text to the pod before would wait for what is held
+				synctest.Wait() // his memberships are resumed, too
 				if got := alice.Say("r", "bob", "hello"); got != "ACCEPTED" {
 					t.Fatal(got)
 				}
@@ -130,7 +130,7 @@ func TestRoomTextsFollowASession(t *testing.T) {
 	}
 }
 
-// A session that was resumed knows its rooms as they were: what it says goes to where others are by now.
+// The messages of a resumed session go to the present pods of their receivers.
 func TestRoomTextsOfAResumedSession(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		alice, token := w.enterKept(t, podA, "alice", "")
@@ -159,7 +159,7 @@ func TestRoomTextsOfAResumedSession(t *testing.T) {
 	})
 }
 
-// A login that comes back with another session is told what was said before it was let in.
+// A session that joins with a login receives the messages to the login that were sent before it was admitted.
 func TestRoomTextsForANewSession(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		alice, bob := w.enter(t, podA, "alice"), w.enter(t, podA, "bob")
@@ -181,7 +181,8 @@ func TestRoomTextsForANewSession(t *testing.T) {
 	})
 }
 
-// A member sends a text after it has joined. The receiver's pod gets the text while the reply to an older read of the room is on its way.
+// A member sends a text after it has joined. The receiver's pod gets the text while the reply to an older
+// read of the room is on its way.
 func TestRoomTextBeforeItsSenderIsKnown(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		bob, carol := w.enter(t, podA, "bob"), w.enter(t, podB, "carol")

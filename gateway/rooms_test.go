@@ -15,13 +15,14 @@ import (
 	"wcsgateway/translate"
 )
 
-// Times of package roomapi: between two syncs of a room, and in which a pod registers its members again after Redis lost them.
+// Times of package roomapi: between two syncs of a room, and in which a pod registers its members again after
+// Redis lost them.
 const (
 	roomSync    = 10 * time.Second
 	roomMissing = 20 * time.Second
 )
 
-// withRooms gives all applications the room API, in rooms of three.
+// withRooms enables the room API in the application roomApp, with rooms of three members.
 func withRooms(c *Config) {
 	c.Rooms = RoomsConfig{MaxMembers: 3, PerSession: 2}
 	c.Apps["roomApp"] = App{Key: "roomApp", Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs(), Rooms: true}
@@ -42,7 +43,8 @@ func (w *world) publishIn(t *testing.T, u *rig.RoomUser, id, name, room string) 
 	u.WantStatus(id, "PUBLISHING", "")
 }
 
-// quiet checks that nobody is told anything: what has been done before is known to each of them when a message of each has reached each.
+// quiet checks that no member is sent an event. Events of earlier changes have arrived once a message of each
+// member has reached each other one.
 func quiet(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 	t.Helper()
 	for from, u := range logins {
@@ -103,13 +105,13 @@ func TestRoom(t *testing.T) {
 	carol.WantNoEvent()
 }
 
-// Only streams whose publisher is in the room and names it are the room's.
-func TestRoomStreamsOfOthers(t *testing.T) {
+// A room has only the streams whose publisher is a member and names the room.
+func TestRoomHasStreamsOfItsMembersOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withRooms)
 	alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
 	alice.Join("r")
-	w.publishIn(t, bob, "m1", "r-bob-1", "r") // is not there yet
+	w.publishIn(t, bob, "m1", "r-bob-1", "r") // is not a member yet
 	bob.Join("other")
 	w.publishIn(t, bob, "m2", "other-bob-1", "other")
 	w.publishUp(t, bob.Client, "m3", "r-bob-2") // names none
@@ -154,7 +156,7 @@ func TestRoomMessages(t *testing.T) {
 		user     *rig.RoomUser
 		to, want string
 	}{
-		"to nobody":       {alice, "carol", "FAILED No such participant in the room"},
+		"to no member":    {alice, "carol", "FAILED No such participant in the room"},
 		"to itself":       {alice, "alice", "FAILED No such participant in the room"},
 		"from outside":    {carol, "bob", "FAILED Not in this room"},
 		"to no login":     {alice, "", "FAILED No such participant in the room"},
@@ -226,8 +228,8 @@ func TestRoomRefusals(t *testing.T) {
 	alice.WantNoEvent()
 }
 
-// Whoever's network has dropped comes back under his login, on whatever pod, although his old socket has not timed out yet.
-func TestRoomLoginOfAClientThatIsGone(t *testing.T) {
+// A client that lost its network joins again with its login, on any pod, before its old socket has timed out.
+func TestRoomLoginIsFreeAfterTheClientStopsAnswering(t *testing.T) {
 	t.Parallel()
 	for _, pod := range []string{podA, podB} {
 		t.Run(pod, func(t *testing.T) {
@@ -251,8 +253,8 @@ func TestRoomLoginOfAClientThatIsGone(t *testing.T) {
 	}
 }
 
-// What another pod does not hear of by an event it learns by looking, once.
-func TestRoomEventsAreLost(t *testing.T) {
+// A pod that misses an event between pods finds the change at its next sync and sends it once.
+func TestRoomSyncsWithoutEventsBetweenPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld()
 		w.net = newPipeNet()
@@ -278,8 +280,8 @@ func TestRoomEventsAreLost(t *testing.T) {
 	})
 }
 
-// A pod dies: another takes over, and the others are told of each of its members once.
-func TestRoomWhenAPodDies(t *testing.T) {
+// A pod dies: another pod takes over, and each of its members leaves once.
+func TestRoomMembersOfADeadPodLeave(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withRooms)
 	alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
@@ -296,8 +298,8 @@ func TestRoomWhenAPodDies(t *testing.T) {
 	alice.WantNoEvent()
 }
 
-// A pod that lives is taken for dead: its clients' sockets are closed, and the others are told once that they have left.
-func TestRoomWhenAPodIsTakenForDead(t *testing.T) {
+// Another pod takes over a live pod: the sockets of its clients are closed, and its members leave once.
+func TestRoomMembersOfAPodTakenOverLeaveOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withRooms)
 	alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
@@ -314,8 +316,9 @@ func TestRoomWhenAPodIsTakenForDead(t *testing.T) {
 	alice.WantNoEvent()
 }
 
-// Redis comes back empty: nobody is told anything but what has changed meanwhile, and who does not come back has left after a while.
-func TestRoomWhenRedisIsEmpty(t *testing.T) {
+// Redis comes back empty: members are sent only changes, and a member whose pod does not register it again
+// leaves after a while.
+func TestRoomSurvivesEmptyRedis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld()
 		w.net = newPipeNet()
@@ -359,8 +362,8 @@ func TestRoomWhenRedisIsEmpty(t *testing.T) {
 	})
 }
 
-// A kept session that is resumed on another pod, or on its own, stays a member, and is told what it has missed.
-func TestRoomOfAResumedSession(t *testing.T) {
+// A session that is resumed, on another pod or on its own, stays a member and is sent the present members.
+func TestRoomMemberIsResumed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		to, as string
@@ -379,7 +382,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 			w.publishIn(t, kept, "m1", "r-alice-1", "r")
 			bob.WantEvents("PUBLISHED alice r-alice-1")
 			kept.Drop()
-			rig.Eventually(t, 20*time.Second, "the session is parked", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.detached) == 1 })
+			rig.Eventually(t, 20*time.Second, "the session is detached", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.detached) == 1 })
 			if c.dead {
 				w.store.Kill(podA)
 			}
@@ -405,8 +408,8 @@ func TestRoomOfAResumedSession(t *testing.T) {
 	}
 }
 
-// A client that comes back under another login is not in its rooms any more, whatever its session was before.
-func TestRoomOfASessionResumedByAnotherLogin(t *testing.T) {
+// A client that resumes its session with another login has left its rooms.
+func TestRoomMemberResumedWithAnotherLoginLeaves(t *testing.T) {
 	for name, c := range map[string]struct {
 		to   string
 		dead bool
@@ -455,7 +458,7 @@ func (w *world) enterKept(t *testing.T, pod, login, token string) (u *rig.RoomUs
 	return rig.LoginKeptAs(w.dial(t, pod), "roomApp", login, token)
 }
 
-// The client's network is lost, which nobody has noticed yet: what it was told meanwhile it does not know, or it does.
+// A client lost its network and its socket is still open: it may or may not have received the last events.
 func TestRoomOfASessionThatWasDeaf(t *testing.T) {
 	for name, to := range map[string]string{"on another pod": podB, "on the same pod": podA} {
 		t.Run(name, func(t *testing.T) {
@@ -470,7 +473,7 @@ func TestRoomOfASessionThatWasDeaf(t *testing.T) {
 			kept.Join("r", "bob, dave r-dave-1")
 			kept.Freeze()
 			carol.Join("r", "bob, dave r-dave-1, alice")
-			kept.WantEvents("JOINED carol") // the socket is there
+			kept.WantEvents("JOINED carol") // the socket is open
 			w.publishIn(t, carol, "m2", "r-carol-1", "r")
 			kept.WantEvents("PUBLISHED carol r-carol-1")
 			w.publishIn(t, dave, "m3", "r-dave-2", "r")
@@ -486,8 +489,8 @@ func TestRoomOfASessionThatWasDeaf(t *testing.T) {
 	}
 }
 
-// A client that may not have read who is in the room is told so once more.
-func TestRoomOfASessionThatWasDeafFromTheStart(t *testing.T) {
+// A client that may not have received STATE is sent the members as JOINED, and never a second STATE.
+func TestRoomSendsNoSecondState(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *Config) {
 		keptRooms(c)
@@ -505,8 +508,9 @@ func TestRoomOfASessionThatWasDeafFromTheStart(t *testing.T) {
 	back.WantNoEvent()
 }
 
-// A client whose socket was alive until it was lost knows the members of before: it is sent LEFT for those that left since, JOINED and
-// PUBLISHED for those that are present, and nothing about those that came and went.
+// A client whose socket was alive until it was lost knows the members of before: it is sent LEFT for those
+// that left since, JOINED and PUBLISHED for those that are present, and nothing about those that came and
+// went.
 func TestRoomEventsAfterAResume(t *testing.T) {
 	for name, c := range map[string]struct {
 		to   string
@@ -550,7 +554,7 @@ func TestRoomEventsAfterAResume(t *testing.T) {
 // quickDetection makes a dead socket be detected in 5 s.
 func quickDetection(c *Config) { c.Conn.PingInterval, c.Conn.PingProbes = 500*time.Millisecond, 9 }
 
-// What a resumed client is sent may be lost, too: it is sent again when the session is resumed again.
+// The events after a resume may be lost, too: they are sent again if the session is resumed again.
 func TestRoomEventsAfterASecondResume(t *testing.T) {
 	roomBubble(t, quickDetection, func(t *testing.T, w *world) {
 		bob, carol := w.enter(t, podB, "bob"), w.enter(t, podB, "carol")
@@ -577,8 +581,9 @@ func TestRoomEventsAfterASecondResume(t *testing.T) {
 	})
 }
 
-// A client that is let into a room is a member although its session is resumed before the session's record says so.
-func TestRoomThatWasJustJoined(t *testing.T) {
+// A client that was admitted to a room stays a member if its session is resumed before its record has the
+// room.
+func TestHandOverNamesARoomThatWasJustJoined(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		kept, token := w.enterKept(t, podA, "alice", "")
 		synctest.Wait()
@@ -594,8 +599,9 @@ func TestRoomThatWasJustJoined(t *testing.T) {
 	})
 }
 
-// More members left while the client was away than the room keeps: its membership ends, and it is told.
-func TestRoomThatTooManyLeft(t *testing.T) {
+// More members left while the client was away than the room keeps: its membership ends, and it is sent
+// FAILED.
+func TestRoomMembershipEndsAfterTooManyDepartures(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		bob := w.enter(t, podB, "bob")
 		bob.Join("r")
@@ -632,7 +638,7 @@ func keptRooms(c *Config) {
 	c.Rooms.MaxMembers = 10
 }
 
-func TestRoomOfASessionThatIsNotResumed(t *testing.T) {
+func TestRoomMemberLeavesAfterTheGracePeriod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *Config) {
 		withRooms(c)
@@ -647,8 +653,8 @@ func TestRoomOfASessionThatIsNotResumed(t *testing.T) {
 	bob.WantEvents("LEFT alice")
 }
 
-// A kept session whose client is away gives its login to who comes under it.
-func TestRoomLoginOfAKeptSession(t *testing.T) {
+// A detached session loses its login to another client that joins with it.
+func TestRoomLoginOfADetachedSessionIsFree(t *testing.T) {
 	t.Parallel()
 	for _, pod := range []string{podA, podB} {
 		t.Run(pod, func(t *testing.T) {
@@ -674,7 +680,7 @@ func TestRoomLoginOfAKeptSession(t *testing.T) {
 	}
 }
 
-// A backend that takes OnDataEvent is asked of what rooms are sent, too; nobody is kept in a room.
+// A backend with OnDataEvent approves commands of rooms, too, but cannot prevent a leave.
 func TestRoomWithABackend(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Rooms = true })

@@ -10,7 +10,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// TestResumedRoom shows what an app that uses the SDK's room API is told when the session of its member is resumed on another pod.
+// TestResumedRoom checks the callbacks of an app that uses the SDK's room API when the session of its member
+// is resumed on another pod.
 func TestResumedRoom(t *testing.T) {
 	requireSDKs(t)
 	redis := rig.StartRedis(t)

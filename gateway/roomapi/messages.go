@@ -21,8 +21,9 @@ type message struct {
 	done func(error) // takes the result for the sender
 }
 
-// Message sends a text to another member. done can run on any goroutine, with ErrNotMember, ErrNoParticipant, ErrTooManyMessages or
-// ErrUnavailable. Without an error the message is on its way, and is lost if its receiver goes at that moment.
+// Message sends a text to another member. done can run on any goroutine, with ErrNotMember, ErrNoParticipant,
+// ErrTooManyMessages or ErrUnavailable. Without an error the message is on its way, and is lost if its
+// receiver goes at that moment.
 func (r *Rooms) Message(m *Member, to string, text json.RawMessage, done func(error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,8 +88,8 @@ func (one *room) queue(msg message) {
 	one.startWork()
 }
 
-// deliver sends a message to its receiver on this pod, at once or as soon as the receiver knows the sender. If the receiver is no longer on
-// this pod the message follows it.
+// deliver sends a message to its receiver on this pod, at once or as soon as the receiver knows the sender.
+// If the receiver is no longer on this pod the message follows it.
 func (one *room) deliver(msg message) {
 	m := one.members[msg.To]
 	switch {
@@ -115,8 +116,8 @@ func (one *room) hold(msg message) {
 	}
 }
 
-// follow sends a message on to the pod that has its receiver now. While the receiver's session is being resumed elsewhere, no pod has it:
-// the message is held until the record names the new pod.
+// follow sends a message on to the pod that has its receiver now. While the receiver's session is being
+// resumed elsewhere, no pod has it: the message is held until the record names the new pod.
 func (one *room) follow(msg message) {
 	if msg.Followed || one.view == nil {
 		return

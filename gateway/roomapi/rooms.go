@@ -1,9 +1,11 @@
-// Package roomapi keeps the rooms of the WCS room API: their members, what these publish, and messages from member to member. It owns the
-// rooms that this pod has members of; the record of a room is in Redis. The gateway's sessions call it, and it calls them through Client.
+// Package roomapi keeps the rooms of the WCS room API: their members, what these publish, and messages from
+// member to member. It owns the rooms that this pod has members of; the record of a room is in Redis. The
+// gateway's sessions call it, and it calls them through Client.
 //
-// A pod that has members in a room writes its changes to the room's record and reads the record in one step: whenever one of its members
-// changes, when another pod reports a change, and every syncInterval. Each member is then sent the difference between the view that it was
-// sent last and the present one. So no event is sent twice or in the wrong order, and a lost event between pods costs only time.
+// A pod that has members in a room writes its changes to the room's record and reads the record in one step:
+// whenever one of its members changes, when another pod reports a change, and every syncInterval. Each member
+// is then sent the difference between the view that it was sent last and the present one. So no event is sent
+// twice or in the wrong order, and a lost event between pods costs only time.
 package roomapi
 
 import (
@@ -45,7 +47,8 @@ var (
 
 var errPanic = errors.New("panic")
 
-// TakenError is an ErrLoginTaken with the member that has the login. Of a member on this pod only Login, Session and Owner.Pod are set.
+// TakenError is an ErrLoginTaken with the member that has the login. Of a member on this pod only Login,
+// Session and Owner.Pod are set.
 type TakenError struct{ By state.Member }
 
 func (e *TakenError) Error() string { return ErrLoginTaken.Error() }
@@ -60,7 +63,8 @@ type Client interface {
 	Post(f func())
 	// Send queues a frame for the client. It is called on the session's loop.
 	Send(frame []byte)
-	// Relay queues a message from another client, or drops it for a slow client. It is called on the session's loop.
+	// Relay queues a message from another client, or drops it for a slow client. It is called on the session's
+	// loop.
 	Relay(frame []byte)
 	// Left is called on the session's loop after a membership ended that the client did not end.
 	Left(room string, m *Member)
@@ -166,8 +170,8 @@ func New(d Deps) *Rooms {
 // Run syncs each room every syncInterval until ctx is done.
 func (r *Rooms) Run(ctx context.Context) { r.wheel.Run(ctx) }
 
-// Join admits a session to a room. joined runs on the session's loop; STATE follows it. Join fails with a TakenError if a session of this
-// pod has the login.
+// Join admits a session to a room. joined runs on the session's loop; STATE follows it. Join fails with a
+// TakenError if a session of this pod has the login.
 func (r *Rooms) Join(c Client, key state.Room, rec state.Member, joined func(error)) (*Member, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,7 +182,8 @@ func (r *Rooms) Join(c Client, key state.Room, rec state.Member, joined func(err
 	return one.add(&Member{client: c, room: one, rec: rec, joined: joined}), nil
 }
 
-// Resume continues the membership of a resumed session. It returns nil if another session of this pod has the login.
+// Resume continues the membership of a resumed session. It returns nil if another session of this pod has the
+// login.
 func (r *Rooms) Resume(c Client, app string, rec state.SessionRoom) *Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,7 +222,8 @@ func (r *Rooms) Move(m *Member) {
 	}
 }
 
-// SetStreams sets the streams that a member publishes in the room, and the media ids of its last streams that failed.
+// SetStreams sets the streams that a member publishes in the room, and the media ids of its last streams that
+// failed.
 func (r *Rooms) SetStreams(m *Member, streams []state.RoomStream, failed []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -232,8 +238,8 @@ func (r *Rooms) Detach(m *Member) {
 	m.away = true
 }
 
-// Record describes a membership for the pod that resumes the session. detached is when the client lost its socket, zero if it has one. ok is
-// false for a session that was not admitted to the room yet.
+// Record describes a membership for the pod that resumes the session. detached is when the client lost its
+// socket, zero if it has one. ok is false for a session that was not admitted to the room yet.
 func (r *Rooms) Record(m *Member, detached time.Time) (rec state.SessionRoom, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -291,7 +297,8 @@ func (r *Rooms) Reregister() {
 	}
 }
 
-// DropAll drops all members without a change of the records: another pod has taken over this one and removed them there.
+// DropAll drops all members without a change of the records: another pod has taken over this one and removed
+// them there.
 func (r *Rooms) DropAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,7 +16,8 @@ const (
 	endedTooMany = "Too many members left while the client was away"
 )
 
-// sync writes the changes of this pod's members, reads the room and sends the members the difference. The caller does not hold mu.
+// sync writes the changes of this pod's members, reads the room and sends the members the difference. The
+// caller does not hold mu.
 func (one *room) sync() error {
 	r := one.rooms
 	u, put, due := one.takeUpdate()
@@ -34,7 +35,8 @@ func (one *room) sync() error {
 	return nil
 }
 
-// takeUpdate returns the changes to write, with the members among them, if a sync is due. The caller does not hold mu.
+// takeUpdate returns the changes to write, with the members among them, if a sync is due. The caller does not
+// hold mu.
 func (one *room) takeUpdate() (u state.RoomUpdate, put []*Member, due bool) {
 	r := one.rooms
 	r.mu.Lock()
@@ -49,7 +51,8 @@ func (one *room) takeUpdate() (u state.RoomUpdate, put []*Member, due bool) {
 	return u, put, due
 }
 
-// syncFailed rejects joins and messages that wait for the sync. Everything else is part of the next one. The caller does not hold mu.
+// syncFailed rejects joins and messages that wait for the sync. Everything else is part of the next one. The
+// caller does not hold mu.
 func (one *room) syncFailed(put []*Member, err error) {
 	one.rooms.mu.Lock()
 	defer one.rooms.mu.Unlock()
@@ -71,7 +74,8 @@ func unavailable(err error) error {
 	return errors.Join(ErrUnavailable, err)
 }
 
-// apply makes the result of a sync the present view and returns the pods that must sync, too. The caller does not hold mu.
+// apply makes the result of a sync the present view and returns the pods that must sync, too. The caller does
+// not hold mu.
 func (one *room) apply(u state.RoomUpdate, put []*Member, got state.RoomState) (pods []string) {
 	one.rooms.mu.Lock()
 	defer one.rooms.mu.Unlock()
@@ -128,8 +132,8 @@ func (one *room) applyOutcomes(put []*Member, got state.RoomState) (lost bool) {
 	return lost
 }
 
-// reject ends the membership of a member that the record does not have: its join failed, another login took its place after Redis had lost
-// the room, or another pod has its session.
+// reject ends the membership of a member that the record does not have: its join failed, another login took
+// its place after Redis had lost the room, or another pod has its session.
 func (one *room) reject(m *Member, outcome state.Outcome, got state.RoomState) {
 	one.drop(m)
 	if m.joined == nil {
@@ -151,8 +155,8 @@ func (one *room) reject(m *Member, outcome state.Outcome, got state.RoomState) {
 	m.answer(ErrLoginTaken) // the record of the other member is unreadable
 }
 
-// end tells a client that its membership ended, and why. The room API has no event of its own for that: FAILED with a text instead of a
-// stream is the event of the room.
+// end tells a client that its membership ended, and why. The room API has no event of its own for that:
+// FAILED with a text instead of a stream is the event of the room.
 func (one *room) end(m *Member, why string) {
 	name, frame := one.key.Name, wcs.RoomEvent(one.key.Name, wcs.RoomFailed, why)
 	m.client.Post(func() {
@@ -161,8 +165,9 @@ func (one *room) end(m *Member, why string) {
 	})
 }
 
-// removeOrphans finds members that the record has as this pod's but that are not: those of a call that was given up and succeeded all the
-// same, and those that no other pod has taken in time. The next sync removes them.
+// removeOrphans finds members that the record has as this pod's but that are not: those of a call that was
+// given up and succeeded all the same, and those that no other pod has taken in time. The next sync removes
+// them.
 func (one *room) removeOrphans(got state.RoomState) {
 	now := time.Now()
 	for _, m := range got.Members {
@@ -207,8 +212,8 @@ func (one *room) sendViews(got state.RoomState) {
 	}
 }
 
-// resync sends a resumed member the events that it may have missed. If more logins left than the room keeps, these are unknown and the
-// membership ends.
+// resync sends a resumed member the events that it may have missed. If more logins left than the room keeps,
+// these are unknown and the membership ends.
 func (one *room) resync(m *Member, got state.RoomState) {
 	if got.DroppedUntil.After(m.missed.from) {
 		one.drop(m)

@@ -28,8 +28,8 @@ type event struct {
 	frame []byte
 }
 
-// state returns STATE, which a login is sent once, when it joins. It has an entry for each stream of another login, or the login alone if it
-// has no stream (docs/wcs-protocol.md#room-api).
+// state returns STATE, which a login is sent once, when it joins. It has an entry for each stream of another
+// login, or the login alone if it has no stream (docs/wcs-protocol.md#room-api).
 func (v *view) state(room, login string) []byte {
 	info := []any{}
 	for _, m := range v.members {
@@ -46,8 +46,9 @@ func (v *view) state(room, login string) []byte {
 	return wcs.RoomEvent(room, wcs.RoomState, info)
 }
 
-// since returns the events from an older view to v: first about members that left or stopped publishing, then about new ones. Of each login
-// they have the order that clients need: it joins before its streams are published, and they are unpublished before it leaves.
+// since returns the events from an older view to v: first about members that left or stopped publishing, then
+// about new ones. Of each login they have the order that clients need: it joins before its streams are
+// published, and they are unpublished before it leaves.
 func (v *view) since(older *view, room string) (events []event) {
 	add := func(login string, name wcs.RoomEventName, info any) {
 		events = append(events, event{login, wcs.RoomEvent(room, name, info)})
@@ -90,9 +91,10 @@ type absence struct {
 	to   time.Time // the client was sent no later event
 }
 
-// resync returns the events that bring the client of a resumed member to v: LEFT for each login that left and that the client may know, then
-// JOINED and PUBLISHED for each member. JOINED resets a login in the client whether or not it knows the login. LEFT for an unknown login
-// passes undefined to the app, so a login that the client may not know joins first.
+// resync returns the events that bring the client of a resumed member to v: LEFT for each login that left and
+// that the client may know, then JOINED and PUBLISHED for each member. JOINED resets a login in the client
+// whether or not it knows the login. LEFT for an unknown login passes undefined to the app, so a login that
+// the client may not know joins first.
 func (v *view) resync(departures []state.Departure, missed absence, room string) (events []event) {
 	add := func(login string, name wcs.RoomEventName) {
 		events = append(events, event{login, wcs.RoomEvent(room, name, login)})
@@ -111,7 +113,8 @@ func (v *view) resync(departures []state.Departure, missed absence, room string)
 	return append(events, v.since(newView(nil), room)...)
 }
 
-// missing are members that disappeared because Redis lost records, by login: their pods register them again, or are dead.
+// missing are members that disappeared because Redis lost records, by login: their pods register them again,
+// or are dead.
 type missing map[string]missingMember
 
 type missingMember struct {
@@ -128,7 +131,8 @@ func (m missing) add(members []state.Member, until time.Time) {
 	}
 }
 
-// merge drops missing members that are registered again or whose time is up, and returns the registered and the missing members.
+// merge drops missing members that are registered again or whose time is up, and returns the registered and
+// the missing members.
 func (m missing) merge(members []state.Member, now time.Time) []state.Member {
 	for _, one := range members {
 		delete(m, one.Login)

@@ -15,7 +15,7 @@ import (
 
 var lobby = state.Room{App: "roomApp", Name: "lobby"}
 
-// memberOf gives a member that joined at a time of its own.
+// memberOf returns a member; the length of its id determines when it joined.
 func memberOf(login, id string) state.Member {
 	return state.Member{
 		Login: login, ID: id, Session: "/10.0.0.1:1234/" + id, JoinedAt: time.Date(2026, 1, 2, 3, 4, 5, len(id)*1000, time.UTC),
@@ -89,7 +89,7 @@ func testRoomLogin(t *testing.T, p *pair) {
 		wantMembers(t, s, alice)
 	}
 	wantOutcome(t, sync1(t, p.b, alice), "1", state.OutcomeTaken, false) // the same, but another pod's
-	// Who leaves and comes back at once is new.
+	// A login that leaves and comes back at once is a new member.
 	s := syncWith(t, p.a, state.RoomUpdate{Room: lobby, Remove: []state.Member{alice}, Put: []state.Member{second}, MaxMembers: 10})
 	wantOutcome(t, s, "2", state.OutcomeNew, true)
 	wantMembers(t, s, second)
