@@ -64,7 +64,7 @@ func restMedia(t *testing.T, s *egressScene) {
 
 	plain := rig.Connect(t, s.pods[0].URL, "plain")
 	plain.Publish("media-plain", "media-plain", rig.NewPublisher(t, rig.PeerOptions{}))
-	if s := b.want(t, "/rest-api/stream/startRecording", `{"mediaSessionId":"media-plain"}`, 500); !strings.Contains(s, "may not record") {
+	if s := b.want(t, "/rest-api/stream/startRecording", `{"mediaSessionId":"media-plain"}`, 500); !strings.Contains(s, "not allowed to record") {
 		t.Errorf("refused with %s", s)
 	}
 }
