@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,39 @@ func TestExampleListsEverySetting(t *testing.T) {
 	if diff := cmp.Diff(defaults, loaded, cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateEmpty(),
 		cmpopts.IgnoreMapEntries(func(key string, _ Application) bool { return key == "roomApp" })); diff != "" {
 		t.Errorf("values of the example differ from the defaults (-defaults +example):\n%s", diff)
+	}
+}
+
+// The configurations that the documents show can be loaded. Their secrets are in files.
+func TestDocumentedConfigurationsLoad(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("a secret of thirty-two characters"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"README.md", "docs/configuration.md", "docs/install-linux.md"} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
+			block, _, _ = strings.Cut(block, "```")
+			if !strings.Contains(block, "apiSecret: {file:") {
+				continue
+			}
+			found = true
+			file := filepath.Join(t.TempDir(), "gateway.yaml")
+			block = regexp.MustCompile(`\{file: [^}]*\}`).ReplaceAllString(block, "{file: "+secret+"}")
+			if err := os.WriteFile(file, []byte(block), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(file, nil); err != nil {
+				t.Errorf("%s: %v in\n%s", name, err, block)
+			}
+		}
+		if !found {
+			t.Errorf("%s shows no configuration", name)
+		}
 	}
 }
 
