@@ -9,7 +9,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// BenchmarkStreamLifecycle is claim, put and release of a stream.
+// BenchmarkStreamLifecycle measures claim, put and release of a stream.
 func BenchmarkStreamLifecycle(b *testing.B) {
 	p := startPod(b, quickConfig(rig.StartRedis(b).Addr), podA)
 	b.ReportAllocs()
@@ -48,7 +48,7 @@ func BenchmarkSessions(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*sessions), "µs/session")
 }
 
-// BenchmarkSessionMemory tells what remembering a session costs beyond its id.
+// BenchmarkSessionMemory measures the memory of a session beyond its id.
 func BenchmarkSessionMemory(b *testing.B) {
 	const sessions = 10000
 	ids := make([]string, sessions)

@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// What must hold, checked after every command that may have written and at every change of what a caller
-// believes.
+// Invariants, checked after every command that can have written and at every change of a caller's view.
 
-// owing is a record that a taker has deleted: its orphan is to be handed over.
+// owing is a record that a taker deleted: its orphan must be handed over.
 type owing struct {
 	by       *modelPod
 	answered bool
@@ -19,16 +18,16 @@ type owing struct {
 // outage is the last time that Redis was away.
 type outage struct{ from, to time.Time }
 
-// checker knows what it has seen.
+// checker holds the observations of a schedule.
 type checker struct {
 	last      snapshot
 	everTaken map[string]bool // owners
-	unmarked  map[string]bool // owners whose take-over Redis has forgotten
-	leaks     map[string]bool // what Redis was emptied in the middle of; nobody can know of it
+	unmarked  map[string]bool // owners whose take-over Redis lost
+	leaks     map[string]bool // records during whose write Redis was emptied; no pod can know of them
 	late      map[string]bool // written by a command that its caller had given up
 	strays    int             // media ids, players and sessions that were written late, after their release
-	past      map[string]bool // claims of sessions that others have replaced
-	written   map[string]int  // how often players have come to be there
+	past      map[string]bool // claims of sessions that others replaced
+	written   map[string]int  // how often players were written
 	owed      map[string][]owing
 }
 
@@ -39,7 +38,7 @@ func newChecker() checker {
 	}
 }
 
-// ran is called after each command that Redis has run.
+// ran is called after each command that Redis ran.
 func (w *world) ran(p *modelPod, t *task, args []any, answered bool) {
 	w.commands++
 	switch strings.ToLower(fmt.Sprint(args[0])) {
@@ -67,7 +66,7 @@ func (w *world) ran(p *modelPod, t *task, args []any, answered bool) {
 		}
 	}
 	for owner := range before.pods {
-		if !now.pods[owner] && t != nil && t.started <= w.wipedAt { // the end of a take-over that Redis has forgotten
+		if !now.pods[owner] && t != nil && t.started <= w.wipedAt { // the end of a take-over that Redis lost
 			w.podOf(owner).unsure = true
 		}
 	}
@@ -88,7 +87,8 @@ func (p *modelPod) life() string {
 	return o.String()
 }
 
-// checkTaken: nobody is taken over who lives, nor right after an outage. Leaving takes oneself over.
+// checkTaken: no living pod is taken over, nor any pod right after an outage. A leaving pod takes itself
+// over.
 func (w *world) checkTaken(owner string, t *task, now snapshot) {
 	for _, p := range w.pods {
 		if p.life() == owner && !p.gone && !p.unsure && p.Fresh() {
@@ -104,7 +104,7 @@ func (w *world) checkTaken(owner string, t *task, now snapshot) {
 	}
 }
 
-// checkWrites: nothing changes that belongs to another pod, unless that was taken over or displaced.
+// checkWrites: a record of another pod changes only if that pod was taken over or displaced.
 func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot, answered bool) {
 	for key, was := range before.owned {
 		is, ok := now.owned[key]
@@ -137,7 +137,7 @@ func (w *world) displaced(o owned) bool {
 	return slices.ContainsFunc(w.holdings(), func(h *holding) bool { return h.moved && h.entry.String() == o.entry })
 }
 
-// checkIndexes: they name too much, never too little.
+// checkIndexes: indexes can list too much, but never too little.
 func (w *world) checkIndexes(t *task, now snapshot) {
 	for key, o := range now.owned {
 		if now.index[o.owner][o.entry] || w.check.leaks[key] {
@@ -162,7 +162,7 @@ func (w *world) checkIndexes(t *task, now snapshot) {
 	}
 }
 
-// checkClaims: what is held stays, and is held once.
+// checkClaims: a held claim stays, and is held once.
 func (w *world) checkClaims() {
 	by := make(map[string]*holding)
 	for _, h := range w.holdings() {
@@ -191,7 +191,7 @@ func (w *world) checkClaims() {
 	}
 }
 
-// checkKept: its record and media id are there.
+// checkKept: the record and the media id of a holding exist.
 func (w *world) checkKept(h *holding) {
 	want := owned{h.owner, h.entry.String()}
 	key := "record " + h.entry.stream
@@ -205,7 +205,7 @@ func (w *world) checkKept(h *holding) {
 	}
 }
 
-// mayLose is told of a claim that its holder finds gone.
+// mayLose checks that the holder of a lost claim can lose it.
 func (w *world) mayLose(h *holding, err error) {
 	noStream := h.player && strings.Contains(err.Error(), ErrNotFound.Error())
 	if h.stay != nil && (!h.stay.rightful() || w.removed[h.entry.identity]) {
@@ -216,7 +216,7 @@ func (w *world) mayLose(h *holding, err error) {
 	}
 }
 
-// wiped is told that Redis was emptied.
+// wiped records that Redis was emptied.
 func (w *world) wiped() {
 	w.wipes++
 	w.wipedAt = w.clock
@@ -240,7 +240,7 @@ func (w *world) wiped() {
 	}
 }
 
-// checkSettled: only pods that live own anything.
+// checkSettled: only living pods own records.
 func (w *world) checkSettled() {
 	living := make(map[string]bool)
 	for _, p := range w.pods {
@@ -271,14 +271,14 @@ func (w *world) checkSettled() {
 	}
 }
 
-// backed: somebody has it, or will end it.
+// backed: a pod has the record, or will end it.
 func (w *world) backed(o owned) bool {
 	p := w.podOf(o.owner)
 	return slices.ContainsFunc(p.holdings, func(h *holding) bool { return h.phase != over && h.entry.String() == o.entry }) ||
 		slices.ContainsFunc(p.stays, func(s *stay) bool { return !s.over && s.rec.registration().String() == o.entry })
 }
 
-// leaked: nobody can know of it, because Redis was emptied in the middle, or it came late.
+// leaked: no pod can know of the record, because Redis was emptied during its write, or it was written late.
 func (w *world) leaked(key, owner string) bool { return w.check.leaks[key] || w.podOf(owner).unsure }
 
 func (w *world) leakedPlayer(stream, owner string) bool {
@@ -293,7 +293,8 @@ func (w *world) leakedPlayer(stream, owner string) bool {
 	return false
 }
 
-// checkOrphans: each is handed over once, unless the taker died or was not told that it has released it.
+// checkOrphans: each orphan is handed over once, unless the taker died or did not learn that it released the
+// record.
 func (w *world) checkOrphans() {
 	for orphan, n := range w.reported {
 		if n > len(w.check.owed[orphan]) {

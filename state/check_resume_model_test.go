@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// What must hold of kept sessions.
+// Invariants of resumable sessions.
 
-// checkSessions: a registration that was replaced, or has ended, does not come back, and nothing happens to
-// one that nobody takes.
+// checkSessions: a replaced or ended registration does not return, and a registration that is not taken does
+// not change.
 func (w *world) checkSessions(t *task, before, now snapshot) {
 	for key, was := range before.owned {
 		is, ok := now.owned[key]
@@ -40,13 +40,13 @@ func (w *world) checkSessions(t *task, before, now snapshot) {
 	}
 }
 
-// refused tells whether the pod has found that another registration stands in place of its own.
+// refused reports whether the pod found another registration in place of its own.
 func (s *stay) refused() bool {
 	_, known := s.pod.sessions.known[s.rec.ID]
 	return s.pod.kept[s.rec.ID] == s && !s.over && !s.expiring && !known
 }
 
-// isPlain: nobody can take it, so it does no harm when it is written very late.
+// isPlain: no pod can take the session, so a very late write does no harm.
 func (w *world) isPlain(registration string) bool {
 	for _, p := range w.pods {
 		for _, s := range p.stays {
@@ -58,7 +58,7 @@ func (w *world) isPlain(registration string) bool {
 	return false
 }
 
-// moves: a pod that has taken a session changes what belongs to another.
+// moves: a pod that took a session changes records of another.
 func (w *world) moves(key string, p *modelPod, t *task, was owned, now snapshot) bool {
 	if strings.HasPrefix(key, "session:") {
 		is, ok := now.owned[key]
@@ -76,7 +76,7 @@ func (w *world) moves(key string, p *modelPod, t *task, was owned, now snapshot)
 	return false
 }
 
-// adoptedFrom: a player that is written once more just as another pod adopts it. Whose it was looks again, if
+// adoptedFrom: a player was written again just as another pod adopted it. Its previous owner checks again, if
 // it lives.
 func (w *world) adoptedFrom(key string, o owned) bool {
 	return w.check.written[key] > 1 && slices.ContainsFunc(w.podOf(o.owner).holdings, func(h *holding) bool {
@@ -84,15 +84,16 @@ func (w *world) adoptedFrom(key string, o owned) bool {
 	})
 }
 
-// retaken: a stream that a pod could not adopt and has ended, and that the pod before adopts once more,
-// because it was not answered. What the first does to be able to release it goes against the second.
+// retaken: a pod could not adopt a stream and ended it, and the previous pod adopts it again, because its
+// adoption was not answered. The first pod's steps to be able to release the stream conflict with the
+// second's.
 func (w *world) retaken(o owned) bool {
 	return slices.ContainsFunc(w.holdings(), func(h *holding) bool {
 		return h.from != nil && h.entry.String() == o.entry && w.removed[h.entry.identity]
 	})
 }
 
-// checkToken: it works once.
+// checkToken: a token works once.
 func (w *world) checkToken(v *visit, token TokenHash) {
 	if v.used[token] {
 		w.fail("the token %x of %s works twice", token[:claimBytes], v.id)
@@ -100,7 +101,7 @@ func (w *world) checkToken(v *visit, token TokenHash) {
 	v.used[token] = true
 }
 
-// checkBelieves is told that a pod has ended a session: nobody may have taken it.
+// checkBelieves checks that no pod took a session that a pod ended.
 func (w *world) checkBelieves(s *stay) {
 	h := s.visit.holder
 	if h != s && !h.over && !h.expiring && !h.unsure && !s.unsure && !w.check.everTaken[h.owner] && len(s.visit.tried) == 0 {
@@ -108,17 +109,17 @@ func (w *world) checkBelieves(s *stay) {
 	}
 }
 
-// mediaIsOthers tells whether somebody has the media id of what was adopted. A dead pod's is free as soon as
-// another has begun to take over from it, and the stream may be adopted even then.
+// mediaIsOthers reports whether another owner has the media id of an adopted stream. A dead pod's media id is
+// free as soon as another pod has begun to take over from it, and the stream can be adopted even then.
 func (w *world) mediaIsOthers(h *holding) bool {
 	o, taken := w.check.last.owned["media:"+h.entry.media]
 	return taken && o.entry != h.entry.String()
 }
 
-// remove is told that a pod has LiveKit end the participant of what it has.
+// remove is called when a pod makes LiveKit end the participant of its holding.
 func (w *world) remove(h *holding) { w.checkRemoval(h.pod, h.entry, h) }
 
-// removeOrphan is told that a pod ends the participant of what it has released in place of another.
+// removeOrphan is called when a pod ends the participant of a record that it released in place of another.
 func (w *world) removeOrphan(p *modelPod, o Orphan) {
 	if o.Player != nil {
 		w.checkRemoval(p, entryOfPlayer(*o.Player), nil)
@@ -127,7 +128,7 @@ func (w *world) removeOrphan(p *modelPod, o Orphan) {
 	w.checkRemoval(p, entryOfStream(*o.Stream), nil)
 }
 
-// checkRemoval: nobody ends what another has adopted and has.
+// checkRemoval: no pod ends a participant that another pod adopted and has.
 func (w *world) checkRemoval(p *modelPod, e entry, mine *holding) {
 	if p.gone || w.removed[e.identity] {
 		return

@@ -35,10 +35,10 @@ func TestMiniredisConforms(t *testing.T) {
 	runConformance(t, state.Config{Addrs: []string{server.Addr()}})
 }
 
-// runConformance gives every test a deployment of its own on the same server.
+// runConformance runs each test in a separate deployment on the same server.
 func runConformance(t *testing.T, cfg state.Config) {
 	t.Helper()
-	cfg.CallTimeout = 2 * time.Second // the machine may be busy
+	cfg.CallTimeout = 2 * time.Second // the machine can be busy
 	var deployments atomic.Int32
 	statetest.RunConformance(t, func(testing.TB) statetest.Opener {
 		deployment := fmt.Sprintf("test%d", deployments.Add(1))
@@ -49,7 +49,7 @@ func runConformance(t *testing.T, cfg state.Config) {
 	})
 }
 
-// open gives a store that is ready and is closed with the test.
+// open returns a store that is ready and is closed with the test.
 func open(t testing.TB, cfg state.Config, pod state.Pod, h state.Handlers) *state.Redis {
 	t.Helper()
 	r, err := state.Open(cfg, pod, state.Deps{Log: zerolog.New(zerolog.NewTestWriter(t))})
@@ -62,7 +62,7 @@ func open(t testing.TB, cfg state.Config, pod state.Pod, h state.Handlers) *stat
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run gives %v", err)
+			t.Errorf("Run returned %v", err)
 		}
 	})
 	rig.Eventually(t, 20*time.Second, "the store is ready", r.Ready)

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// disturb lets something happen to a pod, to Redis or to the network.
+// disturb causes a failure of a pod, of Redis or of the network.
 func (w *world) disturb() {
 	p := pick(w.rng, w.pods)
 	switch w.rng.IntN(40) {
@@ -62,7 +62,7 @@ func (w *world) crash(p *modelPod) {
 	}
 }
 
-// catch has a pod in the middle of something, where most can go wrong.
+// catch picks a pod in the middle of an operation, where failures have the most effect.
 func (w *world) catch(p *modelPod) {
 	if p.frozen || w.faults == 0 {
 		return
@@ -78,7 +78,7 @@ func (w *world) catch(p *modelPod) {
 	}
 }
 
-// leave ends a pod in order. Operations of its callers may be under way.
+// leave ends a pod in order. Operations of its callers can be under way.
 func (w *world) leave(p *modelPod) {
 	if p.gone || p.frozen || p.busy["leave"] || p.busy["renew"] || p.busy["sweep"] || p.busy["sessions"] {
 		return
@@ -91,7 +91,7 @@ func (w *world) leave(p *modelPod) {
 	})
 }
 
-// empty is a restart of a Redis that keeps nothing, not even scripts.
+// empty is a restart of a Redis without persistence: it also loses scripts.
 func (w *world) empty() {
 	w.note("*** redis is emptied")
 	err := errors.Join(w.raw.FlushDB(w.ctx).Err(), w.raw.ScriptFlush(w.ctx).Err())
@@ -101,7 +101,7 @@ func (w *world) empty() {
 	w.wiped()
 }
 
-// replace starts a pod in place of one that has gone.
+// replace starts a pod in place of one that ended.
 func (w *world) replace() {
 	gone := slices.DeleteFunc(slices.Clone(w.pods), func(p *modelPod) bool { return !p.gone })
 	if len(gone) == 0 || len(w.pods) > 6 {
@@ -112,7 +112,7 @@ func (w *world) replace() {
 	}
 }
 
-// arrive lets a command come late.
+// arrive lets a late command arrive.
 func (w *world) arrive(slow bool) {
 	var all []int
 	for i, c := range w.net.wire {
@@ -126,7 +126,7 @@ func (w *world) arrive(slow bool) {
 	i := pick(w.rng, all)
 	c := w.net.wire[i]
 	if v := c.task.visit; v != nil && v.generation != c.task.generation && c.adopts() {
-		// A client does not come back twice while a command of the first time is on its way.
+		// A client does not return twice while a command of the first return is in flight.
 		w.net.wire = slices.Delete(w.net.wire, i, i+1)
 		return
 	}

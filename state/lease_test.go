@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// at is a time in seconds after some start.
+// at returns a time in seconds after a fixed start.
 func at(seconds float64) time.Time {
 	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(seconds * float64(time.Second)))
 }
@@ -24,7 +24,7 @@ func TestLeaseIsFreshForTwoThirds(t *testing.T) {
 	}
 	l.begin(Owner{Pod: "a", Epoch: 2})
 	if o, fresh := l.writer(at(10)); fresh || o.Epoch != 2 {
-		t.Errorf("a new life begins as %v, fresh %v", o, fresh)
+		t.Errorf("new life is %v, fresh %v", o, fresh)
 	}
 	l.renewed(at(20))
 	l.leave()
@@ -38,8 +38,8 @@ func TestLeaseGaps(t *testing.T) {
 		at      float64
 		fails   bool
 		gap     bool
-		quietAt float64 // when unbroken is asked for
-		quiet   float64 // what it gives
+		quietAt float64 // when unbroken is called
+		quiet   float64 // its result
 	}
 	for name, renewals := range map[string][]renewal{
 		"steady": {
@@ -74,7 +74,7 @@ func TestLeaseGaps(t *testing.T) {
 	}
 }
 
-func TestWatchBeginsAnewAfterAGap(t *testing.T) {
+func TestLeaseWatchRestartsAfterGap(t *testing.T) {
 	a, b := Owner{"a", 1}, Owner{"b", 1}
 	const pause = 4 * time.Second
 	look := func(aAnswers, bAnswers bool) []leaseObservation {
@@ -91,7 +91,7 @@ func TestWatchBeginsAnewAfterAGap(t *testing.T) {
 	want(a, 0)
 	w.observe(at(3), pause, look(true, true))
 	want(a, 3)
-	w.observe(at(6), pause, look(true, false)) // the server of b is away
+	w.observe(at(6), pause, look(true, false)) // the server of b is unreachable
 	want(a, 6)
 	want(b, 0)
 	w.observe(at(9), pause, look(true, true))
@@ -104,6 +104,6 @@ func TestWatchBeginsAnewAfterAGap(t *testing.T) {
 	want(a, 0)
 	w.observe(at(15), pause, look(true, true))
 	want(a, 2)
-	w.observe(at(20), pause, look(true, true)) // this process was away
+	w.observe(at(20), pause, look(true, true)) // this process stood still
 	want(a, 0)
 }

@@ -11,6 +11,6 @@ import (
 
 func TestMain(m *testing.M) {
 	state.QuietClientLog(zerolog.Nop())
-	// A closed client that could not connect ends this one within a second.
+	// The goroutine of a closed client that could not connect ends within a second.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }

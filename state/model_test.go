@@ -16,10 +16,9 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// A model of how names are claimed, leased and taken over: pods on a real Redis, a clock of its own, and a
-// random scheduler that goes from one command to the next. See net_model_test.go for what may happen to a
-// command, disturb in world_model_test.go for what may happen to pods and to Redis, and check_model_test.go
-// for what must hold.
+// A model of how names are claimed, leased and taken over: pods on a real Redis, a virtual clock, and a
+// random scheduler that goes from one command to the next. See net_model_test.go for the failures of
+// commands, disturb_model_test.go for those of pods and of Redis, and check_model_test.go for the invariants.
 var (
 	modelSeed = flag.Uint64("model.seed", 0, "run only this schedule of the model and print it")
 	modelTime = flag.Duration("model.time", 8*time.Second, "for how long schedules of the model are run")
@@ -27,7 +26,7 @@ var (
 	modelFrom = flag.Uint64("model.from", 1, "the first seed")
 )
 
-// modelSums are over all schedules.
+// modelSums are totals over all schedules.
 type modelSums struct {
 	mu                                                    sync.Mutex
 	schedules, steps, commands, takeOvers, orphans, wipes int
@@ -84,7 +83,7 @@ func TestModel(t *testing.T) {
 	wg.Wait()
 	t.Log(&sums)
 	if sums.schedules > 100 && (sums.orphans == 0 || sums.wipes == 0 || sums.adopted == 0) {
-		t.Error("the schedules are too tame")
+		t.Error("the schedules cause too few failures")
 	}
 }
 
@@ -93,8 +92,8 @@ func newModelRedis(t *testing.T) redis.UniversalClient {
 	return client(t, Config{Addrs: []string{rig.StartRedis(t).Addr}, CallTimeout: modelCall})
 }
 
-// runModel runs one schedule. Later seeds are longer and have more of everything, so that what fails, fails
-// small.
+// runModel runs one schedule. Later seeds are longer and have more of everything, so that a failing schedule
+// is small.
 func runModel(t *testing.T, raw redis.UniversalClient, seed uint64, m mutant) *world {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))

@@ -12,12 +12,12 @@ import (
 func edit(t *testing.T, source, old, with string) *redis.Script {
 	t.Helper()
 	if strings.Count(source, old) != 1 {
-		t.Fatalf("%q is not once in the script", old)
+		t.Fatalf("the script does not contain %q exactly once", old)
 	}
 	return redis.NewScript(strings.Replace(source, old, with, 1))
 }
 
-// modelMutants are what the protocol would be without one of its rules.
+// modelMutants are the protocol without one of its rules each.
 func modelMutants(t *testing.T) []mutant {
 	in := func(source, old, with string, of func(*Redis) **redis.Script) func(*Redis) {
 		s := edit(t, source, old, with)
@@ -53,7 +53,7 @@ func modelMutants(t *testing.T) []mutant {
 	}
 }
 
-// resumeMutants are the same for sessions that are taken.
+// resumeMutants are the same for taking sessions.
 func resumeMutants(t *testing.T) []mutant {
 	in := func(source, old, with string, of func(*Redis) **redis.Script) func(*Redis) {
 		s := edit(t, source, old, with)
@@ -111,7 +111,7 @@ func resumeMutants(t *testing.T) []mutant {
 	}
 }
 
-// doubts tells whether a command is about a session that its pod has perhaps taken.
+// doubts reports whether a command is about a session that its pod has perhaps taken.
 func (w *world) doubts(command string) bool {
 	for _, v := range w.visits {
 		for claim := range v.tried {
@@ -123,7 +123,7 @@ func (w *world) doubts(command string) bool {
 	return false
 }
 
-// A model that finds nothing wrong with a wrong protocol shows nothing.
+// A model that accepts a wrong protocol proves nothing.
 func TestModelFindsMutants(t *testing.T) {
 	c := newModelRedis(t)
 	for _, m := range append(modelMutants(t), resumeMutants(t)...) {
@@ -134,11 +134,11 @@ func TestModelFindsMutants(t *testing.T) {
 				w = runModel(t, c, seed, m)
 			}
 			if w.failure == "" {
-				t.Fatalf("not found in %v, up to schedule %d", *modelHunt, w.seed)
+				t.Fatalf("no violation found in %v, up to schedule %d", *modelHunt, w.seed)
 			}
 			t.Logf("schedule %d: %s", w.seed, w.failure)
 			if sound := runModel(t, c, w.seed, mutant{}); sound.failure != "" {
-				t.Errorf("schedule %d fails without the mutant, too: %s", w.seed, sound.failure)
+				t.Errorf("schedule %d fails without the mutant as well: %s", w.seed, sound.failure)
 			}
 		})
 	}

@@ -11,22 +11,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The network of the model. Every command of every pod waits in front of Redis, each of a pipeline by itself,
-// and again with its reply: the scheduler says which goes on, and how. Only one task runs at a time, so that
-// a seed gives one schedule.
+// The network of the model. Every command of every pod, also each of a pipeline, waits before Redis, and
+// again with its reply. The scheduler selects the next one and its fate. Only one task runs at a time, so
+// that a seed yields one schedule.
 
-// errModelNet is what a caller sees of a command or reply that did not arrive.
+// errModelNet is the caller's error for a command or reply that did not arrive.
 var errModelNet = errors.New("model: no reply in time")
 
-// verdict is what happens to a command.
+// verdict is the fate of a command.
 type verdict int
 
 const (
 	deliver   verdict = iota
 	loseCall          // it never arrives
-	loseReply         // it is run, and the caller does not learn
-	late              // the caller gives it up, and it is run at some later time
-	twice             // it is run, its reply is lost, and the client sends it again, as a Cluster client may
+	loseReply         // it is run, and the caller does not learn the result
+	late              // the caller abandons it, and it is run later
+	twice             // it is run, its reply is lost, and the client sends it again, as a Cluster client can
 )
 
 var verdictNames = [...]string{"", " CALL LOST", " REPLY LOST", " LATE", " TWICE"}
@@ -37,25 +37,26 @@ type task struct {
 	name       string
 	started    int64 // virtual ms
 	resume     chan verdict
-	waits      string // the command it has in front of Redis; empty when it has not begun, or waits for a reply
+	waits      string // its command before Redis; empty before the first, and while it waits for a reply
 	done       bool
-	visit      *visit // of which it takes something
+	visit      *visit // whose session or streams it takes
 	generation int    // of visit
 }
 
 type taskKey struct{}
 
-// lateCall is a command on its way whose caller has given it up.
+// lateCall is a command in flight whose caller gave it up.
 type lateCall struct {
 	pod  *modelPod
 	from int64 // when its task was started
 	args []any
 	text string
-	slow bool // it comes when all else has come to rest
+	slow bool // it arrives after everything else has settled
 	task *task
 }
 
-// adopts tells whether a stream changes its owner by it. For that no pod waits longer than letGoWait.
+// adopts reports whether the command changes the owner of a stream. No pod waits for that longer than
+// letGoWait.
 func (c lateCall) adopts() bool { return strings.Contains(c.text, "ADOPT") }
 
 // modelNet is a go-redis hook.
@@ -65,7 +66,7 @@ type modelNet struct {
 	yield    chan *task
 	tasks    []*task
 	wire     []lateCall
-	arriving lateCall // the last that came
+	arriving lateCall // the last that arrived
 	down     bool
 	loaded   map[string]string // scripts' names by SHA
 	ran      func(p *modelPod, t *task, args []any, answered bool)
@@ -85,7 +86,7 @@ func (n *modelNet) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// A pipeline is taken apart, in any order: in a Cluster its commands go to several servers.
+// The commands of a pipeline are separated, in any order: in a Cluster they go to several servers.
 func (n *modelNet) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		t, ok := ctx.Value(taskKey{}).(*task)
@@ -93,7 +94,7 @@ func (n *modelNet) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 			return next(ctx, cmds)
 		}
 		var first error
-		ordered := slices.SortedFunc(slices.Values(cmds), func(a, b redis.Cmder) int { // they may come from a map
+		ordered := slices.SortedFunc(slices.Values(cmds), func(a, b redis.Cmder) int { // they can come from a map
 			return strings.Compare(n.text(a.Args()), n.text(b.Args()))
 		})
 		for _, i := range n.rng.Perm(len(cmds)) {
@@ -106,7 +107,7 @@ func (n *modelNet) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// isHandshake tells whether a command is of the client's own making.
+// isHandshake reports whether the client library sent the command itself.
 func isHandshake(cmd redis.Cmder) bool {
 	return slices.Contains([]string{"hello", "client", "select", "auth"}, cmd.Name())
 }
@@ -164,7 +165,7 @@ func (n *modelNet) arrive(ctx context.Context, i int) {
 	n.ran(c.pod, nil, c.args, false)
 }
 
-// text is a command for people.
+// text returns a command in readable form.
 func (n *modelNet) text(args []any) string {
 	words := make([]string, len(args))
 	for i, a := range args {
@@ -186,7 +187,7 @@ func (n *modelNet) text(args []any) string {
 	return strings.Join(words, " ")
 }
 
-// spawn adds a task, which runs when the scheduler lets it.
+// spawn adds a task, which runs when the scheduler selects it.
 func (n *modelNet) spawn(ctx context.Context, p *modelPod, name string, f func(context.Context)) *task {
 	t := &task{pod: p, name: name, resume: make(chan verdict), started: p.world.clock}
 	n.tasks = append(n.tasks, t)
@@ -199,13 +200,13 @@ func (n *modelNet) spawn(ctx context.Context, p *modelPod, name string, f func(c
 	return t
 }
 
-// await gives the turn back and waits for the next one.
+// await yields to the scheduler and waits for the next turn.
 func (t *task) await(yield chan<- *task) verdict {
 	yield <- t
 	return <-t.resume
 }
 
-// step lets a task go on to its next wait.
+// step lets a task run to its next wait.
 func (n *modelNet) step(t *task, v verdict) {
 	t.resume <- v
 	<-n.yield

@@ -20,7 +20,7 @@ func TestRedisAbsentAtStart(t *testing.T) {
 	_, err := p.FindStream(t.Context(), "cam")
 	wantErr(t, err, ErrUnavailable)
 	if p.Ready() {
-		t.Error("ready before Redis was ever reached")
+		t.Error("ready before Redis was reached")
 	}
 	server.Restart()
 	p.start(t)
@@ -29,7 +29,7 @@ func TestRedisAbsentAtStart(t *testing.T) {
 	server.Stop()
 	rig.Eventually(t, eventually, "the lease is stale", func() bool { return !p.Fresh() })
 	if !p.Ready() {
-		t.Error("not ready because Redis went away later")
+		t.Error("not ready after Redis became unreachable")
 	}
 }
 
@@ -49,7 +49,7 @@ func TestRedisComesBackEmpty(t *testing.T) {
 	rig.Eventually(t, eventually, "both are told", func() bool { return a.resets.Load() > 0 && b.resets.Load() > 0 })
 	claimAll(t, a, s)
 	playAll(t, b, pl)
-	awaitSessions(t, b, "s", 10, life) // without anybody's doing
+	awaitSessions(t, b, "s", 10, life) // without a call
 	got, err := b.FindStream(t.Context(), "cam")
 	must(t, err)
 	if got.Owner != life {
@@ -65,12 +65,12 @@ func TestRedisComesBackEmpty(t *testing.T) {
 		return len(b.events) > 0
 	})
 	if a.losts.Load()+b.losts.Load() != 0 || len(a.taken())+len(b.taken()) != 0 {
-		t.Error("something was taken over")
+		t.Error("records were taken over")
 	}
 }
 
-// Redis hangs for longer than a lease: calls fail quickly, nobody is taken over, and what was sent meanwhile
-// and undone afterwards stays undone.
+// Redis hangs for longer than a lease: calls fail quickly, no pod is taken over, and commands sent at that
+// time and undone afterwards stay undone.
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
@@ -96,12 +96,12 @@ func TestRedisHangs(t *testing.T) {
 	}
 	wantErr(t, a.RemovePlayer(t.Context(), testPlayer("held", "m1")), ErrLeaseStale)
 	expired := time.NewTimer(cfg.Lease)
-	<-expired.C // so that both leases are gone when Redis goes on
+	<-expired.C // both leases have expired when Redis continues
 	server.Resume()
 
 	rig.Eventually(t, eventually, "both are told", func() bool { return a.resets.Load() > 0 && b.resets.Load() > 0 })
 	if a.life() != life {
-		t.Errorf("the pod lives as %v, was %v: an expired lease is not a lost one", a.life(), life)
+		t.Errorf("owner is %v, was %v: an expired lease is not lost", a.life(), life)
 	}
 	_, err = a.ReleaseStream(t.Context(), doubtful)
 	must(t, err)
@@ -109,7 +109,7 @@ func TestRedisHangs(t *testing.T) {
 	_, err = a.PutStream(t.Context(), testStream("held", "m1"))
 	must(t, err)
 	if a.losts.Load()+b.losts.Load() != 0 || len(a.taken())+len(b.taken()) != 0 {
-		t.Error("something was taken over")
+		t.Error("records were taken over")
 	}
 }
 
@@ -122,14 +122,14 @@ func TestExpiredLeaseIsNotLost(t *testing.T) {
 	must(t, client(t, cfg).Del(t.Context(), a.keys.lease(life)).Err())
 	rig.Eventually(t, eventually, "it is told", func() bool { return a.resets.Load() == 1 })
 	if a.life() != life || a.losts.Load() != 0 {
-		t.Errorf("it lives as %v, was %v", a.life(), life)
+		t.Errorf("owner is %v, was %v", a.life(), life)
 	}
-	claimAll(t, a, testStream("cam", "m1")) // as the gateway does when it is told
+	claimAll(t, a, testStream("cam", "m1")) // as the gateway does after Reset
 	_, err := a.PutStream(t.Context(), testStream("cam", "m1"))
 	must(t, err)
 }
 
-func TestTakenOverPodGoesOnInANewLife(t *testing.T) {
+func TestTakenOverPodContinuesInNewLife(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a, b := startPod(t, cfg, podA), startPod(t, cfg, podB)
@@ -145,18 +145,18 @@ func TestTakenOverPodGoesOnInANewLife(t *testing.T) {
 	rig.Eventually(t, eventually, "it is told", func() bool { return a.losts.Load() == 1 })
 	rig.Eventually(t, eventually, "it lives again", a.Fresh)
 	if now := a.life(); now.Pod != podA || now.Epoch <= life.Epoch {
-		t.Fatalf("it lives as %v, was %v", now, life)
+		t.Fatalf("owner is %v, was %v", now, life)
 	}
 	_, err := a.PutStream(t.Context(), s)
 	if !errors.Is(err, ErrLostOwnership) && !errors.Is(err, ErrNotFound) { // released yet or not
-		t.Errorf("put in a new life gives %v", err)
+		t.Errorf("PutStream in a new life: %v", err)
 	}
 	rig.Eventually(t, eventually, "b has released the stream", func() bool { return len(b.taken()) >= 2 })
 	awaitSessions(t, b, "s", 3, a.life())
 	s.Identity += "x"
 	claimAll(t, a, s)
 	if a.resets.Load() != 0 {
-		t.Error("Reset was called for what is void")
+		t.Error("Reset was called for void records")
 	}
 }
 
@@ -176,7 +176,7 @@ func TestLeaveWithNothingLeft(t *testing.T) {
 		a.DropSession("s" + itoa(i))
 	}
 	owner := a.life()
-	a.end() // writes what is pending
+	a.end() // writes pending changes
 	marks := []string{"{pod:" + owner.String() + "}:taken", "{stream:cam}:void:" + owner.String() + ":m1+pub-m1"}
 	if left := allKeys(t, client(t, cfg)); !slices.Equal(left, marks) {
 		t.Errorf("keys left: %v, want only %v", left, marks)
@@ -213,7 +213,7 @@ func TestClusterFailover(t *testing.T) {
 		before.Kill()
 		rig.Eventually(t, eventually, "the stream can be written again", func() bool {
 			_, err := a.PutStream(t.Context(), s)
-			if errors.Is(err, ErrNotFound) { // replication is asynchronous: this is what Reset is for
+			if errors.Is(err, ErrNotFound) { // replication is asynchronous: Reset handles this
 				err = a.ClaimStream(t.Context(), s)
 			}
 			return err == nil
@@ -226,7 +226,7 @@ func TestClusterFailover(t *testing.T) {
 			return len(b.events) > 0
 		})
 		t.Logf("events again after %v", time.Since(start))
-		before.Restart() // empty: it comes back as a replica
+		before.Restart() // empty: it returns as a replica
 		rig.Eventually(t, eventually, "the killed node is a replica", func() bool {
 			return contains(before.CLI("info", "replication"), "master_link_status:up")
 		})
@@ -235,7 +235,7 @@ func TestClusterFailover(t *testing.T) {
 		}
 	}
 	if a.losts.Load()+b.losts.Load() != 0 || len(a.taken())+len(b.taken()) != 0 {
-		t.Error("something was taken over")
+		t.Error("records were taken over")
 	}
 }
 
@@ -256,6 +256,6 @@ func TestSentinelFailover(t *testing.T) {
 		return a.Publish(t.Context(), podB, Event{Kind: EventChanged}) == nil && len(b.events) > 0
 	})
 	if a.losts.Load()+b.losts.Load() != 0 || len(a.taken())+len(b.taken()) != 0 {
-		t.Error("something was taken over")
+		t.Error("records were taken over")
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// Pods know of each other what each says of itself, as long as it lives and Redis answers.
+// Each pod knows the descriptions of the living pods while Redis answers.
 func TestPeers(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// modelPod is a pod: its store, driven step by step, and what stands for the gateway on top of it.
+// modelPod is a pod: its store, driven step by step, and a model of the gateway on top of it.
 type modelPod struct {
 	*Redis
 	world    *world
@@ -17,26 +17,26 @@ type modelPod struct {
 	watch    leaseWatch
 	holdings []*holding
 	stays    []*stay
-	kept     map[string]*stay // those that events and clients find, by session
-	locked   map[string]bool  // sessions that are being taken, or looked for again
+	kept     map[string]*stay // sessions that events and clients find, by id
+	locked   map[string]bool  // sessions that are being taken, or checked again
 	busy     map[string]bool  // loops under way
 	frozen   bool
 	gone     bool // dead or left
-	unsure   bool // Redis was emptied, and has not the pod's lease and name again
+	unsure   bool // Redis was emptied, and does not yet have the pod's lease and name again
 }
 
-// phase is how far a holding has come.
+// phase is the progress of a holding.
 type phase int
 
 const (
 	asking    phase = iota // its first claim is under way
-	held                   // the caller may rely on it
-	releasing              // to be released until that has succeeded
-	left                   // for another pod to come for
+	held                   // the caller can rely on it
+	releasing              // to be released, until that succeeded
+	left                   // for another pod to adopt
 	over
 )
 
-// holding is a stream or player as its caller sees it.
+// holding is a stream or player in its caller's view.
 type holding struct {
 	pod        *modelPod
 	player     bool
@@ -48,14 +48,14 @@ type holding struct {
 	busy       bool // an operation is under way: the next one waits
 	again      bool // to be claimed again after Reset
 	unsure     bool // Redis was emptied since it was claimed
-	moved      bool // somebody has displaced it
+	moved      bool // another pod displaced it
 	stay       *stay
 	taken      bool   // adopted
-	from       *Owner // to be adopted from, to be released
+	from       *Owner // its previous owner, for its release
 	generation int    // of the visit, when it was adopted
 	leftAt     int64
-	bare       bool // its media id was somebody else's when it was adopted
-	half       bool // a player that was added again was perhaps refused for want of its stream, and that perhaps undone, or is yet to be
+	bare       bool // its media id belonged to another owner when it was adopted
+	half       bool // the repetition of AddPlayer can have been rejected for lack of its stream, and undone
 }
 
 func (h *holding) String() string { return h.pod.id + ":" + h.entry.String() }
@@ -79,7 +79,7 @@ func newModelPod(w *world, id string) (*modelPod, error) {
 	return p, nil
 }
 
-// loop starts one of the pod's own loops' steps, unless it is under way.
+// loop starts a step of one of the pod's loops, unless it is under way.
 func (p *modelPod) loop(ctx context.Context, name string, f func(context.Context)) {
 	if p.busy[name] {
 		return
@@ -146,7 +146,7 @@ func (p *modelPod) lost() {
 	for _, h := range p.holdings {
 		switch {
 		case h.stay != nil:
-		case h.phase == asking: // the gateway has closed its socket
+		case h.phase == asking: // the gateway closed its socket
 			h.phase = releasing
 		case h.phase != over:
 			h.phase = over
@@ -174,7 +174,7 @@ func (p *modelPod) takenOver(o Orphan) {
 	p.world.reported[key]++
 }
 
-// claimNew starts a stream, or a player, under an identity that never was.
+// claimNew starts a stream, or a player, under a new identity.
 func (p *modelPod) claimNew(ctx context.Context, player, native bool, name, media string) {
 	p.world.identities++
 	identity := fmt.Sprintf("i%d", p.world.identities)
@@ -193,7 +193,7 @@ func (p *modelPod) claimNew(ctx context.Context, player, native bool, name, medi
 	p.world.net.spawn(ctx, p, "claim "+h.String(), h.claim)
 }
 
-// claim asks for it, or asks again.
+// claim claims the holding, or claims it again.
 func (h *holding) claim(ctx context.Context) {
 	defer func() { h.busy = false }()
 	again := h.phase == held
@@ -222,7 +222,7 @@ func (h *holding) claim(ctx context.Context) {
 	case again && errors.Is(err, ErrAdopted) && !h.pod.world.mutant.rules.blind:
 		h.stay.letGoAll()
 	case again && h.player && h.stay != nil && (errors.Is(err, ErrMediaIDTaken) || errors.Is(err, ErrNotFound)):
-		h.again, h.half = true, true // its stream's end comes from elsewhere
+		h.again, h.half = true, true // the end of its stream arrives separately
 	case again && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLeaseStale)):
 		h.again, h.half = true, h.player && errors.Is(err, ErrUnavailable) || h.half
 	case errors.Is(err, ErrUnavailable):
@@ -232,7 +232,7 @@ func (h *holding) claim(ctx context.Context) {
 	}
 }
 
-// denied ends it. What was held may only be denied for a cause.
+// denied ends the holding. A held one must only be denied for a cause.
 func (h *holding) denied(again bool, err error) {
 	if !again {
 		h.phase = over
@@ -242,7 +242,7 @@ func (h *holding) denied(again bool, err error) {
 	h.end()
 }
 
-// put writes the record. One that Redis has lost is claimed anew.
+// put writes the record. If Redis lost it, it is claimed again.
 func (h *holding) put(ctx context.Context) {
 	defer func() { h.busy = false }()
 	_, err := h.pod.PutStream(ctx, h.stream)
@@ -284,7 +284,7 @@ func (h *holding) release(ctx context.Context) {
 	}
 }
 
-// displace takes a name from whoever has it, as the gateway does when that does not answer.
+// displace takes a name from its owner, as the gateway does if that does not answer.
 func (p *modelPod) displace(ctx context.Context, h *holding) {
 	p.world.net.spawn(ctx, p, "displace "+h.String(), func(ctx context.Context) {
 		s, err := p.FindStream(ctx, h.entry.stream)
@@ -305,7 +305,7 @@ func (p *modelPod) displace(ctx context.Context, h *holding) {
 	})
 }
 
-// open gives a session to begin something in, or none.
+// open returns a session for a new holding, or nil.
 func (p *modelPod) open() *stay {
 	all := slices.DeleteFunc(slices.Clone(p.stays), func(s *stay) bool { return s.parked || s.over || !s.rightful() })
 	if len(all) == 0 || p.world.chance(0.3) {
@@ -314,7 +314,7 @@ func (p *modelPod) open() *stay {
 	return pick(p.world.rng, all)
 }
 
-// idle are the holdings of a phase that have nothing under way.
+// idle returns the holdings of a phase without an operation.
 func (p *modelPod) idle(phases ...phase) []*holding {
 	return slices.DeleteFunc(slices.Clone(p.holdings), func(h *holding) bool {
 		return h.busy || !slices.Contains(phases, h.phase)

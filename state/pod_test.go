@@ -18,7 +18,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// eventually is generous, because the machine may be busy.
+// eventually is generous, because the machine can be busy.
 const eventually = 30 * time.Second
 
 // quickConfig makes leases short enough for tests and long enough for a busy machine.
@@ -28,10 +28,10 @@ func quickConfig(addrs ...string) Config {
 
 const quickGrace = time.Second
 
-// testPod is a store that runs, and what its handlers were told.
+// testPod is a running store, and the calls of its handlers.
 type testPod struct {
 	*Redis
-	describe      func() Peer // nil: it says nothing of itself
+	describe      func() Peer // nil: it has no description
 	resets, losts atomic.Int32
 	events        chan Event
 
@@ -42,7 +42,7 @@ type testPod struct {
 	done   chan struct{}
 }
 
-// newPod makes a store that does not run yet.
+// newPod returns a store that does not run yet.
 func newPod(t testing.TB, cfg Config, id string) *testPod {
 	t.Helper()
 	r, err := Open(cfg, Pod{Deployment: "test", ID: id, Host: "host-" + id}, Deps{Log: zerolog.New(zerolog.NewTestWriter(t))})
@@ -65,7 +65,7 @@ func (p *testPod) start(t testing.TB) {
 	t.Helper()
 	p.run(t, func(ctx context.Context) {
 		if err := p.Run(ctx, p.handlerSet()); err != nil {
-			t.Errorf("Run gives %v", err)
+			t.Errorf("Run returned %v", err)
 		}
 	})
 	rig.Eventually(t, eventually, "the pod is ready", p.Ready)
@@ -84,7 +84,7 @@ func startMortal(t testing.TB, cfg Config, id string) *testPod {
 	return p
 }
 
-// life is the owner that it is now.
+// life returns the current owner.
 func (p *testPod) life() Owner {
 	o, _ := p.lease.current()
 	return o
@@ -100,7 +100,7 @@ func (p *testPod) run(t testing.TB, f func(context.Context)) {
 	t.Cleanup(p.end)
 }
 
-// end makes it leave, or die if it is mortal.
+// end makes the pod leave, or die if it is mortal.
 func (p *testPod) end() {
 	p.cancel()
 	<-p.done
@@ -121,7 +121,7 @@ func (p *testPod) handlerSet() Handlers {
 	}
 }
 
-// taken are the orphans that the pod was told of, as text.
+// taken returns the orphans that the pod received, as text.
 func (p *testPod) taken() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,7 +179,7 @@ func playAll(t testing.TB, p *testPod, players ...Player) {
 	}
 }
 
-// client is a second view of the same Redis.
+// client returns a second client of the same Redis.
 func client(t testing.TB, cfg Config) redis.UniversalClient {
 	t.Helper()
 	c := cfg.withDefaults().client()
@@ -191,7 +191,7 @@ func client(t testing.TB, cfg Config) redis.UniversalClient {
 	return c
 }
 
-// allKeys are the keys of the deployment "test" on all servers, without its prefix, sorted.
+// allKeys returns the keys of the deployment "test" on all servers, without its prefix, sorted.
 func allKeys(t testing.TB, c redis.UniversalClient) []string {
 	t.Helper()
 	var mu sync.Mutex
@@ -218,7 +218,7 @@ func allKeys(t testing.TB, c redis.UniversalClient) []string {
 	return found
 }
 
-// keysWithout are those keys that do not hold any of the words.
+// keysWithout returns the keys that contain none of the words.
 func keysWithout(keys []string, words ...string) []string {
 	return slices.DeleteFunc(slices.Clone(keys), func(k string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(k, w) })

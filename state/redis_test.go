@@ -29,11 +29,11 @@ func itoa(i int) string { return strconv.Itoa(i) }
 
 func contains(s, word string) bool { return strings.Contains(s, word) }
 
-func TestOpenRefusesFaults(t *testing.T) {
+func TestOpenRejectsInvalidConfiguration(t *testing.T) {
 	good := Config{Addrs: []string{"127.0.0.1:1"}}
 	pod := Pod{Deployment: "d", ID: podA}
 	if _, err := Open(good, pod, Deps{}); err != nil {
-		t.Errorf("a minimal configuration is refused: %v", err)
+		t.Errorf("minimal configuration rejected: %v", err)
 	}
 	for name, c := range map[string]struct {
 		change func(*Config, *Pod)
@@ -53,7 +53,7 @@ func TestOpenRefusesFaults(t *testing.T) {
 			cfg, pod := good, pod
 			c.change(&cfg, &pod)
 			if _, err := Open(cfg, pod, Deps{}); err == nil || !contains(err.Error(), c.word) {
-				t.Errorf("Open gives %v, want a word about %q", err, c.word)
+				t.Errorf("Open returned %v, want an error with %q", err, c.word)
 			}
 		})
 	}
@@ -66,17 +66,17 @@ func TestIndexEntries(t *testing.T) {
 		{streamEntry, "", "", ""},
 	} {
 		if got, err := parseEntry(e.String()); err != nil || got != e {
-			t.Errorf("%+v is read as %+v, %v", e, got, err)
+			t.Errorf("%+v is parsed as %+v, %v", e, got, err)
 		}
 	}
 	for _, bad := range []string{"", "s m i", "x m i s", "s % i s", "s m % s"} {
 		if e, err := parseEntry(bad); err == nil {
-			t.Errorf("%q is read as %+v", bad, e)
+			t.Errorf("%q is parsed as %+v", bad, e)
 		}
 	}
 }
 
-func TestWrongPasswordIsSaid(t *testing.T) {
+func TestWrongPasswordIsLogged(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t, "--requirepass", "right")
 	for name, password := range map[string]string{"wrong": "not-right", "none": ""} {
@@ -89,10 +89,10 @@ func TestWrongPasswordIsSaid(t *testing.T) {
 			p.run(t, func(ctx context.Context) { _ = p.Run(ctx, Handlers{}) }) // always nil
 			t.Cleanup(func() { t.Log(log.String()) })
 			rig.Eventually(t, eventually, "the cause is logged", func() bool {
-				return contains(log.String(), `"level":"error"`) && contains(log.String(), "refuses this user or password")
+				return contains(log.String(), `"level":"error"`) && contains(log.String(), "rejects user or password")
 			})
 			if contains(log.String(), "right") {
-				t.Errorf("the password is in the log: %s", log.String())
+				t.Errorf("log contains the password: %s", log.String())
 			}
 			if p.Ready() {
 				t.Error("ready without access")
@@ -101,7 +101,7 @@ func TestWrongPasswordIsSaid(t *testing.T) {
 	}
 }
 
-// A user that may touch nothing but the gateway's keys and channels, over TLS.
+// The user has access to the gateway's keys and channels only, over TLS.
 func TestTLSAndUser(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile, roots := selfSigned(t)
@@ -119,7 +119,7 @@ func TestTLSAndUser(t *testing.T) {
 	must(t, err)
 }
 
-// selfSigned makes a certificate for 127.0.0.1.
+// selfSigned creates a certificate for 127.0.0.1.
 func selfSigned(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -142,7 +142,7 @@ func selfSigned(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
 	return certFile, keyFile, roots
 }
 
-func TestEveryKeyHasATTLAndIsKeptAlive(t *testing.T) {
+func TestEveryKeyHasTTLAndIsRefreshed(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	cfg.RecordTTL = time.Hour
@@ -164,11 +164,11 @@ func TestEveryKeyHasATTLAndIsKeptAlive(t *testing.T) {
 			t.Errorf("TTL of %s is %v", k, ttl)
 		}
 		if !contains(k, ":lease") {
-			must(t, see.Expire(t.Context(), "wcs:test:"+k, 10*time.Minute).Err()) // as time does
+			must(t, see.Expire(t.Context(), "wcs:test:"+k, 10*time.Minute).Err()) // as time passes
 		}
 	}
 	must(t, a.refresh(t.Context()))
-	for _, k := range keysWithout(keys, ":lease", ":void:", "pods") { // a lease and the list of pods live by renewals
+	for _, k := range keysWithout(keys, ":lease", ":void:", "pods") { // a lease and the list of pods are renewed separately
 		if ttl := see.PTTL(t.Context(), "wcs:test:"+k).Val(); ttl < 50*time.Minute {
 			t.Errorf("TTL of %s is %v after a refresh", k, ttl)
 		}
@@ -187,7 +187,7 @@ func TestManySessions(t *testing.T) {
 	registered := func() int64 { return see.SCard(t.Context(), a.keys.sessions(a.life())).Val() }
 	putSessions(a, "gone", 100)
 	for i := range 100 {
-		a.DropSession("gone" + itoa(i)) // before anything was written, or not
+		a.DropSession("gone" + itoa(i)) // before or after it is written
 	}
 	start := time.Now()
 	putSessions(a, "s", sessions)
@@ -242,12 +242,12 @@ func (c *commandCounter) reset() (commands []string, trips int) {
 	return commands, trips
 }
 
-// What a stream and a player cost is part of what the store promises.
+// The cost of a stream and of a player is part of the store's contract.
 func TestCommandsPerStream(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a := startPod(t, cfg, podA)
-	b := newPod(t, cfg, podB) // does nothing by itself, so that only its calls are counted
+	b := newPod(t, cfg, podB) // does no background work, so that only its calls are counted
 	b.lease.renewed(time.Now().Add(time.Hour))
 	t.Cleanup(func() { must(t, b.client.Close()) })
 	claimAll(t, a, testStream("x", "x1"))
@@ -255,10 +255,10 @@ func TestCommandsPerStream(t *testing.T) {
 	must(t, a.RemovePlayer(t.Context(), testPlayer("x", "x2")))
 	_, err := a.PutStream(t.Context(), testStream("x", "x1"))
 	must(t, err)
-	_, err = a.ReleaseStream(t.Context(), testStream("x", "x1")) // so that Redis knows all scripts
+	_, err = a.ReleaseStream(t.Context(), testStream("x", "x1")) // loads all scripts
 	must(t, err)
 	var counter commandCounter
-	must(t, b.client.Ping(t.Context()).Err()) // so that it is connected
+	must(t, b.client.Ping(t.Context()).Err()) // connects
 	b.client.AddHook(&counter)
 
 	s, pl := testStream("cam", "m1"), testPlayer("cam", "m2")

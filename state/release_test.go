@@ -6,10 +6,10 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// A claim that was sent again, as after Reset, may arrive when its stream has been released. Its index entry
-// is gone by then, so nobody would ever take it away. Several streams of one name and media id must not make
+// A claim that was sent again, as after Reset, can arrive after its stream was released. Its index entry is
+// gone by then, so no pod would ever remove it. Several streams with one name and media id must not make
 // Redis forget the mark of an earlier one.
-func TestReleasedClaimIsRefusedWhenItComesAgain(t *testing.T) {
+func TestLateRepetitionOfReleasedClaimIsRejected(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a, b := startPod(t, cfg, podA), startPod(t, cfg, podB)
@@ -32,9 +32,9 @@ func TestReleasedClaimIsRefusedWhenItComesAgain(t *testing.T) {
 	claimAll(t, a, third)
 }
 
-// A claim that is under way while its pod leaves must not be registered for a pod that nobody takes over any
+// A claim in flight while its pod leaves must not be registered for a pod that will not be taken over any
 // more.
-func TestClaimIsRefusedAfterItsPodHasLeft(t *testing.T) {
+func TestClaimIsRejectedAfterPodLeft(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a, b := startPod(t, cfg, podA), startPod(t, cfg, podB)

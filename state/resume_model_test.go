@@ -8,20 +8,19 @@ import (
 	"slices"
 )
 
-// Resumable sessions in the model: what gateway/keep.go and gateway/resume.go do with them, and their
-// clients.
+// Resumable sessions in the model: the behaviour of the gateway's resumption, and of its clients.
 
-// visit is a client with a kept session, as the client knows it.
+// visit is a client with a resumable session, as the client knows it.
 type visit struct {
 	id         string
-	tokens     []TokenHash // the last is the one that the client has; before it those that it had
+	tokens     []TokenHash // the last one is current
 	used       map[TokenHash]bool
-	holder     *stay           // who has the session, as far as anybody was told
-	tried      map[string]bool // claims under which somebody may have it, without knowing
+	holder     *stay           // the confirmed holder of the session
+	tried      map[string]bool // claims under which a pod can have it without knowing
 	generation int             // how often it was taken
 }
 
-// stay is a kept session on a pod (gateway's session).
+// stay is a resumable session on a pod (the gateway's session).
 type stay struct {
 	pod      *modelPod
 	visit    *visit
@@ -49,7 +48,7 @@ var errModelToken = errors.New("model: wrong token")
 
 func (s *stay) String() string { return s.pod.id + ":" + s.rec.registration().String() }
 
-// rightful tells whether nobody has taken the session from it.
+// rightful reports whether the session was not taken from it.
 func (s *stay) rightful() bool { return s.visit.holder == s }
 
 func (w *world) newToken() (h TokenHash) {
@@ -58,7 +57,7 @@ func (w *world) newToken() (h TokenHash) {
 	return h
 }
 
-// establish gives a new client its session.
+// establish creates a session for a new client.
 func (p *modelPod) establish() {
 	w := p.world
 	v := &visit{id: fmt.Sprintf("s%d", len(w.visits)), used: map[TokenHash]bool{}, tried: map[string]bool{}}
@@ -78,7 +77,7 @@ func (s *stay) holdings(phases ...phase) []*holding {
 	})
 }
 
-// remember registers what whoever takes the session must know.
+// remember registers what a resuming pod must know.
 func (s *stay) remember() {
 	if s.over || s.expiring || s.plain {
 		return
@@ -112,7 +111,7 @@ func (s *stay) park() {
 	s.remember()
 }
 
-// expire asks, until Redis answers, who has the session.
+// expire asks for the session's owner until Redis answers.
 func (s *stay) expire() {
 	if s.over || s.busy || !s.parked {
 		return
@@ -151,7 +150,7 @@ func (s *stay) leave(taken bool) {
 	}
 }
 
-// handOver lets go of a session that was taken, and of those of its streams that the taker knows.
+// handOver releases a session that was taken, and those of its streams that the taker knows.
 func (s *stay) handOver(ids []string, by string) (now []SessionStream) {
 	s.pod.world.note("%s: handed over to %s", s, by)
 	if s.rightful() && !s.unsure && len(s.visit.tried) == 0 && !s.pod.world.check.everTaken[s.owner] {
@@ -170,7 +169,7 @@ func (s *stay) handOver(ids []string, by string) (now []SessionStream) {
 	return now
 }
 
-// letGoAll lets go of a session that turns out to be another pod's.
+// letGoAll releases a session that turns out to be another pod's.
 func (s *stay) letGoAll() {
 	if s.over || s.expiring {
 		return
@@ -190,13 +189,13 @@ func (p *modelPod) handOver(l letter) (now []SessionStream, ok bool) {
 	return s.handOver(l.ids, l.from), true
 }
 
-// deliver brings an event about a session, or not.
+// deliver delivers an event about a session, or loses it.
 func (w *world) deliver(i int) {
 	l := w.mail[i]
 	if l.to.gone || l.to.frozen {
 		return
 	}
-	if !w.chance(0.1) { // else it will come again
+	if !w.chance(0.1) { // otherwise it arrives again
 		w.mail = slices.Delete(w.mail, i, i+1)
 	}
 	w.tell(l)
@@ -209,7 +208,7 @@ func (w *world) tell(l letter) {
 	}
 }
 
-// comeBack has a client come to a pod with a token, mostly with the one that it has.
+// comeBack makes a client return to a pod with a token, mostly its current one.
 func (p *modelPod) comeBack(v *visit) {
 	w := p.world
 	token := v.tokens[len(v.tokens)-1]
@@ -267,7 +266,7 @@ func (p *modelPod) take(ctx context.Context, v *visit, token TokenHash) {
 	s.takeUp(got, next)
 }
 
-// takeUp goes on with what was adopted.
+// takeUp continues with the adopted holdings.
 func (s *stay) takeUp(got []*holding, token TokenHash) {
 	p := s.pod
 	p.stays = append(p.stays, s)
@@ -290,12 +289,12 @@ func (s *stay) takeUp(got []*holding, token TokenHash) {
 	p.world.note("%s: taken up with %v", s, got)
 	s.remember()
 	if p.world.chance(0.2) || p.life() != s.owner {
-		s.park() // its client has gone again, or the pod has closed its socket
+		s.park() // its client left again, or the pod closed its socket
 	}
 	p.world.checkClaims()
 }
 
-// askToLetGo tells the pod that had the session, which may not hear of it, or late, or whose answer is lost.
+// askToLetGo sends the request to the pod that had the session. The request or its reply can be lost or late.
 func (p *modelPod) askToLetGo(t *task, was Session) []SessionStream {
 	w := p.world
 	l := letter{to: w.podOf(was.Owner.String()), was: was, from: p.id}
@@ -324,19 +323,19 @@ func (p *modelPod) askToLetGo(t *task, was Session) []SessionStream {
 	return was.Streams
 }
 
-// wait has a task wait for others of its pod.
+// wait makes a task wait for others of its pod.
 func (p *modelPod) wait(t *task, done func() bool) {
 	for !done() && !p.gone && !p.world.mutant.rules.hasty {
 		t.await(p.world.net.yield)
 	}
 }
 
-// writes tells whether something of it is still on its way.
+// writes reports whether a command of the session is still in flight.
 func (s *stay) writes() bool {
 	return slices.ContainsFunc(s.pod.holdings, func(h *holding) bool { return h.stay == s && h.busy })
 }
 
-// adopt makes a stream this pod's. It gives nothing if it is not to be had.
+// adopt makes a stream this pod's. It returns nil if that fails.
 func (s *stay) adopt(ctx context.Context, k SessionStream, from Owner) *holding {
 	p := s.pod
 	h := &holding{pod: p, stay: s, player: !k.Published, phase: held, unsure: p.unsure, generation: s.visit.generation, taken: true}
@@ -355,11 +354,11 @@ func (s *stay) adopt(ctx context.Context, k SessionStream, from Owner) *holding 
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrLostOwnership):
 		return nil
 	}
-	h.from, h.phase = &from, releasing // it may be ours or not: to be released it must be
+	h.from, h.phase = &from, releasing // ownership is unknown; it must be ours to be released
 	return h
 }
 
-// adopt asks for the record as the gateway does. Only the life in which it is written may believe in it.
+// adopt adopts the record as the gateway does. Only the life that writes it can rely on it.
 func (h *holding) adopt(ctx context.Context, from Owner) (err error) {
 	if h.player {
 		_, err = h.pod.AdoptPlayer(ctx, h.viewer, from)
@@ -376,13 +375,13 @@ func (h *holding) adopt(ctx context.Context, from Owner) (err error) {
 	return err
 }
 
-// end undoes a stream: its participant first, then what is in Redis.
+// end ends a stream: its participant first, then its records.
 func (h *holding) end() {
 	h.phase = releasing
 	h.pod.world.remove(h)
 }
 
-// letGo leaves a stream to whoever comes for it.
+// letGo leaves a stream to the pod that adopts it.
 func (h *holding) letGo() {
 	h.phase, h.leftAt = left, h.pod.world.clock
 	if h.pod.world.mutant.rules.forgets {
@@ -390,8 +389,7 @@ func (h *holding) letGo() {
 	}
 }
 
-// lookAgain undoes what was let go, if nobody has come for it. The wait for that is taken to outlive whatever
-// is on its way.
+// lookAgain releases an unadopted stream. The wait before it outlives all commands in flight.
 func (h *holding) lookAgain() {
 	w := h.pod.world
 	v := h.stay.visit
@@ -422,7 +420,7 @@ func (h *holding) lookAgain() {
 	})
 }
 
-// beingTaken tells whether anybody may still write something of a take.
+// beingTaken reports whether a pod can still write a part of a take.
 func (w *world) beingTaken(v *visit) bool {
 	return slices.ContainsFunc(w.net.tasks, func(t *task) bool { return t.visit == v && !t.pod.gone }) ||
 		slices.ContainsFunc(w.net.wire, func(c lateCall) bool { return c.task.visit == v && c.adopts() })

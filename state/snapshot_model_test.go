@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What Redis holds, read in one go between two steps of the model.
+// The content of Redis, read at once between two steps of the model.
 
 const modelDump = `
 local all = {}
@@ -25,7 +25,7 @@ for _, k in ipairs(keys) do
 end
 return all`
 
-// modelAge takes time off every lease.
+// modelAge shortens every lease.
 const modelAge = `
 for _, k in ipairs(redis.call('KEYS', 'wcs:model:*:lease')) do
   local left = redis.call('PTTL', k) - ARGV[1]
@@ -36,12 +36,12 @@ return 'ok'`
 // owned is a record, player or media id.
 type owned struct {
 	owner string
-	entry string // how the index of its owner names it
+	entry string // its entry in its owner's index
 }
 
 type snapshot struct {
-	owned   map[string]owned           // by a name for people; also sessions
-	ended   map[string]bool            // sessions that have ended for good
+	owned   map[string]owned           // by a readable name; includes sessions
+	ended   map[string]bool            // permanently ended sessions
 	index   map[string]map[string]bool // entries by owner
 	players map[string]bool            // "stream owner" of the sets of owners
 	taken   map[string]string          // taker by owner

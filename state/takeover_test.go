@@ -86,7 +86,7 @@ func testTakeOver(t *testing.T, cfg Config) {
 	if len(room.Members) != 1 || room.Members[0].Login != "bob" {
 		t.Errorf("members %+v", room.Members)
 	}
-	// What the dead pod still had to write of its members is refused.
+	// Late writes of the dead pod about its members are rejected.
 	mark := []string{c.keys.members(late.Room), c.keys.roomVoid(late.Room, lifeA), c.keys.departures(late.Room)}
 	status, _, err := c.script(t.Context(), c.scripts.syncRoom, mark, lifeA.String(), 60000, 10, 0, 60000, 200, "", 0, "al", "1", "", "{}")
 	if must(t, err); status != statusLost {
@@ -99,11 +99,11 @@ func testTakeOver(t *testing.T, cfg Config) {
 		t.Errorf("pods with players are %v", got)
 	}
 	if b.losts.Load()+c.losts.Load()+b.resets.Load()+c.resets.Load() != 0 {
-		t.Error("a pod that lived was told Lost or Reset")
+		t.Error("Lost or Reset was called at a living pod")
 	}
 }
 
-func TestTakeOverWithinFifteenSeconds(t *testing.T) { // design.md §5, with the configuration as it is by default
+func TestTakeOverWithinFifteenSeconds(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Addrs: []string{rig.StartRedis(t).Addr}}
 	a, b := startMortal(t, cfg, podA), newPod(t, cfg, podB)
@@ -140,12 +140,12 @@ func TestLateClaimOfDeadPodIsRefused(t *testing.T) {
 		[]string{b.keys.record("cam"), b.keys.void(entryOfStream(s), owner)}, owner.String(), entryOfStream(s).claim(), 0, "{}", 1000)
 	must(t, err)
 	if status != statusLost {
-		t.Errorf("the claim of a pod that was taken over gives %q", status)
+		t.Errorf("status of a claim of a pod that was taken over: %q", status)
 	}
 	wantErr(t, b.enlist(t.Context(), owner, b.keys.index(owner), "x"), ErrLostOwnership)
 }
 
-func TestTakeOverOfDeadTakerGoesOn(t *testing.T) {
+func TestTakeOverOfDeadTakerIsContinued(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a := startMortal(t, cfg, podA)
@@ -159,9 +159,9 @@ func TestTakeOverOfDeadTakerGoesOn(t *testing.T) {
 	must(t, see.Set(t.Context(), a.keys.lease(taker), "", time.Hour).Err())
 
 	b := startPod(t, cfg, podB)
-	awaitQuiet(t, b) // and it does not: the taker lives
+	awaitQuiet(t, b) // no take-over: the taker lives
 	if got := b.taken(); len(got) != 0 {
-		t.Fatalf("%v was taken from a taker that lives", got)
+		t.Fatalf("%v was taken from a living taker", got)
 	}
 	must(t, see.Del(t.Context(), a.keys.lease(taker)).Err())
 	rig.Eventually(t, eventually, "b has gone on", func() bool { return len(b.taken()) == 1 })
@@ -182,8 +182,8 @@ func TestLivingPodIsNotTakenOver(t *testing.T) {
 	}
 }
 
-// Redis hangs, and meanwhile a pod dies. Whoever took over at once when Redis goes on would also take over
-// from all the pods that live and were only not able to renew.
+// Redis hangs, and a pod dies at that time. A pod that took over immediately when Redis continues would also
+// take over from living pods that only could not renew.
 func TestNoTakeOverRightAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
@@ -203,7 +203,7 @@ func TestNoTakeOverRightAfterAnOutage(t *testing.T) {
 	}
 }
 
-// The same when only the server of the dead pod's keys was away, and that of the others' was not.
+// The same if only the server of the dead pod's keys was unreachable.
 func TestNoTakeOverRightAfterAnOutageOfAShard(t *testing.T) {
 	t.Parallel()
 	cluster := rig.StartRedisCluster(t, "--cluster-require-full-coverage", "no")
@@ -220,7 +220,7 @@ func TestNoTakeOverRightAfterAnOutageOfAShard(t *testing.T) {
 		}
 	}
 	awaitQuiet(t, b)
-	before := time.Now() // the last time that the shard was not back
+	before := time.Now() // the shard is still away
 	shard.Kill()
 	a.end()
 	rig.Eventually(t, eventually, "the replica is promoted", func() bool {
@@ -242,7 +242,7 @@ func TestNoTakeOverRightAfterAnOutageOfAShard(t *testing.T) {
 	}
 }
 
-// awaitQuiet waits until the pod may take over.
+// awaitQuiet waits until the pod is allowed to take over.
 func awaitQuiet(t *testing.T, p *testPod) {
 	t.Helper()
 	rig.Eventually(t, eventually, "the pod may take over", func() bool {

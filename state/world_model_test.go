@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Leases are long, so that what really passes is nothing against them. Only leases age: marks of a release
-// and of a take-over are taken to outlive what is on its way.
+// Leases are long compared with the real duration of a test. Only leases age: marks of a release and of a
+// take-over are assumed to outlive all commands in flight.
 const (
 	modelLease = 8 * time.Hour
 	modelGrace = modelLease / 2
@@ -21,24 +21,24 @@ const (
 	modelCall  = 5 * time.Minute
 )
 
-// mutant is a fault put in on purpose. The zero one is none.
+// mutant is a deliberate fault. The zero mutant has none.
 type mutant struct {
 	name   string
-	from   uint64 // a schedule that is known to find it; when it does not any more, others are tried
+	from   uint64 // a schedule known to find it; if it does not, others are tried
 	change func(*Redis)
-	skip   func(t *task, command string) bool // tells of commands that are not sent
+	skip   func(t *task, command string) bool // reports commands that are not sent
 	rules  rules
 }
 
-// rules of the gateway, and what it would be without them.
+// rules are rules of the gateway, each with the fault of omitting it.
 type rules struct {
-	forgets  bool // does not look again for what it has let go
-	blind    bool // takes a stream that another pod has adopted for one whose name was lost to somebody
-	hasty    bool // does not wait for what it still does itself for a session that comes back to it
-	anyEvent bool // lets go of a session whichever registration of it was taken
+	forgets  bool // does not check its released holdings again
+	blind    bool // mistakes a stream that another pod adopted for one whose name was lost
+	hasty    bool // does not wait for its own pending work for a session that returns to it
+	anyEvent bool // releases a session whichever registration of it was taken
 }
 
-// world is one schedule: pods on a Redis, a clock, and what happens to them.
+// world is one schedule: pods on a Redis, a clock, and a sequence of events.
 type world struct {
 	ctx    context.Context
 	seed   uint64
@@ -60,7 +60,7 @@ type world struct {
 	visits     []*visit
 	mail       []letter
 	removed    map[string]bool // identities of participants
-	evicted    map[owned]bool  // displaced, or perhaps so
+	evicted    map[owned]bool  // displaced, or possibly displaced
 	away       outage
 	reported   map[string]int
 	check      checker
@@ -77,7 +77,7 @@ func (w *world) note(format string, args ...any) {
 	w.trace = append(w.trace, fmt.Sprintf(format, args...))
 }
 
-// fail notes the first violation.
+// fail records the first violation.
 func (w *world) fail(format string, args ...any) {
 	if w.failure == "" {
 		w.failure = fmt.Sprintf(format, args...)
@@ -98,7 +98,7 @@ func (w *world) podOf(owner string) *modelPod {
 	return w.pods[slices.IndexFunc(w.pods, func(p *modelPod) bool { return p.id == id })]
 }
 
-// running are the pods that do something.
+// running returns the pods that are running.
 func (w *world) running() []*modelPod {
 	return slices.DeleteFunc(slices.Clone(w.pods), func(p *modelPod) bool { return p.gone || p.frozen || p.busy["leave"] })
 }
@@ -107,7 +107,7 @@ func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
 
 func pick[T any](rng *rand.Rand, all []T) T { return all[rng.IntN(len(all))] }
 
-// begin empties Redis, but for the scripts, and starts the pods.
+// begin empties Redis, except for the scripts, and starts the pods.
 func (w *world) begin(pods int) error {
 	for _, id := range []string{"a", "b", "c", "d"}[:pods] {
 		if err := w.start(id); err != nil {
@@ -143,7 +143,7 @@ func (w *world) start(id string) error {
 	return nil
 }
 
-// round lets some time pass, and the pods do what they do by themselves and for their callers.
+// round lets some time pass, in which the pods do their background work and serve their callers.
 func (w *world) round() {
 	d := modelTick
 	switch x := w.rng.IntN(20); {
@@ -172,7 +172,7 @@ func (w *world) round() {
 	w.runUntil(func() bool { return w.steps >= stop })
 }
 
-// pass lets time pass.
+// pass advances the clock.
 func (w *world) pass(d time.Duration) {
 	w.clock += d.Milliseconds()
 	w.note("--- %v later", d)
@@ -185,7 +185,7 @@ func (w *world) pass(d time.Duration) {
 	w.checkClaims()
 }
 
-// loopsAreIdle tells whether all pods that run have renewed and looked.
+// loopsAreIdle reports whether all running pods have renewed and swept.
 func (w *world) loopsAreIdle() bool {
 	return !slices.ContainsFunc(w.running(), func(p *modelPod) bool { return p.busy["renew"] || p.busy["sweep"] })
 }
@@ -220,11 +220,11 @@ func (w *world) step(t *task) {
 	}
 }
 
-// callerActs begins something of what a gateway does.
+// callerActs starts an operation of a gateway.
 func (w *world) callerActs(p *modelPod) {
 	for _, h := range p.idle(held, asking) {
 		switch {
-		case h.stay != nil && h.phase == held && w.removed[h.entry.identity] && w.chance(0.5): // it finds out by asking LiveKit
+		case h.stay != nil && h.phase == held && w.removed[h.entry.identity] && w.chance(0.5): // it learns that from LiveKit
 			h.end()
 		case h.again && w.chance(0.5):
 			h.start(w.ctx, "claim again", h.claim)
@@ -268,7 +268,7 @@ func (w *world) callerActs(p *modelPod) {
 	}
 }
 
-// maybeComeBack prefers clients that have something.
+// maybeComeBack prefers clients with streams.
 func (w *world) maybeComeBack(p *modelPod) {
 	busy := slices.DeleteFunc(w.living(), func(v *visit) bool { return len(v.holder.holdings(held)) == 0 })
 	switch {
@@ -279,12 +279,12 @@ func (w *world) maybeComeBack(p *modelPod) {
 	}
 }
 
-// living are the clients whose sessions have not ended.
+// living returns the clients whose sessions have not ended.
 func (w *world) living() []*visit {
 	return slices.DeleteFunc(slices.Clone(w.visits), func(v *visit) bool { return v.holder.over })
 }
 
-// stopsOne ends something that a client still has on this pod.
+// stopsOne ends a stream or player of a client on this pod.
 func (p *modelPod) stopsOne() {
 	all := slices.DeleteFunc(p.idle(held), func(h *holding) bool { return h.stay != nil && !h.stay.rightful() })
 	if len(all) > 0 {
@@ -299,7 +299,7 @@ func (w *world) maybeDisplace(p *modelPod) {
 	}
 }
 
-// settle lets everything come to rest: no more faults, and time for take-overs.
+// settle lets everything settle: no more faults, and time for take-overs.
 func (w *world) settle() {
 	w.faults = 0
 	w.redisBack()
@@ -333,7 +333,7 @@ func (w *world) settle() {
 	}
 }
 
-// settles ends what is under way, and sessions that were taken from the pod.
+// settles completes pending operations, and ends sessions that were taken from the pod.
 func (p *modelPod) settles() {
 	for _, s := range p.stays {
 		if !s.rightful() {
@@ -355,7 +355,7 @@ func (p *modelPod) settles() {
 	}
 }
 
-// unsettled tells whether anything is still to be done, but for commands that are very late.
+// unsettled reports whether work is pending, other than very late commands.
 func (w *world) unsettled() bool {
 	listed := slices.ContainsFunc(slices.Collect(maps.Keys(w.check.last.pods)), func(owner string) bool {
 		p := w.podOf(owner)
@@ -371,7 +371,7 @@ func (p *modelPod) isBusy() bool {
 	return p.sessions.pending() || slices.ContainsFunc(p.stays, func(s *stay) bool { return !s.over && (s.parked || !s.rightful()) })
 }
 
-// end lets everybody go but one pod that comes last, and looks at what is left.
+// end stops all pods but one that starts last, and checks the remaining records.
 func (w *world) end() {
 	if err := w.start("z"); err != nil {
 		w.fail("starting a pod: %v", err)

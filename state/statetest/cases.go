@@ -131,12 +131,12 @@ func testFailedClaimLeavesNothing(t *testing.T, p *pair) {
 	must(t, p.a.ClaimStream(t.Context(), first))
 	second := streamOf("one", "m2")
 	wantErr(t, p.b.ClaimStream(t.Context(), second), state.ErrNameTaken)
-	must(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2"))) // so m2 is free
+	must(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2"))) // m2 must be free
 	third := streamOf("three", "m1")
 	wantErr(t, p.b.ClaimStream(t.Context(), third), state.ErrMediaIDTaken)
 	_, err := p.a.ReleaseStream(t.Context(), first)
 	must(t, err)
-	must(t, p.b.ClaimStream(t.Context(), third)) // the same claim may be tried again
+	must(t, p.b.ClaimStream(t.Context(), third)) // the same claim can be tried again
 	fourth := streamOf("one", "m4")
 	must(t, p.b.ClaimStream(t.Context(), fourth))
 	wantStream(t, p.a, third, podB)
@@ -216,7 +216,7 @@ func testDisplace(t *testing.T, p *pair) {
 	wantErr(t, err, state.ErrLostOwnership)
 	_, err = p.a.ReleaseStream(t.Context(), s)
 	wantErr(t, err, state.ErrLostOwnership)
-	_, err = p.b.DisplaceStream(t.Context(), found) // it has gone already
+	_, err = p.b.DisplaceStream(t.Context(), found) // already released
 	wantErr(t, err, state.ErrLostOwnership)
 	wantStream(t, p.a, next, podB)
 }
@@ -224,7 +224,7 @@ func testDisplace(t *testing.T, p *pair) {
 func testPlayersNeedAStream(t *testing.T, p *pair) {
 	_, err := p.a.AddPlayer(t.Context(), playerOf("cam", "m1"))
 	wantErr(t, err, state.ErrNotFound)
-	s := streamOf("cam", "m1") // so m1 is free
+	s := streamOf("cam", "m1") // m1 must be free
 	must(t, p.a.ClaimStream(t.Context(), s))
 	pods, err := p.a.PutStream(t.Context(), s)
 	must(t, err)
@@ -280,7 +280,7 @@ func testPodsOfStream(t *testing.T, p *pair) {
 		must(t, p.b.RemovePlayer(t.Context(), playerOf("cam", fmt.Sprintf("b%d", i))))
 	}
 	put(podA)
-	must(t, p.b.RemovePlayer(t.Context(), playerOf("cam", "b0"))) // may be repeated
+	must(t, p.b.RemovePlayer(t.Context(), playerOf("cam", "b0"))) // can be repeated
 	must(t, p.b.RemovePlayer(t.Context(), playerOf("cam", "a0"))) // is not its own
 	put(podA)
 	pods, err := p.a.ReleaseStream(t.Context(), s)
@@ -372,7 +372,7 @@ func testSessions(t *testing.T, p *pair) {
 	awaitSession(t, p.b, changed, podA)
 	p.b.DropSession(s.ID) // is not its own
 	p.b.PutSession(state.Session{ID: "other"})
-	awaitSession(t, p.a, state.Session{ID: "other"}, podB) // so what b had to do is done
+	awaitSession(t, p.a, state.Session{ID: "other"}, podB) // b has processed its changes
 	awaitSession(t, p.b, changed, podA)
 	p.a.DropSession(s.ID)
 	awaitNoSession(t, p.b, s.ID)

@@ -8,7 +8,7 @@ import (
 	"wcsgateway/state"
 )
 
-// Node is what a pod's store does: the gateway's Store, Sessions and Events.
+// Node is the store of a pod: the gateway's Store, Sessions and Events.
 type Node interface {
 	Streams
 	Players
@@ -54,7 +54,7 @@ type Rooms interface {
 	SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error)
 }
 
-// Opener gives the store of one more pod of a deployment. It is ready, and is closed with the test.
+// Opener opens the store of another pod of a deployment. The store is ready, and is closed with the test.
 type Opener func(t testing.TB, pod string, h state.Handlers) Node
 
 // Pods of the suite.
@@ -63,10 +63,11 @@ const (
 	podB = "bbbbbbbb"
 )
 
-// eventually is for what a store does on its own; it is generous, because the machine may be busy.
+// eventually bounds the wait for background work; it is generous, because the machine can be busy.
 const eventually = 20 * time.Second
 
-// RunConformance checks what every store must do for several pods. NewDeployment gives an empty deployment to each test.
+// RunConformance checks the required behaviour of a store with several pods. newDeployment creates an empty
+// deployment for each test.
 func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 	t.Helper()
 	for _, c := range []struct {

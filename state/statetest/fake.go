@@ -1,5 +1,5 @@
-// Package statetest is for tests of what uses package state: a store in memory that several pods share, and the conformance suite
-// that this store and the one on Redis must pass.
+// Package statetest is for tests of packages that use package state. It has a store in memory that several
+// pods share, and the conformance suite that this store and the one on Redis must pass.
 package statetest
 
 import (
@@ -12,7 +12,7 @@ import (
 	"wcsgateway/state"
 )
 
-// Fake is a Redis in memory. Its pods' handlers are called without any lock held.
+// Fake is a Redis in memory. It calls the pods' handlers without holding a lock.
 type Fake struct {
 	mu          sync.Mutex
 	away        bool
@@ -21,21 +21,21 @@ type Fake struct {
 	players     map[string]map[playerKey]state.Player // by stream
 	media       map[string]claim
 	generations map[claim]int  // in which they were claimed
-	void        map[claim]bool // released: refused when they come again
+	void        map[claim]bool // released: rejected when they arrive again
 	sessions    map[string]state.Session
 	rooms       map[state.Room]map[string]state.Member // by login
 	left        map[state.Room]*departures
 	ended       map[string]bool // kept sessions, for good
 }
 
-// claim tells one claim of a stream or player from every other.
+// claim identifies one claim of a stream or player.
 type claim struct {
 	owner                     state.Owner
 	player                    bool
 	stream, media, identifier string
 }
 
-// sameAs tells whether both are for the same stream or player, whoever has it.
+// sameAs reports whether both claims are for the same stream or player, of any owner.
 func (c claim) sameAs(o claim) bool {
 	c.owner = o.owner
 	return c == o
@@ -56,7 +56,7 @@ func claimOfPlayer(o state.Owner, p state.Player) claim {
 	return claim{owner: o, player: true, stream: p.Stream, media: p.MediaID, identifier: p.Identity}
 }
 
-// New makes an empty one.
+// New returns an empty Fake.
 func New() *Fake {
 	f := &Fake{pods: make(map[string]*Pod)}
 	f.clear()
@@ -75,7 +75,7 @@ func (f *Fake) clear() {
 	f.ended = make(map[string]bool)
 }
 
-// Open gives the store of a pod. It is ready at once.
+// Open opens the store of a pod. It is ready at once.
 func (f *Fake) Open(pod string, h state.Handlers) *Pod {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,14 +90,14 @@ func (f *Fake) Open(pod string, h state.Handlers) *Pod {
 	return p
 }
 
-// SetAway makes every call fail with state.ErrUnavailable, or lets them go on.
+// SetAway makes every call fail with state.ErrUnavailable, or ends that.
 func (f *Fake) SetAway(away bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.away = away
 }
 
-// Restart loses every record and then tells the pods to register theirs again.
+// Restart loses every record and then calls the pods' Reset handlers.
 func (f *Fake) Restart() {
 	f.mu.Lock()
 	f.clear()
@@ -115,7 +115,8 @@ func (f *Fake) Restart() {
 	}
 }
 
-// Kill is the end of a pod: it is told nothing more and its calls fail with state.ErrLeaseStale. Its records stay until TakeOver.
+// Kill ends a pod: its handlers are not called any more and its calls fail with state.ErrLeaseStale. Its
+// records stay until TakeOver.
 func (f *Fake) Kill(pod string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,7 +124,8 @@ func (f *Fake) Kill(pod string) {
 	f.pods[pod].handlers = state.Handlers{}
 }
 
-// TakeOver lets one pod take over everything that another holds. If that lives, it is told and goes on in a new life.
+// TakeOver makes one pod take over everything of another. If the other lives, its Lost handler is called and
+// it continues in a new life.
 func (f *Fake) TakeOver(from, by string) {
 	f.mu.Lock()
 	loser, taker := f.pods[from], f.pods[by]
@@ -169,7 +171,7 @@ func (f *Fake) releaseAllOf(dead state.Owner) (orphans []state.Orphan) {
 	return append(orphans, f.releaseRooms(dead)...)
 }
 
-// Names are the stream names that are claimed, sorted.
+// Names returns the claimed stream names, sorted.
 func (f *Fake) Names() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -181,7 +183,7 @@ func (f *Fake) Names() []string {
 	return names
 }
 
-// MediaIDs are the media ids that are claimed, sorted.
+// MediaIDs returns the claimed media ids, sorted.
 func (f *Fake) MediaIDs() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -193,7 +195,8 @@ func (f *Fake) MediaIDs() []string {
 	return ids
 }
 
-// refuses tells why a claim is not to be had while there is another one: ErrAdopted if that is the same in a later generation, nil if in an earlier one, else taken.
+// refuses returns why a claim fails while there is another one: ErrAdopted if that is the same in a later
+// generation, nil if in an earlier one, else taken.
 func (f *Fake) refuses(c claim, generation int, held claim, taken error) error {
 	switch {
 	case held == c:
@@ -217,7 +220,7 @@ func (f *Fake) claimMedia(c claim, generation int) error {
 	return nil
 }
 
-// podsOf are the pods that have players of a stream.
+// podsOf returns the pods that have players of a stream.
 func (f *Fake) podsOf(stream string) []string {
 	pods := []string{}
 	for key := range f.players[stream] {
@@ -247,7 +250,7 @@ func (f *Fake) removePlayer(c claim) {
 	f.releaseMedia(c)
 }
 
-// enter is the start of every call: whoever gets nil holds the lock.
+// enter begins every call. If it returns nil, the caller holds the lock.
 func (f *Fake) enter(ctx context.Context, op string, p *Pod, write bool) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w: %w", op, state.ErrUnavailable, err)

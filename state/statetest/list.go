@@ -7,7 +7,7 @@ import (
 	"wcsgateway/state"
 )
 
-// EachStream is that of state.Redis, one page for all.
+// EachStream is state.Redis' method, with one page for all.
 func (p *Pod) EachStream(ctx context.Context, q state.StreamQuery, yield func([]state.Listed) error) error {
 	if err := p.f.enter(ctx, "list", p, false); err != nil {
 		return err
@@ -39,7 +39,7 @@ func wanted(q state.StreamQuery, media, name string) bool {
 	return q.Name == "" || q.Name == name
 }
 
-// EachSession is that of state.Redis, one page for all.
+// EachSession is state.Redis' method, with one page for all.
 func (p *Pod) EachSession(ctx context.Context, yield func([]state.Session) error) error {
 	if err := p.f.enter(ctx, "list", p, false); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (p *Pod) EachSession(ctx context.Context, yield func([]state.Session) error
 	return yield(page)
 }
 
-// Pods is that of state.Redis: those that have not been killed.
+// Pods is state.Redis' method: the pods that were not killed.
 func (p *Pod) Pods(ctx context.Context) ([]string, error) {
 	if err := p.f.enter(ctx, "sweep", p, false); err != nil {
 		return nil, err

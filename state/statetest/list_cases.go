@@ -11,14 +11,14 @@ import (
 	"wcsgateway/state"
 )
 
-// Listing is the part of Node that tells what all pods have.
+// Listing is the part of Node that lists the records of all pods.
 type Listing interface {
 	EachStream(ctx context.Context, q state.StreamQuery, yield func([]state.Listed) error) error
 	EachSession(ctx context.Context, yield func([]state.Session) error) error
 	Pods(ctx context.Context) ([]string, error)
 }
 
-// listed describes what EachStream gives, sorted.
+// listed describes the results of EachStream, sorted.
 func listed(t *testing.T, n Node, q state.StreamQuery) []string {
 	t.Helper()
 	var all []string
@@ -62,7 +62,7 @@ func testListStreams(t *testing.T, p *pair) {
 	} {
 		for _, n := range []Node{p.a, p.b} {
 			if got := listed(t, n, tt.q); !slices.Equal(got, tt.want) {
-				t.Errorf("%+v gives %q, want %q", tt.q, got, tt.want)
+				t.Errorf("EachStream(%+v) = %q, want %q", tt.q, got, tt.want)
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func testListStreams(t *testing.T, p *pair) {
 	wantErr(t, err, enough)
 }
 
-// Enough of them that an index is read in several pages.
+// There are enough of them that an index is read in several pages.
 func testListSessions(t *testing.T, p *pair) {
 	const n = 700
 	for i := range n {
@@ -101,7 +101,7 @@ func testListSessions(t *testing.T, p *pair) {
 	})
 	for id, times := range seen {
 		if times != 1 {
-			t.Errorf("%s was given %d times", id, times)
+			t.Errorf("%s was yielded %d times", id, times)
 		}
 	}
 	pods, err := p.a.Pods(t.Context())

@@ -8,7 +8,7 @@ import (
 	"wcsgateway/state"
 )
 
-// Pod is the store of one pod on a Fake. It does what state.Redis does, with the same errors.
+// Pod is the store of one pod on a Fake. It behaves like state.Redis, with the same errors.
 type Pod struct {
 	f *Fake
 
@@ -16,13 +16,13 @@ type Pod struct {
 	owner    state.Owner
 	handlers state.Handlers
 	dead     bool
-	known    map[string]state.Session // its own, to be registered again
-	took     map[string]bool          // of these, those that it has taken
+	known    map[string]state.Session // its own, to be registered again after a reset
+	took     map[string]bool          // of these, those that it took
 	events   []state.Event
 	telling  bool
 }
 
-// ClaimStream is that of state.Redis.
+// ClaimStream is state.Redis' method.
 func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
 	const op = "claim_stream"
 	if err := p.f.enter(ctx, op, p, true); err != nil {
@@ -46,7 +46,7 @@ func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
 	return nil
 }
 
-// PutStream is that of state.Redis.
+// PutStream is state.Redis' method.
 func (p *Pod) PutStream(ctx context.Context, s state.Stream) (pods []string, err error) {
 	const op = "put_stream"
 	if err := p.f.enter(ctx, op, p, true); err != nil {
@@ -65,7 +65,7 @@ func (p *Pod) PutStream(ctx context.Context, s state.Stream) (pods []string, err
 	return p.f.podsOf(s.Name), nil
 }
 
-// ReleaseStream is that of state.Redis.
+// ReleaseStream is state.Redis' method.
 func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error) {
 	const op = "release_stream"
 	if err := p.f.enter(ctx, op, p, true); err != nil {
@@ -86,7 +86,7 @@ func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) (pods []string,
 	return p.f.podsOf(s.Name), nil
 }
 
-// DisplaceStream is that of state.Redis.
+// DisplaceStream is state.Redis' method.
 func (p *Pod) DisplaceStream(ctx context.Context, s state.Stream) (pods []string, err error) {
 	const op = "displace_stream"
 	if err := p.f.enter(ctx, op, p, true); err != nil {
@@ -102,7 +102,7 @@ func (p *Pod) DisplaceStream(ctx context.Context, s state.Stream) (pods []string
 	return p.f.podsOf(s.Name), nil
 }
 
-// FindStream is that of state.Redis.
+// FindStream is state.Redis' method.
 func (p *Pod) FindStream(ctx context.Context, name string) (state.Stream, error) {
 	const op = "find_stream"
 	if err := p.f.enter(ctx, op, p, false); err != nil {
@@ -116,7 +116,7 @@ func (p *Pod) FindStream(ctx context.Context, name string) (state.Stream, error)
 	return held.record, nil
 }
 
-// AddPlayer is that of state.Redis.
+// AddPlayer is state.Redis' method.
 func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream, error) {
 	const op = "add_player"
 	if err := p.f.enter(ctx, op, p, true); err != nil {
@@ -140,7 +140,7 @@ func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream,
 	return held.record, nil
 }
 
-// RemovePlayer is that of state.Redis.
+// RemovePlayer is state.Redis' method.
 func (p *Pod) RemovePlayer(ctx context.Context, player state.Player) error {
 	if err := p.f.enter(ctx, "remove_player", p, true); err != nil {
 		return err
@@ -150,12 +150,12 @@ func (p *Pod) RemovePlayer(ctx context.Context, player state.Player) error {
 	return nil
 }
 
-// PutSession is that of state.Redis. It works while Redis is away, as there.
+// PutSession is state.Redis' method. It also works while Redis is away.
 func (p *Pod) PutSession(s state.Session) {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
 	if p.took[s.ID] && p.known[s.ID].TokenHash != s.TokenHash {
-		return // it has taken it again since
+		return // stale: the pod took the session again since
 	}
 	p.known[s.ID] = s
 	if !p.dead {
@@ -168,7 +168,7 @@ func (p *Pod) registerSessions() {
 	for id, s := range p.known {
 		held, ok := p.f.sessions[id]
 		if s.Resumable && (p.f.ended[id] || ok && !p.holds(held, s) && held.Generation >= s.Generation) {
-			delete(p.known, id) // another pod has taken it
+			delete(p.known, id) // another pod took it
 			delete(p.took, id)
 			continue
 		}
@@ -177,7 +177,7 @@ func (p *Pod) registerSessions() {
 	}
 }
 
-// DropSession is that of state.Redis.
+// DropSession is state.Redis' method.
 func (p *Pod) DropSession(id string) {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
@@ -190,12 +190,12 @@ func (p *Pod) DropSession(id string) {
 	delete(p.took, id)
 }
 
-// holds tells whether a registration is the one that this pod knows.
+// holds reports whether a registration is the one that this pod knows.
 func (p *Pod) holds(held, known state.Session) bool {
 	return held.Owner == p.owner && held.TokenHash == known.TokenHash
 }
 
-// FindSession is that of state.Redis.
+// FindSession is state.Redis' method.
 func (p *Pod) FindSession(ctx context.Context, id string) (state.Session, error) {
 	const op = "find_session"
 	if err := p.f.enter(ctx, op, p, false); err != nil {
@@ -209,8 +209,8 @@ func (p *Pod) FindSession(ctx context.Context, id string) (state.Session, error)
 	return s, nil
 }
 
-// Publish is that of state.Redis: the other pod's handler runs later, on a goroutine of its own, and gets
-// a copy that went through JSON.
+// Publish is state.Redis' method: the other pod's handler runs later, in a separate goroutine, and receives a
+// copy that was encoded as JSON.
 func (p *Pod) Publish(ctx context.Context, pod string, e state.Event) error {
 	const op = "publish"
 	if err := p.f.enter(ctx, op, p, false); err != nil {
@@ -230,14 +230,14 @@ func (p *Pod) Publish(ctx context.Context, pod string, e state.Event) error {
 		to.events = append(to.events, copied)
 		if !to.telling {
 			to.telling = true
-			go to.tell()
+			go to.deliver()
 		}
 	}
 	return nil
 }
 
-// tell hands events over in order while there are any.
-func (p *Pod) tell() {
+// deliver passes events to the handler in order while there are any.
+func (p *Pod) deliver() {
 	for {
 		p.f.mu.Lock()
 		events, handler := p.events, p.handlers.Event

@@ -8,7 +8,7 @@ import (
 	"wcsgateway/state"
 )
 
-// TakeSession is that of state.Redis.
+// TakeSession is state.Redis' method.
 func (p *Pod) TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (state.Session, error) {
 	const op = "take_session"
 	if err := p.f.enter(ctx, op, p, true); err != nil {
@@ -28,7 +28,7 @@ func (p *Pod) TakeSession(ctx context.Context, id string, decide func(state.Sess
 	return was, nil
 }
 
-// EndSession is that of state.Redis.
+// EndSession is state.Redis' method.
 func (p *Pod) EndSession(ctx context.Context, s state.Session) error {
 	const op = "end_session"
 	p.f.mu.Lock()
@@ -49,7 +49,7 @@ func (p *Pod) EndSession(ctx context.Context, s state.Session) error {
 	return nil
 }
 
-// AdoptStream is that of state.Redis.
+// AdoptStream is state.Redis' method.
 func (p *Pod) AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error {
 	const op = "adopt_stream"
 	if err := p.f.enter(ctx, op, p, true); err != nil {
@@ -66,11 +66,11 @@ func (p *Pod) AdoptStream(ctx context.Context, s state.Stream, from state.Owner)
 	}
 	s.Owner = p.owner
 	p.f.streams[s.Name] = claimed{claim: mine, record: s}
-	_ = p.f.claimMedia(mine, s.Generation) // it may be somebody else's by now
+	_ = p.f.claimMedia(mine, s.Generation) // it can belong to another owner by now
 	return nil
 }
 
-// AdoptPlayer is that of state.Redis.
+// AdoptPlayer is state.Redis' method.
 func (p *Pod) AdoptPlayer(ctx context.Context, player state.Player, from state.Owner) (state.Stream, error) {
 	const op = "adopt_player"
 	if err := p.f.enter(ctx, op, p, true); err != nil {

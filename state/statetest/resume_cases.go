@@ -47,9 +47,9 @@ func testTakeSession(t *testing.T, p *pair) {
 
 	stale := s
 	stale.TokenHash = state.TokenHash{3}
-	p.a.PutSession(stale) // too late: it is not a's any more
+	p.a.PutSession(stale) // too late: the session is not a's any more
 	p.a.PutSession(state.Session{ID: "other"})
-	awaitSession(t, p.b, state.Session{ID: "other"}, podA) // so what a had to do is done
+	awaitSession(t, p.b, state.Session{ID: "other"}, podA) // a has processed its changes
 	awaitSession(t, p.a, taken, podB)
 	wantErr(t, p.a.EndSession(t.Context(), s), state.ErrLostOwnership)
 	awaitSession(t, p.a, taken, podB)
@@ -57,7 +57,7 @@ func testTakeSession(t *testing.T, p *pair) {
 		must(t, p.b.EndSession(t.Context(), taken))
 	}
 	wantNoSession(t, p.a, s.ID)
-	p.a.PutSession(stale) // who had it before does not bring it back
+	p.a.PutSession(stale) // the previous owner does not restore it
 	p.a.PutSession(state.Session{ID: "another"})
 	awaitSession(t, p.b, state.Session{ID: "another"}, podA)
 	wantNoSession(t, p.a, s.ID)
@@ -72,7 +72,7 @@ func wantNoSession(t *testing.T, n Node, id string) {
 	wantErr(t, err, state.ErrNotFound)
 }
 
-// A pod that gets a session back is not harmed by what it still does for the session as it had it before.
+// A pod that gets a session back is not affected by its own late commands for the earlier registration.
 func testTakeSessionBack(t *testing.T, p *pair) {
 	first := keptSession()
 	p.a.PutSession(first)
@@ -92,7 +92,7 @@ func testTakeSessionBack(t *testing.T, p *pair) {
 	wantErr(t, p.a.EndSession(t.Context(), first), state.ErrLostOwnership)
 	wantErr(t, p.b.EndSession(t.Context(), second), state.ErrLostOwnership)
 	for _, n := range []Node{p.a, p.b} {
-		n.PutSession(state.Session{ID: "after"}) // so what it had to do is done
+		n.PutSession(state.Session{ID: "after"}) // the pod has processed its changes
 		awaitSession(t, n, state.Session{ID: "after"}, map[Node]string{p.a: podA, p.b: podB}[n])
 		n.DropSession("after")
 	}
@@ -101,7 +101,7 @@ func testTakeSessionBack(t *testing.T, p *pair) {
 	awaitNoSession(t, p.b, first.ID)
 }
 
-// A token is good for one of many that use it at the same time.
+// Of several simultaneous uses of a token one succeeds.
 func testConcurrentTakers(t *testing.T, p *pair) {
 	s := keptSession()
 	p.a.PutSession(s)
@@ -132,7 +132,7 @@ func testConcurrentTakers(t *testing.T, p *pair) {
 		}
 	}
 	if won != 1 {
-		t.Errorf("%d of %d have taken the session", won, len(results))
+		t.Errorf("%d of %d took the session", won, len(results))
 	}
 }
 
@@ -193,9 +193,9 @@ func testAdoptPlayer(t *testing.T, p *pair) {
 	pods, err := p.a.PutStream(t.Context(), s)
 	must(t, err)
 	wantPods(t, pods, podB)
-	_, err = p.a.AddPlayer(t.Context(), added) // who had it before registers it again
+	_, err = p.a.AddPlayer(t.Context(), added) // the previous owner registers it again
 	wantErr(t, err, state.ErrAdopted)
-	must(t, p.a.RemovePlayer(t.Context(), player)) // is not its own any more
+	must(t, p.a.RemovePlayer(t.Context(), player)) // no longer its own
 	wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2")), state.ErrMediaIDTaken)
 	pods, err = p.a.ReleaseStream(t.Context(), s)
 	must(t, err)
@@ -203,13 +203,13 @@ func testAdoptPlayer(t *testing.T, p *pair) {
 	got, err := p.b.AdoptPlayer(t.Context(), player, found.Owner)
 	must(t, err)
 	if diff := cmp.Diff(state.Stream{}, got); diff != "" {
-		t.Fatalf("record of a stream that has ended (-want +got):\n%s", diff)
+		t.Fatalf("record of an ended stream (-want +got):\n%s", diff)
 	}
 	must(t, p.b.RemovePlayer(t.Context(), player))
 	must(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2")))
 }
 
-// A pod that takes its own back, as when a client comes again to the same pod, loses nothing.
+// A pod that adopts its own records, as when a client returns to the same pod, loses nothing.
 func testAdoptOwn(t *testing.T, p *pair) {
 	s, player := streamOf("cam", "m1"), playerOf("cam", "m2")
 	must(t, p.a.ClaimStream(t.Context(), s))
@@ -230,7 +230,8 @@ func testAdoptOwn(t *testing.T, p *pair) {
 	}
 }
 
-// Redis has come back empty, and all register what they think is theirs: whoever has taken the session last has it, in whichever order.
+// Redis came back empty, and all pods register what they consider theirs: the last pod that took the session
+// has it, in any order.
 func testLatestGenerationWins(t *testing.T, p *pair) {
 	of, pods := map[Node]int{p.a: 0, p.b: 1}, map[Node]string{p.a: podA, p.b: podB}
 	for i, order := range [][]Node{{p.a, p.b}, {p.b, p.a}} {
@@ -240,7 +241,7 @@ func testLatestGenerationWins(t *testing.T, p *pair) {
 		for _, n := range order {
 			session.TokenHash, session.Generation, s.Generation, player.Generation = state.TokenHash{byte(of[n])}, of[n], of[n], of[n]
 			n.PutSession(session)
-			n.PutSession(state.Session{ID: "after"}) // so what it had to do is done
+			n.PutSession(state.Session{ID: "after"}) // the pod has processed its changes
 			awaitSession(t, n, state.Session{ID: "after"}, pods[n])
 			n.DropSession("after")
 			awaitNoSession(t, n, "after")
@@ -255,7 +256,7 @@ func testLatestGenerationWins(t *testing.T, p *pair) {
 		session.TokenHash, session.Generation, s.Generation = state.TokenHash{1}, 1, 1
 		awaitSession(t, p.a, session, podB)
 		wantStream(t, p.a, s, podB)
-		_, err := p.a.AdoptPlayer(t.Context(), playerOf(name, played), state.Owner{}) // a looks whether it still has it
+		_, err := p.a.AdoptPlayer(t.Context(), playerOf(name, played), state.Owner{}) // a checks whether it still has it
 		if !errors.Is(err, state.ErrLostOwnership) && !errors.Is(err, state.ErrNotFound) {
 			t.Errorf("a has the player: %v", err)
 		}
