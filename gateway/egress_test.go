@@ -30,7 +30,7 @@ func recording(c *Config) {
 		panic(err) // a constant
 	}
 	c.Egress = egress.Config{Prefix: "/out/", Template: "{mediaSessionId}", StartTimeout: 4 * time.Second}
-	c.KeepAliveGrace, c.Limits.Parked = time.Minute, 10
+	c.KeepAliveGrace, c.Limits.Detached = time.Minute, 10
 	app := c.Apps["defaultApp"]
 	app.Record, app.RTMPHosts = true, targets
 	c.Apps["defaultApp"] = app

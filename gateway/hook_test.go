@@ -50,7 +50,7 @@ func newHookWorld(t *testing.T, change func(*hooks.Config, *App)) hookWorld {
 		t.Cleanup(backend.Close)
 		app.Hooks.Backend = backend
 		c.Apps["defaultApp"], c.NodeID = app, testNode
-		c.Limits.Parked, c.Rooms = 10, RoomsConfig{MaxMembers: 3, PerSession: 2}
+		c.Limits.Detached, c.Rooms = 10, RoomsConfig{MaxMembers: 3, PerSession: 2}
 	})}
 }
 

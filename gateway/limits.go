@@ -17,7 +17,7 @@ import (
 type Limits struct {
 	socket.Limits
 
-	Parked int // sessions with keepAlive without a socket
+	Detached int // sessions with keepAlive without a socket
 
 	JSONDepth    int // nesting of a message
 	NameBytes    int // of a stream

@@ -30,13 +30,13 @@ const (
 	refusedQuestions   refusal = "questions"                       // availableStream at a time
 	refusedSaid        refusal = "stream_events"                   // of one publisher at a time
 	refusedClientLogs  refusal = "client_logs"                     // a line that a client has pushed: it is dropped
-	refusedParked      refusal = "parked"                          // keepAlive: the session ends with its socket
+	refusedDetached    refusal = "detached"                        // keepAlive: the session ends with its socket
 )
 
 var refusals = []refusal{
 	refusedOrigin, refusedAppOrigin, refusedUnknownApp, refusedAppSessions, refusedDraining, refusedConnections, refusedAddress,
 	refusedPending, refusedHandshakes, refusedHello, refusedMessages, refusedBytes, refusedMessageSize, refusedSlow,
-	refusedUnanswered, refusedDepth, refusedName, refusedID, refusedMember, refusedStreams, refusedQuestions, refusedSaid, refusedClientLogs, refusedParked,
+	refusedUnanswered, refusedDepth, refusedName, refusedID, refusedMember, refusedStreams, refusedQuestions, refusedSaid, refusedClientLogs, refusedDetached,
 }
 
 // closeRefusals are the ends of sockets that are refusals.

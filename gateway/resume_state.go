@@ -148,7 +148,7 @@ func (r *resumeState) detach(reason socket.Reason) {
 	r.save()
 	switch fits := s.g.countDetached(s.metered.Key, +1); {
 	case !fits:
-		s.g.metrics.refused(refusedParked)
+		s.g.metrics.refused(refusedDetached)
 		r.expire()
 	case s.terminated, reason == socket.ClosedTakenOver, reason == socket.ClosedDisplaced, reason == socket.ClosedTerminated: // another client or pod needs its names
 		r.expire()
@@ -167,7 +167,7 @@ func (g *Gateway) countDetached(of netip.Addr, by int) (fits bool) {
 	defer g.mu.Unlock()
 	g.detached.Add(of, by)
 	g.metrics.detached.Set(float64(g.detached.All()))
-	return g.detached.All() <= l.Parked && (l.ConnectionsPerAddress == 0 || g.detached.Of(of) <= l.ConnectionsPerAddress)
+	return g.detached.All() <= l.Detached && (l.ConnectionsPerAddress == 0 || g.detached.Of(of) <= l.ConnectionsPerAddress)
 }
 
 func (r *resumeState) expireAfter(d time.Duration) {

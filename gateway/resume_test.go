@@ -16,7 +16,7 @@ import (
 
 func keepFor(d time.Duration) func(*Config) {
 	return func(c *Config) {
-		c.KeepAliveGrace, c.Media.StoreTimeout, c.Limits.Parked = d, 5*time.Second, 10
+		c.KeepAliveGrace, c.Media.StoreTimeout, c.Limits.Detached = d, 5*time.Second, 10
 	}
 }
 
@@ -226,8 +226,8 @@ func TestGraceIsOver(t *testing.T) {
 // Detached sessions are limited per pod and per address: a session above the limit ends with its socket.
 func TestDetachedSessionsAreBounded(t *testing.T) {
 	for name, bound := range map[string]func(*Limits){
-		"of the pod":    func(l *Limits) { l.Parked = 1 },
-		"of an address": func(l *Limits) { l.Parked, l.ConnectionsPerAddress = 10, 1 },
+		"of the pod":    func(l *Limits) { l.Detached = 1 },
+		"of an address": func(l *Limits) { l.Detached, l.ConnectionsPerAddress = 10, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

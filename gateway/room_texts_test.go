@@ -89,7 +89,7 @@ func roomBubble(t *testing.T, change func(*Config), test func(t *testing.T, w *w
 		for _, pod := range []string{podA, podB, podC} {
 			w.start(t, pod, func(c *Config) {
 				keptRooms(c)
-				c.Limits.Parked = 10
+				c.Limits.Detached = 10
 				change(c)
 			})
 		}

@@ -26,7 +26,7 @@ const (
 func withRooms(c *Config) {
 	c.Rooms = RoomsConfig{MaxMembers: 3, PerSession: 2}
 	c.Apps["roomApp"] = App{Key: "roomApp", Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs(), Rooms: true}
-	c.Limits.NameBytes, c.Limits.Parked, c.Media.StoreTimeout = 100, 10, 5*time.Second
+	c.Limits.NameBytes, c.Limits.Detached, c.Media.StoreTimeout = 100, 10, 5*time.Second
 }
 
 func (w *world) enter(t *testing.T, pod, login string) *rig.RoomUser {

@@ -115,7 +115,7 @@ func limits(l config.Limits) gateway.Limits {
 			MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
 			BytesPerSecond: l.BytesPerSecond, ByteBurst: l.ByteBurst,
 		},
-		Parked:    l.Parked,
+		Detached:  l.Detached,
 		JSONDepth: l.JSONDepth, NameBytes: l.NameBytes, IDBytes: l.IDBytes, LoginBytes: l.LoginBytes,
 		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes, ClientLogsPerSecond: l.ClientLogsPerSecond,
 	}

@@ -219,7 +219,7 @@ type Limits struct {
 	// may be in their handshake; further ones are closed.
 	Pending int `koanf:"pending"`
 	// Sessions with `keepAlive` of this pod that have no socket. Further ones end with their socket.
-	Parked int `koanf:"parked"`
+	Detached int `koanf:"detached"`
 	// Messages, including control frames, that a client may send per second on average. A client that sends
 	// more is closed. 0: no limit.
 	MessagesPerSecond int `koanf:"messagesPerSecond"`
@@ -399,7 +399,7 @@ func Default() Config {
 		},
 		Limits: Limits{
 			Pending:           5000,
-			Parked:            5000,
+			Detached:          5000,
 			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 256 << 10, ByteBurst: 8 << 20,
 			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 1 << 10, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
 			ClientLogsPerSecond: 20,

@@ -164,7 +164,7 @@ func (l Limits) validate(f *faults, maxMessage int64) {
 		key          string
 		value, least int
 	}{
-		{"connections", l.Connections, 0}, {"connectionsPerAddress", l.ConnectionsPerAddress, 0}, {"pending", l.Pending, 1}, {"parked", l.Parked, 0},
+		{"connections", l.Connections, 0}, {"connectionsPerAddress", l.ConnectionsPerAddress, 0}, {"pending", l.Pending, 1}, {"detached", l.Detached, 0},
 		{"messagesPerSecond", l.MessagesPerSecond, 0}, {"messageBurst", l.MessageBurst, 1}, {"bytesPerSecond", int(l.BytesPerSecond), 0},
 		{"jsonDepth", l.JSONDepth, 16}, {"nameBytes", l.NameBytes, 1}, {"idBytes", l.IDBytes, 36}, {"loginBytes", l.LoginBytes, 1},
 		{"customBytes", l.CustomBytes, 1}, {"payloadBytes", l.PayloadBytes, 1},
