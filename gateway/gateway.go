@@ -17,6 +17,7 @@ import (
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/reconcile"
 	"wcsgateway/gateway/roomapi"
+	"wcsgateway/gateway/sampled"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/gateway/wheel"
@@ -98,10 +99,6 @@ type Gateway struct {
 	detached   socket.PerAddressCount // by address: the number of resumable sessions without a socket
 }
 
-// NoisyLines is how many log lines a second are written about refusals, so that an attack does not fill the
-// log. wcs_refusals_total counts all refusals.
-const NoisyLines = 20
-
 // New returns a Gateway. It does not listen: the caller serves its handlers and calls Run.
 func New(cfg Config, deps Deps) *Gateway {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -109,7 +106,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		cfg:        cfg,
 		deps:       deps,
 		log:        deps.Log,
-		noisy:      deps.Log.Sample(&zerolog.BurstSampler{Burst: NoisyLines, Period: time.Second}),
+		noisy:      sampled.Logger(deps.Log),
 		metrics:    deps.Metrics,
 		tracer:     deps.Tracer,
 		upgrader:   socket.NewUpgrader(),

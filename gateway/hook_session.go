@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/sampled"
 	"wcsgateway/translate/wcs"
 )
 
@@ -40,7 +41,7 @@ func newSessionHooks(s *session, app *App, id sessionID) *sessionHooks {
 // newHookLog limits the rate of warnings: each call of an unavailable backend causes one. Metrics count all
 // of them.
 func newHookLog(log zerolog.Logger) zerolog.Logger {
-	few := &zerolog.BurstSampler{Burst: 20, Period: time.Second}
+	few := sampled.Sampler(sampled.LinesPerSecond)
 	return log.Sample(zerolog.LevelSampler{WarnSampler: few, ErrorSampler: few})
 }
 

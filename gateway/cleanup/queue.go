@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
+	"wcsgateway/gateway/sampled"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -105,7 +106,7 @@ type Queue struct {
 
 // New returns a Queue without tasks.
 func New(d Deps) *Queue {
-	q := &Queue{deps: d, log: d.Log.Sample(&zerolog.BurstSampler{Burst: linesPerSecond, Period: time.Second})}
+	q := &Queue{deps: d, log: d.Log.Sample(sampled.Sampler(linesPerSecond))}
 	for i := range q.targets {
 		q.targets[i] = target{first: semaphore.NewWeighted(Parallel), retry: semaphore.NewWeighted(Parallel)}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
+	"wcsgateway/gateway/sampled"
 )
 
 // Config configures the API.
@@ -61,9 +62,6 @@ type API struct {
 	routes   map[string]route
 }
 
-// logBurst is the number of lines logged per second about rejected requests; metrics count all of them.
-const logBurst = 20
-
 // route is one endpoint.
 type route struct {
 	audit string // name in the audit log; "" for read-only endpoints
@@ -75,11 +73,8 @@ func New(cfg Config, deps Deps) *API {
 	if deps.Observe == nil {
 		deps.Observe = func(string, int) {}
 	}
-	sampled := func() zerolog.Logger {
-		return deps.Log.Sample(&zerolog.BurstSampler{Burst: logBurst, Period: time.Second})
-	}
 	return &API{
-		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled(), rejected: sampled(),
+		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled.Logger(deps.Log), rejected: sampled.Logger(deps.Log),
 		auth: newBasicAuth(cfg.Users), routes: routes(),
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,6 +24,7 @@ import (
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rtmp"
+	"wcsgateway/gateway/sampled"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
@@ -119,8 +119,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
 		History: func() any { return recorder.Samples() },
 	})
-	sampled := log.Sample(&zerolog.BurstSampler{Burst: gateway.NoisyLines, Period: time.Second})
-	return &application{log: log, sampled: sampled, gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, version: version}, nil
+	return &application{log: log, sampled: sampled.Logger(log), gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, version: version}, nil
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {
