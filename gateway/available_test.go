@@ -13,7 +13,7 @@ func TestAvailableAlwaysAnswers(t *testing.T) {
 	if m := c.Await("availableStream"); !strings.Contains(m.Raw, `"id":"q","status":"false"`) {
 		t.Errorf("numeric name: %s", m.Raw)
 	}
-	const n = 2 * maxWaiting
+	const n = 2 * maxWaitingLookups
 	for range n {
 		c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "none"})
 	}

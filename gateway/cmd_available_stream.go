@@ -6,15 +6,31 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Questions of one client that are being looked up at a time, and that wait for their turn: one who asks without end
-// must not stand before all others' questions in the queue for Redis.
+// Bounds of one client's availableStream lookups that run at a time and that wait: a client that asks without end must
+// not fill the queue for Redis.
 const (
-	maxAsking  = 4
-	maxWaiting = 128
+	maxLookups        = 4
+	maxWaitingLookups = 128
 )
 
-// handleAvailableStream answers every request: a client without an answer waits for ever. The media id is not registered,
-// since the same stream object may be played under it afterwards (protocol.md §2.6).
+// lookups are a session's availableStream requests. They belong to the session's loop.
+type lookups struct {
+	running int
+	waiting []wcs.StreamRef
+}
+
+// next returns the request that is looked up next, if any.
+func (l *lookups) next() (ref wcs.StreamRef, ok bool) {
+	if len(l.waiting) == 0 {
+		l.waiting = nil
+		return ref, false
+	}
+	ref, l.waiting = l.waiting[0], l.waiting[1:]
+	return ref, true
+}
+
+// handleAvailableStream answers every request, because the SDK waits without a limit. The media id is not registered:
+// the same stream object can be played under it afterwards (docs/wcs-protocol.md#availablestream).
 func handleAvailableStream(s *session, c wcs.Command) error {
 	var ref wcs.StreamRef
 	if err := c.Bind(&ref); err != nil {
@@ -23,37 +39,36 @@ func handleAvailableStream(s *session, c wcs.Command) error {
 			return err
 		}
 		s.answerAvailable(id, err)
-		return fmt.Errorf("%w: %w", errStreamRefused, err)
+		return fmt.Errorf("%w: %w", errAnswered, err)
 	}
 	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
 		return err
 	}
 	switch {
-	case s.asking < maxAsking:
-		s.ask(ref)
-	case len(s.waiting) < maxWaiting:
-		s.waiting = append(s.waiting, ref)
+	case s.lookups.running < maxLookups:
+		s.lookUp(ref)
+	case len(s.lookups.waiting) < maxWaitingLookups:
+		s.lookups.waiting = append(s.lookups.waiting, ref)
 	default:
-		s.answerAvailable(ref.MediaSessionID, errTooManyQuestions)
-		return fmt.Errorf("%w: %w", errStreamRefused, errTooManyQuestions)
+		s.answerAvailable(ref.MediaSessionID, errTooManyLookups)
+		return fmt.Errorf("%w: %w", errAnswered, errTooManyLookups)
 	}
 	return nil
 }
 
-// ask looks a question up, and then the next one that waits.
-func (s *session) ask(ref wcs.StreamRef) {
-	s.asking++
+// lookUp answers a request, and then the next one that waits.
+func (s *session) lookUp(ref wcs.StreamRef) {
+	s.lookups.running++
 	asyncErr(s, func() error { return s.available(ref.Name) }, func(err error) {
-		s.asking--
+		s.lookups.running--
 		s.g.metrics.refusedCommand(err)
 		s.answerAvailable(ref.MediaSessionID, err)
-		if len(s.waiting) == 0 || s.closed {
-			s.waiting = nil
-			return
+		if s.closed {
+			s.lookups.waiting = nil
 		}
-		next := s.waiting[0]
-		s.waiting = s.waiting[1:]
-		s.ask(next)
+		if next, ok := s.lookups.next(); ok {
+			s.lookUp(next)
+		}
 	})
 }
 
@@ -65,7 +80,7 @@ func (s *session) answerAvailable(mediaID string, err error) {
 	s.send(wcs.Available(mediaID, err == nil, info))
 }
 
-// mediaIDOf is the media id of a command that cannot be read otherwise.
+// mediaIDOf returns the media id of a command whose other members cannot be read.
 func mediaIDOf(c wcs.Command) (id string, ok bool) {
 	var ref struct {
 		MediaSessionID string `json:"mediaSessionId"`
@@ -74,7 +89,7 @@ func mediaIDOf(c wcs.Command) (id string, ok bool) {
 	return ref.MediaSessionID, err == nil && validMediaID(ref.MediaSessionID)
 }
 
-// available gives nil for a stream that can be played.
+// available returns nil for a stream that can be played.
 func (s *session) available(name string) error {
 	if err := s.checkName(name); err != nil {
 		return err

@@ -2,8 +2,9 @@ package gateway
 
 import "wcsgateway/translate/wcs"
 
-// endCall answers any message about a SIP call: there are none here, so it is over (protocol.md §2.16). It is always finish, which the SDK takes
-// for calls that it does not know any more, too; of notifyTransferEvent it would throw.
+// endCall answers a message about a SIP call with the end of that call, since this server has no calls
+// (docs/wcs-protocol.md#call). The answer is always finish: the SDK accepts it for calls that it has forgotten, and throws
+// on notifyTransferEvent.
 func endCall(status wcs.Status) spec {
 	return on(func(s *session, c wcs.Call) error {
 		if err := s.g.live().limits.checkID(c.CallID); err != nil {

@@ -9,16 +9,16 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// What clients tell of themselves is for whoever looks into a fault at log level debug. It is never answered: the SDK logs, and
-// pushes, a line for every message that it gets (protocol.md §2.11).
+// Log lines that clients push appear at log level debug. They are never answered: the SDK logs, and pushes, a line for
+// every message that it receives (docs/wcs-protocol.md#commands).
 
-// clientLogBurst is how many lines of one client are logged at once: SDKs push all that they have logged so far.
+// clientLogBurst is the number of lines of one client that are logged at once: SDKs push their whole log so far.
 const clientLogBurst = 200
 
 // maxClientLog bounds a logged line, in bytes.
 const maxClientLog = 2000
 
-// handlePushLogs logs what it can read; about what it cannot it says nothing, either.
+// handlePushLogs logs the lines that it can read. Unreadable ones are dropped without an answer.
 func handlePushLogs(s *session, c wcs.Command) error {
 	var l wcs.PushLogs
 	_ = c.Bind(&l)
@@ -26,13 +26,13 @@ func handlePushLogs(s *session, c wcs.Command) error {
 	return nil
 }
 
-// handleBugReport takes anything that the app gives.
+// handleBugReport logs the report, which can have any shape.
 func handleBugReport(s *session, c wcs.Command) error {
 	s.logFor("bug report", string(c.Arg))
 	return nil
 }
 
-// handleSessionDebug answers, because apps show what they are told; the server writes no file of its own.
+// handleSessionDebug answers, because apps show the answer. The server writes no file of its own.
 func handleSessionDebug(s *session, d wcs.SessionDebug) error {
 	switch d.Command {
 	case wcs.DebugStart:
@@ -46,18 +46,18 @@ func handleSessionDebug(s *session, d wcs.SessionDebug) error {
 	return nil
 }
 
-// logFor writes a client's text to the log, unless the client is over its limit: that is counted.
+// logFor logs a client's text. A text over the client's limit is counted and dropped.
 func (s *session) logFor(what, text string) {
 	perSecond := s.g.live().limits.ClientLogsPerSecond
-	if s.clientLogs == nil {
-		s.clientLogs = rate.NewLimiter(rate.Limit(perSecond), clientLogBurst)
+	if s.quotas.clientLogs == nil {
+		s.quotas.clientLogs = rate.NewLimiter(rate.Limit(perSecond), clientLogBurst)
 	}
-	if perSecond == 0 || !s.clientLogs.Allow() {
+	if perSecond == 0 || !s.quotas.clientLogs.Allow() {
 		s.g.metrics.refused(refusedClientLogs)
 		return
 	}
 	e := s.log(zerolog.DebugLevel).Int("bytes", len(text))
-	if e.Enabled() && !maySecret(text) {
+	if e.Enabled() && !mayHoldSecret(text) {
 		e = e.Str("text", cut(text, maxClientLog))
 	}
 	e.Msg(what)
@@ -66,8 +66,8 @@ func (s *session) logFor(what, text string) {
 // secretMarks are found in lines with session descriptions, credentials and tokens.
 var secretMarks = []string{"v=0", "a=ice-", "a=fingerprint", "a=candidate", "a=crypto", "ufrag", "token", "password", "passwd", "secret", "credential", "authorization"}
 
-// maySecret tells whether a text may hold what must not be in a log. Of such a one only the length is logged.
-func maySecret(text string) bool {
+// mayHoldSecret reports whether text might contain credentials or SDP. Then only its length is logged.
+func mayHoldSecret(text string) bool {
 	text = strings.ToLower(text)
 	for _, mark := range secretMarks {
 		if strings.Contains(text, mark) {

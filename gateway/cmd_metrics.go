@@ -17,7 +17,7 @@ const (
 	statsTaken   = "taken"
 	statsUnknown = "unknown" // of a stream that is not, or no longer, there, or was not asked
 	statsExcess  = "excess"
-	statsGarbage = "garbage"
+	statsInvalid = "garbage"
 )
 
 func handleMetricsDescription(s *session, c wcs.Command) error {
@@ -40,7 +40,7 @@ func (s *session) takeStats(mediaID string, err error, take func(*rateMeter) err
 	result := statsTaken
 	switch {
 	case err != nil:
-		result = statsGarbage
+		result = statsInvalid
 	case st == nil || st.rates == nil || st.ending != nil || !s.app.Rates.asksClients():
 		result = statsUnknown
 	case st.rates.messages >= statsPerSecond:
@@ -48,7 +48,7 @@ func (s *session) takeStats(mediaID string, err error, take func(*rateMeter) err
 	default:
 		st.rates.messages++
 		if err = take(st.rates); err != nil {
-			result = statsGarbage
+			result = statsInvalid
 		}
 	}
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// infoNobodyTakesData is for clients of an application without a backend that takes data: nobody would get them.
-const infoNobodyTakesData = "No application server takes data"
+// infoNoDataReceiver is for clients of an application without a backend that takes data: nobody would get them.
+const infoNoDataReceiver = "No application server takes data"
 
 // handleSendData hands the application's own data to its backend (integration.md §1.4, OnDataEvent). Every request is answered:
 // the client's promise would hang.
@@ -20,7 +20,7 @@ func handleSendData(s *session, d wcs.SendData) error {
 	}
 	if err := limits.checkPayload(d.Payload); err != nil {
 		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, classify(err).info))
-		return fmt.Errorf("%w: %w", errStreamRefused, err)
+		return fmt.Errorf("%w: %w", errAnswered, err)
 	}
 	h, room := s.hooks, s.rooms.parse(d.Payload)
 	switch {
@@ -35,7 +35,7 @@ func handleSendData(s *session, d wcs.SendData) error {
 	case room != nil:
 		s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, fault) })
 	default:
-		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, infoNobodyTakesData))
+		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, infoNoDataReceiver))
 	}
 	return nil
 }

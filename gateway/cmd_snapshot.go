@@ -21,9 +21,9 @@ func handleSnapshot(s *session, ref wcs.StreamRef) error {
 	if err := s.g.live().limits.checkID(ref.MediaSessionID); err != nil {
 		return err
 	}
-	if err := s.mayAskSnapshot(ref); err != nil {
+	if err := s.checkSnapshot(ref); err != nil {
 		s.answerSnapshot(ref, nil, err)
-		return fmt.Errorf("%w: %w", errStreamRefused, err)
+		return fmt.Errorf("%w: %w", errAnswered, err)
 	}
 	h := s.hooks
 	if !h.wants(hooks.Snapshot) {
@@ -40,16 +40,16 @@ func handleSnapshot(s *session, ref wcs.StreamRef) error {
 	return nil
 }
 
-func (s *session) mayAskSnapshot(ref wcs.StreamRef) error {
+func (s *session) checkSnapshot(ref wcs.StreamRef) error {
 	if err := s.checkName(ref.Name); err != nil {
 		return err
 	}
-	if s.snapshots == nil {
+	if s.quotas.snapshots == nil {
 		perMinute := s.g.cfg.Snapshot.PerMinute
-		s.snapshots = rate.NewLimiter(rate.Limit(perMinute)/60, min(snapshotBurst, perMinute))
+		s.quotas.snapshots = rate.NewLimiter(rate.Limit(perMinute)/60, min(snapshotBurst, perMinute))
 	}
-	if !s.snapshots.AllowN(time.Now(), 1) {
-		return errTooManyQuestions
+	if !s.quotas.snapshots.AllowN(time.Now(), 1) {
+		return errTooManyLookups
 	}
 	return nil
 }

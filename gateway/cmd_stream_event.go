@@ -25,7 +25,7 @@ func handleStreamEvent(s *session, e wcs.StreamEvent) error {
 	case wcs.EventVideoUnmuted:
 		m.Video = false
 	case wcs.EventData:
-		return st.sayData(e.Payload)
+		return st.sendData(e.Payload)
 	}
 	if m == st.mutes {
 		return nil
@@ -35,8 +35,8 @@ func handleStreamEvent(s *session, e wcs.StreamEvent) error {
 	return st.publishEvent(state.StreamNotice{Type: string(e.Type), AudioMuted: m.Audio, VideoMuted: m.Video, Mutes: m.Changes})
 }
 
-// sayData sends data to all who watch the stream: its players on all pods, and native participants.
-func (st *stream) sayData(payload json.RawMessage) error {
+// sendData sends data to all who watch the stream: its players on all pods, and native participants.
+func (st *stream) sendData(payload json.RawMessage) error {
 	if st.phase != phaseUp {
 		return nil
 	}

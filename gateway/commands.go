@@ -104,7 +104,7 @@ func (s *session) account(label string, err error) {
 	}
 	s.g.metrics.refusedCommand(err)
 	s.noisy().Err(err).Str("cmd", label).Msg("command refused")
-	if errors.Is(err, errStreamRefused) || errors.Is(err, errSessionNotReady) {
+	if errors.Is(err, errAnswered) || errors.Is(err, errSessionNotReady) {
 		return // the client has been told
 	}
 	if s.id == "" {

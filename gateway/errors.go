@@ -17,20 +17,20 @@ import (
 
 // Faults that the gateway itself finds. Each one's outcome is in the table below.
 var (
-	errSessionNotReady  = errors.New("session not ready")
-	errMediaIDNull      = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
-	errMediaIDInUse     = errors.New("mediaSessionId is in use in this session")
-	errBadName          = errors.New("stream name is empty, too long, or has control characters or a .. segment")
-	errTooManyStreams   = errors.New("session has too many streams")
-	errNotWebRTC        = errors.New("only WebRTC streams are served")
-	errRTMP             = errors.New("rtmpUrl is not allowed")
-	errStreamNotReady   = errors.New("stream is not publishing yet")
-	errNoStream         = errors.New("no such stream")
-	errRestricted       = errors.New("application is not allowed to play that application's streams")
-	errTooManyQuestions = errors.New("client asks too much at a time")
-	errTooMuchSaid      = errors.New("publisher says more than can be sent")
-	errStreamRefused    = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
-	errPanic            = errors.New("a panic was recovered")
+	errSessionNotReady = errors.New("session not ready")
+	errMediaIDNull     = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
+	errMediaIDInUse    = errors.New("mediaSessionId is in use in this session")
+	errBadName         = errors.New("stream name is empty, too long, or has control characters or a .. segment")
+	errTooManyStreams  = errors.New("session has too many streams")
+	errNotWebRTC       = errors.New("only WebRTC streams are served")
+	errRTMP            = errors.New("rtmpUrl is not allowed")
+	errStreamNotReady  = errors.New("stream is not publishing yet")
+	errNoStream        = errors.New("no such stream")
+	errRestricted      = errors.New("application is not allowed to play that application's streams")
+	errTooManyLookups  = errors.New("client asks too much at a time")
+	errTooManyEvents   = errors.New("publisher says more than can be sent")
+	errAnswered        = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
+	errPanic           = errors.New("a panic was recovered")
 )
 
 // class is the party that caused an outcome, for metrics and log levels.
@@ -85,9 +85,9 @@ var outcomes = []struct {
 	{errCustomSize, rejected(refusedMember, "Bad request: custom is too big")},
 	{errDataSize, rejected(refusedMember, "Bad request: payload is too big")},
 	{errTooManyStreams, rejected(refusedStreams, "Too many streams in this session")},
-	{errTooManyQuestions, rejected(refusedQuestions, "Too many requests at a time")},
+	{errTooManyLookups, rejected(refusedQuestions, "Too many requests at a time")},
 	{roomapi.ErrTooManyMessages, rejected(refusedQuestions, "Too many requests at a time")},
-	{errTooMuchSaid, rejected(refusedSaid, "Too many stream events at a time")},
+	{errTooManyEvents, rejected(refusedSaid, "Too many stream events at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
 	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},

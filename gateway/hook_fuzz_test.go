@@ -29,7 +29,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 		g := &Gateway{cfg: Config{NodeID: testNode}}
 		g.Reload(Live{Limits: Limits{NameBytes: 255}})
-		s := &session{g: g, app: &App{Key: "defaultApp", Room: "wcs.{name}"}}
+		s := &session{g: g, established: established{app: &App{Key: "defaultApp", Room: "wcs.{name}"}}}
 		h := &sessionHooks{sess: s, app: s.app, id: newSessionID("1.2.3.4:5"), log: zerolog.Nop()}
 		s.hooks = h
 		h.connection = h.connectBody(wcs.Connection{Sent: sent})

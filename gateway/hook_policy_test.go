@@ -275,7 +275,7 @@ func TestMethodsThatAreNotCalled(t *testing.T) {
 	c.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
 	w.backend.AwaitStatus("StreamStatusEvent", "UNPUBLISHED")
 	c.Send("sendData", map[string]any{"operationId": "op"})
-	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, infoNobodyTakesData) {
+	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, infoNoDataReceiver) {
 		t.Errorf("sendData: %s", m.Raw)
 	}
 	if got := w.backend.Order(); !slices.Equal(got, []string{"connect", "StreamStatusEvent UNPUBLISHED"}) {
@@ -292,7 +292,7 @@ func TestMethodsThatAreNotCalled(t *testing.T) {
 func TestSendDataWithoutBackend(t *testing.T) {
 	c := newWorld(t, nil).connect(t, podA)
 	c.Send("sendData", map[string]any{"operationId": "op", "payload": 1})
-	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, `"status":"FAILED"`) || !strings.Contains(m.Raw, infoNobodyTakesData) {
+	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, `"status":"FAILED"`) || !strings.Contains(m.Raw, infoNoDataReceiver) {
 		t.Errorf("sendData: %s", m.Raw)
 	}
 }

@@ -138,7 +138,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.egress.Egresses.WithLabelValues(string(kind), egress.Failed)
 	}
 	for counter, labels := range map[*prometheus.CounterVec][]string{
-		m.resumes: {resumeOK, resumeRefused, resumeUnavailable}, m.clientStats: {statsTaken, statsUnknown, statsExcess, statsGarbage},
+		m.resumes: {resumeOK, resumeRefused, resumeUnavailable}, m.clientStats: {statsTaken, statsUnknown, statsExcess, statsInvalid},
 		m.probe.Data: {probe.DataPassed}, m.snapshots: {"ok", "failed"}, m.hookVetoes: {string(hooks.Connect), string(hooks.PublishStream), string(hooks.PlayStream)},
 	} {
 		for _, label := range labels {

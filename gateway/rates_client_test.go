@@ -285,10 +285,10 @@ func TestBadStatistics(t *testing.T) {
 		}
 		synctest.Wait()
 		counted := map[string]float64{}
-		for _, result := range []string{statsTaken, statsUnknown, statsExcess, statsGarbage} {
+		for _, result := range []string{statsTaken, statsUnknown, statsExcess, statsInvalid} {
 			counted[result] = testutil.ToFloat64(w.pods[podA].metrics.clientStats.WithLabelValues(result))
 		}
-		if counted[statsTaken] != statsPerSecond-1 || counted[statsUnknown] != 3 || counted[statsGarbage] != 3 || counted[statsExcess] != 101-statsPerSecond+1 {
+		if counted[statsTaken] != statsPerSecond-1 || counted[statsUnknown] != 3 || counted[statsInvalid] != 3 || counted[statsExcess] != 101-statsPerSecond+1 {
 			t.Errorf("%v", counted)
 		}
 		stats.run(10) // and it goes on

@@ -19,44 +19,58 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// session is one client: its socket and, once it has said connection, its streams.
+// session is one client: its socket and, once the client has sent connection, its streams. All of its state belongs to
+// one loop, which runs the session's events one at a time.
 type session struct {
 	// set once
 	g      *Gateway
 	conn   *socket.Conn
 	peer   // who opened the socket
 	loop   serial.Executor
-	gone   chan struct{} // closed when the session has let go of everything
-	leave  func()        // its place among the pings
-	recent *recent       // nil where nobody can look at it
+	recent *recent // nil where nobody can look at it
 
+	// any goroutine
 	streaming atomic.Int32 // streams it has
 
 	// loop
-	id            string       // "" until it is established
-	generation    int          // state.Session.Generation; set with id
-	opening       bool         // its connection command has come
-	registered    bool         // in Redis, as far as this pod knows
-	resume        *resumeState // nil unless it asked for keepAlive
+	lifetime
+	established
+	resume  *resumeState       // nil unless it asked for keepAlive
+	hooks   *sessionHooks      // nil without a backend
+	streams map[string]*stream // by media id
+	rooms   memberships
+	lookups lookups
+	quotas  quotas
+}
+
+// lifetime is the course of a session from its socket to the release of everything that it holds.
+type lifetime struct {
+	gone       chan struct{} // closed when the session has let go of everything
+	leave      func()        // its place among the pings
+	opening    bool          // its connection command has come
+	registered bool          // in Redis, as far as this pod knows
+	closed     bool
+	terminated bool // ends with its socket, without a grace period
+	jobs       int  // calls off the loop that will post back, other than the streams'
+}
+
+// established is what a session knows of its client once it is let in.
+type established struct {
+	id            string // "" until it is established
+	generation    int    // state.Session.Generation; set with id
 	app           *App
-	place         *App          // in which it takes up a place; nil: in none
-	hooks         *sessionHooks // nil without a backend
+	place         *App // in which it takes up a place; nil: in none
 	knowsBitrates bool
 	login         string // of its user; "" unless it has said one
-	closed        bool
-	terminated    bool               // ends with its socket, without a grace period
-	streams       map[string]*stream // by media id
-	rooms         memberships
-	asking        int             // availableStream questions being looked up
-	waiting       []wcs.StreamRef // those that wait
-	snapshots     *rate.Limiter   // nil before the first
-	clientLogs    *rate.Limiter   // nil until the client has pushed something for the log
-	jobs          int             // calls off the loop that will post back, other than the streams'
 }
+
+// quotas limit what one session can request over time. A limiter is nil before the first request.
+type quotas struct{ snapshots, clientLogs *rate.Limiter }
 
 // open starts a session on an upgraded socket.
 func (g *Gateway) open(ws *websocket.Conn, p peer) {
-	s := &session{g: g, peer: p, gone: make(chan struct{}), recent: newRecent(g.cfg.Recent)}
+	s := &session{g: g, peer: p, recent: newRecent(g.cfg.Recent)}
+	s.gone = make(chan struct{})
 	s.loop.Recovered = s.onPanic
 	s.rooms.s = s
 	s.conn = socket.New(ws, &g.cfg.Conn, p.metered, socket.Handlers{

@@ -58,7 +58,7 @@ var snapshotResults = []struct {
 }{
 	{snapshot.ErrLate, "late"},
 	{snapshot.ErrBusy, "busy"},
-	{errTooManyQuestions, "busy"},
+	{errTooManyLookups, "busy"},
 	{snapshot.ErrTooBig, "too_big"},
 	{snapshot.ErrNoDecoder, "no_decoder"},
 	{snapshot.ErrDecode, "bad_frame"},

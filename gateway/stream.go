@@ -206,7 +206,7 @@ func (st *stream) addComponents() {
 // refuseStream answers a publishStream or playStream that does not even start.
 func (s *session) refuseStream(published bool, req wcs.StreamRequest, err error) error {
 	newStream(s, published, req).tellStatus(wcs.StatusFailed, classify(err).info)
-	return fmt.Errorf("%w: %w", errStreamRefused, err)
+	return fmt.Errorf("%w: %w", errAnswered, err)
 }
 
 func (s *session) check(req wcs.StreamRequest) error {

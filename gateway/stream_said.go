@@ -25,7 +25,7 @@ type events struct {
 
 func (o *events) add(s state.StreamNotice) error {
 	if len(o.list) >= maxEvents || o.bytes+len(s.Payload) > maxEventBytes && len(o.list) > 0 {
-		return errTooMuchSaid
+		return errTooManyEvents
 	}
 	o.list = append(o.list, s)
 	o.bytes += len(s.Payload)
