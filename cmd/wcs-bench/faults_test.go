@@ -153,7 +153,7 @@ func TestNoServer(t *testing.T) {
 	stranger := serve(t, func(wcs.Command) ([]byte, bool) { return wcs.ConnectionFailed("Forbidden"), false })
 	for _, tt := range []struct{ name, url, want string }{
 		{"no listener", "ws" + strings.TrimPrefix(gone.URL, "http"), "connect: connection refused"},
-		{"no sockets there", "ws" + strings.TrimPrefix(refusing.URL, "http"), "refused with HTTP 404"},
+		{"server without sockets", "ws" + strings.TrimPrefix(refusing.URL, "http"), "rejected with HTTP 404"},
 		{"no answer", "ws://" + silent.Addr().String(), "no socket: timeout of 300ms"},
 		{"refused", stranger, "Forbidden"},
 	} {

@@ -30,7 +30,7 @@ func TestFaults(t *testing.T) {
 		{append(idle, "--audio-rate", "0", "--video-rate", "0"), []string{"--audio-rate, --video-rate: one must be above 0"}},
 		{append(idle, "--url", "http://127.0.0.1"), []string{"--url: must be ws://host or wss://host"}},
 		{append(idle, "--url", "ws:///"), []string{"--url: must be ws://host or wss://host"}},
-		{append(idle, "--url", "wss://wcs.example.com:8443"), []string{"--url: wcs.example.com is not this machine: --allow-remote"}},
+		{append(idle, "--url", "wss://wcs.example.com:8443"), []string{"--url: wcs.example.com is not this machine; --allow-remote"}},
 		{append(idle, "--url", "ws://10.0.0.1:8080"), []string{"--url: 10.0.0.1 is not this machine"}},
 		{append(idle, "--url", "ws://localhost.example.com"), []string{"--url: localhost.example.com is not this machine"}},
 		{append(idle, "--sessions", "1000"), []string{"--duration: idle needs more than 1m39.9s"}},
