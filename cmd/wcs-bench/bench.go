@@ -107,7 +107,7 @@ func (b *bench) connect(ctx context.Context, step, timing string) (*session, err
 }
 
 func (b *bench) disconnect(s *session) {
-	s.close()
+	s.Close()
 	b.open.Add(-1)
 }
 
@@ -200,8 +200,8 @@ func (b *bench) awaitMedia(ctx context.Context, c *cast, playing time.Time) erro
 		return nil
 	case <-c.ended:
 		return c.lost()
-	case <-c.session.done:
-		return c.session.err
+	case <-c.session.Done():
+		return c.session.Err()
 	case <-ctx.Done():
 		return fmt.Errorf("no RTP: %w", context.Cause(ctx))
 	}
@@ -241,8 +241,8 @@ func lost(s *session, st *stream, until <-chan struct{}) (err error) {
 		return nil
 	case <-ended:
 		err = st.lost()
-	case <-s.done:
-		err = s.err
+	case <-s.Done():
+		err = s.Err()
 	}
 	select {
 	case <-until: // both are ready: the end was expected

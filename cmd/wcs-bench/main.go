@@ -87,7 +87,7 @@ func probe(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	s.close()
+	s.Close()
 	return nil
 }
 

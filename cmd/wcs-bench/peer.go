@@ -13,6 +13,8 @@ import (
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 	webrtcmedia "github.com/pion/webrtc/v4/pkg/media"
+
+	"wcsgateway/internal/wcsclient"
 )
 
 const (
@@ -178,7 +180,7 @@ func (p *peer) pump(up <-chan struct{}, audio, video *webrtc.TrackLocalStaticSam
 		return
 	case <-up:
 	}
-	silence, picture := []byte{0xf8, 0xff, 0xfe}, vp8Frame()
+	silence, picture := wcsclient.OpusSilence, wcsclient.VP8Frame(videoSize, videoSize)
 	nextAudio, stopAudio := ticks(p.m.audio)
 	defer stopAudio()
 	nextVideo, stopVideo := ticks(p.m.video)
@@ -234,22 +236,4 @@ func (p *peer) close() {
 	close(p.closed)
 	_ = p.pc.GracefulClose() // the peer is not used any more
 	p.running.Wait()
-}
-
-// vp8Frame returns a key frame (RFC 6386 §9.1) of a uniform picture that fits into one packet. Its two
-// partitions are zero, which means: default header, prediction from the neighbours and no coefficients in all
-// macroblocks.
-func vp8Frame() []byte {
-	const (
-		macroblocks = videoSize / 16 * (videoSize / 16)
-		partition   = 256 + 2*macroblocks
-		tag         = partition<<5 | 1<<4 // key frame, version 0, shown
-	)
-	frame := make([]byte, 10+2*partition)
-	copy(frame, []byte{
-		tag & 0xff, tag >> 8 & 0xff, tag >> 16,
-		0x9d, 0x01, 0x2a, // start code
-		videoSize, 0, videoSize, 0,
-	})
-	return frame
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"wcsgateway/internal/wcsclient"
 	"wcsgateway/translate/wcs"
 )
 
@@ -59,11 +60,7 @@ func (s *session) begin(command wcs.Name, id, name string, p *peer) (*stream, er
 	s.mu.Lock()
 	s.streams[id] = st
 	s.mu.Unlock()
-	return st, s.send(command, map[string]any{
-		"mediaSessionId": id, "name": name, "published": command == wcs.CmdPublishStream, "hasVideo": p.video, "hasAudio": p.audio,
-		"status": "PENDING", "record": false, "mediaProvider": wcs.ProviderWebRTC, "sdp": p.offer,
-		"bitrate": 0, "minBitrate": 0, "maxBitrate": 0,
-	})
+	return st, s.send(command, wcsclient.StreamRequest(id, name, p.offer, command == wcs.CmdPublishStream, p.audio, p.video))
 }
 
 func (s *session) unpublish(st *stream) error {
@@ -83,8 +80,8 @@ func (s *session) await(ctx context.Context, st *stream, c <-chan event, what st
 		return e, nil
 	case <-st.ended:
 		return event{}, st.lost()
-	case <-s.done:
-		return event{}, s.err
+	case <-s.Done():
+		return event{}, s.Err()
 	case <-ctx.Done():
 		return event{}, fmt.Errorf("no %s: %w", what, context.Cause(ctx))
 	}
@@ -98,8 +95,8 @@ func (s *session) awaitEnd(ctx context.Context, st *stream, status wcs.Status, i
 			return st.lost()
 		}
 		return nil
-	case <-s.done:
-		return s.err
+	case <-s.Done():
+		return s.Err()
 	case <-ctx.Done():
 		return fmt.Errorf("no %s: %w", status, context.Cause(ctx))
 	}

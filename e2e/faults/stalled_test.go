@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/internal/wcsclient"
 )
 
 const (
@@ -140,7 +141,7 @@ func (c *stalledClient) await(t *testing.T, name, word string) (m rig.Message) {
 		if err != nil {
 			t.Fatalf("while waiting for %s: %v", name, err)
 		}
-		m = rig.Message{Raw: string(b)}
+		m = rig.Message{Message: wcsclient.Message{Raw: string(b)}}
 		if err := json.Unmarshal(b, &m); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,16 +11,12 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"wcsgateway/internal/wcsclient"
 )
 
-// Message is what a client was sent.
-type Message struct {
-	Name string            `json:"message"`
-	Data []json.RawMessage `json:"data"`
-	Top  string            `json:"mediaSessionId"` // beside data
-	Raw  string            `json:"-"`
-	At   time.Time         `json:"-"` // when it came
-}
+// Message is a message of the server.
+type Message struct{ wcsclient.Message }
 
 // Status are the members of a status event that tests look at.
 type Status struct {
@@ -53,8 +50,7 @@ func (m Message) Arg(t testing.TB, i int, v any) {
 // pings, unless Mute is set.
 type Client struct {
 	t    testing.TB
-	ws   *websocket.Conn
-	done chan struct{} // closed when the socket is
+	conn *wcsclient.Conn
 
 	mu     sync.Mutex
 	mute   bool
@@ -87,13 +83,12 @@ func DialWith(t testing.TB, dialer *websocket.Dialer, url string) *Client {
 
 func dial(t testing.TB, dialer *websocket.Dialer, url string, header http.Header) *Client {
 	t.Helper()
-	ws, res, err := dialer.Dial(url, header)
+	conn, err := wcsclient.Dial(context.Background(), dialer, url, header, 0)
 	if err != nil {
 		t.Fatalf("dial %s: %v", url, err)
 	}
-	_ = res.Body.Close()
-	c := &Client{t: t, ws: ws, done: make(chan struct{}), news: make(chan struct{})}
-	ws.SetPingHandler(c.pong)
+	c := &Client{t: t, conn: conn, news: make(chan struct{})}
+	conn.OnPing(c.pong)
 	go c.read()
 	t.Cleanup(c.Close)
 	return c
@@ -137,30 +132,29 @@ func (c *Client) LoginKept(appKey, token string) (authToken string) {
 }
 
 func (c *Client) read() {
-	defer close(c.done)
-	for {
-		_, b, err := c.ws.ReadMessage()
-		m := Message{Raw: string(b), At: time.Now()}
-		if err == nil {
-			err = json.Unmarshal(b, &m)
-		}
-		c.mu.Lock()
-		if err != nil {
-			c.err = err
-		} else {
-			c.inbox = append(c.inbox, m)
-		}
-		mute := c.mute
-		close(c.news)
-		c.news = make(chan struct{})
-		c.mu.Unlock()
-		if err != nil {
-			return
-		}
-		if m.Name == "ping" && !mute {
-			c.SendRaw(`{"message":"pong","data":[null]}`)
-		}
+	c.conn.Read(c.take)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = c.conn.Err()
+	c.announce()
+}
+
+func (c *Client) take(m wcsclient.Message) error {
+	c.mu.Lock()
+	c.inbox = append(c.inbox, Message{m})
+	mute := c.mute
+	c.announce()
+	c.mu.Unlock()
+	if m.Name == "ping" && !mute {
+		c.SendRaw(`{"message":"pong","data":[null]}`)
 	}
+	return nil
+}
+
+// announce wakes waiting calls. It needs mu.
+func (c *Client) announce() {
+	close(c.news)
+	c.news = make(chan struct{})
 }
 
 // Mute stops answering the gateway's JSON pings.
@@ -183,41 +177,25 @@ func (c *Client) pong(data string) error {
 	if c.frozen {
 		return nil
 	}
-	return c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second))
+	return c.conn.Pong(data)
 }
 
-// Send sends a message with one argument.
-func (c *Client) Send(name string, arg any) {
-	b, err := json.Marshal(map[string]any{"message": name, "data": []any{arg}})
-	if err != nil {
-		c.t.Errorf("send %s: %v", name, err)
-		return
-	}
-	c.SendRaw(string(b))
-}
+// Send sends a message with one argument. A closed socket is not a failure: the gateway can close first.
+func (c *Client) Send(name string, arg any) { _ = c.conn.Send(name, arg) }
 
-// SendRaw sends a text frame. A socket that is closed is no fault: the gateway may close first.
-func (c *Client) SendRaw(text string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_ = c.ws.WriteMessage(websocket.TextMessage, []byte(text))
-}
+// SendRaw sends a text frame. A closed socket is not a failure: the gateway can close first.
+func (c *Client) SendRaw(text string) { _ = c.conn.SendRaw([]byte(text)) }
 
 // Close closes the socket as a browser does, and waits until it is closed.
-func (c *Client) Close() {
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
-	_ = c.ws.SetReadDeadline(time.Now().Add(time.Second))
-	<-c.done
-	_ = c.ws.Close()
-}
+func (c *Client) Close() { c.conn.Close() }
 
-// Drop ends the TCP connection without a word.
-func (c *Client) Drop() { _ = c.ws.NetConn().Close() }
+// Drop ends the TCP connection without a close frame.
+func (c *Client) Drop() { c.conn.Drop() }
 
 // Open tells whether the socket is open, as far as the client knows.
 func (c *Client) Open() bool {
 	select {
-	case <-c.done:
+	case <-c.conn.Done():
 		return false
 	default:
 		return true
@@ -228,13 +206,11 @@ func (c *Client) Open() bool {
 func (c *Client) AwaitClosed() error {
 	c.t.Helper()
 	select {
-	case <-c.done:
+	case <-c.conn.Done():
 	case <-time.After(patience):
 		c.t.Fatal("socket is still open")
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
+	return c.conn.Err()
 }
 
 // Await takes the next message with the name out of the inbox.
@@ -336,10 +312,7 @@ func cutText(s string) string {
 
 // StreamRequest is publishStream or playStream as an SDK sends it. extra adds or replaces members.
 func StreamRequest(mediaID, name, sdp string, published bool, extra map[string]any) map[string]any {
-	r := map[string]any{
-		"mediaSessionId": mediaID, "name": name, "published": published, "hasVideo": true, "hasAudio": true,
-		"status": "PENDING", "record": false, "mediaProvider": "WebRTC", "sdp": sdp, "bitrate": 0, "minBitrate": 0, "maxBitrate": 0,
-	}
+	r := wcsclient.StreamRequest(mediaID, name, sdp, published, true, true)
 	for k, v := range extra {
 		r[k] = v
 	}

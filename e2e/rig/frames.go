@@ -1,10 +1,9 @@
 package rig
 
+import "wcsgateway/internal/wcsclient"
+
 // The key frames that peers send: real ones that a decoder shows as an even grey, made for any size so
 // that nothing has to be recorded and stored.
-
-// opusSilence is one 20 ms frame of silence (RFC 6716: CELT, fullband, mono).
-var opusSilence = [...]byte{0xf8, 0xff, 0xfe}
 
 const macroblock = 16 // pixels
 
@@ -14,21 +13,8 @@ func macroblocks(width, height int) int {
 
 func blocks(pixels int) int { return (pixels + macroblock - 1) / macroblock }
 
-// VP8Frame makes a VP8 key frame (RFC 6386 §9.1). Its two partitions are all zero: the boolean decoder reads
-// zero for every question then, which means default header, prediction from the neighbours and no
-// coefficients in every macroblock.
-func VP8Frame(width, height int) []byte {
-	// A macroblock takes about 4 bits of the first partition and 8 of the second; the header 30 bytes.
-	part := 256 + 2*macroblocks(width, height)
-	tag := uint32(part)<<5 | 1<<4 // key frame, version 0, shown
-	frame := make([]byte, 10+2*part)
-	copy(frame, []byte{
-		byte(tag), byte(tag >> 8), byte(tag >> 16),
-		0x9d, 0x01, 0x2a, // start code
-		byte(width), byte(width >> 8), byte(height), byte(height >> 8),
-	})
-	return frame
-}
+// VP8Frame returns a VP8 key frame.
+func VP8Frame(width, height int) []byte { return wcsclient.VP8Frame(width, height) }
 
 // h264Frame makes an H264 key frame in constrained baseline, as Annex B: parameter sets and one slice of
 // Intra_16x16 macroblocks without coefficients (ITU-T H.264 §7.3). Width and height must be even.

@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 
+	"wcsgateway/internal/wcsclient"
 	"wcsgateway/translate"
 )
 
@@ -78,7 +79,7 @@ func NewPublisher(t testing.TB, o PeerOptions) *Peer {
 	p := newPeer(t, o)
 	if o.Audio {
 		track := p.addTrack(webrtc.MimeTypeOpus, "audio")
-		p.send = append(p.send, func() { p.pump(track, audioInterval, func() []byte { return opusSilence[:] }) })
+		p.send = append(p.send, func() { p.pump(track, audioInterval, func() []byte { return wcsclient.OpusSilence }) })
 	}
 	if o.Video {
 		track := p.addTrack(o.VideoMime, "video")

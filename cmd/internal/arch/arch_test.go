@@ -53,9 +53,10 @@ var inward = map[string][]string{
 		"gateway/admin", "gateway/egress",
 		"translate", "translate/wcs", "state",
 	},
-	"cmd":  {"*"},
-	"e2e":  {"*"},
-	"docs": {},
+	"internal/wcsclient": {},
+	"cmd":                {"*"},
+	"e2e":                {"*"},
+	"docs":               {},
 }
 
 // outward lists the packages of this module (including those below them) that may import certain other
@@ -65,7 +66,7 @@ var outward = []struct {
 	by   []string
 	why  string
 }{
-	{"github.com/gorilla/websocket", []string{"gateway", "cmd/wcs-bench", "e2e"}, "sockets are the gateway's"},
+	{"github.com/gorilla/websocket", []string{"gateway", "internal/wcsclient", "cmd/wcs-bench", "e2e"}, "sockets are the gateway's"},
 	{"github.com/redis/go-redis", []string{"state", "cmd/wcs-dev", "e2e"}, "Redis is behind the interfaces of gateway/seams.go"},
 	{"github.com/livekit", []string{"translate/livekit", "cmd/wcs-dev", "e2e"}, "one package knows LiveKit's API"},
 	{"github.com/livekit/livekit-server", []string{"cmd/wcs-dev", "e2e"}, "the SFU is not part of the gateway"},
@@ -73,6 +74,7 @@ var outward = []struct {
 	{"github.com/alicebob/miniredis", []string{"cmd/wcs-dev", "e2e"}, "an embedded Redis is for a first look and for tests"},
 	{"github.com/knadh/koanf", []string{"cmd/internal/config"}, "configuration is read in one place"},
 	{module + "/e2e", []string{"e2e"}, "it is for tests"},
+	{module + "/internal/wcsclient", []string{"cmd/wcs-bench", "e2e"}, "it is for clients of the gateway"},
 }
 
 // pure packages have no I/O and no logger.
@@ -82,7 +84,7 @@ var (
 )
 
 // unlinked are packages that the production binary must not contain, not even indirectly.
-var unlinked = []string{"github.com/livekit/livekit-server", "github.com/alicebob/miniredis", module + "/e2e", "testing"}
+var unlinked = []string{"github.com/livekit/livekit-server", "github.com/alicebob/miniredis", module + "/e2e", module + "/internal/wcsclient", "testing"}
 
 // goPackage is the part of go list's output that the tests need. Imports are those of its code, not of its
 // tests.
