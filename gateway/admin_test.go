@@ -10,6 +10,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -124,7 +125,7 @@ func TestTerminateSessionOfOtherPod(t *testing.T) {
 	}
 	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
 	w.wantClean(t)
-	rig.Eventually(t, 20*time.Second, "the session ended", func() bool { return len(w.pods[podA].openSessions()) == 0 })
+	rig.Eventually(t, 20*time.Second, "the session ended", func() bool { return len(w.pods[podA].table.All()) == 0 })
 	if err := w.pods[podB].admin.TerminateSession(t.Context(), id); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("again: %v", err)
 	}
@@ -152,7 +153,7 @@ func TestTerminateKeptSession(t *testing.T) {
 		rig.Eventually(t, 20*time.Second, "the session is registered", func() bool { return len(list()) == 1 })
 		if detached {
 			c.Close()
-			rig.Eventually(t, 20*time.Second, "the session is detached", func() bool { return w.pods[podA].openSockets() == 0 })
+			rig.Eventually(t, 20*time.Second, "the session is detached", func() bool { return w.pods[podA].table.Sockets() == 0 })
 		}
 		if err := w.pods[podB].admin.TerminateSession(t.Context(), ids[0]); err != nil {
 			t.Fatal(err)
@@ -166,31 +167,30 @@ func TestTerminateKeptSessionThatCloses(t *testing.T) {
 	w := newWorld(t, keepFor(time.Hour))
 	c := w.dial(t, podA)
 	c.LoginKept("defaultApp", "")
-	var s *session
+	var s *session.Session
 	rig.Eventually(t, 20*time.Second, "the session is open", func() bool {
-		for _, s = range w.pods[podA].openSessions() {
-			if _, err := w.pods[podB].admin.FindSession(t.Context(), s.id); err == nil {
+		for _, s = range w.pods[podA].table.All() {
+			if _, err := w.pods[podB].admin.FindSession(t.Context(), s.ID()); err == nil {
 				return true
 			}
 		}
 		return false
 	})
-	onClose := s.conn.OnClose
-	s.conn.OnClose = func(socket.Reason) {} // delayed: the socket is closing, and the session does not know yet
-	s.conn.Close(socket.ClosedLost)
-	if err := w.pods[podB].admin.TerminateSession(t.Context(), s.id); err != nil {
+	onClose := w.pods[podA].table.Inspect().DelayClose(s)
+	s.Close(socket.ClosedLost)
+	if err := w.pods[podB].admin.TerminateSession(t.Context(), s.ID()); err != nil {
 		t.Fatal(err)
 	}
 	onClose(socket.ClosedLost)
 	rig.Eventually(t, 20*time.Second, "the session is gone", func() bool {
-		_, err := w.pods[podB].admin.FindSession(t.Context(), s.id)
+		_, err := w.pods[podB].admin.FindSession(t.Context(), s.ID())
 		return errors.Is(err, state.ErrNotFound)
 	})
 }
 
 // Streams that are already ending do not count as terminated.
 func TestTerminateDoesNotCountEndingStreams(t *testing.T) {
-	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
 		pub, _ := w.up(t, podA, podB)
 		hold := make(chan struct{})
 		w.sfu.set(func() { w.sfu.hold["remove"] = hold })
@@ -262,7 +262,7 @@ func TestDeploymentStatisticsAreCached(t *testing.T) {
 func TestFiguresOfOtherPod(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		app := c.Apps["defaultApp"]
-		app.Rates = RatesProbe
+		app.Rates = session.RatesProbe
 		c.Apps["defaultApp"] = app
 		c.Rates.MaxProbes = 10
 	})

@@ -3,6 +3,7 @@ package gateway
 import (
 	"strings"
 	"testing"
+	"wcsgateway/gateway/session"
 )
 
 // Every availableStream is answered, also those that exceed the limit or are malformed.
@@ -13,7 +14,7 @@ func TestAvailableAlwaysAnswers(t *testing.T) {
 	if m := c.Await("availableStream"); !strings.Contains(m.Raw, `"id":"q","status":"false"`) {
 		t.Errorf("numeric name: %s", m.Raw)
 	}
-	const n = 2 * maxWaitingLookups
+	const n = 2 * session.MaxWaitingLookups
 	for range n {
 		c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "none"})
 	}

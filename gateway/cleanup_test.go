@@ -9,18 +9,19 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 )
 
 // While many tasks for Redis wait to be retried, no stream is started that would need one more.
 func TestFullBacklogRefusesStreams(t *testing.T) {
-	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
 		g := w.pods[podA]
 		c := w.connect(t, podA)
 		w.publishUp(t, c, "before", "before")
 		back := make(chan struct{})
 		for i := range cleanup.MaxBacklog {
-			g.cleanup.Add(cleanup.StoreTask(fmt.Sprint("release ", i), func(ctx context.Context) error {
+			g.env.Cleanup.Add(cleanup.StoreTask(fmt.Sprint("release ", i), func(ctx context.Context) error {
 				select {
 				case <-back:
 					return nil
@@ -33,13 +34,13 @@ func TestFullBacklogRefusesStreams(t *testing.T) {
 		for range len(w.sfu.called) {
 			<-w.sfu.called
 		}
-		pending := g.cleanup.Pending()
+		pending := g.env.Cleanup.Pending()
 		publishAV(t, c, "pub", "s")
 		c.WantStatus("pub", "FAILED", "Failed to add stream to proxy")
 		playAV(t, c, "play", "before")
 		c.WantStatus("play", "FAILED", "Failed to add stream to proxy")
 		synctest.Wait()
-		if n := g.cleanup.Pending(); n > pending || len(w.store.Names()) != 1 || len(w.store.MediaIDs()) != 1 {
+		if n := g.env.Cleanup.Pending(); n > pending || len(w.store.Names()) != 1 || len(w.store.MediaIDs()) != 1 {
 			t.Errorf("%d tasks are pending, %d before; names %v, media ids %v", n, pending, w.store.Names(), w.store.MediaIDs())
 		}
 		close(back)

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/session"
 )
 
 // logBook keeps what is logged.
@@ -41,7 +42,7 @@ func (b *logBook) lines(msg string) (all []map[string]any) {
 func TestClientLogs(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Limits.ClientLogsPerSecond = 1 })
 	g, book := w.pods[podA], &logBook{}
-	g.log = zerolog.New(book)
+	g.env.Log = zerolog.New(book)
 	c := w.connect(t, podA)
 	push := func(text string) { c.Send("pushLogs", map[string]any{"logs": text}) }
 	push("12:00:00 INFO core - \"Initialized\"\n\x1b[31m")
@@ -70,7 +71,7 @@ func TestClientLogs(t *testing.T) {
 	}
 	for i, line := range logged {
 		text, _ := line["text"].(string)
-		if line["level"] != "debug" || line["session"] == nil || len(text) > maxClientLog+len("…") || i >= 2 && i < 6 && line["text"] != nil {
+		if line["level"] != "debug" || line["session"] == nil || len(text) > session.MaxClientLog+len("…") || i >= 2 && i < 6 && line["text"] != nil {
 			t.Errorf("line %d: %.300v", i, line)
 		}
 	}
@@ -80,14 +81,14 @@ func TestClientLogs(t *testing.T) {
 	if got := book.lines("bug report"); len(got) != 2 || got[0]["text"] != `{"text":"no picture"}` {
 		t.Errorf("bug reports: %v", got)
 	}
-	for range 2 * clientLogBurst {
+	for range 2 * session.ClientLogBurst {
 		push("again and again")
 	}
 	wantQuiet(t, c)
-	if n := len(book.lines("client log")); n > clientLogBurst+60 { // some seconds may have passed
+	if n := len(book.lines("client log")); n > session.ClientLogBurst+60 { // some seconds may have passed
 		t.Errorf("%d lines", n)
 	}
-	if n := testutil.ToFloat64(g.metrics.refusals.WithLabelValues(string(refusedClientLogs))); n < 100 {
+	if n := testutil.ToFloat64(g.metrics.Rejections.WithLabelValues("client_logs")); n < 100 {
 		t.Errorf("%v dropped", n)
 	}
 }

@@ -5,65 +5,64 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 )
 
-// DrainConfig is how a pod takes leave of its clients when it is told to end.
+// DrainConfig configures the shutdown of a pod (docs/operations.md).
 type DrainConfig struct {
-	Notice time.Duration // serve on, unready, while load balancers take the pod out
-	Window time.Duration // then wait for sessions with streams to end by themselves
-	Pace   time.Duration // over which the sockets of a group are closed
-	// Handover is how long, after the last socket was closed, sessions with keepAlive are held for other pods to take.
-	Handover time.Duration
+	Notice time.Duration // the pod is unready and serves on, while load balancers take it out
+	Window time.Duration // then sessions with streams can end on their own
+	Pace   time.Duration // the time over which the sockets of a group are closed
 }
 
-// drain ends all sessions: at first the pod is only unready, then it refuses new sockets and closes those
-// without streams, and those with streams when the window is over. Sockets are closed one by one at uneven
-// distances, because clients come back at once and all to the other pods. A WCS client ends its media with its socket, so
-// those that have some are waited for (style.md §8).
+// drain ends all sessions. At first the pod is only unready. Then it rejects new sockets and closes those without
+// streams, and those with streams at the end of the window. Sockets are closed one by one at uneven intervals, because
+// clients reconnect at once to the other pods. Sessions with streams get the window because the media of a WCS client
+// ends with its socket.
 func (g *Gateway) drain() {
 	cfg := g.cfg.Drain
 	g.draining.Store(true)
 	g.metrics.draining.Set(1)
-	g.log.Info().Int("sessions", len(g.openSessions())).Dur("notice", cfg.Notice).Dur("window", cfg.Window).Msg("draining")
-	state.Sleep(g.ctx, cfg.Notice)
-	g.refusing.Store(true)
+	g.env.Log.Info().Int("sessions", len(g.table.All())).Dur("notice", cfg.Notice).Dur("window", cfg.Window).Msg("draining")
+	state.Sleep(g.env.Context, cfg.Notice)
+	g.table.Refuse()
 
-	window, cancel := context.WithTimeout(g.ctx, cfg.Window)
+	window, cancel := context.WithTimeout(g.env.Context, cfg.Window)
 	defer cancel()
 	for g.drainIdle() > 0 && window.Err() == nil {
 		state.Sleep(window, drainLook)
 	}
-	g.closePaced(g.openSessions(), func(*session) bool { return true })
+	g.closePaced(g.table.All(), func(*session.Session) bool { return true })
 }
 
-// drainLook is how often a draining pod looks whose streams have ended.
+// drainLook is the interval at which a draining pod looks for sessions whose streams ended.
 const drainLook = time.Second
 
-// drainIdle closes the sessions without streams and counts the others.
+// drainIdle closes the sessions without streams and returns the number of the others.
 func (g *Gateway) drainIdle() (busy int) {
-	var idle []*session
-	for _, s := range g.openSessions() {
-		if s.streaming.Load() > 0 {
+	var idle []*session.Session
+	for _, s := range g.table.All() {
+		if s.HasStreams() {
 			busy++
 		} else {
 			idle = append(idle, s)
 		}
 	}
-	g.closePaced(idle, func(s *session) bool { return s.streaming.Load() == 0 })
+	g.closePaced(idle, func(s *session.Session) bool { return !s.HasStreams() })
 	return busy
 }
 
-// closePaced closes sessions one by one, those for which it still is due when their turn comes.
-func (g *Gateway) closePaced(sessions []*session, due func(*session) bool) {
+// closePaced closes sessions one by one, except for those that are not due any more when their turn comes.
+func (g *Gateway) closePaced(sessions []*session.Session, due func(*session.Session) bool) {
 	for i, s := range sessions {
 		if i > 0 {
-			state.Sleep(g.ctx, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
+			state.Sleep(g.env.Context, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
 		}
 		if due(s) {
-			s.conn.Close(socket.ClosedShutdown)
-			s.loop.Post(func() { s.resume.shortenGrace() })
+			s.Close(socket.ClosedShutdown)
+			s.ShortenGrace()
 		}
 	}
 }

@@ -10,16 +10,16 @@ import (
 // stream's session was resumed by another pod than the one that the identity names: then the stream's record
 // names the pod.
 func (g *Gateway) routeEgress(ctx context.Context, e translate.Event) (result string) {
-	if _, ours := g.podOf(e.Identity); !ours {
+	if _, ours := g.env.PodOf(e.Identity); !ours {
 		return "ignored"
 	}
-	if g.streams.find(e.Identity) != nil {
-		return g.deliver(e)
+	if g.table.Deliver(e) {
+		return "delivered"
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
 	for name := range g.namesOf(e.Room) {
-		rec, err := g.deps.Store.FindStream(ctx, name)
+		rec, err := g.env.Store.FindStream(ctx, name)
 		if err == nil && rec.Identity == string(e.Identity) && rec.Owner.Pod != g.cfg.Pod {
 			return g.forward(ctx, rec.Owner.Pod, e)
 		}
@@ -31,7 +31,7 @@ func (g *Gateway) routeEgress(ctx context.Context, e translate.Event) (result st
 // reconfigured (translate.OneToOne).
 func (g *Gateway) namesOf(room translate.RoomName) map[string]struct{} {
 	names := make(map[string]struct{})
-	for _, app := range g.live().apps {
+	for _, app := range g.table.Settings().Apps {
 		if name, ok := app.Room.Name(app.Key, room); ok {
 			names[name] = struct{}{}
 		}

@@ -18,6 +18,7 @@ import (
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/rtmp"
+	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
 
@@ -39,7 +40,7 @@ func recording(c *Config) {
 func withEgress(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
-	inBubble(t, RatesOff, recording, test)
+	inBubble(t, session.RatesOff, recording, test)
 }
 
 // publishFor publishes with further members on pod A until the stream is up and its egress requests are answered.
@@ -120,7 +121,7 @@ func TestRecordingWithoutWebhooks(t *testing.T) {
 func TestLogHasNoRTMPKey(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		book := &logBook{}
-		w.pods[podA].log = zerolog.New(book)
+		w.pods[podA].env.Log = zerolog.New(book)
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "s", republished)
 		failed := w.files.become(t, "EG_0", translate.EgressFailed)
@@ -171,7 +172,7 @@ func TestEgressIsSlow(t *testing.T) {
 		w.files.set(func() { w.files.hold["stop"] = make(chan struct{}) })
 		since := time.Now()
 		wantEnd(t, c, "s", "s.mp4")
-		if took := time.Since(since); took > undoWait {
+		if took := time.Since(since); took > session.UndoWait {
 			t.Errorf("UNPUBLISHED after %v", took)
 		}
 		w.files.set(func() { close(w.files.hold["stop"]); delete(w.files.hold, "stop") })
@@ -207,7 +208,7 @@ func TestNoEgressService(t *testing.T) {
 
 		w.publishFor(t, c, "t", republished)
 		c.WantStatus("t", "FAILED", "Failed by RTMP writer error")
-		if n := testutil.ToFloat64(w.pods[podA].metrics.egress.Egresses.WithLabelValues("record", "failed")); n != 1 {
+		if n := testutil.ToFloat64(w.pods[podA].metrics.Egress.Egresses.WithLabelValues("record", "failed")); n != 1 {
 			t.Errorf("%v failures counted", n)
 		}
 	})
@@ -259,7 +260,7 @@ func TestEgressStartsAreBounded(t *testing.T) {
 			}
 		})
 		time.Sleep(5 * time.Second)
-		if n := testutil.ToFloat64(w.pods[podA].metrics.egress.Egresses.WithLabelValues("record", "failed")); n != egress.MaxStarting+4 {
+		if n := testutil.ToFloat64(w.pods[podA].metrics.Egress.Egresses.WithLabelValues("record", "failed")); n != egress.MaxStarting+4 {
 			t.Errorf("%v failures counted", n)
 		}
 	})
@@ -374,10 +375,13 @@ func TestRecordingByTheServer(t *testing.T) {
 // Backends receive recordings in the stream's events, and their failures as ErrorEvent.
 func TestHooksOfARecording(t *testing.T) {
 	t.Parallel()
-	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Record = true })
+	w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Record = true })
 	for _, g := range w.pods {
-		g.cfg.Egress = egress.Config{Template: "{streamName}", StartTimeout: 4 * time.Second} // before the first client
-		g.egress = newEgress(g)
+		cfg := egress.Config{Template: "{streamName}", StartTimeout: 4 * time.Second} // set before the first client
+		g.env.Config.Egress = cfg
+		g.env.Egress = egress.New(egress.Deps{
+			Config: cfg, Client: w.files, Cleanup: g.env.Cleanup, Metrics: &g.metrics.Egress, Context: g.env.Context,
+		})
 	}
 	c := w.connect(t, podA)
 	publish := func(id string) {

@@ -76,11 +76,11 @@ func TestRecordingsLeaveNoTimers(t *testing.T) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "s", nil)
 		g := w.pods[podA]
-		st := g.streams.find(w.publisherOf("wcs.s"))
+		inspect, id := g.table.Inspect(), w.publisherOf("wcs.s")
 		timers := func() (n int) {
 			done := make(chan struct{})
-			st.sess.loop.Post(func() {
-				n = len(st.timers)
+			inspect.OnLoop(id, func() {
+				n = inspect.Timers(id)
 				close(done)
 			})
 			<-done

@@ -8,6 +8,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/session"
 )
 
 // The pod that takes over from a dead pod notifies the backends of the ends of its sessions.
@@ -42,7 +43,7 @@ func TestHooksOfSessionsOfDeadPod(t *testing.T) {
 	if len(notified) != 3 || !notified[sessionOf(t, token)] || !notified[sessionOf(t, rest)] {
 		t.Errorf("notified of %v", notified)
 	}
-	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].cleanup.Pending() == 0 })
+	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].env.Cleanup.Pending() == 0 })
 	if n := w.backend.Count("ConnectionStatusEvent"); n != 3+3 {
 		t.Errorf("%d calls: %v", n, w.backend.Order())
 	}
@@ -51,7 +52,7 @@ func TestHooksOfSessionsOfDeadPod(t *testing.T) {
 // A backend that is unavailable when a pod dies gets no events of its sessions, and delays nothing.
 func TestSessionsOfDeadPodWithUnavailableBackend(t *testing.T) {
 	t.Parallel()
-	w := newHookWorld(t, func(c *hooks.Config, _ *App) { c.Timeout = 100 * time.Millisecond })
+	w := newHookWorld(t, func(c *hooks.Config, _ *session.App) { c.Timeout = 100 * time.Millisecond })
 	for range 3 {
 		w.connect(t, podA)
 		w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
@@ -59,7 +60,7 @@ func TestSessionsOfDeadPodWithUnavailableBackend(t *testing.T) {
 	w.backend.Stop()
 	w.store.Kill(podA)
 	w.store.TakeOver(podA, podB)
-	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].cleanup.Pending() == 0 })
+	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].env.Cleanup.Pending() == 0 })
 	if n := w.backend.Count("ConnectionStatusEvent"); n != 3 {
 		t.Errorf("%d calls", n)
 	}

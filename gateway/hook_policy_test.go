@@ -15,6 +15,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
 
@@ -43,7 +44,7 @@ func TestDirectHooksUnderFailAndLog(t *testing.T) {
 	for what, f := range failing {
 		for _, mode := range []string{"FAIL", "LOG", "failClosed"} {
 			t.Run(what+" "+mode, func(t *testing.T) {
-				w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Hooks.FailClosed = mode == "failClosed" })
+				w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Hooks.FailClosed = mode == "failClosed" })
 				if mode == "FAIL" {
 					w.policy(fail("publishStream", "playStream", "OnDataEvent"))
 				}
@@ -77,7 +78,7 @@ func TestDirectHooksUnderFailAndLog(t *testing.T) {
 					t.Errorf("sendData: %s", data)
 				}
 				wantGolden(t, sameInfo(t, w.backend.AwaitStatus("DataStatusEvent", "FAILED"), f.info))
-				m := w.pods[podA].metrics.hookVetoes
+				m := w.pods[podA].metrics.HookVetoes
 				for _, method := range []string{"publishStream", "playStream", "OnDataEvent"} {
 					if n := testutil.ToFloat64(m.WithLabelValues(method)); n != 1 {
 						t.Errorf("%v rejections by hooks of %s", n, method)
@@ -201,7 +202,7 @@ func TestMembersThatDifferInCase(t *testing.T) {
 	if h := w.backend.Await("connect"); strings.Contains(string(h.Raw), "forged") || strings.Contains(string(h.Raw), "secret") || h.Body["appkey"] != nil {
 		t.Errorf("connect: %s", h.Raw)
 	}
-	offer := string(raw(offerOf(t, "publish")))
+	offer := string(asJSON(t, offerOf(t, "publish")))
 	c.SendRaw(`{"message":"publishStream","data":[{"mediaSessionId":"x","MediaSessionID":"pub","name":"denied","NAME":"seen","Name":"asked","sdp":` + offer + `,"MAXBITRATE":9}]}`)
 	c.AwaitSDP("pub")
 	h := w.backend.Await("publishStream")
@@ -264,7 +265,7 @@ func TestClientExcludeOmitsMembers(t *testing.T) {
 
 // A method that configuration or policy exclude is not called, and the request continues.
 func TestMethodsThatAreNotCalled(t *testing.T) {
-	w := newHookWorld(t, func(c *hooks.Config, _ *App) {
+	w := newHookWorld(t, func(c *hooks.Config, _ *session.App) {
 		c.Methods = []hooks.Method{hooks.Connect, hooks.PublishStream, hooks.StreamStatusEvent, hooks.OnDataEvent}
 	})
 	w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "DISABLED"}, "OnDataEvent": {"restPolicy": "DISABLE"}})
@@ -275,14 +276,14 @@ func TestMethodsThatAreNotCalled(t *testing.T) {
 	c.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
 	w.backend.AwaitStatus("StreamStatusEvent", "UNPUBLISHED")
 	c.Send("sendData", map[string]any{"operationId": "op"})
-	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, infoNoDataReceiver) {
+	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, "No application server takes data") {
 		t.Errorf("sendData: %s", m.Raw)
 	}
 	if got := w.backend.Order(); !slices.Equal(got, []string{"connect", "StreamStatusEvent UNPUBLISHED"}) {
 		t.Errorf("calls %q", got)
 	}
 
-	silent := newHookWorld(t, func(c *hooks.Config, _ *App) { c.Methods = []hooks.Method{hooks.ConnectionStatusEvent} })
+	silent := newHookWorld(t, func(c *hooks.Config, _ *session.App) { c.Methods = []hooks.Method{hooks.ConnectionStatusEvent} })
 	silent.sampleClient(t, podA).Await("getUserData")
 	if h := silent.backend.Await("ConnectionStatusEvent"); h.Text("status") != "ESTABLISHED" || h.Text("origin") != testOrigin {
 		t.Errorf("without connect: %s", h.Raw)
@@ -292,7 +293,7 @@ func TestMethodsThatAreNotCalled(t *testing.T) {
 func TestSendDataWithoutBackend(t *testing.T) {
 	c := newWorld(t, nil).connect(t, podA)
 	c.Send("sendData", map[string]any{"operationId": "op", "payload": 1})
-	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, `"status":"FAILED"`) || !strings.Contains(m.Raw, infoNoDataReceiver) {
+	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, `"status":"FAILED"`) || !strings.Contains(m.Raw, "No application server takes data") {
 		t.Errorf("sendData: %s", m.Raw)
 	}
 }
@@ -322,7 +323,7 @@ func TestStopBeforeBackendAnswers(t *testing.T) {
 					c.WantStatus("early", "UNPUBLISHED", "Stopped by publisher stop")
 				}
 				c.Close()
-				rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
+				rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.Connections) == 0 })
 				close(hold)
 				if how == "close" {
 					info = "Stopped by session disconnect"
@@ -383,7 +384,7 @@ func TestBackendReceivesEndsOfManyStreams(t *testing.T) {
 	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
 	c.Await("availableStream") // all commands are processed
 	c.Close()
-	rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
+	rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.Connections) == 0 })
 	close(hold)
 	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 	for method, want := range map[string]int{"playStream": 2 * n, "stopStream": n, "StreamStatusEvent": 2 * n} {
@@ -397,7 +398,7 @@ func TestBackendReceivesEndsOfManyStreams(t *testing.T) {
 // A backend that does not answer only delays the sessions of its application. Calls of one session are
 // sequential.
 func TestSlowBackendDelaysOnlyItsApplication(t *testing.T) {
-	w := newHookWorld(t, func(c *hooks.Config, _ *App) { c.MaxInFlight = 2 })
+	w := newHookWorld(t, func(c *hooks.Config, _ *session.App) { c.MaxInFlight = 2 })
 	w.policy(fail("OnDataEvent"))
 	hold := make(chan struct{})
 	w.backend.On("OnDataEvent", rig.Hold(hold, rig.Echo))
@@ -432,7 +433,7 @@ func TestSlowBackendDelaysOnlyItsApplication(t *testing.T) {
 // StreamKeepAliveEvent is repeated. Under FAIL a refusal ends the stream, a missing answer does not.
 func TestStreamKeepAliveRefusalEndsStream(t *testing.T) {
 	const interval = 20 * time.Millisecond
-	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Hooks.KeepAlive = interval })
+	w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Hooks.KeepAlive = interval })
 	w.policy(fail("StreamKeepAliveEvent"))
 	pub, play := w.up(t, podA, podB)
 	for range 3 {
@@ -465,7 +466,7 @@ func TestStreamKeepAliveRefusalEndsStream(t *testing.T) {
 
 // Without FAIL no answer to StreamKeepAliveEvent ends a stream.
 func TestStreamKeepAliveUnderLog(t *testing.T) {
-	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Hooks.KeepAlive = 20 * time.Millisecond })
+	w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Hooks.KeepAlive = 20 * time.Millisecond })
 	w.backend.On("StreamKeepAliveEvent", rig.Refuse(http.StatusForbidden))
 	pub, _ := w.up(t, podA, podB)
 	for range 3 {
@@ -483,9 +484,9 @@ func TestHookMetricClasses(t *testing.T) {
 		"ok": nil, "refused": &hooks.Refusal{Status: 403}, "busy": hooks.ErrBusy, "bad_answer": fmt.Errorf("x: %w", hooks.ErrBadResponse),
 		"unavailable": hooks.ErrUnavailable, "given_up": errors.Join(hooks.ErrUnavailable, context.Canceled),
 	} {
-		before := testutil.CollectAndCount(m.hookCalls)
+		before := testutil.CollectAndCount(m.HookCalls)
 		m.HookCall(hooks.Connect, time.Second, err)
-		if testutil.CollectAndCount(m.hookCalls) != before+1 || !m.hookCalls.DeleteLabelValues("connect", class) {
+		if testutil.CollectAndCount(m.HookCalls) != before+1 || !m.HookCalls.DeleteLabelValues("connect", class) {
 			t.Errorf("%v is not of class %s", err, class)
 		}
 	}
@@ -503,7 +504,7 @@ func TestBackendReceivesSessionEndAfterFlood(t *testing.T) {
 	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
 	c.Await("availableStream") // all commands are processed
 	c.Close()
-	rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.connections) == 0 })
+	rig.Eventually(t, 20*time.Second, "connection closed", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.Connections) == 0 })
 	close(hold)
 	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 }

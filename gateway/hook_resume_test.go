@@ -8,19 +8,20 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
 
 func (w hookWorld) keepFor(d time.Duration) {
 	for _, g := range w.pods {
-		g.cfg.KeepAliveGrace = d // before the first client connects
+		g.env.Config.KeepAliveGrace = d // before the first client connects
 	}
 }
 
 // connect is called again for a resumed session, with its id. The backend gets no end in between.
 func TestHooksOfResumedSession(t *testing.T) {
 	t.Parallel()
-	w := newHookWorld(t, func(c *hooks.Config, _ *App) {
+	w := newHookWorld(t, func(c *hooks.Config, _ *session.App) {
 		c.Methods = slices.DeleteFunc(c.Methods, func(m hooks.Method) bool { return m == hooks.PublishStream })
 	})
 	w.keepFor(time.Minute)

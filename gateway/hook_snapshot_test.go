@@ -31,10 +31,10 @@ func TestSnapshotHookRefusesSnapshot(t *testing.T) {
 				return
 			}
 			wantSnapshotFailed(t, c, "snap-2", "Forbidden")
-			if n := testutil.ToFloat64(w.pods[podA].metrics.hookVetoes.WithLabelValues("snapshot")); n != 1 {
+			if n := testutil.ToFloat64(w.pods[podA].metrics.HookVetoes.WithLabelValues("snapshot")); n != 1 {
 				t.Errorf("%v rejections by hooks", n)
 			}
-			if n := testutil.ToFloat64(w.pods[podA].metrics.snapshots.WithLabelValues("refused")); n != 1 {
+			if n := testutil.ToFloat64(w.pods[podA].metrics.Snapshots.WithLabelValues("refused")); n != 1 {
 				t.Errorf("%v refused snapshots", n)
 			}
 		})

@@ -17,6 +17,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
 
@@ -31,7 +32,7 @@ type hookWorld struct {
 	backend *rig.Backend
 }
 
-func newHookWorld(t *testing.T, change func(*hooks.Config, *App)) hookWorld {
+func newHookWorld(t *testing.T, change func(*hooks.Config, *session.App)) hookWorld {
 	t.Helper()
 	b := rig.StartBackend(t)
 	return hookWorld{backend: b, world: newWorld(t, func(c *Config) {
@@ -50,7 +51,7 @@ func newHookWorld(t *testing.T, change func(*hooks.Config, *App)) hookWorld {
 		t.Cleanup(backend.Close)
 		app.Hooks.Backend = backend
 		c.Apps["defaultApp"], c.NodeID = app, testNode
-		c.Limits.Detached, c.Rooms = 10, RoomsConfig{MaxMembers: 3, PerSession: 2}
+		c.Limits.Detached, c.Rooms = 10, session.RoomsConfig{MaxMembers: 3, PerSession: 2}
 	})}
 }
 
@@ -264,8 +265,8 @@ func TestFailedConnectHookRejectsClient(t *testing.T) {
 			if got := w.backend.Order(); !slices.Equal(got, []string{"connect", "ConnectionStatusEvent FAILED", "ConnectionStatusEvent DISCONNECTED"}) {
 				t.Errorf("calls %q", got)
 			}
-			if sessions := w.pods[podA].openSessions(); len(sessions) != 0 {
-				rig.Eventually(t, 20*time.Second, "no session left", func() bool { return len(w.pods[podA].openSessions()) == 0 })
+			if sessions := w.pods[podA].table.All(); len(sessions) != 0 {
+				rig.Eventually(t, 20*time.Second, "no session left", func() bool { return len(w.pods[podA].table.All()) == 0 })
 			}
 		})
 	}
@@ -346,7 +347,7 @@ func TestSlowConnectOutlastsHelloTimeout(t *testing.T) {
 	w := newHookWorld(t, nil)
 	const hello = 2 * time.Second
 	for _, g := range w.pods {
-		g.cfg.Conn.HelloTimeout = hello
+		g.env.Config.Conn.HelloTimeout = hello
 	}
 	answered := make(chan struct{})
 	w.backend.On("connect", rig.Hold(answered, rig.Echo))

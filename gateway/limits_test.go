@@ -12,65 +12,10 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
-	"wcsgateway/translate/wcs"
 )
 
-func TestNames(t *testing.T) {
-	l := Limits{NameBytes: 40}
-	for name, ok := range map[string]bool{
-		"test": true, "a/b/c": true, "rtsp://host:554/path?x=1": true, "..a/b..": true, "a...b": true, "потік-1": true, "名前 with blanks": true,
-		"family👨‍👩‍👧": true, "עברית\u200f": true, strings.Repeat("x", 40): true,
-		"": false, "..": false, "../etc/passwd": false, "a/../b": false, "a/..": false, `a\..\b`: false, "a\nb": false, "a\x00": false, "a\x7f": false,
-		"a\u0085b": false, "a\u2028b": false, "gnp\u202e.exe": false, "a\u2067b": false, "\xff\xfe": false, strings.Repeat("x", 41): false,
-	} {
-		if err := l.checkName(name); (err == nil) != ok {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-}
-
-func TestSizesOfMembers(t *testing.T) {
-	l := Limits{IDBytes: 36, LoginBytes: 10, CustomBytes: 30, PayloadBytes: 20}
-	connection := func(arg string) wcs.Connection {
-		t.Helper()
-		cmd, err := wcs.Decode([]byte(`{"message":"connection","data":[` + arg + `]}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var c wcs.Connection
-		if err := cmd.Bind(&c); err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	for arg, want := range map[string]error{
-		`{}`:                               nil,
-		`{"custom":"x"}`:                   nil,
-		`{"custom":{"login":"12345678"}}`:  nil,
-		`{"custom":{"login":"123456789"}}`: errLoginSize,
-		`{"login":"123456789"}`:            errLoginSize,
-		`{"sipLogin":"123456789"}`:         errLoginSize,
-		`{"custom":{"token":"` + strings.Repeat("x", 30) + `"}}`: errCustomSize,
-	} {
-		if err := l.checkConnection(connection(arg)); !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", arg, err, want)
-		}
-	}
-	for id, ok := range map[string]bool{"": true, strings.Repeat("i", 36): true, strings.Repeat("i", 37): false, "a\nb": false} {
-		if err := l.checkID(id); (err == nil) != ok {
-			t.Errorf("%q: %v", id, err)
-		}
-	}
-	if l.checkPayload(make([]byte, 20)) != nil || l.checkPayload(make([]byte, 21)) == nil || l.checkCustom(30) != nil || l.checkCustom(31) == nil {
-		t.Error("sizes of payload or custom are wrong")
-	}
-	if none := (Limits{}); none.checkPayload(make([]byte, 1<<20)) != nil || none.checkName(strings.Repeat("x", 1000)) != nil {
-		t.Error("0 is a limit")
-	}
-}
-
-// open tries to open a socket and gives the HTTP status.
 func (w *world) open(t *testing.T, header http.Header) (*websocket.Conn, *http.Response) {
 	t.Helper()
 	ws, res, err := websocket.DefaultDialer.Dial(w.urls[podA], header)
@@ -83,22 +28,22 @@ func (w *world) open(t *testing.T, header http.Header) (*websocket.Conn, *http.R
 	return ws, res
 }
 
-func (w *world) wantRefusals(t *testing.T, r refusal, n float64) {
+func (w *world) wantRefusals(t *testing.T, r string, n float64) {
 	t.Helper()
 	rig.Eventually(t, 20*time.Second, "refusals are counted: "+string(r), func() bool {
-		return testutil.ToFloat64(w.pods[podA].metrics.refusals.WithLabelValues(string(r))) == n
+		return testutil.ToFloat64(w.pods[podA].metrics.Rejections.WithLabelValues(string(r))) == n
 	})
 }
 
 func TestSocketsOverALimitAreRefusedBeforeTheUpgrade(t *testing.T) {
 	for name, c := range map[string]struct {
-		limits Limits
-		status int
-		refusal
+		limits    session.Limits
+		status    int
+		rejection string
 	}{
-		"in all":         {Limits{Limits: socket.Limits{Connections: 1}}, http.StatusServiceUnavailable, refusedConnections},
-		"of an address":  {Limits{Limits: socket.Limits{ConnectionsPerAddress: 1}}, http.StatusTooManyRequests, refusedAddress},
-		"not a session ": {Limits{Limits: socket.Limits{Pending: 1}}, http.StatusServiceUnavailable, refusedPending},
+		"in all":         {session.Limits{Limits: socket.Limits{Connections: 1}}, http.StatusServiceUnavailable, "connections"},
+		"of an address":  {session.Limits{Limits: socket.Limits{ConnectionsPerAddress: 1}}, http.StatusTooManyRequests, "address"},
+		"not a session ": {session.Limits{Limits: socket.Limits{Pending: 1}}, http.StatusServiceUnavailable, "pending"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(cfg *Config) { cfg.Limits = c.limits })
@@ -107,7 +52,7 @@ func TestSocketsOverALimitAreRefusedBeforeTheUpgrade(t *testing.T) {
 			if res.StatusCode != c.status || res.Header.Get("Retry-After") == "" {
 				t.Errorf("%d, Retry-After %q, want %d", res.StatusCode, res.Header.Get("Retry-After"), c.status)
 			}
-			w.wantRefusals(t, c.refusal, 1)
+			w.wantRefusals(t, c.rejection, 1)
 			_ = first.Close()
 			rig.Eventually(t, 20*time.Second, "the place is free again", func() bool {
 				ws, _ := w.open(t, nil)
@@ -129,11 +74,11 @@ func TestPlacesOfSessions(t *testing.T) {
 	w.connect(t, podA)
 	c := rig.Dial(t, w.urls[podA])
 	c.Send("connection", map[string]any{"appKey": "defaultApp"})
-	if m := c.Await("fail"); !strings.Contains(m.Raw, infoTooManyOfTheir) {
+	if m := c.Await("fail"); !strings.Contains(m.Raw, "Too many sessions of this application") {
 		t.Errorf("got %s", m.Raw)
 	}
 	_ = c.AwaitClosed()
-	w.wantRefusals(t, refusedAppSessions, 1)
+	w.wantRefusals(t, "app_sessions", 1)
 	rig.Eventually(t, 20*time.Second, "the refused socket is no longer counted as pending", func() bool {
 		return w.pods[podA].admission.Pending() == 0
 	})
@@ -180,9 +125,9 @@ func TestOriginsAreRefused(t *testing.T) {
 	if _, res := w.open(t, http.Header{"Origin": {"https://a.example.com", "https://evil.example"}}); res.StatusCode != 403 {
 		t.Errorf("two origins: %d", res.StatusCode)
 	}
-	w.wantRefusals(t, refusedOrigin, 4)
+	w.wantRefusals(t, "origin", 4)
 
-	for header, want := range map[string]string{"https://own.example.com": "getUserData", "https://a.example.com": infoWrongOrigin} {
+	for header, want := range map[string]string{"https://own.example.com": "getUserData", "https://a.example.com": "Origin not allowed"} {
 		ws, _ := w.open(t, http.Header{"Origin": {header}})
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"connection","data":[{"appKey":"native"}]}`)); err != nil {
 			t.Fatal(err)
@@ -191,7 +136,7 @@ func TestOriginsAreRefused(t *testing.T) {
 			t.Errorf("%s: %s %v, want %s", header, b, err, want)
 		}
 	}
-	w.wantRefusals(t, refusedAppOrigin, 1)
+	w.wantRefusals(t, "app_origin", 1)
 }
 
 // Running sessions keep their application; new ones get the new.
@@ -199,7 +144,7 @@ func TestReloadOfApplications(t *testing.T) {
 	w := newWorld(t, nil)
 	old := w.connect(t, podA)
 	g := w.pods[podA]
-	g.Reload(Live{Apps: map[string]App{"new": {Key: "new", Room: "new.{name}", Native: NativeOff}}})
+	g.Reload(session.Reloadable{Apps: map[string]session.App{"new": {Key: "new", Room: "new.{name}", Native: session.NativeOff}}})
 	publishAV(t, old, "m", "s")
 	old.AwaitSDP("m")
 	if room, _ := w.sfu.only(t, "pub"); room != "wcs.s" {
@@ -208,11 +153,11 @@ func TestReloadOfApplications(t *testing.T) {
 	rig.Connect(t, w.urls[podA], "new")
 	c := rig.Dial(t, w.urls[podA])
 	c.Send("connection", map[string]any{"appKey": "defaultApp"})
-	if m := c.Await("fail"); !strings.Contains(m.Raw, infoNoApplication) {
+	if m := c.Await("fail"); !strings.Contains(m.Raw, "Application not found") {
 		t.Errorf("got %s", m.Raw)
 	}
-	w.wantRefusals(t, refusedUnknownApp, 1)
-	g.Reload(Live{Apps: map[string]App{}, Limits: Limits{Limits: socket.Limits{Connections: 1}}})
+	w.wantRefusals(t, "unknown_app", 1)
+	g.Reload(session.Reloadable{Apps: map[string]session.App{}, Limits: session.Limits{Limits: socket.Limits{Connections: 1}}})
 	if _, res := w.open(t, nil); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a new limit does not count: %d", res.StatusCode)
 	}
@@ -221,27 +166,27 @@ func TestReloadOfApplications(t *testing.T) {
 func TestFloodsAreEnded(t *testing.T) {
 	message := []byte(`{"message":"pushLogs","data":[{"logs":"` + strings.Repeat("x", 400) + `"}]}`)
 	for name, c := range map[string]struct {
-		limits Limits
-		send   func(*websocket.Conn) error
-		refusal
+		limits    session.Limits
+		send      func(*websocket.Conn) error
+		rejection string
 	}{
-		"messages": {Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
+		"messages": {session.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteMessage(websocket.TextMessage, message)
-		}, refusedMessages},
-		"control pings": {Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
+		}, "messages"},
+		"control pings": {session.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Minute))
-		}, refusedMessages},
-		"control pongs": {Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
+		}, "messages"},
+		"control pongs": {session.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Minute))
-		}, refusedMessages},
-		"bytes": {Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 20000}}, func(ws *websocket.Conn) error {
+		}, "messages"},
+		"bytes": {session.Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 20000}}, func(ws *websocket.Conn) error {
 			return ws.WriteMessage(websocket.TextMessage, message)
-		}, refusedBytes},
+		}, "bytes"},
 		// Never a message: frames without content that go on for ever.
-		"fragments": {Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 2000}}, func(ws *websocket.Conn) error {
+		"fragments": {session.Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 2000}}, func(ws *websocket.Conn) error {
 			_, err := ws.NetConn().Write([]byte{0, 0x80, 0, 0, 0, 0})
 			return err
-		}, refusedBytes},
+		}, "bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(cfg *Config) { cfg.Limits = c.limits })
@@ -269,7 +214,7 @@ func TestFloodsAreEnded(t *testing.T) {
 			if closed.Code != websocket.ClosePolicyViolation || !strings.Contains(closed.Text, "too_many_") {
 				t.Errorf("closed with %d %q", closed.Code, closed.Text)
 			}
-			w.wantRefusals(t, c.refusal, 1)
+			w.wantRefusals(t, c.rejection, 1)
 		})
 	}
 }
@@ -277,7 +222,7 @@ func TestFloodsAreEnded(t *testing.T) {
 // Refused commands are counted and leave the session as it is.
 func TestRefusedCommandsAreCounted(t *testing.T) {
 	w := newWorld(t, func(cfg *Config) {
-		cfg.Limits = Limits{JSONDepth: 20, NameBytes: 50, IDBytes: 50, CustomBytes: 50, PayloadBytes: 50, LoginBytes: 50}
+		cfg.Limits = session.Limits{JSONDepth: 20, NameBytes: 50, IDBytes: 50, CustomBytes: 50, PayloadBytes: 50, LoginBytes: 50}
 	})
 	c := w.connect(t, podA)
 	deep := strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)
@@ -286,23 +231,23 @@ func TestRefusedCommandsAreCounted(t *testing.T) {
 		name    string
 		send    func()
 		answer  string
-		refusal refusal
+		refusal string
 		n       float64
 	}{
 		{"deep", func() {
 			c.SendRaw(`{"message":"sendData","data":[{"operationId":"o","payload":` + deep[:500_000] + `}]}`)
-		}, "fail", refusedDepth, 1},
-		{"deep and closed", func() { c.SendRaw(strings.Repeat("[", 400_000) + strings.Repeat("]", 400_000)) }, "fail", refusedDepth, 2},
-		{"name", func() { publishAV(t, c, "m", long) }, "notifyStreamStatusEvent", refusedName, 1},
-		{"media id", func() { publishAV(t, c, long, "s") }, "notifyStreamStatusEvent", refusedID, 1},
+		}, "fail", "json_depth", 1},
+		{"deep and closed", func() { c.SendRaw(strings.Repeat("[", 400_000) + strings.Repeat("]", 400_000)) }, "fail", "json_depth", 2},
+		{"name", func() { publishAV(t, c, "m", long) }, "notifyStreamStatusEvent", "name", 1},
+		{"media id", func() { publishAV(t, c, long, "s") }, "notifyStreamStatusEvent", "id", 1},
 		{"custom", func() {
 			c.Send("publishStream", rig.StreamRequest("m", "s", offerOf(t, "publish"), true, map[string]any{"custom": long}))
-		}, "notifyStreamStatusEvent", refusedMember, 1},
-		{"payload", func() { c.Send("sendData", map[string]any{"operationId": "o", "payload": long}) }, "DataStatusEvent", refusedMember, 2},
-		{"operation id", func() { c.Send("sendData", map[string]any{"operationId": long}) }, "fail", refusedID, 2},
-		{"call id", func() { c.Send("call", map[string]any{"callId": long}) }, "fail", refusedID, 3},
-		{"question", func() { c.Send("availableStream", map[string]any{"mediaSessionId": long, "name": "s"}) }, "fail", refusedID, 4},
-		{"snapshot", func() { c.Send("snapshot", map[string]any{"mediaSessionId": long, "name": "s"}) }, "fail", refusedID, 5},
+		}, "notifyStreamStatusEvent", "member_size", 1},
+		{"payload", func() { c.Send("sendData", map[string]any{"operationId": "o", "payload": long}) }, "DataStatusEvent", "member_size", 2},
+		{"operation id", func() { c.Send("sendData", map[string]any{"operationId": long}) }, "fail", "id", 2},
+		{"call id", func() { c.Send("call", map[string]any{"callId": long}) }, "fail", "id", 3},
+		{"question", func() { c.Send("availableStream", map[string]any{"mediaSessionId": long, "name": "s"}) }, "fail", "id", 4},
+		{"snapshot", func() { c.Send("snapshot", map[string]any{"mediaSessionId": long, "name": "s"}) }, "fail", "id", 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.send()

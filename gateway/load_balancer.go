@@ -10,7 +10,7 @@ import (
 	"wcsgateway/state"
 )
 
-// LoadBalancer is the answer to the SDK's lbUrl (integration.md §3.1).
+// LoadBalancer configures the answer to the SDK's lbUrl (docs/wcs-protocol.md#lburl).
 type LoadBalancer struct {
 	LBPath    string // "": none
 	LBServer  string // host name of the deployment; "": that of the request
@@ -19,7 +19,7 @@ type LoadBalancer struct {
 	LBWSS     string // port of both
 }
 
-// lbAnswer has all members that the SDK reads. Flash, a port, is null: nobody serves it.
+// lbAnswer has all members that the SDK reads. Flash, a port, is null: it is not served.
 type lbAnswer struct {
 	Server string  `json:"server"`
 	WS     string  `json:"ws"`
@@ -27,8 +27,8 @@ type lbAnswer struct {
 	Flash  *string `json:"flash"`
 }
 
-// loadBalancer answers the SDK's lbUrl, from memory and so at once. It must be 200 with JSON, readable from any page: with anything else
-// the client hangs for good (integration.md §3.1).
+// loadBalancer answers the SDK's lbUrl from memory. The answer must be 200 with JSON that any page can read: with any
+// other answer the client hangs (docs/wcs-protocol.md#lburl).
 func (g *Gateway) loadBalancer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
@@ -36,20 +36,20 @@ func (g *Gateway) loadBalancer(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(g.lbAnswer(r.Host)) // the client may be gone
 }
 
-// lbAnswer tells where a client shall go that has asked a host.
+// lbAnswer returns the address for a client that requested it from the host asked.
 func (g *Gateway) lbAnswer(asked string) lbAnswer {
 	c := g.cfg.LoadBalancer
 	switch {
 	case c.LBPodHost != "":
 		p := g.describe()
-		if choice, ok := fewerSessions(g.deps.Peers()); ok {
+		if choice, ok := fewerSessions(g.peers()); ok {
 			p = choice
 		}
 		return lbAnswer{Server: p.Server, WS: p.WS, WSS: p.WSS}
 	case c.LBServer != "":
 		return lbAnswer{Server: c.LBServer, WS: c.LBWS, WSS: c.LBWSS}
 	}
-	// Whatever has brought the request here brings a WebSocket here, too.
+	// The address that brought the request here also brings a WebSocket here.
 	host, port, err := net.SplitHostPort(asked)
 	if err != nil {
 		return lbAnswer{Server: asked, WS: "80", WSS: "443"}
@@ -60,8 +60,8 @@ func (g *Gateway) lbAnswer(asked string) lbAnswer {
 	return lbAnswer{Server: host, WS: port, WSS: port}
 }
 
-// fewerSessions takes two pods at random and gives that with fewer sessions: the figures are seconds old, and not everybody
-// shall go to the same one.
+// fewerSessions picks two pods at random and returns the one with fewer sessions: the figures are seconds old, and
+// clients must not all go to the same pod.
 func fewerSessions(pods []state.Peer) (choice state.Peer, ok bool) {
 	for _, i := range rand.Perm(len(pods)) {
 		p := pods[i]
@@ -78,10 +78,10 @@ func fewerSessions(pods []state.Peer) (choice state.Peer, ok bool) {
 	return choice, ok
 }
 
-// describe is what other pods know of this one.
+// describe returns what other pods learn about this one.
 func (g *Gateway) describe() state.Peer {
 	c := g.cfg.LoadBalancer
-	p := state.Peer{Sessions: g.openSockets(), Ready: g.Ready()}
+	p := state.Peer{Sessions: g.table.Sockets(), Ready: g.Ready()}
 	if c.LBPodHost != "" {
 		p.Server, p.WS, p.WSS = c.LBPodHost, c.LBWS, c.LBWSS
 	}
@@ -90,9 +90,9 @@ func (g *Gateway) describe() state.Peer {
 
 // Load returns how full the pod is, in percent of limits.connections, and whether it accepts new clients.
 func (g *Gateway) Load() (percent int, open bool) {
-	most := g.live().limits.Connections
+	most := g.table.Settings().Limits.Connections
 	if most <= 0 {
 		return 0, g.Ready()
 	}
-	return min(100*g.openSockets()/most, 100), g.Ready()
+	return min(100*g.table.Sockets()/most, 100), g.Ready()
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"strconv"
 	"time"
@@ -11,9 +10,9 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
-	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/roomapi"
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -21,40 +20,21 @@ import (
 
 // Metrics are the gateway's figures. All label sets are closed.
 type Metrics struct {
-	connections   prometheus.Gauge
-	sessions      prometheus.Gauge
-	detached      prometheus.Gauge
-	resumes       *prometheus.CounterVec // result
-	streams       *prometheus.GaugeVec   // kind
-	commands      *prometheus.CounterVec // cmd, class
-	ends          *prometheus.CounterVec // kind, class
-	closes        *prometheus.CounterVec // reason
-	refusals      *prometheus.CounterVec // reason
-	reloadOK      prometheus.Gauge
-	reloadTime    prometheus.Gauge
-	startTime     *prometheus.HistogramVec
-	ownShare      *prometheus.HistogramVec
-	sfuCalls      *prometheus.HistogramVec // op, class
-	storeCalls    *prometheus.HistogramVec // op, class
-	hookCalls     *prometheus.HistogramVec // method, class
-	hookVetoes    *prometheus.CounterVec   // method
-	webhooks      *prometheus.CounterVec   // result
-	rateStreams   *prometheus.GaugeVec     // source
-	rates         *prometheus.CounterVec   // kind
-	rooms         *roomapi.Metrics
-	clientStats   *prometheus.CounterVec   // result
-	snapshots     *prometheus.CounterVec   // result
-	notifications *prometheus.HistogramVec // stage
-	lostBytes     prometheus.Counter
-	bus           *bus.Metrics
-	cleanup       *cleanup.Metrics
-	panics        prometheus.Counter
-	draining      prometheus.Gauge
-	rest          *prometheus.CounterVec // path, status
-	build         *prometheus.GaugeVec   // version
-	egress        egress.Metrics
-	probe         probe.Metrics
-	snapshot      snapshot.Metrics
+	session.Metrics
+
+	reloadOK   prometheus.Gauge
+	reloadTime prometheus.Gauge
+	sfuCalls   *prometheus.HistogramVec // op, class
+	storeCalls *prometheus.HistogramVec // op, class
+	webhooks   *prometheus.CounterVec   // result
+	draining   prometheus.Gauge
+	rest       *prometheus.CounterVec // path, status
+	build      *prometheus.GaugeVec   // version
+	rooms      *roomapi.Metrics
+	bus        *bus.Metrics
+	cleanup    *cleanup.Metrics
+	probe      probe.Metrics
+	snapshot   snapshot.Metrics
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -83,35 +63,40 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return g
 	}
 	m := &Metrics{
-		connections: gauge("wcs_connections", "Open client sockets."),
-		sessions:    gauge("wcs_sessions", "Established sessions."),
-		detached:    gauge("wcs_sessions_detached", "Sessions with keepAlive that lost their socket and can be resumed."),
-		resumes:     counter("wcs_resumes_total", "Attempts of clients to resume a session with an authToken.", "result"),
-		streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
-		commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
-		ends:        counter("wcs_stream_ends_total", "Streams that ended, by the party that caused it.", "kind", "class"),
-		closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
-		refusals:    counter("wcs_refusals_total", "TCP connections, sockets, sessions, commands and log lines rejected by a limit or a list.", "reason"),
-		reloadOK:    gauge("wcs_config_last_reload_successful", "1 if the last reload of configuration and certificates succeeded, 0 if it was rejected."),
-		reloadTime:  gauge("wcs_config_last_reload_success_timestamp_seconds", "Time of the last successful reload of the configuration."),
-		startTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
-		ownShare:    histogram("wcs_answer_own_seconds", "Gateway time from the command (or the backend's approval) to setRemoteSDP, without the WHIP call.", "kind"),
-		sfuCalls:    histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
-		storeCalls:  histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
-		hookCalls:   histogram("wcs_hook_call_seconds", "Calls to application backends, including queueing.", "method", "class"),
-		hookVetoes:  counter("wcs_hook_vetoes_total", "Client requests rejected by a backend hook.", "method"),
-		webhooks:    counter("wcs_webhooks_total", "Webhooks of LiveKit, by result.", "result"),
-		egress: egress.Metrics{
-			Egresses: counter("wcs_egresses_total", "Recordings (record) and RTMP outputs (rtmp) of LiveKit's egress service, by result: started, complete, failed or forbidden.", "kind", "result"),
+		Metrics: session.Metrics{
+			Connections: gauge("wcs_connections", "Open client sockets."),
+			Sessions:    gauge("wcs_sessions", "Established sessions."),
+			Detached:    gauge("wcs_sessions_detached", "Sessions with keepAlive that lost their socket and can be resumed."),
+			Resumes:     counter("wcs_resumes_total", "Attempts of clients to resume a session with an authToken.", "result"),
+			Streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
+			Commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
+			Ends:        counter("wcs_stream_ends_total", "Streams that ended, by the party that caused it.", "kind", "class"),
+			Closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
+			Rejections:  counter("wcs_refusals_total", "TCP connections, sockets, sessions, commands and log lines rejected by a limit or a list.", "reason"),
+			StartTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
+			OwnShare:    histogram("wcs_answer_own_seconds", "Gateway time from the command (or the backend's approval) to setRemoteSDP, without the WHIP call.", "kind"),
+			HookCalls:   histogram("wcs_hook_call_seconds", "Calls to application backends, including queueing.", "method", "class"),
+			HookVetoes:  counter("wcs_hook_vetoes_total", "Client requests rejected by a backend hook.", "method"),
+			Egress: egress.Metrics{
+				Egresses: counter("wcs_egresses_total", "Recordings (record) and RTMP outputs (rtmp) of LiveKit's egress service, by result: started, complete, failed or forbidden.", "kind", "result"),
+			},
+			RateStreams:   gauges("wcs_rate_streams", "Streams by the source of their video rate: the client's statistics or a probe.", "source"),
+			Rates:         counter("wcs_rate_messages_total", "Video rate messages sent to clients.", "kind"),
+			ClientStats:   counter("wcs_client_stats_total", "Statistics messages of clients, by result.", "result"),
+			Snapshots:     counter("wcs_snapshots_total", "Snapshots requested by clients and backends, by result.", "result"),
+			Notifications: histogram("wcs_notification_seconds", "Time until players are notified that their publisher ended, by stage (local, announce, transit, deliver).", "stage"),
+			LostBytes:     counter("wcs_unsent_bytes_total", "Bytes not sent to clients: the socket was closed, or a slow client's messages from other clients were dropped.").WithLabelValues(),
+			Panics:        counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
 		},
-		rateStreams: gauges("wcs_rate_streams", "Streams by the source of their video rate: the client's statistics or a probe.", "source"),
-		rates:       counter("wcs_rate_messages_total", "Video rate messages sent to clients.", "kind"),
+		reloadOK:   gauge("wcs_config_last_reload_successful", "1 if the last reload of configuration and certificates succeeded, 0 if it was rejected."),
+		reloadTime: gauge("wcs_config_last_reload_success_timestamp_seconds", "Time of the last successful reload of the configuration."),
+		sfuCalls:   histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
+		storeCalls: histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
+		webhooks:   counter("wcs_webhooks_total", "Webhooks of LiveKit, by result.", "result"),
 		rooms: &roomapi.Metrics{
 			Rooms:   gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
 			Members: gauge("wcs_room_members", "Members of rooms on this pod."),
 		},
-		clientStats: counter("wcs_client_stats_total", "Statistics messages of clients, by result.", "result"),
-		snapshots:   counter("wcs_snapshots_total", "Snapshots requested by clients and backends, by result.", "result"),
 		snapshot: snapshot.Metrics{
 			Duration: histogram("wcs_snapshot_seconds", "Time from the request for a picture to its PNG, for pictures that were taken.").WithLabelValues(),
 		},
@@ -119,32 +104,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Probes: gauges("wcs_probes", "Probes that run (running), and probes that wait because rates.maxProbes are running (waiting).", "state"),
 			Data:   counter("wcs_native_data_total", "Data messages of participants in rooms of applications with nativeData, by result.", "result"),
 		},
-		notifications: histogram("wcs_notification_seconds", "Time until players are notified that their publisher ended, by stage (local, announce, transit, deliver).", "stage"),
-		lostBytes:     counter("wcs_unsent_bytes_total", "Bytes not sent to clients: the socket was closed, or a slow client's messages from other clients were dropped.").WithLabelValues(),
-		cleanup:       &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods.")},
-		panics:        counter("wcs_panics_total", "Panics that were recovered; each is a bug.").WithLabelValues(),
-		draining:      gauge("wcs_draining", "1 while the pod is shutting down."),
-		rest:          counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for endpoints that only WCS has.", "path", "status"),
-		build:         gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
+		cleanup:  &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods.")},
+		draining: gauge("wcs_draining", "1 while the pod is shutting down."),
+		rest:     counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for endpoints that only WCS has.", "path", "status"),
+		build:    gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
 	}
-	for _, r := range refusals { // so that a rate can be taken from the first one on
-		m.refusals.WithLabelValues(string(r))
-	}
-	m.bus = &bus.Metrics{Transit: m.notifications.WithLabelValues(string(stageTransit))}
-	for _, s := range []stage{stageLocal, stageAnnounce, stageTransit, stageDeliver} {
-		m.notifications.WithLabelValues(string(s))
-	}
+	m.Preset()
+	m.bus = &bus.Metrics{Transit: m.Notifications.WithLabelValues("transit")}
 	for _, kind := range []translate.EgressKind{translate.EgressRecord, translate.EgressRTMP} {
-		m.egress.Egresses.WithLabelValues(string(kind), egress.Failed)
+		m.Egress.Egresses.WithLabelValues(string(kind), egress.Failed)
 	}
-	for counter, labels := range map[*prometheus.CounterVec][]string{
-		m.resumes: {resumeOK, resumeRefused, resumeUnavailable}, m.clientStats: {statsTaken, statsUnknown, statsExcess, statsInvalid},
-		m.probe.Data: {probe.DataPassed}, m.snapshots: {"ok", "failed"}, m.hookVetoes: {string(hooks.Connect), string(hooks.PublishStream), string(hooks.PlayStream)},
-	} {
-		for _, label := range labels {
-			counter.WithLabelValues(label)
-		}
-	}
+	m.probe.Data.WithLabelValues(probe.DataPassed)
 	m.ConfigTaken(true)
 	return m
 }
@@ -183,25 +153,6 @@ func (m *Metrics) StoreCall(op string, d time.Duration, err error) {
 		class = "refused"
 	}
 	m.storeCalls.WithLabelValues(op, class).Observe(d.Seconds())
-}
-
-// HookCall records a call to an application's backend.
-func (m *Metrics) HookCall(method hooks.Method, d time.Duration, err error) {
-	class := "ok"
-	switch {
-	case err == nil:
-	case isRefusal(err):
-		class = "refused"
-	case errors.Is(err, hooks.ErrBusy):
-		class = "busy"
-	case errors.Is(err, hooks.ErrBadResponse):
-		class = "bad_answer"
-	case errors.Is(err, context.Canceled): // the client has not waited
-		class = "given_up"
-	default:
-		class = "unavailable"
-	}
-	m.hookCalls.WithLabelValues(string(method), class).Observe(d.Seconds())
 }
 
 func sfuClass(err error) string {

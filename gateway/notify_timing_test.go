@@ -7,15 +7,16 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"wcsgateway/gateway/session"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 )
 
 // notifications returns the count and the sum of a pod's measurements of a stage.
-func (w *world) notifications(t *testing.T, pod string, s stage) (count int, sum time.Duration) {
+func (w *world) notifications(t *testing.T, pod string, s string) (count int, sum time.Duration) {
 	t.Helper()
-	text, err := testutil.CollectAndFormat(w.pods[pod].metrics.notifications, expfmt.TypeTextPlain, "wcs_notification_seconds")
+	text, err := testutil.CollectAndFormat(w.pods[pod].metrics.Notifications, expfmt.TypeTextPlain, "wcs_notification_seconds")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func (w *world) notifications(t *testing.T, pod string, s stage) (count int, sum
 
 // Each stage of a notification is measured on its pod, without the time spent on other pods.
 func TestNotificationStagesAreMeasured(t *testing.T) {
-	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
 		pub, near, far := w.connect(t, podA), w.connect(t, podA), w.connect(t, podB)
 		w.publishUp(t, pub, "pub", "s")
 		w.playUp(t, near, "near", "s")
@@ -47,7 +48,8 @@ func TestNotificationStagesAreMeasured(t *testing.T) {
 		const removal, busy = 30 * time.Millisecond, 80 * time.Millisecond // shorter than the interval at which LiveKit is polled
 		hold := make(chan struct{})
 		w.sfu.set(func() { w.sfu.hold["remove"] = hold })
-		w.pods[podB].streams.playersOf("s")[0].sess.loop.Post(func() { time.Sleep(busy) })
+		inspect := w.pods[podB].table.Inspect()
+		inspect.OnLoop(inspect.Players("s")["far"], func() { time.Sleep(busy) })
 		pub.Unpublish("pub", "s")
 		near.WantStatus("near", "FAILED", "Stopped by publisher stop")
 		time.Sleep(removal)
@@ -58,16 +60,16 @@ func TestNotificationStagesAreMeasured(t *testing.T) {
 
 		for _, want := range []struct {
 			pod   string
-			stage stage
+			stage string
 			count int
 			sum   time.Duration
 		}{
-			{podA, stageLocal, 1, 0},
-			{podA, stageAnnounce, 1, removal},
-			{podA, stageDeliver, 0, 0},
-			{podB, stageLocal, 0, 0},
-			{podB, stageAnnounce, 0, 0},
-			{podB, stageDeliver, 1, busy - removal},
+			{podA, "local", 1, 0},
+			{podA, "announce", 1, removal},
+			{podA, "deliver", 0, 0},
+			{podB, "local", 0, 0},
+			{podB, "announce", 0, 0},
+			{podB, "deliver", 1, busy - removal},
 		} {
 			if n, sum := w.notifications(t, want.pod, want.stage); n != want.count || sum != want.sum {
 				t.Errorf("%s on %s: %d in %v, want %d in %v", want.stage, want.pod, n, sum, want.count, want.sum)

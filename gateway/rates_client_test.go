@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
 
@@ -68,7 +69,7 @@ func (s *statistics) run(seconds int) {
 
 // A client that sends statistics is told what they say, as long as it sends them.
 func TestRatesFromClient(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		stats := &statistics{c: pub, id: "pub", published: true, width: 640, height: 360}
@@ -105,7 +106,7 @@ func TestRatesFromClient(t *testing.T) {
 // yet evenly.
 func TestRatesKeepPhase(t *testing.T) {
 	for offset := time.Duration(0); offset < time.Second; offset += 310 * time.Millisecond {
-		inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+		inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 			pub := w.connect(t, podA)
 			w.publishOn(t, pub, podA, "pub", "s")
 			pass(offset)
@@ -138,7 +139,7 @@ func wantPhase(t *testing.T, c *rig.Client, rows []time.Time) {
 		}
 		before = at
 		i, _ := slices.BinarySearchFunc(rows, at, time.Time.Compare)
-		if lag := at.Sub(rows[i-1]); lag < 20*time.Millisecond || lag > maxLag+2*phaseSlack {
+		if lag := at.Sub(rows[i-1]); lag < 20*time.Millisecond || lag > session.MaxLag+2*session.PhaseSlack {
 			t.Errorf("a row was told after %v", lag)
 		}
 	}
@@ -146,14 +147,14 @@ func wantPhase(t *testing.T, c *rig.Client, rows []time.Time) {
 
 // client: without its statistics a client is told nothing.
 func TestRatesFromClientOnlyStop(t *testing.T) {
-	inBubble(t, RatesClient, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesClient, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		stats := &statistics{c: pub, id: "pub", published: true}
 		stats.describe()
 		stats.run(10)
 		wantRates(t, pub, inbound, 5)
-		pass(clientWait + time.Second)
+		pass(session.ClientWait + time.Second)
 		before := pub.Count(inbound)
 		pass(time.Minute)
 		if n := pub.Count(inbound) - before; n != 0 {
@@ -167,7 +168,7 @@ func TestRatesFromClientOnlyStop(t *testing.T) {
 
 // The player is told what LiveKit says that it sends. The size that it shows is its own affair.
 func TestRatesOfAPlayerFromClient(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		theirs := &statistics{c: pub, id: "pub", published: true, width: 640, height: 360}
 		theirs.describe()
@@ -193,8 +194,8 @@ func TestRatesOfAPlayerFromClient(t *testing.T) {
 
 // A player's first rate takes two sender reports: that long nobody loses patience with its statistics.
 func TestRatesOfAPlayerWithoutReportsYet(t *testing.T) {
-	inBubble(t, RatesAuto, func(c *Config) {
-		c.Apps["defaultApp"] = App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: mode(c.Pod)}
+	inBubble(t, session.RatesAuto, func(c *Config) {
+		c.Apps["defaultApp"] = session.App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: mode(c.Pod)}
 	},
 		func(t *testing.T, w *world) {
 			_, play := w.up(t, podA, podB)
@@ -220,16 +221,16 @@ func TestRatesOfAPlayerWithoutReportsYet(t *testing.T) {
 }
 
 // mode leaves only the players' pod with rates.
-func mode(pod string) RateSource {
+func mode(pod string) session.RateSource {
 	if pod == podB {
-		return RatesAuto
+		return session.RatesAuto
 	}
-	return RatesOff
+	return session.RatesOff
 }
 
 // The publisher's own statistics tell a new size within 2 s.
 func TestSizeFromClient(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		stats := &statistics{c: pub, id: "pub", published: true, width: 640, height: 360}
 		stats.describe()
@@ -247,7 +248,7 @@ func TestSizeFromClient(t *testing.T) {
 
 // A publisher that sends statistics and no media.
 func TestSilenceFromClient(t *testing.T) {
-	inBubble(t, RatesClient, func(c *Config) { c.Media.SilenceTimeout = 20 * time.Second }, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesClient, func(c *Config) { c.Media.SilenceTimeout = 20 * time.Second }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		stats := &statistics{c: pub, id: "pub", published: true}
@@ -268,7 +269,7 @@ func TestSilenceFromClient(t *testing.T) {
 
 // Whatever a client sends as statistics, it is counted, bounded, and not answered.
 func TestBadStatistics(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		stats := &statistics{c: pub, id: "pub", published: true}
@@ -285,10 +286,10 @@ func TestBadStatistics(t *testing.T) {
 		}
 		synctest.Wait()
 		counted := map[string]float64{}
-		for _, result := range []string{statsTaken, statsUnknown, statsExcess, statsInvalid} {
-			counted[result] = testutil.ToFloat64(w.pods[podA].metrics.clientStats.WithLabelValues(result))
+		for _, result := range []string{"taken", "unknown", "excess", "invalid"} {
+			counted[result] = testutil.ToFloat64(w.pods[podA].metrics.ClientStats.WithLabelValues(result))
 		}
-		if counted[statsTaken] != statsPerSecond-1 || counted[statsUnknown] != 3 || counted[statsInvalid] != 3 || counted[statsExcess] != 101-statsPerSecond+1 {
+		if counted["taken"] != session.StatsPerSecond-1 || counted["unknown"] != 3 || counted["invalid"] != 3 || counted["excess"] != 101-session.StatsPerSecond+1 {
 			t.Errorf("%v", counted)
 		}
 		stats.run(10) // and it goes on
@@ -304,16 +305,16 @@ func TestBadStatistics(t *testing.T) {
 // Only clients that use WebRTC are asked, and only if somebody wants to know.
 func TestWhoIsAskedForStatistics(t *testing.T) {
 	for _, tt := range []struct {
-		mode      RateSource
+		mode      session.RateSource
 		providers []string
 		asked     bool
 	}{
-		{RatesAuto, []string{"WebRTC", "MSE", "WSPlayer"}, true},
-		{RatesClient, []string{"WebRTC"}, true},
-		{RatesAuto, []string{"MSE", "WebRTC"}, false},
-		{RatesAuto, nil, false},
-		{RatesProbe, []string{"WebRTC"}, false},
-		{RatesOff, []string{"WebRTC"}, false},
+		{session.RatesAuto, []string{"WebRTC", "MSE", "WSPlayer"}, true},
+		{session.RatesClient, []string{"WebRTC"}, true},
+		{session.RatesAuto, []string{"MSE", "WebRTC"}, false},
+		{session.RatesAuto, nil, false},
+		{session.RatesProbe, []string{"WebRTC"}, false},
+		{session.RatesOff, []string{"WebRTC"}, false},
 	} {
 		inBubble(t, tt.mode, nil, func(t *testing.T, w *world) {
 			c := w.dial(t, podA)

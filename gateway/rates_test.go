@@ -11,12 +11,13 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
 // inBubble runs a test on two pods with a fake clock, which advances only while all goroutines wait.
-func inBubble(t *testing.T, mode RateSource, change func(*Config), test func(t *testing.T, w *world)) {
+func inBubble(t *testing.T, mode session.RateSource, change func(*Config), test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld()
@@ -77,7 +78,7 @@ func drainEvents(w *world) map[state.EventKind]int {
 
 // Clients that send no statistics: one probe for publisher and players, from 3 s after they are up.
 func TestRatesFromProbe(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podA)
 		pass(2 * time.Second)
 		if _, started := w.probe.probes(); started != 0 {
@@ -99,7 +100,7 @@ func TestRatesFromProbe(t *testing.T) {
 			t.Errorf("%d probes of %d: %+v", running, started, target)
 		}
 		g := w.pods[podA].metrics
-		if n := testutil.ToFloat64(g.rateStreams.WithLabelValues(fromProbe)); n != 2 {
+		if n := testutil.ToFloat64(g.RateStreams.WithLabelValues("probe")); n != 2 {
 			t.Errorf("%v streams with a probe", n)
 		}
 		pub.Unpublish("pub", "s")
@@ -108,7 +109,7 @@ func TestRatesFromProbe(t *testing.T) {
 		if running, _ := w.probe.probes(); running != 0 {
 			t.Error("the probe outlives its publisher")
 		}
-		if n := testutil.ToFloat64(g.rateStreams.WithLabelValues(fromProbe)) + testutil.ToFloat64(g.probe.Probes.WithLabelValues("running")); n != 0 {
+		if n := testutil.ToFloat64(g.RateStreams.WithLabelValues("probe")) + testutil.ToFloat64(g.probe.Probes.WithLabelValues("running")); n != 0 {
 			t.Errorf("gauges end at %v", n)
 		}
 	})
@@ -116,7 +117,7 @@ func TestRatesFromProbe(t *testing.T) {
 
 // With rates.source probe there is no wait for clients' statistics.
 func TestRatesFromProbeOnly(t *testing.T) {
-	inBubble(t, RatesProbe, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesProbe, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		up := time.Now()
@@ -137,7 +138,7 @@ func (w *world) publishOn(t *testing.T, c *rig.Client, pod, id, name string) {
 
 // A player elsewhere gets the figures of the publisher's probe, in one message a second for all players of its pod.
 func TestRatesOnAnotherPod(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		_, play := w.up(t, podA, podB)
 		for _, id := range []string{"play-2", "play-3"} {
 			playAV(t, play, id, "s")
@@ -165,9 +166,9 @@ func TestRatesOnAnotherPod(t *testing.T) {
 
 // The publisher's application has no rates, so that the probe only serves the player on the other pod, and ends with it.
 func TestProbeEndsWithLastRequest(t *testing.T) {
-	inBubble(t, RatesAuto, func(c *Config) {
+	inBubble(t, session.RatesAuto, func(c *Config) {
 		if c.Pod == podA {
-			c.Apps["defaultApp"] = App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: RatesOff}
+			c.Apps["defaultApp"] = session.App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: session.RatesOff}
 		}
 	}, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -191,7 +192,7 @@ func TestProbeEndsWithLastRequest(t *testing.T) {
 
 // Streams of native publishers have no pod: the player's own probes.
 func TestRatesOfANativePublisher(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		w.sfu.set(func() {
 			w.sfu.join("native.s", translate.Participant{Identity: "someone", Active: true, Tracks: avTracks})
 		})
@@ -212,7 +213,7 @@ func TestRatesOfANativePublisher(t *testing.T) {
 
 // With source off there are no messages and no probes.
 func TestRatesOff(t *testing.T) {
-	inBubble(t, RatesOff, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		drainEvents(w)
 		pass(5 * time.Minute)
@@ -236,7 +237,7 @@ func TestRatesOff(t *testing.T) {
 
 // With source client, clients that send no statistics get no rates.
 func TestRatesFromClientsOnly(t *testing.T) {
-	inBubble(t, RatesClient, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesClient, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		pass(time.Minute)
 		if _, started := w.probe.probes(); started != 0 || pub.Count(inbound)+play.Count(outbound) != 0 {
@@ -247,7 +248,7 @@ func TestRatesFromClientsOnly(t *testing.T) {
 
 // With more streams than probes the rest waits, which a metric shows, and takes the slots of those that end.
 func TestProbeLimit(t *testing.T) {
-	inBubble(t, RatesAuto, func(c *Config) { c.Rates.MaxProbes = 2 }, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, func(c *Config) { c.Rates.MaxProbes = 2 }, func(t *testing.T, w *world) {
 		clients := make([]*rig.Client, 5)
 		for i := range clients {
 			clients[i] = w.connect(t, podA)
@@ -272,7 +273,7 @@ func TestProbeLimit(t *testing.T) {
 
 // A probe that does not find the publisher is retried at intervals.
 func TestProbeIsRetried(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		w.probe.set(func() { w.probe.away = true })
 		pub, _ := w.up(t, podA, podA)
 		pass(time.Minute)
@@ -289,7 +290,7 @@ func TestProbeIsRetried(t *testing.T) {
 
 // While a probe cannot measure, no outdated figures are sent.
 func TestOldFiguresAreNotSent(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, pub, inbound, 3)
 		wantRates(t, play, outbound, 1)
@@ -304,7 +305,7 @@ func TestOldFiguresAreNotSent(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
-	inBubble(t, RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		pass(5 * time.Minute)
 		w.probe.set(func() { w.probe.mute = true })
@@ -329,11 +330,11 @@ func TestRatesAfterAResume(t *testing.T) {
 		keepFor(time.Minute)(c)
 		c.Rates.MaxProbes = 10
 		for key, app := range c.Apps {
-			app.Rates = RatesProbe
+			app.Rates = session.RatesProbe
 			c.Apps[key] = app
 		}
 	}
-	inBubble(t, RatesProbe, kept, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesProbe, kept, func(t *testing.T, w *world) {
 		w.start(t, podC, kept)
 		pub, token := w.keptAlive(t, podA, "defaultApp", "")
 		w.publishOn(t, pub, podA, "pub", "s")
@@ -360,12 +361,12 @@ func TestRatesAfterAResume(t *testing.T) {
 
 // A pod got figures from the publisher's previous pod and then resumed its session. Only another pod requests figures.
 func TestProbeOfPublisherResumedHere(t *testing.T) {
-	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
 		w.up(t, podA, podA)
 		room, publisher := w.sfu.only(t, translate.RolePublish)
 		a := w.pods[podA]
-		a.probes.Figures(publisher, podB, room)
-		a.bus.Deliver(state.Event{Kind: state.EventWantRates, From: podB, Identity: string(publisher), Room: string(room)})
+		a.env.Probes.Figures(publisher, podB, room)
+		a.env.Bus.Deliver(state.Event{Kind: state.EventWantRates, From: podB, Identity: string(publisher), Room: string(room)})
 		pass(probe.LocalRequest + 2*time.Second)
 		if running, _ := w.probe.probes(); running != 1 {
 			t.Errorf("%d probes", running)
@@ -376,7 +377,7 @@ func TestProbeOfPublisherResumedHere(t *testing.T) {
 
 // Without video there is no rate, but silence is detected.
 func TestSilenceOfAudio(t *testing.T) {
-	inBubble(t, RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		pub.Send("publishStream", rig.StreamRequest("pub", "s", offerFile(t, "publish-audio"), true, nil))
 		pub.AwaitSDP("pub")
@@ -396,7 +397,7 @@ func TestSilenceOfAudio(t *testing.T) {
 
 // The probe reports a new size: players on any pod get it within 2 s, and LiveKit's reports of the old one are ignored.
 func TestSizeFromProbe(t *testing.T) {
-	inBubble(t, RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		w.sfu.set(func() {
 			for _, list := range w.sfu.rooms {
@@ -438,7 +439,7 @@ func TestSizeFromProbe(t *testing.T) {
 
 // A publisher's mutes are in the record: late players get them with PLAYING.
 func TestMuteIsKept(t *testing.T) {
-	inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		mute := func(c *rig.Client, id, typ string) {
 			c.Send("sendStreamEvent", map[string]any{"mediaSessionId": id, "type": typ})
@@ -469,7 +470,7 @@ func TestMuteIsKept(t *testing.T) {
 		wantMuted(t, late, "late", false, true)
 		w.store.Restart() // what is registered again has it, too
 		pass(10 * time.Second)
-		if rec, err := w.pods[podB].deps.Store.FindStream(t.Context(), "s"); err != nil || rec.AudioMuted || !rec.VideoMuted {
+		if rec, err := w.pods[podB].env.Store.FindStream(t.Context(), "s"); err != nil || rec.AudioMuted || !rec.VideoMuted {
 			t.Errorf("%+v, %v", rec, err)
 		}
 		if n := pub.Count("fail") + play.Count("fail"); n != 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -29,7 +30,7 @@ func (w *world) keptAlive(t *testing.T, pod, app, token string) (c *rig.Client, 
 
 func sessionOf(t *testing.T, token string) string {
 	t.Helper()
-	id, ok := sessionOfToken(token)
+	id, ok := session.IDOfToken(token)
 	if !ok {
 		t.Fatalf("%q is not an authToken", token)
 	}
@@ -225,9 +226,9 @@ func TestGraceIsOver(t *testing.T) {
 
 // Detached sessions are limited per pod and per address: a session above the limit ends with its socket.
 func TestDetachedSessionsAreBounded(t *testing.T) {
-	for name, bound := range map[string]func(*Limits){
-		"of the pod":    func(l *Limits) { l.Detached = 1 },
-		"of an address": func(l *Limits) { l.Detached, l.ConnectionsPerAddress = 10, 1 },
+	for name, bound := range map[string]func(*session.Limits){
+		"of the pod":    func(l *session.Limits) { l.Detached = 1 },
+		"of an address": func(l *session.Limits) { l.Detached, l.ConnectionsPerAddress = 10, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -239,7 +240,7 @@ func TestDetachedSessionsAreBounded(t *testing.T) {
 				t.Helper()
 				rig.Eventually(t, 20*time.Second, "the socket is closed, and one session is detached", func() bool {
 					g := w.pods[pod]
-					return testutil.ToFloat64(g.metrics.connections) == 0 && testutil.ToFloat64(g.metrics.detached) == 1 && len(g.openSessions()) == 1
+					return testutil.ToFloat64(g.metrics.Connections) == 0 && testutil.ToFloat64(g.metrics.Detached) == 1 && len(g.table.All()) == 1
 				})
 			}
 			var tokens [2]string
@@ -320,7 +321,7 @@ func TestDeafPodLosesTheSession(t *testing.T) {
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
-	rig.Eventually(t, 20*time.Second, "the old pod has let go", func() bool { return len(w.pods[podA].openSessions()) == 0 })
+	rig.Eventually(t, 20*time.Second, "the old pod has let go", func() bool { return len(w.pods[podA].table.All()) == 0 })
 	wantQuiet(t, other)
 	wantQuiet(t, back)
 	w.wantParticipants(t, 4)
@@ -350,13 +351,13 @@ func TestDetachedSessionOfAPodTakenOverEnds(t *testing.T) {
 	c, _, other := w.keptUp(t)
 	c.Drop()
 	rig.Eventually(t, 20*time.Second, "its pod has seen it go", func() bool {
-		s := w.pods[podA].openSessions()
-		return len(s) == 1 && s[0].conn.Ended()
+		s := w.pods[podA].table.All()
+		return len(s) == 1 && s[0].Closed()
 	})
 	w.store.TakeOver(podA, podB)
 	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
 	rig.Eventually(t, 20*time.Second, "the session is gone", func() bool {
-		return len(w.pods[podA].openSessions()) == 0 && w.sfu.participants() == 1
+		return len(w.pods[podA].table.All()) == 0 && w.sfu.participants() == 1
 	})
 }
 
@@ -401,21 +402,21 @@ func TestNotKept(t *testing.T) {
 	w.wantClean(t)
 }
 
-func (w *world) finder(pod string) Resumption { return w.pods[pod].deps.Resumption }
+func (w *world) finder(pod string) session.Resumption { return w.pods[pod].env.Resumption }
 
 // A pod that does not know that a session was taken writes a stream's record again, as after an outage of
 // Redis. The write is rejected, and the pod yields the session: the participant belongs to the other pod.
 func TestDeafPodFindsItsStreamAdopted(t *testing.T) {
-	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
 		w.deaf(podA)
 		back, _ := w.keptAlive(t, podB, "defaultApp", token)
 		back.WantStatus("kept-pub", "PUBLISHING", "")
 		back.WantStatus("kept-play", "PLAYING", "")
-		w.pods[podA].registerAgain()
+		w.pods[podA].table.Reregister()
 		_ = c.AwaitClosed()
-		pass(2 * adoptDeadline)
-		if n := len(w.pods[podA].openSessions()); n != 0 {
+		pass(2 * session.AdoptDeadline)
+		if n := len(w.pods[podA].table.All()); n != 0 {
 			t.Errorf("%d sessions on the old pod", n)
 		}
 		wantQuiet(t, other)
@@ -439,7 +440,7 @@ func TestSessionComesBackToADeafPod(t *testing.T) {
 	onA.WantStatus("kept-pub", "PUBLISHING", "")
 	onA.WantStatus("kept-play", "PLAYING", "")
 	_, _ = c.AwaitClosed(), onB.AwaitClosed()
-	rig.Eventually(t, 20*time.Second, "only one session is left on the pod", func() bool { return len(w.pods[podA].openSessions()) == 1 })
+	rig.Eventually(t, 20*time.Second, "only one session is left on the pod", func() bool { return len(w.pods[podA].table.All()) == 1 })
 	w.wantParticipants(t, 4)
 	if s, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token)); err != nil || s.Owner.Pod != podA || len(s.Streams) != 2 {
 		t.Errorf("session %+v, %v", s, err)
@@ -463,8 +464,7 @@ func TestLateEventOfAnEarlierTaker(t *testing.T) {
 	back, _ := w.keptAlive(t, podA, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
-	r := handOverRequest{Was: first.TokenHash}
-	if _, ok := w.pods[podA].handOver(t.Context(), id, r, podB); ok {
+	if w.pods[podA].table.Inspect().HandOver(t.Context(), id, first.TokenHash, podB) {
 		t.Error("the session was let go for who had it before")
 	}
 	wantQuiet(t, back)
@@ -474,9 +474,9 @@ func TestLateEventOfAnEarlierTaker(t *testing.T) {
 // A pod takes a session and dies, or does not learn that it has taken it. No pod adopts the streams: the
 // previous pod releases them.
 func TestUnadoptedStreamsAreReleased(t *testing.T) {
-	inBubble(t, RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
-		_, err := w.pods[podB].deps.Resumption.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
+		_, err := w.pods[podB].env.Resumption.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
 			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
 			return was, nil
 		})
@@ -484,7 +484,7 @@ func TestUnadoptedStreamsAreReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Drop()
-		pass(time.Minute + adoptDeadline - time.Second)
+		pass(time.Minute + session.AdoptDeadline - time.Second)
 		wantQuiet(t, other)
 		w.wantParticipants(t, 4)
 		pass(2 * time.Second)
@@ -501,14 +501,14 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Hour))
 	_, token, other := w.keptUp(t)
-	old, err := w.pods[podB].deps.Store.FindStream(t.Context(), "s")
+	old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
-	if err := w.pods[podB].evict(t.Context(), old); err != nil {
+	if err := w.pods[podB].table.Inspect().Evict(t.Context(), old); err != nil {
 		t.Error(err)
 	}
 	wantQuiet(t, other)
@@ -520,7 +520,7 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 // in any order. The pod that took it last keeps it, also after the grace period of the other.
 func TestDeafPodAndEmptyRedis(t *testing.T) {
 	for i := range 8 {
-		inBubble(t, RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+		inBubble(t, session.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 			c, token, other := w.keptUp(t)
 			participants := 4
 			if i%2 == 1 { // the pod does not find out from its published stream
@@ -542,8 +542,8 @@ func TestDeafPodAndEmptyRedis(t *testing.T) {
 			}
 			w.store.Restart()
 			c.Drop()
-			pass(time.Minute + 2*adoptDeadline)
-			if n := len(w.pods[podA].openSessions()); n != 0 {
+			pass(time.Minute + 2*session.AdoptDeadline)
+			if n := len(w.pods[podA].table.All()); n != 0 {
 				t.Errorf("%d sessions on the old pod", n)
 			}
 			wantQuiet(t, other)
@@ -565,7 +565,7 @@ func TestDeafPodAndEmptyRedis(t *testing.T) {
 // A pod has let go of a session's streams and has the session again before it looks whether anybody has come
 // for them.
 func TestLetGoAndTakenAgain(t *testing.T) {
-	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		_, token, other := w.keptUp(t)
 		synctest.Wait()
 		for _, pod := range []string{podB, podA} {
@@ -576,7 +576,7 @@ func TestLetGoAndTakenAgain(t *testing.T) {
 			defer wantQuiet(t, other)
 			synctest.Wait()
 		}
-		pass(2 * adoptDeadline)
+		pass(2 * session.AdoptDeadline)
 		w.wantParticipants(t, 4)
 	})
 }
@@ -584,11 +584,11 @@ func TestLetGoAndTakenAgain(t *testing.T) {
 // While the streams of a session are adopted, the pod does not look again for those that it has let go, and
 // the other way round.
 func TestStreamsMoveOneWayAtATime(t *testing.T) {
-	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		_, token, _ := w.keptUp(t)
 		synctest.Wait()
 		id, a := sessionOf(t, token), w.pods[podA]
-		unlock := a.moving.lock(t.Context(), id)
+		unlock := a.table.Inspect().LockMoves(t.Context(), id)
 		c := w.dial(t, podA)
 		c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "keepAlive": true, "authToken": token})
 		pass(time.Second)
@@ -600,16 +600,16 @@ func TestStreamsMoveOneWayAtATime(t *testing.T) {
 		c.WantStatus("kept-play", "PLAYING", "")
 		synctest.Wait()
 
-		_, err := w.pods[podB].deps.Resumption.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) {
+		_, err := w.pods[podB].env.Resumption.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) {
 			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
 			return was, nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		unlock = a.moving.lock(t.Context(), id)
+		unlock = a.table.Inspect().LockMoves(t.Context(), id)
 		c.Drop()
-		pass(time.Hour + adoptDeadline + time.Second)
+		pass(time.Hour + session.AdoptDeadline + time.Second)
 		w.wantParticipants(t, 4)
 		unlock()
 		pass(time.Minute)
@@ -620,15 +620,15 @@ func TestStreamsMoveOneWayAtATime(t *testing.T) {
 // The pod of a session is dead, and another client publishes the name of its stream before the session is
 // resumed.
 func TestNameIsAnothersByNow(t *testing.T) {
-	inBubble(t, RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, session.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
-		old, err := w.pods[podB].deps.Store.FindStream(t.Context(), "s")
+		old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.store.Kill(podA)
 		c.Drop()
-		if err := w.pods[podB].evict(t.Context(), old); err != nil {
+		if err := w.pods[podB].table.Inspect().Evict(t.Context(), old); err != nil {
 			t.Fatal(err)
 		}
 		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")

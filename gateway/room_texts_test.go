@@ -189,7 +189,7 @@ func TestRoomTextBeforeItsSenderIsKnown(t *testing.T) {
 		bob.Join("r")
 		synctest.Wait()
 		release := w.holdReply(t, podA)
-		w.pods[podA].rooms.OnChanged(raw(state.Room{App: "roomApp", Name: "r"}))
+		w.pods[podA].env.Rooms.OnChanged(asJSON(t, state.Room{App: "roomApp", Name: "r"}))
 		synctest.Wait()
 		carol.Join("r", "bob")
 		if got := carol.Say("r", "bob", "hello"); got != "ACCEPTED" {

@@ -11,6 +11,8 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/roomapi"
+	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -24,8 +26,8 @@ const (
 
 // withRooms enables the room API in the application roomApp, with rooms of three members.
 func withRooms(c *Config) {
-	c.Rooms = RoomsConfig{MaxMembers: 3, PerSession: 2}
-	c.Apps["roomApp"] = App{Key: "roomApp", Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs(), Rooms: true}
+	c.Rooms = session.RoomsConfig{MaxMembers: 3, PerSession: 2}
+	c.Apps["roomApp"] = session.App{Key: "roomApp", Room: "wcs.{name}", Native: session.NativeOff, Codecs: translate.DefaultCodecs(), Rooms: true}
 	c.Limits.NameBytes, c.Limits.Detached, c.Media.StoreTimeout = 100, 10, 5*time.Second
 }
 
@@ -382,7 +384,7 @@ func TestRoomMemberIsResumed(t *testing.T) {
 			w.publishIn(t, kept, "m1", "r-alice-1", "r")
 			bob.WantEvents("PUBLISHED alice r-alice-1")
 			kept.Drop()
-			rig.Eventually(t, 20*time.Second, "the session is detached", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.detached) == 1 })
+			rig.Eventually(t, 20*time.Second, "the session is detached", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.Detached) == 1 })
 			if c.dead {
 				w.store.Kill(podA)
 			}
@@ -592,9 +594,9 @@ func TestHandOverNamesARoomThatWasJustJoined(t *testing.T) {
 			t.Fatal(err)
 		}
 		kept.Join("r")
-		now := w.pods[podB].requestHandOver(t.Context(), stale)
-		if len(now.Rooms) != 1 || now.Rooms[0].Name != "r" || now.Rooms[0].Member.Login != "alice" {
-			t.Errorf("the pod before names %+v", now)
+		rooms := w.pods[podB].table.Inspect().RequestHandOver(t.Context(), stale)
+		if len(rooms) != 1 || rooms[0].Name != "r" || rooms[0].Member.Login != "alice" {
+			t.Errorf("the pod before names %+v", rooms)
 		}
 	})
 }
@@ -614,7 +616,7 @@ func TestRoomMembershipEndsAfterTooManyDepartures(t *testing.T) {
 			m := state.Member{Login: fmt.Sprintf("user-%d", i), ID: "x", JoinedAt: time.Now()}
 			for _, u := range []state.RoomUpdate{{Put: []state.Member{m}, MaxMembers: 10}, {Remove: []state.Member{m}}} {
 				u.Room = state.Room{App: "roomApp", Name: "r"}
-				if _, err := w.pods[podC].deps.Rooms.SyncRoom(t.Context(), u); err != nil {
+				if _, err := w.pods[podC].env.Store.(roomapi.Store).SyncRoom(t.Context(), u); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -683,7 +685,7 @@ func TestRoomLoginOfADetachedSessionIsFree(t *testing.T) {
 // A backend with OnDataEvent approves commands of rooms, too, but cannot prevent a leave.
 func TestRoomWithABackend(t *testing.T) {
 	t.Parallel()
-	w := newHookWorld(t, func(_ *hooks.Config, app *App) { app.Rooms = true })
+	w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Rooms = true })
 	w.policy(map[string]map[string]string{"OnDataEvent": {"restOnError": "FAIL"}})
 	enter := func(pod, login string) *rig.RoomUser { return rig.LoginAs(w.dial(t, pod), "defaultApp", login) }
 	alice, bob := enter(podA, "alice"), enter(podB, "bob")

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/bus"
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/state/statetest"
@@ -88,18 +90,18 @@ func (c countedEvents) Publish(ctx context.Context, pod string, e state.Event) e
 
 func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	t.Helper()
-	cfg := Config{
+	cfg := Config{Config: session.Config{
 		Deployment: "test", Pod: pod, Version: "5.2.0-test", MaxStreams: 20, Conn: connConfig(),
-		Live: Live{Apps: map[string]App{
-			"defaultApp": {Key: "defaultApp", Room: "wcs.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs()},
-			"native":     {Key: "native", Room: "native.{name}", Native: NativeBoth, Codecs: translate.DefaultCodecs()},
+		Reloadable: session.Reloadable{Apps: map[string]session.App{
+			"defaultApp": {Key: "defaultApp", Room: "wcs.{name}", Native: session.NativeOff, Codecs: translate.DefaultCodecs()},
+			"native":     {Key: "native", Room: "native.{name}", Native: session.NativeBoth, Codecs: translate.DefaultCodecs()},
 		}},
-		Media: MediaConfig{
+		Media: session.MediaConfig{
 			ICETimeout: time.Hour, MediaTimeout: time.Hour, SecondTrackWait: time.Hour, PlayWait: time.Hour,
 			SFUTimeout: time.Hour, StoreTimeout: time.Hour,
 		},
-		Snapshot: SnapshotConfig{Config: snapshot.Config{Timeout: time.Hour, MaxAtOnce: 2, Decoder: snapshot.Decoder{MaxPixels: 1 << 20, MaxBytes: 1 << 20}}, PerMinute: 60},
-	}
+		Snapshot: session.SnapshotConfig{Config: snapshot.Config{Timeout: time.Hour, MaxAtOnce: 2, Decoder: snapshot.Decoder{MaxPixels: 1 << 20, MaxBytes: 1 << 20}}, PerMinute: 60},
+	}}
 	if change != nil {
 		change(&cfg)
 	}
@@ -139,6 +141,15 @@ func (w *world) serve(t *testing.T, pod string, h http.Handler) *httptest.Server
 	}
 	srv.Start()
 	return srv
+}
+
+func asJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // stop lets a pod drain.
@@ -296,7 +307,7 @@ func TestRepeatedLateAndDisorderedWebhooks(t *testing.T) {
 	w.event(podA, left)
 	c.WantStatus("pub", "FAILED", "Failed by ICE keep alive")
 	w.wantClean(t)
-	rig.Eventually(t, 20*time.Second, "the stream is forgotten", func() bool { return w.pods[podA].streams.find(id) == nil })
+	rig.Eventually(t, 20*time.Second, "the stream is forgotten", func() bool { return !w.pods[podA].table.Has(id) })
 	for _, e := range []translate.Event{left, track(0), joined} {
 		if got := w.event(podA, e); got != "stale" {
 			t.Errorf("late event was %s", got)

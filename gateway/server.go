@@ -10,7 +10,9 @@ import (
 
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
+	"wcsgateway/translate"
 )
 
 // Public returns the handler of the listeners that clients reach. It serves WebSocket upgrades on any path, because
@@ -30,13 +32,13 @@ func (g *Gateway) Public() http.Handler {
 
 // accept makes a session of an upgrade. It returns at once, which frees the HTTP server's stack and buffers.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
-	live := g.live()
+	settings := g.table.Settings()
 	address := g.cfg.Proxies.Client(r)
-	p := peer{remote: address.String(), origin: r.Header.Get("Origin")}
-	reject := func(reason refusal, status int, text string) {
-		g.metrics.refused(reason)
-		g.noisy.Info().Str("remote", p.remote).Str("origin", cut(p.origin, 300)).
-			Str("refusal", string(reason)).Msg("socket rejected: " + text)
+	p := session.Peer{Remote: address.String(), Origin: r.Header.Get("Origin")}
+	reject := func(reason socket.Rejection, status int, text string) {
+		g.metrics.Rejected(reason)
+		g.env.Sampled.Info().Str("remote", p.Remote).Str("origin", translate.Abridge(p.Origin, 300)).
+			Str("rejection", string(reason)).Msg("socket rejected: " + text)
 		if status != http.StatusForbidden {
 			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 		}
@@ -44,29 +46,29 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, text, status)
 	}
 	switch {
-	case g.refusing.Load():
-		reject(refusedDraining, http.StatusServiceUnavailable, "shutting down")
+	case g.table.Refusing():
+		reject(session.RejectDraining, http.StatusServiceUnavailable, "shutting down")
 		return
-	case !origins.Valid(p.origin) || len(r.Header["Origin"]) > 1 || !live.origins.Allows(p.origin):
-		reject(refusedOrigin, http.StatusForbidden, "origin not allowed")
+	case !origins.Valid(p.Origin) || len(r.Header["Origin"]) > 1 || !settings.Origins.Allows(p.Origin):
+		reject(session.RejectOrigin, http.StatusForbidden, "origin not allowed")
 		return
 	}
-	metered, rejection := g.admission.Acquire(realip.LimitKey(address.Addr()), &live.limits.Limits)
+	metered, rejection := g.admission.Acquire(realip.LimitKey(address.Addr()), &settings.Limits.Limits)
 	if rejection != "" {
 		status := http.StatusServiceUnavailable
 		if rejection == socket.RejectAddress {
 			status = http.StatusTooManyRequests
 		}
-		reject(refusal(rejection), status, "too many connections")
+		reject(rejection, status, "too many connections")
 		return
 	}
 	ws, err := g.upgrader.Upgrade(w, r, metered)
 	if err != nil {
-		g.noisy.Info().Err(err).Str("remote", p.remote).Msg("upgrade failed") // the upgrader answered
+		g.env.Sampled.Info().Err(err).Str("remote", p.Remote).Msg("upgrade failed") // the upgrader answered
 		return
 	}
-	p.metered = metered
-	g.open(ws, p)
+	p.Conn = metered
+	g.table.Open(ws, p)
 }
 
 // ConnState is for the http.Server of a public listener. It bounds the TCP connections that are not a socket.
@@ -75,8 +77,8 @@ func (g *Gateway) ConnState(c net.Conn, s http.ConnState) {
 	if g.cfg.ProxyProtocol { // the client's address is known only after the header was read
 		trusted = func(netip.Addr) bool { return true }
 	}
-	if r := g.admission.ConnState(c, s, trusted, &g.live().limits.Limits); r != "" {
-		g.metrics.refused(refusal(r))
+	if r := g.admission.ConnState(c, s, trusted, &g.table.Settings().Limits.Limits); r != "" {
+		g.metrics.Rejected(r)
 	}
 }
 
@@ -93,7 +95,7 @@ func (g *Gateway) Internal(metrics http.Handler) http.Handler {
 		switch {
 		case g.draining.Load():
 			http.Error(w, "draining", http.StatusServiceUnavailable)
-		case !g.deps.StoreReady():
+		case !g.storeReady():
 			http.Error(w, "Redis has not been reached yet", http.StatusServiceUnavailable)
 		default:
 			w.WriteHeader(http.StatusOK)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -98,7 +99,7 @@ func TestSnapshot(t *testing.T) {
 
 func TestSnapshotIsRefused(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
-		c.Apps["closed"] = App{Key: "closed", Room: "closed.{name}", Native: NativeOff, Codecs: translate.DefaultCodecs(), PlayFrom: []string{"closed"}}
+		c.Apps["closed"] = session.App{Key: "closed", Room: "closed.{name}", Native: session.NativeOff, Codecs: translate.DefaultCodecs(), PlayFrom: []string{"closed"}}
 	})
 	closed := w.connectAs(t, podA, "closed")
 	askSnapshot(closed, "snap", "s")
@@ -133,7 +134,7 @@ func TestSnapshotIsRefused(t *testing.T) {
 		askSnapshot(c, "snap", "s")
 		wantSnapshotFailed(t, c, "snap", tt.info)
 	}
-	if n := testutil.ToFloat64(w.pods[podB].metrics.snapshots.WithLabelValues("no_decoder")); n != 3 {
+	if n := testutil.ToFloat64(w.pods[podB].metrics.Snapshots.WithLabelValues("no_decoder")); n != 3 {
 		t.Errorf("%v snapshots without a decoder are counted, want 3", n)
 	}
 }
@@ -169,7 +170,7 @@ func TestSnapshotIsShared(t *testing.T) {
 	}
 	g := w.pods[podA]
 	rig.Eventually(t, 20*time.Second, "all questions are being looked into", func() bool {
-		return testutil.ToFloat64(g.metrics.commands.WithLabelValues("snapshot", "ok")) == clients+1
+		return testutil.ToFloat64(g.metrics.Commands.WithLabelValues("snapshot", "ok")) == clients+1
 	})
 	close(hold)
 	first := snapshotOf(t, pub, "snap")
@@ -187,7 +188,7 @@ func TestSnapshotIsShared(t *testing.T) {
 func TestSnapshotsOfOneSessionAreBounded(t *testing.T) {
 	w := newWorld(t, nil)
 	pub := w.publish(t, podA)
-	const asked = snapshotBurst + 1
+	const asked = session.SnapshotBurst + 1
 	for i := range asked {
 		askSnapshot(pub, fmt.Sprintf("snap-%d", i), "s")
 	}
@@ -206,7 +207,7 @@ func TestSnapshotsOfOneSessionAreBounded(t *testing.T) {
 	var release func()
 	rig.Eventually(t, 20*time.Second, "pictures that clients received no longer count", func() bool {
 		var err error
-		_, release, err = g.snapshots.Encode(full)
+		_, release, err = g.env.Snapshots.Encode(full)
 		return err == nil
 	})
 	c := w.connect(t, podA)
@@ -268,7 +269,7 @@ func TestSnapshotForOperators(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(picture), "\x89PNG") {
 		t.Errorf("%d bytes, %v", len(picture), err)
 	}
-	if _, err := g.Snapshot(t.Context(), ".."); !errors.Is(err, errBadName) {
+	if _, err := g.Snapshot(t.Context(), ".."); !errors.Is(err, session.ErrBadName) {
 		t.Errorf("bad name: %v", err)
 	}
 }
@@ -277,7 +278,7 @@ func TestSnapshotForOperators(t *testing.T) {
 func TestSnapshotForABackendWhileThePodDrains(t *testing.T) {
 	for name, limit := range map[string]time.Duration{"that comes": 0, "that does not": shutdownTimeout} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, RatesOff, nil, func(t *testing.T, w *world) {
+			inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
 				c := w.connect(t, podB)
 				w.publishUp(t, c, "pub", "s")
 				hold := make(chan struct{})

@@ -13,6 +13,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -238,11 +239,11 @@ func TestTooMuchIsSaid(t *testing.T) {
 	pub.AwaitMatch("not UTF-8", func(m rig.Message) bool { return m.Name == "fail" && strings.Contains(m.Raw, "UTF-8") })
 	hold := make(chan struct{})
 	w.sfu.set(func() { w.sfu.hold["data"] = hold })
-	for i := range 2*maxEvents + 2 {
+	for i := range 2*session.MaxEvents + 2 {
 		pub.Send("sendStreamEvent", map[string]any{"mediaSessionId": "pub", "type": "data", "payload": i})
 	}
 	pub.AwaitMatch("too many", func(m rig.Message) bool { return m.Name == "fail" && strings.Contains(m.Raw, "Too many stream events") })
-	if n := testutil.ToFloat64(w.pods[podA].metrics.refusals.WithLabelValues(string(refusedSaid))); n == 0 {
+	if n := testutil.ToFloat64(w.pods[podA].metrics.Rejections.WithLabelValues("stream_events")); n == 0 {
 		t.Error("not counted")
 	}
 	close(hold)

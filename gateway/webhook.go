@@ -12,11 +12,11 @@ import (
 // webhook handles LiveKit's webhooks. It answers 200 to every genuine one, also to those that are not used:
 // LiveKit delays later events of a room while it repeats an earlier one (docs/livekit-notes.md#webhooks).
 func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
-	e, ok, err := g.deps.Webhooks.Webhook(w, r)
+	e, ok, err := g.webhooks.Webhook(w, r)
 	switch {
 	case err != nil:
 		g.metrics.webhooks.WithLabelValues("refused").Inc()
-		g.noisy.Warn().Err(err).Str("remote", r.RemoteAddr).Str("hint", "LiveKit signs webhooks with another key than livekit.apiKey and livekit.webhookKeys").Msg("webhook refused")
+		g.env.Sampled.Warn().Err(err).Str("remote", r.RemoteAddr).Str("hint", "LiveKit signs webhooks with another key than livekit.apiKey and livekit.webhookKeys").Msg("webhook refused")
 		http.Error(w, "not a webhook of our LiveKit", http.StatusUnauthorized)
 		return
 	case !ok:
@@ -31,7 +31,7 @@ func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
 // harmless: an identity is used for one stream only, and streams that have ended ignore events. result is a
 // label of the metric.
 func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) {
-	pod, ours := g.podOf(e.Identity)
+	pod, ours := g.env.PodOf(e.Identity)
 	_, role, _, _ := e.Identity.Parse()
 	switch {
 	case e.Kind == translate.EventEgress:
@@ -43,7 +43,7 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 	case ours:
 		return g.forward(ctx, pod, e)
 	case e.Identity.Native() && e.Kind == translate.EventLeft:
-		g.poller.PublisherLeft(e.Room, e.Identity)
+		g.env.Poller.PublisherLeft(e.Room, e.Identity)
 		return "native"
 	}
 	return "ignored"
@@ -53,26 +53,24 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 func (g *Gateway) forward(ctx context.Context, pod string, e translate.Event) (result string) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
 	defer cancel()
-	if err := g.bus.ForwardWebhook(ctx, pod, e); err != nil {
-		g.log.Warn().Err(err).Str("pod", pod).Str("hint", "that pod polls LiveKit").Msg("webhook not forwarded")
+	if err := g.env.Bus.ForwardWebhook(ctx, pod, e); err != nil {
+		g.env.Log.Warn().Err(err).Str("pod", pod).Str("hint", "that pod polls LiveKit").Msg("webhook not forwarded")
 		return "lost"
 	}
 	return "forwarded"
 }
 
 func (g *Gateway) deliver(e translate.Event) (result string) {
-	st := g.streams.find(e.Identity)
-	if st == nil {
+	if !g.table.Deliver(e) {
 		return "stale"
 	}
-	st.sess.loop.Post(func() { st.onEvent(e) })
 	return "delivered"
 }
 
 func (g *Gateway) deliverForwarded(forwarded state.Event) {
 	e, err := bus.Webhook(forwarded)
 	if err != nil {
-		g.log.Error().Err(err).Str("hint", "the pod that forwarded it may run another version").Msg("forwarded webhook malformed")
+		g.env.Log.Error().Err(err).Str("hint", "the pod that forwarded it may run another version").Msg("forwarded webhook malformed")
 		return
 	}
 	g.deliver(e)

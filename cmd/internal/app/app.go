@@ -25,6 +25,7 @@ import (
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/gateway/sampled"
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
@@ -149,8 +150,8 @@ func reveal(secrets map[string]config.Secret) map[string]string {
 	return plain
 }
 
-func applications(cfg config.Config, b *backends) (map[string]gateway.App, error) {
-	apps := make(map[string]gateway.App, len(cfg.Applications))
+func applications(cfg config.Config, b *backends) (map[string]session.App, error) {
+	apps := make(map[string]session.App, len(cfg.Applications))
 	for key, app := range cfg.Applications {
 		codecs, err := translate.ParseCodecs(app.Codecs)
 		if err != nil {
@@ -168,10 +169,10 @@ func applications(cfg config.Config, b *backends) (map[string]gateway.App, error
 		if err != nil {
 			return nil, err
 		}
-		apps[key] = gateway.App{
+		apps[key] = session.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: app.Native, Codecs: codecs,
 			Rates: cfg.RateSource(app), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
-			Hooks:  gateway.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+			Hooks:  session.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
 		}
 	}
@@ -189,29 +190,32 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 	}
 	s, m := cfg.Session, cfg.Media
 	return gateway.Config{
-		Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), NodeID: cfg.Node(), Live: live, MaxStreams: s.MaxStreams, KeepAliveGrace: s.KeepAliveGrace,
-		Proxies: proxies, ProxyProtocol: cfg.Listen.ProxyProtocol,
-		Conn: socket.Config{
-			HelloTimeout: s.HelloTimeout, WriteTimeout: s.WriteTimeout, MaxMessageBytes: s.MaxMessageBytes,
-			MaxQueueBytes: s.MaxQueueBytes, MaxQueueMessages: s.MaxQueueMessages, PingInterval: s.PingInterval, PingProbes: s.PingProbes,
-		},
-		Media: gateway.MediaConfig{
-			ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
-			SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout, RemoteMute: cfg.SFU.RemoteMute,
-		},
-		Rooms: gateway.RoomsConfig{MaxMembers: cfg.RoomAPI.MaxMembers, PerSession: cfg.RoomAPI.PerSession},
-		Egress: egress.Config{
-			Prefix: cfg.Recording.Prefix, Template: translate.FileTemplate(cfg.Recording.Template), StartTimeout: cfg.Recording.StartTimeout,
-		},
-		Rates: gateway.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
-		Snapshot: gateway.SnapshotConfig{
-			Config: snapshot.Config{
-				Timeout: cfg.Snapshot.Timeout, MaxAtOnce: cfg.Snapshot.MaxAtOnce,
-				Decoder: snapshot.Decoder{FFmpeg: cfg.Snapshot.FFmpeg, MaxPixels: cfg.Snapshot.MaxPixels, MaxBytes: cfg.Snapshot.MaxBytes},
+		Config: session.Config{
+			Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), NodeID: cfg.Node(), Reloadable: live,
+			MaxStreams: s.MaxStreams, KeepAliveGrace: s.KeepAliveGrace, Handover: cfg.Drain.Handover,
+			Conn: socket.Config{
+				HelloTimeout: s.HelloTimeout, WriteTimeout: s.WriteTimeout, MaxMessageBytes: s.MaxMessageBytes,
+				MaxQueueBytes: s.MaxQueueBytes, MaxQueueMessages: s.MaxQueueMessages, PingInterval: s.PingInterval, PingProbes: s.PingProbes,
 			},
-			PerMinute: cfg.Snapshot.PerMinute,
+			Media: session.MediaConfig{
+				ICETimeout: m.ICETimeout, MediaTimeout: m.MediaTimeout, SecondTrackWait: m.SecondTrackWait, PlayWait: m.PlayWait,
+				SFUTimeout: cfg.LiveKit.CallTimeout, StoreTimeout: cfg.Redis.CallTimeout, SilenceTimeout: m.SilenceTimeout, RemoteMute: cfg.SFU.RemoteMute,
+			},
+			Rooms: session.RoomsConfig{MaxMembers: cfg.RoomAPI.MaxMembers, PerSession: cfg.RoomAPI.PerSession},
+			Egress: egress.Config{
+				Prefix: cfg.Recording.Prefix, Template: translate.FileTemplate(cfg.Recording.Template), StartTimeout: cfg.Recording.StartTimeout,
+			},
+			Rates: session.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
+			Snapshot: session.SnapshotConfig{
+				Config: snapshot.Config{
+					Timeout: cfg.Snapshot.Timeout, MaxAtOnce: cfg.Snapshot.MaxAtOnce,
+					Decoder: snapshot.Decoder{FFmpeg: cfg.Snapshot.FFmpeg, MaxPixels: cfg.Snapshot.MaxPixels, MaxBytes: cfg.Snapshot.MaxBytes},
+				},
+				PerMinute: cfg.Snapshot.PerMinute,
+			},
 		},
-		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace, Handover: cfg.Drain.Handover},
+		Proxies: proxies, ProxyProtocol: cfg.Listen.ProxyProtocol,
+		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace},
 		LoadBalancer: gateway.LoadBalancer{
 			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server, LBPodHost: cfg.Listen.LB.PodHost,
 			LBWS: strconv.Itoa(cfg.Listen.LB.WS), LBWSS: strconv.Itoa(cfg.Listen.LB.WSS),

@@ -9,6 +9,7 @@ import (
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 )
 
@@ -93,23 +94,23 @@ func (r *reloader) reloadConfig() (ok bool) {
 }
 
 // liveOf returns the reloadable part of a configuration.
-func liveOf(cfg config.Config, b *backends) (gateway.Live, error) {
+func liveOf(cfg config.Config, b *backends) (session.Reloadable, error) {
 	apps, err := applications(cfg, b)
 	if err != nil {
-		return gateway.Live{}, err
+		return session.Reloadable{}, err
 	}
 	origin, err := origins.Parse(cfg.Listen.Origins)
 	if err != nil {
-		return gateway.Live{}, fmt.Errorf("listen.origins: %w", err)
+		return session.Reloadable{}, fmt.Errorf("listen.origins: %w", err)
 	}
-	return gateway.Live{Apps: apps, Origins: origin, Limits: limits(cfg.Limits)}, nil
+	return session.Reloadable{Apps: apps, Origins: origin, Limits: limits(cfg.Limits)}, nil
 }
 
-func limits(l config.Limits) gateway.Limits {
+func limits(l config.Limits) session.Limits {
 	if l.Connections == 0 {
 		l.Connections = openFiles()
 	}
-	return gateway.Limits{
+	return session.Limits{
 		Limits: socket.Limits{
 			Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending,
 			MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,

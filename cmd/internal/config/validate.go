@@ -14,16 +14,16 @@ import (
 	"strings"
 	"time"
 
-	"wcsgateway/gateway"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
 )
 
 var (
-	nativeModes = []gateway.Native{gateway.NativeOff, gateway.NativePlay, gateway.NativePublish, gateway.NativeBoth}
-	rateSources = []gateway.RateSource{gateway.RatesAuto, gateway.RatesClient, gateway.RatesProbe, gateway.RatesOff}
+	nativeModes = []session.Native{session.NativeOff, session.NativePlay, session.NativePublish, session.NativeBoth}
+	rateSources = []session.RateSource{session.RatesAuto, session.RatesClient, session.RatesProbe, session.RatesOff}
 )
 
 // Limits beyond which a setting would be accepted but not work.

@@ -1,0 +1,99 @@
+package session
+
+import (
+	"fmt"
+
+	"wcsgateway/translate/wcs"
+)
+
+// Bounds of one client's availableStream lookups that run at a time and that wait: a client that asks without end must
+// not fill the queue for Redis.
+const (
+	maxLookups        = 4
+	MaxWaitingLookups = 128
+)
+
+// lookups are a session's availableStream requests. They belong to the session's loop.
+type lookups struct {
+	running int
+	waiting []wcs.StreamRef
+}
+
+// next returns the request that is looked up next, if any.
+func (l *lookups) next() (ref wcs.StreamRef, ok bool) {
+	if len(l.waiting) == 0 {
+		l.waiting = nil
+		return ref, false
+	}
+	ref, l.waiting = l.waiting[0], l.waiting[1:]
+	return ref, true
+}
+
+// handleAvailableStream answers every request, because the SDK waits without a limit. The media id is not registered:
+// the same stream object can be played under it afterwards (docs/wcs-protocol.md#availablestream).
+func handleAvailableStream(s *Session, c wcs.Command) error {
+	var ref wcs.StreamRef
+	if err := c.Bind(&ref); err != nil {
+		id, ok := mediaIDOf(c)
+		if !ok {
+			return err
+		}
+		s.answerAvailable(id, err)
+		return fmt.Errorf("%w: %w", errAnswered, err)
+	}
+	if err := s.table.Settings().Limits.checkID(ref.MediaSessionID); err != nil {
+		return err
+	}
+	switch {
+	case s.lookups.running < maxLookups:
+		s.lookUp(ref)
+	case len(s.lookups.waiting) < MaxWaitingLookups:
+		s.lookups.waiting = append(s.lookups.waiting, ref)
+	default:
+		s.answerAvailable(ref.MediaSessionID, errTooManyLookups)
+		return fmt.Errorf("%w: %w", errAnswered, errTooManyLookups)
+	}
+	return nil
+}
+
+// lookUp answers a request, and then the next one that waits.
+func (s *Session) lookUp(ref wcs.StreamRef) {
+	s.lookups.running++
+	asyncErr(s, func() error { return s.available(ref.Name) }, func(err error) {
+		s.lookups.running--
+		s.table.Metrics.rejectedCommand(err)
+		s.answerAvailable(ref.MediaSessionID, err)
+		if s.closed {
+			s.lookups.waiting = nil
+		}
+		if next, ok := s.lookups.next(); ok {
+			s.lookUp(next)
+		}
+	})
+}
+
+func (s *Session) answerAvailable(mediaID string, err error) {
+	info := ""
+	if err != nil {
+		info = classify(err).info
+	}
+	s.send(wcs.Available(mediaID, err == nil, info))
+}
+
+// mediaIDOf returns the media id of a command whose other members cannot be read.
+func mediaIDOf(c wcs.Command) (id string, ok bool) {
+	var ref struct {
+		MediaSessionID string `json:"mediaSessionId"`
+	}
+	err := c.Bind(&ref)
+	return ref.MediaSessionID, err == nil && validMediaID(ref.MediaSessionID)
+}
+
+// available returns nil for a stream that can be played.
+func (s *Session) available(name string) error {
+	if err := s.checkName(name); err != nil {
+		return err
+	}
+	_, err := s.table.locate(s.table.Context, s.app, name)
+	return err
+}

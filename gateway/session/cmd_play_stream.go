@@ -1,0 +1,249 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"wcsgateway/gateway/cleanup"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+func handlePlayStream(s *Session, c wcs.Command) error {
+	var req wcs.StreamRequest
+	if err := c.Bind(&req); err != nil {
+		return s.malformedStream(c, false, err)
+	}
+	if req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0 {
+		s.sampled().Str("media", cut(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
+			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters are not applied: the stream is played as it is published")
+	}
+	return s.begin(player{}, false, req, c.Arg)
+}
+
+func handleStopStream(s *Session, ref wcs.StreamRef) error {
+	s.stop(ref.MediaSessionID)
+	return nil
+}
+
+// player is the role of a stream that a client plays.
+type player struct{}
+
+func (player) start(ctx context.Context, st *stream) (got started, err error) {
+	offered, err := translate.PlayOfferKinds(st.req.SDP)
+	if err != nil {
+		return got, err
+	}
+	src, claimed, err := findSource(ctx, st)
+	got.room, got.claimed, got.publisher, got.record = src.room, claimed, src.publisher.Identity, src.record
+	if err != nil {
+		return got, err
+	}
+	tracks := choose(src.publisher.Tracks, offered)
+	offer, kinds, err := translate.EditPlayOffer(st.req.SDP, translate.PlayEdit{
+		AudioCodec: codecOf(tracks, translate.Audio), VideoCodec: codecOf(tracks, translate.Video),
+	})
+	if err != nil {
+		return got, err
+	}
+	got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !kinds.Has(t.Kind) })
+	for range playTries {
+		if err = play(st, &got, offer, kinds); !errors.Is(err, errWrongTracks) || !got.publisher.Native() {
+			break
+		}
+		st.changeIdentity()
+	}
+	if err == nil && got.publisher.Native() {
+		_, err = addPlayer(ctx, st, true, got.room)
+	}
+	return got, err
+}
+
+// playTries is how often LiveKit is asked for a native publisher's tracks. In a room where several publish it binds those of
+// any, at random.
+const playTries = 8
+
+var errWrongTracks = errors.New("LiveKit has bound tracks of somebody else in the room")
+
+// play sends the offer to LiveKit and checks that the answer has the tracks that were named.
+func play(st *stream, got *started, offer string, kinds translate.MediaKinds) error {
+	t := st.sess.table
+	names := make([]string, 0, len(got.tracks))
+	for _, t := range got.tracks {
+		names = append(names, t.Name)
+	}
+	got.offered = true
+	ctx, cancel := t.timeout(t.Config.Media.SFUTimeout) // not ended by a stop, as in publisher.start
+	defer cancel()
+	since := time.Now()
+	answer, err := t.SFU.Play(st.trace.in(ctx), translate.PlayOffer{
+		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer, Publisher: got.publisher, Tracks: names,
+	})
+	got.sfuTime += time.Since(since)
+	if err != nil {
+		return err
+	}
+	notes, err := finishAnswer(st, got, answer, translate.AnswerEdit{CommonStream: st.name, Kinds: kinds, TCPOnly: wantsTCP(st.req)})
+	if err != nil {
+		return err
+	}
+	for _, t := range got.tracks {
+		if t.SID != notes.AudioTrack && t.SID != notes.VideoTrack {
+			return errWrongTracks
+		}
+	}
+	return nil
+}
+
+// changeIdentity gives up the stream's participant and takes another identity: under the same one, LiveKit's report of the
+// old one's end would be taken for the new one's.
+func (st *stream) changeIdentity() {
+	t := st.sess.table
+	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
+	st.identity = t.NewIdentity(translate.RolePlay)
+	t.streams.rename(old, st)
+	t.Cleanup.RemoveParticipant(room, old, cleanup.ExpiryNeverUp)
+}
+
+// choose picks at most one track of each kind that the player has an m-line for. A native publisher can have more: the
+// first counts.
+func choose(tracks []translate.Track, offered translate.MediaKinds) []translate.Track {
+	var chosen []translate.Track
+	for _, t := range tracks {
+		if offered.Has(t.Kind) && codecOf(chosen, t.Kind) == "" {
+			chosen = append(chosen, t)
+		}
+	}
+	return chosen
+}
+
+// codecOf is the codec of the track of a kind, "" if there is none.
+func codecOf(tracks []translate.Track, k translate.Kind) string {
+	for _, t := range tracks {
+		if t.Kind == k {
+			return translate.SDPCodec(t.Mime)
+		}
+	}
+	return ""
+}
+
+// findSource resolves the stream's name and returns what is published now: LiveKit would wait without success for a track
+// that is not published. claimed is true whenever something may be in Redis.
+func findSource(ctx context.Context, st *stream) (src source, claimed bool, err error) {
+	t := st.sess.table
+	src, err = t.resolve(ctx, st.sess.app, st.name, func(ctx context.Context) (state.Stream, error) { return awaitStream(ctx, st) })
+	if err != nil {
+		return src, mayHaveClaimed(err), err
+	}
+	st.expect(src.publisher.Identity)
+	if src.publisher.Identity.Native() {
+		return src, true, nil // the stream may have ended while it was waited for, with the player registered
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
+	defer cancel()
+	src.publisher, err = t.SFU.Participant(ctx, src.room, src.publisher.Identity)
+	if translate.KindOf(err) == translate.ErrKindNotFound {
+		err = errNoStream // its publisher's pod has not noticed yet
+	}
+	return src, true, err
+}
+
+// expect sets the publisher before start returns. When the publisher ends, the client is notified at once, although
+// LiveKit still waits for its tracks.
+func (st *stream) expect(publisher translate.Identity) {
+	st.sess.loop.Post(func() { st.publisher = publisher })
+}
+
+// awaitStream registers the player and returns the stream's record. It waits for a stream that is about to be published
+// and that the client is allowed to play.
+func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
+	t := st.sess.table
+	published, stop := t.streams.awaitPublished(st.name)
+	defer stop()
+	rec, err := addPlayer(ctx, st, false, "")
+	if err != nil || rec.Phase == state.PhasePublishing || !st.sess.app.mayPlay(rec.App) {
+		return rec, err
+	}
+	limit := time.NewTimer(t.Config.Media.PlayWait)
+	defer limit.Stop()
+	select {
+	case <-published:
+	case <-limit.C:
+	case <-ctx.Done():
+		return rec, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
+	defer cancel()
+	return t.Store.FindStream(ctx, st.name)
+}
+
+func addPlayer(ctx context.Context, st *stream, native bool, room translate.RoomName) (state.Stream, error) {
+	if err := st.sess.table.Cleanup.CheckBacklog(); err != nil {
+		return state.Stream{}, err
+	}
+	return registerPlayer(ctx, st, st.player(native, room))
+}
+
+func registerPlayer(ctx context.Context, st *stream, p state.Player) (state.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, st.sess.table.Config.Media.StoreTimeout)
+	defer cancel()
+	return st.sess.table.Store.AddPlayer(ctx, p)
+}
+
+// player is the record of a player that is not up yet.
+func (st *stream) player(native bool, room translate.RoomName) state.Player {
+	return state.Player{
+		MediaID: st.id, Stream: st.name, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
+		CreatedAt: st.created, Native: native, Generation: st.sess.generation,
+	}
+}
+
+// mayHaveClaimed tells whether a failed AddPlayer, or what came after it, may have left something.
+func mayHaveClaimed(err error) bool {
+	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, cleanup.ErrBacklogFull} {
+		if errors.Is(err, nothing) {
+			return false
+		}
+	}
+	return true
+}
+
+// ready: LiveKit has bound the tracks before it answered, so media flows as soon as the transport is up.
+func (player) ready(st *stream) bool { return st.joined }
+
+func (player) up(st *stream) {
+	st.announce(wcs.StatusPlaying, "")
+	st.tellFormat()
+	st.startRates()
+	st.writer.save(nil)
+}
+
+// tellFormat tells a player the picture size, once it is known.
+func (st *stream) tellFormat() {
+	v := st.tracks[translate.Video]
+	if v.Width == 0 || v.Height == 0 {
+		return
+	}
+	for _, f := range (wcs.VideoFormat{
+		MediaSessionID: st.id, Width: v.Width, Height: v.Height, AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video,
+	}).Frames() {
+		st.sess.send(f)
+	}
+}
+
+// write registers the player with what is known of it once it is up, and once more after Redis has lost it.
+func (player) write(ctx context.Context, st *stream, rec state.Stream) error {
+	p := st.player(st.publisher.Native(), translate.RoomName(rec.Room))
+	p.Playing, p.Tracks = true, rec.Tracks
+	_, err := registerPlayer(ctx, st, p)
+	return err
+}
+
+func (player) release(ctx context.Context, st *stream) error {
+	return st.sess.table.Store.RemovePlayer(ctx, state.Player{
+		MediaID: st.id, Stream: st.name, Identity: string(st.identity),
+	})
+}

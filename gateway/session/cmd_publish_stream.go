@@ -1,0 +1,230 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+func handlePublishStream(s *Session, c wcs.Command) error {
+	var req wcs.StreamRequest
+	if err := c.Bind(&req); err != nil {
+		return s.malformedStream(c, true, err)
+	}
+	if err := s.checkRTMP(req); err != nil {
+		// Never ignored in silence: somebody waits for that stream elsewhere (design.md §9).
+		return s.rejectStream(true, req, err)
+	}
+	return s.begin(publisher{}, true, req, c.Arg)
+}
+
+// malformedStream answers a publishStream or playStream that cannot be read in the status of
+// its stream, if at least that is known.
+func (s *Session) malformedStream(c wcs.Command, published bool, err error) error {
+	id, ok := mediaIDOf(c)
+	if !ok {
+		return err
+	}
+	return s.rejectStream(published, wcs.StreamRequest{MediaSessionID: id}, err)
+}
+
+func handleUnPublishStream(s *Session, ref wcs.StreamRef) error {
+	s.stop(ref.MediaSessionID)
+	return nil
+}
+
+// stop ends a stream by its client's own command, whichever of the two it was. Clients repeat it for streams that are
+// gone: then nothing happens (protocol.md §2.5).
+func (s *Session) stop(mediaID string) {
+	st := s.streams[mediaID]
+	if st == nil {
+		return
+	}
+	e := ending{status: st.stopped(), info: wcs.InfoStoppedByUser, class: classOK, undone: true}
+	if st.published {
+		e.info = wcs.InfoStoppedByPublisherStop
+	}
+	st.notifyStop()
+	st.end(e)
+}
+
+// publisher is the role of a stream that a client publishes.
+type publisher struct{}
+
+func (publisher) start(ctx context.Context, st *stream) (got started, err error) {
+	s := st.sess
+	t := s.table
+	got.room = s.app.Room.Room(s.app.Key, st.name)
+	offer, _, err := translate.EditPublishOffer(st.req.SDP, translate.PublishEdit{
+		Codecs: s.app.Codecs, KeepVideoOrientation: bool(st.req.CVOExtension),
+	})
+	if err != nil {
+		return got, err
+	}
+	if s.app.Native.plays() {
+		if err := s.rejectNativeName(ctx, got.room); err != nil {
+			return got, err
+		}
+	}
+	got.claimed, err = claim(ctx, st, got.room)
+	if err != nil {
+		return got, err
+	}
+	got.offered = true
+	// Not ended by a stop: LiveKit would go on with half the request, and its participant could come after it was removed.
+	sfuCtx, cancel := t.timeout(t.Config.Media.SFUTimeout)
+	defer cancel()
+	since := time.Now()
+	answer, err := t.SFU.Publish(st.trace.in(sfuCtx), translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
+	got.sfuTime = time.Since(since)
+	if err != nil {
+		return got, err
+	}
+	edit := translate.AnswerEdit{TCPOnly: wantsTCP(st.req)}
+	if !s.knowsBitrates && !bool(st.req.LocalMediaInfo) {
+		edit.MinBitrate, edit.MaxBitrate = int(st.req.MinBitrate), int(st.req.MaxBitrate)
+	}
+	_, err = finishAnswer(st, &got, answer, edit)
+	return got, err
+}
+
+// rejectNativeName refuses a name under which a native participant publishes (design.md §9).
+func (s *Session) rejectNativeName(ctx context.Context, room translate.RoomName) error {
+	ctx, cancel := context.WithTimeout(ctx, s.table.Config.Media.SFUTimeout)
+	defer cancel()
+	_, err := s.table.nativePublisher(ctx, room)
+	switch {
+	case err == nil:
+		return state.ErrNameTaken
+	case errors.Is(err, errNoStream):
+		return nil
+	}
+	return err
+}
+
+// claim claims name and media id. A name that this pod is about to release is waited for: clients publish again under it as soon
+// as they have closed their socket (protocol.md §1.5). One whose publisher may be dead is looked into. claimed is
+// true whenever something may be in Redis.
+func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bool, err error) {
+	t := st.sess.table
+	rec := st.firstRecord(room)
+	for displaced := false; ; {
+		released := t.streams.release(st.name)
+		claimed, err = claimOnce(ctx, st, rec)
+		switch {
+		case !errors.Is(err, state.ErrNameTaken):
+			return claimed, err
+		case released != nil:
+			select {
+			case <-released:
+			case <-ctx.Done():
+				return false, ctx.Err()
+			}
+		case displaced:
+			return false, err
+		default:
+			if freed, cause := t.displace(ctx, st); cause != nil || !freed {
+				return false, cmp.Or(cause, err)
+			}
+			displaced = true
+		}
+	}
+}
+
+func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool, err error) {
+	if err := st.sess.table.Cleanup.CheckBacklog(); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, st.sess.table.Config.Media.StoreTimeout)
+	defer cancel()
+	err = st.sess.table.Store.ClaimStream(ctx, rec)
+	for _, nothing := range []error{state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale} {
+		if errors.Is(err, nothing) {
+			return false, err
+		}
+	}
+	return true, err
+}
+
+func wantsTCP(req wcs.StreamRequest) bool { return req.Transport == "TCP" }
+
+// finishAnswer makes the client's answer of LiveKit's.
+func finishAnswer(st *stream, got *started, answer translate.Answer, edit translate.AnswerEdit) (translate.AnswerNotes, error) {
+	sdp, notes, err := translate.EditAnswer(answer.SDP, edit)
+	if err != nil {
+		return notes, &translate.Error{Kind: translate.ErrKindUnavailable, Op: "read answer", Err: err}
+	}
+	if notes.NoTCPCandidate {
+		st.sess.log(zerolog.WarnLevel).Str("media", st.id).Msg("client asks for TCP, but LiveKit offers no TCP candidate: is rtc.tcp_port set?")
+	}
+	got.sdp, got.kinds = sdp, notes.Kinds
+	return notes, nil
+}
+
+// ready: media of every accepted m-line has arrived, or of one of them and the other is late (design.md §9).
+func (publisher) ready(st *stream) bool {
+	_, audio := st.tracks[translate.Audio]
+	_, video := st.tracks[translate.Video]
+	if !audio && !video {
+		return false
+	}
+	if audio == st.kinds.Audio && video == st.kinds.Video {
+		return true
+	}
+	if !st.waitingForSecond {
+		st.waitingForSecond = true
+		st.after(st.sess.table.Config.Media.SecondTrackWait, st.becomeUp)
+	}
+	return false
+}
+
+// up tells the client only when other pods can see the stream, because it may tell others to play.
+func (publisher) up(st *stream) {
+	st.writer.save(func() {
+		st.startEgresses()
+		st.announce(wcs.StatusPublishing, "")
+		st.updateRoom()
+		st.startRates()
+		st.relay.next() // what was muted before
+	})
+}
+
+// write writes the record and tells the pods that have players. A record that Redis has lost is claimed anew.
+func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error {
+	t := st.sess.table
+	pods, err := t.Store.PutStream(ctx, rec)
+	if errors.Is(err, state.ErrLostOwnership) || errors.Is(err, state.ErrNotFound) {
+		if err = t.Store.ClaimStream(ctx, rec); err == nil {
+			pods, err = t.Store.PutStream(ctx, rec)
+		}
+	}
+	if err != nil {
+		pods = []string{t.Config.Pod} // our own players can know all the same
+	}
+	t.Bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Notices: st.writer.inFlight})
+	return err
+}
+
+func (publisher) release(ctx context.Context, st *stream) error {
+	t := st.sess.table
+	pods, err := t.Store.ReleaseStream(ctx, state.Stream{Name: st.name, MediaID: st.id, Identity: string(st.identity)})
+	switch {
+	case errors.Is(err, state.ErrLostOwnership), errors.Is(err, state.ErrNotFound):
+		return nil // never claimed, or taken over: whoever did has told the players
+	case err != nil:
+		return err
+	}
+	// Our own players were told at once; those that have come since are told now.
+	ended := state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}}
+	if t.Bus.Notify(ctx, pods, ended) > 0 {
+		st.observeAnnounced()
+	}
+	return nil
+}

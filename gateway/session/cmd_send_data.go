@@ -1,0 +1,54 @@
+package session
+
+import (
+	"cmp"
+	"fmt"
+
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/translate/wcs"
+)
+
+// infoNoDataReceiver is for clients of an application without a backend that takes data: nobody would get them.
+const infoNoDataReceiver = "No application server takes data"
+
+// handleSendData hands the application's own data to its backend (integration.md §1.4, OnDataEvent). Every request is answered:
+// the client's promise would hang.
+func handleSendData(s *Session, d wcs.SendData) error {
+	limits := &s.table.Settings().Limits
+	if err := limits.checkID(d.OperationID); err != nil {
+		return err
+	}
+	if err := limits.checkPayload(d.Payload); err != nil {
+		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, classify(err).info))
+		return fmt.Errorf("%w: %w", errAnswered, err)
+	}
+	h, room := s.hooks, s.rooms.parse(d.Payload)
+	switch {
+	case h.wants(hooks.OnDataEvent): // also of what is for a room: the backend may refuse it (integration.md §1.3)
+		h.request(hooks.OnDataEvent, h.body(dataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
+			if room != nil && (err == nil || room.leaves()) {
+				s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
+				return
+			}
+			s.answerData(d.OperationID, err)
+		})
+	case room != nil:
+		s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, fault) })
+	default:
+		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, infoNoDataReceiver))
+	}
+	return nil
+}
+
+// answerData tells client and backend what has become of data.
+func (s *Session) answerData(operationID string, err error) {
+	status := dataStatusBody{OperationID: operationID, Status: wcs.DataAccepted}
+	if err != nil {
+		status.Status, status.Info = wcs.DataFailed, classify(err).info
+		s.sampled().Err(err).Msg("data not accepted")
+	}
+	s.sendAs(wcs.DataStatus(operationID, status.Status, status.Info), hooks.DataStatusEvent)
+	if h := s.hooks; h.wants(hooks.DataStatusEvent) {
+		h.notify(hooks.DataStatusEvent, h.body(status))
+	}
+}

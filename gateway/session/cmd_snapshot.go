@@ -1,0 +1,82 @@
+package session
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/socket"
+	"wcsgateway/translate/wcs"
+)
+
+// SnapshotBurst is the number of snapshots that a session can request at once.
+const SnapshotBurst = 10
+
+// handleSnapshot takes a picture of a stream that the client is allowed to play, by its name. The media id is normally that
+// of a stream object that is not used otherwise. It is not registered (docs/wcs-protocol.md#snapshot). Every request is
+// answered.
+func handleSnapshot(s *Session, ref wcs.StreamRef) error {
+	if err := s.table.Settings().Limits.checkID(ref.MediaSessionID); err != nil {
+		return err
+	}
+	if err := s.checkSnapshot(ref); err != nil {
+		s.answerSnapshot(ref, nil, err)
+		return fmt.Errorf("%w: %w", errAnswered, err)
+	}
+	h := s.hooks
+	if !h.wants(hooks.Snapshot) {
+		s.snapshot(ref)
+		return nil
+	}
+	h.request(hooks.Snapshot, h.body(snapshotBody(ref)), func(_ hooks.Object, err error) {
+		if err != nil {
+			s.answerSnapshot(ref, nil, err)
+			return
+		}
+		s.snapshot(ref)
+	})
+	return nil
+}
+
+func (s *Session) checkSnapshot(ref wcs.StreamRef) error {
+	if err := s.checkName(ref.Name); err != nil {
+		return err
+	}
+	if s.quotas.snapshots == nil {
+		perMinute := s.table.Config.Snapshot.PerMinute
+		s.quotas.snapshots = rate.NewLimiter(rate.Limit(perMinute)/60, min(SnapshotBurst, perMinute))
+	}
+	if !s.quotas.snapshots.AllowN(time.Now(), 1) {
+		return errTooManyLookups
+	}
+	return nil
+}
+
+// snapshot takes the picture off the loop.
+func (s *Session) snapshot(ref wcs.StreamRef) {
+	answer := wcs.Snapshot{MediaSessionID: ref.MediaSessionID, Name: ref.Name}
+	if st := s.streams[ref.MediaSessionID]; st != nil {
+		answer.AudioMuted, answer.VideoMuted = st.mutes.Audio, st.mutes.Video
+	}
+	async(s, func() (packed *socket.Bulk, err error) {
+		if answer.PNG, err = s.table.takeSnapshot(s.table.Context, s.app, ref.Name); err != nil {
+			return nil, err
+		}
+		frames, done, err := s.table.Snapshots.Encode(answer)
+		return &socket.Bulk{Frames: frames, Done: done}, err
+	}, func(packed *socket.Bulk, err error) { s.answerSnapshot(ref, packed, err) })
+}
+
+// answerSnapshot sends the picture, or the reason why there is none.
+func (s *Session) answerSnapshot(ref wcs.StreamRef, picture *socket.Bulk, err error) {
+	s.table.Metrics.Snapshots.WithLabelValues(snapshotResult(err)).Inc()
+	s.table.Metrics.rejectedCommand(err)
+	if err != nil {
+		s.sampled().Err(err).Str("media", cut(ref.MediaSessionID, 128)).Msg("snapshot failed")
+		s.send(wcs.SnapshotFailed(ref.MediaSessionID, classify(err).info))
+		return
+	}
+	s.conn.SendBulk(picture)
+}

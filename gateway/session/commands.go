@@ -1,0 +1,115 @@
+package session
+
+import (
+	"errors"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/translate/wcs"
+)
+
+// spec is one row of the command table.
+type spec struct {
+	early bool // allowed before the session is established
+	run   func(*Session, wcs.Command) error
+}
+
+// on makes a handler of a function that takes the decoded argument. handle runs on the loop and must not wait.
+func on[T any](handle func(*Session, T) error) spec {
+	return spec{run: func(s *Session, c wcs.Command) error {
+		var arg T
+		if err := c.Bind(&arg); err != nil {
+			return err
+		}
+		return handle(s, arg)
+	}}
+}
+
+// accepted is a command that is taken in silence.
+var accepted = spec{run: func(*Session, wcs.Command) error { return nil }}
+
+// commands is everything a client may say. A name that is not here is counted and otherwise ignored (protocol.md §2.19).
+var commands = map[wcs.Name]spec{
+	wcs.CmdConnection:      {early: true, run: on(handleConnection).run},
+	wcs.CmdPublishStream:   {run: handlePublishStream},
+	wcs.CmdPlayStream:      {run: handlePlayStream},
+	wcs.CmdUnPublishStream: on(handleUnPublishStream),
+	wcs.CmdStopStream:      on(handleStopStream),
+	wcs.CmdAvailableStream: {run: handleAvailableStream},
+	wcs.CmdPong:            {early: true, run: handlePong},
+	wcs.CmdPing:            accepted, // no client reads an answer (protocol.md §1.4)
+	wcs.CmdPushLogs:        {run: handlePushLogs},
+	wcs.CmdSendStreamEvent: on(handleStreamEvent),
+	wcs.CmdSessionDebug:    on(handleSessionDebug),
+	wcs.CmdSubmitBugReport: {run: handleBugReport},
+	wcs.CmdMetricsDesc:     {run: handleMetricsDescription},
+	wcs.CmdMetricsBatch:    {run: handleMetricsBatch},
+	wcs.CmdSendData:        on(handleSendData),
+	wcs.CmdSnapshot:        on(handleSnapshot),
+	wcs.CmdCall:            endCall(wcs.StatusFailed),
+	wcs.CmdAnswer:          endCall(wcs.StatusFailed),
+	wcs.CmdHangup:          endCall(wcs.StatusFinish), // as its client wants
+	wcs.CmdHold:            endCall(wcs.StatusFailed),
+	wcs.CmdUnhold:          endCall(wcs.StatusFailed),
+	wcs.CmdSendDTMF:        endCall(wcs.StatusFailed),
+	wcs.CmdTransfer:        endCall(wcs.StatusFailed),
+	wcs.CmdMediaTransport:  {early: true, run: handleMediaTransport},
+}
+
+// unknownCommand is the metric label of every name that is not in the table.
+const unknownCommand = "unknown"
+
+// dispatch runs one message of the client on the loop.
+func (s *Session) dispatch(frame []byte) {
+	if s.closed || s.conn.Ended() {
+		return
+	}
+	cmd, err := s.decode(frame)
+	label := unknownCommand
+	row, known := commands[cmd.Name]
+	if known {
+		label = string(cmd.Name)
+	}
+	s.log(zerolog.DebugLevel).Str("cmd", label).Int("bytes", len(frame)).Msg("command")
+	s.recent.received(label, len(frame))
+	if err == nil {
+		switch {
+		case s.id == "" && !row.early:
+			s.reject(wcs.InfoSessionNotReady)
+			err = errSessionNotReady
+		case known:
+			err = row.run(s, cmd)
+		}
+	}
+	s.account(label, err)
+}
+
+// decode reads a message that is not nested too deeply.
+func (s *Session) decode(frame []byte) (wcs.Command, error) {
+	if depth := s.table.Settings().Limits.JSONDepth; depth > 0 && wcs.Deeper(frame, depth) {
+		return wcs.Command{}, errTooDeep
+	}
+	return wcs.Decode(frame)
+}
+
+// account counts a command, and tells the client of a fault that no status event can carry.
+func (s *Session) account(label string, err error) {
+	class := classOK
+	if err != nil {
+		class = classify(err).class
+	}
+	s.table.Metrics.Commands.WithLabelValues(label, string(class)).Inc()
+	if err == nil {
+		return
+	}
+	s.table.Metrics.rejectedCommand(err)
+	s.sampled().Err(err).Str("cmd", label).Msg("command refused")
+	if errors.Is(err, errAnswered) || errors.Is(err, errSessionNotReady) {
+		return // the client has been told
+	}
+	if s.id == "" {
+		s.reject(classify(err).info)
+		return
+	}
+	s.send(wcs.ErrorEvent(classify(err).info))
+}

@@ -1,0 +1,148 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/roomapi"
+	"wcsgateway/gateway/snapshot"
+	"wcsgateway/gateway/socket"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// Faults that the gateway itself finds. Each one's outcome is in the table below.
+var (
+	errSessionNotReady = errors.New("session not ready")
+	errMediaIDNull     = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
+	errMediaIDInUse    = errors.New("mediaSessionId is in use in this session")
+	ErrBadName         = errors.New("stream name is empty, too long, or has control characters or a .. segment")
+	errTooManyStreams  = errors.New("session has too many streams")
+	errNotWebRTC       = errors.New("only WebRTC streams are served")
+	errRTMP            = errors.New("rtmpUrl is not allowed")
+	errStreamNotReady  = errors.New("stream is not publishing yet")
+	errNoStream        = errors.New("no such stream")
+	errRestricted      = errors.New("application is not allowed to play that application's streams")
+	errTooManyLookups  = errors.New("client asks too much at a time")
+	errTooManyEvents   = errors.New("publisher says more than can be sent")
+	errAnswered        = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
+	errPanic           = errors.New("a panic was recovered")
+)
+
+// class is the party that caused an outcome, for metrics and log levels.
+type class string
+
+const (
+	classOK       class = "ok"
+	classClient   class = "client"
+	classUpstream class = "upstream"
+	classInternal class = "internal"
+	classOperator class = "operator"
+)
+
+// outcome is the consequence of an error: the text for the client, whose doing it is, how it is logged, and the value of
+// wcs_refusals_total's label if the error is a rejection by a limit.
+type outcome struct {
+	info       string // of status FAILED (docs/wcs-protocol.md#texts)
+	class      class
+	level      zerolog.Level
+	rejectedBy socket.Rejection // "": not a rejection
+}
+
+func client(info string) outcome {
+	return outcome{info: info, class: classClient, level: zerolog.InfoLevel}
+}
+
+func rejected(by socket.Rejection, info string) outcome {
+	return outcome{info: info, class: classClient, level: zerolog.InfoLevel, rejectedBy: by}
+}
+
+func upstream(info string) outcome {
+	return outcome{info: info, class: classUpstream, level: zerolog.ErrorLevel}
+}
+
+// outcomes of errors that are distinguished by identity. The first that matches counts.
+var outcomes = []struct {
+	err error
+	outcome
+}{
+	{hooks.ErrUnavailable, upstream("Application server is not available")},
+	{hooks.ErrBusy, upstream("Application server is busy")},
+	{hooks.ErrBadResponse, upstream("Application server has given a bad answer")},
+	{errSessionNotReady, client(wcs.InfoSessionNotReady)},
+	{errMediaIDNull, rejected(rejectID, wcs.InfoMediaSessionIDNull)},
+	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
+	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
+	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse)},
+	{ErrBadName, rejected(rejectName, "Bad stream name: it is empty, too long, or has control characters or a .. segment")},
+	{errTooDeep, rejected(rejectDepth, "Bad request: nested too deeply")},
+	{errBadID, rejected(rejectID, "Bad request: an id is too long or has control characters")},
+	{errLoginSize, rejected(rejectMember, "Bad request: login is too long")},
+	{errCustomSize, rejected(rejectMember, "Bad request: custom is too big")},
+	{errDataSize, rejected(rejectMember, "Bad request: payload is too big")},
+	{errTooManyStreams, rejected(rejectStreams, "Too many streams in this session")},
+	{errTooManyLookups, rejected(rejectLookups, "Too many requests at a time")},
+	{roomapi.ErrTooManyMessages, rejected(rejectLookups, "Too many requests at a time")},
+	{errTooManyEvents, rejected(rejectEvents, "Too many stream events at a time")},
+	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
+	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
+	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{errRTMP, client(wcs.InfoFailedByRTMPWriterError)},
+	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady)},
+	{errNoStream, client(wcs.InfoStreamNotFound)},
+	{snapshot.ErrNoPublisher, client(wcs.InfoStreamNotFound)},
+	{errBadRoom, client("Bad room name: it is empty, too long, or has control characters or a .. segment")},
+	{errNoLogin, client("No login: rooms need custom.login of the connection")},
+	{roomapi.ErrLoginTaken, client("Login is in the room already")},
+	{roomapi.ErrFull, client("Room is full")},
+	{errTooManyRooms, client("Too many rooms in this session")},
+	{roomapi.ErrNotMember, client("Not in this room")},
+	{roomapi.ErrNoParticipant, client("No such participant in the room")},
+	{roomapi.ErrUnavailable, upstream("Rooms are not available")},
+	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
+	{errRestricted, client(wcs.InfoRestrictedAccess)},
+	{snapshot.ErrLate, upstream("No picture of the stream in time")},
+	{snapshot.ErrBusy, client("Too many snapshots at a time")},
+	{snapshot.ErrTooBig, client("Picture is too big for a snapshot")},
+	{snapshot.ErrDecode, upstream("Picture of the stream cannot be decoded")},
+	{translate.ErrNoVideo, client("Stream has no video")},
+	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
+	{cleanup.ErrBacklogFull, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{state.ErrLostOwnership, upstream(wcs.InfoFailedToAddStreamToProxy)},
+}
+
+// classify returns the outcome of any error. An unknown error counts as internal.
+func classify(err error) outcome {
+	for _, o := range outcomes {
+		if errors.Is(err, o.err) {
+			return o.outcome
+		}
+	}
+	var sfu *translate.Error
+	var refusal *hooks.Refusal
+	var decoder *snapshot.NoDecoderError
+	switch {
+	case errors.As(err, &refusal):
+		return client(refusal.Reason)
+	case errors.Is(err, translate.ErrMalformedSDP), errors.Is(err, translate.ErrDirection):
+		return client("Bad SDP: " + err.Error())
+	case errors.Is(err, wcs.ErrMalformed):
+		return client("Bad request: " + err.Error())
+	case errors.As(err, &decoder):
+		return client("No snapshots of " + decoder.Codec + " streams: this server has no decoder for it (snapshot.ffmpeg)")
+	case errors.Is(err, snapshot.ErrCodec), errors.Is(err, translate.ErrPictureCodec):
+		return client("No snapshots of streams with this codec")
+	case errors.As(err, &sfu) && sfu.Kind == translate.ErrKindRefused:
+		return client("Bad SDP: refused by the media server")
+	case errors.As(err, &sfu), errors.Is(err, context.DeadlineExceeded):
+		return upstream(wcs.InfoFailedToAddStreamToProxy)
+	}
+	return outcome{info: wcs.InfoFailedByError, class: classInternal, level: zerolog.ErrorLevel}
+}

@@ -1,0 +1,176 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/sampled"
+	"wcsgateway/translate/wcs"
+)
+
+// sessionHooks makes a session's calls to its application's backend, one at a time, in the order of the
+// events in the session. It is nil for an application without a backend.
+type sessionHooks struct {
+	// set once
+	sess  *Session
+	app   *App
+	log   zerolog.Logger
+	queue *hooks.Queue
+
+	// loop
+	id            sessionID          // of the session, which might not be established yet
+	cancelConnect context.CancelFunc // cancels the connect call
+	connection    hooks.Object       // body of connect, as the backend last changed it
+	policies      hooks.Policies     // of restClientConfig
+	requests      int                // calls that a client's command waits for
+}
+
+func newSessionHooks(s *Session, app *App, id sessionID) *sessionHooks {
+	return &sessionHooks{
+		sess: s, app: app, id: id, log: s.table.hookLog.With().Str("session", id.public).Str("app", app.Key).Logger(),
+		queue: hooks.NewQueue(s.table.Config.MaxStreams, s.table.budgetOf(app.Key)),
+	}
+}
+
+// newHookLog limits the rate of warnings: each call of an unavailable backend causes one. Metrics count all
+// of them.
+func newHookLog(log zerolog.Logger) zerolog.Logger {
+	few := sampled.Sampler(sampled.LinesPerSecond)
+	return log.Sample(zerolog.LevelSampler{WarnSampler: few, ErrorSampler: few})
+}
+
+// wants reports whether the backend receives calls of method m for this session.
+func (h *sessionHooks) wants(m hooks.Method) bool {
+	return h != nil && h.app.Hooks.Backend.Sends(m) && h.policies.For(m).Mode != hooks.Disable
+}
+
+// notify calls the method of an event. The answer is ignored. A failure is reported to the client if
+// restOnError is FAIL.
+func (h *sessionHooks) notify(m hooks.Method, body hooks.Object) {
+	h.call(h.sess.table.Context, m, body, func(_ hooks.Object, err error) {
+		if err != nil && h.sess.table.Context.Err() == nil {
+			h.sess.loop.Post(func() { h.eventFailed(m, err) })
+		}
+	})
+}
+
+func (h *sessionHooks) eventFailed(m hooks.Method, err error) {
+	s := h.sess
+	h.log.Warn().Err(err).Str("hook", string(m)).Msg("backend event call failed")
+	if h.policies.For(m).OnError != hooks.Fail || m == hooks.ErrorEvent || s.closed {
+		return
+	}
+	s.reportError(string(m) + ": " + classify(err).info)
+}
+
+// request calls a method that the backend can refuse. then runs on the loop with the outcome; err is nil if
+// the client's request continues, including after a failure that the policy ignores. then does not run once
+// the session is closed.
+func (h *sessionHooks) request(m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
+	h.requestIn(h.sess.table.Context, m, body, then)
+}
+
+// requestIn is request with a context derived from the gateway's, for traces.
+func (h *sessionHooks) requestIn(ctx context.Context, m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
+	answered := func(answer hooks.Object, err error) {
+		h.sess.loop.Post(func() {
+			h.requests--
+			if !h.sess.closed {
+				then(answer, h.decide(m, err))
+			}
+		})
+	}
+	h.requests++
+	if h.requests > hooks.MaxClientCalls {
+		h.dropped(m, answered)
+		return
+	}
+	h.call(ctx, m, body, answered)
+}
+
+// decide returns the error that rejects the client's request after a call ended with err, or nil if the
+// policy ignores err.
+func (h *sessionHooks) decide(m hooks.Method, err error) error {
+	if err == nil {
+		return nil
+	}
+	if m != hooks.Connect && h.policies.For(m).OnError != hooks.Fail && !h.app.Hooks.FailClosed {
+		h.log.Warn().Err(err).Str("hook", string(m)).Msg("backend hook failed; continuing (restOnError=LOG)")
+		return nil
+	}
+	h.sess.table.Metrics.HookVetoes.WithLabelValues(string(m)).Inc()
+	return fmt.Errorf("%s hook: %w", m, err)
+}
+
+// call queues a call. done runs outside the loop.
+func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Object, done func(hooks.Object, error)) {
+	t := h.sess.table
+	sent := h.policies.For(m).Request(body)
+	t.hookCalls.Add(1)
+	queued := h.queue.Do(m, sent, h.sess.closed, func() {
+		defer t.hookCalls.Done()
+		var answer hooks.Object
+		err := errPanic // unless Call returns
+		defer func() { done(answer, err) }()
+		defer t.Recovered()
+		since := time.Now()
+		ctx, end := t.tracedHook(ctx, m)
+		defer func() { end(err) }()
+		answer, err = h.app.Hooks.Backend.Call(ctx, m, sent)
+		h.log.Debug().Str("hook", string(m)).Dur("dur_ms", time.Since(since)).AnErr("err", err).Msg("backend called")
+	})
+	if !queued {
+		t.hookCalls.Done()
+		h.dropped(m, done)
+	}
+}
+
+// budgetOf returns the budget that all sessions of an application share.
+func (t *Table) budgetOf(app string) *hooks.Budget {
+	b, _ := t.hookBudget.LoadOrStore(app, new(hooks.Budget))
+	return b.(*hooks.Budget)
+}
+
+// dropped reports a call that was not made because the session's queue is full.
+func (h *sessionHooks) dropped(m hooks.Method, done func(hooks.Object, error)) {
+	h.sess.table.Metrics.HookCall(m, 0, hooks.ErrBusy)
+	done(nil, fmt.Errorf("%w: the session has too many queued calls", hooks.ErrBusy))
+}
+
+// sendAs sends the client a message without the members that the policies of the given methods exclude
+// (clientExclude).
+func (s *Session) sendAs(frame []byte, methods ...hooks.Method) {
+	if s.hooks != nil {
+		frame = s.hooks.forClient(frame, methods)
+	}
+	s.send(frame)
+}
+
+func (h *sessionHooks) forClient(frame []byte, methods []hooks.Method) []byte {
+	for _, m := range methods {
+		p := h.policies.For(m)
+		if len(p.ClientExclude) == 0 {
+			continue
+		}
+		frame = wcs.Edit(frame, func(arg hooks.Object) hooks.Object {
+			var info hooks.Object
+			if json.Unmarshal(arg["streamInfo"], &info) == nil { // repeats some members
+				arg["streamInfo"] = raw(p.ForClient(info))
+			}
+			return p.ForClient(arg)
+		})
+	}
+	return frame
+}
+
+// isRefusal reports whether the backend answered with a refusal, as opposed to a call that failed.
+func isRefusal(err error) bool {
+	var r *hooks.Refusal
+	return errors.As(err, &r)
+}

@@ -1,0 +1,64 @@
+package session
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"wcsgateway/translate/wcs"
+)
+
+func TestNames(t *testing.T) {
+	l := Limits{NameBytes: 40}
+	for name, ok := range map[string]bool{
+		"test": true, "a/b/c": true, "rtsp://host:554/path?x=1": true, "..a/b..": true, "a...b": true, "потік-1": true, "名前 with blanks": true,
+		"family👨‍👩‍👧": true, "עברית\u200f": true, strings.Repeat("x", 40): true,
+		"": false, "..": false, "../etc/passwd": false, "a/../b": false, "a/..": false, `a\..\b`: false, "a\nb": false, "a\x00": false, "a\x7f": false,
+		"a\u0085b": false, "a\u2028b": false, "gnp\u202e.exe": false, "a\u2067b": false, "\xff\xfe": false, strings.Repeat("x", 41): false,
+	} {
+		if err := l.checkName(name); (err == nil) != ok {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestSizesOfMembers(t *testing.T) {
+	l := Limits{IDBytes: 36, LoginBytes: 10, CustomBytes: 30, PayloadBytes: 20}
+	connection := func(arg string) wcs.Connection {
+		t.Helper()
+		cmd, err := wcs.Decode([]byte(`{"message":"connection","data":[` + arg + `]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c wcs.Connection
+		if err := cmd.Bind(&c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for arg, want := range map[string]error{
+		`{}`:                               nil,
+		`{"custom":"x"}`:                   nil,
+		`{"custom":{"login":"12345678"}}`:  nil,
+		`{"custom":{"login":"123456789"}}`: errLoginSize,
+		`{"login":"123456789"}`:            errLoginSize,
+		`{"sipLogin":"123456789"}`:         errLoginSize,
+		`{"custom":{"token":"` + strings.Repeat("x", 30) + `"}}`: errCustomSize,
+	} {
+		if err := l.checkConnection(connection(arg)); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", arg, err, want)
+		}
+	}
+	for id, ok := range map[string]bool{"": true, strings.Repeat("i", 36): true, strings.Repeat("i", 37): false, "a\nb": false} {
+		if err := l.checkID(id); (err == nil) != ok {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	if l.checkPayload(make([]byte, 20)) != nil || l.checkPayload(make([]byte, 21)) == nil || l.checkCustom(30) != nil || l.checkCustom(31) == nil {
+		t.Error("sizes of payload or custom are wrong")
+	}
+	if none := (Limits{}); none.checkPayload(make([]byte, 1<<20)) != nil || none.checkName(strings.Repeat("x", 1000)) != nil {
+		t.Error("0 is a limit")
+	}
+}
+
+// open tries to open a socket and gives the HTTP status.

@@ -1,0 +1,227 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"unicode/utf8"
+
+	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/socket"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// Local implements admin.Local but for State: it executes requests of operators on the sessions and streams of this pod.
+type Local struct{ t *Table }
+
+// Local returns the executor of admin requests.
+func (t *Table) Local() Local { return Local{t} }
+
+// EndStreams implements admin.Local.
+func (l Local) EndStreams(ctx context.Context, mediaIDs []string) (n int) {
+	for _, ended := range onLoops(ctx, l.t, mediaIDs, func(st *stream) bool {
+		running := st.ending == nil
+		st.end(ending{status: st.stopped(), info: wcs.InfoStoppedByRESTTerminate, class: classOperator})
+		return running
+	}) {
+		if ended {
+			n++
+		}
+	}
+	return n
+}
+
+// onLoops calls f for this pod's streams with the given media ids, each on its session's loop, and returns
+// the results by media id. Streams whose loop does not call f before ctx is done are missing.
+func onLoops[T any](ctx context.Context, t *Table, mediaIDs []string, f func(*stream) T) map[string]T {
+	ids := make(map[string]bool, len(mediaIDs))
+	for _, id := range mediaIDs {
+		ids[id] = true
+	}
+	var (
+		mu      sync.Mutex
+		wg      sync.WaitGroup
+		results = make(map[string]T)
+	)
+	for _, st := range t.streams.all() {
+		if !ids[st.id] {
+			continue
+		}
+		wg.Go(func() {
+			result, err := callOn(ctx, st.sess, func() T { return f(st) })
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			results[st.id] = result
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+// EndSession implements admin.Local.
+func (l Local) EndSession(id string) bool {
+	s := l.t.sessionByID(id)
+	if s == nil {
+		return false
+	}
+	s.Terminate(socket.ClosedTerminated)
+	return true
+}
+
+// Figures implements admin.Local.
+func (l Local) Figures(ctx context.Context, mediaIDs []string) map[string]admin.Figures {
+	return onLoops(ctx, l.t, mediaIDs, (*stream).figures)
+}
+
+func (st *stream) figures() admin.Figures {
+	f := make(admin.Figures)
+	set := func(name string, v int) {
+		if v > 0 {
+			f[name] = int64(v)
+		}
+	}
+	video := st.tracks[translate.Video]
+	set("VIDEO_WIDTH", video.Width)
+	set("VIDEO_HEIGHT", video.Height)
+	if st.rates == nil || st.ending != nil {
+		return f
+	}
+	m, source := st.rates.measure()
+	if !m.known {
+		return f
+	}
+	f["VIDEO_RATE"], f["VIDEO_FPS"], f["VIDEO_LOST"] = m.video.Rate, int64(m.video.FPS), int64(m.video.Lost)
+	if source == fromClient { // a probe only sees its own requests
+		f["VIDEO_NACK"], f["VIDEO_PLI"] = int64(m.video.NACK), int64(m.video.PLI)
+	}
+	return f
+}
+
+// Record implements admin.Local. It returns when LiveKit has answered.
+func (l Local) Record(ctx context.Context, r admin.RecordRequest) admin.RecordReply {
+	st := l.t.streams.find(r.Publisher)
+	if st == nil {
+		return admin.NewRecordReply("", admin.ErrNoSuchStream)
+	}
+	done := make(chan admin.RecordReply, 1)
+	st.sess.loop.Post(func() {
+		st.handleRecord(r, func(file string, err error) { done <- admin.NewRecordReply(file, err) })
+	})
+	select {
+	case reply := <-done:
+		return reply
+	case <-ctx.Done():
+		return admin.NewRecordReply("", admin.ErrRecordingFailed)
+	}
+}
+
+// handleRecord executes a request. then runs on the loop, at once or when LiveKit has answered.
+func (st *stream) handleRecord(r admin.RecordRequest, then func(file string, err error)) {
+	switch {
+	case st.ending != nil || st.phase != phaseUp || !st.published:
+		then("", admin.ErrNoSuchStream)
+	case r.Stop && !st.egresses.StopRecording():
+		then("", admin.ErrNotRecorded)
+	case r.Stop:
+		then("", nil)
+	case !st.sess.app.Record:
+		then("", admin.ErrRecordingForbidden)
+	default:
+		st.startRecording(r.Template, func(file string, err error) {
+			if err != nil {
+				file, err = "", admin.ErrRecordingFailed
+			}
+			then(file, err)
+		})
+	}
+}
+
+// SendData implements admin.Local.
+func (l Local) SendData(ctx context.Context, d admin.SessionData) string {
+	s := l.t.sessionByID(d.Session)
+	if s == nil {
+		return admin.DataNoReceiver
+	}
+	return s.dataResult(ctx, func() string {
+		if s.closed {
+			return admin.DataNoReceiver
+		}
+		s.send(wcs.OnData(d.OperationID, d.Payload))
+		return admin.DataSent
+	})
+}
+
+// PublishData implements admin.Local.
+func (l Local) PublishData(ctx context.Context, publisher translate.Identity, payload []byte) string {
+	st := l.t.streams.find(publisher)
+	if st == nil {
+		return admin.DataNoReceiver
+	}
+	return st.sess.dataResult(ctx, func() string {
+		if st.ending != nil || st.phase != phaseUp {
+			return admin.DataNoReceiver
+		}
+		if err := st.publishEvent(state.StreamNotice{Type: string(wcs.EventData), Payload: payload}); err != nil {
+			return err.Error()
+		}
+		return admin.DataSent
+	})
+}
+
+// dataResult runs f on the loop and returns its result, or the text of the error if f did not run.
+func (s *Session) dataResult(ctx context.Context, f func() string) string {
+	result, err := callOn(ctx, s, f)
+	if err != nil {
+		return err.Error()
+	}
+	return result
+}
+
+// CheckData validates data of a backend like that of a client.
+func (t *Table) CheckData(operationID string, payload json.RawMessage) error {
+	limits := &t.Settings().Limits
+	err := errors.Join(limits.checkID(operationID), limits.checkPayload(payload))
+	if err == nil && (!utf8.Valid(payload) || !json.Valid(payload)) {
+		err = wcs.ErrMalformed
+	}
+	if err == nil && limits.JSONDepth > 0 && wcs.Deeper(payload, limits.JSONDepth) {
+		err = errTooDeep
+	}
+	return err
+}
+
+// Statistics returns the figures of this pod.
+func (t *Table) Statistics() admin.Statistics {
+	stats := admin.Statistics{Pods: 1, Connections: t.Sockets()}
+	for _, st := range t.streams.all() {
+		switch {
+		case !st.settled.Load():
+		case st.published:
+			stats.Published++
+		default:
+			stats.Played++
+		}
+	}
+	return stats
+}
+
+// Session implements admin.Local.
+func (l Local) Session(ctx context.Context, id string) *admin.SessionDetails {
+	s := l.t.sessionByID(id)
+	if s == nil {
+		return nil
+	}
+	d, err := callOn(ctx, s, func() *admin.SessionDetails {
+		return &admin.SessionDetails{Login: s.login, Remote: s.Remote, Detached: s.resume.isDetached(), Messages: s.recent.last()}
+	})
+	if err != nil {
+		return nil
+	}
+	return d
+}

@@ -1,0 +1,137 @@
+package session
+
+import (
+	"sync"
+
+	"wcsgateway/translate"
+)
+
+// registry finds the streams of this pod's clients for what comes from LiveKit and from other pods.
+// It is an index of live objects, not a store: what others need to know is in Redis.
+type registry struct {
+	mu         sync.Mutex
+	byIdentity map[translate.Identity]*stream
+	players    map[string]map[*stream]struct{}       // by stream name
+	ending     map[string]chan struct{}              // names whose publisher here is being released; closed when it is
+	waiting    map[string]map[chan struct{}]struct{} // who waits for a name to be PUBLISHING; closed when it is
+}
+
+func newRegistry() *registry {
+	return &registry{
+		byIdentity: make(map[translate.Identity]*stream),
+		players:    make(map[string]map[*stream]struct{}),
+		ending:     make(map[string]chan struct{}),
+		waiting:    make(map[string]map[chan struct{}]struct{}),
+	}
+}
+
+func (r *registry) add(st *stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byIdentity[st.identity] = st
+	if st.published {
+		return
+	}
+	if r.players[st.name] == nil {
+		r.players[st.name] = make(map[*stream]struct{})
+	}
+	r.players[st.name][st] = struct{}{}
+}
+
+func (r *registry) remove(st *stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byIdentity[st.identity] == st { // not the one that a session has that has come back to this pod
+		delete(r.byIdentity, st.identity)
+	}
+	delete(r.players[st.name], st)
+	if len(r.players[st.name]) == 0 {
+		delete(r.players, st.name)
+	}
+}
+
+// rename lets a stream be found under its identity of now instead of the old one.
+func (r *registry) rename(old translate.Identity, st *stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byIdentity, old)
+	r.byIdentity[st.identity] = st
+}
+
+func (r *registry) find(id translate.Identity) *stream {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byIdentity[id]
+}
+
+func (r *registry) all() []*stream {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*stream, 0, len(r.byIdentity))
+	for _, st := range r.byIdentity {
+		all = append(all, st)
+	}
+	return all
+}
+
+func (r *registry) playersOf(name string) []*stream {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*stream, 0, len(r.players[name]))
+	for st := range r.players[name] {
+		all = append(all, st)
+	}
+	return all
+}
+
+// releasing notes that the name's publisher on this pod has ended and that its name will be free soon.
+func (r *registry) releasing(name string) (released func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := make(chan struct{})
+	r.ending[name] = done
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		close(done)
+		if r.ending[name] == done {
+			delete(r.ending, name)
+		}
+	}
+}
+
+// release gives the channel that is closed when a name that is being released here is free, nil if there is none.
+func (r *registry) release(name string) <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ending[name]
+}
+
+// awaitPublished gives a channel that is closed when the stream is PUBLISHING. Ask before
+// looking the stream up, so that nothing is missed in between, and stop waiting afterwards.
+func (r *registry) awaitPublished(name string) (published <-chan struct{}, stop func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ch := make(chan struct{})
+	if r.waiting[name] == nil {
+		r.waiting[name] = make(map[chan struct{}]struct{})
+	}
+	r.waiting[name][ch] = struct{}{}
+	return ch, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.waiting[name], ch)
+		if len(r.waiting[name]) == 0 {
+			delete(r.waiting, name)
+		}
+	}
+}
+
+func (r *registry) published(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for ch := range r.waiting[name] {
+		close(ch)
+	}
+	delete(r.waiting, name)
+}

@@ -1,0 +1,89 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+)
+
+// source is a published stream that a name stands for.
+type source struct {
+	room      translate.RoomName
+	publisher translate.Participant // of a stream with a record, only the identity
+	record    state.Stream          // empty for a native publisher
+}
+
+// locate resolves a name for the clients of an application. Without an application the name may be that of any
+// application's stream.
+func (t *Table) locate(ctx context.Context, app *App, name string) (source, error) {
+	return t.resolve(ctx, app, name, func(ctx context.Context) (state.Stream, error) {
+		ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
+		defer cancel()
+		return t.Store.FindStream(ctx, name)
+	})
+}
+
+// resolve returns the stream whose record find returns, if the application is allowed to play it. Without a record
+// (state.ErrNotFound) it looks for a native publisher. The error is errNoStream, errRestricted, errStreamNotReady, or
+// that of find or of LiveKit.
+func (t *Table) resolve(ctx context.Context, app *App, name string, find func(context.Context) (state.Stream, error)) (source, error) {
+	rec, err := find(ctx)
+	switch {
+	case errors.Is(err, state.ErrNotFound):
+		return t.resolveNative(ctx, app, name)
+	case err != nil:
+		return source{}, err
+	case app != nil && !app.mayPlay(rec.App):
+		return source{}, errRestricted
+	case rec.Phase != state.PhasePublishing:
+		return source{}, errStreamNotReady
+	}
+	publisher := translate.Participant{Identity: translate.Identity(rec.Identity)}
+	return source{room: translate.RoomName(rec.Room), publisher: publisher, record: rec}, nil
+}
+
+// resolveNative looks for a native publisher in the room that the application has for the name, or in the rooms of all
+// applications.
+func (t *Table) resolveNative(ctx context.Context, app *App, name string) (source, error) {
+	apps := t.Settings().Apps
+	if app != nil {
+		apps = map[string]*App{app.Key: app}
+	}
+	rooms := make(map[translate.RoomName]struct{})
+	for _, a := range apps {
+		if a.Native.plays() {
+			rooms[a.Room.Room(a.Key, name)] = struct{}{}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
+	defer cancel()
+	for room := range rooms {
+		p, err := t.nativePublisher(ctx, room)
+		if !errors.Is(err, errNoStream) {
+			return source{room: room, publisher: p}, err
+		}
+	}
+	return source{}, errNoStream
+}
+
+// nativePublisher returns the native participant that publishes in a room. If several do, it is the one that joined
+// first. LiveKit's list of the room names the participants; their tracks are requested from each.
+func (t *Table) nativePublisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
+	list, err := t.SFU.Participants(ctx, room)
+	if err != nil {
+		return translate.Participant{}, err
+	}
+	for _, p := range translate.Natives(list) {
+		p, err = t.SFU.Participant(ctx, room, p.Identity)
+		switch {
+		case translate.KindOf(err) == translate.ErrKindNotFound: // left since
+		case err != nil:
+			return p, err
+		case len(p.Tracks) > 0:
+			return p, nil
+		}
+	}
+	return translate.Participant{}, errNoStream
+}

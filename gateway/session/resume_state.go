@@ -1,0 +1,426 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/socket"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// resumeState makes a session resumable: one that asked for keepAlive outlives its socket by the grace
+// period, in which its client can resume it on any pod (resume.go). A nil resumeState is that of a session
+// that ends with its socket. It is on the session's loop.
+type resumeState struct {
+	// set once
+	s      *Session
+	record state.Session // the registration, without streams and rooms
+
+	detached time.Time // when the socket was lost; zero while it is open
+	expiring bool
+	grace    *time.Timer // ends a detached session
+	ends     []pastEnd
+}
+
+// pastEnd is the end of a stream that is repeated at a resume.
+type pastEnd struct {
+	state.SessionStream // with its Status
+	at                  time.Time
+}
+
+// maxEnds bounds the ends that are repeated when a session is resumed.
+const maxEnds = 64
+
+// enableResume makes the session resumable. The caller registers the session.
+func (s *Session) enableResume(rec state.Session) {
+	rec.Streams, rec.Rooms = nil, nil
+	s.resume = &resumeState{s: s, record: rec}
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	s.table.resumable[s.id] = s
+}
+
+// active reports whether the session can be resumed. It cannot if it is about to end.
+func (r *resumeState) active() bool { return r != nil && !r.expiring }
+
+// isDetached reports whether the session has lost its socket.
+func (r *resumeState) isDetached() bool { return r != nil && !r.detached.IsZero() }
+
+// save writes what a resuming pod needs to restore the session's streams and memberships.
+func (r *resumeState) save() {
+	if !r.active() {
+		return
+	}
+	rec := r.record
+	rec.Streams = r.recentEnds()
+	for _, st := range r.s.streams {
+		if st.phase == phaseUp && st.ending == nil {
+			rec.Streams = append(rec.Streams, st.snapshotForResume())
+		}
+	}
+	rec.Rooms = r.s.rooms.records(r.detached)
+	r.s.table.Sessions.PutSession(rec)
+}
+
+// snapshotForResume returns what a pod needs to restore the stream, or to repeat its end.
+func (st *stream) snapshotForResume() state.SessionStream {
+	k := state.SessionStream{
+		MediaID: st.id, Name: st.name, Published: st.published, Room: string(st.room), Identity: string(st.identity),
+		Publisher: string(st.publisher), Native: !st.published && st.publisher.Native(), Provider: st.provider,
+		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
+		AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video, Tracks: st.record().Tracks, CreatedAt: st.created,
+		InRoom:   st.inRoom,
+		Egresses: st.egresses.Records(),
+	}
+	if st.ending != nil {
+		k.Status, k.Info = string(st.ending.status), st.ending.info
+	}
+	return k
+}
+
+// recordEnd writes that a stream of the session ended.
+func (r *resumeState) recordEnd(st *stream) {
+	if !r.active() || st.phase != phaseUp {
+		return
+	}
+	if !st.ending.silent {
+		r.queueEnd(st.snapshotForResume())
+	}
+	r.save()
+}
+
+// queueEnd keeps the status that the client is sent at a stream's end. It is repeated when the session is
+// resumed: the socket may be dead until that is detected.
+func (r *resumeState) queueEnd(k state.SessionStream) {
+	if r != nil {
+		r.ends = append(r.ends, pastEnd{k, time.Now()})
+	}
+}
+
+// recentEnds returns the ends that the client may not have received.
+func (r *resumeState) recentEnds() (streams []state.SessionStream) {
+	connected := time.Now()
+	if r.isDetached() {
+		connected = r.detached
+	}
+	from := connected.Add(-r.s.table.Config.Conn.DetectionTime())
+	r.ends = slices.DeleteFunc(r.ends, func(e pastEnd) bool { return e.at.Before(from) })
+	r.ends = r.ends[max(0, len(r.ends)-maxEnds):]
+	for _, e := range r.ends {
+		streams = append(streams, e.SessionStream)
+	}
+	return streams
+}
+
+// moveAway ends a stream on this pod that another pod has adopted. Neither the client nor the backend is
+// notified, and nothing is cleaned up.
+func (st *stream) moveAway() {
+	st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classOK, silent: true, moved: true})
+}
+
+// disconnect ends a stream because its client is gone.
+func (st *stream) disconnect() {
+	st.end(ending{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+}
+
+// detach keeps the session after the loss of its socket. Streams that are not up end: without the socket they
+// cannot come up.
+func (r *resumeState) detach(reason socket.Reason) {
+	s := r.s
+	for _, st := range s.streams {
+		if st.phase != phaseUp {
+			st.disconnect()
+		}
+	}
+	r.detached = time.Now()
+	s.rooms.detachAll()
+	r.save()
+	switch fits := s.table.countDetached(s.Conn.Key, +1); {
+	case !fits:
+		s.table.Metrics.Rejected(rejectDetached)
+		r.expire()
+	case s.terminated, reason == socket.ClosedTakenOver, reason == socket.ClosedDisplaced, reason == socket.ClosedTerminated: // another client or pod needs its names
+		r.expire()
+	case reason == socket.ClosedShutdown:
+		r.expireAfter(min(s.table.Config.KeepAliveGrace, s.table.Config.Handover))
+	default:
+		r.expireAfter(s.table.Config.KeepAliveGrace)
+	}
+}
+
+// countDetached counts detached sessions and reports whether they are within the limits, which bound those of
+// one address, too.
+func (t *Table) countDetached(of netip.Addr, by int) (fits bool) {
+	l := &t.Settings().Limits
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.detached.Add(of, by)
+	t.Metrics.Detached.Set(float64(t.detached.All()))
+	return t.detached.All() <= l.Detached && (l.ConnectionsPerAddress == 0 || t.detached.Of(of) <= l.ConnectionsPerAddress)
+}
+
+func (r *resumeState) expireAfter(d time.Duration) {
+	if r.grace != nil {
+		r.grace.Stop()
+	}
+	r.grace = time.AfterFunc(d, func() { r.s.loop.Post(r.expire) })
+}
+
+// Terminate closes the socket of a session and ends the session without a grace period, also if it is
+// detached already. A socket whose end was decided a moment earlier, for another reason, detaches the session
+// later: terminated is checked then.
+func (s *Session) Terminate(r socket.Reason) {
+	s.conn.Close(r)
+	s.loop.Post(func() {
+		s.terminated = true
+		s.resume.expire()
+	})
+}
+
+// expire ends a detached session. If another pod has taken it without this pod's knowledge, its streams and
+// memberships stay untouched: they belong to the owner of the registration.
+func (r *resumeState) expire() {
+	if !r.active() || !r.isDetached() || r.s.resume != r {
+		return
+	}
+	r.expiring = true
+	s, lost := r.s, false
+	s.offLoop(func() { lost = r.endRegistration() }, func() {
+		s.log(zerolog.InfoLevel).Bool("taken", lost).Int("streams", len(s.streams)).Msg("detached session ended")
+		r.endDetached(lost)
+	})
+}
+
+// endRegistration deletes the session's registration. It retries until Redis answers or the gateway ends, and
+// reports whether the session belongs to another pod.
+func (r *resumeState) endRegistration() (lost bool) {
+	t := r.s.table
+	_, err := backoff.Retry(t.Context, func() (struct{}, error) {
+		ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
+		defer cancel()
+		err := t.Resumption.EndSession(ctx, r.record)
+		if errors.Is(err, state.ErrLostOwnership) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(cleanup.NewBackOff(cleanup.FirstWait, cleanup.MaxWait)), backoff.WithMaxElapsedTime(0))
+	return errors.Is(err, state.ErrLostOwnership)
+}
+
+// endDetached ends the session on this pod. Unless another pod has taken it, this is the end of the session.
+func (r *resumeState) endDetached(taken bool) {
+	s := r.s
+	if r.grace != nil {
+		r.grace.Stop()
+	}
+	if r.isDetached() {
+		s.table.countDetached(s.Conn.Key, -1)
+	}
+	s.table.mu.Lock()
+	if s.table.resumable[s.id] == s { // not if it was resumed on this pod
+		delete(s.table.resumable, s.id)
+	}
+	s.table.mu.Unlock()
+	s.resume = nil
+	if taken {
+		s.rooms.moveAll()
+	} else {
+		s.rooms.leaveAll()
+	}
+	for _, st := range s.streams {
+		if taken {
+			st.moveAway()
+		} else {
+			st.disconnect()
+		}
+	}
+	if !taken {
+		s.hooks.disconnected()
+	}
+	s.finish()
+}
+
+// shortenGrace shortens the remaining time of a detached session because the pod shuts down.
+func (r *resumeState) shortenGrace() {
+	if r.active() && r.isDetached() {
+		r.expireAfter(min(r.s.table.Config.KeepAliveGrace, r.s.table.Config.Handover))
+	}
+}
+
+// handover is what a pod had of a session when it yielded the session to the pod that resumed it.
+type handover struct {
+	Streams []state.SessionStream `json:"streams,omitempty"`
+	Rooms   []state.SessionRoom   `json:"rooms,omitempty"`
+}
+
+// handOver yields the session to the pod that resumed it, perhaps this one, and returns the streams and
+// memberships that this pod takes from now on. They are newer than the session's record in Redis.
+func (r *resumeState) handOver(to string) (now handover) {
+	s, detached := r.s, r.detached
+	if !r.isDetached() {
+		detached = time.Now()
+	}
+	now = handover{Streams: r.recentEnds(), Rooms: s.rooms.records(detached)}
+	s.rooms.moveAll()
+	for _, st := range s.streams {
+		if st.phase == phaseUp && st.ending == nil {
+			now.Streams = append(now.Streams, st.snapshotForResume())
+			st.moveAway()
+		}
+	}
+	s.log(zerolog.InfoLevel).Str("to", to).Int("streams", len(now.Streams)).Int("rooms", len(now.Rooms)).Msg("session handed over")
+	if to != s.table.Config.Pod {
+		s.table.Sessions.DropSession(s.id) // only this pod's copy: the registration is the other pod's
+	}
+	s.registered = false
+	for _, st := range s.streams {
+		st.disconnect()
+	}
+	r.endDetached(true)
+	s.conn.Close(socket.ClosedResumed)
+	return now
+}
+
+// yield gives up a session that turns out to be another pod's.
+func (r *resumeState) yield() {
+	if r.active() {
+		r.handOver("unknown pod")
+	}
+}
+
+// handOverRequest is the body of EventResumed.
+type handOverRequest struct {
+	Was state.TokenHash `json:"was"` // of the session before it was resumed: a pod that has resumed it since does not yield it
+}
+
+// handOver hands over a session of this pod. ok is false if this pod does not have the session any more, or
+// not in time.
+func (t *Table) handOver(ctx context.Context, id string, request handOverRequest, to string) (now handover, ok bool) {
+	s := t.findResumable(id)
+	if s == nil {
+		return handover{}, false
+	}
+	done, err := callOn(ctx, s, func() *handover {
+		r := s.resume
+		if !r.active() || r.record.TokenHash != request.Was && to != t.Config.Pod {
+			return nil
+		}
+		h := r.handOver(to)
+		return &h
+	})
+	if err != nil || done == nil {
+		return handover{}, false
+	}
+	return *done, true
+}
+
+// findResumable returns a resumable session of this pod, or nil.
+func (t *Table) findResumable(id string) *Session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.resumable[id]
+}
+
+// releaseStale makes this pod give up its own outdated copy of the session before it resumes the current one,
+// and waits for that copy's pending writes: they must not overtake the new session's.
+func (t *Table) releaseStale(ctx context.Context, id string, request handOverRequest) (now handover, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+	defer cancel()
+	s := t.findResumable(id)
+	now, ok = t.handOver(ctx, id, request, t.Config.Pod)
+	if s != nil {
+		select {
+		case <-s.gone:
+		case <-ctx.Done():
+		}
+	}
+	return now, ok
+}
+
+// AdoptDeadline is the time in which a pod adopts a stream that was handed over: longer than takeTimeout.
+const AdoptDeadline = 2 * takeTimeout
+
+// reapUnadopted releases a handed-over stream that no pod has adopted by the deadline, because the adopting
+// pod died or never learned that its take-over succeeded.
+func (s *Session) reapUnadopted(st *stream) {
+	t, k, sess := s.table, st.snapshotForResume(), state.Session{ID: s.id, App: s.app.Key, Generation: s.generation}
+	time.AfterFunc(AdoptDeadline, func() {
+		if t.Context.Err() != nil {
+			return // another pod takes over this pod's records
+		}
+		t.Cleanup.Add(cleanup.StoreTask("release handed-over stream", func(ctx context.Context) error {
+			defer t.moving.lock(ctx, sess.ID)()
+			if t.streams.find(st.identity) != nil {
+				return nil // the session was resumed on this pod
+			}
+			_, err := t.adopt(ctx, k, sess, state.Owner{})
+			switch {
+			case errors.Is(err, state.ErrNotFound), errors.Is(err, state.ErrLostOwnership):
+				return nil
+			case err != nil:
+				return err
+			}
+			t.Cleanup.RemoveParticipant(st.room, st.identity, cleanup.Expiry)
+			return st.role.release(ctx, st)
+		}))
+	})
+}
+
+// HandOver handles another pod's EventResumed.
+func (t *Table) HandOver(ctx context.Context, e state.Event) error {
+	var request handOverRequest
+	if err := json.Unmarshal(e.Body, &request); err != nil {
+		return fmt.Errorf("decode hand-over request: %w", err)
+	}
+	var reply []byte
+	if now, ok := t.handOver(ctx, e.Name, request, e.From); ok {
+		var err error
+		if reply, err = json.Marshal(now); err != nil {
+			return err
+		}
+	}
+	t.Bus.Reply(ctx, e, string(reply))
+	return nil
+}
+
+// newRestoredStream returns a stream that is up, from a snapshot of a resumed session's stream.
+func (s *Session) newRestoredStream(k state.SessionStream) *stream {
+	st := &stream{
+		sess: s, role: player{}, cancel: func() {}, phase: phaseUp,
+		streamSpec: streamSpec{
+			published: k.Published, id: k.MediaID, name: k.Name, provider: k.Provider,
+			minKbps: k.MinKbps, maxKbps: k.MaxKbps, created: k.CreatedAt, inRoom: k.InRoom,
+		},
+		participant: participant{
+			identity: translate.Identity(k.Identity), room: translate.RoomName(k.Room), claimed: true, offered: true, joined: true,
+		},
+		streamMedia: streamMedia{
+			kinds: translate.MediaKinds{Audio: k.Audio, Video: k.Video}, tracks: make(map[translate.Kind]translate.Track),
+			mutes: translate.Mutes{Audio: k.AudioMuted, Video: k.VideoMuted},
+		},
+		playedStream: playedStream{publisher: translate.Identity(k.Publisher)},
+	}
+	if st.published {
+		st.role = publisher{}
+	}
+	for _, t := range k.Tracks {
+		st.tracks[translate.Kind(t.Kind)] = translate.Track{
+			Name: t.Name, Kind: translate.Kind(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height,
+		}
+	}
+	st.addComponents()
+	st.egresses.Restore(k.Egresses)
+	st.settled.Store(true)
+	return st
+}

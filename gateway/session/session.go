@@ -1,0 +1,281 @@
+package session
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
+
+	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/serial"
+	"wcsgateway/gateway/socket"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// Session is one client: its socket and, once the client has sent connection, its streams. All of its state belongs to
+// one loop, which runs the session's events one at a time.
+type Session struct {
+	// set once
+	table  *Table
+	conn   *socket.Conn
+	Peer   // who opened the socket
+	loop   serial.Executor
+	recent *recent // nil where nobody can look at it
+
+	// any goroutine
+	streaming atomic.Int32 // streams it has
+
+	// loop
+	lifetime
+	established
+	resume  *resumeState       // nil unless it asked for keepAlive
+	hooks   *sessionHooks      // nil without a backend
+	streams map[string]*stream // by media id
+	rooms   memberships
+	lookups lookups
+	quotas  quotas
+}
+
+// lifetime is the course of a session from its socket to the release of everything that it holds.
+type lifetime struct {
+	gone       chan struct{} // closed when the session has let go of everything
+	leave      func()        // its place among the pings
+	opening    bool          // its connection command has come
+	registered bool          // in Redis, as far as this pod knows
+	closed     bool
+	terminated bool // ends with its socket, without a grace period
+	jobs       int  // calls off the loop that will post back, other than the streams'
+}
+
+// established is what a session knows of its client once it is let in.
+type established struct {
+	id            string // "" until it is established
+	generation    int    // state.Session.Generation; set with id
+	app           *App
+	admittedTo    *App // in which it takes up a place; nil: in none
+	knowsBitrates bool
+	login         string // of its user; "" unless it has said one
+}
+
+// quotas limit what one session can request over time. A limiter is nil before the first request.
+type quotas struct{ snapshots, clientLogs *rate.Limiter }
+
+// log begins a line with the fields that every one about this session has. A level that is off costs nothing.
+func (s *Session) log(level zerolog.Level) *zerolog.Event {
+	return s.withFields(s.table.Log.WithLevel(level))
+}
+
+// sampled is log for what clients can cause as often as they like.
+func (s *Session) sampled() *zerolog.Event { return s.sampledAt(zerolog.InfoLevel) }
+
+func (s *Session) sampledAt(level zerolog.Level) *zerolog.Event {
+	return s.withFields(s.table.Sampled.WithLevel(level))
+}
+
+func (s *Session) withFields(e *zerolog.Event) *zerolog.Event {
+	if !e.Enabled() {
+		return e
+	}
+	e.Str("remote", s.Remote)
+	if s.id != "" {
+		e.Str("session", s.id).Str("app", s.app.Key)
+	}
+	return e
+}
+
+func (s *Session) onPanic(v any) {
+	s.table.Metrics.Panics.Inc()
+	s.log(zerolog.ErrorLevel).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic in a session; it goes on")
+}
+
+// receive runs on the reader.
+func (s *Session) receive(frame []byte) {
+	s.loop.PostWait(func() { s.dispatch(frame) })
+}
+
+func (s *Session) send(frame []byte) {
+	s.recent.sent(frame)
+	s.conn.Send(frame)
+}
+
+// relay sends what another client says, unless this one has too much to read already.
+func (s *Session) relay(frame []byte) {
+	if s.conn.TrySend(frame) {
+		s.recent.sent(frame)
+		return
+	}
+	if !s.closed {
+		s.table.Metrics.LostBytes.Add(float64(len(frame)))
+		s.sampled().Int("bytes", len(frame)).Msg("client reads too slowly: what another one says is left out")
+	}
+}
+
+// reject tells the client why and closes the socket: fail alone would leave it waiting (protocol.md §1.5).
+func (s *Session) reject(info string) {
+	s.send(wcs.ConnectionFailed(info))
+	s.conn.Close(socket.ClosedRefused)
+}
+
+// establish accepts the client with a new session.
+func (s *Session) establish(app *App, c wcs.Connection, id sessionID) {
+	s.id = id.public
+	rec := state.Session{
+		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Resumable: s.table.wantsResume(c),
+		ClientVersion: clientVersion(c), TellEnd: s.hooks.wants(hooks.ConnectionStatusEvent),
+	}
+	s.table.Sessions.PutSession(rec)
+	if rec.Resumable {
+		s.enableResume(rec)
+	}
+	s.welcome(app, c, id.token)
+	s.log(zerolog.InfoLevel).Msg("session established")
+}
+
+// maxVersion bounds what a client can call its version; the SDK's are some 20 bytes.
+const maxVersion = 64
+
+// clientVersion is what the client calls its version, "" if that is no version.
+func clientVersion(c wcs.Connection) (version string) {
+	if json.Unmarshal(c.Sent["clientVersion"], &version) != nil || len(version) > maxVersion {
+		return ""
+	}
+	return version
+}
+
+// welcome tells the client that its session stands.
+func (s *Session) welcome(app *App, c wcs.Connection, token string) {
+	s.app, s.registered = app, true
+	s.table.named(s)
+	s.knowsBitrates, s.login = c.KnowsBitrates, c.Login()
+	s.table.Metrics.Sessions.Inc()
+	s.sendAs(wcs.UserData{
+		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
+		CollectMetrics: app.Rates.UsesClients() && prefersWebRTC(c.MediaProviders),
+	}.Frame(), hooks.Connect)
+	s.send(s.table.version)
+	s.send(socket.PingFrame) // some raw clients publish only after the first (protocol.md §1.4)
+}
+
+// sessionID is the public session id, which grants nothing, and the authToken, which does (design.md §2).
+type sessionID struct {
+	public, token string
+	resumed       bool // it is that of a session that the client has come back for
+}
+
+func newSessionID(remote string) sessionID {
+	return withToken("/" + remote + "/" + translate.RandomHex(16))
+}
+
+// withToken makes an authToken for a session id.
+func withToken(id string) sessionID {
+	return sessionID{public: id, token: id + "/" + translate.RandomHex(64)}
+}
+
+// commonProviders is what both sides have, in the client's order.
+func commonProviders(client []string) []string {
+	common := []string{}
+	for _, p := range client {
+		if p == wcs.ProviderWebRTC {
+			common = append(common, p)
+		}
+	}
+	return common
+}
+
+// prefersWebRTC: another first provider is what the client uses, and its streams have no statistics (protocol.md §6.1).
+func prefersWebRTC(client []string) bool { return len(client) > 0 && client[0] == wcs.ProviderWebRTC }
+
+// onClose runs once, when the socket's end is decided.
+func (s *Session) onClose(r socket.Reason) {
+	s.closed = true
+	s.leave()
+	s.table.Metrics.Connections.Dec()
+	s.table.Metrics.Closes.WithLabelValues(r.Name).Inc()
+	s.table.Metrics.rejectedClose(r)
+	s.releaseSlot()
+	if s.id == "" {
+		s.log(zerolog.DebugLevel).Str("reason", r.Name).Msg("socket closed before it was a session")
+		s.hooks.disconnected()
+		s.finish()
+		return
+	}
+	s.endOrDetach(r)
+}
+
+// endOrDetach ends a session that lost its socket, or detaches it if it asked for keepAlive.
+func (s *Session) endOrDetach(r socket.Reason) {
+	s.table.Metrics.Sessions.Dec()
+	s.log(zerolog.InfoLevel).Str("reason", r.Name).Int("streams", len(s.streams)).Bool("detached", s.resume != nil).Msg("session closed")
+	if s.resume != nil {
+		s.resume.detach(r)
+		return
+	}
+	s.rooms.leaveAll()
+	for _, st := range s.streams {
+		st.disconnect()
+	}
+	if s.registered { // and not taken by another pod
+		s.table.Sessions.DropSession(s.id)
+		s.hooks.disconnected()
+	}
+	s.finish()
+}
+
+// finish notes that everything is released, if it is so.
+func (s *Session) finish() {
+	if !s.closed || len(s.streams) > 0 || s.jobs > 0 || s.resume != nil {
+		return
+	}
+	select {
+	case <-s.gone: // was noted before
+		return
+	default:
+	}
+	s.table.mu.Lock()
+	delete(s.table.sessions, s)
+	s.table.unnamed(s)
+	s.table.mu.Unlock()
+	close(s.gone)
+}
+
+// offLoop runs f beside the loop and done on it. The session is not gone before done has run.
+func (s *Session) offLoop(f func(), done func()) {
+	s.jobs++
+	go func() {
+		defer s.loop.Post(func() {
+			s.jobs--
+			done()
+			s.finish()
+		})
+		defer func() {
+			if v := recover(); v != nil {
+				s.onPanic(v)
+			}
+		}()
+		f()
+	}()
+}
+
+// Close closes the session's socket. A session with keepAlive lives on for its grace period.
+func (s *Session) Close(r socket.Reason) { s.conn.Close(r) }
+
+// ShortenGrace ends the grace period of a detached session after Config.Handover, because the pod shuts down.
+func (s *Session) ShortenGrace() { s.loop.Post(func() { s.resume.shortenGrace() }) }
+
+// HasStreams reports whether the session publishes or plays.
+func (s *Session) HasStreams() bool { return s.streaming.Load() > 0 }
+
+// Done is closed when the session has released everything that it held.
+func (s *Session) Done() <-chan struct{} { return s.gone }
+
+// ID returns the public session id, "" before the session is established. Call it only after Table.ByID or All.
+func (s *Session) ID() string { return s.id }
+
+// Closed reports whether the end of the session's socket is decided.
+func (s *Session) Closed() bool { return s.conn.Ended() }

@@ -1,0 +1,103 @@
+package session
+
+import (
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
+)
+
+// The events of a publisher (mutes, data) are published with the stream's record to the pods with players, one message for
+// each pod. Since there is one write at a time, they stay in order. If a message is lost its data is lost, but mutes are
+// not: they are also in the record, and in the attributes of the publisher's participant, which players' pods read with
+// each query of the room at LiveKit. Since mute changes are counted, a player is notified of each state once.
+
+// Limits of the events that are pending, for Redis or for LiveKit.
+const (
+	MaxEvents     = 256
+	maxEventBytes = 2 << 20
+)
+
+// events is a queue of a publisher's events.
+type events struct {
+	list  []state.StreamNotice
+	bytes int
+}
+
+func (o *events) add(s state.StreamNotice) error {
+	if len(o.list) >= MaxEvents || o.bytes+len(s.Payload) > maxEventBytes && len(o.list) > 0 {
+		return errTooManyEvents
+	}
+	o.list = append(o.list, s)
+	o.bytes += len(s.Payload)
+	return nil
+}
+
+func (o *events) take() []state.StreamNotice {
+	list := o.list
+	*o = events{}
+	return list
+}
+
+// publishEvent sends an event to players and native participants. It has no effect before the stream is up: mutes are in
+// the first record.
+func (st *stream) publishEvent(s state.StreamNotice) error {
+	if st.phase != phaseUp {
+		return nil
+	}
+	if err := st.publishToPlayers(s); err != nil {
+		return err
+	}
+	return st.relay.queue(s)
+}
+
+// publishToPlayers sends an event to the players of a publisher that is up, on all pods.
+func (st *stream) publishToPlayers(s state.StreamNotice) error {
+	if err := st.writer.outbox.add(s); err != nil {
+		return err
+	}
+	st.writer.save(nil)
+	return nil
+}
+
+// onPublisherNotice passes a publisher's events to a player, and the mutes in its record if they are newer.
+func (st *stream) onPublisherNotice(said []state.StreamNotice, rec state.Stream) {
+	for _, s := range said {
+		if s.Type != string(wcs.EventData) {
+			st.applyMutes(translate.Mutes{Audio: s.AudioMuted, Video: s.VideoMuted, Changes: s.Mutes})
+		} else if st.phase == phaseUp {
+			st.sess.relay(wcs.StreamData(st.id, s.Payload))
+		}
+	}
+	st.applyMutes(mutesOf(rec))
+}
+
+func mutesOf(rec state.Stream) translate.Mutes {
+	return translate.Mutes{Audio: rec.AudioMuted, Video: rec.VideoMuted, Changes: rec.Mutes}
+}
+
+// applyMutes takes a publisher's mutes, unless they are outdated, and notifies a player that is up. Before that, the mutes
+// are in its first status.
+func (st *stream) applyMutes(m translate.Mutes) {
+	if m.Changes <= st.mutes.Changes {
+		return
+	}
+	before := st.mutes
+	st.mutes = m
+	if st.phase != phaseUp {
+		return
+	}
+	if m.Audio != before.Audio {
+		st.sendMute(m.Audio, wcs.EventAudioMuted, wcs.EventAudioUnmuted)
+	}
+	if m.Video != before.Video {
+		st.sendMute(m.Video, wcs.EventVideoMuted, wcs.EventVideoUnmuted)
+	}
+}
+
+func (st *stream) sendMute(muted bool, mute, unmute wcs.StreamEventType) {
+	typ := unmute
+	if muted {
+		typ = mute
+	}
+	st.sess.send(wcs.StreamMute(st.id, typ, st.name))
+}
