@@ -81,7 +81,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		metrics: deps.Metrics, storeReady: deps.StoreReady, peers: deps.Peers, cancel: cancel,
 	}
 	env := &session.Env{
-		Config: cfg.Config, Context: ctx, Log: deps.Log, Sampled: sampled.Logger(deps.Log), Tracer: deps.Tracer,
+		Config: cfg.Config, Context: ctx, Log: deps.Log, Sampled: sampled.Logger(deps.Log), HookLog: sampled.Failures(deps.Log), Tracer: deps.Tracer,
 		Metrics: &deps.Metrics.Metrics,
 		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions, Resumption: deps.Resumption,
 		RateWheel: wheel.New(session.RateInterval, probe.Ticker.Tick),
@@ -102,6 +102,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		NewIdentity: func() translate.Identity { return env.NewIdentity(translate.RoleSnapshot) },
 	})
 	g.env, g.table = env, session.NewTable(env)
+	env.TakenOver = (&orphans{env: env, table: g.table}).takenOver
 	env.Poller = reconcile.New(reconcile.Deps{Context: ctx, Rooms: deps.SFU, Recovered: env.Recovered, Log: deps.Log, Local: g.table.Has})
 	env.Probes = probe.New(probe.Deps{
 		Prober: deps.Prober, Schedule: env.RateWheel.Add, Go: g.work.Go, Recovered: env.Recovered, Send: g.send,
@@ -186,7 +187,7 @@ func (g *Gateway) Ready() bool { return !g.draining.Load() && g.storeReady() }
 func (g *Gateway) StoreHandlers() state.Handlers {
 	return state.Handlers{
 		Event:     g.env.Bus.Deliver,
-		TakenOver: g.table.TakenOver,
+		TakenOver: g.env.TakenOver,
 		Reset:     g.table.Reregister,
 		Lost:      g.table.StartClean,
 		Describe:  g.describe,

@@ -18,3 +18,9 @@ func Sampler(perSecond uint32) zerolog.Sampler {
 
 // Logger returns log limited to LinesPerSecond.
 func Logger(log zerolog.Logger) zerolog.Logger { return log.Sample(Sampler(LinesPerSecond)) }
+
+// Failures returns log with its warnings and errors sampled: each call of an unavailable backend causes one.
+func Failures(log zerolog.Logger) zerolog.Logger {
+	few := Sampler(LinesPerSecond)
+	return log.Sample(zerolog.LevelSampler{WarnSampler: few, ErrorSampler: few})
+}

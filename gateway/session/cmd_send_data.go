@@ -25,7 +25,7 @@ func handleSendData(s *Session, d wcs.SendData) error {
 	h, room := s.hooks, s.rooms.parse(d.Payload)
 	switch {
 	case h.wants(hooks.OnDataEvent): // also of what is for a room: the backend may refuse it (integration.md §1.3)
-		h.request(hooks.OnDataEvent, h.body(dataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
+		h.request(hooks.OnDataEvent, h.body(hooks.DataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
 			if room != nil && (err == nil || room.leaves()) {
 				s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
 				return
@@ -42,7 +42,7 @@ func handleSendData(s *Session, d wcs.SendData) error {
 
 // answerData tells client and backend what has become of data.
 func (s *Session) answerData(operationID string, err error) {
-	status := dataStatusBody{OperationID: operationID, Status: wcs.DataAccepted}
+	status := hooks.DataStatusBody{OperationID: operationID, Status: wcs.DataAccepted}
 	if err != nil {
 		status.Status, status.Info = wcs.DataFailed, classify(err).info
 		s.sampled().Err(err).Msg("data not accepted")

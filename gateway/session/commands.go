@@ -71,7 +71,7 @@ func (s *Session) dispatch(frame []byte) {
 		label = string(cmd.Name)
 	}
 	s.log(zerolog.DebugLevel).Str("cmd", label).Int("bytes", len(frame)).Msg("command")
-	s.recent.received(label, len(frame))
+	s.messages.Received(label, len(frame))
 	if err == nil {
 		switch {
 		case s.id == "" && !row.early:

@@ -16,6 +16,7 @@ import (
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/wheel"
+	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
@@ -26,6 +27,7 @@ type Env struct {
 	Context context.Context // of all work that outlives a command; it ends last
 	Log     zerolog.Logger
 	Sampled zerolog.Logger // for messages that clients can cause at any rate
+	HookLog zerolog.Logger // for calls to backends
 	Tracer  trace.Tracer   // nil: no traces
 	Metrics *Metrics
 
@@ -43,6 +45,9 @@ type Env struct {
 	Poller    *reconcile.Poller
 	Egress    *egress.Service
 	Snapshots *snapshot.Service
+
+	// TakenOver cleans up after a stream, player, session or room membership of a pod that no longer has it.
+	TakenOver func(state.Orphan)
 }
 
 // Recovered recovers a panic in a goroutine of the gateway, so that the process goes on. It must be deferred.

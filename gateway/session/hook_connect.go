@@ -19,9 +19,8 @@ const (
 
 // Values of the status in a ConnectionStatusEvent.
 const (
-	connectionEstablished  wcs.Status = "ESTABLISHED"
-	connectionFailed       wcs.Status = "FAILED"
-	connectionDisconnected wcs.Status = "DISCONNECTED"
+	connectionEstablished wcs.Status = "ESTABLISHED"
+	connectionFailed      wcs.Status = "FAILED"
 )
 
 // authorizeConnect lets the backend decide on a client. The client is accepted after the backend agreed.
@@ -61,7 +60,7 @@ func (h *sessionHooks) onConnect(c wcs.Connection, answer hooks.Object, err erro
 	v := classify(err)
 	h.log.WithLevel(v.level).Err(err).Msg("connection refused by backend hook")
 	s.reject(v.info)
-	h.connection = h.body(errorBody{Info: v.info}) // the only content of further events
+	h.connection = h.body(hooks.ErrorBody{Info: v.info}) // the only content of further events
 	h.notifyConnection(connectionFailed)
 	delete(h.connection, memberInfo)
 }
@@ -109,7 +108,7 @@ func (h *sessionHooks) takeConnect(c wcs.Connection, answer hooks.Object) (wcs.C
 // rebind decodes changed members of a command's argument into v, the value decoded from the original
 // argument.
 func rebind(members hooks.Object, v any) error {
-	return wcs.Command{Name: "answer", Arg: raw(members)}.Bind(v)
+	return wcs.Command{Name: "answer", Arg: hooks.Raw(members)}.Bind(v)
 }
 
 // notifyConnection sends the backend a ConnectionStatusEvent.
@@ -118,7 +117,7 @@ func (h *sessionHooks) notifyConnection(status wcs.Status) {
 		return
 	}
 	body := maps.Clone(h.connection)
-	body[memberStatus] = raw(status)
+	body[memberStatus] = hooks.Raw(status)
 	h.notify(hooks.ConnectionStatusEvent, body)
 }
 
@@ -130,5 +129,5 @@ func (h *sessionHooks) disconnected() {
 	if h.cancelConnect != nil {
 		h.cancelConnect()
 	}
-	h.notifyConnection(connectionDisconnected)
+	h.notifyConnection(hooks.Disconnected)
 }

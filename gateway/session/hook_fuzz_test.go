@@ -23,7 +23,7 @@ func FuzzAnswers(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	sent := map[string]json.RawMessage{"appKey": raw("defaultApp"), "custom": raw(1), "authToken": raw("old")}
+	sent := map[string]json.RawMessage{"appKey": hooks.Raw("defaultApp"), "custom": hooks.Raw(1), "authToken": hooks.Raw("old")}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var answer hooks.Object
 		if json.Unmarshal(b, &answer) != nil || answer == nil {
@@ -38,7 +38,7 @@ func FuzzAnswers(f *testing.F) {
 		c, err := h.takeConnect(wcs.Connection{AppKey: "defaultApp", Sent: sent}, answer)
 		if err == nil {
 			id := h.connection
-			if string(id["appKey"]) != `"defaultApp"` || string(id["sessionId"]) != string(raw(h.id.public)) || string(id["nodeId"]) != string(raw(testNode)) {
+			if string(id["appKey"]) != `"defaultApp"` || string(id["sessionId"]) != string(hooks.Raw(h.id.public)) || string(id["nodeId"]) != string(hooks.Raw(testNode)) {
 				t.Fatalf("identity changed: %s", id)
 			}
 			if _, there := id["authToken"]; there || string(c.Sent["authToken"]) != `"old"` || c.AppKey != "defaultApp" {
@@ -59,7 +59,7 @@ func fuzzOverwrite(t *testing.T, s *Session, answer hooks.Object) {
 	for name := range answer {
 		all.Overwrite = append(all.Overwrite, name)
 	}
-	err := st.overwrite(all, s.hooks.addressed(object(st.requestBody())), answer)
+	err := st.overwrite(all, s.hooks.addressed(hooks.Body(st.requestBody())), answer)
 	if st.id != "m" || st.req.MediaSessionID != "m" || st.req.SDP != "v=0" {
 		t.Fatalf("identity changed: %+v", st.req)
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/hooks"
-	"wcsgateway/gateway/sampled"
 	"wcsgateway/translate/wcs"
 )
 
@@ -33,16 +32,9 @@ type sessionHooks struct {
 
 func newSessionHooks(s *Session, app *App, id sessionID) *sessionHooks {
 	return &sessionHooks{
-		sess: s, app: app, id: id, log: s.table.hookLog.With().Str("session", id.public).Str("app", app.Key).Logger(),
+		sess: s, app: app, id: id, log: s.table.HookLog.With().Str("session", id.public).Str("app", app.Key).Logger(),
 		queue: hooks.NewQueue(s.table.Config.MaxStreams, s.table.budgetOf(app.Key)),
 	}
-}
-
-// newHookLog limits the rate of warnings: each call of an unavailable backend causes one. Metrics count all
-// of them.
-func newHookLog(log zerolog.Logger) zerolog.Logger {
-	few := sampled.Sampler(sampled.LinesPerSecond)
-	return log.Sample(zerolog.LevelSampler{WarnSampler: few, ErrorSampler: few})
 }
 
 // wants reports whether the backend receives calls of method m for this session.
@@ -161,7 +153,7 @@ func (h *sessionHooks) forClient(frame []byte, methods []hooks.Method) []byte {
 		frame = wcs.Edit(frame, func(arg hooks.Object) hooks.Object {
 			var info hooks.Object
 			if json.Unmarshal(arg["streamInfo"], &info) == nil { // repeats some members
-				arg["streamInfo"] = raw(p.ForClient(info))
+				arg["streamInfo"] = hooks.Raw(p.ForClient(info))
 			}
 			return p.ForClient(arg)
 		})

@@ -27,7 +27,7 @@ func (st *stream) authorizeStart(m hooks.Method, arg json.RawMessage) {
 	if json.Unmarshal(arg, &body) != nil || body == nil {
 		body = hooks.Object{} // never: arg was decoded as StreamRequest
 	}
-	put(body, object(st.requestBody()))
+	hooks.Put(body, hooks.Body(st.requestBody()))
 	body = h.addressed(body)
 	h.requestIn(st.trace.in(st.sess.table.Context), m, body, func(answer hooks.Object, err error) {
 		if st.ending != nil {
@@ -114,7 +114,7 @@ func (st *stream) notifyStop() {
 	if st.ending != nil || !h.wants(m) {
 		return
 	}
-	h.notify(m, h.body(stopBody{
+	h.notify(m, h.body(hooks.StopBody{
 		MediaSessionID: st.id, Name: st.name, Published: st.published, HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: st.statusNow(),
 	}))
 }
@@ -123,7 +123,7 @@ func (st *stream) notifyStop() {
 func (st *stream) statusNow() wcs.Status {
 	switch {
 	case st.phase != phaseUp:
-		return statusPending
+		return hooks.StatusPending
 	case st.published:
 		return wcs.StatusPublishing
 	}

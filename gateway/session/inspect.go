@@ -53,7 +53,7 @@ func (i Inspector) Evict(ctx context.Context, old state.Stream) error { return i
 
 // LockMoves delays the adoption and release of a session's streams until unlock is called.
 func (i Inspector) LockMoves(ctx context.Context, session string) (unlock func()) {
-	return i.t.moving.lock(ctx, session)
+	return i.t.moving.Lock(ctx, session)
 }
 
 // DelayClose keeps the session from learning that its socket closes, until the returned function is called.

@@ -60,6 +60,6 @@ func (s *Session) recordLogin() string {
 func (s *Session) reportError(info string) {
 	s.sendAs(wcs.ErrorEvent(info), hooks.ErrorEvent)
 	if s.hooks.wants(hooks.ErrorEvent) {
-		s.hooks.notify(hooks.ErrorEvent, s.hooks.body(errorBody{Info: info}))
+		s.hooks.notify(hooks.ErrorEvent, s.hooks.body(hooks.ErrorBody{Info: info}))
 	}
 }

@@ -90,7 +90,7 @@ func (s *Session) resumeSession(app *App, c wcs.Connection, id sessionID) {
 		defer cancel()
 		got, err := s.table.take(ctx, app, c, id, tell)
 		if err == nil {
-			unlock = s.table.moving.lock(ctx, id.public)
+			unlock = s.table.moving.Lock(ctx, id.public)
 			s.table.takeStreams(ctx, &got)
 		}
 		return got, err

@@ -360,7 +360,7 @@ func (s *Session) reapUnadopted(st *stream) {
 			return // another pod takes over this pod's records
 		}
 		t.Cleanup.Add(cleanup.StoreTask("release handed-over stream", func(ctx context.Context) error {
-			defer t.moving.lock(ctx, sess.ID)()
+			defer t.moving.Lock(ctx, sess.ID)()
 			if t.streams.find(st.identity) != nil {
 				return nil // the session was resumed on this pod
 			}

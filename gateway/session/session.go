@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
@@ -22,11 +23,11 @@ import (
 // one loop, which runs the session's events one at a time.
 type Session struct {
 	// set once
-	table  *Table
-	conn   *socket.Conn
-	Peer   // who opened the socket
-	loop   serial.Executor
-	recent *recent // nil where nobody can look at it
+	table    *Table
+	conn     *socket.Conn
+	Peer     // who opened the socket
+	loop     serial.Executor
+	messages *admin.MessageLog // nil without a console
 
 	// any goroutine
 	streaming atomic.Int32 // streams it has
@@ -100,14 +101,14 @@ func (s *Session) receive(frame []byte) {
 }
 
 func (s *Session) send(frame []byte) {
-	s.recent.sent(frame)
+	s.messages.Sent(frame)
 	s.conn.Send(frame)
 }
 
 // relay sends what another client says, unless this one has too much to read already.
 func (s *Session) relay(frame []byte) {
 	if s.conn.TrySend(frame) {
-		s.recent.sent(frame)
+		s.messages.Sent(frame)
 		return
 	}
 	if !s.closed {

@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
@@ -24,15 +25,13 @@ type Table struct {
 	// set once
 	*Env
 	version []byte // the getVersion frame
-	hookLog zerolog.Logger
 	pings   *wheel.Wheel[*socket.Conn]
 
 	// any goroutine
 	streams    *registry
 	settings   atomic.Pointer[Settings]
-	refusing   atomic.Bool // no new sessions
-	moving     keyLock     // by session id: while streams are adopted or released
-	orphanHook orphanLines
+	refusing   atomic.Bool    // no new sessions
+	moving     serial.KeyLock // by session id: while streams are adopted or released
 	hookBudget sync.Map       // *hooks.Budget by app key
 	hookCalls  sync.WaitGroup // calls to backends that run or are queued
 
@@ -50,7 +49,6 @@ func NewTable(env *Env) *Table {
 	t := &Table{
 		Env:        env,
 		version:    wcs.Version(env.Config.Version),
-		hookLog:    newHookLog(env.Log),
 		pings:      wheel.New(env.Config.Conn.PingInterval, (*socket.Conn).Ping),
 		streams:    newRegistry(),
 		sessions:   make(map[*Session]struct{}),
@@ -72,7 +70,10 @@ func (t *Table) Run(ctx context.Context) {
 
 // Open starts a session on an upgraded socket.
 func (t *Table) Open(ws *websocket.Conn, p Peer) {
-	s := &Session{table: t, Peer: p, recent: newRecent(t.Config.Recent)}
+	s := &Session{table: t, Peer: p}
+	if t.Config.Recent {
+		s.messages = new(admin.MessageLog)
+	}
 	s.gone = make(chan struct{})
 	s.loop.Recovered = s.onPanic
 	s.rooms.s = s

@@ -1,4 +1,4 @@
-package session
+package serial
 
 import (
 	"context"
@@ -8,13 +8,13 @@ import (
 
 func TestKeyLock(t *testing.T) {
 	t.Parallel()
-	var l keyLock
+	var l KeyLock
 	var work sync.WaitGroup
 	inside := map[string]*int{"a": new(int), "b": new(int)} // the race detector looks on
 	for key, n := range inside {
 		for range 50 {
 			work.Go(func() {
-				defer l.lock(t.Context(), key)()
+				defer l.Lock(t.Context(), key)()
 				*n++
 			})
 		}
@@ -25,15 +25,15 @@ func TestKeyLock(t *testing.T) {
 			t.Errorf("%s was locked %d times", key, *n)
 		}
 	}
-	unlock := l.lock(t.Context(), "a")
+	unlock := l.Lock(t.Context(), "a")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	l.lock(ended, "a")() // unlocks nothing
+	l.Lock(ended, "a")() // unlocks nothing
 	if _, mine := l.try("a"); mine {
 		t.Error("locked twice")
 	}
 	unlock()
-	l.lock(t.Context(), "a")()
+	l.Lock(t.Context(), "a")()
 	if len(l.held) != 0 {
 		t.Errorf("%d keys are held", len(l.held))
 	}
