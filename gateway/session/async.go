@@ -12,14 +12,32 @@ var errLoopPanic = errors.New("panic on the session's loop")
 // async runs work beside the session's loop and then, on the loop, then with the result of work. After a panic in work,
 // then gets errPanic. The session is not gone before then has run.
 func async[T any](s *Session, work func() (T, error), then func(T, error)) {
-	var got T
-	err := errPanic // unless work returns
-	s.offLoop(func() { got, err = work() }, func() { then(got, err) })
+	s.jobs++
+	go func() {
+		var got T
+		err := errPanic // unless work returns
+		defer s.loop.Post(func() {
+			s.jobs--
+			then(got, err)
+			s.finish()
+		})
+		defer func() {
+			if v := recover(); v != nil {
+				s.onPanic(v)
+			}
+		}()
+		got, err = work()
+	}()
 }
 
 // asyncErr is async for work without a result.
 func asyncErr(s *Session, work func() error, then func(error)) {
 	async(s, func() (struct{}, error) { return struct{}{}, work() }, func(_ struct{}, err error) { then(err) })
+}
+
+// offLoop is async for work that cannot fail.
+func (s *Session) offLoop(work, then func()) {
+	asyncErr(s, func() error { work(); return nil }, func(error) { then() })
 }
 
 // callOn runs f on the session's loop and returns its result. After an error f did not run and will not run, except for

@@ -21,7 +21,7 @@ func handlePlayStream(s *Session, c wcs.Command) error {
 		s.sampled().Str("media", cut(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
 			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters are not applied: the stream is played as it is published")
 	}
-	return s.begin(player{}, false, req, c.Arg)
+	return s.startStream(player{}, false, req, c.Arg)
 }
 
 func handleStopStream(s *Session, ref wcs.StreamRef) error {
@@ -212,17 +212,17 @@ func mayHaveClaimed(err error) bool {
 }
 
 // ready: LiveKit has bound the tracks before it answered, so media flows as soon as the transport is up.
-func (player) ready(st *stream) bool { return st.joined }
+func (player) mediaReady(st *stream) bool { return st.joined }
 
-func (player) up(st *stream) {
-	st.announce(wcs.StatusPlaying, "")
-	st.tellFormat()
+func (player) onMedia(st *stream) {
+	st.sendStatus(wcs.StatusPlaying, "")
+	st.notifyStatus(wcs.StatusPlaying, "")
+	st.sendFormat()
 	st.startRates()
-	st.writer.save(nil)
 }
 
-// tellFormat tells a player the picture size, once it is known.
-func (st *stream) tellFormat() {
+// sendFormat tells a player the picture size, once it is known.
+func (st *stream) sendFormat() {
 	v := st.tracks[translate.Video]
 	if v.Width == 0 || v.Height == 0 {
 		return

@@ -22,7 +22,7 @@ func handlePublishStream(s *Session, c wcs.Command) error {
 		// Never ignored in silence: somebody waits for that stream elsewhere (design.md §9).
 		return s.rejectStream(true, req, err)
 	}
-	return s.begin(publisher{}, true, req, c.Arg)
+	return s.startStream(publisher{}, true, req, c.Arg)
 }
 
 // malformedStream answers a publishStream or playStream that cannot be read in the status of
@@ -47,7 +47,7 @@ func (s *Session) stop(mediaID string) {
 	if st == nil {
 		return
 	}
-	e := ending{status: st.stopped(), info: wcs.InfoStoppedByUser, class: classOK, undone: true}
+	e := endCause{status: st.stopped(), info: wcs.InfoStoppedByUser, class: classOK, afterCleanup: true}
 	if st.published {
 		e.info = wcs.InfoStoppedByPublisherStop
 	}
@@ -168,32 +168,34 @@ func finishAnswer(st *stream, got *started, answer translate.Answer, edit transl
 	return notes, nil
 }
 
-// ready: media of every accepted m-line has arrived, or of one of them and the other is late (design.md §9).
-func (publisher) ready(st *stream) bool {
+// mediaReady reports whether media of every accepted m-line has arrived, or of one of two while the other is overdue.
+func (publisher) mediaReady(st *stream) bool {
 	_, audio := st.tracks[translate.Audio]
 	_, video := st.tracks[translate.Video]
-	if !audio && !video {
+	switch {
+	case audio == st.kinds.Audio && video == st.kinds.Video:
+		return audio || video
+	case !audio && !video:
 		return false
+	case !st.awaitingSecond:
+		st.awaitingSecond = true
+		st.after(st.sess.table.Config.Media.SecondTrackWait, func() {
+			st.secondOverdue = true
+			st.progress()
+		})
 	}
-	if audio == st.kinds.Audio && video == st.kinds.Video {
-		return true
-	}
-	if !st.waitingForSecond {
-		st.waitingForSecond = true
-		st.after(st.sess.table.Config.Media.SecondTrackWait, st.becomeUp)
-	}
-	return false
+	return st.secondOverdue
 }
 
-// up tells the client only when other pods can see the stream, because it may tell others to play.
-func (publisher) up(st *stream) {
-	st.writer.save(func() {
-		st.startEgresses()
-		st.announce(wcs.StatusPublishing, "")
-		st.updateRoom()
-		st.startRates()
-		st.relay.next() // what was muted before
-	})
+// onMedia runs when the stream's record is written. Only then other pods can find the stream, and the client can have
+// others play it.
+func (publisher) onMedia(st *stream) {
+	st.startEgresses()
+	st.sendStatus(wcs.StatusPublishing, "")
+	st.notifyStatus(wcs.StatusPublishing, "")
+	st.updateRoom()
+	st.startRates()
+	st.relay.next() // mutes before PUBLISHING
 }
 
 // write writes the record and tells the pods that have players. A record that Redis has lost is claimed anew.

@@ -18,7 +18,7 @@ func (o egressOwner) Identity() translate.Identity { return o.st.identity }
 
 func (o egressOwner) State() (over, handedOver bool) {
 	e := o.st.ending
-	return e != nil, e != nil && e.moved
+	return e != nil, e != nil && e.handedOver
 }
 
 func (o egressOwner) Async(work func() error, then func(error)) { asyncErr(o.st.sess, work, then) }
@@ -31,7 +31,7 @@ func (o egressOwner) SaveForResume() { o.st.sess.resume.save() }
 // viewers elsewhere wait for.
 func (o egressOwner) Lost(kind translate.EgressKind, how string) {
 	if kind == translate.EgressRTMP {
-		o.st.end(ending{status: wcs.StatusFailed, info: wcs.InfoFailedByRTMPWriterError, class: classUpstream})
+		o.st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoFailedByRTMPWriterError, class: classUpstream})
 		return
 	}
 	o.st.sess.resume.save()

@@ -158,7 +158,7 @@ func (st *stream) sendKeepAlive(timer *time.Timer) {
 				return
 			case isRefusal(err) && h.policies.For(m).OnError == hooks.Fail:
 				st.sess.table.Metrics.HookVetoes.WithLabelValues(string(m)).Inc()
-				st.end(ending{status: wcs.StatusFailed, info: wcs.InfoTerminatedByKeepAlive, class: classClient})
+				st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoTerminatedByKeepAlive, class: classClient})
 				return
 			case err != nil:
 				h.eventFailed(m, err)

@@ -31,7 +31,7 @@ func (s *Session) observeDelivered(n notifyTiming) {
 // observeAnnounced records that Redis has the event for the other pods. The end of a stream that was handed over is
 // not measured, because it may have happened on another pod.
 func (st *stream) observeAnnounced() {
-	if e := st.ending; !e.moved {
+	if e := st.ending; !e.handedOver {
 		st.sess.table.Metrics.observeNotification(notifyTiming{stageAnnounce, e.since})
 	}
 }

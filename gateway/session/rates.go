@@ -214,7 +214,7 @@ func (r *rateMeter) updateSize(width, height int) {
 	}
 	r.sized = true
 	video.Width, video.Height = width, height
-	r.st.learn([]translate.Track{video})
+	r.st.updateTracks([]translate.Track{video})
 }
 
 // learnFromSFU is learn for reports of LiveKit. Their sizes are late, and are ignored while the rate source reports them.
@@ -225,7 +225,7 @@ func (st *stream) learnFromSFU(tracks []translate.Track) {
 			tracks[i].Width, tracks[i].Height = 0, 0
 		}
 	}
-	st.learn(tracks)
+	st.updateTracks(tracks)
 }
 
 // silence detects that nothing is sent any more.
@@ -250,7 +250,7 @@ func (r *rateMeter) checkSilence(m measurement) {
 	case !m.heard, r.st.relay.mutedAtSFU():
 		r.silence = silence{}
 	case r.silence.lasts(m.media) >= limit:
-		r.st.end(ending{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, class: classClient})
+		r.st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, class: classClient})
 	}
 }
 

@@ -285,7 +285,7 @@ func (s *Session) restoreStream(a adopted, sess state.Session) {
 	}
 	st := s.newRestoredStream(a.SessionStream)
 	if a.Status != "" {
-		st.tellStatus(wcs.Status(a.Status), a.Info)
+		st.sendStatus(wcs.Status(a.Status), a.Info)
 		s.resume.queueEnd(a.SessionStream)
 		return
 	}
@@ -306,18 +306,18 @@ func (s *Session) restoreStream(a adopted, sess state.Session) {
 	if st.published {
 		st.egresses.Watch()
 		st.mutes = mutesOf(a.record)
-		st.tellStatus(wcs.StatusPublishing, "")
+		st.sendStatus(wcs.StatusPublishing, "")
 		st.writer.save(nil) // notifies the players' pods of the new owner
 		return
 	}
 	if !st.publisher.Native() && a.record.Identity != string(st.publisher) {
-		st.publisherGone(st.publisher, notifyTiming{})
+		st.onPublisherEnded(st.publisher, notifyTiming{})
 		return
 	}
 	st.mutes = mutesOf(a.record)
-	st.tellStatus(wcs.StatusPlaying, "") // the backend knows
-	st.tellFormat()
-	st.publisherChanged(a.record.Owner.Pod, a.record, nil)
+	st.sendStatus(wcs.StatusPlaying, "") // the backend knows
+	st.sendFormat()
+	st.onPublisherChanged(a.record.Owner.Pod, a.record, nil)
 }
 
 // wantsResume reports whether a client asks for a resumable session and can have one.

@@ -94,7 +94,7 @@ func (r *resumeState) recordEnd(st *stream) {
 	if !r.active() || st.phase != phaseUp {
 		return
 	}
-	if !st.ending.silent {
+	if !st.ending.noClient {
 		r.queueEnd(st.snapshotForResume())
 	}
 	r.save()
@@ -126,12 +126,12 @@ func (r *resumeState) recentEnds() (streams []state.SessionStream) {
 // moveAway ends a stream on this pod that another pod has adopted. Neither the client nor the backend is
 // notified, and nothing is cleaned up.
 func (st *stream) moveAway() {
-	st.end(ending{info: wcs.InfoStoppedBySessionDisconnect, class: classOK, silent: true, moved: true})
+	st.end(endCause{info: wcs.InfoStoppedBySessionDisconnect, class: classOK, noClient: true, handedOver: true})
 }
 
 // disconnect ends a stream because its client is gone.
 func (st *stream) disconnect() {
-	st.end(ending{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, class: classClient, silent: true})
+	st.end(endCause{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, class: classClient, noClient: true})
 }
 
 // detach keeps the session after the loss of its socket. Streams that are not up end: without the socket they

@@ -245,24 +245,6 @@ func (s *Session) finish() {
 	close(s.gone)
 }
 
-// offLoop runs f beside the loop and done on it. The session is not gone before done has run.
-func (s *Session) offLoop(f func(), done func()) {
-	s.jobs++
-	go func() {
-		defer s.loop.Post(func() {
-			s.jobs--
-			done()
-			s.finish()
-		})
-		defer func() {
-			if v := recover(); v != nil {
-				s.onPanic(v)
-			}
-		}()
-		f()
-	}()
-}
-
 // Close closes the session's socket. A session with keepAlive lives on for its grace period.
 func (s *Session) Close(r socket.Reason) { s.conn.Close(r) }
 

@@ -18,22 +18,23 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// role is what differs between a published and a played stream.
+// role holds the differences between a published and a played stream.
 type role interface {
-	// start runs off the loop: claim, ask LiveKit. ctx ends when the client stops the stream meanwhile; what
-	// start has done by then is undone by release and by removing the participant.
+	// start claims the stream in Redis and sends the offer to LiveKit. It runs off the loop. ctx ends when the client stops
+	// the stream before start returns; release and the removal of the participant then undo what start did.
 	start(ctx context.Context, st *stream) (started, error)
-	// ready runs on the loop whenever something was learnt about the stream: is its media there?
-	ready(st *stream) bool
-	// up runs on the loop when the media is there.
-	up(st *stream)
-	// write brings the stream's record in Redis up to date, off the loop.
+	// mediaReady reports whether the media has arrived. It runs on the loop after every event about the stream.
+	mediaReady(st *stream) bool
+	// onMedia announces the stream. It runs on the loop when the media has arrived; for a publisher, when the record is
+	// written, too.
+	onMedia(st *stream)
+	// write updates the stream's record in Redis. It runs off the loop.
 	write(ctx context.Context, st *stream, rec state.Stream) error
-	// release undoes in Redis what start did. It may be repeated.
+	// release undoes in Redis what start did. It can be repeated.
 	release(ctx context.Context, st *stream) error
 }
 
-// started is what start has done and learnt. What stands first is set on failure, too.
+// started is the result of start. The first group is set on failure, too.
 type started struct {
 	room    translate.RoomName
 	claimed bool // something may be in Redis
@@ -42,17 +43,17 @@ type started struct {
 
 	sdp       string // the answer for the client
 	kinds     translate.MediaKinds
-	tracks    []translate.Track  // player: what it plays
-	publisher translate.Identity // player: of whom
-	record    state.Stream       // player: of what; empty for a native publisher
+	tracks    []translate.Track  // player: the tracks that it plays
+	publisher translate.Identity // player: the publisher of the tracks
+	record    state.Stream       // player: the stream's record; empty for a native publisher
 }
 
 type streamPhase int
 
 const (
-	phaseAsking     streamPhase = iota // the backend is asked whether it may start
-	phaseStarting                      // start is running
-	phaseConnecting                    // the client has its answer, media is not there yet
+	phaseAuthorizing streamPhase = iota // the backend is asked for approval
+	phaseStarting                       // start is running
+	phaseConnecting                     // the client has its answer, the media has not arrived
 	phaseUp
 )
 
@@ -79,10 +80,11 @@ type participant struct {
 
 // streamMedia is what the stream carries. It belongs to the loop.
 type streamMedia struct {
-	kinds            translate.MediaKinds
-	tracks           map[translate.Kind]translate.Track
-	waitingForSecond bool            // publisher: one of two tracks has arrived
-	mutes            translate.Mutes // by the publisher
+	kinds          translate.MediaKinds
+	tracks         map[translate.Kind]translate.Track
+	awaitingSecond bool            // publisher: one of two tracks has arrived
+	secondOverdue  bool            // publisher: it goes on without the second track
+	mutes          translate.Mutes // by the publisher
 }
 
 // playedStream is the stream that a player plays. It belongs to the loop.
@@ -98,8 +100,8 @@ type stream struct {
 	sess *Session
 	role role
 	streamSpec
-	startedAt time.Time          // after the backend's approval
-	cancel    context.CancelFunc // of start
+	launchedAt time.Time          // after the backend's approval
+	cancel     context.CancelFunc // of start
 
 	// any goroutine
 	settled atomic.Bool // it is up; a player is then polled only for its presence
@@ -118,26 +120,26 @@ type stream struct {
 	egresses egress.Set
 	timers   []*time.Timer
 	adopt    func(context.Context) error // not nil: the stream may still be another pod's; release needs it to be ours
-	ending   *ending
-	told     bool
+	ending   *endCause
+	notified bool
 	trace    startTrace
 }
 
-// ending is how a stream ends.
-type ending struct {
-	status wcs.Status
-	info   string
-	class  class
-	silent bool         // there is no client to tell
-	undone bool         // tell the client only after everything is released
-	moved  bool         // another pod has the stream, or will have: nothing is undone
-	since  time.Time    // set by end
-	timing notifyTiming // player: that its publisher has ended
+// endCause is the reason and the manner of a stream's end.
+type endCause struct {
+	status       wcs.Status
+	info         string
+	class        class
+	noClient     bool         // the client is gone
+	afterCleanup bool         // the client is notified only after everything is released
+	handedOver   bool         // another pod has the stream, or will have it: nothing is released
+	since        time.Time    // set by end
+	timing       notifyTiming // player: of its publisher's end
 }
 
-// begin checks a request and starts the stream, once the application's backend agrees. The client is told of every fault in
-// the stream's status. arg is the request as it came.
-func (s *Session) begin(r role, published bool, req wcs.StreamRequest, arg json.RawMessage) error {
+// startStream checks a request and starts the stream, after the approval of the application's backend. The client gets
+// every fault as the stream's status. arg is the undecoded request.
+func (s *Session) startStream(r role, published bool, req wcs.StreamRequest, arg json.RawMessage) error {
 	if err := s.check(req); err != nil {
 		return s.rejectStream(published, req, err)
 	}
@@ -168,7 +170,7 @@ func (s *Session) addStream(st *stream) {
 // launch starts the stream off the loop.
 func (st *stream) launch() {
 	s := st.sess
-	st.phase, st.startedAt = phaseStarting, time.Now()
+	st.phase, st.launchedAt = phaseStarting, time.Now()
 	sfuRole := translate.RolePlay
 	if st.published {
 		sfuRole = translate.RolePublish
@@ -203,9 +205,9 @@ func (st *stream) addComponents() {
 	st.egresses = st.sess.table.Egress.NewSet(egressOwner{st})
 }
 
-// rejectStream answers a publishStream or playStream that does not even start.
+// rejectStream answers a publishStream or playStream that is not started.
 func (s *Session) rejectStream(published bool, req wcs.StreamRequest, err error) error {
-	newStream(s, published, req).tellStatus(wcs.StatusFailed, classify(err).info)
+	newStream(s, published, req).sendStatus(wcs.StatusFailed, classify(err).info)
 	return fmt.Errorf("%w: %w", errAnswered, err)
 }
 
@@ -228,7 +230,8 @@ func (s *Session) check(req wcs.StreamRequest) error {
 	return s.checkName(req.Name)
 }
 
-// validMediaID: design.md §2.
+// validMediaID reports whether a media id is 1 to 128 printable ASCII characters: it becomes part of Redis keys and log
+// lines.
 func validMediaID(id string) bool {
 	if len(id) == 0 || len(id) > 128 {
 		return false
@@ -258,24 +261,24 @@ func (st *stream) kind() string {
 	return "play"
 }
 
-// onStarted goes on when start has returned.
+// onStarted continues after start.
 func (st *stream) onStarted(got started, err error) {
 	s := st.sess
 	st.cancel()
 	offerBytes := len(st.req.SDP)
-	st.req.SDP = "" // several KB that nobody needs any more
+	st.req.SDP = "" // several KB that are not needed any more
 	st.room, st.claimed, st.offered, st.publisher = got.room, got.claimed, got.offered, got.publisher
 	st.phase = phaseConnecting
 	switch {
-	case st.ending != nil: // stopped meanwhile
-		st.undo()
+	case st.ending != nil: // stopped during start
+		st.cleanUp()
 		return
 	case err != nil:
 		st.fail(err)
 		return
 	}
 	st.kinds = got.kinds
-	if !st.published { // whose own state it is otherwise
+	if !st.published {
 		st.mutes = mutesOf(got.record)
 		st.publisherPod = got.record.Owner.Pod
 		if st.pendingUpdate.Identity == string(st.publisher) {
@@ -290,7 +293,7 @@ func (st *stream) onStarted(got started, err error) {
 	}
 	s.send(wcs.RemoteSDP(st.id, got.sdp))
 	st.trace.answered(st)
-	own := time.Since(st.startedAt) - got.sfuTime
+	own := time.Since(st.launchedAt) - got.sfuTime
 	s.table.Metrics.OwnShare.WithLabelValues(st.kind()).Observe(own.Seconds())
 	s.log(zerolog.DebugLevel).Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
 	s.table.Poller.Add(st.room, st)
@@ -314,23 +317,20 @@ func (st *stream) after(d time.Duration, f func()) {
 	}))
 }
 
-// giveUp ends a stream whose media has not come in time (design.md §9).
+// giveUp ends a stream whose media has not arrived in time.
 func (st *stream) giveUp() {
 	info := wcs.InfoFailedByICETimeout
 	if st.joined {
 		info = wcs.InfoFailedByRTPActivity
 	}
-	st.end(ending{status: wcs.StatusFailed, info: info, class: classClient})
+	st.end(endCause{status: wcs.StatusFailed, info: info, class: classClient})
 }
 
-// progress moves a connecting stream on if its media is there.
+// progress moves a connecting stream up once its media has arrived.
 func (st *stream) progress() {
-	if st.ending == nil && st.phase == phaseConnecting && st.role.ready(st) {
-		st.becomeUp()
+	if st.ending != nil || st.phase != phaseConnecting || !st.role.mediaReady(st) {
+		return
 	}
-}
-
-func (st *stream) becomeUp() {
 	st.phase = phaseUp
 	st.settled.Store(true)
 	st.stopTimers()
@@ -339,7 +339,12 @@ func (st *stream) becomeUp() {
 	st.sess.table.Metrics.StartTime.WithLabelValues(st.kind()).Observe(took.Seconds())
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Dur("dur_ms", took).Msg(st.kind() + " is up")
-	st.role.up(st)
+	onMedia := func() { st.role.onMedia(st) }
+	if !st.published {
+		onMedia()
+		onMedia = nil
+	}
+	st.writer.save(onMedia) // a publisher is announced once other pods can find it
 	st.startKeepAliveHook()
 	st.sess.resume.save()
 }
@@ -352,11 +357,11 @@ func (st *stream) stopTimers() {
 	st.egresses.Unwatch()
 }
 
-// codec is the name of the codec of a kind, "" without such a track.
+// codec returns the name of the codec of a kind, "" without a track of that kind.
 func (st *stream) codec(k translate.Kind) string { return translate.CodecName(st.tracks[k].Mime) }
 
-// tellStatus sends the stream's status.
-func (st *stream) tellStatus(status wcs.Status, info string) {
+// sendStatus sends the stream's status.
+func (st *stream) sendStatus(status wcs.Status, info string) {
 	video := st.tracks[translate.Video]
 	st.sess.sendAs(wcs.StreamStatus{
 		MediaSessionID: st.id, Name: st.name, Published: st.published,
@@ -368,16 +373,10 @@ func (st *stream) tellStatus(status wcs.Status, info string) {
 	}.Frame(), st.startMethod(), hooks.StreamStatusEvent)
 }
 
-// announce tells client and backend, in this order, the stream's status.
-func (st *stream) announce(status wcs.Status, info string) {
-	st.tellStatus(status, info)
-	st.notifyStatus(status, info)
-}
-
 // fail ends a stream that could not start.
 func (st *stream) fail(err error) {
 	v := classify(err)
-	if errors.Is(err, context.Canceled) { // by the gateway's own end
+	if errors.Is(err, context.Canceled) { // the gateway shuts down
 		v.level = zerolog.DebugLevel
 	}
 	log := st.sess.sampledAt
@@ -386,17 +385,17 @@ func (st *stream) fail(err error) {
 	}
 	log(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
 		Str("identity", string(st.identity)).Str("class", string(v.class)).Msg(st.kind() + " failed")
-	// Redis being away, the client is told at once: what is undone only then would wait for Redis once more.
+	// Without Redis, the client is notified at once: the release would wait for Redis again.
 	undone := !errors.Is(err, state.ErrUnavailable)
-	st.end(ending{status: wcs.StatusFailed, info: v.info, class: v.class, undone: undone})
+	st.end(endCause{status: wcs.StatusFailed, info: v.info, class: v.class, afterCleanup: undone})
 }
 
-// end ends the stream, once: the first reason counts.
-func (st *stream) end(e ending) {
+// end ends the stream. Only the first cause counts.
+func (st *stream) end(e endCause) {
 	if st.ending != nil {
-		if e.silent {
-			st.ending.silent = true
-			st.tell() // the backend only
+		if e.noClient {
+			st.ending.noClient = true
+			st.notifyEnd() // only the backend
 		}
 		return
 	}
@@ -406,38 +405,38 @@ func (st *stream) end(e ending) {
 	st.stopTimers()
 	st.sess.table.Poller.Remove(st.room, st)
 	st.stopRates()
-	if st.phase == phaseUp && !e.moved {
+	if st.phase == phaseUp && !e.handedOver {
 		st.updateRoom()
 	}
-	if !e.undone {
-		st.tell()
+	if !e.afterCleanup {
+		st.notifyEnd()
 	}
 	switch {
-	case st.phase == phaseAsking:
-		st.finished() // nothing has begun
+	case st.phase == phaseAuthorizing:
+		st.finished() // nothing to release
 	case st.phase == phaseStarting:
-		st.cancel() // onStarted goes on
-	case st.writer.saving: // onSaved goes on: a record that is written after its release would stay for good
+		st.cancel() // onStarted continues
+	case st.writer.saving: // onSaved continues: a record written after its release would stay in Redis
 	default:
-		st.undo()
+		st.cleanUp()
 	}
 }
 
-// tell sends the terminal status to client and backend, once.
-func (st *stream) tell() {
+// notifyEnd sends the terminal status to client and backend, once.
+func (st *stream) notifyEnd() {
 	e := st.ending
-	if st.told || e.moved {
+	if st.notified || e.handedOver {
 		return
 	}
-	st.told = true
-	if !e.silent {
-		st.tellStatus(e.status, e.info)
+	st.notified = true
+	if !e.noClient {
+		st.sendStatus(e.status, e.info)
 		st.sess.observeDelivered(e.timing)
 	}
 	st.notifyStatus(e.status, e.info)
 }
 
-// stopped is the terminal status of a stream that was stopped.
+// stopped returns the terminal status of a stream that was stopped.
 func (st *stream) stopped() wcs.Status {
 	if st.published {
 		return wcs.StatusUnpublished
@@ -445,12 +444,12 @@ func (st *stream) stopped() wcs.Status {
 	return wcs.StatusStopped
 }
 
-// UndoWait bounds how long a client waits for its UNPUBLISHED or STOPPED while LiveKit or Redis is slow.
+// UndoWait bounds the time for which a client waits for UNPUBLISHED or STOPPED while LiveKit or Redis is slow.
 const UndoWait = 1500 * time.Millisecond
 
-// undo removes the participant and releases what is claimed. What fails stays owed.
-func (st *stream) undo() {
-	if st.ending.moved {
+// cleanUp removes the participant and releases the claims. Failed calls are retried by the cleanup queue.
+func (st *stream) cleanUp() {
+	if st.ending.handedOver {
 		st.finished()
 		st.sess.reapUnadopted(st)
 		return
@@ -474,7 +473,7 @@ func (st *stream) undo() {
 			waitFor(limit, ended)
 		}
 		if offered {
-			// First the participant, then the name: whoever gets the name next shall find the room empty.
+			// The participant goes before the name: the next publisher of the name must find the room empty.
 			waitFor(limit, t.Cleanup.RemoveParticipant(room, st.identity, expiry))
 		}
 		if claimed {
@@ -488,7 +487,7 @@ func (st *stream) release(ctx context.Context) error {
 	if st.adopt != nil {
 		if err := st.adopt(ctx); err != nil {
 			if errors.Is(err, state.ErrNotFound) || errors.Is(err, state.ErrLostOwnership) {
-				return nil // it is over, or another client's
+				return nil // ended, or owned by another client
 			}
 			return err
 		}
@@ -500,11 +499,11 @@ func waitFor(limit *time.Timer, done <-chan struct{}) {
 	select {
 	case <-done:
 	case <-limit.C:
-		limit.Reset(0) // over for whatever comes next, too
+		limit.Reset(0) // over for the next wait, too
 	}
 }
 
-// finished runs on the loop when everything is released, or owed.
+// finished runs on the loop when everything is released or queued for release.
 func (st *stream) finished() {
 	s := st.sess
 	delete(s.streams, st.id)
@@ -512,10 +511,10 @@ func (st *stream) finished() {
 	s.table.streams.remove(st)
 	s.table.Metrics.Streams.WithLabelValues(st.kind()).Dec()
 	s.table.Metrics.Ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()
-	st.tell()
+	st.notifyEnd()
 	s.resume.recordEnd(st)
 	log := s.log
-	if !st.settled.Load() { // clients may try as often as they like
+	if !st.settled.Load() { // clients can cause this at any rate
 		log = s.sampledAt
 	}
 	log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).

@@ -7,7 +7,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// onEvent takes what a webhook tells about the stream's own participant.
+// onEvent handles a webhook about the stream's own participant.
 func (st *stream) onEvent(e translate.Event) {
 	if st.ending != nil {
 		return
@@ -24,7 +24,7 @@ func (st *stream) onEvent(e translate.Event) {
 		st.lost(e.Reason)
 	case translate.EventEgress:
 		st.egresses.OnWebhook(e.Egress)
-	case translate.EventTrackGone, translate.EventRoomStarted, translate.EventRoomEnded: // an end of the participant follows, or it is found out by asking
+	case translate.EventTrackGone, translate.EventRoomStarted, translate.EventRoomEnded: // the end of the participant follows, or polling finds it
 	}
 	st.progress()
 }
@@ -41,7 +41,7 @@ func (st *stream) onObserved(o reconcile.Observation) {
 		st.lost(translate.EndUnknown)
 		return
 	case !st.published && !o.PublisherPresent, !st.published && st.publisher.Native() && len(st.played(o.Publisher.Tracks)) == 0:
-		st.publisherGone(st.publisher, notifyTiming{})
+		st.onPublisherEnded(st.publisher, notifyTiming{})
 		return
 	}
 	st.joined = st.joined || o.Self.Active
@@ -62,7 +62,7 @@ func (st *stream) onObserved(o reconcile.Observation) {
 	}
 }
 
-// played is what of the publisher's tracks the player has.
+// played returns the publisher's tracks that the player plays.
 func (st *stream) played(tracks []translate.Track) (mine []translate.Track) {
 	for _, t := range tracks {
 		if st.tracks[t.Kind].Name == t.Name {
@@ -72,8 +72,8 @@ func (st *stream) played(tracks []translate.Track) (mine []translate.Track) {
 	return mine
 }
 
-// learn takes over what is new about the tracks. A webhook's track has no size yet: it does not undo one that is known.
-func (st *stream) learn(tracks []translate.Track) {
+// updateTracks applies changes of the tracks. A webhook's track has no size yet; a known size is kept.
+func (st *stream) updateTracks(tracks []translate.Track) {
 	resized, changed := false, false
 	for _, t := range tracks {
 		old, known := st.tracks[t.Kind]
@@ -92,22 +92,22 @@ func (st *stream) learn(tracks []translate.Track) {
 	case st.published && changed:
 		st.writer.save(nil)
 	case !st.published && resized:
-		st.tellFormat()
+		st.sendFormat()
 	}
 }
 
-// lost ends the stream because LiveKit let its participant go.
+// lost ends the stream because its participant left LiveKit.
 func (st *stream) lost(r translate.EndReason) {
 	c := classUpstream
-	if r == translate.EndTimeout { // the client's network, as a rule
+	if r == translate.EndTimeout { // usually the client's network
 		c = classClient
 	}
-	st.end(ending{status: wcs.StatusFailed, info: translate.InfoForEnd(r, st.joined || st.phase == phaseUp), class: c})
+	st.end(endCause{status: wcs.StatusFailed, info: translate.InfoForEnd(r, st.joined || st.phase == phaseUp), class: c})
 }
 
-// publisherChanged tells a player what is new about its stream.
-func (st *stream) publisherChanged(pod string, rec state.Stream, said []state.StreamNotice) {
-	if st.phase < phaseConnecting { // onStarted goes on, when it knows whose player it is
+// onPublisherChanged applies a changed record of the player's stream, and the publisher's events.
+func (st *stream) onPublisherChanged(pod string, rec state.Stream, notices []state.StreamNotice) {
+	if st.phase < phaseConnecting { // onStarted applies it
 		st.pendingUpdate = rec
 		return
 	}
@@ -115,7 +115,7 @@ func (st *stream) publisherChanged(pod string, rec state.Stream, said []state.St
 		return
 	}
 	st.publisherPod = pod
-	st.onPublisherNotice(said, rec)
+	st.onPublisherNotice(notices, rec)
 	var tracks []translate.Track
 	for _, t := range rec.Tracks {
 		old := st.tracks[translate.Kind(t.Kind)]
@@ -124,13 +124,13 @@ func (st *stream) publisherChanged(pod string, rec state.Stream, said []state.St
 			tracks = append(tracks, old)
 		}
 	}
-	st.learn(tracks)
+	st.updateTracks(tracks)
 }
 
-// publisherGone ends a player whose stream has ended. It may be repeated.
-func (st *stream) publisherGone(publisher translate.Identity, timing notifyTiming) {
+// onPublisherEnded ends a player of a stream that ended. It can be repeated.
+func (st *stream) onPublisherEnded(publisher translate.Identity, timing notifyTiming) {
 	if st.published || st.publisher != publisher || st.publisher == "" {
 		return
 	}
-	st.end(ending{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, class: classOK, timing: timing})
+	st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, class: classOK, timing: timing})
 }

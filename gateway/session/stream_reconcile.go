@@ -27,5 +27,5 @@ func (st *stream) Lost(r translate.EndReason) { st.sess.loop.Post(func() { st.lo
 
 // PublisherLeft ends the stream if it is a player of this publisher.
 func (st *stream) PublisherLeft(publisher translate.Identity) {
-	st.sess.loop.Post(func() { st.publisherGone(publisher, notifyTiming{}) })
+	st.sess.loop.Post(func() { st.onPublisherEnded(publisher, notifyTiming{}) })
 }

@@ -50,18 +50,18 @@ func (w *recordWriter) save(then func()) {
 	w.saving, w.unsaved = true, false
 	rec := st.record()
 	w.inFlight = w.outbox.take()
-	asyncErr(st.sess, func() error {
+	async(st.sess, func() (struct{}, error) {
 		ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
 		defer cancel()
-		return st.role.write(ctx, st, rec)
-	}, func(err error) { w.onSaved(err, then) })
+		return struct{}{}, st.role.write(ctx, st, rec)
+	}, func(_ struct{}, err error) { w.onSaved(err, then) })
 }
 
 func (w *recordWriter) onSaved(err error, then func()) {
 	st := w.st
 	w.saving, w.inFlight = false, nil
 	if st.ending != nil { // ended while writing
-		st.undo()
+		st.cleanUp()
 		return
 	}
 	if errors.Is(err, state.ErrAdopted) {
@@ -69,7 +69,7 @@ func (w *recordWriter) onSaved(err error, then func()) {
 		return
 	}
 	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // another client has the name now
-		st.end(ending{status: wcs.StatusFailed, info: wcs.InfoStreamNameAlreadyInUse, class: classUpstream})
+		st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStreamNameAlreadyInUse, class: classUpstream})
 		return
 	}
 	if err != nil {
@@ -84,8 +84,8 @@ func (w *recordWriter) onSaved(err error, then func()) {
 	w.unsaved = err != nil
 }
 
-// registerAgain writes the stream's record again.
-func (st *stream) registerAgain() {
+// reregister writes the stream's record again.
+func (st *stream) reregister() {
 	if st.ending == nil && st.phase == phaseUp {
 		st.writer.save(nil)
 	}

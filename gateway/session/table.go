@@ -146,7 +146,7 @@ func (t *Table) Reregister() {
 		t.Log.Warn().Int("streams", len(all)).Str("hint", "Redis was unreachable or lost this pod's lease").Msg("registering all streams again")
 	}
 	for _, st := range all {
-		st.sess.loop.Post(st.registerAgain)
+		st.sess.loop.Post(st.reregister)
 	}
 }
 
@@ -167,14 +167,14 @@ func (t *Table) PublisherChanged(pod string, rec state.Stream, said []state.Stre
 		t.streams.published(rec.Name)
 	}
 	for _, st := range t.streams.playersOf(rec.Name) {
-		st.sess.loop.Post(func() { st.publisherChanged(pod, rec, said) })
+		st.sess.loop.Post(func() { st.onPublisherChanged(pod, rec, said) })
 	}
 }
 
 // publisherEnded ends this pod's players of a publisher that is gone.
 func (t *Table) publisherEnded(name string, publisher translate.Identity, timing notifyTiming) {
 	for _, st := range t.streams.playersOf(name) {
-		st.sess.loop.Post(func() { st.publisherGone(publisher, timing) })
+		st.sess.loop.Post(func() { st.onPublisherEnded(publisher, timing) })
 	}
 }
 

@@ -60,7 +60,7 @@ func (t startTrace) up() {
 }
 
 // failed ends the trace of a stream that has ended before it was up.
-func (t startTrace) failed(e ending) {
+func (t startTrace) failed(e endCause) {
 	if t.span == nil || !t.span.IsRecording() {
 		return
 	}
