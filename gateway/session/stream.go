@@ -20,13 +20,14 @@ import (
 
 // role holds the differences between a published and a played stream.
 type role interface {
-	// start claims the stream in Redis and sends the offer to LiveKit. It runs off the loop. ctx ends when the client stops
-	// the stream before start returns; release and the removal of the participant then undo what start did.
+	// start claims the stream in Redis and sends the offer to LiveKit. It runs off the loop. ctx ends when the
+	// client stops the stream before start returns; release and the removal of the participant then undo what
+	// start did.
 	start(ctx context.Context, st *stream) (started, error)
 	// mediaReady reports whether the media has arrived. It runs on the loop after every event about the stream.
 	mediaReady(st *stream) bool
-	// onMedia announces the stream. It runs on the loop when the media has arrived; for a publisher, when the record is
-	// written, too.
+	// onMedia announces the stream. It runs on the loop when the media has arrived; for a publisher, when the
+	// record is written, too.
 	onMedia(st *stream)
 	// write updates the stream's record in Redis. It runs off the loop.
 	write(ctx context.Context, st *stream, rec state.Stream) error
@@ -69,7 +70,8 @@ type streamSpec struct {
 	inRoom    string // the room of the room API in which it is published; "" if in none
 }
 
-// participant is the stream's participant at LiveKit. Except for identity, which start may change, it belongs to the loop.
+// participant is the stream's participant at LiveKit. Except for identity, which start may change, it belongs
+// to the loop.
 type participant struct {
 	identity translate.Identity
 	room     translate.RoomName
@@ -137,8 +139,8 @@ type endCause struct {
 	timing       notifyTiming // player: of its publisher's end
 }
 
-// startStream checks a request and starts the stream, after the approval of the application's backend. The client gets
-// every fault as the stream's status. arg is the undecoded request.
+// startStream checks a request and starts the stream, after the approval of the application's backend. The
+// client gets every fault as the stream's status. arg is the undecoded request.
 func (s *Session) startStream(r role, published bool, req wcs.StreamRequest, arg json.RawMessage) error {
 	if err := s.check(req); err != nil {
 		return s.rejectStream(published, req, err)
@@ -230,8 +232,8 @@ func (s *Session) check(req wcs.StreamRequest) error {
 	return s.checkName(req.Name)
 }
 
-// validMediaID reports whether a media id is 1 to 128 printable ASCII characters: it becomes part of Redis keys and log
-// lines.
+// validMediaID reports whether a media id is 1 to 128 printable ASCII characters: it becomes part of Redis
+// keys and log lines.
 func validMediaID(id string) bool {
 	if len(id) == 0 || len(id) > 128 {
 		return false
@@ -444,7 +446,8 @@ func (st *stream) stopped() wcs.Status {
 	return wcs.StatusStopped
 }
 
-// UndoWait bounds the time for which a client waits for UNPUBLISHED or STOPPED while LiveKit or Redis is slow.
+// UndoWait bounds the time for which a client waits for UNPUBLISHED or STOPPED while LiveKit or Redis is
+// slow.
 const UndoWait = 1500 * time.Millisecond
 
 // cleanUp removes the participant and releases the claims. Failed calls are retried by the cleanup queue.

@@ -35,7 +35,7 @@ func (st *stream) onObserved(o reconcile.Observation) {
 	case st.ending != nil:
 		return
 	case !o.SelfPresent && !st.joined:
-		st.lost(translate.EndTimeout) // LiveKit gives up on a participant whose ICE or DTLS does not come up
+		st.lost(translate.EndTimeout) // LiveKit drops participants whose ICE or DTLS does not come up
 		return
 	case !o.SelfPresent:
 		st.lost(translate.EndUnknown)

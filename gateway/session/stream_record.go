@@ -10,8 +10,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// recordWriter writes a stream's record to Redis, one write at a time. The events of a publisher go with it to the pods of
-// its players. It is used on the session's loop.
+// recordWriter writes a stream's record to Redis, one write at a time. The events of a publisher go with it
+// to the pods of its players. It is used on the session's loop.
 type recordWriter struct {
 	st       *stream
 	saving   bool                 // a write is under way
@@ -20,7 +20,8 @@ type recordWriter struct {
 	inFlight []state.StreamNotice // published with the current write
 }
 
-// firstRecord returns the record that claims a name. It has no state that changes, as it is called off the loop.
+// firstRecord returns the record that claims a name. It has no state that changes, as it is called off the
+// loop.
 func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 	return state.Stream{
 		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
@@ -38,8 +39,8 @@ func (st *stream) record() state.Stream {
 	return rec
 }
 
-// save writes the current record and calls then, even if the write failed. A failed write is repeated after the next
-// query of the room at LiveKit.
+// save writes the current record and calls then, even if the write failed. A failed write is repeated after
+// the next query of the room at LiveKit.
 func (w *recordWriter) save(then func()) {
 	st := w.st
 	if w.saving {
