@@ -91,6 +91,50 @@ func EditPlayOffer(offer string, e PlayEdit) (edited string, kinds MediaKinds, e
 	return edited, kinds, err
 }
 
+// Bounds of an offer. Browsers offer two m-lines of about 60 payload types and 200 attributes in 10 KB.
+// Without bounds, a client's offer could cost more work than its size: several edits look at all m-lines or
+// attributes per format.
+const (
+	maxOfferBytes      = 64 << 10
+	maxOfferMLines     = 8
+	maxOfferFormats    = 64 // of one m-line
+	maxOfferAttributes = 1000
+)
+
+// checkBounds rejects offers beyond the bounds, and those with a payload type twice in one m-line.
+func checkBounds(d *sdp.SessionDescription) error {
+	if len(d.MediaDescriptions) > maxOfferMLines {
+		return fmt.Errorf("%w: more than %d m-lines", ErrMalformedSDP, maxOfferMLines)
+	}
+	attributes := len(d.Attributes)
+	for i, m := range d.MediaDescriptions {
+		formats := m.MediaName.Formats
+		if len(formats) > maxOfferFormats {
+			return fmt.Errorf("%w: %s has more than %d formats", ErrMalformedSDP, lineName(i, m), maxOfferFormats)
+		}
+		for j, format := range formats {
+			if slices.Contains(formats[:j], format) {
+				return fmt.Errorf("%w: %s has format %.8q twice", ErrMalformedSDP, lineName(i, m), format)
+			}
+		}
+		attributes += len(m.Attributes)
+	}
+	if attributes > maxOfferAttributes {
+		return fmt.Errorf("%w: more than %d attributes", ErrMalformedSDP, maxOfferAttributes)
+	}
+	return nil
+}
+
+// removeCandidates removes ICE candidates from an offer. WCS clients send none (docs/wcs-protocol.md#offers),
+// and LiveKit would send connectivity checks to every address that a client names.
+func removeCandidates(d *sdp.SessionDescription) {
+	isCandidate := func(a sdp.Attribute) bool { return a.Key == sdp.AttrKeyCandidate || a.Key == "remote-candidates" }
+	d.Attributes = slices.DeleteFunc(d.Attributes, isCandidate)
+	for _, m := range d.MediaDescriptions {
+		m.Attributes = slices.DeleteFunc(m.Attributes, isCandidate)
+	}
+}
+
 // offered is an m-line that takes part, with its formats: parsing them is the most expensive part of an edit.
 type offered struct {
 	*sdp.MediaDescription
@@ -100,10 +144,17 @@ type offered struct {
 // parseOffer parses an offer and returns the m-lines that take part; each has the requested direction
 // afterwards. m-lines in which stripCodecs left no codec that LiveKit supports do not take part.
 func parseOffer(offer, direction string) (*sdp.SessionDescription, []offered, error) {
+	if len(offer) > maxOfferBytes {
+		return nil, nil, fmt.Errorf("%w: more than %d bytes", ErrMalformedSDP, maxOfferBytes)
+	}
 	d, err := parseSDP(offer)
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := checkBounds(d); err != nil {
+		return nil, nil, err
+	}
+	removeCandidates(d)
 	var media []offered
 	disabled := false
 	for i, m := range d.MediaDescriptions {

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -410,5 +411,47 @@ func TestOffersThatCannotConnect(t *testing.T) {
 		if _, _, err := EditPublishOffer(offer, PublishEdit{}); !errors.Is(err, ErrMalformedSDP) {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+// Offers beyond the bounds are rejected before any edit, with the bound in the error.
+func TestOffersBeyondBoundsAreRejected(t *testing.T) {
+	base := readSDP(t, "chrome156-publish-av.sdp")
+	for name, tt := range map[string]struct{ offer, want string }{
+		"bytes":      {base + "a=x:" + strings.Repeat("y", maxOfferBytes) + "\r\n", "more than 65536 bytes"},
+		"m-lines":    {base + strings.Repeat("m=video 9 UDP/TLS/RTP/SAVPF 1\r\n", maxOfferMLines), "more than 8 m-lines"},
+		"formats":    {base + "m=video 9 UDP/TLS/RTP/SAVPF" + numbers(maxOfferFormats+1) + "\r\n", "more than 64 formats"},
+		"twice":      {base + "m=video 9 UDP/TLS/RTP/SAVPF 96 97 96\r\n", `format "96" twice`},
+		"attributes": {base + strings.Repeat("a=x\r\n", maxOfferAttributes), "more than 1000 attributes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := EditPublishOffer(tt.offer, PublishEdit{Codecs: DefaultCodecs()})
+			if !errors.Is(err, ErrMalformedSDP) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("publish: %v, want %q", err, tt.want)
+			}
+			if _, err := PlayOfferKinds(tt.offer); !errors.Is(err, ErrMalformedSDP) {
+				t.Errorf("play: %v", err)
+			}
+		})
+	}
+}
+
+func numbers(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, " %d", i)
+	}
+	return b.String()
+}
+
+// LiveKit sends checks to every candidate of an offer, so none must reach it.
+func TestCandidatesAreRemovedFromOffers(t *testing.T) {
+	offer := readSDP(t, "chrome156-publish-av.sdp") + "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host\r\na=remote-candidates:1 192.0.2.1 5000\r\n"
+	edited, _, err := EditPublishOffer(offer, PublishEdit{Codecs: DefaultCodecs()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(edited, "192.0.2.1") {
+		t.Errorf("the edited offer has candidates:\n%s", edited)
 	}
 }
