@@ -168,7 +168,8 @@ func recorded(t *testing.T, s *egressScene) {
 	s.awaitEgress(t, "wcs.rec", lkproto.EgressStatus_EGRESS_COMPLETE)
 }
 
-// What a client may choose cannot lead out of the directory, nor be taken for a template by the egress service.
+// What a client may choose cannot lead out of the directory, nor be taken for a template by the egress
+// service.
 func recordedUnderHostileNames(t *testing.T, s *egressScene) {
 	c := rig.Dial(t, s.pods[0].URL)
 	c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "custom": map[string]any{"login": "/../../root\x00\"{room_id}$(id)"}})
@@ -307,7 +308,8 @@ func TestNoEgressService(t *testing.T) {
 	s.WantClean(t)
 }
 
-// A recording goes on when its stream is resumed on another pod, and what LiveKit tells of it arrives there, by way of the pod that has it no more.
+// A recording goes on when its stream is resumed on another pod, and what LiveKit tells of it arrives there,
+// by way of the pod that has it no more.
 func TestRecordingIsResumed(t *testing.T) {
 	t.Parallel()
 	s := newEgressScene(t, true, 0)

@@ -87,7 +87,8 @@ func wantEvent(t *testing.T, c *rig.Client, id, typ, payload string) {
 	}
 }
 
-// What a publisher mutes and says reaches players on both pods and a native participant, each once and in order.
+// What a publisher mutes and says reaches players on both pods and a native participant, each once and in
+// order.
 func TestStreamEventsOnTwoPods(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
@@ -140,8 +141,8 @@ func TestStreamEventsOnTwoPods(t *testing.T) {
 	s.WantClean(t, "said")
 }
 
-// With sfu.remoteMute LiveKit stops forwarding. It refuses to unmute unless it is configured for it: then the stream goes on, and the
-// log and a metric tell.
+// With sfu.remoteMute LiveKit stops forwarding. It refuses to unmute unless it is configured for it: then the
+// stream goes on, and the log and a metric tell.
 func TestRemoteMute(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -210,7 +211,8 @@ func after(d time.Duration) func() bool {
 	return func() bool { return time.Since(since) >= d }
 }
 
-// lbUrl names the pod with fewer sessions, never one that is leaving, and is answered by whoever is left while Redis is away.
+// lbUrl names the pod with fewer sessions, never one that is leaving, and is answered by whoever is left
+// while Redis is away.
 func TestLoadBalancerOfTwoPods(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)

@@ -134,7 +134,8 @@ func TestSnapshots(t *testing.T) {
 	rig.WantClean(t, lk, redis) // whoever took the pictures has left
 }
 
-// A native participant's data reaches legacy players on both pods once; what the gateways send to the room themselves does not.
+// A native participant's data reaches legacy players on both pods once; what the gateways send to the room
+// themselves does not.
 func TestNativeData(t *testing.T) {
 	t.Parallel()
 	g, s := podsWith(t, 2, map[string]string{

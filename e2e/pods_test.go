@@ -18,7 +18,8 @@ const (
 	slack       = 4 * time.Second // for a machine that is busy; what was measured is in the log
 )
 
-// One of two LiveKit nodes is killed: it sends no webhook, and LiveKit's list goes on showing its participants.
+// One of two LiveKit nodes is killed: it sends no webhook, and LiveKit's list goes on showing its
+// participants.
 func TestLiveKitNodeDies(t *testing.T) {
 	t.Parallel()
 	ports, redis := rig.NewPorts(t), rig.StartRedis(t)
@@ -172,8 +173,8 @@ func TestPodIsKilled(t *testing.T) {
 	}
 }
 
-// A pod is frozen for so long that others take it for dead: it closes its sockets and starts clean, and nothing it still
-// had to write undoes what the others did.
+// A pod is frozen for so long that others take it for dead: it closes its sockets and starts clean, and
+// nothing it still had to write undoes what the others did.
 func TestFrozenPodComesBack(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
@@ -251,8 +252,8 @@ func TestSecondSignalEndsDrain(t *testing.T) {
 	s.WantClean(t)
 }
 
-// A publisher whose network has dropped can publish under its name again, although its old socket is still open; one that is alive is
-// never displaced.
+// A publisher whose network has dropped can publish under its name again, although its old socket is still
+// open; one that is alive is never displaced.
 func TestNameTakeOver(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
@@ -286,7 +287,8 @@ func TestNameTakeOver(t *testing.T) {
 	s.WantClean(t)
 }
 
-// The publisher's pod is frozen: nobody answers for its client, and the newcomer does not wait for the pod's lease.
+// The publisher's pod is frozen: nobody answers for its client, and the newcomer does not wait for the pod's
+// lease.
 func TestNameTakeOverFromASilentPod(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)

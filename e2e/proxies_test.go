@@ -14,7 +14,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// Each sample configuration of deploy/proxies carries sessions over ws and wss, passes on the client's address and serves lbUrl.
+// Each sample configuration of deploy/proxies carries sessions over ws and wss, passes on the client's
+// address and serves lbUrl.
 func TestProxySamples(t *testing.T) {
 	rig.SkipShort(t)
 	t.Parallel()

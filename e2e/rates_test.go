@@ -16,15 +16,17 @@ type videoRate struct {
 	Width, Height  int
 }
 
-// vp8Payload is what a frame takes of RTP payload: cut into packets of at most 1200 bytes with their RTP header of 12, each with a
-// descriptor of a byte (RFC 7741 §4.2). All figures are those of pion, which sends it.
+// vp8Payload is what a frame takes of RTP payload: cut into packets of at most 1200 bytes with their RTP
+// header of 12, each with a descriptor of a byte (RFC 7741 §4.2). All figures are those of pion, which sends
+// it.
 func vp8Payload(frame int) float64 {
 	const descriptor, most = 1, 1200 - 12
 	packets := (frame + most - descriptor - 1) / (most - descriptor)
 	return float64(frame + packets*descriptor)
 }
 
-// A publisher that sends a known number of bytes, players here and on another pod, and one whose application has rates off.
+// A publisher that sends a known number of bytes, players here and on another pod, and one whose application
+// has rates off.
 func TestVideoRates(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{
@@ -75,7 +77,8 @@ func TestVideoRates(t *testing.T) {
 
 const watched = 12 // seconds
 
-// wantKnownRate takes the rates that a client was told, and compares them with what the publisher has sent in that time.
+// wantKnownRate takes the rates that a client was told, and compares them with what the publisher has sent in
+// that time.
 func wantKnownRate(t *testing.T, c *rig.Client, name string, peer *rig.Peer, payload float64) {
 	t.Helper()
 	var r videoRate

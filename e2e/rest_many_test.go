@@ -18,7 +18,8 @@ import (
 	"wcsgateway/state"
 )
 
-// A hundred thousand sessions, ten thousand streams and as many players of other pods are listed by one that does not grow with them.
+// A hundred thousand sessions, ten thousand streams and as many players of other pods are listed by one that
+// does not grow with them.
 func TestRESTListsMany(t *testing.T) {
 	const sessions, streams, most = 100_000, 10_000, 64 << 20
 	redis := rig.StartRedis(t)

@@ -227,7 +227,8 @@ func TestRESTOfDeadPod(t *testing.T) {
 	})
 }
 
-// tellsSoon logs how long a client was not told what an operator has done. It is some milliseconds; the bound is a busy machine's.
+// tellsSoon logs how long a client was not told what an operator has done. It is some milliseconds; the bound
+// is a busy machine's.
 func tellsSoon(t *testing.T, what string, took time.Duration) {
 	t.Helper()
 	t.Logf("%s after %v", what, took)

@@ -306,8 +306,8 @@ var streamTests = map[string]func(*testing.T){
 	},
 }
 
-// withoutSSRC takes the SSRC lines out of some sections of an offer. LiveKit announces a track whose SSRC it was told as soon as the
-// transport is up, and one without when its media arrives.
+// withoutSSRC takes the SSRC lines out of some sections of an offer. LiveKit announces a track whose SSRC it
+// was told as soon as the transport is up, and one without when its media arrives.
 func withoutSSRC(offer string, kinds ...string) string {
 	var out strings.Builder
 	section := ""

@@ -9,8 +9,9 @@ import (
 	"wcsgateway/translate"
 )
 
-// Somebody has an authToken that is not his, or a part of one, or guesses. What is not the whole token, for the application that
-// it was given to, is worth nothing and costs the owner nothing; the whole one works once.
+// Somebody has an authToken that is not his, or a part of one, or guesses. What is not the whole token, for
+// the application that it was given to, is worth nothing and costs the owner nothing; the whole one works
+// once.
 func TestStolenToken(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
@@ -77,7 +78,8 @@ func forgeries(token string) map[string]string {
 
 func sessionOf(token string) string { return token[:strings.LastIndexByte(token, '/')] }
 
-// wantStranger wants a client with somebody's token to get a session of its own that has nothing of the real token's.
+// wantStranger wants a client with somebody's token to get a session of its own that has nothing of the real
+// token's.
 func wantStranger(t *testing.T, what, url, app, forged, real string) {
 	t.Helper()
 	c, got := rig.ConnectKept(t, url, app, forged)

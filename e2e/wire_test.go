@@ -13,7 +13,8 @@ import (
 // stage is shared by the tests that do no harm to it; its tests use stream names of their own.
 var stage *rig.Stage
 
-// TestOnOneStage runs all tests that share a stage as subtests, because a stage ends with the test that started it.
+// TestOnOneStage runs all tests that share a stage as subtests, because a stage ends with the test that
+// started it.
 func TestOnOneStage(t *testing.T) {
 	stage = rig.NewStage(t, map[string]string{
 		"WCS_APPLICATIONS": `{defaultApp: {}, native: {native: both, room: "native.{name}"}, h264: {codecs: [opus, H264]}}`,

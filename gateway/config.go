@@ -11,8 +11,8 @@ type Config struct {
 	Drain DrainConfig
 	// Proxies are the trusted proxies, whose X-Forwarded-For headers are honoured.
 	Proxies realip.Proxies
-	// ProxyProtocol is set if the listener requires a PROXY header from those proxies. Until the header is read, the address
-	// of a TCP connection is that of the proxy.
+	// ProxyProtocol is set if the listener requires a PROXY header from those proxies. Until the header is read,
+	// the address of a TCP connection is that of the proxy.
 	ProxyProtocol bool
 	LoadBalancer
 }

@@ -3,6 +3,7 @@
 // through the interfaces of seams.go and imports neither LiveKit's packages nor go-redis.
 //
 // A connection has one goroutine of its own, which reads. All other work of a session runs on its loop, an
-// ordered queue of events that has a goroutine only while there is something in it; so a session's state needs no lock
-// and an idle session costs one small stack. Calls to LiveKit and Redis run off the loop and come back as events.
+// ordered queue of events that has a goroutine only while there is something in it; so a session's state
+// needs no lock and an idle session costs one small stack. Calls to LiveKit and Redis run off the loop and
+// come back as events.
 package gateway

@@ -17,10 +17,10 @@ type DrainConfig struct {
 	Pace   time.Duration // the time over which the sockets of a group are closed
 }
 
-// drain ends all sessions. At first the pod is only unready. Then it rejects new sockets and closes those without
-// streams, and those with streams at the end of the window. Sockets are closed one by one at uneven intervals, because
-// clients reconnect at once to the other pods. Sessions with streams get the window because the media of a WCS client
-// ends with its socket.
+// drain ends all sessions. At first the pod is only unready. Then it rejects new sockets and closes those
+// without streams, and those with streams at the end of the window. Sockets are closed one by one at uneven
+// intervals, because clients reconnect at once to the other pods. Sessions with streams get the window
+// because the media of a WCS client ends with its socket.
 func (g *Gateway) drain() {
 	cfg := g.cfg.Drain
 	g.draining.Store(true)

@@ -43,7 +43,8 @@ func withEgress(t *testing.T, test func(t *testing.T, w *world)) {
 	inBubble(t, session.RatesOff, recording, test)
 }
 
-// publishFor publishes with further members on pod A until the stream is up and its egress requests are answered.
+// publishFor publishes with further members on pod A until the stream is up and its egress requests are
+// answered.
 func (w *world) publishFor(t *testing.T, c *rig.Client, id string, extra map[string]any) rig.Status {
 	t.Helper()
 	c.Send("publishStream", rig.StreamRequest(id, id, offerOf(t, "publish"), true, extra))
@@ -162,8 +163,8 @@ func TestRecordingKnownFromStopReply(t *testing.T) {
 	})
 }
 
-// An egress service that hangs delays the client only briefly. An egress that is stopped before its start is answered is
-// stopped later.
+// An egress service that hangs delays the client only briefly. An egress that is stopped before its start is
+// answered is stopped later.
 func TestEgressIsSlow(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
@@ -266,7 +267,8 @@ func TestEgressStartsAreBounded(t *testing.T) {
 	})
 }
 
-// The session is resumed on another pod before the start is answered: that pod finds the egress, or that there is none.
+// The session is resumed on another pod before the start is answered: that pod finds the egress, or that
+// there is none.
 func TestResumeBeforeEgressStarted(t *testing.T) {
 	for name, begins := range map[string]bool{"begins": true, "does not begin": false} {
 		t.Run(name, func(t *testing.T) {

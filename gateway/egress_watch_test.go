@@ -9,8 +9,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// A recording that is stopped before its id is known, while the session is resumed elsewhere, is stopped once it has
-// started.
+// A recording that is stopped before its id is known, while the session is resumed elsewhere, is stopped once
+// it has started.
 func TestResumeBeforeRecordingCouldBeStopped(t *testing.T) {
 	for name, begins := range map[string]bool{"begins": true, "does not begin": false} {
 		t.Run(name, func(t *testing.T) {

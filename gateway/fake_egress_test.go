@@ -11,7 +11,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// fakeEgress is LiveKit's egress API with an egress service, in memory. An egress changes its state only by become.
+// fakeEgress is LiveKit's egress API with an egress service, in memory. An egress changes its state only by
+// become.
 type fakeEgress struct {
 	mu       sync.Mutex
 	egresses map[string]*translate.Egress

@@ -52,9 +52,9 @@ type Deps struct {
 	Log    zerolog.Logger
 }
 
-// Gateway is the edge of a pod: it listens, wires the services together, routes events of LiveKit and of other pods to the
-// sessions, and shuts them down. Public and Internal are its HTTP handlers, StoreHandlers handle the store's
-// notifications, and Run runs everything periodic.
+// Gateway is the edge of a pod: it listens, wires the services together, routes events of LiveKit and of
+// other pods to the sessions, and shuts them down. Public and Internal are its HTTP handlers, StoreHandlers
+// handle the store's notifications, and Run runs everything periodic.
 type Gateway struct {
 	// set once
 	cfg        Config

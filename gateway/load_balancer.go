@@ -27,8 +27,8 @@ type lbAnswer struct {
 	Flash  *string `json:"flash"`
 }
 
-// loadBalancer answers the SDK's lbUrl from memory. The answer must be 200 with JSON that any page can read: with any
-// other answer the client hangs (docs/wcs-protocol.md#lburl).
+// loadBalancer answers the SDK's lbUrl from memory. The answer must be 200 with JSON that any page can read:
+// with any other answer the client hangs (docs/wcs-protocol.md#lburl).
 func (g *Gateway) loadBalancer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
@@ -60,8 +60,8 @@ func (g *Gateway) lbAnswer(asked string) lbAnswer {
 	return lbAnswer{Server: host, WS: port, WSS: port}
 }
 
-// fewerSessions picks two pods at random and returns the one with fewer sessions: the figures are seconds old, and
-// clients must not all go to the same pod.
+// fewerSessions picks two pods at random and returns the one with fewer sessions: the figures are seconds
+// old, and clients must not all go to the same pod.
 func fewerSessions(pods []state.Peer) (choice state.Peer, ok bool) {
 	for _, i := range rand.Perm(len(pods)) {
 		p := pods[i]

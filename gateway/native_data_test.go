@@ -37,8 +37,8 @@ func wantData(t *testing.T, c *rig.Client, id, payload string) {
 	}
 }
 
-// Data of a native participant reaches the stream's players on all pods, each message once and in order. Other data does
-// not.
+// Data of a native participant reaches the stream's players on all pods, each message once and in order.
+// Other data does not.
 func TestNativeData(t *testing.T) {
 	inBubble(t, session.RatesOff, withNativeData, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)

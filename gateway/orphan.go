@@ -20,8 +20,8 @@ type orphans struct {
 	env   *session.Env
 	table *session.Table
 
-	// The queued calls about sessions of dead pods, one line per application. The calls are made one at a time: a dead pod
-	// can leave many sessions, and the calls of live sessions must not wait for them.
+	// The queued calls about sessions of dead pods, one line per application. The calls are made one at a time: a
+	// dead pod can leave many sessions, and the calls of live sessions must not wait for them.
 	mu    sync.Mutex
 	lines map[string]*serial.Executor // by app key
 }

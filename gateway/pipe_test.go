@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// pipeNet is a network in memory, for tests in a bubble of testing/synctest: real sockets would keep its clock from going on.
+// pipeNet is a network in memory, for tests in a bubble of testing/synctest: real sockets would keep its
+// clock from going on.
 type pipeNet struct {
 	mu        sync.Mutex
 	listeners map[string]*pipeListener

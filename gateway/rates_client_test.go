@@ -15,7 +15,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// statistics sends what an SDK knows of one of its streams: 500 kbit/s of video, of which LiveKit says that it missed a tenth.
+// statistics sends what an SDK knows of one of its streams: 500 kbit/s of video, of which LiveKit says that
+// it missed a tenth.
 type statistics struct {
 	c             *rig.Client
 	id            string
@@ -102,8 +103,8 @@ func TestRatesFromClient(t *testing.T) {
 	})
 }
 
-// The beat follows the client's own second, wherever it is and wherever it drifts: figures are told a little after they came, and
-// yet evenly.
+// The beat follows the client's own second, wherever it is and wherever it drifts: figures are told a little
+// after they came, and yet evenly.
 func TestRatesKeepPhase(t *testing.T) {
 	for offset := time.Duration(0); offset < time.Second; offset += 310 * time.Millisecond {
 		inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {

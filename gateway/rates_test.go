@@ -136,7 +136,8 @@ func (w *world) publishOn(t *testing.T, c *rig.Client, pod, id, name string) {
 	c.WantStatus(id, "PUBLISHING", "")
 }
 
-// A player elsewhere gets the figures of the publisher's probe, in one message a second for all players of its pod.
+// A player elsewhere gets the figures of the publisher's probe, in one message a second for all players of
+// its pod.
 func TestRatesOnAnotherPod(t *testing.T) {
 	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		_, play := w.up(t, podA, podB)
@@ -164,7 +165,8 @@ func TestRatesOnAnotherPod(t *testing.T) {
 	})
 }
 
-// The publisher's application has no rates, so that the probe only serves the player on the other pod, and ends with it.
+// The publisher's application has no rates, so that the probe only serves the player on the other pod, and
+// ends with it.
 func TestProbeEndsWithLastRequest(t *testing.T) {
 	inBubble(t, session.RatesAuto, func(c *Config) {
 		if c.Pod == podA {
@@ -322,8 +324,8 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// A publisher's session is resumed on another pod, which its participant's identity does not name. The rates of the
-// publisher and of a player on a third pod continue.
+// A publisher's session is resumed on another pod, which its participant's identity does not name. The rates
+// of the publisher and of a player on a third pod continue.
 func TestRatesAfterAResume(t *testing.T) {
 	const podC = "cccccccc"
 	kept := func(c *Config) {
@@ -359,7 +361,8 @@ func TestRatesAfterAResume(t *testing.T) {
 	})
 }
 
-// A pod got figures from the publisher's previous pod and then resumed its session. Only another pod requests figures.
+// A pod got figures from the publisher's previous pod and then resumed its session. Only another pod requests
+// figures.
 func TestProbeOfPublisherResumedHere(t *testing.T) {
 	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
 		w.up(t, podA, podA)
@@ -395,7 +398,8 @@ func TestSilenceOfAudio(t *testing.T) {
 	})
 }
 
-// The probe reports a new size: players on any pod get it within 2 s, and LiveKit's reports of the old one are ignored.
+// The probe reports a new size: players on any pod get it within 2 s, and LiveKit's reports of the old one
+// are ignored.
 func TestSizeFromProbe(t *testing.T) {
 	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)

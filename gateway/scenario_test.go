@@ -31,7 +31,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is two pods that share one store and one LiveKit, all in memory: for what real ones do not do on demand.
+// world is two pods that share one store and one LiveKit, all in memory: for what real ones do not do on
+// demand.
 type world struct {
 	heldRooms map[string]*heldRooms // by pod
 	sfu       *fakeSFU
@@ -214,7 +215,8 @@ func (w *world) media(t *testing.T, toldTo string, role translate.Role) translat
 	return id
 }
 
-// mediaIn is media for the participants of a role in a room; those that are up already are told of again, as LiveKit does.
+// mediaIn is media for the participants of a role in a room; those that are up already are told of again, as
+// LiveKit does.
 func (w *world) mediaIn(toldTo string, room translate.RoomName, role translate.Role) {
 	for _, id := range w.sfu.inRoom(room, role) {
 		w.mediaOf(toldTo, room, id)
@@ -423,7 +425,8 @@ func TestStoreRestartedEmpty(t *testing.T) {
 	}
 }
 
-// In a room with several native publishers LiveKit binds anybody's tracks: the player asks again until they are right.
+// In a room with several native publishers LiveKit binds anybody's tracks: the player asks again until they
+// are right.
 func TestNativePublisherAmongSeveral(t *testing.T) {
 	w := newWorld(t, nil)
 	w.sfu.set(func() {
@@ -444,7 +447,8 @@ func TestNativePublisherAmongSeveral(t *testing.T) {
 	c.WantStatus("play", "STOPPED", "Stopped by user")
 }
 
-// A pod that drains is unready, then refuses sockets, closes sessions without streams, and waits for the others.
+// A pod that drains is unready, then refuses sockets, closes sessions without streams, and waits for the
+// others.
 func TestDrain(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Drain = DrainConfig{Window: time.Hour} })
 	pub, play := w.up(t, podA, podB)

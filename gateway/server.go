@@ -15,8 +15,9 @@ import (
 	"wcsgateway/translate"
 )
 
-// Public returns the handler of the listeners that clients reach. It serves WebSocket upgrades on any path, because
-// apps use all kinds of paths (docs/wcs-protocol.md#transport), and the load balancer's address if configured.
+// Public returns the handler of the listeners that clients reach. It serves WebSocket upgrades on any path,
+// because apps use all kinds of paths (docs/wcs-protocol.md#transport), and the load balancer's address if
+// configured.
 func (g *Gateway) Public() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

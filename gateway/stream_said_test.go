@@ -53,7 +53,8 @@ func wantSilence(t *testing.T, c *rig.Client) {
 
 const ofS = `{"streamName":"s"}`
 
-// What a publisher mutes and says reaches its players on both pods once, in order, with one message for the other pod each.
+// What a publisher mutes and says reaches its players on both pods once, in order, with one message for the
+// other pod each.
 func TestStreamEvents(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, far := w.up(t, podA, podB)
@@ -113,7 +114,8 @@ func (w *world) playUpMuted(t *testing.T, c *rig.Client, id, name, muted string)
 	})
 }
 
-// What changes while a player starts is in its first status; what changed before PUBLISHING, too, also for LiveKit.
+// What changes while a player starts is in its first status; what changed before PUBLISHING, too, also for
+// LiveKit.
 func TestMutedWhilePlayerStarts(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, first := w.up(t, podA, podB)
@@ -194,7 +196,8 @@ func TestMutedOverResume(t *testing.T) {
 	wantSaid(t, other, "other-play", "audioUnmuted", ofS)
 }
 
-// With remoteMute LiveKit mutes the track; that it refuses to unmute is logged and counted, and the stream goes on.
+// With remoteMute LiveKit mutes the track; that it refuses to unmute is logged and counted, and the stream
+// goes on.
 func TestRemoteMute(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Media.RemoteMute = true })
 	pub, play := w.up(t, podA, podB)

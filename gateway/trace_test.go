@@ -61,8 +61,8 @@ func eventsOf(s sdktrace.ReadOnlySpan) (names []string) {
 	return names
 }
 
-// A publish is one trace from the command to PUBLISHING: the backend is told which, and the call to LiveKit is part of it. What
-// comes afterwards is not.
+// A publish is one trace from the command to PUBLISHING: the backend is told which, and the call to LiveKit
+// is part of it. What comes afterwards is not.
 func TestTraceOfAPublish(t *testing.T) {
 	w, backend, spans := newTracedWorld(t)
 	c := w.connect(t, podA)
@@ -90,7 +90,8 @@ func TestTraceOfAPublish(t *testing.T) {
 	}
 }
 
-// A play that fails is a trace that has failed, with what the client was told. What the backend says is its own span's status.
+// A play that fails is a trace that has failed, with what the client was told. What the backend says is its
+// own span's status.
 func TestTraceOfAFailure(t *testing.T) {
 	w, backend, spans := newTracedWorld(t)
 	backend.On("playStream", rig.Refuse(http.StatusForbidden))

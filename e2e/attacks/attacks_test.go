@@ -1,5 +1,5 @@
-// Package attacks does to a real gateway what people who mean no good do, and checks that it is refused, counted, and costs the
-// other clients nothing: docs/security.md.
+// Package attacks does to a real gateway what people who mean no good do, and checks that it is refused,
+// counted, and costs the other clients nothing: docs/security.md.
 package attacks
 
 import (
@@ -42,7 +42,8 @@ type scene struct {
 // One gateway for all: what an attack has left behind would show in the next ones.
 func TestAttacks(t *testing.T) {
 	s := newScene(t, map[string]string{
-		// For a gateway with the race detector on a machine that does other things too: it must read faster than clients may send.
+		// For a gateway with the race detector on a machine that does other things too: it must read faster than
+		// clients may send.
 		"WCS_REDIS_LEASE": "60s", "WCS_REDIS_CALLTIMEOUT": "10s",
 		"WCS_LIMITS_MESSAGESPERSECOND": "60",
 		"WCS_LIMITS_MESSAGEBURST":      "500",

@@ -20,12 +20,14 @@ var (
 	rounds     = flag.Int("rounds", 1, "how often each attack goes on: what else the machine does changes meanwhile, and meets all alike")
 )
 
-// While an attack goes on and on, other clients are served, and the attackers are refused. How long the others wait is told, not judged:
-// attackers are a process of their own, which gives way to everybody else and has one processor to itself where there are several, and
-// the same attack on a server that does nothing tells how much of the wait is theirs.
+// While an attack goes on and on, other clients are served, and the attackers are refused. How long the
+// others wait is told, not judged: attackers are a process of their own, which gives way to everybody else
+// and has one processor to itself where there are several, and the same attack on a server that does nothing
+// tells how much of the wait is theirs.
 func TestOthersAreServed(t *testing.T) {
 	s := newScene(t, map[string]string{
-		// Floods are over soon, and begin again: the gateway reads more of all together than each may send in the long run.
+		// Floods are over soon, and begin again: the gateway reads more of all together than each may send in the
+		// long run.
 		"WCS_LIMITS_MESSAGESPERSECOND": "60", "WCS_LIMITS_MESSAGEBURST": "300",
 		"WCS_LIMITS_BYTESPERSECOND": "65536", "WCS_LIMITS_BYTEBURST": "1048576",
 	})
@@ -47,10 +49,12 @@ func TestOthersAreServed(t *testing.T) {
 	s.leave(t)
 }
 
-// mostHeap is what the gateway may need meanwhile, in bytes: a message of the largest size for a third of an address' sockets, or so.
+// mostHeap is what the gateway may need meanwhile, in bytes: a message of the largest size for a third of an
+// address' sockets, or so.
 const mostHeap = 200 << 20
 
-// round is what the witness sees before an attack, during it, and during the same one on the server for comparison.
+// round is what the witness sees before an attack, during it, and during the same one on the server for
+// comparison.
 func (f *figures) round(t *testing.T, s *scene, l load, lean string) {
 	t.Helper()
 	f.before = append(f.before, s.witness.during(t, func() { pause(t, *measureFor) })...)
@@ -70,7 +74,8 @@ func (f *figures) round(t *testing.T, s *scene, l load, lean string) {
 	f.control, f.leanAttempts = append(f.control, control...), f.leanAttempts+stop()/float64(*rounds)
 }
 
-// attackedBy has the witness ask while an attack goes on. stop ends it and tells how many attempts there were a second.
+// attackedBy has the witness ask while an attack goes on. stop ends it and tells how many attempts there were
+// a second.
 func (s *scene) attackedBy(t *testing.T, l load, url, hook string) (took []time.Duration, stop func() (attempts float64)) {
 	t.Helper()
 	cmd := niced(t)

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// role makes the test binary something else: an attacker, who must not share a process with those whose answer times are measured,
-// or the server that attackers are compared with.
+// role makes the test binary something else: an attacker, who must not share a process with those whose
+// answer times are measured, or the server that attackers are compared with.
 const (
 	role         = "ATTACKS_ROLE"
 	roleAttacker = "attacker"

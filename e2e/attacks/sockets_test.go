@@ -16,8 +16,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// slowHandshake opens TCP connections that never become sockets. They are closed after 10 s, and those that are more than
-// one address may have at once.
+// slowHandshake opens TCP connections that never become sockets. They are closed after 10 s, and those that
+// are more than one address may have at once.
 func slowHandshake(t *testing.T, s *scene) {
 	before := s.refused(t, "handshakes")
 	begun := map[string]string{
@@ -80,9 +80,9 @@ func wantEnd(t *testing.T, c net.Conn) {
 	}
 }
 
-// endlessFrame begins messages and does not end them. No pong fits into one, so unanswered pings close the socket, whether the client
-// is silent or drips; before the session it is the time for connection. Memory is bounded by the largest message, which
-// is not set aside before it comes.
+// endlessFrame begins messages and does not end them. No pong fits into one, so unanswered pings close the
+// socket, whether the client is silent or drips; before the session it is the time for connection. Memory is
+// bounded by the largest message, which is not set aside before it comes.
 func endlessFrame(t *testing.T, s *scene) {
 	hello, unanswered := s.refused(t, "hello_timeout"), s.refused(t, "ping_timeout")
 	var held []net.Conn
@@ -197,7 +197,8 @@ func manyConnections(t *testing.T, s *scene) {
 		})
 	}
 	work.Wait()
-	// Places of sockets that said nothing come free again after the time for connection, so that somewhat more may have been open in all.
+	// Places of sockets that said nothing come free again after the time for connection, so that somewhat more
+	// may have been open in all.
 	if len(open) < perAddress || refused.Load() < tries/10 || len(open)+int(refused.Load()) != tries {
 		t.Errorf("%d of %d were opened, %d refused", len(open), tries, refused.Load())
 	}
@@ -209,7 +210,8 @@ func manyConnections(t *testing.T, s *scene) {
 	for _, ws := range open {
 		_ = ws.Close()
 	}
-	// Sockets that the gateway has closed keep their places for the second in which the client may take the reason.
+	// Sockets that the gateway has closed keep their places for the second in which the client may take the
+	// reason.
 	rig.Eventually(t, patience, "the address has its places back", func() bool {
 		again := openMany(s.Gateway.URL, perAddress-10)
 		for _, ws := range again {

@@ -19,8 +19,8 @@ const (
 	askEvery      = 20 * time.Millisecond // seldomer than a client may
 )
 
-// witness is another client, which asks whether the victim's stream can be played, again and again. How long the answers take
-// tells what an attack costs others.
+// witness is another client, which asks whether the victim's stream can be played, again and again. How long
+// the answers take tells what an attack costs others.
 type witness struct {
 	ws *websocket.Conn
 }
@@ -91,7 +91,8 @@ func (w *witness) watch(stop <-chan struct{}) (took []time.Duration, err error) 
 	}
 }
 
-// during watches while f runs. That the witness is served all the time is what every attack must leave as it is.
+// during watches while f runs. That the witness is served all the time is what every attack must leave as it
+// is.
 func (w *witness) during(t *testing.T, f func()) (took []time.Duration) {
 	t.Helper()
 	stop := make(chan struct{})

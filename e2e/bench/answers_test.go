@@ -18,7 +18,8 @@ const (
 	cycles       = 100 // of each publisher
 )
 
-// measurePublishAnswer measures publishStream → setRemoteSDP against the same offer, untrimmed, POSTed to LiveKit.
+// measurePublishAnswer measures publishStream → setRemoteSDP against the same offer, untrimmed, POSTed to
+// LiveKit.
 func measurePublishAnswer(b *testing.B, p *programs, results *report) {
 	s := newStage(b, p)
 	offer := p.offer(b, "chrome156-publish-av.sdp")
@@ -51,7 +52,8 @@ func measurePublishAnswer(b *testing.B, p *programs, results *report) {
 	)
 }
 
-// measurePlayAnswer measures playStream → setRemoteSDP against ListParticipants and the untrimmed offer to LiveKit.
+// measurePlayAnswer measures playStream → setRemoteSDP against ListParticipants and the untrimmed offer to
+// LiveKit.
 func measurePlayAnswer(b *testing.B, p *programs, results *report) {
 	s := newStage(b, p)
 	const name, room = "cam", "wcs.cam"
@@ -123,7 +125,8 @@ func publishAndEnd(client *socket, prefix string, n int, offer string) error {
 	return nil
 }
 
-// interleave measures both n times, in turns and in changing order, so that neither profits from the machine's moods.
+// interleave measures both n times, in turns and in changing order, so that neither profits from the
+// machine's moods.
 func interleave(n int, ours, theirs func(i int) time.Duration) (a, b samples) {
 	for i := range n {
 		if i%2 == 0 {

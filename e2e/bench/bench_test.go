@@ -1,6 +1,6 @@
-// Package bench measures the gateway against what it adds to or replaces, on the same machine in the same run, and
-// prints one table (design.md §8): the production binary without race detector, real LiveKit, real Redis, real
-// Chromium. Ratios hold on a noisy machine, absolute times do not.
+// Package bench measures the gateway against what it adds to or replaces, on the same machine in the same
+// run, and prints one table (design.md §8): the production binary without race detector, real LiveKit, real
+// Redis, real Chromium. Ratios hold on a noisy machine, absolute times do not.
 //
 //	go test -run '^$' -bench . -benchtime 1x -timeout 20m ./e2e/bench [-args -only memory,publish -json results.json]
 package bench
@@ -63,7 +63,8 @@ func BenchmarkGateway(b *testing.B) {
 	}
 }
 
-// selected gives the names of the measures that -only asks for: all if it is empty. "memory" and "ping" are both measured by idle.
+// selected gives the names of the measures that -only asks for: all if it is empty. "memory" and "ping" are
+// both measured by idle.
 func selected(list string) (names []string, err error) {
 	var all []string
 	for _, m := range measures {

@@ -34,8 +34,8 @@ var sdks = []string{
 //go:embed page.js
 var pageScript []byte
 
-// measureBrowser measures the official WCS SDK through the gateway against livekit-client, in Chromium, each time
-// from nothing: session or room, stream, media. Camera and microphone are open before.
+// measureBrowser measures the official WCS SDK through the gateway against livekit-client, in Chromium, each
+// time from nothing: session or room, stream, media. Camera and microphone are open before.
 func measureBrowser(b *testing.B, p *programs, results *report) {
 	s := newStage(b, p)
 	const name, room = "cam", "wcs.cam"

@@ -27,7 +27,8 @@ func newDirect(s *stage) *direct {
 	return &direct{livekit: s.livekit, rooms: s.livekit.Rooms(), http: &http.Client{Timeout: patience}}
 }
 
-// token is what the gateway's tokens are: same grants, same room timeouts. Its making is not part of a measure.
+// token is what the gateway's tokens are: same grants, same room timeouts. Its making is not part of a
+// measure.
 func (d *direct) token(b *testing.B, room, identity string, publish bool) string {
 	b.Helper()
 	g := &auth.VideoGrant{RoomJoin: true, Room: room, Hidden: !publish}

@@ -16,7 +16,8 @@ const (
 	rateStart = 8 * time.Second
 )
 
-// measureRates measures what video rates cost the gateway, by source: publishers whose applications differ in nothing else.
+// measureRates measures what video rates cost the gateway, by source: publishers whose applications differ in
+// nothing else.
 func measureRates(b *testing.B, p *programs, results *report) {
 	s := newStageWith(b, p, map[string]string{
 		"WCS_APPLICATIONS": `{off: {rates: "off"}, client: {rates: client}, probe: {rates: probe}}`,

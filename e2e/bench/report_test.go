@@ -20,7 +20,8 @@ type row struct {
 	Goal     goal    `json:"goal"`
 }
 
-// goal is the most that a row's figure may be: the ratio if there is one in Ratio, else ours. None if both are 0.
+// goal is the most that a row's figure may be: the ratio if there is one in Ratio, else ours. None if both
+// are 0.
 type goal struct {
 	Ratio float64 `json:"ratio,omitempty"`
 	Ours  float64 `json:"ours,omitempty"`

@@ -26,7 +26,8 @@ const (
 	idleWatch = 2 * idlePing
 )
 
-// measureHandshake measures the server's CPU from the TCP connection to getUserData, with the session in Redis.
+// measureHandshake measures the server's CPU from the TCP connection to getUserData, with the session in
+// Redis.
 func measureHandshake(b *testing.B, p *programs, results *report) {
 	needFiles(b, handshakes)
 	gateway := startGateway(b, p, rig.NewPorts(b), rig.StartRedis(b).Addr, nil)
@@ -88,8 +89,9 @@ func idle(b *testing.B, s *server) idleCost {
 // memory of a process in bytes: live objects, the spans they lie in, stacks in use, and what the kernel says.
 type memory struct{ heap, heapSpans, stacks, rss float64 }
 
-// settle has the process collect garbage twice and gives the least memory that it showed meanwhile, which is right after
-// a collection. Nothing tells it to: asking for metrics makes garbage enough. Resident memory is that at the end.
+// settle has the process collect garbage twice and gives the least memory that it showed meanwhile, which is
+// right after a collection. Nothing tells it to: asking for metrics makes garbage enough. Resident memory is
+// that at the end.
 func settle(b *testing.B, s *server) memory {
 	b.Helper()
 	const collections = "go_gc_duration_seconds_count"
@@ -144,7 +146,8 @@ func openCrowd(b *testing.B, s *server, n int) *crowd {
 	return c
 }
 
-// answerPings reads until the socket is closed. All that comes after getUserData is getVersion and short pings.
+// answerPings reads until the socket is closed. All that comes after getUserData is getVersion and short
+// pings.
 func answerPings(ws *websocket.Conn) {
 	for {
 		_, r, err := ws.NextReader()
@@ -180,7 +183,8 @@ func wait(b *testing.B, d time.Duration) {
 	<-timer.C
 }
 
-// needFiles makes sure that n sockets can be open. Go programs have raised the soft limit to the hard one when they start.
+// needFiles makes sure that n sockets can be open. Go programs have raised the soft limit to the hard one
+// when they start.
 func needFiles(b *testing.B, n int) {
 	b.Helper()
 	var limit syscall.Rlimit

@@ -88,8 +88,8 @@ func (s *socket) await(words ...string) (string, error) {
 	}
 }
 
-// round starts and ends a stream: publishStream and unPublishStream, or playStream and stopStream. It gives the time from
-// the command to the answer, and returns when all is released.
+// round starts and ends a stream: publishStream and unPublishStream, or playStream and stopStream. It gives
+// the time from the command to the answer, and returns when all is released.
 func (s *socket) round(start, end, mediaID, name, sdp string) (answered time.Duration, err error) {
 	frame, err := message(start, rig.StreamRequest(mediaID, name, sdp, start == "publishStream", nil))
 	if err != nil {

@@ -17,8 +17,9 @@ var codecTests = map[string]func(*scene){
 	"only H264 allowed":                      onlyH264,
 }
 
-// leftCodec is what is used without the stripped codec: the first, which both prefer, or when that is stripped the second. In
-// place of opus LiveKit takes PCMU, because of an m-line without a codec that the application allows the gateway leaves all.
+// leftCodec is what is used without the stripped codec: the first, which both prefer, or when that is
+// stripped the second. In place of opus LiveKit takes PCMU, because of an m-line without a codec that the
+// application allows the gateway leaves all.
 func leftCodec(first, second, stripped string) string {
 	if stripped == first {
 		return second

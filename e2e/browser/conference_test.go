@@ -16,8 +16,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// TestConference runs the vendor's own conference example, as it is in the SDK's package: three users in browser contexts of their own, on
-// two pods that have different URLs.
+// TestConference runs the vendor's own conference example, as it is in the SDK's package: three users in
+// browser contexts of their own, on two pods that have different URLs.
 func TestConference(t *testing.T) {
 	requireSDKs(t)
 	redis := rig.StartRedis(t)
@@ -111,7 +111,8 @@ func (h *hall) podIsKilled(t *testing.T) {
 	carol.awaitChat("carol", 0) // nobody is told of itself
 }
 
-// gather brings three users into a room, the second through the second pod, and waits until each sees the others.
+// gather brings three users into a room, the second through the second pod, and waits until each sees the
+// others.
 func (h *hall) gather(t *testing.T, sdk string) (users []*attendee) {
 	t.Helper()
 	room := "room-" + strings.NewReplacer(".", "", "/", "", "_", "").Replace(t.Name())

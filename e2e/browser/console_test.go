@@ -73,7 +73,8 @@ func (w *consoleWorld) tab(t *testing.T) *consoleTab {
 	return &consoleTab{t: t, ctx: ctx}
 }
 
-// open opens the console of a pod. Whatever the page's rules (Content-Security-Policy) forbid, and every exception, fails the test.
+// open opens the console of a pod. Whatever the page's rules (Content-Security-Policy) forbid, and every
+// exception, fails the test.
 func (w *consoleWorld) open(t *testing.T, pod int, view string) *consoleTab {
 	t.Helper()
 	c := w.tab(t)
@@ -146,7 +147,8 @@ func (c *consoleTab) press(label string) {
 	}
 }
 
-// shot keeps a screenshot, for people, as go test -artifacts keeps it, and checks that the page is not wider than the window.
+// shot keeps a screenshot, for people, as go test -artifacts keeps it, and checks that the page is not wider
+// than the window.
 func (c *consoleTab) shot(name string, width int, dark bool) {
 	c.t.Helper()
 	scheme := "light"
@@ -273,8 +275,8 @@ func (w *consoleWorld) event(t *testing.T, c *consoleTab, play *rig.Client) {
 	c.shows("Sent.")
 }
 
-// foreign is a page of another origin that has the browser, which knows the password, ask for the end of the stream. It is of the
-// same site, another port: to those of other sites browsers give less.
+// foreign is a page of another origin that has the browser, which knows the password, ask for the end of the
+// stream. It is of the same site, another port: to those of other sites browsers give less.
 func (w *consoleWorld) foreign(t *testing.T, pub *rig.Client) {
 	t.Helper()
 	pages := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
@@ -383,7 +385,8 @@ func (w *consoleWorld) end(t *testing.T, c *consoleTab, pub, play *rig.Client) {
 	c.shows("It has ended.")
 }
 
-// TestConsolePodRestarts: a page that was there before its pod says that it is not live, and is live again with the next one.
+// TestConsolePodRestarts: a page that was there before its pod says that it is not live, and is live again
+// with the next one.
 func TestConsolePodRestarts(t *testing.T) {
 	w := newConsoleWorld(t)
 	c := w.open(t, 0, "#/sessions")

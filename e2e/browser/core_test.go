@@ -56,8 +56,8 @@ func publishAndPlay(s *scene, sdk string) {
 	wantOrder(s, second, "notifyAudioCodec", "setRemoteSDP", "notifyStreamStatusEvent PLAYING", "notifyVideoFormat RESIZE", "notifyStreamEvent resize", "notifyStreamStatusEvent FAILED")
 }
 
-// wantOrder checks the messages about a stream that the gateway has sent. The size may be told again, and video rates come
-// when their second has come.
+// wantOrder checks the messages about a stream that the gateway has sent. The size may be told again, and
+// video rates come when their second has come.
 func wantOrder(s *scene, st *stream, want ...string) {
 	s.t.Helper()
 	var got []string
@@ -188,8 +188,8 @@ func (st *stream) wantSize(width, height int) {
 	}
 }
 
-// bitrateLimits looks at the answer as the SDK has applied it: the newest puts the limits in by itself, for the others
-// the gateway does.
+// bitrateLimits looks at the answer as the SDK has applied it: the newest puts the limits in by itself, for
+// the others the gateway does.
 func bitrateLimits(s *scene, sdk string) {
 	name := s.name("rate")
 	publisher := s.legacyTab(sdk).login(defaultApp).publish(name, options{

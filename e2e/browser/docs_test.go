@@ -9,7 +9,8 @@ import (
 
 var htmlBlock = regexp.MustCompile("(?s)\n```html\n(.*?)\n```\n")
 
-// developersPage serves the page of docs/app-developers.md, with the SDK, gateway and stream name of a test in the query.
+// developersPage serves the page of docs/app-developers.md, with the SDK, gateway and stream name of a test
+// in the query.
 func developersPage(rw http.ResponseWriter, r *http.Request) {
 	text, err := os.ReadFile("../../docs/app-developers.md")
 	block := htmlBlock.FindStringSubmatch(string(text))

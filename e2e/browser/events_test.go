@@ -105,7 +105,8 @@ func nativeIsTold(s *scene, sdk string) {
 	native.leave()
 }
 
-// debugs: the SDK pushes a log line for every message that comes in; if one were answered, it would never end.
+// debugs: the SDK pushes a log line for every message that comes in; if one were answered, it would never
+// end.
 func debugs(s *scene, sdk string) {
 	c := s.legacyTab(sdk).login(defaultApp)
 	got := call[struct {

@@ -15,8 +15,8 @@ type figures struct {
 	FirstFrame float64 // player: command sent → first frame shown
 }
 
-// TestFigures prints what starting takes, and asserts nothing about it: go test -run TestFigures -v. The gateway is built with
-// the race detector, which makes it slower than it is.
+// TestFigures prints what starting takes, and asserts nothing about it: go test -run TestFigures -v. The
+// gateway is built with the race detector, which makes it slower than it is.
 func TestFigures(t *testing.T) {
 	const runs = 15
 	w := newWorld(t)

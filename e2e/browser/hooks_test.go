@@ -20,8 +20,8 @@ var hookTests = map[string]func(s *scene, sdk string){
 	"ended by the backend":    endedByBackend,
 }
 
-// startHooked starts the backend of hookedApp. What it says depends on the custom of a client and on names of streams, which are
-// a test's own.
+// startHooked starts the backend of hookedApp. What it says depends on the custom of a client and on names of
+// streams, which are a test's own.
 func startHooked(t *testing.T) *rig.Backend {
 	b := rig.StartBackend(t)
 	overwrite := map[string]any{"restOnError": "FAIL", "restPolicy": "OVERWRITE", "restOverwrite": "name"}

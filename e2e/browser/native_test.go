@@ -118,7 +118,8 @@ func severalNatives(s *scene) {
 	again.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
 }
 
-// nativeTalks: the players of a WCS publisher have what a native client says, and nobody else of the WCS clients.
+// nativeTalks: the players of a WCS publisher have what a native client says, and nobody else of the WCS
+// clients.
 func nativeTalks(s *scene) {
 	name := s.name("talk")
 	publisher := s.legacyTab(newestSDK).login(nativeApp).publish(name, nil)

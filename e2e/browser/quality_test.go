@@ -23,12 +23,12 @@ const (
 	qualityPatience = 2 * time.Minute
 )
 
-// richCamera are the constraints of a publisher that sends so many bits that what an impairment leaves of them is still more
-// than the 50 kbit/s below which the SDK judges in another way (protocol.md §3.10).
+// richCamera are the constraints of a publisher that sends so many bits that what an impairment leaves of
+// them is still more than the 50 kbit/s below which the SDK judges in another way (protocol.md §3.10).
 var richCamera = options{"audio": true, "video": options{"width": 480, "height": 360, "minBitrate": 300, "maxBitrate": 400}}
 
-// TestQuality: the SDK notices when the way between a client and LiveKit gets bad, and when it is good again, whichever
-// source the rates have. Each stream has a relay of its own in its way.
+// TestQuality: the SDK notices when the way between a client and LiveKit gets bad, and when it is good again,
+// whichever source the rates have. Each stream has a relay of its own in its way.
 func TestQuality(t *testing.T) {
 	w := newWorld(t)
 	s := w.newScene(t)
@@ -61,7 +61,8 @@ func TestQuality(t *testing.T) {
 	}
 }
 
-// impairAndRecover impairs all streams at once, and then no longer. Where the source counts losses, it must have counted some.
+// impairAndRecover impairs all streams at once, and then no longer. Where the source counts losses, it must
+// have counted some.
 func impairAndRecover(t *testing.T, all []*relayed, d rig.Direction) {
 	t.Helper()
 	before := make([]losses, len(all))
@@ -78,7 +79,8 @@ func impairAndRecover(t *testing.T, all []*relayed, d rig.Direction) {
 	}
 }
 
-// wantAll impairs all streams and waits until the SDK has found each to be of one of these qualities n times in a row.
+// wantAll impairs all streams and waits until the SDK has found each to be of one of these qualities n times
+// in a row.
 func wantAll(t *testing.T, all []*relayed, d rig.Direction, n int, qualities ...string) {
 	t.Helper()
 	since := make([]float64, len(all))
@@ -126,8 +128,8 @@ func (r *relayed) impair(d rig.Direction) {
 	}
 }
 
-// judged waits until the SDK has come to one of these qualities n times in a row, from a time on the page's clock on, and gives
-// the first of them.
+// judged waits until the SDK has come to one of these qualities n times in a row, from a time on the page's
+// clock on, and gives the first of them.
 func (r *relayed) judged(since float64, n int, qualities ...string) update {
 	r.tab.t.Helper()
 	var all []update

@@ -12,19 +12,21 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// judged is how many updates in a row, one a second, must be perfect. Those that follow messages which came unevenly, or a second
-// in which frames are missing, do not count, and neither break the row: then the machine is busy, and it is that what the SDK
-// judges, which divides by nothing.
+// judged is how many updates in a row, one a second, must be perfect. Those that follow messages which came
+// unevenly, or a second in which frames are missing, do not count, and neither break the row: then the
+// machine is busy, and it is that what the SDK judges, which divides by nothing.
 const judged = 30
 
-// An update counts if the last messages were a second apart and had all frames, give or take some: so fast the SDK's filters forget.
+// An update counts if the last messages were a second apart and had all frames, give or take some: so fast
+// the SDK's filters forget.
 const (
 	evenly     = 5
 	uneven     = 100.0 // ms
 	cameraRate = 20    // frames a second of Chromium's fake camera
 )
 
-// update is what the SDK tells an app each second about the quality of a connection, and of what it concludes that.
+// update is what the SDK tells an app each second about the quality of a connection, and of what it concludes
+// that.
 type update struct {
 	At             float64 // ms, on the page's clock
 	Quality        string
@@ -39,8 +41,8 @@ type told struct {
 	Width, Height int
 }
 
-// TestRates: on an undisturbed connection the SDK finds the quality perfect, whichever source the rates have, and a new picture
-// size is told at once. The newest SDK sends its own statistics, the older one has a probe.
+// TestRates: on an undisturbed connection the SDK finds the quality perfect, whichever source the rates have,
+// and a new picture size is told at once. The newest SDK sends its own statistics, the older one has a probe.
 func TestRates(t *testing.T) {
 	w := newWorld(t)
 	s := w.newScene(t)

@@ -52,7 +52,8 @@ func TestRecording(t *testing.T) {
 	s.WantClean(t)
 }
 
-// awaitEgress waits until the egress of a stream has a status, and until the gateway has heard of it if it is active.
+// awaitEgress waits until the egress of a stream has a status, and until the gateway has heard of it if it is
+// active.
 func (s *scene) awaitEgress(e *rig.Egress, name string, status lkproto.EgressStatus) {
 	s.t.Helper()
 	rig.Eventually(s.t, patience, name+" is "+status.String(), func() bool {

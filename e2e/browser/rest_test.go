@@ -15,7 +15,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// A page of another origin uses the SDK's REST module, as WCS' own consoles do: the browser asks before each POST whether it may.
+// A page of another origin uses the SDK's REST module, as WCS' own consoles do: the browser asks before each
+// POST whether it may.
 func TestRESTFromPage(t *testing.T) {
 	rig.SkipShort(t)
 	module, err := os.ReadFile("node_modules/websdk-" + newestSDK + "/src/rest-module.js")

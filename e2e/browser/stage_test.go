@@ -1,5 +1,5 @@
-// Package browser tests the gateway with the clients that people use: the official WCS SDK in several versions and
-// LiveKit's own SDK, both in a real browser.
+// Package browser tests the gateway with the clients that people use: the official WCS SDK in several
+// versions and LiveKit's own SDK, both in a real browser.
 package browser
 
 import (
@@ -32,7 +32,8 @@ const (
 	newestSDK = "2.0.276"
 )
 
-// Applications of the gateway. One template for all, because a room has to be the room of one stream name only.
+// Applications of the gateway. One template for all, because a room has to be the room of one stream name
+// only.
 const (
 	defaultApp = "defaultApp"
 	nativeApp  = "native" // shares its rooms with native LiveKit clients
@@ -95,7 +96,8 @@ func legacyScript(version string) string {
 	return "node_modules/websdk-" + version + "/flashphoner.js"
 }
 
-// pageHandler serves the SDKs, the scripts in page/, and for every other path a page that loads the scripts in its query.
+// pageHandler serves the SDKs, the scripts in page/, and for every other path a page that loads the scripts
+// in its query.
 func pageHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/node_modules/", http.FileServer(http.Dir(".")))
@@ -140,8 +142,8 @@ func startBrowser(t *testing.T) context.Context {
 	return ctx
 }
 
-// scene is one test on a world: its tabs and its streams. When it ends its tabs are closed, and nothing of its
-// streams may be left.
+// scene is one test on a world: its tabs and its streams. When it ends its tabs are closed, and nothing of
+// its streams may be left.
 type scene struct {
 	t     *testing.T
 	world *world

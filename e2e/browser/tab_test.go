@@ -48,7 +48,8 @@ func (s *scene) openPage(path string) *tab {
 	return tb
 }
 
-// playGivenUp: what the WCS SDK throws when a stream is stopped, or an MSE play refused, while its element still begins to play.
+// playGivenUp: what the WCS SDK throws when a stream is stopped, or an MSE play refused, while its element
+// still begins to play.
 func playGivenUp(e *runtime.ExceptionDetails) bool {
 	return e.Exception != nil && (strings.HasPrefix(e.Exception.Description, "AbortError: The play() request was interrupted") ||
 		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot set properties of null (setting 'muted')") ||

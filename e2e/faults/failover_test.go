@@ -34,8 +34,8 @@ func TestClusterFailover(t *testing.T) {
 	failOverCluster(t, func(before *rig.Redis, _ []*rig.Redis) { before.Kill() })
 }
 
-// On a busy machine masters are thought dead, and are replaced while they live. A pod may then listen on one that has become a
-// replica, which hears what its master does.
+// On a busy machine masters are thought dead, and are replaced while they live. A pod may then listen on one
+// that has become a replica, which hears what its master does.
 func TestClusterFailoverOfEveryMaster(t *testing.T) {
 	t.Parallel()
 	failOverCluster(t, func(before *rig.Redis, others []*rig.Redis) {
@@ -48,7 +48,8 @@ func TestClusterFailoverOfEveryMaster(t *testing.T) {
 	})
 }
 
-// failOverCluster is given how masters are lost: that which has the stream's record and the subscription of a pod, and the other nodes.
+// failOverCluster is given how masters are lost: that which has the stream's record and the subscription of a
+// pod, and the other nodes.
 func failOverCluster(t *testing.T, lose func(before *rig.Redis, others []*rig.Redis)) {
 	t.Helper()
 	cluster := rig.StartRedisCluster(t)

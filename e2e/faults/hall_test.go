@@ -14,7 +14,8 @@ const (
 	hallStreams = 6
 )
 
-// hall is many clients of several pods. The first visitors publish a stream each, and as many others play them on other pods.
+// hall is many clients of several pods. The first visitors publish a stream each, and as many others play
+// them on other pods.
 type hall struct {
 	lb       *rig.HAProxy
 	pods     []*rig.Gateway
@@ -109,8 +110,8 @@ func (h *hall) openStreams(t *testing.T) {
 	}
 }
 
-// comeBack connects the visitors of a pod that is gone again, and lets them publish and play as before. Who was left
-// without a publisher, or was a player there, plays again.
+// comeBack connects the visitors of a pod that is gone again, and lets them publish and play as before. Who
+// was left without a publisher, or was a player there, plays again.
 func (h *hall) comeBack(t *testing.T, pod int, gone []*visitor) {
 	t.Helper()
 	h.gone[pod] = true

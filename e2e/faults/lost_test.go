@@ -92,7 +92,8 @@ func TestLostEvent(t *testing.T) {
 	wantNoMore(t, s.pub, s.view, next.pub, next.view)
 }
 
-// Redis restarts, and comes back empty, while the publisher ends: who plays the stream is forgotten for a moment.
+// Redis restarts, and comes back empty, while the publisher ends: who plays the stream is forgotten for a
+// moment.
 func TestRedisRestartsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)

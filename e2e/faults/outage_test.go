@@ -16,7 +16,8 @@ func TestRedisAwayForAMinute(t *testing.T) {
 	outlast(t, redis, outage{lasts: time.Minute, begin: redis.Kill, end: redis.Restart})
 }
 
-// Redis is killed, and comes back with what it had: leases that have run out meanwhile, and streams that have ended.
+// Redis is killed, and comes back with what it had: leases that have run out meanwhile, and streams that have
+// ended.
 func TestRedisRestartsWithItsData(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -39,7 +40,8 @@ type outage struct {
 	begin, end func()
 }
 
-// refusalLimit is several times redis.callTimeout, for a machine that is busy; what was measured is in the log.
+// refusalLimit is several times redis.callTimeout, for a machine that is busy; what was measured is in the
+// log.
 const refusalLimit = 5 * time.Second
 
 // outlast checks what must hold while Redis is away and when it is back (design.md §5).

@@ -73,8 +73,8 @@ func newScene(t *testing.T, pods []*rig.Gateway, name string) *scene {
 	return s
 }
 
-// awaitSettled waits until the streams are so old that LiveKit is asked about them as seldom as it ever is: every 5 s, while new
-// ones are asked for each second.
+// awaitSettled waits until the streams are so old that LiveKit is asked about them as seldom as it ever is:
+// every 5 s, while new ones are asked for each second.
 func awaitSettled(t *testing.T, scenes ...*scene) {
 	t.Helper()
 	for _, s := range scenes {
@@ -201,7 +201,8 @@ func metric(t *testing.T, g *rig.Gateway, series string) float64 {
 	return 0
 }
 
-// awaitJudges waits until the pods have seen Redis for so long that they may take over from dead ones (design.md §4).
+// awaitJudges waits until the pods have seen Redis for so long that they may take over from dead ones
+// (design.md §4).
 func awaitJudges(t *testing.T, pods ...*rig.Gateway) {
 	t.Helper()
 	for _, g := range pods {

@@ -24,8 +24,8 @@ import (
 const (
 	queueLimit = 64 << 10 // the smallest that may be configured
 	backlog    = 16       // commands of a client that may wait (gateway/loop.go)
-	// What one flooding command and its answer weigh. The kernel takes up to 4 MB of answers for the gateway before a client's
-	// stall reaches it, so they are large.
+	// What one flooding command and its answer weigh. The kernel takes up to 4 MB of answers for the gateway
+	// before a client's stall reaches it, so they are large.
 	floodSize = 8 << 10
 	floodMax  = 1000 // commands of a client, 8 MB
 )
@@ -46,9 +46,9 @@ func TestStalledClientsBlockTheirWrites(t *testing.T) {
 	}, 10*floodMax*floodSize)
 }
 
-// wantClosedAlone stalls n clients, some of them with a stream, and lets others work on the same pod meanwhile. queued is
-// what may wait for all of them together: a queue
-// and what was taken out of it to be written.
+// wantClosedAlone stalls n clients, some of them with a stream, and lets others work on the same pod
+// meanwhile. queued is what may wait for all of them together: a queue and what was taken out of it to be
+// written.
 func wantClosedAlone(t *testing.T, n int, env map[string]string, queued int) {
 	// The limits of what a client may send would end these before their queues are full.
 	env["WCS_LIMITS_IDBYTES"] = strconv.Itoa(2 * floodSize)

@@ -23,8 +23,8 @@ type upgrade struct {
 	screens map[*visitor]*rig.Peer
 }
 
-// A rolling upgrade: three pods behind haproxy are drained and replaced one after the other. No stream is cut before its client ends it
-// within the window, no connection fails, and nothing is left over.
+// A rolling upgrade: three pods behind haproxy are drained and replaced one after the other. No stream is cut
+// before its client ends it within the window, no connection fails, and nothing is left over.
 func TestRollingUpgrade(t *testing.T) {
 	redis := rig.StartRedis(t)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t), rig.NewPorts(t)}
@@ -111,7 +111,8 @@ func (u *upgrade) replace(t *testing.T, pod int) {
 	u.sentAway(t, idle)
 	u.wantStreams(t, busy)
 
-	// Their clients end them now: players first, whose publishers would end them otherwise, here and on other pods.
+	// Their clients end them now: players first, whose publishers would end them otherwise, here and on other
+	// pods.
 	names := make(map[string]bool)
 	for _, v := range busy {
 		names[v.pub+v.play] = true

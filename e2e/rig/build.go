@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// buildProgram puts a program into bin/ of the module and gives its path; go build itself decides whether there
-// is anything to do. Once per test process is enough, the module does not change under it.
+// buildProgram puts a program into bin/ of the module and gives its path; go build itself decides whether
+// there is anything to do. Once per test process is enough, the module does not change under it.
 func buildProgram(name string, args ...string) (string, error) {
 	mod, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {

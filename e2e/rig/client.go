@@ -109,7 +109,8 @@ func (c *Client) Login(appKey string) {
 	c.Await("getUserData")
 }
 
-// ConnectKept opens a session with keepAlive, with the authToken of an earlier one unless that is empty, and gives its own.
+// ConnectKept opens a session with keepAlive, with the authToken of an earlier one unless that is empty, and
+// gives its own.
 func ConnectKept(t testing.TB, url, appKey, token string) (c *Client, authToken string) {
 	t.Helper()
 	c = Dial(t, url)

@@ -30,9 +30,10 @@ const (
 	Fails             // before it is active
 )
 
-// Egress stands in for LiveKit's egress service, which is no Go module: LiveKit reaches it by its RPC over Redis and hears of it what it would hear of the real
-// one. As that does, it takes part in the room as a hidden participant, waits for the publisher's tracks, and ends when the publisher leaves. It
-// writes no file.
+// Egress stands in for LiveKit's egress service, which is no Go module: LiveKit reaches it by its RPC over
+// Redis and hears of it what it would hear of the real one. As that does, it takes part in the room as a
+// hidden participant, waits for the publisher's tracks, and ends when the publisher leaves. It writes no
+// file.
 type Egress struct {
 	lk     *LiveKit
 	bus    psrpc.MessageBus

@@ -23,7 +23,8 @@ var buildGateway = sync.OnceValues(func() (string, error) {
 	return buildProgram("wcs-gateway-plain", "./cmd/wcs-gateway")
 })
 
-// Ports are the addresses of a gateway, chosen before it starts, because LiveKit has to know where to send webhooks.
+// Ports are the addresses of a gateway, chosen before it starts, because LiveKit has to know where to send
+// webhooks.
 type Ports struct{ Public, Internal int }
 
 // NewPorts chooses free ports for a gateway.
@@ -58,8 +59,8 @@ type GatewayOptions struct {
 	Env     map[string]string
 }
 
-// StartGateway starts a gateway and waits until it is live; it is ready only once it has reached Redis. It ends with
-// the test, which fails if the race detector had something to say.
+// StartGateway starts a gateway and waits until it is live; it is ready only once it has reached Redis. It
+// ends with the test, which fails if the race detector had something to say.
 func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 	t.Helper()
 	SkipShort(t)

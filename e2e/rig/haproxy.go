@@ -20,8 +20,8 @@ type HAProxy struct {
 	control string // socket for questions
 }
 
-// haproxyConfig is as feasibility.md §8 found it: a failed dial goes to another server, and so does an upgrade that a draining
-// gateway refuses with 503. Readiness is that of the internal listener.
+// haproxyConfig is as feasibility.md §8 found it: a failed dial goes to another server, and so does an
+// upgrade that a draining gateway refuses with 503. Readiness is that of the internal listener.
 const haproxyConfig = `global
     maxconn 2000
     stats socket %s
@@ -47,8 +47,8 @@ backend gateways
     default-server check inter 500ms fall 2 rise 1
 `
 
-// StartHAProxy starts haproxy and waits until it accepts connections. It takes every gateway for ready until its check says
-// otherwise.
+// StartHAProxy starts haproxy and waits until it accepts connections. It takes every gateway for ready until
+// its check says otherwise.
 func StartHAProxy(t testing.TB, gateways ...*Gateway) *HAProxy {
 	t.Helper()
 	return StartHAProxyWithAgents(t, nil, gateways...)

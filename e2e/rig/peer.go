@@ -245,7 +245,8 @@ func (p *Peer) Silence() {
 	p.silent = true
 }
 
-// Frames counts the video frames that a publisher has sent in some time. Each one has as many bytes as VP8Frame makes.
+// Frames counts the video frames that a publisher has sent in some time. Each one has as many bytes as
+// VP8Frame makes.
 func (p *Peer) Frames(since, until time.Time) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

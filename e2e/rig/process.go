@@ -25,8 +25,9 @@ const (
 )
 
 // FreePort gives a TCP and UDP port of 127.0.0.1 that nobody listens on. It lies outside the range from which
-// Linux takes the ports of outgoing connections, so it stays free until the caller binds it, also
-// after a server on it was stopped and is to come back. No other test gets it before this one has ended, in whatever process.
+// Linux takes the ports of outgoing connections, so it stays free until the caller binds it, also after a
+// server on it was stopped and is to come back. No other test gets it before this one has ended, in whatever
+// process.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	const low, high = 10081, 32767 // 10080 is the highest port that browsers refuse to connect to
@@ -46,8 +47,8 @@ func FreePort(t testing.TB) int {
 	return 0
 }
 
-// reservePort keeps other tests away from a port, those of other processes too. ok is false when another has it. The reservation is
-// an abstract socket: it ends with the process at the latest, and leaves no file.
+// reservePort keeps other tests away from a port, those of other processes too. ok is false when another has
+// it. The reservation is an abstract socket: it ends with the process at the latest, and leaves no file.
 func reservePort(port int) (release func(), ok bool) {
 	l, err := net.Listen("unix", fmt.Sprintf("@wcsgateway-test-port-%d", port))
 	if err != nil {
@@ -71,7 +72,8 @@ func portIsFree(port int) bool {
 	return true
 }
 
-// Process is a child process of the test. It ends with the test at the latest, and its output is in the log of a failed one.
+// Process is a child process of the test. It ends with the test at the latest, and its output is in the log
+// of a failed one.
 type Process struct {
 	t    testing.TB
 	cmd  *exec.Cmd
@@ -86,8 +88,8 @@ func Start(t testing.TB, name string, args ...string) *Process {
 	return StartCmd(t, exec.Command(name, args...))
 }
 
-// StartCmd starts a command that has a directory or an environment of its own. Its output goes to the Process,
-// unless the command says otherwise.
+// StartCmd starts a command that has a directory or an environment of its own. Its output goes to the
+// Process, unless the command says otherwise.
 func StartCmd(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{t: t, cmd: cmd, done: make(chan struct{})}
@@ -112,7 +114,8 @@ func StartCmd(t testing.TB, cmd *exec.Cmd) *Process {
 	return p
 }
 
-// run keeps its thread to itself: Pdeathsig is sent when the thread that started the child ends, not the process.
+// run keeps its thread to itself: Pdeathsig is sent when the thread that started the child ends, not the
+// process.
 func (p *Process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -225,8 +228,8 @@ func (o *output) tail() string {
 	return s[max(0, len(s)-dumpedBytes):]
 }
 
-// SkipShort skips a test that needs a real server or browser when the tests run with -short: `make check` is for an
-// answer within two minutes, and runs the tests of our own logic only.
+// SkipShort skips a test that needs a real server or browser when the tests run with -short: `make check` is
+// for an answer within two minutes, and runs the tests of our own logic only.
 func SkipShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

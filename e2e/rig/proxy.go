@@ -50,7 +50,8 @@ var proxyKinds = map[string]proxyKind{
 	},
 }
 
-// StartProxy runs a file of deploy/proxies, whose addresses and certificate are replaced, and waits until it accepts connections.
+// StartProxy runs a file of deploy/proxies, whose addresses and certificate are replaced, and waits until it
+// accepts connections.
 func StartProxy(t testing.TB, sample string, o ProxyOptions) *Proxy {
 	t.Helper()
 	SkipShort(t)

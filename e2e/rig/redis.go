@@ -23,8 +23,8 @@ type Redis struct {
 	proc *Process
 }
 
-// StartRedis starts a redis-server on a free port and waits until it accepts connections. Further arguments are
-// those of redis-server, as "--requirepass", "secret".
+// StartRedis starts a redis-server on a free port and waits until it accepts connections. Further arguments
+// are those of redis-server, as "--requirepass", "secret".
 func StartRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
 	r := newRedis(t, args...)
@@ -74,7 +74,8 @@ func (r *Redis) Pause() { r.proc.Pause() }
 // Resume lets a paused server go on, with what arrived meanwhile.
 func (r *Redis) Resume() { r.proc.Resume() }
 
-// Restart ends the server, if it runs, and starts it on the same port: empty, unless it was told to keep its data.
+// Restart ends the server, if it runs, and starts it on the same port: empty, unless it was told to keep its
+// data.
 func (r *Redis) Restart() {
 	r.t.Helper()
 	r.proc.Kill()
@@ -117,8 +118,8 @@ type RedisCluster struct {
 	Nodes []*Redis
 }
 
-// StartRedisCluster starts a cluster and waits until all its slots are served and its replicas are in step. Failover takes about 3 s.
-// Further arguments are those of every redis-server.
+// StartRedisCluster starts a cluster and waits until all its slots are served and its replicas are in step.
+// Failover takes about 3 s. Further arguments are those of every redis-server.
 func StartRedisCluster(t testing.TB, args ...string) *RedisCluster {
 	t.Helper()
 	c := &RedisCluster{}
@@ -155,8 +156,8 @@ func (c *RedisCluster) Addrs() []string {
 	return addrs
 }
 
-// MasterOf is the node that serves a key, or channel of sharded Pub/Sub, according to some node that answers. It is nil while
-// none knows of one that is not marked as failed.
+// MasterOf is the node that serves a key, or channel of sharded Pub/Sub, according to some node that answers.
+// It is nil while none knows of one that is not marked as failed.
 func (c *RedisCluster) MasterOf(key string) *Redis {
 	for _, n := range c.Nodes {
 		if m := c.masterAccordingTo(n, key); m != nil {
@@ -225,7 +226,8 @@ type RedisSentinel struct {
 	servers   []*Redis
 }
 
-// StartSentinel starts the servers and Sentinels and waits until all know each other. Failover takes about 2 s.
+// StartSentinel starts the servers and Sentinels and waits until all know each other. Failover takes about 2
+// s.
 func StartSentinel(t testing.TB) *RedisSentinel {
 	t.Helper()
 	master := StartRedis(t)

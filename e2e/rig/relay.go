@@ -18,7 +18,8 @@ const (
 	relayDelay    = 250 * time.Millisecond // a datagram that would have to wait longer for its turn is dropped
 )
 
-// Impairment is what a relay does to the datagrams that pass it. The zero value lets all of them pass at once.
+// Impairment is what a relay does to the datagrams that pass it. The zero value lets all of them pass at
+// once.
 type Impairment struct {
 	Up   Direction // from the clients to the server
 	Down Direction
@@ -37,9 +38,10 @@ type Traffic struct {
 	Overflow int // for want of a place in the queue
 }
 
-// Relay stands between clients and the UDP port of a server on 127.0.0.1, and impairs what they send each other. Each
-// client, that is its address and port, has a socket of its own towards the server, which therefore takes the relay's
-// ports for theirs. Datagrams of one direction stay in order. Which of them are lost is the same in each run.
+// Relay stands between clients and the UDP port of a server on 127.0.0.1, and impairs what they send each
+// other. Each client, that is its address and port, has a socket of its own towards the server, which
+// therefore takes the relay's ports for theirs. Datagrams of one direction stay in order. Which of them are
+// lost is the same in each run.
 type Relay struct {
 	Port int // for clients, on 127.0.0.1
 
@@ -180,7 +182,8 @@ func (l *link) enter(payload []byte, send func([]byte) (int, error)) {
 	}
 }
 
-// turn gives the time at which a datagram of so many bytes has been sent, and whether the queue takes it. It needs mu.
+// turn gives the time at which a datagram of so many bytes has been sent, and whether the queue takes it. It
+// needs mu.
 func (l *link) turn(size int) (due time.Time, fits bool) {
 	now := time.Now()
 	if l.impaired.Rate == 0 {

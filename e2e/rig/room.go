@@ -30,7 +30,8 @@ func LoginAs(c *Client, appKey, login string) *RoomUser {
 	return &RoomUser{Client: c}
 }
 
-// LoginKeptAs is LoginAs with keepAlive, with the authToken of an earlier session unless that is empty. It gives the session's authToken.
+// LoginKeptAs is LoginAs with keepAlive, with the authToken of an earlier session unless that is empty. It
+// gives the session's authToken.
 func LoginKeptAs(c *Client, appKey, login, token string) (u *RoomUser, authToken string) {
 	c.t.Helper()
 	hello := map[string]any{

@@ -12,8 +12,8 @@ import (
 // maxLoggedMessages is the number of messages that a MessageLog keeps, about 3 KB.
 const maxLoggedMessages = 50
 
-// MessageLog keeps the types and sizes of a session's last messages, except for those that come about every second
-// (pings and rates). A nil MessageLog keeps nothing.
+// MessageLog keeps the types and sizes of a session's last messages, except for those that come about every
+// second (pings and rates). A nil MessageLog keeps nothing.
 type MessageLog struct {
 	mu   sync.Mutex
 	ring []MessageInfo

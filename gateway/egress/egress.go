@@ -13,8 +13,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// egress is one recording or republishing. The egress service joins the stream's room and ends when the publisher leaves
-// it. So the egresses of a dead pod end without being stopped.
+// egress is one recording or republishing. The egress service joins the stream's room and ends when the
+// publisher leaves it. So the egresses of a dead pod end without being stopped.
 type egress struct {
 	set      *Set
 	request  translate.EgressRequest // without URL once it was sent
@@ -64,13 +64,14 @@ func (e *egress) streamOver() bool {
 // active reports whether the stream must keep the egress.
 func (e *egress) active() bool { return !e.streamOver() && !e.stopping }
 
-// open reports whether the state of the egress still matters: it is active, or it cannot be stopped before its id is known.
+// open reports whether the state of the egress still matters: it is active, or it cannot be stopped before
+// its id is known.
 func (e *egress) open() bool {
 	return e.active() || !e.streamOver() && e.id == "" && e.set.current[e.request.Kind] == e
 }
 
-// update takes a state that LiveKit reports. Late, repeated and reordered reports have no effect, nor have those about an
-// earlier egress of the stream.
+// update takes a state that LiveKit reports. Late, repeated and reordered reports have no effect, nor have
+// those about an earlier egress of the stream.
 func (e *egress) update(now translate.Egress) {
 	if e.id == "" { // this one: there is one of a kind at a time. It may have been given up because the start timed out
 		e.id, e.state = now.ID, translate.EgressStarting
@@ -178,8 +179,8 @@ func (e *egress) query() {
 	})
 }
 
-// stop stops the egress now, or as soon as it has started. The channel is closed as StopAll says; it is nil if there is
-// nothing to wait for.
+// stop stops the egress now, or as soon as it has started. The channel is closed as StopAll says; it is nil
+// if there is nothing to wait for.
 func (e *egress) stop() <-chan struct{} {
 	e.stopping = true
 	if e.id == "" || e.stopped || e.state.Over() {

@@ -1,6 +1,6 @@
-// Package egress has LiveKit's egress service record and republish published streams. It owns the state of each egress,
-// from the request until it ends, and the limit on requests at a time. A Set belongs to one stream, and is used on its
-// session's loop only.
+// Package egress has LiveKit's egress service record and republish published streams. It owns the state of
+// each egress, from the request until it ends, and the limit on requests at a time. A Set belongs to one
+// stream, and is used on its session's loop only.
 package egress
 
 import (
@@ -19,15 +19,15 @@ import (
 	"wcsgateway/translate"
 )
 
-// Client is LiveKit's egress API. Every call needs a context with a deadline; without an egress service StartEgress runs
-// into it. Errors are *translate.Error.
+// Client is LiveKit's egress API. Every call needs a context with a deadline; without an egress service
+// StartEgress runs into it. Errors are *translate.Error.
 type Client interface {
 	// StartEgress requests an egress of a participant. After an error it may have started nevertheless.
 	StartEgress(ctx context.Context, r translate.EgressRequest) (translate.Egress, error)
 	// StopEgress ends an egress and returns its state then. It is no error if the egress has ended already.
 	StopEgress(ctx context.Context, id string) (translate.Egress, error)
-	// FindEgress returns the state of an egress; with an empty id, that of the publisher's current egress of r's kind. The
-	// error is translate.ErrKindNotFound if there is none.
+	// FindEgress returns the state of an egress; with an empty id, that of the publisher's current egress of r's
+	// kind. The error is translate.ErrKindNotFound if there is none.
 	FindEgress(ctx context.Context, r translate.EgressRequest, id string) (translate.Egress, error)
 }
 
@@ -43,7 +43,8 @@ type Owner interface {
 	Post(f func())
 	// SaveForResume is called when Records has changed.
 	SaveForResume()
-	// Lost reports that an egress ended or failed that was not stopped; how completes a sentence that begins with its name.
+	// Lost reports that an egress ended or failed that was not stopped; how completes a sentence that begins with
+	// its name.
 	Lost(kind translate.EgressKind, how string)
 	// Log begins a log line about the stream.
 	Log(level zerolog.Level) *zerolog.Event
@@ -57,7 +58,8 @@ type Config struct {
 }
 
 const (
-	// MaxStarting is the number of start requests of a pod at a time. Others are queued, within Config.StartTimeout.
+	// MaxStarting is the number of start requests of a pod at a time. Others are queued, within
+	// Config.StartTimeout.
 	MaxStarting = 32
 	// QueryInterval is the time between two queries for the state of an egress: webhooks may be lost.
 	QueryInterval = 5 * time.Second
@@ -112,8 +114,8 @@ func (s *Service) start(r translate.EgressRequest) (translate.Egress, error) {
 	return s.d.Client.StartEgress(ctx, r)
 }
 
-// Set holds the egresses of a published stream: at most one of a kind is current. Records and Restore move it to another
-// pod.
+// Set holds the egresses of a published stream: at most one of a kind is current. Records and Restore move it
+// to another pod.
 type Set struct {
 	s        *Service
 	owner    Owner
@@ -124,8 +126,8 @@ type Set struct {
 // NewSet returns an empty Set.
 func (s *Service) NewSet(o Owner) Set { return Set{s: s, owner: o} }
 
-// StartRecording starts a recording and stops an earlier one. then is called on the loop with the name of the new file,
-// once the request is answered or has failed.
+// StartRecording starts a recording and stops an earlier one. then is called on the loop with the name of the
+// new file, once the request is answered or has failed.
 func (t *Set) StartRecording(template translate.FileTemplate, v translate.FileValues, then func(file string, err error)) {
 	if e := t.current[translate.EgressRecord]; e != nil {
 		e.stop()
@@ -143,8 +145,8 @@ func (t *Set) Republish(address string) {
 // rtmpPrefix is what WCS puts before a stream's name at the RTMP server.
 const rtmpPrefix = "rtmp_"
 
-// Address returns the RTMP address of a stream. As in WCS, the stream's name is appended to the base that a client
-// requests.
+// Address returns the RTMP address of a stream. As in WCS, the stream's name is appended to the base that a
+// client requests.
 func Address(base, stream string) string {
 	return strings.TrimRight(base, "/") + "/" + rtmpPrefix + translate.FileNamePart(stream)
 }
@@ -189,8 +191,8 @@ func (t *Set) replace(id string) {
 	t.replaced = t.replaced[max(0, len(t.replaced)-maxReplaced):]
 }
 
-// Recorded reports whether the stream is being recorded, or is about to be. For a stream that has ended, it reports whether
-// there is a file.
+// Recorded reports whether the stream is being recorded, or is about to be. For a stream that has ended, it
+// reports whether there is a file.
 func (t *Set) Recorded() bool {
 	if over, _ := t.owner.State(); over {
 		return t.File() != ""
@@ -218,8 +220,8 @@ func (t *Set) StopRecording() bool {
 	return true
 }
 
-// StopAll stops all egresses. Each channel is closed when the state of an egress at its end is known, and with it the name
-// of its file, or when the first attempt to stop it has failed.
+// StopAll stops all egresses. Each channel is closed when the state of an egress at its end is known, and
+// with it the name of its file, or when the first attempt to stop it has failed.
 func (t *Set) StopAll() (ended []<-chan struct{}) {
 	for _, e := range t.current {
 		if c := e.stop(); c != nil {

@@ -9,8 +9,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Bodies of hooks, with the members of the vendor's samples (docs/backend-hooks.md). The caller adds nodeId, appKey and
-// sessionId to all of them.
+// Bodies of hooks, with the members of the vendor's samples (docs/backend-hooks.md). The caller adds nodeId,
+// appKey and sessionId to all of them.
 
 // StreamBody is the body of StreamStatusEvent and StreamKeepAliveEvent. Members that this server does not
 // know are 0, false or empty, as most of them are in the vendor's sample.

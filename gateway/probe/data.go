@@ -32,8 +32,8 @@ type Listener interface {
 	OnData(publisher translate.Identity, payload json.RawMessage)
 }
 
-// Subscribe has l called for data messages in the room of a publisher that this pod probes: one of its own, or a native
-// one. The subscription ends with Unsubscribe or with PublisherGone.
+// Subscribe has l called for data messages in the room of a publisher that this pod probes: one of its own,
+// or a native one. The subscription ends with Unsubscribe or with PublisherGone.
 func (p *Pool) Subscribe(l Listener, publisher translate.Identity, room translate.RoomName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,8 +74,8 @@ func (f *feed) onData(d translate.Data) {
 	}
 }
 
-// admit returns the payload as JSON. Messages that gateways sent through LiveKit's API arrive without a sender. They are
-// dropped: the gateway's clients have received them already.
+// admit returns the payload as JSON. Messages that gateways sent through LiveKit's API arrive without a
+// sender. They are dropped: the gateway's clients have received them already.
 func (f *feed) admit(d translate.Data) (payload json.RawMessage, result string) {
 	switch {
 	case d.Sender == "" || !d.Sender.Native():

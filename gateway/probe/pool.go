@@ -1,6 +1,6 @@
-// Package probe measures published streams with probes: hidden participants that receive a stream's media and report
-// its figures once a second. It owns the probes of this pod and the figures that arrive from probes of other pods.
-// Streams ask the Pool for figures, and subscribe to the data messages that probes receive.
+// Package probe measures published streams with probes: hidden participants that receive a stream's media and
+// report its figures once a second. It owns the probes of this pod and the figures that arrive from probes of
+// other pods. Streams ask the Pool for figures, and subscribe to the data messages that probes receive.
 package probe
 
 import (
@@ -21,9 +21,9 @@ import (
 
 // Prober measures the media that LiveKit sends to the players of a stream.
 type Prober interface {
-	// Probe joins the target's room as a hidden participant and reports once a second what it received in that second. It
-	// does not report while nothing can be measured. It returns nil when ctx is done, and an error when the publisher left
-	// or the connection failed.
+	// Probe joins the target's room as a hidden participant and reports once a second what it received in that
+	// second. It does not report while nothing can be measured. It returns nil when ctx is done, and an error
+	// when the publisher left or the connection failed.
 	Probe(ctx context.Context, target translate.ProbeTarget, report func(translate.VideoFigures)) error
 }
 
@@ -69,8 +69,9 @@ type Pool struct {
 	rejected time.Time                    // when a probe was last rejected because of MaxProbes
 }
 
-// feed holds the figures of one publisher, measured on this pod or on the publisher's pod. Feeds are not cancelled
-// explicitly: a feed ends when no request for it has been made for a while, so that none outlives its requester.
+// feed holds the figures of one publisher, measured on this pod or on the publisher's pod. Feeds are not
+// cancelled explicitly: a feed ends when no request for it has been made for a while, so that none outlives
+// its requester.
 type feed struct {
 	// set once
 	pool      *Pool
@@ -91,8 +92,8 @@ type feed struct {
 	dataLimit   *rate.Limiter         // of data messages; set with the first subscriber
 }
 
-// MaxAge is the age up to which figures are current: they arrive each second, and one message may be late, or lost on
-// the way from another pod.
+// MaxAge is the age up to which figures are current: they arrive each second, and one message may be late, or
+// lost on the way from another pod.
 const MaxAge = 2500 * time.Millisecond
 
 // Times for which a request for figures holds. Streams of this pod repeat it each second.
@@ -110,8 +111,8 @@ const (
 // New returns a Pool without probes.
 func New(d Deps) *Pool { return &Pool{d: d, feeds: make(map[translate.Identity]*feed)} }
 
-// Figures returns the latest figures of a publisher on the given pod, and when they arrived: that may be long ago, or
-// zero. The call also requests figures for the next LocalRequest.
+// Figures returns the latest figures of a publisher on the given pod, and when they arrived: that may be long
+// ago, or zero. The call also requests figures for the next LocalRequest.
 func (p *Pool) Figures(publisher translate.Identity, pod string, room translate.RoomName) (v translate.VideoFigures, came time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,7 +158,8 @@ func (p *Pool) OnFigures(e state.Event) {
 	}
 }
 
-// feed returns the feed of a publisher; pod "" is this one. It needs mu. A new feed starts its probe at its first Tick.
+// feed returns the feed of a publisher; pod "" is this one. It needs mu. A new feed starts its probe at its
+// first Tick.
 func (p *Pool) feed(publisher translate.Identity, pod string, room translate.RoomName) *feed {
 	f := p.feeds[publisher]
 	if f == nil {

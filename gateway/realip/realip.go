@@ -1,5 +1,5 @@
-// Package realip finds the address of the client behind an HTTP request that came through proxies, and the key by
-// which limits per address count. The WebSocket listeners and the REST API use it.
+// Package realip finds the address of the client behind an HTTP request that came through proxies, and the
+// key by which limits per address count. The WebSocket listeners and the REST API use it.
 package realip
 
 import (
@@ -17,10 +17,10 @@ func (p Proxies) Trust(a netip.Addr) bool {
 	return slices.ContainsFunc(p, func(network netip.Prefix) bool { return network.Contains(a) })
 }
 
-// Client returns the address of the client that sent the request: the nearest hop that is not a trusted proxy.
-// Each proxy appends the address it saw to X-Forwarded-For, so a client can only forge what is left of that hop,
-// or the whole header if no trusted proxy sent it. The port is 0 unless the proxy sends it. The result is the
-// zero value if the request has no valid remote address.
+// Client returns the address of the client that sent the request: the nearest hop that is not a trusted
+// proxy. Each proxy appends the address it saw to X-Forwarded-For, so a client can only forge what is left of
+// that hop, or the whole header if no trusted proxy sent it. The port is 0 unless the proxy sends it. The
+// result is the zero value if the request has no valid remote address.
 func (p Proxies) Client(r *http.Request) netip.AddrPort {
 	hop, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -56,8 +56,8 @@ func parseHop(text string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(a.WithZone("").Unmap(), 0), true
 }
 
-// LimitKey returns the address by which limits count a client: an IPv4 address itself, or the /64 network of an
-// IPv6 address, because one client has all addresses of its network.
+// LimitKey returns the address by which limits count a client: an IPv4 address itself, or the /64 network of
+// an IPv6 address, because one client has all addresses of its network.
 func LimitKey(a netip.Addr) netip.Addr {
 	if a.Is6() {
 		if network, err := a.WithZone("").Prefix(64); err == nil {

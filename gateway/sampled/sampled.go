@@ -1,5 +1,5 @@
-// Package sampled limits log lines about events that clients and failing backends can cause in any number, so that
-// they do not fill the log. Metrics count all of these events. Every package of the gateway may use it.
+// Package sampled limits log lines about events that clients and failing backends can cause in any number, so
+// that they do not fill the log. Metrics count all of these events. Every package of the gateway may use it.
 package sampled
 
 import (

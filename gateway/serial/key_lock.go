@@ -11,8 +11,8 @@ type KeyLock struct {
 	held map[string]chan struct{} // closed when the lock is free
 }
 
-// Lock waits until it holds the lock of key, or until ctx is done. Then it returns without the lock, and unlock does
-// nothing: calls under ctx fail anyway.
+// Lock waits until it holds the lock of key, or until ctx is done. Then it returns without the lock, and
+// unlock does nothing: calls under ctx fail anyway.
 func (l *KeyLock) Lock(ctx context.Context, key string) (unlock func()) {
 	for {
 		free, mine := l.try(key)

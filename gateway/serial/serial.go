@@ -1,5 +1,5 @@
-// Package serial runs functions one at a time. Sessions use it as their event loop, and for the calls to their
-// application's backend.
+// Package serial runs functions one at a time. Sessions use it as their event loop, and for the calls to
+// their application's backend.
 package serial
 
 import "sync"
@@ -7,9 +7,10 @@ import "sync"
 // maxWaiting is the number of waiting functions from which on PostWait blocks.
 const maxWaiting = 16
 
-// Executor runs functions one at a time, in the order in which they were queued. It has a goroutine only while
-// there are functions to run, so ten thousand idle sessions need no stacks for it. The zero value is ready to
-// use. It must not be copied. Its methods may be called from any goroutine, also by the functions that it runs.
+// Executor runs functions one at a time, in the order in which they were queued. It has a goroutine only
+// while there are functions to run, so ten thousand idle sessions need no stacks for it. The zero value is
+// ready to use. It must not be copied. Its methods may be called from any goroutine, also by the functions
+// that it runs.
 type Executor struct {
 	// Recovered is called with the value of a panic in a function; the next function runs after it. If Recovered
 	// is nil, panics are not recovered. It is set before the first function is queued.
@@ -29,8 +30,8 @@ func (e *Executor) Post(f func()) {
 	e.push(f)
 }
 
-// TryPost queues f unless limit or more functions wait, not counting the one that runs. It reports whether f was
-// queued. It never blocks.
+// TryPost queues f unless limit or more functions wait, not counting the one that runs. It reports whether f
+// was queued. It never blocks.
 func (e *Executor) TryPost(f func(), limit int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -41,8 +42,9 @@ func (e *Executor) TryPost(f func(), limit int) bool {
 	return true
 }
 
-// PostWait queues f as soon as fewer than maxWaiting functions wait. A session's reader blocks in it, which slows
-// down the client instead of filling memory. Only one goroutine may call it, and not a function that e runs.
+// PostWait queues f as soon as fewer than maxWaiting functions wait. A session's reader blocks in it, which
+// slows down the client instead of filling memory. Only one goroutine may call it, and not a function that e
+// runs.
 func (e *Executor) PostWait(f func()) {
 	e.mu.Lock()
 	for len(e.queue) >= maxWaiting {

@@ -16,7 +16,8 @@ type Peer struct {
 	Conn   *socket.MeteredConn
 }
 
-// admit returns the application that the client requests, and counts the session in it, or rejects the client.
+// admit returns the application that the client requests, and counts the session in it, or rejects the
+// client.
 func (s *Session) admit(key string) (*App, bool) {
 	live := s.table.Settings()
 	app, ok := live.Apps[key]

@@ -9,8 +9,8 @@ import (
 // errLoopPanic is the answer to a call on a session's loop that panicked.
 var errLoopPanic = errors.New("panic on the session's loop")
 
-// async runs work beside the session's loop and then, on the loop, then with the result of work. After a panic in work,
-// then gets errPanic. The session is not gone before then has run.
+// async runs work beside the session's loop and then, on the loop, then with the result of work. After a
+// panic in work, then gets errPanic. The session is not gone before then has run.
 func async[T any](s *Session, work func() (T, error), then func(T, error)) {
 	s.jobs++
 	go func() {
@@ -40,8 +40,9 @@ func (s *Session) offLoop(work, then func()) {
 	asyncErr(s, func() error { work(); return nil }, func(error) { then() })
 }
 
-// callOn runs f on the session's loop and returns its result. After an error f did not run and will not run, except for
-// errLoopPanic: f is either called in time or dropped, so that the caller's answer is never contradicted later.
+// callOn runs f on the session's loop and returns its result. After an error f did not run and will not run,
+// except for errLoopPanic: f is either called in time or dropped, so that the caller's answer is never
+// contradicted later.
 func callOn[T any](ctx context.Context, s *Session, f func() T) (got T, err error) {
 	var taken atomic.Bool // by the loop, which then runs f, or by the caller, who then gives up
 	done := make(chan T, 1)

@@ -6,8 +6,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Bounds of one client's availableStream lookups that run at a time and that wait: a client that asks without end must
-// not fill the queue for Redis.
+// Bounds of one client's availableStream lookups that run at a time and that wait: a client that asks without
+// end must not fill the queue for Redis.
 const (
 	maxLookups        = 4
 	MaxWaitingLookups = 128
@@ -29,8 +29,9 @@ func (l *lookups) next() (ref wcs.StreamRef, ok bool) {
 	return ref, true
 }
 
-// handleAvailableStream answers every request, because the SDK waits without a limit. The media id is not registered:
-// the same stream object can be played under it afterwards (docs/wcs-protocol.md#availablestream).
+// handleAvailableStream answers every request, because the SDK waits without a limit. The media id is not
+// registered: the same stream object can be played under it afterwards
+// (docs/wcs-protocol.md#availablestream).
 func handleAvailableStream(s *Session, c wcs.Command) error {
 	var ref wcs.StreamRef
 	if err := c.Bind(&ref); err != nil {

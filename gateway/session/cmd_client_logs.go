@@ -9,10 +9,11 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Log lines that clients push appear at log level debug. They are never answered: the SDK logs, and pushes, a line for
-// every message that it receives (docs/wcs-protocol.md#commands).
+// Log lines that clients push appear at log level debug. They are never answered: the SDK logs, and pushes, a
+// line for every message that it receives (docs/wcs-protocol.md#commands).
 
-// ClientLogBurst is the number of lines of one client that are logged at once: SDKs push their whole log so far.
+// ClientLogBurst is the number of lines of one client that are logged at once: SDKs push their whole log so
+// far.
 const ClientLogBurst = 200
 
 // MaxClientLog bounds a logged line, in bytes.

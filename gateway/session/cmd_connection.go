@@ -6,7 +6,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// defaultAppKey is what the SDK sends when the app names none; raw clients may leave it out (protocol.md §2.1).
+// defaultAppKey is what the SDK sends when the app names none; raw clients may leave it out (protocol.md
+// §2.1).
 const defaultAppKey = "defaultApp"
 
 func handleConnection(s *Session, c wcs.Connection) error {
@@ -33,7 +34,8 @@ func handlePong(s *Session, _ wcs.Command) error {
 	return nil
 }
 
-// handleMediaTransport closes the second socket of MSE and WSPlayer clients: media never passes here (protocol.md §2.18).
+// handleMediaTransport closes the second socket of MSE and WSPlayer clients: media never passes here
+// (protocol.md §2.18).
 func handleMediaTransport(s *Session, _ wcs.Command) error {
 	s.conn.Close(socket.ClosedRefused)
 	return nil

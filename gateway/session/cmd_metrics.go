@@ -8,8 +8,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// StatsPerSecond bounds the descriptions and batches of one stream. An SDK sends one batch a second, and a description now and
-// then (protocol.md §6.2).
+// StatsPerSecond bounds the descriptions and batches of one stream. An SDK sends one batch a second, and a
+// description now and then (protocol.md §6.2).
 const StatsPerSecond = 8
 
 // What becomes of a description or a batch: labels of a metric.

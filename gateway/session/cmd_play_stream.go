@@ -62,8 +62,8 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 	return got, err
 }
 
-// playTries is how often LiveKit is asked for a native publisher's tracks. In a room where several publish it binds those of
-// any, at random.
+// playTries is how often LiveKit is asked for a native publisher's tracks. In a room where several publish it
+// binds those of any, at random.
 const playTries = 8
 
 var errWrongTracks = errors.New("LiveKit has bound tracks of somebody else in the room")
@@ -98,8 +98,8 @@ func play(st *stream, got *started, offer string, kinds translate.MediaKinds) er
 	return nil
 }
 
-// changeIdentity gives up the stream's participant and takes another identity: under the same one, LiveKit's report of the
-// old one's end would be taken for the new one's.
+// changeIdentity gives up the stream's participant and takes another identity: under the same one, LiveKit's
+// report of the old one's end would be taken for the new one's.
 func (st *stream) changeIdentity() {
 	t := st.sess.table
 	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
@@ -108,8 +108,8 @@ func (st *stream) changeIdentity() {
 	t.Cleanup.RemoveParticipant(room, old, cleanup.ExpiryNeverUp)
 }
 
-// choose picks at most one track of each kind that the player has an m-line for. A native publisher can have more: the
-// first counts.
+// choose picks at most one track of each kind that the player has an m-line for. A native publisher can have
+// more: the first counts.
 func choose(tracks []translate.Track, offered translate.MediaKinds) []translate.Track {
 	var chosen []translate.Track
 	for _, t := range tracks {
@@ -130,8 +130,8 @@ func codecOf(tracks []translate.Track, k translate.Kind) string {
 	return ""
 }
 
-// findSource resolves the stream's name and returns what is published now: LiveKit would wait without success for a track
-// that is not published. claimed is true whenever something may be in Redis.
+// findSource resolves the stream's name and returns what is published now: LiveKit would wait without success
+// for a track that is not published. claimed is true whenever something may be in Redis.
 func findSource(ctx context.Context, st *stream) (src source, claimed bool, err error) {
 	t := st.sess.table
 	src, err = t.resolve(ctx, st.sess.app, st.name, func(ctx context.Context) (state.Stream, error) { return awaitStream(ctx, st) })
@@ -151,14 +151,14 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 	return src, true, err
 }
 
-// expect sets the publisher before start returns. When the publisher ends, the client is notified at once, although
-// LiveKit still waits for its tracks.
+// expect sets the publisher before start returns. When the publisher ends, the client is notified at once,
+// although LiveKit still waits for its tracks.
 func (st *stream) expect(publisher translate.Identity) {
 	st.sess.loop.Post(func() { st.publisher = publisher })
 }
 
-// awaitStream registers the player and returns the stream's record. It waits for a stream that is about to be published
-// and that the client is allowed to play.
+// awaitStream registers the player and returns the stream's record. It waits for a stream that is about to be
+// published and that the client is allowed to play.
 func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 	t := st.sess.table
 	published, stop := t.streams.awaitPublished(st.name)

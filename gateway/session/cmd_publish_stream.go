@@ -40,8 +40,8 @@ func handleUnPublishStream(s *Session, ref wcs.StreamRef) error {
 	return nil
 }
 
-// stop ends a stream by its client's own command, whichever of the two it was. Clients repeat it for streams that are
-// gone: then nothing happens (protocol.md §2.5).
+// stop ends a stream by its client's own command, whichever of the two it was. Clients repeat it for streams
+// that are gone: then nothing happens (protocol.md §2.5).
 func (s *Session) stop(mediaID string) {
 	st := s.streams[mediaID]
 	if st == nil {
@@ -78,7 +78,8 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 		return got, err
 	}
 	got.offered = true
-	// Not ended by a stop: LiveKit would go on with half the request, and its participant could come after it was removed.
+	// Not ended by a stop: LiveKit would go on with half the request, and its participant could come after it was
+	// removed.
 	sfuCtx, cancel := t.timeout(t.Config.Media.SFUTimeout)
 	defer cancel()
 	since := time.Now()
@@ -109,9 +110,9 @@ func (s *Session) rejectNativeName(ctx context.Context, room translate.RoomName)
 	return err
 }
 
-// claim claims name and media id. A name that this pod is about to release is waited for: clients publish again under it as soon
-// as they have closed their socket (protocol.md §1.5). One whose publisher may be dead is looked into. claimed is
-// true whenever something may be in Redis.
+// claim claims name and media id. A name that this pod is about to release is waited for: clients publish
+// again under it as soon as they have closed their socket (protocol.md §1.5). One whose publisher may be dead
+// is looked into. claimed is true whenever something may be in Redis.
 func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bool, err error) {
 	t := st.sess.table
 	rec := st.firstRecord(room)
@@ -168,7 +169,8 @@ func finishAnswer(st *stream, got *started, answer translate.Answer, edit transl
 	return notes, nil
 }
 
-// mediaReady reports whether media of every accepted m-line has arrived, or of one of two while the other is overdue.
+// mediaReady reports whether media of every accepted m-line has arrived, or of one of two while the other is
+// overdue.
 func (publisher) mediaReady(st *stream) bool {
 	_, audio := st.tracks[translate.Audio]
 	_, video := st.tracks[translate.Video]
@@ -187,8 +189,8 @@ func (publisher) mediaReady(st *stream) bool {
 	return st.secondOverdue
 }
 
-// onMedia runs when the stream's record is written. Only then other pods can find the stream, and the client can have
-// others play it.
+// onMedia runs when the stream's record is written. Only then other pods can find the stream, and the client
+// can have others play it.
 func (publisher) onMedia(st *stream) {
 	st.startEgresses()
 	st.sendStatus(wcs.StatusPublishing, "")

@@ -8,11 +8,12 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// infoNoDataReceiver is for clients of an application without a backend that takes data: nobody would get them.
+// infoNoDataReceiver is for clients of an application without a backend that takes data: nobody would get
+// them.
 const infoNoDataReceiver = "No application server takes data"
 
-// handleSendData hands the application's own data to its backend (integration.md §1.4, OnDataEvent). Every request is answered:
-// the client's promise would hang.
+// handleSendData hands the application's own data to its backend (integration.md §1.4, OnDataEvent). Every
+// request is answered: the client's promise would hang.
 func handleSendData(s *Session, d wcs.SendData) error {
 	limits := &s.table.Settings().Limits
 	if err := limits.checkID(d.OperationID); err != nil {

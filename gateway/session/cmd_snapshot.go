@@ -14,9 +14,9 @@ import (
 // SnapshotBurst is the number of snapshots that a session can request at once.
 const SnapshotBurst = 10
 
-// handleSnapshot takes a picture of a stream that the client is allowed to play, by its name. The media id is normally that
-// of a stream object that is not used otherwise. It is not registered (docs/wcs-protocol.md#snapshot). Every request is
-// answered.
+// handleSnapshot takes a picture of a stream that the client is allowed to play, by its name. The media id is
+// normally that of a stream object that is not used otherwise. It is not registered
+// (docs/wcs-protocol.md#snapshot). Every request is answered.
 func handleSnapshot(s *Session, ref wcs.StreamRef) error {
 	if err := s.table.Settings().Limits.checkID(ref.MediaSessionID); err != nil {
 		return err

@@ -7,8 +7,9 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// handleStreamEvent takes what a publisher says to its players (protocol.md §2.8). Events of players, of streams that are gone,
-// and of any other type are accepted in silence; so are data before PUBLISHING, which SDKs do not send.
+// handleStreamEvent takes what a publisher says to its players (protocol.md §2.8). Events of players, of
+// streams that are gone, and of any other type are accepted in silence; so are data before PUBLISHING, which
+// SDKs do not send.
 func handleStreamEvent(s *Session, e wcs.StreamEvent) error {
 	st := s.streams[e.MediaSessionID]
 	if st == nil || !st.published || st.ending != nil {

@@ -14,7 +14,8 @@ type spec struct {
 	run   func(*Session, wcs.Command) error
 }
 
-// on makes a handler of a function that takes the decoded argument. handle runs on the loop and must not wait.
+// on makes a handler of a function that takes the decoded argument. handle runs on the loop and must not
+// wait.
 func on[T any](handle func(*Session, T) error) spec {
 	return spec{run: func(s *Session, c wcs.Command) error {
 		var arg T
@@ -28,7 +29,8 @@ func on[T any](handle func(*Session, T) error) spec {
 // accepted is a command that is taken in silence.
 var accepted = spec{run: func(*Session, wcs.Command) error { return nil }}
 
-// commands is everything a client may say. A name that is not here is counted and otherwise ignored (protocol.md §2.19).
+// commands is everything a client may say. A name that is not here is counted and otherwise ignored
+// (protocol.md §2.19).
 var commands = map[wcs.Name]spec{
 	wcs.CmdConnection:      {early: true, run: on(handleConnection).run},
 	wcs.CmdPublishStream:   {run: handlePublishStream},

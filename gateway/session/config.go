@@ -12,8 +12,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// Config is the part of the configuration that concerns sessions. cmd/internal/config validates it and documents every
-// value.
+// Config is the part of the configuration that concerns sessions. cmd/internal/config validates it and
+// documents every value.
 type Config struct {
 	Deployment string
 	Pod        string // the tag of this process in identities and events (translate.NewPodTag)

@@ -27,8 +27,8 @@ func (o egressOwner) Post(f func()) { o.st.sess.loop.Post(f) }
 
 func (o egressOwner) SaveForResume() { o.st.sess.resume.save() }
 
-// Lost notifies client and backend. A stream goes on without its recording. It ends without its republishing, which
-// viewers elsewhere wait for.
+// Lost notifies client and backend. A stream goes on without its recording. It ends without its republishing,
+// which viewers elsewhere wait for.
 func (o egressOwner) Lost(kind translate.EgressKind, how string) {
 	if kind == translate.EgressRTMP {
 		o.st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoFailedByRTMPWriterError, class: classUpstream})

@@ -20,8 +20,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// Env holds everything that sessions use and do not own. All members but Tracer are set before the first session
-// is opened, and do not change afterwards.
+// Env holds everything that sessions use and do not own. All members but Tracer are set before the first
+// session is opened, and do not change afterwards.
 type Env struct {
 	Config  Config
 	Context context.Context // of all work that outlives a command; it ends last

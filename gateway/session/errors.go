@@ -45,8 +45,8 @@ const (
 	classOperator class = "operator"
 )
 
-// outcome is the consequence of an error: the text for the client, whose doing it is, how it is logged, and the value of
-// wcs_refusals_total's label if the error is a rejection by a limit.
+// outcome is the consequence of an error: the text for the client, whose doing it is, how it is logged, and
+// the value of wcs_refusals_total's label if the error is a rejection by a limit.
 type outcome struct {
 	info       string // of status FAILED (docs/wcs-protocol.md#texts)
 	class      class

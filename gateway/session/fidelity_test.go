@@ -63,7 +63,8 @@ func names(t *testing.T, prefix string) (all []string) {
 	return all
 }
 
-// Every message that clients are sent, and every message of the protocol that is never sent, has a row in the fidelity table.
+// Every message that clients are sent, and every message of the protocol that is never sent, has a row in the
+// fidelity table.
 func TestFidelityListsMessages(t *testing.T) {
 	table := fidelityTable(t, "What clients are sent")
 	sent := names(t, "note")

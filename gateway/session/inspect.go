@@ -8,8 +8,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// Inspector shows the inside of a Table to tests of the layers above, which drive sessions through sockets on two pods.
-// The program does not use it.
+// Inspector shows the inside of a Table to tests of the layers above, which drive sessions through sockets on
+// two pods. The program does not use it.
 type Inspector struct{ t *Table }
 
 // Inspect returns the table's Inspector.

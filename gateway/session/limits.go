@@ -12,8 +12,9 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Limits bound what clients can cost. 0 is no limit where a limit is optional (docs/configuration.md). They can
-// change while the gateway runs: the rates of a socket are taken when it opens, all other limits apply at once.
+// Limits bound what clients can cost. 0 is no limit where a limit is optional (docs/configuration.md). They
+// can change while the gateway runs: the rates of a socket are taken when it opens, all other limits apply at
+// once.
 type Limits struct {
 	socket.Limits
 
@@ -73,8 +74,9 @@ func (l *Limits) checkPayload(payload json.RawMessage) error {
 	return nil
 }
 
-// checkName: a name goes into logs, Redis keys, LiveKit's rooms and, in other systems, file names. WCS names may be URLs,
-// so slashes are fine; what is refused can only mislead: control and bidirectional override characters, and `..` segments.
+// checkName: a name goes into logs, Redis keys, LiveKit's rooms and, in other systems, file names. WCS names
+// may be URLs, so slashes are fine; what is refused can only mislead: control and bidirectional override
+// characters, and `..` segments.
 func (l *Limits) checkName(name string) error {
 	if name == "" || over(len(name), l.NameBytes) || !utf8.ValidString(name) || hasControls(name) {
 		return ErrBadName
@@ -87,8 +89,8 @@ func (l *Limits) checkName(name string) error {
 	return nil
 }
 
-// hasControls finds what changes how the text around it is shown: control characters, line and paragraph separators,
-// bidirectional embeddings, overrides and isolates.
+// hasControls finds what changes how the text around it is shown: control characters, line and paragraph
+// separators, bidirectional embeddings, overrides and isolates.
 func hasControls(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'

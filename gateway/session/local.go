@@ -14,7 +14,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Local implements admin.Local but for State: it executes requests of operators on the sessions and streams of this pod.
+// Local implements admin.Local but for State: it executes requests of operators on the sessions and streams
+// of this pod.
 type Local struct{ t *Table }
 
 // Local returns the executor of admin requests.

@@ -11,7 +11,8 @@ import (
 	"wcsgateway/gateway/hooks"
 )
 
-// Metrics are the figures of sessions and streams. gateway.NewMetrics registers them. All label sets are closed.
+// Metrics are the figures of sessions and streams. gateway.NewMetrics registers them. All label sets are
+// closed.
 type Metrics struct {
 	Connections   prometheus.Gauge
 	Sessions      prometheus.Gauge
@@ -36,7 +37,8 @@ type Metrics struct {
 	Egress        egress.Metrics
 }
 
-// Preset creates the series of label values whose rates operators watch, so that a rate exists from the first event on.
+// Preset creates the series of label values whose rates operators watch, so that a rate exists from the first
+// event on.
 func (m *Metrics) Preset() {
 	for _, r := range rejections {
 		m.Rejections.WithLabelValues(string(r))

@@ -10,9 +10,9 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// subscribeNativeData subscribes to the data messages that native participants send to the stream's room, if the
-// application has nativeData. For a publisher's room, the publisher's pod subscribes. For the room of a native
-// publisher, each pod with players does.
+// subscribeNativeData subscribes to the data messages that native participants send to the stream's room, if
+// the application has nativeData. For a publisher's room, the publisher's pod subscribes. For the room of a
+// native publisher, each pod with players does.
 func (st *stream) subscribeNativeData() {
 	switch {
 	case !st.sess.app.NativeData:
@@ -34,8 +34,8 @@ func (st *stream) OnData(publisher translate.Identity, payload json.RawMessage) 
 	st.sess.loop.Post(func() { st.deliverNative(publisher, payload) })
 }
 
-// deliverNative forwards a native participant's data message: to all players if st is the publisher, otherwise to this
-// player.
+// deliverNative forwards a native participant's data message: to all players if st is the publisher,
+// otherwise to this player.
 func (st *stream) deliverNative(publisher translate.Identity, payload json.RawMessage) {
 	switch {
 	case st.ending != nil || st.phase != phaseUp:

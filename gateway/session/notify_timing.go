@@ -2,9 +2,9 @@ package session
 
 import "time"
 
-// stage is a part of the time until players are notified that their publisher ended. The clocks of pods differ, so
-// each stage is measured by the clock of one pod. For players on other pods, the latency is the sum of the last
-// three stages.
+// stage is a part of the time until players are notified that their publisher ended. The clocks of pods
+// differ, so each stage is measured by the clock of one pod. For players on other pods, the latency is the
+// sum of the last three stages.
 type stage string
 
 const (
@@ -14,8 +14,8 @@ const (
 	stageDeliver  stage = "deliver"  // another pod: from the event until its players' messages are queued
 )
 
-// notifyTiming is the start of a stage. The zero value is for ends whose start is unknown, because the pod learned
-// of them by polling or from LiveKit; these are not measured.
+// notifyTiming is the start of a stage. The zero value is for ends whose start is unknown, because the pod
+// learned of them by polling or from LiveKit; these are not measured.
 type notifyTiming struct {
 	stage stage
 	since time.Time
@@ -28,8 +28,8 @@ func (s *Session) observeDelivered(n notifyTiming) {
 	}
 }
 
-// observeAnnounced records that Redis has the event for the other pods. The end of a stream that was handed over is
-// not measured, because it may have happened on another pod.
+// observeAnnounced records that Redis has the event for the other pods. The end of a stream that was handed
+// over is not measured, because it may have happened on another pod.
 func (st *stream) observeAnnounced() {
 	if e := st.ending; !e.handedOver {
 		st.sess.table.Metrics.observeNotification(notifyTiming{stageAnnounce, e.since})

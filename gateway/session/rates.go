@@ -14,7 +14,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// RateSource is where the video rates come from that an application's clients are told each second (design.md §6).
+// RateSource is where the video rates come from that an application's clients are told each second (design.md
+// §6).
 type RateSource string
 
 // Sources of video rates. Any other value means RatesOff.
@@ -56,7 +57,8 @@ const (
 	fromProbe  = "probe"
 )
 
-// rateMeter sends a client the video rate of its stream, from when it is up. It is used on the session's loop.
+// rateMeter sends a client the video rate of its stream, from when it is up. It is used on the session's
+// loop.
 type rateMeter struct {
 	st       *stream
 	leave    func()           // ends Tick
@@ -80,7 +82,8 @@ type measurement struct {
 	heard bool      // media is known
 }
 
-// startRates starts to send the client its video rate. The client has just been notified that its stream is up.
+// startRates starts to send the client its video rate. The client has just been notified that its stream is
+// up.
 func (st *stream) startRates() {
 	st.subscribeNativeData()
 	mode := st.sess.app.Rates
@@ -126,7 +129,8 @@ func (r *rateMeter) onSecond() {
 	r.checkSilence(m)
 }
 
-// measure asks the source whose turn it is: the client as long as there is hope that it says something, then a probe.
+// measure asks the source whose turn it is: the client as long as there is hope that it says something, then
+// a probe.
 func (r *rateMeter) measure() (m measurement, source string) {
 	if time.Now().Before(r.patience) {
 		if r.client == nil {
@@ -174,10 +178,11 @@ func (r *rateMeter) useSource(source string) {
 	r.source, r.inPhase = source, false
 }
 
-// keepPhase keeps the ticks shortly after the arrival of figures, and reports whether the figures are sent now. The client
-// compares them with its own count when it receives them: the older they are, the more a change of the bit rate looks like
-// a bad connection. The first figures of a source wait for the right moment. Afterwards the ticks follow in small steps,
-// since uneven intervals would distort the comparison as well.
+// keepPhase keeps the ticks shortly after the arrival of figures, and reports whether the figures are sent
+// now. The client compares them with its own count when it receives them: the older they are, the more a
+// change of the bit rate looks like a bad connection. The first figures of a source wait for the right
+// moment. Afterwards the ticks follow in small steps, since uneven intervals would distort the comparison as
+// well.
 func (r *rateMeter) keepPhase(came time.Time) bool {
 	const step = RateInterval / wheel.Slots
 	off := time.Since(came)%RateInterval - r.lag // too late by so much
@@ -205,8 +210,8 @@ func (r *rateMeter) moveTick(next time.Duration) {
 	r.leave = r.st.sess.table.RateWheel.AddIn(r, next)
 }
 
-// updateSize takes the picture size from the rate source. For players of WCS publishers it is ignored: the publisher's pod
-// reports it earlier, and a player may have decoded an older picture.
+// updateSize takes the picture size from the rate source. For players of WCS publishers it is ignored: the
+// publisher's pod reports it earlier, and a player may have decoded an older picture.
 func (r *rateMeter) updateSize(width, height int) {
 	video, there := r.st.tracks[translate.Video]
 	if !there || width == 0 || height == 0 || !r.st.published && !r.st.publisher.Native() {
@@ -217,7 +222,8 @@ func (r *rateMeter) updateSize(width, height int) {
 	r.st.updateTracks([]translate.Track{video})
 }
 
-// learnFromSFU is learn for reports of LiveKit. Their sizes are late, and are ignored while the rate source reports them.
+// learnFromSFU is learn for reports of LiveKit. Their sizes are late, and are ignored while the rate source
+// reports them.
 func (st *stream) learnFromSFU(tracks []translate.Track) {
 	if st.rates != nil && st.rates.sized {
 		tracks = slices.Clone(tracks)
@@ -242,7 +248,8 @@ func (s *silence) lasts(bytes uint64) time.Duration {
 	return time.Since(s.since)
 }
 
-// checkSilence ends a publisher that has sent nothing for too long. While nothing is measured, the time starts again.
+// checkSilence ends a publisher that has sent nothing for too long. While nothing is measured, the time
+// starts again.
 func (r *rateMeter) checkSilence(m measurement) {
 	limit := r.st.sess.table.Config.Media.SilenceTimeout
 	switch {

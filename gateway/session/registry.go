@@ -100,7 +100,8 @@ func (r *registry) releasing(name string) (released func()) {
 	}
 }
 
-// release gives the channel that is closed when a name that is being released here is free, nil if there is none.
+// release gives the channel that is closed when a name that is being released here is free, nil if there is
+// none.
 func (r *registry) release(name string) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,8 +15,8 @@ type source struct {
 	record    state.Stream          // empty for a native publisher
 }
 
-// locate resolves a name for the clients of an application. Without an application the name may be that of any
-// application's stream.
+// locate resolves a name for the clients of an application. Without an application the name may be that of
+// any application's stream.
 func (t *Table) locate(ctx context.Context, app *App, name string) (source, error) {
 	return t.resolve(ctx, app, name, func(ctx context.Context) (state.Stream, error) {
 		ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
@@ -25,9 +25,9 @@ func (t *Table) locate(ctx context.Context, app *App, name string) (source, erro
 	})
 }
 
-// resolve returns the stream whose record find returns, if the application is allowed to play it. Without a record
-// (state.ErrNotFound) it looks for a native publisher. The error is errNoStream, errRestricted, errStreamNotReady, or
-// that of find or of LiveKit.
+// resolve returns the stream whose record find returns, if the application is allowed to play it. Without a
+// record (state.ErrNotFound) it looks for a native publisher. The error is errNoStream, errRestricted,
+// errStreamNotReady, or that of find or of LiveKit.
 func (t *Table) resolve(ctx context.Context, app *App, name string, find func(context.Context) (state.Stream, error)) (source, error) {
 	rec, err := find(ctx)
 	switch {
@@ -44,8 +44,8 @@ func (t *Table) resolve(ctx context.Context, app *App, name string, find func(co
 	return source{room: translate.RoomName(rec.Room), publisher: publisher, record: rec}, nil
 }
 
-// resolveNative looks for a native publisher in the room that the application has for the name, or in the rooms of all
-// applications.
+// resolveNative looks for a native publisher in the room that the application has for the name, or in the
+// rooms of all applications.
 func (t *Table) resolveNative(ctx context.Context, app *App, name string) (source, error) {
 	apps := t.Settings().Apps
 	if app != nil {
@@ -68,8 +68,8 @@ func (t *Table) resolveNative(ctx context.Context, app *App, name string) (sourc
 	return source{}, errNoStream
 }
 
-// nativePublisher returns the native participant that publishes in a room. If several do, it is the one that joined
-// first. LiveKit's list of the room names the participants; their tracks are requested from each.
+// nativePublisher returns the native participant that publishes in a room. If several do, it is the one that
+// joined first. LiveKit's list of the room names the participants; their tracks are requested from each.
 func (t *Table) nativePublisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
 	list, err := t.SFU.Participants(ctx, room)
 	if err != nil {

@@ -18,8 +18,8 @@ type SFU interface {
 	Remove(ctx context.Context, room translate.RoomName, id translate.Identity) error
 	// Participant tells what is so now of one participant. One that is not there is translate.ErrKindNotFound.
 	Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (translate.Participant, error)
-	// Participants lists a room, hidden participants too; a room that does not exist is empty. LiveKit answers from what it
-	// has stored: somebody who has gone may be in it, tracks and sizes may be missing.
+	// Participants lists a room, hidden participants too; a room that does not exist is empty. LiveKit answers
+	// from what it has stored: somebody who has gone may be in it, tracks and sizes may be missing.
 	Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error)
 }
 
@@ -28,18 +28,19 @@ type SFU interface {
 type Notifier interface {
 	// SetMutes publishes what a participant has muted as its attributes.
 	SetMutes(ctx context.Context, room translate.RoomName, id translate.Identity, m translate.Mutes) error
-	// MuteTrack has LiveKit stop, or go on, forwarding a track; it may refuse the latter (translate.ErrKindRefused).
+	// MuteTrack has LiveKit stop, or go on, forwarding a track; it may refuse the latter
+	// (translate.ErrKindRefused).
 	MuteTrack(ctx context.Context, room translate.RoomName, id translate.Identity, trackSID string, muted bool) error
 	// SendData sends data to everybody in a room.
 	SendData(ctx context.Context, room translate.RoomName, data []byte) error
 }
 
 // Store is what the gateway keeps in Redis. Every call needs a context with a deadline; writes carry the
-// pod's owner (pod and epoch), which the store adds, and are refused with state.ErrLeaseStale once the lease is
-// not fresh. Errors wrap the sentinels of package state.
+// pod's owner (pod and epoch), which the store adds, and are refused with state.ErrLeaseStale once the lease
+// is not fresh. Errors wrap the sentinels of package state.
 type Store interface {
-	// ClaimStream claims the stream's name and its media id, or nothing. It is state.ErrAdopted when another pod has taken the session
-	// and this stream with it; AddPlayer likewise.
+	// ClaimStream claims the stream's name and its media id, or nothing. It is state.ErrAdopted when another pod
+	// has taken the session and this stream with it; AddPlayer likewise.
 	ClaimStream(ctx context.Context, s state.Stream) error
 	// PutStream replaces the record of a claimed stream and gives the pods that have players of it.
 	PutStream(ctx context.Context, s state.Stream) (pods []string, err error)
@@ -64,12 +65,13 @@ type Sessions interface {
 	DropSession(id string)
 }
 
-// Resumption takes over kept sessions, and what they have, from whichever pod has them. Errors are as Store's.
+// Resumption takes over kept sessions, and what they have, from whichever pod has them. Errors are as
+// Store's.
 type Resumption interface {
 	// FindSession gives the registration of a session, whoever has it.
 	FindSession(ctx context.Context, id string) (state.Session, error)
-	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, with another TokenHash and the
-	// next Generation, or an error that ends the attempt.
+	// TakeSession makes a kept session this pod's. decide is given it as it is and gives it as it shall be, with
+	// another TokenHash and the next Generation, or an error that ends the attempt.
 	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
 	// EndSession takes a kept session off the register for good; state.ErrLostOwnership when it was taken since.
 	EndSession(ctx context.Context, s state.Session) error

@@ -19,8 +19,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Session is one client: its socket and, once the client has sent connection, its streams. All of its state belongs to
-// one loop, which runs the session's events one at a time.
+// Session is one client: its socket and, once the client has sent connection, its streams. All of its state
+// belongs to one loop, which runs the session's events one at a time.
 type Session struct {
 	// set once
 	table    *Table
@@ -189,7 +189,8 @@ func commonProviders(client []string) []string {
 	return common
 }
 
-// prefersWebRTC: another first provider is what the client uses, and its streams have no statistics (protocol.md §6.1).
+// prefersWebRTC: another first provider is what the client uses, and its streams have no statistics
+// (protocol.md §6.1).
 func prefersWebRTC(client []string) bool { return len(client) > 0 && client[0] == wcs.ProviderWebRTC }
 
 // onClose runs once, when the socket's end is decided.
@@ -257,7 +258,8 @@ func (s *Session) HasStreams() bool { return s.streaming.Load() > 0 }
 // Done is closed when the session has released everything that it held.
 func (s *Session) Done() <-chan struct{} { return s.gone }
 
-// ID returns the public session id, "" before the session is established. Call it only after Table.ByID or All.
+// ID returns the public session id, "" before the session is established. Call it only after Table.ByID or
+// All.
 func (s *Session) ID() string { return s.id }
 
 // Closed reports whether the end of the session's socket is decided.

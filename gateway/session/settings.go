@@ -16,7 +16,8 @@ type Settings struct {
 	Limits  Limits
 }
 
-// Reload replaces applications, origins and limits. Existing sessions keep the application that they began with.
+// Reload replaces applications, origins and limits. Existing sessions keep the application that they began
+// with.
 func (t *Table) Reload(r Reloadable) {
 	s := &Settings{Apps: make(map[string]*App, len(r.Apps)), Origins: r.Origins, Limits: r.Limits}
 	for key, app := range r.Apps {

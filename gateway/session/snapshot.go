@@ -17,9 +17,9 @@ type SnapshotConfig struct {
 	PerMinute int // requests of one session, in the long run
 }
 
-// Snapshot takes a picture of a published stream, as a PNG. The name is that of any application. It takes no longer than
-// SnapshotConfig.Timeout and the calls to Redis and LiveKit that resolve the name. The error wraps state.ErrNotFound if
-// there is no such stream, and admin.ErrSnapshot otherwise.
+// Snapshot takes a picture of a published stream, as a PNG. The name is that of any application. It takes no
+// longer than SnapshotConfig.Timeout and the calls to Redis and LiveKit that resolve the name. The error
+// wraps state.ErrNotFound if there is no such stream, and admin.ErrSnapshot otherwise.
 func (t *Table) Snapshot(ctx context.Context, name string) ([]byte, error) {
 	if err := t.Settings().Limits.checkName(name); err != nil {
 		return nil, fmt.Errorf("%w: %w", admin.ErrSnapshot, err)

@@ -6,10 +6,11 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// The events of a publisher (mutes, data) are published with the stream's record to the pods with players, one message for
-// each pod. Since there is one write at a time, they stay in order. If a message is lost its data is lost, but mutes are
-// not: they are also in the record, and in the attributes of the publisher's participant, which players' pods read with
-// each query of the room at LiveKit. Since mute changes are counted, a player is notified of each state once.
+// The events of a publisher (mutes, data) are published with the stream's record to the pods with players,
+// one message for each pod. Since there is one write at a time, they stay in order. If a message is lost its
+// data is lost, but mutes are not: they are also in the record, and in the attributes of the publisher's
+// participant, which players' pods read with each query of the room at LiveKit. Since mute changes are
+// counted, a player is notified of each state once.
 
 // Limits of the events that are pending, for Redis or for LiveKit.
 const (
@@ -38,8 +39,8 @@ func (o *events) take() []state.StreamNotice {
 	return list
 }
 
-// publishEvent sends an event to players and native participants. It has no effect before the stream is up: mutes are in
-// the first record.
+// publishEvent sends an event to players and native participants. It has no effect before the stream is up:
+// mutes are in the first record.
 func (st *stream) publishEvent(s state.StreamNotice) error {
 	if st.phase != phaseUp {
 		return nil
@@ -75,8 +76,8 @@ func mutesOf(rec state.Stream) translate.Mutes {
 	return translate.Mutes{Audio: rec.AudioMuted, Video: rec.VideoMuted, Changes: rec.Mutes}
 }
 
-// applyMutes takes a publisher's mutes, unless they are outdated, and notifies a player that is up. Before that, the mutes
-// are in its first status.
+// applyMutes takes a publisher's mutes, unless they are outdated, and notifies a player that is up. Before
+// that, the mutes are in its first status.
 func (st *stream) applyMutes(m translate.Mutes) {
 	if m.Changes <= st.mutes.Changes {
 		return

@@ -13,8 +13,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// relay passes a publisher's mutes and data to LiveKit, for native participants. It makes one call after the other; of the
-// mutes only the latest state is sent. It is used on the session's loop.
+// relay passes a publisher's mutes and data to LiveKit, for native participants. It makes one call after the
+// other; of the mutes only the latest state is sent. It is used on the session's loop.
 type relay struct {
 	st    *stream
 	busy  bool
@@ -74,7 +74,8 @@ func (r *relay) send(muted bool, m translate.Mutes, remote []translate.Track, da
 	return err
 }
 
-// sent continues after a round of calls. Mutes that could not be sent are sent again after the next query of the room.
+// sent continues after a round of calls. Mutes that could not be sent are sent again after the next query of
+// the room.
 func (r *relay) sent(m translate.Mutes, remote []translate.Track, err error) {
 	st := r.st
 	r.busy = false
@@ -106,8 +107,8 @@ func (r *relay) tracksToMute(m translate.Mutes) (change []translate.Track) {
 	return change
 }
 
-// muteTrack has LiveKit mute or unmute a track. LiveKit rejects unmuting unless it is configured for it; then the stream
-// goes on.
+// muteTrack has LiveKit mute or unmute a track. LiveKit rejects unmuting unless it is configured for it; then
+// the stream goes on.
 func (r *relay) muteTrack(t translate.Track) error {
 	err := r.call(func(ctx context.Context) error {
 		return r.st.sess.table.Notifier.MuteTrack(ctx, r.st.room, r.st.identity, t.SID, t.Muted)

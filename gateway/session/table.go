@@ -19,8 +19,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Table holds the sessions of this pod and their streams. It finds them for events from LiveKit, from other pods and from
-// operators, and runs what is periodic about them.
+// Table holds the sessions of this pod and their streams. It finds them for events from LiveKit, from other
+// pods and from operators, and runs what is periodic about them.
 type Table struct {
 	// set once
 	*Env
@@ -43,8 +43,8 @@ type Table struct {
 	detached   socket.PerAddressCount // by address: the number of resumable sessions without a socket
 }
 
-// NewTable returns a Table without sessions. The caller runs Run, and sets the members of env that need the table
-// (Poller, Probes) before it opens a session.
+// NewTable returns a Table without sessions. The caller runs Run, and sets the members of env that need the
+// table (Poller, Probes) before it opens a session.
 func NewTable(env *Env) *Table {
 	t := &Table{
 		Env:        env,
@@ -116,7 +116,8 @@ func (t *Table) Sockets() int {
 // WaitHooks waits for the calls to backends. Sessions and cleanup, which start such calls, must have ended.
 func (t *Table) WaitHooks() { t.hookCalls.Wait() }
 
-// Deliver passes LiveKit's event about a participant of this pod to its stream. It reports whether there is one.
+// Deliver passes LiveKit's event about a participant of this pod to its stream. It reports whether there is
+// one.
 func (t *Table) Deliver(e translate.Event) bool {
 	st := t.streams.find(e.Identity)
 	if st == nil {

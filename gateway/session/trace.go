@@ -11,12 +11,13 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// startTrace is the trace of a publishStream or playStream, from the command until the stream is up or has ended. What is called
-// for the stream meanwhile is part of it, if its context comes from in. The zero value traces nothing.
+// startTrace is the trace of a publishStream or playStream, from the command until the stream is up or has
+// ended. What is called for the stream meanwhile is part of it, if its context comes from in. The zero value
+// traces nothing.
 type startTrace struct{ span trace.Span }
 
-// beginTrace begins the trace of a stream that a client has asked for. It has no name that a user has given, but for that in
-// the room's, by which LiveKit's logs are searched.
+// beginTrace begins the trace of a stream that a client has asked for. It has no name that a user has given,
+// but for that in the room's, by which LiveKit's logs are searched.
 func (st *stream) beginTrace() {
 	t := st.sess.table
 	if t.Tracer == nil {

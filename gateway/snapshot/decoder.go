@@ -41,7 +41,8 @@ func (e *NoDecoderError) Is(target error) bool { return target == ErrNoDecoder }
 // Unwrap returns the cause.
 func (e *NoDecoderError) Unwrap() error { return e.Err }
 
-// Decoder makes PNGs of key frames: of VP8 itself, of other codecs with ffmpeg. It is safe for concurrent use.
+// Decoder makes PNGs of key frames: of VP8 itself, of other codecs with ffmpeg. It is safe for concurrent
+// use.
 type Decoder struct {
 	// FFmpeg is the path of the program; empty if there is none.
 	FFmpeg string
@@ -49,8 +50,8 @@ type Decoder struct {
 	MaxPixels, MaxBytes int
 }
 
-// PNG decodes a key frame in the form of translate.KeyFrame; the mime type names its codec, in any case. The deadline of ctx
-// ends the external decoder. Without one, the decoder's run time is not limited.
+// PNG decodes a key frame in the form of translate.KeyFrame; the mime type names its codec, in any case. The
+// deadline of ctx ends the external decoder. Without one, the decoder's run time is not limited.
 func (d Decoder) PNG(ctx context.Context, mime string, frame []byte) ([]byte, error) {
 	switch strings.ToLower(mime) {
 	case "video/vp8":

@@ -131,7 +131,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// The timeout kills a decoder that hangs, with its child processes. It gets nothing of the gateway's environment.
+// The timeout kills a decoder that hangs, with its child processes. It gets nothing of the gateway's
+// environment.
 func TestHangingDecoderIsKilledWithItsChildren(t *testing.T) {
 	t.Setenv("WCS_LIVEKIT_APISECRET", "a secret")
 	dir := t.TempDir()

@@ -19,8 +19,8 @@ const (
 	maxFault = 500 // bytes of ffmpeg's messages in an error
 )
 
-// ffmpeg decodes with the external program, which reads the frame from its standard input and writes the PNG to its
-// standard output. It has access to no other files.
+// ffmpeg decodes with the external program, which reads the frame from its standard input and writes the PNG
+// to its standard output. It has access to no other files.
 func (d Decoder) ffmpeg(ctx context.Context, codec, format string, frame []byte) ([]byte, error) {
 	if d.FFmpeg == "" {
 		return nil, &NoDecoderError{Codec: codec}

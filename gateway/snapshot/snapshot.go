@@ -1,6 +1,6 @@
-// Package snapshot takes pictures of published streams: it captures a key frame through a hidden participant, and decodes
-// it into a PNG. It owns the limits on how many pictures are taken and kept in memory at a time. Callers resolve a
-// stream's name first.
+// Package snapshot takes pictures of published streams: it captures a key frame through a hidden participant,
+// and decodes it into a PNG. It owns the limits on how many pictures are taken and kept in memory at a time.
+// Callers resolve a stream's name first.
 package snapshot
 
 import (
@@ -34,8 +34,9 @@ const MaxUnsent = 64 << 20
 
 // Camera captures single frames of streams.
 type Camera interface {
-	// KeyFrame requests a key frame of the target's video and returns it. It needs a context with a deadline. The error is
-	// translate.ErrNoVideo for a publisher without video, and translate.ErrKindNotFound for one that is not in the room.
+	// KeyFrame requests a key frame of the target's video and returns it. It needs a context with a deadline. The
+	// error is translate.ErrNoVideo for a publisher without video, and translate.ErrKindNotFound for one that is
+	// not in the room.
 	KeyFrame(ctx context.Context, target translate.ProbeTarget) (translate.KeyFrame, error)
 }
 
@@ -69,9 +70,9 @@ type Source struct {
 	Publisher translate.Identity
 }
 
-// Service takes pictures. Each is captured by a hidden participant of its own, which stays in the room until a key frame
-// arrives. A probe cannot serve: it is on the publisher's pod only, and often there is none. A Service is safe for
-// concurrent use.
+// Service takes pictures. Each is captured by a hidden participant of its own, which stays in the room until
+// a key frame arrives. A probe cannot serve: it is on the publisher's pod only, and often there is none. A
+// Service is safe for concurrent use.
 type Service struct {
 	d      Deps
 	flight singleflight.Group // by room and publisher: concurrent requests share a picture
@@ -101,8 +102,8 @@ func (s *Service) Take(ctx context.Context, src Source) ([]byte, error) {
 	}
 }
 
-// Encode returns the messages that carry a picture. Their bytes count as unsent until done is called, which must happen
-// once the client has received them or is gone. The error is ErrBusy.
+// Encode returns the messages that carry a picture. Their bytes count as unsent until done is called, which
+// must happen once the client has received them or is gone. The error is ErrBusy.
 func (s *Service) Encode(answer wcs.Snapshot) (frames [][]byte, done func(), err error) {
 	size := int64(2 * base64.StdEncoding.EncodedLen(len(answer.PNG))) // both messages have it
 	if !s.unsent.TryAcquire(size) {
@@ -111,7 +112,8 @@ func (s *Service) Encode(answer wcs.Snapshot) (frames [][]byte, done func(), err
 	return answer.Frames(), func() { s.unsent.Release(size) }, nil
 }
 
-// capture takes a picture. It does not depend on the context of the request that caused it: others share the result.
+// capture takes a picture. It does not depend on the context of the request that caused it: others share the
+// result.
 func (s *Service) capture(src Source) (png []byte, err error) {
 	err = errPanic // unless takeInTurn returns
 	func() {

@@ -33,8 +33,8 @@ func (d Decoder) vp8(frame []byte) (out []byte, err error) {
 	return d.encode(rgb(img))
 }
 
-// rgb converts the colours of video: ITU-R BT.601 with 16 for black and 235 for white (RFC 6386 §9.2). Go's own conversion
-// is that of JPEG with its range of 0 to 255, in which black would become grey.
+// rgb converts the colours of video: ITU-R BT.601 with 16 for black and 235 for white (RFC 6386 §9.2). Go's
+// own conversion is that of JPEG with its range of 0 to 255, in which black would become grey.
 func rgb(img *image.YCbCr) *image.RGBA {
 	b := img.Bounds()
 	out := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))

@@ -71,8 +71,9 @@ type Slot struct {
 	released bool
 }
 
-// Acquire returns a connection with a slot for a client with the given realip.LimitKey, or the limit that rejects
-// it. The caller passes the connection to Upgrade, which makes the socket release the slot when it is closed.
+// Acquire returns a connection with a slot for a client with the given realip.LimitKey, or the limit that
+// rejects it. The caller passes the connection to Upgrade, which makes the socket release the slot when it is
+// closed.
 func (a *Admission) Acquire(key netip.Addr, l *Limits) (*MeteredConn, Rejection) {
 	if r := a.reserve(key, l); r != "" {
 		return nil, r
@@ -148,9 +149,10 @@ func (a *Admission) TCPClosed(key netip.Addr) {
 }
 
 // ConnState is for the http.Server of a public listener. It bounds the TCP connections that are not a socket,
-// which wait for a request for as long as the server's timeouts allow. A connection over a limit is closed without
-// a response, because its request has not come; the result is then RejectHandshakes. Connections from addresses
-// that trusted accepts are only counted in total, because a proxy's address stands for many clients.
+// which wait for a request for as long as the server's timeouts allow. A connection over a limit is closed
+// without a response, because its request has not come; the result is then RejectHandshakes. Connections from
+// addresses that trusted accepts are only counted in total, because a proxy's address stands for many
+// clients.
 func (a *Admission) ConnState(c net.Conn, s http.ConnState, trusted func(netip.Addr) bool, l *Limits) Rejection {
 	switch s {
 	case http.StateNew:
@@ -165,7 +167,8 @@ func (a *Admission) ConnState(c net.Conn, s http.ConnState, trusted func(netip.A
 	return ""
 }
 
-// limitKey returns the key of a TCP connection, or the zero value if it is not known before the first byte is read.
+// limitKey returns the key of a TCP connection, or the zero value if it is not known before the first byte is
+// read.
 func limitKey(c net.Conn, trusted func(netip.Addr) bool) netip.Addr {
 	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if a := ap.Addr().Unmap(); err == nil && !trusted(a) {

@@ -30,8 +30,8 @@ func (c *Conn) SendBulk(b *Bulk) {
 	c.startWriting()
 }
 
-// nextBulk returns the next bulk frame, nil if there is none. A Bulk is done after its last frame was written. It
-// needs mu.
+// nextBulk returns the next bulk frame, nil if there is none. A Bulk is done after its last frame was
+// written. It needs mu.
 func (c *Conn) nextBulk() (frame []byte) {
 	for len(c.bulks) > 0 {
 		if b := c.bulks[0]; len(b.Frames) > 0 {

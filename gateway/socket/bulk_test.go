@@ -37,8 +37,8 @@ func awaitDone(t *testing.T, done *atomic.Int32, want int32) {
 	}
 }
 
-// A Bulk larger than the queue is delivered whole, and other messages are sent between its frames. The client takes
-// several times the limit of one message, which is not too slow for a Bulk.
+// A Bulk larger than the queue is delivered whole, and other messages are sent between its frames. The client
+// takes several times the limit of one message, which is not too slow for a Bulk.
 func TestBulkLargerThanQueueIsDelivered(t *testing.T) {
 	cfg := connConfig()
 	cfg.MaxQueueBytes, cfg.WriteTimeout = 1000, time.Second

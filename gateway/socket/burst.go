@@ -6,9 +6,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Bursts above a client's sustained rate are read from one budget shared by all clients of the pod, so that a few
-// flooding clients cannot occupy every CPU: a busy Go process polls the network only every 10 ms. A flooding
-// client is slowed down from its first tenth of a second until its own burst is used up and it is closed.
+// Bursts above a client's sustained rate are read from one budget shared by all clients of the pod, so that a
+// few flooding clients cannot occupy every CPU: a busy Go process polls the network only every 10 ms. A
+// flooding client is slowed down from its first tenth of a second until its own burst is used up and it is
+// closed.
 const (
 	burstMessages  = 1000    // per second and processor: a few hundredths of its time
 	burstBytes     = 2 << 20 // per second and processor, for the same share

@@ -1,6 +1,6 @@
-// Package socket owns a client's WebSocket: its reader, its writer with a bounded send queue, pings, and the limits
-// on connections and rates. It knows nothing of sessions. The edge admits and upgrades sockets; a session sends on
-// its Conn and receives messages through Handlers.
+// Package socket owns a client's WebSocket: its reader, its writer with a bounded send queue, pings, and the
+// limits on connections and rates. It knows nothing of sessions. The edge admits and upgrades sockets; a
+// session sends on its Conn and receives messages through Handlers.
 package socket
 
 import (
@@ -33,8 +33,8 @@ func (c Config) DetectionTime() time.Duration {
 	return c.PingInterval * time.Duration(c.PingProbes+1)
 }
 
-// lingerTime is how long a closing socket is still read, so that the client receives all messages before the TCP
-// connection ends.
+// lingerTime is how long a closing socket is still read, so that the client receives all messages before the
+// TCP connection ends.
 const lingerTime = time.Second
 
 // Handlers are called by a Conn. They must not block for long, except OnMessage, which slows down the client.
@@ -44,7 +44,8 @@ type Handlers struct {
 	OnDropped func(bytes int) // messages that were never sent
 }
 
-// Conn is one client's socket. Its methods may be called from any goroutine and, except Serve and Alive, never block.
+// Conn is one client's socket. Its methods may be called from any goroutine and, except Serve and Alive,
+// never block.
 type Conn struct {
 	// set once
 	ws      *websocket.Conn
@@ -65,7 +66,8 @@ type Conn struct {
 	lastProbe    int64           // Unix nanoseconds of the last ping of Alive
 }
 
-// New returns the Conn of an upgraded WebSocket. The caller runs Serve in a goroutine. A nil metered counts nothing.
+// New returns the Conn of an upgraded WebSocket. The caller runs Serve in a goroutine. A nil metered counts
+// nothing.
 func New(ws *websocket.Conn, cfg *Config, metered *MeteredConn, h Handlers) *Conn {
 	return &Conn{ws: ws, cfg: cfg, metered: metered, Handlers: h}
 }
@@ -178,8 +180,8 @@ func (c *Conn) Send(frame []byte) {
 	c.mu.Unlock()
 }
 
-// TrySend queues frame and reports whether it was accepted. Frames that originate from other clients may use at
-// most half of the queue, so that no peer can get a slow client disconnected.
+// TrySend queues frame and reports whether it was accepted. Frames that originate from other clients may use
+// at most half of the queue, so that no peer can get a slow client disconnected.
 func (c *Conn) TrySend(frame []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,8 +209,8 @@ func (c *Conn) startWriting() {
 }
 
 // Close starts the end of the socket: queued frames and a close frame are sent, then the socket is read for
-// lingerTime, so that the client receives them. A client that is closed for reading too slowly gets nothing more.
-// Only the first call has an effect.
+// lingerTime, so that the client receives them. A client that is closed for reading too slowly gets nothing
+// more. Only the first call has an effect.
 func (c *Conn) Close(r Reason) {
 	c.mu.Lock()
 	if c.closing != nil {
@@ -236,8 +238,9 @@ func (c *Conn) Close(r Reason) {
 // like, and the pongs count as the client's messages.
 const probeInterval = 250 * time.Millisecond
 
-// Alive reports whether the client answers within limit. It sends an RFC 6455 ping, which browsers answer even
-// while the page's script is busy; any frame of the client counts. Concurrent calls wait for the same answer.
+// Alive reports whether the client answers within limit. It sends an RFC 6455 ping, which browsers answer
+// even while the page's script is busy; any frame of the client counts. Concurrent calls wait for the same
+// answer.
 func (c *Conn) Alive(limit time.Duration) bool {
 	answered := make(chan struct{})
 	c.mu.Lock()

@@ -163,8 +163,8 @@ func TestUnansweredPingsCloseSocket(t *testing.T) {
 	tc.wantClose(t, ClosedPingTimeout)
 }
 
-// Other clients can trigger Alive at any rate. The pongs count as the client's messages, so concurrent calls must
-// share one ping: otherwise they could get the client closed.
+// Other clients can trigger Alive at any rate. The pongs count as the client's messages, so concurrent calls
+// must share one ping: otherwise they could get the client closed.
 func TestConcurrentAliveCallsShareOnePing(t *testing.T) {
 	const many = 50
 	tc := newTestConn(t, connConfig())

@@ -18,8 +18,8 @@ var (
 	errTooManyMessages = errors.New("too many messages at a time")
 )
 
-// MeteredConn is a client's TCP connection with its rate limits and its Slot. It sits below the WebSocket, so that
-// input that never becomes a message counts too: control frames, and fragments without end.
+// MeteredConn is a client's TCP connection with its rate limits and its Slot. It sits below the WebSocket, so
+// that input that never becomes a message counts too: control frames, and fragments without end.
 type MeteredConn struct {
 	net.Conn // set by the upgrade
 	Slot
@@ -41,8 +41,8 @@ func newMeteredConn(l *Limits, b *burstBudget) *MeteredConn {
 	}
 }
 
-// Read fails with errTooManyBytes when the client exceeds its burst. Before that it is throttled, at most until
-// the connection is closed.
+// Read fails with errTooManyBytes when the client exceeds its burst. Before that it is throttled, at most
+// until the connection is closed.
 func (m *MeteredConn) Read(b []byte) (int, error) {
 	n, err := m.Conn.Read(b)
 	if m.bytes == nil || n == 0 {
@@ -69,8 +69,8 @@ func (m *MeteredConn) Close() error {
 	return m.Conn.Close()
 }
 
-// countMessage fails with errTooManyMessages when the client exceeds its burst. Before that it is throttled. A nil
-// MeteredConn counts nothing.
+// countMessage fails with errTooManyMessages when the client exceeds its burst. Before that it is throttled.
+// A nil MeteredConn counts nothing.
 func (m *MeteredConn) countMessage() error {
 	if m == nil || m.messages == nil {
 		return nil
@@ -81,9 +81,9 @@ func (m *MeteredConn) countMessage() error {
 	return m.throttle(m.messages, m.budget.messages, 1)
 }
 
-// throttle waits, if the client is above the threshold, until the pod's budget has n messages or bytes. own has
-// counted them already. It fails when the connection is closed: while very many clients flood, a client can be
-// closed for unanswered pings before its turn comes.
+// throttle waits, if the client is above the threshold, until the pod's budget has n messages or bytes. own
+// has counted them already. It fails when the connection is closed: while very many clients flood, a client
+// can be closed for unanswered pings before its turn comes.
 func (m *MeteredConn) throttle(own, pod *rate.Limiter, n int) error {
 	if used := float64(own.Burst()) - own.Tokens(); used <= float64(own.Limit())/burstThreshold {
 		return nil

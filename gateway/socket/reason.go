@@ -8,8 +8,8 @@ type Reason struct {
 	Code int    // RFC 6455 close code
 }
 
-// byGateway reports whether the gateway closed the socket because of the client's input, so that a close frame
-// can still reach the client.
+// byGateway reports whether the gateway closed the socket because of the client's input, so that a close
+// frame can still reach the client.
 func (r Reason) byGateway() bool { return r != ClosedByClient && r != ClosedLost }
 
 // The catalogue of reasons.

@@ -8,8 +8,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// readBuffer is small because most messages of a client are pongs, and larger messages are read past the buffer.
-// With it, and with pooled write buffers, an idle socket costs 7 KB instead of 17.
+// readBuffer is small because most messages of a client are pongs, and larger messages are read past the
+// buffer. With it, and with pooled write buffers, an idle socket costs 7 KB instead of 17.
 const readBuffer = 512
 
 // writeBuffer holds a session description of a few codecs, the largest message there usually is.

@@ -1,5 +1,5 @@
-// Package wheel spreads periodic work of many members evenly over time with a single timer. It knows nothing of
-// what the members are; sockets, rooms and video rates use it.
+// Package wheel spreads periodic work of many members evenly over time with a single timer. It knows nothing
+// of what the members are; sockets, rooms and video rates use it.
 package wheel
 
 import (
@@ -11,9 +11,10 @@ import (
 // Slots is the number of slots into which a wheel divides its interval.
 const Slots = 50
 
-// Wheel is a one-level timing wheel: it calls a function for every member once per interval, spread evenly over
-// Slots slots. One timer serves all members: a timer for each would cost more than most of the calls. The timer
-// is stopped while the wheel is empty. Add, AddIn and the functions they return may be called from any goroutine.
+// Wheel is a one-level timing wheel: it calls a function for every member once per interval, spread evenly
+// over Slots slots. One timer serves all members: a timer for each would cost more than most of the calls.
+// The timer is stopped while the wheel is empty. Add, AddIn and the functions they return may be called from
+// any goroutine.
 type Wheel[T comparable] struct {
 	// set once
 	interval time.Duration
@@ -74,8 +75,8 @@ func (w *Wheel[T]) insert(slot int, member T, from time.Time) (remove func()) {
 	}
 }
 
-// Run ticks until ctx is done. A late tick does not delay the next ones: every interval has one call per member,
-// unless the process stood still for longer than an interval.
+// Run ticks until ctx is done. A late tick does not delay the next ones: every interval has one call per
+// member, unless the process stood still for longer than an interval.
 func (w *Wheel[T]) Run(ctx context.Context) {
 	step, due := w.step(), time.Now()
 	w.tick(0, due) // the first slot; the others follow from it

@@ -1,6 +1,7 @@
 // Command baseline is what the gateway is measured against: gorilla/websocket with the gateway's buffer
-// settings and nothing behind it. It answers a socket's first message with a canned text, pings all sockets with the
-// WCS ping, and drops whatever else it gets. It shows the metrics of the Go runtime and of the process as the gateway does.
+// settings and nothing behind it. It answers a socket's first message with a canned text, pings all sockets
+// with the WCS ping, and drops whatever else it gets. It shows the metrics of the Go runtime and of the
+// process as the gateway does.
 package main
 
 import (
@@ -86,7 +87,8 @@ func (s *server) internal() http.Handler {
 	return mux
 }
 
-// accept lets the HTTP handler return and reads in a goroutine of its own, which is the lean way (design.md §8).
+// accept lets the HTTP handler return and reads in a goroutine of its own, which is the lean way (design.md
+// §8).
 func (s *server) accept(w http.ResponseWriter, r *http.Request) {
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
