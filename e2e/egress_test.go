@@ -308,7 +308,7 @@ func TestNoEgressService(t *testing.T) {
 	s.WantClean(t)
 }
 
-// A recording goes on when its stream is resumed on another pod, and what LiveKit tells of it arrives there,
+// A recording goes on when its stream is resumed on another pod, and LiveKit's events about it arrive there,
 // by way of the pod that has it no more.
 func TestRecordingIsResumed(t *testing.T) {
 	t.Parallel()

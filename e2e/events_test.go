@@ -205,13 +205,13 @@ func TestRemoteMute(t *testing.T) {
 	}
 }
 
-// after gives a condition that comes true once the time has passed.
+// after returns a condition that is true once the time has passed.
 func after(d time.Duration) func() bool {
 	since := time.Now()
 	return func() bool { return time.Since(since) >= d }
 }
 
-// lbUrl names the pod with fewer sessions, never one that is leaving, and is answered by whoever is left
+// lbUrl names the pod with fewer sessions, never one that is leaving, and is answered by the pods that are left
 // while Redis is away.
 func TestLoadBalancerOfTwoPods(t *testing.T) {
 	t.Parallel()

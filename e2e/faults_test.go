@@ -87,7 +87,7 @@ func TestLiveKitHangs(t *testing.T) {
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	s.LiveKit.Pause()
 	wantRefused(t, c, "hangs", infoAway)
-	pang(t, d) // nobody else waits for it
+	pang(t, d) // no other client waits for it
 	s.LiveKit.Resume()
 	s.WantClean(t)
 	c.Publish("again", "hangs", rig.NewPublisher(t, rig.PeerOptions{}))

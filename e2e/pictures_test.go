@@ -38,7 +38,7 @@ func awaitEvent(t *testing.T, c *rig.Client, id string) (e streamEvent) {
 	return e
 }
 
-// snapshot asks for a picture and gives its size, or the reason why there is none.
+// snapshot requests a picture and returns its size, or the reason why there is none.
 func snapshot(t *testing.T, c *rig.Client, id, name string) (width, height int, info string) {
 	t.Helper()
 	c.Send("snapshot", map[string]any{"mediaSessionId": id, "name": name})
@@ -131,7 +131,7 @@ func TestSnapshots(t *testing.T) {
 		pub.Unpublish(name, name)
 	}
 	pub.Close()
-	rig.WantClean(t, lk, redis) // whoever took the pictures has left
+	rig.WantClean(t, lk, redis) // the participants that took the pictures have left
 }
 
 // A native participant's data reaches legacy players on both pods once; what the gateways send to the room
@@ -203,7 +203,7 @@ func say(t *testing.T, r *lksdk.Room, payload string) {
 	}
 }
 
-// awaitHearing waits until somebody hidden is in the room. Others, who measure, may be there as well.
+// awaitHearing waits until a hidden participant is in the room. Probes can be in the room as well.
 func awaitHearing(t *testing.T, lk *rig.LiveKit, room string) {
 	t.Helper()
 	rig.Eventually(t, 40*time.Second, "somebody listens", func() bool {

@@ -66,7 +66,7 @@ func TestLiveKitNodeDies(t *testing.T) {
 	if told > 10*time.Second+slack {
 		t.Errorf("all are told after %v", told)
 	}
-	// It can be published again once LiveKit has noticed, and what is left of the old one confuses nobody.
+	// It can be published again once LiveKit has noticed, and its leftovers do no harm.
 	var again rig.Status
 	for i := range 20 {
 		id := fmt.Sprintf("again-%d", i)
@@ -287,7 +287,7 @@ func TestNameTakeOver(t *testing.T) {
 	s.WantClean(t)
 }
 
-// The publisher's pod is frozen: nobody answers for its client, and the newcomer does not wait for the pod's
+// The publisher's pod is frozen: no reply comes for its client, and the newcomer does not wait for the pod's
 // lease.
 func TestNameTakeOverFromASilentPod(t *testing.T) {
 	t.Parallel()

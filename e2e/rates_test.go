@@ -87,7 +87,7 @@ func wantKnownRate(t *testing.T, c *rig.Client, name string, peer *rig.Peer, pay
 	for i := range watched {
 		m := c.Await(name)
 		m.Arg(t, 0, &r)
-		if i == 0 { // it tells of the second before
+		if i == 0 { // it is about the second before
 			since = m.At
 			continue
 		}

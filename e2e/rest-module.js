@@ -1,4 +1,4 @@
-// Runs the SDK's own REST module against a server: node rest-module.js MODULE URL [CALL ARGUMENT…]. It prints what the call gives as JSON, or
+// Runs the SDK's own REST module against a server: node rest-module.js MODULE URL [CALL ARGUMENT…]. It prints the result of the call as JSON, or
 // the status that it was refused with. Of a browser it needs XMLHttpRequest only, which is made here of Node's http.
 const http = require('http');
 

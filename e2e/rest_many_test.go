@@ -132,7 +132,7 @@ func count(t *testing.T, url string) (records int, bytes int64) {
 	return records, d.InputOffset()
 }
 
-// memoryOf gives a figure of the gateway's process in bytes: VmRSS, or VmHWM, the peak of it.
+// memoryOf returns a figure of the gateway's process in bytes: VmRSS, or VmHWM, the peak of it.
 func memoryOf(t *testing.T, g *rig.Gateway, figure string) (bytes int) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.PID()))

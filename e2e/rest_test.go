@@ -87,7 +87,7 @@ func streamsIn(t *testing.T, answer string) map[string]found {
 	return all
 }
 
-// restPods starts two gateways with a REST API and gives their backends.
+// restPods starts two gateways with a REST API and returns their backends.
 func restPods(t *testing.T) (gateways []*rig.Gateway, backends []backend) {
 	t.Helper()
 	gateways, _ = podsWith(t, 2, restEnv(t))

@@ -9,7 +9,7 @@ import (
 )
 
 // A client with keepAlive loses its socket, or its whole pod, and comes back to another pod with its
-// authToken. Its peer connections were never touched: media goes on, nobody else notices, and its streams can
+// authToken. Its peer connections were never touched: media goes on, no other client notices, and its streams can
 // be told to end where it is now.
 func TestKeepAliveResume(t *testing.T) {
 	t.Parallel()

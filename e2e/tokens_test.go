@@ -9,7 +9,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// Somebody has an authToken that is not his, or a part of one, or guesses. What is not the whole token, for
+// A client has another client's authToken, or a part of one, or guesses. Anything but the whole token, for
 // the application that it was given to, is worth nothing and costs the owner nothing; the whole one works
 // once.
 func TestStolenToken(t *testing.T) {
@@ -43,7 +43,7 @@ func TestStolenToken(t *testing.T) {
 	}
 	pang(t, back) // whom it has not disturbed
 
-	// Whoever has the whole token is taken for the owner: of many who come at once, on both pods, one.
+	// A client with the whole token counts as the owner: of many at once, on both pods, one.
 	lucky := wantOne(t, g, next)
 	_ = back.AwaitClosed() // and the owner finds out
 	lucky.WantStatus("kept-pub", "PUBLISHING", "")
@@ -78,7 +78,7 @@ func forgeries(token string) map[string]string {
 
 func sessionOf(token string) string { return token[:strings.LastIndexByte(token, '/')] }
 
-// wantStranger wants a client with somebody's token to get a session of its own that has nothing of the real
+// wantStranger wants a client with another client's token to get a session of its own that has nothing of the real
 // token's.
 func wantStranger(t *testing.T, what, url, app, forged, real string) {
 	t.Helper()
@@ -101,7 +101,7 @@ func wantSame(t *testing.T, who, got, token string) {
 	}
 }
 
-// wantOne has clients come with the same token at once and gives the one that has got the session.
+// wantOne has clients come with the same token at once and returns the one that has the session.
 func wantOne(t *testing.T, g []*rig.Gateway, token string) (lucky *rig.Client) {
 	t.Helper()
 	var thieves []*rig.Client

@@ -160,7 +160,7 @@ func (a *assailant) beginHandshake() error {
 // connect tries to open one more socket.
 func (a *assailant) connect() error { return a.connectWith(nil) }
 
-// connectAsOthers says that somebody else connects, another one each time.
+// connectAsOthers connects under another client's address each time.
 func (a *assailant) connectAsOthers() error {
 	return a.connectWith(http.Header{"X-Forwarded-For": {fmt.Sprintf("203.0.113.%d", a.attempts.Load()%256)}})
 }
@@ -188,7 +188,7 @@ func (a *assailant) dial(header http.Header) (*websocket.Conn, error) {
 	return ws, err
 }
 
-// bomb sends a compressed message, which nobody has agreed to.
+// bomb sends a compressed message although no compression was negotiated.
 func (a *assailant) bomb() error {
 	a.attempts.Add(1)
 	ws, err := a.dial(nil)
@@ -203,7 +203,7 @@ func (a *assailant) bomb() error {
 	return err
 }
 
-// guess tries to be somebody who may come back.
+// guess tries to resume another client's session with guessed tokens.
 func (a *assailant) guess() error {
 	n := a.attempts.Add(1)
 	ws, err := a.dial(nil)

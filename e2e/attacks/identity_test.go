@@ -18,7 +18,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// guessedToken: a token that is not the victim's gives nothing that is the victim's.
+// guessedToken: a token that is not the victim's resumes nothing of the victim.
 func guessedToken(t *testing.T, s *scene) {
 	for _, token := range []string{
 		"guess", "", "/127.0.0.1:1/0123456789abcdef/" + strings.Repeat("0", 64), strings.Repeat("x", 10_000), "wcs:*", "\x00",
@@ -92,7 +92,7 @@ func forbiddenPlay(t *testing.T, s *scene) {
 	c.Close()
 }
 
-// forgedWebhooks tell that the victim has left.
+// forgedWebhooks report that the victim left.
 func forgedWebhooks(t *testing.T, s *scene) {
 	list := slices.DeleteFunc(s.LiveKit.Participants(t, "wcs."+victimStream), func(p *lkproto.ParticipantInfo) bool {
 		_, role, _, _ := translate.Identity(p.GetIdentity()).Parse()

@@ -21,9 +21,9 @@ var (
 )
 
 // While an attack goes on and on, other clients are served, and the attackers are refused. How long the
-// others wait is told, not judged: attackers are a process of their own, which gives way to everybody else
+// others wait is told, not judged: attackers are a process of their own, of the lowest priority
 // and has one processor to itself where there are several, and the same attack on a server that does nothing
-// tells how much of the wait is theirs.
+// shows how much of the wait is caused by the attackers.
 func TestOthersAreServed(t *testing.T) {
 	s := newScene(t, map[string]string{
 		// Floods are over soon, and begin again: the gateway reads more of all together than each may send in the
@@ -74,7 +74,7 @@ func (f *figures) round(t *testing.T, s *scene, l load, lean string) {
 	f.control, f.leanAttempts = append(f.control, control...), f.leanAttempts+stop()/float64(*rounds)
 }
 
-// attackedBy has the witness ask while an attack goes on. stop ends it and tells how many attempts there were
+// attackedBy has the witness ask while an attack goes on. stop ends it and returns the number of attempts
 // a second.
 func (s *scene) attackedBy(t *testing.T, l load, url, hook string) (took []time.Duration, stop func() (attempts float64)) {
 	t.Helper()
@@ -111,7 +111,7 @@ func (s *scene) awaitCalm(t *testing.T) {
 	rig.Eventually(t, patience, "the attackers' sockets are closed", func() bool { return s.metric(t, "wcs_connections") <= 2 })
 }
 
-// niced is this program as a process that gives way to all others, on the last processor.
+// niced returns this program as a process of the lowest priority, on the last processor.
 func niced(t *testing.T) *exec.Cmd {
 	t.Helper()
 	for _, tool := range []string{"nice", "taskset"} {
@@ -122,7 +122,7 @@ func niced(t *testing.T) *exec.Cmd {
 	return exec.Command("nice", "-n", "19", "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1), os.Args[0])
 }
 
-// startLean gives the address of the server for comparison.
+// startLean starts the server for comparison and returns its address.
 func startLean(t *testing.T) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -20,7 +20,7 @@ const (
 )
 
 // witness is another client, which asks whether the victim's stream can be played, again and again. How long
-// the answers take tells what an attack costs others.
+// the answers take shows what an attack costs other clients.
 type witness struct {
 	ws *websocket.Conn
 }

@@ -63,7 +63,7 @@ func BenchmarkGateway(b *testing.B) {
 	}
 }
 
-// selected gives the names of the measures that -only asks for: all if it is empty. "memory" and "ping" are
+// selected returns the names of the measures of -only, or all if it is empty. "memory" and "ping" are
 // both measured by idle.
 func selected(list string) (names []string, err error) {
 	var all []string
@@ -105,7 +105,7 @@ func buildPrograms(b *testing.B) *programs {
 	return p
 }
 
-// path is absolute: the program runs in its package's directory, whoever started it.
+// path is absolute, because the program runs in its package's directory.
 func (p *programs) path(name string) string {
 	if filepath.IsAbs(name) {
 		return name

@@ -135,7 +135,7 @@ func pageHandler(dir string) http.Handler {
 	return mux
 }
 
-// call runs a function of the page and gives the milliseconds that it promises.
+// call runs a function of the page and returns the milliseconds of its promise.
 func (t *tab) call(b *testing.B, function string, args ...any) time.Duration {
 	b.Helper()
 	list, err := json.Marshal(append([]any{}, args...))

@@ -1,5 +1,5 @@
 "use strict";
-// Loaded before both SDKs. Each function is one round: it begins without a session, gives the milliseconds until
+// Loaded before both SDKs. Each function is one round: it begins without a session, returns the milliseconds until
 // its event, and has cleaned up when it returns.
 
 let mediaUp = () => {}; // called when a connection can send the first of its tracks

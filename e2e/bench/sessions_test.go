@@ -89,7 +89,7 @@ func idle(b *testing.B, s *server) idleCost {
 // memory of a process in bytes: live objects, the spans they lie in, stacks in use, and what the kernel says.
 type memory struct{ heap, heapSpans, stacks, rss float64 }
 
-// settle has the process collect garbage twice and gives the least memory that it showed meanwhile, which is
+// settle has the process collect garbage twice and returns the lowest memory figure, which is
 // right after a collection. Nothing tells it to: asking for metrics makes garbage enough. Resident memory is
 // that at the end.
 func settle(b *testing.B, s *server) memory {

@@ -64,7 +64,7 @@ func shakeHands(ctx context.Context, dialer *websocket.Dialer, url string) (*web
 	}
 }
 
-// await reads until a message has one of the words in it and gives that word.
+// await reads until a message contains one of the words, and returns that word.
 func (s *socket) await(words ...string) (string, error) {
 	if err := s.ws.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return "", err
@@ -88,7 +88,7 @@ func (s *socket) await(words ...string) (string, error) {
 	}
 }
 
-// round starts and ends a stream: publishStream and unPublishStream, or playStream and stopStream. It gives
+// round starts and ends a stream: publishStream and unPublishStream, or playStream and stopStream. It returns
 // the time from the command to the answer, and returns when all is released.
 func (s *socket) round(start, end, mediaID, name, sdp string) (answered time.Duration, err error) {
 	frame, err := message(start, rig.StreamRequest(mediaID, name, sdp, start == "publishStream", nil))

@@ -108,7 +108,7 @@ func (h *hall) podIsKilled(t *testing.T) {
 	}
 	alice.awaitChat("bob - left", 1)
 	alice.awaitChat("bob - joined", 2)
-	carol.awaitChat("carol", 0) // nobody is told of itself
+	carol.awaitChat("carol", 0) // a sender does not get its own message
 }
 
 // gather brings three users into a room, the second through the second pod, and waits until each sees the

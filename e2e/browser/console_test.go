@@ -104,7 +104,7 @@ func (c *consoleTab) run(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// command is a command of the browser's protocol that gives nothing.
+// command is a command of the browser's protocol without a result.
 func command[P any](c cdp.Command[P, cdp.Empty], params P) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, c, params)
@@ -112,7 +112,7 @@ func command[P any](c cdp.Command[P, cdp.Empty], params P) chromedp.Action[chrom
 	})
 }
 
-// eval gives what a script gives, or promises.
+// eval returns the value of a script, or of its promise.
 func eval[T any](c *consoleTab, script string) T {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.ctx, patience)

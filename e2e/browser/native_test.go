@@ -118,7 +118,7 @@ func severalNatives(s *scene) {
 	again.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
 }
 
-// nativeTalks: the players of a WCS publisher have what a native client says, and nobody else of the WCS
+// nativeTalks: the players of a WCS publisher receive a native client's data, and no other WCS
 // clients.
 func nativeTalks(s *scene) {
 	name := s.name("talk")

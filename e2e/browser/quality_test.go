@@ -129,7 +129,7 @@ func (r *relayed) impair(d rig.Direction) {
 }
 
 // judged waits until the SDK has come to one of these qualities n times in a row, from a time on the page's
-// clock on, and gives the first of them.
+// clock on, and returns the first of them.
 func (r *relayed) judged(since float64, n int, qualities ...string) update {
 	r.tab.t.Helper()
 	var all []update
@@ -148,7 +148,7 @@ func (r *relayed) judged(since float64, n int, qualities ...string) update {
 	return update{}
 }
 
-// losses are what a video rate tells of them, since the stream's beginning.
+// losses are the losses that a video rate reports, since the start of the stream.
 type losses struct{ LostPackets, NACK int }
 
 // losses are those of the last video rate.

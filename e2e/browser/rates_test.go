@@ -97,7 +97,7 @@ func wantPerfect(t *testing.T, who string, st *stream) {
 	wantEverySecond(t, who, sent)
 }
 
-// lastPerfect gives the last updates that count, back to one that is not perfect.
+// lastPerfect returns the last updates that count, back to one that is not perfect.
 func lastPerfect(all []update, sent []told) (run []update) {
 	for _, u := range slices.Backward(all) {
 		switch {
@@ -111,7 +111,7 @@ func lastPerfect(all []update, sent []told) (run []update) {
 	return run
 }
 
-// evenBefore tells whether the messages before an update, and the frames that they tell of, came evenly.
+// evenBefore reports whether the messages before an update, and their frames, arrived evenly.
 func evenBefore(sent []told, at float64) bool {
 	n, _ := slices.BinarySearchFunc(sent, at, func(r told, at float64) int { return cmp.Compare(r.At, at) })
 	if n < evenly {

@@ -156,14 +156,14 @@ func (w *world) newScene(t *testing.T) *scene {
 	return s
 }
 
-// name gives a stream name that no other test has.
+// name returns a stream name that no other test has.
 func (s *scene) name(what string) string {
 	name := fmt.Sprintf("%s-%d", what, s.world.names.Add(1))
 	s.names = append(s.names, name)
 	return name
 }
 
-// wantClean waits until nothing is left of the scene's streams: nobody in their rooms, no claim in Redis.
+// wantClean waits until nothing is left of the scene's streams: no participant in their rooms, no claim in Redis.
 func (s *scene) wantClean() {
 	s.t.Helper()
 	limit := time.NewTimer(patience)

@@ -77,7 +77,7 @@ func call[T any](tb *tab, function string, args ...any) T {
 	return result
 }
 
-// do runs a function of the page that gives nothing.
+// do runs a function of the page that has no result.
 func (tb *tab) do(function string, args ...any) {
 	tb.t.Helper()
 	call[chromedp.Void](tb, function, args...)

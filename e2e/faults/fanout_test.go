@@ -269,7 +269,7 @@ func (tp *tap) barrier(t *testing.T, server *rig.Redis) {
 	rig.Eventually(t, 20*time.Second, "the tap has heard all", func() bool { return tp.to(barrierChannel) == 1 })
 }
 
-// of gives the channels that got a kind of event.
+// of returns the channels that received a kind of event.
 func (tp *tap) of(kind state.EventKind) (channels []string) {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()

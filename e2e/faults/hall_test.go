@@ -42,7 +42,7 @@ func newHall(t *testing.T, lb *rig.HAProxy, pods []*rig.Gateway) *hall {
 	return h
 }
 
-// enter connects a visitor, while nobody else does, and notes where it has come to be.
+// enter connects one visitor at a time and records its pod.
 func (h *hall) enter(t *testing.T, v *visitor) {
 	t.Helper()
 	before := h.sessions(t)
@@ -70,7 +70,7 @@ func (h *hall) sessions(t *testing.T) []float64 {
 	return n
 }
 
-// on gives the visitors of a pod.
+// on returns the visitors of a pod.
 func (h *hall) on(pod int) (all []*visitor) {
 	for _, v := range h.visitors {
 		if v.pod == pod {

@@ -1,5 +1,5 @@
 // Package faults makes things fail under real gateways, LiveKit and Redis, and checks what must hold
-// (design.md §5): nothing left over, nobody told twice, nobody left waiting.
+// (docs/architecture.md#failures): nothing is left over, and every client is notified once.
 package faults
 
 import (

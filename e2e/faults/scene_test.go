@@ -109,7 +109,7 @@ func (s *scene) wantProtected(t *testing.T) {
 	}
 }
 
-// end ends the stream and checks that both sides are told. It gives the time until the player was.
+// end ends the stream and checks that both sides are notified. It returns the time until the player was.
 func (s *scene) end(t *testing.T) time.Duration {
 	t.Helper()
 	since := time.Now()
@@ -165,7 +165,7 @@ func pang(t *testing.T, c *rig.Client) {
 	})
 }
 
-// wantNoMore checks that no status was sent that the test has not taken: everybody is told once.
+// wantNoMore checks that no status was sent that the test has not taken: each client is notified once.
 func wantNoMore(t *testing.T, clients ...*rig.Client) {
 	t.Helper()
 	for _, c := range clients {

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// buildProgram puts a program into bin/ of the module and gives its path; go build itself decides whether
+// buildProgram puts a program into bin/ of the module and returns its path; go build itself decides whether
 // there is anything to do. Once per test process is enough, the module does not change under it.
 func buildProgram(name string, args ...string) (string, error) {
 	mod, err := exec.Command("go", "env", "GOMOD").Output()
@@ -35,7 +35,7 @@ func buildProgram(name string, args ...string) (string, error) {
 	return program, nil
 }
 
-// BuildBench builds the load client and gives its path.
+// BuildBench builds the load client and returns its path.
 func BuildBench() (string, error) { return buildProgram("wcs-bench", "./cmd/wcs-bench") }
 
 // lockFile waits for an exclusive lock, which ends with the process at the latest: test binaries of several
@@ -49,5 +49,5 @@ func lockFile(name string) (unlock func(), err error) {
 		_ = f.Close() // nothing was written
 		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}
-	return func() { _ = f.Close() }, nil // closing gives the lock back
+	return func() { _ = f.Close() }, nil // closing releases the lock
 }

@@ -110,14 +110,14 @@ func (c *Client) Login(appKey string) {
 }
 
 // ConnectKept opens a session with keepAlive, with the authToken of an earlier one unless that is empty, and
-// gives its own.
+// returns its own.
 func ConnectKept(t testing.TB, url, appKey, token string) (c *Client, authToken string) {
 	t.Helper()
 	c = Dial(t, url)
 	return c, c.LoginKept(appKey, token)
 }
 
-// LoginKept is Login with keepAlive. It gives the session's authToken.
+// LoginKept is Login with keepAlive. It returns the session's authToken.
 func (c *Client) LoginKept(appKey, token string) (authToken string) {
 	c.t.Helper()
 	hello := map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0", "keepAlive": true}
@@ -193,7 +193,7 @@ func (c *Client) Close() { c.conn.Close() }
 // Drop ends the TCP connection without a close frame.
 func (c *Client) Drop() { c.conn.Drop() }
 
-// Open tells whether the socket is open, as far as the client knows.
+// Open reports whether the socket is open, as far as the client knows.
 func (c *Client) Open() bool {
 	select {
 	case <-c.conn.Done():
@@ -203,7 +203,7 @@ func (c *Client) Open() bool {
 	}
 }
 
-// AwaitClosed waits until the gateway has closed the socket and gives the error that the client saw.
+// AwaitClosed waits until the gateway has closed the socket and returns the client's error.
 func (c *Client) AwaitClosed() error {
 	c.t.Helper()
 	select {
@@ -320,7 +320,7 @@ func StreamRequest(mediaID, name, sdp string, published bool, extra map[string]a
 	return r
 }
 
-// StartPublish sends publishStream and gives the peer its answer.
+// StartPublish sends publishStream and applies the answer to the peer.
 func (c *Client) StartPublish(mediaID, name string, peer *Peer, extra map[string]any) {
 	c.t.Helper()
 	c.Send("publishStream", StreamRequest(mediaID, name, peer.Offer(), true, extra))

@@ -25,7 +25,7 @@ type Fate int
 // Fates of an egress.
 const (
 	Works        Fate = iota
-	Refused           // StartEgress gives an error
+	Refused           // StartEgress fails
 	NeverAnswers      // as without an egress service
 	Fails             // before it is active
 )

@@ -37,7 +37,7 @@ func NewPorts(t testing.TB) Ports {
 	return p
 }
 
-// Webhook is where LiveKit shall send webhooks.
+// Webhook returns the address for LiveKit's webhooks.
 func (p Ports) Webhook() string { return fmt.Sprintf("http://127.0.0.1:%d/webhook", p.Internal) }
 
 // Gateway is a wcs-gateway process, built with the race detector if the tests are.
@@ -111,7 +111,7 @@ func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 	return g
 }
 
-// Get gives the status of a GET on the internal listener, 0 if there was no answer.
+// Get returns the status of a GET on the internal listener, 0 if there was no answer.
 func (g *Gateway) Get(path string) int {
 	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Get(g.Internal + path)
@@ -122,7 +122,7 @@ func (g *Gateway) Get(path string) int {
 	return res.StatusCode
 }
 
-// Metrics gives what Prometheus would get.
+// Metrics returns the text that Prometheus would get.
 func (g *Gateway) Metrics(t testing.TB) string {
 	t.Helper()
 	res, err := http.Get(g.Internal + "/metrics")

@@ -99,7 +99,7 @@ func StartHAProxyWithAgents(t testing.TB, agents []string, gateways ...*Gateway)
 	return h
 }
 
-// Server tells what haproxy thinks of a gateway: its status, such as UP or DRAIN, and its weight in percent.
+// Server returns haproxy's view of a gateway: its status, such as UP or DRAIN, and its weight in percent.
 func (h *HAProxy) Server(t testing.TB, i int) (status, weight string) {
 	t.Helper()
 	c, err := net.Dial("unix", h.control)

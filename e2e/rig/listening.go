@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Listening gives the address that the gateway has bound for a setting, such as rest.listen with port 0.
+// Listening returns the address that the gateway has bound for a setting, such as rest.listen with port 0.
 func (g *Gateway) Listening(t testing.TB, setting string) (addr string) {
 	t.Helper()
 	Eventually(t, 20*time.Second, "the gateway listens: "+setting, func() bool {

@@ -128,7 +128,7 @@ func (lk *LiveKit) Stop() {
 	}
 }
 
-// Kill ends the server with SIGKILL: no webhook tells of it.
+// Kill ends the server with SIGKILL: no webhook is sent.
 func (lk *LiveKit) Kill() { lk.process.Kill() }
 
 // Pause freezes the server: connections stay open and nothing answers.

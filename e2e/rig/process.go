@@ -24,7 +24,7 @@ const (
 	dumpedBytes = 4 << 10               // of a process' output in the log of a failed test: what the test says of itself must not drown
 )
 
-// FreePort gives a TCP and UDP port of 127.0.0.1 that nobody listens on. It lies outside the range from which
+// FreePort returns a TCP and UDP port of 127.0.0.1 without a listener. It lies outside the range from which
 // Linux takes the ports of outgoing connections, so it stays free until the caller binds it, also after a
 // server on it was stopped and is to come back. No other test gets it before this one has ended, in whatever
 // process.
@@ -148,7 +148,7 @@ func (p *Process) Output() string { return p.out.String() }
 // Done is closed once the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Wait waits for the end of the process and gives the error of exec.Cmd.Wait.
+// Wait waits for the end of the process and returns the error of exec.Cmd.Wait.
 func (p *Process) Wait() error {
 	<-p.done
 	return p.err

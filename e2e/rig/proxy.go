@@ -24,7 +24,7 @@ type Proxy struct {
 	Secures []string // wss://, one for each port
 }
 
-// proxyKind tells how a sample configuration is run.
+// proxyKind describes how a sample configuration is run.
 type proxyKind struct {
 	program string
 	plain   string   // listening address for ws, as the sample has it

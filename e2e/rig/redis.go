@@ -83,7 +83,7 @@ func (r *Redis) Restart() {
 	r.awaitReady()
 }
 
-// CLI runs redis-cli against the server and gives what it printed. A failure ends the test.
+// CLI runs redis-cli against the server and returns its output. A failure ends the test.
 func (r *Redis) CLI(args ...string) string {
 	r.t.Helper()
 	out, err := r.tryCLI(args...)
@@ -99,7 +99,7 @@ func (r *Redis) tryCLI(args ...string) (string, error) {
 	return string(out), err
 }
 
-// answers tells whether the output of a command holds all of the words.
+// answers reports whether the output of a command contains all of the words.
 func (r *Redis) answers(words []string, command ...string) bool {
 	out, err := r.tryCLI(command...)
 	if err != nil {
@@ -195,7 +195,7 @@ func (c *RedisCluster) masterAccordingTo(n *Redis, key string) *Redis {
 	return nil
 }
 
-// hasSlot tells whether a word of CLUSTER NODES, as 0-5460 or 7, holds the slot.
+// hasSlot reports whether a word of CLUSTER NODES, as 0-5460 or 7, holds the slot.
 func hasSlot(word string, slot int) bool {
 	low, high, isRange := strings.Cut(word, "-")
 	if !isRange {

@@ -35,7 +35,7 @@ type Direction struct {
 type Traffic struct {
 	Passed   int
 	Lost     int // by chance
-	Overflow int // for want of a place in the queue
+	Overflow int // the queue was full
 }
 
 // Relay stands between clients and the UDP port of a server on 127.0.0.1, and impairs what they send each
@@ -82,7 +82,7 @@ func (r *Relay) Impair(i Impairment) {
 	r.down.impair(i.Down)
 }
 
-// Traffic gives what has become of the datagrams so far.
+// Traffic returns the counts of the datagrams so far.
 func (r *Relay) Traffic() (up, down Traffic) { return r.up.traffic(), r.down.traffic() }
 
 // listen takes in what clients send, and makes the sockets that they have towards the server.
@@ -182,7 +182,7 @@ func (l *link) enter(payload []byte, send func([]byte) (int, error)) {
 	}
 }
 
-// turn gives the time at which a datagram of so many bytes has been sent, and whether the queue takes it. It
+// turn returns the time at which a datagram of so many bytes has been sent, and whether the queue takes it. It
 // needs mu.
 func (l *link) turn(size int) (due time.Time, fits bool) {
 	now := time.Now()
@@ -216,7 +216,7 @@ func (l *link) run(done <-chan struct{}) {
 				return
 			case <-timer.C:
 			}
-			_, _ = d.send(d.payload) // UDP: nobody hears of what does not arrive
+			_, _ = d.send(d.payload) // UDP: losses are not reported
 		}
 	}
 }

@@ -16,7 +16,7 @@ type arrival struct {
 	after time.Duration
 }
 
-// carry lets a link of its own carry what enter gives it, until it has done so.
+// carry passes the texts of enter through a link of its own and waits until all have arrived or are lost.
 func carry(t *testing.T, d Direction, enter func(enter func(text string))) (got []arrival, count Traffic) {
 	t.Helper()
 	synctest.Test(t, func(*testing.T) {
@@ -188,7 +188,7 @@ func (c *udpClient) send(text string) {
 	}
 }
 
-// next gives the next answer: the port that the server saw, and the text.
+// next returns the next answer: the port that the server saw, and the text.
 func (c *udpClient) next() (port int, text string) {
 	c.t.Helper()
 	b := make([]byte, 1500)
@@ -274,7 +274,7 @@ func TestRelayOutlivesItsServer(t *testing.T) {
 	udpServer(t, port)
 	again := time.NewTicker(pollEvery)
 	defer again.Stop()
-	for range 3 { // the first may still meet nobody
+	for range 3 { // the first can still find no server
 		c.send("late")
 		<-again.C
 	}

@@ -31,7 +31,7 @@ func LoginAs(c *Client, appKey, login string) *RoomUser {
 }
 
 // LoginKeptAs is LoginAs with keepAlive, with the authToken of an earlier session unless that is empty. It
-// gives the session's authToken.
+// returns the session's authToken.
 func LoginKeptAs(c *Client, appKey, login, token string) (u *RoomUser, authToken string) {
 	c.t.Helper()
 	hello := map[string]any{
@@ -46,7 +46,7 @@ func LoginKeptAs(c *Client, appKey, login, token string) (u *RoomUser, authToken
 	return &RoomUser{Client: c}, got.AuthToken
 }
 
-// SendCommand sends a command's payload and gives the id of the operation.
+// SendCommand sends a command's payload and returns the id of the operation.
 func (u *RoomUser) SendCommand(payload any) (operation string) {
 	u.commands++
 	operation = fmt.Sprintf("op-%d", u.commands)
@@ -88,7 +88,7 @@ func SayOf(room, to, text string) any {
 	return map[string]any{"command": "sendMessage", "options": map[string]any{"roomConfig": map[string]any{"name": room}, "to": to, "text": text}}
 }
 
-// TryJoin joins a room and gives the outcome.
+// TryJoin joins a room and returns the outcome.
 func (u *RoomUser) TryJoin(room string) string {
 	u.t.Helper()
 	return u.Command(joinOf(room))
@@ -111,7 +111,7 @@ func (u *RoomUser) Leave(room string) {
 	}
 }
 
-// TryLeave leaves a room and gives the outcome.
+// TryLeave leaves a room and returns the outcome.
 func (u *RoomUser) TryLeave(room string) string {
 	u.t.Helper()
 	return u.Command(leaveOf(room))
@@ -128,7 +128,7 @@ func PublishIn(room string) map[string]any {
 	return map[string]any{"custom": map[string]any{"name": room}}
 }
 
-// Event takes the next event of a room: its name, and its info as Join gives it.
+// Event takes the next event of a room: its name, and its info as Join returns it.
 func (u *RoomUser) Event() string {
 	u.t.Helper()
 	return u.eventText(u.Await("OnDataEvent"))

@@ -82,7 +82,7 @@ async function received(connection) {
   return figures;
 }
 
-let lastFigures = null; // for the failure of a test that waits for media in vain
+let lastFigures = null; // for the failure of a test that waits for media without success
 
 /**
  * Waits until an element plays media that comes in: 10 more video frames are decoded than at first and the picture has the

@@ -8,7 +8,7 @@ const streams = [];
 const displays = [];
 const statusesRead = []; // of each stream: how far nextStatus has come in the journal
 
-/** Opens a session and waits until it is established, or over. Gives its index. custom is for the app's backend. */
+/** Opens a session and waits until it is established or has ended. Returns its index. custom is for the app's backend. */
 async function connect(url, appKey, custom) {
   await Flashphoner.init({receiverLocation: wsPlayer + "WSReceiver2.js", decoderLocation: wsPlayer + "video-worker2.js"});
   const index = sessions.length;
@@ -21,7 +21,7 @@ async function connect(url, appKey, custom) {
   return index;
 }
 
-/** Waits until a session has had one of these statuses, and gives it. */
+/** Waits until a session has had one of these statuses, and returns it. */
 async function sessionStatus(index, statuses) {
   return (await until(() => journal.find((e) => e.session === index && statuses.includes(e.status)))).status;
 }
@@ -35,7 +35,7 @@ function disconnect(index) {
   sessions[index].disconnect();
 }
 
-/** Sends the app's data and tells what has become of them. */
+/** Sends the app's data and returns the outcome. */
 async function sendData(index, payload) {
   const outcome = (kind) => (event) => ({kind, info: event.info ?? ""});
   return sessions[index].sendData(payload).then(outcome("resolved"), outcome("rejected"));
@@ -46,7 +46,7 @@ async function sessionTold(index, status, info) {
   await until(() => journal.find((e) => e.session === index && e.status === status && e.info === info));
 }
 
-/** Makes a stream, and notes what it tells its callbacks. Gives its index. */
+/** Makes a stream and records its callbacks. Returns its index. */
 function make(session, options) {
   const display = document.body.appendChild(document.createElement("div"));
   const stream = sessions[session].createStream({display, ...options});
@@ -76,7 +76,7 @@ function noteFirstFrame(index) {
   watch();
 }
 
-/** Makes a stream and begins to publish or play it. Gives its index. */
+/** Makes a stream and starts to publish or play it. Returns its index. */
 function start(session, verb, options) {
   const index = make(session, options);
   note({stream: index, call: verb});
@@ -85,7 +85,7 @@ function start(session, verb, options) {
   return index;
 }
 
-/** Publishes a picture of bars in these colours, of the same width from left to right. Gives the stream's index. */
+/** Publishes a picture of bars in these colours, of the same width from left to right. Returns the stream's index. */
 function publishBars(session, name, colours, options) {
   const canvas = document.body.appendChild(document.createElement("canvas"));
   canvas.width = 480;
@@ -97,11 +97,11 @@ function publishBars(session, name, colours, options) {
     context.fillRect(i * width, 0, width, canvas.height);
   });
   draw();
-  setInterval(draw, 100); // a canvas that is not drawn on gives no frames
+  setInterval(draw, 100); // a canvas that is not drawn on produces no frames
   return start(session, "publish", {name, constraints: {audio: false, video: false, customStream: canvas.captureStream(10)}, ...options});
 }
 
-/** Asks for a picture of a stream, by a stream object of its own, and gives what came of it: the event, and the older status. */
+/** Asks for a picture of a stream, with a stream object of its own, and returns the outcome: the event, and the older status. */
 async function snapshot(session, name) {
   const index = make(session, {name});
   streams[index].snapshot();
@@ -111,7 +111,7 @@ async function snapshot(session, name) {
   return {event: event.payload.snapshot, status: status.info, left: streams[index].status()};
 }
 
-/** Waits until a stream has got data that end with this, and gives all. */
+/** Waits until a stream has received data that end with this, and returns all. */
 async function heard(index, last) {
   const all = () => journal.filter((e) => e.stream === index && e.event === "data").map((e) => e.payload);
   await until(() => all().at(-1) === last);
@@ -144,7 +144,7 @@ async function available(session, name) {
   return {there, info: stream.getInfo() ?? ""};
 }
 
-/** Asks whether a stream is there and plays it by the same stream object, when it is. Gives its index. */
+/** Asks whether a stream is available, and then plays it with the same stream object. Returns its index. */
 async function askThenPlay(session, name) {
   const index = make(session, {name});
   await streams[index].available();
@@ -173,7 +173,7 @@ async function announcedSize(index, width, height) {
   return streams[index].videoResolution();
 }
 
-/** Waits until the SDK has judged the quality of a stream n times, and gives all that it found, in bit/s. */
+/** Waits until the SDK has measured the quality of a stream n times, and returns all figures, in bit/s. */
 async function qualities(index, n) {
   const all = () => journal.filter((e) => e.stream === index && e.quality);
   await until(() => all().length >= n);

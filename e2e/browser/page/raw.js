@@ -5,7 +5,7 @@
 const sockets = [];
 const calls = [];
 
-/** Opens a socket and a session. Gives its index. */
+/** Opens a socket and a session. Returns its index. */
 async function open(url, appKey) {
   const socket = new WebSocket(url);
   const index = sockets.length;
@@ -26,7 +26,7 @@ function send(index, message, arg) {
   sockets[index].send(JSON.stringify({message, data: [arg]}));
 }
 
-/** Offers a stream, with the m-lines called audio and video, and applies the answer. Gives the call's index. */
+/** Offers a stream, with the m-lines called audio and video, and applies the answer. Returns the call's index. */
 async function begin(socket, verb, name) {
   const index = calls.length;
   const id = `raw-${name}-${verb}`;
