@@ -154,7 +154,7 @@ func (f *fakeSFU) participants() (n int) {
 	return n
 }
 
-// only gives the one participant of a role that is there.
+// only returns the only participant of a role.
 func (f *fakeSFU) only(t *testing.T, role translate.Role) (translate.RoomName, translate.Identity) {
 	t.Helper()
 	f.mu.Lock()
@@ -177,7 +177,7 @@ func (f *fakeSFU) only(t *testing.T, role translate.Role) (translate.RoomName, t
 	return room, id
 }
 
-// inRoom gives the participants of a role.
+// inRoom returns the participants of a role.
 func (f *fakeSFU) inRoom(room translate.RoomName, role translate.Role) (all []translate.Identity) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

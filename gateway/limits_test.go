@@ -182,7 +182,7 @@ func TestFloodsAreEnded(t *testing.T) {
 		"bytes": {session.Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 20000}}, func(ws *websocket.Conn) error {
 			return ws.WriteMessage(websocket.TextMessage, message)
 		}, "bytes"},
-		// Never a message: frames without content that go on for ever.
+		// Never a message: frames without content and without an end.
 		"fragments": {session.Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 2000}}, func(ws *websocket.Conn) error {
 			_, err := ws.NetConn().Write([]byte{0, 0x80, 0, 0, 0, 0})
 			return err

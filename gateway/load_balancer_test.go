@@ -10,7 +10,7 @@ import (
 	"wcsgateway/state"
 )
 
-// askLB asks lbUrl under a host and gives the answer.
+// askLB requests lbUrl from a host and returns the answer.
 func (w *world) askLB(t *testing.T, pod, host string) string {
 	t.Helper()
 	rec := httptest.NewRecorder()
@@ -67,7 +67,7 @@ func TestLoadBalancerAnswers(t *testing.T) {
 	}
 }
 
-// What a pod tells of itself are its sessions with sockets, and that it is not ready any more.
+// A pod reports the number of its sockets, and that it is not ready any more.
 func TestPodDescribesItself(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.LoadBalancer = LoadBalancer{LBPodHost: "a.example", LBWS: "1", LBWSS: "2"} })
 	w.connect(t, podA)

@@ -193,7 +193,7 @@ func TestRatesOfAPlayerFromClient(t *testing.T) {
 	})
 }
 
-// A player's first rate takes two sender reports: that long nobody loses patience with its statistics.
+// A player's first rate takes two sender reports. The client stays the source for that time.
 func TestRatesOfAPlayerWithoutReportsYet(t *testing.T) {
 	inBubble(t, session.RatesAuto, func(c *Config) {
 		c.Apps["defaultApp"] = session.App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: mode(c.Pod)}
@@ -303,7 +303,7 @@ func TestBadStatistics(t *testing.T) {
 	})
 }
 
-// Only clients that use WebRTC are asked, and only if somebody wants to know.
+// Only clients that use WebRTC are asked for statistics, and only if the application uses them.
 func TestWhoIsAskedForStatistics(t *testing.T) {
 	for _, tt := range []struct {
 		mode      session.RateSource

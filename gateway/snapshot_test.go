@@ -25,7 +25,7 @@ func askSnapshot(c *rig.Client, id, name string) {
 	c.Send("snapshot", map[string]any{"mediaSessionId": id, "name": name})
 }
 
-// snapshotOf takes both messages of a snapshot and gives the picture.
+// snapshotOf awaits both messages of a snapshot and returns the picture.
 func snapshotOf(t *testing.T, c *rig.Client, id string) []byte {
 	t.Helper()
 	event := awaitStreamEvent(t, c, id)
@@ -76,7 +76,7 @@ func (w *world) publish(t *testing.T, pod string) *rig.Client {
 	return c
 }
 
-// The pod that is asked takes the picture, of the right participant, whoever has the stream.
+// The pod that gets the request takes the picture of the right participant, whichever pod has the stream.
 func TestSnapshot(t *testing.T) {
 	w := newWorld(t, nil)
 	pub := w.publish(t, podA)

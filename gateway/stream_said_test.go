@@ -80,7 +80,7 @@ func TestStreamEvents(t *testing.T) {
 			t.Errorf("%s: told %+v", step.typ, e)
 		}
 	}
-	// Not a change, not a publisher's, not known: nobody is told.
+	// No change, not a publisher, unknown: no client is notified.
 	sendEvent(pub, "pub", "videoMuted")
 	sendEvent(pub, "pub", "somethingElse")
 	sendEvent(far, "play", "audioMuted")
@@ -286,7 +286,7 @@ func TestBackendSendsData(t *testing.T) {
 	wantSilence(t, kept)
 	wantSilence(t, other)
 	kept.Drop()
-	for pod, g := range w.pods { // the session is kept, but nobody is there
+	for pod, g := range w.pods { // the session is detached
 		rig.Eventually(t, 20*time.Second, pod+" says that nobody is there", func() bool {
 			return errors.Is(g.admin.SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)), state.ErrNotFound)
 		})

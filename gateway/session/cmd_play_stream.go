@@ -98,7 +98,7 @@ func play(st *stream, got *started, offer string, kinds translate.MediaKinds) er
 	return nil
 }
 
-// changeIdentity gives up the stream's participant and takes another identity: under the same one, LiveKit's
+// changeIdentity replaces the stream's participant by one with another identity: under the same one, LiveKit's
 // report of the old one's end would be taken for the new one's.
 func (st *stream) changeIdentity() {
 	t := st.sess.table
@@ -201,7 +201,7 @@ func (st *stream) player(native bool, room translate.RoomName) state.Player {
 	}
 }
 
-// mayHaveClaimed tells whether a failed AddPlayer, or what came after it, may have left something.
+// mayHaveClaimed reports whether a failed AddPlayer, or a later step, can have left a record.
 func mayHaveClaimed(err error) bool {
 	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, cleanup.ErrBacklogFull} {
 		if errors.Is(err, nothing) {
@@ -234,7 +234,7 @@ func (st *stream) sendFormat() {
 	}
 }
 
-// write registers the player with what is known of it once it is up, and once more after Redis has lost it.
+// write registers the player with its tracks, when it is up and after Redis lost the registration.
 func (player) write(ctx context.Context, st *stream, rec state.Stream) error {
 	p := st.player(st.publisher.Native(), translate.RoomName(rec.Room))
 	p.Playing, p.Tracks = true, rec.Tracks

@@ -19,7 +19,7 @@ func handlePublishStream(s *Session, c wcs.Command) error {
 		return s.malformedStream(c, true, err)
 	}
 	if err := s.checkRTMP(req); err != nil {
-		// Never ignored in silence: somebody waits for that stream elsewhere (design.md §9).
+		// Rejected, not ignored: viewers wait for the stream at that address.
 		return s.rejectStream(true, req, err)
 	}
 	return s.startStream(publisher{}, true, req, c.Arg)
@@ -200,7 +200,7 @@ func (publisher) onMedia(st *stream) {
 	st.relay.next() // mutes before PUBLISHING
 }
 
-// write writes the record and tells the pods that have players. A record that Redis has lost is claimed anew.
+// write writes the record and notifies the pods with players. A record that Redis lost is claimed again.
 func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error {
 	t := st.sess.table
 	pods, err := t.Store.PutStream(ctx, rec)
@@ -221,7 +221,7 @@ func (publisher) release(ctx context.Context, st *stream) error {
 	pods, err := t.Store.ReleaseStream(ctx, state.Stream{Name: st.name, MediaID: st.id, Identity: string(st.identity)})
 	switch {
 	case errors.Is(err, state.ErrLostOwnership), errors.Is(err, state.ErrNotFound):
-		return nil // never claimed, or taken over: whoever did has told the players
+		return nil // never claimed, or taken over by a pod that notified the players
 	case err != nil:
 		return err
 	}

@@ -8,8 +8,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// infoNoDataReceiver is for clients of an application without a backend that takes data: nobody would get
-// them.
+// infoNoDataReceiver is the answer in an application whose backend does not receive data.
 const infoNoDataReceiver = "No application server takes data"
 
 // handleSendData hands the application's own data to its backend (integration.md §1.4, OnDataEvent). Every

@@ -5,6 +5,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/socket"
+	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
@@ -114,4 +116,120 @@ func (s *Session) account(label string, err error) {
 		return
 	}
 	s.send(wcs.ErrorEvent(classify(err).info))
+}
+
+// endCall answers a message about a SIP call with the end of that call, since this server has no calls
+// (docs/wcs-protocol.md#call). The answer is always finish: the SDK accepts it for calls that it has
+// forgotten, and throws on notifyTransferEvent.
+func endCall(status wcs.Status) spec {
+	return on(func(s *Session, c wcs.Call) error {
+		if err := s.table.Settings().Limits.checkID(c.CallID); err != nil {
+			return err
+		}
+		s.send(wcs.CallFinished(c.CallID, status))
+		return nil
+	})
+}
+
+// defaultAppKey is what the SDK sends when the app names none; raw clients may leave it out (protocol.md
+// §2.1).
+const defaultAppKey = "defaultApp"
+
+func handleConnection(s *Session, c wcs.Connection) error {
+	if s.id != "" || s.opening {
+		return nil // a repeat changes nothing
+	}
+	key := c.AppKey
+	if key == "" {
+		key = defaultAppKey
+	}
+	if err := s.table.Settings().Limits.checkConnection(c); err != nil {
+		return err
+	}
+	s.conn.Established()
+	s.opening = true
+	if app, ok := s.admit(key); ok {
+		s.connect(app, c)
+	}
+	return nil
+}
+
+func handlePong(s *Session, _ wcs.Command) error {
+	s.conn.Pong()
+	return nil
+}
+
+// handleMediaTransport closes the second socket of MSE and WSPlayer clients: media never passes here
+// (protocol.md §2.18).
+func handleMediaTransport(s *Session, _ wcs.Command) error {
+	s.conn.Close(socket.ClosedRefused)
+	return nil
+}
+
+// cut bounds what a client can put into a log line.
+func cut(text string, n int) string {
+	return translate.Abridge(text, n)
+}
+
+// Info texts of rejected sessions. The text of WCS for an origin is not known.
+const (
+	infoNoApplication   = "Application not found"
+	infoWrongOrigin     = "Origin not allowed"
+	infoTooManySessions = "Too many sessions of this application"
+)
+
+// Peer is the client end of a socket.
+type Peer struct {
+	Remote string // address and port; the port is 0 if only a proxy knows it
+	Origin string // of the page; empty for clients that are not browsers
+	Conn   *socket.MeteredConn
+}
+
+// admit returns the application that the client requests, and counts the session in it, or rejects the
+// client.
+func (s *Session) admit(key string) (*App, bool) {
+	live := s.table.Settings()
+	app, ok := live.Apps[key]
+	switch {
+	case !ok:
+		s.rejectFor(rejectUnknownApp, key, infoNoApplication)
+	case !app.Origins.Allows(s.Origin):
+		s.rejectFor(rejectAppOrigin, key, infoWrongOrigin)
+	case !s.table.takeSlot(app):
+		s.rejectFor(rejectAppSessions, key, infoTooManySessions)
+	default:
+		s.admittedTo = app
+		return app, true
+	}
+	return nil, false
+}
+
+func (s *Session) rejectFor(r socket.Rejection, appKey, info string) {
+	s.table.Metrics.Rejected(r)
+	s.sampled().Str("app", cut(appKey, 64)).Str("origin", s.Origin).Str("socket.Rejection", string(r)).Msg("session rejected: " + info)
+	s.reject(info)
+}
+
+// takeSlot counts a session of an application on this pod and reports whether it is within the limit.
+func (t *Table) takeSlot(app *App) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if app.MaxSessions > 0 && t.sessionsOf[app.Key] >= app.MaxSessions {
+		return false
+	}
+	t.sessionsOf[app.Key]++
+	return true
+}
+
+// releaseSlot undoes takeSlot. It can be repeated.
+func (s *Session) releaseSlot() {
+	if s.admittedTo == nil {
+		return
+	}
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	if s.table.sessionsOf[s.admittedTo.Key]--; s.table.sessionsOf[s.admittedTo.Key] == 0 {
+		delete(s.table.sessionsOf, s.admittedTo.Key)
+	}
+	s.admittedTo = nil
 }

@@ -61,4 +61,4 @@ func TestSizesOfMembers(t *testing.T) {
 	}
 }
 
-// open tries to open a socket and gives the HTTP status.
+// open tries to open a socket and returns the HTTP status.

@@ -22,8 +22,8 @@ type RateSource string
 const (
 	RatesAuto   RateSource = "auto"   // a client's own statistics if it sends them, else a probe
 	RatesClient RateSource = "client" // a client's own statistics, or none
-	RatesProbe  RateSource = "probe"  // a probe for everybody
-	RatesOff    RateSource = "off"    // nobody is asked, nothing is measured, nobody is told
+	RatesProbe  RateSource = "probe"  // a probe for every stream
+	RatesOff    RateSource = "off"    // nothing is measured, no rates are sent
 )
 
 func (s RateSource) UsesClients() bool { return s == RatesAuto || s == RatesClient }

@@ -100,7 +100,7 @@ func (r *registry) releasing(name string) (released func()) {
 	}
 }
 
-// release gives the channel that is closed when a name that is being released here is free, nil if there is
+// release returns a channel that is closed when a name that this pod is releasing is free, nil if there is
 // none.
 func (r *registry) release(name string) <-chan struct{} {
 	r.mu.Lock()
@@ -108,7 +108,7 @@ func (r *registry) release(name string) <-chan struct{} {
 	return r.ending[name]
 }
 
-// awaitPublished gives a channel that is closed when the stream is PUBLISHING. Ask before
+// awaitPublished returns a channel that is closed when the stream is PUBLISHING. Call it before
 // looking the stream up, so that nothing is missed in between, and stop waiting afterwards.
 func (r *registry) awaitPublished(name string) (published <-chan struct{}, stop func()) {
 	r.mu.Lock()

@@ -292,7 +292,7 @@ func (r *resumeState) handOver(to string) (now handover) {
 	return now
 }
 
-// yield gives up a session that turns out to be another pod's.
+// yield releases a session that another pod has taken.
 func (r *resumeState) yield() {
 	if r.active() {
 		r.handOver("unknown pod")

@@ -35,7 +35,7 @@ func (st *stream) beginTrace() {
 	}
 }
 
-// in gives ctx with the trace.
+// in returns ctx with the trace.
 func (t startTrace) in(ctx context.Context) context.Context {
 	if t.span == nil {
 		return ctx
