@@ -10,6 +10,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
@@ -190,7 +191,7 @@ func TestTerminateKeptSessionThatCloses(t *testing.T) {
 
 // Streams that are already ending do not count as terminated.
 func TestTerminateDoesNotCountEndingStreams(t *testing.T) {
-	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		pub, _ := w.up(t, podA, podB)
 		hold := make(chan struct{})
 		w.sfu.set(func() { w.sfu.hold["remove"] = hold })
@@ -262,7 +263,7 @@ func TestDeploymentStatisticsAreCached(t *testing.T) {
 func TestFiguresOfOtherPod(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		app := c.Apps["defaultApp"]
-		app.Rates = session.RatesProbe
+		app.Rates = apps.RatesProbe
 		c.Apps["defaultApp"] = app
 		c.Rates.MaxProbes = 10
 	})

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/cleanup"
-	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 )
 
 // While many tasks for Redis wait to be retried, no stream is started that would need one more.
 func TestFullBacklogRefusesStreams(t *testing.T) {
-	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		g := w.pods[podA]
 		c := w.connect(t, podA)
 		w.publishUp(t, c, "before", "before")

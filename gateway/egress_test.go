@@ -15,6 +15,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/rtmp"
@@ -40,7 +41,7 @@ func recording(c *Config) {
 func withEgress(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Parallel()
-	inBubble(t, session.RatesOff, recording, test)
+	inBubble(t, apps.RatesOff, recording, test)
 }
 
 // publishFor publishes with further members on pod A until the stream is up and its egress requests are
@@ -377,7 +378,7 @@ func TestRecordingByTheServer(t *testing.T) {
 // Backends receive recordings in the stream's events, and their failures as ErrorEvent.
 func TestHooksOfARecording(t *testing.T) {
 	t.Parallel()
-	w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Record = true })
+	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Record = true })
 	for _, g := range w.pods {
 		cfg := egress.Config{Template: "{streamName}", StartTimeout: 4 * time.Second} // set before the first client
 		g.env.Config.Egress = cfg

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
@@ -126,7 +127,7 @@ func (g *Gateway) Snapshot(ctx context.Context, name string) ([]byte, error) {
 }
 
 // Reload replaces the applications, origins and limits.
-func (g *Gateway) Reload(r session.Reloadable) { g.table.Reload(r) }
+func (g *Gateway) Reload(r apps.Reloadable) { g.table.Reload(r) }
 
 // send notifies pods of an event within the time limit for Redis.
 func (g *Gateway) send(pods []string, e state.Event) {

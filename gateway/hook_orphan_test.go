@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
-	"wcsgateway/gateway/session"
 )
 
 // The pod that takes over from a dead pod notifies the backends of the ends of its sessions.
@@ -52,7 +52,7 @@ func TestHooksOfSessionsOfDeadPod(t *testing.T) {
 // A backend that is unavailable when a pod dies gets no events of its sessions, and delays nothing.
 func TestSessionsOfDeadPodWithUnavailableBackend(t *testing.T) {
 	t.Parallel()
-	w := newHookWorld(t, func(c *hooks.Config, _ *session.App) { c.Timeout = 100 * time.Millisecond })
+	w := newHookWorld(t, func(c *hooks.Config, _ *apps.App) { c.Timeout = 100 * time.Millisecond })
 	for range 3 {
 		w.connect(t, podA)
 		w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")

@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
-	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
 
@@ -44,7 +44,7 @@ func TestDirectHooksUnderFailAndLog(t *testing.T) {
 	for what, f := range failing {
 		for _, mode := range []string{"FAIL", "LOG", "failClosed"} {
 			t.Run(what+" "+mode, func(t *testing.T) {
-				w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Hooks.FailClosed = mode == "failClosed" })
+				w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Hooks.FailClosed = mode == "failClosed" })
 				if mode == "FAIL" {
 					w.policy(fail("publishStream", "playStream", "OnDataEvent"))
 				}
@@ -265,7 +265,7 @@ func TestClientExcludeOmitsMembers(t *testing.T) {
 
 // A method that configuration or policy exclude is not called, and the request continues.
 func TestMethodsThatAreNotCalled(t *testing.T) {
-	w := newHookWorld(t, func(c *hooks.Config, _ *session.App) {
+	w := newHookWorld(t, func(c *hooks.Config, _ *apps.App) {
 		c.Methods = []hooks.Method{hooks.Connect, hooks.PublishStream, hooks.StreamStatusEvent, hooks.OnDataEvent}
 	})
 	w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "DISABLED"}, "OnDataEvent": {"restPolicy": "DISABLE"}})
@@ -283,7 +283,7 @@ func TestMethodsThatAreNotCalled(t *testing.T) {
 		t.Errorf("calls %q", got)
 	}
 
-	silent := newHookWorld(t, func(c *hooks.Config, _ *session.App) { c.Methods = []hooks.Method{hooks.ConnectionStatusEvent} })
+	silent := newHookWorld(t, func(c *hooks.Config, _ *apps.App) { c.Methods = []hooks.Method{hooks.ConnectionStatusEvent} })
 	silent.sampleClient(t, podA).Await("getUserData")
 	if h := silent.backend.Await("ConnectionStatusEvent"); h.Text("status") != "ESTABLISHED" || h.Text("origin") != testOrigin {
 		t.Errorf("without connect: %s", h.Raw)
@@ -398,7 +398,7 @@ func TestBackendReceivesEndsOfManyStreams(t *testing.T) {
 // A backend that does not answer only delays the sessions of its application. Calls of one session are
 // sequential.
 func TestSlowBackendDelaysOnlyItsApplication(t *testing.T) {
-	w := newHookWorld(t, func(c *hooks.Config, _ *session.App) { c.MaxInFlight = 2 })
+	w := newHookWorld(t, func(c *hooks.Config, _ *apps.App) { c.MaxInFlight = 2 })
 	w.policy(fail("OnDataEvent"))
 	hold := make(chan struct{})
 	w.backend.On("OnDataEvent", rig.Hold(hold, rig.Echo))
@@ -433,7 +433,7 @@ func TestSlowBackendDelaysOnlyItsApplication(t *testing.T) {
 // StreamKeepAliveEvent is repeated. Under FAIL a refusal ends the stream, a missing answer does not.
 func TestStreamKeepAliveRefusalEndsStream(t *testing.T) {
 	const interval = 20 * time.Millisecond
-	w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Hooks.KeepAlive = interval })
+	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Hooks.KeepAlive = interval })
 	w.policy(fail("StreamKeepAliveEvent"))
 	pub, play := w.up(t, podA, podB)
 	for range 3 {
@@ -466,7 +466,7 @@ func TestStreamKeepAliveRefusalEndsStream(t *testing.T) {
 
 // Without FAIL no answer to StreamKeepAliveEvent ends a stream.
 func TestStreamKeepAliveUnderLog(t *testing.T) {
-	w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Hooks.KeepAlive = 20 * time.Millisecond })
+	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Hooks.KeepAlive = 20 * time.Millisecond })
 	w.backend.On("StreamKeepAliveEvent", rig.Refuse(http.StatusForbidden))
 	pub, _ := w.up(t, podA, podB)
 	for range 3 {

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
-	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
 
@@ -21,7 +21,7 @@ func (w hookWorld) keepFor(d time.Duration) {
 // connect is called again for a resumed session, with its id. The backend gets no end in between.
 func TestHooksOfResumedSession(t *testing.T) {
 	t.Parallel()
-	w := newHookWorld(t, func(c *hooks.Config, _ *session.App) {
+	w := newHookWorld(t, func(c *hooks.Config, _ *apps.App) {
 		c.Methods = slices.DeleteFunc(c.Methods, func(m hooks.Method) bool { return m == hooks.PublishStream })
 	})
 	w.keepFor(time.Minute)

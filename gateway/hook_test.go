@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
@@ -32,7 +33,7 @@ type hookWorld struct {
 	backend *rig.Backend
 }
 
-func newHookWorld(t *testing.T, change func(*hooks.Config, *session.App)) hookWorld {
+func newHookWorld(t *testing.T, change func(*hooks.Config, *apps.App)) hookWorld {
 	t.Helper()
 	b := rig.StartBackend(t)
 	return hookWorld{backend: b, world: newWorld(t, func(c *Config) {

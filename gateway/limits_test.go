@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/origins"
-	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 )
 
@@ -37,13 +37,13 @@ func (w *world) wantRefusals(t *testing.T, r string, n float64) {
 
 func TestSocketsOverALimitAreRefusedBeforeTheUpgrade(t *testing.T) {
 	for name, c := range map[string]struct {
-		limits    session.Limits
+		limits    apps.Limits
 		status    int
 		rejection string
 	}{
-		"in all":         {session.Limits{Limits: socket.Limits{Connections: 1}}, http.StatusServiceUnavailable, "connections"},
-		"of an address":  {session.Limits{Limits: socket.Limits{ConnectionsPerAddress: 1}}, http.StatusTooManyRequests, "address"},
-		"not a session ": {session.Limits{Limits: socket.Limits{Pending: 1}}, http.StatusServiceUnavailable, "pending"},
+		"in all":         {apps.Limits{Limits: socket.Limits{Connections: 1}}, http.StatusServiceUnavailable, "connections"},
+		"of an address":  {apps.Limits{Limits: socket.Limits{ConnectionsPerAddress: 1}}, http.StatusTooManyRequests, "address"},
+		"not a session ": {apps.Limits{Limits: socket.Limits{Pending: 1}}, http.StatusServiceUnavailable, "pending"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(cfg *Config) { cfg.Limits = c.limits })
@@ -144,7 +144,7 @@ func TestReloadOfApplications(t *testing.T) {
 	w := newWorld(t, nil)
 	old := w.connect(t, podA)
 	g := w.pods[podA]
-	g.Reload(session.Reloadable{Apps: map[string]session.App{"new": {Key: "new", Room: "new.{name}", Native: session.NativeOff}}})
+	g.Reload(apps.Reloadable{Apps: map[string]apps.App{"new": {Key: "new", Room: "new.{name}", Native: apps.NativeOff}}})
 	publishAV(t, old, "m", "s")
 	old.AwaitSDP("m")
 	if room, _ := w.sfu.only(t, "pub"); room != "wcs.s" {
@@ -157,7 +157,7 @@ func TestReloadOfApplications(t *testing.T) {
 		t.Errorf("got %s", m.Raw)
 	}
 	w.wantRefusals(t, "unknown_app", 1)
-	g.Reload(session.Reloadable{Apps: map[string]session.App{}, Limits: session.Limits{Limits: socket.Limits{Connections: 1}}})
+	g.Reload(apps.Reloadable{Apps: map[string]apps.App{}, Limits: apps.Limits{Limits: socket.Limits{Connections: 1}}})
 	if _, res := w.open(t, nil); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a new limit does not count: %d", res.StatusCode)
 	}
@@ -166,24 +166,24 @@ func TestReloadOfApplications(t *testing.T) {
 func TestFloodsAreEnded(t *testing.T) {
 	message := []byte(`{"message":"pushLogs","data":[{"logs":"` + strings.Repeat("x", 400) + `"}]}`)
 	for name, c := range map[string]struct {
-		limits    session.Limits
+		limits    apps.Limits
 		send      func(*websocket.Conn) error
 		rejection string
 	}{
-		"messages": {session.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
+		"messages": {apps.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteMessage(websocket.TextMessage, message)
 		}, "messages"},
-		"control pings": {session.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
+		"control pings": {apps.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Minute))
 		}, "messages"},
-		"control pongs": {session.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
+		"control pongs": {apps.Limits{Limits: socket.Limits{MessagesPerSecond: 1, MessageBurst: 50}}, func(ws *websocket.Conn) error {
 			return ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Minute))
 		}, "messages"},
-		"bytes": {session.Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 20000}}, func(ws *websocket.Conn) error {
+		"bytes": {apps.Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 20000}}, func(ws *websocket.Conn) error {
 			return ws.WriteMessage(websocket.TextMessage, message)
 		}, "bytes"},
 		// Never a message: frames without content and without an end.
-		"fragments": {session.Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 2000}}, func(ws *websocket.Conn) error {
+		"fragments": {apps.Limits{Limits: socket.Limits{BytesPerSecond: 1, ByteBurst: 2000}}, func(ws *websocket.Conn) error {
 			_, err := ws.NetConn().Write([]byte{0, 0x80, 0, 0, 0, 0})
 			return err
 		}, "bytes"},
@@ -222,7 +222,7 @@ func TestFloodsAreEnded(t *testing.T) {
 // Refused commands are counted and leave the session as it is.
 func TestRefusedCommandsAreCounted(t *testing.T) {
 	w := newWorld(t, func(cfg *Config) {
-		cfg.Limits = session.Limits{JSONDepth: 20, NameBytes: 50, IDBytes: 50, CustomBytes: 50, PayloadBytes: 50, LoginBytes: 50}
+		cfg.Limits = apps.Limits{JSONDepth: 20, NameBytes: 50, IDBytes: 50, CustomBytes: 50, PayloadBytes: 50, LoginBytes: 50}
 	})
 	c := w.connect(t, podA)
 	deep := strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000)

@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/probe"
-	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
 
@@ -40,7 +40,7 @@ func wantData(t *testing.T, c *rig.Client, id, payload string) {
 // Data of a native participant reaches the stream's players on all pods, each message once and in order.
 // Other data does not.
 func TestNativeData(t *testing.T) {
-	inBubble(t, session.RatesOff, withNativeData, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, withNativeData, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		here := w.connect(t, podA)
 		playAV(t, here, "here", "s")
@@ -99,7 +99,7 @@ func (w *world) heard(result string) float64 {
 
 // One hidden participant measures and receives data.
 func TestNativeDataWithProbe(t *testing.T) {
-	inBubble(t, session.RatesProbe, withNativeData, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesProbe, withNativeData, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, pub, inbound, 3)
 		if running, started := w.probe.probes(); running != 1 || started != 1 {
@@ -116,7 +116,7 @@ func TestNativeDataWithProbe(t *testing.T) {
 
 // Without the setting no hidden participant joins for data, and one that measures does not forward data.
 func TestNoNativeData(t *testing.T) {
-	inBubble(t, session.RatesProbe, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesProbe, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, pub, inbound, 2)
 		w.probe.target(0).OnData(translate.Data{Sender: "alice", Payload: []byte("1")})
@@ -129,7 +129,7 @@ func TestNoNativeData(t *testing.T) {
 
 // A native publisher has no pod: the pod of its players subscribes.
 func TestNativeDataOfNativePublisher(t *testing.T) {
-	inBubble(t, session.RatesOff, withNativeData, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, withNativeData, func(t *testing.T, w *world) {
 		w.sfu.set(func() {
 			w.sfu.join("native.cam", translate.Participant{Identity: "alice", Active: true, Tracks: avTracks})
 		})

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"wcsgateway/gateway/session"
+	"wcsgateway/gateway/apps"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
@@ -38,7 +38,7 @@ func (w *world) notifications(t *testing.T, pod string, s string) (count int, su
 
 // Each stage of a notification is measured on its pod, without the time spent on other pods.
 func TestNotificationStagesAreMeasured(t *testing.T) {
-	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		pub, near, far := w.connect(t, podA), w.connect(t, podA), w.connect(t, podB)
 		w.publishUp(t, pub, "pub", "s")
 		w.playUp(t, near, "near", "s")

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"wcsgateway/e2e/rig"
-	"wcsgateway/gateway/session"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/translate"
 )
 
@@ -13,7 +13,7 @@ import (
 func TestPlayFrom(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		for key, from := range map[string][]string{"closed": {"closed"}, "friend": {"defaultApp"}} {
-			c.Apps[key] = session.App{Key: key, Room: "wcs.{name}", Native: session.NativeOff, Codecs: translate.DefaultCodecs(), PlayFrom: from}
+			c.Apps[key] = apps.App{Key: key, Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs(), PlayFrom: from}
 		}
 	})
 	pub := w.connect(t, podA)

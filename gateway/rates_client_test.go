@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/session"
 	"wcsgateway/translate"
 )
@@ -70,7 +71,7 @@ func (s *statistics) run(seconds int) {
 
 // A client that sends statistics is told what they say, as long as it sends them.
 func TestRatesFromClient(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		stats := &statistics{c: pub, id: "pub", published: true, width: 640, height: 360}
@@ -107,7 +108,7 @@ func TestRatesFromClient(t *testing.T) {
 // after they came, and yet evenly.
 func TestRatesKeepPhase(t *testing.T) {
 	for offset := time.Duration(0); offset < time.Second; offset += 310 * time.Millisecond {
-		inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+		inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 			pub := w.connect(t, podA)
 			w.publishOn(t, pub, podA, "pub", "s")
 			pass(offset)
@@ -148,7 +149,7 @@ func wantPhase(t *testing.T, c *rig.Client, rows []time.Time) {
 
 // client: without its statistics a client is told nothing.
 func TestRatesFromClientOnlyStop(t *testing.T) {
-	inBubble(t, session.RatesClient, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesClient, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		stats := &statistics{c: pub, id: "pub", published: true}
@@ -169,7 +170,7 @@ func TestRatesFromClientOnlyStop(t *testing.T) {
 
 // The player is told what LiveKit says that it sends. The size that it shows is its own affair.
 func TestRatesOfAPlayerFromClient(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		theirs := &statistics{c: pub, id: "pub", published: true, width: 640, height: 360}
 		theirs.describe()
@@ -195,8 +196,8 @@ func TestRatesOfAPlayerFromClient(t *testing.T) {
 
 // A player's first rate takes two sender reports. The client stays the source for that time.
 func TestRatesOfAPlayerWithoutReportsYet(t *testing.T) {
-	inBubble(t, session.RatesAuto, func(c *Config) {
-		c.Apps["defaultApp"] = session.App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: mode(c.Pod)}
+	inBubble(t, apps.RatesAuto, func(c *Config) {
+		c.Apps["defaultApp"] = apps.App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: mode(c.Pod)}
 	},
 		func(t *testing.T, w *world) {
 			_, play := w.up(t, podA, podB)
@@ -222,16 +223,16 @@ func TestRatesOfAPlayerWithoutReportsYet(t *testing.T) {
 }
 
 // mode leaves only the players' pod with rates.
-func mode(pod string) session.RateSource {
+func mode(pod string) apps.RateSource {
 	if pod == podB {
-		return session.RatesAuto
+		return apps.RatesAuto
 	}
-	return session.RatesOff
+	return apps.RatesOff
 }
 
 // The publisher's own statistics tell a new size within 2 s.
 func TestSizeFromClient(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		stats := &statistics{c: pub, id: "pub", published: true, width: 640, height: 360}
 		stats.describe()
@@ -249,7 +250,7 @@ func TestSizeFromClient(t *testing.T) {
 
 // A publisher that sends statistics and no media.
 func TestSilenceFromClient(t *testing.T) {
-	inBubble(t, session.RatesClient, func(c *Config) { c.Media.SilenceTimeout = 20 * time.Second }, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesClient, func(c *Config) { c.Media.SilenceTimeout = 20 * time.Second }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		stats := &statistics{c: pub, id: "pub", published: true}
@@ -270,7 +271,7 @@ func TestSilenceFromClient(t *testing.T) {
 
 // Whatever a client sends as statistics, it is counted, bounded, and not answered.
 func TestBadStatistics(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		stats := &statistics{c: pub, id: "pub", published: true}
@@ -306,16 +307,16 @@ func TestBadStatistics(t *testing.T) {
 // Only clients that use WebRTC are asked for statistics, and only if the application uses them.
 func TestWhoIsAskedForStatistics(t *testing.T) {
 	for _, tt := range []struct {
-		mode      session.RateSource
+		mode      apps.RateSource
 		providers []string
 		asked     bool
 	}{
-		{session.RatesAuto, []string{"WebRTC", "MSE", "WSPlayer"}, true},
-		{session.RatesClient, []string{"WebRTC"}, true},
-		{session.RatesAuto, []string{"MSE", "WebRTC"}, false},
-		{session.RatesAuto, nil, false},
-		{session.RatesProbe, []string{"WebRTC"}, false},
-		{session.RatesOff, []string{"WebRTC"}, false},
+		{apps.RatesAuto, []string{"WebRTC", "MSE", "WSPlayer"}, true},
+		{apps.RatesClient, []string{"WebRTC"}, true},
+		{apps.RatesAuto, []string{"MSE", "WebRTC"}, false},
+		{apps.RatesAuto, nil, false},
+		{apps.RatesProbe, []string{"WebRTC"}, false},
+		{apps.RatesOff, []string{"WebRTC"}, false},
 	} {
 		inBubble(t, tt.mode, nil, func(t *testing.T, w *world) {
 			c := w.dial(t, podA)

@@ -10,14 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/probe"
-	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
 // inBubble runs a test on two pods with a fake clock, which advances only while all goroutines wait.
-func inBubble(t *testing.T, mode session.RateSource, change func(*Config), test func(t *testing.T, w *world)) {
+func inBubble(t *testing.T, mode apps.RateSource, change func(*Config), test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld()
@@ -78,7 +78,7 @@ func drainEvents(w *world) map[state.EventKind]int {
 
 // Clients that send no statistics: one probe for publisher and players, from 3 s after they are up.
 func TestRatesFromProbe(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podA)
 		pass(2 * time.Second)
 		if _, started := w.probe.probes(); started != 0 {
@@ -117,7 +117,7 @@ func TestRatesFromProbe(t *testing.T) {
 
 // With rates.source probe there is no wait for clients' statistics.
 func TestRatesFromProbeOnly(t *testing.T) {
-	inBubble(t, session.RatesProbe, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesProbe, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
 		up := time.Now()
@@ -139,7 +139,7 @@ func (w *world) publishOn(t *testing.T, c *rig.Client, pod, id, name string) {
 // A player elsewhere gets the figures of the publisher's probe, in one message a second for all players of
 // its pod.
 func TestRatesOnAnotherPod(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		_, play := w.up(t, podA, podB)
 		for _, id := range []string{"play-2", "play-3"} {
 			playAV(t, play, id, "s")
@@ -168,9 +168,9 @@ func TestRatesOnAnotherPod(t *testing.T) {
 // The publisher's application has no rates, so that the probe only serves the player on the other pod, and
 // ends with it.
 func TestProbeEndsWithLastRequest(t *testing.T) {
-	inBubble(t, session.RatesAuto, func(c *Config) {
+	inBubble(t, apps.RatesAuto, func(c *Config) {
 		if c.Pod == podA {
-			c.Apps["defaultApp"] = session.App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: session.RatesOff}
+			c.Apps["defaultApp"] = apps.App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: apps.RatesOff}
 		}
 	}, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -194,7 +194,7 @@ func TestProbeEndsWithLastRequest(t *testing.T) {
 
 // Streams of native publishers have no pod: the player's own probes.
 func TestRatesOfANativePublisher(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		w.sfu.set(func() {
 			w.sfu.join("native.s", translate.Participant{Identity: "someone", Active: true, Tracks: avTracks})
 		})
@@ -215,7 +215,7 @@ func TestRatesOfANativePublisher(t *testing.T) {
 
 // With source off there are no messages and no probes.
 func TestRatesOff(t *testing.T) {
-	inBubble(t, session.RatesOff, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		drainEvents(w)
 		pass(5 * time.Minute)
@@ -239,7 +239,7 @@ func TestRatesOff(t *testing.T) {
 
 // With source client, clients that send no statistics get no rates.
 func TestRatesFromClientsOnly(t *testing.T) {
-	inBubble(t, session.RatesClient, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesClient, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		pass(time.Minute)
 		if _, started := w.probe.probes(); started != 0 || pub.Count(inbound)+play.Count(outbound) != 0 {
@@ -250,7 +250,7 @@ func TestRatesFromClientsOnly(t *testing.T) {
 
 // With more streams than probes the rest waits, which a metric shows, and takes the slots of those that end.
 func TestProbeLimit(t *testing.T) {
-	inBubble(t, session.RatesAuto, func(c *Config) { c.Rates.MaxProbes = 2 }, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, func(c *Config) { c.Rates.MaxProbes = 2 }, func(t *testing.T, w *world) {
 		clients := make([]*rig.Client, 5)
 		for i := range clients {
 			clients[i] = w.connect(t, podA)
@@ -275,7 +275,7 @@ func TestProbeLimit(t *testing.T) {
 
 // A probe that does not find the publisher is retried at intervals.
 func TestProbeIsRetried(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		w.probe.set(func() { w.probe.away = true })
 		pub, _ := w.up(t, podA, podA)
 		pass(time.Minute)
@@ -292,7 +292,7 @@ func TestProbeIsRetried(t *testing.T) {
 
 // While a probe cannot measure, no outdated figures are sent.
 func TestOldFiguresAreNotSent(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, pub, inbound, 3)
 		wantRates(t, play, outbound, 1)
@@ -307,7 +307,7 @@ func TestOldFiguresAreNotSent(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
-	inBubble(t, session.RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		pass(5 * time.Minute)
 		w.probe.set(func() { w.probe.mute = true })
@@ -332,11 +332,11 @@ func TestRatesAfterAResume(t *testing.T) {
 		keepFor(time.Minute)(c)
 		c.Rates.MaxProbes = 10
 		for key, app := range c.Apps {
-			app.Rates = session.RatesProbe
+			app.Rates = apps.RatesProbe
 			c.Apps[key] = app
 		}
 	}
-	inBubble(t, session.RatesProbe, kept, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesProbe, kept, func(t *testing.T, w *world) {
 		w.start(t, podC, kept)
 		pub, token := w.keptAlive(t, podA, "defaultApp", "")
 		w.publishOn(t, pub, podA, "pub", "s")
@@ -364,7 +364,7 @@ func TestRatesAfterAResume(t *testing.T) {
 // A pod got figures from the publisher's previous pod and then resumed its session. Only another pod requests
 // figures.
 func TestProbeOfPublisherResumedHere(t *testing.T) {
-	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		w.up(t, podA, podA)
 		room, publisher := w.sfu.only(t, translate.RolePublish)
 		a := w.pods[podA]
@@ -380,7 +380,7 @@ func TestProbeOfPublisherResumedHere(t *testing.T) {
 
 // Without video there is no rate, but silence is detected.
 func TestSilenceOfAudio(t *testing.T) {
-	inBubble(t, session.RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		pub.Send("publishStream", rig.StreamRequest("pub", "s", offerFile(t, "publish-audio"), true, nil))
 		pub.AwaitSDP("pub")
@@ -401,7 +401,7 @@ func TestSilenceOfAudio(t *testing.T) {
 // The probe reports a new size: players on any pod get it within 2 s, and LiveKit's reports of the old one
 // are ignored.
 func TestSizeFromProbe(t *testing.T) {
-	inBubble(t, session.RatesAuto, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		w.sfu.set(func() {
 			for _, list := range w.sfu.rooms {
@@ -443,7 +443,7 @@ func TestSizeFromProbe(t *testing.T) {
 
 // A publisher's mutes are in the record: late players get them with PLAYING.
 func TestMuteIsKept(t *testing.T) {
-	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		mute := func(c *rig.Client, id, typ string) {
 			c.Send("sendStreamEvent", map[string]any{"mediaSessionId": id, "type": typ})

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"wcsgateway/e2e/rig"
-	"wcsgateway/gateway/session"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/translate"
 )
 
@@ -39,7 +39,7 @@ func TestDeadNodeEndsStreamsWithin10Seconds(t *testing.T) {
 	for _, players := range []int{0, 1, 6, 18} {
 		t.Run(fmt.Sprint(players, " players"), func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+			inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 				c, _ := w.crowd(t, players)
 				for <-w.sfu.called != "participant" {
 				}
@@ -67,7 +67,7 @@ func TestSettledRoomCostsTwoCalls(t *testing.T) {
 	for _, n := range []int{0, 1, 3, 18} {
 		t.Run(fmt.Sprint(n, " players"), func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+			inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 				c, players := w.crowd(t, n)
 				const polls = 120
 				pass(polls * pollInterval)
@@ -90,7 +90,7 @@ func TestSettledRoomCostsTwoCalls(t *testing.T) {
 
 // An outage of LiveKit as a whole ends no stream.
 func TestLiveKitOutageEndsNoStream(t *testing.T) {
-	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		c, players := w.crowd(t, 1)
 		away := &translate.Error{Kind: translate.ErrKindUnavailable, Op: "x", Err: errors.New("connection refused")}
 		w.sfu.set(func() { w.sfu.fail["participant"], w.sfu.fail["participants"] = away, away })
@@ -105,7 +105,7 @@ func TestLiveKitOutageEndsNoStream(t *testing.T) {
 
 // A participant that LiveKit no longer has ends its stream, though no webhook came.
 func TestGoneParticipantEndsItsStream(t *testing.T) {
-	inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		pub, play := w.connect(t, podA), w.connect(t, podB)
 		w.publishUp(t, pub, "pub", "s")
 		w.playUp(t, play, "play", "s")

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -226,9 +227,9 @@ func TestGraceIsOver(t *testing.T) {
 
 // Detached sessions are limited per pod and per address: a session above the limit ends with its socket.
 func TestDetachedSessionsAreBounded(t *testing.T) {
-	for name, bound := range map[string]func(*session.Limits){
-		"of the pod":    func(l *session.Limits) { l.Detached = 1 },
-		"of an address": func(l *session.Limits) { l.Detached, l.ConnectionsPerAddress = 10, 1 },
+	for name, bound := range map[string]func(*apps.Limits){
+		"of the pod":    func(l *apps.Limits) { l.Detached = 1 },
+		"of an address": func(l *apps.Limits) { l.Detached, l.ConnectionsPerAddress = 10, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -407,7 +408,7 @@ func (w *world) finder(pod string) session.Resumption { return w.pods[pod].env.R
 // A pod that does not know that a session was taken writes a stream's record again, as after an outage of
 // Redis. The write is rejected, and the pod yields the session: the participant belongs to the other pod.
 func TestDeafPodFindsItsStreamAdopted(t *testing.T) {
-	inBubble(t, session.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
 		w.deaf(podA)
 		back, _ := w.keptAlive(t, podB, "defaultApp", token)
@@ -474,7 +475,7 @@ func TestLateEventOfAnEarlierTaker(t *testing.T) {
 // A pod takes a session and dies, or does not learn that it has taken it. No pod adopts the streams: the
 // previous pod releases them.
 func TestUnadoptedStreamsAreReleased(t *testing.T) {
-	inBubble(t, session.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
 		_, err := w.pods[podB].env.Resumption.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
 			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
@@ -520,7 +521,7 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 // in any order. The pod that took it last keeps it, also after the grace period of the other.
 func TestDeafPodAndEmptyRedis(t *testing.T) {
 	for i := range 8 {
-		inBubble(t, session.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+		inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 			c, token, other := w.keptUp(t)
 			participants := 4
 			if i%2 == 1 { // the pod does not find out from its published stream
@@ -565,7 +566,7 @@ func TestDeafPodAndEmptyRedis(t *testing.T) {
 // A pod has let go of a session's streams and has the session again before it looks whether anybody has come
 // for them.
 func TestLetGoAndTakenAgain(t *testing.T) {
-	inBubble(t, session.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		_, token, other := w.keptUp(t)
 		synctest.Wait()
 		for _, pod := range []string{podB, podA} {
@@ -584,7 +585,7 @@ func TestLetGoAndTakenAgain(t *testing.T) {
 // While the streams of a session are adopted, the pod does not look again for those that it has let go, and
 // the other way round.
 func TestStreamsMoveOneWayAtATime(t *testing.T) {
-	inBubble(t, session.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		_, token, _ := w.keptUp(t)
 		synctest.Wait()
 		id, a := sessionOf(t, token), w.pods[podA]
@@ -620,7 +621,7 @@ func TestStreamsMoveOneWayAtATime(t *testing.T) {
 // The pod of a session is dead, and another client publishes the name of its stream before the session is
 // resumed.
 func TestNameIsAnothersByNow(t *testing.T) {
-	inBubble(t, session.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
 		old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")
 		if err != nil {

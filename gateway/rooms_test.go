@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/session"
@@ -27,7 +28,7 @@ const (
 // withRooms enables the room API in the application roomApp, with rooms of three members.
 func withRooms(c *Config) {
 	c.Rooms = session.RoomsConfig{MaxMembers: 3, PerSession: 2}
-	c.Apps["roomApp"] = session.App{Key: "roomApp", Room: "wcs.{name}", Native: session.NativeOff, Codecs: translate.DefaultCodecs(), Rooms: true}
+	c.Apps["roomApp"] = apps.App{Key: "roomApp", Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs(), Rooms: true}
 	c.Limits.NameBytes, c.Limits.Detached, c.Media.StoreTimeout = 100, 10, 5*time.Second
 }
 
@@ -685,7 +686,7 @@ func TestRoomLoginOfADetachedSessionIsFree(t *testing.T) {
 // A backend with OnDataEvent approves commands of rooms, too, but cannot prevent a leave.
 func TestRoomWithABackend(t *testing.T) {
 	t.Parallel()
-	w := newHookWorld(t, func(_ *hooks.Config, app *session.App) { app.Rooms = true })
+	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Rooms = true })
 	w.policy(map[string]map[string]string{"OnDataEvent": {"restOnError": "FAIL"}})
 	enter := func(pod, login string) *rig.RoomUser { return rig.LoginAs(w.dial(t, pod), "defaultApp", login) }
 	alice, bob := enter(podA, "alice"), enter(podB, "bob")

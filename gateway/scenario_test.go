@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
@@ -93,9 +94,9 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	t.Helper()
 	cfg := Config{Config: session.Config{
 		Deployment: "test", Pod: pod, Version: "5.2.0-test", MaxStreams: 20, Conn: connConfig(),
-		Reloadable: session.Reloadable{Apps: map[string]session.App{
-			"defaultApp": {Key: "defaultApp", Room: "wcs.{name}", Native: session.NativeOff, Codecs: translate.DefaultCodecs()},
-			"native":     {Key: "native", Room: "native.{name}", Native: session.NativeBoth, Codecs: translate.DefaultCodecs()},
+		Reloadable: apps.Reloadable{Apps: map[string]apps.App{
+			"defaultApp": {Key: "defaultApp", Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs()},
+			"native":     {Key: "native", Room: "native.{name}", Native: apps.NativeBoth, Codecs: translate.DefaultCodecs()},
 		}},
 		Media: session.MediaConfig{
 			ICETimeout: time.Hour, MediaTimeout: time.Hour, SecondTrackWait: time.Hour, PlayWait: time.Hour,

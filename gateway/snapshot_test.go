@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
@@ -99,7 +100,7 @@ func TestSnapshot(t *testing.T) {
 
 func TestSnapshotIsRefused(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
-		c.Apps["closed"] = session.App{Key: "closed", Room: "closed.{name}", Native: session.NativeOff, Codecs: translate.DefaultCodecs(), PlayFrom: []string{"closed"}}
+		c.Apps["closed"] = apps.App{Key: "closed", Room: "closed.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs(), PlayFrom: []string{"closed"}}
 	})
 	closed := w.connectAs(t, podA, "closed")
 	askSnapshot(closed, "snap", "s")
@@ -269,7 +270,7 @@ func TestSnapshotForOperators(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(picture), "\x89PNG") {
 		t.Errorf("%d bytes, %v", len(picture), err)
 	}
-	if _, err := g.Snapshot(t.Context(), ".."); !errors.Is(err, session.ErrBadName) {
+	if _, err := g.Snapshot(t.Context(), ".."); !errors.Is(err, apps.ErrBadName) {
 		t.Errorf("bad name: %v", err)
 	}
 }
@@ -278,7 +279,7 @@ func TestSnapshotForOperators(t *testing.T) {
 func TestSnapshotForABackendWhileThePodDrains(t *testing.T) {
 	for name, limit := range map[string]time.Duration{"that comes": 0, "that does not": shutdownTimeout} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, session.RatesOff, nil, func(t *testing.T, w *world) {
+			inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 				c := w.connect(t, podB)
 				w.publishUp(t, c, "pub", "s")
 				hold := make(chan struct{})

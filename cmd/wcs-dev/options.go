@@ -10,7 +10,7 @@ import (
 	"strconv"
 
 	"wcsgateway/cmd/internal/config"
-	"wcsgateway/gateway/session"
+	"wcsgateway/gateway/apps"
 )
 
 // defaultSDK is where `make dev` installs the SDK, relative to the root of the repository.
@@ -78,7 +78,7 @@ func local(port int) string { return netip.AddrPortFrom(loopback, uint16(port)).
 // config returns the gateway's configuration: the SDK's applications, whose streams are in rooms shared with
 // native LiveKit clients, with LiveKit and Redis of this process.
 func (o options) config() (config.Config, error) {
-	app := config.Application{Room: "{name}", Native: session.NativeBoth}
+	app := config.Application{Room: "{name}", Native: apps.NativeBoth}
 	cfg := config.Default()
 	cfg.Deployment = "dev"
 	cfg.Listen.Public = net.JoinHostPort(bindHost(o.host), strconv.Itoa(o.ports.ws))

@@ -42,7 +42,7 @@ func handleAvailableStream(s *Session, c wcs.Command) error {
 		s.answerAvailable(id, err)
 		return fmt.Errorf("%w: %w", errAnswered, err)
 	}
-	if err := s.table.Settings().Limits.checkID(ref.MediaSessionID); err != nil {
+	if err := s.table.Settings().Limits.CheckID(ref.MediaSessionID); err != nil {
 		return err
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
+	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
@@ -59,7 +60,7 @@ func (s *Session) logFor(what, text string) {
 	}
 	e := s.log(zerolog.DebugLevel).Int("bytes", len(text))
 	if e.Enabled() && !mayHoldSecret(text) {
-		e = e.Str("text", cut(text, MaxClientLog))
+		e = e.Str("text", translate.Abridge(text, MaxClientLog))
 	}
 	e.Msg(what)
 }

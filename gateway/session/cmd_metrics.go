@@ -5,20 +5,13 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
 // StatsPerSecond bounds the descriptions and batches of one stream. An SDK sends one batch a second, and a
 // description now and then (protocol.md §6.2).
 const StatsPerSecond = 8
-
-// What becomes of a description or a batch: labels of a metric.
-const (
-	statsTaken   = "taken"
-	statsUnknown = "unknown" // of a stream that is not, or no longer, there, or was not asked
-	statsExcess  = "excess"
-	statsInvalid = "invalid"
-)
 
 func handleMetricsDescription(s *Session, c wcs.Command) error {
 	var d wcs.MetricsDescription
@@ -52,7 +45,7 @@ func (s *Session) takeStats(mediaID string, err error, take func(*rateMeter) err
 		}
 	}
 	if err != nil {
-		s.log(zerolog.DebugLevel).Err(err).Str("media", cut(mediaID, 128)).Msg("statistics of a client are no good")
+		s.log(zerolog.DebugLevel).Err(err).Str("media", translate.Abridge(mediaID, 128)).Msg("statistics of a client are no good")
 	}
 	s.table.Metrics.ClientStats.WithLabelValues(result).Inc()
 }

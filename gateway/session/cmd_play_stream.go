@@ -18,7 +18,7 @@ func handlePlayStream(s *Session, c wcs.Command) error {
 		return s.malformedStream(c, false, err)
 	}
 	if req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0 {
-		s.sampled().Str("media", cut(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
+		s.sampled().Str("media", translate.Abridge(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
 			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters are not applied: the stream is played as it is published")
 	}
 	return s.startStream(player{}, false, req, c.Arg)
@@ -65,8 +65,6 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 // playTries is how often LiveKit is asked for a native publisher's tracks. In a room where several publish it
 // binds those of any, at random.
 const playTries = 8
-
-var errWrongTracks = errors.New("LiveKit has bound tracks of somebody else in the room")
 
 // play sends the offer to LiveKit and checks that the answer has the tracks that were named.
 func play(st *stream, got *started, offer string, kinds translate.MediaKinds) error {
@@ -164,7 +162,7 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 	published, stop := t.streams.awaitPublished(st.name)
 	defer stop()
 	rec, err := addPlayer(ctx, st, false, "")
-	if err != nil || rec.Phase == state.PhasePublishing || !st.sess.app.mayPlay(rec.App) {
+	if err != nil || rec.Phase == state.PhasePublishing || !st.sess.app.MayPlay(rec.App) {
 		return rec, err
 	}
 	limit := time.NewTimer(t.Config.Media.PlayWait)

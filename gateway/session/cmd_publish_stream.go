@@ -68,7 +68,7 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	if err != nil {
 		return got, err
 	}
-	if s.app.Native.plays() {
+	if s.app.Native.Plays() {
 		if err := s.rejectNativeName(ctx, got.room); err != nil {
 			return got, err
 		}
@@ -153,8 +153,6 @@ func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool,
 	}
 	return true, err
 }
-
-func wantsTCP(req wcs.StreamRequest) bool { return req.Transport == "TCP" }
 
 // finishAnswer makes the client's answer of LiveKit's.
 func finishAnswer(st *stream, got *started, answer translate.Answer, edit translate.AnswerEdit) (translate.AnswerNotes, error) {

@@ -7,24 +7,12 @@ import (
 	"slices"
 	"time"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
-
-// Errors of join that are found before the room is asked.
-var (
-	errBadRoom      = errors.New("room name is empty, too long, or has control characters or a .. segment")
-	errNoLogin      = errors.New("connection has no valid custom.login")
-	errTooManyRooms = errors.New("session is in too many rooms")
-)
-
-// RoomsConfig bounds the room API.
-type RoomsConfig struct {
-	MaxMembers int // of a room, on all pods
-	PerSession int // rooms that a session can be in
-}
 
 // memberships are the rooms that a session is a member of. It is the session's roomapi.Client. All of it is
 // on the session's loop, except Post and SessionID.
@@ -71,7 +59,7 @@ func (ms *memberships) parse(payload json.RawMessage) *roomCommand {
 	if !ok {
 		return nil
 	}
-	if err == nil && ms.s.table.Settings().Limits.checkName(c.Room) != nil {
+	if err == nil && ms.s.table.Settings().Limits.CheckName(c.Room) != nil {
 		err = errBadRoom
 	}
 	return &roomCommand{c, err}
@@ -150,7 +138,7 @@ func (ms *memberships) joinFreed(room string, tries int, answer func(error)) {
 func (ms *memberships) tryJoin(room string, answer func(error)) {
 	s := ms.s
 	switch {
-	case s.login == "" || hasControls(s.login):
+	case s.login == "" || apps.HasControls(s.login):
 		answer(errNoLogin)
 		return
 	case ms.byRoom[room] != nil:

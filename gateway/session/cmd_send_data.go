@@ -15,10 +15,10 @@ const infoNoDataReceiver = "No application server takes data"
 // request is answered: the client's promise would hang.
 func handleSendData(s *Session, d wcs.SendData) error {
 	limits := &s.table.Settings().Limits
-	if err := limits.checkID(d.OperationID); err != nil {
+	if err := limits.CheckID(d.OperationID); err != nil {
 		return err
 	}
-	if err := limits.checkPayload(d.Payload); err != nil {
+	if err := limits.CheckPayload(d.Payload); err != nil {
 		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, classify(err).info))
 		return fmt.Errorf("%w: %w", errAnswered, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
@@ -24,7 +25,7 @@ const SnapshotBurst = 10
 // normally that of a stream object that is not used otherwise. It is not registered
 // (docs/wcs-protocol.md#snapshot). Every request is answered.
 func handleSnapshot(s *Session, ref wcs.StreamRef) error {
-	if err := s.table.Settings().Limits.checkID(ref.MediaSessionID); err != nil {
+	if err := s.table.Settings().Limits.CheckID(ref.MediaSessionID); err != nil {
 		return err
 	}
 	if err := s.checkSnapshot(ref); err != nil {
@@ -80,24 +81,18 @@ func (s *Session) answerSnapshot(ref wcs.StreamRef, picture *socket.Bulk, err er
 	s.table.Metrics.Snapshots.WithLabelValues(snapshotResult(err)).Inc()
 	s.table.Metrics.rejectedCommand(err)
 	if err != nil {
-		s.sampled().Err(err).Str("media", cut(ref.MediaSessionID, 128)).Msg("snapshot failed")
+		s.sampled().Err(err).Str("media", translate.Abridge(ref.MediaSessionID, 128)).Msg("snapshot failed")
 		s.send(wcs.SnapshotFailed(ref.MediaSessionID, classify(err).info))
 		return
 	}
 	s.conn.SendBulk(picture)
 }
 
-// SnapshotConfig limits the cost of snapshots.
-type SnapshotConfig struct {
-	snapshot.Config
-	PerMinute int // requests of one session, in the long run
-}
-
 // Snapshot takes a picture of a published stream, as a PNG. The name is that of any application. It takes no
 // longer than SnapshotConfig.Timeout and the calls to Redis and LiveKit that resolve the name. The error
 // wraps state.ErrNotFound if there is no such stream, and admin.ErrSnapshot otherwise.
 func (t *Table) Snapshot(ctx context.Context, name string) ([]byte, error) {
-	if err := t.Settings().Limits.checkName(name); err != nil {
+	if err := t.Settings().Limits.CheckName(name); err != nil {
 		return nil, fmt.Errorf("%w: %w", admin.ErrSnapshot, err)
 	}
 	png, err := t.takeSnapshot(ctx, nil, name)
@@ -112,7 +107,7 @@ func (t *Table) Snapshot(ctx context.Context, name string) ([]byte, error) {
 }
 
 // takeSnapshot takes a picture for the clients of an application; nil stands for an operator.
-func (t *Table) takeSnapshot(ctx context.Context, app *App, name string) ([]byte, error) {
+func (t *Table) takeSnapshot(ctx context.Context, app *apps.App, name string) ([]byte, error) {
 	src, err := t.locate(ctx, app, name)
 	if err != nil {
 		return nil, err
@@ -138,7 +133,7 @@ var snapshotResults = []struct {
 	{errNoStream, "no_stream"},
 	{errStreamNotReady, "no_stream"},
 	{errRestricted, "refused"},
-	{ErrBadName, "refused"},
+	{apps.ErrBadName, "refused"},
 }
 
 func snapshotResult(err error) string {

@@ -41,7 +41,7 @@ func (st *stream) sendData(payload json.RawMessage) error {
 	if st.phase != phaseUp {
 		return nil
 	}
-	if err := st.sess.table.Settings().Limits.checkPayload(payload); err != nil {
+	if err := st.sess.table.Settings().Limits.CheckPayload(payload); err != nil {
 		return err
 	}
 	return st.publishEvent(state.StreamNotice{Type: string(wcs.EventData), Payload: payload})

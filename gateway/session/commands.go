@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -91,7 +92,7 @@ func (s *Session) dispatch(frame []byte) {
 // decode reads a message that is not nested too deeply.
 func (s *Session) decode(frame []byte) (wcs.Command, error) {
 	if depth := s.table.Settings().Limits.JSONDepth; depth > 0 && wcs.Deeper(frame, depth) {
-		return wcs.Command{}, errTooDeep
+		return wcs.Command{}, apps.ErrTooDeep
 	}
 	return wcs.Decode(frame)
 }
@@ -123,7 +124,7 @@ func (s *Session) account(label string, err error) {
 // forgotten, and throws on notifyTransferEvent.
 func endCall(status wcs.Status) spec {
 	return on(func(s *Session, c wcs.Call) error {
-		if err := s.table.Settings().Limits.checkID(c.CallID); err != nil {
+		if err := s.table.Settings().Limits.CheckID(c.CallID); err != nil {
 			return err
 		}
 		s.send(wcs.CallFinished(c.CallID, status))
@@ -143,7 +144,7 @@ func handleConnection(s *Session, c wcs.Connection) error {
 	if key == "" {
 		key = defaultAppKey
 	}
-	if err := s.table.Settings().Limits.checkConnection(c); err != nil {
+	if err := s.table.Settings().Limits.CheckConnection(c); err != nil {
 		return err
 	}
 	s.conn.Established()
@@ -166,11 +167,6 @@ func handleMediaTransport(s *Session, _ wcs.Command) error {
 	return nil
 }
 
-// cut bounds what a client can put into a log line.
-func cut(text string, n int) string {
-	return translate.Abridge(text, n)
-}
-
 // Info texts of rejected sessions. The text of WCS for an origin is not known.
 const (
 	infoNoApplication   = "Application not found"
@@ -178,16 +174,9 @@ const (
 	infoTooManySessions = "Too many sessions of this application"
 )
 
-// Peer is the client end of a socket.
-type Peer struct {
-	Remote string // address and port; the port is 0 if only a proxy knows it
-	Origin string // of the page; empty for clients that are not browsers
-	Conn   *socket.MeteredConn
-}
-
 // admit returns the application that the client requests, and counts the session in it, or rejects the
 // client.
-func (s *Session) admit(key string) (*App, bool) {
+func (s *Session) admit(key string) (*apps.App, bool) {
 	live := s.table.Settings()
 	app, ok := live.Apps[key]
 	switch {
@@ -206,12 +195,12 @@ func (s *Session) admit(key string) (*App, bool) {
 
 func (s *Session) rejectFor(r socket.Rejection, appKey, info string) {
 	s.table.Metrics.Rejected(r)
-	s.sampled().Str("app", cut(appKey, 64)).Str("origin", s.Origin).Str("socket.Rejection", string(r)).Msg("session rejected: " + info)
+	s.sampled().Str("app", translate.Abridge(appKey, 64)).Str("origin", s.Origin).Str("socket.Rejection", string(r)).Msg("session rejected: " + info)
 	s.reject(info)
 }
 
 // takeSlot counts a session of an application on this pod and reports whether it is within the limit.
-func (t *Table) takeSlot(app *App) bool {
+func (t *Table) takeSlot(app *apps.App) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if app.MaxSessions > 0 && t.sessionsOf[app.Key] >= app.MaxSessions {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/roomapi"
@@ -21,7 +22,6 @@ var (
 	errSessionNotReady = errors.New("session not ready")
 	errMediaIDNull     = errors.New("mediaSessionId is empty or not 1 to 128 printable ASCII characters")
 	errMediaIDInUse    = errors.New("mediaSessionId is in use in this session")
-	ErrBadName         = errors.New("stream name is empty, too long, or has control characters or a .. segment")
 	errTooManyStreams  = errors.New("session has too many streams")
 	errNotWebRTC       = errors.New("only WebRTC streams are served")
 	errRTMP            = errors.New("rtmpUrl is not allowed")
@@ -32,6 +32,11 @@ var (
 	errTooManyEvents   = errors.New("publisher says more than can be sent")
 	errAnswered        = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
 	errPanic           = errors.New("a panic was recovered")
+	errLoopPanic       = errors.New("panic on the session's loop")
+	errWrongTracks     = errors.New("LiveKit bound tracks of another publisher in the room")
+	errBadRoom         = errors.New("room name is empty, too long, or has control characters or a .. segment")
+	errNoLogin         = errors.New("connection has no valid custom.login")
+	errTooManyRooms    = errors.New("session is in too many rooms")
 )
 
 // class is the party that caused an outcome, for metrics and log levels.
@@ -79,12 +84,12 @@ var outcomes = []struct {
 	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse)},
-	{ErrBadName, rejected(rejectName, "Bad stream name: it is empty, too long, or has control characters or a .. segment")},
-	{errTooDeep, rejected(rejectDepth, "Bad request: nested too deeply")},
-	{errBadID, rejected(rejectID, "Bad request: an id is too long or has control characters")},
-	{errLoginSize, rejected(rejectMember, "Bad request: login is too long")},
-	{errCustomSize, rejected(rejectMember, "Bad request: custom is too big")},
-	{errDataSize, rejected(rejectMember, "Bad request: payload is too big")},
+	{apps.ErrBadName, rejected(rejectName, "Bad stream name: it is empty, too long, or has control characters or a .. segment")},
+	{apps.ErrTooDeep, rejected(rejectDepth, "Bad request: nested too deeply")},
+	{apps.ErrBadID, rejected(rejectID, "Bad request: an id is too long or has control characters")},
+	{apps.ErrLoginSize, rejected(rejectMember, "Bad request: login is too long")},
+	{apps.ErrCustomSize, rejected(rejectMember, "Bad request: custom is too big")},
+	{apps.ErrDataSize, rejected(rejectMember, "Bad request: payload is too big")},
 	{errTooManyStreams, rejected(rejectStreams, "Too many streams in this session")},
 	{errTooManyLookups, rejected(rejectLookups, "Too many requests at a time")},
 	{roomapi.ErrTooManyMessages, rejected(rejectLookups, "Too many requests at a time")},
@@ -188,22 +193,8 @@ var closeRejections = map[socket.Reason]socket.Rejection{
 	socket.ClosedPingTimeout:     rejectUnanswered,
 }
 
-// Rejected counts a rejection.
-func (m *Metrics) Rejected(r socket.Rejection) { m.Rejections.WithLabelValues(string(r)).Inc() }
-
-// rejectedClose counts the end of a socket if it is a rejection.
-func (m *Metrics) rejectedClose(reason socket.Reason) {
-	if r, ok := closeRejections[reason]; ok {
-		m.Rejected(r)
-	}
-}
-
-// rejectedCommand counts the error of a command if it is a rejection.
-func (m *Metrics) rejectedCommand(err error) {
-	if err == nil {
-		return
-	}
-	if o := classify(err); o.rejectedBy != "" {
-		m.Rejected(o.rejectedBy)
-	}
+// isRefusal reports whether the backend answered with a refusal, as opposed to a call that failed.
+func isRefusal(err error) bool {
+	var r *hooks.Refusal
+	return errors.As(err, &r)
 }

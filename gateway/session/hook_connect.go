@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/translate/wcs"
 )
@@ -24,7 +25,7 @@ const (
 )
 
 // authorizeConnect lets the backend decide on a client. The client is accepted after the backend agreed.
-func (s *Session) authorizeConnect(app *App, c wcs.Connection, id sessionID) {
+func (s *Session) authorizeConnect(app *apps.App, c wcs.Connection, id sessionID) {
 	if app.Hooks.Backend == nil {
 		s.enter(app, c, id)
 		return

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/translate/wcs"
 )
@@ -30,8 +31,8 @@ func FuzzAnswers(f *testing.F) {
 			return
 		}
 		table := &Table{Env: &Env{Config: Config{NodeID: testNode}}}
-		table.Reload(Reloadable{Limits: Limits{NameBytes: 255}})
-		s := &Session{table: table, established: established{app: &App{Key: "defaultApp", Room: "wcs.{name}"}}}
+		table.Reload(apps.Reloadable{Limits: apps.Limits{NameBytes: 255}})
+		s := &Session{table: table, established: established{app: &apps.App{Key: "defaultApp", Room: "wcs.{name}"}}}
 		h := &sessionHooks{sess: s, app: s.app, id: newSessionID("1.2.3.4:5"), log: zerolog.Nop()}
 		s.hooks = h
 		h.connection = h.connectBody(wcs.Connection{Sent: sent})

@@ -3,13 +3,13 @@ package session
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -20,7 +20,7 @@ import (
 type sessionHooks struct {
 	// set once
 	sess  *Session
-	app   *App
+	app   *apps.App
 	log   zerolog.Logger
 	queue *hooks.Queue
 
@@ -32,7 +32,7 @@ type sessionHooks struct {
 	requests      int                // calls that a client's command waits for
 }
 
-func newSessionHooks(s *Session, app *App, id sessionID) *sessionHooks {
+func newSessionHooks(s *Session, app *apps.App, id sessionID) *sessionHooks {
 	return &sessionHooks{
 		sess: s, app: app, id: id, log: s.table.HookLog.With().Str("session", id.public).Str("app", app.Key).Logger(),
 		queue: hooks.NewQueue(s.table.Config.MaxStreams, s.table.budgetOf(app.Key)),
@@ -163,12 +163,6 @@ func (h *sessionHooks) forClient(frame []byte, methods []hooks.Method) []byte {
 	return frame
 }
 
-// isRefusal reports whether the backend answered with a refusal, as opposed to a call that failed.
-func isRefusal(err error) bool {
-	var r *hooks.Refusal
-	return errors.As(err, &r)
-}
-
 func (st *stream) body(status wcs.Status, info string) hooks.StreamBody {
 	video := st.tracks[translate.Video]
 	b := hooks.StreamBody{
@@ -218,4 +212,12 @@ func (h *sessionHooks) connectBody(c wcs.Connection) hooks.Object {
 		}
 	}
 	return h.addressed(o)
+}
+
+// reportError notifies client and backend of a fault that no status can carry.
+func (s *Session) reportError(info string) {
+	s.sendAs(wcs.ErrorEvent(info), hooks.ErrorEvent)
+	if s.hooks.wants(hooks.ErrorEvent) {
+		s.hooks.notify(hooks.ErrorEvent, s.hooks.body(hooks.ErrorBody{Info: info}))
+	}
 }

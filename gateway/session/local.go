@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -187,12 +188,12 @@ func (s *Session) dataResult(ctx context.Context, f func() string) string {
 // CheckData validates data of a backend like that of a client.
 func (t *Table) CheckData(operationID string, payload json.RawMessage) error {
 	limits := &t.Settings().Limits
-	err := errors.Join(limits.checkID(operationID), limits.checkPayload(payload))
+	err := errors.Join(limits.CheckID(operationID), limits.CheckPayload(payload))
 	if err == nil && (!utf8.Valid(payload) || !json.Valid(payload)) {
 		err = wcs.ErrMalformed
 	}
 	if err == nil && limits.JSONDepth > 0 && wcs.Deeper(payload, limits.JSONDepth) {
-		err = errTooDeep
+		err = apps.ErrTooDeep
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/socket"
 )
 
 // Metrics are the figures of sessions and streams. gateway.NewMetrics registers them. All label sets are
@@ -96,21 +97,41 @@ type notifyTiming struct {
 	since time.Time
 }
 
-// observeDelivered records that the client's message about the end is queued.
-func (s *Session) observeDelivered(n notifyTiming) {
-	if n.stage != "" {
-		s.table.Metrics.observeNotification(n)
-	}
-}
-
-// observeAnnounced records that Redis has the event for the other pods. The end of a stream that was handed
-// over is not measured, because it may have happened on another pod.
-func (st *stream) observeAnnounced() {
-	if e := st.ending; !e.handedOver {
-		st.sess.table.Metrics.observeNotification(notifyTiming{stageAnnounce, e.since})
-	}
-}
-
 func (m *Metrics) observeNotification(n notifyTiming) {
 	m.Notifications.WithLabelValues(string(n.stage)).Observe(time.Since(n.since).Seconds())
 }
+
+// Rejected counts a rejection.
+func (m *Metrics) Rejected(r socket.Rejection) { m.Rejections.WithLabelValues(string(r)).Inc() }
+
+// rejectedClose counts the end of a socket if it is a rejection.
+func (m *Metrics) rejectedClose(reason socket.Reason) {
+	if r, ok := closeRejections[reason]; ok {
+		m.Rejected(r)
+	}
+}
+
+// rejectedCommand counts the error of a command if it is a rejection.
+func (m *Metrics) rejectedCommand(err error) {
+	if err == nil {
+		return
+	}
+	if o := classify(err); o.rejectedBy != "" {
+		m.Rejected(o.rejectedBy)
+	}
+}
+
+// Results of resumes, for the metric.
+const (
+	resumeOK          = "ok"
+	resumeRefused     = "refused" // unknown, ended, wrong token or of another application
+	resumeUnavailable = "unavailable"
+)
+
+// What becomes of a description or a batch: labels of a metric.
+const (
+	statsTaken   = "taken"
+	statsUnknown = "unknown" // of a stream that is not, or no longer, there, or was not asked
+	statsExcess  = "excess"
+	statsInvalid = "invalid"
+)

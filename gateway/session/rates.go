@@ -14,27 +14,6 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// RateSource is where the video rates come from that an application's clients are told each second (design.md
-// §6).
-type RateSource string
-
-// Sources of video rates. Any other value means RatesOff.
-const (
-	RatesAuto   RateSource = "auto"   // a client's own statistics if it sends them, else a probe
-	RatesClient RateSource = "client" // a client's own statistics, or none
-	RatesProbe  RateSource = "probe"  // a probe for every stream
-	RatesOff    RateSource = "off"    // nothing is measured, no rates are sent
-)
-
-func (s RateSource) UsesClients() bool { return s == RatesAuto || s == RatesClient }
-
-func (s RateSource) probes() bool { return s == RatesAuto || s == RatesProbe }
-
-// RatesConfig bounds what video rates may cost.
-type RatesConfig struct {
-	MaxProbes int // at a time
-}
-
 const (
 	RateInterval = time.Second // the client divides by nothing (protocol.md §3.10)
 	ClientWait   = 3 * time.Second
@@ -87,7 +66,7 @@ type measurement struct {
 func (st *stream) startRates() {
 	st.subscribeNativeData()
 	mode := st.sess.app.Rates
-	if !mode.UsesClients() && !mode.probes() {
+	if !mode.UsesClients() && !mode.UsesProbes() {
 		return
 	}
 	st.rates = &rateMeter{st: st, lag: minLag + rand.N(MaxLag-minLag)}
@@ -142,7 +121,7 @@ func (r *rateMeter) measure() (m measurement, source string) {
 		m.media, m.heard = r.client.MediaBytes(), r.client.Samples() > 0
 		return m, fromClient
 	}
-	if !r.st.sess.app.Rates.probes() || !r.needsProbe() {
+	if !r.st.sess.app.Rates.UsesProbes() || !r.needsProbe() {
 		return m, fromNobody
 	}
 	publisher := r.st.publisher

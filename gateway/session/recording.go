@@ -9,7 +9,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/egress"
-	"wcsgateway/gateway/hooks"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -55,14 +54,6 @@ func (s *Session) checkRTMP(req wcs.StreamRequest) error {
 // recordLogin is the value of {login}. For a client without a login it is the random end of the session id.
 func (s *Session) recordLogin() string {
 	return cmp.Or(s.login, s.id[strings.LastIndexByte(s.id, '/')+1:])
-}
-
-// reportError notifies client and backend of a fault that no status can carry.
-func (s *Session) reportError(info string) {
-	s.sendAs(wcs.ErrorEvent(info), hooks.ErrorEvent)
-	if s.hooks.wants(hooks.ErrorEvent) {
-		s.hooks.notify(hooks.ErrorEvent, s.hooks.body(hooks.ErrorBody{Info: info}))
-	}
 }
 
 // egressOwner implements egress.Owner for a stream.

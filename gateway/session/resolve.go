@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -17,7 +18,7 @@ type source struct {
 
 // locate resolves a name for the clients of an application. Without an application the name may be that of
 // any application's stream.
-func (t *Table) locate(ctx context.Context, app *App, name string) (source, error) {
+func (t *Table) locate(ctx context.Context, app *apps.App, name string) (source, error) {
 	return t.resolve(ctx, app, name, func(ctx context.Context) (state.Stream, error) {
 		ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
 		defer cancel()
@@ -28,14 +29,14 @@ func (t *Table) locate(ctx context.Context, app *App, name string) (source, erro
 // resolve returns the stream whose record find returns, if the application is allowed to play it. Without a
 // record (state.ErrNotFound) it looks for a native publisher. The error is errNoStream, errRestricted,
 // errStreamNotReady, or that of find or of LiveKit.
-func (t *Table) resolve(ctx context.Context, app *App, name string, find func(context.Context) (state.Stream, error)) (source, error) {
+func (t *Table) resolve(ctx context.Context, app *apps.App, name string, find func(context.Context) (state.Stream, error)) (source, error) {
 	rec, err := find(ctx)
 	switch {
 	case errors.Is(err, state.ErrNotFound):
 		return t.resolveNative(ctx, app, name)
 	case err != nil:
 		return source{}, err
-	case app != nil && !app.mayPlay(rec.App):
+	case app != nil && !app.MayPlay(rec.App):
 		return source{}, errRestricted
 	case rec.Phase != state.PhasePublishing:
 		return source{}, errStreamNotReady
@@ -46,14 +47,14 @@ func (t *Table) resolve(ctx context.Context, app *App, name string, find func(co
 
 // resolveNative looks for a native publisher in the room that the application has for the name, or in the
 // rooms of all applications.
-func (t *Table) resolveNative(ctx context.Context, app *App, name string) (source, error) {
-	apps := t.Settings().Apps
+func (t *Table) resolveNative(ctx context.Context, app *apps.App, name string) (source, error) {
+	candidates := t.Settings().Apps
 	if app != nil {
-		apps = map[string]*App{app.Key: app}
+		candidates = map[string]*apps.App{app.Key: app}
 	}
 	rooms := make(map[translate.RoomName]struct{})
-	for _, a := range apps {
-		if a.Native.plays() {
+	for _, a := range candidates {
+		if a.Native.Plays() {
 			rooms[a.Room.Room(a.Key, name)] = struct{}{}
 		}
 	}

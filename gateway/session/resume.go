@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
@@ -30,13 +31,6 @@ import (
 // The identity of an adopted participant still names the pod that created it, so LiveKit's webhooks about it
 // go there and are lost: its end is found by polling (gateway/reconcile).
 
-// Results of resumes, for the metric.
-const (
-	resumeOK          = "ok"
-	resumeRefused     = "refused" // unknown, ended, wrong token or of another application
-	resumeUnavailable = "unavailable"
-)
-
 var errNotResumable = errors.New("no session to resume: it ended, was not resumable, or has another token")
 
 // maxSessionID bounds the ids that are looked up in Redis; the longest real one is an IPv6 address, a port
@@ -54,7 +48,7 @@ func IDOfToken(token string) (id string, ok bool) {
 
 // connect opens the client's session after the approval of the application's backend: the session of its
 // authToken, or a new one.
-func (s *Session) connect(app *App, c wcs.Connection) {
+func (s *Session) connect(app *apps.App, c wcs.Connection) {
 	fresh := newSessionID(s.Remote)
 	if c.AuthToken == "" {
 		s.authorizeConnect(app, c, fresh)
@@ -72,7 +66,7 @@ func (s *Session) connect(app *App, c wcs.Connection) {
 }
 
 // enter starts or resumes the session after the approval.
-func (s *Session) enter(app *App, c wcs.Connection, id sessionID) {
+func (s *Session) enter(app *apps.App, c wcs.Connection, id sessionID) {
 	if id.resumed {
 		s.resumeSession(app, c, id)
 		return
@@ -82,7 +76,7 @@ func (s *Session) enter(app *App, c wcs.Connection, id sessionID) {
 }
 
 // resumeSession takes the session of the client, or starts a new one if that has ended.
-func (s *Session) resumeSession(app *App, c wcs.Connection, id sessionID) {
+func (s *Session) resumeSession(app *apps.App, c wcs.Connection, id sessionID) {
 	unlock := func() {}
 	tell := s.hooks.wants(hooks.ConnectionStatusEvent)
 	async(s, func() (resumed, error) {
@@ -133,7 +127,7 @@ type adopted struct {
 }
 
 // findSession returns the id of the session that a token resumes, with a new token, or errNotResumable.
-func (t *Table) findSession(app *App, token string) (sessionID, error) {
+func (t *Table) findSession(app *apps.App, token string) (sessionID, error) {
 	id, ok := IDOfToken(token)
 	if !ok {
 		return sessionID{}, errNotResumable
@@ -153,7 +147,7 @@ func (t *Table) findSession(app *App, token string) (sessionID, error) {
 }
 
 // resumes reports whether a token is that of a resumable session of the application.
-func resumes(kept state.Session, app *App, token string) bool {
+func resumes(kept state.Session, app *apps.App, token string) bool {
 	hash := sha256.Sum256([]byte(token))
 	return kept.Resumable && kept.App == app.Key && subtle.ConstantTimeCompare(kept.TokenHash[:], hash[:]) == 1
 }
@@ -162,7 +156,7 @@ func resumes(kept state.Session, app *App, token string) bool {
 const takeTimeout = 30 * time.Second
 
 // take transfers the session of an authToken to this pod, under its new token, without its streams.
-func (t *Table) take(ctx context.Context, app *App, c wcs.Connection, id sessionID, tellEnd bool) (got resumed, err error) {
+func (t *Table) take(ctx context.Context, app *apps.App, c wcs.Connection, id sessionID, tellEnd bool) (got resumed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
 	defer cancel()
 	got.was, err = t.Resumption.TakeSession(ctx, id.public, func(was state.Session) (state.Session, error) {
@@ -260,7 +254,7 @@ func recordOf(k state.SessionStream, sess state.Session) state.Stream {
 
 // restore continues a session that was taken. If the client has lost its socket since, the session is
 // detached.
-func (s *Session) restore(app *App, c wcs.Connection, id sessionID, got resumed) {
+func (s *Session) restore(app *apps.App, c wcs.Connection, id sessionID, got resumed) {
 	s.id, s.generation = id.public, got.record.Generation
 	if got.record.Resumable {
 		s.enableResume(got.record)
@@ -318,9 +312,4 @@ func (s *Session) restoreStream(a adopted, sess state.Session) {
 	st.sendStatus(wcs.StatusPlaying, "") // the backend knows
 	st.sendFormat()
 	st.onPublisherChanged(a.record.Owner.Pod, a.record, nil)
-}
-
-// wantsResume reports whether a client asks for a resumable session and can have one.
-func (t *Table) wantsResume(c wcs.Connection) bool {
-	return bool(c.KeepAlive) && t.Config.KeepAliveGrace > 0
 }

@@ -424,3 +424,8 @@ func (s *Session) newRestoredStream(k state.SessionStream) *stream {
 	st.settled.Store(true)
 	return st
 }
+
+// wantsResume reports whether a client asks for a resumable session and can have one.
+func (t *Table) wantsResume(c wcs.Connection) bool {
+	return bool(c.KeepAlive) && t.Config.KeepAliveGrace > 0
+}

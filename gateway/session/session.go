@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
@@ -60,8 +60,8 @@ type lifetime struct {
 type established struct {
 	id            string // "" until it is established
 	generation    int    // state.Session.Generation; set with id
-	app           *App
-	admittedTo    *App // in which it takes up a place; nil: in none
+	app           *apps.App
+	admittedTo    *apps.App // in which it takes up a place; nil: in none
 	knowsBitrates bool
 	login         string // of its user; "" unless it has said one
 }
@@ -126,7 +126,7 @@ func (s *Session) reject(info string) {
 }
 
 // establish accepts the client with a new session.
-func (s *Session) establish(app *App, c wcs.Connection, id sessionID) {
+func (s *Session) establish(app *apps.App, c wcs.Connection, id sessionID) {
 	s.id = id.public
 	rec := state.Session{
 		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Resumable: s.table.wantsResume(c),
@@ -152,7 +152,7 @@ func clientVersion(c wcs.Connection) (version string) {
 }
 
 // welcome tells the client that its session stands.
-func (s *Session) welcome(app *App, c wcs.Connection, token string) {
+func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.table.named(s)
 	s.knowsBitrates, s.login = c.KnowsBitrates, c.Login()
@@ -267,9 +267,6 @@ func (s *Session) ID() string { return s.id }
 // Closed reports whether the end of the session's socket is decided.
 func (s *Session) Closed() bool { return s.conn.Ended() }
 
-// errLoopPanic is the answer to a call on a session's loop that panicked.
-var errLoopPanic = errors.New("panic on the session's loop")
-
 // async runs work beside the session's loop and then, on the loop, then with the result of work. After a
 // panic in work, then gets errPanic. The session is not gone before then has run.
 func async[T any](s *Session, work func() (T, error), then func(T, error)) {
@@ -330,4 +327,11 @@ func loopResult[T any](result T, ok bool) (T, error) {
 		return result, errLoopPanic
 	}
 	return result, nil
+}
+
+// Peer is the client end of a socket.
+type Peer struct {
+	Remote string // address and port; the port is 0 if only a proxy knows it
+	Origin string // of the page; empty for clients that are not browsers
+	Conn   *socket.MeteredConn
 }

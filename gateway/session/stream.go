@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
@@ -215,7 +216,7 @@ func (s *Session) rejectStream(published bool, req wcs.StreamRequest, err error)
 
 func (s *Session) check(req wcs.StreamRequest) error {
 	switch {
-	case !validMediaID(req.MediaSessionID) || s.table.Settings().Limits.checkID(req.MediaSessionID) != nil:
+	case !validMediaID(req.MediaSessionID) || s.table.Settings().Limits.CheckID(req.MediaSessionID) != nil:
 		return errMediaIDNull
 	case s.streams[req.MediaSessionID] != nil:
 		return errMediaIDInUse
@@ -226,7 +227,7 @@ func (s *Session) check(req wcs.StreamRequest) error {
 	case req.SDP == "":
 		return translate.ErrNoMedia
 	}
-	if err := s.table.Settings().Limits.checkCustom(req.Custom); err != nil {
+	if err := s.table.Settings().Limits.CheckCustom(req.Custom); err != nil {
 		return err
 	}
 	return s.checkName(req.Name)
@@ -251,9 +252,9 @@ const maxRoomName = 256
 
 func (s *Session) checkName(name string) error {
 	if len(s.app.Room.Room(s.app.Key, name)) > maxRoomName {
-		return ErrBadName
+		return apps.ErrBadName
 	}
-	return s.table.Settings().Limits.checkName(name)
+	return s.table.Settings().Limits.CheckName(name)
 }
 
 func (st *stream) kind() string {
@@ -522,4 +523,21 @@ func (st *stream) finished() {
 	}
 	log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Str("status", string(st.ending.status)).Str("info", st.ending.info).Str("class", string(st.ending.class)).Msg(st.kind() + " ended")
+}
+
+func wantsTCP(req wcs.StreamRequest) bool { return req.Transport == "TCP" }
+
+// observeDelivered records that the client's message about the end is queued.
+func (s *Session) observeDelivered(n notifyTiming) {
+	if n.stage != "" {
+		s.table.Metrics.observeNotification(n)
+	}
+}
+
+// observeAnnounced records that Redis has the event for the other pods. The end of a stream that was handed
+// over is not measured, because it may have happened on another pod.
+func (st *stream) observeAnnounced() {
+	if e := st.ending; !e.handedOver {
+		st.sess.table.Metrics.observeNotification(notifyTiming{stageAnnounce, e.since})
+	}
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/gateway/wheel"
@@ -29,7 +31,7 @@ type Table struct {
 
 	// any goroutine
 	streams    *registry
-	settings   atomic.Pointer[Settings]
+	settings   atomic.Pointer[apps.Settings]
 	refusing   atomic.Bool    // no new sessions
 	moving     serial.KeyLock // by session id: while streams are adopted or released
 	hookBudget sync.Map       // *hooks.Budget by app key
@@ -197,4 +199,16 @@ func (t *Table) sessionByID(id string) *Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.byID[id]
+}
+
+// Reload replaces applications, origins and limits. Existing sessions keep the application that they began
+// with.
+func (t *Table) Reload(r apps.Reloadable) { t.settings.Store(apps.New(r)) }
+
+// Settings returns the present settings.
+func (t *Table) Settings() *apps.Settings { return t.settings.Load() }
+
+// CheckPayload validates the data message of a native participant like that of a client.
+func (t *Table) CheckPayload(payload json.RawMessage) error {
+	return t.Settings().Limits.CheckPayload(payload)
 }

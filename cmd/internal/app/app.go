@@ -20,6 +20,7 @@ import (
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/console"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/origins"
@@ -150,8 +151,8 @@ func reveal(secrets map[string]config.Secret) map[string]string {
 	return plain
 }
 
-func applications(cfg config.Config, b *backends) (map[string]session.App, error) {
-	apps := make(map[string]session.App, len(cfg.Applications))
+func applications(cfg config.Config, b *backends) (map[string]apps.App, error) {
+	all := make(map[string]apps.App, len(cfg.Applications))
 	for key, app := range cfg.Applications {
 		codecs, err := translate.ParseCodecs(app.Codecs)
 		if err != nil {
@@ -169,14 +170,14 @@ func applications(cfg config.Config, b *backends) (map[string]session.App, error
 		if err != nil {
 			return nil, err
 		}
-		apps[key] = session.App{
+		all[key] = apps.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: app.Native, Codecs: codecs,
 			Rates: cfg.RateSource(app), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
-			Hooks:  session.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
+			Hooks:  apps.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
 		}
 	}
-	return apps, nil
+	return all, nil
 }
 
 func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway.Config, error) {

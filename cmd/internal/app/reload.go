@@ -8,8 +8,8 @@ import (
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/origins"
-	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 )
 
@@ -94,23 +94,23 @@ func (r *reloader) reloadConfig() (ok bool) {
 }
 
 // liveOf returns the reloadable part of a configuration.
-func liveOf(cfg config.Config, b *backends) (session.Reloadable, error) {
-	apps, err := applications(cfg, b)
+func liveOf(cfg config.Config, b *backends) (apps.Reloadable, error) {
+	all, err := applications(cfg, b)
 	if err != nil {
-		return session.Reloadable{}, err
+		return apps.Reloadable{}, err
 	}
 	origin, err := origins.Parse(cfg.Listen.Origins)
 	if err != nil {
-		return session.Reloadable{}, fmt.Errorf("listen.origins: %w", err)
+		return apps.Reloadable{}, fmt.Errorf("listen.origins: %w", err)
 	}
-	return session.Reloadable{Apps: apps, Origins: origin, Limits: limits(cfg.Limits)}, nil
+	return apps.Reloadable{Apps: all, Origins: origin, Limits: limits(cfg.Limits)}, nil
 }
 
-func limits(l config.Limits) session.Limits {
+func limits(l config.Limits) apps.Limits {
 	if l.Connections == 0 {
 		l.Connections = openFiles()
 	}
-	return session.Limits{
+	return apps.Limits{
 		Limits: socket.Limits{
 			Connections: l.Connections, ConnectionsPerAddress: l.ConnectionsPerAddress, Pending: l.Pending,
 			MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,

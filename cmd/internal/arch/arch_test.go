@@ -46,15 +46,16 @@ var inward = map[string][]string{
 	"gateway/admin":     {"translate", "translate/wcs", "state"},
 	"gateway/console":   {"gateway/admin", "state"},
 	"gateway/rest":      {"gateway/admin", "gateway/origins", "gateway/realip", "gateway/sampled", "translate", "translate/wcs", "state"},
+	"gateway/apps":      {"gateway/hooks", "gateway/origins", "gateway/rtmp", "gateway/socket", "translate", "translate/wcs"},
 	"gateway/session": {
-		"gateway/hooks", "gateway/origins", "gateway/realip", "gateway/rtmp", "gateway/serial", "gateway/socket", "gateway/wheel",
+		"gateway/apps", "gateway/hooks", "gateway/origins", "gateway/realip", "gateway/rtmp", "gateway/serial", "gateway/socket", "gateway/wheel",
 		"gateway/bus", "gateway/cleanup", "gateway/sampled",
 		"gateway/probe", "gateway/reconcile", "gateway/roomapi", "gateway/snapshot",
 		"gateway/admin", "gateway/egress",
 		"translate", "translate/wcs", "state",
 	},
 	"gateway": {
-		"gateway/session", "gateway/hooks", "gateway/origins", "gateway/realip", "gateway/serial", "gateway/socket", "gateway/wheel",
+		"gateway/session", "gateway/apps", "gateway/hooks", "gateway/origins", "gateway/realip", "gateway/serial", "gateway/socket", "gateway/wheel",
 		"gateway/bus", "gateway/cleanup", "gateway/sampled",
 		"gateway/probe", "gateway/reconcile", "gateway/roomapi", "gateway/snapshot",
 		"gateway/admin", "gateway/egress",

@@ -13,7 +13,7 @@ import (
 	"reflect"
 	"time"
 
-	"wcsgateway/gateway/session"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/translate"
 )
 
@@ -278,7 +278,7 @@ type Rates struct {
 	// `client`: the statistics of clients that can send them (SDK 2.0.266 and later); other clients receive
 	// no rates. `probe`: always a probe, which is a hidden participant that receives the published stream
 	// once. `auto`: the client's statistics where it can send them, else a probe. `off`: no rates.
-	Source session.RateSource `koanf:"source"`
+	Source apps.RateSource `koanf:"source"`
 	// Probes that one pod may run at the same time. Further streams have neither rates (unless their clients
 	// send statistics) nor data of native participants.
 	MaxProbes int `koanf:"maxProbes"`
@@ -323,7 +323,7 @@ type Application struct {
 	Room string `koanf:"room"`
 	// Whether native LiveKit participants share the rooms: `off`, `play` (WCS clients play native
 	// publishers), `publish` (native participants play WCS publishers) or `both`.
-	Native session.Native `koanf:"native"`
+	Native apps.Native `koanf:"native"`
 	// Codecs that publishers may use: opus, red, PCMU, PCMA, VP8, H264, VP9, AV1, H265. A short list makes
 	// publishing faster. Empty list: all that LiveKit accepts.
 	Codecs []string `koanf:"codecs"`
@@ -350,7 +350,7 @@ type Application struct {
 	// A client's `rtmpUrl` is complete. Otherwise `/rtmp_` and the stream's name are appended, as in WCS.
 	RTMPFullURL bool `koanf:"rtmpFullUrl"`
 	// Source of the video rates for clients of this application. Empty: `rates.source`.
-	Rates session.RateSource `koanf:"rates"`
+	Rates apps.RateSource `koanf:"rates"`
 	// Forward data messages of native LiveKit participants in the room of a stream to the stream's players,
 	// as stream event `data`.
 	//
@@ -411,7 +411,7 @@ func Default() Config {
 		Recording: Recording{Template: string(translate.DefaultFileTemplate), StartTimeout: 4 * time.Second},
 		Drain:     Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
 		REST:      REST{Listen: ":8081", Auth: AuthBasic},
-		Rates:     Rates{Source: session.RatesAuto, MaxProbes: 100},
+		Rates:     Rates{Source: apps.RatesAuto, MaxProbes: 100},
 		Snapshot:  Snapshot{Timeout: 3 * time.Second, MaxPixels: 1920 * 1080, MaxBytes: 4 << 20, MaxAtOnce: 4, PerMinute: 60},
 		RoomAPI:   Rooms{MaxMembers: 100, PerSession: 16}, Tracing: Tracing{SampleRatio: 1},
 		Log: Log{Level: "info", Format: "json"},
@@ -422,7 +422,7 @@ func Default() Config {
 // so that WCS streams do not meet native participants by accident.
 func DefaultApplication() Application {
 	return Application{
-		Room: "wcs.{name}", Native: session.NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
+		Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
 	}
 }
 
@@ -455,7 +455,7 @@ func (c *Config) Complete() {
 }
 
 // RateSource returns the source of the video rates for an application.
-func (c Config) RateSource(app Application) session.RateSource {
+func (c Config) RateSource(app Application) apps.RateSource {
 	return cmp.Or(app.Rates, c.Rates.Source)
 }
 

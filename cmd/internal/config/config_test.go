@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v3"
 
-	"wcsgateway/gateway/session"
+	"wcsgateway/gateway/apps"
 )
 
 // required are the variables without which the gateway does not start.
@@ -99,7 +99,7 @@ applications:
 	check(t, "session.maxMessageBytes written as floating point", got.Session.MaxMessageBytes, int64(2<<20))
 	check(t, "session.maxStreams by default", got.Session.MaxStreams, Default().Session.MaxStreams)
 	one, two := defaults, defaults
-	one.Native, one.Codecs = session.NativeBoth, []string{}
+	one.Native, one.Codecs = apps.NativeBoth, []string{}
 	two.Room, two.PlayFrom = "t2.{name}", []string{"one"}
 	two.Hooks.URL, two.Hooks.Retries, two.Hooks.Methods = "https://backend/api", 0, []string{"connect"}
 	check(t, "applications", got.Applications, map[string]Application{"one": one, "two": two, "three": defaults})

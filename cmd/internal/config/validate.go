@@ -14,16 +14,16 @@ import (
 	"strings"
 	"time"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/origins"
-	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
 )
 
 var (
-	nativeModes = []session.Native{session.NativeOff, session.NativePlay, session.NativePublish, session.NativeBoth}
-	rateSources = []session.RateSource{session.RatesAuto, session.RatesClient, session.RatesProbe, session.RatesOff}
+	nativeModes = []apps.Native{apps.NativeOff, apps.NativePlay, apps.NativePublish, apps.NativeBoth}
+	rateSources = []apps.RateSource{apps.RatesAuto, apps.RatesClient, apps.RatesProbe, apps.RatesOff}
 )
 
 // Limits beyond which a setting would be accepted but not work.

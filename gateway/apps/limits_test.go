@@ -1,4 +1,4 @@
-package session
+package apps
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ func TestNames(t *testing.T) {
 		"": false, "..": false, "../etc/passwd": false, "a/../b": false, "a/..": false, `a\..\b`: false, "a\nb": false, "a\x00": false, "a\x7f": false,
 		"a\u0085b": false, "a\u2028b": false, "gnp\u202e.exe": false, "a\u2067b": false, "\xff\xfe": false, strings.Repeat("x", 41): false,
 	} {
-		if err := l.checkName(name); (err == nil) != ok {
+		if err := l.CheckName(name); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -39,24 +39,24 @@ func TestSizesOfMembers(t *testing.T) {
 		`{}`:                               nil,
 		`{"custom":"x"}`:                   nil,
 		`{"custom":{"login":"12345678"}}`:  nil,
-		`{"custom":{"login":"123456789"}}`: errLoginSize,
-		`{"login":"123456789"}`:            errLoginSize,
-		`{"sipLogin":"123456789"}`:         errLoginSize,
-		`{"custom":{"token":"` + strings.Repeat("x", 30) + `"}}`: errCustomSize,
+		`{"custom":{"login":"123456789"}}`: ErrLoginSize,
+		`{"login":"123456789"}`:            ErrLoginSize,
+		`{"sipLogin":"123456789"}`:         ErrLoginSize,
+		`{"custom":{"token":"` + strings.Repeat("x", 30) + `"}}`: ErrCustomSize,
 	} {
-		if err := l.checkConnection(connection(arg)); !errors.Is(err, want) {
+		if err := l.CheckConnection(connection(arg)); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", arg, err, want)
 		}
 	}
 	for id, ok := range map[string]bool{"": true, strings.Repeat("i", 36): true, strings.Repeat("i", 37): false, "a\nb": false} {
-		if err := l.checkID(id); (err == nil) != ok {
+		if err := l.CheckID(id); (err == nil) != ok {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
-	if l.checkPayload(make([]byte, 20)) != nil || l.checkPayload(make([]byte, 21)) == nil || l.checkCustom(30) != nil || l.checkCustom(31) == nil {
+	if l.CheckPayload(make([]byte, 20)) != nil || l.CheckPayload(make([]byte, 21)) == nil || l.CheckCustom(30) != nil || l.CheckCustom(31) == nil {
 		t.Error("sizes of payload or custom are wrong")
 	}
-	if none := (Limits{}); none.checkPayload(make([]byte, 1<<20)) != nil || none.checkName(strings.Repeat("x", 1000)) != nil {
+	if none := (Limits{}); none.CheckPayload(make([]byte, 1<<20)) != nil || none.CheckName(strings.Repeat("x", 1000)) != nil {
 		t.Error("0 is a limit")
 	}
 }
