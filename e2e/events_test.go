@@ -211,8 +211,8 @@ func after(d time.Duration) func() bool {
 	return func() bool { return time.Since(since) >= d }
 }
 
-// lbUrl names the pod with fewer sessions, never one that is leaving, and is answered by the pods that are left
-// while Redis is away.
+// lbUrl names the pod with fewer sessions, never one that is leaving, and is answered by the pods that are
+// left while Redis is away.
 func TestLoadBalancerOfTwoPods(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)

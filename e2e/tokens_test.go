@@ -78,8 +78,8 @@ func forgeries(token string) map[string]string {
 
 func sessionOf(token string) string { return token[:strings.LastIndexByte(token, '/')] }
 
-// wantStranger wants a client with another client's token to get a session of its own that has nothing of the real
-// token's.
+// wantStranger wants a client with another client's token to get a session of its own that has nothing of the
+// real token's.
 func wantStranger(t *testing.T, what, url, app, forged, real string) {
 	t.Helper()
 	c, got := rig.ConnectKept(t, url, app, forged)

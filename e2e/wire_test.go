@@ -220,7 +220,7 @@ var wireTests = map[string]func(*testing.T){
 		if status, info := ask("avail"); status != "true" || info != "" {
 			t.Errorf("there: %s %q", status, info)
 		}
-		// The id of the question can be played under afterwards (protocol.md §2.6).
+		// The id of the question can be played under afterwards (docs/wcs-protocol.md#availablestream).
 		c.Play("probe", "avail", rig.NewPlayer(t, rig.PeerOptions{}))
 	},
 	"an oversized message closes the socket": func(t *testing.T) {

@@ -312,7 +312,7 @@ func (a *assailant) floodPings() error {
 	})
 }
 
-// What a client says of a stream that it publishes: protocol.md §6.2.
+// The statistics of a publisher: docs/wcs-protocol.md#client-metrics.
 var (
 	victimStats = map[string]any{"mediaSessionId": victimMediaID, "compression": "none", "headers": "outbound-rtp.OT01V1.timestamp,outbound-rtp.OT01V1.bytesSent"}
 	victimBatch = map[string]any{"mediaSessionId": victimMediaID, "metrics": `["1795327153000;1","1795327154000;2"]`}

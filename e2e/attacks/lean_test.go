@@ -12,8 +12,8 @@ import (
 )
 
 // runLean is the server that an attack is tried on for comparison: it answers each message with a short one,
-// accepts every client and keeps no state. What an attack on it costs the gateway's clients is the attackers' own
-// appetite.
+// accepts every client and keeps no state. What an attack on it costs the gateway's clients is the attackers'
+// own appetite.
 func runLean() int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package bench measures the gateway against what it adds to or replaces, on the same machine in the same
-// run, and prints one table (design.md §8): the production binary without race detector, real LiveKit, real
-// Redis, real Chromium. Ratios hold on a noisy machine, absolute times do not.
+// run, and prints one table (docs/benchmarks.md): the production binary without race detector, real LiveKit,
+// real Redis, real Chromium. Ratios hold on a noisy machine, absolute times do not.
 //
-//	go test -run '^$' -bench . -benchtime 1x -timeout 20m ./e2e/bench [-args -only memory,publish -json results.json]
+//	go test -run "^$" -bench . -benchtime 1x ./e2e/bench [-args -only memory,publish -json results.json]
 package bench
 
 import (

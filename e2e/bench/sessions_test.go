@@ -21,7 +21,7 @@ const (
 	spareFiles      = 500 // of this process, beside the sockets
 	dialers         = 16
 
-	// 10,000 sessions at this interval get as many pings a second as 19,500 sessions every 30 s (design.md §8).
+	// 10,000 sessions at this interval get as many pings a second as 19,500 sessions every 30 s.
 	idlePing  = 30 * time.Second * idleSessions / 19_500
 	idleWatch = 2 * idlePing
 )

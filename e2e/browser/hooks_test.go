@@ -11,7 +11,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// hookTests are what users of the SDK see of their application's backend (integration.md §1.6).
+// hookTests check what an app sees of its backend's decisions (docs/backend-hooks.md).
 var hookTests = map[string]func(s *scene, sdk string){
 	"refused by connect":      refusedByConnect,
 	"refused by the backend":  refusedByBackend,

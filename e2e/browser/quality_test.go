@@ -24,7 +24,8 @@ const (
 )
 
 // richCamera are the constraints of a publisher that sends so many bits that what an impairment leaves of
-// them is still more than the 50 kbit/s below which the SDK judges in another way (protocol.md §3.10).
+// them is still more than the 50 kbit/s below which the SDK judges in another way
+// (docs/wcs-protocol.md#client-metrics).
 var richCamera = options{"audio": true, "video": options{"width": 480, "height": 360, "minBitrate": 300, "maxBitrate": 400}}
 
 // TestQuality: the SDK notices when the way between a client and LiveKit gets bad, and when it is good again,

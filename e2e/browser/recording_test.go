@@ -11,7 +11,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// recordingTests are what users of the SDK see of recordings and of RTMP (protocol.md §2.2).
+// recordingTests check what an app sees of recordings and of RTMP (docs/recording.md).
 var recordingTests = map[string]func(s *scene, egress *rig.Egress, sdk string){
 	"recorded":               recorded,
 	"recording fails":        recordingFails,

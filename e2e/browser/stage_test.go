@@ -163,7 +163,8 @@ func (s *scene) name(what string) string {
 	return name
 }
 
-// wantClean waits until nothing is left of the scene's streams: no participant in their rooms, no claim in Redis.
+// wantClean waits until nothing is left of the scene's streams: no participant in their rooms, no claim in
+// Redis.
 func (s *scene) wantClean() {
 	s.t.Helper()
 	limit := time.NewTimer(patience)

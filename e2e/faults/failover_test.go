@@ -107,7 +107,7 @@ type failover struct {
 	lk        *rig.LiveKit
 }
 
-// failOver kills a master under a stream and checks what must hold (design.md §5).
+// failOver kills a master under a stream and checks what must hold (docs/architecture.md#failures).
 func failOver(t *testing.T, pods []*rig.Gateway, f failover) {
 	t.Helper()
 	s := newScene(t, pods, f.name)

@@ -61,7 +61,8 @@ func remove(t *testing.T, lk *rig.LiveKit, room, role string) {
 	}
 }
 
-// The event of a publisher's end is published without a subscriber: Redis accepts it and delivers it to no pod.
+// The event of a publisher's end is published without a subscriber: Redis accepts it and delivers it to no
+// pod.
 func TestLostEvent(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)

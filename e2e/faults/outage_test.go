@@ -44,7 +44,7 @@ type outage struct {
 // log.
 const refusalLimit = 5 * time.Second
 
-// outlast checks what must hold while Redis is away and when it is back (design.md §5).
+// outlast checks what must hold while Redis is away and when it is back (docs/architecture.md#failures).
 func outlast(t *testing.T, redis *rig.Redis, o outage) {
 	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr})
 	stays, leaves := newScene(t, pods, "stays"), newScene(t, pods, "leaves")

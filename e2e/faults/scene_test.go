@@ -202,7 +202,7 @@ func metric(t *testing.T, g *rig.Gateway, series string) float64 {
 }
 
 // awaitJudges waits until the pods have seen Redis for so long that they may take over from dead ones
-// (design.md §4).
+// (docs/architecture.md#redis).
 func awaitJudges(t *testing.T, pods ...*rig.Gateway) {
 	t.Helper()
 	for _, g := range pods {

@@ -76,8 +76,8 @@ func writeBody(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // the caller may be gone
 }
 
-// Backend is an application's REST backend (integration.md §1). It keeps what it was called with and answers
-// as a test says, Echo by default.
+// Backend is an application's REST backend (docs/backend-hooks.md). It keeps what it was called with and
+// answers as a test says, Echo by default.
 type Backend struct {
 	URL string // with a path, which hooks are below
 

@@ -20,8 +20,9 @@ type HAProxy struct {
 	control string // socket for questions
 }
 
-// haproxyConfig is as feasibility.md §8 found it: a failed dial goes to another server, and so does an
-// upgrade that a draining gateway refuses with 503. Readiness is that of the internal listener.
+// haproxyConfig has the settings of deploy/proxies/haproxy.cfg that matter to tests: a failed dial goes to
+// another server, and so does an upgrade that a draining gateway refuses with 503. Readiness is that of the
+// internal listener.
 const haproxyConfig = `global
     maxconn 2000
     stats socket %s

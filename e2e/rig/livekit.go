@@ -107,7 +107,7 @@ func (lk *LiveKit) start() {
 }
 
 // Stop ends the server in the orderly way: the first SIGTERM makes it wait for its participants without a
-// limit, the second throws them out (feasibility.md §3). Their webhooks mostly do not make it.
+// limit, the second throws them out (docs/livekit-notes.md#departures). Their webhooks mostly do not make it.
 func (lk *LiveKit) Stop() {
 	lk.t.Helper()
 	again := time.NewTicker(200 * time.Millisecond)

@@ -182,8 +182,8 @@ func (l *link) enter(payload []byte, send func([]byte) (int, error)) {
 	}
 }
 
-// turn returns the time at which a datagram of so many bytes has been sent, and whether the queue takes it. It
-// needs mu.
+// turn returns the time at which a datagram of so many bytes has been sent, and whether the queue takes it.
+// It needs mu.
 func (l *link) turn(size int) (due time.Time, fits bool) {
 	now := time.Now()
 	if l.impaired.Rate == 0 {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// RoomUser is a Client that speaks the room API as the SDK's room module does (protocol.md §7).
+// RoomUser is a Client that speaks the room API as the SDK's room module does
+// (docs/wcs-protocol.md#room-api).
 type RoomUser struct {
 	*Client
 	commands int

@@ -1,5 +1,6 @@
-// Package apps holds the applications of the deployment and the limits on their clients: the part of the configuration that
-// can change while the gateway runs. It is pure data with its rules; every package of the gateway can use it.
+// Package apps holds the applications of the deployment and the limits on their clients: the part of the
+// configuration that can change while the gateway runs. It is pure data with its rules; every package of the
+// gateway can use it.
 package apps
 
 import (
@@ -35,14 +36,16 @@ func (a *App) MayPlay(owner string) bool {
 	return len(a.PlayFrom) == 0 || owner == a.Key || slices.Contains(a.PlayFrom, owner)
 }
 
-// Hooks configures the calls to an application's backend. The zero value is that of an application without a backend.
+// Hooks configures the calls to an application's backend. The zero value is that of an application without a
+// backend.
 type Hooks struct {
 	Backend    *hooks.Backend
 	FailClosed bool          // publishStream, playStream, snapshot and OnDataEvent fail with their call, in spite of restOnError
 	KeepAlive  time.Duration // interval of a stream's StreamKeepAliveEvents; 0: none
 }
 
-// Native is the interop between WCS clients and native LiveKit participants in a room (docs/native-clients.md).
+// Native is the interop between WCS clients and native LiveKit participants in a room
+// (docs/native-clients.md).
 type Native string
 
 // Modes of native interop.

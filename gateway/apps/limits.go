@@ -77,9 +77,9 @@ func (l *Limits) CheckPayload(payload json.RawMessage) error {
 	return nil
 }
 
-// CheckName checks a stream's name. It becomes part of logs, Redis keys, LiveKit's rooms and, in other systems, file
-// names. WCS names can be URLs, so slashes are allowed. Control and bidirectional override characters and `..` segments
-// are not: they can only mislead.
+// CheckName checks a stream's name. It becomes part of logs, Redis keys, LiveKit's rooms and, in other
+// systems, file names. WCS names can be URLs, so slashes are allowed. Control and bidirectional override
+// characters and `..` segments are not: they can only mislead.
 func (l *Limits) CheckName(name string) error {
 	if name == "" || over(len(name), l.NameBytes) || !utf8.ValidString(name) || HasControls(name) {
 		return ErrBadName
@@ -92,8 +92,8 @@ func (l *Limits) CheckName(name string) error {
 	return nil
 }
 
-// HasControls reports whether text has characters that change how the text around them is shown: control characters,
-// line and paragraph separators, bidirectional embeddings, overrides and isolates.
+// HasControls reports whether text has characters that change how the text around them is shown: control
+// characters, line and paragraph separators, bidirectional embeddings, overrides and isolates.
 func HasControls(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'

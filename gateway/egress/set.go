@@ -24,7 +24,7 @@ import (
 type Client interface {
 	// StartEgress requests an egress of a participant. After an error it may have started nevertheless.
 	StartEgress(ctx context.Context, r translate.EgressRequest) (translate.Egress, error)
-	// StopEgress ends an egress and returns its state then. It is no error if the egress has ended already.
+	// StopEgress ends an egress and returns its state then. An egress that has ended is not an error.
 	StopEgress(ctx context.Context, id string) (translate.Egress, error)
 	// FindEgress returns the state of an egress; with an empty id, that of the publisher's current egress of r's
 	// kind. The error is translate.ErrKindNotFound if there is none.

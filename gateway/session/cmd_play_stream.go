@@ -62,11 +62,11 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 	return got, err
 }
 
-// playTries is how often LiveKit is asked for a native publisher's tracks. In a room where several publish it
-// binds those of any, at random.
+// playTries bounds the attempts to get a native publisher's tracks. In a room with several publishers,
+// LiveKit binds the tracks of any of them.
 const playTries = 8
 
-// play sends the offer to LiveKit and checks that the answer has the tracks that were named.
+// play sends the offer to LiveKit and checks that the answer has the named tracks.
 func play(st *stream, got *started, offer string, kinds translate.MediaKinds) error {
 	t := st.sess.table
 	names := make([]string, 0, len(got.tracks))
@@ -74,10 +74,10 @@ func play(st *stream, got *started, offer string, kinds translate.MediaKinds) er
 		names = append(names, t.Name)
 	}
 	got.offered = true
-	ctx, cancel := t.timeout(t.Config.Media.SFUTimeout) // not ended by a stop, as in publisher.start
+	ctx, cancel := t.timeout(t.Config.Media.SFUTimeout) // not canceled by a stop, as in publisher.start
 	defer cancel()
 	since := time.Now()
-	answer, err := t.SFU.Play(st.trace.in(ctx), translate.PlayOffer{
+	answer, err := t.SFU.Play(st.trace.In(ctx), translate.PlayOffer{
 		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer, Publisher: got.publisher, Tracks: names,
 	})
 	got.sfuTime += time.Since(since)
@@ -96,8 +96,8 @@ func play(st *stream, got *started, offer string, kinds translate.MediaKinds) er
 	return nil
 }
 
-// changeIdentity replaces the stream's participant by one with another identity: under the same one, LiveKit's
-// report of the old one's end would be taken for the new one's.
+// changeIdentity replaces the stream's participant by one with another identity: under the same one,
+// LiveKit's report of the old one's end would be taken for the new one's.
 func (st *stream) changeIdentity() {
 	t := st.sess.table
 	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
@@ -106,8 +106,7 @@ func (st *stream) changeIdentity() {
 	t.Cleanup.RemoveParticipant(room, old, cleanup.ExpiryNeverUp)
 }
 
-// choose picks at most one track of each kind that the player has an m-line for. A native publisher can have
-// more: the first counts.
+// choose returns the first track of each kind for which the player has an m-line.
 func choose(tracks []translate.Track, offered translate.MediaKinds) []translate.Track {
 	var chosen []translate.Track
 	for _, t := range tracks {
@@ -118,7 +117,7 @@ func choose(tracks []translate.Track, offered translate.MediaKinds) []translate.
 	return chosen
 }
 
-// codecOf is the codec of the track of a kind, "" if there is none.
+// codecOf returns the codec of the track of a kind, "" without such a track.
 func codecOf(tracks []translate.Track, k translate.Kind) string {
 	for _, t := range tracks {
 		if t.Kind == k {
@@ -138,13 +137,13 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 	}
 	st.expect(src.publisher.Identity)
 	if src.publisher.Identity.Native() {
-		return src, true, nil // the stream may have ended while it was waited for, with the player registered
+		return src, true, nil // the player may be registered with a stream that has ended
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
 	defer cancel()
 	src.publisher, err = t.SFU.Participant(ctx, src.room, src.publisher.Identity)
 	if translate.KindOf(err) == translate.ErrKindNotFound {
-		err = errNoStream // its publisher's pod has not noticed yet
+		err = errNoStream // the publisher's pod does not know yet
 	}
 	return src, true, err
 }
@@ -191,7 +190,7 @@ func registerPlayer(ctx context.Context, st *stream, p state.Player) (state.Stre
 	return st.sess.table.Store.AddPlayer(ctx, p)
 }
 
-// player is the record of a player that is not up yet.
+// player returns the record of a player that is not up yet.
 func (st *stream) player(native bool, room translate.RoomName) state.Player {
 	return state.Player{
 		MediaID: st.id, Stream: st.name, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
@@ -209,7 +208,7 @@ func mayHaveClaimed(err error) bool {
 	return true
 }
 
-// ready: LiveKit has bound the tracks before it answered, so media flows as soon as the transport is up.
+// mediaReady reports whether the transport is up: LiveKit has bound the tracks before its answer.
 func (player) mediaReady(st *stream) bool { return st.joined }
 
 func (player) onMedia(st *stream) {
@@ -219,7 +218,7 @@ func (player) onMedia(st *stream) {
 	st.startRates()
 }
 
-// sendFormat tells a player the picture size, once it is known.
+// sendFormat sends a player the picture size, if it is known.
 func (st *stream) sendFormat() {
 	v := st.tracks[translate.Video]
 	if v.Width == 0 || v.Height == 0 {

@@ -25,8 +25,8 @@ func handlePublishStream(s *Session, c wcs.Command) error {
 	return s.startStream(publisher{}, true, req, c.Arg)
 }
 
-// malformedStream answers a publishStream or playStream that cannot be read in the status of
-// its stream, if at least that is known.
+// malformedStream answers an unreadable publishStream or playStream with the status of its stream, if the
+// media id can be read.
 func (s *Session) malformedStream(c wcs.Command, published bool, err error) error {
 	id, ok := mediaIDOf(c)
 	if !ok {
@@ -40,8 +40,8 @@ func handleUnPublishStream(s *Session, ref wcs.StreamRef) error {
 	return nil
 }
 
-// stop ends a stream by its client's own command, whichever of the two it was. Clients repeat it for streams
-// that are gone: then nothing happens (protocol.md §2.5).
+// stop ends a stream by its client's own command. Clients repeat it for streams that have ended; that has no
+// effect.
 func (s *Session) stop(mediaID string) {
 	st := s.streams[mediaID]
 	if st == nil {
@@ -78,12 +78,12 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 		return got, err
 	}
 	got.offered = true
-	// Not ended by a stop: LiveKit would go on with half the request, and its participant could come after it was
-	// removed.
+	// A stop does not cancel the call: LiveKit would go on with half the request, and its participant could
+	// appear after its removal.
 	sfuCtx, cancel := t.timeout(t.Config.Media.SFUTimeout)
 	defer cancel()
 	since := time.Now()
-	answer, err := t.SFU.Publish(st.trace.in(sfuCtx), translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
+	answer, err := t.SFU.Publish(st.trace.In(sfuCtx), translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
 	got.sfuTime = time.Since(since)
 	if err != nil {
 		return got, err
@@ -96,7 +96,7 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	return got, err
 }
 
-// rejectNativeName refuses a name under which a native participant publishes (design.md §9).
+// rejectNativeName rejects a name under which a native participant publishes.
 func (s *Session) rejectNativeName(ctx context.Context, room translate.RoomName) error {
 	ctx, cancel := context.WithTimeout(ctx, s.table.Config.Media.SFUTimeout)
 	defer cancel()
@@ -110,9 +110,9 @@ func (s *Session) rejectNativeName(ctx context.Context, room translate.RoomName)
 	return err
 }
 
-// claim claims name and media id. A name that this pod is about to release is waited for: clients publish
-// again under it as soon as they have closed their socket (protocol.md §1.5). One whose publisher may be dead
-// is looked into. claimed is true whenever something may be in Redis.
+// claim claims name and media id. It waits for a name that this pod is about to release: clients publish
+// again under it as soon as their socket is closed. For a name whose publisher might be dead, it checks the
+// publisher. claimed is true if something may be in Redis.
 func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bool, err error) {
 	t := st.sess.table
 	rec := st.firstRecord(room)
@@ -154,7 +154,7 @@ func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool,
 	return true, err
 }
 
-// finishAnswer makes the client's answer of LiveKit's.
+// finishAnswer edits LiveKit's answer for the client.
 func finishAnswer(st *stream, got *started, answer translate.Answer, edit translate.AnswerEdit) (translate.AnswerNotes, error) {
 	sdp, notes, err := translate.EditAnswer(answer.SDP, edit)
 	if err != nil {
@@ -208,7 +208,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 		}
 	}
 	if err != nil {
-		pods = []string{t.Config.Pod} // our own players can know all the same
+		pods = []string{t.Config.Pod} // the players of this pod get the change in any case
 	}
 	t.Bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Notices: st.writer.inFlight})
 	return err
@@ -223,7 +223,7 @@ func (publisher) release(ctx context.Context, st *stream) error {
 	case err != nil:
 		return err
 	}
-	// Our own players were told at once; those that have come since are told now.
+	// Players of this pod were notified at the end; this notifies later ones.
 	ended := state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}}
 	if t.Bus.Notify(ctx, pods, ended) > 0 {
 		st.observeAnnounced()

@@ -11,7 +11,7 @@ import (
 // infoNoDataReceiver is the answer in an application whose backend does not receive data.
 const infoNoDataReceiver = "No application server takes data"
 
-// handleSendData hands the application's own data to its backend (integration.md §1.4, OnDataEvent). Every
+// handleSendData passes data to the application's backend (docs/backend-hooks.md) or to the room API. Every
 // request is answered: the client's promise would hang.
 func handleSendData(s *Session, d wcs.SendData) error {
 	limits := &s.table.Settings().Limits
@@ -24,7 +24,7 @@ func handleSendData(s *Session, d wcs.SendData) error {
 	}
 	h, room := s.hooks, s.rooms.parse(d.Payload)
 	switch {
-	case h.wants(hooks.OnDataEvent): // also of what is for a room: the backend may refuse it (integration.md §1.3)
+	case h.wants(hooks.OnDataEvent): // room commands too: the backend can refuse them
 		h.request(hooks.OnDataEvent, h.body(hooks.DataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
 			if room != nil && (err == nil || room.leaves()) {
 				s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
@@ -40,7 +40,7 @@ func handleSendData(s *Session, d wcs.SendData) error {
 	return nil
 }
 
-// answerData tells client and backend what has become of data.
+// answerData sends the outcome to client and backend.
 func (s *Session) answerData(operationID string, err error) {
 	status := hooks.DataStatusBody{OperationID: operationID, Status: wcs.DataAccepted}
 	if err != nil {

@@ -78,7 +78,7 @@ func (s *Session) snapshot(ref wcs.StreamRef) {
 
 // answerSnapshot sends the picture, or the reason why there is none.
 func (s *Session) answerSnapshot(ref wcs.StreamRef, picture *socket.Bulk, err error) {
-	s.table.Metrics.Snapshots.WithLabelValues(snapshotResult(err)).Inc()
+	s.table.Metrics.Snapshots.WithLabelValues(classify(err).snapshot).Inc()
 	s.table.Metrics.rejectedCommand(err)
 	if err != nil {
 		s.sampled().Err(err).Str("media", translate.Abridge(ref.MediaSessionID, 128)).Msg("snapshot failed")
@@ -96,7 +96,7 @@ func (t *Table) Snapshot(ctx context.Context, name string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", admin.ErrSnapshot, err)
 	}
 	png, err := t.takeSnapshot(ctx, nil, name)
-	t.Metrics.Snapshots.WithLabelValues(snapshotResult(err)).Inc()
+	t.Metrics.Snapshots.WithLabelValues(classify(err).snapshot).Inc()
 	switch {
 	case errors.Is(err, errNoStream), errors.Is(err, errStreamNotReady), errors.Is(err, snapshot.ErrNoPublisher):
 		err = fmt.Errorf("%w: %w", state.ErrNotFound, err)
@@ -113,40 +113,4 @@ func (t *Table) takeSnapshot(ctx context.Context, app *apps.App, name string) ([
 		return nil, err
 	}
 	return t.Snapshots.Take(ctx, snapshot.Source{Room: src.room, Publisher: src.publisher.Identity})
-}
-
-// snapshotResults maps errors of snapshots to values of the metric's label. The first match counts.
-var snapshotResults = []struct {
-	err    error
-	result string
-}{
-	{snapshot.ErrLate, "late"},
-	{snapshot.ErrBusy, "busy"},
-	{errTooManyLookups, "busy"},
-	{snapshot.ErrTooBig, "too_big"},
-	{snapshot.ErrNoDecoder, "no_decoder"},
-	{snapshot.ErrDecode, "bad_frame"},
-	{translate.ErrNoVideo, "no_video"},
-	{translate.ErrPictureCodec, "no_decoder"},
-	{snapshot.ErrCodec, "no_decoder"},
-	{snapshot.ErrNoPublisher, "no_stream"},
-	{errNoStream, "no_stream"},
-	{errStreamNotReady, "no_stream"},
-	{errRestricted, "refused"},
-	{apps.ErrBadName, "refused"},
-}
-
-func snapshotResult(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	for _, r := range snapshotResults {
-		if errors.Is(err, r.err) {
-			return r.result
-		}
-	}
-	if isRefusal(err) {
-		return "refused"
-	}
-	return "failed"
 }

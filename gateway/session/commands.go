@@ -17,8 +17,7 @@ type spec struct {
 	run   func(*Session, wcs.Command) error
 }
 
-// on makes a handler of a function that takes the decoded argument. handle runs on the loop and must not
-// wait.
+// on returns a row whose handler gets the decoded argument. handle runs on the loop and must not wait.
 func on[T any](handle func(*Session, T) error) spec {
 	return spec{run: func(s *Session, c wcs.Command) error {
 		var arg T
@@ -29,11 +28,11 @@ func on[T any](handle func(*Session, T) error) spec {
 	}}
 }
 
-// accepted is a command that is taken in silence.
+// accepted is the row of a command without effect and without answer.
 var accepted = spec{run: func(*Session, wcs.Command) error { return nil }}
 
-// commands is everything a client may say. A name that is not here is counted and otherwise ignored
-// (protocol.md §2.19).
+// commands is the command table. Other names are counted and otherwise ignored
+// (docs/wcs-protocol.md#commands).
 var commands = map[wcs.Name]spec{
 	wcs.CmdConnection:      {early: true, run: on(handleConnection).run},
 	wcs.CmdPublishStream:   {run: handlePublishStream},
@@ -42,7 +41,7 @@ var commands = map[wcs.Name]spec{
 	wcs.CmdStopStream:      on(handleStopStream),
 	wcs.CmdAvailableStream: {run: handleAvailableStream},
 	wcs.CmdPong:            {early: true, run: handlePong},
-	wcs.CmdPing:            accepted, // no client reads an answer (protocol.md §1.4)
+	wcs.CmdPing:            accepted, // no client reads an answer
 	wcs.CmdPushLogs:        {run: handlePushLogs},
 	wcs.CmdSendStreamEvent: on(handleStreamEvent),
 	wcs.CmdSessionDebug:    on(handleSessionDebug),
@@ -53,7 +52,7 @@ var commands = map[wcs.Name]spec{
 	wcs.CmdSnapshot:        on(handleSnapshot),
 	wcs.CmdCall:            endCall(wcs.StatusFailed),
 	wcs.CmdAnswer:          endCall(wcs.StatusFailed),
-	wcs.CmdHangup:          endCall(wcs.StatusFinish), // as its client wants
+	wcs.CmdHangup:          endCall(wcs.StatusFinish), // the client's own request
 	wcs.CmdHold:            endCall(wcs.StatusFailed),
 	wcs.CmdUnhold:          endCall(wcs.StatusFailed),
 	wcs.CmdSendDTMF:        endCall(wcs.StatusFailed),
@@ -61,7 +60,7 @@ var commands = map[wcs.Name]spec{
 	wcs.CmdMediaTransport:  {early: true, run: handleMediaTransport},
 }
 
-// unknownCommand is the metric label of every name that is not in the table.
+// unknownCommand is the metric label of all names that are not in the table.
 const unknownCommand = "unknown"
 
 // dispatch runs one message of the client on the loop.
@@ -89,7 +88,7 @@ func (s *Session) dispatch(frame []byte) {
 	s.account(label, err)
 }
 
-// decode reads a message that is not nested too deeply.
+// decode decodes a message within the limit of nesting.
 func (s *Session) decode(frame []byte) (wcs.Command, error) {
 	if depth := s.table.Settings().Limits.JSONDepth; depth > 0 && wcs.Deeper(frame, depth) {
 		return wcs.Command{}, apps.ErrTooDeep
@@ -97,20 +96,16 @@ func (s *Session) decode(frame []byte) (wcs.Command, error) {
 	return wcs.Decode(frame)
 }
 
-// account counts a command, and tells the client of a fault that no status event can carry.
+// account counts a command, and sends the client a fault that no status event can carry.
 func (s *Session) account(label string, err error) {
-	class := classOK
-	if err != nil {
-		class = classify(err).class
-	}
-	s.table.Metrics.Commands.WithLabelValues(label, string(class)).Inc()
+	s.table.Metrics.Commands.WithLabelValues(label, string(classify(err).class)).Inc()
 	if err == nil {
 		return
 	}
 	s.table.Metrics.rejectedCommand(err)
 	s.sampled().Err(err).Str("cmd", label).Msg("command refused")
 	if errors.Is(err, errAnswered) || errors.Is(err, errSessionNotReady) {
-		return // the client has been told
+		return // the client got an answer
 	}
 	if s.id == "" {
 		s.reject(classify(err).info)
@@ -132,8 +127,7 @@ func endCall(status wcs.Status) spec {
 	})
 }
 
-// defaultAppKey is what the SDK sends when the app names none; raw clients may leave it out (protocol.md
-// §2.1).
+// defaultAppKey is the key that the SDK sends when the app names none. Raw clients can omit it.
 const defaultAppKey = "defaultApp"
 
 func handleConnection(s *Session, c wcs.Connection) error {
@@ -160,8 +154,8 @@ func handlePong(s *Session, _ wcs.Command) error {
 	return nil
 }
 
-// handleMediaTransport closes the second socket of MSE and WSPlayer clients: media never passes here
-// (protocol.md §2.18).
+// handleMediaTransport closes the second socket of MSE and WSPlayer clients: media never passes through the
+// gateway.
 func handleMediaTransport(s *Session, _ wcs.Command) error {
 	s.conn.Close(socket.ClosedRefused)
 	return nil
@@ -174,8 +168,7 @@ const (
 	infoTooManySessions = "Too many sessions of this application"
 )
 
-// admit returns the application that the client requests, and counts the session in it, or rejects the
-// client.
+// admit returns the requested application and counts the session in it, or rejects the client.
 func (s *Session) admit(key string) (*apps.App, bool) {
 	live := s.table.Settings()
 	app, ok := live.Apps[key]
@@ -195,7 +188,7 @@ func (s *Session) admit(key string) (*apps.App, bool) {
 
 func (s *Session) rejectFor(r socket.Rejection, appKey, info string) {
 	s.table.Metrics.Rejected(r)
-	s.sampled().Str("app", translate.Abridge(appKey, 64)).Str("origin", s.Origin).Str("socket.Rejection", string(r)).Msg("session rejected: " + info)
+	s.sampled().Str("app", translate.Abridge(appKey, 64)).Str("origin", s.Origin).Str("rejection", string(r)).Msg("session rejected: " + info)
 	s.reject(info)
 }
 

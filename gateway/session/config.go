@@ -31,16 +31,16 @@ type Config struct {
 	Handover time.Duration
 }
 
-// MediaConfig are the deadlines of streams (design.md §9).
+// MediaConfig holds the deadlines of streams.
 type MediaConfig struct {
 	ICETimeout      time.Duration // answer → ICE and DTLS up
 	MediaTimeout    time.Duration // answer → the first track of a publisher
 	SecondTrackWait time.Duration // first track → PUBLISHING without the other
-	PlayWait        time.Duration // how long a play waits for a stream that is not publishing yet
+	PlayWait        time.Duration // wait of a play for a stream that is not publishing yet
 	SFUTimeout      time.Duration // one call to LiveKit that starts a stream
 	StoreTimeout    time.Duration // one call to Redis
 	SilenceTimeout  time.Duration // of a publisher that is up and sends nothing; 0: no limit
-	RemoteMute      bool          // what a publisher says it has muted is muted in LiveKit, too
+	RemoteMute      bool          // a publisher's mutes are applied in LiveKit as well
 }
 
 // RoomsConfig bounds the room API.

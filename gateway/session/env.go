@@ -75,23 +75,26 @@ func (e *Env) PodOf(id translate.Identity) (pod string, ours bool) {
 	return pod, ok && deployment == e.Config.Deployment
 }
 
-// SFU is what sessions use of LiveKit. Every call needs a context with a deadline. Errors are *translate.Error.
+// SFU is what sessions use of LiveKit. Every call needs a context with a deadline. Errors are
+// *translate.Error.
 type SFU interface {
 	// Publish sends a publisher's offer and returns LiveKit's answer.
 	Publish(ctx context.Context, o translate.PublishOffer) (translate.Answer, error)
 	// Play sends a player's offer and returns LiveKit's answer, unedited.
 	Play(ctx context.Context, o translate.PlayOffer) (translate.Answer, error)
-	// Remove removes a participant. It is no error if the participant or the room does not exist.
+	// Remove removes a participant. A participant or room that does not exist is not an error.
 	Remove(ctx context.Context, room translate.RoomName, id translate.Identity) error
 	// Participant returns the present state of one participant. The error is of translate.ErrKindNotFound if the
 	// participant does not exist.
 	Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (translate.Participant, error)
-	// Participants lists a room with its hidden participants. A room that does not exist is empty. LiveKit answers from
-	// storage: participants that left can be listed, tracks and sizes can be missing (docs/livekit-notes.md#asking).
+	// Participants lists a room with its hidden participants. A room that does not exist is empty. LiveKit
+	// answers from storage: participants that left can be listed, tracks and sizes can be missing
+	// (docs/livekit-notes.md#asking).
 	Participants(ctx context.Context, room translate.RoomName) ([]translate.Participant, error)
 }
 
-// Notifier passes a publisher's state to native participants. Every call needs a context with a deadline. Errors are
+// Notifier passes a publisher's state to native participants. Every call needs a context with a deadline.
+// Errors are
 // *translate.Error.
 type Notifier interface {
 	// SetMutes writes a participant's mutes to its attributes.
@@ -103,31 +106,32 @@ type Notifier interface {
 	SendData(ctx context.Context, room translate.RoomName, data []byte) error
 }
 
-// Store keeps the records of streams and players. Every call needs a context with a deadline. The store adds the pod's
-// owner (pod and epoch) to writes and refuses them with state.ErrLeaseStale once the lease is not fresh. Errors wrap the
-// sentinels of package state.
+// Store keeps the records of streams and players. Every call needs a context with a deadline. The store adds
+// the pod's owner (pod and epoch) to writes and refuses them with state.ErrLeaseStale once the lease is not
+// fresh. Errors wrap the sentinels of package state.
 type Store interface {
-	// ClaimStream claims the stream's name and its media id, or neither. The error is state.ErrAdopted if another pod took
-	// the session and this stream with it, as for AddPlayer.
+	// ClaimStream claims the stream's name and its media id, or neither. The error is state.ErrAdopted if another
+	// pod took the session and this stream with it, as for AddPlayer.
 	ClaimStream(ctx context.Context, s state.Stream) error
 	// PutStream replaces the record of a claimed stream and returns the pods with players of it.
 	PutStream(ctx context.Context, s state.Stream) (pods []string, err error)
-	// ReleaseStream frees name and media id and returns the pods that had players. If another owner has the stream,
-	// nothing is written and the error is state.ErrLostOwnership.
+	// ReleaseStream frees name and media id and returns the pods that had players. If another owner has the
+	// stream, nothing is written and the error is state.ErrLostOwnership.
 	ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error)
-	// DisplaceStream releases a stream of another owner, as FindStream returned it, and returns the pods that had players.
+	// DisplaceStream releases a stream of another owner, as FindStream returned it, and returns the pods that had
+	// players.
 	DisplaceStream(ctx context.Context, s state.Stream) (pods []string, err error)
 	// FindStream returns the record of a name.
 	FindStream(ctx context.Context, name string) (state.Stream, error)
-	// AddPlayer claims the media id, registers the player with its stream and returns the stream's record. Without a
-	// record the error is state.ErrNotFound and nothing is written, unless the player is Native.
+	// AddPlayer claims the media id, registers the player with its stream and returns the stream's record.
+	// Without a record the error is state.ErrNotFound and nothing is written, unless the player is Native.
 	AddPlayer(ctx context.Context, p state.Player) (state.Stream, error)
 	// RemovePlayer undoes AddPlayer. It can be repeated.
 	RemovePlayer(ctx context.Context, p state.Player) error
 }
 
-// Sessions registers sessions. The calls do not wait for Redis: registrations are written in batches, and again after an
-// outage.
+// Sessions registers sessions. The calls do not wait for Redis: registrations are written in batches, and
+// again after an outage.
 type Sessions interface {
 	PutSession(s state.Session)
 	DropSession(id string)
@@ -137,13 +141,14 @@ type Sessions interface {
 type Resumption interface {
 	// FindSession returns the registration of a session of any pod.
 	FindSession(ctx context.Context, id string) (state.Session, error)
-	// TakeSession transfers a resumable session to this pod. update receives the stored record and returns its successor
-	// (new TokenHash, next Generation), or an error to abort.
+	// TakeSession transfers a resumable session to this pod. update receives the stored record and returns its
+	// successor (new TokenHash, next Generation), or an error to abort.
 	TakeSession(ctx context.Context, id string, update func(state.Session) (state.Session, error)) (was state.Session, err error)
-	// EndSession deletes the registration of a resumable session. The error is state.ErrLostOwnership if another pod took it.
+	// EndSession deletes the registration of a resumable session. The error is state.ErrLostOwnership if another
+	// pod took it.
 	EndSession(ctx context.Context, s state.Session) error
-	// AdoptStream transfers a published stream of an earlier generation to this pod. from is the previous owner of its
-	// session.
+	// AdoptStream transfers a published stream of an earlier generation to this pod. from is the previous owner
+	// of its session.
 	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error
 	// AdoptPlayer transfers a player of another owner to this pod and returns the record of its stream.
 	AdoptPlayer(ctx context.Context, p state.Player, from state.Owner) (state.Stream, error)

@@ -30,10 +30,10 @@ var (
 	errRestricted      = errors.New("application is not allowed to play that application's streams")
 	errTooManyLookups  = errors.New("client asks too much at a time")
 	errTooManyEvents   = errors.New("publisher says more than can be sent")
-	errAnswered        = errors.New("stream refused") // wraps a fault that the client was told in its stream's status, or another answer of its own
+	errAnswered        = errors.New("stream refused") // wraps a fault that the client got as a status or as another answer
 	errPanic           = errors.New("a panic was recovered")
 	errLoopPanic       = errors.New("panic on the session's loop")
-	errWrongTracks     = errors.New("LiveKit bound tracks of another publisher in the room")
+	errWrongTracks     = errors.New("answer has tracks of another publisher in the room")
 	errBadRoom         = errors.New("room name is empty, too long, or has control characters or a .. segment")
 	errNoLogin         = errors.New("connection has no valid custom.login")
 	errTooManyRooms    = errors.New("session is in too many rooms")
@@ -57,18 +57,25 @@ type outcome struct {
 	class      class
 	level      zerolog.Level
 	rejectedBy socket.Rejection // "": not a rejection
+	snapshot   string           // result of a snapshot, for the metric
 }
 
 func client(info string) outcome {
-	return outcome{info: info, class: classClient, level: zerolog.InfoLevel}
+	return outcome{info: info, class: classClient, level: zerolog.InfoLevel, snapshot: "failed"}
 }
 
 func rejected(by socket.Rejection, info string) outcome {
-	return outcome{info: info, class: classClient, level: zerolog.InfoLevel, rejectedBy: by}
+	return outcome{info: info, class: classClient, level: zerolog.InfoLevel, rejectedBy: by, snapshot: "failed"}
 }
 
 func upstream(info string) outcome {
-	return outcome{info: info, class: classUpstream, level: zerolog.ErrorLevel}
+	return outcome{info: info, class: classUpstream, level: zerolog.ErrorLevel, snapshot: "failed"}
+}
+
+// of returns the outcome with another result of a snapshot.
+func (o outcome) of(snapshot string) outcome {
+	o.snapshot = snapshot
+	return o
 }
 
 // outcomes of errors that are distinguished by identity. The first that matches counts.
@@ -84,23 +91,23 @@ var outcomes = []struct {
 	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse)},
-	{apps.ErrBadName, rejected(rejectName, "Bad stream name: it is empty, too long, or has control characters or a .. segment")},
+	{apps.ErrBadName, rejected(rejectName, "Bad stream name: it is empty, too long, or has control characters or a .. segment").of("refused")},
 	{apps.ErrTooDeep, rejected(rejectDepth, "Bad request: nested too deeply")},
 	{apps.ErrBadID, rejected(rejectID, "Bad request: an id is too long or has control characters")},
 	{apps.ErrLoginSize, rejected(rejectMember, "Bad request: login is too long")},
 	{apps.ErrCustomSize, rejected(rejectMember, "Bad request: custom is too big")},
 	{apps.ErrDataSize, rejected(rejectMember, "Bad request: payload is too big")},
 	{errTooManyStreams, rejected(rejectStreams, "Too many streams in this session")},
-	{errTooManyLookups, rejected(rejectLookups, "Too many requests at a time")},
+	{errTooManyLookups, rejected(rejectLookups, "Too many requests at a time").of("busy")},
 	{roomapi.ErrTooManyMessages, rejected(rejectLookups, "Too many requests at a time")},
 	{errTooManyEvents, rejected(rejectEvents, "Too many stream events at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
 	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{errRTMP, client(wcs.InfoFailedByRTMPWriterError)},
-	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady)},
-	{errNoStream, client(wcs.InfoStreamNotFound)},
-	{snapshot.ErrNoPublisher, client(wcs.InfoStreamNotFound)},
+	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady).of("no_stream")},
+	{errNoStream, client(wcs.InfoStreamNotFound).of("no_stream")},
+	{snapshot.ErrNoPublisher, client(wcs.InfoStreamNotFound).of("no_stream")},
 	{errBadRoom, client("Bad room name: it is empty, too long, or has control characters or a .. segment")},
 	{errNoLogin, client("No login: rooms need custom.login of the connection")},
 	{roomapi.ErrLoginTaken, client("Login is in the room already")},
@@ -110,12 +117,12 @@ var outcomes = []struct {
 	{roomapi.ErrNoParticipant, client("No such participant in the room")},
 	{roomapi.ErrUnavailable, upstream("Rooms are not available")},
 	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
-	{errRestricted, client(wcs.InfoRestrictedAccess)},
-	{snapshot.ErrLate, upstream("No picture of the stream in time")},
-	{snapshot.ErrBusy, client("Too many snapshots at a time")},
-	{snapshot.ErrTooBig, client("Picture is too big for a snapshot")},
-	{snapshot.ErrDecode, upstream("Picture of the stream cannot be decoded")},
-	{translate.ErrNoVideo, client("Stream has no video")},
+	{errRestricted, client(wcs.InfoRestrictedAccess).of("refused")},
+	{snapshot.ErrLate, upstream("No picture of the stream in time").of("late")},
+	{snapshot.ErrBusy, client("Too many snapshots at a time").of("busy")},
+	{snapshot.ErrTooBig, client("Picture is too big for a snapshot").of("too_big")},
+	{snapshot.ErrDecode, upstream("Picture of the stream cannot be decoded").of("bad_frame")},
+	{translate.ErrNoVideo, client("Stream has no video").of("no_video")},
 	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
 	{cleanup.ErrBacklogFull, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
@@ -125,6 +132,9 @@ var outcomes = []struct {
 
 // classify returns the outcome of any error. An unknown error counts as internal.
 func classify(err error) outcome {
+	if err == nil {
+		return outcome{class: classOK, snapshot: "ok"}
+	}
 	for _, o := range outcomes {
 		if errors.Is(err, o.err) {
 			return o.outcome
@@ -135,21 +145,21 @@ func classify(err error) outcome {
 	var decoder *snapshot.NoDecoderError
 	switch {
 	case errors.As(err, &refusal):
-		return client(refusal.Reason)
+		return client(refusal.Reason).of("refused")
 	case errors.Is(err, translate.ErrMalformedSDP), errors.Is(err, translate.ErrDirection):
 		return client("Bad SDP: " + err.Error())
 	case errors.Is(err, wcs.ErrMalformed):
 		return client("Bad request: " + err.Error())
 	case errors.As(err, &decoder):
-		return client("No snapshots of " + decoder.Codec + " streams: this server has no decoder for it (snapshot.ffmpeg)")
+		return client("No snapshots of " + decoder.Codec + " streams: this server has no decoder for it (snapshot.ffmpeg)").of("no_decoder")
 	case errors.Is(err, snapshot.ErrCodec), errors.Is(err, translate.ErrPictureCodec):
-		return client("No snapshots of streams with this codec")
+		return client("No snapshots of streams with this codec").of("no_decoder")
 	case errors.As(err, &sfu) && sfu.Kind == translate.ErrKindRefused:
 		return client("Bad SDP: refused by the media server")
 	case errors.As(err, &sfu), errors.Is(err, context.DeadlineExceeded):
 		return upstream(wcs.InfoFailedToAddStreamToProxy)
 	}
-	return outcome{info: wcs.InfoFailedByError, class: classInternal, level: zerolog.ErrorLevel}
+	return outcome{info: wcs.InfoFailedByError, class: classInternal, level: zerolog.ErrorLevel, snapshot: "failed"}
 }
 
 // The limits and lists that reject clients: values of wcs_refusals_total's label.

@@ -11,6 +11,7 @@ import (
 
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/tracing"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -114,8 +115,8 @@ func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Obje
 		defer func() { done(answer, err) }()
 		defer t.Recovered()
 		since := time.Now()
-		ctx, end := t.tracedHook(ctx, m)
-		defer func() { end(err) }()
+		ctx, end := tracing.Call(ctx, t.Tracer, "hook "+string(m))
+		defer func() { end(classify(err).info) }()
 		answer, err = h.app.Hooks.Backend.Call(ctx, m, sent)
 		h.log.Debug().Str("hook", string(m)).Dur("dur_ms", time.Since(since)).AnErr("err", err).Msg("backend called")
 	})

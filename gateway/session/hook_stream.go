@@ -29,7 +29,7 @@ func (st *stream) authorizeStart(m hooks.Method, arg json.RawMessage) {
 	}
 	hooks.Put(body, hooks.Body(st.requestBody()))
 	body = h.addressed(body)
-	h.requestIn(st.trace.in(st.sess.table.Context), m, body, func(answer hooks.Object, err error) {
+	h.requestIn(st.trace.In(st.sess.table.Context), m, body, func(answer hooks.Object, err error) {
 		if st.ending != nil {
 			return
 		}

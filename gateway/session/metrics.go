@@ -113,9 +113,6 @@ func (m *Metrics) rejectedClose(reason socket.Reason) {
 
 // rejectedCommand counts the error of a command if it is a rejection.
 func (m *Metrics) rejectedCommand(err error) {
-	if err == nil {
-		return
-	}
 	if o := classify(err); o.rejectedBy != "" {
 		m.Rejected(o.rejectedBy)
 	}
@@ -128,10 +125,10 @@ const (
 	resumeUnavailable = "unavailable"
 )
 
-// What becomes of a description or a batch: labels of a metric.
+// Results of a description or a batch, for the metric.
 const (
 	statsTaken   = "taken"
-	statsUnknown = "unknown" // of a stream that is not, or no longer, there, or was not asked
+	statsUnknown = "unknown" // the stream does not exist, or its client was not asked
 	statsExcess  = "excess"
 	statsInvalid = "invalid"
 )

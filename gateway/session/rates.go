@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	RateInterval = time.Second // the client divides by nothing (protocol.md §3.10)
+	RateInterval = time.Second // fixed: the client takes the sum of a message for a rate per second
 	ClientWait   = 3 * time.Second
 	// clientStart is longer than clientWait because a player's first figures take two sender reports, and LiveKit
 	// sends one every 3 s.
 	clientStart = 10 * time.Second
 )
 
-// Figures are told so long after they have come (keepPhase), at different times to the players of a stream.
+// Figures are sent this long after their arrival (keepPhase), at a different time to each player of a stream.
 const (
 	minLag     = 100 * time.Millisecond
 	MaxLag     = 250 * time.Millisecond
@@ -43,8 +43,8 @@ type rateMeter struct {
 	leave    func()           // ends Tick
 	source   string           // in use
 	client   *wcs.ClientStats // nil until the client has described its statistics
-	patience time.Time        // until then the client's statistics are waited for, or relied on
-	came     time.Time        // the client's last row
+	patience time.Time        // until then the client is the source
+	came     time.Time        // arrival of the client's last row
 	messages int              // with the client's statistics, since the last tick
 	lag      time.Duration    // age of the figures when they are sent
 	inPhase  bool             // ticks follow the arrival of figures
@@ -52,7 +52,7 @@ type rateMeter struct {
 	silence  silence
 }
 
-// measurement is what a source says of a stream.
+// measurement is the report of a source about a stream.
 type measurement struct {
 	video wcs.VideoFigures
 	known bool      // video is
@@ -78,7 +78,7 @@ func (st *stream) startRates() {
 
 func (st *stream) stopRates() {
 	st.unsubscribeNativeData()
-	if st.published { // whose probe may be there for players of other applications
+	if st.published { // its probe can run for players of other applications
 		st.sess.table.Probes.PublisherGone(st.identity)
 	}
 	if st.rates != nil {
@@ -108,8 +108,7 @@ func (r *rateMeter) onSecond() {
 	r.checkSilence(m)
 }
 
-// measure asks the source whose turn it is: the client as long as there is hope that it says something, then
-// a probe.
+// measure asks the present source: the client until its patience ends, then a probe.
 func (r *rateMeter) measure() (m measurement, source string) {
 	if time.Now().Before(r.patience) {
 		if r.client == nil {
@@ -136,7 +135,7 @@ func (r *rateMeter) measure() (m measurement, source string) {
 	return m, fromProbe
 }
 
-// needsProbe: without video there is no rate to tell, but a publisher may fall silent.
+// needsProbe reports whether a probe is needed: without video only to detect a silent publisher.
 func (r *rateMeter) needsProbe() bool {
 	return r.st.kinds.Video || r.st.published && r.st.sess.table.Config.Media.SilenceTimeout > 0
 }
@@ -190,7 +189,7 @@ func (r *rateMeter) moveTick(next time.Duration) {
 }
 
 // updateSize takes the picture size from the rate source. For players of WCS publishers it is ignored: the
-// publisher's pod reports it earlier, and a player may have decoded an older picture.
+// publisher's pod reports it earlier, and a player can have decoded an older picture.
 func (r *rateMeter) updateSize(width, height int) {
 	video, there := r.st.tracks[translate.Video]
 	if !there || width == 0 || height == 0 || !r.st.published && !r.st.publisher.Native() {
@@ -201,8 +200,8 @@ func (r *rateMeter) updateSize(width, height int) {
 	r.st.updateTracks([]translate.Track{video})
 }
 
-// learnFromSFU is learn for reports of LiveKit. Their sizes are late, and are ignored while the rate source
-// reports them.
+// learnFromSFU is updateTracks for reports of LiveKit. Their sizes are late, and are ignored while the rate
+// source reports them.
 func (st *stream) learnFromSFU(tracks []translate.Track) {
 	if st.rates != nil && st.rates.sized {
 		tracks = slices.Clone(tracks)
@@ -213,7 +212,7 @@ func (st *stream) learnFromSFU(tracks []translate.Track) {
 	st.updateTracks(tracks)
 }
 
-// silence detects that nothing is sent any more.
+// silence detects a publisher that stopped sending.
 type silence struct {
 	bytes uint64
 	since time.Time // zero while nothing is measured
@@ -240,8 +239,6 @@ func (r *rateMeter) checkSilence(m measurement) {
 	}
 }
 
-// newProbes returns the pool of the probes that measure streams.
-
 // WantRates handles another pod's request for the figures of a stream that is published here.
 func (t *Table) WantRates(e state.Event) {
 	st := t.streams.find(translate.Identity(e.Identity))
@@ -253,4 +250,79 @@ func (t *Table) WantRates(e state.Event) {
 			t.Probes.RequestedBy(e.From, st.identity, st.room)
 		}
 	})
+}
+
+// StatsPerSecond bounds the descriptions and batches of one stream. An SDK sends one batch a second
+// (docs/wcs-protocol.md#client-metrics).
+const StatsPerSecond = 8
+
+func handleMetricsDescription(s *Session, c wcs.Command) error {
+	var d wcs.MetricsDescription
+	err := c.Bind(&d)
+	s.takeStats(d.MediaSessionID, err, func(r *rateMeter) error { return r.describe(d) })
+	return nil
+}
+
+func handleMetricsBatch(s *Session, c wcs.Command) error {
+	var b wcs.MetricsBatch
+	err := c.Bind(&b)
+	s.takeStats(b.MediaSessionID, err, func(r *rateMeter) error { return r.batch(b) })
+	return nil
+}
+
+// takeStats never answers: the SDK sends statistics without the app's knowledge.
+func (s *Session) takeStats(mediaID string, err error, take func(*rateMeter) error) {
+	st := s.streams[mediaID]
+	result := statsTaken
+	switch {
+	case err != nil:
+		result = statsInvalid
+	case st == nil || st.rates == nil || st.ending != nil || !s.app.Rates.UsesClients():
+		result = statsUnknown
+	case st.rates.messages >= StatsPerSecond:
+		result = statsExcess
+	default:
+		st.rates.messages++
+		if err = take(st.rates); err != nil {
+			result = statsInvalid
+		}
+	}
+	if err != nil {
+		s.log(zerolog.DebugLevel).Err(err).Str("media", translate.Abridge(mediaID, 128)).Msg("statistics of a client are no good")
+	}
+	s.table.Metrics.ClientStats.WithLabelValues(result).Inc()
+}
+
+func (r *rateMeter) describe(d wcs.MetricsDescription) error {
+	if r.client == nil {
+		r.client = wcs.NewClientStats(r.st.published)
+		r.patience = time.Now().Add(clientStart)
+	}
+	return r.client.Describe(d)
+}
+
+// batch takes a batch. A new sample with the needed figures keeps the client as the source.
+func (r *rateMeter) batch(b wcs.MetricsBatch) error {
+	if r.client == nil {
+		return wcs.ErrMetricsUndescribed
+	}
+	before := r.client.Samples()
+	if err := r.client.Batch(b); err != nil {
+		return err
+	}
+	video, known := r.client.Figures()
+	if r.client.Samples() == before {
+		return nil
+	}
+	r.came = time.Now()
+	if !known && r.st.kinds.Video {
+		return nil
+	}
+	if until := time.Now().Add(ClientWait); until.After(r.patience) {
+		r.patience = until
+	}
+	if known {
+		r.updateSize(video.Width, video.Height)
+	}
+	return nil
 }

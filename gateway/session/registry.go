@@ -6,14 +6,14 @@ import (
 	"wcsgateway/translate"
 )
 
-// registry finds the streams of this pod's clients for what comes from LiveKit and from other pods.
-// It is an index of live objects, not a store: what others need to know is in Redis.
+// registry finds the streams of this pod for events from LiveKit and from other pods. It is an index of live
+// objects.
 type registry struct {
 	mu         sync.Mutex
 	byIdentity map[translate.Identity]*stream
 	players    map[string]map[*stream]struct{}       // by stream name
-	ending     map[string]chan struct{}              // names whose publisher here is being released; closed when it is
-	waiting    map[string]map[chan struct{}]struct{} // who waits for a name to be PUBLISHING; closed when it is
+	ending     map[string]chan struct{}              // names that this pod is releasing; closed when they are free
+	waiting    map[string]map[chan struct{}]struct{} // plays that wait for a name; closed when it is PUBLISHING
 }
 
 func newRegistry() *registry {
@@ -41,7 +41,7 @@ func (r *registry) add(st *stream) {
 func (r *registry) remove(st *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byIdentity[st.identity] == st { // not the one that a session has that has come back to this pod
+	if r.byIdentity[st.identity] == st { // not the stream of a session that was resumed on this pod
 		delete(r.byIdentity, st.identity)
 	}
 	delete(r.players[st.name], st)
@@ -50,7 +50,7 @@ func (r *registry) remove(st *stream) {
 	}
 }
 
-// rename lets a stream be found under its identity of now instead of the old one.
+// rename replaces the identity under which a stream is found.
 func (r *registry) rename(old translate.Identity, st *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,7 +84,7 @@ func (r *registry) playersOf(name string) []*stream {
 	return all
 }
 
-// releasing notes that the name's publisher on this pod has ended and that its name will be free soon.
+// releasing records that the name's publisher on this pod has ended and that the name will be free soon.
 func (r *registry) releasing(name string) (released func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,7 +109,7 @@ func (r *registry) release(name string) <-chan struct{} {
 }
 
 // awaitPublished returns a channel that is closed when the stream is PUBLISHING. Call it before
-// looking the stream up, so that nothing is missed in between, and stop waiting afterwards.
+// looking the stream up, so that the event in between is not missed, and call stop afterwards.
 func (r *registry) awaitPublished(name string) (published <-chan struct{}, stop func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -27,7 +27,7 @@ type Session struct {
 	// set once
 	table    *Table
 	conn     *socket.Conn
-	Peer     // who opened the socket
+	Peer     // the client end of the socket
 	loop     serial.Executor
 	messages *admin.MessageLog // nil without a console
 
@@ -47,34 +47,34 @@ type Session struct {
 
 // lifetime is the course of a session from its socket to the release of everything that it holds.
 type lifetime struct {
-	gone       chan struct{} // closed when the session has let go of everything
-	leave      func()        // its place among the pings
-	opening    bool          // its connection command has come
+	gone       chan struct{} // closed when the session has released everything
+	leave      func()        // removes it from the pings
+	opening    bool          // its connection command has arrived
 	registered bool          // in Redis, as far as this pod knows
 	closed     bool
 	terminated bool // ends with its socket, without a grace period
-	jobs       int  // calls off the loop that will post back, other than the streams'
+	jobs       int  // calls off the loop that will post back
 }
 
-// established is what a session knows of its client once it is let in.
+// established is the state of a session whose client was let in.
 type established struct {
 	id            string // "" until it is established
 	generation    int    // state.Session.Generation; set with id
 	app           *apps.App
-	admittedTo    *apps.App // in which it takes up a place; nil: in none
+	admittedTo    *apps.App // the application that counts it; nil: none
 	knowsBitrates bool
-	login         string // of its user; "" unless it has said one
+	login         string // of its user; "" if it sent none
 }
 
 // quotas limit what one session can request over time. A limiter is nil before the first request.
 type quotas struct{ snapshots, clientLogs *rate.Limiter }
 
-// log begins a line with the fields that every one about this session has. A level that is off costs nothing.
+// log starts a line with the fields of this session. A disabled level costs nothing.
 func (s *Session) log(level zerolog.Level) *zerolog.Event {
 	return s.withFields(s.table.Log.WithLevel(level))
 }
 
-// sampled is log for what clients can cause as often as they like.
+// sampled is log for events that clients can cause at any rate.
 func (s *Session) sampled() *zerolog.Event { return s.sampledAt(zerolog.InfoLevel) }
 
 func (s *Session) sampledAt(level zerolog.Level) *zerolog.Event {
@@ -107,7 +107,8 @@ func (s *Session) send(frame []byte) {
 	s.conn.Send(frame)
 }
 
-// relay sends what another client says, unless this one has too much to read already.
+// relay queues a message from another client. It is dropped if this client's send queue is more than half
+// full.
 func (s *Session) relay(frame []byte) {
 	if s.conn.TrySend(frame) {
 		s.messages.Sent(frame)
@@ -115,17 +116,17 @@ func (s *Session) relay(frame []byte) {
 	}
 	if !s.closed {
 		s.table.Metrics.LostBytes.Add(float64(len(frame)))
-		s.sampled().Int("bytes", len(frame)).Msg("client reads too slowly: what another one says is left out")
+		s.sampled().Int("bytes", len(frame)).Msg("slow client: peer message dropped")
 	}
 }
 
-// reject tells the client why and closes the socket: fail alone would leave it waiting (protocol.md §1.5).
+// reject sends the client the reason and closes the socket: the client would wait after fail alone.
 func (s *Session) reject(info string) {
 	s.send(wcs.ConnectionFailed(info))
 	s.conn.Close(socket.ClosedRefused)
 }
 
-// establish accepts the client with a new session.
+// establish starts a new session for the client.
 func (s *Session) establish(app *apps.App, c wcs.Connection, id sessionID) {
 	s.id = id.public
 	rec := state.Session{
@@ -140,10 +141,10 @@ func (s *Session) establish(app *apps.App, c wcs.Connection, id sessionID) {
 	s.log(zerolog.InfoLevel).Msg("session established")
 }
 
-// maxVersion bounds what a client can call its version; the SDK's are some 20 bytes.
+// maxVersion is the longest accepted client version. The SDK's have about 20 bytes.
 const maxVersion = 64
 
-// clientVersion is what the client calls its version, "" if that is no version.
+// clientVersion returns the client's version, "" if it is not valid.
 func clientVersion(c wcs.Connection) (version string) {
 	if json.Unmarshal(c.Sent["clientVersion"], &version) != nil || len(version) > maxVersion {
 		return ""
@@ -151,7 +152,7 @@ func clientVersion(c wcs.Connection) (version string) {
 	return version
 }
 
-// welcome tells the client that its session stands.
+// welcome sends the client its established session.
 func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.table.named(s)
@@ -162,25 +163,25 @@ func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
 		CollectMetrics: app.Rates.UsesClients() && prefersWebRTC(c.MediaProviders),
 	}.Frame(), hooks.Connect)
 	s.send(s.table.version)
-	s.send(socket.PingFrame) // some raw clients publish only after the first (protocol.md §1.4)
+	s.send(socket.PingFrame) // some raw clients publish only after the first ping (docs/wcs-protocol.md#keep-alive)
 }
 
-// sessionID is the public session id, which grants nothing, and the authToken, which does (design.md §2).
+// sessionID is the public session id, which grants nothing, and the authToken, which resumes the session.
 type sessionID struct {
 	public, token string
-	resumed       bool // it is that of a session that the client has come back for
+	resumed       bool // of a session that the client resumes
 }
 
 func newSessionID(remote string) sessionID {
 	return withToken("/" + remote + "/" + translate.RandomHex(16))
 }
 
-// withToken makes an authToken for a session id.
+// withToken returns a session id with a new authToken.
 func withToken(id string) sessionID {
 	return sessionID{public: id, token: id + "/" + translate.RandomHex(64)}
 }
 
-// commonProviders is what both sides have, in the client's order.
+// commonProviders returns the media providers of both sides, in the client's order.
 func commonProviders(client []string) []string {
 	common := []string{}
 	for _, p := range client {
@@ -191,11 +192,11 @@ func commonProviders(client []string) []string {
 	return common
 }
 
-// prefersWebRTC: another first provider is what the client uses, and its streams have no statistics
-// (protocol.md §6.1).
+// prefersWebRTC reports whether the client's first provider is WebRTC. Streams of other providers have no
+// statistics.
 func prefersWebRTC(client []string) bool { return len(client) > 0 && client[0] == wcs.ProviderWebRTC }
 
-// onClose runs once, when the socket's end is decided.
+// onClose runs once, when the end of the socket is decided.
 func (s *Session) onClose(r socket.Reason) {
 	s.closed = true
 	s.leave()
@@ -231,13 +232,13 @@ func (s *Session) endOrDetach(r socket.Reason) {
 	s.finish()
 }
 
-// finish notes that everything is released, if it is so.
+// finish closes gone once everything is released.
 func (s *Session) finish() {
 	if !s.closed || len(s.streams) > 0 || s.jobs > 0 || s.resume != nil {
 		return
 	}
 	select {
-	case <-s.gone: // was noted before
+	case <-s.gone: // closed before
 		return
 	default:
 	}
@@ -260,8 +261,7 @@ func (s *Session) HasStreams() bool { return s.streaming.Load() > 0 }
 // Done is closed when the session has released everything that it held.
 func (s *Session) Done() <-chan struct{} { return s.gone }
 
-// ID returns the public session id, "" before the session is established. Call it only after Table.ByID or
-// All.
+// ID returns the public session id, "" before the session is established.
 func (s *Session) ID() string { return s.id }
 
 // Closed reports whether the end of the session's socket is decided.

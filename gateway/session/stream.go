@@ -14,6 +14,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/tracing"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -125,7 +126,7 @@ type stream struct {
 	adopt    func(context.Context) error // not nil: the stream may still be another pod's; release needs it to be ours
 	ending   *endCause
 	notified bool
-	trace    startTrace
+	trace    tracing.Start
 }
 
 // endCause is the reason and the manner of a stream's end.
@@ -151,7 +152,11 @@ func (s *Session) startStream(r role, published bool, req wcs.StreamRequest, arg
 	if published && s.app.Rooms {
 		st.inRoom = wcs.RoomOf(arg)
 	}
-	st.beginTrace()
+	command := wcs.CmdPlayStream
+	if published {
+		command = wcs.CmdPublishStream
+	}
+	st.trace = tracing.Begin(s.table.Context, s.table.Tracer, string(command), s.app.Key, s.id, st.id)
 	s.addStream(st)
 	if m := st.startMethod(); s.hooks.wants(m) {
 		st.authorizeStart(m, arg)
@@ -182,7 +187,7 @@ func (st *stream) launch() {
 	st.identity = s.table.NewIdentity(sfuRole)
 	s.table.streams.add(st)
 	var ctx context.Context
-	ctx, st.cancel = context.WithCancel(st.trace.in(s.table.Context))
+	ctx, st.cancel = context.WithCancel(st.trace.In(s.table.Context))
 
 	async(s, func() (started, error) { return st.role.start(ctx, st) }, st.onStarted)
 }
@@ -295,7 +300,7 @@ func (st *stream) onStarted(got started, err error) {
 		s.send(wcs.AudioCodec(st.id, codec))
 	}
 	s.send(wcs.RemoteSDP(st.id, got.sdp))
-	st.trace.answered(st)
+	st.trace.Answered(string(st.room), string(st.identity))
 	own := time.Since(st.launchedAt) - got.sfuTime
 	s.table.Metrics.OwnShare.WithLabelValues(st.kind()).Observe(own.Seconds())
 	s.log(zerolog.DebugLevel).Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
@@ -337,7 +342,7 @@ func (st *stream) progress() {
 	st.phase = phaseUp
 	st.settled.Store(true)
 	st.stopTimers()
-	st.trace.up()
+	st.trace.Up()
 	took := time.Since(st.created)
 	st.sess.table.Metrics.StartTime.WithLabelValues(st.kind()).Observe(took.Seconds())
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
@@ -404,7 +409,11 @@ func (st *stream) end(e endCause) {
 	}
 	e.since = time.Now()
 	st.ending = &e
-	st.trace.failed(e)
+	fault := e.info
+	if e.class == classOK {
+		fault = ""
+	}
+	st.trace.Failed(string(e.class), fault)
 	st.stopTimers()
 	st.sess.table.Poller.Remove(st.room, st)
 	st.stopRates()

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"encoding/json"
+
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -101,4 +103,44 @@ func (st *stream) sendMute(muted bool, mute, unmute wcs.StreamEventType) {
 		typ = mute
 	}
 	st.sess.send(wcs.StreamMute(st.id, typ, st.name))
+}
+
+// handleStreamEvent passes a publisher's mutes and data to its players
+// (docs/wcs-protocol.md#sendstreamevent). Events of players, of ended streams and of other types have no
+// effect, nor do data before PUBLISHING, which no SDK sends.
+func handleStreamEvent(s *Session, e wcs.StreamEvent) error {
+	st := s.streams[e.MediaSessionID]
+	if st == nil || !st.published || st.ending != nil {
+		return nil
+	}
+	m := st.mutes
+	switch e.Type {
+	case wcs.EventAudioMuted:
+		m.Audio = true
+	case wcs.EventAudioUnmuted:
+		m.Audio = false
+	case wcs.EventVideoMuted:
+		m.Video = true
+	case wcs.EventVideoUnmuted:
+		m.Video = false
+	case wcs.EventData:
+		return st.sendData(e.Payload)
+	}
+	if m == st.mutes {
+		return nil
+	}
+	m.Changes++
+	st.mutes = m
+	return st.publishEvent(state.StreamNotice{Type: string(e.Type), AudioMuted: m.Audio, VideoMuted: m.Video, Mutes: m.Changes})
+}
+
+// sendData sends data to all who watch the stream: its players on all pods, and native participants.
+func (st *stream) sendData(payload json.RawMessage) error {
+	if st.phase != phaseUp {
+		return nil
+	}
+	if err := st.sess.table.Settings().Limits.CheckPayload(payload); err != nil {
+		return err
+	}
+	return st.publishEvent(state.StreamNotice{Type: string(wcs.EventData), Payload: payload})
 }

@@ -118,8 +118,7 @@ func (t *Table) Sockets() int {
 // WaitHooks waits for the calls to backends. Sessions and cleanup, which start such calls, must have ended.
 func (t *Table) WaitHooks() { t.hookCalls.Wait() }
 
-// Deliver passes LiveKit's event about a participant of this pod to its stream. It reports whether there is
-// one.
+// Deliver passes LiveKit's event to the participant's stream on this pod. It reports whether there is one.
 func (t *Table) Deliver(e translate.Event) bool {
 	st := t.streams.find(e.Identity)
 	if st == nil {
@@ -201,8 +200,7 @@ func (t *Table) sessionByID(id string) *Session {
 	return t.byID[id]
 }
 
-// Reload replaces applications, origins and limits. Existing sessions keep the application that they began
-// with.
+// Reload replaces the settings. Existing sessions keep their application.
 func (t *Table) Reload(r apps.Reloadable) { t.settings.Store(apps.New(r)) }
 
 // Settings returns the present settings.

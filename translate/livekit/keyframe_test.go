@@ -50,7 +50,7 @@ func (s *stage) keyFrame(t *testing.T, ctx context.Context, publisher translate.
 
 // The result equals the publisher's frame, and the hidden participant has left.
 func testKeyFrame(t *testing.T, s *stage, mime, file string) {
-	frame, err := os.ReadFile(filepath.Join("..", "..", "gateway", "picture", "testdata", file))
+	frame, err := os.ReadFile(filepath.Join("..", "..", "gateway", "snapshot", "testdata", file))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,7 @@ var inward = map[string][]string{
 	"gateway/serial":    {},
 	"gateway/snapshot":  {"translate", "translate/wcs"},
 	"gateway/socket":    {"gateway/realip", "translate/wcs"},
+	"gateway/tracing":   {},
 	"gateway/wheel":     {},
 	"gateway/admin":     {"translate", "translate/wcs", "state"},
 	"gateway/console":   {"gateway/admin", "state"},
@@ -49,7 +50,7 @@ var inward = map[string][]string{
 	"gateway/apps":      {"gateway/hooks", "gateway/origins", "gateway/rtmp", "gateway/socket", "translate", "translate/wcs"},
 	"gateway/session": {
 		"gateway/apps", "gateway/hooks", "gateway/origins", "gateway/realip", "gateway/rtmp", "gateway/serial", "gateway/socket", "gateway/wheel",
-		"gateway/bus", "gateway/cleanup", "gateway/sampled",
+		"gateway/bus", "gateway/cleanup", "gateway/sampled", "gateway/tracing",
 		"gateway/probe", "gateway/reconcile", "gateway/roomapi", "gateway/snapshot",
 		"gateway/admin", "gateway/egress",
 		"translate", "translate/wcs", "state",

@@ -149,16 +149,9 @@ func TestDocLinks(t *testing.T) {
 	}
 }
 
-// foreignUnfinished are paths of Go files whose comments still refer to documents outside the repository.
-var foreignUnfinished = []string{"gateway/", "state/", "e2e/"}
-
 // No text refers to documents that are not in the repository.
 func TestNoForeignDocuments(t *testing.T) {
 	for name, text := range quoted(t) {
-		unfinished := func(start string) bool { return strings.HasPrefix(name, start) }
-		if path.Ext(name) == ".go" && slices.ContainsFunc(foreignUnfinished, unfinished) {
-			continue
-		}
 		for i, line := range strings.Split(text, "\n") {
 			if m := foreignPattern.FindStringSubmatch(line); m != nil {
 				t.Errorf("%s:%d refers to %s, which is not in the repository", name, i+1, m[1])

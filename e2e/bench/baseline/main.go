@@ -87,8 +87,7 @@ func (s *server) internal() http.Handler {
 	return mux
 }
 
-// accept lets the HTTP handler return and reads in a goroutine of its own, which is the lean way (design.md
-// §8).
+// accept lets the HTTP handler return and reads in a goroutine of its own, as the gateway does.
 func (s *server) accept(w http.ResponseWriter, r *http.Request) {
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
