@@ -19,7 +19,7 @@ func handlePlayStream(s *Session, c wcs.Command) error {
 	}
 	if req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0 {
 		s.sampled().Str("media", translate.Abridge(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
-			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters are not applied: the stream is played as it is published")
+			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters ignored")
 	}
 	return s.startStream(player{}, false, req, c.Arg)
 }

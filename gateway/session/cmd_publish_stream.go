@@ -161,7 +161,8 @@ func finishAnswer(st *stream, got *started, answer translate.Answer, edit transl
 		return notes, &translate.Error{Kind: translate.ErrKindUnavailable, Op: "read answer", Err: err}
 	}
 	if notes.NoTCPCandidate {
-		st.sess.log(zerolog.WarnLevel).Str("media", st.id).Msg("client asks for TCP, but LiveKit offers no TCP candidate: is rtc.tcp_port set?")
+		st.sess.log(zerolog.WarnLevel).Str("media", st.id).
+			Str("hint", "set rtc.tcp_port in LiveKit's configuration").Msg("LiveKit offers no TCP candidate")
 	}
 	got.sdp, got.kinds = sdp, notes.Kinds
 	return notes, nil

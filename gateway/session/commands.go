@@ -103,7 +103,7 @@ func (s *Session) account(label string, err error) {
 		return
 	}
 	s.table.Metrics.rejectedCommand(err)
-	s.sampled().Err(err).Str("cmd", label).Msg("command refused")
+	s.sampled().Err(err).Str("cmd", label).Msg("command rejected")
 	if errors.Is(err, errAnswered) || errors.Is(err, errSessionNotReady) {
 		return // the client got an answer
 	}

@@ -288,7 +288,7 @@ func (s *Session) takeStats(mediaID string, err error, take func(*rateMeter) err
 		}
 	}
 	if err != nil {
-		s.log(zerolog.DebugLevel).Err(err).Str("media", translate.Abridge(mediaID, 128)).Msg("statistics of a client are no good")
+		s.log(zerolog.DebugLevel).Err(err).Str("media", translate.Abridge(mediaID, 128)).Msg("client statistics not usable")
 	}
 	s.table.Metrics.ClientStats.WithLabelValues(result).Inc()
 }

@@ -94,7 +94,7 @@ func (s *Session) withFields(e *zerolog.Event) *zerolog.Event {
 
 func (s *Session) onPanic(v any) {
 	s.table.Metrics.Panics.Inc()
-	s.log(zerolog.ErrorLevel).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic in a session; it goes on")
+	s.log(zerolog.ErrorLevel).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic recovered in a session")
 }
 
 // receive runs on the reader.

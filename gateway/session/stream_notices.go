@@ -63,8 +63,8 @@ func (st *stream) publishToPlayers(s state.StreamNotice) error {
 }
 
 // onPublisherNotice passes a publisher's events to a player, and the mutes in its record if they are newer.
-func (st *stream) onPublisherNotice(said []state.StreamNotice, rec state.Stream) {
-	for _, s := range said {
+func (st *stream) onPublisherNotice(notices []state.StreamNotice, rec state.Stream) {
+	for _, s := range notices {
 		if s.Type != string(wcs.EventData) {
 			st.applyMutes(translate.Mutes{Audio: s.AudioMuted, Video: s.VideoMuted, Changes: s.Mutes})
 		} else if st.phase == phaseUp {

@@ -164,12 +164,12 @@ func (t *Table) StartClean() {
 }
 
 // PublisherChanged passes a stream's changed record and its events to this pod's players of it.
-func (t *Table) PublisherChanged(pod string, rec state.Stream, said []state.StreamNotice) {
+func (t *Table) PublisherChanged(pod string, rec state.Stream, notices []state.StreamNotice) {
 	if rec.Phase == state.PhasePublishing {
 		t.streams.published(rec.Name)
 	}
 	for _, st := range t.streams.playersOf(rec.Name) {
-		st.sess.loop.Post(func() { st.onPublisherChanged(pod, rec, said) })
+		st.sess.loop.Post(func() { st.onPublisherChanged(pod, rec, notices) })
 	}
 }
 
