@@ -211,14 +211,14 @@ func TestSilentClient(t *testing.T) {
 	wantToldOnce(t, d)
 }
 
-// SIGTERM: sockets are closed with 1012, everything is released, the exit code is 0.
+// SIGTERM: sockets are closed with 1001, everything is released, the exit code is 0.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, nil, "")
 	c := rig.Connect(t, s.Gateway.URL, "defaultApp")
 	c.Publish("bye", "bye", rig.NewPublisher(t, rig.PeerOptions{}))
 	s.Gateway.Stop()
-	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
 		t.Errorf("client saw %v", err)
 	}
 	if err := s.Gateway.Wait(); err != nil {

@@ -190,7 +190,7 @@ func TestFrozenPodComesBack(t *testing.T) {
 	d.Publish("frozen-new", "frozen", rig.NewPublisher(t, rig.PeerOptions{}))
 	c.Unpublish("frozen-pub", "frozen") // waits in the frozen pod's socket
 	g[0].Resume()
-	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
 		t.Errorf("client of the frozen pod saw %v", err)
 	}
 	d.Play("frozen-play2", "frozen", screen)
@@ -210,7 +210,7 @@ func TestDrainOnSIGTERM(t *testing.T) {
 	c, idle := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	c.Publish("drain", "drain", rig.NewPublisher(t, rig.PeerOptions{}))
 	s.Gateway.Terminate()
-	if err := idle.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+	if err := idle.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
 		t.Errorf("idle client saw %v", err)
 	}
 	if status := s.Gateway.Get("/readyz"); status != http.StatusServiceUnavailable {
@@ -222,7 +222,7 @@ func TestDrainOnSIGTERM(t *testing.T) {
 	pang(t, c)
 	c.Unpublish("drain", "drain")
 	c.WantStatus("drain", "UNPUBLISHED", "Stopped by publisher stop")
-	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
 		t.Errorf("publisher saw %v", err)
 	}
 	wantToldOnce(t, c, idle)

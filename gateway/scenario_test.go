@@ -403,7 +403,7 @@ func TestPodThatWasTakenOverStartsClean(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	w.store.TakeOver(podA, podB)
-	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1012") {
+	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1001") {
 		t.Errorf("publisher saw %v", err)
 	}
 	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
@@ -455,7 +455,7 @@ func TestDrain(t *testing.T) {
 	pub, play := w.up(t, podA, podB)
 	idle := w.connect(t, podA)
 	w.stop(podA)
-	if err := idle.AwaitClosed(); !strings.Contains(err.Error(), "1012") {
+	if err := idle.AwaitClosed(); !strings.Contains(err.Error(), "1001") {
 		t.Errorf("client without streams saw %v", err)
 	}
 	if w.pods[podA].Ready() || !w.pods[podB].Ready() {
@@ -470,7 +470,7 @@ func TestDrain(t *testing.T) {
 	}
 	pub.Unpublish("pub", "s")
 	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
-	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1012") {
+	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1001") {
 		t.Errorf("publisher saw %v", err)
 	}
 	w.wantClean(t)
@@ -481,7 +481,7 @@ func TestDrainWindow(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Drain = DrainConfig{Window: 10 * time.Millisecond, Pace: 10 * time.Millisecond} })
 	pub, play := w.up(t, podA, podB)
 	w.stop(podA)
-	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1012") {
+	if err := pub.AwaitClosed(); !strings.Contains(err.Error(), "1001") {
 		t.Errorf("publisher saw %v", err)
 	}
 	play.WantStatus("play", "FAILED", "Stopped by publisher stop")

@@ -33,7 +33,7 @@ func TestLoadBalancer(t *testing.T) {
 	since := time.Now()
 	moved := h.on(0)
 	for _, v := range moved {
-		if err := v.c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+		if err := v.c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
 			t.Errorf("client of the drained pod saw %v", err)
 		}
 	}

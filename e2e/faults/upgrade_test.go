@@ -142,7 +142,7 @@ func (u *upgrade) replace(t *testing.T, pod int) {
 func (u *upgrade) sentAway(t *testing.T, visitors []*visitor) {
 	t.Helper()
 	for _, v := range visitors {
-		if err := v.c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1012") {
+		if err := v.c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
 			t.Errorf("a client of the drained pod saw %v", err)
 		}
 	}

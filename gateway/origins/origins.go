@@ -13,6 +13,10 @@ import (
 // Null is the origin of pages without one, such as local files and sandboxed frames.
 const Null = "null"
 
+// fileOrigin is the origin that web views of apps send for local files. It counts as Null, as browsers send
+// it.
+const fileOrigin = "file://"
+
 // maxLength bounds an Origin header in bytes. A scheme, a host name of 253 bytes and a port are shorter.
 const maxLength = 300
 
@@ -174,7 +178,7 @@ func Valid(header string) bool {
 // parseOrigin parses a header. Schemes other than http and https, as sent by web views of apps and by browser
 // extensions, are matched by patterns without a scheme.
 func parseOrigin(header string) (o origin, ok bool) {
-	if header == Null {
+	if header == Null || header == fileOrigin {
 		return origin{}, true
 	}
 	if len(header) > maxLength {

@@ -81,7 +81,7 @@ func TestParseRejectsBadPatterns(t *testing.T) {
 
 func TestValid(t *testing.T) {
 	for header, want := range map[string]bool{
-		"": true, "null": true, "https://a.example": true, "capacitor://localhost": true, "https://a.example/x": false, "x": false,
+		"": true, "null": true, "file://": true, "file:///x": false, "https://a.example": true, "capacitor://localhost": true, "https://a.example/x": false, "x": false,
 		"https://" + strings.Repeat("a", 300): false,
 	} {
 		if Valid(header) != want {

@@ -98,7 +98,7 @@ func TestCloseFlushesQueue(t *testing.T) {
 	tc.server.Send([]byte("two"))
 	tc.server.Close(ClosedShutdown)
 	tc.server.Send([]byte("late"))
-	if got := tc.wantCloseFrame(t, websocket.CloseServiceRestart); strings.Join(got, " ") != "one two" {
+	if got := tc.wantCloseFrame(t, websocket.CloseGoingAway); strings.Join(got, " ") != "one two" {
 		t.Errorf("got %q", got)
 	}
 	tc.wantClose(t, ClosedShutdown)
@@ -216,7 +216,7 @@ func TestCongestedClientIsAlive(t *testing.T) {
 		return tc.server.Alive(10 * time.Millisecond)
 	})
 	tc.server.Close(ClosedShutdown)
-	tc.wantCloseFrame(t, websocket.CloseServiceRestart)
+	tc.wantCloseFrame(t, websocket.CloseGoingAway)
 	tc.wantClose(t, ClosedShutdown)
 }
 
@@ -238,7 +238,7 @@ func TestTrySendUsesHalfOfQueue(t *testing.T) {
 	}
 	tc.server.Send([]byte("important"))
 	tc.server.Close(ClosedShutdown)
-	got := tc.wantCloseFrame(t, websocket.CloseServiceRestart)
+	got := tc.wantCloseFrame(t, websocket.CloseGoingAway)
 	if len(got) != taken+1 || got[len(got)-1] != "important" {
 		t.Errorf("%d messages received, want %d and one", len(got), taken)
 	}

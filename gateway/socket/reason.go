@@ -26,7 +26,7 @@ var (
 	ClosedRefused         = Reason{"refused", websocket.ClosePolicyViolation}   // the session was rejected
 	ClosedDisplaced       = Reason{"displaced", websocket.ClosePolicyViolation} // unresponsive, and another session requests its name
 	ClosedResumed         = Reason{"resumed", websocket.CloseNormalClosure}     // the client resumed the session on another socket
-	ClosedTakenOver       = Reason{"taken_over", websocket.CloseServiceRestart}
+	ClosedTakenOver       = Reason{"taken_over", websocket.CloseGoingAway}
 	ClosedTerminated      = Reason{"terminated", websocket.ClosePolicyViolation} // by an operator
-	ClosedShutdown        = Reason{"shutdown", websocket.CloseServiceRestart}
+	ClosedShutdown        = Reason{"shutdown", websocket.CloseGoingAway}
 )
