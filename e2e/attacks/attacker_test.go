@@ -21,22 +21,22 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// The variables that an attacker is told what to do by.
+// The environment variables that configure an attacker process.
 const (
 	attackName = "ATTACKS_NAME"
-	attackURL  = "ATTACKS_URL"  // of the sockets
-	attackHook = "ATTACKS_HOOK" // of the webhooks
-	attacking  = "attacking"    // it says once it does
+	attackURL  = "ATTACKS_URL"  // of the WebSocket listener
+	attackHook = "ATTACKS_HOOK" // of the webhook endpoint
+	attacking  = "attacking"    // printed when the attack has begun
 )
 
-// attackers is how many work at a time on one attack.
+// attackers is the number of goroutines of one attack.
 const attackers = 8
 
-// load is an attack that goes on and on. One attempt may fail; what counts is that they never end.
+// load is a continuous attack. A single attempt may fail; the attempts never stop.
 type load struct {
 	name    string
 	attempt func(*assailant) error
-	// refusals are those that the gateway answers with, for wcs_refusals_total; none: in another way.
+	// refusals are the reasons counted in wcs_refusals_total. Without reasons the gateway refuses otherwise.
 	refusals []string
 }
 
@@ -58,7 +58,7 @@ var loads = []load{
 	{"another session's mediaSessionId", (*assailant).meddle, []string{"messages", "bytes"}},
 }
 
-// runAttacker attacks until it is told to end, and says how often it has tried.
+// runAttacker attacks until it is stopped, and prints the number of attempts.
 func runAttacker() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -66,7 +66,7 @@ func runAttacker() int {
 		if l.name != os.Getenv(attackName) {
 			continue
 		}
-		from := fmt.Sprintf("127.0.1.%d", i+1) // each its own: an address has 28,000 ports, and gets each back after a minute
+		from := fmt.Sprintf("127.0.1.%d", i+1) // one address each: an address has 28,000 ports, and each is free again after a minute
 		a, err := newAssailant(ctx, from, os.Getenv(attackURL), os.Getenv(attackHook))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -79,7 +79,7 @@ func runAttacker() int {
 		}
 		<-ctx.Done()
 		fmt.Printf("%s%d\n", attempted, a.attempts.Load())
-		return 0 // whatever still waits for an answer
+		return 0 // attempts that still wait for an answer
 	}
 	fmt.Fprintf(os.Stderr, "no attack %q\n", os.Getenv(attackName))
 	return 1
@@ -87,7 +87,7 @@ func runAttacker() int {
 
 const attempted = "attempts: "
 
-// assailant is all attackers of a process together.
+// assailant is the shared state of all attackers of a process.
 type assailant struct {
 	ctx       context.Context
 	url, hook string
@@ -100,7 +100,7 @@ type assailant struct {
 	held []net.Conn // the latest
 }
 
-// heldAtMost is more than one address may have.
+// heldAtMost exceeds the limit of one address.
 const heldAtMost = perAddress + 200
 
 func newAssailant(ctx context.Context, from, url, hook string) (*assailant, error) {
@@ -113,13 +113,13 @@ func newAssailant(ctx context.Context, from, url, hook string) (*assailant, erro
 	return &assailant{ctx: ctx, url: url, hook: hook, offer: offer, dialer: d, client: &http.Client{Transport: transport, Timeout: patience}}, nil
 }
 
-// newOffer is one that a client could send.
+// newOffer returns an offer that a client could send.
 func newOffer() (string, error) {
 	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = pc.Close() }() // nothing has come of it
+	defer func() { _ = pc.Close() }() // never connected
 	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo); err != nil {
 		return "", err
 	}
@@ -130,12 +130,12 @@ func newOffer() (string, error) {
 func (a *assailant) again(attempt func(*assailant) error) {
 	for a.ctx.Err() == nil {
 		if attempt(a) != nil {
-			continue // refused, as it should be
+			continue // refused, as expected
 		}
 	}
 }
 
-// hold keeps a connection open, and lets go of the oldest for it.
+// hold keeps a connection open, and closes the oldest for it.
 func (a *assailant) hold(c net.Conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -160,12 +160,12 @@ func (a *assailant) beginHandshake() error {
 // connect tries to open one more socket.
 func (a *assailant) connect() error { return a.connectWith(nil) }
 
-// connectAsOthers connects under another client's address each time.
+// connectAsOthers claims another client address each time.
 func (a *assailant) connectAsOthers() error {
 	return a.connectWith(http.Header{"X-Forwarded-For": {fmt.Sprintf("203.0.113.%d", a.attempts.Load()%256)}})
 }
 
-// connectFromPage is what browsers do whose users have a page open that the gateway does not know.
+// connectFromPage connects as browsers do for a page whose origin is not allowed.
 func (a *assailant) connectFromPage() error {
 	return a.connectWith(http.Header{"Origin": {"https://evil.example"}})
 }
@@ -188,7 +188,7 @@ func (a *assailant) dial(header http.Header) (*websocket.Conn, error) {
 	return ws, err
 }
 
-// bomb sends a compressed message although no compression was negotiated.
+// bomb sends a compressed message, although compression was not negotiated.
 func (a *assailant) bomb() error {
 	a.attempts.Add(1)
 	ws, err := a.dial(nil)
@@ -199,11 +199,11 @@ func (a *assailant) bomb() error {
 	if _, err := ws.NetConn().Write(compressed); err != nil {
 		return err
 	}
-	_, _, err = ws.ReadMessage() // the close
+	_, _, err = ws.ReadMessage() // the close frame
 	return err
 }
 
-// guess tries to resume another client's session with guessed tokens.
+// guess tries to resume another client's session.
 func (a *assailant) guess() error {
 	n := a.attempts.Add(1)
 	ws, err := a.dial(nil)
@@ -233,7 +233,7 @@ func (a *assailant) beginFrame() error {
 // endless begins a frame of 1 MiB.
 var endless = append([]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 1000)...)
 
-// session is a socket on which connection was said.
+// session is a socket on which connection was sent.
 func (a *assailant) session(app string) (*websocket.Conn, error) {
 	ws, err := a.dial(nil)
 	if err != nil {
@@ -293,7 +293,7 @@ func (a *assailant) playForbidden() error {
 	return a.pour("closed", inTurn(message("playStream", rig.StreamRequest("forbidden", victimStream, a.offer, false, nil))))
 }
 
-// meddle knows the victim's stream, but has not its session.
+// meddle knows the victim's stream, but does not own its session.
 func (a *assailant) meddle() error {
 	stream := map[string]any{"mediaSessionId": victimMediaID, "name": victimStream}
 	return a.pour("defaultApp", inTurn(
@@ -312,13 +312,13 @@ func (a *assailant) floodPings() error {
 	})
 }
 
-// The statistics of a publisher: docs/wcs-protocol.md#client-metrics.
+// The figures that a client sends for a stream it publishes: docs/wcs-protocol.md#client-metrics.
 var (
 	victimStats = map[string]any{"mediaSessionId": victimMediaID, "compression": "none", "headers": "outbound-rtp.OT01V1.timestamp,outbound-rtp.OT01V1.bytesSent"}
 	victimBatch = map[string]any{"mediaSessionId": victimMediaID, "metrics": `["1795327153000;1","1795327154000;2"]`}
 )
 
-// inTurn sends messages one after the other, again and again.
+// inTurn sends messages one after the other, repeatedly.
 func inTurn(messages ...[]byte) func(*websocket.Conn) error {
 	next := 0
 	return func(ws *websocket.Conn) error {
@@ -330,12 +330,12 @@ func inTurn(messages ...[]byte) func(*websocket.Conn) error {
 func message(name string, arg any) []byte {
 	b, err := json.Marshal(map[string]any{"message": name, "data": []any{arg}})
 	if err != nil {
-		panic(err) // of what was written above
+		panic(err) // the payload is a constant
 	}
 	return b
 }
 
-// forge sends a webhook that is signed with nothing.
+// forge sends an unsigned webhook.
 func (a *assailant) forge() error {
 	a.attempts.Add(1)
 	req, err := http.NewRequestWithContext(a.ctx, http.MethodPost, a.hook, strings.NewReader(`{"event":"participant_left","id":"EV_forged"}`))

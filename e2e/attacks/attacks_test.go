@@ -1,5 +1,5 @@
-// Package attacks does to a real gateway what people who mean no good do, and checks that it is refused,
-// counted, and costs the other clients nothing: docs/security.md.
+// Package attacks attacks a real gateway, and checks that attacks are refused and counted, and that they do
+// not affect other clients: docs/security.md.
 package attacks
 
 import (
@@ -22,28 +22,27 @@ import (
 
 const patience = 40 * time.Second
 
-// Addresses of this machine that parties come from: limits are by address.
+// Loopback addresses of the parties: limits are per address.
 const (
 	honest   = "127.0.0.1"
 	attacker = "127.0.0.2"
 	proxy    = "127.0.0.9" // trusted
 )
 
-// perAddress is the limit of sockets of one address.
+// perAddress is the socket limit of one address.
 const perAddress = 500
 
-// scene is a gateway with a victim, who publishes, and a witness.
+// scene is a gateway with a victim, which publishes, and a witness.
 type scene struct {
 	*rig.Stage
 	victim  *rig.Client
 	witness *witness
 }
 
-// One gateway for all: what an attack has left behind would show in the next ones.
+// All attacks share a gateway, so that leftovers of one affect the next ones.
 func TestAttacks(t *testing.T) {
 	s := newScene(t, map[string]string{
-		// For a gateway with the race detector on a machine that does other things too: it must read faster than
-		// clients may send.
+		// The gateway runs with the race detector on a busy machine, and must read faster than clients may send.
 		"WCS_REDIS_LEASE": "60s", "WCS_REDIS_CALLTIMEOUT": "10s",
 		"WCS_LIMITS_MESSAGESPERSECOND": "60",
 		"WCS_LIMITS_MESSAGEBURST":      "500",
@@ -75,14 +74,14 @@ func TestAttacks(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			s.witness.during(t, func() { a.attack(t, s) })
 			if n := s.victim.Count("notifyStreamStatusEvent"); n > 0 {
-				t.Errorf("the victim was told something about its stream: %s", s.victim.Names())
+				t.Errorf("the victim received messages about its stream: %s", s.victim.Names())
 			}
 		})
 	}
 	s.leave(t)
 }
 
-// newScene starts a gateway. env are settings beside the limit of sockets of one address.
+// newScene starts a gateway. env adds settings to the socket limit of one address.
 func newScene(t *testing.T, env map[string]string) *scene {
 	t.Helper()
 	all := map[string]string{
@@ -100,18 +99,18 @@ func newScene(t *testing.T, env map[string]string) *scene {
 	return s
 }
 
-// leave ends the victim's stream, and nothing is left over.
+// leave ends the victim's stream, and checks that nothing is left over.
 func (s *scene) leave(t *testing.T) {
 	t.Helper()
 	if strings.Contains(s.Gateway.Output(), "panic") {
-		t.Error("the gateway's log speaks of a panic")
+		t.Error("the gateway's log contains a panic")
 	}
 	s.victim.Unpublish(victimMediaID, victimStream)
 	s.victim.WantStatus(victimMediaID, "UNPUBLISHED", "Stopped by publisher stop")
 	s.WantClean(t)
 }
 
-// pause lets time pass that is measured.
+// pause waits; the gateway is measured during this time.
 func pause(t *testing.T, d time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -172,7 +171,7 @@ func (s *scene) connect(t *testing.T, from string) *rig.Client {
 	return c
 }
 
-// metric is the value of a time series, 0 if there is none.
+// metric returns the value of a time series, 0 if it does not exist.
 func (s *scene) metric(t *testing.T, series string) float64 {
 	t.Helper()
 	return metric(t, s.Gateway, series)
@@ -202,13 +201,13 @@ func metric(t *testing.T, g *rig.Gateway, series string) float64 {
 	return 0
 }
 
-// refused is how often something was refused for a reason.
+// refused returns how often requests were refused for a reason.
 func (s *scene) refused(t *testing.T, reason string) float64 {
 	t.Helper()
 	return s.metric(t, fmt.Sprintf("wcs_refusals_total{reason=%q}", reason))
 }
 
-// wantRefusals waits until n more were refused than before.
+// wantRefusals waits until n more requests were refused than before.
 func (s *scene) wantRefusals(t *testing.T, reason string, before, n float64) {
 	t.Helper()
 	var got float64

@@ -18,7 +18,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// guessedToken: a token that is not the victim's resumes nothing of the victim.
+// guessedToken checks that a token other than the victim's does not open the victim's session.
 func guessedToken(t *testing.T, s *scene) {
 	for _, token := range []string{
 		"guess", "", "/127.0.0.1:1/0123456789abcdef/" + strings.Repeat("0", 64), strings.Repeat("x", 10_000), "wcs:*", "\x00",
@@ -32,14 +32,14 @@ func guessedToken(t *testing.T, s *scene) {
 		}
 		m.Arg(t, 0, &user)
 		if user.AuthToken == token || !strings.HasPrefix(user.AuthToken, "/"+attacker+":") {
-			t.Errorf("%.40q gives the session %.40s", token, user.AuthToken)
+			t.Errorf("token %.40q opened the session %.40s", token, user.AuthToken)
 		}
 		c.Unpublish(victimMediaID, victimStream)
 		c.Close()
 	}
 }
 
-// hijack knows everything about the victim's stream but has not its session.
+// hijack knows everything about the victim's stream, but does not own its session.
 func hijack(t *testing.T, s *scene) {
 	audience := rig.Connect(t, s.Gateway.URL, "defaultApp")
 	audience.Play("victims-audience", victimStream, rig.NewPlayer(t, rig.PeerOptions{}))
@@ -60,23 +60,23 @@ func hijack(t *testing.T, s *scene) {
 	c.WantStatus(victimMediaID, "FAILED", "MediaSessionId is already in use")
 	c.Send("publishStream", rig.StreamRequest("another-id", victimStream, publisher, true, nil))
 	c.WantStatus("another-id", "FAILED", "Stream name is already in use")
-	for range 20 { // which it may see, and no more
+	for range 20 { // one may watch the stream, and nothing else
 		c.Send("snapshot", map[string]any{"mediaSessionId": victimMediaID, "name": victimStream})
 	}
 	rig.Eventually(t, patience, "statistics of another's stream are not taken", func() bool {
 		return s.metric(t, `wcs_client_stats_total{result="unknown"}`) >= unknown+2*20
 	})
 	audience.Send("sendData", map[string]any{"operationId": "told", "payload": 1})
-	audience.Await("DataStatusEvent") // whatever was sent before is there
+	audience.Await("DataStatusEvent") // everything that was sent before has arrived
 	if n := audience.Count("notifyStreamEvent") + audience.Count("notifyStreamStatusEvent"); n > 0 {
-		t.Errorf("the victim's player was told something: %s", audience.Names())
+		t.Errorf("the victim's player received: %s", audience.Names())
 	}
 	audience.Stop("victims-audience", victimStream)
 	audience.WantStatus("victims-audience", "STOPPED", "Stopped by user")
 	audience.Close()
 }
 
-// forbiddenPlay: the application's playFrom leaves the victim's out.
+// forbiddenPlay plays through an application whose playFrom excludes the victim's application.
 func forbiddenPlay(t *testing.T, s *scene) {
 	c := rig.Connect(t, s.Gateway.URL, "closed")
 	offer := rig.NewPlayer(t, rig.PeerOptions{}).Offer()
@@ -96,7 +96,7 @@ func forbiddenPlay(t *testing.T, s *scene) {
 func forgedWebhooks(t *testing.T, s *scene) {
 	list := slices.DeleteFunc(s.LiveKit.Participants(t, "wcs."+victimStream), func(p *lkproto.ParticipantInfo) bool {
 		_, role, _, _ := translate.Identity(p.GetIdentity()).Parse()
-		return role == translate.RoleProbe || role == translate.RoleSnapshot // which measures the victim's rate, or takes a picture
+		return role == translate.RoleProbe || role == translate.RoleSnapshot // these measure the victim's rate or take a picture
 	})
 	if len(list) != 1 {
 		t.Fatalf("%d participants in the victim's room", len(list))
@@ -128,7 +128,7 @@ func forgedWebhooks(t *testing.T, s *scene) {
 		}
 	}
 
-	// Genuine ones, recorded and sent again: identities are used once, so what they tell is over.
+	// Genuine webhooks, recorded and replayed: identities are used once, so the webhooks are stale.
 	c := s.connect(t, attacker)
 	c.Publish("earlier", "earlier", rig.NewPublisher(t, rig.PeerOptions{}))
 	earlier := s.LiveKit.Participants(t, "wcs.earlier")[0]
@@ -143,10 +143,10 @@ func forgedWebhooks(t *testing.T, s *scene) {
 	}
 	c.Send("availableStream", map[string]any{"mediaSessionId": "ask", "name": "earlier"})
 	if m := c.Await("availableStream"); !strings.Contains(m.Raw, `"true"`) {
-		t.Errorf("a replay has ended another stream of the name: %s", m.Raw)
+		t.Errorf("a replay ended another stream of the same name: %s", m.Raw)
 	}
 	if n := c.Count("notifyStreamStatusEvent"); n > 0 {
-		t.Errorf("a replay was told to a client: %s", c.Names())
+		t.Errorf("a client received messages after a replay: %s", c.Names())
 	}
 	c.Close()
 	s.WantClean(t, "earlier")
@@ -180,7 +180,7 @@ func (s *scene) post(t *testing.T, token, body string) (status int) {
 	return res.StatusCode
 }
 
-// forgedAddress: only a trusted proxy is believed.
+// forgedAddress checks that only a trusted proxy can set the client address.
 func forgedAddress(t *testing.T, s *scene) {
 	for from, want := range map[string]string{attacker: "/" + attacker + ":", proxy: "/203.0.113.7:0/"} {
 		ws := dial(t, s.Gateway.URL, from, http.Header{"X-Forwarded-For": {"127.0.0.1, 203.0.113.7"}})
@@ -189,7 +189,7 @@ func forgedAddress(t *testing.T, s *scene) {
 			t.Errorf("from %s: %.300s %v, want an authToken that begins %s", from, b, err, want)
 		}
 	}
-	// Another forged address each time does not help against the limit.
+	// A new forged address for each connection does not circumvent the limit.
 	before := s.refused(t, "address")
 	for i := range perAddress + 50 {
 		ws, res, err := dialer("127.0.0.3").Dial(s.Gateway.URL, http.Header{"X-Forwarded-For": {"203.0.113." + string(rune('0'+i%10))}})
@@ -203,7 +203,7 @@ func forgedAddress(t *testing.T, s *scene) {
 	s.wantRefusals(t, "address", before, 1)
 }
 
-// crossOrigin: a page elsewhere has its visitors' browsers connect.
+// crossOrigin connects from pages of other origins.
 func crossOrigin(t *testing.T, s *scene) {
 	before := s.refused(t, "origin")
 	pages := map[string]int{

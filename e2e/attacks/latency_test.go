@@ -16,18 +16,17 @@ import (
 )
 
 var (
-	measureFor = flag.Duration("measure", 500*time.Millisecond, "how long an attack of TestOthersAreServed goes on")
+	measureFor = flag.Duration("measure", 500*time.Millisecond, "how long an attack of TestOtherClientsAreServedDuringAttack lasts")
 	rounds     = flag.Int("rounds", 1, "how often each attack goes on: what else the machine does changes meanwhile, and meets all alike")
 )
 
-// While an attack goes on and on, other clients are served, and the attackers are refused. How long the
-// others wait is told, not judged: attackers are a process of their own, of the lowest priority
-// and has one processor to itself where there are several, and the same attack on a server that does nothing
-// shows how much of the wait is caused by the attackers.
-func TestOthersAreServed(t *testing.T) {
+// During a continuous attack other clients are served, and the attackers are refused. The waiting times are
+// logged, not asserted. The attackers are a process of low priority, on a processor of its own where there
+// are several. The same attack on a minimal server shows how much of the waiting time the attackers
+// themselves cause.
+func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 	s := newScene(t, map[string]string{
-		// Floods are over soon, and begin again: the gateway reads more of all together than each may send in the
-		// long run.
+		// Floods end soon and begin again: the gateway reads more in total than each client may send over time.
 		"WCS_LIMITS_MESSAGESPERSECOND": "60", "WCS_LIMITS_MESSAGEBURST": "300",
 		"WCS_LIMITS_BYTESPERSECOND": "65536", "WCS_LIMITS_BYTEBURST": "1048576",
 	})
@@ -49,12 +48,12 @@ func TestOthersAreServed(t *testing.T) {
 	s.leave(t)
 }
 
-// mostHeap is what the gateway may need meanwhile, in bytes: a message of the largest size for a third of an
-// address' sockets, or so.
+// mostHeap is the limit of the gateway's heap during an attack, in bytes. It is about one message of the
+// largest size for a third of an address' sockets.
 const mostHeap = 200 << 20
 
-// round is what the witness sees before an attack, during it, and during the same one on the server for
-// comparison.
+// round is what the witness measures before an attack, during it, and during the same attack on the minimal
+// server.
 func (f *figures) round(t *testing.T, s *scene, l load, lean string) {
 	t.Helper()
 	f.before = append(f.before, s.witness.during(t, func() { pause(t, *measureFor) })...)
@@ -74,8 +73,7 @@ func (f *figures) round(t *testing.T, s *scene, l load, lean string) {
 	f.control, f.leanAttempts = append(f.control, control...), f.leanAttempts+stop()/float64(*rounds)
 }
 
-// attackedBy has the witness ask while an attack goes on. stop ends it and returns the number of attempts
-// a second.
+// attackedBy runs the witness during an attack. stop ends the attack and returns the attempts per second.
 func (s *scene) attackedBy(t *testing.T, l load, url, hook string) (took []time.Duration, stop func() (attempts float64)) {
 	t.Helper()
 	cmd := niced(t)
@@ -97,7 +95,7 @@ func (s *scene) attackedBy(t *testing.T, l load, url, hook string) (took []time.
 	}
 }
 
-// refusedFor is how often the attack's refusals have been counted.
+// refusedFor returns how often the attack's refusals were counted.
 func (s *scene) refusedFor(t *testing.T, l load) (n float64) {
 	for _, reason := range l.refusals {
 		n += s.refused(t, reason)
@@ -111,7 +109,7 @@ func (s *scene) awaitCalm(t *testing.T) {
 	rig.Eventually(t, patience, "the attackers' sockets are closed", func() bool { return s.metric(t, "wcs_connections") <= 2 })
 }
 
-// niced returns this program as a process of the lowest priority, on the last processor.
+// niced returns this program as a process of low priority, on the last processor.
 func niced(t *testing.T) *exec.Cmd {
 	t.Helper()
 	for _, tool := range []string{"nice", "taskset"} {
@@ -122,7 +120,7 @@ func niced(t *testing.T) *exec.Cmd {
 	return exec.Command("nice", "-n", "19", "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1), os.Args[0])
 }
 
-// startLean starts the server for comparison and returns its address.
+// startLean starts the minimal server and returns its address.
 func startLean(t *testing.T) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -137,15 +135,15 @@ func startLean(t *testing.T) string {
 	return addr
 }
 
-// figures is what the witness saw of an attack.
+// figures is what the witness measured during an attack.
 type figures struct {
 	attack                  string
 	before, during, control []time.Duration
-	attempts, leanAttempts  float64 // of the attackers, a second
+	attempts, leanAttempts  float64 // of the attackers, per second
 	cpu                     float64 // of the gateway during the attack, in processors
 }
 
-// table is for people: on a machine that does other things too, the times say little by themselves.
+// table formats the figures. On a busy machine the times are only comparable with each other.
 func table(all []figures) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "answer times of another client in ms, p50 and p99: before, during, and during the same attack on a server that does nothing (control); attempts a second on both; the gateway's share of a processor\n")

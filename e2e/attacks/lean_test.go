@@ -11,9 +11,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// runLean is the server that an attack is tried on for comparison: it answers each message with a short one,
-// accepts every client and keeps no state. What an attack on it costs the gateway's clients is the attackers'
-// own appetite.
+// runLean is the minimal server for comparison: it answers each message with a short one and refuses no
+// client. An attack on it costs the gateway's clients only what the attackers themselves consume.
 func runLean() int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,7 +43,7 @@ func leanHandler() http.Handler {
 }
 
 func answerAll(ws *websocket.Conn) {
-	defer func() { _ = ws.Close() }() // it is over either way
+	defer func() { _ = ws.Close() }() // the socket has ended anyway
 	for {
 		_, r, err := ws.NextReader()
 		if err != nil {

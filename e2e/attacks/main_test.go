@@ -7,8 +7,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// role makes the test binary something else: an attacker, who must not share a process with those whose
-// answer times are measured, or the server that attackers are compared with.
+// role selects another program in the test binary: an attacker, which must not share a process with the
+// clients whose answer times are measured, or the minimal server for comparison.
 const (
 	role         = "ATTACKS_ROLE"
 	roleAttacker = "attacker"

@@ -16,7 +16,7 @@ import (
 // deepJSON sends a million brackets, before and after connection.
 func deepJSON(t *testing.T, s *scene) {
 	before := s.refused(t, "json_depth")
-	for range 6 { // two of one client would be too many bytes
+	for range 6 { // two messages of one client would exceed the byte limit
 		c := s.connect(t, attacker)
 		c.SendRaw(string(deep))
 		wantFail(t, c, "nested too deeply")
@@ -37,7 +37,7 @@ func wantFail(t *testing.T, c *rig.Client, info string) {
 	}
 }
 
-// flood has some clients send as fast as they can, and answer pings, until they are closed.
+// flood runs clients that send as fast as they can, and answer pings, until they are closed.
 func flood(t *testing.T, s *scene, reason string, send func(*websocket.Conn) error) {
 	const clients = 8
 	before := s.refused(t, reason)
@@ -48,7 +48,7 @@ func flood(t *testing.T, s *scene, reason string, send func(*websocket.Conn) err
 		work.Go(func() {
 			for i := 0; send(ws) == nil; i++ {
 				if i%10 == 0 { // often enough, however long the messages before it take
-					_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"pong","data":[null]}`)) // the next send tells
+					_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"pong","data":[null]}`)) // the next send reports an error
 				}
 			}
 		})
@@ -89,7 +89,7 @@ var misleading = map[string]string{
 	"NUL": "a\x00b", "right to left": "gnp.\u202eexe", "empty": "", "Redis' hash tag and newline": "{stream:x}\r\nDEL y",
 }
 
-// badNames: neither LiveKit nor Redis hears of them.
+// badNames checks that invalid names reach neither LiveKit nor Redis.
 func badNames(t *testing.T, s *scene) {
 	before, roomsBefore := s.refused(t, "name"), rooms(t, s)
 	c := s.connect(t, attacker)

@@ -16,8 +16,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// slowHandshake opens TCP connections that never become sockets. They are closed after 10 s, and those that
-// are more than one address may have at once.
+// slowHandshake opens TCP connections that never become sockets. They are closed after 10 s; connections
+// above the limit of an address are closed at once.
 func slowHandshake(t *testing.T, s *scene) {
 	before := s.refused(t, "handshakes")
 	begun := map[string]string{
@@ -40,17 +40,17 @@ func slowHandshake(t *testing.T, s *scene) {
 			trickle[c] = strings.HasPrefix(text, "GET")
 		}
 	}
-	for range 300 { // 100 may stay, less those that are closed meanwhile
+	for range 300 { // 100 may stay, minus the connections closed since
 		held = append(held, s.dialTCP(t, attacker))
 	}
 	s.wantRefusals(t, "handshakes", before, 100)
-	s.connect(t, honest).Close() // meanwhile one can connect from elsewhere
+	s.connect(t, honest).Close() // other addresses can still connect
 
 	stop := make(chan struct{})
 	var dripping sync.WaitGroup
 	defer dripping.Wait()
 	defer close(stop)
-	dripping.Go(func() { // a byte now and then keeps nothing open
+	dripping.Go(func() { // single bytes do not keep a connection open
 		tick := time.NewTicker(500 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -60,7 +60,7 @@ func slowHandshake(t *testing.T, s *scene) {
 			case <-tick.C:
 			}
 			for c := range trickle {
-				_, _ = io.WriteString(c, "a") // closed at some time, which is the point
+				_, _ = io.WriteString(c, "a") // fails when the connection is closed, as it must be
 			}
 		}
 	})
@@ -80,9 +80,10 @@ func wantEnd(t *testing.T, c net.Conn) {
 	}
 }
 
-// endlessFrame begins messages and does not end them. No pong fits into one, so unanswered pings close the
-// socket, whether the client is silent or drips; before the session it is the time for connection. Memory is
-// bounded by the largest message, which is not set aside before it comes.
+// endlessFrame begins messages and does not end them. No pong fits into a message, so unanswered pings close
+// the socket, whether the client is silent or sends single bytes. Before the session the timeout for
+// connection closes it. Memory is bounded by the largest message, and is not allocated before the bytes
+// arrive.
 func endlessFrame(t *testing.T, s *scene) {
 	hello, unanswered := s.refused(t, "hello_timeout"), s.refused(t, "ping_timeout")
 	var held []net.Conn
@@ -111,7 +112,7 @@ func endlessFrame(t *testing.T, s *scene) {
 			case <-tick.C:
 			}
 			for _, c := range held[:len(held)/2] {
-				_, _ = c.Write([]byte{0}) // closed at some time, which is the point
+				_, _ = c.Write([]byte{0}) // fails when the connection is closed, as it must be
 			}
 		}
 	})
@@ -122,7 +123,7 @@ func endlessFrame(t *testing.T, s *scene) {
 	s.wantRefusals(t, "ping_timeout", unanswered, 20)
 }
 
-// compressedBomb offers compression, which is not taken up, and compresses all the same.
+// compressedBomb offers compression, which is not accepted, and sends compressed messages nevertheless.
 func compressedBomb(t *testing.T, s *scene) {
 	offering := dialer(attacker)
 	offering.EnableCompression = true
@@ -134,7 +135,7 @@ func compressedBomb(t *testing.T, s *scene) {
 		_ = res.Body.Close()
 		t.Cleanup(func() { _ = ws.Close() })
 		if ext := res.Header.Get("Sec-Websocket-Extensions"); ext != "" {
-			t.Fatalf("the gateway takes up %s", ext)
+			t.Fatalf("the gateway accepts %s", ext)
 		}
 		if _, err := ws.NetConn().Write(compressed); err != nil {
 			t.Fatal(err)
@@ -197,8 +198,7 @@ func manyConnections(t *testing.T, s *scene) {
 		})
 	}
 	work.Wait()
-	// Places of sockets that said nothing come free again after the time for connection, so that somewhat more
-	// may have been open in all.
+	// Silent sockets are closed after the timeout for connection, so the total may exceed the limit somewhat.
 	if len(open) < perAddress || refused.Load() < tries/10 || len(open)+int(refused.Load()) != tries {
 		t.Errorf("%d of %d were opened, %d refused", len(open), tries, refused.Load())
 	}
@@ -206,12 +206,11 @@ func manyConnections(t *testing.T, s *scene) {
 		t.Errorf("%v sockets are open", n)
 	}
 	s.wantRefusals(t, "address", before, float64(refused.Load()))
-	s.connect(t, honest).Close() // from elsewhere one can
+	s.connect(t, honest).Close() // other addresses can connect
 	for _, ws := range open {
 		_ = ws.Close()
 	}
-	// Sockets that the gateway has closed keep their places for the second in which the client may take the
-	// reason.
+	// Closed sockets count for another second, in which the client may read the reason.
 	rig.Eventually(t, patience, "the address has its places back", func() bool {
 		again := openMany(s.Gateway.URL, perAddress-10)
 		for _, ws := range again {

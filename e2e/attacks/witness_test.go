@@ -16,11 +16,11 @@ import (
 const (
 	victimStream  = "victim"
 	victimMediaID = "victims-media-id"
-	askEvery      = 20 * time.Millisecond // seldomer than a client may
+	askEvery      = 20 * time.Millisecond // below the rate limit of a client
 )
 
-// witness is another client, which asks whether the victim's stream can be played, again and again. How long
-// the answers take shows what an attack costs other clients.
+// witness is another client, which repeatedly asks whether the victim's stream can be played. The answer
+// times show what an attack costs other clients.
 type witness struct {
 	ws *websocket.Conn
 }
@@ -35,7 +35,7 @@ func newWitness(t *testing.T, url string) *witness {
 	return w
 }
 
-// ask asks once.
+// ask sends one request and returns the answer time.
 func (w *witness) ask() (time.Duration, error) {
 	const question = `{"message":"availableStream","data":[{"mediaSessionId":"witness","name":"` + victimStream + `"}]}`
 	start := time.Now()
@@ -91,8 +91,7 @@ func (w *witness) watch(stop <-chan struct{}) (took []time.Duration, err error) 
 	}
 }
 
-// during watches while f runs. That the witness is served all the time is what every attack must leave as it
-// is.
+// during watches while f runs. Every attack must leave the witness served all the time.
 func (w *witness) during(t *testing.T, f func()) (took []time.Duration) {
 	t.Helper()
 	stop := make(chan struct{})
@@ -105,14 +104,14 @@ func (w *witness) during(t *testing.T, f func()) (took []time.Duration) {
 		close(stop)
 		done.Wait()
 		if err != nil {
-			t.Errorf("another client is not served meanwhile: %v", err)
+			t.Errorf("another client was not served during the attack: %v", err)
 		}
 	}()
 	f()
-	return nil // took is set when the witness has stopped
+	return nil // took is set when the witness stops
 }
 
-// percentile sorts.
+// percentile sorts its argument.
 func percentile(took []time.Duration, p int) time.Duration {
 	if len(took) == 0 {
 		return 0

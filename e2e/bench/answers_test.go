@@ -88,8 +88,8 @@ func measurePlayAnswer(b *testing.B, p *programs, results *report) {
 	)
 }
 
-// measureCycle measures the CPU of publish, answer, unpublish under load: one client alone would measure
-// mostly how often an idle process is woken.
+// measureCycle measures the CPU of publish, answer, unpublish under load. A single client would measure
+// mostly the wake-ups of an idle process.
 func measureCycle(b *testing.B, p *programs, results *report) {
 	s := newStage(b, p)
 	offer := p.offer(b, "chrome156-publish-av.sdp")
@@ -125,8 +125,8 @@ func publishAndEnd(client *socket, prefix string, n int, offer string) error {
 	return nil
 }
 
-// interleave measures both n times, in turns and in changing order, so that neither profits from the
-// machine's moods.
+// interleave measures both n times, alternately and in changing order, so that the machine's load affects
+// both alike.
 func interleave(n int, ours, theirs func(i int) time.Duration) (a, b samples) {
 	for i := range n {
 		if i%2 == 0 {
@@ -140,10 +140,10 @@ func interleave(n int, ours, theirs func(i int) time.Duration) (a, b samples) {
 	return a, b
 }
 
-// histogram is what is of use of one that /metrics shows.
+// histogram is the sum and count of a histogram in /metrics.
 type histogram struct{ sum, count float64 }
 
-// ownShare is the time from a command to its answer less LiveKit's part, in seconds.
+// ownShare returns the time from a command to its answer minus LiveKit's part, in seconds.
 func ownShare(b *testing.B, s *server, kind string) histogram {
 	b.Helper()
 	m := s.metrics(b)

@@ -1,8 +1,10 @@
-// Package bench measures the gateway against what it adds to or replaces, on the same machine in the same
-// run, and prints one table (docs/benchmarks.md): the production binary without race detector, real LiveKit,
-// real Redis, real Chromium. Ratios hold on a noisy machine, absolute times do not.
+// Package bench compares the gateway with the programs it adds to or replaces, on the same machine in the
+// same run, and prints one table. It uses the production binary without race detector, real LiveKit, real
+// Redis, real Chromium. Ratios hold on a noisy machine, absolute times do not.
 //
-//	go test -run "^$" -bench . -benchtime 1x ./e2e/bench [-args -only memory,publish -json results.json]
+//	go test -timeout 20m -run '^$' -bench . -benchtime 1x ./e2e/bench
+//
+// Arguments of the report follow: -args -only memory,publish -json results.json.
 package bench
 
 import (
@@ -21,7 +23,7 @@ var (
 	jsonFile = flag.String("json", "", "also write the results to this file, as JSON; a relative path begins at the root of the module")
 )
 
-// measures by the name that -only takes. Each adds its rows to the report.
+// measures by their name in -only. Each adds its rows to the report.
 var measures = []struct {
 	name string
 	run  func(*testing.B, *programs, *report)
@@ -48,7 +50,7 @@ func BenchmarkGateway(b *testing.B) {
 			continue
 		}
 		b.Run(m.name, func(b *testing.B) {
-			if b.N == 1 { // more is asked for only of what took less than -benchtime
+			if b.N == 1 { // a greater b.N only follows runs shorter than -benchtime
 				m.run(b, p, results)
 			}
 		})
@@ -63,8 +65,8 @@ func BenchmarkGateway(b *testing.B) {
 	}
 }
 
-// selected returns the names of the measures of -only, or all if it is empty. "memory" and "ping" are
-// both measured by idle.
+// selected returns the measures selected by -only, all if it is empty. "memory" and "ping" are both measured
+// by idle.
 func selected(list string) (names []string, err error) {
 	var all []string
 	for _, m := range measures {
@@ -78,14 +80,14 @@ func selected(list string) (names []string, err error) {
 			name = "idle"
 		}
 		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("-only: there is no measure %q, but %s", name, strings.Join(all, ", "))
+			return nil, fmt.Errorf("-only: unknown measure %q, known are %s", name, strings.Join(all, ", "))
 		}
 		names = append(names, name)
 	}
 	return names, nil
 }
 
-// programs are the paths of what is measured.
+// programs are the paths of the measured programs.
 type programs struct {
 	root     string // of the module
 	gateway  string
@@ -105,7 +107,7 @@ func buildPrograms(b *testing.B) *programs {
 	return p
 }
 
-// path is absolute, because the program runs in its package's directory.
+// path returns an absolute path: a test binary always runs in its package's directory.
 func (p *programs) path(name string) string {
 	if filepath.IsAbs(name) {
 		return name
@@ -113,7 +115,7 @@ func (p *programs) path(name string) string {
 	return filepath.Join(p.root, name)
 }
 
-// build builds as make build does, but keeps the symbols, for profiles.
+// build builds like make build, but keeps the symbols for profiles.
 func (p *programs) build(b *testing.B, dir, name, pkg string) string {
 	b.Helper()
 	program := filepath.Join(dir, name)
@@ -126,7 +128,7 @@ func (p *programs) build(b *testing.B, dir, name, pkg string) string {
 	return program
 }
 
-// offer is an offer of a real Chromium with audio and video.
+// offer returns an offer of a real Chromium with audio and video.
 func (p *programs) offer(b *testing.B, name string) string {
 	b.Helper()
 	sdp, err := os.ReadFile(filepath.Join(p.root, "translate", "testdata", name))

@@ -25,7 +25,7 @@ const (
 	browserRounds = 15
 )
 
-// SDKs that the page loads, below e2e/browser.
+// The paths, below e2e/browser, of the SDKs that the page loads.
 var sdks = []string{
 	"node_modules/websdk-2.0.276/flashphoner.js",
 	"node_modules/livekit-client/dist/livekit-client.umd.js",
@@ -35,7 +35,7 @@ var sdks = []string{
 var pageScript []byte
 
 // measureBrowser measures the official WCS SDK through the gateway against livekit-client, in Chromium, each
-// time from nothing: session or room, stream, media. Camera and microphone are open before.
+// time from the start: session or room, stream, media. Camera and microphone are already open.
 func measureBrowser(b *testing.B, p *programs, results *report) {
 	s := newStage(b, p)
 	const name, room = "cam", "wcs.cam"
@@ -69,7 +69,7 @@ func measureBrowser(b *testing.B, p *programs, results *report) {
 	)
 }
 
-// nativeToken is for livekit-client.
+// nativeToken returns a token for livekit-client.
 func nativeToken(b *testing.B, lk *rig.LiveKit, room, identity string, publish bool) string {
 	b.Helper()
 	g := &auth.VideoGrant{RoomJoin: true, Room: room, Hidden: !publish}
@@ -85,7 +85,7 @@ func nativeToken(b *testing.B, lk *rig.LiveKit, room, identity string, publish b
 // tab is a page with both SDKs in a Chromium of its own.
 type tab struct{ ctx context.Context }
 
-// openTab starts Chromium. dir is where the SDKs are. It ends with the measure.
+// openTab starts Chromium, which ends with the measure. dir contains the SDKs.
 func openTab(b *testing.B, dir string) *tab {
 	b.Helper()
 	for _, sdk := range sdks {
@@ -97,7 +97,7 @@ func openTab(b *testing.B, dir string) *tab {
 	b.Cleanup(pages.Close)
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		b.Fatalf("the browser is missing, which Debian's package chromium has: %v", err)
+		b.Fatalf("the browser is missing (Debian package chromium): %v", err)
 	}
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.UserDataDir(b.TempDir()), chromedp.Flag("headless", "new"),
@@ -124,7 +124,7 @@ func pageHandler(dir string) http.Handler {
 	mux.Handle("/node_modules/", http.FileServer(http.Dir(dir)))
 	mux.HandleFunc("/page.js", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript")
-		_, _ = w.Write(pageScript) // the page cannot do without, and says so
+		_, _ = w.Write(pageScript) // a page without the script reports an error
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `<!doctype html><title>bench</title><link rel="icon" href="data:,"><body><script src="/page.js"></script>`)
@@ -135,7 +135,7 @@ func pageHandler(dir string) http.Handler {
 	return mux
 }
 
-// call runs a function of the page and returns the milliseconds of its promise.
+// call runs a function of the page and returns the milliseconds that its promise resolves to.
 func (t *tab) call(b *testing.B, function string, args ...any) time.Duration {
 	b.Helper()
 	list, err := json.Marshal(append([]any{}, args...))

@@ -27,8 +27,7 @@ func newDirect(s *stage) *direct {
 	return &direct{livekit: s.livekit, rooms: s.livekit.Rooms(), http: &http.Client{Timeout: patience}}
 }
 
-// token is what the gateway's tokens are: same grants, same room timeouts. Its making is not part of a
-// measure.
+// token returns a token like the gateway's: same grants, same room timeouts. Creating it is not measured.
 func (d *direct) token(b *testing.B, room, identity string, publish bool) string {
 	b.Helper()
 	g := &auth.VideoGrant{RoomJoin: true, Room: room, Hidden: !publish}
@@ -59,14 +58,14 @@ func (d *direct) post(b *testing.B, token, offer, clientInfo string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = res.Body.Close() }() // it was read
+	defer func() { _ = res.Body.Close() }() // already read
 	answer, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusCreated {
 		b.Fatalf("direct offer: %s, %v: %s", res.Status, err, answer)
 	}
 }
 
-// tracks lists what is published in a room, as the value of X-LiveKit-ClientInfo.
+// tracks lists the tracks published in a room, as the value of X-LiveKit-ClientInfo.
 func (d *direct) tracks(b *testing.B, room string) string {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -1,6 +1,6 @@
 "use strict";
 // Loaded before both SDKs. Each function is one round: it begins without a session, returns the milliseconds until
-// its event, and has cleaned up when it returns.
+// its event, and cleans up before it returns.
 
 let mediaUp = () => {}; // called when a connection can send the first of its tracks
 

@@ -12,12 +12,13 @@ import (
 const (
 	ratedStreams = 50
 	rateWatch    = 20 * time.Second
-	// rateStart is until all streams are told rates: a probe is started 3 s after PUBLISHING at the earliest.
+	// rateStart is the time until all streams receive rates: a probe starts 3 s after PUBLISHING at the
+	// earliest.
 	rateStart = 8 * time.Second
 )
 
-// measureRates measures what video rates cost the gateway, by source: publishers whose applications differ in
-// nothing else.
+// measureRates measures the cost of video rates by source. The publishers' applications differ only in the
+// source.
 func measureRates(b *testing.B, p *programs, results *report) {
 	s := newStageWith(b, p, map[string]string{
 		"WCS_APPLICATIONS": `{off: {rates: "off"}, client: {rates: client}, probe: {rates: probe}}`,
@@ -32,7 +33,7 @@ func measureRates(b *testing.B, p *programs, results *report) {
 	)
 }
 
-// rateCost is what a stream costs: CPU in percent of a core, memory in KB.
+// rateCost is the cost of a stream: CPU in percent of a core, memory in KB.
 type rateCost struct{ cpu, livekit, memory, kbps float64 }
 
 // rated publishes and watches. The publishers of the application client send statistics.
@@ -60,7 +61,7 @@ func rated(b *testing.B, s *stage, app string) rateCost {
 	wait(b, rateWatch)
 	cost := rateCost{cpu: percent(cpu(b, s.gateway.PID()) - mine), livekit: percent(cpu(b, s.livekit.PID()) - theirs)}
 	if told = ratesTold(b, s) - told; app != "off" && told < 0.9*ratedStreams*rateWatch.Seconds() {
-		b.Errorf("%s: %.0f rates were told in %v to %d publishers", app, told, rateWatch, ratedStreams)
+		b.Errorf("%s: %.0f rates were sent in %v to %d publishers", app, told, rateWatch, ratedStreams)
 	}
 	cost.memory = (settle(b, s.gateway).inUse() - empty.inUse()) / 1000 / ratedStreams
 	if app == "probe" {
@@ -82,14 +83,14 @@ func ratesTold(b *testing.B, s *stage) float64 {
 	return s.gateway.metrics(b)[`wcs_rate_messages_total{kind="publish"}`]
 }
 
-// percent is that of a core, for one stream.
+// percent converts CPU time to percent of a core for one stream.
 func percent(used time.Duration) float64 {
 	return 100 * used.Seconds() / rateWatch.Seconds() / ratedStreams
 }
 
 func (m memory) inUse() float64 { return m.heapSpans + m.stacks }
 
-// sendStatistics sends what the newest SDK would send for a publisher, each second.
+// sendStatistics sends a publisher's statistics each second, as the newest SDK does.
 func sendStatistics(c *rig.Client, id string, ended <-chan struct{}) {
 	const report = "outbound-rtp.OT01V1"
 	c.Send("webRTCMetricsClientDescription", map[string]any{"mediaSessionId": id, "compression": "none", "headers": "transport.T01.timestamp," +

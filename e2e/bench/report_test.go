@@ -15,13 +15,13 @@ type row struct {
 	Measure  string  `json:"measure"`
 	Unit     string  `json:"unit"`
 	Ours     float64 `json:"ours"`
-	Baseline float64 `json:"baseline,omitempty"` // 0: there is nothing to compare with
+	Baseline float64 `json:"baseline,omitempty"` // 0: no baseline
 	Against  string  `json:"against,omitempty"`  // what the baseline is
 	Goal     goal    `json:"goal"`
 }
 
-// goal is the most that a row's figure may be: the ratio if there is one in Ratio, else ours. None if both
-// are 0.
+// goal is the upper limit of a row: of the ratio if Ratio is set, else of our figure. No limit if both are
+// 0.
 type goal struct {
 	Ratio float64 `json:"ratio,omitempty"`
 	Ours  float64 `json:"ours,omitempty"`

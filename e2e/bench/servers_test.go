@@ -24,7 +24,7 @@ type server struct {
 	internal string // http://
 }
 
-// stage is what a measure of streams needs.
+// stage is the environment of a measure of streams.
 type stage struct {
 	redis   *rig.Redis
 	livekit *rig.LiveKit
@@ -37,7 +37,7 @@ func newStage(b *testing.B, p *programs) *stage {
 	return newStageWith(b, p, nil)
 }
 
-// newStageWith sets something of the gateway.
+// newStageWith starts everything, with settings of the gateway.
 func newStageWith(b *testing.B, p *programs, env map[string]string) *stage {
 	b.Helper()
 	ports := rig.NewPorts(b)
@@ -48,7 +48,7 @@ func newStageWith(b *testing.B, p *programs, env map[string]string) *stage {
 	return s
 }
 
-// startGateway starts the production binary with its defaults, but for addresses and env.
+// startGateway starts the production binary with its defaults, except for addresses and env.
 func startGateway(b *testing.B, p *programs, ports rig.Ports, redis string, env map[string]string) *server {
 	b.Helper()
 	all := map[string]string{
@@ -85,27 +85,27 @@ func startServer(b *testing.B, cmd *exec.Cmd, ports rig.Ports) *server {
 	rig.Eventually(b, startTimeout, cmd.Path+" is ready", func() bool {
 		select {
 		case <-s.Done():
-			b.Fatalf("%s ended at once:\n%s", cmd.Path, s.Output())
+			b.Fatalf("%s ended immediately:\n%s", cmd.Path, s.Output())
 		default:
 		}
 		res, err := http.Get(s.internal + "/readyz")
 		if err != nil {
 			return false
 		}
-		_ = res.Body.Close() // only the status is of interest
+		_ = res.Body.Close() // only the status matters
 		return res.StatusCode == http.StatusOK
 	})
 	return s
 }
 
-// metrics are the values that a server shows, by name and labels as they stand there.
+// metrics returns the values of a server's /metrics, by name and labels as printed there.
 func (s *server) metrics(b *testing.B) map[string]float64 {
 	b.Helper()
 	res, err := http.Get(s.internal + "/metrics")
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = res.Body.Close() }() // it was read
+	defer func() { _ = res.Body.Close() }() // already read
 	values := make(map[string]float64)
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
@@ -128,17 +128,17 @@ func (s *server) awaitConnections(b *testing.B, n int) {
 	})
 }
 
-// tick is the unit of /proc/PID/stat, the same on all of Linux.
+// tick is the unit of time in /proc/PID/stat, the same on every Linux.
 const tick = 10 * time.Millisecond
 
-// cpu is the time that a process has used, user and system.
+// cpu returns the user and system time of a process.
 func cpu(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
-	_, after, _ := cutLast(string(stat), ") ") // the name before it may hold anything
+	_, after, _ := cutLast(string(stat), ") ") // the name before it may contain any character
 	fields := strings.Fields(after)
 	if len(fields) < 13 {
 		b.Fatalf("/proc/%d/stat has %d fields", pid, len(fields))

@@ -21,7 +21,7 @@ const (
 	spareFiles      = 500 // of this process, beside the sockets
 	dialers         = 16
 
-	// 10,000 sessions at this interval get as many pings a second as 19,500 sessions every 30 s.
+	// 10,000 sessions at this interval receive as many pings per second as 19,500 sessions every 30 s.
 	idlePing  = 30 * time.Second * idleSessions / 19_500
 	idleWatch = 2 * idlePing
 )
@@ -47,7 +47,7 @@ func measureHandshake(b *testing.B, p *programs, results *report) {
 		Against: "lean gorilla with a canned reply", Goal: goal{Ours: 150}})
 }
 
-// measureIdle measures what sessions cost that only answer pings: CPU, then memory.
+// measureIdle measures the cost of sessions that only answer pings: CPU, then memory.
 func measureIdle(b *testing.B, p *programs, results *report) {
 	needFiles(b, idleSessions)
 	redis := rig.StartRedis(b)
@@ -63,7 +63,7 @@ func measureIdle(b *testing.B, p *programs, results *report) {
 	)
 }
 
-// idleCost is what a session costs; sizes in KB, CPU of all in percent of a core.
+// idleCost is the cost of a session: sizes in KB, CPU of all sessions in percent of a core.
 type idleCost struct{ cpu, inUse, heap, stacks, rss float64 }
 
 func idle(b *testing.B, s *server) idleCost {
@@ -86,12 +86,12 @@ func idle(b *testing.B, s *server) idleCost {
 	}
 }
 
-// memory of a process in bytes: live objects, the spans they lie in, stacks in use, and what the kernel says.
+// memory of a process in bytes: live objects, the spans they lie in, stacks in use, and the kernel's figure.
 type memory struct{ heap, heapSpans, stacks, rss float64 }
 
-// settle has the process collect garbage twice and returns the lowest memory figure, which is
-// right after a collection. Nothing tells it to: asking for metrics makes garbage enough. Resident memory is
-// that at the end.
+// settle waits for two garbage collections of the process and returns the least memory shown in this time,
+// which is that right after a collection. The metric requests themselves produce enough garbage to cause a
+// collection. Resident memory is the value at the end.
 func settle(b *testing.B, s *server) memory {
 	b.Helper()
 	const collections = "go_gc_duration_seconds_count"
@@ -123,7 +123,7 @@ type crowd struct {
 	readers sync.WaitGroup
 }
 
-// openCrowd opens n sessions and returns when each has its getUserData.
+// openCrowd opens n sessions and returns when each has received getUserData.
 func openCrowd(b *testing.B, s *server, n int) *crowd {
 	b.Helper()
 	c := &crowd{server: s, sockets: make([]*websocket.Conn, n)}
@@ -146,8 +146,7 @@ func openCrowd(b *testing.B, s *server, n int) *crowd {
 	return c
 }
 
-// answerPings reads until the socket is closed. All that comes after getUserData is getVersion and short
-// pings.
+// answerPings reads until the socket is closed. Only getVersion and short pings follow getUserData.
 func answerPings(ws *websocket.Conn) {
 	for {
 		_, r, err := ws.NextReader()
@@ -165,7 +164,7 @@ func answerPings(ws *websocket.Conn) {
 	}
 }
 
-// close closes all sockets and waits until the server has noticed.
+// close closes all sockets and waits until the server has closed them too.
 func (c *crowd) close(b *testing.B) {
 	b.Helper()
 	for _, ws := range c.sockets {
@@ -175,7 +174,7 @@ func (c *crowd) close(b *testing.B) {
 	c.server.awaitConnections(b, 0)
 }
 
-// wait lets time pass in which the server is watched.
+// wait waits; the server is measured during this time.
 func wait(b *testing.B, d time.Duration) {
 	b.Helper()
 	timer := time.NewTimer(d)

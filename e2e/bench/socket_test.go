@@ -21,15 +21,15 @@ const (
 	pong = `{"message":"pong","data":[null]}`
 )
 
-// pingStart is how a ping of the gateway begins.
+// pingStart is the prefix of the gateway's pings.
 const pingStart = `{"message":"ping"`
 
 var getUserData = []byte(`"getUserData"`)
 
-// patience is how long anything may take before the run is given up.
+// patience is the timeout of every step; the run fails after it.
 const patience = 30 * time.Second
 
-// socket is a WCS client that does nothing beside what is measured: no goroutine, no inbox.
+// socket is a WCS client that does only what is measured: no goroutine, no inbox.
 type socket struct{ ws *websocket.Conn }
 
 // dial opens a session.
@@ -88,8 +88,8 @@ func (s *socket) await(words ...string) (string, error) {
 	}
 }
 
-// round starts and ends a stream: publishStream and unPublishStream, or playStream and stopStream. It returns
-// the time from the command to the answer, and returns when all is released.
+// round starts and ends a stream: publishStream and unPublishStream, or playStream and stopStream. It
+// returns the time from the command to the answer when everything is released.
 func (s *socket) round(start, end, mediaID, name, sdp string) (answered time.Duration, err error) {
 	frame, err := message(start, rig.StreamRequest(mediaID, name, sdp, start == "publishStream", nil))
 	if err != nil {

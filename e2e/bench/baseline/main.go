@@ -1,6 +1,6 @@
-// Command baseline is what the gateway is measured against: gorilla/websocket with the gateway's buffer
-// settings and nothing behind it. It answers a socket's first message with a canned text, pings all sockets
-// with the WCS ping, and drops whatever else it gets. It shows the metrics of the Go runtime and of the
+// Command baseline is the server that the gateway is compared with: gorilla/websocket with the gateway's
+// buffer settings and no application. It answers a socket's first message with a canned text, pings all
+// sockets with the WCS ping, and drops all other messages. It shows the metrics of the Go runtime and of the
 // process as the gateway does.
 package main
 
@@ -30,7 +30,7 @@ const slots = 50
 
 const ping = `{"message":"ping","data":[]}`
 
-// cannedBytes is about what the gateway's getUserData has.
+// cannedBytes is about the size of the gateway's getUserData.
 const cannedBytes = 1000
 
 func main() {
@@ -87,18 +87,19 @@ func (s *server) internal() http.Handler {
 	return mux
 }
 
-// accept lets the HTTP handler return and reads in a goroutine of its own, as the gateway does.
+// accept lets the HTTP handler return and reads in a goroutine of its own, which frees the handler's
+// buffers.
 func (s *server) accept(w http.ResponseWriter, r *http.Request) {
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the upgrader has answered
+		return // the upgrader sent the error
 	}
 	go s.serve(ws)
 }
 
 // serve answers the first message. From then on only pingAll writes, as gorilla allows one writer at a time.
 func (s *server) serve(ws *websocket.Conn) {
-	defer func() { _ = ws.Close() }() // it is over either way
+	defer func() { _ = ws.Close() }() // the socket has ended anyway
 	s.open.Inc()
 	defer s.open.Dec()
 	if _, _, err := ws.ReadMessage(); err != nil {
@@ -134,7 +135,7 @@ func (s *server) pingAll(interval time.Duration) {
 	for i := 0; ; i = (i + 1) % slots {
 		<-tick.C
 		for _, ws := range s.slot(i) {
-			_ = ws.WriteMessage(websocket.TextMessage, []byte(ping)) // a dead socket is its reader's business
+			_ = ws.WriteMessage(websocket.TextMessage, []byte(ping)) // the reader handles a dead socket
 		}
 	}
 }
