@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// sdkVersions are those that the core tests run with.
+// sdkVersions are the SDK versions that the core tests run with.
 var sdkVersions = []string{oldestSDK, middleSDK, newestSDK}
 
-// TestBrowser runs all tests on one world, which ends with the test that started it.
+// TestBrowser runs all tests on one world.
 func TestBrowser(t *testing.T) {
 	w := newWorld(t)
 	t.Run("all", func(t *testing.T) {
@@ -57,6 +57,6 @@ func TestBrowser(t *testing.T) {
 	})
 	w.stage.WantClean(t)
 	if strings.Contains(w.stage.Gateway.Output(), "panic") {
-		t.Error("the gateway's log speaks of a panic")
+		t.Error("the gateway's log contains a panic")
 	}
 }

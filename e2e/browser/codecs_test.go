@@ -7,7 +7,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// codecTests strip codecs from the offer, as applications do with stripCodecs, and look at what is sent then.
+// codecTests strip codecs from the offer, as applications do with stripCodecs, and check the codecs that are
+// sent.
 var codecTests = map[string]func(*scene){
 	"each codec stripped from a publisher":   publishWithoutEach,
 	"each codec stripped from a player":      playWithoutEach,
@@ -17,9 +18,9 @@ var codecTests = map[string]func(*scene){
 	"only H264 allowed":                      onlyH264,
 }
 
-// leftCodec is what is used without the stripped codec: the first, which both prefer, or when that is
-// stripped the second. In place of opus LiveKit takes PCMU, because of an m-line without a codec that the
-// application allows the gateway leaves all.
+// leftCodec returns the codec used without the stripped one: the first, which both sides prefer, or the
+// second if the first is stripped. In place of opus LiveKit uses PCMU, because the gateway leaves all codecs
+// of an m-line that has no codec allowed by the application.
 func leftCodec(first, second, stripped string) string {
 	if stripped == first {
 		return second
@@ -53,7 +54,7 @@ func publishWithoutEach(s *scene) {
 			s.t.Errorf("without %s: PUBLISHING %+v, want %s and %s", codec, st, audio, video)
 		}
 		if got.AudioCodec != audio || got.VideoCodec != video {
-			s.t.Errorf("without %s: player gets %+v, want %s and %s", codec, got, audio, video)
+			s.t.Errorf("without %s: player receives %+v, want %s and %s", codec, got, audio, video)
 		}
 		publisher.stop()
 		publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
@@ -64,7 +65,7 @@ func playWithoutEach(s *scene) { playStripped(s, nil, "VP8") }
 
 func playH264WithoutEach(s *scene) { playStripped(s, options{"stripCodecs": "VP8"}, "H264") }
 
-// playStripped plays a stream whose audio is opus, and expects what is left without each codec.
+// playStripped plays a stream whose audio is opus, and checks the codecs that remain without each codec.
 func playStripped(s *scene, publish options, video string) {
 	name := s.name("all")
 	s.legacyTab(newestSDK).login(defaultApp).publish(name, publish)
@@ -84,7 +85,7 @@ func playStripped(s *scene, publish options, video string) {
 			s.t.Errorf("without %s: PLAYING %+v, want %q and %q", codec, st, wantAudio, wantVideo)
 		}
 		if got.AudioCodec != wantAudio || got.VideoCodec != wantVideo {
-			s.t.Errorf("without %s: player gets %+v, want %q and %q", codec, got, wantAudio, wantVideo)
+			s.t.Errorf("without %s: player receives %+v, want %q and %q", codec, got, wantAudio, wantVideo)
 		}
 		player.stop()
 		player.want(wcs.StatusStopped, wcs.InfoStoppedByUser)
@@ -132,7 +133,7 @@ func playWithoutKind(s *scene) {
 	}
 }
 
-// onlyH264: an application that allows nothing else, while its publishers would rather send VP8.
+// onlyH264 publishes in an application that allows only H264, from a browser that prefers VP8.
 func onlyH264(s *scene) {
 	name := s.name("h264")
 	publisher := s.legacyTab(newestSDK).login(h264App).publish(name, nil)
@@ -141,6 +142,6 @@ func onlyH264(s *scene) {
 	}
 	viewers := s.legacyTab(newestSDK).login(defaultApp)
 	if got := viewers.play(name, nil).wantMedia(cameraMedia); got.VideoCodec != "H264" {
-		s.t.Errorf("player gets %+v", got)
+		s.t.Errorf("player receives %+v", got)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// TestConference runs the vendor's own conference example, as it is in the SDK's package: three users in
-// browser contexts of their own, on two pods that have different URLs.
+// TestConference runs the vendor's own conference example, from the SDK's package: three users in browser
+// contexts of their own, on two pods that have different URLs.
 func TestConference(t *testing.T) {
 	requireSDKs(t)
 	redis := rig.StartRedis(t)
@@ -37,18 +37,18 @@ func TestConference(t *testing.T) {
 	t.Run("a pod is killed", h.podIsKilled)
 	rig.WantClean(t, lk, redis)
 	if strings.Contains(pods[0].Output(), "panic") {
-		t.Error("the gateway's log speaks of a panic")
+		t.Error("the gateway's log contains a panic")
 	}
 }
 
-// hall is where conferences take place.
+// hall is the environment of the conferences.
 type hall struct {
 	browser context.Context // of chromedp
 	pages   string
 	pods    []*rig.Gateway
 }
 
-// meet: all see each other, chat, leave and come back.
+// meet checks that all users see each other, chat, leave and return.
 func (h *hall) meet(t *testing.T, sdk string) {
 	users := h.gather(t, sdk)
 	for _, u := range users {
@@ -68,24 +68,25 @@ func (h *hall) meet(t *testing.T, sdk string) {
 	bob.awaitText("he may join", func(p conferencePage) bool { return p.Button == "Join" })
 	bob.join(h.pods[1])
 	for _, u := range users {
-		u.awaitEverybody(users)
+		u.awaitAllVideos(users)
 	}
 	alice.awaitChat("bob - joined", 2)
-	carol.awaitChat("bob - joined", 1) // who was there when she came, and then came back
+	carol.awaitChat("bob - joined", 1) // he was present when she joined, and rejoined later
 	carol.close()
 	for _, u := range []*attendee{alice, bob} {
 		u.awaitChat("carol - left", 1)
 	}
-	// A login that is there is refused: the example shows why.
+	// A login in use is refused: the example shows the reason.
 	twin := h.open(t, sdk, alice.room, "alice")
 	twin.fill(h.pods[1])
 	twin.click("joinBtn")
 	twin.awaitText("the refusal", func(p conferencePage) bool { return p.Failed == "Login is in the room already" })
-	alice.awaitEverybody([]*attendee{alice, bob})
-	alice.awaitChat("alice - ", 1) // what she has said
+	alice.awaitAllVideos([]*attendee{alice, bob})
+	alice.awaitChat("alice - ", 1) // her own message
 }
 
-// podIsKilled: the others see that those on it have left, once; they come back through another one.
+// podIsKilled checks that the other users see the users of a killed pod leave, once, and return through
+// another pod.
 func (h *hall) podIsKilled(t *testing.T) {
 	users := h.gather(t, newestSDK)
 	alice, bob, carol := users[0], users[1], users[2]
@@ -98,17 +99,17 @@ func (h *hall) podIsKilled(t *testing.T) {
 		u.awaitChat("bob - left", 1)
 	}
 	took := time.Since(since)
-	if t.Logf("told after %v", took); took > 15*time.Second {
-		t.Errorf("told only after %v", took)
+	if t.Logf("notified after %v", took); took > 15*time.Second {
+		t.Errorf("notified only after %v", took)
 	}
 	bob.awaitText("he may join", func(p conferencePage) bool { return p.Button == "Join" && p.Status != "ESTABLISHED" })
 	bob.join(h.pods[0])
 	for _, u := range users {
-		u.awaitEverybody(users)
+		u.awaitAllVideos(users)
 	}
 	alice.awaitChat("bob - left", 1)
 	alice.awaitChat("bob - joined", 2)
-	carol.awaitChat("carol", 0) // a sender does not get its own message
+	carol.awaitChat("carol", 0) // a user is not notified of their own leaving
 }
 
 // gather brings three users into a room, the second through the second pod, and waits until each sees the
@@ -122,7 +123,7 @@ func (h *hall) gather(t *testing.T, sdk string) (users []*attendee) {
 		users = append(users, u)
 	}
 	for _, u := range users {
-		u.awaitEverybody(users)
+		u.awaitAllVideos(users)
 	}
 	return users
 }
@@ -133,7 +134,7 @@ type attendee struct {
 	login, room string
 }
 
-// open loads the example in a browser context of its own. Whatever the page throws fails the test.
+// open loads the example in a browser context of its own. An exception on the page fails the test.
 func (h *hall) open(t *testing.T, sdk, room, login string) *attendee {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(h.browser, chromedp.WithNewBrowserContext())
@@ -158,7 +159,7 @@ func (h *hall) open(t *testing.T, sdk, room, login string) *attendee {
 	return u
 }
 
-// fill says which pod to connect to, and as whom.
+// fill sets the pod to connect to and the login.
 func (u *attendee) fill(g *rig.Gateway) {
 	u.t.Helper()
 	u.do(`((url, login) => { $("#url").val(url); $("#login").val(login); })`, g.URL, u.login)
@@ -182,11 +183,11 @@ func (u *attendee) say(text string) {
 	u.do(`(text => { $("#message").val(text); $("#sendMessageBtn").click(); })`, text)
 }
 
-// conferencePage is what the user sees.
+// conferencePage is the content of the page.
 type conferencePage struct {
 	Status, Failed, Local, Button, Chat string
-	Names                               []string // of the others
-	Frames                              []int    // of their pictures, shown so far
+	Names                               []string // of the other users
+	Frames                              []int    // of their videos, shown so far
 }
 
 const readConference = `(() => {
@@ -206,7 +207,7 @@ func (u *attendee) page() conferencePage {
 	return call[conferencePage](u.tab, readConference)
 }
 
-// awaitText waits until the page is as wanted.
+// awaitText waits until the page meets a condition.
 func (u *attendee) awaitText(what string, wanted func(conferencePage) bool) {
 	u.t.Helper()
 	limit := time.NewTimer(patience)
@@ -226,7 +227,7 @@ func (u *attendee) awaitText(what string, wanted func(conferencePage) bool) {
 	}
 }
 
-// awaitChat waits until the chat has a line n times; it may have it no more often.
+// awaitChat waits until the chat has a line n times; more often is a failure.
 func (u *attendee) awaitChat(line string, n int) {
 	u.t.Helper()
 	u.awaitText(fmt.Sprintf("the chat has %q %d times", line, n), func(p conferencePage) bool { return strings.Count(p.Chat, line) >= n })
@@ -235,8 +236,8 @@ func (u *attendee) awaitChat(line string, n int) {
 	}
 }
 
-// awaitEverybody waits until the pictures of all others move.
-func (u *attendee) awaitEverybody(users []*attendee) {
+// awaitAllVideos waits until the videos of all other users move.
+func (u *attendee) awaitAllVideos(users []*attendee) {
 	u.t.Helper()
 	var want []string
 	for _, other := range users {

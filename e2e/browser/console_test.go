@@ -67,13 +67,13 @@ func (w *consoleWorld) tab(t *testing.T) *consoleTab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(w.browser)
 	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // it lasts as long as the context of the first thing done there
+	if err := chromedp.Do(ctx); err != nil { // the tab lasts as long as the context of the first action
 		t.Fatalf("open a tab: %v", err)
 	}
 	return &consoleTab{t: t, ctx: ctx}
 }
 
-// open opens the console of a pod. Whatever the page's rules (Content-Security-Policy) forbid, and every
+// open opens the console of a pod. Every violation of the page's Content-Security-Policy, and every
 // exception, fails the test.
 func (w *consoleWorld) open(t *testing.T, pod int, view string) *consoleTab {
 	t.Helper()
@@ -112,7 +112,7 @@ func command[P any](c cdp.Command[P, cdp.Empty], params P) chromedp.Action[chrom
 	})
 }
 
-// eval returns the value of a script, or of its promise.
+// eval returns the value of a script, or the value that its promise resolves to.
 func eval[T any](c *consoleTab, script string) T {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
@@ -124,7 +124,7 @@ func eval[T any](c *consoleTab, script string) T {
 	return v
 }
 
-// shows waits until the page's text has the words in it.
+// shows waits until the page's text contains the words.
 func (c *consoleTab) shows(words ...string) {
 	c.t.Helper()
 	for _, word := range words {
@@ -134,7 +134,7 @@ func (c *consoleTab) shows(words ...string) {
 	}
 }
 
-// press presses the button of that label.
+// press presses the button with this label.
 func (c *consoleTab) press(label string) {
 	c.t.Helper()
 	found := eval[bool](c, fmt.Sprintf(`(() => {
@@ -147,7 +147,7 @@ func (c *consoleTab) press(label string) {
 	}
 }
 
-// shot keeps a screenshot, for people, as go test -artifacts keeps it, and checks that the page is not wider
+// shot keeps a screenshot as a test artifact (go test -artifacts), and checks that the page is not wider
 // than the window.
 func (c *consoleTab) shot(name string, width int, dark bool) {
 	c.t.Helper()
@@ -171,7 +171,7 @@ func (c *consoleTab) shot(name string, width int, dark bool) {
 	}
 }
 
-// accessible has axe-core look for violations of WCAG 2 A and AA.
+// accessible runs axe-core to find violations of WCAG 2 A and AA.
 func (c *consoleTab) accessible(what string) {
 	c.t.Helper()
 	axe, err := os.ReadFile("node_modules/axe-core/axe.min.js")
@@ -195,7 +195,7 @@ func (c *consoleTab) shots(name string) {
 	c.run(chromedp.EmulateViewport(1280, 844))
 }
 
-// TestConsole is what operators do with the console, with two pods and a thousand sessions.
+// TestConsole uses the console as operators do, with two pods and a thousand sessions.
 func TestConsole(t *testing.T) {
 	w := newConsoleWorld(t)
 	pub := rig.Connect(t, w.pods[1].URL, "defaultApp")
@@ -223,7 +223,7 @@ func TestConsole(t *testing.T) {
 	sessions.run(chromedp.Click(chromedp.CSS("tbody a")))
 	sessions.shows("Last messages", "publishStream", "setRemoteSDP", "from the client")
 	if text := eval[string](sessions, `document.body.innerText`); strings.Contains(text, "v=0") || strings.Contains(text, "ice-ufrag") {
-		t.Error("the page of a session shows contents of messages")
+		t.Error("the page of a session shows message contents")
 	}
 	sessions.shots("session")
 
@@ -275,13 +275,13 @@ func (w *consoleWorld) event(t *testing.T, c *consoleTab, play *rig.Client) {
 	c.shows("Sent.")
 }
 
-// foreign is a page of another origin that has the browser, which knows the password, ask for the end of the
-// stream. It is of the same site, another port: to those of other sites browsers give less.
+// foreign is a page of another origin that makes the browser, which knows the password, request the end of
+// the stream. The page belongs to the same site, on another port: browsers trust pages of other sites less.
 func (w *consoleWorld) foreign(t *testing.T, pub *rig.Client) {
 	t.Helper()
 	pages := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/html")
-		_, _ = rw.Write([]byte("<title>elsewhere</title>")) // the browser may be gone
+		_, _ = rw.Write([]byte("<title>elsewhere</title>")) // the browser may have closed the connection
 	}))
 	t.Cleanup(pages.Close)
 	c := w.tab(t)
@@ -306,7 +306,7 @@ func (w *consoleWorld) foreign(t *testing.T, pub *rig.Client) {
 	}
 }
 
-// sessionOf asks the REST API whose a stream is.
+// sessionOf asks the REST API for the session of a stream.
 func sessionOf(t *testing.T, rest, mediaID string) string {
 	t.Helper()
 	body := strings.NewReader(fmt.Sprintf(`{"mediaSessionId": %q}`, mediaID))
@@ -363,7 +363,7 @@ func (w *consoleWorld) end(t *testing.T, c *consoleTab, pub, play *rig.Client) {
 	c.run(chromedp.KeyEvent("\r"))
 	c.shows("End the stream console?")
 	if got := focused(); got != "Cancel" {
-		t.Errorf("the question begins at %q, want Cancel", got)
+		t.Errorf("the dialog's focus begins at %q, want Cancel", got)
 	}
 	c.run(chromedp.KeyEvent("\r")) // cancelled
 	if eval[bool](c, `!!document.querySelector('dialog[open]')`) || pub.Count("notifyStreamStatusEvent") != 0 {
@@ -378,15 +378,15 @@ func (w *consoleWorld) end(t *testing.T, c *consoleTab, pub, play *rig.Client) {
 	pub.WantStatus("console-pub", "UNPUBLISHED", "Stopped by rest /terminate")
 	told := time.Since(since)
 	play.WantStatus("console-play", "FAILED", "Stopped by publisher stop")
-	t.Logf("publisher on the other pod told %v after the key", told)
+	t.Logf("publisher on the other pod notified %v after the key", told)
 	if told > 10*time.Second {
-		t.Errorf("publisher told only after %v", told)
+		t.Errorf("publisher notified only after %v", told)
 	}
 	c.shows("It has ended.")
 }
 
-// TestConsolePodRestarts: a page that was there before its pod says that it is not live, and is live again
-// with the next one.
+// TestConsolePodRestarts checks that an open page shows that its pod is down, and is live again after the
+// restart.
 func TestConsolePodRestarts(t *testing.T) {
 	w := newConsoleWorld(t)
 	c := w.open(t, 0, "#/sessions")
@@ -401,7 +401,7 @@ func TestConsolePodRestarts(t *testing.T) {
 		t.Errorf("the page says %q", text)
 	}
 	overview := w.open(t, 1, "")
-	overview.shows("silent") // the life that was killed, until its lease is over
+	overview.shows("silent") // the killed process, until its lease expires
 	rig.Eventually(t, patience, "the dead pod is gone", func() bool {
 		return !strings.Contains(eval[string](overview, `document.body.innerText`), "silent")
 	})

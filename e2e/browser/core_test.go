@@ -8,7 +8,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// coreTests are what every version of the SDK must be able to do.
+// coreTests run with every version of the SDK.
 var coreTests = map[string]func(s *scene, sdk string){
 	"publish and play":       publishAndPlay,
 	"audio only":             audioOnly,
@@ -56,8 +56,8 @@ func publishAndPlay(s *scene, sdk string) {
 	wantOrder(s, second, "notifyAudioCodec", "setRemoteSDP", "notifyStreamStatusEvent PLAYING", "notifyVideoFormat RESIZE", "notifyStreamEvent resize", "notifyStreamStatusEvent FAILED")
 }
 
-// wantOrder checks the messages about a stream that the gateway has sent. The size may be told again, and
-// video rates come when their second has come.
+// wantOrder checks the messages about a stream that the gateway has sent. The size may be repeated, and
+// video rates arrive each second.
 func wantOrder(s *scene, st *stream, want ...string) {
 	s.t.Helper()
 	var got []string
@@ -93,7 +93,7 @@ func videoOnly(s *scene, sdk string) {
 	s.legacyTab(sdk).login(defaultApp).play(name, nil).wantMedia(mediaWant{Video: true, Width: 320, Height: 240})
 }
 
-// playerOfOneKind plays half of what is published.
+// playerOfOneKind plays only audio or only video.
 func playerOfOneKind(s *scene, sdk string) {
 	name := s.name("half")
 	s.legacyTab(sdk).login(defaultApp).publish(name, nil)
@@ -117,7 +117,7 @@ func failures(s *scene, sdk string) {
 		s.t.Errorf("present: %+v", got)
 	}
 	c.start("publish", name, nil).want(wcs.StatusFailed, wcs.InfoStreamNameAlreadyInUse)
-	c.play(name, nil).wantMedia(cameraMedia) // the first publisher has not suffered
+	c.play(name, nil).wantMedia(cameraMedia) // the first publisher is not affected
 
 	publisher.stop()
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
@@ -126,7 +126,7 @@ func failures(s *scene, sdk string) {
 	}
 }
 
-// playAfterAvailable plays under the media id of a question, as an SDK's stream object does.
+// playAfterAvailable plays under the media id of an availability request, as an SDK's stream object does.
 func playAfterAvailable(s *scene, sdk string) {
 	name := s.name("ask")
 	c := s.legacyTab(sdk).login(defaultApp)
@@ -152,13 +152,13 @@ func ownStream(s *scene, sdk string) {
 	}
 }
 
-// stopAtOnce stops streams whose start is still under way: the SDK sends the stop as soon as it may.
+// stopAtOnce stops streams that are still starting: the SDK sends the stop as soon as it can.
 func stopAtOnce(s *scene, sdk string) {
 	name := s.name("once")
 	c := s.legacyTab(sdk).login(defaultApp)
 	publisher := c.start("publish", name, nil)
 	publisher.stop()
-	publisher.want(wcs.StatusPublishing, "") // until then the SDK only tries again
+	publisher.want(wcs.StatusPublishing, "") // before that the SDK only retries
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
 
 	c.publish(name, nil)
@@ -179,7 +179,7 @@ func size(s *scene, sdk string) {
 	player.wantMedia(mediaWant{Audio: true, Video: true, Width: 160, Height: 120})
 }
 
-// wantSize waits until the player was told this size, in the way of old and of new applications.
+// wantSize waits until the player received this size, in the form for old and for new applications.
 func (st *stream) wantSize(width, height int) {
 	st.tab.t.Helper()
 	got := call[struct{ Width, Height int }](st.tab.tab, "announcedSize", st.index, width, height)
@@ -188,8 +188,8 @@ func (st *stream) wantSize(width, height int) {
 	}
 }
 
-// bitrateLimits looks at the answer as the SDK has applied it: the newest puts the limits in by itself, for
-// the others the gateway does.
+// bitrateLimits checks the answer as the SDK applied it. The newest SDK adds the limits itself, for the
+// others the gateway does.
 func bitrateLimits(s *scene, sdk string) {
 	name := s.name("rate")
 	publisher := s.legacyTab(sdk).login(defaultApp).publish(name, options{
@@ -200,14 +200,14 @@ func bitrateLimits(s *scene, sdk string) {
 		pt := payloadType(answer, codec)
 		for _, limit := range []string{"x-google-min-bitrate=300", "x-google-max-bitrate=600"} {
 			if n := countParam(answer, pt, limit); n != 1 {
-				s.t.Errorf("%s of %s is there %d times in:\n%s", limit, codec, n, answer)
+				s.t.Errorf("%s of %s occurs %d times in:\n%s", limit, codec, n, answer)
 			}
 		}
 	}
 	s.legacyTab(sdk).login(defaultApp).play(name, nil).wantMedia(cameraMedia)
 }
 
-// payloadType is that of a codec in an SDP, "" if it has none.
+// payloadType returns the payload type of a codec in an SDP, "" if absent.
 func payloadType(sdp, codec string) string {
 	for line := range strings.Lines(sdp) {
 		if pt, found := strings.CutSuffix(strings.TrimSpace(line), " "+codec); found {
@@ -252,7 +252,7 @@ func publisherTabCloses(s *scene, sdk string) {
 	player.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
 	s.wantClean()
 	if got := viewer.available(name); got.There {
-		s.t.Error("the name is still there")
+		s.t.Error("the name is still in use")
 	}
 }
 
@@ -270,7 +270,7 @@ func publishAgain(s *scene, sdk string) {
 		session = publishers.login(defaultApp)
 		session.publish(name, nil).stop()
 		player.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
-		session.disconnect() // before UNPUBLISHED has come
+		session.disconnect() // before UNPUBLISHED arrives
 	}
 }
 

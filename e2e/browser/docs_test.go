@@ -28,7 +28,7 @@ func developersPage(rw http.ResponseWriter, r *http.Request) {
 	_, _ = rw.Write([]byte(page))
 }
 
-// documentedPage loads the page of docs/app-developers.md as it stands there: it publishes and plays.
+// documentedPage loads the unchanged page of docs/app-developers.md: it publishes and plays.
 func documentedPage(s *scene, sdk string) {
 	name := s.name("docs")
 	tb := s.openPage("developers-page?sdk=" + sdk + "&name=" + name + "&gateway=" + s.world.stage.Gateway.URL)

@@ -9,7 +9,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// eventTests are about what apps do beside publishing and playing.
+// eventTests check what apps do besides publishing and playing.
 var eventTests = map[string]func(s *scene, sdk string){
 	"mute and data reach players":   mutesAndData,
 	"debugging, bug report":         debugs,
@@ -53,7 +53,7 @@ func mutesAndData(s *scene, sdk string) {
 	}
 	for _, p := range []*stream{player, other} {
 		if got := p.events(len(want)); !reflect.DeepEqual(got, want) {
-			s.t.Errorf("player was told %v, want %v", got, want)
+			s.t.Errorf("player received %v, want %v", got, want)
 		}
 	}
 	publisher.stop()
@@ -61,7 +61,7 @@ func mutesAndData(s *scene, sdk string) {
 	player.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
 }
 
-// mutedBefore: who comes late is not told by an event, but by the status.
+// mutedBefore checks that a late player learns of a muted publisher by the status, not by an event.
 func mutedBefore(s *scene, sdk string) {
 	name := s.name("before")
 	publisher := s.legacyTab(sdk).login(defaultApp).publish(name, nil)
@@ -75,15 +75,15 @@ func mutedBefore(s *scene, sdk string) {
 		s.t.Errorf("first status of a late player: %+v", got)
 	}
 	if n := len(late.events(0)); n != 0 {
-		s.t.Errorf("it was told %d events, too", n)
+		s.t.Errorf("it received %d events, too", n)
 	}
 	publisher.mute("unmuteVideo")
 	if got := late.events(1); got[0].Type != "videoUnmuted" {
-		s.t.Errorf("late player was told %v", got)
+		s.t.Errorf("late player received %v", got)
 	}
 }
 
-// nativeIsTold: LiveKit's own SDK sees in the same run what the WCS SDK's player does.
+// nativeIsTold checks that LiveKit's own SDK sees the same events as the WCS SDK's player.
 func nativeIsTold(s *scene, sdk string) {
 	name := s.name("told")
 	native := s.joinNative(name, "watcher")
@@ -100,13 +100,13 @@ func nativeIsTold(s *scene, sdk string) {
 	native.do("attributeIs", native.room, "wcs.audioMuted", "false")
 	want := fmt.Sprint([]streamEvent{{"audioMuted", map[string]any{"streamName": name}}, {"data", map[string]any{"n": 1}}, {"audioUnmuted", map[string]any{"streamName": name}}})
 	if got := fmt.Sprint(player.events(3)); got != want {
-		s.t.Errorf("player was told %s, want %s", got, want)
+		s.t.Errorf("player received %s, want %s", got, want)
 	}
 	native.leave()
 }
 
-// debugs: the SDK pushes a log line for every message that comes in; if one were answered, it would never
-// end.
+// debugs checks that log lines are not answered. The SDK pushes a log line for every message received, so an
+// answer would cause an endless loop.
 func debugs(s *scene, sdk string) {
 	c := s.legacyTab(sdk).login(defaultApp)
 	got := call[struct {
@@ -114,13 +114,13 @@ func debugs(s *scene, sdk string) {
 		Came   []string
 	}](c.tab.tab, "debug", c.index)
 	if got.Pushed == 0 || slices.Contains(got.Came, "fail") {
-		s.t.Errorf("%d lines pushed, and %v came", got.Pushed, got.Came)
+		s.t.Errorf("%d lines pushed, and %v arrived", got.Pushed, got.Came)
 	}
 	if came := c.events(); slices.Contains(came, "WARN") {
 		s.t.Errorf("session: %v", came)
 	}
 	if log := s.world.stage.Gateway.Output(); !strings.Contains(log, `"message":"client log"`) || !strings.Contains(log, `"message":"bug report"`) {
-		s.t.Error("nothing of it is in the gateway's log")
+		s.t.Error("the lines are missing in the gateway's log")
 	}
 }
 
@@ -129,7 +129,7 @@ func callIsRefused(s *scene, sdk string) {
 	if got := call[[]string](c.tab.tab, "callSomebody", c.index); got[len(got)-1] != "FAILED" {
 		s.t.Errorf("call: %v", got)
 	}
-	c.available("nobody") // the session goes on
+	c.available("nobody") // the session continues
 }
 
 func connectsByLB(s *scene, sdk string) {

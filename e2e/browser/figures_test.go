@@ -15,8 +15,8 @@ type figures struct {
 	FirstFrame float64 // player: command sent → first frame shown
 }
 
-// TestFigures prints what starting takes, and asserts nothing about it: go test -run TestFigures -v. The
-// gateway is built with the race detector, which makes it slower than it is.
+// TestFigures prints start times and asserts nothing about them: go test -run TestFigures -v. The gateway is
+// built with the race detector, and therefore slow.
 func TestFigures(t *testing.T) {
 	const runs = 15
 	w := newWorld(t)

@@ -11,7 +11,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// hookTests check what an app sees of its backend's decisions (docs/backend-hooks.md).
+// hookTests check what users of the SDK see of their application's backend: docs/backend-hooks.md.
 var hookTests = map[string]func(s *scene, sdk string){
 	"refused by connect":      refusedByConnect,
 	"refused by the backend":  refusedByBackend,
@@ -20,8 +20,8 @@ var hookTests = map[string]func(s *scene, sdk string){
 	"ended by the backend":    endedByBackend,
 }
 
-// startHooked starts the backend of hookedApp. What it says depends on the custom of a client and on names of
-// streams, which are a test's own.
+// startHooked starts the backend of hookedApp. Its answers depend on the custom of a client and on stream
+// names, which are unique to a test.
 func startHooked(t *testing.T) *rig.Backend {
 	b := rig.StartBackend(t)
 	overwrite := map[string]any{"restOnError": "FAIL", "restPolicy": "OVERWRITE", "restOverwrite": "name"}
@@ -98,7 +98,7 @@ func renamedByBackend(s *scene, sdk string) {
 	player := viewer.play(name, nil)
 	player.wantMedia(cameraMedia)
 	if got := viewer.available("alias-" + name); got.There {
-		s.t.Error("the stream is there under its old name, too")
+		s.t.Error("the stream exists under its old name, too")
 	}
 	publisher.stop()
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
@@ -116,7 +116,7 @@ func dataAndEvents(s *scene, sdk string) {
 	}
 	publisher := c.publish(s.name("noisy"), nil)
 	c.tab.do("sessionTold", c.index, "WARN", "StreamStatusEvent: Forbidden")
-	publisher.stop() // the stream has gone on
+	publisher.stop() // the stream continued
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
 }
 
@@ -126,6 +126,6 @@ func endedByBackend(s *scene, sdk string) {
 	watched := publisher.publish(unpaid, nil)
 	viewer.play(unpaid, nil).want(wcs.StatusFailed, wcs.InfoTerminatedByKeepAlive)
 	publisher.publish(over, nil).want(wcs.StatusFailed, wcs.InfoTerminatedByKeepAlive)
-	watched.stop() // it has gone on
+	watched.stop() // it continued
 	watched.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
 }

@@ -24,19 +24,19 @@ type session struct {
 	index int
 }
 
-// connect opens a session. It need not have been accepted.
+// connect opens a session, which may have been refused.
 func (tb *legacyTab) connect(appKey string) *session {
 	tb.t.Helper()
 	return tb.connectWith(appKey, nil)
 }
 
-// connectWith opens a session with something for the application's backend.
+// connectWith opens a session with custom data for the application's backend.
 func (tb *legacyTab) connectWith(appKey string, custom options) *session {
 	tb.t.Helper()
 	return &session{tab: tb, index: call[int](tb.tab, "connect", tb.gateway, appKey, custom)}
 }
 
-// login opens a session that is accepted.
+// login opens a session that must be accepted.
 func (tb *legacyTab) login(appKey string) *session {
 	tb.t.Helper()
 	s := tb.connect(appKey)
@@ -46,7 +46,7 @@ func (tb *legacyTab) login(appKey string) *session {
 	return s
 }
 
-// events are the statuses a session had, with their info.
+// events returns the statuses of a session, with their info.
 func (s *session) events() []string {
 	s.tab.t.Helper()
 	return call[[]string](s.tab.tab, "sessionEvents", s.index)
@@ -69,7 +69,7 @@ func (s *session) available(name string) availability {
 	return call[availability](s.tab.tab, "available", s.index, name)
 }
 
-// options are of createStream.
+// options are the options of createStream.
 type options map[string]any
 
 // camera are the constraints of a publisher; small, because two cores have to encode and decode everything.
@@ -109,7 +109,7 @@ func (s *session) play(name string, o options) *stream {
 	return st
 }
 
-// stop ends a stream, and does not wait.
+// stop ends a stream without waiting.
 func (st *stream) stop() {
 	st.tab.t.Helper()
 	st.tab.do("stop", st.index)
@@ -131,28 +131,28 @@ func (st *stream) want(status wcs.Status, info string) {
 	}
 }
 
-// sent are members of a status event.
+// sent holds members of a status event.
 type sent struct {
 	AudioCodec, VideoCodec string
 	HasAudio, HasVideo     bool
 	Width, Height          int
 }
 
-// lastStatus is the last status event of the stream, as the gateway sent it.
+// lastStatus returns the last status event of the stream, as the gateway sent it.
 func (st *stream) lastStatus() sent {
 	st.tab.t.Helper()
 	return call[sent](st.tab.tab, "lastStatus", st.index)
 }
 
-// media is what a player gets, by the browser's own statistics and its video element.
+// media is what a player receives, according to the browser's statistics and the video element.
 type media struct {
 	Frames, AudioPackets     int
 	VideoCodec, AudioCodec   string
 	Width, Height            int
-	AudioTracks, VideoTracks int // of what the element plays
+	AudioTracks, VideoTracks int // played by the element
 }
 
-// mediaWant is what a player waits for. Width and Height 0: any size.
+// mediaWant is the media that a player must receive. Width and Height 0: any size.
 type mediaWant struct {
 	Audio  bool `json:"audio"`
 	Video  bool `json:"video"`
@@ -160,10 +160,10 @@ type mediaWant struct {
 	Height int  `json:"height"`
 }
 
-// cameraMedia is what comes of camera.
+// cameraMedia is the media received from camera.
 var cameraMedia = mediaWant{Audio: true, Video: true, Width: 320, Height: 240}
 
-// wantMedia waits until the player plays what it should, and checks that it plays nothing else.
+// wantMedia waits until the player plays the wanted media, and checks that it plays nothing else.
 func (st *stream) wantMedia(want mediaWant) media {
 	st.tab.t.Helper()
 	got := call[media](st.tab.tab, "playing", st.index, want)

@@ -13,7 +13,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// nativeTests are about LiveKit's own SDK beside the WCS SDK, in the same rooms.
+// nativeTests use LiveKit's own SDK and the WCS SDK in the same rooms.
 var nativeTests = map[string]func(*scene){
 	"a native client watches a WCS publisher":             nativeWatches,
 	"a WCS player plays a native publisher":               nativePublishes,
@@ -41,7 +41,7 @@ func (s *scene) joinNative(room, identity string) *nativeTab {
 	return &nativeTab{tab: tb, room: call[int](tb, "join", url, token)}
 }
 
-// publish publishes camera and microphone, and waits until LiveKit has them.
+// publish publishes camera and microphone, and waits until LiveKit has both tracks.
 func (n *nativeTab) publish() {
 	n.t.Helper()
 	n.do("publish", n.room, 320, 240)
@@ -61,7 +61,7 @@ func nativeWatches(s *scene) {
 		Identity string
 	}](native.tab, "watching", native.room)
 	if !strings.HasPrefix(got.Identity, "wcs:default:pub:") || got.VideoCodec != "VP8" || got.Width != 320 || got.Height != 240 {
-		s.t.Errorf("native client gets %+v", got)
+		s.t.Errorf("native client receives %+v", got)
 	}
 	publisher.stop()
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
@@ -80,7 +80,7 @@ func nativePublishes(s *scene) {
 	player := c.play(name, nil)
 	got := player.wantMedia(mediaWant{Audio: true, Video: true})
 	if got.AudioCodec != "opus" || got.Width*3 != got.Height*4 {
-		s.t.Errorf("player gets %+v", got)
+		s.t.Errorf("player receives %+v", got)
 	}
 	c.start("publish", name, nil).want(wcs.StatusFailed, wcs.InfoStreamNameAlreadyInUse)
 	native.leave()
@@ -93,7 +93,7 @@ func nativePublishes(s *scene) {
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)
 }
 
-// severalNatives: who publishes is told apart by what happens when the natives leave.
+// severalNatives identifies the playing publisher by the effects of each native client's leaving.
 func severalNatives(s *scene) {
 	name := s.name("several")
 	first := s.joinNative(name, "first")
@@ -118,8 +118,8 @@ func severalNatives(s *scene) {
 	again.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
 }
 
-// nativeTalks: the players of a WCS publisher receive a native client's data, and no other WCS
-// clients.
+// nativeTalks checks that data of a native client reaches the players of a WCS publisher, and no other WCS
+// client.
 func nativeTalks(s *scene) {
 	name := s.name("talk")
 	publisher := s.legacyTab(newestSDK).login(nativeApp).publish(name, nil)

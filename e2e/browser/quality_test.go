@@ -9,27 +9,26 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// How often in a row the SDK has to come to a result for it to count, once a second.
+// How many times in a row, once a second, the SDK must report a quality for it to count.
 const (
 	settledRun   = 5
-	impairedRun  = 2 // one may come of a busy machine
+	impairedRun  = 2 // a single one may be caused by a busy machine
 	recoveredRun = 3
 )
 
 const (
-	// tooLate is when an impairment was noticed too late, in ms. It takes a few seconds; the machine may be busy.
+	// tooLate is the limit for noticing an impairment, in ms. It takes a few seconds; the machine may be busy.
 	tooLate = 30_000
-	// qualityPatience is how long any quality is waited for.
+	// qualityPatience is the timeout for any quality.
 	qualityPatience = 2 * time.Minute
 )
 
-// richCamera are the constraints of a publisher that sends so many bits that what an impairment leaves of
-// them is still more than the 50 kbit/s below which the SDK judges in another way
-// (docs/wcs-protocol.md#client-metrics).
+// richCamera are the constraints of a publisher with a high bitrate. Even under an impairment it stays above
+// 50 kbit/s, below which the SDK judges differently.
 var richCamera = options{"audio": true, "video": options{"width": 480, "height": 360, "minBitrate": 300, "maxBitrate": 400}}
 
-// TestQuality: the SDK notices when the way between a client and LiveKit gets bad, and when it is good again,
-// whichever source the rates have. Each stream has a relay of its own in its way.
+// TestQuality checks that the SDK notices when the path between a client and LiveKit becomes bad, and when
+// it recovers, for each source of the rates. The media of each stream passes a relay of its own.
 func TestQuality(t *testing.T) {
 	w := newWorld(t)
 	s := w.newScene(t)
@@ -56,14 +55,14 @@ func TestQuality(t *testing.T) {
 		}
 	}
 	wantSources(t, w.stage.Gateway, 3, 3)
-	// Much is lost, because LiveKit and Chromium make up for less by sending it again.
+	// The loss is high, because LiveKit and Chromium compensate a lower one by retransmission.
 	for _, d := range []rig.Direction{{Loss: 0.7}, {Rate: 150_000}} {
 		impairAndRecover(t, all, d)
 	}
 }
 
-// impairAndRecover impairs all streams at once, and then no longer. Where the source counts losses, it must
-// have counted some.
+// impairAndRecover impairs all streams at once, and then removes the impairment. A source that counts losses
+// must have counted some.
 func impairAndRecover(t *testing.T, all []*relayed, d rig.Direction) {
 	t.Helper()
 	before := make([]losses, len(all))
@@ -80,8 +79,8 @@ func impairAndRecover(t *testing.T, all []*relayed, d rig.Direction) {
 	}
 }
 
-// wantAll impairs all streams and waits until the SDK has found each to be of one of these qualities n times
-// in a row.
+// wantAll impairs all streams and waits until the SDK has reported one of these qualities n times in a row
+// for each.
 func wantAll(t *testing.T, all []*relayed, d rig.Direction, n int, qualities ...string) {
 	t.Helper()
 	since := make([]float64, len(all))
@@ -105,7 +104,7 @@ type relayed struct {
 	who        string
 	relay      *rig.Relay
 	published  bool
-	countsLoss bool // its source of the rates knows what was lost, and what was asked for again
+	countsLoss bool // the source of its rates counts lost packets and NACKs
 }
 
 func (s *scene) relayTab(sdk string) *legacyTab {
@@ -120,7 +119,7 @@ func (s *session) startThrough(relay *rig.Relay, verb string, o options) *relaye
 	return &relayed{stream: &stream{tab: s.tab, index: index}, relay: relay, published: verb == "publish"}
 }
 
-// impair impairs the direction that the media takes.
+// impair impairs the direction of the media.
 func (r *relayed) impair(d rig.Direction) {
 	if r.published {
 		r.relay.Impair(rig.Impairment{Up: d})
@@ -129,8 +128,8 @@ func (r *relayed) impair(d rig.Direction) {
 	}
 }
 
-// judged waits until the SDK has come to one of these qualities n times in a row, from a time on the page's
-// clock on, and returns the first of them.
+// judged waits until the SDK has reported one of these qualities n times in a row since a time on the page's
+// clock, and returns the first report.
 func (r *relayed) judged(since float64, n int, qualities ...string) update {
 	r.tab.t.Helper()
 	var all []update
@@ -149,10 +148,10 @@ func (r *relayed) judged(since float64, n int, qualities ...string) update {
 	return update{}
 }
 
-// losses are the losses that a video rate reports, since the start of the stream.
+// losses are the loss counters of a video rate, since the stream's start.
 type losses struct{ LostPackets, NACK int }
 
-// losses are those of the last video rate.
+// losses returns the counters of the last video rate.
 func (r *relayed) losses() losses {
 	r.tab.t.Helper()
 	all := call[[]losses](r.tab.tab, "rates", r.index)

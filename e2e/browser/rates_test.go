@@ -12,21 +12,20 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// judged is how many updates in a row, one a second, must be perfect. Those that follow messages which came
-// unevenly, or a second in which frames are missing, do not count, and neither break the row: then the
-// machine is busy, and it is that what the SDK judges, which divides by nothing.
+// judged is how many updates in a row, one a second, must be perfect. Updates after uneven messages, or
+// after a second with missing frames, do not count and do not break the row: the SDK then judges the busy
+// machine, as it does not divide by the elapsed time.
 const judged = 30
 
-// An update counts if the last messages were a second apart and had all frames, give or take some: so fast
-// the SDK's filters forget.
+// An update counts if the last messages were about a second apart and had about all frames. The SDK's
+// filters forget earlier messages.
 const (
 	evenly     = 5
 	uneven     = 100.0 // ms
 	cameraRate = 20    // frames a second of Chromium's fake camera
 )
 
-// update is what the SDK tells an app each second about the quality of a connection, and of what it concludes
-// that.
+// update is the SDK's report to an app, each second, of a connection's quality and the rates it is based on.
 type update struct {
 	At             float64 // ms, on the page's clock
 	Quality        string
@@ -41,8 +40,9 @@ type told struct {
 	Width, Height int
 }
 
-// TestRates: on an undisturbed connection the SDK finds the quality perfect, whichever source the rates have,
-// and a new picture size is told at once. The newest SDK sends its own statistics, the older one has a probe.
+// TestRates checks that on an undisturbed connection the SDK reports perfect quality for each source of the
+// rates, and that a new picture size is announced immediately. The newest SDK sends its own statistics, the
+// older one has a probe.
 func TestRates(t *testing.T) {
 	w := newWorld(t)
 	s := w.newScene(t)
@@ -72,14 +72,14 @@ func TestRates(t *testing.T) {
 	wantSources(t, w.stage.Gateway, 2, 2)
 }
 
-// wantPerfect waits until the SDK has found a stream perfect for long enough.
+// wantPerfect waits until the SDK has reported perfect quality for long enough.
 func wantPerfect(t *testing.T, who string, st *stream) {
 	t.Helper()
 	var all, run []update
 	var sent []told
 	for limit := time.Now().Add(3 * time.Minute); len(run) < judged; {
 		if time.Now().After(limit) {
-			t.Fatalf("%s is not perfect: %+v, told %+v", who, all, sent)
+			t.Fatalf("%s is not perfect: %+v, sent %+v", who, all, sent)
 		}
 		all = call[[]update](st.tab.tab, "qualities", st.index, len(all)+1)
 		sent = call[[]told](st.tab.tab, "rates", st.index)
@@ -111,7 +111,7 @@ func lastPerfect(all []update, sent []told) (run []update) {
 	return run
 }
 
-// evenBefore reports whether the messages before an update, and their frames, arrived evenly.
+// evenBefore reports whether the messages before an update were evenly spaced, with even frame counts.
 func evenBefore(sent []told, at float64) bool {
 	n, _ := slices.BinarySearchFunc(sent, at, func(r told, at float64) int { return cmp.Compare(r.At, at) })
 	if n < evenly {
@@ -125,7 +125,7 @@ func evenBefore(sent []told, at float64) bool {
 	return true
 }
 
-// wantEverySecond: single messages may be late on a busy machine, but not on the whole.
+// wantEverySecond checks the median interval of messages: single ones may be late on a busy machine.
 func wantEverySecond(t *testing.T, who string, sent []told) {
 	t.Helper()
 	var apart []float64
@@ -143,7 +143,7 @@ func wantEverySecond(t *testing.T, who string, sent []told) {
 	}
 }
 
-// wantSources checks how many streams have which source, as the gateway's metrics say.
+// wantSources checks the number of streams per source in the gateway's metrics.
 func wantSources(t *testing.T, g *rig.Gateway, client, probe int) {
 	t.Helper()
 	metrics := g.Metrics(t)

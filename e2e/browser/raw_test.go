@@ -6,7 +6,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// rawClient is a client without an SDK: m-lines called audio and video, no member that need not be sent.
+// rawClient is a client without an SDK: m-lines called audio and video, and only the required members.
 func rawClient(s *scene) {
 	name := s.name("raw")
 	gateway := s.world.stage.Gateway.URL + name // such clients connect to /<stream name>

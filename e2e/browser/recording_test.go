@@ -11,7 +11,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// recordingTests check what an app sees of recordings and of RTMP (docs/recording.md).
+// recordingTests check what users of the SDK see of recordings and of RTMP.
 var recordingTests = map[string]func(s *scene, egress *rig.Egress, sdk string){
 	"recorded":               recorded,
 	"recording fails":        recordingFails,
@@ -19,7 +19,7 @@ var recordingTests = map[string]func(s *scene, egress *rig.Egress, sdk string){
 	"republishing forbidden": republishingForbidden,
 }
 
-// TestRecording runs on a world whose LiveKit has the stand-in of an egress service.
+// TestRecording runs on a world whose LiveKit has a simulated egress service.
 func TestRecording(t *testing.T) {
 	requireSDKs(t)
 	s := &rig.Stage{Ports: rig.NewPorts(t), Redis: rig.StartRedis(t)}
@@ -52,7 +52,7 @@ func TestRecording(t *testing.T) {
 	s.WantClean(t)
 }
 
-// awaitEgress waits until the egress of a stream has a status, and until the gateway has heard of it if it is
+// awaitEgress waits until the egress of a stream has a status, and until the gateway knows it if it is
 // active.
 func (s *scene) awaitEgress(e *rig.Egress, name string, status lkproto.EgressStatus) {
 	s.t.Helper()
@@ -72,7 +72,7 @@ func (s *scene) awaitEgress(e *rig.Egress, name string, status lkproto.EgressSta
 	}
 }
 
-// recordInfo is the name of the recording's file as the SDK tells its app, "" without one.
+// recordInfo returns the name of the recording's file as the SDK reports it to its app, "" without one.
 func (st *stream) recordInfo() string {
 	st.tab.t.Helper()
 	return call[string](st.tab.tab, "recordInfo", st.index)

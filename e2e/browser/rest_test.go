@@ -15,8 +15,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// A page of another origin uses the SDK's REST module, as WCS' own consoles do: the browser asks before each
-// POST whether it may.
+// A page of another origin uses the SDK's REST module, as WCS' own consoles do: the browser sends a
+// preflight request before each POST.
 func TestRESTFromPage(t *testing.T) {
 	rig.SkipShort(t)
 	module, err := os.ReadFile("node_modules/websdk-" + newestSDK + "/src/rest-module.js")
@@ -25,7 +25,7 @@ func TestRESTFromPage(t *testing.T) {
 	}
 	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = fmt.Fprintf(w, "<script>var module = {};\n%s</script>", module) // the browser may be gone
+		_, _ = fmt.Fprintf(w, "<script>var module = {};\n%s</script>", module) // the browser may have closed the connection
 	}))
 	t.Cleanup(pages.Close)
 	ports, redis := rig.NewPorts(t), rig.StartRedis(t)
@@ -72,8 +72,8 @@ func TestRESTFromPage(t *testing.T) {
 	since := time.Now()
 	pub.WantStatus("page-pub", "UNPUBLISHED", "Stopped by rest /terminate")
 	took := time.Since(since)
-	t.Logf("publisher told within %v of the answer", took)
-	if took > 5*time.Second { // some milliseconds, but where the machine is busy
-		t.Errorf("publisher told %v after the answer", took)
+	t.Logf("publisher notified within %v of the answer", took)
+	if took > 5*time.Second { // some milliseconds, unless the machine is busy
+		t.Errorf("publisher notified %v after the answer", took)
 	}
 }

@@ -17,12 +17,12 @@ var bars = []color.RGBA{
 
 var barColours = []string{"#ff0000", "#00ff00", "#0000ff", "#ffffff", "#000000", "#ffff00"}
 
-const colourTolerance = 24 // of 255: an encoder that has just begun is coarse
+const colourTolerance = 24 // of 255: an encoder is coarse at its start
 
 type snapshotResult struct {
 	Event, Status string // base64
-	Left          string // status of the stream object that asked
-	Info          string // of a failure
+	Left          string // status of the requesting stream object
+	Info          string // of the failure
 }
 
 // snapshot asks for a picture of a stream.
@@ -35,7 +35,7 @@ func (s *session) snapshot(name string) snapshotResult {
 func snapshots(s *scene, sdk string) {
 	viewer := s.legacyTab(sdk).login(defaultApp)
 	if got := viewer.snapshot(s.name("nobody")); got.Info != wcs.InfoStreamNotFound {
-		s.t.Errorf("of no stream: %+v", got)
+		s.t.Errorf("of an unknown stream: %+v", got)
 	}
 	for _, app := range []string{defaultApp, h264App} {
 		publishers := s.legacyTab(sdk).login(app)
@@ -69,7 +69,7 @@ func wantBars(s *scene, got snapshotResult) {
 		s.t.Fatal(err)
 	}
 	size := img.Bounds().Size()
-	if size.X != 2*size.Y { // a browser that is short of time may send a smaller one
+	if size.X != 2*size.Y { // a busy browser may send a smaller picture
 		s.t.Errorf("size %v", size)
 	}
 	for i, want := range bars {

@@ -1,5 +1,5 @@
-// Package browser tests the gateway with the clients that people use: the official WCS SDK in several
-// versions and LiveKit's own SDK, both in a real browser.
+// Package browser tests the gateway with real clients: the official WCS SDK in several versions and
+// LiveKit's own SDK, both in a real browser.
 package browser
 
 import (
@@ -22,22 +22,21 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// patience is how long a test waits for anything; tests on a loaded machine are slow.
+// patience is the timeout of every wait; tests on a loaded machine are slow.
 const patience = 40 * time.Second
 
 // Versions of the WCS SDK in package.json.
 const (
 	oldestSDK = "2.0.180"
-	middleSDK = "2.0.233" // the last that leaves bitrate limits to the server
+	middleSDK = "2.0.233" // the last version that leaves bitrate limits to the server
 	newestSDK = "2.0.276"
 )
 
-// Applications of the gateway. One template for all, because a room has to be the room of one stream name
-// only.
+// Applications of the gateway. They share a template, because a room must belong to one stream name only.
 const (
 	defaultApp = "defaultApp"
 	nativeApp  = "native" // shares its rooms with native LiveKit clients
-	h264App    = "h264"   // allows publishers H264 only
+	h264App    = "h264"   // allows publishers only H264
 	hookedApp  = "hooked" // has a backend
 
 	applications = `{defaultApp: {room: "{name}"}, native: {room: "{name}", native: both, nativeData: true}, h264: {room: "{name}", codecs: [opus, H264]},` +
@@ -53,7 +52,7 @@ type world struct {
 	backend *rig.Backend
 	browser context.Context // of chromedp
 	pages   string          // http://127.0.0.1:port/
-	names   atomic.Int64    // of streams, given out
+	names   atomic.Int64    // stream names used
 }
 
 // newWorld starts everything. It ends with the test.
@@ -85,7 +84,7 @@ func requireFFmpeg(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		t.Fatalf("ffmpeg is missing, which Debian's package ffmpeg has: %v", err)
+		t.Fatalf("ffmpeg is missing (Debian package ffmpeg): %v", err)
 	}
 	return path
 }
@@ -110,7 +109,7 @@ func pageHandler() http.Handler {
 		for _, src := range r.URL.Query()["script"] {
 			fmt.Fprintf(&b, `<script src="/%s"></script>`, filepath.ToSlash(src))
 		}
-		_, _ = rw.Write([]byte(b.String())) // a browser that has gone
+		_, _ = rw.Write([]byte(b.String())) // the browser may have closed the connection
 	})
 	return mux
 }
@@ -120,13 +119,13 @@ func startBrowser(t *testing.T) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Fatalf("the browser is missing, which Debian's package chromium has: %v", err)
+		t.Fatalf("the browser is missing (Debian package chromium): %v", err)
 	}
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir())}
 	for _, name := range []string{
 		"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync",
 		"use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
-		// tabs that are not in front must not be slowed down
+		// background tabs must not be throttled
 		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
 	} {
 		options = append(options, chromedp.Flag(name, true))
@@ -142,8 +141,8 @@ func startBrowser(t *testing.T) context.Context {
 	return ctx
 }
 
-// scene is one test on a world: its tabs and its streams. When it ends its tabs are closed, and nothing of
-// its streams may be left.
+// scene is one test on a world: its tabs and its streams. At its end its tabs are closed, and nothing of its
+// streams may be left over.
 type scene struct {
 	t     *testing.T
 	world *world
@@ -156,7 +155,7 @@ func (w *world) newScene(t *testing.T) *scene {
 	return s
 }
 
-// name returns a stream name that no other test has.
+// name returns a stream name that no other test uses.
 func (s *scene) name(what string) string {
 	name := fmt.Sprintf("%s-%d", what, s.world.names.Add(1))
 	s.names = append(s.names, name)

@@ -30,7 +30,7 @@ func (s *scene) openPage(path string) *tab {
 	ctx, cancel := chromedp.NewContext(s.world.browser)
 	tb := &tab{t: s.t, ctx: ctx}
 	s.t.Cleanup(func() {
-		tb.close() // waits, so that no event comes after the test
+		tb.close() // waits, so that no event arrives after the test
 		cancel()
 	})
 	if err := chromedp.Listen(ctx, func(event any) {
@@ -48,20 +48,20 @@ func (s *scene) openPage(path string) *tab {
 	return tb
 }
 
-// playGivenUp: what the WCS SDK throws when a stream is stopped, or an MSE play refused, while its element
-// still begins to play.
+// playGivenUp is the exception of the WCS SDK when a stream is stopped, or an MSE play refused, while its
+// element is starting to play.
 func playGivenUp(e *runtime.ExceptionDetails) bool {
 	return e.Exception != nil && (strings.HasPrefix(e.Exception.Description, "AbortError: The play() request was interrupted") ||
 		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot set properties of null (setting 'muted')") ||
 		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot read properties of null (reading 'play')"))
 }
 
-// close closes the tab as a user does: nothing of the page gets a word in. It may be repeated.
+// close closes the tab as a user does: the page cannot act before. It can be called repeatedly.
 func (tb *tab) close() {
 	_ = chromedp.Cancel(tb.ctx) // closed already
 }
 
-// call runs a function of the page and waits for what it promises.
+// call runs a function of the page and waits for the value of its promise.
 func call[T any](tb *tab, function string, args ...any) T {
 	tb.t.Helper()
 	list, err := json.Marshal(append([]any{}, args...))
@@ -77,13 +77,13 @@ func call[T any](tb *tab, function string, args ...any) T {
 	return result
 }
 
-// do runs a function of the page that has no result.
+// do runs a function of the page without a result.
 func (tb *tab) do(function string, args ...any) {
 	tb.t.Helper()
 	call[chromedp.Void](tb, function, args...)
 }
 
-// journal is what has happened on the page, for the failure of a test.
+// journal returns the events of the page, for failure messages.
 func (tb *tab) journal() string {
 	ctx, cancel := context.WithTimeout(tb.ctx, patience)
 	defer cancel()

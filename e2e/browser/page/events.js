@@ -1,7 +1,7 @@
 "use strict";
-// What a user of the WCS SDK does beside publishing and playing.
+// Actions of a WCS SDK user besides publishing and playing.
 
-/** Opens a session by way of a load balancer's address; url has no server. Returns its index. */
+/** Opens a session by a load balancer's address; no gateway listens on url. Returns the session's index. */
 async function connectByLB(url, appKey, lbUrl) {
   await Flashphoner.init({});
   const index = sessions.length;
@@ -12,24 +12,24 @@ async function connectByLB(url, appKey, lbUrl) {
   return index;
 }
 
-/** Has a publisher mute or unmute: method is that of the SDK. */
+/** Makes a publisher mute or unmute: method is the SDK's method. */
 function mute(index, method) {
   streams[index][method]();
 }
 
-/** Has a publisher send data to all players of its stream. */
+/** Makes a publisher send data to the players of its stream. */
 function say(index, payload) {
   streams[index].sendData(payload);
 }
 
-/** Waits until a stream has passed n events other than sizes to its callback, and returns all of them. */
+/** Waits for n events of a stream's callback other than sizes, and returns all of them. */
 async function streamEvents(index, n) {
   const all = () => journal.filter((e) => e.stream === index && e.event && e.event !== "resize");
   await until(() => all().length >= n);
   return all().map(({event, payload}) => ({type: event, payload}));
 }
 
-/** Begins and ends the session's debugging, waits until both are confirmed, and returns the number of messages received by then. */
+/** Starts and stops the session's debugging, waits until both are confirmed, and returns the number of messages received by then. */
 async function debug(index) {
   sessions[index].startDebug();
   const told = (status) => until(() => journal.find((e) => e.message === "notifySessionDebugEvent" && e.args[0].status === status));
@@ -44,7 +44,7 @@ async function debug(index) {
   };
 }
 
-/** Starts a call, waits for its end, and returns its statuses. */
+/** Makes a call, waits for its end, and returns its statuses. */
 async function callSomebody(index) {
   const display = () => document.body.appendChild(document.createElement("div"));
   const statuses = [];

@@ -1,6 +1,6 @@
 "use strict";
-// Loaded before a client SDK: keeps a journal of what the page's sockets do, lets tests wait for what is noted, and
-// remembers the peer connections, whatever the SDK shows of them.
+// Loaded before a client SDK: keeps a journal of the page's sockets, lets tests wait for its entries, and
+// records the peer connections, even those that the SDK hides.
 
 const journal = [];
 const waiting = new Set();
@@ -11,7 +11,7 @@ function note(entry) {
   for (const check of [...waiting]) check();
 }
 
-/** Waits for the first truthy result of find, which is asked now and whenever something is noted. */
+/** Waits for the first truthy result of find, which is called now and after each new entry. */
 function until(find) {
   return new Promise((resolve, reject) => {
     const check = () => {
@@ -40,7 +40,7 @@ window.WebSocket = class extends WebSocket {
   }
 };
 
-/** Notes a WCS message; what another protocol sends is not text. */
+/** Records a WCS message; other protocols send binary messages. */
 function keep(way, data) {
   if (typeof data !== "string") return;
   const {message, data: args} = JSON.parse(data);
@@ -62,7 +62,7 @@ window.RTCPeerConnection = class extends RTCPeerConnection {
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** What a peer connection receives, by its own statistics. */
+/** The media that a peer connection receives, according to its statistics. */
 async function received(connection) {
   const figures = {frames: 0, samples: 0, energy: 0, audioPackets: 0, videoCodec: "", audioCodec: ""};
   const stats = await connection.getStats();
@@ -82,7 +82,7 @@ async function received(connection) {
   return figures;
 }
 
-let lastFigures = null; // for the failure of a test that waits for media without success
+let lastFigures = null; // for the failure message of a test whose media does not arrive
 
 /**
  * Waits until an element plays media that comes in: 10 more video frames are decoded than at first and the picture has the
@@ -119,7 +119,7 @@ async function pairProtocol(connection) {
   return [...new Set(pairs.map((p) => `${stats.get(p.localCandidateId).protocol} ${stats.get(p.remoteCandidateId).protocol}`))].join(", ");
 }
 
-/** The journal as text, for the failure of a test: without SDP and tokens. */
+/** The journal as text, for failure messages: without SDP and tokens. */
 function journalText() {
   const line = (e) => JSON.stringify(e, (key, value) => {
     if (typeof value === "string" && value.startsWith("v=0")) return "v=0…";

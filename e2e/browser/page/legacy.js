@@ -1,5 +1,5 @@
 "use strict";
-// A user of the WCS SDK. Sessions and streams are known to the tests by their index.
+// A user of the WCS SDK. Tests address sessions and streams by index.
 
 const {SESSION_STATUS, STREAM_STATUS, STREAM_EVENT, CONNECTION_QUALITY} = Flashphoner.constants;
 const wsPlayer = document.querySelector("script[src*=websdk]").src.replace("flashphoner.js", "examples/demo/dependencies/websocket-player/");
@@ -8,7 +8,7 @@ const streams = [];
 const displays = [];
 const statusesRead = []; // of each stream: how far nextStatus has come in the journal
 
-/** Opens a session and waits until it is established or has ended. Returns its index. custom is for the app's backend. */
+/** Opens a session and waits until it is established, or over. Returns its index. custom is for the app's backend. */
 async function connect(url, appKey, custom) {
   await Flashphoner.init({receiverLocation: wsPlayer + "WSReceiver2.js", decoderLocation: wsPlayer + "video-worker2.js"});
   const index = sessions.length;
@@ -26,7 +26,7 @@ async function sessionStatus(index, statuses) {
   return (await until(() => journal.find((e) => e.session === index && statuses.includes(e.status)))).status;
 }
 
-/** What a session has told its callbacks. */
+/** The events of a session's callbacks. */
 function sessionEvents(index) {
   return journal.filter((e) => e.session === index).map((e) => e.info ? `${e.status} ${e.info}` : e.status);
 }
@@ -35,18 +35,18 @@ function disconnect(index) {
   sessions[index].disconnect();
 }
 
-/** Sends the app's data and returns the outcome. */
+/** Sends the app's data and returns the result. */
 async function sendData(index, payload) {
   const outcome = (kind) => (event) => ({kind, info: event.info ?? ""});
   return sessions[index].sendData(payload).then(outcome("resolved"), outcome("rejected"));
 }
 
-/** Waits until a session has told its callbacks of a status with this info. */
+/** Waits until a session's callbacks have received a status with this info. */
 async function sessionTold(index, status, info) {
   await until(() => journal.find((e) => e.session === index && e.status === status && e.info === info));
 }
 
-/** Makes a stream and records its callbacks. Returns its index. */
+/** Creates a stream, and records the events of its callbacks. Returns its index. */
 function make(session, options) {
   const display = document.body.appendChild(document.createElement("div"));
   const stream = sessions[session].createStream({display, ...options});
@@ -62,7 +62,7 @@ function make(session, options) {
   return index;
 }
 
-/** Notes when a player shows its first frame. The SDK makes the video element only while it starts. */
+/** Records when a player shows its first frame. The SDK makes the video element only while it starts. */
 function noteFirstFrame(index) {
   const watch = () => {
     if (!elementOf(index)) return;
@@ -76,7 +76,7 @@ function noteFirstFrame(index) {
   watch();
 }
 
-/** Makes a stream and starts to publish or play it. Returns its index. */
+/** Creates a stream and starts to publish or play it. Returns its index. */
 function start(session, verb, options) {
   const index = make(session, options);
   note({stream: index, call: verb});
@@ -97,11 +97,11 @@ function publishBars(session, name, colours, options) {
     context.fillRect(i * width, 0, width, canvas.height);
   });
   draw();
-  setInterval(draw, 100); // a canvas that is not drawn on produces no frames
+  setInterval(draw, 100); // an unchanged canvas produces no frames
   return start(session, "publish", {name, constraints: {audio: false, video: false, customStream: canvas.captureStream(10)}, ...options});
 }
 
-/** Asks for a picture of a stream, with a stream object of its own, and returns the outcome: the event, and the older status. */
+/** Asks for a picture of a stream, by a stream object of its own, and returns the results: the event, and the older status. */
 async function snapshot(session, name) {
   const index = make(session, {name});
   streams[index].snapshot();
@@ -111,7 +111,7 @@ async function snapshot(session, name) {
   return {event: event.payload.snapshot, status: status.info, left: streams[index].status()};
 }
 
-/** Waits until a stream has received data that end with this, and returns all. */
+/** Waits until a stream has received data that end with this, and returns all data. */
 async function heard(index, last) {
   const all = () => journal.filter((e) => e.stream === index && e.event === "data").map((e) => e.payload);
   await until(() => all().at(-1) === last);
@@ -120,7 +120,7 @@ async function heard(index, last) {
 
 const passing = [STREAM_STATUS.PENDING, STREAM_STATUS.RESIZE];
 
-/** Waits for the next status that a stream gets, other than one that is only passing. */
+/** Waits for a stream's next status that is not transient. */
 async function nextStatus(index) {
   const entry = await until(() => {
     for (; statusesRead[index] < journal.length; statusesRead[index]++) {
@@ -137,14 +137,14 @@ function stop(index) {
   streams[index].stop();
 }
 
-/** Asks whether a stream is there. */
+/** Asks whether a stream is available. */
 async function available(session, name) {
   const stream = streams[make(session, {name})];
   const there = await stream.available().then(() => true, () => false);
   return {there, info: stream.getInfo() ?? ""};
 }
 
-/** Asks whether a stream is available, and then plays it with the same stream object. Returns its index. */
+/** Asks whether a stream is available, and if so plays it by the same stream object. Returns its index. */
 async function askThenPlay(session, name) {
   const index = make(session, {name});
   await streams[index].available();
@@ -173,7 +173,7 @@ async function announcedSize(index, width, height) {
   return streams[index].videoResolution();
 }
 
-/** Waits until the SDK has measured the quality of a stream n times, and returns all figures, in bit/s. */
+/** Waits until the SDK has reported the quality of a stream n times, and returns all reports, in bit/s. */
 async function qualities(index, n) {
   const all = () => journal.filter((e) => e.stream === index && e.quality);
   await until(() => all().length >= n);
@@ -199,12 +199,12 @@ function lastStatus(index) {
   return all[all.length - 1].args[0];
 }
 
-/** The name of the recording's file, as the SDK tells it an app. */
+/** The name of the recording's file, as the SDK reports it to an app. */
 function recordInfo(index) {
   return streams[index].getRecordInfo() ?? "";
 }
 
-/** The peer connection of a stream: the one that has made the offer which was sent. */
+/** The peer connection of a stream: the one that created the offer sent. */
 function connectionOf(index) {
   const offer = messages(index).find((e) => e.way === "out" && e.args[0].sdp)?.args[0].sdp;
   const ufrag = /a=ice-ufrag:\S+/.exec(offer)[0];
@@ -215,7 +215,7 @@ function elementOf(index) {
   return displays[index].querySelector("video");
 }
 
-/** Waits until a player plays what want says. */
+/** Waits until a player plays the media described by want. */
 function playing(index, want) {
   return awaitMedia(() => connectionOf(index), () => elementOf(index), want);
 }
@@ -224,12 +224,12 @@ function protocol(index) {
   return pairProtocol(connectionOf(index));
 }
 
-/** The answer as the SDK has applied it. */
+/** The answer as the SDK applied it. */
 function appliedAnswer(index) {
   return connectionOf(index).appliedSDP;
 }
 
-/** Makes a publisher's camera deliver another size. */
+/** Changes the size of a publisher's camera. */
 async function resize(index, width, height) {
   const [track] = elementOf(index).srcObject.getVideoTracks();
   await track.applyConstraints({width: {exact: width}, height: {exact: height}});
@@ -240,7 +240,7 @@ function codecNames(kind) {
   return [...new Set(RTCRtpSender.getCapabilities(kind).codecs.map((c) => c.mimeType.split("/")[1]))];
 }
 
-/** Milliseconds that the start of a stream took; of a player with the first frame, which is waited for. */
+/** Milliseconds that the start of a stream took; for a player including the first frame. */
 async function figures(index, withFrame) {
   const time = (find) => journal.find(find).at;
   const call = time((e) => e.stream === index && e.call);

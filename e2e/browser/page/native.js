@@ -3,7 +3,7 @@
 
 const rooms = [];
 
-/** Joins a room and attaches the tracks of others to elements. Returns the index of the room. */
+/** Joins a room. Tracks of other participants are attached to elements when they arrive. Returns the index of the room. */
 async function join(url, token) {
   const {Room, RoomEvent} = LivekitClient;
   const room = new Room();
@@ -38,7 +38,7 @@ function leave(index) {
   return rooms[index].room.disconnect();
 }
 
-/** Waits until audio and video of a publisher are received and played, and returns the publisher. */
+/** Waits until audio and video of another participant are played, and returns their publisher. */
 async function watching(index) {
   const {elements} = rooms[index];
   const of = (kind) => elements.find((e) => e.kind === kind);
@@ -53,7 +53,7 @@ async function left(index, identity) {
   await until(() => journal.find((e) => e.room === index && e.event === "left" && e.identity === identity));
 }
 
-/** Waits until an attribute of another participant has a value. */
+/** Waits until an attribute of a participant has changed to a value. */
 async function attributeIs(index, name, value) {
   await until(() => journal.find((e) => e.room === index && e.event === "attributes" && e.changed[name] === value));
 }

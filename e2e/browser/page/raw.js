@@ -1,6 +1,6 @@
 "use strict";
-// A client without an SDK, in the manner of the vendor's description of 2018: m-lines are called audio and video, and
-// only what must be there is sent.
+// A client without an SDK, in the manner of the vendor's description of 2018: m-lines are called audio and
+// video, and only required members are sent.
 
 const sockets = [];
 const calls = [];

@@ -1,7 +1,7 @@
 "use strict";
-// Loaded after legacy.js: streams whose media passes a relay of the test, and what becomes of them.
+// Loaded after legacy.js: streams whose media passes a relay of the test, and their state.
 
-/** Starts a stream that knows no other way to LiveKit than a UDP port of 127.0.0.1. Returns its index. */
+/** Starts a stream that can only reach LiveKit by a UDP port of 127.0.0.1. Returns its index. */
 function startThrough(port, session, verb, options) {
   const sdpHook = ({sdpString}) => sdpString
     .replaceAll(/a=candidate:\S+ \d+ tcp .*\r\n/gi, "")
@@ -14,7 +14,7 @@ function now() {
   return performance.now();
 }
 
-/** Waits until a video rate reports more lost packets and more NACKs than these. Returns it. */
+/** Waits for a video rate with more lost packets and more NACKs than these. Returns it. */
 async function lossesOver(index, lostPackets, nack) {
   return until(() => rates(index).findLast((r) => r.lostPackets > lostPackets && r.nack > nack));
 }

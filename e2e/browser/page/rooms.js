@@ -1,11 +1,11 @@
 "use strict";
-// Loaded after journal.js and before the WCS SDK: lets a page resume its session as a client does that reconnects below the SDK, and keeps
-// what the room API hands to the app.
+// Loaded after journal.js and before the WCS SDK: lets a page resume its session as a client does that
+// reconnects below the SDK, and keeps what the room API hands to the app.
 
 const Socket = window.WebSocket;
 let resumable;
 
-/** A socket that asks for keepAlive. The SDK does not notice that it is replaced by another one. */
+/** A socket that asks for keepAlive. The SDK does not notice its replacement by another one. */
 window.WebSocket = class {
   static CONNECTING = 0;
   static OPEN = 1;
@@ -105,7 +105,7 @@ function loseSocket() { resumable.lose(); }
 /** Resumes the session at another gateway. */
 async function resumeAt(url) { await resumable.resume(url); }
 
-/** The callbacks of the app, as soon as the last of them is this one. */
+/** Waits until this is the app's last callback, and returns all. */
 function callbacksUntil(last) { return until(() => seen.at(-1) === last && seen); }
 
 /** The members that the SDK knows, with their streams. */
