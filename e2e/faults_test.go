@@ -197,7 +197,7 @@ func TestForgedWebhook(t *testing.T) {
 }
 
 // A client that answers no pings is closed, alone, and its streams are released.
-func TestSilentClient(t *testing.T) {
+func TestClientWithoutPongsIsClosed(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, map[string]string{"WCS_SESSION_PINGINTERVAL": "100ms", "WCS_SESSION_PINGPROBES": "5"}, "")
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")

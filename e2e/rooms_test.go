@@ -128,7 +128,7 @@ func wantNoRoom(t *testing.T, s *rig.Stage) {
 
 // Many members come and go on all pods at the same time. Each knows the present members in the end, and no
 // event came twice or in a wrong order.
-func TestRoomWithMuchComingAndGoing(t *testing.T) {
+func TestRoomConvergesAfterManyJoinsAndLeaves(t *testing.T) {
 	t.Parallel()
 	g, s := patientPods(t, 3)
 	const n = 12

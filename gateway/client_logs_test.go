@@ -94,7 +94,7 @@ func TestClientLogs(t *testing.T) {
 }
 
 // Whatever a client says about a call, the call is over, and nothing hangs.
-func TestThereAreNoCalls(t *testing.T) {
+func TestCallsAreAnsweredWithFinish(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.connect(t, podA)
 	for _, cmd := range []string{"call", "answer", "hangup", "hold", "unhold", "sendDtmf", "transfer"} {

@@ -63,7 +63,7 @@ func TestSocketsOverALimitAreRefusedBeforeTheUpgrade(t *testing.T) {
 }
 
 // A session, and a socket that is refused, no longer count as one that has not said who it is.
-func TestPlacesOfSessions(t *testing.T) {
+func TestSessionsOfApplicationAreBounded(t *testing.T) {
 	w := newWorld(t, func(cfg *Config) {
 		cfg.Limits.Pending = 1
 		app := cfg.Apps["defaultApp"]
@@ -163,7 +163,7 @@ func TestReloadOfApplications(t *testing.T) {
 	}
 }
 
-func TestFloodsAreEnded(t *testing.T) {
+func TestFloodingSocketsAreClosed(t *testing.T) {
 	message := []byte(`{"message":"pushLogs","data":[{"logs":"` + strings.Repeat("x", 400) + `"}]}`)
 	for name, c := range map[string]struct {
 		limits    apps.Limits
@@ -220,7 +220,7 @@ func TestFloodsAreEnded(t *testing.T) {
 }
 
 // Refused commands are counted and leave the session as it is.
-func TestRefusedCommandsAreCounted(t *testing.T) {
+func TestRejectedCommandsAreCounted(t *testing.T) {
 	w := newWorld(t, func(cfg *Config) {
 		cfg.Limits = apps.Limits{JSONDepth: 20, NameBytes: 50, IDBytes: 50, CustomBytes: 50, PayloadBytes: 50, LoginBytes: 50}
 	})

@@ -305,7 +305,7 @@ func TestBadStatistics(t *testing.T) {
 }
 
 // Only clients that use WebRTC are asked for statistics, and only if the application uses them.
-func TestWhoIsAskedForStatistics(t *testing.T) {
+func TestOnlyWebRTCClientsAreAskedForStatistics(t *testing.T) {
 	for _, tt := range []struct {
 		mode      apps.RateSource
 		providers []string

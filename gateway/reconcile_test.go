@@ -63,7 +63,7 @@ func TestDeadNodeEndsStreamsWithin10Seconds(t *testing.T) {
 
 // A settled room costs at most two LiveKit calls per poll, however many players are on this pod. A player's
 // participant that left without a webhook is found by the next poll.
-func TestSettledRoomCostsTwoCalls(t *testing.T) {
+func TestIdleRoomCostsTwoCalls(t *testing.T) {
 	for _, n := range []int{0, 1, 3, 18} {
 		t.Run(fmt.Sprint(n, " players"), func(t *testing.T) {
 			t.Parallel()

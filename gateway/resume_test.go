@@ -208,7 +208,7 @@ func TestResumeRefused(t *testing.T) {
 }
 
 // The session is not resumed: its streams end after the grace period.
-func TestGraceIsOver(t *testing.T) {
+func TestSessionEndsAfterGrace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(50*time.Millisecond))
 	c, token, other := w.keptUp(t)
@@ -387,7 +387,7 @@ func wantAlive(t *testing.T, c *rig.Client) {
 }
 
 // A session that did not ask for keepAlive, and one that is resumed without it, ends with its socket.
-func TestNotKept(t *testing.T) {
+func TestSessionWithoutKeepAliveEndsWithSocket(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
 	c, token, other := w.keptUp(t)
@@ -563,9 +563,8 @@ func TestDeafPodAndEmptyRedis(t *testing.T) {
 	}
 }
 
-// A pod has let go of a session's streams and has the session again before it looks whether anybody has come
-// for them.
-func TestLetGoAndTakenAgain(t *testing.T) {
+// A pod handed a session over and resumed it again before it reaps the streams that no pod adopted.
+func TestSessionRegainedBeforeReapKeepsStreams(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		_, token, other := w.keptUp(t)
 		synctest.Wait()
@@ -582,9 +581,8 @@ func TestLetGoAndTakenAgain(t *testing.T) {
 	})
 }
 
-// While the streams of a session are adopted, the pod does not look again for those that it has let go, and
-// the other way round.
-func TestStreamsMoveOneWayAtATime(t *testing.T) {
+// While the streams of a session are adopted, the pod does not reap its unadopted streams, and vice versa.
+func TestAdoptionAndReleaseExcludeEachOther(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		_, token, _ := w.keptUp(t)
 		synctest.Wait()
@@ -620,7 +618,7 @@ func TestStreamsMoveOneWayAtATime(t *testing.T) {
 
 // The pod of a session is dead, and another client publishes the name of its stream before the session is
 // resumed.
-func TestNameIsAnothersByNow(t *testing.T) {
+func TestStreamOfResumedSessionFailsIfNameIsTaken(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
 		old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")

@@ -267,7 +267,7 @@ func (w *world) up(t *testing.T, pubPod, playPod string) (pub, play *rig.Client)
 }
 
 // Publisher and player on two pods, webhooks arriving at the wrong one.
-func TestTwoPods(t *testing.T) {
+func TestPublisherAndPlayerOnTwoPods(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	play.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
@@ -399,7 +399,7 @@ func TestDeadPodIsTakenOver(t *testing.T) {
 	}
 }
 
-func TestPodThatWasTakenOverStartsClean(t *testing.T) {
+func TestPodTakenOverClosesItsSockets(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	w.store.TakeOver(podA, podB)

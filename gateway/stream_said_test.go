@@ -158,7 +158,7 @@ func TestMutedWhilePlayerStarts(t *testing.T) {
 }
 
 // A pod that loses an event finds the state out when it asks LiveKit; LiveKit that was away is told again.
-func TestMutedThoughEventsAreLost(t *testing.T) {
+func TestMutesArriveThoughEventsAreLost(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	w.deaf(podB)
@@ -233,7 +233,7 @@ func TestRemoteMute(t *testing.T) {
 }
 
 // A publisher that says more than can be sent, or what would break its players' sockets, is told so.
-func TestTooMuchIsSaid(t *testing.T) {
+func TestEventsBeyondLimitAreRejected(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Limits.PayloadBytes = 1000 })
 	pub, play := w.up(t, podA, podB)
 	pub.Send("sendStreamEvent", map[string]any{"mediaSessionId": "pub", "type": "data", "payload": strings.Repeat("x", 2000)})

@@ -27,7 +27,7 @@ func TestFreePortCanBeBoundTwice(t *testing.T) {
 	}
 }
 
-func TestFreePortIsNobodyElsesUntilTheTestEnds(t *testing.T) {
+func TestFreePortIsReservedUntilTestEnds(t *testing.T) {
 	port := 0
 	t.Run("holder", func(t *testing.T) {
 		port = FreePort(t)

@@ -53,7 +53,7 @@ func TestLinkWithoutImpairment(t *testing.T) {
 	}
 }
 
-func TestLinkLosesWhatItShould(t *testing.T) {
+func TestLinkLosesConfiguredShare(t *testing.T) {
 	const n = 2000
 	send := func(enter func(string)) {
 		for i := range n {

@@ -74,7 +74,7 @@ func TestServerHangs(t *testing.T) {
 
 // The test does not wait for the webhooks of an orderly shutdown: LiveKit sends them and exits, and most are
 // lost.
-func TestOrderlyEnd(t *testing.T) {
+func TestLiveKitShutdownEndsParticipants(t *testing.T) {
 	s := newStage(t)
 	id := publisher()
 	s.publish(t, id, rig.PeerOptions{})
