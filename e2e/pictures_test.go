@@ -80,7 +80,11 @@ func picturePods(t *testing.T) (g []*rig.Gateway, lk *rig.LiveKit, redis *rig.Re
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t)}
 	redis = rig.StartRedis(t)
 	lk = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[0].Webhook(), Redis: redis.Addr})
-	for i, env := range []map[string]string{nil, {"WCS_SNAPSHOT_FFMPEG": ffmpeg}} {
+	// On a busy machine the first start of ffmpeg can take longer than the default timeout of a snapshot, 3 s.
+	const timeout = "10s"
+	for i, env := range []map[string]string{
+		{"WCS_SNAPSHOT_TIMEOUT": timeout}, {"WCS_SNAPSHOT_TIMEOUT": timeout, "WCS_SNAPSHOT_FFMPEG": ffmpeg},
+	} {
 		pod := rig.StartGateway(t, rig.GatewayOptions{Ports: ports[i], LiveKit: lk, Redis: redis.Addr, Env: env})
 		pod.AwaitReady(t)
 		g = append(g, pod)
