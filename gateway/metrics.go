@@ -110,7 +110,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		build:    gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
 	}
 	m.Preset()
-	m.bus = &bus.Metrics{Transit: m.Notifications.WithLabelValues("transit")}
+	m.bus = &bus.Metrics{Transit: m.Transit()}
 	for _, kind := range []translate.EgressKind{translate.EgressRecord, translate.EgressRTMP} {
 		m.Egress.Egresses.WithLabelValues(string(kind), egress.Failed)
 	}

@@ -97,6 +97,11 @@ type notifyTiming struct {
 	since time.Time
 }
 
+// Transit returns the observer of the way through Redis, which package bus measures.
+func (m *Metrics) Transit() prometheus.Observer {
+	return m.Notifications.WithLabelValues(string(stageTransit))
+}
+
 func (m *Metrics) observeNotification(n notifyTiming) {
 	m.Notifications.WithLabelValues(string(n.stage)).Observe(time.Since(n.since).Seconds())
 }
