@@ -11,6 +11,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
@@ -80,9 +81,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Egress: egress.Metrics{
 				Egresses: counter("wcs_egresses_total", "Recordings (record) and RTMP outputs (rtmp) of LiveKit's egress service, by result: started, complete, failed or forbidden.", "kind", "result"),
 			},
-			RateStreams:   gauges("wcs_rate_streams", "Streams by the source of their video rate: the client's statistics or a probe.", "source"),
-			Rates:         counter("wcs_rate_messages_total", "Video rate messages sent to clients.", "kind"),
-			ClientStats:   counter("wcs_client_stats_total", "Statistics messages of clients, by result.", "result"),
+			Rates: rates.Metrics{
+				Streams:     gauges("wcs_rate_streams", "Streams by the source of their video rate: the client's statistics or a probe.", "source"),
+				ClientStats: counter("wcs_client_stats_total", "Statistics messages of clients, by result.", "result"),
+			},
+			RatesSent:     counter("wcs_rate_messages_total", "Video rate messages sent to clients.", "kind"),
 			Snapshots:     counter("wcs_snapshots_total", "Snapshots requested by clients and backends, by result.", "result"),
 			Notifications: histogram("wcs_notification_seconds", "Time until players are notified that their publisher ended, by stage (local, announce, transit, deliver).", "stage"),
 			LostBytes:     counter("wcs_unsent_bytes_total", "Bytes not sent to clients: the socket was closed, or a slow client's messages from other clients were dropped.").WithLabelValues(),

@@ -12,7 +12,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/apps"
-	"wcsgateway/gateway/session"
+	"wcsgateway/gateway/rates"
 	"wcsgateway/translate"
 )
 
@@ -141,7 +141,7 @@ func wantPhase(t *testing.T, c *rig.Client, rows []time.Time) {
 		}
 		before = at
 		i, _ := slices.BinarySearchFunc(rows, at, time.Time.Compare)
-		if lag := at.Sub(rows[i-1]); lag < 20*time.Millisecond || lag > session.MaxLag+2*session.PhaseSlack {
+		if lag := at.Sub(rows[i-1]); lag < 20*time.Millisecond || lag > rates.MaxLag+2*rates.PhaseSlack {
 			t.Errorf("a row was told after %v", lag)
 		}
 	}
@@ -156,7 +156,7 @@ func TestRatesFromClientOnlyStop(t *testing.T) {
 		stats.describe()
 		stats.run(10)
 		wantRates(t, pub, inbound, 5)
-		pass(session.ClientWait + time.Second)
+		pass(rates.ClientWait + time.Second)
 		before := pub.Count(inbound)
 		pass(time.Minute)
 		if n := pub.Count(inbound) - before; n != 0 {
@@ -289,9 +289,9 @@ func TestBadStatistics(t *testing.T) {
 		synctest.Wait()
 		counted := map[string]float64{}
 		for _, result := range []string{"taken", "unknown", "excess", "invalid"} {
-			counted[result] = testutil.ToFloat64(w.pods[podA].metrics.ClientStats.WithLabelValues(result))
+			counted[result] = testutil.ToFloat64(w.pods[podA].metrics.Metrics.Rates.ClientStats.WithLabelValues(result))
 		}
-		if counted["taken"] != session.StatsPerSecond-1 || counted["unknown"] != 3 || counted["invalid"] != 3 || counted["excess"] != 101-session.StatsPerSecond+1 {
+		if counted["taken"] != rates.MessagesPerSecond-1 || counted["unknown"] != 3 || counted["invalid"] != 3 || counted["excess"] != 101-rates.MessagesPerSecond+1 {
 			t.Errorf("%v", counted)
 		}
 		stats.run(10) // and it goes on

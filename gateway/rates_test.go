@@ -100,7 +100,7 @@ func TestRatesFromProbe(t *testing.T) {
 			t.Errorf("%d probes of %d: %+v", running, started, target)
 		}
 		g := w.pods[podA].metrics
-		if n := testutil.ToFloat64(g.RateStreams.WithLabelValues("probe")); n != 2 {
+		if n := testutil.ToFloat64(g.Metrics.Rates.Streams.WithLabelValues("probe")); n != 2 {
 			t.Errorf("%v streams with a probe", n)
 		}
 		pub.Unpublish("pub", "s")
@@ -109,7 +109,7 @@ func TestRatesFromProbe(t *testing.T) {
 		if running, _ := w.probe.probes(); running != 0 {
 			t.Error("the probe outlives its publisher")
 		}
-		if n := testutil.ToFloat64(g.RateStreams.WithLabelValues("probe")) + testutil.ToFloat64(g.probe.Probes.WithLabelValues("running")); n != 0 {
+		if n := testutil.ToFloat64(g.Metrics.Rates.Streams.WithLabelValues("probe")) + testutil.ToFloat64(g.probe.Probes.WithLabelValues("running")); n != 0 {
 			t.Errorf("gauges end at %v", n)
 		}
 	})

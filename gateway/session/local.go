@@ -9,6 +9,7 @@ import (
 
 	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
+	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -94,13 +95,13 @@ func (st *stream) figures() admin.Figures {
 	if st.rates == nil || st.ending != nil {
 		return f
 	}
-	m, source := st.rates.measure()
-	if !m.known {
+	m := st.rates.Measure()
+	if !m.Known {
 		return f
 	}
-	f["VIDEO_RATE"], f["VIDEO_FPS"], f["VIDEO_LOST"] = m.video.Rate, int64(m.video.FPS), int64(m.video.Lost)
-	if source == fromClient { // a probe only sees its own requests
-		f["VIDEO_NACK"], f["VIDEO_PLI"] = int64(m.video.NACK), int64(m.video.PLI)
+	f["VIDEO_RATE"], f["VIDEO_FPS"], f["VIDEO_LOST"] = m.Video.Rate, int64(m.Video.FPS), int64(m.Video.Lost)
+	if m.Source == rates.FromClient { // a probe only sees its own requests
+		f["VIDEO_NACK"], f["VIDEO_PLI"] = int64(m.Video.NACK), int64(m.Video.PLI)
 	}
 	return f
 }

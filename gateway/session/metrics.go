@@ -9,6 +9,7 @@ import (
 
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/socket"
 )
 
@@ -28,14 +29,13 @@ type Metrics struct {
 	OwnShare      *prometheus.HistogramVec // kind
 	HookCalls     *prometheus.HistogramVec // method, class
 	HookVetoes    *prometheus.CounterVec   // method
-	RateStreams   *prometheus.GaugeVec     // source
-	Rates         *prometheus.CounterVec   // kind
-	ClientStats   *prometheus.CounterVec   // result
+	RatesSent     *prometheus.CounterVec   // kind
 	Snapshots     *prometheus.CounterVec   // result
 	Notifications *prometheus.HistogramVec // stage
 	LostBytes     prometheus.Counter
 	Panics        prometheus.Counter
 	Egress        egress.Metrics
+	Rates         rates.Metrics
 }
 
 // Preset creates the series of label values whose rates operators watch, so that a rate exists from the first
@@ -47,11 +47,11 @@ func (m *Metrics) Preset() {
 	for _, s := range []stage{stageLocal, stageAnnounce, stageDeliver} {
 		m.Notifications.WithLabelValues(string(s))
 	}
+	m.Rates.Preset()
 	for counter, labels := range map[*prometheus.CounterVec][]string{
-		m.Resumes:     {resumeOK, resumeRefused, resumeUnavailable},
-		m.ClientStats: {statsTaken, statsUnknown, statsExcess, statsInvalid},
-		m.Snapshots:   {"ok", "failed"},
-		m.HookVetoes:  {string(hooks.Connect), string(hooks.PublishStream), string(hooks.PlayStream)},
+		m.Resumes:    {resumeOK, resumeRefused, resumeUnavailable},
+		m.Snapshots:  {"ok", "failed"},
+		m.HookVetoes: {string(hooks.Connect), string(hooks.PublishStream), string(hooks.PlayStream)},
 	} {
 		for _, label := range labels {
 			counter.WithLabelValues(label)
@@ -128,12 +128,4 @@ const (
 	resumeOK          = "ok"
 	resumeRefused     = "refused" // unknown, ended, wrong token or of another application
 	resumeUnavailable = "unavailable"
-)
-
-// Results of a description or a batch, for the metric.
-const (
-	statsTaken   = "taken"
-	statsUnknown = "unknown" // the stream does not exist, or its client was not asked
-	statsExcess  = "excess"
-	statsInvalid = "invalid"
 )

@@ -14,6 +14,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/tracing"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -120,7 +121,7 @@ type stream struct {
 	playedStream
 	writer   recordWriter
 	relay    relay
-	rates    *rateMeter // nil until it is up, and without rates
+	rates    *rates.Meter // nil until it is up, and without rates
 	egresses egress.Set
 	timers   []*time.Timer
 	adopt    func(context.Context) error // not nil: the stream may still be another pod's; release needs it to be ours
