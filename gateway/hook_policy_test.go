@@ -191,27 +191,63 @@ func TestBackendRenamesStream(t *testing.T) {
 	w.wantClean(t)
 }
 
-// A client cannot hide a member from the backend by sending it twice in different case.
-func TestMembersThatDifferInCase(t *testing.T) {
-	w := newHookWorld(t, nil)
-	w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "OVERWRITE", "restOverwrite": "maxBitrate"}})
-	w.backend.On("publishStream", rig.Change(map[string]any{"maxBitrate": 5}))
+// A message that the backend and the gateway would read differently reaches neither.
+func TestMessageWithAmbiguousMembersIsRejected(t *testing.T) {
+	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Rooms = true })
+	w.policy(map[string]map[string]string{"OnDataEvent": {"restOnError": "FAIL"}})
+	named := func(member string) func(rig.Message) bool {
+		return func(m rig.Message) bool {
+			return strings.Contains(m.Raw, "Bad request") && strings.Contains(m.Raw, `ambiguous member \"`+member+`\"`)
+		}
+	}
 	c := rig.Dial(t, w.urls[podA])
-	c.SendRaw(`{"message":"connection","data":[{"appKey":"defaultApp","appkey":"defaultApp","SESSIONID":"forged","Origin":"forged","AuthToken":"secret"}]}`)
+	c.SendRaw(`{"message":"connection","data":[{"appKey":"defaultApp","custom":{"login":"mallory","LOGIN":"admin"}}]}`)
+	c.AwaitMatch("the rejection of a login", named("LOGIN"))
+	if n := w.backend.Count("connect"); n != 0 {
+		t.Errorf("the backend was called %d times", n)
+	}
+	mallory := rig.LoginAs(w.dial(t, podA), "defaultApp", "mallory")
+	offer := string(asJSON(t, offerOf(t, "publish")))
+	for _, tt := range []struct{ member, message string }{
+		{"NAME", `{"message":"sendData","data":[{"operationId":"1","payload":{"command":"join","options":{"name":"lobby","NAME":"secret"}}}]}`},
+		{"COMMAND", `{"message":"sendData","data":[{"operationId":"2","payload":{"command":"leave","COMMAND":"join","options":{"name":"secret"}}}]}`},
+		{"CUSTOM", `{"message":"publishStream","data":[{"mediaSessionId":"x","name":"s","custom":{"name":"lobby"},"CUSTOM":{"name":"secret"},"sdp":` + offer + `}]}`},
+		{"mediaSessionId", `{"message":"publishStream","data":[{"mediaSessionId":"x","name":"s","MediaSessionID":"y","mediaSessionId":"x","sdp":` + offer + `}]}`},
+	} {
+		mallory.SendRaw(tt.message)
+		mallory.AwaitMatch("the rejection of "+tt.member, named(tt.member))
+	}
+	mallory.Join("lobby")
+	if n, streams := w.backend.Count("OnDataEvent")+w.backend.Count("publishStream"), w.store.Names(); n != 1 || len(streams) != 0 {
+		t.Errorf("the backend was called %d times, streams %v; want the last join only", n, streams)
+	}
+}
+
+// A member in another case neither replaces a member of the gateway nor has an effect.
+func TestMemberInAnotherCaseHasNoEffect(t *testing.T) {
+	w := newHookWorld(t, nil)
+	c := rig.Dial(t, w.urls[podA])
+	c.SendRaw(`{"message":"connection","data":[{"appKey":"defaultApp","SESSIONID":"forged","Origin":"forged","AuthToken":"secret"}]}`)
 	c.Await("getUserData")
-	if h := w.backend.Await("connect"); strings.Contains(string(h.Raw), "forged") || strings.Contains(string(h.Raw), "secret") || h.Body["appkey"] != nil {
+	if h := w.backend.Await("connect"); strings.Contains(string(h.Raw), "forged") || strings.Contains(string(h.Raw), "secret") {
 		t.Errorf("connect: %s", h.Raw)
 	}
-	offer := string(asJSON(t, offerOf(t, "publish")))
-	c.SendRaw(`{"message":"publishStream","data":[{"mediaSessionId":"x","MediaSessionID":"pub","name":"denied","NAME":"seen","Name":"asked","sdp":` + offer + `,"MAXBITRATE":9}]}`)
-	c.AwaitSDP("pub")
-	h := w.backend.Await("publishStream")
-	if h.Text("name") != "asked" || h.Text("mediaSessionId") != "pub" || strings.Contains(string(h.Raw), "denied") || strings.Contains(string(h.Raw), "seen") {
-		t.Errorf("publishStream: %s", h.Raw)
-	}
-	if names := w.store.Names(); !slices.Equal(names, []string{"asked"}) {
+	c.SendRaw(`{"message":"publishStream","data":[{"mediaSessionId":"pub","Name":"asked","sdp":` + string(asJSON(t, offerOf(t, "publish"))) + `}]}`)
+	c.WantStatus("pub", "FAILED", "Bad stream name: it is empty, too long, or has control characters or a .. segment")
+	if names := w.store.Names(); len(names) != 0 {
 		t.Errorf("published as %v", names)
 	}
+}
+
+// An answer that other readers would take differently is not an answer.
+func TestAnswerWithAmbiguousMembersIsRejected(t *testing.T) {
+	w := newHookWorld(t, nil)
+	w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "OVERWRITE", "restOverwrite": "name", "restOnError": "FAIL"}})
+	w.backend.On("publishStream", rig.Say(`{"name":"a","Name":"b"}`))
+	c := w.connect(t, podA)
+	publishAV(t, c, "pub", "a")
+	c.WantStatus("pub", "FAILED", "Application server has given a bad answer")
+	w.wantClean(t)
 }
 
 // The stream fails if the new name is invalid; it does not keep its old name.

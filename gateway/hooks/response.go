@@ -3,7 +3,6 @@ package hooks
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"wcsgateway/translate/wcs"
 )
 
 // Errors of Call. A backend's refusal is a *Refusal.
@@ -72,9 +72,15 @@ func decode(body []byte) (Object, error) {
 		return Object{}, nil
 	}
 	var o Object
-	err := json.Unmarshal(bytes.ToValidUTF8(body, []byte("\uFFFD")), &o)
-	if err != nil || o == nil {
-		return nil, fmt.Errorf("%w: not a JSON object", ErrBadResponse) // the cause would quote the body
+	body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+	if err := wcs.Unmarshal(body, &o); err != nil {
+		return nil, fmt.Errorf("%w: not a JSON object: %s", ErrBadResponse, wcs.FaultOf(err))
+	}
+	if o == nil {
+		return nil, fmt.Errorf("%w: not a JSON object", ErrBadResponse)
+	}
+	if err := wcs.CheckNames(body); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadResponse, err)
 	}
 	return o, nil
 }

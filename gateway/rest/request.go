@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"time"
+	"wcsgateway/translate/wcs"
 
 	"github.com/rs/zerolog"
 )
@@ -43,15 +44,15 @@ func (q *request) decodeWith(v any, strict bool) error {
 	case len(bytes.TrimSpace(body)) == 0:
 		return nil
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
+	unmarshal := wcs.Unmarshal
 	if strict {
-		d.DisallowUnknownFields()
+		unmarshal = wcs.UnmarshalStrict
 	}
-	if err := d.Decode(v); err != nil {
+	if err := unmarshal(body, v); err != nil {
+		return badRequest("%s", wcs.FaultOf(err))
+	}
+	if err := wcs.CheckNames(body); err != nil {
 		return badRequest("%v", err)
-	}
-	if d.More() {
-		return badRequest("more than one JSON value")
 	}
 	return nil
 }

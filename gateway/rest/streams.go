@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -142,7 +141,7 @@ type endFilter struct{ streamFilter }
 // UnmarshalJSON implements json.Unmarshaler.
 func (f *endFilter) UnmarshalJSON(b []byte) error {
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(b, &members); err != nil {
+	if err := wcs.Unmarshal(b, &members); err != nil {
 		return err
 	}
 	for name, value := range members {
@@ -150,9 +149,7 @@ func (f *endFilter) UnmarshalJSON(b []byte) error {
 			return fmt.Errorf("%s is empty", name)
 		}
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	return d.Decode(&f.streamFilter)
+	return wcs.UnmarshalStrict(b, &f.streamFilter)
 }
 
 // terminateStreams responds as soon as the pods have started to end the streams. WCS without a filter ended

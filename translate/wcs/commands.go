@@ -55,14 +55,14 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 		KeepAlive      Bool     `json:"keepAlive"`
 		AuthToken      string   `json:"authToken"`
 	}
-	if err := json.Unmarshal(b, &known); err != nil {
+	if err := Unmarshal(b, &known); err != nil {
 		return err
 	}
 	*c = Connection{
 		AppKey: known.AppKey, MediaProviders: known.MediaProviders, KnowsBitrates: bool(known.ClientInfo),
 		KeepAlive: known.KeepAlive, AuthToken: known.AuthToken,
 	}
-	return json.Unmarshal(b, &c.Sent)
+	return Unmarshal(b, &c.Sent)
 }
 
 // LoginBytes returns the size of the longest user name in the command, as JSON: the login of a SIP account,
@@ -71,7 +71,7 @@ func (c Connection) LoginBytes() int {
 	var room struct {
 		Login Size `json:"login"`
 	}
-	_ = json.Unmarshal(c.Sent["custom"], &room) // custom is any JSON
+	_ = Unmarshal(c.Sent["custom"], &room) // custom is any JSON
 	return max(int(room.Login), len(c.Sent["login"]), len(c.Sent["sipLogin"]))
 }
 
@@ -81,13 +81,13 @@ func (c Connection) Login() string {
 	var custom struct {
 		Login string `json:"login"`
 	}
-	_ = json.Unmarshal(c.Sent["custom"], &custom) // custom is any JSON
+	_ = Unmarshal(c.Sent["custom"], &custom) // custom is any JSON
 	if custom.Login != "" {
 		return custom.Login
 	}
 	for _, member := range []string{"login", "sipLogin"} {
 		var login string
-		if json.Unmarshal(c.Sent[member], &login) == nil && login != "" {
+		if Unmarshal(c.Sent[member], &login) == nil && login != "" {
 			return login
 		}
 	}

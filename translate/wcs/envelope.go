@@ -33,16 +33,19 @@ func Decode(frame []byte) (Command, error) {
 	// The array is decoded in the first pass: each further pass over an offer of 8 KB costs more than
 	// everything else here.
 	var e envelope[[]json.RawMessage]
-	err := json.Unmarshal(frame, &e)
-	var typ *json.UnmarshalTypeError
-	if errors.As(err, &typ) && typ.Field == "data" {
+	err := Unmarshal(frame, &e)
+	if isMember(err, "/data") {
 		var bare envelope[json.RawMessage]
-		err = json.Unmarshal(frame, &bare)
+		err = Unmarshal(frame, &bare)
 		e.Message, e.Data = bare.Message, []json.RawMessage{bare.Data}
 	}
+	if err != nil {
+		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, FaultOf(err))
+	}
+	if err := CheckNames(frame); err != nil {
+		return Command{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
 	switch {
-	case err != nil:
-		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, jsonFault(err))
 	case e.Message == nil || *e.Message == "":
 		return Command{}, fmt.Errorf(`%w: no "message"`, ErrMalformed)
 	case len(e.Data) == 0 || isNull(e.Data[0]):
@@ -62,7 +65,7 @@ func (c Command) Bind(v any) error {
 		return fmt.Errorf("%w: %s has no argument", ErrMalformed, c.Name)
 	}
 	if err := c.unmarshal(v); err != nil {
-		return fmt.Errorf("%w: %s: %s", ErrMalformed, c.Name, jsonFault(err))
+		return fmt.Errorf("%w: %s: %s", ErrMalformed, c.Name, FaultOf(err))
 	}
 	return nil
 }
@@ -72,23 +75,7 @@ func (c Command) unmarshal(v any) error {
 	if u, ok := v.(json.Unmarshaler); ok {
 		return u.UnmarshalJSON(c.Arg)
 	}
-	return json.Unmarshal(c.Arg, v)
-}
-
-// jsonFault describes an error of encoding/json without repeating client data: messages carry tokens and
-// session descriptions.
-func jsonFault(err error) string {
-	var syntax *json.SyntaxError
-	var typ *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &typ) && typ.Field != "":
-		return fmt.Sprintf("%s must not be a JSON %s", typ.Field, typ.Value)
-	case errors.As(err, &typ):
-		return fmt.Sprintf("must not be a JSON %s", typ.Value)
-	case errors.As(err, &syntax):
-		return fmt.Sprintf("not JSON (at byte %d)", syntax.Offset)
-	}
-	return "not JSON"
+	return Unmarshal(c.Arg, v)
 }
 
 // encode builds a frame for clients. "data" is always an array: every client reads data[0] before it looks at

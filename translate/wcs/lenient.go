@@ -2,7 +2,6 @@ package wcs
 
 import (
 	"bytes"
-	"encoding/json"
 	"math"
 	"strconv"
 )
@@ -23,7 +22,7 @@ func (i *Int) UnmarshalJSON(b []byte) error {
 	}
 	text := string(b)
 	if b[0] == '"' {
-		if err := json.Unmarshal(b, &text); err != nil {
+		if err := Unmarshal(b, &text); err != nil {
 			return nil
 		}
 	}

@@ -31,8 +31,8 @@ func metricsRows(metrics json.RawMessage, compression string) ([]string, error) 
 		}
 	}
 	var rows []string
-	if err := json.Unmarshal(text, &rows); err != nil {
-		return nil, fmt.Errorf("%w: rows: %s", ErrMetricsEncoding, jsonFault(err))
+	if err := Unmarshal(text, &rows); err != nil {
+		return nil, fmt.Errorf("%w: rows: %s", ErrMetricsEncoding, FaultOf(err))
 	}
 	if len(rows) > maxMetricsRows {
 		return nil, fmt.Errorf("%w: a batch of %d rows, at most %d", ErrMetricsTooLarge, len(rows), maxMetricsRows)
@@ -43,8 +43,8 @@ func metricsRows(metrics json.RawMessage, compression string) ([]string, error) 
 // metricsText unpacks a batch that is a JSON string.
 func metricsText(metrics json.RawMessage, compression string) ([]byte, error) {
 	var packed *string
-	if err := json.Unmarshal(metrics, &packed); err != nil {
-		return nil, fmt.Errorf("%w: metrics: %s", ErrMetricsEncoding, jsonFault(err))
+	if err := Unmarshal(metrics, &packed); err != nil {
+		return nil, fmt.Errorf("%w: metrics: %s", ErrMetricsEncoding, FaultOf(err))
 	}
 	if packed == nil {
 		return nil, fmt.Errorf("%w: no metrics", ErrMetricsEncoding)

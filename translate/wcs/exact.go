@@ -1,0 +1,203 @@
+package wcs
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	exact "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// ErrAmbiguous is wrapped by errors about an object in which readers could find different values for a
+// member.
+var ErrAmbiguous = errors.New("ambiguous member")
+
+// Unmarshal decodes JSON of clients and backends. Unlike encoding/json it matches names exactly, as the
+// backends' decoders do, and rejects an object that has a name twice. Its errors are for FaultOf.
+func Unmarshal(b []byte, v any) error {
+	return exact.Unmarshal(b, v, jsontext.AllowInvalidUTF8(true))
+}
+
+// UnmarshalStrict is Unmarshal that rejects unknown members.
+func UnmarshalStrict(b []byte, v any) error {
+	return exact.Unmarshal(b, v, jsontext.AllowInvalidUTF8(true), exact.RejectUnknownMembers(true))
+}
+
+// FaultOf describes an error of Unmarshal without repeating values: messages carry tokens and session
+// descriptions.
+func FaultOf(err error) string {
+	var syntax *jsontext.SyntacticError
+	var typ *exact.SemanticError
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntax):
+		return fmt.Sprintf("%v %q", ErrAmbiguous, shorten(syntax.JSONPointer.LastToken()))
+	case errors.Is(err, exact.ErrUnknownName) && errors.As(err, &typ):
+		return fmt.Sprintf("unknown member %q", shorten(typ.JSONPointer.LastToken()))
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("not JSON (at byte %d)", syntax.ByteOffset+1)
+	case errors.As(err, &typ) && isOwn(typ.Err):
+		return typ.Err.Error()
+	case errors.As(err, &typ):
+		return strings.TrimSpace(shorten(dotted(typ.JSONPointer)) + " must not be a JSON " + kind(typ.JSONKind))
+	}
+	return "not JSON"
+}
+
+// isOwn reports whether err is that of a type which decodes itself.
+func isOwn(err error) bool {
+	var number *strconv.NumError
+	return err != nil && !errors.As(err, &number)
+}
+
+// isMember reports whether err is about the type of the member with that path.
+func isMember(err error, path jsontext.Pointer) bool {
+	var typ *exact.SemanticError
+	return errors.As(err, &typ) && typ.JSONPointer == path
+}
+
+// dotted returns the names of a path, without the indexes of arrays.
+func dotted(p jsontext.Pointer) string {
+	var names []string
+	for token := range p.Tokens() {
+		if _, err := strconv.Atoi(token); err != nil {
+			names = append(names, token)
+		}
+	}
+	return strings.Join(names, ".")
+}
+
+func kind(k jsontext.Kind) string {
+	switch k {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case 't', 'f':
+		return "bool"
+	}
+	return k.String()
+}
+
+// shorten bounds a client's name in an error.
+func shorten(name string) string {
+	const most = 64
+	if len(name) > most {
+		return strings.ToValidUTF8(name[:most], "") + "…"
+	}
+	return name
+}
+
+var seed = maphash.MakeSeed()
+
+// CheckNames returns an error that wraps ErrAmbiguous if an object at any depth of a valid JSON text has two
+// names that are equal when case is ignored. Decoders that ignore case and decoders that do not would read
+// different values. It takes one pass, and 8 bytes a name.
+func CheckNames(text []byte) error {
+	var names []uint64 // of all open objects
+	var starts []int   // for each open array and object: the start of its names; arrays have none
+	var folded []byte  // a name
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			starts = append(starts, len(names))
+		case '}', ']':
+			if len(starts) == 0 {
+				return nil // not JSON
+			}
+			start := starts[len(starts)-1]
+			starts = starts[:len(starts)-1]
+			own := names[start:]
+			if len(own) > 1 {
+				slices.Sort(own)
+				for j, h := range own[1:] {
+					if h == own[j] {
+						return fmt.Errorf("%w %q", ErrAmbiguous, shorten(lastName(text[:i], h)))
+					}
+				}
+			}
+			names = names[:start]
+		case '"':
+			end := i + 1 + stringEnd(text[i+1:])
+			if isName(text, end) {
+				folded = fold(folded[:0], text[i+1:min(end, len(text))])
+				names = append(names, maphash.Bytes(seed, folded))
+			}
+			i = end
+		}
+	}
+	return nil
+}
+
+// isName reports whether the string that ends with the quote at end is the name of a member.
+func isName(text []byte, end int) bool {
+	for end++; end < len(text); end++ {
+		switch text[end] {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return text[end] == ':'
+		}
+	}
+	return false
+}
+
+// lastName returns the last name in text with a certain hash.
+func lastName(text []byte, hash uint64) (name string) {
+	for i := 0; i < len(text); i++ {
+		if text[i] != '"' {
+			continue
+		}
+		end := i + 1 + stringEnd(text[i+1:])
+		if isName(text, end) && maphash.Bytes(seed, fold(nil, text[i+1:end])) == hash {
+			name = string(text[i+1 : end])
+		}
+		i = end
+	}
+	return name
+}
+
+// fold appends a raw JSON string without escapes and without case.
+func fold(to, raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		var s string
+		if json.Unmarshal(slices.Concat([]byte{'"'}, raw, []byte{'"'}), &s) == nil {
+			raw = []byte(s)
+		}
+	}
+	for i := 0; i < len(raw); {
+		c := raw[i]
+		if c < utf8.RuneSelf {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			to = append(to, c)
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(raw[i:])
+		to = utf8.AppendRune(to, foldRune(r))
+		i += n
+	}
+	return to
+}
+
+// foldRune returns the smallest rune that equals r when case is ignored, in lower case if it is of ASCII.
+func foldRune(r rune) rune {
+	for {
+		next := unicode.SimpleFold(r)
+		if next <= r {
+			if 'A' <= next && next <= 'Z' {
+				next += 'a' - 'A'
+			}
+			return next
+		}
+		r = next
+	}
+}
