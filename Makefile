@@ -4,7 +4,8 @@
 # make build  bin/wcs-gateway, static
 # make image  for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
 # make test-k8s  the chart against a real Kubernetes control plane
-# make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s
+# make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s, test-clients
+# make test-clients  all cases of clients that are not the WCS SDK in Chromium
 # make attacks  what attacks cost other clients, as a table
 # make bench, make fuzz, make lint, make vuln
 
@@ -21,7 +22,7 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: docs dev check test test-more test-deploy test-k8s build check-format check-links bench attacks fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
+.PHONY: docs dev check test test-more test-deploy test-k8s test-clients build check-format check-links bench attacks fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -65,7 +66,11 @@ test-k8s:
 	cd deploy/tests && go test -tags controlplane -count=1 -timeout $(TESTTIMEOUT) -run TestControlPlane -v .
 
 # Before a release; about an hour. Each part can be run alone.
-test-more: attacks fuzz test-k8s
+test-more: attacks fuzz test-k8s test-clients
+
+# Firefox, pages from files, GStreamer and aiortc: half a minute. make test has one short case of each.
+test-clients: setup $(SDK)
+	go test -count=1 -timeout $(TESTTIMEOUT) ./e2e/clients -args -more
 
 setup:
 	.ci/setup

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -22,6 +23,7 @@ const (
 type LiveKitOptions struct {
 	Webhook string // URL that gets the webhooks; none if empty
 	Redis   string // host:port shared by the nodes of a deployment; single node without
+	Address string // an IPv4 address of this machine, for media; 127.0.0.1 if empty
 	Extra   string // further YAML; must not repeat the keys of liveKitConfig
 }
 
@@ -61,19 +63,20 @@ func StartLiveKit(t testing.TB, o LiveKitOptions) *LiveKit {
 }
 
 func (lk *LiveKit) yaml(o LiveKitOptions) string {
+	address := cmp.Or(o.Address, "127.0.0.1")
 	var y strings.Builder
 	fmt.Fprintf(&y, `port: %d
 bind_addresses: ["127.0.0.1"]
 rtc:
   tcp_port: %d
   udp_port: %d
-  node_ip: 127.0.0.1
+  node_ip: %s
   use_external_ip: false
-  enable_loopback_candidate: true
-  interfaces: {includes: [lo]}
+  enable_loopback_candidate: %t
+  ips: {includes: [%s/32]}
 keys: {%s: %s}
 logging: {level: warn, json: false}
-`, lk.Port, lk.TCPPort, lk.UDPPort, lk.Key, lk.Secret)
+`, lk.Port, lk.TCPPort, lk.UDPPort, address, o.Address == "", address, lk.Key, lk.Secret)
 	if o.Webhook != "" {
 		fmt.Fprintf(&y, "webhook: {api_key: %s, urls: [%q]}\n", lk.Key, o.Webhook)
 	}
