@@ -107,6 +107,6 @@ var nativeTests = map[string]func(*testing.T){
 		publishNative(t, "wcs.hidden", "nat")
 		c := connect(t)
 		c.Send("playStream", rig.StreamRequest("hidden-play", "hidden", rig.NewPlayer(t, rig.PeerOptions{}).Offer(), false, nil))
-		c.WantStatus("hidden-play", "FAILED", "Stream not found")
+		c.WantStatus("hidden-play", "FAILED", "Session does not exist")
 	},
 }

@@ -173,7 +173,7 @@ func TestBackendRenamesStream(t *testing.T) {
 		t.Errorf("PUBLISHING: %s", h.Raw)
 	}
 	playAV(t, play, "none", "a")
-	play.WantStatus("none", "FAILED", "Stream not found")
+	play.WantStatus("none", "FAILED", "Session does not exist")
 	playAV(t, play, "play", "door") // also renamed
 	play.AwaitSDP("play")
 	w.media(t, podA, translate.RolePlay)

@@ -151,7 +151,7 @@ func TestHookBodiesAndOrder(t *testing.T) {
 	c.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
 	c.Unpublish("pub", "s") // already stopped: no call
 	playAV(t, c, "none", "none")
-	c.WantStatus("none", "FAILED", "Stream not found")
+	c.WantStatus("none", "FAILED", "Session does not exist")
 	c.Close()
 
 	want := []string{

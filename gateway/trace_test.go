@@ -97,9 +97,9 @@ func TestTraceOfAFailure(t *testing.T) {
 	backend.On("playStream", rig.Refuse(http.StatusForbidden))
 	c := w.connect(t, podA)
 	playAV(t, c, "v1", "nobody")
-	c.WantStatus("v1", "FAILED", "Stream not found")
+	c.WantStatus("v1", "FAILED", "Session does not exist")
 	root, hook := ended(t, spans, "playStream"), ended(t, spans, "hook playStream")
-	if root.Status().Code != codes.Error || root.Status().Description != "Stream not found" {
+	if root.Status().Code != codes.Error || root.Status().Description != "Session does not exist" {
 		t.Errorf("the play's status is %v", root.Status())
 	}
 	if hook.Status().Code != codes.Error {

@@ -30,7 +30,7 @@ func TestDemo(t *testing.T) {
 	b.see("session", `#status-session`, `e.textContent === "ESTABLISHED"`)
 
 	b.click(`#play`)
-	b.see("play without a publisher", `#message`, `e.textContent.includes("No stream with this name") && e.textContent.includes("Stream not found")`)
+	b.see("play without a publisher", `#message`, `e.textContent.includes("No stream with this name") && e.textContent.includes("Session does not exist")`)
 	b.click(`#publish`)
 	b.see("publisher", `#status-publish`, `e.textContent === "PUBLISHING"`)
 	b.click(`#available`)

@@ -110,7 +110,7 @@ func failures(s *scene, sdk string) {
 	if got := c.available(name); got != (availability{Info: wcs.InfoStreamNotFound}) {
 		s.t.Errorf("absent: %+v", got)
 	}
-	c.start("play", name, nil).want(wcs.StatusFailed, wcs.InfoStreamNotFound)
+	c.start("play", name, nil).want(wcs.StatusFailed, wcs.InfoSessionDoesNotExist)
 
 	publisher := c.publish(name, nil)
 	if got := c.available(name); got != (availability{There: true}) {

@@ -150,6 +150,6 @@ func notShared(s *scene) {
 	if got := c.available(name); got != (availability{Info: wcs.InfoStreamNotFound}) {
 		s.t.Errorf("available: %+v", got)
 	}
-	c.start("play", name, nil).want(wcs.StatusFailed, wcs.InfoStreamNotFound)
+	c.start("play", name, nil).want(wcs.StatusFailed, wcs.InfoSessionDoesNotExist)
 	native.leave()
 }

@@ -29,6 +29,9 @@ type App struct {
 	Record      bool       // its clients are allowed to have their streams recorded
 	RTMPHosts   rtmp.Hosts // to which its clients are allowed to send their streams
 	RTMPFullURL bool       // clients' RTMP addresses are complete: the stream's name is not appended
+	// MissingStream is the info of FAILED for a play of a stream that does not exist: wcs.InfoSessionDoesNotExist
+	// or wcs.InfoStreamNotFound. The zero value means the former.
+	MissingStream string
 }
 
 // MayPlay reports whether the application's clients are allowed to play a stream of the application owner.

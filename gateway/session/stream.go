@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -385,6 +386,9 @@ func (st *stream) sendStatus(status wcs.Status, info string) {
 // fail ends a stream that could not start.
 func (st *stream) fail(err error) {
 	v := classify(err)
+	if !st.published && (errors.Is(err, errNoStream) || errors.Is(err, state.ErrNotFound)) {
+		v.info = cmp.Or(st.sess.app.MissingStream, wcs.InfoSessionDoesNotExist)
+	}
 	if errors.Is(err, context.Canceled) { // the gateway shuts down
 		v.level = zerolog.DebugLevel
 	}

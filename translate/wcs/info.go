@@ -15,6 +15,7 @@ const (
 	InfoFailedToAddStreamToProxy   = "Failed to add stream to proxy"
 	InfoPublishStreamIsNotReady    = "Publish stream is not ready"
 	InfoStreamNotFound             = "Stream not found"
+	InfoSessionDoesNotExist        = "Session does not exist"
 	InfoStreamNameAlreadyInUse     = "Stream name is already in use"
 	InfoMediaSessionIDNull         = "MediaSessionId is null"
 	InfoMediaSessionIDAlreadyInUse = "MediaSessionId is already in use"

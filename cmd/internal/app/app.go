@@ -172,7 +172,7 @@ func applications(cfg config.Config, b *backends) (map[string]apps.App, error) {
 		}
 		all[key] = apps.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: app.Native, Codecs: codecs,
-			Rates: cfg.RateSource(app), NativeData: app.NativeData, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
+			Rates: cfg.RateSource(app), NativeData: app.NativeData, MissingStream: app.MissingStream, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
 			Hooks:  apps.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
 		}

@@ -15,6 +15,7 @@ import (
 
 	"wcsgateway/gateway/apps"
 	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
 )
 
 // Config is the complete configuration. Its zero value is not usable: start from Load or Default.
@@ -349,6 +350,9 @@ type Application struct {
 	RTMPHosts []string `koanf:"rtmpHosts"`
 	// A client's `rtmpUrl` is complete. Otherwise `/rtmp_` and the stream's name are appended, as in WCS.
 	RTMPFullURL bool `koanf:"rtmpFullUrl"`
+	// Text of `FAILED` for a play of a stream that does not exist: `Session does not exist`, which apps
+	// compare, or `Stream not found`.
+	MissingStream string `koanf:"missingStream"`
 	// Source of the video rates for clients of this application. Empty: `rates.source`.
 	Rates apps.RateSource `koanf:"rates"`
 	// Forward data messages of native LiveKit participants in the room of a stream to the stream's players,
@@ -423,6 +427,7 @@ func Default() Config {
 func DefaultApplication() Application {
 	return Application{
 		Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
+		MissingStream: wcs.InfoSessionDoesNotExist,
 	}
 }
 
@@ -444,9 +449,8 @@ func (c *Config) Complete() {
 		if app.Codecs == nil { // an empty list disables trimming
 			app.Codecs = defaults.Codecs
 		}
-		if app.Record == "" {
-			app.Record = defaults.Record
-		}
+		app.Record = cmp.Or(app.Record, defaults.Record)
+		app.MissingStream = cmp.Or(app.MissingStream, defaults.MissingStream)
 		if reflect.ValueOf(app.Hooks).IsZero() {
 			app.Hooks = defaults.Hooks
 		}

@@ -19,6 +19,7 @@ import (
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
+	"wcsgateway/translate/wcs"
 )
 
 var (
@@ -234,6 +235,9 @@ func (c Config) validateApplications(f *faults) {
 		}
 		if app.Rooms != "" {
 			oneOf(f, at+".rooms", app.Rooms, RoomsOn, RoomsOff)
+		}
+		if app.MissingStream != "" {
+			oneOf(f, at+".missingStream", app.MissingStream, wcs.InfoSessionDoesNotExist, wcs.InfoStreamNotFound)
 		}
 		f.origins(at+".origins", app.Origins)
 		f.check(app.MaxSessions >= 0, at+".maxSessions", "must be at least 0")

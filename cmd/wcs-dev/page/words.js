@@ -4,7 +4,7 @@ const WORDS = [
   [/permission|not allowed/i, "The browser has no permission to use the camera and microphone. Allow them in the address bar and try again"],
   [/device not found|can not be found/i, "No camera or no microphone was found"],
   [/could not start|not readable|in use by/i, "The camera cannot be opened. Another program may be using it"],
-  [/^Stream not found$/, "No stream with this name is published. Publish it first"],
+  [/^(Session does not exist|Stream not found)$/, "No stream with this name is published. Publish it first"],
   [/^Stream name is already in use$/, "Another client publishes a stream with this name. Choose another name"],
   [/^Publish stream is not ready$/, "The stream has no media yet. Try again in a moment"],
   [/^Stopped by publisher stop$/, "The publisher stopped the stream"],
