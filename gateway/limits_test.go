@@ -1,8 +1,11 @@
 package gateway
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +140,64 @@ func TestOriginsAreRefused(t *testing.T) {
 		}
 	}
 	w.wantRefusals(t, "app_origin", 1)
+}
+
+// WebSocket libraries that are not browsers send the server's own address as Origin: SocketRocket on iOS,
+// React Native, websocket-client for Python.
+func TestOwnAddressAsOriginIsAccepted(t *testing.T) {
+	pages, err := origins.Parse([]string{"https://app.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(cfg *Config) {
+		cfg.Origins = pages
+		app := cfg.Apps["native"]
+		app.Origins = pages
+		cfg.Apps["native"] = app
+	})
+	secure := httptest.NewTLSServer(w.pods[podA].Public()) // its certificate is for example.com
+	t.Cleanup(secure.Close)
+	plain := strings.TrimSuffix(strings.TrimPrefix(w.urls[podA], "ws://"), "/")
+	for _, tt := range []struct {
+		url, origin string
+		status      int
+	}{
+		{"ws://" + plain, "http://" + plain, 101},
+		{"ws://" + plain, "https://" + plain, 101},
+		{"ws://" + plain, "http://127.0.0.1:1", 403},
+		{"wss://example.com", "https://example.com", 101}, // the client has verified the name
+		{"wss://example.com", "http://example.com", 403},
+		{"wss://example.com", "https://www.example.com", 403},
+		{"ws://rebound.example", "http://rebound.example", 403}, // a name that its owner points to this server
+	} {
+		dialer := websocket.Dialer{
+			TLSClientConfig: secure.Client().Transport.(*http.Transport).TLSClientConfig,
+			NetDialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				addr := plain
+				if strings.HasPrefix(tt.url, "wss:") {
+					addr = secure.Listener.Addr().String()
+				}
+				return new(net.Dialer).DialContext(ctx, network, addr)
+			},
+		}
+		ws, res, err := dialer.Dial(tt.url, http.Header{"Origin": {tt.origin}})
+		if res == nil {
+			t.Fatalf("%s: %v", tt.url, err)
+		}
+		if res.StatusCode != tt.status {
+			t.Errorf("%s from %s: %d, want %d", tt.url, tt.origin, res.StatusCode, tt.status)
+		}
+		if err != nil {
+			continue
+		}
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"connection","data":[{"appKey":"native"}]}`)); err != nil {
+			t.Fatal(err)
+		}
+		if _, b, err := ws.ReadMessage(); err != nil || !strings.Contains(string(b), "getUserData") {
+			t.Errorf("%s from %s: %s %v, want a session", tt.url, tt.origin, b, err)
+		}
+		_ = ws.Close()
+	}
 }
 
 // Running sessions keep their application; new ones get the new.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/gorilla/websocket"
 
@@ -36,6 +37,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	settings := g.table.Settings()
 	address := g.cfg.Proxies.Client(r)
 	p := session.Peer{Remote: address.String(), Origin: r.Header.Get("Origin")}
+	p.OwnOrigin = origins.Own(p.Origin, r.Host, r.TLS != nil && strings.HasPrefix(p.Origin, "https:")) // the client has verified the name
 	reject := func(reason socket.Rejection, status int, text string) {
 		g.metrics.Rejected(reason)
 		g.env.Sampled.Info().Str("remote", p.Remote).Str("origin", translate.Abridge(p.Origin, 300)).
@@ -50,7 +52,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	case g.table.Refusing():
 		reject(session.RejectDraining, http.StatusServiceUnavailable, "shutting down")
 		return
-	case !origins.Valid(p.Origin) || len(r.Header["Origin"]) > 1 || !settings.Origins.Allows(p.Origin):
+	case !origins.Valid(p.Origin) || len(r.Header["Origin"]) > 1 || !p.OwnOrigin && !settings.Origins.Allows(p.Origin):
 		reject(session.RejectOrigin, http.StatusForbidden, "origin not allowed")
 		return
 	}

@@ -3,8 +3,10 @@
 package origins
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -173,6 +175,23 @@ func Valid(header string) bool {
 	}
 	_, ok := parseOrigin(header)
 	return ok
+}
+
+// Own reports whether an Origin header is the address that the request was sent to, according to its Host
+// header. WebSocket libraries that are not browsers send it, and pages of that address. The owner of a DNS
+// name can point it to this server (DNS rebinding), so that a name says nothing about the page; it counts
+// only if the caller has verified that the name is this server's. Addresses and localhost always count.
+func Own(header, host string, verified bool) bool {
+	o, ok := parseOrigin(header)
+	if !ok || defaultPort(o.scheme) == "" {
+		return false
+	}
+	name, port := splitPort(strings.ToLower(host))
+	if name != o.host || cmp.Or(port, defaultPort(o.scheme)) != o.port {
+		return false
+	}
+	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return verified || err == nil || name == "localhost"
 }
 
 // parseOrigin parses a header. Schemes other than http and https, as sent by web views of apps and by browser

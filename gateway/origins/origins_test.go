@@ -90,6 +90,34 @@ func TestValid(t *testing.T) {
 	}
 }
 
+func TestOwn(t *testing.T) {
+	for _, tt := range []struct {
+		origin, host    string
+		own, ifVerified bool
+	}{
+		{"http://10.0.0.1:8080", "10.0.0.1:8080", true, true},
+		{"http://10.0.0.1", "10.0.0.1:80", true, true},
+		{"https://10.0.0.1:443", "10.0.0.1", true, true},
+		{"http://[2001:DB8::1]:8080", "[2001:db8::1]:8080", true, true},
+		{"http://localhost:8080", "localhost:8080", true, true},
+		{"https://wcs.example.com", "wcs.example.com", false, true},
+		{"https://WCS.example.com:8443", "wcs.example.com:8443", false, true},
+		{"http://wcs.example.com", "wcs.example.com:443", false, false},
+		{"http://10.0.0.1:8081", "10.0.0.1:8080", false, false}, // a page of the same machine
+		{"https://10.0.0.1", "10.0.0.2", false, false},
+		{"http://localhost.example", "localhost.example", false, true},
+		{"capacitor://localhost", "localhost", false, false}, // an app's page
+		{"file://", "", false, false},
+		{"null", "null", false, false},
+		{"", "", false, false},
+		{"http://10.0.0.1:8080/", "10.0.0.1:8080", false, false},
+	} {
+		if own, verified := Own(tt.origin, tt.host, false), Own(tt.origin, tt.host, true); own != tt.own || verified != tt.ifVerified {
+			t.Errorf("%s at %s: %v and verified %v", tt.origin, tt.host, own, verified)
+		}
+	}
+}
+
 // FuzzAllows checks that no header panics, and that origins without a matching pattern are rejected.
 func FuzzAllows(f *testing.F) {
 	for _, s := range []string{"https://a.example.com", "null", "https://[::1]:80", "a://b:c@d", "https://%zz"} {

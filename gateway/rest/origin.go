@@ -2,8 +2,6 @@ package rest
 
 import (
 	"net/http"
-	"net/netip"
-	"net/url"
 
 	"wcsgateway/gateway/origins"
 )
@@ -41,15 +39,8 @@ func (a *API) checkOrigin(q *request, rt route) error {
 }
 
 func (a *API) allows(origin, host string) bool {
-	if u, err := url.Parse(origin); err == nil && u.Host == host && host != "" && (len(a.cfg.Users) > 0 || isFixed(u.Hostname())) {
+	if origins.Own(origin, host, len(a.cfg.Users) > 0) { // passwords protect the API from DNS rebinding
 		return true
 	}
 	return a.cfg.Origins != nil && origins.Valid(origin) && a.cfg.Origins.Allows(origin)
-}
-
-// isFixed reports whether a host does not depend on DNS. The owner of any other name could point it to this
-// server (DNS rebinding); without passwords their page could then use the API.
-func isFixed(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err == nil || host == "localhost"
 }

@@ -175,7 +175,7 @@ func (s *Session) admit(key string) (*apps.App, bool) {
 	switch {
 	case !ok:
 		s.rejectFor(rejectUnknownApp, key, infoNoApplication)
-	case !app.Origins.Allows(s.Origin):
+	case !s.OwnOrigin && !app.Origins.Allows(s.Origin):
 		s.rejectFor(rejectAppOrigin, key, infoWrongOrigin)
 	case !s.table.takeSlot(app):
 		s.rejectFor(rejectAppSessions, key, infoTooManySessions)

@@ -68,8 +68,11 @@ type Listen struct {
 	//
 	// Forms: `https://app.example.com`, `https://*.example.com`, `http://localhost:*`, `example.com` (any
 	// scheme and port), `*`, and `null` (local files and sandboxed frames). A leading `!` rejects the pages
-	// that match. The first matching entry decides; a page that matches no entry is rejected. Clients that
-	// send no `Origin` are not browsers and are always accepted.
+	// that match. The first matching entry decides; a page that matches no entry is rejected.
+	// Clients that are not browsers send no `Origin`, or the gateway's own address (iOS, React Native). They
+	// are accepted without an entry if that address is the `Host` of the request and an IP address, or a name
+	// under which the client opened TLS to the gateway itself. Behind a proxy that ends TLS, list the name,
+	// such as `https://wcs.example.com`.
 	Origins []string `koanf:"origins"`
 	// Networks of the proxies and load balancers in front, such as `10.0.0.0/8`. The client's address is
 	// taken from `X-Forwarded-For` or the PROXY header of these networks only. Empty: none.
