@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -240,6 +241,58 @@ var streamTests = map[string]func(*testing.T){
 		c.Send("publishStream", rig.StreamRequest("refused", "refused", offer, true, nil))
 		if s := c.AwaitStatus("refused"); s.Status != "FAILED" || s.Info == "" {
 			t.Errorf("%+v", s)
+		}
+	},
+	"offers of clients that are no browsers": func(t *testing.T) {
+		c := connect(t)
+		onlyAudio := func(offer, other string) string { // as the Android SDK offers
+			i := strings.LastIndex(offer, "m=")
+			return offer[:i] + strings.NewReplacer("a=sendonly", other, "a=recvonly", other).Replace(offer[i:])
+		}
+		without := func(line string) func(string) string {
+			return func(offer string) string { return regexp.MustCompile("a="+line+".*\r\n").ReplaceAllString(offer, "") }
+		}
+		for name, f := range map[string]struct {
+			options       rig.PeerOptions
+			publish, play func(string) string
+		}{
+			"direction": {rig.PeerOptions{}, func(o string) string { return onlyAudio(o, "a=recvonly") }, func(o string) string { return onlyAudio(o, "a=sendonly") }},
+			"group":     {rig.PeerOptions{Audio: true}, without("group"), without("group")},
+		} {
+			peer, screen := rig.NewPublisher(t, f.options), rig.NewPlayer(t, f.options)
+			c.Send("publishStream", rig.StreamRequest(name+"-pub", name, f.publish(peer.Offer()), true, nil))
+			peer.SetAnswer(c.AwaitSDP(name + "-pub"))
+			c.WantStatus(name+"-pub", "PUBLISHING", "")
+			c.Send("playStream", rig.StreamRequest(name+"-play", name, f.play(screen.Offer()), false, nil))
+			screen.SetAnswer(c.AwaitSDP(name + "-play"))
+			c.WantStatus(name+"-play", "PLAYING", "")
+			wantMedia(t, screen, translate.Audio)
+		}
+	},
+	"offers with which no media can flow": func(t *testing.T) {
+		c := connect(t)
+		pub, play := rig.NewPublisher(t, rig.PeerOptions{}).Offer(), rig.NewPlayer(t, rig.PeerOptions{}).Offer()
+		without := func(offer, lines string) string {
+			return regexp.MustCompile("a="+lines+".*\r\n").ReplaceAllString(offer, "")
+		}
+		c.Publish("flow-pub", "flow", rig.NewPublisher(t, rig.PeerOptions{}))
+		for name, f := range map[string]struct {
+			cmd, sdp, info string
+		}{
+			"no group": {"publishStream", without(pub, "group"), "Bad SDP: malformed SDP: no BUNDLE group has all m-lines in use"},
+			"no mids":  {"publishStream", without(pub, "(group|mid)"), "Bad SDP: malformed SDP: no mid in m-line 0 (audio)"},
+			"no SSRC":  {"publishStream", without(pub, "ssrc"), "Bad SDP: malformed SDP: no SSRC"},
+			// Only LiveKit finds this fault, and answers 503.
+			"extension":       {"publishStream", pub + "a=extmap:x y\r\n", "Bad SDP: refused by the media server"},
+			"play, no group":  {"playStream", without(play, "group"), "Bad SDP: malformed SDP: no BUNDLE group has all m-lines in use"},
+			"play, extension": {"playStream", play + "a=extmap:x y\r\n", "Bad SDP: refused by the media server"},
+		} {
+			stream := "flow"
+			if f.cmd == "publishStream" {
+				stream = "flow " + name
+			}
+			c.Send(f.cmd, rig.StreamRequest(name, stream, f.sdp, f.cmd == "publishStream", nil))
+			c.WantStatus(name, "FAILED", f.info)
 		}
 	},
 	"no codec in common": func(t *testing.T) {

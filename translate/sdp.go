@@ -16,11 +16,13 @@ var (
 	// ErrNoMedia: no audio or video m-line is both accepted and active. Clients send an SDP without any
 	// m-line when both kinds are switched off.
 	ErrNoMedia = errors.New("SDP without media")
-	// ErrDirection: a publisher's m-line only receives, or a player's only sends.
+	// ErrDirection: all m-lines of a publisher only receive, or all of a player only send.
 	ErrDirection = errors.New("wrong direction")
 	// ErrNoCommonCodecs: a player's offer contains no codec of any track of the stream, or an offer contains
 	// none that LiveKit supports.
 	ErrNoCommonCodecs = errors.New("no common codecs")
+	// ErrRejected: an answer rejects all media.
+	ErrRejected = errors.New("answer rejects all media")
 )
 
 // MediaKinds are the kinds of media in an SDP that are not rejected.
@@ -37,7 +39,7 @@ func (k *MediaKinds) add(m *sdp.MediaDescription) {
 // PlayOfferKinds returns the kinds of media for which a player's offer has usable m-lines. The errors are
 // those of EditPlayOffer.
 func PlayOfferKinds(offer string) (kinds MediaKinds, err error) {
-	_, media, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
+	_, media, _, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
 	for _, m := range media {
 		kinds.add(m.MediaDescription)
 	}

@@ -12,6 +12,8 @@ import (
 // AnswerEdit describes the changes that a WCS client needs in LiveKit's answer
 // (docs/wcs-protocol.md#answers).
 type AnswerEdit struct {
+	// Fixes are those of the offer.
+	Fixes OfferFixes
 	// CommonStream, for players, becomes the msid stream id of audio and video. Clients show only the stream
 	// of the last track, and LiveKit assigns each track its own. "" = unchanged. Illegal characters are
 	// replaced.
@@ -38,8 +40,9 @@ type AnswerNotes struct {
 
 // EditAnswer adapts LiveKit's answer for a WCS client. m-lines, mids, payload types, ICE and DTLS lines and
 // the order of lines stay. LiveKit puts fmtp or rtcp-fb right after the rtpmap of VP8 and H264, where clients
-// look when they set their rate limits; EditPublishOffer ensures that there are such lines. The error is
-// ErrMalformedSDP.
+// look when they set their rate limits; EditPublishOffer ensures that there are such lines. The errors are
+// ErrMalformedSDP, and ErrRejected if no media can flow: otherwise the client would wait for ICE without
+// success.
 func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, err error) {
 	d, err := parseSDP(answer)
 	if err != nil {
@@ -49,6 +52,10 @@ func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, 
 	if len(d.MediaDescriptions) == 0 || empty { // pion accepts a truncated SDP
 		return "", AnswerNotes{}, fmt.Errorf("%w: answer without m-line, or with an empty one", ErrMalformedSDP)
 	}
+	if !slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool { return takesPart(d, m) }) {
+		return "", AnswerNotes{}, ErrRejected
+	}
+	e.Fixes.undo(d)
 	tcp := slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool {
 		return slices.ContainsFunc(m.Attributes, isTCPCandidate)
 	})

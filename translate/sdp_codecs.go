@@ -20,8 +20,9 @@ const (
 
 // codec is a codec that LiveKit supports.
 type codec struct {
-	kind Kind
-	name string
+	kind  Kind
+	name  string
+	clock uint32 // rate in Hz; LiveKit ignores a format of another one
 	// rank orders the payload types of the codec in an offer by their fmtp parameters, the best first. nil:
 	// all are equal.
 	rank func(params map[string]string) int
@@ -33,15 +34,15 @@ type codec struct {
 // knownCodecs are the codecs of livekit-server 1.13 except rtx, which accompanies its codec. The index in the
 // table is the bit in a CodecSet.
 var knownCodecs = [...]codec{
-	{kind: Audio, name: nameOpus},
-	{kind: Audio, name: nameRED},
-	{kind: Audio, name: "PCMU"},
-	{kind: Audio, name: "PCMA"},
-	{kind: Video, name: nameVP8},
-	{kind: Video, name: "H264", rank: rankH264, playRank: h264OtherProfile},
-	{kind: Video, name: "VP9", rank: rankProfile("profile-id")},
-	{kind: Video, name: "AV1", rank: rankProfile("profile")},
-	{kind: Video, name: "H265"},
+	{kind: Audio, name: nameOpus, clock: 48000},
+	{kind: Audio, name: nameRED, clock: 48000},
+	{kind: Audio, name: "PCMU", clock: 8000},
+	{kind: Audio, name: "PCMA", clock: 8000},
+	{kind: Video, name: nameVP8, clock: 90000},
+	{kind: Video, name: "H264", clock: 90000, rank: rankH264, playRank: h264OtherProfile},
+	{kind: Video, name: "VP9", clock: 90000, rank: rankProfile("profile-id")},
+	{kind: Video, name: "AV1", clock: 90000, rank: rankProfile("profile")},
+	{kind: Video, name: "H265", clock: 90000},
 }
 
 // Ranks of an H264 payload type.

@@ -25,6 +25,7 @@ type ptSet map[uint8]bool
 // formatsOf lists the formats of an m-line, in its order, except unusable ones:
 //   - a payload type without rtpmap, unless it is PCMU, PCMA or G722: LiveKit rejects the whole offer for any
 //     other;
+//   - a codec that LiveKit supports, at another clock rate;
 //   - rtx without apt, or with the apt of an absent payload type, and such a RED: stripCodecs leaves them
 //     behind. Called with "opus" it leaves RED, which LiveKit would then use with nothing in it.
 //
@@ -37,6 +38,9 @@ func formatsOf(m *sdp.MediaDescription) []format {
 		pt, ok := parsePT(text)
 		c, known := codecs[pt]
 		if !ok || !known || c.Name == "" {
+			continue
+		}
+		if codec, supported := lookupCodec(kindOf(m), c.Name); supported && codec.clock != c.ClockRate {
 			continue
 		}
 		f := format{pt: pt, name: c.Name, fmtp: c.Fmtp, feedback: feedback["*"] || feedback[text]}

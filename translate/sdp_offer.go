@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,22 +23,34 @@ type PublishEdit struct {
 	KeepVideoOrientation bool
 }
 
-// EditPublishOffer adapts a publisher's offer for LiveKit and returns its kinds of media. Matching the
+// EditedOffer is an offer that LiveKit can serve.
+type EditedOffer struct {
+	SDP   string
+	Kinds MediaKinds // of a publisher: those offered; of a player: those that can be played
+	Fixes OfferFixes // for AnswerEdit
+}
+
+// EditPublishOffer adapts a publisher's offer for LiveKit. Matching the
 // payload types of a browser's offer takes a fifth of LiveKit's CPU under publish load. So only the allowed
 // codecs stay, with one payload type each of H264 (packetization-mode 1; constrained baseline, else baseline
 // if offered), VP9 and AV1 (profile 0). They stay in the client's order. An m-line without an allowed codec
 // is unchanged, and LiveKit decides. An m-line without a codec that LiveKit supports becomes inactive.
 //
-// sendrecv becomes sendonly. m-lines that are rejected, inactive or neither audio nor video are unchanged,
-// because the answer must have as many in the same order. The errors are ErrMalformedSDP, ErrNoMedia,
-// ErrDirection, and ErrNoCommonCodecs if LiveKit supports no codec of any m-line.
-func EditPublishOffer(offer string, e PublishEdit) (edited string, kinds MediaKinds, err error) {
-	d, media, err := parseOffer(offer, sdp.AttrKeySendOnly)
-	if err != nil {
-		return "", MediaKinds{}, err
+// sendrecv becomes sendonly. No m-line is removed, because the answer must have as many in the same order:
+// those that only receive, or are rejected, become inactive. The errors are ErrMalformedSDP, also for
+// whatever LiveKit is known to fail at; ErrNoMedia; ErrDirection if all m-lines only receive; and
+// ErrNoCommonCodecs if LiveKit supports no codec of any m-line.
+func EditPublishOffer(offer string, e PublishEdit) (edited EditedOffer, err error) {
+	d, media, fixes, err := parseOffer(offer, sdp.AttrKeySendOnly)
+	if err == nil {
+		err = fixTracks(media)
 	}
+	if err != nil {
+		return EditedOffer{}, err
+	}
+	edited.Fixes = fixes
 	for _, m := range media {
-		kinds.add(m.MediaDescription)
+		edited.Kinds.add(m.MediaDescription)
 		m.edit(publishFormats(m.formats, kindOf(m.MediaDescription), e.Codecs))
 	}
 	if !e.KeepVideoOrientation {
@@ -46,17 +59,17 @@ func EditPublishOffer(offer string, e PublishEdit) (edited string, kinds MediaKi
 			m.Attributes = withoutExtension(m.Attributes, videoOrientation)
 		}
 	}
-	edited, err = marshalSDP(d)
-	return edited, kinds, err
+	edited.SDP, err = marshalSDP(d)
+	return edited, err
 }
 
 // PlayEdit names the codecs of the published tracks in LiveKit's terms, without the prefix audio/ or video/.
 // "" = no such track.
 type PlayEdit struct{ AudioCodec, VideoCodec string }
 
-// EditPlayOffer adapts a player's offer for LiveKit and returns the kinds of media that can be played: those
-// for which the stream has a track and the offer has the track's codec. Only tracks of these kinds must be
-// named to LiveKit, because it waits for every named track until it is bound.
+// EditPlayOffer adapts a player's offer for LiveKit. Kinds of media that can be played are those for which
+// the stream has a track and the offer has the track's codec. Only tracks of these kinds must be named to
+// LiveKit, because it waits for every named track until it is bound.
 //
 // A video m-line keeps the codec of the track and its rtx; an audio m-line keeps opus and red as well,
 // because LiveKit adds and removes red itself. An m-line without a common codec keeps all its codecs; one
@@ -72,23 +85,24 @@ type PlayEdit struct{ AudioCodec, VideoCodec string }
 //
 // sendrecv becomes recvonly; the other m-lines are treated as in EditPublishOffer. The errors are
 // ErrMalformedSDP, ErrNoMedia, ErrDirection, and ErrNoCommonCodecs if nothing can be played.
-func EditPlayOffer(offer string, e PlayEdit) (edited string, kinds MediaKinds, err error) {
-	d, media, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
+func EditPlayOffer(offer string, e PlayEdit) (edited EditedOffer, err error) {
+	d, media, fixes, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
 	if err != nil {
-		return "", MediaKinds{}, err
+		return EditedOffer{}, err
 	}
+	edited.Fixes = fixes
 	for _, m := range media {
 		keep, common := playFormats(m.formats, kindOf(m.MediaDescription), e)
 		if common {
-			kinds.add(m.MediaDescription)
+			edited.Kinds.add(m.MediaDescription)
 		}
 		m.edit(keep)
 	}
-	if kinds.None() {
-		return "", kinds, ErrNoCommonCodecs
+	if edited.Kinds.None() {
+		return EditedOffer{}, ErrNoCommonCodecs
 	}
-	edited, err = marshalSDP(d)
-	return edited, kinds, err
+	edited.SDP, err = marshalSDP(d)
+	return edited, err
 }
 
 // Bounds of an offer. Browsers offer two m-lines of about 60 payload types and 200 attributes in 10 KB.
@@ -142,44 +156,64 @@ type offered struct {
 }
 
 // parseOffer parses an offer and returns the m-lines that take part; each has the requested direction
-// afterwards. m-lines in which stripCodecs left no codec that LiveKit supports do not take part.
-func parseOffer(offer, direction string) (*sdp.SessionDescription, []offered, error) {
+// afterwards. Every other audio or video m-line is inactive afterwards: those of another direction, as the
+// Android SDK offers them, and those in which stripCodecs left no codec that LiveKit supports.
+func parseOffer(offer, direction string) (d *sdp.SessionDescription, media []offered, fixes OfferFixes, err error) {
 	if len(offer) > maxOfferBytes {
-		return nil, nil, fmt.Errorf("%w: more than %d bytes", ErrMalformedSDP, maxOfferBytes)
+		return nil, nil, fixes, fmt.Errorf("%w: more than %d bytes", ErrMalformedSDP, maxOfferBytes)
 	}
-	d, err := parseSDP(offer)
-	if err != nil {
-		return nil, nil, err
+	if d, err = parseSDP(offer); err != nil {
+		return nil, nil, fixes, err
 	}
-	if err := checkBounds(d); err != nil {
-		return nil, nil, err
+	if err = checkBounds(d); err != nil {
+		return nil, nil, fixes, err
 	}
 	removeCandidates(d)
-	var media []offered
-	disabled := false
+	if media, err = inUse(d, direction); err != nil {
+		return nil, nil, fixes, err
+	}
+	fixes, err = fixTransport(d, media)
+	return d, media, fixes, err
+}
+
+// inUse sets the direction of each audio and video m-line and returns those that take part. The error says
+// why there is none.
+func inUse(d *sdp.SessionDescription, direction string) (media []offered, err error) {
+	err = ErrNoMedia
 	for i, m := range d.MediaDescriptions {
-		if !takesPart(d, m) {
+		if kind := kindOf(m); kind != Audio && kind != Video {
+			if m.MediaName.Media != "application" { // LiveKit leaves any other out of its answer
+				return nil, fmt.Errorf("%w: %s is neither audio, video nor data", ErrMalformedSDP, lineName(i, m))
+			}
 			continue
-		}
-		if has := directionOf(d, m); has != direction && has != sdp.AttrKeySendRecv {
-			return nil, nil, fmt.Errorf("%w: %s is %s", ErrDirection, lineName(i, m), has)
 		}
 		formats := formatsOf(m)
-		if !hasKnownCodec(kindOf(m), formats) {
-			disable(d, m)
-			disabled = true
+		known := hasKnownCodec(kindOf(m), formats)
+		switch has := directionOf(d, m); {
+		case !takesPart(d, m):
+		case has != direction && has != sdp.AttrKeySendRecv:
+			if errors.Is(err, ErrNoMedia) {
+				err = fmt.Errorf("%w: %s is %s", ErrDirection, lineName(i, m), has)
+			}
+		case !known:
+			err = ErrNoCommonCodecs
+		default:
+			setDirection(m, direction)
+			media = append(media, offered{m, formats})
 			continue
 		}
-		setDirection(m, direction)
-		media = append(media, offered{m, formats})
+		// A format that LiveKit does not know makes it reject the whole offer, also in an inactive m-line.
+		if known {
+			setDirection(m, sdp.AttrKeyInactive)
+			trim(m, allOf(formats))
+		} else {
+			disable(d, m)
+		}
 	}
-	switch {
-	case len(media) == 0 && disabled:
-		return nil, nil, ErrNoCommonCodecs
-	case len(media) == 0:
-		return nil, nil, ErrNoMedia
+	if len(media) == 0 {
+		return nil, err
 	}
-	return d, media, checkTransport(d, media)
+	return media, nil
 }
 
 func hasKnownCodec(kind Kind, formats []format) bool {
@@ -213,26 +247,6 @@ func freePT(d *sdp.SessionDescription) string {
 		}
 	}
 	return "127"
-}
-
-// checkTransport rejects offers that LiveKit would answer with 503 and an orphaned participant: those without
-// ICE credentials or fingerprint, or with two m-lines of one mid. Bundled m-lines share their credentials.
-func checkTransport(d *sdp.SessionDescription, media []offered) error {
-	for _, key := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
-		_, common := d.Attribute(key)
-		if !common && !slices.ContainsFunc(media, func(m offered) bool { _, own := m.Attribute(key); return own }) {
-			return fmt.Errorf("%w: no %s", ErrMalformedSDP, key)
-		}
-	}
-	mids := make(map[string]bool, len(media))
-	for _, m := range media {
-		mid, ok := m.Attribute(sdp.AttrKeyMID)
-		if ok && mids[mid] {
-			return fmt.Errorf("%w: two m-lines with one mid", ErrMalformedSDP)
-		}
-		mids[mid] = true
-	}
-	return nil
 }
 
 // edit trims the m-line to these payload types, or to all usable ones if there are none.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -66,15 +67,19 @@ func formatsOfText(t testing.TB, text string) []string {
 	return out
 }
 
-// offerText builds an offer of sections, each of lines.
+// offerText builds an offer of sections, each of lines. Their m-lines share one transport.
 func offerText(sections ...string) string {
 	const session = "v=0\no=- 1 2 IN IP4 127.0.0.1\ns=-\nt=0 0\na=ice-ufrag:u\na=ice-pwd:p\na=fingerprint:sha-256 00\n"
-	return strings.ReplaceAll(session+strings.Join(sections, ""), "\n", "\r\n")
+	group := "a=group:BUNDLE"
+	for _, m := range regexp.MustCompile("a=mid:(.*)").FindAllStringSubmatch(strings.Join(sections, ""), -1) {
+		group += " " + m[1]
+	}
+	return strings.ReplaceAll(session+group+"\n"+strings.Join(sections, ""), "\n", "\r\n")
 }
 
 const (
-	opusSection = "m=audio 9 UDP/TLS/RTP/SAVPF 111\nc=IN IP4 0.0.0.0\na=mid:a\na=rtpmap:111 opus/48000/2\n"
-	vp8Section  = "m=video 9 UDP/TLS/RTP/SAVPF 96\nc=IN IP4 0.0.0.0\na=mid:v\na=rtpmap:96 VP8/90000\na=rtcp-fb:96 nack\n"
+	opusSection = "m=audio 9 UDP/TLS/RTP/SAVPF 111\nc=IN IP4 0.0.0.0\na=mid:a\na=rtpmap:111 opus/48000/2\na=ssrc:1 cname:c\n"
+	vp8Section  = "m=video 9 UDP/TLS/RTP/SAVPF 96\nc=IN IP4 0.0.0.0\na=mid:v\na=rtpmap:96 VP8/90000\na=rtcp-fb:96 nack\na=ssrc:2 cname:c\n"
 )
 
 func TestOfferKinds(t *testing.T) {
@@ -110,7 +115,7 @@ func TestOfferKinds(t *testing.T) {
 }
 
 func TestErrorOfMalformedSDPOmitsText(t *testing.T) {
-	_, _, err := EditPublishOffer("v=1\r\no=s3cret\r\n", PublishEdit{})
+	_, err := EditPublishOffer("v=1\r\no=s3cret\r\n", PublishEdit{})
 	if !errors.Is(err, ErrMalformedSDP) || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("err = %v", err)
 	}
@@ -120,9 +125,9 @@ func TestLineEnds(t *testing.T) {
 	crlf := offerText(opusSection + "a=sendonly\n")
 	lf := strings.ReplaceAll(crlf, "\r\n", "\n")
 	for name, offer := range map[string]string{"CRLF": crlf, "LF": lf, "last line open": strings.TrimSuffix(crlf, "\r\n")} {
-		got, _, err := EditPublishOffer(offer, PublishEdit{Codecs: DefaultCodecs()})
-		if err != nil || got != crlf {
-			t.Errorf("%s: %v\n%s", name, err, cmp.Diff(crlf, got))
+		got, err := EditPublishOffer(offer, PublishEdit{Codecs: DefaultCodecs()})
+		if err != nil || got.SDP != crlf {
+			t.Errorf("%s: %v\n%s", name, err, cmp.Diff(crlf, got.SDP))
 		}
 	}
 }
@@ -139,7 +144,7 @@ func checkEdit(t testing.TB, before, after string) {
 		t.Fatalf("%d m-lines, had %d", len(is), len(was))
 	}
 	for i := range is {
-		if is[i].Media != was[i].Media || is[i].Mid != was[i].Mid {
+		if is[i].Media != was[i].Media || is[i].Mid != was[i].Mid && was[i].Mid != "" {
 			t.Errorf("m-line %d is %+v, was %+v", i, is[i], was[i])
 		}
 		had := strings.Fields(was[i].Formats)

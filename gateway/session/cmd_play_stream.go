@@ -43,15 +43,15 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 		return got, err
 	}
 	tracks := choose(src.publisher.Tracks, offered)
-	offer, kinds, err := translate.EditPlayOffer(st.req.SDP, translate.PlayEdit{
+	offer, err := translate.EditPlayOffer(st.req.SDP, translate.PlayEdit{
 		AudioCodec: codecOf(tracks, translate.Audio), VideoCodec: codecOf(tracks, translate.Video),
 	})
 	if err != nil {
 		return got, err
 	}
-	got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !kinds.Has(t.Kind) })
+	got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !offer.Kinds.Has(t.Kind) })
 	for range playTries {
-		if err = play(st, &got, offer, kinds); !errors.Is(err, errWrongTracks) || !got.publisher.Native() {
+		if err = play(st, &got, offer); !errors.Is(err, errWrongTracks) || !got.publisher.Native() {
 			break
 		}
 		st.changeIdentity()
@@ -67,7 +67,7 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 const playTries = 8
 
 // play sends the offer to LiveKit and checks that the answer has the named tracks.
-func play(st *stream, got *started, offer string, kinds translate.MediaKinds) error {
+func play(st *stream, got *started, offer translate.EditedOffer) error {
 	t := st.sess.table
 	names := make([]string, 0, len(got.tracks))
 	for _, t := range got.tracks {
@@ -78,13 +78,15 @@ func play(st *stream, got *started, offer string, kinds translate.MediaKinds) er
 	defer cancel()
 	since := time.Now()
 	answer, err := t.SFU.Play(st.trace.In(ctx), translate.PlayOffer{
-		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer, Publisher: got.publisher, Tracks: names,
+		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer.SDP, Publisher: got.publisher, Tracks: names,
 	})
 	got.sfuTime += time.Since(since)
 	if err != nil {
 		return err
 	}
-	notes, err := finishAnswer(st, got, answer, translate.AnswerEdit{CommonStream: st.name, Kinds: kinds, TCPOnly: wantsTCP(st.req)})
+	notes, err := finishAnswer(st, got, answer, translate.AnswerEdit{
+		Fixes: offer.Fixes, CommonStream: st.name, Kinds: offer.Kinds, TCPOnly: wantsTCP(st.req),
+	})
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	s := st.sess
 	t := s.table
 	got.room = s.app.Room.Room(s.app.Key, st.name)
-	offer, _, err := translate.EditPublishOffer(st.req.SDP, translate.PublishEdit{
+	offer, err := translate.EditPublishOffer(st.req.SDP, translate.PublishEdit{
 		Codecs: s.app.Codecs, KeepVideoOrientation: bool(st.req.CVOExtension),
 	})
 	if err != nil {
@@ -83,12 +83,12 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	sfuCtx, cancel := t.timeout(t.Config.Media.SFUTimeout)
 	defer cancel()
 	since := time.Now()
-	answer, err := t.SFU.Publish(st.trace.In(sfuCtx), translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer})
+	answer, err := t.SFU.Publish(st.trace.In(sfuCtx), translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer.SDP})
 	got.sfuTime = time.Since(since)
 	if err != nil {
 		return got, err
 	}
-	edit := translate.AnswerEdit{TCPOnly: wantsTCP(st.req)}
+	edit := translate.AnswerEdit{Fixes: offer.Fixes, TCPOnly: wantsTCP(st.req)}
 	if !s.knowsBitrates && !bool(st.req.LocalMediaInfo) {
 		edit.MinBitrate, edit.MaxBitrate = int(st.req.MinBitrate), int(st.req.MaxBitrate)
 	}

@@ -124,6 +124,7 @@ var outcomes = []struct {
 	{snapshot.ErrDecode, upstream("Picture of the stream cannot be decoded").of("bad_frame")},
 	{translate.ErrNoVideo, client("Stream has no video").of("no_video")},
 	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
+	{translate.ErrRejected, client("Bad SDP: the media server rejects all media of it")},
 	{cleanup.ErrBacklogFull, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},

@@ -30,6 +30,8 @@ func TestContract(t *testing.T) {
 		"content type and size of an offer (4)":      testOfferLimits,
 		"etag, location and token of a resource":     testResource,
 		"unusable offers":                            testUnusableOffers,
+		"mended offers":                              testMendedOffers,
+		"unbundled offers are answered with port 0":  testUnbundledOffer,
 		"removal is idempotent":                      testRemove,
 		"replaced by the same identity":              testReplaced,
 		"rooms end after the token's timeout":        testRoomEnds,
@@ -224,17 +226,116 @@ func testUnusableOffers(t *testing.T, s *stage) {
 		"empty":   {"", translate.ErrKindRefused},
 		"not SDP": {"hello", translate.ErrKindRefused},
 		// Faults that only pion finds are a 503 of LiveKit, and leave a participant behind.
-		"no ICE credentials": {strings.ReplaceAll(offer, "a=ice-ufrag", "a=x"), translate.ErrKindUnavailable},
-		"no fingerprint":     {strings.ReplaceAll(offer, "a=fingerprint", "a=x"), translate.ErrKindUnavailable},
+		"no ICE credentials": {strings.ReplaceAll(offer, "a=ice-ufrag", "a=x"), translate.ErrKindRefused},
+		"no fingerprint":     {strings.ReplaceAll(offer, "a=fingerprint", "a=x"), translate.ErrKindRefused},
+		"id of an extension": {offer + "a=extmap:x y\r\n", translate.ErrKindRefused},
+		"unknown format":     {strings.Replace(offer, "m=audio 9 UDP/TLS/RTP/SAVPF", "m=audio 9 UDP/TLS/RTP/SAVPF 77", 1), translate.ErrKindRefused},
+		"no mid":             {strings.ReplaceAll(offer, "a=mid", "a=x"), translate.ErrKindRefused},
 	} {
 		id := publisher()
 		_, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{Room: room(t), Identity: id, SDP: c.sdp})
 		if !isKind(err, c.kind) {
 			t.Errorf("%s: error is %v, want %v", name, err, c.kind)
 		}
-		if left := s.find(t, id).SID != ""; left != (c.kind == translate.ErrKindUnavailable) {
-			t.Errorf("%s: participant left behind: %v", name, left)
+		if left := s.find(t, id).SID != ""; left != strings.Contains(fmt.Sprint(err), "status 503") {
+			t.Errorf("%s: participant left behind: %v, error %v", name, left, err)
 		}
+	}
+}
+
+// Offers of clients that are not browsers, after the gateway's edit: media flows in both directions.
+func testMendedOffers(t *testing.T, s *stage) {
+	audio, both := rig.PeerOptions{Audio: true}, rig.PeerOptions{}
+	direction := func(second string) func(string) string {
+		return func(offer string) string {
+			i := strings.LastIndex(offer, "m=")
+			return offer[:i] + regexp.MustCompile("a=(send|recv)only").ReplaceAllString(offer[i:], "a="+second)
+		}
+	}
+	remove := func(pattern string) func(string) string {
+		return func(offer string) string {
+			return regexp.MustCompile("(?m)^"+pattern+".*\r\n").ReplaceAllString(offer, "")
+		}
+	}
+	insert := func(old, replacement string) func(string) string {
+		return func(offer string) string { return strings.Replace(offer, old, replacement, 1) }
+	}
+	for name, c := range map[string]struct {
+		options       rig.PeerOptions
+		publish, play func(string) string
+		tracks        []translate.Kind
+	}{
+		"second m-line of wrong direction": {both, direction("recvonly"), direction("sendonly"), []translate.Kind{translate.Audio}},
+		"no group":                         {audio, remove("a=group"), remove("a=group"), []translate.Kind{translate.Audio}},
+		"no group, second m-line in use": {both, func(offer string) string {
+			return remove("a=group")(strings.Replace(offer, "a=sendonly", "a=inactive", 1))
+		}, func(offer string) string {
+			return remove("a=group")(strings.Replace(offer, "a=recvonly", "a=inactive", 1))
+		}, []translate.Kind{translate.Video}},
+		"group with an absent mid": {both, insert("BUNDLE 0", "BUNDLE x 0"), insert("BUNDLE 0", "BUNDLE x 0"), []translate.Kind{translate.Audio, translate.Video}},
+		"more SSRCs": {both, func(offer string) string { return offer + "a=ssrc:4711 cname:x\r\na=ssrc:4711 msid:s t\r\n" }, strings.TrimSpace,
+			[]translate.Kind{translate.Audio, translate.Video}},
+		"unknown format of an inactive m-line": {both, func(offer string) string {
+			return insert("m=audio 9 UDP/TLS/RTP/SAVPF", "m=audio 9 UDP/TLS/RTP/SAVPF 77")(strings.Replace(offer, "a=sendonly", "a=inactive", 1))
+		}, insert("m=audio 9 UDP/TLS/RTP/SAVPF", "m=audio 9 UDP/TLS/RTP/SAVPF 77"), []translate.Kind{translate.Video}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s.mended(t, c.options, c.publish, c.play, c.tracks)
+		})
+	}
+}
+
+// mended publishes and plays with changed offers, which the gateway edits.
+func (s *stage) mended(t *testing.T, o rig.PeerOptions, publish, play func(string) string, kinds []translate.Kind) {
+	peer, id := rig.NewPublisher(t, o), publisher()
+	offer, err := translate.EditPublishOffer(publish(peer.Offer()), translate.PublishEdit{Codecs: translate.DefaultCodecs()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{Room: room(t), Identity: id, SDP: offer.SDP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited, _, err := translate.EditAnswer(answer.SDP, translate.AnswerEdit{Fixes: offer.Fixes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.SetAnswer(edited)
+	rig.Eventually(t, patience, "publisher is up with its tracks", func() bool {
+		p := s.ask(t, id)
+		return p.Active && len(p.Tracks) == len(kinds)
+	})
+	var tracks []string
+	for _, track := range s.ask(t, id).Tracks {
+		tracks = append(tracks, track.Name)
+	}
+	viewer := rig.NewPlayer(t, o)
+	offer, err = translate.EditPlayOffer(play(viewer.Offer()), translate.PlayEdit{AudioCodec: "opus", VideoCodec: "VP8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err = s.sfu.Play(deadline(t, patience), translate.PlayOffer{Room: room(t), Identity: player(), SDP: offer.SDP, Publisher: id, Tracks: tracks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited, _, err = translate.EditAnswer(answer.SDP, translate.AnswerEdit{Fixes: offer.Fixes, CommonStream: "s", Kinds: offer.Kinds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	viewer.SetAnswer(edited)
+	s.flows(t, viewer, kinds...)
+}
+
+// LiveKit reports no error for an offer without BUNDLE, and no media can flow.
+func testUnbundledOffer(t *testing.T, s *stage) {
+	offer := regexp.MustCompile("a=group.*\r\n").ReplaceAllString(rig.NewPublisher(t, rig.PeerOptions{Audio: true}).Offer(), "")
+	answer, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{Room: room(t), Identity: publisher(), SDP: offer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := translate.EditAnswer(answer.SDP, translate.AnswerEdit{}); !errors.Is(err, translate.ErrRejected) {
+		t.Errorf("%v; answer:\n%s", err, answer.SDP)
 	}
 }
 

@@ -27,13 +27,21 @@ func lostKind(ctx context.Context) translate.ErrorKind {
 	return translate.ErrKindUnavailable
 }
 
-// refused returns the error for a WHIP response other than 201.
+// statusError is the status of a WHIP response other than 201.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+// trackTimeout is in the 503 that ends LiveKit's wait for a track, after 15 s.
+const trackTimeout = "request timed out"
+
+// refused returns the error for a WHIP response other than 201. It wraps a statusError.
 func refused(op string, status int, body []byte) error {
 	kind := statusKind(status)
-	err := fmt.Errorf("status %d", status)
+	var err error = statusError(status)
 	// The text of a 401 contains the token.
 	if text := faultText(body); text != "" && kind != translate.ErrKindDenied {
-		err = fmt.Errorf("status %d: %s", status, text)
+		err = fmt.Errorf("%w: %s", err, text)
 	}
 	return &translate.Error{Kind: kind, Op: op, Err: err}
 }

@@ -180,7 +180,7 @@ func (s *SFU) Publish(ctx context.Context, o translate.PublishOffer) (a translat
 	if err != nil {
 		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: OpPublish, Err: err}
 	}
-	return s.whip.post(ctx, whipRequest{op: OpPublish, token: token, sdp: o.SDP})
+	return s.offer(ctx, o.Room, o.Identity, whipRequest{op: OpPublish, token: token, sdp: o.SDP})
 }
 
 // Play sends a player's offer and returns LiveKit's answer. LiveKit answers when the named tracks are bound
@@ -196,7 +196,22 @@ func (s *SFU) Play(ctx context.Context, o translate.PlayOffer) (a translate.Answ
 	if err != nil {
 		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: OpPlay, Err: err}
 	}
-	return s.whip.post(ctx, whipRequest{op: OpPlay, token: token, sdp: o.SDP, clientInfo: info})
+	return s.offer(ctx, o.Room, o.Identity, whipRequest{op: OpPlay, token: token, sdp: o.SDP, clientInfo: info})
+}
+
+// offer sends an offer. LiveKit answers 503 both if it cannot serve any offer and if it fails at this one. In
+// the second case the participant is already in the room, and the error is ErrKindRefused: the fault is the
+// client's, and no one needs to repair LiveKit.
+func (s *SFU) offer(ctx context.Context, room translate.RoomName, id translate.Identity, w whipRequest) (translate.Answer, error) {
+	answer, err := s.whip.post(ctx, w)
+	var sfu *translate.Error
+	if !errors.Is(err, statusError(http.StatusServiceUnavailable)) || !errors.As(err, &sfu) || strings.Contains(err.Error(), trackTimeout) {
+		return answer, err
+	}
+	if _, missing := s.Participant(ctx, room, id); missing != nil {
+		return answer, err
+	}
+	return answer, &translate.Error{Kind: translate.ErrKindRefused, Op: sfu.Op, Err: sfu.Err}
 }
 
 // done logs and observes a finished call.
