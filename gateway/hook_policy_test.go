@@ -252,7 +252,7 @@ func TestAnswerWithAmbiguousMembersIsRejected(t *testing.T) {
 
 // The stream fails if the new name is invalid; it does not keep its old name.
 func TestRenameToInvalidNameFailsStream(t *testing.T) {
-	for _, name := range []any{"", "line\nbreak", strings.Repeat("x", 300), 7, map[string]any{}} {
+	for _, name := range []any{"", "line\nbreak", strings.Repeat("x", 300), []any{7}, map[string]any{}} {
 		w := newHookWorld(t, nil)
 		w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "OVERWRITE", "restOverwrite": "name"}})
 		w.backend.On("publishStream", rig.Change(map[string]any{"name": name}))

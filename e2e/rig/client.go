@@ -105,7 +105,7 @@ func Connect(t testing.TB, url, appKey string) *Client {
 // Login opens a session.
 func (c *Client) Login(appKey string) {
 	c.t.Helper()
-	c.Send("connection", map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0"})
+	c.Send("connection", map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0", "clientBrowserVersion": "test"})
 	c.Await("getUserData")
 }
 
@@ -120,7 +120,7 @@ func ConnectKept(t testing.TB, url, appKey, token string) (c *Client, authToken 
 // LoginKept is Login with keepAlive. It returns the session's authToken.
 func (c *Client) LoginKept(appKey, token string) (authToken string) {
 	c.t.Helper()
-	hello := map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0", "keepAlive": true}
+	hello := map[string]any{"appKey": appKey, "mediaProviders": []string{"WebRTC"}, "clientVersion": "2.0", "clientBrowserVersion": "test", "keepAlive": true}
 	if token != "" {
 		hello["authToken"] = token
 	}

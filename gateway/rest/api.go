@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"path"
 	"strings"
 	"time"
 
@@ -140,8 +141,9 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 	if r.URL.Path == "/" && r.URL.Query().Get("action") == "stat" {
 		return routeStatistics, route{serve: (*API).statistics}
 	}
-	if rt, ok := a.routes[r.URL.Path]; ok {
-		return r.URL.Path, rt
+	at := path.Clean(r.URL.Path) // base URLs of backends end with a slash
+	if rt, ok := a.routes[at]; ok {
+		return at, rt
 	}
 	if a.deps.Console != nil && strings.HasPrefix(r.URL.Path, ConsolePrefix) {
 		return routeConsole, route{serve: func(a *API, q *request) error {
@@ -149,7 +151,7 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 			return nil
 		}}
 	}
-	if instead, ok := unsupported(r.URL.Path); ok {
+	if instead, ok := unsupported(at); ok {
 		return routeUnsupported, route{serve: func(*API, *request) error { return unsupportedError(instead) }}
 	}
 	return routeUnknown, route{serve: func(*API, *request) error { return errNoEndpoint }}
@@ -161,7 +163,7 @@ func (a *API) admit(q *request, name string, rt route, from netip.Addr) error {
 		return err
 	}
 	switch {
-	case q.Method != http.MethodGet && q.Method != http.MethodPost:
+	case q.Method != http.MethodGet && q.Method != http.MethodPost && !(q.Method == http.MethodHead && rt.audit == ""):
 		return errMethod
 	case name == routeStatistics && a.cfg.OpenStatistics:
 		return nil

@@ -71,7 +71,15 @@ func TestErrorResponses(t *testing.T) {
 		{"/connection/find", `{"sessionId":"/3"}`, 404, "nothing found"},
 		{"/connection/find", `{"clientVersion":"9"}`, 404, "nothing found"},
 		{"/stream/find", `{"nmae":"s"}`, 500, `unknown member "nmae"`},
-		{"/stream/find", `{"name":1}`, 500, "bad request"},
+		{"/stream/find", `{"name":1}`, 404, "nothing found"},
+		{"/stream/find", `{"name":[]}`, 500, "name must not be a JSON array"},
+		{"/stream/find", `{"published":"yes"}`, 500, "published"},
+		{"/stream/find", `{"name":"s","NAME":"t"}`, 500, `unknown member "NAME"`},
+		{"/stream/event/send", `{"mediaSessionId":"play","payload":{"a":1,"A":2}}`, 500, `ambiguous member "A"`},
+		{"/stream/find", `[1]`, 500, "must not be a JSON array"},
+		{"/stream/find", `"s"`, 500, "must not be a JSON string"},
+		{"/stream/terminate", `false`, 500, "must not be a JSON bool"},
+		{"/stream/terminate", `[]`, 500, "must not be a JSON array"},
 		{"/stream/find", `{"name":"s"} {}`, 500, "not JSON (at byte 14)"},
 		{"/stream/find", `[`, 500, "bad request"},
 		{"/stream/find", `{"display":["sdp"]}`, 500, "display"},
@@ -119,6 +127,29 @@ func TestErrorResponses(t *testing.T) {
 		if len(w.deployment.ended)+len(w.parts.calls) > 0 {
 			t.Errorf("%s %s: done although rejected: %v %v", tt.path, body, w.deployment.ended, w.parts.calls)
 		}
+	}
+}
+
+// Backends in PHP send [] for an empty array, and base URLs often end with a slash.
+func TestRequestsThatWCSAcceptsAreServed(t *testing.T) {
+	w := serve(t, Config{}, nil)
+	want := w.do(t, http.MethodPost, "/rest-api/stream/find_all", "{}", nil)
+	for _, tt := range []struct{ method, path, body string }{
+		{http.MethodPost, "/rest-api/stream/find", "[]"}, {http.MethodPost, "/rest-api/stream/find", " false "}, {http.MethodPost, "/rest-api/stream/find", "17"},
+		{http.MethodPost, "//rest-api/stream/find_all", ""}, {http.MethodPost, "/rest-api/stream/find_all/", ""}, {http.MethodGet, "/rest-api//stream/find_all", ""},
+	} {
+		if got := w.do(t, tt.method, tt.path, tt.body, nil); got.status != http.StatusOK || got.body != want.body {
+			t.Errorf("%s %s %s: %d %s, want %s", tt.method, tt.path, tt.body, got.status, got.body, want.body)
+		}
+	}
+	if got := w.do(t, http.MethodPost, "/rest-api/stream/find", `{"published":"true"}`, nil); got.status != http.StatusOK || len(got.body) >= len(want.body) {
+		t.Errorf(`published "true": %d %s`, got.status, got.body)
+	}
+	if got := w.do(t, http.MethodHead, "/rest-api/stream/find_all", "", nil); got.status != http.StatusOK || got.body != "" {
+		t.Errorf("HEAD: %d %q", got.status, got.body)
+	}
+	if got := w.do(t, http.MethodHead, "/rest-api/stream/terminate", `{"name":"s"}`, nil); got.status != http.StatusMethodNotAllowed || len(w.deployment.ended) != 0 {
+		t.Errorf("HEAD of an action: %d, ended %v", got.status, w.deployment.ended)
 	}
 }
 

@@ -30,10 +30,11 @@ func (q *request) setTarget(target string) { q.target = target }
 // omit it, with GET and with POST.
 func (q *request) decode(v any) error { return q.decodeWith(v, false) }
 
-// decodeFilter reads a filter. Unknown members are rejected: ignoring one would widen the filter.
+// decodeFilter reads the filter of a list. Unknown members are rejected: ignoring one would widen the filter.
+// Some backends send an empty array, false or a number for "no filter", which WCS accepts.
 func (q *request) decodeFilter(v any) error { return q.decodeWith(v, true) }
 
-func (q *request) decodeWith(v any, strict bool) error {
+func (q *request) decodeWith(v any, filter bool) error {
 	body, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, bodyLimit))
 	var tooBig *http.MaxBytesError
 	switch {
@@ -43,9 +44,11 @@ func (q *request) decodeWith(v any, strict bool) error {
 		return badRequest("incomplete body")
 	case len(bytes.TrimSpace(body)) == 0:
 		return nil
+	case filter && isNoObject(bytes.TrimSpace(body)):
+		return nil
 	}
 	unmarshal := wcs.Unmarshal
-	if strict {
+	if filter {
 		unmarshal = wcs.UnmarshalStrict
 	}
 	if err := unmarshal(body, v); err != nil {
@@ -55,6 +58,17 @@ func (q *request) decodeWith(v any, strict bool) error {
 		return badRequest("%v", err)
 	}
 	return nil
+}
+
+// isNoObject reports whether a body is an empty array, false or a number.
+func isNoObject(body []byte) bool {
+	var v any
+	if json.Unmarshal(body, &v) != nil {
+		return false
+	}
+	list, isList := v.([]any)
+	_, isNumber := v.(float64)
+	return isList && len(list) == 0 || isNumber || v == false
 }
 
 // answer sends a JSON value.

@@ -2,8 +2,10 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"wcsgateway/gateway/admin"
@@ -68,17 +70,30 @@ type streamFilter struct {
 	MediaSessionID  string   `json:"mediaSessionId"`
 	MediaSessionIDs []string `json:"mediaSessionIds"`
 	Name            string   `json:"name"`
-	Published       *bool    `json:"published"`
+	Published       *boolean `json:"published"`
 	Status          string   `json:"status"`
 	SessionID       string   `json:"sessionId"`
 	Display         []string `json:"display"`
+}
+
+// boolean is a boolean that some backends send as a string.
+type boolean bool
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *boolean) UnmarshalJSON(b []byte) error {
+	on, err := strconv.ParseBool(strings.Trim(string(b), `"`))
+	if err != nil {
+		return errors.New("published must be true or false")
+	}
+	*v = boolean(on)
+	return nil
 }
 
 // maxMediaIDs bounds mediaSessionIds.
 const maxMediaIDs = 10_000
 
 func (f streamFilter) filter() (admin.StreamFilter, error) {
-	g := admin.StreamFilter{MediaIDs: f.MediaSessionIDs, Name: f.Name, Session: f.SessionID, Status: f.Status, Published: f.Published}
+	g := admin.StreamFilter{MediaIDs: f.MediaSessionIDs, Name: f.Name, Session: f.SessionID, Status: f.Status, Published: (*bool)(f.Published)}
 	switch {
 	case f.MediaSessionID != "" && f.MediaSessionIDs != nil:
 		return g, badRequest("mediaSessionId and mediaSessionIds exclude each other")

@@ -228,7 +228,7 @@ func (st *stream) sendFormat() {
 	}
 	for _, f := range (wcs.VideoFormat{
 		MediaSessionID: st.id, Width: v.Width, Height: v.Height, AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video,
-	}).Frames() {
+	}).Frames(st.sess.knowsResize) {
 		st.sess.send(f)
 	}
 }

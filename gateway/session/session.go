@@ -63,6 +63,7 @@ type established struct {
 	app           *apps.App
 	admittedTo    *apps.App // the application that counts it; nil: none
 	knowsBitrates bool
+	knowsResize   bool
 	login         string // of its user; "" if it sent none
 }
 
@@ -156,7 +157,7 @@ func clientVersion(c wcs.Connection) (version string) {
 func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.table.named(s)
-	s.knowsBitrates, s.login = c.KnowsBitrates, c.Login()
+	s.knowsBitrates, s.knowsResize, s.login = c.KnowsBitrates, c.KnowsResize, c.Login()
 	s.table.Metrics.Sessions.Inc()
 	s.sendAs(wcs.UserData{
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,

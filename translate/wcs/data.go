@@ -1,7 +1,10 @@
 package wcs
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -25,12 +28,14 @@ func StreamMute(mediaID string, typ StreamEventType, streamName string) []byte {
 }
 
 // OnData sends a client the data of its application's backend (docs/wcs-protocol.md#messages). A nil payload
-// becomes null.
+// becomes null. An empty operationID becomes a new one, because the iOS SDK requires the member.
 func OnData(operationID string, payload json.RawMessage) []byte {
 	return withPayload(NoteOnData, struct {
-		OperationID string `json:"operationId,omitempty"`
-	}{operationID}, payload)
+		OperationID string `json:"operationId"`
+	}{cmp.Or(operationID, newOperationID())}, payload)
 }
+
+func newOperationID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
 // withPayload encodes a frame whose argument has the members of arg and the payload.
 func withPayload(name Name, arg any, payload json.RawMessage) []byte {

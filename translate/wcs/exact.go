@@ -20,15 +20,29 @@ import (
 // member.
 var ErrAmbiguous = errors.New("ambiguous member")
 
+// exactly are the options for types of which nothing is converted.
+var exactly = jsontext.AllowInvalidUTF8(true)
+
+// leniently takes a number or a boolean as its JSON text where a string is wanted. Apps pass numbers as
+// names, logins and ids, and WCS and the mobile SDKs take them.
+var leniently = exact.JoinOptions(exactly, exact.WithUnmarshalers(exact.UnmarshalFromFunc(func(d *jsontext.Decoder, s *string) error {
+	switch d.PeekKind() {
+	case '0', 't', 'f':
+		v, err := d.ReadValue()
+		*s = string(v)
+		return err
+	}
+	return exact.SkipFunc
+})))
+
 // Unmarshal decodes JSON of clients and backends. Unlike encoding/json it matches names exactly, as the
-// backends' decoders do, and rejects an object that has a name twice. Its errors are for FaultOf.
-func Unmarshal(b []byte, v any) error {
-	return exact.Unmarshal(b, v, jsontext.AllowInvalidUTF8(true))
-}
+// backends' decoders do, and rejects an object that has a name twice. A member of type string takes numbers
+// and booleans as their JSON text. Its errors are for FaultOf.
+func Unmarshal(b []byte, v any) error { return exact.Unmarshal(b, v, leniently) }
 
 // UnmarshalStrict is Unmarshal that rejects unknown members.
 func UnmarshalStrict(b []byte, v any) error {
-	return exact.Unmarshal(b, v, jsontext.AllowInvalidUTF8(true), exact.RejectUnknownMembers(true))
+	return exact.Unmarshal(b, v, leniently, exact.RejectUnknownMembers(true))
 }
 
 // FaultOf describes an error of Unmarshal without repeating values: messages carry tokens and session

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -96,7 +97,7 @@ func read(text string) (got seen, ok bool) {
 
 // reader is what a backend with JSON.parse takes from the same messages.
 const reader = `
-const text = v => typeof v === 'string' ? v : '';
+const text = v => ['string', 'number', 'boolean'].includes(typeof v) ? String(v) : '';
 const rooms = ['join', 'leave', 'sendMessage'];
 process.stdout.write(JSON.stringify(JSON.parse(require('fs').readFileSync(0, 'utf8')).map(doc => {
   let m; try { m = JSON.parse(doc); } catch (e) { return null; }
@@ -158,10 +159,13 @@ func document(r *rand.Rand) string {
 	custom := object(r, "login", text(r), "name", text(r))
 	arg := object(r, "appKey", text(r), "keepAlive", pick(r, "true", "false"), "authToken", text(r), "login", text(r), "sipLogin", text(r),
 		"mediaSessionId", text(r), "name", text(r), "type", text(r), "operationId", text(r), "custom", custom, "payload", payload)
-	return `{"message":` + text(r) + `,"data":[` + arg + `]}`
+	return `{"message":"publishStream","data":[` + arg + `]}`
 }
 
-func text(r *rand.Rand) string { return fmt.Sprintf(`"t%d"`, r.IntN(1000)) }
+func text(r *rand.Rand) string {
+	n := r.IntN(1000)
+	return pick(r, fmt.Sprintf(`"t%d"`, n), fmt.Sprintf(`"t%d"`, n), fmt.Sprintf(`"t%d"`, n), strconv.Itoa(n), "true")
+}
 
 func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
 

@@ -101,7 +101,7 @@ func TestVendorSamplesOfNotifications(t *testing.T) {
 		{"notifyStreamStatusEvent-unpublished", status(StatusUnpublished, true), extraStatus},
 		{"notifyStreamStatusEvent-playing", status(StatusPlaying, false), extraStatus},
 		{"notifyStreamStatusEvent-stopped", status(StatusStopped, false), extraStatus},
-		{"notifyVideoFormat", VideoFormat{MediaSessionID: "id", Width: 320, Height: 240}.Frames()[0],
+		{"notifyVideoFormat", VideoFormat{MediaSessionID: "id", Width: 320, Height: 240}.Frames(true)[0],
 			data("playerVideoWidth", "playerVideoHeight", "audioState", "videoState")},
 		{"availableStream", Available("id", false, "Restricted access"), nil},
 	} {

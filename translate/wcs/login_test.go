@@ -10,7 +10,7 @@ func TestLogin(t *testing.T) {
 		`{}`:                            "",
 		`{"login":"a","sipLogin":"b"}`:  "a",
 		`{"login":"","sipLogin":"b"}`:   "b",
-		`{"login":7,"sipLogin":"b"}`:    "b",
+		`{"login":7,"sipLogin":"b"}`:    "7",
 		`{"custom":{"login":"c"}}`:      "c",
 		`{"custom":{"login":{"x":1}}}`:  "",
 		`{"custom":["login"]}`:          "",

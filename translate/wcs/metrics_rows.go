@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	exact "github.com/go-json-experiment/json"
 )
 
 // Values of MetricsDescription.Compression. Hand-written clients can omit it.
@@ -31,7 +33,7 @@ func metricsRows(metrics json.RawMessage, compression string) ([]string, error) 
 		}
 	}
 	var rows []string
-	if err := Unmarshal(text, &rows); err != nil {
+	if err := exact.Unmarshal(text, &rows, exactly); err != nil {
 		return nil, fmt.Errorf("%w: rows: %s", ErrMetricsEncoding, FaultOf(err))
 	}
 	if len(rows) > maxMetricsRows {
@@ -43,7 +45,7 @@ func metricsRows(metrics json.RawMessage, compression string) ([]string, error) 
 // metricsText unpacks a batch that is a JSON string.
 func metricsText(metrics json.RawMessage, compression string) ([]byte, error) {
 	var packed *string
-	if err := Unmarshal(metrics, &packed); err != nil {
+	if err := exact.Unmarshal(metrics, &packed, exactly); err != nil {
 		return nil, fmt.Errorf("%w: metrics: %s", ErrMetricsEncoding, FaultOf(err))
 	}
 	if packed == nil {

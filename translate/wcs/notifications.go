@@ -186,15 +186,15 @@ type VideoFormat struct {
 	VideoMuted     bool
 }
 
-// Frames returns the two messages that together serve all generations of clients: notifyVideoFormat with old
-// and new member names, and the resize stream event (docs/wcs-protocol.md#media-codec-and-size).
-func (f VideoFormat) Frames() [][]byte {
+// Frames returns notifyVideoFormat with old and new member names, and for clients that know it the stream
+// event resize (docs/wcs-protocol.md#media-codec-and-size).
+func (f VideoFormat) Frames(knowsResize bool) [][]byte {
 	type size struct {
 		Width  int `json:"streamerVideoWidth"`
 		Height int `json:"streamerVideoHeight"`
 	}
 	s := size{f.Width, f.Height}
-	return [][]byte{
+	frames := [][]byte{
 		encode(NoteVideoFormat, struct {
 			MediaSessionID string `json:"mediaSessionId"`
 			Status         string `json:"status"`
@@ -204,8 +204,11 @@ func (f VideoFormat) Frames() [][]byte {
 			AudioState   MuteState `json:"audioState"`
 			VideoState   MuteState `json:"videoState"`
 		}{f.MediaSessionID, statusResize, s, f.Width, f.Height, MuteState{f.AudioMuted}, MuteState{f.VideoMuted}}),
-		streamEvent(f.MediaSessionID, eventResize, s),
 	}
+	if knowsResize {
+		frames = append(frames, streamEvent(f.MediaSessionID, eventResize, s))
+	}
+	return frames
 }
 
 // streamEvent always has a type: apps treat an event without one as "unmute required".

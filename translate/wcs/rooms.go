@@ -93,7 +93,8 @@ type RoomMessageInfo struct {
 
 const noteAppData Name = "OnDataEvent"
 
-// RoomEvent notifies a member of an event in the room. info is the value listed beside the event's name.
+// RoomEvent notifies a member of an event in the room. info is the value listed beside the event's name. It
+// has a new operationId, because the iOS SDK requires the member.
 func RoomEvent(room string, name RoomEventName, info any) []byte {
 	type payload struct {
 		RoomName string        `json:"roomName"`
@@ -101,6 +102,7 @@ func RoomEvent(room string, name RoomEventName, info any) []byte {
 		Info     any           `json:"info"`
 	}
 	return encode(noteAppData, struct {
-		Payload payload `json:"payload"`
-	}{payload{room, name, info}})
+		OperationID string  `json:"operationId"`
+		Payload     payload `json:"payload"`
+	}{newOperationID(), payload{room, name, info}})
 }

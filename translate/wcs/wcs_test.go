@@ -97,7 +97,7 @@ func TestEveryNotificationHasData(t *testing.T) {
 		Ping(), Version("v"), RemoteSDP("m", "s"), AudioCodec("m", "opus"), Available("m", true, ""), SnapshotFailed("m", "i"),
 		DataStatus("o", DataFailed, "i"), DataStatus("o", DataAccepted, ""), CallFinished("c", StatusFailed), SessionDebugStatus(DebugStarted), StreamData("i", nil), OnData("", nil), ConnectionFailed("i"), ErrorEvent("i"), UserData{}.Frame(), StreamStatus{}.Frame(),
 	}
-	frames = append(frames, VideoFormat{}.Frames()...)
+	frames = append(frames, VideoFormat{}.Frames(true)...)
 	for _, f := range frames {
 		var e struct {
 			Message string `json:"message"`
