@@ -32,7 +32,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	}
 	flags := flag.NewFlagSet("wcs-dev", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Func("host", "IPv4 `address` at which browsers reach this machine. With any address other than 127.0.0.1, wcs-dev listens on all interfaces. Browsers allow the camera only on http://localhost and https pages (default 127.0.0.1)", o.setHost)
+	flags.Func("host", "IPv4 `address` at which browsers reach this machine; Firefox needs one other than 127.0.0.1 for media. With any address other than 127.0.0.1, wcs-dev listens on all interfaces. Browsers allow the camera only on http://localhost and https pages (default 127.0.0.1)", o.setHost)
 	flags.StringVar(&o.sdk, "sdk", defaultSDK, "`folder` of the SDK's npm package")
 	flags.BoolVar(&o.debug, "debug", false, "log each message")
 	o.ports.register(flags)

@@ -8,7 +8,7 @@ const WORDS = [
   [/^Stream name is already in use$/, "Another client publishes a stream with this name. Choose another name"],
   [/^Publish stream is not ready$/, "The stream has no media yet. Try again in a moment"],
   [/^Stopped by publisher stop$/, "The publisher stopped the stream"],
-  [/^Failed by ICE timeout$/, "The browser cannot reach LiveKit's media ports"],
+  [/^Failed by ICE timeout$/, "The browser cannot reach LiveKit's media ports. Firefox makes no media connection to 127.0.0.1: see make dev ARGS=--help"],
   [/^Failed by RTP activity$/, "The connection is established, but no media arrives"],
   [/^No common codecs$/, "The browser cannot play the codecs of this stream"],
   [/^Failed to add stream to proxy$/, "The gateway cannot reach LiveKit or Redis. See its log"],
