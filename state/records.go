@@ -74,14 +74,10 @@ type Stream struct {
 	Owner      Owner     `json:"owner"`         // set by the store
 }
 
-// StreamNotice is a publisher's notice for its players: data, or a change of its mute state.
+// StreamNotice is a publisher's message for its players.
 type StreamNotice struct {
-	Type    string `json:"type"`              // of the WCS stream event
-	Payload []byte `json:"payload,omitempty"` // of data: JSON, byte for byte as received; nil without one
-	// AudioMuted and VideoMuted are the state after the change number Mutes, which is 0 for data.
-	AudioMuted bool `json:"audioMuted,omitempty"`
-	VideoMuted bool `json:"videoMuted,omitempty"`
-	Mutes      int  `json:"mutes,omitempty"`
+	Type    string `json:"type"`              // of the WCS stream event: data
+	Payload []byte `json:"payload,omitempty"` // JSON, byte for byte as received; nil without one
 }
 
 // Player is one player of a stream. Native players play streams that a native LiveKit participant publishes;

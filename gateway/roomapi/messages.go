@@ -99,13 +99,26 @@ func (one *room) deliver(msg message) {
 	case m.sent == nil: // after STATE, or after the events that it missed
 		one.hold(msg)
 	default:
-		if _, known := m.sent.byLogin[msg.From]; known {
+		if _, known := one.view.byLogin[msg.From]; known {
 			frame := wcs.RoomEvent(one.key.Name, wcs.RoomText, wcs.RoomMessageInfo{From: msg.From, Text: msg.Text})
-			m.client.Post(func() { m.client.Relay(frame) }) // after the events that m.send posted
+			m.client.Post(func() { m.relay(msg.From, frame) }) // after the events that m.sendView posted
 			return
 		}
 		one.hold(msg)
 		one.requestSync()
+	}
+}
+
+// relay passes a message to the client on the session's loop. A client without room may not know the sender
+// yet; the message is then dropped. The caller does not hold mu.
+func (m *Member) relay(from string, frame []byte) {
+	m.room.rooms.mu.Lock()
+	_, known := m.sent.byLogin[from]
+	m.room.rooms.mu.Unlock()
+	if known {
+		m.client.Relay(frame)
+	} else {
+		m.client.Dropped(frame)
 	}
 }
 

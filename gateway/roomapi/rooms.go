@@ -61,12 +61,18 @@ type Client interface {
 	SessionID() string
 	// Post runs f on the session's loop, in the order of the calls. It must not block.
 	Post(f func())
-	// Send queues a frame for the client. It is called on the session's loop.
+	// Send queues a frame that the client caused. It is called on the session's loop, as the methods below are.
 	Send(frame []byte)
-	// Relay queues a message from another client, or drops it for a slow client. It is called on the session's
-	// loop.
+	// HasRoom reports whether the client's queue has room for a state. If not, the session calls Rooms.Drained
+	// when it has.
+	HasRoom() bool
+	// SendState queues a part of a state that other clients changed, after HasRoom.
+	SendState(frame []byte)
+	// Relay queues a message from another client, or drops it for a slow client.
 	Relay(frame []byte)
-	// Left is called on the session's loop after a membership ended that the client did not end.
+	// Dropped counts a message from another client that a slow client does not get.
+	Dropped(frame []byte)
+	// Left is called after a membership ended that the client did not end.
 	Left(room string, m *Member)
 }
 
@@ -129,6 +135,7 @@ type room struct {
 	gone        []state.Member       // that left and can still be in the record
 	moved       map[string]time.Time // ids of members that another pod should take, and until when
 	view        *view                // nil until the record was read
+	changes     map[*view][]event    // from views that members were sent to view
 	missing     missing
 	outbox      []message // to members on other pods
 	unresolved  []message // from members here, until the record was read
@@ -148,6 +155,7 @@ type Member struct {
 	// guarded by Rooms.mu
 	rec    state.Member
 	sent   *view           // the view that was sent last; nil before the first
+	behind time.Time       // since when the client has no room for the next view; zero if it has
 	missed *absence        // events that the client may have missed before its session was resumed; nil if it was not
 	sentAt time.Time       // when the client was sent what it had missed
 	in     bool            // the record has, or had, the member as this pod's
@@ -261,6 +269,9 @@ func (m *Member) missedBy(detached time.Time) absence {
 		return absence{}
 	}
 	a := absence{from: detached.Add(-m.room.rooms.deps.DetectionTime), to: detached}
+	if !m.behind.IsZero() && m.behind.Before(a.from) {
+		a.from = m.behind
+	}
 	if m.sentAt.After(a.from) { // the events after the last resume may be lost, too
 		return absence{from: m.missed.from}
 	}
@@ -364,15 +375,6 @@ func (m *Member) answer(err error) {
 	joined := m.joined
 	m.joined = nil
 	m.client.Post(func() { joined(err) })
-}
-
-// send sends frames to the member. They arrive in the order of the calls.
-func (m *Member) send(frames [][]byte) {
-	m.client.Post(func() {
-		for _, f := range frames {
-			m.client.Send(f)
-		}
-	})
 }
 
 // requestSync has the record written and read.

@@ -91,7 +91,7 @@ func (one *room) apply(u state.RoomUpdate, put []*Member, got state.RoomState) (
 		next = newView(one.missing.merge(got.Members, time.Now()))
 	}
 	one.removeOrphans(got)
-	one.view = next
+	one.view, one.changes = next, make(map[*view][]event)
 	one.sendViews(got)
 	one.routePending()
 	if got.Changed || one.unannounced {
@@ -190,26 +190,87 @@ func (one *room) removeOrphans(got state.RoomState) {
 
 // sendViews sends each member the difference between the view that it was sent last and the present one.
 func (one *room) sendViews(got state.RoomState) {
-	changes := make(map[*view][]event) // by the view that was sent last
 	for login, m := range one.members {
 		switch {
 		case !m.in || m.away || m.sent == one.view:
 		case m.sent != nil:
-			events, made := changes[m.sent]
-			if !made {
-				events = one.view.since(m.sent, one.key.Name)
-				changes[m.sent] = events
-			}
-			m.sent = one.view
-			m.sendEvents(events)
+			m.sendView(one.view)
 		case m.missed != nil:
 			one.resync(m, got)
 		default:
 			m.sent = one.view
 			m.answer(nil)
-			m.send([][]byte{one.view.state(one.key.Name, login)})
+			m.sendState(one.view.state(one.key.Name, login))
 		}
 	}
+}
+
+// sendState sends STATE. Its size is caused by the other members, so that a client with room gets any.
+func (m *Member) sendState(frame []byte) {
+	m.client.Post(func() {
+		if m.client.HasRoom() {
+			m.client.SendState(frame)
+		} else {
+			m.client.Send(frame)
+		}
+	})
+}
+
+// sendView sends the member the difference to a view, in the order of the calls. A client without room gets
+// the difference to the view that is present when its queue has drained, so that other members cannot have it
+// closed.
+func (m *Member) sendView(next *view) {
+	if m.behind.IsZero() {
+		m.client.Post(func() { m.update(next) })
+	}
+}
+
+// Drained sends a member what it has missed while its client had no room. It is called on the session's loop.
+func (r *Rooms) Drained(m *Member) {
+	r.mu.Lock()
+	behind, next := !m.behind.IsZero(), m.room.view
+	r.mu.Unlock()
+	if behind {
+		m.update(next)
+	}
+}
+
+// update runs on the session's loop. The caller does not hold mu.
+func (m *Member) update(next *view) {
+	room := m.client.HasRoom()
+	for _, e := range m.difference(next, room) {
+		if e.login != m.rec.Login {
+			m.client.SendState(e.frame)
+		}
+	}
+}
+
+// difference returns the events from the view that was sent last to next, which is then the one that was sent
+// last. Without room it returns none and marks the member as behind. The caller does not hold mu.
+func (m *Member) difference(next *view, room bool) []event {
+	one := m.room
+	one.rooms.mu.Lock()
+	defer one.rooms.mu.Unlock()
+	switch {
+	case m.away || one.members[m.rec.Login] != m || m.sent == next:
+		return nil
+	case !room:
+		if m.behind.IsZero() {
+			m.behind = time.Now()
+		}
+		return nil
+	}
+	older := m.sent
+	m.sent, m.behind = next, time.Time{}
+	if next != one.view {
+		return next.since(older, one.key.Name)
+	}
+	events, made := one.changes[older]
+	if !made {
+		events = next.since(older, one.key.Name)
+		one.changes[older] = events
+	}
+	return events
 }
 
 // resync sends a resumed member the events that it may have missed. If more logins left than the room keeps,
@@ -222,20 +283,14 @@ func (one *room) resync(m *Member, got state.RoomState) {
 		return
 	}
 	m.sent, m.sentAt = one.view, time.Now()
-	m.sendEvents(one.view.resync(got.Departures, *m.missed, one.key.Name))
-}
-
-// sendEvents sends the member the events that are not about itself.
-func (m *Member) sendEvents(events []event) {
-	var frames [][]byte
-	for _, e := range events {
-		if e.login != m.rec.Login {
-			frames = append(frames, e.frame)
+	events := one.view.resync(got.Departures, *m.missed, one.key.Name)
+	m.client.Post(func() {
+		for _, e := range events {
+			if e.login != m.rec.Login {
+				m.client.SendState(e.frame)
+			}
 		}
-	}
-	if len(frames) > 0 {
-		m.send(frames)
-	}
+	})
 }
 
 // otherPods returns the other pods that have members in the room.

@@ -216,21 +216,8 @@ func (player) mediaReady(st *stream) bool { return st.joined }
 func (player) onMedia(st *stream) {
 	st.sendStatus(wcs.StatusPlaying, "")
 	st.notifyStatus(wcs.StatusPlaying, "")
-	st.sendFormat()
+	st.showFormat()
 	st.startRates()
-}
-
-// sendFormat sends a player the picture size, if it is known.
-func (st *stream) sendFormat() {
-	v := st.tracks[translate.Video]
-	if v.Width == 0 || v.Height == 0 {
-		return
-	}
-	for _, f := range (wcs.VideoFormat{
-		MediaSessionID: st.id, Width: v.Width, Height: v.Height, AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video,
-	}).Frames(st.sess.knowsResize) {
-		st.sess.send(f)
-	}
 }
 
 // write registers the player with its tracks, when it is up and after Redis lost the registration.

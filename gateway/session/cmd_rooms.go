@@ -37,6 +37,15 @@ func (ms *memberships) Post(f func()) { ms.s.loop.Post(f) }
 // Send implements roomapi.Client.
 func (ms *memberships) Send(frame []byte) { ms.s.send(frame) }
 
+// HasRoom implements roomapi.Client.
+func (ms *memberships) HasRoom() bool { return ms.s.conn.HasRoom() }
+
+// SendState implements roomapi.Client.
+func (ms *memberships) SendState(frame []byte) { ms.s.sendState(frame) }
+
+// Dropped implements roomapi.Client.
+func (ms *memberships) Dropped(frame []byte) { ms.s.dropped(frame) }
+
 // Relay implements roomapi.Client.
 func (ms *memberships) Relay(frame []byte) { ms.s.relay(frame) }
 

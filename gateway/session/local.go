@@ -11,7 +11,6 @@ import (
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/socket"
-	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -155,7 +154,9 @@ func (l Local) SendData(ctx context.Context, d admin.SessionData) string {
 		if s.closed {
 			return admin.DataNoReceiver
 		}
-		s.send(wcs.OnData(d.OperationID, d.Payload))
+		if !s.relay(wcs.OnData(d.OperationID, d.Payload)) {
+			return "the client's queue is full"
+		}
 		return admin.DataSent
 	})
 }
@@ -170,7 +171,7 @@ func (l Local) PublishData(ctx context.Context, publisher translate.Identity, pa
 		if st.ending != nil || st.phase != phaseUp {
 			return admin.DataNoReceiver
 		}
-		if err := st.publishEvent(state.StreamNotice{Type: string(wcs.EventData), Payload: payload}); err != nil {
+		if err := st.publishData(payload); err != nil {
 			return err.Error()
 		}
 		return admin.DataSent

@@ -310,6 +310,6 @@ func (s *Session) restoreStream(a adopted, sess state.Session) {
 	}
 	st.mutes = mutesOf(a.record)
 	st.sendStatus(wcs.StatusPlaying, "") // the backend knows
-	st.sendFormat()
+	st.showFormat()
 	st.onPublisherChanged(a.record.Owner.Pod, a.record, nil)
 }

@@ -108,17 +108,40 @@ func (s *Session) send(frame []byte) {
 	s.conn.Send(frame)
 }
 
+// sendState queues a part of a state that other clients changed. The caller has asked HasRoom.
+func (s *Session) sendState(frame []byte) {
+	s.messages.Sent(frame)
+	s.conn.SendState(frame)
+}
+
+// onDrained sends the states that changed while the client had no room.
+func (s *Session) onDrained() {
+	for _, m := range s.rooms.byRoom {
+		s.table.Rooms.Drained(m.member)
+	}
+	for _, st := range s.streams {
+		st.showMutes()
+		st.showFormat()
+	}
+}
+
 // relay queues a message from another client. It is dropped if this client's send queue is more than half
 // full.
-func (s *Session) relay(frame []byte) {
+func (s *Session) relay(frame []byte) bool {
 	if s.conn.TrySend(frame) {
 		s.messages.Sent(frame)
-		return
+		return true
 	}
 	if !s.closed {
-		s.table.Metrics.LostBytes.Add(float64(len(frame)))
-		s.sampled().Int("bytes", len(frame)).Msg("slow client: peer message dropped")
+		s.dropped(frame)
 	}
+	return false
+}
+
+// dropped counts a message from another client that this client does not get.
+func (s *Session) dropped(frame []byte) {
+	s.table.Metrics.LostBytes.Add(float64(len(frame)))
+	s.sampled().Int("bytes", len(frame)).Msg("slow client: peer message dropped")
 }
 
 // reject sends the client the reason and closes the socket: the client would wait after fail alone.

@@ -98,6 +98,7 @@ type playedStream struct {
 	publisher     translate.Identity
 	publisherPod  string       // "" is this one, or that of a native publisher
 	pendingUpdate state.Stream // the latest record that arrived before the answer
+	shown
 }
 
 // stream is one published or played stream of a session, from its command to its end.
@@ -373,6 +374,7 @@ func (st *stream) codec(k translate.Kind) string { return translate.CodecName(st
 // sendStatus sends the stream's status.
 func (st *stream) sendStatus(status wcs.Status, info string) {
 	video := st.tracks[translate.Video]
+	st.shown.mutes = st.mutes
 	st.sess.sendAs(wcs.StreamStatus{
 		MediaSessionID: st.id, Name: st.name, Published: st.published,
 		HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: status,

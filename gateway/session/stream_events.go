@@ -74,7 +74,7 @@ func (st *stream) played(tracks []translate.Track) (mine []translate.Track) {
 
 // updateTracks applies changes of the tracks. A webhook's track has no size yet; a known size is kept.
 func (st *stream) updateTracks(tracks []translate.Track) {
-	resized, changed := false, false
+	changed := false
 	for _, t := range tracks {
 		old, known := st.tracks[t.Kind]
 		if known && (t.Width == 0 || t.Height == 0) {
@@ -84,16 +84,12 @@ func (st *stream) updateTracks(tracks []translate.Track) {
 			continue
 		}
 		changed = true
-		resized = resized || t.Width != old.Width || t.Height != old.Height
 		st.tracks[t.Kind] = t
 	}
-	switch {
-	case st.phase != phaseUp:
-	case st.published && changed:
+	if st.published && changed && st.phase == phaseUp {
 		st.writer.save(nil)
-	case !st.published && resized:
-		st.sendFormat()
 	}
+	st.showFormat()
 }
 
 // lost ends the stream because its participant left LiveKit.

@@ -8,11 +8,11 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// The events of a publisher (mutes, data) are published with the stream's record to the pods with players,
-// one message for each pod. Since there is one write at a time, they stay in order. If a message is lost its
-// data is lost, but mutes are not: they are also in the record, and in the attributes of the publisher's
-// participant, which players' pods read with each query of the room at LiveKit. Since mute changes are
-// counted, a player is notified of each state once.
+// The mutes of a publisher are a state: they are in the stream's record, which is sent to the pods with
+// players after each write, and in the attributes of the publisher's participant, which players' pods read
+// with each query of the room at LiveKit. A player is sent the difference to what its client was sent last.
+// Data are messages: they are published with the record, one message for each pod. Since there is one write
+// at a time, they stay in order. If a message is lost, its data is lost.
 
 // Limits of the events that are pending, for Redis or for LiveKit.
 const (
@@ -41,59 +41,67 @@ func (o *events) take() []state.StreamNotice {
 	return list
 }
 
-// publishEvent sends an event to players and native participants. It has no effect before the stream is up:
-// mutes are in the first record.
-func (st *stream) publishEvent(s state.StreamNotice) error {
+// publishData sends data to players and native participants.
+func (st *stream) publishData(payload json.RawMessage) error {
 	if st.phase != phaseUp {
 		return nil
 	}
-	if err := st.publishToPlayers(s); err != nil {
+	if err := st.publishToPlayers(payload); err != nil {
 		return err
 	}
-	return st.relay.queue(s)
+	return st.relay.queue(payload)
 }
 
-// publishToPlayers sends an event to the players of a publisher that is up, on all pods.
-func (st *stream) publishToPlayers(s state.StreamNotice) error {
-	if err := st.writer.outbox.add(s); err != nil {
+// publishToPlayers sends data to the players of a publisher that is up, on all pods.
+func (st *stream) publishToPlayers(payload json.RawMessage) error {
+	if err := st.writer.outbox.add(state.StreamNotice{Type: string(wcs.EventData), Payload: payload}); err != nil {
 		return err
 	}
 	st.writer.save(nil)
 	return nil
 }
 
-// onPublisherNotice passes a publisher's events to a player, and the mutes in its record if they are newer.
+// onPublisherNotice passes a publisher's data to a player, and the mutes in its record if they are newer.
 func (st *stream) onPublisherNotice(notices []state.StreamNotice, rec state.Stream) {
+	st.applyMutes(mutesOf(rec))
 	for _, s := range notices {
-		if s.Type != string(wcs.EventData) {
-			st.applyMutes(translate.Mutes{Audio: s.AudioMuted, Video: s.VideoMuted, Changes: s.Mutes})
-		} else if st.phase == phaseUp {
+		if s.Type == string(wcs.EventData) && st.phase == phaseUp { // pods of earlier versions send mutes, too
 			st.sess.relay(wcs.StreamData(st.id, s.Payload))
 		}
 	}
-	st.applyMutes(mutesOf(rec))
 }
 
 func mutesOf(rec state.Stream) translate.Mutes {
 	return translate.Mutes{Audio: rec.AudioMuted, Video: rec.VideoMuted, Changes: rec.Mutes}
 }
 
-// applyMutes takes a publisher's mutes, unless they are outdated, and notifies a player that is up. Before
-// that, the mutes are in its first status.
+// applyMutes takes a publisher's mutes, unless they are outdated.
 func (st *stream) applyMutes(m translate.Mutes) {
-	if m.Changes <= st.mutes.Changes {
+	if m.Changes > st.mutes.Changes {
+		st.mutes = m
+		st.showMutes()
+	}
+}
+
+// shown is what the client of a player was sent last.
+type shown struct {
+	mutes         translate.Mutes
+	width, height int
+}
+
+// showMutes sends the client of a player that is up the mutes that it was not sent, unless its queue has no
+// room: then onDrained does.
+func (st *stream) showMutes() {
+	was, now := st.shown.mutes, st.mutes
+	if st.published || st.phase != phaseUp || st.ending != nil || was.Changes == now.Changes || !st.sess.conn.HasRoom() {
 		return
 	}
-	before := st.mutes
-	st.mutes = m
-	if st.phase != phaseUp {
-		return
+	st.shown.mutes = now
+	if now.Audio != was.Audio {
+		st.sendMute(now.Audio, wcs.EventAudioMuted, wcs.EventAudioUnmuted)
 	}
-	if m.Audio != before.Audio {
-		st.sendMute(m.Audio, wcs.EventAudioMuted, wcs.EventAudioUnmuted)
-	}
-	if m.Video != before.Video {
-		st.sendMute(m.Video, wcs.EventVideoMuted, wcs.EventVideoUnmuted)
+	if now.Video != was.Video {
+		st.sendMute(now.Video, wcs.EventVideoMuted, wcs.EventVideoUnmuted)
 	}
 }
 
@@ -102,7 +110,24 @@ func (st *stream) sendMute(muted bool, mute, unmute wcs.StreamEventType) {
 	if muted {
 		typ = mute
 	}
-	st.sess.send(wcs.StreamMute(st.id, typ, st.name))
+	st.sess.sendState(wcs.StreamMute(st.id, typ, st.name))
+}
+
+// showFormat sends the client of a player that is up the picture size that it was not sent, as showMutes
+// does.
+func (st *stream) showFormat() {
+	v := st.tracks[translate.Video]
+	switch {
+	case st.published || st.phase != phaseUp || st.ending != nil, v.Width == 0 || v.Height == 0,
+		v.Width == st.shown.width && v.Height == st.shown.height, !st.sess.conn.HasRoom():
+		return
+	}
+	st.shown.width, st.shown.height = v.Width, v.Height
+	for _, f := range (wcs.VideoFormat{
+		MediaSessionID: st.id, Width: v.Width, Height: v.Height, AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video,
+	}).Frames(st.sess.knowsResize) {
+		st.sess.sendState(f)
+	}
 }
 
 // handleStreamEvent passes a publisher's mutes and data to its players
@@ -131,16 +156,17 @@ func handleStreamEvent(s *Session, e wcs.StreamEvent) error {
 	}
 	m.Changes++
 	st.mutes = m
-	return st.publishEvent(state.StreamNotice{Type: string(e.Type), AudioMuted: m.Audio, VideoMuted: m.Video, Mutes: m.Changes})
+	if st.phase == phaseUp { // before, they are in the first record
+		st.writer.save(nil)
+		st.relay.next()
+	}
+	return nil
 }
 
 // sendData sends data to all who watch the stream: its players on all pods, and native participants.
 func (st *stream) sendData(payload json.RawMessage) error {
-	if st.phase != phaseUp {
-		return nil
-	}
 	if err := st.sess.table.Settings().Limits.CheckPayload(payload); err != nil {
 		return err
 	}
-	return st.publishEvent(state.StreamNotice{Type: string(wcs.EventData), Payload: payload})
+	return st.publishData(payload)
 }

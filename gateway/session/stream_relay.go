@@ -25,17 +25,15 @@ type relay struct {
 // maxNativeData is the largest data message that LiveKit's clients accept, less some bytes for its envelope.
 const maxNativeData = 60_000
 
-// queue adds an event.
-func (r *relay) queue(s state.StreamNotice) error {
+// queue adds data.
+func (r *relay) queue(payload json.RawMessage) error {
 	st := r.st
-	if s.Type == string(wcs.EventData) {
-		if len(s.Payload) > maxNativeData {
-			st.sess.sampled().Str("media", st.id).Int("bytes", len(s.Payload)).Msg("data too big for native participants")
-			return nil
-		}
-		if err := r.data.add(s); err != nil {
-			return err
-		}
+	if len(payload) > maxNativeData {
+		st.sess.sampled().Str("media", st.id).Int("bytes", len(payload)).Msg("data too big for native participants")
+		return nil
+	}
+	if err := r.data.add(state.StreamNotice{Payload: payload}); err != nil {
+		return err
 	}
 	r.next()
 	return nil
@@ -185,7 +183,7 @@ func (st *stream) deliverNative(publisher translate.Identity, payload json.RawMe
 	switch {
 	case st.ending != nil || st.phase != phaseUp:
 	case st.published:
-		if err := st.publishToPlayers(state.StreamNotice{Type: string(wcs.EventData), Payload: payload}); err != nil {
+		if err := st.publishToPlayers(payload); err != nil {
 			st.sess.sampledAt(zerolog.WarnLevel).Err(err).Str("media", st.id).Str("room", string(st.room)).Msg("native participant's data dropped")
 		}
 	case st.publisher == publisher:

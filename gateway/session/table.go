@@ -82,6 +82,7 @@ func (t *Table) Open(ws *websocket.Conn, p Peer) {
 	s.conn = socket.New(ws, &t.Config.Conn, p.Conn, socket.Handlers{
 		OnMessage: s.receive,
 		OnClose:   func(r socket.Reason) { s.loop.Post(func() { s.onClose(r) }) },
+		OnDrained: func() { s.loop.Post(s.onDrained) },
 		OnDropped: func(bytes int) { t.Metrics.LostBytes.Add(float64(bytes)) },
 	})
 	s.leave = t.pings.Add(s.conn)

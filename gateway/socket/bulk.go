@@ -13,9 +13,14 @@ type Bulk struct {
 // message. Without it, a client that reads a snapshot as fast as its network allows would be closed as slow.
 const slowestClient = 128 << 10
 
-// writeLimit returns the time that the write of a frame can take.
+// writeLimit returns the time that the write of a frame can take. While the network's buffers can be full of
+// what other clients caused, only unanswered pings show that the client is gone. It needs mu.
 func (c *Conn) writeLimit(frame []byte) time.Duration {
-	return c.cfg.WriteTimeout + time.Duration(len(frame))*time.Second/slowestClient
+	limit := c.cfg.WriteTimeout
+	if unread := c.cfg.DetectionTime(); time.Since(c.othersAt) < unread {
+		limit = max(limit, unread)
+	}
+	return limit + time.Duration(len(frame))*time.Second/slowestClient
 }
 
 // SendBulk queues b. If the socket is closing, b is done at once. The caller bounds the bytes that wait.

@@ -41,6 +41,7 @@ const lingerTime = time.Second
 type Handlers struct {
 	OnMessage func([]byte)    // on the reader's goroutine, in order
 	OnClose   func(Reason)    // once, as soon as the end is decided
+	OnDrained func()          // the queue is empty, after HasRoom returned false; must not call the Conn
 	OnDropped func(bytes int) // messages that were never sent
 }
 
@@ -57,14 +58,27 @@ type Conn struct {
 
 	// guarded by mu
 	mu           sync.Mutex
-	queue        [][]byte
-	bytes        int // in queue
+	queue        []queued
+	own, others  load      // in queue
+	drain        bool      // OnDrained is due when the queue is empty
+	othersAt     time.Time // when the last frame of others was written
 	bulks        []*Bulk
 	writing      bool
 	closing      *Reason
 	aliveWaiters []chan struct{} // closed at the next frame of the client
 	lastProbe    int64           // Unix nanoseconds of the last ping of Alive
 }
+
+// queued is a frame that waits.
+type queued struct {
+	frame  []byte
+	others bool // other clients caused it
+}
+
+// load is the size of frames that wait.
+type load struct{ messages, bytes int }
+
+func (l *load) add(messages, bytes int) { l.messages, l.bytes = l.messages+messages, l.bytes+bytes }
 
 // New returns the Conn of an upgraded WebSocket. The caller runs Serve in a goroutine. A nil metered counts
 // nothing.
@@ -164,40 +178,79 @@ func (c *Conn) Ping() {
 	c.Send(PingFrame)
 }
 
-// Send queues a frame. If the queue is full, the client is too slow and the socket is closed.
+// Send queues a frame that the client caused. If those frames fill the queue, the client is too slow and
+// the socket is closed.
 func (c *Conn) Send(frame []byte) {
 	c.mu.Lock()
 	if c.closing != nil {
 		c.mu.Unlock()
 		return
 	}
-	if len(c.queue) >= c.cfg.MaxQueueMessages || c.bytes+len(frame) > c.cfg.MaxQueueBytes {
+	if c.own.messages >= c.cfg.MaxQueueMessages || c.own.bytes+len(frame) > c.cfg.MaxQueueBytes {
 		c.mu.Unlock()
 		c.Close(ClosedSlow)
 		return
 	}
-	c.push(frame)
+	c.push(frame, false)
 	c.mu.Unlock()
 }
 
-// TrySend queues frame and reports whether it was accepted. Frames that originate from other clients may use
-// at most half of the queue, so that no peer can get a slow client disconnected.
+// What other clients cause never closes the socket: a message is dropped for a slow client (TrySend), and a
+// state is sent when the queue has drained (HasRoom, SendState).
+
+// TrySend queues a message of another client and reports whether it was accepted. It is not if the message
+// would use more than half of the queue.
 func (c *Conn) TrySend(frame []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, size := len(c.queue), c.bytes+len(frame)
-	if c.closing != nil || size > c.cfg.MaxQueueBytes || n > 0 && (n >= c.cfg.MaxQueueMessages/2 || size > c.cfg.MaxQueueBytes/2) {
+	if c.closing != nil || len(frame) > c.cfg.MaxQueueBytes || len(c.queue) > 0 && !c.fits(1, len(frame)) {
 		return false
 	}
-	c.push(frame)
+	c.push(frame, true)
 	return true
 }
 
+// HasRoom reports whether at most half of the queue is used. If it returns false, OnDrained is called when
+// the queue is empty.
+func (c *Conn) HasRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing != nil {
+		return false
+	}
+	room := len(c.queue) == 0 || c.fits(0, 0)
+	c.drain = c.drain || !room
+	return room
+}
+
+// SendState queues a part of a state that other clients changed. It is always accepted: the caller has asked
+// HasRoom, and the size of one state is bounded.
+func (c *Conn) SendState(frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing == nil {
+		c.push(frame, true)
+	}
+}
+
+// fits reports whether the queue has at most half of its limits with the given addition. It needs mu.
+func (c *Conn) fits(messages, bytes int) bool {
+	return len(c.queue)+messages <= c.cfg.MaxQueueMessages/2 && c.own.bytes+c.others.bytes+bytes <= c.cfg.MaxQueueBytes/2
+}
+
 // push needs mu.
-func (c *Conn) push(frame []byte) {
-	c.queue = append(c.queue, frame)
-	c.bytes += len(frame)
+func (c *Conn) push(frame []byte, others bool) {
+	c.queue = append(c.queue, queued{frame, others})
+	c.loadOf(others).add(1, len(frame))
 	c.startWriting()
+}
+
+// loadOf needs mu.
+func (c *Conn) loadOf(others bool) *load {
+	if others {
+		return &c.others
+	}
+	return &c.own
 }
 
 // startWriting needs mu.
@@ -220,8 +273,8 @@ func (c *Conn) Close(r Reason) {
 	c.closing = &r
 	lost := c.dropBulks()
 	if r == ClosedSlow || r == ClosedLost {
-		lost += c.bytes
-		c.queue, c.bytes = nil, 0
+		lost += c.own.bytes + c.others.bytes
+		c.queue, c.own, c.others = nil, load{}, load{}
 	}
 	if r != ClosedSlow {
 		c.startWriting()
@@ -291,14 +344,14 @@ func (c *Conn) Ended() bool {
 // write is a goroutine that runs while frames wait.
 func (c *Conn) write() {
 	for {
-		frame, closing := c.next()
+		frame, limit, closing := c.next()
 		if frame == nil {
 			if closing != nil {
 				c.sendClose(*closing)
 			}
 			return
 		}
-		_ = c.ws.SetWriteDeadline(time.Now().Add(c.writeLimit(frame))) // fails only on a dead socket, which the write reports
+		_ = c.ws.SetWriteDeadline(time.Now().Add(limit)) // fails only on a dead socket, which the write reports
 		if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
 			c.writeFailed(err)
 			return
@@ -306,21 +359,29 @@ func (c *Conn) write() {
 	}
 }
 
-// next takes a frame off the queue. It returns nil if there is none, and the goroutine of write ends.
-func (c *Conn) next() (frame []byte, closing *Reason) {
+// next takes a frame off the queue, with the time that its write can take. It returns nil if there is none,
+// and the goroutine of write ends.
+func (c *Conn) next() (frame []byte, limit time.Duration, closing *Reason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 {
+		if c.drain {
+			c.drain = false
+			c.OnDrained()
+		}
 		if frame = c.nextBulk(); frame != nil {
-			return frame, nil
+			return frame, c.writeLimit(frame), nil
 		}
 		c.queue, c.writing = nil, false
-		return nil, c.closing
+		return nil, 0, c.closing
 	}
-	frame = c.queue[0]
+	next := c.queue[0]
 	c.queue = c.queue[1:]
-	c.bytes -= len(frame)
-	return frame, nil
+	c.loadOf(next.others).add(-1, -len(next.frame))
+	if next.others {
+		c.othersAt = time.Now()
+	}
+	return next.frame, c.writeLimit(next.frame), nil
 }
 
 func (c *Conn) writeFailed(err error) {

@@ -20,11 +20,12 @@ type testConn struct {
 	client   *websocket.Conn
 	messages chan []byte
 	closed   chan Reason
+	drained  chan struct{}
 }
 
 func newTestConn(t *testing.T, cfg Config) *testConn {
 	t.Helper()
-	tc := &testConn{messages: make(chan []byte, 100), closed: make(chan Reason, 1)}
+	tc := &testConn{messages: make(chan []byte, 100), closed: make(chan Reason, 1), drained: make(chan struct{}, 1)}
 	ready := make(chan struct{})
 	up := NewUpgrader()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -37,6 +38,7 @@ func newTestConn(t *testing.T, cfg Config) *testConn {
 			OnMessage: func(b []byte) { tc.messages <- b },
 			OnClose:   func(r Reason) { tc.closed <- r },
 			OnDropped: func(int) {},
+			OnDrained: func() { tc.drained <- struct{}{} },
 		})
 		close(ready)
 		go tc.server.Serve()
@@ -279,4 +281,40 @@ func TestWriteTimeoutClosesStalledClient(t *testing.T) {
 		tc.server.Send(big)
 	}
 	tc.wantClose(t, ClosedSlow)
+}
+
+// States of other clients do not use the queue of the client's own messages, whatever their size, and are
+// requested again when the queue is empty.
+func TestStatesOfOthersDoNotCloseSlowClient(t *testing.T) {
+	cfg := connConfig()
+	cfg.MaxQueueMessages, cfg.WriteTimeout = 10, 50*time.Millisecond
+	tc := newTestConn(t, cfg)
+	large := bytes.Repeat([]byte("x"), 256<<10)
+	sent := 0
+	for tc.server.HasRoom() { // until the network is congested, too
+		tc.server.SendState(large)
+		sent++
+	}
+	for range 2 * cfg.MaxQueueMessages {
+		tc.server.SendState(large)
+		sent++
+	}
+	tc.server.Send([]byte("own"))
+	rig.Eventually(t, 20*time.Second, "a write that other clients can block is waited for", func() bool {
+		tc.server.mu.Lock()
+		defer tc.server.mu.Unlock()
+		return tc.server.writeLimit(nil) >= cfg.DetectionTime()
+	})
+	if tc.server.Ended() {
+		t.Fatal("closed for what other clients caused")
+	}
+	for range sent + 1 {
+		if _, _, err := tc.client.ReadMessage(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-tc.drained
+	if !tc.server.HasRoom() {
+		t.Error("no room in an empty queue")
+	}
 }

@@ -192,13 +192,14 @@ type Session struct {
 	HelloTimeout time.Duration `koanf:"helloTimeout"`
 	// Largest message accepted from a client, in bytes. At least 65536.
 	MaxMessageBytes int64 `koanf:"maxMessageBytes"`
-	// Bytes that may be queued for a slow client before its socket is closed. At least 65536. Messages from
-	// other clients may use half of them and are dropped beyond that.
+	// Bytes that may be queued for a slow client, for what it caused itself, before its socket is closed. At
+	// least 65536. What other clients cause may use half of them: messages are dropped beyond that, states
+	// (members of rooms, mutes) are sent later.
 	MaxQueueBytes int `koanf:"maxQueueBytes"`
-	// Messages that may be queued for a slow client before its socket is closed. Messages from other clients
-	// may use half of them and are dropped beyond that.
+	// Messages that may be queued for a slow client, as `session.maxQueueBytes`.
 	MaxQueueMessages int `koanf:"maxQueueMessages"`
-	// Deadline of writing one message.
+	// Deadline of writing one message. While messages that other clients caused can block it, only unanswered
+	// pings close the socket.
 	WriteTimeout time.Duration `koanf:"writeTimeout"`
 	// Streams that one session may publish and play at the same time.
 	MaxStreams int `koanf:"maxStreams"`
