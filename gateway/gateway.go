@@ -79,7 +79,7 @@ type Gateway struct {
 func New(cfg Config, deps Deps) *Gateway {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gateway{
-		cfg: cfg, admission: socket.NewAdmission(), upgrader: socket.NewUpgrader(), webhooks: deps.Webhooks,
+		cfg: cfg, admission: socket.NewAdmission(deps.Metrics.Rejected), upgrader: socket.NewUpgrader(), webhooks: deps.Webhooks,
 		metrics: deps.Metrics, storeReady: deps.StoreReady, peers: deps.Peers, cancel: cancel,
 	}
 	env := &session.Env{

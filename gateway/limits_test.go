@@ -44,9 +44,8 @@ func TestSocketsOverALimitAreRefusedBeforeTheUpgrade(t *testing.T) {
 		status    int
 		rejection string
 	}{
-		"in all":         {apps.Limits{Limits: socket.Limits{Connections: 1}}, http.StatusServiceUnavailable, "connections"},
-		"of an address":  {apps.Limits{Limits: socket.Limits{ConnectionsPerAddress: 1}}, http.StatusTooManyRequests, "address"},
-		"not a session ": {apps.Limits{Limits: socket.Limits{Pending: 1}}, http.StatusServiceUnavailable, "pending"},
+		"in all":        {apps.Limits{Limits: socket.Limits{Connections: 1}}, http.StatusServiceUnavailable, "connections"},
+		"of an address": {apps.Limits{Limits: socket.Limits{ConnectionsPerAddress: 1}}, http.StatusTooManyRequests, "address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(cfg *Config) { cfg.Limits = c.limits })
@@ -63,6 +62,19 @@ func TestSocketsOverALimitAreRefusedBeforeTheUpgrade(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of the sockets without a session, the oldest makes room for the newcomer.
+func TestOldestPendingSocketMakesRoom(t *testing.T) {
+	w := newWorld(t, func(cfg *Config) { cfg.Limits = apps.Limits{Limits: socket.Limits{Pending: 1}} })
+	first, _ := w.open(t, nil)
+	c := w.connect(t, podA)
+	if _, _, err := first.ReadMessage(); err == nil {
+		t.Error("the older socket is open")
+	}
+	w.wantRefusals(t, "pending", 1)
+	c.Send("availableStream", map[string]any{"mediaSessionId": "a", "name": "s"})
+	c.Await("availableStream")
 }
 
 // A session, and a socket that is refused, no longer count as one that has not said who it is.

@@ -80,9 +80,7 @@ func (g *Gateway) ConnState(c net.Conn, s http.ConnState) {
 	if g.cfg.ProxyProtocol { // the client's address is known only after the header was read
 		trusted = func(netip.Addr) bool { return true }
 	}
-	if r := g.admission.ConnState(c, s, trusted, &g.table.Settings().Limits.Limits); r != "" {
-		g.metrics.Rejected(r)
-	}
+	g.admission.ConnState(c, s, trusted, &g.table.Settings().Limits.Limits)
 }
 
 // retryAfter is the number of seconds after which a rejected client can retry.

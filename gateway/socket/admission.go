@@ -1,12 +1,14 @@
 package socket
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
 
 	"wcsgateway/gateway/realip"
+	"wcsgateway/gateway/waiting"
 )
 
 // Rejection is the limit that rejected a connection: a label value of wcs_refusals_total. "" is none.
@@ -16,23 +18,30 @@ type Rejection string
 const (
 	RejectConnections Rejection = "connections" // Limits.Connections
 	RejectAddress     Rejection = "address"     // Limits.ConnectionsPerAddress
-	RejectPending     Rejection = "pending"     // Limits.Pending, of sockets
-	RejectHandshakes  Rejection = "handshakes"  // Limits.Pending or ConnectionsPerAddress, of TCP connections
+	RejectPending     Rejection = "pending"     // Limits.Pending, of sockets: the one that waited longest
+	RejectHandshakes  Rejection = "handshakes"  // Limits.Pending or ConnectionsPerAddress, of TCP connections: the oldest
 )
 
 // Admission counts TCP connections and sockets, from the first byte to the session, and rejects those over a
-// limit. Its methods may be called from any goroutine.
+// limit. Where too many wait, it closes the oldest of the address that has most, not the newcomer. Its
+// methods may be called from any goroutine.
 type Admission struct {
-	budget *burstBudget
+	// set once
+	budget   *burstBudget
+	rejected func(Rejection) // is called for each connection that it closes
 
 	mu         sync.Mutex
-	handshakes PerAddressCount // TCP connections whose request has not come, or that are kept open after one
+	handshakes waiting.Table[net.Conn] // TCP connections whose request has not come, or that are kept open after one
+	opened     map[net.Conn]*waiting.Entry[net.Conn]
 	sockets    PerAddressCount
-	pending    int // sockets without a session yet
+	pending    waiting.Table[*MeteredConn] // sockets without a session yet
 }
 
-// NewAdmission returns an Admission without connections.
-func NewAdmission() *Admission { return &Admission{budget: newBurstBudget()} }
+// NewAdmission returns an Admission without connections. It calls rejected for each connection that it
+// closes.
+func NewAdmission(rejected func(Rejection)) *Admission {
+	return &Admission{budget: newBurstBudget(), rejected: rejected, opened: make(map[net.Conn]*waiting.Entry[net.Conn])}
+}
 
 // PerAddressCount counts by realip.LimitKey. It is not safe for concurrent use.
 type PerAddressCount struct {
@@ -67,7 +76,7 @@ type Slot struct {
 	admission *Admission
 
 	// guarded by admission.mu
-	pending  bool
+	pending  *waiting.Entry[*MeteredConn]
 	released bool
 }
 
@@ -75,96 +84,96 @@ type Slot struct {
 // rejects it. The caller passes the connection to Upgrade, which makes the socket release the slot when it is
 // closed.
 func (a *Admission) Acquire(key netip.Addr, l *Limits) (*MeteredConn, Rejection) {
-	if r := a.reserve(key, l); r != "" {
+	m := newMeteredConn(l, a.budget)
+	m.Slot = Slot{Key: key, admission: a}
+	lost, r := a.reserve(m, l)
+	if lost != nil {
+		_ = lost.Value.Close()
+		a.rejected(RejectPending)
+	}
+	if r != "" {
 		return nil, r
 	}
-	m := newMeteredConn(l, a.budget)
-	m.Slot = Slot{Key: key, admission: a, pending: true}
 	return m, ""
 }
 
-func (a *Admission) reserve(key netip.Addr, l *Limits) Rejection {
+func (a *Admission) reserve(m *MeteredConn, l *Limits) (lost *waiting.Entry[*MeteredConn], r Rejection) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case l.Connections > 0 && a.sockets.all >= l.Connections:
-		return RejectConnections
-	case l.ConnectionsPerAddress > 0 && a.sockets.byKey[key] >= l.ConnectionsPerAddress:
-		return RejectAddress
-	case l.Pending > 0 && a.pending >= l.Pending:
-		return RejectPending
+		return nil, RejectConnections
+	case l.ConnectionsPerAddress > 0 && a.sockets.byKey[m.Key] >= l.ConnectionsPerAddress:
+		return nil, RejectAddress
 	}
-	a.sockets.Add(key, 1)
-	a.pending++
-	return ""
+	a.sockets.Add(m.Key, 1)
+	m.Slot.pending, lost = a.pending.Add(m.Key, m, 0, l.Pending)
+	return lost, ""
 }
 
 // Pending returns the number of sockets without a session yet.
 func (a *Admission) Pending() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.pending
+	return a.pending.Len()
 }
 
 // Established records that the client sent its connection command: the socket is no longer pending.
 func (s *Slot) Established() {
 	s.admission.mu.Lock()
 	defer s.admission.mu.Unlock()
-	s.establish()
-}
-
-// establish needs admission.mu.
-func (s *Slot) establish() {
-	if s.pending {
-		s.pending = false
-		s.admission.pending--
-	}
+	s.admission.pending.Remove(s.pending)
 }
 
 // Release releases the slot.
 func (s *Slot) Release() {
 	s.admission.mu.Lock()
 	defer s.admission.mu.Unlock()
-	s.establish()
+	s.admission.pending.Remove(s.pending)
 	if !s.released {
 		s.released = true
 		s.admission.sockets.Add(s.Key, -1)
 	}
 }
 
-// TCPOpened counts a TCP connection and reports whether it is within the limits.
-func (a *Admission) TCPOpened(key netip.Addr, l *Limits) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.handshakes.Add(key, 1)
-	return (l.Pending == 0 || a.handshakes.all <= l.Pending) &&
-		(l.ConnectionsPerAddress == 0 || a.handshakes.byKey[key] <= l.ConnectionsPerAddress)
-}
-
-// TCPClosed undoes TCPOpened.
-func (a *Admission) TCPClosed(key netip.Addr) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.handshakes.Add(key, -1)
-}
-
 // ConnState is for the http.Server of a public listener. It bounds the TCP connections that are not a socket,
-// which wait for a request for as long as the server's timeouts allow. A connection over a limit is closed
-// without a response, because its request has not come; the result is then RejectHandshakes. Connections from
-// addresses that trusted accepts are only counted in total, because a proxy's address stands for many
-// clients.
-func (a *Admission) ConnState(c net.Conn, s http.ConnState, trusted func(netip.Addr) bool, l *Limits) Rejection {
+// which wait for a request for as long as the server's timeouts allow. A connection that must make room is
+// closed without a response. Connections from addresses that trusted accepts count as those of one address,
+// because a proxy's address stands for many clients, and are not bounded by the limit per address.
+func (a *Admission) ConnState(c net.Conn, s http.ConnState, trusted func(netip.Addr) bool, l *Limits) {
 	switch s {
 	case http.StateNew:
-		if !a.TCPOpened(limitKey(c, trusted), l) {
-			_ = c.Close() // no byte was sent or read on it
-			return RejectHandshakes
+		if lost := a.open(c, limitKey(c, trusted), l); lost != nil {
+			abort(lost)
+			a.rejected(RejectHandshakes)
 		}
 	case http.StateHijacked, http.StateClosed:
-		a.TCPClosed(limitKey(c, trusted))
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.handshakes.Remove(a.opened[c])
+		delete(a.opened, c)
 	case http.StateActive, http.StateIdle: // still not a socket
 	}
-	return ""
+}
+
+// open counts a TCP connection and returns the one that must make room for it, nil if none.
+func (a *Admission) open(c net.Conn, key netip.Addr, l *Limits) net.Conn {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, lost := a.handshakes.Add(key, c, l.ConnectionsPerAddress, l.Pending)
+	a.opened[c] = e
+	if lost == nil {
+		return nil
+	}
+	return lost.Value
+}
+
+// abort closes a connection at once. Closing a TLS connection could wait for its peer.
+func abort(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	_ = c.Close() // ended either way
 }
 
 // limitKey returns the key of a TCP connection, or the zero value if it is not known before the first byte is

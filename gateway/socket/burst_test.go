@@ -93,7 +93,7 @@ func TestCloseEndsThrottledRead(t *testing.T) {
 				x := newBurstBudget()
 				flooding := func() *MeteredConn {
 					g := newMeteredConn(&limits, x)
-					g.Slot.admission = NewAdmission()
+					g.Slot.admission = NewAdmission(nil)
 					g.Conn = fountain{Conn: nopConn{}}
 					g.messages.AllowN(time.Now(), perSecond)
 					g.bytes.AllowN(time.Now(), perSecond)

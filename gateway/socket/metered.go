@@ -64,9 +64,13 @@ func (m *MeteredConn) Close() error {
 	if m.cancel != nil {
 		m.cancel()
 	}
+	c := m.Conn
 	m.mu.Unlock()
 	m.Release()
-	return m.Conn.Close()
+	if c == nil { // not yet upgraded: Hijack fails
+		return nil
+	}
+	return c.Close()
 }
 
 // countMessage fails with errTooManyMessages when the client exceeds its burst. Before that it is throttled.
@@ -112,6 +116,13 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	h.metered.mu.Lock()
 	h.metered.Conn = c
+	closed := h.metered.closed
+	h.metered.mu.Unlock()
+	if closed {
+		_ = c.Close() // ended either way
+		return nil, nil, net.ErrClosed
+	}
 	return h.metered, rw, nil
 }

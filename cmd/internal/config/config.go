@@ -220,8 +220,8 @@ type Limits struct {
 	// its sessions with `keepAlive` that have no socket. Leave it at 0 behind a proxy that is not in
 	// `listen.trustedProxies`: all its clients would have one address.
 	ConnectionsPerAddress int `koanf:"connectionsPerAddress"`
-	// Sockets that have not sent their `connection` command. Further ones get 503. As many TCP connections
-	// may be in their handshake; further ones are closed.
+	// Sockets that have not sent their `connection` command, and as many TCP connections that have not
+	// finished their handshake. For a further one, the oldest of the address that has most is closed.
 	Pending int `koanf:"pending"`
 	// Sessions with `keepAlive` of this pod that have no socket. Further ones end with their socket.
 	Detached int `koanf:"detached"`
