@@ -71,13 +71,16 @@ type peerCase struct {
 func TestPeersOfOtherLibraries(t *testing.T) {
 	s := newStage(t)
 	for name, c := range map[string]peerCase{
-		"aiortc":             {script: "aiortc_peer.py", args: []string{"audio,video"}, audio: "opus", video: "VP8"},
-		"aiortc audio":       {more: true, script: "aiortc_peer.py", args: []string{"audio"}, audio: "opus"},
-		"aiortc video":       {more: true, script: "aiortc_peer.py", args: []string{"video"}, video: "VP8"},
-		"GStreamer VP8":      {script: "gst.py", args: []string{"opus,VP8", "max-bundle"}, audio: "opus", video: "VP8"},
-		"GStreamer H264":     {more: true, script: "gst.py", args: []string{"opus,H264", "max-bundle"}, audio: "opus", video: "H264"},
-		"GStreamer audio":    {more: true, script: "gst.py", args: []string{"opus", "max-bundle"}, audio: "opus"},
-		"GStreamer only VP8": {more: true, script: "gst.py", args: []string{"VP8", "max-bundle"}, video: "VP8"},
+		"aiortc":                         {script: "aiortc_peer.py", args: []string{"audio,video"}, audio: "opus", video: "VP8"},
+		"GStreamer VP8 without BUNDLE":   {script: "gst.py", args: []string{"VP8", "none"}, video: "VP8"},
+		"GStreamer audio without BUNDLE": {more: true, script: "gst.py", args: []string{"opus", "none"}, audio: "opus"},
+		"GStreamer that receives video":  {more: true, script: "gst.py", args: []string{"opus,recv:VP8", "max-bundle"}, audio: "opus"}, // as the Android SDK
+		"aiortc audio":                   {more: true, script: "aiortc_peer.py", args: []string{"audio"}, audio: "opus"},
+		"aiortc video":                   {more: true, script: "aiortc_peer.py", args: []string{"video"}, video: "VP8"},
+		"GStreamer VP8":                  {script: "gst.py", args: []string{"opus,VP8", "max-bundle"}, audio: "opus", video: "VP8"},
+		"GStreamer H264":                 {more: true, script: "gst.py", args: []string{"opus,H264", "max-bundle"}, audio: "opus", video: "H264"},
+		"GStreamer audio":                {more: true, script: "gst.py", args: []string{"opus", "max-bundle"}, audio: "opus"},
+		"GStreamer only VP8":             {more: true, script: "gst.py", args: []string{"VP8", "max-bundle"}, video: "VP8"},
 	} {
 		if c.more && !*more {
 			continue
@@ -100,6 +103,19 @@ func TestPeersOfOtherLibraries(t *testing.T) {
 			player.wantMedia(want)
 		})
 	}
+	s.WantClean(t)
+}
+
+// TestTwoTransportsAreRejected offers two m-lines without BUNDLE, of which LiveKit has a transport for one.
+func TestTwoTransportsAreRejected(t *testing.T) {
+	if !*more {
+		t.Skip("only with -more")
+	}
+	s := newStage(t)
+	c := rig.Connect(t, s.Gateway.URL, "defaultApp")
+	offer := startPeer(t, "gst.py", "publish", "opus,VP8", "none").awaitOffer()
+	c.Send("publishStream", rig.StreamRequest("m", "two-transports", offer, true, nil))
+	c.WantStatus("m", "FAILED", "Bad SDP: malformed SDP: no BUNDLE group has all m-lines in use")
 	s.WantClean(t)
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // patience is the timeout of every wait; tests on a loaded machine are slow.
-const patience = 40 * time.Second
+const patience = 60 * time.Second
 
 // stage is a rig.Stage with a backend of the application defaultApp.
 type stage struct {

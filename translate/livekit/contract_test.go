@@ -260,11 +260,16 @@ func testMendedOffers(t *testing.T, s *stage) {
 	insert := func(old, replacement string) func(string) string {
 		return func(offer string) string { return strings.Replace(offer, old, replacement, 1) }
 	}
+	remb := func(offer string) string {
+		return remove("a=extmap:.*transport-wide-cc")(remove("a=rtcp-fb:.* transport-cc")(offer))
+	}
 	for name, c := range map[string]struct {
 		options       rig.PeerOptions
 		publish, play func(string) string
 		tracks        []translate.Kind
 	}{
+		"Plan B":                           {both, planB, planB, []translate.Kind{translate.Audio, translate.Video}},
+		"REMB only":                        {both, remb, remb, []translate.Kind{translate.Audio, translate.Video}},
 		"second m-line of wrong direction": {both, direction("recvonly"), direction("sendonly"), []translate.Kind{translate.Audio}},
 		"no group":                         {audio, remove("a=group"), remove("a=group"), []translate.Kind{translate.Audio}},
 		"no group, second m-line in use": {both, func(offer string) string {
@@ -286,6 +291,17 @@ func testMendedOffers(t *testing.T, s *stage) {
 	}
 }
 
+// planB returns the offer in the form of libwebrtc before Unified Plan, as old SDKs for Android and iOS send
+// it: m-lines are called audio and video, and streams are in a=ssrc lines only.
+func planB(offer string) string {
+	offer = regexp.MustCompile("(?m)^a=(msid:|extmap:.*:sdes:).*\r\n").ReplaceAllString(offer, "")
+	offer = strings.Replace(offer, "a=msid-semantic:WMS *", "a=msid-semantic: WMS stream", 1)
+	return strings.NewReplacer("a=mid:0", "a=mid:audio", "a=mid:1", "a=mid:video", "BUNDLE 0 1", "BUNDLE audio video").Replace(offer)
+}
+
+// unifiedMids reverses the names of planB in an answer.
+var unifiedMids = strings.NewReplacer("a=mid:audio", "a=mid:0", "a=mid:video", "a=mid:1", "BUNDLE audio video", "BUNDLE 0 1")
+
 // mended publishes and plays with changed offers, which the gateway edits.
 func (s *stage) mended(t *testing.T, o rig.PeerOptions, publish, play func(string) string, kinds []translate.Kind) {
 	peer, id := rig.NewPublisher(t, o), publisher()
@@ -301,7 +317,10 @@ func (s *stage) mended(t *testing.T, o rig.PeerOptions, publish, play func(strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer.SetAnswer(edited)
+	if strings.Contains(edited, "goog-remb") || strings.Contains(edited, "transport-cc") && !strings.Contains(offer.SDP, "transport-cc") {
+		t.Errorf("answer has REMB, or feedback that was not offered:\n%s", edited)
+	}
+	peer.SetAnswer(unifiedMids.Replace(edited))
 	rig.Eventually(t, patience, "publisher is up with its tracks", func() bool {
 		p := s.ask(t, id)
 		return p.Active && len(p.Tracks) == len(kinds)
@@ -323,7 +342,7 @@ func (s *stage) mended(t *testing.T, o rig.PeerOptions, publish, play func(strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	viewer.SetAnswer(edited)
+	viewer.SetAnswer(unifiedMids.Replace(edited))
 	s.flows(t, viewer, kinds...)
 }
 

@@ -8,7 +8,7 @@
   const fail = (why) => report({failure: `${why}\n${journalText()}`});
   window.addEventListener("error", (e) => fail(e.message));
   window.addEventListener("unhandledrejection", (e) => fail(e.reason));
-  setTimeout(() => fail("time is over"), 35_000); // less than the test waits
+  setTimeout(() => fail("time is over"), 45_000); // less than the test waits
   try {
     const wantStatus = async (index, want) => {
       const {status, info} = await nextStatus(index);

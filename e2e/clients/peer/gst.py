@@ -2,7 +2,7 @@
 
 Usage: gst.py publish|play CODEC[,CODEC] BUNDLE
 
-CODEC is opus, VP8 or H264. BUNDLE is the bundle-policy of webrtcbin: none, as by default, or max-bundle.
+CODEC is opus, VP8 or H264; a publisher only receives those with the prefix recv:. BUNDLE is the bundle-policy of webrtcbin: none, as by default, or max-bundle.
 Writes {"offer": SDP}, reads {"answer": SDP}, then writes {"media": {"audio": n, "video": n}} about twice a
 second: the buffers that a player has decoded. Ends with its standard input.
 """
@@ -46,11 +46,12 @@ class Peer:
         self.webrtc.connect("on-negotiation-needed", self.negotiate)
         self.webrtc.connect("pad-added", self.receive)
         for codec in codecs:
-            if verb == "publish":
+            received = codec.removeprefix("recv:")
+            if verb == "publish" and received == codec:
                 self.send(codec)
             else:
                 direction = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
-                self.webrtc.emit("add-transceiver", direction, Gst.Caps.from_string(CAPS[codec]))
+                self.webrtc.emit("add-transceiver", direction, Gst.Caps.from_string(CAPS[received]))
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
         bus.connect("message::error", self.fail)
