@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -21,6 +22,7 @@ type fakeSFU struct {
 	rooms     map[translate.RoomName]map[translate.Identity]*translate.Participant
 	fail      map[string]error         // by operation: publish, play, remove, participants
 	hold      map[string]chan struct{} // an operation waits until its channel is closed
+	held      map[string]int           // operations that wait
 	called    chan string              // operations as they begin
 	published map[translate.Identity]translate.PublishOffer
 	played    map[translate.Identity]translate.PlayOffer
@@ -33,6 +35,7 @@ func newFakeSFU() *fakeSFU {
 		rooms:     make(map[translate.RoomName]map[translate.Identity]*translate.Participant),
 		fail:      make(map[string]error),
 		hold:      make(map[string]chan struct{}),
+		held:      make(map[string]int),
 		called:    make(chan string, 1000),
 		published: make(map[translate.Identity]translate.PublishOffer),
 		played:    make(map[translate.Identity]translate.PlayOffer),
@@ -46,19 +49,22 @@ func (f *fakeSFU) enter(ctx context.Context, op string) error {
 	case f.called <- op:
 	default: // a test that looks makes room
 	}
-	f.mu.Lock()
+	f.mu.Lock() // left locked
 	hold := f.hold[op]
+	if hold == nil {
+		return f.fail[op]
+	}
+	f.held[op]++
 	f.mu.Unlock()
-	if hold != nil {
-		select {
-		case <-hold:
-		case <-ctx.Done():
-			f.mu.Lock()
-			return &translate.Error{Kind: translate.ErrKindUnavailable, Op: op, Err: ctx.Err()}
-		}
+	var err error
+	select {
+	case <-hold:
+	case <-ctx.Done():
+		err = &translate.Error{Kind: translate.ErrKindUnavailable, Op: op, Err: ctx.Err()}
 	}
 	f.mu.Lock()
-	return f.fail[op]
+	f.held[op]--
+	return cmp.Or(err, f.fail[op])
 }
 
 func (f *fakeSFU) join(room translate.RoomName, p translate.Participant) {

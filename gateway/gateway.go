@@ -217,7 +217,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 		}()
 	case state.EventResumed:
 		// A task, so that a pod that shuts down does not end before it has replied.
-		g.env.Cleanup.Add(cleanup.StoreTask("hand over session", func(ctx context.Context) error { return g.table.HandOver(ctx, e) }))
+		g.env.Cleanup.Add(cleanup.StoreTask("hand over session", cleanup.Party{}, func(ctx context.Context) error { return g.table.HandOver(ctx, e) }))
 	case state.EventWantRates:
 		g.table.WantRates(e)
 	case state.EventRates:

@@ -48,14 +48,14 @@ func (o *orphans) takenOver(orphan state.Orphan) {
 	case orphan.Stream != nil:
 		rec := *orphan.Stream
 		o.env.Log.Info().Str("room", rec.Room).Str("identity", rec.Identity).Str("pod_lost", rec.Owner.Pod).Msg("stream of a dead pod taken over")
-		o.env.Cleanup.RemoveParticipant(translate.RoomName(rec.Room), translate.Identity(rec.Identity), cleanup.Expiry)
-		o.env.Cleanup.Add(cleanup.StoreTask("notify players of orphan", func(ctx context.Context) error {
+		o.env.Cleanup.RemoveParticipant(cleanup.Party{}, translate.RoomName(rec.Room), translate.Identity(rec.Identity), cleanup.Expiry)
+		o.env.Cleanup.Add(cleanup.StoreTask("notify players of orphan", cleanup.Party{}, func(ctx context.Context) error {
 			o.env.Bus.Notify(ctx, orphan.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
 			return nil
 		}))
 	case orphan.Room != nil:
 		o.env.Log.Info().Str("room", orphan.Room.Name).Str("app", orphan.Room.App).Msg("members of a dead pod removed from a room")
-		o.env.Cleanup.Add(cleanup.StoreTask("notify room of orphan", func(ctx context.Context) error {
+		o.env.Cleanup.Add(cleanup.StoreTask("notify room of orphan", cleanup.Party{}, func(ctx context.Context) error {
 			o.env.Bus.Notify(ctx, orphan.Pods, roomapi.ChangedEvent(*orphan.Room))
 			return nil
 		}))
@@ -63,7 +63,7 @@ func (o *orphans) takenOver(orphan state.Orphan) {
 		o.sessionEnded(*orphan.Session)
 	case orphan.Player != nil:
 		for room := range o.roomsOf(*orphan.Player) {
-			o.env.Cleanup.RemoveParticipant(room, translate.Identity(orphan.Player.Identity), cleanup.Expiry)
+			o.env.Cleanup.RemoveParticipant(cleanup.Party{}, room, translate.Identity(orphan.Player.Identity), cleanup.Expiry)
 		}
 	}
 }

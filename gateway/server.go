@@ -36,7 +36,7 @@ func (g *Gateway) Public() http.Handler {
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	settings := g.table.Settings()
 	address := g.cfg.Proxies.Client(r)
-	p := session.Peer{Remote: address.String(), Origin: r.Header.Get("Origin")}
+	p := session.Peer{Remote: address.String(), Party: realip.LimitKey(address.Addr()), Origin: r.Header.Get("Origin")}
 	p.OwnOrigin = origins.Own(p.Origin, r.Host, r.TLS != nil && strings.HasPrefix(p.Origin, "https:")) // the client has verified the name
 	reject := func(reason socket.Rejection, status int, text string) {
 		g.metrics.Rejected(reason)
@@ -56,7 +56,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		reject(session.RejectOrigin, http.StatusForbidden, "origin not allowed")
 		return
 	}
-	metered, rejection := g.admission.Acquire(realip.LimitKey(address.Addr()), &settings.Limits.Limits)
+	metered, rejection := g.admission.Acquire(p.Party, &settings.Limits.Limits)
 	if rejection != "" {
 		status := http.StatusServiceUnavailable
 		if rejection == socket.RejectAddress {

@@ -136,6 +136,10 @@ func (k ErrorKind) String() string {
 	return "unknown"
 }
 
+// ErrNotSent is wrapped by the error of a call for which there was no connection to the SFU: the SFU has done
+// nothing.
+var ErrNotSent = errors.New("nothing was sent")
+
 // Error is a failed call to the SFU.
 type Error struct {
 	Kind ErrorKind

@@ -1,19 +1,19 @@
 // Package cleanup runs the calls that release what ended streams and sessions held in LiveKit and Redis, and
-// retries them with back-off until they succeed or expire. It owns the retries and the bounds of their
-// number. The gateway and those of its services that hold something in LiveKit or Redis add tasks; the
-// gateway waits for them at its end.
+// retries them with back-off until they succeed or expire. It owns the tasks, the workers that run them and
+// the bound of what is pending. The gateway and those of its services that hold something in LiveKit or Redis
+// add tasks, and ask before they start what has to be released; the gateway waits for the tasks at its end.
 package cleanup
 
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/semaphore"
 
 	"wcsgateway/gateway/sampled"
 	"wcsgateway/state"
@@ -26,11 +26,11 @@ const (
 	// ExpiryNeverUp is how long the removal of a participant is retried that was never up: after that its
 	// token has expired and LiveKit has dropped it.
 	ExpiryNeverUp = 90 * time.Second
-	// AttemptTimeout bounds one attempt.
+	// AttemptTimeout bounds one attempt. A task that waits longer for its first one counts as failed.
 	AttemptTimeout = 3 * time.Second
-	// Parallel is how many first attempts, and how many retries, run at a time for each target.
+	// Parallel is how many workers run first attempts, and how many run retries, for each target.
 	Parallel = 64
-	// MaxBacklog is how many failed tasks for Redis are retried before CheckBacklog fails.
+	// MaxBacklog is how many tasks can have failed for each target before CheckBacklog fails for all parties.
 	MaxBacklog = 5000
 	// FirstWait and MaxWait are the shortest and the longest pause between two attempts.
 	FirstWait = 500 * time.Millisecond
@@ -39,7 +39,7 @@ const (
 	linesPerSecond = 10 // of the log: while a target is down, all its tasks fail
 )
 
-// ErrBacklogFull is returned while too many tasks for Redis have failed and are being retried.
+// ErrBacklogFull is returned while too many tasks have failed and are being retried.
 var ErrBacklogFull = errors.New("cleanup backlog is full")
 
 // Target is the system that a task calls. Each target has limits of its own, so that a dead LiveKit node does
@@ -54,25 +54,26 @@ const (
 	targets
 )
 
-// target bounds the calls to one system. Retries have a limit of their own, so that failing tasks do not
-// delay new ones.
-type target struct {
-	first, retry *semaphore.Weighted
-	failing      int // tasks that have failed and are retried; guarded by Queue.mu
-}
+// Party is the client address whose requests caused a task: realip.LimitKey of it. The zero value is one
+// party, for everything without an address, such as the records of dead pods.
+type Party = netip.Addr
 
 // Task is one call that releases something.
 type Task struct {
 	Op     string // names the task in logs
 	Target Target
+	Party  Party
+	// Room: the failed tasks of a room share one entry. They are retried one after the other, up to the first
+	// that fails. "": the task has an entry of its own.
+	Room   translate.RoomName
 	Expiry time.Duration // since it was added; it is not retried after that
 	// Run makes the call. It must be safe to repeat.
 	Run func(context.Context) error
 }
 
 // StoreTask returns a task that changes something in Redis, or publishes an event there.
-func StoreTask(op string, run func(context.Context) error) Task {
-	return Task{Op: op, Target: Store, Expiry: Expiry, Run: run}
+func StoreTask(op string, party Party, run func(context.Context) error) Task {
+	return Task{Op: op, Target: Store, Party: party, Expiry: Expiry, Run: run}
 }
 
 // Metrics are the figures of a Queue.
@@ -99,7 +100,7 @@ type Queue struct {
 	log  zerolog.Logger // sampled
 
 	mu      sync.Mutex
-	targets [targets]target // the semaphores are set once
+	targets [targets]*target
 	pending int
 	idle    chan struct{} // closed when pending is 0; nil while no Wait runs
 }
@@ -108,83 +109,47 @@ type Queue struct {
 func New(d Deps) *Queue {
 	q := &Queue{deps: d, log: d.Log.Sample(sampled.Sampler(linesPerSecond))}
 	for i := range q.targets {
-		q.targets[i] = target{first: semaphore.NewWeighted(Parallel), retry: semaphore.NewWeighted(Parallel)}
+		q.targets[i] = newTarget(q)
 	}
+	context.AfterFunc(d.Context, q.abandon)
 	return q
 }
 
-// CheckBacklog returns ErrBacklogFull if nothing may be started that has to be released in Redis later.
-func (q *Queue) CheckBacklog() error {
+// CheckBacklog returns ErrBacklogFull if nothing may be started for a party that has to be released in
+// LiveKit and Redis later. It fails for a party with as many failed tasks as there is room for others, so
+// that one party can take half of the backlog, and those with the fewest failed tasks are refused last.
+func (q *Queue) CheckBacklog(p Party) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.targets[Store].failing >= MaxBacklog {
-		return ErrBacklogFull
+	for _, t := range []*target{q.targets[SFU], q.targets[Store]} {
+		if t.countLate(); t.failed.byParty[p] >= MaxBacklog-t.failed.all {
+			return ErrBacklogFull
+		}
 	}
 	return nil
 }
 
 // RemoveParticipant adds a task that ends a participant at LiveKit. The channel is as Add's.
-func (q *Queue) RemoveParticipant(room translate.RoomName, id translate.Identity, expiry time.Duration) <-chan struct{} {
-	return q.Add(Task{"remove participant", SFU, expiry, func(ctx context.Context) error { return q.deps.Remove(ctx, room, id) }})
+func (q *Queue) RemoveParticipant(p Party, room translate.RoomName, id translate.Identity, expiry time.Duration) <-chan struct{} {
+	return q.Add(Task{Op: "remove participant", Target: SFU, Party: p, Room: room, Expiry: expiry, Run: func(ctx context.Context) error {
+		return q.deps.Remove(ctx, room, id)
+	}})
 }
 
 // Add runs a task in the background. The returned channel is closed after its first attempt.
-func (q *Queue) Add(t Task) (attempted <-chan struct{}) {
-	release := q.Hold()
-	done := make(chan struct{})
-	go func() {
-		defer release()
-		defer q.deps.Recovered()
-		q.run(t, sync.OnceFunc(func() { close(done) }))
-	}()
+func (q *Queue) Add(task Task) (attempted <-chan struct{}) {
+	now, done := time.Now(), make(chan struct{})
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.addPending(+1)
+	t := q.targets[task.Target]
+	t.first.add(&entry{target: t, room: task.Room, tasks: []*queued{{Task: task, added: now, attempted: done}}})
 	return done
-}
-
-// run attempts the task until it succeeds, fails for good or expires.
-func (q *Queue) run(t Task, attempted func()) {
-	defer attempted()
-	to := &q.targets[t.Target]
-	limit, failing := to.first, 0
-	defer func() { q.addFailing(to, -failing) }()
-	attempt := func() (struct{}, error) {
-		err := q.attempt(t, limit)
-		attempted()
-		if err != nil && !Retryable(err) {
-			err = backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}
-	retrying := func(err error, wait time.Duration) {
-		if failing == 0 {
-			limit, failing = to.retry, 1
-			q.addFailing(to, failing)
-		}
-		q.warn(t, err).Dur("retry_in", wait).Msg("cleanup failed, will be retried")
-	}
-	_, err := backoff.Retry(q.deps.Context, attempt,
-		backoff.WithBackOff(NewBackOff(FirstWait, MaxWait)), backoff.WithMaxElapsedTime(t.Expiry), backoff.WithNotify(retrying))
-	if err != nil {
-		q.warn(t, err).Msg("cleanup failed for good")
-	}
 }
 
 // NewBackOff returns pauses that double from first to longest.
 func NewBackOff(first, longest time.Duration) backoff.BackOff {
 	return &backoff.ExponentialBackOff{InitialInterval: first, Multiplier: 2, MaxInterval: longest}
-}
-
-func (q *Queue) warn(t Task, err error) *zerolog.Event {
-	return q.log.Warn().Err(err).Str("op", t.Op).Int("failing", q.addFailing(&q.targets[t.Target], 0))
-}
-
-func (q *Queue) attempt(t Task, limit *semaphore.Weighted) error {
-	if err := limit.Acquire(q.deps.Context, 1); err != nil {
-		return err
-	}
-	defer limit.Release(1)
-	ctx, cancel := context.WithTimeout(q.deps.Context, AttemptTimeout)
-	defer cancel()
-	return t.Run(ctx)
 }
 
 // Retryable reports whether a call that failed with err may succeed later.
@@ -196,28 +161,34 @@ func Retryable(err error) bool {
 	return errors.Is(err, state.ErrUnavailable) || errors.Is(err, state.ErrLeaseStale)
 }
 
-// addFailing changes the number of tasks that are retried for a target, and returns it.
-func (q *Queue) addFailing(t *target, by int) int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	t.failing += by
-	return t.failing
-}
-
 // Hold counts work of the caller as pending until release is called, for Pending, Wait and the metric.
 func (q *Queue) Hold() (release func()) {
-	q.addPending(+1)
-	return sync.OnceFunc(func() { q.addPending(-1) })
-}
-
-func (q *Queue) addPending(by int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.addPending(+1)
+	return sync.OnceFunc(func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.addPending(-1)
+	})
+}
+
+// addPending needs mu.
+func (q *Queue) addPending(by int) {
 	q.pending += by
 	q.deps.Metrics.Pending.Add(float64(by))
 	if q.pending == 0 && q.idle != nil {
 		close(q.idle)
 		q.idle = nil
+	}
+}
+
+// abandon ends the tasks that wait for a retry, because the context is done.
+func (q *Queue) abandon() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, t := range q.targets {
+		t.abandon(context.Cause(q.deps.Context))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -71,7 +73,7 @@ func pass(d time.Duration) {
 func addHanging(q *Queue, n int) (back chan struct{}) {
 	back = make(chan struct{})
 	for i := range n {
-		q.Add(StoreTask(fmt.Sprint("release ", i), func(ctx context.Context) error {
+		q.Add(StoreTask(fmt.Sprint("release ", i), party(i), func(ctx context.Context) error {
 			select {
 			case <-back:
 				return nil
@@ -89,7 +91,7 @@ func TestFailingTasksDoNotDelayNewOnes(t *testing.T) {
 		pass(4*AttemptTimeout + time.Millisecond)
 		for range 20 {
 			since := time.Now()
-			<-q.Add(StoreTask("quick", func(context.Context) error { return nil }))
+			<-q.Add(StoreTask("quick", Party{}, func(context.Context) error { return nil }))
 			if waited := time.Since(since); waited > 0 {
 				t.Fatalf("a task that succeeds at once waited %v", waited)
 			}
@@ -103,11 +105,11 @@ func TestFailingTasksDoNotDelayNewOnes(t *testing.T) {
 func TestBacklogAndItsLogAreBounded(t *testing.T) {
 	withQueue(t, func(t *testing.T, q *Queue, log *lineCount) {
 		back := addHanging(q, MaxBacklog)
-		if err := q.CheckBacklog(); err != nil {
+		if err := q.CheckBacklog(party(0)); err != nil {
 			t.Fatalf("backlog is full before the first attempts failed: %v", err)
 		}
 		pass(MaxBacklog / Parallel * 2 * AttemptTimeout)
-		if err := q.CheckBacklog(); !errors.Is(err, ErrBacklogFull) {
+		if err := q.CheckBacklog(party(0)); !errors.Is(err, ErrBacklogFull) {
 			t.Fatalf("backlog of %d failing tasks: %v, want %v", MaxBacklog, err, ErrBacklogFull)
 		}
 		if n, most := log.count(), 2*linesPerSecond*int(MaxBacklog/Parallel*AttemptTimeout/time.Second); n == 0 || n > most {
@@ -115,7 +117,7 @@ func TestBacklogAndItsLogAreBounded(t *testing.T) {
 		}
 		close(back)
 		pass(2 * MaxWait)
-		if err := q.CheckBacklog(); err != nil {
+		if err := q.CheckBacklog(party(0)); err != nil {
 			t.Errorf("backlog after Redis is back: %v", err)
 		}
 	})
@@ -140,9 +142,9 @@ func TestTasksAreRetriedUntilTheyExpire(t *testing.T) {
 
 func TestPermanentErrorsAndPanicsAreNotRetried(t *testing.T) {
 	withQueue(t, func(t *testing.T, q *Queue, log *lineCount) {
-		<-q.RemoveParticipant("room", "id", ExpiryNeverUp)
+		<-q.RemoveParticipant(Party{}, "room", "id", ExpiryNeverUp)
 		attempts := 0
-		<-q.Add(StoreTask("panic", func(context.Context) error {
+		<-q.Add(StoreTask("panic", Party{}, func(context.Context) error {
 			attempts++
 			panic("x")
 		}))
@@ -172,5 +174,129 @@ func TestWaitReturnsWhenAllHoldsAreReleased(t *testing.T) {
 		}
 		b()
 		<-waited
+	})
+}
+
+// party returns one of many client addresses.
+func party(i int) Party { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
+
+// addRemovals adds n removals of a party's participants, each in a room of its own or all in one.
+func addRemovals(q *Queue, from, n int, p Party, oneRoom bool) {
+	for i := from; i < from+n; i++ {
+		room := translate.RoomName("room")
+		if !oneRoom {
+			room = translate.RoomName(fmt.Sprint("room ", i))
+		}
+		q.RemoveParticipant(p, room, translate.Identity(fmt.Sprint("id ", i)), Expiry)
+	}
+}
+
+// outage is a LiveKit that is away until back is set. It counts the participants that were removed.
+type outage struct {
+	mu      sync.Mutex
+	back    bool
+	removed map[translate.Identity]int
+	tries   int
+}
+
+func (o *outage) remove(_ context.Context, _ translate.RoomName, id translate.Identity) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tries++
+	if !o.back {
+		return &translate.Error{Kind: translate.ErrKindUnavailable, Err: errors.New("away")}
+	}
+	o.removed[id]++
+	return nil
+}
+
+func TestPartyWithMostFailedTasksIsRefusedFirst(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, _ *lineCount) {
+		lk := &outage{removed: make(map[translate.Identity]int)}
+		q.deps.Remove = lk.remove
+		flooder, other := party(1), party(2)
+		before := runtime.NumGoroutine()
+		n := 0
+		for ; q.CheckBacklog(flooder) == nil; n++ {
+			addRemovals(q, n, 1, flooder, false)
+			synctest.Wait()
+		}
+		if n != MaxBacklog/2 {
+			t.Errorf("one party is refused with %d failed tasks, want %d", n, MaxBacklog/2)
+		}
+		for p := 3; q.CheckBacklog(other) == nil; p++ {
+			for q.CheckBacklog(party(p)) == nil && n <= 2*MaxBacklog {
+				addRemovals(q, n, 1, party(p), false)
+				n++
+				synctest.Wait()
+			}
+		}
+		if n != MaxBacklog {
+			t.Errorf("a party without failed tasks is refused with %d of all, want %d", n, MaxBacklog)
+		}
+		if more := runtime.NumGoroutine() - before; more > 2*Parallel {
+			t.Errorf("%d more goroutines with %d failed tasks", more, n)
+		}
+		lk.back = true
+		pass(2 * MaxWait)
+		if len(lk.removed) != n {
+			t.Errorf("%d participants removed, want %d", len(lk.removed), n)
+		}
+		if err := q.CheckBacklog(flooder); err != nil {
+			t.Errorf("after LiveKit is back: %v", err)
+		}
+	})
+}
+
+func TestFailedRemovalsOfOneRoomAreOneEntry(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, _ *lineCount) {
+		const n = 1000
+		lk := &outage{removed: make(map[translate.Identity]int)}
+		q.deps.Remove = lk.remove
+		addRemovals(q, 0, n, party(1), true)
+		synctest.Wait()
+		lk.mu.Lock()
+		lk.tries = 0
+		lk.mu.Unlock()
+		pass(time.Minute)
+		if got := len(q.targets[SFU].waiting); got != 1 {
+			t.Errorf("%d entries wait, want 1", got)
+		}
+		lk.mu.Lock()
+		if lk.tries > 10 {
+			t.Errorf("%d attempts in a minute for one room", lk.tries)
+		}
+		lk.back = true
+		lk.mu.Unlock()
+		pass(MaxWait)
+		if len(lk.removed) != n || len(q.targets[SFU].rooms) != 0 {
+			t.Errorf("%d participants removed, want %d; %d rooms are left", len(lk.removed), n, len(q.targets[SFU].rooms))
+		}
+	})
+}
+
+func TestTasksThatWaitForAHangingTargetCountAsFailed(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, _ *lineCount) {
+		back := addHanging(q, MaxBacklog+Parallel)
+		pass(2*AttemptTimeout + time.Millisecond)
+		if err := q.CheckBacklog(party(0)); !errors.Is(err, ErrBacklogFull) {
+			t.Errorf("after two attempts of each worker: %v, want %v", err, ErrBacklogFull)
+		}
+		close(back)
+		pass(2 * MaxWait)
+		if err := q.CheckBacklog(party(0)); err != nil || len(q.targets[Store].failed.byParty) != 0 {
+			t.Errorf("after Redis is back: %v, counts %v", err, q.targets[Store].failed)
+		}
+	})
+}
+
+func TestTasksEndWithTheContext(t *testing.T) {
+	withQueue(t, func(t *testing.T, q *Queue, _ *lineCount) {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := New(Deps{Context: ctx, Remove: (&outage{}).remove, Recovered: q.deps.Recovered, Metrics: q.deps.Metrics, Log: q.deps.Log})
+		addRemovals(ended, 0, 10, party(1), false)
+		synctest.Wait()
+		cancel()
+		ended.Wait(t.Context())
 	})
 }

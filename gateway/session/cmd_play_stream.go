@@ -51,7 +51,7 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 	}
 	got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !offer.Kinds.Has(t.Kind) })
 	for range playTries {
-		if err = play(st, &got, offer); !errors.Is(err, errWrongTracks) || !got.publisher.Native() {
+		if err = play(ctx, st, &got, offer); !errors.Is(err, errWrongTracks) || !got.publisher.Native() {
 			break
 		}
 		st.changeIdentity()
@@ -66,21 +66,22 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 // LiveKit binds the tracks of any of them.
 const playTries = 8
 
-// play sends the offer to LiveKit and checks that the answer has the named tracks.
-func play(st *stream, got *started, offer translate.EditedOffer) error {
+// play sends the offer to LiveKit and checks that the answer has the named tracks. A stop cancels the call:
+// without the publisher's tracks LiveKit would not answer before the deadline.
+func play(ctx context.Context, st *stream, got *started, offer translate.EditedOffer) error {
 	t := st.sess.table
 	names := make([]string, 0, len(got.tracks))
 	for _, t := range got.tracks {
 		names = append(names, t.Name)
 	}
-	got.offered = true
-	ctx, cancel := t.timeout(t.Config.Media.SFUTimeout) // not canceled by a stop, as in publisher.start
+	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
 	defer cancel()
 	since := time.Now()
-	answer, err := t.SFU.Play(st.trace.In(ctx), translate.PlayOffer{
+	answer, err := t.SFU.Play(ctx, translate.PlayOffer{
 		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer.SDP, Publisher: got.publisher, Tracks: names,
 	})
 	got.sfuTime += time.Since(since)
+	got.offered = got.offered || !errors.Is(err, translate.ErrNotSent)
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (st *stream) changeIdentity() {
 	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
 	st.identity = t.NewIdentity(translate.RolePlay)
 	t.streams.rename(old, st)
-	t.Cleanup.RemoveParticipant(room, old, cleanup.ExpiryNeverUp)
+	t.Cleanup.RemoveParticipant(st.sess.Party, room, old, cleanup.ExpiryNeverUp)
 }
 
 // choose returns the first track of each kind for which the player has an m-line.
@@ -180,9 +181,6 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 }
 
 func addPlayer(ctx context.Context, st *stream, native bool, room translate.RoomName) (state.Stream, error) {
-	if err := st.sess.table.Cleanup.CheckBacklog(); err != nil {
-		return state.Stream{}, err
-	}
 	return registerPlayer(ctx, st, st.player(native, room))
 }
 
@@ -202,7 +200,7 @@ func (st *stream) player(native bool, room translate.RoomName) state.Player {
 
 // mayHaveClaimed reports whether a failed AddPlayer, or a later step, can have left a record.
 func mayHaveClaimed(err error) bool {
-	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale, cleanup.ErrBacklogFull} {
+	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale} {
 		if errors.Is(err, nothing) {
 			return false
 		}

@@ -77,7 +77,6 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	if err != nil {
 		return got, err
 	}
-	got.offered = true
 	// A stop does not cancel the call: LiveKit would go on with half the request, and its participant could
 	// appear after its removal.
 	sfuCtx, cancel := t.timeout(t.Config.Media.SFUTimeout)
@@ -85,6 +84,7 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	since := time.Now()
 	answer, err := t.SFU.Publish(st.trace.In(sfuCtx), translate.PublishOffer{Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer.SDP})
 	got.sfuTime = time.Since(since)
+	got.offered = !errors.Is(err, translate.ErrNotSent)
 	if err != nil {
 		return got, err
 	}
@@ -140,9 +140,6 @@ func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bo
 }
 
 func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool, err error) {
-	if err := st.sess.table.Cleanup.CheckBacklog(); err != nil {
-		return false, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, st.sess.table.Config.Media.StoreTimeout)
 	defer cancel()
 	err = st.sess.table.Store.ClaimStream(ctx, rec)

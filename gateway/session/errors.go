@@ -125,7 +125,7 @@ var outcomes = []struct {
 	{translate.ErrNoVideo, client("Stream has no video").of("no_video")},
 	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
 	{translate.ErrRejected, client("Bad SDP: the media server rejects all media of it")},
-	{cleanup.ErrBacklogFull, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{cleanup.ErrBacklogFull, upstream("Server is recovering from an outage, try again later")},
 	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},
 	{state.ErrLostOwnership, upstream(wcs.InfoFailedToAddStreamToProxy)},

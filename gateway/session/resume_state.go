@@ -359,7 +359,7 @@ func (s *Session) reapUnadopted(st *stream) {
 		if t.Context.Err() != nil {
 			return // another pod takes over this pod's records
 		}
-		t.Cleanup.Add(cleanup.StoreTask("release handed-over stream", func(ctx context.Context) error {
+		t.Cleanup.Add(cleanup.StoreTask("release handed-over stream", s.Party, func(ctx context.Context) error {
 			defer t.moving.Lock(ctx, sess.ID)()
 			if t.streams.find(st.identity) != nil {
 				return nil // the session was resumed on this pod
@@ -371,7 +371,7 @@ func (s *Session) reapUnadopted(st *stream) {
 			case err != nil:
 				return err
 			}
-			t.Cleanup.RemoveParticipant(st.room, st.identity, cleanup.Expiry)
+			t.Cleanup.RemoveParticipant(s.Party, st.room, st.identity, cleanup.Expiry)
 			return st.role.release(ctx, st)
 		}))
 	})

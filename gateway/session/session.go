@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -355,8 +356,9 @@ func loopResult[T any](result T, ok bool) (T, error) {
 
 // Peer is the client end of a socket.
 type Peer struct {
-	Remote    string // address and port; the port is 0 if only a proxy knows it
-	Origin    string // of the page; empty for clients that are not browsers
-	OwnOrigin bool   // Origin is this server's address, as libraries that are not browsers send it: no page
+	Remote    string     // address and port; the port is 0 if only a proxy knows it
+	Origin    string     // of the page; empty for clients that are not browsers
+	Party     netip.Addr // by which limits count the client: realip.LimitKey
+	OwnOrigin bool       // Origin is this server's address, as libraries that are not browsers send it: no page
 	Conn      *socket.MeteredConn
 }

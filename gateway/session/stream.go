@@ -192,6 +192,10 @@ func (st *stream) launch() {
 	var ctx context.Context
 	ctx, st.cancel = context.WithCancel(st.trace.In(s.table.Context))
 
+	if err := s.table.Cleanup.CheckBacklog(s.Party); err != nil {
+		st.onStarted(started{}, err)
+		return
+	}
 	async(s, func() (started, error) { return st.role.start(ctx, st) }, st.onStarted)
 }
 
@@ -283,6 +287,7 @@ func (st *stream) onStarted(got started, err error) {
 	switch {
 	case st.ending != nil: // stopped during start
 		st.cleanUp()
+		st.removeLate()
 		return
 	case err != nil:
 		st.fail(err)
@@ -494,12 +499,26 @@ func (st *stream) cleanUp() {
 		}
 		if offered {
 			// The participant goes before the name: the next publisher of the name must find the room empty.
-			waitFor(limit, t.Cleanup.RemoveParticipant(room, st.identity, expiry))
+			waitFor(limit, t.Cleanup.RemoveParticipant(st.sess.Party, room, st.identity, expiry))
 		}
 		if claimed {
-			waitFor(limit, t.Cleanup.Add(cleanup.StoreTask("release stream", st.release)))
+			waitFor(limit, t.Cleanup.Add(cleanup.StoreTask("release stream", st.sess.Party, st.release)))
 		}
 	}, st.finished)
+}
+
+// removeLate removes a player's participant again whose call to LiveKit was canceled: until the call's
+// deadline, it can appear after its removal.
+func (st *stream) removeLate() {
+	t, party, room, id := st.sess.table, st.sess.Party, st.room, st.identity
+	if st.published || !st.offered || st.ending.handedOver {
+		return
+	}
+	time.AfterFunc(t.Config.Media.SFUTimeout, func() {
+		if t.Context.Err() == nil {
+			t.Cleanup.RemoveParticipant(party, room, id, cleanup.ExpiryNeverUp)
+		}
+	})
 }
 
 // release undoes in Redis what start did.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf16"
 
@@ -68,9 +70,13 @@ type whipRequest struct {
 	clientInfo string // value of clientInfoHeader, or empty
 }
 
-// post sends an offer and returns the answer. Errors are *translate.Error.
+// post sends an offer and returns the answer. Errors are *translate.Error, of ErrNotSent if there was no
+// connection.
 func (c *whipClient) post(ctx context.Context, w whipRequest) (translate.Answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(w.sdp))
+	var connected atomic.Bool
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}), http.MethodPost, c.url, strings.NewReader(w.sdp))
 	if err != nil {
 		return translate.Answer{}, failed(ctx, w.op, err)
 	}
@@ -80,7 +86,10 @@ func (c *whipClient) post(ctx context.Context, w whipRequest) (translate.Answer,
 		req.Header.Set(clientInfoHeader, w.clientInfo)
 	}
 	res, err := c.http.Do(req)
-	if err != nil {
+	switch {
+	case err != nil && !connected.Load():
+		return translate.Answer{}, failed(ctx, w.op, fmt.Errorf("%w: %w", translate.ErrNotSent, err))
+	case err != nil:
 		return translate.Answer{}, failed(ctx, w.op, err)
 	}
 	defer res.Body.Close()

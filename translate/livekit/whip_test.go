@@ -259,3 +259,24 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// A call without a connection to LiveKit has done nothing there. A call whose connection was lost may have.
+func TestCallsWithoutConnectionWereNotSent(t *testing.T) {
+	offer := translate.PublishOffer{Room: "r", Identity: publisher(), SDP: "v=0"}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if c, _, err := w.(http.Hijacker).Hijack(); err == nil {
+			_ = c.Close()
+		}
+	}))
+	sfu, err := New(Config{URL: server.URL, Key: "k", Secret: "s"}, Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sfu.Publish(t.Context(), offer); err == nil || errors.Is(err, translate.ErrNotSent) {
+		t.Errorf("connection lost during the call: %v", err)
+	}
+	server.Close()
+	if _, err := sfu.Publish(t.Context(), offer); !errors.Is(err, translate.ErrNotSent) {
+		t.Errorf("connection refused: %v, want %v", err, translate.ErrNotSent)
+	}
+}
