@@ -154,6 +154,19 @@ func TestOriginsAreRefused(t *testing.T) {
 	w.wantRefusals(t, "app_origin", 1)
 }
 
+// Without a list no origin is judged, whatever its form: clients that are no browsers send all kinds.
+func TestOriginsWithoutListAreAccepted(t *testing.T) {
+	w := newWorld(t, nil)
+	for header, status := range map[string]int{
+		"https://a.example": 101, "null": 101, "file://": 101, "https://a.example/": 101, "about:blank": 101, "app": 101,
+		"https://" + strings.Repeat("a", 300): 403,
+	} {
+		if _, res := w.open(t, http.Header{"Origin": {header}}); res.StatusCode != status {
+			t.Errorf("%.40s: %d, want %d", header, res.StatusCode, status)
+		}
+	}
+}
+
 // WebSocket libraries that are not browsers send the server's own address as Origin: SocketRocket on iOS,
 // React Native, websocket-client for Python.
 func TestOwnAddressAsOriginIsAccepted(t *testing.T) {

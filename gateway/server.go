@@ -52,7 +52,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	case g.table.Refusing():
 		reject(session.RejectDraining, http.StatusServiceUnavailable, "shutting down")
 		return
-	case !origins.Valid(p.Origin) || len(r.Header["Origin"]) > 1 || !p.OwnOrigin && !settings.Origins.Allows(p.Origin):
+	case len(p.Origin) > origins.MaxLength || len(r.Header["Origin"]) > 1 || !p.OwnOrigin && !settings.Origins.Allows(p.Origin):
 		reject(session.RejectOrigin, http.StatusForbidden, "origin not allowed")
 		return
 	}

@@ -19,8 +19,8 @@ const Null = "null"
 // it.
 const fileOrigin = "file://"
 
-// maxLength bounds an Origin header in bytes. A scheme, a host name of 253 bytes and a port are shorter.
-const maxLength = 300
+// MaxLength bounds an Origin header in bytes. A scheme, a host name of 253 bytes and a port are shorter.
+const MaxLength = 300
 
 // Errors of Parse, wrapped together with the pattern.
 var (
@@ -200,7 +200,7 @@ func parseOrigin(header string) (o origin, ok bool) {
 	if header == Null || header == fileOrigin {
 		return origin{}, true
 	}
-	if len(header) > maxLength {
+	if len(header) > MaxLength {
 		return origin{}, false
 	}
 	u, err := url.Parse(header)
