@@ -19,15 +19,16 @@ import (
 //	wcs:<d>:{stream:<name esc>}:record  hash: owner, claim (see entry.claim), gen, json (Stream)
 //	wcs:<d>:{stream:<name esc>}:players  set: owners that have players
 //	wcs:<d>:{stream:<name esc>}:players:<owner>  hash: claim → Player as JSON
-//	wcs:<d>:{stream:<name esc>}:void:<owner>:<claim esc>  string: the owner released the claim; 10 min
+//	wcs:<d>:{stream:<name esc>}:void:<owner>:<claim esc>  string: the owner released the claim, or another pod
+//	  did in its place: then it is the Stream or Player as JSON; 10 min
 //	wcs:<d>:{room:<room>}:members  hash: login → "<owner> <id> <Member as JSON>"; <room> is app and name, each
 //	  escaped, with / between them
 //	wcs:<d>:{room:<room>}:departures  hash: login → "<time in ms> <joinedAt>" of logins that left; kept for
 //	  Config.DepartureTTL
 //	wcs:<d>:{room:<room>}:void:<owner>  string: the owner was taken over in the room; 10 min
 //	wcs:<d>:media:<media esc>  string: "<owner> <entry> <generation>"
-//	wcs:<d>:session:<id esc>  string: "<owner> <claim> <generation> <Session as JSON>", or "-" after its end
-//	  (endedSession); then 10 min
+//	wcs:<d>:session:<id esc>  string: "<owner> <claim> <generation> <Session as JSON>"; after its end
+//	  "- <owner> <claim> " (endedSession) and for a dead pod's session the rest of the value; then 10 min
 //
 // The channel of a pod's events is wcs:<d>:pod:<pod>.
 //

@@ -40,8 +40,10 @@ func (s *modelSums) add(w *world) {
 	s.steps += w.steps
 	s.commands += w.commands
 	s.takeOvers += len(w.check.everTaken)
-	for _, n := range w.reported {
-		s.orphans += n
+	for _, by := range w.reported {
+		for _, n := range by {
+			s.orphans += n
+		}
 	}
 	s.wipes += w.wipes
 	s.silent += w.silent
@@ -51,7 +53,7 @@ func (s *modelSums) add(w *world) {
 }
 
 func (s *modelSums) String() string {
-	return fmt.Sprintf("%d schedules, %d steps, %d commands, %d owners taken over, %d orphans handed over (%d not, their taker died or was not answered), %d sessions taken with %d streams, redis emptied %d times, %d late writes left over",
+	return fmt.Sprintf("%d schedules, %d steps, %d commands, %d owners taken over, %d orphans handed over (%d not, Redis was emptied), %d sessions taken with %d streams, redis emptied %d times, %d late writes left over",
 		s.schedules, s.steps, s.commands, s.takeOvers, s.orphans, s.silent, s.taken, s.adopted, s.wipes, s.strays)
 }
 
@@ -103,7 +105,7 @@ func runModel(t *testing.T, raw redis.UniversalClient, seed uint64, m mutant) *w
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &world{
-		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]int{}, removed: map[string]bool{}, evicted: map[owned]bool{}, check: newChecker(),
+		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]map[*modelPod]int{}, removed: map[string]bool{}, evicted: map[owned]bool{}, check: newChecker(),
 		clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), wipedAt: -1,
 	}
 	net.ran, net.skip = w.ran, m.skip

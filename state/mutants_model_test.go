@@ -37,8 +37,9 @@ func modelMutants(t *testing.T) []mutant {
 		{name: "claim: no look at the mark of a release", from: 85, change: in(claimStreamSource, "if redis.call('EXISTS', KEYS[2]) == 1", "if false", claim)},
 		{name: "release: of anybody's", from: 1, change: in(releaseStreamSource, "if r[1] == ARGV[1] and r[2] == ARGV[2] then", "if r[1] then", release)},
 		{name: "release: of any claim of the owner", from: 1, change: in(releaseStreamSource, "if r[1] == ARGV[1] and r[2] == ARGV[2] then", "if r[1] == ARGV[1] then", release)},
-		{name: "release: no mark after a record", from: 95, change: in(releaseStreamSource, "if ARGV[3] ~= '0' then",
-			"if ARGV[3] ~= '0' and redis.call('HGET', KEYS[1], 'claim') ~= ARGV[2] then", release)},
+		{name: "release: no mark after a record", from: 95, change: in(releaseStreamSource, "if ARGV[3] ~= '0' then", "if ARGV[3] ~= '0' and r[2] ~= ARGV[2] then", release)},
+		{name: "release: a repetition returns nothing", from: 100, change: in(releaseStreamSource, "elseif ARGV[4] == '1' then", "elseif false then", release)},
+		{name: "player: a repetition returns nothing", from: 1, change: in(removePlayerSource, "if player and ARGV[3] ~= '0' then", "if false then", remove)},
 		{name: "put: of anybody's", from: 64, change: in(putStreamSource, "if r[1] ~= ARGV[1] or r[2] ~= ARGV[2] then", "redis.call('HSET', KEYS[1], 'owner', ARGV[1])\nif false then", put)},
 		{name: "renew: after a take-over", from: 68, change: in(renewLeaseSource, "if redis.call('EXISTS', KEYS[2]) == 1", "if redis.call('EXISTS', KEYS[2]) == 2", renew)},
 		{name: "take over: from the living", from: 118, change: in(takeOverSource, "== 1 then", "== 2 then", takeOver)},
@@ -77,18 +78,21 @@ func resumeMutants(t *testing.T) []mutant {
 		}
 	}
 	return []mutant{
-		{name: "put: over anybody's", from: 4, change: in(putSessionSource, "if v and", "if false and", put)},
+		{name: "put: over anybody's", from: 4, change: in(putSessionSource, "elseif v and", "elseif false and", put)},
+		{name: "put: over the end", from: 4, change: in(putSessionSource, "if v and string.sub(v, 1, 1)", "if v and 1", put)},
+		{name: "put: over the end of a session that cannot be taken", from: 4, change: in(putSessionSource, "string.sub(v, 3, 2 + #ARGV[1]) == ARGV[1]", "false", put)},
 		{name: "put: over any registration of the pod", from: 26,
 			change: in(putSessionSource, "string.sub(v, 1, #ARGV[1]) ~= ARGV[1]", "string.match(v, '^%S+') ~= string.match(ARGV[1], '^%S+')", put)},
-		{name: "end: anybody's", from: 10, change: in(endSessionSource, "and not own then", "and false then", end)},
+		{name: "end: anybody's", from: 10, change: in(endSessionSource, "elseif v and", "elseif false and", end)},
 		{name: "end: any registration of the pod", from: 10,
-			change: in(endSessionSource, "string.sub(v, 1, #ARGV[1]) == ARGV[1]", "string.match(v, '^%S+') == string.match(ARGV[1], '^%S+')", end)},
-		{name: "end: not for good", from: 23, change: in(endSessionSource, "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])", "redis.call('DEL', KEYS[1])", end)},
+			change: in(endSessionSource, "elseif v and string.sub(value, 1, #ARGV[1]) ~= ARGV[1]", "elseif v and string.match(value, '^%S+') ~= string.match(ARGV[1], '^%S+')", end)},
+		{name: "end: not for good", from: 23, change: in(endSessionSource, "redis.call('SET', KEYS[1], mark, 'PX', ARGV[2])", "redis.call('DEL', KEYS[1])", end)},
+		{name: "end: a repetition returns nothing", from: 1, change: in(endSessionSource, "if ARGV[3] == '1'", "if false", end)},
 		{name: "end: not what was perhaps taken", from: 381, skip: func(t *task, command string) bool {
 			return t.name == "sessions" && strings.HasPrefix(command, "evalsha END") && t.pod.world.doubts(command)
 		}},
 		{name: "swap: without a look", from: 11, change: in(swapSource, "if v ~= ARGV[1] and", "if false and", swap)},
-		{name: "put: no look at the generation", from: 490, change: in(putSessionSource, "tonumber(generation) >= tonumber(ARGV[2])", "true", put)},
+		{name: "put: no look at the generation", from: 490, change: in(putSessionSource, "later > 0 or (later == 0 and ARGV[5] == '1')", "true", put)},
 		{name: "claim: no look at the generation", from: 50, change: in(claimStreamSource, "(r[1] ~= ARGV[1] and later == 0)", "r[1] ~= ARGV[1]", claim)},
 		{name: "claim: in any generation", from: 50, change: in(claimStreamSource, "later > 0", "false", claim)},
 		{name: "media id: taken by anything", from: 3, change: in(claimMediaSource, "entry ~= ARGV[2]", "false", media)},

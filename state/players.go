@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // AddPlayer claims the media id, registers the player with its stream and returns the stream's record, which
@@ -69,7 +70,7 @@ func (r *Redis) RemovePlayer(ctx context.Context, p Player) error {
 
 func (r *Redis) removePlayer(ctx context.Context, owner Owner, e entry) error {
 	b := r.batch()
-	r.addRemoval(ctx, b, owner, e)
+	r.addRemoval(ctx, b, owner, e, 0)
 	r.addReleaseMedia(ctx, b, owner, e)
 	if err := b.exec(ctx); err != nil {
 		return err
@@ -77,6 +78,8 @@ func (r *Redis) removePlayer(ctx context.Context, owner Owner, e entry) error {
 	return r.client.SRem(ctx, r.keys.index(owner), e.String()).Err()
 }
 
-func (r *Redis) addRemoval(ctx context.Context, b *batch, owner Owner, e entry) *run {
-	return b.run(ctx, r.scripts.removePlayer, []string{r.keys.players(e.stream), r.keys.playersOf(e.stream, owner)}, owner.String(), e.claim())
+// addRemoval removes a player. For the time mark, a repetition returns it as well.
+func (r *Redis) addRemoval(ctx context.Context, b *batch, owner Owner, e entry, mark time.Duration) *run {
+	return b.run(ctx, r.scripts.removePlayer, []string{r.keys.players(e.stream), r.keys.playersOf(e.stream, owner), r.keys.void(e, owner)},
+		owner.String(), e.claim(), ms(mark))
 }

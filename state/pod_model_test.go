@@ -171,7 +171,10 @@ func (p *modelPod) takenOver(o Orphan) {
 	if o.Session == nil {
 		p.world.removeOrphan(p, o)
 	}
-	p.world.reported[key]++
+	if p.world.reported[key] == nil {
+		p.world.reported[key] = make(map[*modelPod]int)
+	}
+	p.world.reported[key][p]++
 }
 
 // claimNew starts a stream, or a player, under a new identity.

@@ -189,7 +189,8 @@ type Orphan struct {
 type Handlers struct {
 	// Event receives the events published for this pod.
 	Event func(Event)
-	// TakenOver receives the records that this pod released in place of a dead one, each once.
+	// TakenOver receives the records that this pod released in place of a dead one, each once. If this pod dies
+	// in the middle of it, another pod receives them again.
 	TakenOver func(Orphan)
 	// Reset is called after Redis was unreachable or came back without this pod's lease, and records can be
 	// lost. The gateway must claim its streams and players again (ClaimStream, AddPlayer with the same

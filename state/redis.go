@@ -47,6 +47,7 @@ type Redis struct {
 
 	lease      lease
 	sessions   sessionWriter
+	handedOver handedOver
 	peers      atomic.Pointer[[]Peer]
 	subscribed atomic.Bool
 	reached    atomic.Bool

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// endedSession replaces the value of an ended session if it was resumable or a dead pod's. Late writes, of
-// any pod that had the session, then find that it is not their own.
+// endedSession begins the mark that replaces the value of an ended session if it was resumable or a dead
+// pod's. Late writes, of any pod that had the session, then find that it is not their own. After it and a
+// space, the mark has registration.text, and that of a dead pod's session the rest of the value.
 const endedSession = "-"
 
 // registration is one holding of a session. A pod that takes a resumable session holds it under another
@@ -50,7 +51,7 @@ func (g registration) value(o Owner, generation int, record []byte) string {
 
 // parseSession parses a value. It fails with ErrNotFound if the session ended.
 func parseSession(value string) (s Session, err error) {
-	if value == endedSession {
+	if strings.HasPrefix(value, endedSession) {
 		return s, ErrNotFound
 	}
 	words := strings.SplitN(value, " ", 4)

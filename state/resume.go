@@ -98,7 +98,7 @@ func (r *Redis) EndSession(ctx context.Context, s Session) error {
 	r.sessions.forget(s)
 	return r.write(ctx, "end_session", func(ctx context.Context, owner Owner) error {
 		g := s.registration()
-		status, _, err := r.script(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), endedSession, ms(voidTTL))
+		status, _, err := r.script(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), ms(voidTTL), "")
 		if err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (r *Redis) adopt(ctx context.Context, from Owner, e entry, owner Owner, gen
 func (r *Redis) notAdopted(ctx context.Context, owner Owner, e entry, status string) error {
 	b := r.batch()
 	if e.kind == playerEntry {
-		r.addRemoval(ctx, b, owner, e)
+		r.addRemoval(ctx, b, owner, e, 0)
 	}
 	r.addReleaseMedia(ctx, b, owner, e)
 	if err := b.exec(ctx); err != nil {

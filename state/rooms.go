@@ -230,7 +230,7 @@ func SortMembers(members []Member) {
 }
 
 // releaseRooms takes a dead owner's members out of rooms. Its results are those of releaseEntries.
-func (r *Redis) releaseRooms(ctx context.Context, dead Owner, names []string) (orphans []Orphan, done []any, err error) {
+func (r *Redis) releaseRooms(ctx context.Context, dead Owner, names []string) (all []release, err error) {
 	b := r.batch()
 	var rooms []Room
 	var runs []*run
@@ -238,7 +238,7 @@ func (r *Redis) releaseRooms(ctx context.Context, dead Owner, names []string) (o
 		room, err := parseRoom(name)
 		if err != nil {
 			r.log.Warn().Err(err).Msg("unreadable room entry of a dead pod")
-			done = append(done, name)
+			all = append(all, release{entry: name, done: true})
 			continue
 		}
 		rooms = append(rooms, room)
@@ -252,16 +252,16 @@ func (r *Redis) releaseRooms(ctx context.Context, dead Owner, names []string) (o
 		if failed != nil {
 			continue
 		}
-		done = append(done, rooms[i].entry())
-		if status != statusOK {
-			continue
+		one := release{entry: rooms[i].entry(), done: true}
+		if status == statusOK {
+			pods, bad := podsOf(owners)
+			if bad != nil {
+				r.log.Warn().Err(bad).Str("room", rooms[i].Name).Msg("unreadable room of a dead pod")
+			} else {
+				one.orphan = &Orphan{Room: &rooms[i], Pods: pods}
+			}
 		}
-		pods, bad := podsOf(owners)
-		if bad != nil {
-			r.log.Warn().Err(bad).Str("room", rooms[i].Name).Msg("unreadable room of a dead pod")
-			continue
-		}
-		orphans = append(orphans, Orphan{Room: &rooms[i], Pods: pods})
+		all = append(all, one)
 	}
-	return orphans, done, err
+	return all, err
 }

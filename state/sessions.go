@@ -247,11 +247,11 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 			return err
 		}
 		g := s.registration()
-		if s.Resumable { // another pod can have taken it
-			puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, record, ms(r.cfg.RecordTTL))] = s
-			continue
+		resumable := ""
+		if s.Resumable {
+			resumable = "1"
 		}
-		b.pipe.Set(ctx, r.keys.session(s.ID), g.value(owner, s.Generation, record), r.cfg.RecordTTL)
+		puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, record, ms(r.cfg.RecordTTL), resumable)] = s
 	}
 	var gone []any
 	for _, g := range remove {
@@ -262,7 +262,8 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 		return err
 	}
 	for put, s := range puts {
-		if status, _, err := put.reply(); err == nil && status == statusLost {
+		// Without Resumable this life of the pod was taken over, and the next one registers the session again.
+		if status, _, err := put.reply(); err == nil && status == statusLost && s.Resumable {
 			r.sessions.forget(s)
 			r.sessions.end(s) // removes its name from the index
 		}
@@ -275,14 +276,15 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 
 func (r *Redis) addRemovalOfSession(ctx context.Context, b *batch, owner Owner, g registration) {
 	if g.final {
-		r.addEnd(ctx, b, owner, g)
+		r.addEnd(ctx, b, owner, g, "")
 		return
 	}
 	b.run(ctx, r.scripts.deleteOwned, []string{r.keys.session(g.id)}, g.text(owner))
 }
 
-func (r *Redis) addEnd(ctx context.Context, b *batch, owner Owner, g registration) *run {
-	return b.run(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), endedSession, ms(voidTTL))
+// addEnd ends a session. keep is keepRecord or "".
+func (r *Redis) addEnd(ctx context.Context, b *batch, owner Owner, g registration, keep string) *run {
+	return b.run(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), ms(voidTTL), keep)
 }
 
 // FindSession returns a registered session of any pod, or ErrNotFound.

@@ -97,7 +97,7 @@ func (s *snapshot) add(key string, row []string) error {
 }
 
 func (s *snapshot) addSession(key, value string) {
-	if value == endedSession {
+	if strings.HasPrefix(value, endedSession) {
 		s.ended[key] = true
 		return
 	}

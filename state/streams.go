@@ -46,7 +46,7 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 		case status == statusLost:
 			failure = ErrLostOwnership
 		}
-		if _, err := r.release(ctx, owner, e, 0); err != nil && !errors.Is(err, ErrLostOwnership) {
+		if _, err := r.release(ctx, owner, e, 0, ""); err != nil && !errors.Is(err, ErrLostOwnership) {
 			return fmt.Errorf("%w; not undone: %w", ErrUnavailable, err) // ReleaseStream is needed
 		}
 		return failure
@@ -126,7 +126,7 @@ func (r *Redis) PutStream(ctx context.Context, s Stream) (pods []string, err err
 // ErrUnavailable.
 func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.write(ctx, "release_stream", func(ctx context.Context, owner Owner) error {
-		owners, err := r.release(ctx, owner, entryOfStream(s), voidTTL)
+		owners, err := r.release(ctx, owner, entryOfStream(s), voidTTL, "")
 		if err != nil {
 			return err
 		}
@@ -138,10 +138,10 @@ func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err
 
 // DisplaceStream releases a stream of another owner, given as FindStream returned it, whose publisher is gone
 // and whose pod does not answer or does not know it. Later writes of that owner for the stream are rejected.
-// It returns the pods that have players, and fails like ReleaseStream.
+// It returns the pods that have players, also when it is repeated, and fails like ReleaseStream.
 func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.write(ctx, "displace_stream", func(ctx context.Context, _ Owner) error {
-		owners, err := r.release(ctx, s.Owner, entryOfStream(s), voidTTL)
+		owners, err := r.release(ctx, s.Owner, entryOfStream(s), voidTTL, keepRecord)
 		if err != nil {
 			return err
 		}
@@ -152,10 +152,10 @@ func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, er
 }
 
 // release undoes a stream's claim: record and media id, and then the entry in the index. For the time void,
-// the same claim is rejected, whether it arrived before or not.
-func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Duration) (players []string, err error) {
+// the same claim is rejected, whether it arrived before or not. keep is keepRecord or "".
+func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Duration, keep string) (players []string, err error) {
 	b := r.batch()
-	released := r.addRelease(ctx, b, owner, e, void)
+	released := r.addRelease(ctx, b, owner, e, void, keep)
 	r.addReleaseMedia(ctx, b, owner, e)
 	if err := b.exec(ctx); err != nil {
 		return nil, err
@@ -173,9 +173,13 @@ func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Dur
 	return rest[1:], nil // after the record
 }
 
-func (r *Redis) addRelease(ctx context.Context, b *batch, owner Owner, e entry, void time.Duration) *run {
+// keepRecord makes a release in place of another pod keep the record in its mark, so that a repetition
+// returns it as well: the first reply can be lost, also to a client library that repeats the call unasked.
+const keepRecord = "1"
+
+func (r *Redis) addRelease(ctx context.Context, b *batch, owner Owner, e entry, void time.Duration, keep string) *run {
 	return b.run(ctx, r.scripts.releaseStream, []string{r.keys.record(e.stream), r.keys.void(e, owner), r.keys.players(e.stream)},
-		owner.String(), e.claim(), ms(void))
+		owner.String(), e.claim(), ms(void), keep)
 }
 
 func (r *Redis) addReleaseMedia(ctx context.Context, b *batch, owner Owner, e entry) *run {

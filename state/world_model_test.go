@@ -62,7 +62,7 @@ type world struct {
 	removed    map[string]bool // identities of participants
 	evicted    map[owned]bool  // displaced, or possibly displaced
 	away       outage
-	reported   map[string]int
+	reported   map[string]map[*modelPod]int // orphans
 	check      checker
 
 	steps, commands, silent, settling int

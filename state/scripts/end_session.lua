@@ -1,12 +1,21 @@
 -- Ends a session permanently: late writes, of this pod or of one that had the session before, do not register
--- it again.
--- KEYS 1 the session; ARGV 1 the text that identifies a registration of it, 2 the value of an ended session,
--- 3 its TTL in ms
+-- it again. Can be repeated.
+-- KEYS 1 the session; ARGV 1 the text that identifies a registration of it, 2 TTL in ms of the mark that
+-- replaces the value, 3 '1' to keep the value in the mark, so that a repetition returns it as well
 -- Returns 'ok' and the session's value, empty if there was none, or 'lost' if another registration has it.
 local v = redis.call('GET', KEYS[1])
-local own = v and string.sub(v, 1, #ARGV[1]) == ARGV[1]
-if v and v ~= ARGV[2] and not own then
+local value = v or ''
+if string.sub(value, 1, 1) == '-' then
+  value = string.sub(value, 3)
+  if string.sub(value, 1, #ARGV[1]) ~= ARGV[1] or #value == #ARGV[1] then
+    return {'ok', ''}
+  end
+elseif v and string.sub(value, 1, #ARGV[1]) ~= ARGV[1] then
   return {'lost'}
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return {'ok', own and v or ''}
+local mark = '- ' .. ARGV[1]
+if ARGV[3] == '1' and value ~= '' then
+  mark = '- ' .. value
+end
+redis.call('SET', KEYS[1], mark, 'PX', ARGV[2])
+return {'ok', value}
