@@ -19,7 +19,7 @@ const (
 
 // TestFirefox publishes and plays in one page.
 func TestFirefox(t *testing.T) {
-	s, pages := newStage(t), newPages(t)
+	s, pages := newStageAt(t, networkAddress(t)), newPages(t)
 	versions := []string{newestSDK}
 	if *more {
 		versions = append(versions, oldestSDK)
@@ -37,8 +37,7 @@ func TestFirefox(t *testing.T) {
 }
 
 // TestPagesFromFiles publishes and plays in pages that Chromium opens from files, as a web view of an app
-// with
-// --allow-file-access-from-files and as a browser does.
+// with --allow-file-access-from-files and as a browser does.
 func TestPagesFromFiles(t *testing.T) {
 	s, pages := newStage(t), newPages(t)
 	for _, c := range []struct {

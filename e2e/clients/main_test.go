@@ -25,12 +25,18 @@ type stage struct {
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newStage starts a stage whose LiveKit has media on an address of the network: Firefox and aiortc
-// do not use the loopback interface.
+// newStage starts a stage on the loopback interface.
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	return newStageAt(t, "")
+}
+
+// newStageAt starts a stage whose LiveKit has media on an address of this machine; "" is that of the loopback
+// interface.
+func newStageAt(t *testing.T, address string) *stage {
+	t.Helper()
 	s := &stage{&rig.Stage{Ports: rig.NewPorts(t), Redis: rig.StartRedis(t)}, rig.StartBackend(t)}
-	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: s.Ports.Webhook(), Address: networkAddress(t)})
+	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: s.Ports.Webhook(), Address: address})
 	s.Gateway = rig.StartGateway(t, rig.GatewayOptions{
 		Ports: s.Ports, LiveKit: s.LiveKit, Redis: s.Redis.Addr,
 		Env: map[string]string{"WCS_APPLICATIONS": fmt.Sprintf(`{defaultApp: {hooks: {url: %q}}}`, s.backend.URL)},
@@ -39,7 +45,8 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// networkAddress returns an IPv4 address of this machine that is not of the loopback interface.
+// networkAddress returns an IPv4 address of this machine that is not of the loopback interface, which Firefox
+// does not use for media.
 func networkAddress(t *testing.T) string {
 	t.Helper()
 	all, err := net.InterfaceAddrs()
@@ -51,6 +58,6 @@ func networkAddress(t *testing.T) string {
 			return n.IP.String()
 		}
 	}
-	t.Fatal("this machine has no IPv4 address outside the loopback interface: Firefox does not use that for media")
+	t.Skip("this machine has no IPv4 address outside the loopback interface, which Firefox does not use for media")
 	return ""
 }
