@@ -448,6 +448,36 @@ func TestNativePublisherAmongSeveral(t *testing.T) {
 	c.WantStatus("play", "STOPPED", "Stopped by user")
 }
 
+// A native participant keeps its identity when it reconnects. A late event about its earlier connection does
+// not end the players of the present one, and the end of the present one does.
+func TestLateEventOfNativesEarlierConnection(t *testing.T) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
+		alice := translate.Participant{Identity: "alice", SID: "PA_new", Active: true, Tracks: avTracks}
+		w.sfu.set(func() { w.sfu.join("native.s", alice) })
+		c := w.connectAs(t, podA, "native")
+		play := func(id string) {
+			playAV(t, c, id, "s")
+			c.AwaitSDP(id)
+			w.allUp()
+			c.WantStatus(id, "PLAYING", "")
+		}
+		left := translate.Event{Kind: translate.EventLeft, Room: "native.s", Identity: "alice", SID: "PA_old", Reason: translate.EndUnknown}
+		play("p1")
+		w.event(podA, left)
+		pass(10 * time.Second)
+		wantQuiet(t, c)
+		left.SID = "PA_new"
+		w.event(podA, left)
+		c.WantStatus("p1", "FAILED", "Stopped by publisher stop")
+
+		play("p2")
+		alice.SID = "PA_newer" // its tracks have the same names, and no event arrives
+		w.sfu.set(func() { w.sfu.join("native.s", alice) })
+		pass(10 * time.Second)
+		c.WantStatus("p2", "FAILED", "Stopped by publisher stop")
+	})
+}
+
 // A pod that drains is unready, then refuses sockets, closes sessions without streams, and waits for the
 // others.
 func TestDrain(t *testing.T) {

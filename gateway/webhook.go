@@ -28,7 +28,8 @@ func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
 }
 
 // route passes the event to its stream, on this pod or another one. Late, repeated and disordered events are
-// harmless: an identity is used for one stream only, and streams that have ended ignore events. result is a
+// harmless: an identity is used for one stream only, and streams that have ended ignore events. Native
+// participants keep their identity when they reconnect; the SID tells their connections apart. result is a
 // label of the metric.
 func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) {
 	pod, ours := g.env.PodOf(e.Identity)
@@ -43,7 +44,7 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 	case ours:
 		return g.forward(ctx, pod, e)
 	case e.Identity.Native() && e.Kind == translate.EventLeft:
-		g.env.Poller.PublisherLeft(e.Room, e.Identity)
+		g.env.Poller.PublisherLeft(e.Room, e.Identity, e.SID)
 		return "native"
 	}
 	return "ignored"

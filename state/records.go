@@ -139,26 +139,28 @@ type Session struct {
 
 // SessionStream is a published or played stream of a resumable session.
 type SessionStream struct {
-	MediaID    string    `json:"mediaId"`
-	Name       string    `json:"name"`
-	Published  bool      `json:"published,omitempty"`
-	Room       string    `json:"room"`
-	Identity   string    `json:"identity"`
-	Publisher  string    `json:"publisher,omitempty"` // of a player: identity of the publisher
-	Native     bool      `json:"native,omitempty"`    // a player of a native participant
-	Provider   string    `json:"provider"`
-	MinKbps    int       `json:"minKbps,omitempty"`
-	MaxKbps    int       `json:"maxKbps,omitempty"`
-	Audio      bool      `json:"audio,omitempty"` // has an audio m-line
-	Video      bool      `json:"video,omitempty"`
-	AudioMuted bool      `json:"audioMuted,omitempty"`
-	VideoMuted bool      `json:"videoMuted,omitempty"`
-	Tracks     []Track   `json:"tracks,omitempty"`
-	CreatedAt  time.Time `json:"createdAt"`
-	Egresses   []Egress  `json:"egresses,omitempty"`
-	Status     string    `json:"status,omitempty"` // final status; empty while the stream is up
-	Info       string    `json:"info,omitempty"`   // of Status
-	InRoom     string    `json:"inRoom,omitempty"` // room of the room API in which it is published
+	MediaID   string `json:"mediaId"`
+	Name      string `json:"name"`
+	Published bool   `json:"published,omitempty"`
+	Room      string `json:"room"`
+	Identity  string `json:"identity"`
+	Publisher string `json:"publisher,omitempty"` // of a player: identity of the publisher
+	Native    bool   `json:"native,omitempty"`    // a player of a native participant
+	// PublisherSID is the SID of a native publisher's connection.
+	PublisherSID string    `json:"publisherSid,omitempty"`
+	Provider     string    `json:"provider"`
+	MinKbps      int       `json:"minKbps,omitempty"`
+	MaxKbps      int       `json:"maxKbps,omitempty"`
+	Audio        bool      `json:"audio,omitempty"` // has an audio m-line
+	Video        bool      `json:"video,omitempty"`
+	AudioMuted   bool      `json:"audioMuted,omitempty"`
+	VideoMuted   bool      `json:"videoMuted,omitempty"`
+	Tracks       []Track   `json:"tracks,omitempty"`
+	CreatedAt    time.Time `json:"createdAt"`
+	Egresses     []Egress  `json:"egresses,omitempty"`
+	Status       string    `json:"status,omitempty"` // final status; empty while the stream is up
+	Info         string    `json:"info,omitempty"`   // of Status
+	InRoom       string    `json:"inRoom,omitempty"` // room of the room API in which it is published
 }
 
 // Egress is a recording or republishing of a published stream by LiveKit's egress service.

@@ -29,8 +29,8 @@ type Stream interface {
 	Observe(Observation)
 	// Lost ends the stream because its participant is gone.
 	Lost(translate.EndReason)
-	// PublisherLeft ends the stream if it is a player of this publisher.
-	PublisherLeft(translate.Identity)
+	// PublisherLeft ends the stream if it is a player of this publisher's connection, which the SID identifies.
+	PublisherLeft(id translate.Identity, sid string)
 }
 
 // Rooms reads rooms from LiveKit. Errors are *translate.Error.
@@ -138,10 +138,10 @@ func (p *Poller) Remove(room translate.RoomName, s Stream) {
 	}
 }
 
-// PublisherLeft notifies the room's streams that a native publisher left.
-func (p *Poller) PublisherLeft(room translate.RoomName, publisher translate.Identity) {
+// PublisherLeft notifies the room's streams that a connection of a native publisher ended.
+func (p *Poller) PublisherLeft(room translate.RoomName, publisher translate.Identity, sid string) {
 	for _, s := range p.in(room) {
-		s.PublisherLeft(publisher)
+		s.PublisherLeft(publisher, sid)
 	}
 }
 

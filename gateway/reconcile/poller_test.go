@@ -103,7 +103,7 @@ func (s *fakeStream) Lost(r translate.EndReason) {
 	s.lost = append(s.lost, r)
 }
 
-func (s *fakeStream) PublisherLeft(id translate.Identity) { s.left = append(s.left, id) }
+func (s *fakeStream) PublisherLeft(id translate.Identity, _ string) { s.left = append(s.left, id) }
 
 // with runs a test with a poller in a synctest bubble.
 func with(t *testing.T, local bool, test func(t *testing.T, p *Poller, f *fakeRooms)) {
@@ -256,8 +256,8 @@ func TestNativeDepartureIsReportedToTheRoom(t *testing.T) {
 		here, elsewhere := &fakeStream{id: "a", publisher: "native"}, &fakeStream{id: "b", publisher: "native"}
 		p.Add("room", here)
 		p.Add("another", elsewhere)
-		p.PublisherLeft("room", "native")
-		p.PublisherLeft("unknown", "native")
+		p.PublisherLeft("room", "native", "PA_1")
+		p.PublisherLeft("unknown", "native", "PA_1")
 		if len(here.left) != 1 || len(elsewhere.left) != 0 {
 			t.Errorf("reported %v to the room, %v to another", here.left, elsewhere.left)
 		}

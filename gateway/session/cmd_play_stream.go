@@ -38,7 +38,7 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 		return got, err
 	}
 	src, claimed, err := findSource(ctx, st)
-	got.room, got.claimed, got.publisher, got.record = src.room, claimed, src.publisher.Identity, src.record
+	got.room, got.claimed, got.publisher, got.sid, got.record = src.room, claimed, src.publisher.Identity, src.publisher.SID, src.record
 	if err != nil {
 		return got, err
 	}
@@ -138,7 +138,7 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 	if err != nil {
 		return src, mayHaveClaimed(err), err
 	}
-	st.expect(src.publisher.Identity)
+	st.expect(src.publisher)
 	if src.publisher.Identity.Native() {
 		return src, true, nil // the player may be registered with a stream that has ended
 	}
@@ -153,8 +153,8 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 
 // expect sets the publisher before start returns. When the publisher ends, the client is notified at once,
 // although LiveKit still waits for its tracks.
-func (st *stream) expect(publisher translate.Identity) {
-	st.sess.loop.Post(func() { st.publisher = publisher })
+func (st *stream) expect(publisher translate.Participant) {
+	st.sess.loop.Post(func() { st.publisher, st.publisherSID = publisher.Identity, publisher.SID })
 }
 
 // awaitStream registers the player and returns the stream's record. It waits for a stream that is about to be

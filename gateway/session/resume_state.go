@@ -77,7 +77,7 @@ func (r *resumeState) save() {
 func (st *stream) snapshotForResume() state.SessionStream {
 	k := state.SessionStream{
 		MediaID: st.id, Name: st.name, Published: st.published, Room: string(st.room), Identity: string(st.identity),
-		Publisher: string(st.publisher), Native: !st.published && st.publisher.Native(), Provider: st.provider,
+		Publisher: string(st.publisher), PublisherSID: st.publisherSID, Native: !st.published && st.publisher.Native(), Provider: st.provider,
 		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
 		AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video, Tracks: st.record().Tracks, CreatedAt: st.created,
 		InRoom:   st.inRoom,
@@ -409,7 +409,7 @@ func (s *Session) newRestoredStream(k state.SessionStream) *stream {
 			kinds: translate.MediaKinds{Audio: k.Audio, Video: k.Video}, tracks: make(map[translate.Kind]translate.Track),
 			mutes: translate.Mutes{Audio: k.AudioMuted, Video: k.VideoMuted},
 		},
-		playedStream: playedStream{publisher: translate.Identity(k.Publisher)},
+		playedStream: playedStream{publisher: translate.Identity(k.Publisher), publisherSID: k.PublisherSID},
 	}
 	if st.published {
 		st.role = publisher{}

@@ -50,6 +50,7 @@ type started struct {
 	kinds     translate.MediaKinds
 	tracks    []translate.Track  // player: the tracks that it plays
 	publisher translate.Identity // player: the publisher of the tracks
+	sid       string             // of a native publisher's connection
 	record    state.Stream       // player: the stream's record; empty for a native publisher
 }
 
@@ -96,6 +97,7 @@ type streamMedia struct {
 // playedStream is the stream that a player plays. It belongs to the loop.
 type playedStream struct {
 	publisher     translate.Identity
+	publisherSID  string       // of a native publisher's connection: it keeps its identity when it reconnects
 	publisherPod  string       // "" is this one, or that of a native publisher
 	pendingUpdate state.Stream // the latest record that arrived before the answer
 	shown
@@ -282,7 +284,7 @@ func (st *stream) onStarted(got started, err error) {
 	st.cancel()
 	offerBytes := len(st.req.SDP)
 	st.req.SDP = "" // several KB that are not needed any more
-	st.room, st.claimed, st.offered, st.publisher = got.room, got.claimed, got.offered, got.publisher
+	st.room, st.claimed, st.offered, st.publisher, st.publisherSID = got.room, got.claimed, got.offered, got.publisher, got.sid
 	st.phase = phaseConnecting
 	switch {
 	case st.ending != nil: // stopped during start

@@ -40,7 +40,7 @@ func (st *stream) onObserved(o reconcile.Observation) {
 	case !o.SelfPresent:
 		st.lost(translate.EndUnknown)
 		return
-	case !st.published && !o.PublisherPresent, !st.published && st.publisher.Native() && len(st.played(o.Publisher.Tracks)) == 0:
+	case !st.published && !o.PublisherPresent, !st.published && st.publisher.Native() && len(st.played(o.Publisher)) == 0:
 		st.onPublisherEnded(st.publisher, notifyTiming{})
 		return
 	}
@@ -48,7 +48,7 @@ func (st *stream) onObserved(o reconcile.Observation) {
 	if st.published {
 		st.learnFromSFU(o.Self.Tracks)
 	} else {
-		st.learnFromSFU(st.played(o.Publisher.Tracks))
+		st.learnFromSFU(st.played(o.Publisher))
 	}
 	st.progress()
 	if !st.published {
@@ -62,9 +62,12 @@ func (st *stream) onObserved(o reconcile.Observation) {
 	}
 }
 
-// played returns the publisher's tracks that the player plays.
-func (st *stream) played(tracks []translate.Track) (mine []translate.Track) {
-	for _, t := range tracks {
+// played returns the native publisher's tracks that the player plays: none if the publisher has reconnected.
+func (st *stream) played(publisher translate.Participant) (mine []translate.Track) {
+	if publisher.SID != st.publisherSID {
+		return nil
+	}
+	for _, t := range publisher.Tracks {
 		if st.tracks[t.Kind].Name == t.Name {
 			mine = append(mine, t)
 		}
@@ -151,7 +154,11 @@ func (st *stream) Observe(o reconcile.Observation) {
 // Lost ends the stream because its participant is gone.
 func (st *stream) Lost(r translate.EndReason) { st.sess.loop.Post(func() { st.lost(r) }) }
 
-// PublisherLeft ends the stream if it is a player of this publisher.
-func (st *stream) PublisherLeft(publisher translate.Identity) {
-	st.sess.loop.Post(func() { st.onPublisherEnded(publisher, notifyTiming{}) })
+// PublisherLeft ends the stream if it is a player of this native publisher's connection.
+func (st *stream) PublisherLeft(publisher translate.Identity, sid string) {
+	st.sess.loop.Post(func() {
+		if sid == st.publisherSID {
+			st.onPublisherEnded(publisher, notifyTiming{})
+		}
+	})
 }
