@@ -39,7 +39,7 @@ func newStageAt(t *testing.T, address string) *stage {
 	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: s.Ports.Webhook(), Address: address})
 	s.Gateway = rig.StartGateway(t, rig.GatewayOptions{
 		Ports: s.Ports, LiveKit: s.LiveKit, Redis: s.Redis.Addr,
-		Env: map[string]string{"WCS_APPLICATIONS": fmt.Sprintf(`{defaultApp: {hooks: {url: %q}}}`, s.backend.URL)},
+		Env: map[string]string{"WCS_APPLICATIONS": fmt.Sprintf(`{defaultApp: {hooks: {url: %q}}, roomApp: {}}`, s.backend.URL)},
 	})
 	s.Gateway.AwaitReady(t)
 	return s

@@ -52,12 +52,13 @@ type Client struct {
 	t    testing.TB
 	conn *wcsclient.Conn
 
-	mu     sync.Mutex
-	mute   bool
-	frozen bool
-	inbox  []Message
-	news   chan struct{} // closed and replaced at each message
-	err    error         // that ended the socket
+	mu       sync.Mutex
+	mute     bool
+	frozen   bool
+	observer func(Message)
+	inbox    []Message
+	news     chan struct{} // closed and replaced at each message
+	err      error         // that ended the socket
 }
 
 // patience is how long a client waits for anything; tests on a loaded machine are slow.
@@ -143,13 +144,23 @@ func (c *Client) read() {
 func (c *Client) take(m wcsclient.Message) error {
 	c.mu.Lock()
 	c.inbox = append(c.inbox, Message{m})
-	mute := c.mute
+	mute, observer := c.mute, c.observer
 	c.announce()
 	c.mu.Unlock()
+	if observer != nil {
+		observer(Message{m})
+	}
 	if m.Name == "ping" && !mute {
 		c.SendRaw(`{"message":"pong","data":[null]}`)
 	}
 	return nil
+}
+
+// Observe calls f with each message that comes in from now on, whatever takes it out of the inbox later.
+func (c *Client) Observe(f func(Message)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.observer = f
 }
 
 // announce wakes waiting calls. It needs mu.
