@@ -20,7 +20,7 @@ const (
 func (r *Redis) Publish(ctx context.Context, pod string, e Event) error {
 	return r.read(ctx, "publish", func(ctx context.Context) error {
 		e.From = r.pod.ID
-		message, err := json.Marshal(e)
+		message, err := encode(e)
 		if err != nil {
 			return err
 		}

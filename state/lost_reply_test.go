@@ -168,7 +168,11 @@ func TestLateRegistrationOfDeadPodIsRejected(t *testing.T) {
 			h := &pipelineHolder{replyLoser{word: "session:a0"}, make(chan struct{}), make(chan struct{})}
 			late.client.AddHook(h)
 			sent := make(chan error, 1)
-			go func() { sent <- late.sendSessions(context.WithoutCancel(t.Context()), dead, []Session{s}, nil) }()
+			write, records := encodeSessions(dead, []Session{s})
+			go func() {
+				_, err := late.sendSessions(context.WithoutCancel(t.Context()), dead, write, records, nil)
+				sent <- err
+			}()
 			<-h.held
 			a.end()
 			see := client(t, cfg)

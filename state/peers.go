@@ -31,7 +31,7 @@ func (r *Redis) leaseValue() ([]byte, error) {
 		p = r.handlers.Describe()
 	}
 	p.Host = r.pod.Host
-	return json.Marshal(p)
+	return encode(p)
 }
 
 // readLease parses the value of a lease; ok is false for a lease of another version.

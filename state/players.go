@@ -15,7 +15,7 @@ import (
 func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 	err = r.write(ctx, "add_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner
-		record, err := json.Marshal(p)
+		record, err := encode(p)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,9 @@
 package state
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -156,4 +158,15 @@ type clientLog struct{ log zerolog.Logger }
 
 func (l clientLog) Printf(_ context.Context, format string, args ...any) {
 	l.log.Debug().Msgf(format, args...)
+}
+
+// encode returns v as JSON without escapes for HTML, which take six bytes for each <, > and & of a client.
+func encode(v any) ([]byte, error) {
+	var w bytes.Buffer
+	e := json.NewEncoder(&w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(w.Bytes(), []byte("\n")), nil
 }

@@ -2,7 +2,6 @@ package state
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -53,7 +52,7 @@ func (r *Redis) TakeSession(ctx context.Context, id string, decide func(Session)
 // was seen.
 func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next Session) (taken bool, err error) {
 	next.Owner = owner
-	record, err := json.Marshal(next)
+	record, err := encode(next)
 	if err != nil {
 		return false, err
 	}
@@ -131,7 +130,7 @@ func (b *sessionWriter) forget(s Session) {
 func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 	return r.write(ctx, "adopt_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
-		record, err := json.Marshal(s)
+		record, err := encode(s)
 		if err != nil {
 			return err
 		}
@@ -150,7 +149,7 @@ func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream, err error) {
 	err = r.write(ctx, "adopt_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner
-		record, err := json.Marshal(p)
+		record, err := encode(p)
 		if err != nil {
 			return err
 		}

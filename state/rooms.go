@@ -158,7 +158,7 @@ func (r *Redis) syncArgs(owner Owner, u RoomUpdate) ([]any, error) {
 			from = m.From.String()
 		}
 		m.Owner = owner
-		record, err := json.Marshal(m)
+		record, err := encode(m)
 		if err != nil {
 			return nil, err
 		}

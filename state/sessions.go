@@ -2,7 +2,6 @@ package state
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -12,8 +11,11 @@ import (
 )
 
 const (
-	sessionBatch  = 512                   // registrations sent together
-	sessionWindow = 20 * time.Millisecond // the time for which they are collected
+	sessionBatch      = 512                   // registrations sent together
+	sessionBatchBytes = 1 << 20               // of their records; what exceeds it is sent with the next batch
+	sessionWindow     = 20 * time.Millisecond // the time for which they are collected
+	maxSessionRecord  = 64 << 10              // bytes; a larger record is written without memberships
+	sessionTries      = 3                     // a session that failed alone so often is written after all others
 )
 
 // sessionWriter holds the pod's sessions and the changes that are not yet in Redis. Its size is bounded by
@@ -24,6 +26,8 @@ type sessionWriter struct {
 	mu       sync.Mutex
 	known    map[string]sessionEntry
 	dirty    map[string]struct{}       // ids to write
+	limit    int                       // sessions in the next batch: fewer after a failed one
+	failed   map[string]int            // by id: how often it could not be written although others could
 	toDelete map[registration]struct{} // registrations to delete
 }
 
@@ -74,6 +78,7 @@ func (b *sessionWriter) init() {
 	b.wake = make(chan struct{}, 1)
 	b.known = make(map[string]sessionEntry)
 	b.dirty = make(map[string]struct{})
+	b.limit, b.failed = sessionBatch, make(map[string]int)
 	b.toDelete = make(map[registration]struct{})
 }
 
@@ -121,6 +126,7 @@ func (b *sessionWriter) drop(id string) {
 	}
 	delete(b.known, id)
 	delete(b.dirty, id)
+	delete(b.failed, id)
 	if s.written {
 		b.toDelete[s.registration(id)] = struct{}{}
 		b.signal()
@@ -143,19 +149,18 @@ func (b *sessionWriter) pending() bool {
 	return len(b.dirty)+len(b.toDelete) > 0
 }
 
-// nextBatch returns up to a batch of sessions to write and registrations to delete.
+// nextBatch returns up to a batch of sessions to write and registrations to delete. A session that has failed
+// too often is in a batch of its own, when there is nothing else.
 func (b *sessionWriter) nextBatch() (write []Session, remove []registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id := range b.dirty {
-		if len(write) == sessionBatch {
+		if len(write) == b.limit {
 			break
 		}
-		delete(b.dirty, id)
-		s := b.known[id]
-		s.written = true
-		b.known[id] = s
-		write = append(write, s.session(id))
+		if b.failed[id] < sessionTries {
+			write = append(write, b.take(id))
+		}
 	}
 	for r := range b.toDelete {
 		if len(write)+len(remove) == sessionBatch {
@@ -164,10 +169,48 @@ func (b *sessionWriter) nextBatch() (write []Session, remove []registration) {
 		delete(b.toDelete, r)
 		remove = append(remove, r)
 	}
+	for id := range b.dirty {
+		if len(write)+len(remove) > 0 {
+			break
+		}
+		write = append(write, b.take(id))
+	}
 	if len(b.dirty)+len(b.toDelete) == 0 {
 		b.dirty, b.toDelete = make(map[string]struct{}), make(map[registration]struct{}) // maps do not shrink
 	}
 	return write, remove
+}
+
+// take needs mu.
+func (b *sessionWriter) take(id string) Session {
+	delete(b.dirty, id)
+	s := b.known[id]
+	s.written = true
+	b.known[id] = s
+	return s.session(id)
+}
+
+// wrote adapts the next batches to the result of one: half as many sessions after a failed one, until what
+// fails is alone. It reports whether the only session that failed has now failed too often.
+func (b *sessionWriter) wrote(written, unwritten []Session, err error) (tooOften bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == nil:
+		b.limit = min(2*b.limit, sessionBatch)
+		for _, s := range written {
+			delete(b.failed, s.ID)
+		}
+	case len(unwritten) > 1:
+		b.limit = len(unwritten) / 2
+	case len(unwritten) == 1:
+		id := unwritten[0].ID
+		if _, known := b.known[id]; known {
+			b.failed[id]++
+		}
+		return b.failed[id] == sessionTries
+	}
+	return false
 }
 
 // requeue queues the changes again that could not be made.
@@ -216,62 +259,97 @@ func (r *Redis) flushSessions(ctx context.Context) {
 }
 
 func (r *Redis) writeSessionBatch(ctx context.Context) error {
-	write, remove := r.sessions.nextBatch()
-	err := r.write(ctx, "write_sessions", func(ctx context.Context, owner Owner) error {
-		return r.sendSessions(ctx, owner, write, remove)
+	var written []Session
+	unwritten, remove := r.sessions.nextBatch()
+	err := r.write(ctx, "write_sessions", func(ctx context.Context, owner Owner) (err error) {
+		write, records := encodeSessions(owner, unwritten)
+		r.sessions.requeue(unwritten[len(write):], nil)
+		if unwritten, err = r.sendSessions(ctx, owner, write, records, remove); err == nil {
+			written = write
+		}
+		return err
 	})
 	if err != nil {
-		r.sessions.requeue(write, remove)
+		r.sessions.requeue(unwritten, remove)
+	}
+	if !errors.Is(err, ErrLeaseStale) && r.sessions.wrote(written, unwritten, err) {
+		r.log.Warn().Err(err).Str("session", unwritten[0].ID).Msg("session cannot be registered")
 	}
 	return err
 }
 
+// encodeSessions returns the records of the first sessions that fit into a batch.
+func encodeSessions(owner Owner, all []Session) (some []Session, records [][]byte) {
+	bytes := 0
+	for i := range all {
+		all[i].Owner = owner
+		record := encodeSession(all[i])
+		if bytes += len(record); bytes > sessionBatchBytes && i > 0 {
+			return all[:i], records
+		}
+		records = append(records, record)
+	}
+	return all, records
+}
+
+// encodeSession returns a session's record. One that is too large names only the rooms, whose memberships
+// then end at a resume after the pod's death.
+func encodeSession(s Session) []byte {
+	record, _ := encode(s) // text, numbers and times: cannot fail
+	if len(record) <= maxSessionRecord {
+		return record
+	}
+	rooms := make([]SessionRoom, len(s.Rooms))
+	for i, room := range s.Rooms {
+		rooms[i].Name = room.Name
+	}
+	s.Rooms = rooms
+	record, _ = encode(s)
+	return record
+}
+
 // sendSessions lists new sessions in the index before it writes them, and removes old ones from it after it
-// deleted them.
-func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, remove []registration) error {
+// deleted them. It returns the sessions that were not written.
+func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, records [][]byte, remove []registration) (unwritten []Session, err error) {
 	if len(write) > 0 {
 		names := make([]string, len(write))
 		for i, s := range write {
 			names[i] = s.registration().String()
 		}
 		if err := r.enlist(ctx, owner, r.keys.sessions(owner), names...); err != nil {
-			return err
+			return write, err
 		}
 	}
 	b := r.batch()
 	puts := make(map[*run]Session)
-	for _, s := range write {
-		s.Owner = owner
-		record, err := json.Marshal(s)
-		if err != nil {
-			return err
-		}
+	for i, s := range write {
 		g := s.registration()
 		resumable := ""
 		if s.Resumable {
 			resumable = "1"
 		}
-		puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, record, ms(r.cfg.RecordTTL), resumable)] = s
+		puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, records[i], ms(r.cfg.RecordTTL), resumable)] = s
 	}
 	var gone []any
 	for _, g := range remove {
 		r.addRemovalOfSession(ctx, b, owner, g)
 		gone = append(gone, g.String())
 	}
-	if err := b.exec(ctx); err != nil {
-		return err
-	}
+	err = b.exec(ctx)
 	for put, s := range puts {
 		// Without Resumable this life of the pod was taken over, and the next one registers the session again.
-		if status, _, err := put.reply(); err == nil && status == statusLost && s.Resumable {
+		switch status, _, failed := put.reply(); {
+		case failed != nil:
+			unwritten = append(unwritten, s)
+		case status == statusLost && s.Resumable:
 			r.sessions.forget(s)
 			r.sessions.end(s) // removes its name from the index
 		}
 	}
-	if len(gone) == 0 {
-		return nil
+	if err != nil || len(gone) == 0 {
+		return unwritten, err
 	}
-	return r.client.SRem(ctx, r.keys.sessions(owner), gone...).Err()
+	return nil, r.client.SRem(ctx, r.keys.sessions(owner), gone...).Err()
 }
 
 func (r *Redis) addRemovalOfSession(ctx context.Context, b *batch, owner Owner, g registration) {

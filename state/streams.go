@@ -21,7 +21,7 @@ const voidTTL = 10 * time.Minute
 func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	return r.write(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
-		record, err := json.Marshal(s)
+		record, err := encode(s)
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (r *Redis) enlist(ctx context.Context, owner Owner, index string, entries .
 func (r *Redis) PutStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.write(ctx, "put_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
-		record, err := json.Marshal(s)
+		record, err := encode(s)
 		if err != nil {
 			return err
 		}

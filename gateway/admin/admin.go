@@ -16,6 +16,7 @@ import (
 
 	"wcsgateway/state"
 	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
 )
 
 // ErrPodUnreachable is returned if a pod did not reply: it is dead and will be taken over, or it is
@@ -140,7 +141,7 @@ func (s *Service) timeout(m method) time.Duration {
 
 // request executes a method on a pod, which can be this one, and decodes the result.
 func (s *Service) request(ctx context.Context, pod string, m method, arg, result any) error {
-	body, err := json.Marshal(arg)
+	body, err := wcs.Encode(arg)
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func (s *Service) handle(ctx context.Context, e state.Event) (reply string) {
 	default:
 		err = fmt.Errorf("unknown method %q", e.Name)
 	}
-	text, failed := json.Marshal(result)
+	text, failed := wcs.Encode(result)
 	if err = errors.Join(err, failed); err != nil {
 		s.deps.Log.Error().Err(err).Str("pod_from", e.From).Str("hint", "that pod has another version").Msg("admin request not understood")
 		return ""

@@ -17,6 +17,7 @@ import (
 
 	"wcsgateway/state"
 	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
 )
 
 // Events sends events to pods.
@@ -106,7 +107,7 @@ func (b *Bus) Reply(ctx context.Context, request state.Event, reply string) {
 
 // ForwardWebhook sends a LiveKit event to the pod that handles it.
 func (b *Bus) ForwardWebhook(ctx context.Context, pod string, e translate.Event) error {
-	body, err := json.Marshal(e)
+	body, err := wcs.Encode(e)
 	if err != nil {
 		return fmt.Errorf("encode webhook: %w", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wcsgateway/translate/wcs"
+
 	"github.com/cenkalti/backoff/v5"
 	"github.com/rs/zerolog"
 )
@@ -174,11 +176,9 @@ func encode(body Object) ([]byte, error) {
 	if body == nil {
 		body = Object{}
 	}
-	var w bytes.Buffer
-	e := json.NewEncoder(&w)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(body); err != nil {
+	b, err := wcs.Encode(body)
+	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
-	return bytes.ToValidUTF8(bytes.TrimSuffix(w.Bytes(), []byte("\n")), []byte("\uFFFD")), nil
+	return bytes.ToValidUTF8(b, []byte("\uFFFD")), nil
 }

@@ -131,7 +131,7 @@ func Body(v any) (o Object) {
 
 // Raw marshals strings and the types of this file, which never fail.
 func Raw(v any) json.RawMessage {
-	b, err := json.Marshal(v)
+	b, err := wcs.Encode(v)
 	if err != nil {
 		return json.RawMessage("null")
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
 )
 
 // Limits of the data messages that are forwarded from one room. Each is sent to every player of the stream.
@@ -89,7 +90,7 @@ func (f *feed) admit(d translate.Data) (payload json.RawMessage, result string) 
 	case json.Valid(d.Payload):
 		return d.Payload, DataPassed
 	}
-	text, err := json.Marshal(string(d.Payload))
+	text, err := wcs.Encode(string(d.Payload))
 	if err != nil {
 		return nil, DataBinary
 	}

@@ -17,6 +17,7 @@ import (
 
 	"wcsgateway/state"
 	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
 )
 
 // Prober measures the media that LiveKit sends to the players of a stream.
@@ -299,7 +300,7 @@ func (f *feed) report(v translate.VideoFigures) {
 	if len(pods) == 0 {
 		return
 	}
-	body, err := json.Marshal(v)
+	body, err := wcs.Encode(v)
 	if err != nil {
 		p.d.Log.Error().Err(err).Msg("figures not encoded")
 		return

@@ -193,7 +193,7 @@ func (one *room) flush() {
 
 // publish sends a message to its receiver's pod. The caller does not hold mu.
 func (one *room) publish(msg message) error {
-	body, err := json.Marshal(msg)
+	body, err := wcs.Encode(msg)
 	if err != nil {
 		return err
 	}

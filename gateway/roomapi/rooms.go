@@ -22,6 +22,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
+	"wcsgateway/translate/wcs"
 )
 
 const (
@@ -191,8 +192,14 @@ func (r *Rooms) Join(c Client, key state.Room, rec state.Member, joined func(err
 }
 
 // Resume continues the membership of a resumed session. It returns nil if another session of this pod has the
-// login.
+// login, or if the record only names the room because it was too large. The client is then sent that the
+// membership ended.
 func (r *Rooms) Resume(c Client, app string, rec state.SessionRoom) *Member {
+	if rec.Member.ID == "" {
+		frame := wcs.RoomEvent(rec.Name, wcs.RoomFailed, endedLost)
+		c.Post(func() { c.Send(frame) })
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one := r.openRoom(state.Room{App: app, Name: rec.Name})
@@ -280,7 +287,7 @@ func (m *Member) missedBy(detached time.Time) absence {
 
 // ChangedEvent returns the event that makes other pods sync a room.
 func ChangedEvent(key state.Room) state.Event {
-	body, _ := json.Marshal(key) // two strings: cannot fail
+	body, _ := wcs.Encode(key) // two strings: cannot fail
 	return state.Event{Kind: state.EventRoom, Body: body}
 }
 

@@ -208,7 +208,7 @@ func (t *Table) requestHandOver(ctx context.Context, was state.Session) handover
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
 	var now handover
-	body, err := json.Marshal(r)
+	body, err := wcs.Encode(r)
 	if err == nil {
 		var answer string
 		answer, err = t.Bus.Request(ctx, was.Owner.Pod, state.Event{Kind: state.EventResumed, Name: was.ID, Body: body})

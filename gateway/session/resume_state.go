@@ -386,7 +386,7 @@ func (t *Table) HandOver(ctx context.Context, e state.Event) error {
 	var reply []byte
 	if now, ok := t.handOver(ctx, e.Name, request, e.From); ok {
 		var err error
-		if reply, err = json.Marshal(now); err != nil {
+		if reply, err = wcs.Encode(now); err != nil {
 			return err
 		}
 	}

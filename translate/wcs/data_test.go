@@ -12,7 +12,7 @@ func TestPayloadsAreForwardedByteForByte(t *testing.T) {
 		frame []byte
 		want  string
 	}{
-		"stream data":              {StreamData("id<1>", payload), `{"message":"notifyStreamEvent","data":[{"mediaSessionId":"id\u003c1\u003e","type":"data","payload":` + string(payload) + `}]}`},
+		"stream data":              {StreamData("id<1>", payload), `{"message":"notifyStreamEvent","data":[{"mediaSessionId":"id<1>","type":"data","payload":` + string(payload) + `}]}`},
 		"stream data without any":  {StreamData("id", nil), `{"message":"notifyStreamEvent","data":[{"mediaSessionId":"id","type":"data","payload":null}]}`},
 		"session data":             {OnData("op", payload), `{"message":"OnDataEvent","data":[{"operationId":"op","payload":` + string(payload) + `}]}`},
 		"session data without op":  {OnData("", payload), `{"message":"OnDataEvent","data":[{"operationId":"new","payload":` + string(payload) + `}]}`},

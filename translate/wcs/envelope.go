@@ -90,10 +90,21 @@ func encode(name Name, args ...any) []byte {
 	}{name, args})
 }
 
+// Encode returns v as JSON without escapes for HTML, which take six bytes for each <, > and & of a client.
+func Encode(v any) ([]byte, error) {
+	var w bytes.Buffer
+	e := json.NewEncoder(&w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(w.Bytes(), []byte("\n")), nil
+}
+
 // mustMarshal encodes values of this package's own types, which always marshal: strings, numbers, booleans,
 // and raw JSON that was validated when it was decoded.
 func mustMarshal(v any) []byte {
-	b, err := json.Marshal(v)
+	b, err := Encode(v)
 	if err != nil {
 		panic(fmt.Sprintf("wcs: %T does not marshal: %v", v, err))
 	}

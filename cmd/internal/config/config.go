@@ -409,7 +409,7 @@ func Default() Config {
 			Pending:           5000,
 			Detached:          5000,
 			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 256 << 10, ByteBurst: 8 << 20,
-			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 1 << 10, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
+			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 128, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
 			ClientLogsPerSecond: 20,
 		},
 		Media: Media{
