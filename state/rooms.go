@@ -108,7 +108,8 @@ type RoomState struct {
 
 // SyncRoom changes a pod's own members of a room and reads the room in one step, so that all pods see the
 // same changes in the same order. It can be repeated. It fails with ErrLostOwnership if this pod was taken
-// over, with ErrLeaseStale or with ErrUnavailable; in these cases the change may have been made.
+// over, or with ErrUnavailable; in these cases the change may have been made. It fails with ErrLeaseStale if
+// nothing was sent.
 func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err error) {
 	err = r.write(ctx, "sync_room", func(ctx context.Context, owner Owner) error {
 		args, err := r.syncArgs(owner, u)

@@ -3,15 +3,17 @@
 // gateway's sessions call it, and it calls them through Client.
 //
 // A pod that has members in a room writes its changes to the room's record and reads the record in one step:
-// whenever one of its members changes, when another pod reports a change, and every syncInterval. Each member
-// is then sent the difference between the view that it was sent last and the present one. So no event is sent
-// twice or in the wrong order, and a lost event between pods costs only time.
+// whenever one of its members changes, when another pod reports a change, and every syncInterval, or every
+// ownInterval if no other pod has members. Each member is then sent the difference between the view that it
+// was sent last and the present one. So no event is sent twice or in the wrong order, and a lost event
+// between pods costs only time.
 package roomapi
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,13 +29,16 @@ import (
 
 const (
 	syncInterval  = 10 * time.Second       // between two syncs of a room without changes
+	ownInterval   = 60 * time.Second       // the same, of a room that has members of this pod only
 	missingLimit  = 20 * time.Second       // in which pods register their members again after Redis lost them
 	moveLimit     = 15 * time.Second       // in which another pod registers a member whose session it resumed
 	followDelay   = 250 * time.Millisecond // before the new pod of a message's receiver is looked up
 	firstWait     = 500 * time.Millisecond // before a failed sync is retried
 	longestWait   = 5 * time.Second        // between retries
 	parallelSyncs = 16
-	maxMessages   = 256 // of a room, that wait for Redis or until their sender is known
+	maxMessages   = 256  // of a room, that wait for Redis or until their sender is known
+	maxGone       = 1000 // removals of a room that are remembered; removeOrphans finds more
+	removalPiece  = 100  // removals in one call to Redis
 )
 
 // Errors of the room API's commands.
@@ -133,9 +138,10 @@ type room struct {
 	retry     chan struct{} // holds one element if a waiting retry should start now
 
 	members     map[string]*Member   // of this pod, by login
-	gone        []state.Member       // that left and can still be in the record
+	gone        []state.Member       // that left and can still be in the record: at most two of each login
 	moved       map[string]time.Time // ids of members that another pod should take, and until when
 	view        *view                // nil until the record was read
+	syncedAt    time.Time            // when view was read
 	changes     map[*view][]event    // from views that members were sent to view
 	missing     missing
 	outbox      []message // to members on other pods
@@ -171,12 +177,14 @@ func New(d Deps) *Rooms {
 	r.wheel = wheel.New(syncInterval, func(one *room) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		one.requestSync()
+		if !one.isOwn() || time.Since(one.syncedAt) > ownInterval-syncInterval {
+			one.requestSync()
+		}
 	})
 	return r
 }
 
-// Run syncs each room every syncInterval until ctx is done.
+// Run syncs each room every syncInterval or ownInterval until ctx is done.
 func (r *Rooms) Run(ctx context.Context) { r.wheel.Run(ctx) }
 
 // Join admits a session to a room. joined runs on the session's loop; STATE follows it. Join fails with a
@@ -373,8 +381,30 @@ func (one *room) remove(m *Member) {
 	if m.joined != nil {
 		m.answer(ErrNotMember)
 	}
-	one.gone = append(one.gone, m.rec)
+	one.addGone(m.rec)
 	one.requestSync()
+}
+
+// addGone has a member removed from the record. Of each login the oldest and the newest are remembered: the
+// record has at most one of them.
+func (one *room) addGone(m state.Member) {
+	same := func(gone state.Member) bool { return gone.Login == m.Login }
+	first := slices.IndexFunc(one.gone, same)
+	switch {
+	case first < 0 && len(one.gone) >= maxGone:
+	case first < 0:
+		one.gone = append(one.gone, m)
+	default:
+		if next := slices.IndexFunc(one.gone[first+1:], same); next >= 0 {
+			one.gone = slices.Delete(one.gone, first+1+next, first+2+next)
+		}
+		one.gone = append(one.gone, m)
+	}
+}
+
+// isOwn reports whether nothing but lost events of other pods can have changed the room since the last sync.
+func (one *room) isOwn() bool {
+	return one.view != nil && !one.stale && !one.suspect && len(one.moved)+len(one.gone)+len(one.missing) == 0 && len(one.otherPods()) == 0
 }
 
 // answer answers a join.

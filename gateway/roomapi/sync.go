@@ -42,13 +42,28 @@ func (one *room) takeUpdate() (u state.RoomUpdate, put []*Member, due bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	due, one.stale = one.stale, false
-	u = state.RoomUpdate{Room: one.key, Remove: slices.Clone(one.gone), MaxMembers: r.deps.MaxMembers}
+	u = state.RoomUpdate{Room: one.key, Remove: one.nextRemovals(), MaxMembers: r.deps.MaxMembers}
 	for _, m := range one.members {
 		u.ReadDepartures = u.ReadDepartures || m.missed != nil && m.sent == nil
 		put = append(put, m)
 		u.Put = append(u.Put, m.rec)
 	}
 	return u, put, due
+}
+
+// nextRemovals returns the removals for the next call: those of the logins that are members here, which are
+// in their way, and a piece of the others. The caller holds mu.
+func (one *room) nextRemovals() (next []state.Member) {
+	others := 0
+	for _, m := range one.gone {
+		if one.members[m.Login] == nil {
+			if others++; others > removalPiece {
+				continue
+			}
+		}
+		next = append(next, m)
+	}
+	return next
 }
 
 // syncFailed rejects joins and messages that wait for the sync. Everything else is part of the next one. The
@@ -59,7 +74,9 @@ func (one *room) syncFailed(put []*Member, err error) {
 	one.stale, one.unannounced = true, true
 	for _, m := range put {
 		if m.joined != nil && one.drop(m) {
-			one.gone = append(one.gone, m.rec) // it may have been written
+			if !errors.Is(err, state.ErrLeaseStale) { // it may have been written
+				one.addGone(m.rec)
+			}
 			m.answer(unavailable(err))
 		}
 	}
@@ -82,6 +99,7 @@ func (one *room) apply(u state.RoomUpdate, put []*Member, got state.RoomState) (
 	one.gone = slices.DeleteFunc(one.gone, func(m state.Member) bool {
 		return slices.ContainsFunc(u.Remove, func(removed state.Member) bool { return removed.ID == m.ID })
 	})
+	one.stale = one.stale || len(one.gone) > 0 // the next piece
 	lost := one.applyOutcomes(put, got)
 	next := newView(got.Members)
 	if (lost || one.suspect) && one.view != nil {
@@ -91,7 +109,7 @@ func (one *room) apply(u state.RoomUpdate, put []*Member, got state.RoomState) (
 		next = newView(one.missing.merge(got.Members, time.Now()))
 	}
 	one.removeOrphans(got)
-	one.view, one.changes = next, make(map[*view][]event)
+	one.view, one.syncedAt, one.changes = next, time.Now(), make(map[*view][]event)
 	one.sendViews(got)
 	one.routePending()
 	if got.Changed || one.unannounced {
@@ -123,7 +141,8 @@ func (one *room) applyOutcomes(put []*Member, got state.RoomState) (lost bool) {
 			m.in = true
 			if m.going {
 				one.drop(m)
-				one.gone, one.stale = append(one.gone, m.rec), true
+				one.addGone(m.rec)
+				one.stale = true
 			}
 		case state.OutcomeTaken, state.OutcomeFull:
 			one.reject(m, outcome, got)
@@ -178,7 +197,7 @@ func (one *room) removeOrphans(got state.RoomState) {
 			delete(one.moved, m.ID)
 		case local != nil && local.rec.ID == m.ID, moving && now.Before(until):
 		case !slices.ContainsFunc(one.gone, func(gone state.Member) bool { return gone.ID == m.ID }):
-			one.gone = append(one.gone, m)
+			one.addGone(m)
 		}
 	}
 	for id, until := range one.moved {
