@@ -1,10 +1,6 @@
 package wcs
 
-import (
-	"encoding/json"
-	"strconv"
-	"strings"
-)
+import "encoding/json"
 
 // Names of the messages that clients send (docs/wcs-protocol.md#commands).
 const (
@@ -45,8 +41,8 @@ type Connection struct {
 	// KnowsBitrates reports an SDK ≥ 2.0.256, which writes minBitrate and maxBitrate into the answer itself.
 	// Such an SDK sends clientInfo (docs/wcs-protocol.md#answers).
 	KnowsBitrates bool
-	// KnowsResize reports a Web SDK ≥ 2.0.180. The Android SDK fails at a stream event of a type that it does not
-	// know.
+	// KnowsResize reports a Web SDK ≥ 2.0.180, which sends msePacketizationVersion. The Android SDK fails at a
+	// stream event of a type that it does not know.
 	KnowsResize bool
 	KeepAlive   Bool   // the session must outlive the socket
 	AuthToken   string // from an earlier getUserData: identifies the session to resume
@@ -59,8 +55,7 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 		AppKey         string   `json:"appKey"`
 		MediaProviders []string `json:"mediaProviders"`
 		ClientInfo     Present  `json:"clientInfo"`
-		Version        string   `json:"clientVersion"`
-		Browser        Present  `json:"clientBrowserVersion"`
+		MSE            Present  `json:"msePacketizationVersion"`
 		KeepAlive      Bool     `json:"keepAlive"`
 		AuthToken      string   `json:"authToken"`
 	}
@@ -69,18 +64,10 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 	}
 	*c = Connection{
 		AppKey: known.AppKey, MediaProviders: known.MediaProviders, KnowsBitrates: bool(known.ClientInfo),
-		KnowsResize: bool(known.Browser) && sinceResize(known.Version),
+		KnowsResize: bool(known.MSE),
 		KeepAlive:   known.KeepAlive, AuthToken: known.AuthToken,
 	}
 	return Unmarshal(b, &c.Sent)
-}
-
-// sinceResize reports whether the version is one of a Web SDK with the stream event resize: 2.0.180 to
-// 2.0.218, and 2.0 for all later ones.
-func sinceResize(version string) bool {
-	release, of2 := strings.CutPrefix(version+".", "2.0.")
-	n, err := strconv.Atoi(strings.TrimSuffix(release, "."))
-	return of2 && (release == "" || err == nil && n >= 180)
 }
 
 // LoginBytes returns the size of the longest user name in the command, as JSON: the login of a SIP account,
