@@ -24,3 +24,19 @@ func TestAvailableAlwaysAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A name is checked before it waits: behind lookups that hang, a bad one is answered at once.
+func TestAvailableChecksNamesBeforeTheyWait(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.NameBytes = 255 })
+	c := w.connectAs(t, podA, "native")
+	hold := make(chan struct{})
+	w.sfu.set(func() { w.sfu.hold["list"] = hold })
+	for range 10 {
+		c.Send("availableStream", map[string]any{"mediaSessionId": "held", "name": "none"})
+	}
+	c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": strings.Repeat("x", 100_000)})
+	if m := c.Await("availableStream"); !strings.Contains(m.Raw, `"id":"q"`) {
+		t.Errorf("%s", m.Raw)
+	}
+	close(hold)
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/translate/wcs"
 )
@@ -35,6 +36,8 @@ type Limits struct {
 	LoginBytes   int
 	CustomBytes  int
 	PayloadBytes int
+
+	Quota quota.Limits // of requests over time; taken when a socket opens, StartsUnderWay at the start of the pod
 
 	ClientLogsPerSecond int // lines that a client pushes for the log; 0: none
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 
+	"wcsgateway/gateway/quota"
 	"wcsgateway/translate/wcs"
 )
 
@@ -45,14 +46,21 @@ func handleAvailableStream(s *Session, c wcs.Command) error {
 	if err := s.table.Settings().Limits.CheckID(ref.MediaSessionID); err != nil {
 		return err
 	}
+	err := s.checkName(ref.Name) // before it waits: a waiting name is short
 	switch {
+	case err != nil:
+	case !s.quotas.Allow(quota.Lookups):
+		err = errTooManyLookups
 	case s.lookups.running < maxLookups:
 		s.lookUp(ref)
 	case len(s.lookups.waiting) < MaxWaitingLookups:
 		s.lookups.waiting = append(s.lookups.waiting, ref)
 	default:
-		s.answerAvailable(ref.MediaSessionID, errTooManyLookups)
-		return fmt.Errorf("%w: %w", errAnswered, errTooManyLookups)
+		err = errTooManyLookups
+	}
+	if err != nil {
+		s.answerAvailable(ref.MediaSessionID, err)
+		return fmt.Errorf("%w: %w", errAnswered, err)
 	}
 	return nil
 }
@@ -92,9 +100,6 @@ func mediaIDOf(c wcs.Command) (id string, ok bool) {
 
 // available returns nil for a stream that can be played.
 func (s *Session) available(name string) error {
-	if err := s.checkName(name); err != nil {
-		return err
-	}
 	_, err := s.table.locate(s.table.Context, s.app, name)
 	return err
 }

@@ -74,6 +74,11 @@ func play(ctx context.Context, st *stream, got *started, offer translate.EditedO
 	for _, t := range got.tracks {
 		names = append(names, t.Name)
 	}
+	release, err := st.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
 	defer cancel()
 	since := time.Now()

@@ -77,6 +77,11 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	if err != nil {
 		return got, err
 	}
+	release, err := st.turn(ctx)
+	if err != nil {
+		return got, err
+	}
+	defer release()
 	// A stop does not cancel the call: LiveKit would go on with half the request, and its participant could
 	// appear after its removal.
 	sfuCtx, cancel := t.timeout(t.Config.Media.SFUTimeout)

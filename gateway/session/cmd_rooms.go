@@ -74,6 +74,9 @@ func (ms *memberships) parse(payload json.RawMessage) *roomCommand {
 	return &roomCommand{c, err}
 }
 
+// joins reports whether the client joins a room with the command.
+func (c *roomCommand) joins() bool { return c != nil && c.Command == wcs.RoomJoin }
+
 // leaves reports whether the client leaves a room with the command. A backend cannot prevent that.
 func (c *roomCommand) leaves() bool { return c != nil && c.Command == wcs.RoomLeave && c.fault == nil }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/translate/wcs"
 )
 
@@ -24,6 +25,9 @@ func handleSendData(s *Session, d wcs.SendData) error {
 	}
 	h, room := s.hooks, s.rooms.parse(d.Payload)
 	switch {
+	case !room.leaves() && !s.quotas.Allow(quota.Data), room.joins() && !s.quotas.Allow(quota.Joins):
+		s.answerData(d.OperationID, errTooManyRequests)
+		return fmt.Errorf("%w: %w", errAnswered, errTooManyRequests)
 	case h.wants(hooks.OnDataEvent): // room commands too: the backend can refuse them
 		h.request(hooks.OnDataEvent, h.body(hooks.DataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
 			if room != nil && (err == nil || room.leaves()) {

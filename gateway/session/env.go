@@ -12,6 +12,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/reconcile"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
@@ -38,6 +39,8 @@ type Env struct {
 	Resumption Resumption
 
 	Bus       *bus.Bus
+	Quotas    *quota.Table
+	Turns     *quota.Turns
 	Cleanup   *cleanup.Queue
 	Rooms     *roomapi.Rooms
 	Probes    *probe.Pool

@@ -29,6 +29,7 @@ var (
 	errNoStream        = errors.New("no such stream")
 	errRestricted      = errors.New("application is not allowed to play that application's streams")
 	errTooManyLookups  = errors.New("client asks too much at a time")
+	errTooManyRequests = errors.New("client, or its address, requests too much over time")
 	errTooManyEvents   = errors.New("publisher says more than can be sent")
 	errAnswered        = errors.New("stream refused") // wraps a fault that the client got as a status or as another answer
 	errPanic           = errors.New("a panic was recovered")
@@ -99,6 +100,7 @@ var outcomes = []struct {
 	{apps.ErrDataSize, rejected(rejectMember, "Bad request: payload is too big")},
 	{errTooManyStreams, rejected(rejectStreams, "Too many streams in this session")},
 	{errTooManyLookups, rejected(rejectLookups, "Too many requests at a time").of("busy")},
+	{errTooManyRequests, rejected(rejectRequests, "Too many requests at a time").of("busy")},
 	{roomapi.ErrTooManyMessages, rejected(rejectLookups, "Too many requests at a time")},
 	{errTooManyEvents, rejected(rejectEvents, "Too many stream events at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
@@ -182,6 +184,7 @@ const (
 	rejectMember      socket.Rejection = "member_size"   // login, custom, payload
 	rejectStreams     socket.Rejection = "streams"       // of one session
 	rejectLookups     socket.Rejection = "questions"     // availableStream at a time
+	rejectRequests    socket.Rejection = "requests"      // starts, joins, data: too many over time
 	rejectEvents      socket.Rejection = "stream_events" // of one publisher at a time
 	rejectClientLogs  socket.Rejection = "client_logs"   // a pushed line is dropped
 	rejectDetached    socket.Rejection = "detached"      // the session ends with its socket in spite of keepAlive
@@ -191,7 +194,7 @@ var rejections = []socket.Rejection{
 	RejectOrigin, rejectAppOrigin, rejectUnknownApp, rejectAppSessions, RejectDraining,
 	socket.RejectConnections, socket.RejectAddress, socket.RejectPending, socket.RejectHandshakes,
 	rejectHello, rejectMessages, rejectBytes, rejectMessageSize, rejectSlow, rejectUnanswered,
-	rejectDepth, rejectName, rejectID, rejectMember, rejectStreams, rejectLookups, rejectEvents, rejectClientLogs, rejectDetached,
+	rejectDepth, rejectName, rejectID, rejectMember, rejectStreams, rejectLookups, rejectRequests, rejectEvents, rejectClientLogs, rejectDetached,
 }
 
 // closeRejections are the ends of sockets that count as rejections.

@@ -15,6 +15,7 @@ import (
 	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
@@ -69,7 +70,10 @@ type established struct {
 }
 
 // quotas limit what one session can request over time. A limiter is nil before the first request.
-type quotas struct{ snapshots, clientLogs *rate.Limiter }
+type quotas struct {
+	*quota.Client
+	snapshots, clientLogs *rate.Limiter
+}
 
 // log starts a line with the fields of this session. A disabled level costs nothing.
 func (s *Session) log(level zerolog.Level) *zerolog.Event {

@@ -15,6 +15,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/tracing"
 	"wcsgateway/state"
@@ -92,6 +93,7 @@ type streamMedia struct {
 	awaitingSecond bool            // publisher: one of two tracks has arrived
 	secondOverdue  bool            // publisher: it goes on without the second track
 	mutes          translate.Mutes // by the publisher
+	mutesWait      bool            // they will be announced when the session is allowed to
 }
 
 // playedStream is the stream that a player plays. It belongs to the loop.
@@ -149,7 +151,11 @@ type endCause struct {
 // startStream checks a request and starts the stream, after the approval of the application's backend. The
 // client gets every fault as the stream's status. arg is the undecoded request.
 func (s *Session) startStream(r role, published bool, req wcs.StreamRequest, arg json.RawMessage) error {
-	if err := s.check(req); err != nil {
+	err := s.check(req)
+	if err == nil && !s.quotas.Allow(quota.Starts) {
+		err = errTooManyRequests
+	}
+	if err != nil {
 		return s.rejectStream(published, req, err)
 	}
 	st := newStream(s, published, req)
@@ -199,6 +205,18 @@ func (st *stream) launch() {
 		return
 	}
 	async(s, func() (started, error) { return st.role.start(ctx, st) }, st.onStarted)
+}
+
+// turn waits until it is the client's turn to make LiveKit start a stream.
+func (st *stream) turn(ctx context.Context) (release func(), err error) {
+	t := st.sess.table
+	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
+	defer cancel()
+	release, err = t.Turns.Acquire(ctx, st.sess.quotas.Address())
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errTooManyRequests
+	}
+	return release, err
 }
 
 func newStream(s *Session, published bool, req wcs.StreamRequest) *stream {
@@ -557,6 +575,9 @@ func (st *stream) finished() {
 	log := s.log
 	if !st.settled.Load() { // clients can cause this at any rate
 		log = s.sampledAt
+		if st.ending.class == classClient || st.ending.class == classOK {
+			s.quotas.Charge(quota.Starts)
+		}
 	}
 	log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Str("status", string(st.ending.status)).Str("info", st.ending.info).Str("class", string(st.ending.class)).Msg(st.kind() + " ended")

@@ -2,7 +2,9 @@ package session
 
 import (
 	"encoding/json"
+	"time"
 
+	"wcsgateway/gateway/quota"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -156,17 +158,38 @@ func handleStreamEvent(s *Session, e wcs.StreamEvent) error {
 	}
 	m.Changes++
 	st.mutes = m
-	if st.phase == phaseUp { // before, they are in the first record
-		st.writer.save(nil)
-		st.relay.next()
-	}
+	st.announceMutes()
 	return nil
+}
+
+// announceMutes sends the mutes to players and native participants, at the rate of the session: a publisher
+// that changes them faster has the latest state sent. Before the stream is up they are in its first record.
+func (st *stream) announceMutes() {
+	if st.phase != phaseUp || st.ending != nil || st.mutesWait {
+		return
+	}
+	announce := func() {
+		st.mutesWait = false
+		if st.ending == nil {
+			st.writer.save(nil)
+			st.relay.next()
+		}
+	}
+	if delay := st.sess.quotas.Delay(quota.Mutes); delay > 0 {
+		st.mutesWait = true
+		time.AfterFunc(delay, func() { st.sess.loop.Post(announce) })
+		return
+	}
+	announce()
 }
 
 // sendData sends data to all who watch the stream: its players on all pods, and native participants.
 func (st *stream) sendData(payload json.RawMessage) error {
 	if err := st.sess.table.Settings().Limits.CheckPayload(payload); err != nil {
 		return err
+	}
+	if !st.sess.quotas.Allow(quota.Data) {
+		return errTooManyEvents
 	}
 	return st.publishData(payload)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -79,6 +80,11 @@ func (t *Table) Open(ws *websocket.Conn, p Peer) {
 	s.gone = make(chan struct{})
 	s.loop.Recovered = s.onPanic
 	s.rooms.s = s
+	var address netip.Addr
+	if p.Conn != nil {
+		address = p.Conn.Key
+	}
+	s.quotas.Client = t.Quotas.Client(address, t.Settings().Limits.Quota)
 	s.conn = socket.New(ws, &t.Config.Conn, p.Conn, socket.Handlers{
 		OnMessage: s.receive,
 		OnClose:   func(r socket.Reason) { s.loop.Post(func() { s.onClose(r) }) },

@@ -10,6 +10,7 @@ import (
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/socket"
 )
 
@@ -119,5 +120,9 @@ func limits(l config.Limits) apps.Limits {
 		Detached:  l.Detached,
 		JSONDepth: l.JSONDepth, NameBytes: l.NameBytes, IDBytes: l.IDBytes, LoginBytes: l.LoginBytes,
 		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes, ClientLogsPerSecond: l.ClientLogsPerSecond,
+		Quota: quota.Limits{
+			Starts: quota.Rate{PerSecond: l.StartsPerSecond, Burst: l.StartBurst}, Joins: quota.Rate{PerSecond: l.JoinsPerSecond, Burst: l.JoinBurst},
+			AddressFactor: l.AddressFactor, StartsUnderWay: l.StartsUnderWay,
+		},
 	}
 }

@@ -240,6 +240,25 @@ type Limits struct {
 	//
 	// All clients of a pod together share the reading of these bursts: 2 MiB per second and processor.
 	ByteBurst int64 `koanf:"byteBurst"`
+	// Streams (`publishStream`, `playStream`) that a session may start per second on average. A start that fails
+	// or is stopped before its media is up counts twice. Further ones fail with `Too many requests at a time`.
+	// 0: no limit.
+	StartsPerSecond int `koanf:"startsPerSecond"`
+	// Streams that a session may start at once.
+	StartBurst int `koanf:"startBurst"`
+	// Rooms that a session may join per second on average. 0: no limit. Leaving is not limited.
+	JoinsPerSecond int `koanf:"joinsPerSecond"`
+	// Rooms that a session may join at once.
+	JoinBurst int `koanf:"joinBurst"`
+	// How many times as many starts and joins as one session all sessions of one client address (IPv6: of one
+	// /64 network) may make on this pod. 0: no limit.
+	//
+	// The default lets hundreds of users behind one address start at once. Set 0 behind a proxy that is not in
+	// `listen.trustedProxies`: all its clients would have one address.
+	AddressFactor int `koanf:"addressFactor"`
+	// Calls to LiveKit that start a stream, under way at a time on this pod. Client addresses take turns, and
+	// one has at most a quarter. 0: no limit.
+	StartsUnderWay int `koanf:"startsUnderWay"`
 	// Nesting of arrays and objects in a message.
 	JSONDepth int `koanf:"jsonDepth"`
 	// Longest stream name, in bytes. The name of its LiveKit room has at most 256 bytes, which is LiveKit's
@@ -409,6 +428,7 @@ func Default() Config {
 			Pending:           5000,
 			Detached:          5000,
 			MessagesPerSecond: 200, MessageBurst: 10000, BytesPerSecond: 256 << 10, ByteBurst: 8 << 20,
+			StartsPerSecond: 5, StartBurst: 64, JoinsPerSecond: 2, JoinBurst: 32, AddressFactor: 32, StartsUnderWay: 64,
 			JSONDepth: 100, NameBytes: 255, IDBytes: 128, LoginBytes: 128, CustomBytes: 64 << 10, PayloadBytes: 256 << 10,
 			ClientLogsPerSecond: 20,
 		},

@@ -183,6 +183,7 @@ func TestValidate(t *testing.T) {
 			"limits.messagesPerSecond": "at least 0", "limits.messageBurst": "at least 1", "limits.bytesPerSecond": "at least 0",
 			"limits.byteBurst": "session.maxMessageBytes, 1048576", "limits.jsonDepth": "at least 16", "limits.nameBytes": "at least 1",
 			"limits.idBytes": "at least 36", "limits.loginBytes": "at least 1", "limits.customBytes": "at least 1", "limits.payloadBytes": "at least 1",
+			"limits.startBurst": "at least 1", "limits.joinBurst": "at least 1",
 		}},
 		{"origins", func(c *Config) {
 			c.Listen.Origins = []string{"https://ok.example", "https://*"}

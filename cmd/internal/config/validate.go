@@ -169,7 +169,8 @@ func (l Limits) validate(f *faults, maxMessage int64) {
 		{"messagesPerSecond", l.MessagesPerSecond, 0}, {"messageBurst", l.MessageBurst, 1}, {"bytesPerSecond", int(l.BytesPerSecond), 0},
 		{"jsonDepth", l.JSONDepth, 16}, {"nameBytes", l.NameBytes, 1}, {"idBytes", l.IDBytes, 36}, {"loginBytes", l.LoginBytes, 1},
 		{"customBytes", l.CustomBytes, 1}, {"payloadBytes", l.PayloadBytes, 1},
-		{"clientLogsPerSecond", l.ClientLogsPerSecond, 0},
+		{"clientLogsPerSecond", l.ClientLogsPerSecond, 0}, {"startsPerSecond", l.StartsPerSecond, 0}, {"startBurst", l.StartBurst, 1},
+		{"joinsPerSecond", l.JoinsPerSecond, 0}, {"joinBurst", l.JoinBurst, 1}, {"addressFactor", l.AddressFactor, 0}, {"startsUnderWay", l.StartsUnderWay, 0},
 	} {
 		f.check(v.value >= v.least, "limits."+v.key, "must be at least %d", v.least)
 	}

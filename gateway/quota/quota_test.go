@@ -1,0 +1,98 @@
+package quota
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var one, two = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+
+func TestBucketsOfClientAndAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := New()
+		l := Limits{Starts: Rate{5, 64}, AddressFactor: 2}
+		count := func(c *Client, k Kind) (n int) {
+			for range 10000 {
+				if c.Allow(k) {
+					n++
+				}
+			}
+			return n
+		}
+		a, b, c, other := table.Client(one, l), table.Client(one, l), table.Client(one, l), table.Client(two, l)
+		for name, got := range map[string][2]int{
+			"a client":                         {count(a, Starts), 64},
+			"a second client of the address":   {count(b, Starts), 64},
+			"a third one, above the address's": {count(c, Starts), 0},
+			"a client of another address":      {count(other, Starts), 64},
+			"a kind without a limit":           {count(a, Joins), 10000},
+		} {
+			if got[0] != got[1] {
+				t.Errorf("%s: %d, want %d", name, got[0], got[1])
+			}
+		}
+		time.Sleep(2 * time.Second)
+		if n := count(a, Starts); n != 10 {
+			t.Errorf("%d after 2 s, want 10", n)
+		}
+		time.Sleep(time.Hour)
+		for range 64 {
+			a.Allow(Starts)
+		}
+		for range 64 { // all fail
+			a.Charge(Starts)
+		}
+		time.Sleep(12 * time.Second)
+		if n := count(a, Starts); n != 0 {
+			t.Errorf("%d while failed ones are missing, want 0", n)
+		}
+		time.Sleep(2 * time.Second)
+		if n := count(a, Starts); n == 0 {
+			t.Error("none after what failed ones cost is there again")
+		}
+		nobody := table.Client(netip.Addr{}, l)
+		if n := count(nobody, Starts); n != 64 {
+			t.Errorf("%d without an address, want 64", n)
+		}
+	})
+}
+
+func TestTurnsAreFairBetweenParties(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns(8)
+		var order []netip.Addr
+		call := func(address netip.Addr) {
+			release, err := turns.Acquire(t.Context(), address)
+			if err != nil {
+				t.Error(err)
+			}
+			order = append(order, address)
+			time.Sleep(time.Second)
+			release()
+		}
+		for range 1000 {
+			go call(one)
+		}
+		synctest.Wait()
+		if len(order) != 2 {
+			t.Errorf("one party has %d calls under way, want a quarter of 8", len(order))
+		}
+		go call(two)
+		synctest.Wait()
+		if last := order[len(order)-1]; len(order) != 3 || last != two {
+			t.Errorf("the other party waits behind %d calls", len(order))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if _, err := turns.Acquire(ctx, one); err == nil {
+			t.Error("a turn before the 998 that wait")
+		}
+		time.Sleep(time.Hour)
+		if len(order) != 1001 || len(turns.parties) != 0 || turns.used != 0 {
+			t.Errorf("%d calls, %d parties and %d places left", len(order), len(turns.parties), turns.used)
+		}
+	})
+}

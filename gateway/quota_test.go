@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/quota"
+	"wcsgateway/state"
+)
+
+// A client that starts streams without end is rejected before Redis and LiveKit have work; starts that fail
+// count twice.
+func TestStartsBeyondRateAreRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, func(c *Config) {
+			c.MaxStreams = 1000
+			c.Limits.Quota.Starts = quota.Rate{PerSecond: 5, Burst: 64}
+		})
+		c, other := w.connect(t, podA), w.connect(t, podA)
+		flood := func(name string, n int) (started int) {
+			for i := range n {
+				playAV(t, c, fmt.Sprint(name, i), "none")
+			}
+			for i := range n {
+				s := c.AwaitStatus(fmt.Sprint(name, i))
+				switch {
+				case s.Status != "FAILED":
+					t.Errorf("%s", s.Status)
+				case s.Info != "Too many requests at a time":
+					started++
+				}
+			}
+			return started
+		}
+		if n := flood("a", 500); n > 64 || n < 32 {
+			t.Errorf("%d starts at once, want 32 to 64: each failed", n)
+		}
+		playAV(t, other, "x", "none")
+		if s := other.AwaitStatus("x"); s.Info == "Too many requests at a time" {
+			t.Error("another client is rejected")
+		}
+		time.Sleep(20 * time.Second)
+		if n := flood("b", 1); n != 1 {
+			t.Error("rejected although the client was quiet")
+		}
+	})
+}
+
+func TestJoinsBeyondRateAreRejectedAndLeavesAreNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, func(c *Config) {
+			withRooms(c)
+			c.Limits.Quota.Joins = quota.Rate{PerSecond: 2, Burst: 20}
+		})
+		u := w.enter(t, podA, "u")
+		for range 20 {
+			u.Join("r")
+			u.Leave("r")
+		}
+		if got := u.TryJoin("r"); got != "FAILED Too many requests at a time" {
+			t.Errorf("join: %s", got)
+		}
+		time.Sleep(time.Second)
+		u.Join("r")
+		u.Leave("r")
+	})
+}
+
+// A publisher's mutes are a state: one that changes them without end causes two messages a second.
+func TestMutesAreSentAtTheSessionsRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, nil)
+		w.start(t, podB, nil)
+		pub, play := w.up(t, podA, podB)
+		synctest.Wait()
+		for len(w.told) > 0 {
+			<-w.told
+		}
+		for range 300 {
+			sendEvent(pub, "pub", "audioMuted")
+			sendEvent(pub, "pub", "audioUnmuted")
+		}
+		sendEvent(pub, "pub", "videoMuted")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		n := 0
+		for len(w.told) > 0 {
+			if e := <-w.told; e.Kind == state.EventChanged {
+				n++
+			}
+		}
+		if n > 25 {
+			t.Errorf("%d messages between pods, want 20 and 2", n)
+		}
+		play.AwaitMatch("the last state", func(m rig.Message) bool { return strings.Contains(m.Raw, "videoMuted") })
+	})
+}
