@@ -1,9 +1,15 @@
 package gateway
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
 	"wcsgateway/gateway/session"
+	"wcsgateway/translate"
+	"wcsgateway/translate/wcs"
 )
 
 // Every availableStream is answered, also those that exceed the limit or are malformed.
@@ -30,7 +36,7 @@ func TestAvailableChecksNamesBeforeTheyWait(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Limits.NameBytes = 255 })
 	c := w.connectAs(t, podA, "native")
 	hold := make(chan struct{})
-	w.sfu.set(func() { w.sfu.hold["list"] = hold })
+	w.sfu.set(func() { w.sfu.hold["participants"] = hold })
 	for range 10 {
 		c.Send("availableStream", map[string]any{"mediaSessionId": "held", "name": "none"})
 	}
@@ -39,4 +45,50 @@ func TestAvailableChecksNamesBeforeTheyWait(t *testing.T) {
 		t.Errorf("%s", m.Raw)
 	}
 	close(hold)
+}
+
+// Five hundred native participants that publish nothing cost one list and eight questions a second, however
+// many clients look and however they do: by availableStream, playStream or publishStream.
+func TestLooksForNativesAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, nil)
+		w.sfu.set(func() {
+			for i := range 500 {
+				w.sfu.join("native.s", translate.Participant{Identity: translate.Identity(fmt.Sprint("idle", i)), JoinedAt: time.Unix(int64(i), 0)})
+			}
+		})
+		calls := func() (n int) {
+			synctest.Wait()
+			for len(w.sfu.called) > 0 {
+				if op := <-w.sfu.called; op == "participants" || op == "participant" {
+					n++
+				}
+			}
+			return n
+		}
+		for i := range 10 {
+			c := w.connectAs(t, podA, "native")
+			c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
+			playAV(t, c, fmt.Sprint("play", i), "s")
+			c.Await("availableStream")
+			c.WantStatus(fmt.Sprint("play", i), "FAILED", wcs.InfoSessionDoesNotExist)
+		}
+		if n := calls(); n != 1+8 {
+			t.Errorf("%d calls to LiveKit, want 1 and 8", n)
+		}
+		w.sfu.set(func() { // one of the last publishes, and the list shows it
+			w.sfu.join("native.s", translate.Participant{Identity: "idle400", JoinedAt: time.Unix(400, 0), Active: true, Tracks: avTracks})
+		})
+		time.Sleep(time.Second)
+		c := w.connectAs(t, podA, "native")
+		c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
+		if m := c.Await("availableStream"); !strings.Contains(m.Raw, `"status":"true"`) {
+			t.Errorf("%s", m.Raw)
+		}
+		if n := calls(); n != 2 {
+			t.Errorf("%d calls to LiveKit for a publisher that the list shows, want 2", n)
+		}
+	})
 }

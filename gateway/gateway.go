@@ -14,6 +14,7 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/rates"
@@ -87,7 +88,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Config: cfg.Config, Context: ctx, Log: deps.Log, Sampled: sampled.Logger(deps.Log), HookLog: sampled.Failures(deps.Log), Tracer: deps.Tracer,
 		Metrics: &deps.Metrics.Metrics,
 		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions, Resumption: deps.Resumption,
-		Quotas: quota.New(), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
+		Natives: natives.New(ctx, deps.SFU), Quotas: quota.New(), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
 		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick),
 	}
 	env.Bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Metrics: deps.Metrics.bus, Log: deps.Log})

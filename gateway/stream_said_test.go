@@ -14,6 +14,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/session"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -52,12 +53,34 @@ func wantSilence(t *testing.T, c *rig.Client) {
 	}
 }
 
+// forNatives lets native participants subscribe to the streams of the default application.
+func forNatives(c *Config) {
+	app := c.Apps["defaultApp"]
+	app.Native = apps.NativePublish
+	c.Apps["defaultApp"] = app
+}
+
+// LiveKit has no work with data that no native participant can receive.
+func TestDataStayInTheGatewayWithoutNatives(t *testing.T) {
+	w := newWorld(t, nil)
+	pub, play := w.up(t, podA, podB)
+	pub.Send("sendStreamEvent", map[string]any{"mediaSessionId": "pub", "type": "data", "payload": 1})
+	wantSaid(t, play, "play", "data", "1")
+	pub.Unpublish("pub", "s")
+	w.wantClean(t)
+	w.sfu.set(func() {
+		if len(w.sfu.data) != 0 {
+			t.Errorf("sent to LiveKit: %v", w.sfu.data)
+		}
+	})
+}
+
 const ofS = `{"streamName":"s"}`
 
 // What a publisher mutes and says reaches its players on both pods once, in order, with one message for the
 // other pod each.
 func TestStreamEvents(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t, forNatives)
 	pub, far := w.up(t, podA, podB)
 	near := w.connect(t, podA)
 	w.playUp(t, near, "near", "s")
@@ -239,7 +262,10 @@ func TestRemoteMute(t *testing.T) {
 
 // A publisher that says more than can be sent, or what would break its players' sockets, is told so.
 func TestEventsBeyondLimitAreRejected(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Limits.PayloadBytes = 1000 })
+	w := newWorld(t, func(c *Config) {
+		forNatives(c)
+		c.Limits.PayloadBytes = 1000
+	})
 	pub, play := w.up(t, podA, podB)
 	pub.Send("sendStreamEvent", map[string]any{"mediaSessionId": "pub", "type": "data", "payload": strings.Repeat("x", 2000)})
 	pub.AwaitMatch("payload is too big", func(m rig.Message) bool { return m.Name == "fail" && strings.Contains(m.Raw, "payload is too big") })

@@ -1,6 +1,6 @@
-// Package quota limits what clients can request over time: token buckets for one client and for all clients of
-// one address, and Turns, which bounds the calls to LiveKit that start streams. It owns these buckets. Sessions
-// call it.
+// Package quota limits what clients can request over time: token buckets for one client and for all clients
+// of one address, and Turns, which bounds the calls to LiveKit that start streams. It owns these buckets.
+// Sessions call it.
 package quota
 
 import (
@@ -79,8 +79,8 @@ type Client struct {
 	own     [kinds]*rate.Limiter
 }
 
-// Client returns full buckets for a client with the given realip.LimitKey. Clients without a valid one have no
-// limit for their address.
+// Client returns full buckets for a client with the given realip.LimitKey. Clients without a valid one have
+// no limit for their address.
 func (t *Table) Client(address netip.Addr, l Limits) *Client {
 	return &Client{table: t, address: address, limits: l}
 }
@@ -142,6 +142,6 @@ func (c *Client) Charge(k Kind) {
 	}
 }
 
-// Delay takes a token and returns the time until the client can use it. The caller has at most one request that
-// waits.
+// Delay takes a token and returns the time until the client can use it. The caller has at most one request
+// that waits.
 func (c *Client) Delay(k Kind) time.Duration { return c.bucket(k).Reserve().Delay() }

@@ -7,8 +7,8 @@ import (
 )
 
 // Turns bounds calls that are under way. A party that waits gets its turn before those with more calls under
-// way, and after those that waited for longer. One party has at most a quarter of the places, so that calls of
-// it that take long leave places for the others. Its methods may be called from any goroutine.
+// way, and after those that waited for longer. One party has at most a quarter of the places, so that calls
+// of it that take long leave places for the others. Its methods may be called from any goroutine.
 type Turns struct {
 	mu      sync.Mutex
 	places  int // 0: no limit
@@ -54,7 +54,7 @@ func (t *Turns) Acquire(ctx context.Context, address netip.Addr) (release func()
 	return func() {}, ctx.Err()
 }
 
-// next gives free places to those that wait. It needs mu.
+// next assigns free places to calls that wait. It needs mu.
 func (t *Turns) next() {
 	for t.places == 0 || t.used < t.places {
 		var first *turnsOf
@@ -87,7 +87,7 @@ func (t *Turns) release(address netip.Addr) {
 	t.next()
 }
 
-// leave gives up a turn that is waited for. It reports whether the turn has come all the same.
+// leave drops a turn that is waited for. It reports whether the turn has come all the same.
 func (t *Turns) leave(address netip.Addr, turn chan struct{}) (came bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

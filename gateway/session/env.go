@@ -11,6 +11,7 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/reconcile"
@@ -45,6 +46,7 @@ type Env struct {
 	Rooms     *roomapi.Rooms
 	Probes    *probe.Pool
 	RateWheel *wheel.Wheel[probe.Ticker] // one tick a second for each stream with rates
+	Natives   *natives.Finder
 	Poller    *reconcile.Poller
 	Egress    *egress.Service
 	Snapshots *snapshot.Service

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"wcsgateway/gateway/apps"
+	"wcsgateway/gateway/natives"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -69,22 +70,11 @@ func (t *Table) resolveNative(ctx context.Context, app *apps.App, name string) (
 	return source{}, errNoStream
 }
 
-// nativePublisher returns the native participant that publishes in a room. If several do, it is the one that
-// joined first. LiveKit's list of the room names the participants; their tracks are requested from each.
+// nativePublisher returns the native participant that publishes in a room. All lookups of the pod share it.
 func (t *Table) nativePublisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
-	list, err := t.SFU.Participants(ctx, room)
-	if err != nil {
-		return translate.Participant{}, err
+	p, err := t.Natives.Publisher(ctx, room)
+	if errors.Is(err, natives.ErrNone) {
+		err = errNoStream
 	}
-	for _, p := range translate.Natives(list) {
-		p, err = t.SFU.Participant(ctx, room, p.Identity)
-		switch {
-		case translate.KindOf(err) == translate.ErrKindNotFound: // left since
-		case err != nil:
-			return p, err
-		case len(p.Tracks) > 0:
-			return p, nil
-		}
-	}
-	return translate.Participant{}, errNoStream
+	return p, err
 }

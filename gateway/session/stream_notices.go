@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -50,6 +51,9 @@ func (st *stream) publishData(payload json.RawMessage) error {
 	}
 	if err := st.publishToPlayers(payload); err != nil {
 		return err
+	}
+	if st.sess.app.Native == apps.NativeOff { // no native participant receives it
+		return nil
 	}
 	return st.relay.queue(payload)
 }
