@@ -113,9 +113,9 @@ func apiURL(address string) (string, error) {
 
 // Deps are the dependencies of an SFU. All fields are optional.
 type Deps struct {
-	// HTTP makes all calls. By default the SFU creates a client with Config.MaxConns connections, HTTP/1.1,
-	// no proxy and no redirects.
-	HTTP *http.Client
+	// HTTP makes all calls but Play's, PlayHTTP those. By default the SFU creates clients with SplitConns of
+	// Config.MaxConns, HTTP/1.1, no proxy and no redirects.
+	HTTP, PlayHTTP *http.Client
 	// Observe is called for each finished call with an Op constant, its duration, and its error: nil or a
 	// *translate.Error. It must not block.
 	Observe func(op string, d time.Duration, err error)
@@ -128,6 +128,8 @@ type Deps struct {
 type SFU struct {
 	base    string // URL of the API
 	whip    *whipClient
+	plays   *whipClient
+	playing *playSlots
 	rooms   lkproto.RoomService
 	egress  lkproto.Egress
 	signer  *signer
@@ -148,8 +150,12 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = DefaultMaxConns
 	}
+	control, plays := SplitConns(cfg.MaxConns)
 	if deps.HTTP == nil {
-		deps.HTTP = NewClient(NewTransport(cfg.MaxConns))
+		deps.HTTP = NewClient(NewTransport(control))
+	}
+	if deps.PlayHTTP == nil {
+		deps.PlayHTTP = NewClient(NewTransport(plays))
 	}
 	if deps.Observe == nil {
 		deps.Observe = func(string, time.Duration, error) {}
@@ -157,6 +163,8 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 	return &SFU{
 		base:    base,
 		whip:    &whipClient{http: deps.HTTP, url: base + whipPath},
+		plays:   &whipClient{http: deps.PlayHTTP, url: base + whipPath},
+		playing: newPlaySlots(plays / 4),
 		rooms:   lkproto.NewRoomServiceProtobufClient(base, deps.HTTP),
 		egress:  lkproto.NewEgressProtobufClient(base, deps.HTTP),
 		signer:  newSigner(cfg),
@@ -166,9 +174,17 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 	}, nil
 }
 
+// SplitConns divides a number of connections: Play has its own, because LiveKit answers it only when the
+// publisher's tracks are there. All other calls, removals among them, do not wait for it.
+func SplitConns(all int) (control, plays int) {
+	plays = max(all/2, 1)
+	return max(all-plays, 1), plays
+}
+
 // Close closes the idle connections. Calls in progress are not affected.
 func (s *SFU) Close() {
 	s.whip.http.CloseIdleConnections()
+	s.plays.http.CloseIdleConnections()
 }
 
 // Publish sends a publisher's offer and returns LiveKit's answer. It creates the room and the participant; an
@@ -180,7 +196,7 @@ func (s *SFU) Publish(ctx context.Context, o translate.PublishOffer) (a translat
 	if err != nil {
 		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: OpPublish, Err: err}
 	}
-	return s.offer(ctx, o.Room, o.Identity, whipRequest{op: OpPublish, token: token, sdp: o.SDP})
+	return s.offer(ctx, s.whip, o.Room, o.Identity, whipRequest{op: OpPublish, token: token, sdp: o.SDP})
 }
 
 // Play sends a player's offer and returns LiveKit's answer. LiveKit answers when the named tracks are bound
@@ -196,14 +212,19 @@ func (s *SFU) Play(ctx context.Context, o translate.PlayOffer) (a translate.Answ
 	if err != nil {
 		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: OpPlay, Err: err}
 	}
-	return s.offer(ctx, o.Room, o.Identity, whipRequest{op: OpPlay, token: token, sdp: o.SDP, clientInfo: info})
+	release, err := s.playing.acquire(ctx, playedPublisher{o.Room, o.Publisher})
+	if err != nil {
+		return translate.Answer{}, failed(ctx, OpPlay, fmt.Errorf("%w: %w", translate.ErrNotSent, err))
+	}
+	defer release()
+	return s.offer(ctx, s.plays, o.Room, o.Identity, whipRequest{op: OpPlay, token: token, sdp: o.SDP, clientInfo: info})
 }
 
 // offer sends an offer. LiveKit answers 503 both if it cannot serve any offer and if it fails at this one. In
 // the second case the participant is already in the room, and the error is ErrKindRefused: the fault is the
 // client's, and no one needs to repair LiveKit.
-func (s *SFU) offer(ctx context.Context, room translate.RoomName, id translate.Identity, w whipRequest) (translate.Answer, error) {
-	answer, err := s.whip.post(ctx, w)
+func (s *SFU) offer(ctx context.Context, client *whipClient, room translate.RoomName, id translate.Identity, w whipRequest) (translate.Answer, error) {
+	answer, err := client.post(ctx, w)
 	var sfu *translate.Error
 	if !errors.Is(err, statusError(http.StatusServiceUnavailable)) || !errors.As(err, &sfu) || strings.Contains(err.Error(), trackTimeout) {
 		return answer, err

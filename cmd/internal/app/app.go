@@ -102,10 +102,11 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
+	control, plays := tracing.clients(cfg.LiveKit.MaxConns)
 	sfu, err := livekit.New(livekit.Config{
 		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
 		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
-	}, livekit.Deps{Observe: metrics.SFUCall, Log: log, HTTP: tracing.client(cfg.LiveKit.MaxConns)})
+	}, livekit.Deps{Observe: metrics.SFUCall, Log: log, HTTP: control, PlayHTTP: plays})
 	if err != nil {
 		return nil, err
 	}

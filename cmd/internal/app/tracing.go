@@ -23,8 +23,8 @@ import (
 
 // tracing sends traces to a collector. A nil tracing sends none: its methods return the untraced defaults.
 type tracing struct {
-	provider  *sdktrace.TracerProvider
-	transport *http.Transport // of client
+	provider   *sdktrace.TracerProvider
+	transports []*http.Transport // of the clients
 }
 
 // closeTracing bounds the wait for the last traces at the end.
@@ -63,17 +63,23 @@ func (t *tracing) tracer() trace.Tracer {
 	return t.provider.Tracer("wcsgateway")
 }
 
-// client returns the client for calls to LiveKit, which become part of a trace. nil means the SFU's own
-// client.
-func (t *tracing) client(maxConns int) *http.Client {
+// clients returns the clients for calls to LiveKit, which become part of a trace. nil means the SFU's own
+// clients.
+func (t *tracing) clients(maxConns int) (control, plays *http.Client) {
 	if t == nil {
-		return nil
+		return nil, nil
 	}
 	if maxConns == 0 {
 		maxConns = livekit.DefaultMaxConns
 	}
-	t.transport = livekit.NewTransport(maxConns)
-	return livekit.NewClient(otelhttp.NewTransport(t.transport,
+	controlConns, playConns := livekit.SplitConns(maxConns)
+	return t.client(controlConns), t.client(playConns)
+}
+
+func (t *tracing) client(maxConns int) *http.Client {
+	transport := livekit.NewTransport(maxConns)
+	t.transports = append(t.transports, transport)
+	return livekit.NewClient(otelhttp.NewTransport(transport,
 		otelhttp.WithTracerProvider(t.provider), otelhttp.WithPropagators(propagation.TraceContext{}),
 		otelhttp.WithFilter(func(r *http.Request) bool { return trace.SpanFromContext(r.Context()).IsRecording() }),
 		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return "livekit " + r.URL.Path }),
@@ -105,8 +111,8 @@ func (t *tracing) close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTracing)
 	defer cancel()
-	if t.transport != nil {
-		t.transport.CloseIdleConnections() // the client's own method does not reach it
+	for _, transport := range t.transports {
+		transport.CloseIdleConnections() // the client's own method does not reach it
 	}
 	if err := t.provider.Shutdown(ctx); err != nil {
 		otel.Handle(err)

@@ -124,8 +124,8 @@ type LiveKit struct {
 	RoomDepartureTimeout time.Duration `koanf:"roomDepartureTimeout"`
 	// Deadline of one call.
 	CallTimeout time.Duration `koanf:"callTimeout"`
-	// Connections to LiveKit, kept open when idle. A call waits for a connection while all of them are in
-	// use.
+	// Connections to LiveKit, kept open when idle. Half of them are for plays, a quarter of these for one
+	// publisher's. A call waits for a connection while all of its part are in use.
 	MaxConns int `koanf:"maxConns"`
 }
 
