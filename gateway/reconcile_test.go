@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/translate"
@@ -118,6 +120,33 @@ func TestGoneParticipantEndsItsStream(t *testing.T) {
 			room, id := w.sfu.only(t, gone.role)
 			w.sfu.set(func() { delete(w.sfu.rooms[room], id) })
 			gone.c.WantStatus(gone.media, "FAILED", "Failed by error")
+		}
+		w.wantClean(t)
+	})
+}
+
+// An end without a text of its own for clients is logged with LiveKit's reason.
+func TestUnnamedEndIsLoggedWithReason(t *testing.T) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
+		book := &logBook{}
+		w.pods[podA].env.Sampled = zerolog.New(book)
+		c := w.connect(t, podA)
+		reasons := []translate.EndReason{translate.EndReplaced, translate.EndClient, translate.EndUnknown, "state_mismatch", translate.EndAbsent}
+		for i, reason := range reasons {
+			media := fmt.Sprintf("pub-%d", i)
+			w.publishUp(t, c, media, media)
+			room, id := w.sfu.only(t, translate.RolePublish)
+			if reason == translate.EndAbsent {
+				w.sfu.set(func() { delete(w.sfu.rooms[room], id) })
+			} else {
+				w.event(podA, translate.Event{Kind: translate.EventLeft, Room: room, Identity: id, Reason: reason})
+			}
+			c.WantStatus(media, "FAILED", "Failed by error")
+			synctest.Wait()
+			lines := book.lines("participant ended by LiveKit")
+			if len(lines) != i+1 || lines[i]["level"] != "warn" || lines[i]["reason"] != string(reason) || lines[i]["identity"] != string(id) {
+				t.Fatalf("%s: %v", reason, lines)
+			}
 		}
 		w.wantClean(t)
 	})

@@ -11,8 +11,8 @@ import "wcsgateway/translate/wcs"
 //     SIP participants only; a failed DTLS handshake is a timeout. So the text is that of missing media.
 //   - EndShutdown: the node stops. Neither the client nor its network is at fault.
 //   - EndRemoved and EndRoomClosed: an operator or backend ended it through LiveKit's API.
-//   - A duplicate identity, a leave by the client (WCS clients cannot request one from LiveKit), and unknown
-//     reasons carry no information for a client.
+//   - A duplicate identity, a leave by the client (WCS clients cannot request one from LiveKit), an absent
+//     participant, and other reasons carry no information for a client.
 func InfoForEnd(r EndReason, wasUp bool) string {
 	switch r {
 	case EndTimeout:
@@ -26,7 +26,7 @@ func InfoForEnd(r EndReason, wasUp bool) string {
 		return wcs.InfoStreamFailed
 	case EndRemoved, EndRoomClosed:
 		return wcs.InfoRequestedStreamShutdown
-	case EndReplaced, EndClient, EndUnknown:
+	case EndReplaced, EndClient, EndAbsent, EndUnknown:
 	}
 	return wcs.InfoFailedByError
 }

@@ -16,6 +16,7 @@ func TestInfoForEnd(t *testing.T) {
 		{EndMedia, true, "Failed by RTP activity"},
 		{EndReplaced, true, "Failed by error"},
 		{EndClient, true, "Failed by error"},
+		{EndAbsent, true, "Failed by error"},
 		{EndUnknown, false, "Failed by error"},
 		{"of a later version", true, "Failed by error"},
 	}

@@ -93,11 +93,13 @@ type Event struct {
 	At       time.Time
 }
 
-// EndReason is LiveKit's reason for a participant's departure.
+// EndReason is LiveKit's reason for a participant's departure. Reasons that are not listed here have
+// LiveKit's own name, in lower case.
 type EndReason string
 
 // LiveKit's reasons, as far as they differ for a WCS client.
 const (
+	EndAbsent     EndReason = "absent" // a poll did not find the participant, and no webhook had a reason
 	EndUnknown    EndReason = "unknown"
 	EndTimeout    EndReason = "connection timeout" // media path lost, or never established
 	EndRemoved    EndReason = "removed"            // through LiveKit's API

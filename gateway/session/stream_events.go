@@ -1,6 +1,8 @@
 package session
 
 import (
+	"github.com/rs/zerolog"
+
 	"wcsgateway/gateway/reconcile"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -38,7 +40,7 @@ func (st *stream) onObserved(o reconcile.Observation) {
 		st.lost(translate.EndTimeout) // LiveKit drops participants whose ICE or DTLS does not come up
 		return
 	case !o.SelfPresent:
-		st.lost(translate.EndUnknown)
+		st.lost(translate.EndAbsent)
 		return
 	case !st.published && !o.PublisherPresent, !st.published && st.publisher.Native() && len(st.played(o.Publisher)) == 0:
 		st.onPublisherEnded(st.publisher, notifyTiming{})
@@ -101,7 +103,12 @@ func (st *stream) lost(r translate.EndReason) {
 	if r == translate.EndTimeout { // usually the client's network
 		c = classClient
 	}
-	st.end(endCause{status: wcs.StatusFailed, info: translate.InfoForEnd(r, st.joined || st.phase == phaseUp), class: c})
+	info := translate.InfoForEnd(r, st.joined || st.phase == phaseUp)
+	if info == wcs.InfoFailedByError && st.ending == nil {
+		st.sess.sampledAt(zerolog.WarnLevel).Str("reason", string(r)).Str("media", st.id).Str("room", string(st.room)).
+			Str("identity", string(st.identity)).Msg("participant ended by LiveKit")
+	}
+	st.end(endCause{status: wcs.StatusFailed, info: info, class: c})
 }
 
 // onPublisherChanged applies a changed record of the player's stream, and the publisher's events.

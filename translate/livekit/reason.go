@@ -1,13 +1,15 @@
 package livekit
 
 import (
+	"strings"
+
 	lkproto "github.com/livekit/protocol/livekit"
 
 	"wcsgateway/translate"
 )
 
 // endReason maps LiveKit's reason. Reasons of later versions, and those that do not apply to the gateway's
-// participants (SIP, agents), are EndUnknown.
+// participants (SIP, agents), keep their names for the log.
 func endReason(r lkproto.DisconnectReason) translate.EndReason {
 	switch r {
 	case lkproto.DisconnectReason_CLIENT_INITIATED:
@@ -26,7 +28,9 @@ func endReason(r lkproto.DisconnectReason) translate.EndReason {
 		return translate.EndTimeout
 	case lkproto.DisconnectReason_MEDIA_FAILURE:
 		return translate.EndMedia
-	default:
+	case lkproto.DisconnectReason_UNKNOWN_REASON:
 		return translate.EndUnknown
+	default:
+		return translate.EndReason(strings.ToLower(r.String()))
 	}
 }

@@ -179,17 +179,17 @@ func TestEndReasons(t *testing.T) {
 		"UNKNOWN_REASON": translate.EndUnknown, "CLIENT_INITIATED": translate.EndClient,
 		"DUPLICATE_IDENTITY": translate.EndReplaced, "SERVER_SHUTDOWN": translate.EndShutdown,
 		"PARTICIPANT_REMOVED": translate.EndRemoved, "ROOM_DELETED": translate.EndRoomClosed,
-		"STATE_MISMATCH": translate.EndUnknown, "JOIN_FAILURE": translate.EndTimeout,
+		"STATE_MISMATCH": "state_mismatch", "JOIN_FAILURE": translate.EndTimeout,
 		"MIGRATION": translate.EndShutdown, "SIGNAL_CLOSE": translate.EndTimeout,
-		"ROOM_CLOSED": translate.EndRoomClosed, "USER_UNAVAILABLE": translate.EndUnknown,
-		"USER_REJECTED": translate.EndUnknown, "SIP_TRUNK_FAILURE": translate.EndUnknown,
+		"ROOM_CLOSED": translate.EndRoomClosed, "USER_UNAVAILABLE": "user_unavailable",
+		"USER_REJECTED": "user_rejected", "SIP_TRUNK_FAILURE": "sip_trunk_failure",
 		"CONNECTION_TIMEOUT": translate.EndTimeout, "MEDIA_FAILURE": translate.EndMedia,
-		"AGENT_ERROR": translate.EndUnknown,
+		"AGENT_ERROR": "agent_error",
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("reasons are %v", got)
 	}
-	if r := endReason(9999); r != translate.EndUnknown {
+	if r := endReason(9999); r != "9999" {
 		t.Errorf("unknown reason maps to %v", r)
 	}
 }
