@@ -79,9 +79,6 @@ func decode(body []byte) (Object, error) {
 	if o == nil {
 		return nil, fmt.Errorf("%w: not a JSON object", ErrBadResponse)
 	}
-	if err := wcs.CheckNames(body); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadResponse, err)
-	}
 	return o, nil
 }
 

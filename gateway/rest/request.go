@@ -54,9 +54,6 @@ func (q *request) decodeWith(v any, filter bool) error {
 	if err := unmarshal(body, v); err != nil {
 		return badRequest("%s", wcs.FaultOf(err))
 	}
-	if err := wcs.CheckNames(body); err != nil {
-		return badRequest("%v", err)
-	}
 	return nil
 }
 

@@ -59,7 +59,7 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 		KeepAlive      Bool     `json:"keepAlive"`
 		AuthToken      string   `json:"authToken"`
 	}
-	if err := Unmarshal(b, &known); err != nil {
+	if err := unmarshal(b, &known); err != nil {
 		return err
 	}
 	*c = Connection{
@@ -67,7 +67,7 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 		KnowsResize: bool(known.MSE),
 		KeepAlive:   known.KeepAlive, AuthToken: known.AuthToken,
 	}
-	return Unmarshal(b, &c.Sent)
+	return unmarshal(b, &c.Sent)
 }
 
 // LoginBytes returns the size of the longest user name in the command, as JSON: the login of a SIP account,
@@ -76,7 +76,7 @@ func (c Connection) LoginBytes() int {
 	var room struct {
 		Login Size `json:"login"`
 	}
-	_ = Unmarshal(c.Sent["custom"], &room) // custom is any JSON
+	_ = unmarshal(c.Sent["custom"], &room) // custom is any JSON
 	return max(int(room.Login), len(c.Sent["login"]), len(c.Sent["sipLogin"]))
 }
 
@@ -86,13 +86,13 @@ func (c Connection) Login() string {
 	var custom struct {
 		Login string `json:"login"`
 	}
-	_ = Unmarshal(c.Sent["custom"], &custom) // custom is any JSON
+	_ = unmarshal(c.Sent["custom"], &custom) // custom is any JSON
 	if custom.Login != "" {
 		return custom.Login
 	}
 	for _, member := range []string{"login", "sipLogin"} {
 		var login string
-		if Unmarshal(c.Sent[member], &login) == nil && login != "" {
+		if unmarshal(c.Sent[member], &login) == nil && login != "" {
 			return login
 		}
 	}

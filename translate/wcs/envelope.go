@@ -33,16 +33,16 @@ func Decode(frame []byte) (Command, error) {
 	// The array is decoded in the first pass: each further pass over an offer of 8 KB costs more than
 	// everything else here.
 	var e envelope[[]json.RawMessage]
-	err := Unmarshal(frame, &e)
+	err := unmarshal(frame, &e)
 	if isMember(err, "/data") {
 		var bare envelope[json.RawMessage]
-		err = Unmarshal(frame, &bare)
+		err = unmarshal(frame, &bare)
 		e.Message, e.Data = bare.Message, []json.RawMessage{bare.Data}
 	}
 	if err != nil {
 		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, FaultOf(err))
 	}
-	if err := CheckNames(frame); err != nil {
+	if err := checkNames(frame); err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	switch {
@@ -75,7 +75,7 @@ func (c Command) unmarshal(v any) error {
 	if u, ok := v.(json.Unmarshaler); ok {
 		return u.UnmarshalJSON(c.Arg)
 	}
-	return Unmarshal(c.Arg, v)
+	return unmarshal(c.Arg, v)
 }
 
 // encode builds a frame for clients. "data" is always an array: every client reads data[0] before it looks at

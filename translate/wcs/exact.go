@@ -1,8 +1,6 @@
 package wcs
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -20,8 +18,9 @@ import (
 // member.
 var ErrAmbiguous = errors.New("ambiguous member")
 
-// exactly are the options for types of which nothing is converted.
-var exactly = jsontext.AllowInvalidUTF8(true)
+// exactly are the options for types of which nothing is converted. checkNames finds names that are there
+// twice; the decoder's own check costs 40 bytes for each byte of a message of short names.
+var exactly = exact.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 
 // leniently takes a number or a boolean as its JSON text where a string is wanted. Apps pass numbers as
 // names, logins and ids, and WCS and the mobile SDKs take them.
@@ -36,14 +35,24 @@ var leniently = exact.JoinOptions(exactly, exact.WithUnmarshalers(exact.Unmarsha
 })))
 
 // Unmarshal decodes JSON of clients and backends. Unlike encoding/json it matches names exactly, as the
-// backends' decoders do, and rejects an object that has a name twice. A member of type string takes numbers
-// and booleans as their JSON text. Its errors are for FaultOf.
-func Unmarshal(b []byte, v any) error { return exact.Unmarshal(b, v, leniently) }
+// backends' decoders do, and rejects a text in which an object has two names that are equal when case is
+// ignored. A member of type string takes numbers and booleans as their JSON text. Its errors are for FaultOf.
+func Unmarshal(b []byte, v any) error { return unmarshalWith(b, v, leniently) }
 
 // UnmarshalStrict is Unmarshal that rejects unknown members.
 func UnmarshalStrict(b []byte, v any) error {
-	return exact.Unmarshal(b, v, leniently, exact.RejectUnknownMembers(true))
+	return unmarshalWith(b, v, exact.JoinOptions(leniently, exact.RejectUnknownMembers(true)))
 }
+
+func unmarshalWith(b []byte, v any, o exact.Options) error {
+	if err := exact.Unmarshal(b, v, o); err != nil {
+		return err
+	}
+	return checkNames(b)
+}
+
+// unmarshal is Unmarshal for a part of a text that Decode or Unmarshal has checked.
+func unmarshal(b []byte, v any) error { return exact.Unmarshal(b, v, leniently) }
 
 // FaultOf describes an error of Unmarshal without repeating values: messages carry tokens and session
 // descriptions.
@@ -51,8 +60,6 @@ func FaultOf(err error) string {
 	var syntax *jsontext.SyntacticError
 	var typ *exact.SemanticError
 	switch {
-	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntax):
-		return fmt.Sprintf("%v %q", ErrAmbiguous, shorten(syntax.JSONPointer.LastToken()))
 	case errors.Is(err, exact.ErrUnknownName) && errors.As(err, &typ):
 		return fmt.Sprintf("unknown member %q", shorten(typ.JSONPointer.LastToken()))
 	case errors.As(err, &syntax):
@@ -61,6 +68,8 @@ func FaultOf(err error) string {
 		return typ.Err.Error()
 	case errors.As(err, &typ):
 		return strings.TrimSpace(shorten(dotted(typ.JSONPointer)) + " must not be a JSON " + kind(typ.JSONKind))
+	case errors.Is(err, ErrAmbiguous):
+		return err.Error()
 	}
 	return "not JSON"
 }
@@ -111,10 +120,10 @@ func shorten(name string) string {
 
 var seed = maphash.MakeSeed()
 
-// CheckNames returns an error that wraps ErrAmbiguous if an object at any depth of a valid JSON text has two
+// checkNames returns an error that wraps ErrAmbiguous if an object at any depth of a valid JSON text has two
 // names that are equal when case is ignored. Decoders that ignore case and decoders that do not would read
 // different values. It takes one pass, and 8 bytes a name.
-func CheckNames(text []byte) error {
+func checkNames(text []byte) error {
 	var names []uint64 // of all open objects
 	var starts []int   // for each open array and object: the start of its names; arrays have none
 	var folded []byte  // a name
@@ -141,7 +150,7 @@ func CheckNames(text []byte) error {
 		case '"':
 			end := i + 1 + stringEnd(text[i+1:])
 			if isName(text, end) {
-				folded = fold(folded[:0], text[i+1:min(end, len(text))])
+				folded = fold(folded[:0], text[i:end+1])
 				names = append(names, maphash.Bytes(seed, folded))
 			}
 			i = end
@@ -169,7 +178,7 @@ func lastName(text []byte, hash uint64) (name string) {
 			continue
 		}
 		end := i + 1 + stringEnd(text[i+1:])
-		if isName(text, end) && maphash.Bytes(seed, fold(nil, text[i+1:end])) == hash {
+		if isName(text, end) && maphash.Bytes(seed, fold(nil, text[i:end+1])) == hash {
 			name = string(text[i+1 : end])
 		}
 		i = end
@@ -177,15 +186,13 @@ func lastName(text []byte, hash uint64) (name string) {
 	return name
 }
 
-// fold appends a raw JSON string without escapes and without case.
-func fold(to, raw []byte) []byte {
-	if bytes.IndexByte(raw, '\\') >= 0 {
-		var s string
-		if json.Unmarshal(slices.Concat([]byte{'"'}, raw, []byte{'"'}), &s) == nil {
-			raw = []byte(s)
-		}
-	}
-	for i := 0; i < len(raw); {
+// fold appends a JSON string without quotes, escapes and case.
+func fold(to, quoted []byte) []byte {
+	start := len(to)
+	to, _ = jsontext.AppendUnquote(to, quoted) // what is not UTF-8 becomes U+FFFD, as in decoding
+	raw := to[start:]
+	to = to[:start]
+	for i := 0; i < len(raw); { // a folded rune is never longer
 		c := raw[i]
 		if c < utf8.RuneSelf {
 			if 'A' <= c && c <= 'Z' {

@@ -23,11 +23,11 @@ func TestNamesThatDecodersReadDifferentlyAreRejected(t *testing.T) {
 		{`{"k":1,"\u212a":2}`, false}, {`{"s":1,"ſ":2}`, false}, {`{"σ":1,"ς":2}`, false}, {`{"a":{"z":1},"q":[1],"A":0}`, false},
 		{`{"a\\":1,"A\\":2}`, false}, {`{"a\u002f":1,"a/":2}`, false},
 	} {
-		if err := CheckNames([]byte(tt.text)); (err == nil) != tt.ok || err != nil && !errors.Is(err, ErrAmbiguous) {
+		if err := checkNames([]byte(tt.text)); (err == nil) != tt.ok || err != nil && !errors.Is(err, ErrAmbiguous) {
 			t.Errorf("%s: %v", tt.text, err)
 		}
 	}
-	err := CheckNames([]byte(`{"x":{"Name":"s3cr3t","name":"s3cr3t"}}`))
+	err := checkNames([]byte(`{"x":{"Name":"s3cr3t","name":"s3cr3t"}}`))
 	if err == nil || !strings.Contains(err.Error(), `"name"`) || strings.Contains(err.Error(), "s3cr3t") {
 		t.Errorf("got %v, want the name and no value", err)
 	}
@@ -43,13 +43,36 @@ func TestCheckOfNamesAllocatesLittle(t *testing.T) {
 	text.WriteByte('}')
 	got := testing.Benchmark(func(b *testing.B) {
 		for b.Loop() {
-			if err := CheckNames(text.Bytes()); err != nil {
+			if err := checkNames(text.Bytes()); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}).AllocedBytesPerOp()
 	if most := int64(6 * text.Len()); got > most {
 		t.Errorf("%d bytes of names: %d allocated, want at most %d", text.Len(), got, most)
+	}
+}
+
+// The decoder's own check for names that are there twice would allocate for each name.
+func TestDecodingOfManyNamesAllocatesLittle(t *testing.T) {
+	for _, format := range []string{`,"%x":0`, `,"\u0061%x":0`} {
+		var names strings.Builder
+		for i := range 10_000 {
+			fmt.Fprintf(&names, format, i)
+		}
+		frame := []byte(`{"message":"sendData","data":[{"operationId":"1","payload":{` + names.String()[1:] + `}}]}`)
+		got := testing.AllocsPerRun(3, func() {
+			c, err := Decode(frame)
+			if err == nil {
+				err = c.Bind(&SendData{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > 100 {
+			t.Errorf("%s: %v allocations", format, got)
+		}
 	}
 }
 

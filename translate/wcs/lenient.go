@@ -22,7 +22,7 @@ func (i *Int) UnmarshalJSON(b []byte) error {
 	}
 	text := string(b)
 	if b[0] == '"' {
-		if err := Unmarshal(b, &text); err != nil {
+		if err := unmarshal(b, &text); err != nil {
 			return nil
 		}
 	}

@@ -27,7 +27,7 @@ func ParseRoomCommand(payload json.RawMessage) (c RoomCommand, ok bool, err erro
 		Command string          `json:"command"`
 		Options json.RawMessage `json:"options"`
 	}
-	if Unmarshal(payload, &head) != nil { // the payload is any JSON
+	if unmarshal(payload, &head) != nil { // the payload is any JSON
 		return c, false, nil
 	}
 	if head.Command != RoomJoin && head.Command != RoomLeave && head.Command != RoomMessage {
@@ -42,7 +42,7 @@ func ParseRoomCommand(payload json.RawMessage) (c RoomCommand, ok bool, err erro
 		Text json.RawMessage `json:"text"`
 	}
 	c = RoomCommand{Command: head.Command}
-	if err := Unmarshal(head.Options, &options); err != nil {
+	if err := unmarshal(head.Options, &options); err != nil {
 		return c, true, fmt.Errorf("%w: options of %s", ErrMalformed, head.Command)
 	}
 	c.Room, c.To, c.Text = options.Name, options.To, options.Text
@@ -59,7 +59,7 @@ func RoomOf(arg json.RawMessage) string {
 			Name string `json:"name"`
 		} `json:"custom"`
 	}
-	if Unmarshal(arg, &stream) != nil { // custom is any JSON
+	if unmarshal(arg, &stream) != nil { // custom is any JSON
 		return ""
 	}
 	return stream.Custom.Name
