@@ -35,7 +35,7 @@ func (g *Gateway) Public() http.Handler {
 // accept makes a session of an upgrade. It returns at once, which frees the HTTP server's stack and buffers.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	settings := g.table.Settings()
-	address := g.cfg.Proxies.Client(r)
+	address := g.clientAddress(r)
 	p := session.Peer{Remote: address.String(), Party: realip.LimitKey(address.Addr()), Origin: r.Header.Get("Origin")}
 	p.OwnOrigin = origins.Own(p.Origin, r.Host, r.TLS != nil && strings.HasPrefix(p.Origin, "https:")) // the client has verified the name
 	reject := func(reason socket.Rejection, status int, text string) {
@@ -72,6 +72,15 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	}
 	p.Conn = metered
 	g.table.Open(ws, p)
+}
+
+// clientAddress returns the client's address. With the PROXY protocol it is that of the connection, which the
+// header named: X-Forwarded-For is then the client's own, also if the client is a trusted proxy.
+func (g *Gateway) clientAddress(r *http.Request) netip.AddrPort {
+	if g.cfg.ProxyProtocol {
+		return realip.Proxies(nil).Client(r)
+	}
+	return g.cfg.Proxies.Client(r)
 }
 
 // ConnState is for the http.Server of a public listener. It bounds the TCP connections that are not a socket.

@@ -306,7 +306,9 @@ func TestProxyProtocol(t *testing.T) {
 	g := start(t, cfg)
 	const v1 = "PROXY TCP4 203.0.113.7 192.0.2.1 4711 8080\r\n"
 	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + "\xcb\x00\x71\x08\xc0\x00\x02\x01" + "\x12\x67\x1f\x90" // 203.0.113.8:4711
+	const trusted = "PROXY TCP4 127.0.0.9 192.0.2.1 4711 8080\r\n"
 	for _, tt := range []struct{ name, from, header, want string }{
+		{"forged X-Forwarded-For of a trusted address", "127.0.0.9", trusted, "/127.0.0.9:4711/"},
 		{"version 1", "127.0.0.9", v1, "/203.0.113.7:4711/"},
 		{"version 2", "127.0.0.9", v2, "/203.0.113.8:4711/"},
 		{"none from a proxy", "127.0.0.9", "", ""},
@@ -322,7 +324,7 @@ func TestProxyProtocol(t *testing.T) {
 				}
 				return c, err
 			}}
-			ws, _, err := d.Dial("ws://"+g.public, nil)
+			ws, _, err := d.Dial("ws://"+g.public, http.Header{"X-Forwarded-For": {"203.0.113.99"}})
 			if tt.want == "" {
 				if err == nil {
 					_ = ws.Close()
