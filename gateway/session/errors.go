@@ -175,6 +175,7 @@ const (
 	rejectHello       socket.Rejection = "hello_timeout" // no connection in time: the socket is closed, as for the following
 	rejectMessages    socket.Rejection = "messages"      // too many at a time
 	rejectBytes       socket.Rejection = "bytes"         // too many at a time
+	rejectExcess      socket.Rejection = "excess"        // a burst did not end while others waited
 	rejectMessageSize socket.Rejection = "message_size"  // one message
 	rejectSlow        socket.Rejection = "slow"          // the client does not read
 	rejectUnanswered  socket.Rejection = "ping_timeout"  // also a frame that never ends
@@ -193,7 +194,7 @@ const (
 var rejections = []socket.Rejection{
 	RejectOrigin, rejectAppOrigin, rejectUnknownApp, rejectAppSessions, RejectDraining,
 	socket.RejectConnections, socket.RejectAddress, socket.RejectPending, socket.RejectHandshakes,
-	rejectHello, rejectMessages, rejectBytes, rejectMessageSize, rejectSlow, rejectUnanswered,
+	rejectHello, rejectMessages, rejectBytes, rejectExcess, rejectMessageSize, rejectSlow, rejectUnanswered,
 	rejectDepth, rejectName, rejectID, rejectMember, rejectStreams, rejectLookups, rejectRequests, rejectEvents, rejectClientLogs, rejectDetached,
 }
 
@@ -202,6 +203,7 @@ var closeRejections = map[socket.Reason]socket.Rejection{
 	socket.ClosedHello:           rejectHello,
 	socket.ClosedTooManyMessages: rejectMessages,
 	socket.ClosedTooManyBytes:    rejectBytes,
+	socket.ClosedExcess:          rejectExcess,
 	socket.ClosedTooBig:          rejectMessageSize,
 	socket.ClosedSlow:            rejectSlow,
 	socket.ClosedPingTimeout:     rejectUnanswered,

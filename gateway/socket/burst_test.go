@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +20,7 @@ func (fountain) Read(b []byte) (int, error) { return len(b), nil }
 
 // Flooding clients share one budget, however many they are; other clients are not throttled.
 func TestFloodingClientsShareBudget(t *testing.T) {
-	const perSecond, burst, frame = 20, 5000, 32 << 10
+	const perSecond, burst, frame = 20, 5000, 32 << 10 // a flood waits for less than excessTime
 	limits := Limits{MessagesPerSecond: perSecond, MessageBurst: burst, BytesPerSecond: perSecond * frame, ByteBurst: burst * frame}
 	processors := float64(runtime.GOMAXPROCS(0))
 	for name, kind := range map[string]struct {
@@ -35,7 +37,8 @@ func TestFloodingClientsShareBudget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				x := newBurstBudget()
-				const clients, each = 4, 1000
+				const clients = 4
+				each := int(kind.bound) / 2
 				var work sync.WaitGroup
 				begun := time.Now()
 				for range clients {
@@ -59,7 +62,7 @@ func TestFloodingClientsShareBudget(t *testing.T) {
 					<-time.After(time.Second / perSecond) // of the bubble's clock
 				}
 				work.Wait()
-				if took, least := time.Since(begun).Seconds(), 0.9*clients*each/kind.bound; took < least || took > 1.5*least {
+				if took, least := time.Since(begun).Seconds(), 0.8*clients*float64(each)/kind.bound; took < least || took > 1.5*least {
 					t.Errorf("%d of %d clients took %.2f s, want %.2f s or somewhat more", each, clients, took, least)
 				}
 
@@ -75,6 +78,117 @@ func TestFloodingClientsShareBudget(t *testing.T) {
 			})
 		})
 	}
+}
+
+// One address floods with many sockets. A client of another address waits for at most one of their turns for
+// each of its own, and the floods end.
+func TestFloodOfOneAddressLeavesEverySecondTurn(t *testing.T) {
+	const floods, burst, frame = 400, 60, 4 << 10
+	limits := Limits{MessagesPerSecond: 200, MessageBurst: 10_000, BytesPerSecond: 256 << 10, ByteBurst: 8 << 20}
+	for name, kind := range map[string]struct {
+		once  func(*MeteredConn, int) error
+		flood int // size of one turn of a flooding socket
+	}{
+		"messages": {func(m *MeteredConn, _ int) error { return m.countMessage() }, 1},
+		"bytes": {func(m *MeteredConn, n int) error {
+			_, err := m.Read(make([]byte, n))
+			return err
+		}, 64 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := newBurstBudget()
+				newClient := func(address string) *MeteredConn {
+					m := newMeteredConn(&limits, x)
+					m.Conn, m.Key = fountain{}, netip.MustParseAddr(address)
+					return m
+				}
+				var turns, excess atomic.Int64
+				var work sync.WaitGroup
+				begun := time.Now()
+				for range floods {
+					work.Go(func() {
+						m := newClient("192.0.2.1")
+						for time.Since(begun) < time.Minute {
+							if err := kind.once(m, kind.flood); err != nil {
+								if errors.Is(err, errExcess) {
+									excess.Add(1)
+								}
+								return
+							}
+							turns.Add(1)
+						}
+					})
+				}
+				<-time.After(time.Second) // of the bubble's clock
+				modest, before, waited := newClient("192.0.2.2"), turns.Load(), 0
+				for range burst {
+					since := turns.Load()
+					if err := kind.once(modest, frame); err != nil {
+						t.Errorf("the client is closed: %v", err)
+						break
+					}
+					if turns.Load() > since {
+						waited++
+					}
+				}
+				if got := turns.Load() - before; got > 2*burst {
+					t.Errorf("%d turns of the floods during %d of the client, want at most %d", got, burst, 2*burst)
+				}
+				if waited == 0 {
+					t.Error("the client never waited: the test shows nothing")
+				}
+				work.Wait()
+				if excess.Load() != floods {
+					t.Errorf("%d of %d floods were closed for waiting all the time", excess.Load(), floods)
+				}
+				bound := float64(x.messages.bursts.rate.Limit())*time.Since(begun).Seconds() + floods*float64(limits.MessagesPerSecond)/burstThreshold*1.1
+				if name == "messages" && float64(turns.Load()) > bound {
+					t.Errorf("%d messages were read, want at most %.0f: their limits refill while they wait", turns.Load(), bound)
+				}
+			})
+		})
+	}
+}
+
+// Clients below their limits are bounded, too, if they are many; an address with one client is not affected.
+func TestManyCalmClientsShareTheirBudget(t *testing.T) {
+	limits := Limits{MessagesPerSecond: 1000, MessageBurst: 10_000}
+	synctest.Test(t, func(t *testing.T) {
+		x := newBurstBudget()
+		newClient := func(address string) *MeteredConn {
+			m := newMeteredConn(&limits, x)
+			m.Key = netip.MustParseAddr(address)
+			return m
+		}
+		var read atomic.Int64
+		var stop atomic.Bool
+		var work sync.WaitGroup
+		for range 400 * runtime.GOMAXPROCS(0) {
+			work.Go(func() {
+				m := newClient("192.0.2.1")
+				for !stop.Load() && m.countMessage() == nil {
+					read.Add(1)
+					<-time.After(time.Second / 100)
+				}
+			})
+		}
+		<-time.After(2 * time.Second)
+		before, modest := read.Load(), newClient("192.0.2.2")
+		for range 10 {
+			if err := modest.countMessage(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := read.Load() - before; got > 20 {
+			t.Errorf("%d turns of the others during 10 of the client", got)
+		}
+		stop.Store(true)
+		work.Wait()
+		if bound := int64(calmMessages * runtime.GOMAXPROCS(0) * 25 / 10); read.Load() > bound {
+			t.Errorf("%d messages read in 2 s, want at most %d", read.Load(), bound)
+		}
+	})
 }
 
 // A throttled read ends when its connection is closed.
@@ -99,9 +213,7 @@ func TestCloseEndsThrottledRead(t *testing.T) {
 					g.bytes.AllowN(time.Now(), perSecond)
 					return g
 				}
-				x.messages.SetLimit(1)
-				x.bytes.SetLimit(1)
-				x.bytes.SetBurst(1)
+				x.messages.bursts, x.bytes.bursts = newTurns(1, 1), newTurns(1, 1)
 				if err := once(flooding()); err != nil {
 					t.Fatal(err)
 				}

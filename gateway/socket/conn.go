@@ -66,7 +66,7 @@ type Conn struct {
 	writing      bool
 	closing      *Reason
 	aliveWaiters []chan struct{} // closed at the next frame of the client
-	lastProbe    int64           // Unix nanoseconds of the last ping of Alive
+	lastProbe    time.Time       // of the last ping of Alive; monotonic, so that a clock set back delays no ping
 }
 
 // queued is a frame that waits.
@@ -143,6 +143,8 @@ func readFault(err error) Reason {
 		return ClosedTooManyMessages
 	case errors.Is(err, errTooManyBytes):
 		return ClosedTooManyBytes
+	case errors.Is(err, errExcess):
+		return ClosedExcess
 	}
 	return ClosedLost
 }
@@ -304,8 +306,8 @@ func (c *Conn) Alive(limit time.Duration) bool {
 	c.aliveWaiters = append(c.aliveWaiters, answered)
 	if len(c.aliveWaiters) == 1 {
 		now := time.Now()
-		wait := max(0, time.Unix(0, c.lastProbe).Add(probeInterval).Sub(now))
-		c.lastProbe = now.Add(wait).UnixNano()
+		wait := max(0, c.lastProbe.Add(probeInterval).Sub(now))
+		c.lastProbe = now.Add(wait)
 		time.AfterFunc(wait, func() {
 			_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(limit)) // waits behind a write that blocks
 		})

@@ -195,7 +195,10 @@ func TestConcurrentAliveCallsShareOnePing(t *testing.T) {
 		}
 	}
 	tc.server.mu.Lock()
-	tc.server.lastProbe = time.Now().Add(time.Hour).UnixNano() // no further ping, however slow this machine is
+	if last := tc.server.lastProbe; last == last.Round(0) {
+		t.Error("the time of the last probe has no monotonic reading: a wall clock that is set back delays the next")
+	}
+	tc.server.lastProbe = time.Now().Add(time.Hour) // no further ping, however slow this machine is
 	tc.server.mu.Unlock()
 	if tc.server.Alive(10 * time.Millisecond) {
 		t.Error("an answer counts for a later call, too")

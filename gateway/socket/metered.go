@@ -16,6 +16,7 @@ import (
 var (
 	errTooManyBytes    = errors.New("too many bytes at a time")
 	errTooManyMessages = errors.New("too many messages at a time")
+	errExcess          = errors.New("waits for its turn most of the time")
 )
 
 // MeteredConn is a client's TCP connection with its rate limits and its Slot. It sits below the WebSocket, so
@@ -24,9 +25,11 @@ type MeteredConn struct {
 	net.Conn // set by the upgrade
 	Slot
 
-	bytes    *rate.Limiter // nil: no limit
-	messages *rate.Limiter // nil: no limit
-	budget   *burstBudget
+	budget *burstBudget
+
+	// reader
+	bytes, messages bucket
+	excess          *rate.Limiter // nil: the client has not waited yet
 
 	mu     sync.Mutex
 	closed bool
@@ -36,8 +39,8 @@ type MeteredConn struct {
 func newMeteredConn(l *Limits, b *burstBudget) *MeteredConn {
 	return &MeteredConn{
 		budget:   b,
-		bytes:    limiter(float64(l.BytesPerSecond), int(l.ByteBurst)),
-		messages: limiter(float64(l.MessagesPerSecond), l.MessageBurst),
+		bytes:    bucket{Limiter: limiter(float64(l.BytesPerSecond), int(l.ByteBurst))},
+		messages: bucket{Limiter: limiter(float64(l.MessagesPerSecond), l.MessageBurst)},
 	}
 }
 
@@ -45,13 +48,13 @@ func newMeteredConn(l *Limits, b *burstBudget) *MeteredConn {
 // until the connection is closed.
 func (m *MeteredConn) Read(b []byte) (int, error) {
 	n, err := m.Conn.Read(b)
-	if m.bytes == nil || n == 0 {
+	if m.bytes.Limiter == nil || n == 0 {
 		return n, err
 	}
 	if !m.bytes.AllowN(time.Now(), n) {
 		return 0, errTooManyBytes
 	}
-	if err := m.throttle(m.bytes, m.budget.bytes, n); err != nil {
+	if err := m.throttle(&m.bytes, &m.budget.bytes, n); err != nil {
 		return 0, err
 	}
 	return n, err
@@ -76,20 +79,24 @@ func (m *MeteredConn) Close() error {
 // countMessage fails with errTooManyMessages when the client exceeds its burst. Before that it is throttled.
 // A nil MeteredConn counts nothing.
 func (m *MeteredConn) countMessage() error {
-	if m == nil || m.messages == nil {
+	if m == nil || m.messages.Limiter == nil {
 		return nil
 	}
 	if !m.messages.Allow() {
 		return errTooManyMessages
 	}
-	return m.throttle(m.messages, m.budget.messages, 1)
+	return m.throttle(&m.messages, &m.budget.messages, 1)
 }
 
-// throttle waits, if the client is above the threshold, until the pod's budget has n messages or bytes. own
-// has counted them already. It fails when the connection is closed: while very many clients flood, a client
-// can be closed for unanswered pings before its turn comes.
-func (m *MeteredConn) throttle(own, pod *rate.Limiter, n int) error {
-	if used := float64(own.Burst()) - own.Tokens(); used <= float64(own.Limit())/burstThreshold {
+// throttle waits until the pod's budget has n messages or bytes for the client. own has counted them already.
+// It fails when the connection is closed: while very many clients flood, a client can be closed for
+// unanswered pings before its turn comes. It fails with errExcess when the client's burst does not end.
+func (m *MeteredConn) throttle(own *bucket, pod *budget, n int) error {
+	turns, inBurst := pod.calm, own.above()
+	if inBurst {
+		turns = pod.bursts
+	}
+	if turns.take(n) {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // only here, because few connections ever need it
@@ -101,7 +108,28 @@ func (m *MeteredConn) throttle(own, pod *rate.Limiter, n int) error {
 	}
 	m.cancel = cancel
 	m.mu.Unlock()
-	return pod.WaitN(ctx, min(n, pod.Burst()))
+	if !inBurst {
+		_, err := m.await(ctx, turns, own, n)
+		return err
+	}
+	ctx, cancelWait := context.WithTimeout(ctx, excessTime)
+	defer cancelWait()
+	since := time.Now()
+	contended, err := m.await(ctx, turns, own, n)
+	if contended {
+		if m.excess == nil {
+			m.excess = newExcess()
+		}
+		if now := time.Now(); !m.excess.AllowN(now, int(now.Sub(since).Microseconds())) && !errors.Is(err, context.Canceled) {
+			return errExcess
+		}
+	}
+	return err
+}
+
+func (m *MeteredConn) await(ctx context.Context, t *turns, own *bucket, n int) (contended bool, err error) {
+	defer own.hold(own.Tokens())
+	return t.wait(ctx, m.Key, n)
 }
 
 // hijacker puts a MeteredConn between the HTTP server's connection and the upgrader.

@@ -22,6 +22,7 @@ var (
 	ClosedTooBig          = Reason{"message_too_big", websocket.CloseMessageTooBig}
 	ClosedTooManyMessages = Reason{"too_many_messages", websocket.ClosePolicyViolation}
 	ClosedTooManyBytes    = Reason{"too_many_bytes", websocket.ClosePolicyViolation}
+	ClosedExcess          = Reason{"excess", websocket.ClosePolicyViolation} // its burst did not end while others waited
 	ClosedBinary          = Reason{"binary", websocket.CloseUnsupportedData}
 	ClosedRefused         = Reason{"refused", websocket.ClosePolicyViolation}   // the session was rejected
 	ClosedDisplaced       = Reason{"displaced", websocket.ClosePolicyViolation} // unresponsive, and another session requests its name
