@@ -38,8 +38,8 @@ func modelMutants(t *testing.T) []mutant {
 		{name: "release: of anybody's", from: 1, change: in(releaseStreamSource, "if r[1] == ARGV[1] and r[2] == ARGV[2] then", "if r[1] then", release)},
 		{name: "release: of any claim of the owner", from: 1, change: in(releaseStreamSource, "if r[1] == ARGV[1] and r[2] == ARGV[2] then", "if r[1] == ARGV[1] then", release)},
 		{name: "release: no mark after a record", from: 95, change: in(releaseStreamSource, "if ARGV[3] ~= '0' then", "if ARGV[3] ~= '0' and r[2] ~= ARGV[2] then", release)},
-		{name: "release: a repetition returns nothing", from: 100, change: in(releaseStreamSource, "elseif ARGV[4] == '1' then", "elseif false then", release)},
-		{name: "player: a repetition returns nothing", from: 1, change: in(removePlayerSource, "if player and ARGV[3] ~= '0' then", "if false then", remove)},
+		{name: "release: a repetition returns nothing", from: 603, change: in(releaseStreamSource, "elseif ARGV[4] == '1' then", "elseif false then", release)},
+		{name: "player: a repetition returns nothing", from: 377, change: in(removePlayerSource, "redis.call('GET', KEYS[3])", "false", remove)},
 		{name: "put: of anybody's", from: 64, change: in(putStreamSource, "if r[1] ~= ARGV[1] or r[2] ~= ARGV[2] then", "redis.call('HSET', KEYS[1], 'owner', ARGV[1])\nif false then", put)},
 		{name: "renew: after a take-over", from: 68, change: in(renewLeaseSource, "if redis.call('EXISTS', KEYS[2]) == 1", "if redis.call('EXISTS', KEYS[2]) == 2", renew)},
 		{name: "take over: from the living", from: 118, change: in(takeOverSource, "== 1 then", "== 2 then", takeOver)},
@@ -92,7 +92,7 @@ func resumeMutants(t *testing.T) []mutant {
 		{name: "end: any registration of the pod", from: 10,
 			change: in(endSessionSource, "elseif v and string.sub(value, 1, #ARGV[1]) ~= ARGV[1]", "elseif v and string.match(value, '^%S+') ~= string.match(ARGV[1], '^%S+')", end)},
 		{name: "end: not for good", from: 23, change: in(endSessionSource, "redis.call('SET', KEYS[1], mark, 'PX', ARGV[2])", "redis.call('DEL', KEYS[1])", end)},
-		{name: "end: a repetition returns nothing", from: 1, change: in(endSessionSource, "if ARGV[3] == '1'", "if false", end)},
+		{name: "end: a repetition returns nothing", from: 769, change: in(endSessionSource, "if ARGV[3] == '1'", "if false", end)},
 		{name: "end: not what was perhaps taken", from: 381, skip: func(t *task, command string) bool {
 			return t.name == "sessions" && strings.HasPrefix(command, "evalsha END") && t.pod.world.doubts(command)
 		}},

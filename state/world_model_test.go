@@ -213,6 +213,9 @@ func (w *world) step(t *task) {
 	if t.waits != "" {
 		if w.chance(w.faults) {
 			v = verdict(1 + w.rng.IntN(4))
+			if v == loseCall && strings.HasPrefix(t.name, "take over") {
+				v = loseReply // a lost call is made again; a lost reply must be given again
+			}
 		}
 		w.note("%s [%s] %s%s", t.pod.id, t.name, t.waits, verdictNames[v])
 	}

@@ -14,7 +14,8 @@ import (
 const (
 	clientAlive     = "alive" // the client answered
 	clientReleased  = "gone"  // it did not answer; its session was closed, and what it held is released
-	checkUnanswered = ""      // no pod that has the client has replied
+	checkUnknown    = ""      // the pod does not have the client, or could not close the session in time
+	checkUnanswered = "-"     // the pod has not replied
 )
 
 const (
@@ -24,8 +25,9 @@ const (
 )
 
 // displace frees a name that is claimed again by a client of the same application whose network dropped and
-// whose old socket has not timed out yet. A publisher whose client answers is never displaced. freed reports
-// whether the name may be claimed.
+// whose old socket has not timed out yet. A publisher whose client answers is never displaced, nor one whose
+// pod does not reply but lives: the event or its reply can have been lost. freed reports whether the name may
+// be claimed.
 func (t *Table) displace(ctx context.Context, st *stream) (freed bool, err error) {
 	findCtx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
 	defer cancel()
@@ -40,22 +42,58 @@ func (t *Table) displace(ctx context.Context, st *stream) (freed bool, err error
 	case old.Session == st.sess.id && t.streams.find(translate.Identity(old.Identity)) != nil:
 		return false, nil // this client publishes it; if this pod no longer has the stream, its release is pending
 	}
-	switch t.checkAlive(ctx, old.Owner.Pod, state.Event{Kind: state.EventAliveCheck, Name: old.Name, Stream: &old}) {
+	request := state.Event{Kind: state.EventAliveCheck, Name: old.Name, Stream: &old}
+	result := t.checkAlive(ctx, old.Owner.Pod, request)
+	if result == checkUnanswered {
+		result = t.checkAlive(ctx, old.Owner.Pod, request)
+	}
+	switch result {
 	case clientAlive:
 		return false, nil
 	case clientReleased:
 		return true, nil
 	}
+	if dead, err := t.isDead(ctx, old, result); err != nil || !dead {
+		return false, err
+	}
 	return true, t.evict(ctx, old)
 }
 
-// evict releases a stream of a pod that does not reply, and does all that its own pod would have done at its
-// end.
+// isDead reports whether a stream may be taken from its pod, whose reply is known: it has no client any more,
+// the pod's lease has ended, or its participant has gone or sends nothing. A stream whose session another pod
+// has just taken is about to be adopted.
+func (t *Table) isDead(ctx context.Context, old state.Stream, reply string) (bool, error) {
+	storeCtx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
+	defer cancel()
+	kept, err := t.Resumption.FindSession(storeCtx, old.Session)
+	if err == nil && kept.Owner != old.Owner || err != nil && !errors.Is(err, state.ErrNotFound) {
+		return false, err
+	}
+	if reply == checkUnknown {
+		return true, nil
+	}
+	if leased, err := t.Store.Leased(storeCtx, old.Owner); err != nil || !leased {
+		return err == nil, err
+	}
+	sfuCtx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
+	defer cancel()
+	p, err := t.SFU.Participant(sfuCtx, translate.RoomName(old.Room), translate.Identity(old.Identity))
+	if translate.KindOf(err) == translate.ErrKindNotFound {
+		return true, nil
+	}
+	return err == nil && (!p.Active || len(p.Tracks) == 0), err
+}
+
+// evict releases a stream of a pod that is dead or does not have it, and does all that its own pod would have
+// done at its end.
 func (t *Table) evict(ctx context.Context, old state.Stream) error {
 	t.Log.Warn().Str("room", old.Room).Str("identity", old.Identity).Str("pod_lost", old.Owner.Pod).Msg("stream taken from unreachable pod")
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
 	defer cancel()
 	pods, err := t.Store.DisplaceStream(ctx, old)
+	if errors.Is(err, state.ErrUnavailable) {
+		pods, err = t.Store.DisplaceStream(ctx, old) // the reply can have been lost
+	}
 	if errors.Is(err, state.ErrLostOwnership) {
 		return nil // it has just ended, or another pod has taken its session and now owns the participant
 	}
@@ -87,7 +125,7 @@ func (t *Table) checkAlive(ctx context.Context, pod string, request state.Event)
 func (t *Table) checkAliveLocal(request state.Event) (result string) {
 	s := t.sessionToCheck(request)
 	if s == nil {
-		return checkUnanswered
+		return checkUnknown
 	}
 	if s.conn.Alive(aliveWait) {
 		return clientAlive
@@ -99,7 +137,7 @@ func (t *Table) checkAliveLocal(request state.Event) (result string) {
 	case <-s.gone:
 		return clientReleased
 	case <-limit.C:
-		return checkUnanswered
+		return checkUnknown
 	}
 }
 

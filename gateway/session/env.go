@@ -128,6 +128,8 @@ type Store interface {
 	DisplaceStream(ctx context.Context, s state.Stream) (pods []string, err error)
 	// FindStream returns the record of a name.
 	FindStream(ctx context.Context, name string) (state.Stream, error)
+	// Leased reports whether an owner has a lease.
+	Leased(ctx context.Context, o state.Owner) (bool, error)
 	// AddPlayer claims the media id, registers the player with its stream and returns the stream's record.
 	// Without a record the error is state.ErrNotFound and nothing is written, unless the player is Native.
 	AddPlayer(ctx context.Context, p state.Player) (state.Stream, error)

@@ -203,6 +203,13 @@ func testDisplace(t *testing.T, p *pair) {
 	must(t, err)
 	found, err := p.b.FindStream(t.Context(), "cam")
 	must(t, err)
+	for owner, want := range map[state.Owner]bool{found.Owner: true, {Pod: podA, Epoch: found.Owner.Epoch - 1}: false} {
+		leased, err := p.b.Leased(t.Context(), owner)
+		must(t, err)
+		if leased != want {
+			t.Errorf("%s has a lease: %v", owner, leased)
+		}
+	}
 	pods, err := p.b.DisplaceStream(t.Context(), found)
 	must(t, err)
 	wantPods(t, pods, podB)

@@ -26,6 +26,7 @@ type Streams interface {
 	ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error)
 	DisplaceStream(ctx context.Context, s state.Stream) (pods []string, err error)
 	FindStream(ctx context.Context, name string) (state.Stream, error)
+	Leased(ctx context.Context, o state.Owner) (bool, error)
 }
 
 // Players is the part of Node about players.

@@ -102,6 +102,16 @@ func (p *Pod) DisplaceStream(ctx context.Context, s state.Stream) (pods []string
 	return p.f.podsOf(s.Name), nil
 }
 
+// Leased is state.Redis' method.
+func (p *Pod) Leased(ctx context.Context, o state.Owner) (bool, error) {
+	if err := p.f.enter(ctx, "find_lease", p, false); err != nil {
+		return false, err
+	}
+	defer p.f.mu.Unlock()
+	of := p.f.pods[o.Pod]
+	return of != nil && !of.dead && of.owner == o, nil
+}
+
 // FindStream is state.Redis' method.
 func (p *Pod) FindStream(ctx context.Context, name string) (state.Stream, error) {
 	const op = "find_stream"

@@ -1,0 +1,114 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"wcsgateway/gateway/apps"
+	"wcsgateway/gateway/session"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+)
+
+// A client publishes the name of a stream whose pod does not reply. It gets the name only if there is
+// evidence that the publisher is gone.
+func TestDisplacementNeedsEvidence(t *testing.T) {
+	for name, tt := range map[string]struct {
+		disturb func(t *testing.T, w *world)
+		want    string // of the newcomer
+		info    string
+	}{
+		"the pod lives": {func(*testing.T, *world) {}, "FAILED", "Stream name is already in use"},
+		"the second request arrives": {func(_ *testing.T, w *world) {
+			time.AfterFunc(aliveRequest+time.Second, func() { w.deaf("") })
+		}, "FAILED", "Stream name is already in use"},
+		"the pod has no lease": {func(_ *testing.T, w *world) { w.store.Kill(podA) }, "PUBLISHING", ""},
+		"the participant is gone": {func(t *testing.T, w *world) {
+			room, id := w.sfu.only(t, translate.RolePublish)
+			w.sfu.set(func() { delete(w.sfu.rooms[room], id) })
+		}, "PUBLISHING", ""},
+		"the participant sends nothing": {func(t *testing.T, w *world) {
+			room, id := w.sfu.only(t, translate.RolePublish)
+			w.sfu.set(func() { w.sfu.rooms[room][id].Tracks = nil })
+		}, "PUBLISHING", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, apps.RatesOff, func(c *Config) { c.Media.StoreTimeout = 5 * time.Second }, func(t *testing.T, w *world) {
+				pub := w.connect(t, podA)
+				w.publishUp(t, pub, "pub", "s")
+				w.deaf(podA)
+				tt.disturb(t, w)
+				newcomer := w.connect(t, podB)
+				publishAV(t, newcomer, "new", "s")
+				if tt.want == "PUBLISHING" {
+					newcomer.AwaitSDP("new")
+					w.allUp()
+				}
+				newcomer.WantStatus("new", tt.want, tt.info)
+				if tt.want == "FAILED" {
+					wantQuiet(t, pub)
+					w.wantParticipants(t, 1)
+				}
+				w.deaf("")
+			})
+		})
+	}
+}
+
+// aliveRequest is how long a pod waits for the reply of another.
+const aliveRequest = 2500 * time.Millisecond
+
+// A client publishes the name of a stream whose pod does not reply. Before that is decided, the stream's
+// session is resumed on another pod, which takes its time to adopt the stream.
+func TestStreamOfSessionThatIsBeingResumedIsNotEvicted(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+		kept, token := w.keptAlive(t, podA, "defaultApp", "")
+		w.publishUp(t, kept, "kept-pub", "s")
+		w.deaf(podA)
+		w.store.Kill(podA)
+		kept.Drop()
+		newcomer := w.connect(t, podB)
+		publishAV(t, newcomer, "new", "s")
+		time.Sleep(2*aliveRequest - 600*time.Millisecond)
+		back, _ := w.keptAlive(t, podB, "defaultApp", token) // asks pod A for 1 s before it adopts the stream
+		newcomer.WantStatus("new", "FAILED", "Stream name is already in use")
+		back.WantStatus("kept-pub", "PUBLISHING", "")
+		w.deaf("")
+	})
+}
+
+// The reply to an eviction is lost: it is done all the same, with all that follows.
+func TestEvictionWhoseReplyWasLostRemovesParticipant(t *testing.T) {
+	inBubble(t, apps.RatesOff, func(c *Config) { c.Media.StoreTimeout = 5 * time.Second }, func(t *testing.T, w *world) {
+		pub := w.connect(t, podA)
+		w.publishUp(t, pub, "pub", "s")
+		old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := w.pods[podB]
+		b.env.Store = &lostDisplacement{Store: b.env.Store}
+		if err := b.table.Inspect().Evict(t.Context(), old); err != nil {
+			t.Error(err)
+		}
+		pass(time.Second)
+		w.wantParticipants(t, 0)
+	})
+}
+
+// lostDisplacement loses the reply of the first displacement.
+type lostDisplacement struct {
+	session.Store
+	lost bool
+}
+
+func (l *lostDisplacement) DisplaceStream(ctx context.Context, s state.Stream) ([]string, error) {
+	pods, err := l.Store.DisplaceStream(ctx, s)
+	if !l.lost {
+		l.lost = true
+		return nil, fmt.Errorf("displace_stream: %w", state.ErrUnavailable)
+	}
+	return pods, err
+}
