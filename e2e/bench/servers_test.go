@@ -52,10 +52,12 @@ func newStageWith(b *testing.B, p *programs, env map[string]string) *stage {
 func startGateway(b *testing.B, p *programs, ports rig.Ports, redis string, env map[string]string) *server {
 	b.Helper()
 	all := map[string]string{
-		"WCS_LISTEN_PUBLIC":     fmt.Sprintf("127.0.0.1:%d", ports.Public),
-		"WCS_LISTEN_INTERNAL":   fmt.Sprintf("127.0.0.1:%d", ports.Internal),
-		"WCS_REDIS_ADDRS":       fmt.Sprintf("[%q]", redis),
-		"WCS_LIVEKIT_URL":       "http://127.0.0.1:1", // for measures without streams
+		"WCS_LISTEN_PUBLIC":   fmt.Sprintf("127.0.0.1:%d", ports.Public),
+		"WCS_LISTEN_INTERNAL": fmt.Sprintf("127.0.0.1:%d", ports.Internal),
+		"WCS_REDIS_ADDRS":     fmt.Sprintf("[%q]", redis),
+		"WCS_LIVEKIT_URL":     "http://127.0.0.1:1", // for measures without streams
+		// One client starts as many streams as it can.
+		"WCS_LIMITS_STARTSPERSECOND": "0", "WCS_LIMITS_STARTSUNDERWAY": "0",
 		"WCS_LIVEKIT_APIKEY":    "none",
 		"WCS_LIVEKIT_APISECRET": "none",
 	}
