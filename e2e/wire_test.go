@@ -120,8 +120,8 @@ var wireTests = map[string]func(*testing.T){
 	},
 	"garbage before connection is refused and named": func(t *testing.T) {
 		c := rig.Dial(t, stage.Gateway.URL)
-		c.SendRaw(`{"message":"connection","data":[{"appKey":7}]}`)
-		wantFail(t, c, "ConnectionStatusEvent", "appKey must not be a JSON number")
+		c.SendRaw(`{"message":"connection","data":[{"appKey":{}}]}`)
+		wantFail(t, c, "ConnectionStatusEvent", "appKey must not be a JSON object")
 		_ = c.AwaitClosed()
 	},
 	"garbage later is named and harmless": func(t *testing.T) {

@@ -78,7 +78,7 @@ var statuses = map[string]object{
 var streamStatus = object{
 	"mediaSessionId": text, "name": text, "published": flag, "hasVideo": flag, "hasAudio": flag, "status": text, "audioCodec?": text, "videoCodec?": text,
 	"info?": text, "record": flag, "recordName?": text, "width": whole, "height": whole, "bitrate": whole, "minBitrate": whole, "maxBitrate": whole,
-	"quality": whole, "createDate": whole, "mediaType": oneOf{"publish", "play"}, "mediaProvider": oneOf{"WebRTC"}, "audioState": muteState, "videoState": muteState,
+	"quality": whole, "createDate": whole, "mediaType": oneOf{"publish", "play"}, "mediaProvider": text, "audioState": muteState, "videoState": muteState,
 	"streamInfo": object{
 		"nodeId": null, "appKey": null, "sessionId": null, "mediaSessionId?": text, "name": text, "samplingTime": null, "recordTimestamp": null, "recordStarted": flag,
 	},
