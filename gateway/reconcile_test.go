@@ -131,7 +131,7 @@ func TestUnnamedEndIsLoggedWithReason(t *testing.T) {
 		book := &logBook{}
 		w.pods[podA].env.Sampled = zerolog.New(book)
 		c := w.connect(t, podA)
-		reasons := []translate.EndReason{translate.EndReplaced, translate.EndClient, translate.EndUnknown, "state_mismatch", translate.EndAbsent}
+		reasons := []translate.EndReason{translate.EndClient, translate.EndUnknown, "state_mismatch", translate.EndAbsent}
 		for i, reason := range reasons {
 			media := fmt.Sprintf("pub-%d", i)
 			w.publishUp(t, c, media, media)
@@ -149,6 +149,25 @@ func TestUnnamedEndIsLoggedWithReason(t *testing.T) {
 			}
 		}
 		w.wantClean(t)
+	})
+}
+
+// A slow LiveKit repeats a WHIP call itself. The participant of the first attempt is replaced by that of the
+// second, whose answer the client has. The end of the first one is no end of the stream.
+func TestReplacedParticipantKeepsItsStream(t *testing.T) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
+		c := w.connect(t, podA)
+		publishAV(t, c, "pub", "s")
+		c.AwaitSDP("pub")
+		room, id := w.sfu.only(t, translate.RolePublish)
+		w.event(podA, translate.Event{Kind: translate.EventAborted, Room: room, Identity: id, SID: "PA_first", Reason: translate.EndReplaced})
+		w.allUp()
+		c.WantStatus("pub", "PUBLISHING", "")
+		w.event(podA, translate.Event{Kind: translate.EventLeft, Room: room, Identity: id, SID: "PA_first", Reason: translate.EndReplaced})
+		pass(time.Minute)
+		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
+			t.Errorf("%d statuses too many: %s", n, c.Names())
+		}
 	})
 }
 

@@ -23,7 +23,9 @@ func (st *stream) onEvent(e translate.Event) {
 			st.learnFromSFU([]translate.Track{e.Track})
 		}
 	case translate.EventLeft, translate.EventAborted:
-		st.lost(e.Reason)
+		if e.Reason != translate.EndReplaced { // by LiveKit's own repetition (docs/livekit-notes.md#whip): the next one lives
+			st.lost(e.Reason)
+		}
 	case translate.EventEgress:
 		st.egresses.OnWebhook(e.Egress)
 	case translate.EventTrackGone, translate.EventRoomStarted, translate.EventRoomEnded: // the end of the participant follows, or polling finds it
