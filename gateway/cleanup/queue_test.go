@@ -180,6 +180,13 @@ func TestWaitReturnsWhenAllHoldsAreReleased(t *testing.T) {
 // party returns one of many client addresses.
 func party(i int) Party { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
 
+// entries returns the entries of a target that wait, and the rooms with an entry.
+func (q *Queue) entries(target Target) (waiting, rooms int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.targets[target].waiting), len(q.targets[target].rooms)
+}
+
 // addRemovals adds n removals of a party's participants, each in a room of its own or all in one.
 func addRemovals(q *Queue, from, n int, p Party, oneRoom bool) {
 	for i := from; i < from+n; i++ {
@@ -197,6 +204,13 @@ type outage struct {
 	back    bool
 	removed map[translate.Identity]int
 	tries   int
+}
+
+// set changes the outage under its lock.
+func (o *outage) set(change func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change()
 }
 
 func (o *outage) remove(_ context.Context, _ translate.RoomName, id translate.Identity) error {
@@ -237,11 +251,13 @@ func TestPartyWithMostFailedTasksIsRefusedFirst(t *testing.T) {
 		if more := runtime.NumGoroutine() - before; more > 2*Parallel {
 			t.Errorf("%d more goroutines with %d failed tasks", more, n)
 		}
-		lk.back = true
+		lk.set(func() { lk.back = true })
 		pass(2 * MaxWait)
-		if len(lk.removed) != n {
-			t.Errorf("%d participants removed, want %d", len(lk.removed), n)
-		}
+		lk.set(func() {
+			if len(lk.removed) != n {
+				t.Errorf("%d participants removed, want %d", len(lk.removed), n)
+			}
+		})
 		if err := q.CheckBacklog(flooder); err != nil {
 			t.Errorf("after LiveKit is back: %v", err)
 		}
@@ -255,23 +271,24 @@ func TestFailedRemovalsOfOneRoomAreOneEntry(t *testing.T) {
 		q.deps.Remove = lk.remove
 		addRemovals(q, 0, n, party(1), true)
 		synctest.Wait()
-		lk.mu.Lock()
-		lk.tries = 0
-		lk.mu.Unlock()
+		lk.set(func() { lk.tries = 0 })
 		pass(time.Minute)
-		if got := len(q.targets[SFU].waiting); got != 1 {
-			t.Errorf("%d entries wait, want 1", got)
+		if waiting, _ := q.entries(SFU); waiting != 1 {
+			t.Errorf("%d entries wait, want 1", waiting)
 		}
-		lk.mu.Lock()
-		if lk.tries > 10 {
-			t.Errorf("%d attempts in a minute for one room", lk.tries)
-		}
-		lk.back = true
-		lk.mu.Unlock()
+		lk.set(func() {
+			if lk.tries > 10 {
+				t.Errorf("%d attempts in a minute for one room", lk.tries)
+			}
+			lk.back = true
+		})
 		pass(MaxWait)
-		if len(lk.removed) != n || len(q.targets[SFU].rooms) != 0 {
-			t.Errorf("%d participants removed, want %d; %d rooms are left", len(lk.removed), n, len(q.targets[SFU].rooms))
-		}
+		_, rooms := q.entries(SFU)
+		lk.set(func() {
+			if len(lk.removed) != n || rooms != 0 {
+				t.Errorf("%d participants removed, want %d; %d rooms are left", len(lk.removed), n, rooms)
+			}
+		})
 	})
 }
 
@@ -284,7 +301,10 @@ func TestTasksThatWaitForAHangingTargetCountAsFailed(t *testing.T) {
 		}
 		close(back)
 		pass(2 * MaxWait)
-		if err := q.CheckBacklog(party(0)); err != nil || len(q.targets[Store].failed.byParty) != 0 {
+		err := q.CheckBacklog(party(0))
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if err != nil || len(q.targets[Store].failed.byParty) != 0 {
 			t.Errorf("after Redis is back: %v, counts %v", err, q.targets[Store].failed)
 		}
 	})
