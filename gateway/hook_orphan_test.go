@@ -65,3 +65,41 @@ func TestSessionsOfDeadPodWithUnavailableBackend(t *testing.T) {
 		t.Errorf("%d calls", n)
 	}
 }
+
+// The pod that takes over from a dead pod notifies the backends of the ends of its streams, before those of
+// their sessions.
+func TestHooksOfStreamsOfDeadPod(t *testing.T) {
+	t.Parallel()
+	w := newHookWorld(t, nil)
+	c := w.connect(t, podA)
+	w.publishUp(t, c, "pub", "s")
+	w.playUp(t, c, "play", "s")
+	w.backend.AwaitStatus("StreamStatusEvent", "PUBLISHING")
+	w.backend.AwaitStatus("StreamStatusEvent", "PLAYING")
+	w.policy(map[string]map[string]string{"StreamStatusEvent": {"restPolicy": "DISABLE"}})
+	silent := w.connect(t, podA)
+	w.publishUp(t, silent, "silent", "other")
+	w.store.Kill(podA)
+	w.store.TakeOver(podA, podB)
+	for _, want := range []map[string]any{
+		{"mediaSessionId": "pub", "name": "s", "published": true, "status": "UNPUBLISHED", "mediaType": "publish", "audioCodec": "opus", "videoCodec": "VP8"},
+		{"mediaSessionId": "play", "name": "s", "published": false, "status": "STOPPED", "mediaType": "play", "audioCodec": "opus", "videoCodec": "VP8"},
+	} {
+		got := members(t, w.backend.AwaitStatus("StreamStatusEvent", want["status"].(string)))
+		for _, name := range []string{"nodeId", "appKey", "sessionId", "info", "createDate"} {
+			want[name] = map[string]any{
+				"nodeId": testNode, "appKey": "defaultApp", "sessionId": "/127.0.0.1:PORT/HASH", "info": "Stopped by session disconnect", "createDate": "MILLISECONDS",
+			}[name]
+		}
+		for name := range want {
+			if got[name] != want[name] {
+				t.Errorf("%s of %s is %v, want %v", name, want["mediaSessionId"], got[name], want[name])
+			}
+		}
+	}
+	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
+	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].env.Cleanup.Pending() == 0 })
+	if n := w.backend.Count("StreamStatusEvent"); n != 2+2 {
+		t.Errorf("%d calls: %v", n, w.backend.Order())
+	}
+}

@@ -53,6 +53,7 @@ func (o *orphans) takenOver(orphan state.Orphan) {
 			o.env.Bus.Notify(ctx, orphan.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
 			return nil
 		}))
+		o.streamEnded(rec)
 	case orphan.Room != nil:
 		o.env.Log.Info().Str("room", orphan.Room.Name).Str("app", orphan.Room.App).Msg("members of a dead pod removed from a room")
 		o.env.Cleanup.Add(cleanup.StoreTask("notify room of orphan", cleanup.Party{}, func(ctx context.Context) error {
@@ -62,6 +63,7 @@ func (o *orphans) takenOver(orphan state.Orphan) {
 	case orphan.Session != nil:
 		o.sessionEnded(*orphan.Session)
 	case orphan.Player != nil:
+		o.playerEnded(*orphan.Player)
 		for room := range o.roomsOf(*orphan.Player) {
 			o.env.Cleanup.RemoveParticipant(cleanup.Party{}, room, translate.Identity(orphan.Player.Identity), cleanup.Expiry)
 		}
@@ -83,23 +85,77 @@ func (o *orphans) roomsOf(p state.Player) map[translate.RoomName]struct{} {
 	return rooms
 }
 
-// orphanBody holds all that is known of the connection of a dead pod's session.
+// orphanBody identifies the server, the application and the session in a hook about a dead pod.
 type orphanBody struct {
-	NodeID    string     `json:"nodeId"`
-	AppKey    string     `json:"appKey"`
-	SessionID string     `json:"sessionId"`
-	Status    wcs.Status `json:"status"`
+	NodeID    string `json:"nodeId"`
+	AppKey    string `json:"appKey"`
+	SessionID string `json:"sessionId"`
 }
 
-// sessionEnded notifies the backend that the session of a dead pod is DISCONNECTED, which also ends its
-// streams. All pods are one server (NodeID) to the backend. If the pod is alive after all, the backend
-// receives the event twice.
+// sessionEnded notifies the backend that the session of a dead pod is DISCONNECTED. All pods are one server
+// (NodeID) to the backend. If the pod is alive after all, the backend receives the event twice. The same is
+// true of streamEnded and playerEnded.
 func (o *orphans) sessionEnded(sess state.Session) {
-	app := o.table.Settings().Apps[sess.App]
-	if app == nil || !sess.TellEnd || !app.Hooks.Backend.Sends(hooks.ConnectionStatusEvent) {
+	if !sess.TellEnd {
 		return
 	}
-	body := hooks.Body(orphanBody{o.env.Config.NodeID, sess.App, sess.ID, hooks.Disconnected})
+	o.notify(hooks.ConnectionStatusEvent, sess.App, sess.ID, struct {
+		orphanBody
+		Status wcs.Status `json:"status"`
+	}{orphanBody{o.env.Config.NodeID, sess.App, sess.ID}, hooks.Disconnected})
+}
+
+// streamEnded notifies the backend of the end of a dead pod's published stream, before its session's.
+func (o *orphans) streamEnded(s state.Stream) {
+	if !s.TellEnd {
+		return
+	}
+	body := streamBody(s.Tracks)
+	body.MediaSessionID, body.Name, body.Published, body.Status, body.MediaType = s.MediaID, s.Name, true, wcs.StatusUnpublished, "publish"
+	body.MinBitrate, body.MaxBitrate, body.CreateDate = s.MinKbps, s.MaxKbps, s.CreatedAt.UnixMilli()
+	body.AudioState, body.VideoState = wcs.MuteState{Muted: s.AudioMuted}, wcs.MuteState{Muted: s.VideoMuted}
+	o.notifyStream(s.App, s.Session, body)
+}
+
+// playerEnded notifies the backend of the end of a dead pod's player, before its session's.
+func (o *orphans) playerEnded(p state.Player) {
+	if !p.TellEnd {
+		return
+	}
+	body := streamBody(p.Tracks)
+	body.MediaSessionID, body.Name, body.Status, body.MediaType = p.MediaID, p.Stream, wcs.StatusStopped, "play"
+	body.CreateDate = p.CreatedAt.UnixMilli()
+	o.notifyStream(p.App, p.Session, body)
+}
+
+// streamBody returns the members that follow from a stream's tracks, and those that are the same of all.
+func streamBody(tracks []state.Track) (b hooks.StreamBody) {
+	b.Info, b.Transport, b.MediaProvider = wcs.InfoStoppedBySessionDisconnect, "UDP", wcs.ProviderWebRTC
+	for _, t := range tracks {
+		switch translate.Kind(t.Kind) {
+		case translate.Audio:
+			b.HasAudio, b.AudioCodec = true, translate.CodecName(t.Mime)
+		case translate.Video:
+			b.HasVideo, b.VideoCodec, b.Width, b.Height = true, translate.CodecName(t.Mime), t.Width, t.Height
+		}
+	}
+	return b
+}
+
+func (o *orphans) notifyStream(app, session string, body hooks.StreamBody) {
+	o.notify(hooks.StreamStatusEvent, app, session, struct {
+		orphanBody
+		hooks.StreamBody
+	}{orphanBody{o.env.Config.NodeID, app, session}, body})
+}
+
+// notify queues a call to the backend of an application.
+func (o *orphans) notify(m hooks.Method, appKey, session string, v any) {
+	app := o.table.Settings().Apps[appKey]
+	if app == nil || !app.Hooks.Backend.Sends(m) {
+		return
+	}
+	body := hooks.Body(v)
 	since := time.Now()
 	release := o.env.Cleanup.Hold()
 	queued := o.line(app.Key).TryPost(func() {
@@ -108,13 +164,13 @@ func (o *orphans) sessionEnded(sess state.Session) {
 		if time.Since(since) > cleanup.Expiry || o.env.Context.Err() != nil {
 			return
 		}
-		if _, err := app.Hooks.Backend.Call(o.env.Context, hooks.ConnectionStatusEvent, body); err != nil {
-			o.env.HookLog.Warn().Err(err).Str("session", sess.ID).Str("app", sess.App).Str("hook", string(hooks.ConnectionStatusEvent)).
+		if _, err := app.Hooks.Backend.Call(o.env.Context, m, body); err != nil {
+			o.env.HookLog.Warn().Err(err).Str("session", session).Str("app", appKey).Str("hook", string(m)).
 				Msg("backend not notified: session of a dead pod ended")
 		}
 	}, maxOrphans)
 	if !queued {
 		release()
-		o.env.Metrics.HookCall(hooks.ConnectionStatusEvent, 0, hooks.ErrBusy)
+		o.env.Metrics.HookCall(m, 0, hooks.ErrBusy)
 	}
 }

@@ -71,7 +71,9 @@ type Stream struct {
 	MaxKbps    int       `json:"maxKbps,omitempty"`
 	CreatedAt  time.Time `json:"createdAt"`
 	Generation int       `json:"gen,omitempty"` // of its session at the time of writing
-	Owner      Owner     `json:"owner"`         // set by the store
+	// TellEnd: the application's backend must be notified of the stream's end, also if its pod died.
+	TellEnd bool  `json:"tellEnd,omitempty"`
+	Owner   Owner `json:"owner"` // set by the store
 }
 
 // StreamNotice is a publisher's message for its players.
@@ -94,6 +96,7 @@ type Player struct {
 	Playing    bool      `json:"playing,omitempty"` // its media is up
 	Tracks     []Track   `json:"tracks,omitempty"`  // the played tracks, once Playing; sizes can be outdated
 	Generation int       `json:"gen,omitempty"`     // of its session at the time of writing
+	TellEnd    bool      `json:"tellEnd,omitempty"` // as Stream.TellEnd
 	Owner      Owner     `json:"owner"`             // set by the store
 }
 
@@ -158,9 +161,10 @@ type SessionStream struct {
 	Tracks       []Track   `json:"tracks,omitempty"`
 	CreatedAt    time.Time `json:"createdAt"`
 	Egresses     []Egress  `json:"egresses,omitempty"`
-	Status       string    `json:"status,omitempty"` // final status; empty while the stream is up
-	Info         string    `json:"info,omitempty"`   // of Status
-	InRoom       string    `json:"inRoom,omitempty"` // room of the room API in which it is published
+	Status       string    `json:"status,omitempty"`  // final status; empty while the stream is up
+	Info         string    `json:"info,omitempty"`    // of Status
+	InRoom       string    `json:"inRoom,omitempty"`  // room of the room API in which it is published
+	TellEnd      bool      `json:"tellEnd,omitempty"` // as Stream.TellEnd
 }
 
 // Egress is a recording or republishing of a published stream by LiveKit's egress service.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -200,6 +201,7 @@ func (st *stream) player(native bool, room translate.RoomName) state.Player {
 	return state.Player{
 		MediaID: st.id, Stream: st.name, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
 		CreatedAt: st.created, Native: native, Generation: st.sess.generation,
+		TellEnd: st.sess.hooks.wants(hooks.StreamStatusEvent),
 	}
 }
 

@@ -56,6 +56,7 @@ func (t *Table) displace(ctx context.Context, st *stream) (freed bool, err error
 	if dead, err := t.isDead(ctx, old, result); err != nil || !dead {
 		return false, err
 	}
+	old.TellEnd = old.TellEnd && result == checkUnanswered // a pod that replies notifies the backend itself
 	return true, t.evict(ctx, old)
 }
 

@@ -230,7 +230,7 @@ func (t *Table) adopt(ctx context.Context, k state.SessionStream, sess state.Ses
 	if !k.Published {
 		return t.Resumption.AdoptPlayer(ctx, state.Player{
 			MediaID: k.MediaID, Stream: k.Name, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity,
-			CreatedAt: k.CreatedAt, Native: k.Native, Playing: true, Tracks: k.Tracks, Generation: sess.Generation,
+			CreatedAt: k.CreatedAt, Native: k.Native, Playing: true, Tracks: k.Tracks, Generation: sess.Generation, TellEnd: k.TellEnd,
 		}, from)
 	}
 	rec, err = t.Store.FindStream(ctx, k.Name)
@@ -248,7 +248,7 @@ func (t *Table) adopt(ctx context.Context, k state.SessionStream, sess state.Ses
 func recordOf(k state.SessionStream, sess state.Session) state.Stream {
 	return state.Stream{
 		Name: k.Name, MediaID: k.MediaID, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity, Phase: state.PhasePublishing,
-		Tracks: k.Tracks, AudioMuted: k.AudioMuted, VideoMuted: k.VideoMuted, CreatedAt: k.CreatedAt,
+		Tracks: k.Tracks, AudioMuted: k.AudioMuted, VideoMuted: k.VideoMuted, CreatedAt: k.CreatedAt, TellEnd: k.TellEnd,
 	}
 }
 

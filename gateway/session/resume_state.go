@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -81,6 +82,7 @@ func (st *stream) snapshotForResume() state.SessionStream {
 		MinKbps: st.minKbps, MaxKbps: st.maxKbps, Audio: st.kinds.Audio, Video: st.kinds.Video,
 		AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video, Tracks: st.record().Tracks, CreatedAt: st.created,
 		InRoom:   st.inRoom,
+		TellEnd:  st.sess.hooks.wants(hooks.StreamStatusEvent),
 		Egresses: st.egresses.Records(),
 	}
 	if st.ending != nil {

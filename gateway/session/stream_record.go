@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -26,6 +27,7 @@ func (st *stream) firstRecord(room translate.RoomName) state.Stream {
 	return state.Stream{
 		Name: st.name, MediaID: st.id, App: st.sess.app.Key, Session: st.sess.id, Room: string(room), Identity: string(st.identity),
 		Phase: state.PhaseStarting, MinKbps: st.minKbps, MaxKbps: st.maxKbps, CreatedAt: st.created, Generation: st.sess.generation,
+		TellEnd: st.sess.hooks.wants(hooks.StreamStatusEvent),
 	}
 }
 
