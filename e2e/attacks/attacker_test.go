@@ -44,18 +44,29 @@ var loads = []load{
 	{"handshakes that never end", (*assailant).beginHandshake, []string{"handshakes"}},
 	{"frames that never end", (*assailant).beginFrame, []string{"hello_timeout", "ping_timeout", "address"}},
 	{"JSON nested 1,000,000 deep", (*assailant).nest, []string{"json_depth"}},
-	{"connections from one address", (*assailant).connect, []string{"address"}},
+	{"connections from one address", (*assailant).connect, []string{"address", "pending"}},
 	{"messages without end", (*assailant).flood, []string{"messages"}},
 	{"bytes without end", (*assailant).floodBytes, []string{"bytes"}},
 	{"control pings without end", (*assailant).floodPings, []string{"messages"}},
 	{"forged webhooks", (*assailant).forge, nil},
 	{"compressed bombs", (*assailant).bomb, nil},
 	{"guessed authTokens", (*assailant).guess, nil},
-	{"forged X-Forwarded-For", (*assailant).connectAsOthers, []string{"address"}},
+	{"forged X-Forwarded-For", (*assailant).connectAsOthers, []string{"address", "pending"}},
 	{"stream names that mislead", (*assailant).mislead, []string{"name"}},
 	{"pages of another origin", (*assailant).connectFromPage, []string{"origin"}},
 	{"streams that it may not play", (*assailant).playForbidden, []string{"messages", "bytes"}},
 	{"another session's mediaSessionId", (*assailant).meddle, []string{"messages", "bytes"}},
+	{"connections that send nothing", (*assailant).beSilent, []string{"handshakes"}},
+	{"sockets that send nothing", (*assailant).beAnonymous, []string{"pending", "hello_timeout", "address"}},
+	{"publishes that stop at once", (*assailant).publishAndStop, []string{"requests", "messages", "excess"}},
+	{"plays that stop at once", (*assailant).playAndStop, []string{"requests", "messages", "excess"}},
+	{"joins and leaves", (*assailant).joinAndLeave, []string{"requests", "messages", "excess"}},
+	{"members that do not read", (*assailant).standStill, []string{"requests", "messages", "excess"}},
+	{"questions about many names", (*assailant).askNames, []string{"requests", "messages", "excess"}},
+	{"offers of the largest size", (*assailant).offerMost, []string{"requests", "messages", "bytes", "excess"}},
+	{"messages of 80,000 names", (*assailant).nameMany, []string{"bytes", "excess"}},
+	{"sessions that ask to be kept", (*assailant).askToBeKept, nil},
+	{"snapshots without end", (*assailant).takePictures, []string{"messages", "excess"}},
 }
 
 // runAttacker attacks until it is stopped, and prints the number of attempts.
@@ -244,8 +255,16 @@ func (a *assailant) session(app string) (*websocket.Conn, error) {
 
 // pour opens a session and sends until it is closed.
 func (a *assailant) pour(app string, send func(*websocket.Conn) error) error {
-	ws, err := a.session(app)
+	return a.pourAs(message("connection", map[string]any{"appKey": app}), send)
+}
+
+// pourAs is pour with a connection command.
+func (a *assailant) pourAs(connection []byte, send func(*websocket.Conn) error) error {
+	ws, err := a.dial(nil)
 	if err != nil {
+		return err
+	}
+	if err := ws.WriteMessage(websocket.TextMessage, connection); err != nil {
 		return err
 	}
 	defer func() { _ = ws.Close() }()

@@ -89,7 +89,7 @@ func newScene(t *testing.T, env map[string]string) *scene {
 		"WCS_LOG_LEVEL":                    "info",
 		"WCS_LISTEN_ORIGINS":               `["https://*.example.com"]`,
 		"WCS_LISTEN_TRUSTEDPROXIES":        "[" + proxy + "/32]",
-		"WCS_APPLICATIONS":                 `{defaultApp: {}, closed: {playFrom: [closed]}}`,
+		"WCS_APPLICATIONS":                 `{defaultApp: {}, closed: {playFrom: [closed]}, rooms: {rooms: on}}`,
 	}
 	maps.Copy(all, env)
 	s := &scene{Stage: rig.NewStage(t, all, "")}

@@ -16,31 +16,31 @@ import (
 )
 
 var (
-	measureFor = flag.Duration("measure", 500*time.Millisecond, "how long an attack of TestOtherClientsAreServedDuringAttack lasts")
+	measureFor = flag.Duration("measure", 300*time.Millisecond, "how long an attack of TestOtherClientsAreServedDuringAttack lasts")
 	rounds     = flag.Int("rounds", 1, "how often each attack goes on: what else the machine does changes meanwhile, and meets all alike")
 )
 
 // During a continuous attack other clients are served, and the attackers are refused. The waiting times are
 // logged, not asserted. The attackers are a process of low priority, on a processor of its own where there
-// are several. The same attack on a minimal server shows how much of the waiting time the attackers
-// themselves cause.
+// are several. The control is the same load of the processors, of the attackers and of the gateway, by
+// processes that do not touch the gateway. -run 'Attack/name' measures one attack.
 func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 	s := newScene(t, map[string]string{
 		// Floods end soon and begin again: the gateway reads more in total than each client may send over time.
 		"WCS_LIMITS_MESSAGESPERSECOND": "60", "WCS_LIMITS_MESSAGEBURST": "300",
 		"WCS_LIMITS_BYTESPERSECOND": "65536", "WCS_LIMITS_BYTEBURST": "1048576",
+		"WCS_LIMITS_PENDING": "400", "WCS_LIMITS_DETACHED": "100", // full soon
 	})
-	lean := startLean(t)
 	var all []figures
 	for _, l := range loads {
 		t.Run(l.name, func(t *testing.T) {
-			f := figures{attack: l.name}
+			f := figures{attack: l.name, memoryBefore: s.peakMemory(t)}
 			for range *rounds {
-				f.round(t, s, l, lean)
+				f.round(t, s, l)
 			}
 			all = append(all, f)
 			if n := s.victim.Count("notifyStreamStatusEvent"); n > 0 {
-				t.Errorf("the victim was told something about its stream: %s", s.victim.Names())
+				t.Errorf("the victim received messages about its stream: %s", s.victim.Names())
 			}
 		})
 	}
@@ -52,47 +52,110 @@ func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 // largest size for a third of an address' sockets.
 const mostHeap = 200 << 20
 
-// round is what the witness measures before an attack, during it, and during the same attack on the minimal
-// server.
-func (f *figures) round(t *testing.T, s *scene, l load, lean string) {
+// round is what the witness measures before an attack, during it, and during the control.
+func (f *figures) round(t *testing.T, s *scene, l load) {
 	t.Helper()
+	begun, used := time.Now(), s.cpu(t)
 	f.before = append(f.before, s.witness.during(t, func() { pause(t, *measureFor) })...)
-	refused, used := s.refusedFor(t, l), s.metric(t, "process_cpu_seconds_total")
-	begun := time.Now()
-	during, stop := s.attackedBy(t, l, s.Gateway.URL, s.Gateway.Internal+"/webhook")
-	f.cpu += (s.metric(t, "process_cpu_seconds_total") - used) / time.Since(begun).Seconds() / float64(*rounds)
+	idle := (s.cpu(t) - used) / time.Since(begun).Seconds()
+
+	refused := s.refusedFor(t, l)
+	s.forgetPeak(t)
+	p := start(t, niced(t), role+"="+roleAttacker, attackName+"="+l.name, attackURL+"="+s.Gateway.URL, attackHook+"="+s.Gateway.Internal+"/webhook")
+	begun, used = time.Now(), s.cpu(t)
+	f.during = append(f.during, s.witness.during(t, func() { pause(t, *measureFor) })...)
+	own := (s.cpu(t) - used) / time.Since(begun).Seconds()
+	f.memory = max(f.memory, s.peakMemory(t))
 	if len(l.refusals) > 0 {
 		rig.Eventually(t, patience, "attackers are refused", func() bool { return s.refusedFor(t, l) > refused })
 	}
 	if heap := s.metric(t, "go_memstats_heap_inuse_bytes"); heap > mostHeap {
 		t.Errorf("the gateway's heap has %.0f MiB", heap/(1<<20))
 	}
-	f.during, f.attempts = append(f.during, during...), f.attempts+stop()/float64(*rounds)
+	attempts, attackers := end(t, p)
+	lasted := time.Since(begun).Seconds()
+	f.cpu, f.attempts = f.cpu+own/float64(*rounds), f.attempts+attempts/lasted/float64(*rounds)
 	s.awaitCalm(t)
-	control, stop := s.attackedBy(t, l, "ws://"+lean+"/", "http://"+lean+"/webhook")
-	f.control, f.leanAttempts = append(f.control, control...), f.leanAttempts+stop()/float64(*rounds)
-}
 
-// attackedBy runs the witness during an attack. stop ends the attack and returns the attempts per second.
-func (s *scene) attackedBy(t *testing.T, l load, url, hook string) (took []time.Duration, stop func() (attempts float64)) {
-	t.Helper()
-	cmd := niced(t)
-	cmd.Env = append(os.Environ(), role+"="+roleAttacker, attackName+"="+l.name, attackURL+"="+url, attackHook+"="+hook)
-	p := rig.StartCmd(t, cmd)
-	rig.Eventually(t, patience, "the attack begins", func() bool { return strings.Contains(p.Output(), attacking) })
-	begun := time.Now()
-	took = s.witness.during(t, func() { pause(t, *measureFor) })
-	return took, func() float64 {
-		t.Helper()
+	share := func(processors float64) string { return fmt.Sprintf("%s=%.3f", burnShare, max(processors, 0)) }
+	away := start(t, niced(t), role+"="+roleBurner, share(attackers/lasted))
+	beside := start(t, exec.Command(os.Args[0]), role+"="+roleBurner, share(own-idle))
+	f.control = append(f.control, s.witness.during(t, func() { pause(t, *measureFor) })...)
+	for _, p := range []*rig.Process{away, beside} {
 		p.Signal(syscall.SIGTERM)
 		<-p.Done()
-		_, count, _ := strings.Cut(p.Output(), attempted)
-		attempts, err := strconv.Atoi(strings.TrimSpace(count))
-		if err != nil || attempts == 0 {
-			t.Fatalf("no attempts: %v\n%s", err, p.Output())
-		}
-		return float64(attempts) / time.Since(begun).Seconds()
 	}
+}
+
+// start starts this program in a role, and waits until it works.
+func start(t *testing.T, cmd *exec.Cmd, env ...string) *rig.Process {
+	t.Helper()
+	cmd.Env = append(os.Environ(), env...)
+	p := rig.StartCmd(t, cmd)
+	rig.Eventually(t, patience, "the process works", func() bool { return strings.Contains(p.Output(), attacking) })
+	return p
+}
+
+// end stops an attacker, and returns its attempts and the processor seconds that it used.
+func end(t *testing.T, p *rig.Process) (attempts, seconds float64) {
+	t.Helper()
+	seconds = processorSeconds(t, p.PID())
+	p.Signal(syscall.SIGTERM)
+	<-p.Done()
+	_, count, _ := strings.Cut(p.Output(), attempted)
+	attempts, err := strconv.ParseFloat(strings.TrimSpace(count), 64)
+	if err != nil || attempts == 0 {
+		t.Fatalf("no attempts: %v\n%s", err, p.Output())
+	}
+	return attempts, seconds
+}
+
+// processorSeconds returns what a process has used.
+func processorSeconds(t *testing.T, pid int) float64 {
+	t.Helper()
+	const perSecond = 100 // USER_HZ
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	var ticks float64
+	for _, f := range fields[11:13] { // utime and stime
+		n, err := strconv.ParseFloat(f, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return ticks / perSecond
+}
+
+func (s *scene) cpu(t *testing.T) float64 {
+	t.Helper()
+	return processorSeconds(t, s.Gateway.PID())
+}
+
+// forgetPeak sets the gateway's peak of resident memory to the present size.
+func (s *scene) forgetPeak(t *testing.T) {
+	t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.Gateway.PID()), []byte("5"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// peakMemory returns the gateway's peak of resident memory in bytes.
+func (s *scene) peakMemory(t *testing.T) float64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Gateway.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(status), "VmHWM:")
+	kb, err := strconv.ParseFloat(strings.Fields(line)[0], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kb * 1024
 }
 
 // refusedFor returns how often the attack's refusals were counted.
@@ -120,39 +183,27 @@ func niced(t *testing.T) *exec.Cmd {
 	return exec.Command("nice", "-n", "19", "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1), os.Args[0])
 }
 
-// startLean starts the minimal server and returns its address.
-func startLean(t *testing.T) string {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), role+"="+roleLean)
-	p := rig.StartCmd(t, cmd)
-	addr := ""
-	rig.Eventually(t, patience, "the server for comparison listens", func() bool {
-		line, _, complete := strings.Cut(p.Output(), "\n")
-		addr, _ = strings.CutPrefix(line, leanListens)
-		return complete
-	})
-	return addr
-}
-
 // figures is what the witness measured during an attack.
 type figures struct {
 	attack                  string
 	before, during, control []time.Duration
-	attempts, leanAttempts  float64 // of the attackers, per second
+	attempts                float64 // of the attackers, per second
 	cpu                     float64 // of the gateway during the attack, in processors
+	memoryBefore, memory    float64 // peak of the gateway's resident memory, in bytes
 }
 
 // table formats the figures. On a busy machine the times are only comparable with each other.
 func table(all []figures) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "answer times of another client in ms, p50 and p99: before, during, and during the same attack on a server that does nothing (control); attempts a second on both; the gateway's share of a processor\n")
-	fmt.Fprintf(&b, "%-30s %15s %15s %15s %10s %10s %6s\n", "attack", "before", "during", "control", "gateway", "control", "CPU")
+	fmt.Fprintf(&b, "answer times of another client in ms, p50 and p99: before, during, and during the same load of the processors (control); attempts a second; the gateway's share of a processor, and the peak of its memory\n")
+	fmt.Fprintf(&b, "%-34s %15s %15s %15s %6s %10s %6s %14s\n", "attack", "before", "during", "control", "p99 ÷", "attempts", "CPU", "MiB")
 	ms := func(took []time.Duration) string {
 		return fmt.Sprintf("%6.2f %6.2f", percentile(took, 50).Seconds()*1000, percentile(took, 99).Seconds()*1000)
 	}
 	for _, f := range all {
-		fmt.Fprintf(&b, "%-30s %15s %15s %15s %10.0f %10.0f %5.0f%%\n", f.attack, ms(f.before), ms(f.during), ms(f.control), f.attempts, f.leanAttempts, 100*f.cpu)
+		ratio := percentile(f.during, 99).Seconds() / percentile(f.control, 99).Seconds()
+		fmt.Fprintf(&b, "%-34s %15s %15s %15s %6.2f %10.0f %5.0f%% %6.0f -> %4.0f\n", f.attack, ms(f.before), ms(f.during), ms(f.control), ratio,
+			f.attempts, 100*f.cpu, f.memoryBefore/(1<<20), f.memory/(1<<20))
 	}
 	return b.String()
 }

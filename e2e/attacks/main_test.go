@@ -8,19 +8,19 @@ import (
 )
 
 // role selects another program in the test binary: an attacker, which must not share a process with the
-// clients whose answer times are measured, or the minimal server for comparison.
+// clients whose answer times are measured, or the control.
 const (
 	role         = "ATTACKS_ROLE"
 	roleAttacker = "attacker"
-	roleLean     = "lean server"
+	roleBurner   = "burner"
 )
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
 	case roleAttacker:
 		os.Exit(runAttacker())
-	case roleLean:
-		os.Exit(runLean())
+	case roleBurner:
+		os.Exit(runBurner())
 	}
 	goleak.VerifyTestMain(m)
 }
