@@ -225,7 +225,7 @@ func TestSessionEndsAfterGrace(t *testing.T) {
 	}
 }
 
-// Detached sessions are limited per pod and per address: a session above the limit ends with its socket.
+// Detached sessions are limited per pod and per address: above the limit the oldest one ends.
 func TestDetachedSessionsAreBounded(t *testing.T) {
 	for name, bound := range map[string]func(*apps.Limits){
 		"of the pod":    func(l *apps.Limits) { l.Detached = 1 },
@@ -253,7 +253,7 @@ func TestDetachedSessionsAreBounded(t *testing.T) {
 			}
 			for i, token := range tokens {
 				c, got := w.keptAlive(t, podB, "defaultApp", token)
-				if resumed := sessionOf(t, got) == sessionOf(t, token); resumed != (i == 0) {
+				if resumed := sessionOf(t, got) == sessionOf(t, token); resumed != (i == 1) {
 					t.Errorf("session %d resumed: %v", i, resumed)
 				}
 				c.Drop()
@@ -326,6 +326,44 @@ func TestDeafPodLosesTheSession(t *testing.T) {
 	wantQuiet(t, other)
 	wantQuiet(t, back)
 	w.wantParticipants(t, 4)
+}
+
+// Sessions without streams make room for one with a stream, whichever came first.
+func TestDetachedSessionsWithoutStreamsMakeRoom(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		keepFor(time.Minute)(c)
+		c.Limits.Detached = 3
+	})
+	a := w.pods[podA]
+	detached := func(dropped int) {
+		t.Helper()
+		rig.Eventually(t, 20*time.Second, "the socket is closed", func() bool {
+			return testutil.ToFloat64(a.metrics.Connections) == 0 && len(a.table.All()) == min(dropped, 3) &&
+				testutil.ToFloat64(a.metrics.Detached) == float64(min(dropped, 3))
+		})
+	}
+	dropped := 0
+	drop := func(c *rig.Client) {
+		c.Drop()
+		dropped++
+		detached(dropped)
+	}
+	for range 4 {
+		c, _ := w.keptAlive(t, podA, "defaultApp", "")
+		drop(c)
+	}
+	c, token := w.keptAlive(t, podA, "defaultApp", "")
+	w.publishUp(t, c, "pub", "s")
+	drop(c)
+	for range 4 {
+		c, _ := w.keptAlive(t, podA, "defaultApp", "")
+		drop(c)
+	}
+	back, now := w.keptAlive(t, podA, "defaultApp", token)
+	if sessionOf(t, now) != sessionOf(t, token) {
+		t.Error("the session with a stream was not resumed")
+	}
+	back.WantStatus("pub", "PUBLISHING", "")
 }
 
 // A detached publisher is displaced by a client of the same application that publishes its name.

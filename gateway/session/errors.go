@@ -188,7 +188,7 @@ const (
 	rejectRequests    socket.Rejection = "requests"      // starts, joins, data: too many over time
 	rejectEvents      socket.Rejection = "stream_events" // of one publisher at a time
 	rejectClientLogs  socket.Rejection = "client_logs"   // a pushed line is dropped
-	rejectDetached    socket.Rejection = "detached"      // the session ends with its socket in spite of keepAlive
+	rejectDetached    socket.Rejection = "detached"      // a session without a socket ends in spite of keepAlive
 )
 
 var rejections = []socket.Rejection{

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/socket"
+	"wcsgateway/gateway/waiting"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -31,6 +31,7 @@ type resumeState struct {
 	detached time.Time // when the socket was lost; zero while it is open
 	expiring bool
 	grace    *time.Timer // ends a detached session
+	place    *waiting.Entry[*resumeState]
 	ends     []pastEnd
 }
 
@@ -148,10 +149,8 @@ func (r *resumeState) detach(reason socket.Reason) {
 	r.detached = time.Now()
 	s.rooms.detachAll()
 	r.save()
-	switch fits := s.table.countDetached(s.Conn.Key, +1); {
-	case !fits:
-		s.table.Metrics.Rejected(rejectDetached)
-		r.expire()
+	s.table.addDetached(r)
+	switch {
 	case s.terminated, reason == socket.ClosedTakenOver, reason == socket.ClosedDisplaced, reason == socket.ClosedTerminated: // another client or pod needs its names
 		r.expire()
 	case reason == socket.ClosedShutdown:
@@ -161,15 +160,34 @@ func (r *resumeState) detach(reason socket.Reason) {
 	}
 }
 
-// countDetached counts detached sessions and reports whether they are within the limits, which bound those of
-// one address, too.
-func (t *Table) countDetached(of netip.Addr, by int) (fits bool) {
-	l := &t.Settings().Limits
+// addDetached counts a detached session. If there are too many, of the pod or of one address, the oldest one
+// of the address that has most ends; one that has streams or rooms only if there is none without.
+func (t *Table) addDetached(r *resumeState) {
+	s, l := r.s, &t.Settings().Limits
+	most := l.Detached
+	if most == 0 {
+		most = -1
+	}
+	holds := len(s.rooms.byRoom) > 0 || len(r.ends) > 0
+	for _, st := range s.streams {
+		holds = holds || st.phase == phaseUp && st.ending == nil
+	}
+	t.mu.Lock()
+	place, lost := t.detached.Add(s.Conn.Key, r, holds, l.ConnectionsPerAddress, most)
+	r.place = place
+	t.Metrics.Detached.Set(float64(t.detached.Len()))
+	t.mu.Unlock()
+	if lost != nil {
+		t.Metrics.Rejected(rejectDetached)
+		lost.Value.s.loop.Post(lost.Value.expire)
+	}
+}
+
+func (t *Table) removeDetached(r *resumeState) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.detached.Add(of, by)
-	t.Metrics.Detached.Set(float64(t.detached.All()))
-	return t.detached.All() <= l.Detached && (l.ConnectionsPerAddress == 0 || t.detached.Of(of) <= l.ConnectionsPerAddress)
+	t.detached.Remove(r.place)
+	t.Metrics.Detached.Set(float64(t.detached.Len()))
 }
 
 func (r *resumeState) expireAfter(d time.Duration) {
@@ -227,7 +245,7 @@ func (r *resumeState) endDetached(taken bool) {
 		r.grace.Stop()
 	}
 	if r.isDetached() {
-		s.table.countDetached(s.Conn.Key, -1)
+		s.table.removeDetached(r)
 	}
 	s.table.mu.Lock()
 	if s.table.resumable[s.id] == s { // not if it was resumed on this pod

@@ -16,6 +16,7 @@ import (
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
+	"wcsgateway/gateway/waiting"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -40,10 +41,10 @@ type Table struct {
 
 	mu         sync.Mutex
 	sessions   map[*Session]struct{}
-	byID       map[string]*Session    // those with a session id
-	sessionsOf map[string]int         // by app key: the number of admitted sessions
-	resumable  map[string]*Session    // by id: sessions with keepAlive
-	detached   socket.PerAddressCount // by address: the number of resumable sessions without a socket
+	byID       map[string]*Session         // those with a session id
+	sessionsOf map[string]int              // by app key: the number of admitted sessions
+	resumable  map[string]*Session         // by id: sessions with keepAlive
+	detached   waiting.Ranks[*resumeState] // resumable sessions without a socket
 }
 
 // NewTable returns a Table without sessions. The caller runs Run, and sets the members of env that need the
@@ -119,7 +120,7 @@ func (t *Table) All() []*Session {
 func (t *Table) Sockets() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.sessions) - t.detached.All()
+	return len(t.sessions) - t.detached.Len()
 }
 
 // WaitHooks waits for the calls to backends. Sessions and cleanup, which start such calls, must have ended.

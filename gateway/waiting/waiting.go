@@ -46,6 +46,22 @@ func (t *Table[V]) Of(key netip.Addr) int {
 	return 0
 }
 
+// oldestOf returns the oldest entry of a party, nil if it has none.
+func (t *Table[V]) oldestOf(key netip.Addr) *Entry[V] {
+	if p := t.parties[key]; p != nil {
+		return p.oldest()
+	}
+	return nil
+}
+
+// oldestOfLargest returns the oldest entry of the party that holds most, nil if the table is empty.
+func (t *Table[V]) oldestOfLargest() *Entry[V] {
+	if len(t.order) == 0 {
+		return nil
+	}
+	return t.order[0].oldest()
+}
+
 // Add adds a thing and returns its entry. If the party then has more than perParty things, or the table more
 // than most, lost is the entry that was removed for it; it can be the new one only if a limit is below 1. A
 // limit of 0 is none.
@@ -69,9 +85,9 @@ func (t *Table[V]) Add(key netip.Addr, v V, perParty, most int) (e, lost *Entry[
 	}
 	switch {
 	case perParty > 0 && key.IsValid() && p.entries.Len() > perParty:
-		lost = p.oldest()
+		lost = t.oldestOf(key)
 	case most > 0 && t.all > most:
-		lost = t.order[0].oldest()
+		lost = t.oldestOfLargest()
 	default:
 		return e, nil
 	}
