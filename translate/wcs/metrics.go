@@ -9,7 +9,7 @@ import (
 // client sends it when its stream is up, and whenever the set of columns changes.
 type MetricsDescription struct {
 	MediaSessionID string `json:"mediaSessionId"`
-	Compression    string `json:"compression"` // none, gzip or deflate
+	Compression    string `json:"compression"` // none is asked for
 	Headers        string `json:"headers"`     // <type>.<report id>.<metric>,…
 }
 
@@ -27,17 +27,18 @@ var (
 	ErrMetricsEncoding    = errors.New("metrics cannot be decoded")
 	ErrMetricsRow         = errors.New("metrics do not fit their description")
 	ErrMetricsTooLarge    = errors.New("too many metrics")
+	ErrMetricsIgnored     = errors.New("metrics of a stream with too many faults in a row")
 )
 
 // Limits of what is accepted from a client. An SDK that follows clientMetrics stays at least a factor of ten
 // below.
 const (
-	maxMetricsHeaderBytes = 16 << 10  // per description
-	maxMetricsHeaders     = 256       // per description
-	maxMetricsReports     = 32        // per stream: the described ones, and past ones for the sums
-	maxMetricsBatchBytes  = 64 << 10  // per batch, as received
-	maxMetricsTextBytes   = 256 << 10 // per batch, unpacked
-	maxMetricsRows        = 120       // per batch
+	maxMetricsHeaderBytes = 16 << 10 // per description
+	maxMetricsHeaders     = 256      // per description
+	maxMetricsReports     = 32       // per stream: the described ones, and past ones for the sums
+	maxMetricsBatchBytes  = 16 << 10 // per batch
+	maxMetricsRows        = 120      // per batch
+	maxMetricsFaults      = 10       // in a row
 )
 
 // metricsRequest is the webRTCMetricsServerDescription of getUserData. It has no ingestPoint: any value, even

@@ -1,35 +1,12 @@
 package wcs
 
 import (
-	"bytes"
-	"compress/gzip"
-	"compress/zlib"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"runtime"
 	"strings"
 	"testing"
 )
-
-// packed returns a batch as a compressed string.
-func packed(pack func(io.Writer) io.WriteCloser, text string) string {
-	var b bytes.Buffer
-	w := pack(&b)
-	_, _ = io.WriteString(w, text) // a Buffer does not fail
-	_ = w.Close()
-	return quoted(base64.StdEncoding.EncodeToString(b.Bytes()))
-}
-
-func gzipped(text string) string {
-	return packed(func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }, text)
-}
-
-func deflated(text string) string {
-	return packed(func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }, text)
-}
 
 // manyReports returns the headers of n reports with one column each.
 func manyReports(n int) string {
@@ -46,7 +23,8 @@ func TestInvalidDescriptionsAreRejected(t *testing.T) {
 		err   error
 		fault string
 	}{
-		{MetricsDescription{Compression: "s3cr3t"}, ErrMetricsDescription, "compression must be none, gzip or deflate"},
+		{MetricsDescription{Compression: "s3cr3t"}, ErrMetricsDescription, "compression must be none"},
+		{MetricsDescription{Compression: "gzip"}, ErrMetricsDescription, "compression must be none"},
 		{MetricsDescription{Headers: strings.Repeat("a", maxMetricsHeaderBytes+1)}, ErrMetricsTooLarge, "headers of 16385 bytes, at most 16384"},
 		{MetricsDescription{Headers: strings.Repeat(",", maxMetricsHeaders)}, ErrMetricsTooLarge, "257 headers, at most 256"},
 		{MetricsDescription{Headers: manyReports(maxMetricsReports + 1)}, ErrMetricsTooLarge, "more than 32 reports"},
@@ -73,45 +51,33 @@ func TestInvalidDescriptionsAreRejected(t *testing.T) {
 
 func TestInvalidBatchesAreRejected(t *testing.T) {
 	const good = "1500;150000;45;640;480;3;1;1400;4;0"
-	bomb := strings.Repeat(" ", maxMetricsTextBytes+1)
 	for _, c := range []struct {
-		compression, metrics string
-		err                  error
-		fault                string
+		metrics string
+		err     error
+		fault   string
 	}{
-		{"none", ``, ErrMetricsEncoding, "not JSON"},
-		{"none", `null`, ErrMetricsEncoding, "no metrics"},
-		{"none", `5`, ErrMetricsEncoding, "metrics: must not be a JSON number"},
-		{"none", `{"s3cr3t":1}`, ErrMetricsEncoding, "metrics: must not be a JSON object"},
-		{"none", `[1]`, ErrMetricsEncoding, "rows: must not be a JSON number"},
-		{"none", quoted(`s3cr3t`), ErrMetricsEncoding, "rows: not JSON (at byte 1)"},
-		{"none", quoted(`{"s3cr3t":1}`), ErrMetricsEncoding, "rows: must not be a JSON object"},
-		{"none", exampleGzip, ErrMetricsEncoding, "metrics: not JSON"},
-		{"none", quoted(exampleGzip), ErrMetricsEncoding, "rows: not JSON"},
-		{"gzip", quoted(`[]`), ErrMetricsEncoding, "gzip"},
-		{"gzip", quoted(`s3cr3t`), ErrMetricsEncoding, "gzip"},
-		{"gzip", quoted(``), ErrMetricsEncoding, "gzip"},
-		{"gzip", deflated(`["` + good + `"]`), ErrMetricsEncoding, "gzip: gzip: invalid header"},
-		{"deflate", gzipped(`["` + good + `"]`), ErrMetricsEncoding, "deflate: zlib: invalid header"},
-		{"gzip", gzipped(`["` + good + `"]`)[:40] + `"`, ErrMetricsEncoding, "gzip: unexpected EOF"},
-		{"gzip", gzipped(`s3cr3t`), ErrMetricsEncoding, "rows: not JSON"},
-		{"none", quoted(strings.Repeat(" ", maxMetricsBatchBytes)), ErrMetricsTooLarge, "a batch of 65538 bytes, at most 65536"},
-		{"gzip", gzipped(bomb), ErrMetricsTooLarge, "a batch of more than 262144 bytes when unpacked"},
-		{"deflate", deflated(bomb), ErrMetricsTooLarge, "a batch of more than 262144 bytes when unpacked"},
-		{"none", `[` + strings.Repeat(`"",`, maxMetricsRows) + `""]`, ErrMetricsTooLarge, "a batch of 121 rows, at most 120"},
-		{"none", `[""]`, ErrMetricsRow, "row 1: metrics do not fit their description: 1 values, described 10"},
-		{"none", `["` + good + `;5"]`, ErrMetricsRow, "11 values, described 10"},
-		{"none", `["` + good[5:] + `"]`, ErrMetricsRow, "9 values, described 10"}, // the first row of a batch is complete
-		{"none", `["` + good[4:] + `"]`, ErrMetricsRow, "value 1 is not a number of getStats"},
-		{"none", `["` + strings.Replace(good, "640", "s3cr3t", 1) + `"]`, ErrMetricsRow, "value 4 is not a number of getStats"},
-		{"none", `["` + strings.Replace(good, "640", "NaN", 1) + `"]`, ErrMetricsRow, "value 4"},
-		{"none", `["` + strings.Replace(good, "640", "-Infinity", 1) + `"]`, ErrMetricsRow, "value 4"},
-		{"none", `["` + strings.Replace(good, "640", "1e300", 1) + `"]`, ErrMetricsRow, "value 4"},
-		{"none", `["` + strings.Replace(good, "640", `{\"a\":1}`, 1) + `"]`, ErrMetricsRow, "value 4"},
-		{"none", `["` + strings.Replace(good, "640", `\"64;0\"`, 1) + `"]`, ErrMetricsRow, "11 values"}, // as 2.0.266 quotes them
+		{``, ErrMetricsEncoding, "not JSON"},
+		{`null`, ErrMetricsEncoding, "no metrics"},
+		{`5`, ErrMetricsEncoding, "metrics: must not be a JSON number"},
+		{`{"s3cr3t":1}`, ErrMetricsEncoding, "metrics: must not be a JSON object"},
+		{`[1]`, ErrMetricsEncoding, "rows: must not be a JSON number"},
+		{quoted(`s3cr3t`), ErrMetricsEncoding, "rows: not JSON (at byte 1)"},
+		{quoted(`{"s3cr3t":1}`), ErrMetricsEncoding, "rows: must not be a JSON object"},
+		{quoted(strings.Repeat(" ", maxMetricsBatchBytes)), ErrMetricsTooLarge, "a batch of 16386 bytes, at most 16384"},
+		{`[` + strings.Repeat(`"",`, maxMetricsRows) + `""]`, ErrMetricsTooLarge, "a batch of more than 120 rows"},
+		{`[""]`, ErrMetricsRow, "row 1: metrics do not fit their description: 1 values, described 10"},
+		{`["` + good + `;5"]`, ErrMetricsRow, "11 values, described 10"},
+		{`["` + good[5:] + `"]`, ErrMetricsRow, "9 values, described 10"}, // the first row of a batch is complete
+		{`["` + good[4:] + `"]`, ErrMetricsRow, "value 1 is not a number of getStats"},
+		{`["` + strings.Replace(good, "640", "s3cr3t", 1) + `"]`, ErrMetricsRow, "value 4 is not a number of getStats"},
+		{`["` + strings.Replace(good, "640", "NaN", 1) + `"]`, ErrMetricsRow, "value 4"},
+		{`["` + strings.Replace(good, "640", "-Infinity", 1) + `"]`, ErrMetricsRow, "value 4"},
+		{`["` + strings.Replace(good, "640", "1e300", 1) + `"]`, ErrMetricsRow, "value 4"},
+		{`["` + strings.Replace(good, "640", `{\"a\":1}`, 1) + `"]`, ErrMetricsRow, "value 4"},
+		{`["` + strings.Replace(good, "640", `\"64;0\"`, 1) + `"]`, ErrMetricsRow, "11 values"}, // as 2.0.266 quotes them
 	} {
 		stats := NewClientStats(true)
-		d := MetricsDescription{Compression: c.compression, Headers: outbound("V") + "," + remoteInbound("R")}
+		d := MetricsDescription{Headers: outbound("V") + "," + remoteInbound("R")}
 		if err := stats.Describe(d); err != nil {
 			t.Fatal(err)
 		}
@@ -124,10 +90,6 @@ func TestInvalidBatchesAreRejected(t *testing.T) {
 		}
 		if after := fmt.Sprintf("%+v", summary(stats)); after != before {
 			t.Errorf("%.80s: the figures changed: %s", c.metrics, after)
-		}
-		d.Compression = "none"
-		if err := stats.Describe(d); err != nil {
-			t.Fatal(err)
 		}
 		rows(t, stats, "1000 100000 30 640 480 3 1 900 4 0", "2000 200000 60 640 480 3 1 1900 4 0")
 		want(t, stats, "a good batch after it", 800_000)
@@ -169,23 +131,35 @@ func TestReportsAreBounded(t *testing.T) {
 	}
 }
 
-// TestBombsAreNotUnpacked checks that a batch costs little more than its limits, whatever it unpacks to.
-func TestBombsAreNotUnpacked(t *testing.T) {
-	c := NewClientStats(true)
-	if err := c.Describe(MetricsDescription{Compression: "gzip", Headers: exampleHeaders}); err != nil {
-		t.Fatal(err)
-	}
-	bomb := MetricsBatch{Metrics: json.RawMessage(gzipped(strings.Repeat(" ", 16<<20)))}
-	if len(bomb.Metrics) > maxMetricsBatchBytes {
-		t.Fatalf("the bomb has %d bytes", len(bomb.Metrics))
-	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if err := c.Batch(bomb); !errors.Is(err, ErrMetricsTooLarge) {
-		t.Errorf("got %v", err)
-	}
-	runtime.ReadMemStats(&after)
-	if spent := after.TotalAlloc - before.TotalAlloc; spent > 8*maxMetricsTextBytes {
-		t.Errorf("it took %d bytes of memory", spent)
+// After ten faults in a row nothing of a stream is decoded any more: a good batch does not count either.
+func TestStreamWithManyFaultsIsIgnored(t *testing.T) {
+	good, bad := batch("1000;100000;30;640;480;3;1;900;4;0"), batch("x")
+	for name, fault := range map[string]func(*ClientStats) error{
+		"batches":      func(c *ClientStats) error { return c.Batch(bad) },
+		"descriptions": func(c *ClientStats) error { return c.Describe(MetricsDescription{Compression: "gzip"}) },
+	} {
+		c := described(t, true, outbound("V"), remoteInbound("R"))
+		faults := func(n int) {
+			for range n {
+				if err := fault(c); err == nil || errors.Is(err, ErrMetricsIgnored) {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+		}
+		faults(maxMetricsFaults - 1)
+		describe(t, c, outbound("V"), remoteInbound("R"))
+		if err := c.Batch(good); err != nil {
+			t.Fatal(err)
+		}
+		faults(maxMetricsFaults)
+		if err := c.Batch(good); !errors.Is(err, ErrMetricsIgnored) {
+			t.Errorf("%s: a batch: %v", name, err)
+		}
+		if err := c.Describe(MetricsDescription{}); !errors.Is(err, ErrMetricsIgnored) {
+			t.Errorf("%s: a description: %v", name, err)
+		}
+		if c.Samples() != 1 {
+			t.Errorf("%s: %d samples", name, c.Samples())
+		}
 	}
 }

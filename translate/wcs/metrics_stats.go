@@ -10,15 +10,15 @@ import (
 
 // ClientStats collects a client's own WebRTC statistics of one of its streams (docs/rates-and-snapshots.md).
 // It accepts any client data within fixed limits: faulty data is dropped with an error, and later data counts
-// again. It is not safe for concurrent use.
+// again, until ten descriptions or batches in a row were faulty. It is not safe for concurrent use.
 type ClientStats struct {
 	published bool
 
-	described   bool
-	compression string
-	columns     []*float64 // storage for the values of a row; nil = unused column
-	row         []float64  // the values of the last row, for values that the next one omits
-	reports     []*report
+	faults    int // in a row
+	described bool
+	columns   []*float64 // storage for the values of a row; nil = unused column
+	row       []float64  // the values of the last row, for values that the next one omits
+	reports   []*report
 
 	samples    uint64
 	mediaBytes float64
@@ -27,9 +27,21 @@ type ClientStats struct {
 // NewClientStats returns the statistics of a publisher or of a player.
 func NewClientStats(published bool) *ClientStats { return &ClientStats{published: published} }
 
-// Describe sets the columns of the batches that follow. After an error, which wraps ErrMetricsDescription or
-// ErrMetricsTooLarge, batches are rejected until the next description; the figures so far stay.
+// Describe sets the columns of the batches that follow. After an error, which wraps ErrMetricsDescription,
+// ErrMetricsTooLarge or ErrMetricsIgnored, batches are rejected until the next description; the figures so
+// far stay.
 func (c *ClientStats) Describe(d MetricsDescription) error {
+	if c.faults >= maxMetricsFaults {
+		return ErrMetricsIgnored
+	}
+	err := c.describe(d)
+	if err != nil {
+		c.faults++
+	}
+	return err
+}
+
+func (c *ClientStats) describe(d MetricsDescription) error {
 	c.described = false
 	for _, r := range c.reports {
 		r.listed = false
@@ -47,7 +59,7 @@ func (c *ClientStats) Describe(d MetricsDescription) error {
 	past := slices.DeleteFunc(c.reports, func(r *report) bool { return r.listed })
 	c.reports = append(listed, past...)
 	c.reports = c.reports[:min(len(c.reports), maxMetricsReports)] // drops the oldest
-	c.described, c.compression, c.columns, c.row = true, d.Compression, columns, make([]float64, len(columns))
+	c.described, c.columns, c.row = true, columns, make([]float64, len(columns))
 	return nil
 }
 
@@ -58,11 +70,10 @@ func (d MetricsDescription) check() error {
 	if n := strings.Count(d.Headers, ",") + 1; n > maxMetricsHeaders {
 		return fmt.Errorf("%w: %d headers, at most %d", ErrMetricsTooLarge, n, maxMetricsHeaders)
 	}
-	switch d.Compression {
-	case compressionNone, compressionGzip, compressionDeflate, "":
-		return nil
+	if d.Compression != compressionNone && d.Compression != "" {
+		return fmt.Errorf("%w: compression must be none", ErrMetricsDescription)
 	}
-	return fmt.Errorf("%w: compression must be none, gzip or deflate", ErrMetricsDescription)
+	return nil
 }
 
 // places returns the storage for each column, nil for unused columns, and the reports that the columns belong
@@ -106,12 +117,24 @@ func (c *ClientStats) types() (local, remote string) {
 }
 
 // Batch takes the rows of a batch, up to the first faulty one. Its error wraps ErrMetricsUndescribed,
-// ErrMetricsEncoding, ErrMetricsRow or ErrMetricsTooLarge.
+// ErrMetricsEncoding, ErrMetricsRow, ErrMetricsTooLarge or ErrMetricsIgnored.
 func (c *ClientStats) Batch(b MetricsBatch) error {
-	if !c.described {
+	switch {
+	case c.faults >= maxMetricsFaults:
+		return ErrMetricsIgnored
+	case !c.described:
 		return ErrMetricsUndescribed
 	}
-	rows, err := metricsRows(b.Metrics, c.compression)
+	c.faults++
+	err := c.batch(b)
+	if err == nil {
+		c.faults = 0
+	}
+	return err
+}
+
+func (c *ClientStats) batch(b MetricsBatch) error {
+	rows, err := metricsRows(b.Metrics)
 	if err != nil {
 		return err
 	}
