@@ -91,7 +91,7 @@ func wantEvent(t *testing.T, c *rig.Client, id, typ, payload string) {
 // order.
 func TestStreamEventsOnTwoPods(t *testing.T) {
 	t.Parallel()
-	g, s := pods(t, 2)
+	g, s := podsWith(t, 2, map[string]string{"WCS_APPLICATIONS": `{defaultApp: {native: publish}}`})
 	watcher := watchRoom(t, s.LiveKit, "wcs.said")
 	pub, near, far := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")
 	pub.Publish("said-pub", "said", rig.NewPublisher(t, rig.PeerOptions{}))
@@ -101,25 +101,31 @@ func TestStreamEventsOnTwoPods(t *testing.T) {
 		pub.SendRaw(`{"message":"sendStreamEvent","data":[{"mediaSessionId":"said-pub","type":"` + typ + `"` + member + `}]}`)
 	}
 	const name, data = `{"streamName":"said"}`, `{ "score": 1.50, "text":"<é>" }`
+	players := map[string]*rig.Client{"near": near, "far": far}
+	wantAll := func(typ, payload string) {
+		for id, c := range players {
+			wantEvent(t, c, id, typ, payload)
+		}
+	}
 	say("audioMuted", "")
 	watcher.awaitAttribute(t, "wcs.audioMuted", "true")
+	wantAll("audioMuted", name) // a state: the next change could replace it
 	say("videoMuted", "")
 	watcher.awaitAttribute(t, "wcs.videoMuted", "true")
+	wantAll("videoMuted", name)
 	say("data", `,"payload":`+data)
 	watcher.wantData(t, data)
+	wantAll("data", data)
 	say("audioUnmuted", "")
 	watcher.awaitAttribute(t, "wcs.audioMuted", "false")
+	wantAll("audioUnmuted", name)
 	for i := range 20 {
 		say("data", fmt.Sprintf(`,"payload":%d`, i))
 	}
 	for i := range 20 {
 		watcher.wantData(t, strconv.Itoa(i))
 	}
-	for id, c := range map[string]*rig.Client{"near": near, "far": far} {
-		wantEvent(t, c, id, "audioMuted", name)
-		wantEvent(t, c, id, "videoMuted", name)
-		wantEvent(t, c, id, "data", data)
-		wantEvent(t, c, id, "audioUnmuted", name)
+	for id, c := range players {
 		for i := range 20 {
 			wantEvent(t, c, id, "data", strconv.Itoa(i))
 		}

@@ -468,9 +468,17 @@ var endTests = map[string]func(*testing.T){
 	"connected without media": func(t *testing.T) {
 		c := connect(t)
 		peer := rig.NewPublisher(t, rig.PeerOptions{Mute: true})
-		c.StartPublish("mute-pub", "mute", peer, map[string]any{"sdp": withoutSSRC(peer.Offer(), "audio", "video")})
+		// LiveKit learns the SSRC of a simulcast layer from its packets, and of other tracks from the offer.
+		layers := strings.ReplaceAll(withoutSSRC(peer.Offer(), "audio", "video"), "a=sendonly\r\n", "a=sendonly\r\na=rid:a send\r\na=simulcast:send a\r\n")
+		c.StartPublish("mute-pub", "mute", peer, map[string]any{"sdp": layers})
 		<-peer.Up()
 		c.WantStatus("mute-pub", "FAILED", "Failed by RTP activity")
+	},
+	"no SSRC": func(t *testing.T) {
+		c := connect(t)
+		offer := withoutSSRC(rig.NewPublisher(t, rig.PeerOptions{}).Offer(), "audio", "video")
+		c.Send("publishStream", rig.StreamRequest("none-pub", "none", offer, true, nil))
+		c.WantStatus("none-pub", "FAILED", "Bad SDP: malformed SDP: no SSRC")
 	},
 	"one of two tracks is late": func(t *testing.T) {
 		c := connect(t)

@@ -14,8 +14,8 @@ import (
 // burnShare is the environment variable with the processors that a burner uses.
 const burnShare = "ATTACKS_SHARE"
 
-// runBurner uses a share of the processors until it is stopped, and touches nothing else. It is the control of
-// an attack: what it costs the gateway's clients is the machine's.
+// runBurner uses a share of the processors until it is stopped, and touches nothing else. It is the control
+// of an attack: what it costs the gateway's clients is the machine's.
 func runBurner() int {
 	share, err := strconv.ParseFloat(os.Getenv(burnShare), 64)
 	if err != nil {

@@ -223,8 +223,8 @@ type Limits struct {
 	// Sockets that have not sent their `connection` command, and as many TCP connections that have not
 	// finished their handshake. For a further one, the oldest of the address that has most is closed.
 	Pending int `koanf:"pending"`
-	// Sessions with `keepAlive` of this pod that have no socket. For a further one, the oldest of the address that
-	// has most ends; one with streams or rooms only if there is none without.
+	// Sessions with `keepAlive` of this pod that have no socket. For a further one, the oldest of the address
+	// that has most ends; one with streams or rooms only if there is none without.
 	Detached int `koanf:"detached"`
 	// Messages, including control frames, that a client may send per second on average. A client that sends
 	// more is closed. 0: no limit.
