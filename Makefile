@@ -128,6 +128,7 @@ check-links:
 # make bench ARGS="-only publish,memory -json results.json" runs some measurements and writes the results as JSON.
 bench: setup $(SDK)
 	go test -run '^$$' -bench . -benchtime 1x -timeout $(TESTTIMEOUT) ./e2e/bench -args $(ARGS)
+	go test -run '^$$' -bench Worst -benchtime 20x ./translate ./translate/wcs
 
 # Without the race detector, which would dominate the results.
 attacks: setup

@@ -188,18 +188,34 @@ var videoFeedback = [...]string{"goog-remb", "transport-cc", "ccm fir", "nack", 
 // (payload type 9) it removes those of every 9x, VP8 among them. The browser's own description still has
 // them. Without them LiveKit answers without retransmission and key frame requests.
 func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
+	if kindOf(m) != Video {
+		return
+	}
+	missing := ptSet{}
+	count := 0
 	for _, f := range formats {
-		if _, known := lookupCodec(Video, f.name); !known || kindOf(m) != Video || f.feedback || !keep[f.pt] {
-			continue
-		}
-		attrs := make([]sdp.Attribute, 0, len(videoFeedback))
-		for _, fb := range videoFeedback {
-			attrs = append(attrs, sdp.NewAttribute("rtcp-fb", strconv.Itoa(int(f.pt))+" "+fb))
-		}
-		if i := rtpmapIndex(m, f.pt); i >= 0 {
-			insertAfter(m, i, attrs...)
+		if _, known := lookupCodec(Video, f.name); known && !f.feedback && keep[f.pt] {
+			missing[f.pt] = true
+			count++
 		}
 	}
+	if count == 0 {
+		return
+	}
+	attrs := make([]sdp.Attribute, 0, len(m.Attributes)+count*len(videoFeedback))
+	for _, a := range m.Attributes {
+		attrs = append(attrs, a)
+		text, _ := formatOf(a)
+		pt, ok := parsePT(text)
+		if a.Key != "rtpmap" || !ok || !missing[pt] {
+			continue
+		}
+		missing[pt] = false
+		for _, fb := range videoFeedback {
+			attrs = append(attrs, sdp.NewAttribute("rtcp-fb", text+" "+fb))
+		}
+	}
+	m.Attributes = attrs
 }
 
 // rtpmapIndex returns the index of the rtpmap line of a payload type, or -1.
