@@ -171,8 +171,8 @@ func (c *Client) Observe(f func(Message)) {
 	c.observer = f
 }
 
-// Loose accepts messages that a strict client cannot decode: those of applications whose backend excludes
-// members.
+// Loose accepts messages that a strict client cannot decode: those that no SDK knows, and those of
+// applications whose backend excludes members.
 func (c *Client) Loose() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
