@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/maphash"
-	"maps"
 	"slices"
 	"strings"
 
@@ -65,24 +64,23 @@ func (r *Redis) EachSession(ctx context.Context, yield func([]Session) error) er
 
 // Pods returns the pods of the deployment that have a lease, each once. It fails with ErrUnavailable.
 func (r *Redis) Pods(ctx context.Context) ([]string, error) {
-	entries, err := r.listPods(ctx)
-	owners := slices.Collect(maps.Keys(entries))
+	seen, err := r.observeLeases(ctx)
 	var pods []string
-	for i, l := range r.lookAtLeases(ctx, owners) {
-		if l.left > 0 && !slices.Contains(pods, owners[i].Pod) {
-			pods = append(pods, owners[i].Pod)
+	for _, s := range seen {
+		if s.leased && !slices.Contains(pods, s.owner.Pod) {
+			pods = append(pods, s.owner.Pod)
 		}
 	}
 	return pods, err
 }
 
 func (r *Redis) eachOwner(ctx context.Context, do func(Owner) error) error {
-	entries, err := r.listPods(ctx)
+	seen, err := r.observeLeases(ctx)
 	if err != nil {
 		return err
 	}
-	for o := range entries {
-		if err := do(o); err != nil {
+	for _, s := range seen {
+		if err := do(s.owner); err != nil {
 			return err
 		}
 	}

@@ -51,11 +51,6 @@ func modelMutants(t *testing.T) []mutant {
 		{name: "no grace after an outage", from: 12, change: func(r *Redis) { r.grace = -modelLease }},
 		{name: "no lease time of quiet", from: 12, change: func(r *Redis) { r.grace -= modelLease }},
 		{name: "writes with an old lease", from: 49, change: func(r *Redis) { r.lease.length *= 3 }},
-		{name: "watch: a look that is not answered finds no lease", from: 1, skip: func(t *task, command string) bool {
-			return strings.HasPrefix(command, "pttl") && t.pod.world.net.unreachable(command)
-		}},
-		{name: "watch: listed without a renewal", from: 1, rules: rules{boasts: true}},
-		{name: "watch: a lost lease has ended", from: 1, rules: rules{early: true}},
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -70,7 +69,7 @@ func newModelPod(w *world, id string) (*modelPod, error) {
 	if err := r.client.Close(); err != nil {
 		return nil, err
 	}
-	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool), kept: make(map[string]*stay), locked: make(map[string]bool), watch: leaseWatch{length: modelLease}}
+	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool), kept: make(map[string]*stay), locked: make(map[string]bool)}
 	r.client, r.now, r.grace = w.client, w.now, modelGrace
 	r.lease.begin(r.newLife(Owner{}))
 	r.handlers = Handlers{Reset: p.reset, Lost: p.lost, TakenOver: p.takenOver}
@@ -96,9 +95,6 @@ func (p *modelPod) tick(ctx context.Context) {
 	p.loop(ctx, "renew", func(ctx context.Context) {
 		if err := p.renew(ctx); err != nil {
 			p.world.note("%s: renewal fails", p.id)
-			if owner, held := p.lease.current(); held && p.world.mutant.rules.boasts {
-				_ = p.enrol(ctx, owner, p.now())
-			}
 		}
 	})
 	p.loop(ctx, "sweep", p.seek)
@@ -117,15 +113,10 @@ func (p *modelPod) tick(ctx context.Context) {
 }
 
 func (p *modelPod) seek(ctx context.Context) {
-	for _, seen := range p.watch.owners {
-		if p.world.mutant.rules.early {
-			seen.expires = time.Time{}
-		}
-	}
-	for _, dead := range p.sweep(ctx, &p.watch) {
-		p.loop(p.world.ctx, "take over "+dead.String(), func(ctx context.Context) {
-			if err := p.takeOver(ctx, dead); err != nil {
-				p.world.note("%s: take-over of %v stops: %v", p.id, dead, err)
+	for _, s := range p.sweep(ctx, &p.watch) {
+		p.loop(p.world.ctx, "take over "+s.dead.String(), func(ctx context.Context) {
+			if err := p.takeOver(ctx, s); err != nil {
+				p.world.note("%s: take-over of %v stops: %v", p.id, s.dead, err)
 			}
 		})
 	}

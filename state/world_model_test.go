@@ -30,10 +30,8 @@ type mutant struct {
 	rules  rules
 }
 
-// rules are rules of the gateway and of the watch of leases, each with the fault of omitting it.
+// rules are rules of the gateway, each with the fault of omitting it.
 type rules struct {
-	boasts   bool // enters itself in the list of pods also when it could not renew its lease
-	early    bool // mistakes a lease that Redis lost for one that ended
 	forgets  bool // does not check its released holdings again
 	blind    bool // mistakes a stream that another pod adopted for one whose name was lost
 	hasty    bool // does not wait for its own pending work for a session that returns to it
@@ -64,12 +62,10 @@ type world struct {
 	removed    map[string]bool // identities of participants
 	evicted    map[owned]bool  // displaced, or possibly displaced
 	away       outage
-	cuts       map[string]*outage           // the last of each pod's server
 	reported   map[string]map[*modelPod]int // orphans
 	check      checker
 
 	steps, commands, silent, settling int
-	cutTaken, losses                  int
 	taken, adopted                    int
 	trace                             []string
 	failure                           string
@@ -311,7 +307,6 @@ func (w *world) settle() {
 	w.faults = 0
 	w.redisBack()
 	for _, p := range w.pods {
-		w.reconnect(p)
 		p.frozen = false
 	}
 	for quiet := 0; quiet < 3 && w.failure == ""; {
