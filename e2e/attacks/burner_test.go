@@ -27,7 +27,8 @@ func runBurner() int {
 	fmt.Println(attacking)
 	var work sync.WaitGroup
 	for ; share > 0; share-- {
-		work.Go(func() { burn(ctx, min(share, 1)) })
+		one := min(share, 1)
+		work.Go(func() { burn(ctx, one) })
 	}
 	work.Wait()
 	return 0
