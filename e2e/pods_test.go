@@ -287,8 +287,8 @@ func TestNameTakeOver(t *testing.T) {
 	s.WantClean(t)
 }
 
-// The publisher's pod is frozen: the name is in use until the pod's lease has ended, since its client could be
-// well.
+// The publisher's pod is frozen: the name is in use until the pod's lease has ended, since its client could
+// be well.
 func TestNameTakeOverFromASilentPod(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
