@@ -3,6 +3,7 @@ package quota
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,7 @@ func TestBucketsOfClientAndAddress(t *testing.T) {
 			t.Errorf("%d after 2 s, want 10", n)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		for range 64 {
 			a.Allow(Starts)
 		}
@@ -63,13 +65,16 @@ func TestBucketsOfClientAndAddress(t *testing.T) {
 func TestTurnsAreFairBetweenParties(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(8)
+		var mu sync.Mutex
 		var order []netip.Addr
 		call := func(address netip.Addr) {
 			release, err := turns.Acquire(t.Context(), address)
 			if err != nil {
 				t.Error(err)
 			}
+			mu.Lock()
 			order = append(order, address)
+			mu.Unlock()
 			time.Sleep(time.Second)
 			release()
 		}
@@ -91,6 +96,9 @@ func TestTurnsAreFairBetweenParties(t *testing.T) {
 			t.Error("a turn before the 998 that wait")
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if len(order) != 1001 || len(turns.parties) != 0 || turns.used != 0 {
 			t.Errorf("%d calls, %d parties and %d places left", len(order), len(turns.parties), turns.used)
 		}

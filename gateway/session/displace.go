@@ -19,6 +19,7 @@ const (
 )
 
 const (
+	maxChecks     = 4                      // of a pod that does not reply: they last longer than the default lease of a dead one
 	aliveWait     = 2 * time.Second        // a browser answers a ping even while the page's script is busy
 	aliveOverhead = 500 * time.Millisecond // for the way to another pod and back, and for closing a dead client's session
 	releaseWait   = 300 * time.Millisecond // until a dead client's streams are released, which takes about 10 ms
@@ -43,21 +44,27 @@ func (t *Table) displace(ctx context.Context, st *stream) (freed bool, err error
 		return false, nil // this client publishes it; if this pod no longer has the stream, its release is pending
 	}
 	request := state.Event{Kind: state.EventAliveCheck, Name: old.Name, Stream: &old}
-	result := t.checkAlive(ctx, old.Owner.Pod, request)
-	if result == checkUnanswered {
-		result = t.checkAlive(ctx, old.Owner.Pod, request)
+	for asked := 1; ; asked++ {
+		result := t.checkAlive(ctx, old.Owner.Pod, request)
+		switch {
+		case result == clientAlive:
+			return false, nil
+		case result == clientReleased:
+			return true, nil
+		case result == checkUnanswered && asked == 1: // the event or its reply can have been lost
+			continue
+		}
+		dead, err := t.isDead(ctx, old, result)
+		switch {
+		case err != nil:
+			return false, err
+		case dead:
+			old.TellEnd = old.TellEnd && result == checkUnanswered // a pod that replies notifies the backend itself
+			return true, t.evict(ctx, old)
+		case result != checkUnanswered || asked == maxChecks || ctx.Err() != nil:
+			return false, nil
+		}
 	}
-	switch result {
-	case clientAlive:
-		return false, nil
-	case clientReleased:
-		return true, nil
-	}
-	if dead, err := t.isDead(ctx, old, result); err != nil || !dead {
-		return false, err
-	}
-	old.TellEnd = old.TellEnd && result == checkUnanswered // a pod that replies notifies the backend itself
-	return true, t.evict(ctx, old)
 }
 
 // isDead reports whether a stream may be taken from its pod, whose reply is known: it has no client any more,
