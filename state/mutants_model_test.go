@@ -38,7 +38,7 @@ func modelMutants(t *testing.T) []mutant {
 		{name: "release: of anybody's", from: 1, change: in(releaseStreamSource, "if r[1] == ARGV[1] and r[2] == ARGV[2] then", "if r[1] then", release)},
 		{name: "release: of any claim of the owner", from: 1, change: in(releaseStreamSource, "if r[1] == ARGV[1] and r[2] == ARGV[2] then", "if r[1] == ARGV[1] then", release)},
 		{name: "release: no mark after a record", from: 95, change: in(releaseStreamSource, "if ARGV[3] ~= '0' then", "if ARGV[3] ~= '0' and r[2] ~= ARGV[2] then", release)},
-		{name: "release: a repetition returns nothing", from: 64, change: in(releaseStreamSource, "elseif ARGV[4] == '1' then", "elseif false then", release)},
+		{name: "release: a repetition returns nothing", from: 354, change: in(releaseStreamSource, "elseif ARGV[4] == '1' then", "elseif false then", release)},
 		{name: "put: of anybody's", from: 64, change: in(putStreamSource, "if r[1] ~= ARGV[1] or r[2] ~= ARGV[2] then", "redis.call('HSET', KEYS[1], 'owner', ARGV[1])\nif false then", put)},
 		{name: "renew: after a take-over", from: 68, change: in(renewLeaseSource, "if redis.call('EXISTS', KEYS[2]) == 1", "if redis.call('EXISTS', KEYS[2]) == 2", renew)},
 		{name: "take over: from the living", from: 98, change: in(takeOverSource, "== 1 then", "== 2 then", takeOver)},

@@ -131,11 +131,14 @@ func (s *scene) wantFlow(t *testing.T, d time.Duration) {
 	}
 }
 
-// awaitAccepted publishes again and again until it is accepted; until then every refusal must be quick.
+// awaitAccepted publishes again and again, slower than the rate limit, until it is accepted. Until then every
+// refusal must be quick.
 func awaitAccepted(t *testing.T, g *rig.Gateway, id string) {
 	t.Helper()
 	c := rig.Connect(t, g.URL, "defaultApp")
 	defer c.Close()
+	retry := time.NewTicker(time.Second / 4)
+	defer retry.Stop()
 	since := time.Now()
 	var slowest time.Duration
 	refused := 0
@@ -152,6 +155,7 @@ func awaitAccepted(t *testing.T, g *rig.Gateway, id string) {
 		if time.Since(since) > 2*time.Minute {
 			t.Fatal("still refused two minutes after Redis is back")
 		}
+		<-retry.C
 	}
 	t.Logf("%s: accepted after %v and %d refusals, the slowest after %v", id, ms(time.Since(since)), refused, ms(slowest))
 }
