@@ -60,9 +60,10 @@ func wantClosedAlone(t *testing.T, n int, env map[string]string, queued int) {
 	screen := rig.NewPlayer(t, rig.PeerOptions{})
 	view.Play("healthy-play", "healthy", screen)
 	var stalled []*stalledClient
+	const playing = 5
 	for i := range n {
 		c := newStalledClient(t, s.Gateway.URL)
-		if i < 5 {
+		if i < playing {
 			c.play(t, fmt.Sprintf("stalled-%d", i), "healthy")
 		}
 		stalled = append(stalled, c)
@@ -78,6 +79,9 @@ func wantClosedAlone(t *testing.T, n int, env map[string]string, queued int) {
 		slowest = max(slowest, time.Since(asked))
 		return metric(t, s.Gateway, `wcs_closes_total{reason="slow"}`)+metric(t, s.Gateway, `wcs_closes_total{reason="ping_timeout"}`) == float64(n)
 	})
+	if slow := metric(t, s.Gateway, `wcs_closes_total{reason="slow"}`); slow < float64(n-playing) { // the others are sent nothing by other clients
+		t.Errorf("%v clients are closed as slow, want at least %d", slow, n-playing)
+	}
 	now, peak := residentBytes(t, s.Gateway)
 	t.Logf("%d closed after %v; slowest answer to another client %v", n, ms(time.Since(since)), ms(slowest))
 	t.Logf("resident: %d MB idle, %d MB peak, %d MB now; %d MB could be queued", idle>>20, peak>>20, now>>20, queued>>20)
