@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"wcsgateway/gateway/admin"
@@ -81,12 +80,12 @@ type boolean bool
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (v *boolean) UnmarshalJSON(b []byte) error {
-	on, err := strconv.ParseBool(strings.Trim(string(b), `"`))
-	if err != nil {
-		return errors.New("published must be true or false")
+	switch text := strings.Trim(string(b), `"`); text {
+	case "true", "false":
+		*v = text == "true"
+		return nil
 	}
-	*v = boolean(on)
-	return nil
+	return errors.New("published must be true or false")
 }
 
 // maxMediaIDs bounds mediaSessionIds.

@@ -33,7 +33,7 @@ type Admission struct {
 	mu         sync.Mutex
 	handshakes waiting.Table[net.Conn] // TCP connections whose request has not come, or that are kept open after one
 	opened     map[net.Conn]*waiting.Entry[net.Conn]
-	sockets    PerAddressCount
+	sockets    addressCount
 	pending    waiting.Table[*MeteredConn] // sockets without a session yet
 }
 
@@ -43,14 +43,14 @@ func NewAdmission(rejected func(Rejection)) *Admission {
 	return &Admission{budget: newBurstBudget(), rejected: rejected, opened: make(map[net.Conn]*waiting.Entry[net.Conn])}
 }
 
-// PerAddressCount counts by realip.LimitKey. It is not safe for concurrent use.
-type PerAddressCount struct {
+// addressCount counts by realip.LimitKey. It is not safe for concurrent use.
+type addressCount struct {
 	all   int
 	byKey map[netip.Addr]int
 }
 
-// Add adds n, which can be negative. With an invalid key only the total changes.
-func (c *PerAddressCount) Add(key netip.Addr, n int) {
+// add adds n, which can be negative. With an invalid key only the total changes.
+func (c *addressCount) add(key netip.Addr, n int) {
 	c.all += n
 	if !key.IsValid() {
 		return
@@ -62,12 +62,6 @@ func (c *PerAddressCount) Add(key netip.Addr, n int) {
 		delete(c.byKey, key)
 	}
 }
-
-// All returns the total.
-func (c *PerAddressCount) All() int { return c.all }
-
-// Of returns the count of a key.
-func (c *PerAddressCount) Of(key netip.Addr) int { return c.byKey[key] }
 
 // Slot is a socket's share of the limits. Its methods may be called from any goroutine, and repeatedly.
 type Slot struct {
@@ -106,7 +100,7 @@ func (a *Admission) reserve(m *MeteredConn, l *Limits) (lost *waiting.Entry[*Met
 	case l.ConnectionsPerAddress > 0 && a.sockets.byKey[m.Key] >= l.ConnectionsPerAddress:
 		return nil, RejectAddress
 	}
-	a.sockets.Add(m.Key, 1)
+	a.sockets.add(m.Key, 1)
 	m.Slot.pending, lost = a.pending.Add(m.Key, m, 0, l.Pending)
 	return lost, ""
 }
@@ -132,7 +126,7 @@ func (s *Slot) Release() {
 	s.admission.pending.Remove(s.pending)
 	if !s.released {
 		s.released = true
-		s.admission.sockets.Add(s.Key, -1)
+		s.admission.sockets.add(s.Key, -1)
 	}
 }
 
