@@ -205,7 +205,7 @@ func (g *Gateway) handleEvent(e state.Event) {
 	switch e.Kind {
 	case state.EventChanged:
 		if e.Stream != nil {
-			g.table.PublisherChanged(e.From, *e.Stream, e.Notices)
+			g.table.PublisherChanged(e.From, *e.Stream, e.Data)
 		}
 	case state.EventEnded:
 		if e.Stream != nil {

@@ -104,7 +104,7 @@ func TestStreamEvents(t *testing.T) {
 		if step.typ == "data" {
 			data = 1
 		}
-		if e := <-w.told; e.Kind != state.EventChanged || len(e.Notices) != data {
+		if e := <-w.told; e.Kind != state.EventChanged || len(e.Data) != data {
 			t.Errorf("%s: told %+v", step.typ, e)
 		}
 	}

@@ -76,12 +76,6 @@ type Stream struct {
 	Owner   Owner `json:"owner"` // set by the store
 }
 
-// StreamNotice is a publisher's message for its players.
-type StreamNotice struct {
-	Type    string `json:"type"`              // of the WCS stream event: data
-	Payload []byte `json:"payload,omitempty"` // JSON, byte for byte as received; nil without one
-}
-
 // Player is one player of a stream. Native players play streams that a native LiveKit participant publishes;
 // such a stream has no record.
 type Player struct {
@@ -214,7 +208,7 @@ type EventKind string
 
 // Events between pods.
 const (
-	// EventChanged: the stream's phase, size or mute state changed, or its publisher sent Notices. Stream is
+	// EventChanged: the stream's phase, size or mute state changed, or its publisher sent Data. Stream is
 	// set.
 	EventChanged EventKind = "changed"
 	// EventEnded: the stream's publisher ended.
@@ -242,16 +236,16 @@ const (
 
 // Event is sent once to each affected pod, which distributes it to its clients.
 type Event struct {
-	Kind     EventKind      `json:"kind"`
-	From     string         `json:"from"`               // pod
-	Name     string         `json:"name,omitempty"`     // stream name
-	Room     string         `json:"room,omitempty"`     // LiveKit room
-	Identity string         `json:"identity,omitempty"` // of a publisher in LiveKit
-	Stream   *Stream        `json:"stream,omitempty"`   // the record after the change
-	Notices  []StreamNotice `json:"notices,omitempty"`  // in this order
-	Body     []byte         `json:"body,omitempty"`     // depends on Kind
-	ID       string         `json:"id,omitempty"`       // of a request
-	Answer   string         `json:"answer,omitempty"`   // depends on Kind
+	Kind     EventKind `json:"kind"`
+	From     string    `json:"from"`               // pod
+	Name     string    `json:"name,omitempty"`     // stream name
+	Room     string    `json:"room,omitempty"`     // LiveKit room
+	Identity string    `json:"identity,omitempty"` // of a publisher in LiveKit
+	Stream   *Stream   `json:"stream,omitempty"`   // the record after the change
+	Data     [][]byte  `json:"data,omitempty"`     // of the publisher for its players, in this order: JSON, byte for byte as received
+	Body     []byte    `json:"body,omitempty"`     // depends on Kind
+	ID       string    `json:"id,omitempty"`       // of a request
+	Answer   string    `json:"answer,omitempty"`   // depends on Kind
 }
 
 // Errors of the store. Use errors.Is.

@@ -213,7 +213,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 	if err != nil {
 		pods = []string{t.Config.Pod} // the players of this pod get the change in any case
 	}
-	t.Bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Notices: st.writer.inFlight})
+	t.Bus.Notify(ctx, pods, state.Event{Kind: state.EventChanged, Name: rec.Name, Room: rec.Room, Stream: &rec, Data: st.writer.inFlight})
 	return err
 }
 

@@ -114,7 +114,7 @@ func (st *stream) lost(r translate.EndReason) {
 }
 
 // onPublisherChanged applies a changed record of the player's stream, and the publisher's events.
-func (st *stream) onPublisherChanged(pod string, rec state.Stream, notices []state.StreamNotice) {
+func (st *stream) onPublisherChanged(pod string, rec state.Stream, data [][]byte) {
 	if st.phase < phaseConnecting { // onStarted applies it
 		st.pendingUpdate = rec
 		return
@@ -123,7 +123,8 @@ func (st *stream) onPublisherChanged(pod string, rec state.Stream, notices []sta
 		return
 	}
 	st.publisherPod = pod
-	st.onPublisherNotice(notices, rec)
+	st.applyMutes(mutesOf(rec))
+	st.onPublisherData(data)
 	var tracks []translate.Track
 	for _, t := range rec.Tracks {
 		old := st.tracks[translate.Kind(t.Kind)]

@@ -23,22 +23,22 @@ const (
 	maxEventBytes = 2 << 20
 )
 
-// events is a queue of a publisher's events.
+// events is a queue of a publisher's data.
 type events struct {
-	list  []state.StreamNotice
+	list  [][]byte
 	bytes int
 }
 
-func (o *events) add(s state.StreamNotice) error {
-	if len(o.list) >= MaxEvents || o.bytes+len(s.Payload) > maxEventBytes && len(o.list) > 0 {
+func (o *events) add(payload []byte) error {
+	if len(o.list) >= MaxEvents || o.bytes+len(payload) > maxEventBytes && len(o.list) > 0 {
 		return errTooManyEvents
 	}
-	o.list = append(o.list, s)
-	o.bytes += len(s.Payload)
+	o.list = append(o.list, payload)
+	o.bytes += len(payload)
 	return nil
 }
 
-func (o *events) take() []state.StreamNotice {
+func (o *events) take() [][]byte {
 	list := o.list
 	*o = events{}
 	return list
@@ -60,19 +60,18 @@ func (st *stream) publishData(payload json.RawMessage) error {
 
 // publishToPlayers sends data to the players of a publisher that is up, on all pods.
 func (st *stream) publishToPlayers(payload json.RawMessage) error {
-	if err := st.writer.outbox.add(state.StreamNotice{Type: string(wcs.EventData), Payload: payload}); err != nil {
+	if err := st.writer.outbox.add(payload); err != nil {
 		return err
 	}
 	st.writer.save(nil)
 	return nil
 }
 
-// onPublisherNotice passes a publisher's data to a player, and the mutes in its record if they are newer.
-func (st *stream) onPublisherNotice(notices []state.StreamNotice, rec state.Stream) {
-	st.applyMutes(mutesOf(rec))
-	for _, s := range notices {
-		if s.Type == string(wcs.EventData) && st.phase == phaseUp { // pods of earlier versions send mutes, too
-			st.sess.relay(wcs.StreamData(st.id, s.Payload))
+// onPublisherData passes a publisher's data to a player that is up.
+func (st *stream) onPublisherData(data [][]byte) {
+	for _, payload := range data {
+		if st.phase == phaseUp {
+			st.sess.relay(wcs.StreamData(st.id, payload))
 		}
 	}
 }

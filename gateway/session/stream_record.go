@@ -15,10 +15,10 @@ import (
 // to the pods of its players. It is used on the session's loop.
 type recordWriter struct {
 	st       *stream
-	saving   bool                 // a write is under way
-	unsaved  bool                 // the record must be written (again)
-	outbox   events               // to be published with the next write
-	inFlight []state.StreamNotice // published with the current write
+	saving   bool     // a write is under way
+	unsaved  bool     // the record must be written (again)
+	outbox   events   // to be published with the next write
+	inFlight [][]byte // published with the current write
 }
 
 // firstRecord returns the record that claims a name. It has no state that changes, as it is called off the

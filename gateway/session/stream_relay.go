@@ -8,7 +8,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -32,7 +31,7 @@ func (r *relay) queue(payload json.RawMessage) error {
 		st.sess.sampled().Str("media", st.id).Int("bytes", len(payload)).Msg("data too big for native participants")
 		return nil
 	}
-	if err := r.data.add(state.StreamNotice{Payload: payload}); err != nil {
+	if err := r.data.add(payload); err != nil {
 		return err
 	}
 	r.next()
@@ -57,7 +56,7 @@ func (r *relay) next() {
 }
 
 // send runs off the loop. Its error is that of the mutes.
-func (r *relay) send(muted bool, m translate.Mutes, remote []translate.Track, data []state.StreamNotice) (err error) {
+func (r *relay) send(muted bool, m translate.Mutes, remote []translate.Track, data [][]byte) (err error) {
 	if muted {
 		err = r.call(func(ctx context.Context) error {
 			return r.st.sess.table.Notifier.SetMutes(ctx, r.st.room, r.st.identity, m)
@@ -67,7 +66,7 @@ func (r *relay) send(muted bool, m translate.Mutes, remote []translate.Track, da
 		}
 	}
 	for _, d := range data {
-		r.sendToRoom(d.Payload)
+		r.sendToRoom(d)
 	}
 	return err
 }

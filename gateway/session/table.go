@@ -171,13 +171,13 @@ func (t *Table) StartClean() {
 	}
 }
 
-// PublisherChanged passes a stream's changed record and its events to this pod's players of it.
-func (t *Table) PublisherChanged(pod string, rec state.Stream, notices []state.StreamNotice) {
+// PublisherChanged passes a stream's changed record and the publisher's data to this pod's players of it.
+func (t *Table) PublisherChanged(pod string, rec state.Stream, data [][]byte) {
 	if rec.Phase == state.PhasePublishing {
 		t.streams.published(rec.Name)
 	}
 	for _, st := range t.streams.playersOf(rec.Name) {
-		st.sess.loop.Post(func() { st.onPublisherChanged(pod, rec, notices) })
+		st.sess.loop.Post(func() { st.onPublisherChanged(pod, rec, data) })
 	}
 }
 

@@ -1,0 +1,194 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/quota"
+	"wcsgateway/state"
+	"wcsgateway/translate/wcs"
+)
+
+// endCause is the reason and the manner of a stream's end.
+type endCause struct {
+	status       wcs.Status
+	info         string
+	class        class
+	noClient     bool         // the client is gone
+	afterCleanup bool         // the client is notified only after everything is released
+	handedOver   bool         // another pod has the stream, or will have it: nothing is released
+	since        time.Time    // set by end
+	timing       notifyTiming // player: of its publisher's end
+}
+
+// end ends the stream. Only the first cause counts.
+func (st *stream) end(e endCause) {
+	if st.ending != nil {
+		if e.noClient {
+			st.ending.noClient = true
+			st.notifyEnd() // only the backend
+		}
+		return
+	}
+	e.since = time.Now()
+	st.ending = &e
+	fault := e.info
+	if e.class == classOK {
+		fault = ""
+	}
+	st.trace.Failed(string(e.class), fault)
+	st.stopTimers()
+	st.sess.table.Poller.Remove(st.room, st)
+	st.stopRates()
+	if st.phase == phaseUp && !e.handedOver {
+		st.updateRoom()
+	}
+	if !e.afterCleanup {
+		st.notifyEnd()
+	}
+	switch {
+	case st.phase == phaseAuthorizing:
+		st.finished() // nothing to release
+	case st.phase == phaseStarting:
+		st.cancel() // onStarted continues
+	case st.writer.saving: // onSaved continues: a record written after its release would stay in Redis
+	default:
+		st.cleanUp()
+	}
+}
+
+// notifyEnd sends the terminal status to client and backend, once.
+func (st *stream) notifyEnd() {
+	e := st.ending
+	if st.notified || e.handedOver {
+		return
+	}
+	st.notified = true
+	if !e.noClient {
+		st.sendStatus(e.status, e.info)
+		st.sess.observeDelivered(e.timing)
+	}
+	st.notifyStatus(e.status, e.info)
+}
+
+// stopped returns the terminal status of a stream that was stopped.
+func (st *stream) stopped() wcs.Status {
+	if st.published {
+		return wcs.StatusUnpublished
+	}
+	return wcs.StatusStopped
+}
+
+// UndoWait bounds the time for which a client waits for UNPUBLISHED or STOPPED while LiveKit or Redis is
+// slow.
+const UndoWait = 1500 * time.Millisecond
+
+// cleanUp removes the participant and releases the claims. Failed calls are retried by the cleanup queue.
+func (st *stream) cleanUp() {
+	if st.ending.handedOver {
+		st.finished()
+		st.sess.reapUnadopted(st)
+		return
+	}
+	t := st.sess.table
+	released := func() {}
+	if st.published && st.claimed {
+		released = t.streams.releasing(st.name)
+		t.publisherEnded(st.name, st.identity, notifyTiming{stageLocal, st.ending.since})
+	}
+	room, offered, claimed, expiry := st.room, st.offered, st.claimed, cleanup.Expiry
+	if !st.joined {
+		expiry = cleanup.ExpiryNeverUp
+	}
+	egresses := st.egresses.StopAll()
+	st.sess.offLoop(func() {
+		defer released()
+		limit := time.NewTimer(UndoWait)
+		defer limit.Stop()
+		for _, ended := range egresses {
+			waitFor(limit, ended)
+		}
+		if offered {
+			// The participant goes before the name: the next publisher of the name must find the room empty.
+			waitFor(limit, t.Cleanup.RemoveParticipant(st.sess.Party, room, st.identity, expiry))
+		}
+		if claimed {
+			waitFor(limit, t.Cleanup.Add(cleanup.StoreTask("release stream", st.sess.Party, st.release)))
+		}
+	}, st.finished)
+}
+
+// removeLate removes a player's participant again whose call to LiveKit was canceled: until the call's
+// deadline, it can appear after its removal.
+func (st *stream) removeLate() {
+	t, party, room, id := st.sess.table, st.sess.Party, st.room, st.identity
+	if st.published || !st.offered || st.ending.handedOver {
+		return
+	}
+	time.AfterFunc(t.Config.Media.SFUTimeout, func() {
+		if t.Context.Err() == nil {
+			t.Cleanup.RemoveParticipant(party, room, id, cleanup.ExpiryNeverUp)
+		}
+	})
+}
+
+// release undoes in Redis what start did.
+func (st *stream) release(ctx context.Context) error {
+	if st.adopt != nil {
+		if err := st.adopt(ctx); err != nil {
+			if errors.Is(err, state.ErrNotFound) || errors.Is(err, state.ErrLostOwnership) {
+				return nil // ended, or owned by another client
+			}
+			return err
+		}
+	}
+	return st.role.release(ctx, st)
+}
+
+func waitFor(limit *time.Timer, done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-limit.C:
+		limit.Reset(0) // over for the next wait, too
+	}
+}
+
+// finished runs on the loop when everything is released or queued for release.
+func (st *stream) finished() {
+	s := st.sess
+	delete(s.streams, st.id)
+	s.streaming.Add(-1)
+	s.table.streams.remove(st)
+	s.table.Metrics.Streams.WithLabelValues(st.kind()).Dec()
+	s.table.Metrics.Ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()
+	st.notifyEnd()
+	s.resume.recordEnd(st)
+	log := s.log
+	if !st.settled.Load() { // clients can cause this at any rate
+		log = s.sampledAt
+		if st.ending.class == classClient || st.ending.class == classOK {
+			s.quotas.Charge(quota.Starts)
+		}
+	}
+	log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
+		Str("status", string(st.ending.status)).Str("info", st.ending.info).Str("class", string(st.ending.class)).Msg(st.kind() + " ended")
+}
+
+// observeDelivered records that the client's message about the end is queued.
+func (s *Session) observeDelivered(n notifyTiming) {
+	if n.stage != "" {
+		s.table.Metrics.observeNotification(n)
+	}
+}
+
+// observeAnnounced records that Redis has the event for the other pods. The end of a stream that was handed
+// over is not measured, because it may have happened on another pod.
+func (st *stream) observeAnnounced() {
+	if e := st.ending; !e.handedOver {
+		st.sess.table.Metrics.observeNotification(notifyTiming{stageAnnounce, e.since})
+	}
+}
