@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -40,8 +41,9 @@ func newChecker() checker {
 // ran is called after each command that Redis ran.
 func (w *world) ran(p *modelPod, t *task, args []any, answered bool) {
 	w.commands++
+	w.checkListed(args)
 	switch strings.ToLower(fmt.Sprint(args[0])) {
-	case "exists", "hkeys", "get", "hget", "pexpire", "srandmember":
+	case "exists", "hgetall", "pttl", "get", "hget", "pexpire", "srandmember":
 		return
 	}
 	now, err := readSnapshot(w.ctx, w.raw)
@@ -94,12 +96,47 @@ func (w *world) checkTaken(owner string, t *task, now snapshot) {
 			w.fail("%s was taken over with a fresh lease", owner)
 		}
 	}
-	away := w.away.to.Sub(w.away.from)
-	if t == nil || now.taken[owner] == owner || away < 2*modelLease/3 || time.UnixMilli(t.started).Before(w.away.to) {
+	if t == nil || now.taken[owner] == owner {
 		return
 	}
-	if since := w.now().Sub(w.away.to); since < modelLease+modelGrace {
-		w.fail("%s was taken over %v after Redis was back", owner, since)
+	w.checkLeaseEnded(owner)
+	w.checkOutage(owner, t, w.away)
+	id, _, _ := strings.Cut(owner, "/")
+	if cut := w.cuts[id]; cut != nil {
+		w.cutTaken++
+		w.checkOutage(owner, t, *cut)
+	}
+}
+
+// checkLeaseEnded: also a lease that Redis lost counts until its time.
+func (w *world) checkLeaseEnded(owner string) {
+	p := w.podOf(owner)
+	p.lease.mu.Lock()
+	defer p.lease.mu.Unlock()
+	if since := w.now().Sub(p.lease.sent); p.lease.owner.String() == owner && !p.unsure && !p.lease.left && since < modelLease {
+		w.fail("%s was taken over %v after it had renewed its lease", owner, since)
+	}
+}
+
+func (w *world) checkOutage(owner string, t *task, o outage) {
+	if o.to.Sub(o.from) < 2*modelLease/3 || time.UnixMilli(t.started).Before(o.to) {
+		return
+	}
+	if since := w.now().Sub(o.to); since < modelLease+modelGrace {
+		w.fail("%s was taken over %v after Redis, or the server of its keys, was back", owner, since)
+	}
+}
+
+// checkListed: an entry of a renewal before an outage of the pod's server that is written in it looks like a
+// renewal in it. Pods cannot see the beginning of the outage then.
+func (w *world) checkListed(args []any) {
+	if strings.ToLower(fmt.Sprint(args[0])) != "hset" || fmt.Sprint(args[1]) != w.pods[0].keys.pods() {
+		return
+	}
+	id, _, _ := strings.Cut(fmt.Sprint(args[2]), "/")
+	renewed, err := strconv.ParseInt(strings.Split(fmt.Sprint(args[3]), " ")[0], 10, 64)
+	if cut := w.cuts[id]; cut != nil && err == nil && !time.UnixMilli(renewed).After(cut.from) {
+		delete(w.cuts, id)
 	}
 }
 

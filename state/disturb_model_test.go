@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // disturb causes a failure of a pod, of Redis or of the network.
 func (w *world) disturb() {
 	p := pick(w.rng, w.pods)
-	switch w.rng.IntN(40) {
+	switch w.rng.IntN(46) {
 	case 0, 1, 2:
 		if !p.gone && !p.frozen && w.faults > 0 {
 			w.catch(p)
@@ -34,16 +35,66 @@ func (w *world) disturb() {
 	case 13, 14, 15, 16, 17, 18:
 		w.redisBack()
 	case 19:
-		if w.chance(0.2) && w.faults > 0 {
+		if w.chance(0.2) && w.faults > 0 && !w.cluster {
 			w.empty()
 		}
 	case 20, 21:
 		w.replace()
+	case 22:
+		if w.cluster {
+			w.cut(p)
+		}
+	case 23, 24, 25, 26:
+		w.reconnect(p)
+	case 27:
+		if w.cluster {
+			w.loseLease(p)
+		}
 	default:
 		if w.rng.IntN(2) == 0 && len(w.mail) > 0 {
 			w.deliver(w.rng.IntN(len(w.mail)))
 		}
 		w.arrive(false)
+	}
+}
+
+// cut makes the server with the lease and the indexes of a pod unreachable for all.
+func (w *world) cut(p *modelPod) {
+	if !w.net.cut[p.id] && w.faults > 0 {
+		w.note("*** the server with the keys of %s is away", p.id)
+		w.net.cut[p.id] = true
+		w.cuts[p.id] = &outage{from: w.now()}
+	}
+}
+
+func (w *world) reconnect(p *modelPod) {
+	if w.net.cut[p.id] {
+		w.note("*** the server with the keys of %s is back", p.id)
+		delete(w.net.cut, p.id)
+		if cut := w.cuts[p.id]; cut != nil {
+			cut.to = w.now()
+		}
+	}
+}
+
+// loseLease is a failover to a replica that did not get the last renewal. Not modelled is one in the moment
+// between a renewal and the entry in the list of pods.
+func (w *world) loseLease(p *modelPod) {
+	owner, _ := p.lease.current()
+	entry, _ := w.raw.HGet(w.ctx, p.keys.pods(), owner.String()).Result()
+	p.lease.mu.Lock()
+	listed := strings.HasPrefix(entry, fmt.Sprint(p.lease.sent.UnixMilli())+" ")
+	p.lease.mu.Unlock()
+	if w.faults == 0 || !listed || w.net.unreachable(p.keys.lease(owner)) {
+		return
+	}
+	w.note("*** redis loses the lease of %s", owner)
+	if err := w.raw.Del(w.ctx, p.keys.lease(owner)).Err(); err != nil {
+		w.fail("losing a lease: %v", err)
+	}
+	w.losses++
+	if !p.gone && w.chance(0.7) { // it does not renew at once
+		p.frozen = true
 	}
 }
 

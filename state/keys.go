@@ -9,9 +9,10 @@ import (
 // Keys, all with a TTL. <d> is the deployment, <owner> is pod/epoch. In <…esc> every byte except letters,
 // digits and -_.~ is escaped as in a URL query, so that braces in a name cannot move a key to another slot.
 //
-//	wcs:<d>:pods  hash: owner → host, of all owners that can have records. Written before the lease, and with
-//	  each renewal; removed when the owner left or was taken over
-//	wcs:<d>:{pod:<owner>}:lease  string: Peer as JSON; expires if the owner does not renew it for a lease time
+//	wcs:<d>:pods  hash: owner → "<time of the last renewal in ms> <Peer as JSON>", of all owners that can have
+//	  records, or "-" (leftEntry) after the owner left with records. Written before the first lease, and after
+//	  each renewal; removed when the owner left without records or was taken over
+//	wcs:<d>:{pod:<owner>}:lease  string: host; expires if the owner does not renew it for a lease time
 //	wcs:<d>:{pod:<owner>}:taken  string: the owner that took over, itself if it left; kept for at least 24 h
 //	wcs:<d>:{pod:<owner>}:index  set: entries (see entry) of the owner's streams and players
 //	wcs:<d>:{pod:<owner>}:sessions  set: "<claim> <id>" of the owner's sessions (see registration)

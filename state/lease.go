@@ -143,6 +143,8 @@ func (r *Redis) renew(ctx context.Context) error {
 		return err
 	}
 	gap := r.lease.renewed(sent)
+	// Other pods look at the lease itself while the list does not show the renewal.
+	_ = r.read(ctx, "list_pod", func(ctx context.Context) error { return r.enrol(ctx, owner, sent) })
 	if !r.reached.Swap(true) {
 		r.log.Info().Str("owner", owner.String()).Msg("redis reached")
 	}
@@ -160,37 +162,33 @@ func call(handler func()) {
 	}
 }
 
-// sendRenewal lists the owner among the pods and renews its lease. The first time it does so in this order: a
-// lease of an unlisted owner would never be taken over.
+// sendRenewal renews an owner's lease. The first time it lists the owner among the pods before: a lease of an
+// unlisted owner would never be taken over.
 func (r *Redis) sendRenewal(ctx context.Context, owner Owner, first bool) (sent time.Time, status string, err error) {
 	err = r.read(ctx, "renew_lease", func(ctx context.Context) error {
 		if first {
-			b := r.batch()
-			r.enrol(ctx, b.pipe, owner)
-			if err := b.exec(ctx); err != nil {
+			if err := r.enrol(ctx, owner, time.Time{}); err != nil {
 				return err
 			}
 		}
-		value, err := r.leaseValue()
-		if err != nil {
-			return err
-		}
 		sent = r.now()
-		b := r.batch()
-		if !first {
-			r.enrol(ctx, b.pipe, owner)
-		}
-		renewal := b.run(ctx, r.scripts.renewLease, []string{r.keys.lease(owner), r.keys.taken(owner)}, value, ms(r.cfg.Lease))
-		_ = b.exec(ctx) // only the lease matters; the next renewal writes the list again
-		status, _, err = renewal.reply()
+		status, _, err = r.script(ctx, r.scripts.renewLease, []string{r.keys.lease(owner), r.keys.taken(owner)}, r.pod.Host, ms(r.cfg.Lease))
 		return err
 	})
 	return sent, status, err
 }
 
-func (r *Redis) enrol(ctx context.Context, pipe redis.Pipeliner, owner Owner) {
-	pipe.HSet(ctx, r.keys.pods(), owner.String(), r.pod.Host)
-	pipe.PExpire(ctx, r.keys.pods(), r.cfg.RecordTTL)
+// enrol writes the owner's entry of the list of pods, with the time of a successful renewal. Every renewal
+// changes the entry: the other pods see from the list alone that the owner lives.
+func (r *Redis) enrol(ctx context.Context, owner Owner, renewed time.Time) error {
+	entry, err := r.podEntry(renewed)
+	if err != nil {
+		return err
+	}
+	b := r.batch()
+	b.pipe.HSet(ctx, r.keys.pods(), owner.String(), entry)
+	b.pipe.PExpire(ctx, r.keys.pods(), r.cfg.RecordTTL)
+	return b.exec(ctx)
 }
 
 // reportOutage logs an outage of Redis with its probable cause.
@@ -211,10 +209,13 @@ func (r *Redis) leave(ctx context.Context) {
 	err := r.read(ctx, "leave", func(ctx context.Context) error {
 		keys := []string{r.keys.lease(owner), r.keys.taken(owner), r.keys.index(owner), r.keys.sessions(owner), r.keys.rooms(owner)}
 		status, _, err := r.script(ctx, r.scripts.leave, keys, owner.String(), ms(r.takenTTL()))
-		if err != nil || status != statusOK {
+		switch {
+		case err != nil:
 			return err
+		case status == statusOK:
+			return r.client.HDel(ctx, r.keys.pods(), owner.String()).Err()
 		}
-		return r.client.HDel(ctx, r.keys.pods(), owner.String()).Err()
+		return r.client.HSet(ctx, r.keys.pods(), owner.String(), leftEntry).Err()
 	})
 	if err != nil {
 		r.log.Warn().Err(err).Msg("lease not released: other pods wait until it expires")

@@ -74,36 +74,124 @@ func TestLeaseGaps(t *testing.T) {
 	}
 }
 
-func TestLeaseWatchRestartsAfterGap(t *testing.T) {
+// A lease of 8 s, and a pod that may take over after 13 s of answered looks.
+func TestLeaseWatch(t *testing.T) {
+	const quiet = 13 * time.Second
 	a, b := Owner{"a", 1}, Owner{"b", 1}
-	const pause = 4 * time.Second
-	look := func(aAnswers, bAnswers bool) []leaseObservation {
-		return []leaseObservation{{owner: a, answered: aAnswers}, {owner: b, answered: bAnswers}}
+	renewed := func(entry string) map[Owner]string { return map[Owner]string{b: entry} }
+	missing, unanswered := look{answered: true}, look{}
+	type step struct {
+		at    float64
+		entry string // of b; "": the list is not answered
+		look  look   // at the lease of b
+		looks bool   // the lease is looked at
+		dead  bool   // b is dead
 	}
-	var w leaseWatch
-	want := func(o Owner, seconds float64) {
-		t.Helper()
-		if got := w.unbroken(o); got != time.Duration(seconds*float64(time.Second)) {
-			t.Errorf("%v: unbroken for %v, want %v s", o, got, seconds)
+	// b renewed its lease every 2 s, for 20 s.
+	steady := func(then ...step) []step {
+		var all []step
+		for s := range 21 {
+			all = append(all, step{at: float64(s), entry: "renewal " + itoa(s/2)})
+		}
+		return append(all, then...)
+	}
+	for name, steps := range map[string][]step{
+		"living": steady(),
+		"dead": steady(
+			step{at: 21, entry: "renewal 10"}, step{at: 22, entry: "renewal 10"},
+			step{at: 23, entry: "renewal 10", looks: true, look: look{true, 5 * time.Second}},
+			step{at: 27, entry: "renewal 10", looks: true, look: look{true, time.Second}},
+			step{at: 28, entry: "renewal 10", looks: true, look: missing, dead: true},
+		),
+		"slow": steady(
+			step{at: 23, entry: "renewal 10", looks: true, look: look{true, 5 * time.Second}},
+			step{at: 24, entry: "renewal 11"}, step{at: 26, entry: "renewal 12"},
+		),
+		"redis lost the lease": steady(
+			step{at: 23, entry: "renewal 10", looks: true, look: missing},
+			step{at: 26, entry: "renewal 10", looks: true, look: missing},
+			step{at: 27.9, entry: "renewal 10", looks: true, look: missing},
+			step{at: 28, entry: "renewal 10", looks: true, look: missing, dead: true},
+		),
+		"redis lost a lease that was seen": steady(
+			step{at: 23, entry: "renewal 10", looks: true, look: look{true, 7 * time.Second}}, // the entry was not written
+			step{at: 26, entry: "renewal 10", looks: true, look: missing},
+			step{at: 29, entry: "renewal 10", looks: true, look: missing},
+			step{at: 30, entry: "renewal 10", looks: true, look: missing, dead: true},
+		),
+		"the server of the lease is unreachable": steady(
+			step{at: 23, entry: "renewal 10", looks: true, look: unanswered},
+			step{at: 26, entry: "renewal 10", looks: true, look: missing},
+			step{at: 29, entry: "renewal 10", looks: true, look: missing},
+			step{at: 32, entry: "renewal 10", looks: true, look: missing},
+			step{at: 35, entry: "renewal 10", looks: true, look: missing},
+			step{at: 38.9, entry: "renewal 10", looks: true, look: missing},
+			step{at: 39, entry: "renewal 10", looks: true, look: missing, dead: true},
+		),
+		"the list is not answered": steady(
+			step{at: 21},
+			step{at: 22, entry: "renewal 10"},
+			step{at: 25, entry: "renewal 10", looks: true, look: missing},
+			step{at: 28, entry: "renewal 10", looks: true, look: missing},
+			step{at: 31, entry: "renewal 10", looks: true, look: missing},
+			step{at: 34, entry: "renewal 10", looks: true, look: missing},
+			step{at: 37.9, entry: "renewal 10", looks: true, look: missing},
+			step{at: 38, entry: "renewal 10", looks: true, look: missing, dead: true},
+		),
+		"this process stood still": steady(
+			step{at: 30, entry: "renewal 10"},
+			step{at: 33, entry: "renewal 10", looks: true, look: missing},
+			step{at: 36, entry: "renewal 10", looks: true, look: missing},
+			step{at: 39, entry: "renewal 10", looks: true, look: missing},
+			step{at: 42, entry: "renewal 10", looks: true, look: missing},
+			step{at: 45.9, entry: "renewal 10", looks: true, look: missing},
+			step{at: 46, entry: "renewal 10", looks: true, look: missing, dead: true},
+		),
+		"left":              steady(step{at: 20.5, entry: leftEntry, looks: true, look: missing, dead: true}),
+		"left, still there": steady(step{at: 20.5, entry: leftEntry, looks: true, look: look{true, time.Second}}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := leaseWatch{length: 8 * time.Second}
+			for _, s := range steps {
+				if s.entry == "" {
+					w.restart()
+					continue
+				}
+				w.list(at(s.at), renewed(s.entry))
+				if got := len(w.toLookAt(a)) == 1; got != s.looks {
+					t.Fatalf("at %v: the lease is looked at: %v", s.at, got)
+				}
+				if s.looks && w.look(at(s.at), b, s.look, quiet) != s.dead {
+					t.Fatalf("at %v: dead is %v", s.at, !s.dead)
+				}
+			}
+		})
+	}
+}
+
+// However many pods die at once, a pod looks at few leases. A lease that no look reached is not dead.
+func TestLeaseWatchLooksAtFewLeases(t *testing.T) {
+	w := leaseWatch{length: 8 * time.Second}
+	entries := make(map[Owner]string)
+	for i := range 100 {
+		entries[Owner{"p" + itoa(100+i), 1}] = ""
+	}
+	self := Owner{"p180", 1}
+	var owners []Owner
+	for s := range 20 {
+		w.list(at(float64(s)), entries)
+		owners = w.toLookAt(self)
+		for _, o := range owners {
+			w.look(at(float64(s)), o, look{answered: true}, time.Hour)
 		}
 	}
-	w.observe(at(0), pause, look(true, true))
-	want(a, 0)
-	w.observe(at(3), pause, look(true, true))
-	want(a, 3)
-	w.observe(at(6), pause, look(true, false)) // the server of b is unreachable
-	want(a, 6)
-	want(b, 0)
-	w.observe(at(9), pause, look(true, true))
-	want(a, 9)
-	want(b, 0)
-	w.observe(at(12), pause, look(true, true))
-	want(b, 3)
-	w.observe(at(12.5), pause, nil) // the list itself was not answered
-	w.observe(at(13), pause, look(true, true))
-	want(a, 0)
-	w.observe(at(15), pause, look(true, true))
-	want(a, 2)
-	w.observe(at(20), pause, look(true, true)) // this process stood still
-	want(a, 0)
+	if len(owners) != maxLooks || owners[0] != self || owners[19].Pod != "p199" || owners[20].Pod != "p100" {
+		t.Fatalf("looks at %v", owners)
+	}
+	if !w.look(at(19), Owner{"p199", 1}, look{answered: true}, 13*time.Second) {
+		t.Error("a successor is not dead")
+	}
+	if w.look(at(19), Owner{"p170", 1}, look{answered: true}, 13*time.Second) {
+		t.Error("the first look at a lease finds a dead pod")
+	}
 }

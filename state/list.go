@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"strings"
 
@@ -64,23 +65,24 @@ func (r *Redis) EachSession(ctx context.Context, yield func([]Session) error) er
 
 // Pods returns the pods of the deployment that have a lease, each once. It fails with ErrUnavailable.
 func (r *Redis) Pods(ctx context.Context) ([]string, error) {
-	seen, err := r.observeLeases(ctx)
+	entries, err := r.listPods(ctx)
+	owners := slices.Collect(maps.Keys(entries))
 	var pods []string
-	for _, s := range seen {
-		if s.leased && !slices.Contains(pods, s.owner.Pod) {
-			pods = append(pods, s.owner.Pod)
+	for i, l := range r.lookAtLeases(ctx, owners) {
+		if l.left > 0 && !slices.Contains(pods, owners[i].Pod) {
+			pods = append(pods, owners[i].Pod)
 		}
 	}
 	return pods, err
 }
 
 func (r *Redis) eachOwner(ctx context.Context, do func(Owner) error) error {
-	seen, err := r.observeLeases(ctx)
+	entries, err := r.listPods(ctx)
 	if err != nil {
 		return err
 	}
-	for _, s := range seen {
-		if err := do(s.owner); err != nil {
+	for o := range entries {
+		if err := do(o); err != nil {
 			return err
 		}
 	}

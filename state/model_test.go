@@ -30,7 +30,7 @@ var (
 type modelSums struct {
 	mu                                                    sync.Mutex
 	schedules, steps, commands, takeOvers, orphans, wipes int
-	silent, strays, taken, adopted                        int
+	silent, strays, taken, adopted, cut, losses           int
 }
 
 func (s *modelSums) add(w *world) {
@@ -50,11 +50,13 @@ func (s *modelSums) add(w *world) {
 	s.strays += w.check.strays
 	s.taken += w.taken
 	s.adopted += w.adopted
+	s.cut += w.cutTaken
+	s.losses += w.losses
 }
 
 func (s *modelSums) String() string {
-	return fmt.Sprintf("%d schedules, %d steps, %d commands, %d owners taken over, %d orphans handed over (%d not, Redis was emptied), %d sessions taken with %d streams, redis emptied %d times, %d late writes left over",
-		s.schedules, s.steps, s.commands, s.takeOvers, s.orphans, s.silent, s.taken, s.adopted, s.wipes, s.strays)
+	return fmt.Sprintf("%d schedules, %d steps, %d commands, %d owners taken over, %d orphans handed over (%d not, Redis was emptied), %d sessions taken with %d streams, redis emptied %d times, %d late writes left over, %d owners taken over after an outage of their server, %d leases lost",
+		s.schedules, s.steps, s.commands, s.takeOvers, s.orphans, s.silent, s.taken, s.adopted, s.wipes, s.strays, s.cut, s.losses)
 }
 
 func TestModel(t *testing.T) {
@@ -84,7 +86,7 @@ func TestModel(t *testing.T) {
 	}
 	wg.Wait()
 	t.Log(&sums)
-	if sums.schedules > 100 && (sums.orphans == 0 || sums.wipes == 0 || sums.adopted == 0) {
+	if sums.schedules > 100 && (sums.orphans == 0 || sums.wipes == 0 || sums.adopted == 0 || sums.cut == 0 || sums.losses == 0) {
 		t.Error("the schedules cause too few failures")
 	}
 }
@@ -99,19 +101,20 @@ func newModelRedis(t *testing.T) redis.UniversalClient {
 func runModel(t *testing.T, raw redis.UniversalClient, seed uint64, m mutant) *world {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
-	net := &modelNet{rng: rng, raw: raw, yield: make(chan *task), loaded: map[string]string{}}
+	net := &modelNet{rng: rng, raw: raw, yield: make(chan *task), loaded: map[string]string{}, cut: map[string]bool{}}
 	hooked := Config{Addrs: []string{raw.(*redis.Client).Options().Addr}, CallTimeout: modelCall}.withDefaults().client()
 	hooked.AddHook(net)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &world{
-		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]map[*modelPod]int{}, removed: map[string]bool{}, evicted: map[owned]bool{}, check: newChecker(),
+		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]map[*modelPod]int{}, removed: map[string]bool{}, evicted: map[owned]bool{}, cuts: map[string]*outage{}, check: newChecker(),
 		clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), wipedAt: -1,
 	}
 	net.ran, net.skip = w.ran, m.skip
 	size := int(min(1+seed/8, 8))
 	w.names, w.media = 1+rng.IntN(3), 2+rng.IntN(4)
 	w.faults = []float64{0, 0.01, 0.03, 0.1}[rng.IntN(4)]
+	w.cluster = w.chance(0.5)
 	if err := w.begin(2 + rng.IntN(min(3, size))); err != nil {
 		w.fail("begin: %v", err)
 	}

@@ -68,6 +68,7 @@ type modelNet struct {
 	wire     []lateCall
 	arriving lateCall // the last that arrived
 	down     bool
+	cut      map[string]bool   // pods whose keys are on a server that is away
 	loaded   map[string]string // scripts' names by SHA
 	ran      func(p *modelPod, t *task, args []any, answered bool)
 	skip     func(t *task, command string) bool // by a mutant
@@ -123,7 +124,7 @@ func (n *modelNet) pass(t *task, cmd redis.Cmder, run func() error) error {
 			c.SetVal([]any{statusOK})
 		}
 		return nil
-	case t.pod.gone || n.down || v == loseCall:
+	case t.pod.gone || n.unreachable(n.text(cmd.Args())) || v == loseCall:
 		cmd.SetErr(errModelNet)
 		return errModelNet
 	case v == late:
@@ -142,6 +143,16 @@ func (n *modelNet) pass(t *task, cmd redis.Cmder, run func() error) error {
 		return errModelNet
 	}
 	return err
+}
+
+// unreachable reports whether the server of a command's keys is away.
+func (n *modelNet) unreachable(command string) bool {
+	for id := range n.cut {
+		if strings.Contains(command, "{pod:"+id+"/") {
+			return true
+		}
+	}
+	return n.down
 }
 
 func (n *modelNet) run(t *task, cmd redis.Cmder, answered bool, run func() error) error {

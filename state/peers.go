@@ -1,8 +1,13 @@
 package state
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+)
 
-// Peer is a pod's description of itself for other pods. It is the value of its lease.
+// Peer is a pod's description of itself for other pods. It is a part of the pod's entry in the list of pods.
 type Peer struct {
 	Host string `json:"host"` // of the process, for operators
 	// Server, WS and WSS are the host name and the ports at which clients reach this pod itself. Empty
@@ -24,27 +29,33 @@ func (r *Redis) Peers() []Peer {
 	return *peers
 }
 
-// leaseValue returns the value of the lease.
-func (r *Redis) leaseValue() ([]byte, error) {
+// leftEntry is the entry of an owner that has left and whose records other pods have to take over.
+const leftEntry = "-"
+
+// podEntry returns the pod's entry in the list of pods.
+func (r *Redis) podEntry(renewed time.Time) (string, error) {
 	var p Peer
 	if r.handlers.Describe != nil {
 		p = r.handlers.Describe()
 	}
 	p.Host = r.pod.Host
-	return encode(p)
+	description, err := encode(p)
+	return strconv.FormatInt(renewed.UnixMilli(), 10) + " " + string(description), err
 }
 
-// readLease parses the value of a lease; ok is false for a lease of another version.
-func readLease(value string) (p Peer, ok bool) {
-	err := json.Unmarshal([]byte(value), &p)
+// readEntry parses an entry of the list of pods; ok is false for an owner that left, and for an entry of
+// another version.
+func readEntry(entry string) (p Peer, ok bool) {
+	_, description, _ := strings.Cut(entry, " ")
+	err := json.Unmarshal([]byte(description), &p)
 	return p, err == nil
 }
 
 // notePeers stores the pods that were alive.
-func (r *Redis) notePeers(seen []leaseObservation) {
-	peers := make([]Peer, 0, len(seen))
-	for _, s := range seen {
-		if p, ok := readLease(s.lease); ok && s.leased {
+func (r *Redis) notePeers(alive []string) {
+	peers := make([]Peer, 0, len(alive))
+	for _, entry := range alive {
+		if p, ok := readEntry(entry); ok {
 			peers = append(peers, p)
 		}
 	}

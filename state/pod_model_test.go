@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -69,7 +70,7 @@ func newModelPod(w *world, id string) (*modelPod, error) {
 	if err := r.client.Close(); err != nil {
 		return nil, err
 	}
-	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool), kept: make(map[string]*stay), locked: make(map[string]bool)}
+	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool), kept: make(map[string]*stay), locked: make(map[string]bool), watch: leaseWatch{length: modelLease}}
 	r.client, r.now, r.grace = w.client, w.now, modelGrace
 	r.lease.begin(r.newLife(Owner{}))
 	r.handlers = Handlers{Reset: p.reset, Lost: p.lost, TakenOver: p.takenOver}
@@ -95,6 +96,9 @@ func (p *modelPod) tick(ctx context.Context) {
 	p.loop(ctx, "renew", func(ctx context.Context) {
 		if err := p.renew(ctx); err != nil {
 			p.world.note("%s: renewal fails", p.id)
+			if owner, held := p.lease.current(); held && p.world.mutant.rules.boasts {
+				_ = p.enrol(ctx, owner, p.now())
+			}
 		}
 	})
 	p.loop(ctx, "sweep", p.seek)
@@ -113,10 +117,15 @@ func (p *modelPod) tick(ctx context.Context) {
 }
 
 func (p *modelPod) seek(ctx context.Context) {
-	for _, s := range p.sweep(ctx, &p.watch) {
-		p.loop(p.world.ctx, "take over "+s.dead.String(), func(ctx context.Context) {
-			if err := p.takeOver(ctx, s); err != nil {
-				p.world.note("%s: take-over of %v stops: %v", p.id, s.dead, err)
+	for _, seen := range p.watch.owners {
+		if p.world.mutant.rules.early {
+			seen.expires = time.Time{}
+		}
+	}
+	for _, dead := range p.sweep(ctx, &p.watch) {
+		p.loop(p.world.ctx, "take over "+dead.String(), func(ctx context.Context) {
+			if err := p.takeOver(ctx, dead); err != nil {
+				p.world.note("%s: take-over of %v stops: %v", p.id, dead, err)
 			}
 		})
 	}

@@ -75,13 +75,18 @@ func (p *testPod) start(t testing.TB) {
 func startMortal(t testing.TB, cfg Config, id string) *testPod {
 	t.Helper()
 	p := newPod(t, cfg, id)
+	p.startMortal(t)
+	return p
+}
+
+func (p *testPod) startMortal(t testing.TB) {
+	t.Helper()
 	p.handlers = p.handlerSet()
 	p.run(t, func(ctx context.Context) {
 		p.work(ctx)
 		_ = p.client.Close() // nothing is under way
 	})
 	rig.Eventually(t, eventually, "the pod is ready", p.Ready)
-	return p
 }
 
 // life returns the current owner.

@@ -281,3 +281,51 @@ func TestCommandsPerStream(t *testing.T) {
 		}
 	}
 }
+
+// The cost of an idle pod does not depend on the number of pods.
+func TestIdlePodSendsSameCommandsWhateverNumberOfPods(t *testing.T) {
+	t.Parallel()
+	testIdleCommands(t, Config{Addrs: []string{rig.StartRedis(t).Addr}})
+}
+
+func TestIdlePodSendsSameCommandsWhateverNumberOfPodsInCluster(t *testing.T) {
+	t.Parallel()
+	testIdleCommands(t, Config{Addrs: rig.StartRedisCluster(t).Addrs()})
+}
+
+// testIdleCommands counts the commands for each sweep, of which there is one a second, so a slow machine does
+// not matter.
+func testIdleCommands(t *testing.T, cfg Config) {
+	first := newPod(t, cfg, "pod100")
+	var counter commandCounter
+	first.client.AddHook(&counter)
+	first.start(t)
+	perSweep := func() float64 {
+		counter.reset()
+		var commands []string
+		sweeps := func() (n int) {
+			got, _ := counter.reset()
+			commands = append(commands, got...)
+			for _, c := range commands {
+				if c == "hgetall" {
+					n++
+				}
+			}
+			return n
+		}
+		rig.Eventually(t, time.Minute, "the pod has swept 16 times", func() bool { return sweeps() >= 16 })
+		n := float64(len(commands)) / float64(sweeps())
+		t.Logf("%.2f commands for each sweep", n)
+		return n
+	}
+	alone := perSweep()
+	running := 1
+	for _, pods := range []int{10, 60} {
+		for ; running < pods; running++ {
+			startPod(t, cfg, "pod"+itoa(100+running))
+		}
+		if n := perSweep(); n > 1.2*alone || n < alone/1.2 {
+			t.Errorf("a pod of %d sends %.2f commands for each sweep, a single one %.2f", pods, n, alone)
+		}
+	}
+}

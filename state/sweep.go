@@ -3,63 +3,144 @@ package state
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// leaseObservation is the result of one look at an owner's lease.
-type leaseObservation struct {
-	owner    Owner
-	answered bool // Redis answered
-	leased   bool // the lease exists
-	lease    string
+// maxLooks is the number of leases that a pod looks at in one sweep. It bounds the cost while many pods are
+// dead. A pod looks at those that follow it in the order of owners, so every lease is looked at while fewer
+// than this many neighbours died together.
+const maxLooks = 32
+
+// watched is an owner in the list of pods, as one pod sees it.
+type watched struct {
+	entry   string
+	moved   time.Time // when the entry was last seen to change, and so the lease to be renewed
+	expires time.Time // when the lease ends, if it is not renewed
+	sound   time.Time // since when renewals were seen or looks answered, without a gap; zero: not now
 }
 
-// leaseWatch records for how long Redis has answered for each owner without a gap. In a Cluster every owner
-// can be on another server, which can have been unreachable with all leases on it. It has no clock.
+// leaseWatch finds the owners that do not renew their leases. One command reads the list of pods, which every
+// renewal changes. Only the leases of those whose entries stand still are looked at. It has no clock.
+//
+// In a Cluster every lease can be on another server, which can have been unreachable with all leases on it.
+// The owner writes its entry after the renewal, so the entry stands still as well, and the look finds out.
 type leaseWatch struct {
-	last  time.Time
-	since map[Owner]time.Time
+	length time.Duration // of a lease
+	last   time.Time
+	owners map[Owner]*watched
 }
 
-// observe records a look at all owners. The time of an owner restarts if its lease was not answered, and that
-// of all after a pause longer than maxPause.
-func (w *leaseWatch) observe(now time.Time, maxPause time.Duration, seen []leaseObservation) {
-	since := make(map[Owner]time.Time, len(seen))
-	for _, s := range seen {
-		if !s.answered {
+// list records the list of pods. All observations start again after a pause of half a lease: this process
+// stood still, or the list was not answered.
+func (w *leaseWatch) list(now time.Time, entries map[Owner]string) {
+	if now.Sub(w.last) > w.length/2 {
+		w.owners = nil
+	}
+	w.last = now
+	owners := make(map[Owner]*watched, len(entries))
+	for o, entry := range entries {
+		seen, known := w.owners[o]
+		switch {
+		case !known:
+			seen = new(watched)
+		case seen.entry == entry:
+			owners[o] = seen
 			continue
+		case seen.sound.IsZero():
+			seen.sound = now
 		}
-		since[s.owner] = now
-		if before, ok := w.since[s.owner]; ok && now.Sub(w.last) <= maxPause {
-			since[s.owner] = before
-		}
+		seen.entry, seen.moved, seen.expires = entry, now, now.Add(w.length)
+		owners[o] = seen
 	}
-	w.since, w.last = since, now
+	w.owners = owners
 }
 
-// unbroken returns for how long every look at the owner was answered.
-func (w *leaseWatch) unbroken(o Owner) time.Duration {
-	since, ok := w.since[o]
-	if !ok {
-		return 0
+// restart discards all observations: the list was not answered.
+func (w *leaseWatch) restart() { w.owners = nil }
+
+// still reports whether the owner did not renew its lease in the time in which it should have done so.
+func (w *leaseWatch) still(o Owner) bool {
+	seen := w.owners[o]
+	return seen.entry == leftEntry || w.last.Sub(seen.moved) > 5*w.length/16
+}
+
+// toLookAt returns the owners whose leases this pod must look at.
+func (w *leaseWatch) toLookAt(self Owner) []Owner {
+	var still []Owner
+	for o := range w.owners {
+		if w.still(o) {
+			still = append(still, o)
+		}
 	}
-	return w.last.Sub(since)
+	slices.SortFunc(still, compareOwners)
+	next, _ := slices.BinarySearchFunc(still, self, compareOwners)
+	still = append(still[next:], still[:next]...)
+	for _, o := range still[min(maxLooks, len(still)):] {
+		w.owners[o].sound = time.Time{}
+	}
+	return still[:min(maxLooks, len(still))]
+}
+
+func compareOwners(a, b Owner) int { return strings.Compare(a.String(), b.String()) }
+
+// alive returns the entries of the owners that live, given the looks at leases of this sweep.
+func (w *leaseWatch) alive(lookedAt []Owner, looks []look) []string {
+	var alive []string
+	for o, seen := range w.owners {
+		if !w.still(o) {
+			alive = append(alive, seen.entry)
+		}
+	}
+	for i, o := range lookedAt {
+		if looks[i].left > 0 {
+			alive = append(alive, w.owners[o].entry)
+		}
+	}
+	return alive
+}
+
+// look is the result of a look at an owner's lease.
+type look struct {
+	answered bool          // Redis answered
+	left     time.Duration // until the lease ends; not positive: there is none
+}
+
+// look records a look at a lease, and reports whether the owner is dead: its lease ended in its time, and
+// for a while before that Redis answered all looks. A lease that is gone early was lost by Redis.
+func (w *leaseWatch) look(now time.Time, o Owner, l look, quiet time.Duration) (dead bool) {
+	seen := w.owners[o]
+	if !l.answered {
+		seen.sound = time.Time{}
+		return false
+	}
+	if seen.sound.IsZero() {
+		seen.sound = now
+	}
+	switch {
+	case l.left > 0:
+		seen.expires = now.Add(l.left)
+	case seen.entry == leftEntry, !now.Before(seen.expires):
+		return now.Sub(seen.sound) >= quiet
+	}
+	return false
 }
 
 // sweepPods looks for dead pods until ctx is done, and takes over from them.
 func (r *Redis) sweepPods(ctx context.Context) {
-	var watch leaseWatch
+	watch := leaseWatch{length: r.cfg.Lease}
 	takeOvers := takeOvers{under: make(map[Owner]bool)}
 	defer takeOvers.work.Wait()
 	every := min(r.cfg.Lease/8, time.Second)
 	for Sleep(ctx, jitter(every)) {
-		for _, s := range r.sweep(ctx, &watch) {
-			takeOvers.start(s.dead, func() {
-				if err := r.takeOver(ctx, s); err != nil && ctx.Err() == nil {
-					r.log.Warn().Err(err).Str("owner", s.dead.String()).Msg("take-over incomplete, will be continued")
+		for _, dead := range r.sweep(ctx, &watch) {
+			takeOvers.start(dead, func() {
+				if err := r.takeOver(ctx, dead); err != nil && ctx.Err() == nil {
+					r.log.Warn().Err(err).Str("owner", dead.String()).Msg("take-over incomplete, will be continued")
 				}
 			})
 		}
@@ -89,104 +170,108 @@ func (t *takeOvers) start(o Owner, f func()) {
 	})
 }
 
-// deadCandidate is an owner without a lease, with the observations of all owners at the same time.
-type deadCandidate struct {
-	dead     Owner
-	observed map[Owner]leaseObservation
-}
-
 // sweep observes all pods and returns those that can be taken over.
-func (r *Redis) sweep(ctx context.Context, w *leaseWatch) []deadCandidate {
-	seen, err := r.observeLeases(ctx)
+func (r *Redis) sweep(ctx context.Context, w *leaseWatch) (dead []Owner) {
+	entries, err := r.listPods(ctx)
 	if err != nil {
-		seen = nil
-	}
-	r.notePeers(seen)
-	w.observe(r.now(), r.cfg.Lease/2, seen)
-	quiet := r.cfg.Lease + r.grace
-	if r.lease.unbroken(r.now()) < quiet {
+		w.restart()
+		r.notePeers(nil)
 		return nil
 	}
+	w.list(r.now(), entries)
 	self, _ := r.lease.current()
-	observed := make(map[Owner]leaseObservation, len(seen))
-	for _, s := range seen {
-		observed[s.owner] = s
-	}
-	var candidates []deadCandidate
-	for _, s := range seen {
-		if s.owner != self && s.answered && !s.leased && w.unbroken(s.owner) >= quiet {
-			candidates = append(candidates, deadCandidate{s.owner, observed})
+	owners := w.toLookAt(self)
+	looks := r.lookAtLeases(ctx, owners)
+	r.notePeers(w.alive(owners, looks))
+	quiet := r.cfg.Lease + r.grace
+	for i, o := range owners {
+		if w.look(r.now(), o, looks[i], quiet) && o != self && r.lease.unbroken(r.now()) >= quiet {
+			dead = append(dead, o)
 		}
 	}
-	return candidates
+	return dead
 }
 
-// observeLeases reads the leases of all owners. Its error concerns the list of owners; a failure for one
-// lease is in its observation.
-func (r *Redis) observeLeases(ctx context.Context) (seen []leaseObservation, err error) {
+// listPods reads the list of pods.
+func (r *Redis) listPods(ctx context.Context) (entries map[Owner]string, err error) {
 	err = r.read(ctx, "sweep", func(ctx context.Context) error {
-		owners, err := r.client.HKeys(ctx, r.keys.pods()).Result()
-		if err != nil {
-			return err
-		}
-		b := r.batch()
-		cmds := make([]*redis.StringCmd, 0, len(owners))
-		for _, text := range owners {
+		list, err := r.client.HGetAll(ctx, r.keys.pods()).Result()
+		entries = make(map[Owner]string, len(list))
+		for text, entry := range list {
 			o, err := ParseOwner(text)
 			if err != nil {
 				r.log.Warn().Err(err).Msg("unreadable entry in the list of pods")
 				continue
 			}
-			seen = append(seen, leaseObservation{owner: o})
-			cmds = append(cmds, b.pipe.Get(ctx, r.keys.lease(o)))
+			entries[o] = entry
 		}
-		if len(cmds) == 0 {
-			return nil
-		}
-		_ = b.exec(ctx) // each observation records whether it was answered
-		for i, c := range cmds {
-			lease, err := c.Result()
-			seen[i].leased, seen[i].lease = err == nil, lease
-			seen[i].answered = err == nil || errors.Is(err, redis.Nil)
-		}
-		return nil
+		return err
 	})
-	return seen, err
+	return entries, err
+}
+
+// lookAtLeases looks at the owners' leases. A failure for one of them is in its look.
+func (r *Redis) lookAtLeases(ctx context.Context, owners []Owner) []look {
+	looks := make([]look, len(owners))
+	if len(owners) == 0 {
+		return looks
+	}
+	_ = r.read(ctx, "look_at_leases", func(ctx context.Context) error {
+		b := r.batch()
+		cmds := make([]*redis.DurationCmd, len(owners))
+		for i, o := range owners {
+			cmds[i] = b.pipe.PTTL(ctx, r.keys.lease(o))
+		}
+		err := b.exec(ctx)
+		for i, c := range cmds {
+			left, err := c.Result()
+			looks[i] = look{answered: err == nil, left: left}
+		}
+		return err
+	})
+	return looks
 }
 
 // takeOver records that this pod takes over from a dead one and releases all its records. If it fails midway,
 // a later sweep continues, of this pod or, if that died as well, of another.
-func (r *Redis) takeOver(ctx context.Context, s deadCandidate) error {
-	mine, err := r.recordTakeOver(ctx, s)
+func (r *Redis) takeOver(ctx context.Context, dead Owner) error {
+	mine, err := r.recordTakeOver(ctx, dead)
 	if err != nil || !mine {
 		return err
 	}
 	start := time.Now()
-	n, err := r.releaseAllOf(ctx, s.dead)
+	n, err := r.releaseAllOf(ctx, dead)
 	if err != nil {
 		return err
 	}
-	r.log.Warn().Str("owner", s.dead.String()).Int("records", n).Dur("dur", time.Since(start)).Msg("took over from dead pod")
+	r.log.Warn().Str("owner", dead.String()).Int("records", n).Dur("dur", time.Since(start)).Msg("took over from dead pod")
 	return r.write(ctx, "take_over_done", func(ctx context.Context, _ Owner) error {
-		return r.client.HDel(ctx, r.keys.pods(), s.dead.String()).Err()
+		return r.client.HDel(ctx, r.keys.pods(), dead.String()).Err()
 	})
 }
 
 // recordTakeOver reports whether this pod must take over from the dead owner. It must not if the owner lives
 // after all, or if another living pod does so.
-func (r *Redis) recordTakeOver(ctx context.Context, s deadCandidate) (mine bool, err error) {
+func (r *Redis) recordTakeOver(ctx context.Context, dead Owner) (mine bool, err error) {
 	err = r.write(ctx, "take_over", func(ctx context.Context, self Owner) error {
-		keys := []string{r.keys.lease(s.dead), r.keys.taken(s.dead)}
+		keys := []string{r.keys.lease(dead), r.keys.taken(dead)}
 		ttl := ms(r.takenTTL())
 		status, rest, err := r.script(ctx, r.scripts.takeOver, keys, self.String(), "", ttl)
 		if err != nil {
 			return err
 		}
-		if status == statusTaken && s.isDead(rest[0]) {
+		if status == statusTaken {
+			gone, err := r.isGone(ctx, rest[0])
+			if err != nil || !gone {
+				return err
+			}
 			status, _, err = r.script(ctx, r.scripts.takeOver, keys, self.String(), rest[0], ttl)
+			if err != nil {
+				return err
+			}
 		}
 		mine = status == statusOK
-		return err
+		return nil
 	})
 	if errors.Is(err, ErrLeaseStale) {
 		return false, nil
@@ -194,18 +279,18 @@ func (r *Redis) recordTakeOver(ctx context.Context, s deadCandidate) (mine bool,
 	return mine, err
 }
 
+// isGone reports whether an earlier taker has no lease.
+func (r *Redis) isGone(ctx context.Context, taker string) (bool, error) {
+	o, err := ParseOwner(taker)
+	if err != nil {
+		return true, nil
+	}
+	leases, err := r.client.Exists(ctx, r.keys.lease(o)).Result()
+	return leases == 0, err
+}
+
 // minTakenTTL is the minimum time for which a returning pod can learn that it was taken over.
 const minTakenTTL = 24 * time.Hour
 
 // takenTTL is how long it is recorded that an owner was taken over or left.
 func (r *Redis) takenTTL() time.Duration { return max(r.cfg.RecordTTL, minTakenTTL) }
-
-// isDead reports whether an earlier taker is gone: it left the list of pods or has no lease.
-func (s deadCandidate) isDead(taker string) bool {
-	o, err := ParseOwner(taker)
-	if err != nil {
-		return true
-	}
-	seen, listed := s.observed[o]
-	return !listed || seen.answered && !seen.leased
-}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,23 +104,95 @@ func testTakeOver(t *testing.T, cfg Config) {
 	}
 }
 
-func TestTakeOverWithinFifteenSeconds(t *testing.T) {
+// A third of 30 pods is killed at once, with the default lease. Every record is handed over once.
+func TestThirdOfPodsIsTakenOverWithinFifteenSeconds(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Addrs: []string{rig.StartRedis(t).Addr}}
-	a, b := startMortal(t, cfg, podA), newPod(t, cfg, podB)
-	b.grace = takeOverGrace
-	b.start(t)
-	claimAll(t, a, testStream("cam", "m1"))
-	rig.Eventually(t, time.Minute, "b may take over", func() bool {
-		return b.lease.unbroken(b.now()) > b.cfg.Lease+takeOverGrace+2*time.Second
+	testThirdOfPods(t, Config{Addrs: []string{rig.StartRedis(t).Addr}}, takeOverGrace, 15*time.Second)
+}
+
+func TestThirdOfPodsIsTakenOverInCluster(t *testing.T) {
+	t.Parallel()
+	testThirdOfPods(t, quickConfig(rig.StartRedisCluster(t).Addrs()...), quickGrace, eventually)
+}
+
+func testThirdOfPods(t *testing.T, cfg Config, grace, bound time.Duration) {
+	const pods, killed, sessions = 30, 10, 3
+	var all []*testPod
+	for i := range pods {
+		p := newPod(t, cfg, "pod"+itoa(100+i))
+		p.grace = grace
+		if i%3 == 0 {
+			p.startMortal(t)
+		} else {
+			p.start(t)
+		}
+		all = append(all, p)
+	}
+	room := Room{App: "roomApp", Name: "lobby"}
+	var dead, living []*testPod
+	var want []string
+	for i, p := range all {
+		name := "cam" + itoa(i)
+		claimAll(t, p, testStream(name, "m"+name))
+		playAll(t, p, testPlayer(name, "p"+name))
+		putSessions(p, name+"-", sessions)
+		_, err := p.SyncRoom(t.Context(), RoomUpdate{Room: room, Put: []Member{{Login: name, ID: name}}, MaxMembers: 100})
+		must(t, err)
+		if i%3 != 0 {
+			living = append(living, p)
+			continue
+		}
+		dead = append(dead, p)
+		want = append(want, "stream "+name+" wcs."+name+" pub-m"+name, "player of "+name+" wcs."+name+" play-p"+name, "room lobby of roomApp")
+		for s := range sessions {
+			want = append(want, "session "+name+"-"+itoa(s))
+		}
+	}
+	for _, p := range all {
+		rig.Eventually(t, time.Minute, "the pod is registered, and may take over", func() bool {
+			return !p.sessions.pending() && p.lease.unbroken(p.now()) > p.cfg.Lease+grace+2*time.Second
+		})
+	}
+	if len(dead) != killed {
+		t.Fatalf("%d pods are to be killed", len(dead))
+	}
+	for _, p := range dead {
+		p.cancel()
+	}
+	start := time.Now()
+	for _, p := range dead {
+		<-p.done
+	}
+	taken := func() []string {
+		var got []string
+		for _, p := range living {
+			for _, text := range p.taken() {
+				text, _, _ = strings.Cut(text, " players on ")
+				text, _, _ = strings.Cut(text, " members on ")
+				got = append(got, text)
+			}
+		}
+		return slices.Sorted(slices.Values(got))
+	}
+	rig.Eventually(t, time.Minute, "everything is taken over", func() bool { return len(taken()) >= len(want) })
+	took := time.Since(start)
+	t.Logf("everything is taken over %v after the pods died", took)
+	if took > bound {
+		t.Errorf("everything is taken over %v after the pods died, want at most %v", took, bound)
+	}
+	see := client(t, cfg)
+	rig.Eventually(t, eventually, "the dead pods are not listed", func() bool {
+		n, err := see.HLen(t.Context(), all[0].keys.pods()).Result()
+		return err == nil && n == pods-killed
 	})
-	a.end()
-	dead := time.Now()
-	rig.Eventually(t, time.Minute, "the name is released", func() bool { return len(b.taken()) == 1 })
-	took := time.Since(dead)
-	t.Logf("released %v after the pod died", took)
-	if took > 15*time.Second {
-		t.Errorf("released %v after the pod died", took)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, taken()); diff != "" {
+		t.Errorf("taken over (-want +got):\n%s", diff)
+	}
+	for _, p := range living {
+		if p.losts.Load() != 0 {
+			t.Error("a living pod was taken over")
+		}
 	}
 }
 
@@ -175,7 +248,7 @@ func TestLivingPodIsNotTakenOver(t *testing.T) {
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a, b := startPod(t, cfg, podA), startPod(t, cfg, podB)
 	life := a.life()
-	mine, err := b.recordTakeOver(t.Context(), deadCandidate{dead: life})
+	mine, err := b.recordTakeOver(t.Context(), life)
 	must(t, err)
 	if mine {
 		t.Error("a pod with a lease was taken over")

@@ -30,8 +30,10 @@ type mutant struct {
 	rules  rules
 }
 
-// rules are rules of the gateway, each with the fault of omitting it.
+// rules are rules of the gateway and of the watch of leases, each with the fault of omitting it.
 type rules struct {
+	boasts   bool // enters itself in the list of pods also when it could not renew its lease
+	early    bool // mistakes a lease that Redis lost for one that ended
 	forgets  bool // does not check its released holdings again
 	blind    bool // mistakes a stream that another pod adopted for one whose name was lost
 	hasty    bool // does not wait for its own pending work for a session that returns to it
@@ -62,10 +64,13 @@ type world struct {
 	removed    map[string]bool // identities of participants
 	evicted    map[owned]bool  // displaced, or possibly displaced
 	away       outage
+	cluster    bool                         // single servers fail, and Redis is never emptied
+	cuts       map[string]*outage           // the last of each pod's server
 	reported   map[string]map[*modelPod]int // orphans
 	check      checker
 
 	steps, commands, silent, settling int
+	cutTaken, losses                  int
 	taken, adopted                    int
 	trace                             []string
 	failure                           string
@@ -271,8 +276,12 @@ func (w *world) callerActs(p *modelPod) {
 	}
 }
 
-// maybeComeBack prefers clients with streams.
+// maybeComeBack prefers clients with streams. With a Cluster sessions stay where they are: a pod that had a
+// session registers all again after its lease was lost, and that is not fenced against a taker's players.
 func (w *world) maybeComeBack(p *modelPod) {
+	if w.cluster {
+		return
+	}
 	busy := slices.DeleteFunc(w.living(), func(v *visit) bool { return len(v.holder.holdings(held)) == 0 })
 	switch {
 	case len(busy) > 0:
@@ -307,6 +316,7 @@ func (w *world) settle() {
 	w.faults = 0
 	w.redisBack()
 	for _, p := range w.pods {
+		w.reconnect(p)
 		p.frozen = false
 	}
 	for quiet := 0; quiet < 3 && w.failure == ""; {
