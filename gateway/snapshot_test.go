@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -208,7 +209,7 @@ func TestSnapshotsOfOneSessionAreBounded(t *testing.T) {
 	var release func()
 	rig.Eventually(t, 20*time.Second, "pictures that clients received no longer count", func() bool {
 		var err error
-		_, release, err = g.env.Snapshots.Encode(full)
+		_, release, err = g.env.Snapshots.Encode(netip.Addr{}, full)
 		return err == nil
 	})
 	c := w.connect(t, podA)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -67,11 +68,12 @@ func (s *Session) snapshot(ref wcs.StreamRef) {
 	if st := s.streams[ref.MediaSessionID]; st != nil {
 		answer.AudioMuted, answer.VideoMuted = st.mutes.Audio, st.mutes.Video
 	}
+	party := s.quotas.Address()
 	async(s, func() (packed *socket.Bulk, err error) {
-		if answer.PNG, err = s.table.takeSnapshot(s.table.Context, s.app, ref.Name); err != nil {
+		if answer.PNG, err = s.table.takeSnapshot(s.table.Context, s.app, party, ref.Name); err != nil {
 			return nil, err
 		}
-		frames, done, err := s.table.Snapshots.Encode(answer)
+		frames, done, err := s.table.Snapshots.Encode(party, answer)
 		return &socket.Bulk{Frames: frames, Done: done}, err
 	}, func(packed *socket.Bulk, err error) { s.answerSnapshot(ref, packed, err) })
 }
@@ -95,7 +97,7 @@ func (t *Table) Snapshot(ctx context.Context, name string) ([]byte, error) {
 	if err := t.Settings().Limits.CheckName(name); err != nil {
 		return nil, fmt.Errorf("%w: %w", admin.ErrSnapshot, err)
 	}
-	png, err := t.takeSnapshot(ctx, nil, name)
+	png, err := t.takeSnapshot(ctx, nil, netip.Addr{}, name)
 	t.Metrics.Snapshots.WithLabelValues(classify(err).snapshot).Inc()
 	switch {
 	case errors.Is(err, errNoStream), errors.Is(err, errStreamNotReady), errors.Is(err, snapshot.ErrNoPublisher):
@@ -106,11 +108,11 @@ func (t *Table) Snapshot(ctx context.Context, name string) ([]byte, error) {
 	return png, err
 }
 
-// takeSnapshot takes a picture for the clients of an application; nil stands for an operator.
-func (t *Table) takeSnapshot(ctx context.Context, app *apps.App, name string) ([]byte, error) {
+// takeSnapshot takes a picture for a client of an application; nil and no address stand for an operator.
+func (t *Table) takeSnapshot(ctx context.Context, app *apps.App, party netip.Addr, name string) ([]byte, error) {
 	src, err := t.locate(ctx, app, name)
 	if err != nil {
 		return nil, err
 	}
-	return t.Snapshots.Take(ctx, snapshot.Source{Room: src.room, Publisher: src.publisher.Identity})
+	return t.Snapshots.Take(ctx, party, snapshot.Source{Room: src.room, Publisher: src.publisher.Identity})
 }

@@ -43,7 +43,7 @@ var inward = map[string][]string{
 	"gateway/rtmp":      {},
 	"gateway/sampled":   {},
 	"gateway/serial":    {},
-	"gateway/snapshot":  {"translate", "translate/wcs"},
+	"gateway/snapshot":  {"gateway/quota", "translate", "translate/wcs"},
 	"gateway/socket":    {"gateway/realip", "gateway/waiting", "translate/wcs"},
 	"gateway/tracing":   {},
 	"gateway/waiting":   {},

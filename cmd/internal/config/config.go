@@ -322,7 +322,8 @@ type Snapshot struct {
 	//
 	// Clients receive it twice as base64. These messages do not count for `session.maxQueueBytes`.
 	MaxBytes int `koanf:"maxBytes"`
-	// Pictures that one pod takes at the same time. Further requests wait, for `snapshot.timeout` at most.
+	// Pictures that one pod takes at the same time, a quarter of them for clients of one address. Further
+	// requests wait, for `snapshot.timeout` at most.
 	MaxAtOnce int `koanf:"maxAtOnce"`
 	// Snapshots that one session may request per minute on average, and 10 at once.
 	PerMinute int `koanf:"perMinute"`
