@@ -282,6 +282,29 @@ func TestCommandsPerStream(t *testing.T) {
 	}
 }
 
+// A client that invents tokens has no record read, however large it is.
+func TestWrongTokenReadsNoRecord(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a := startPod(t, cfg, podA)
+	s := largestSession("/x")
+	s.TokenHash = TokenHash{1}
+	a.PutSession(s)
+	b := newPod(t, cfg, podB) // does no background work, so that only its calls are counted
+	t.Cleanup(func() { must(t, b.client.Close()) })
+	rig.Eventually(t, eventually, "the session is registered", func() bool {
+		got, err := b.FindSessionOf(t.Context(), s.ID, s.TokenHash)
+		return err == nil && len(got.Rooms) == len(s.Rooms)
+	})
+	var counter commandCounter
+	b.client.AddHook(&counter)
+	_, err := b.FindSessionOf(t.Context(), s.ID, TokenHash{2})
+	wantErr(t, err, ErrNotFound)
+	if commands, _ := counter.reset(); !slices.Equal(commands, []string{"getrange"}) {
+		t.Errorf("a wrong token takes %v", commands)
+	}
+}
+
 // The cost of an idle pod does not depend on the number of pods.
 func TestIdlePodSendsSameCommandsWhateverNumberOfPods(t *testing.T) {
 	t.Parallel()

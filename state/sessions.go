@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 	"unique"
@@ -363,6 +364,26 @@ func (r *Redis) addRemovalOfSession(ctx context.Context, b *batch, owner Owner, 
 // addEnd ends a session. keep is keepRecord or "".
 func (r *Redis) addEnd(ctx context.Context, b *batch, owner Owner, g registration, keep string) *run {
 	return b.run(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), ms(voidTTL), keep)
+}
+
+// headBytes of a session's value have its owner and claim.
+const headBytes = 512
+
+// FindSessionOf is FindSession for a session with a token. It reads a record only if the token fits, so that
+// clients cannot have large records read with tokens that they invent.
+func (r *Redis) FindSessionOf(ctx context.Context, id string, h TokenHash) (Session, error) {
+	var head string
+	err := r.read(ctx, "find_session", func(ctx context.Context) (err error) {
+		head, err = r.client.GetRange(ctx, r.keys.session(id), 0, headBytes-1).Result()
+		return err
+	})
+	if err != nil {
+		return Session{}, err
+	}
+	if _, rest, _ := strings.Cut(head, " "); !strings.HasPrefix(rest, registrationOf(id, h).claim+" ") {
+		return Session{}, ErrNotFound
+	}
+	return r.FindSession(ctx, id)
 }
 
 // FindSession returns a registered session of any pod, or ErrNotFound.

@@ -148,6 +148,8 @@ type Sessions interface {
 type Resumption interface {
 	// FindSession returns the registration of a session of any pod.
 	FindSession(ctx context.Context, id string) (state.Session, error)
+	// FindSessionOf is FindSession for a session with a token. With another token the error is state.ErrNotFound.
+	FindSessionOf(ctx context.Context, id string, h state.TokenHash) (state.Session, error)
 	// TakeSession transfers a resumable session to this pod. update receives the stored record and returns its
 	// successor (new TokenHash, next Generation), or an error to abort.
 	TakeSession(ctx context.Context, id string, update func(state.Session) (state.Session, error)) (was state.Session, err error)

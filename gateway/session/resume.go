@@ -134,7 +134,7 @@ func (t *Table) findSession(app *apps.App, token string) (sessionID, error) {
 	}
 	ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
 	defer cancel()
-	kept, err := t.Resumption.FindSession(ctx, id)
+	kept, err := t.Resumption.FindSessionOf(ctx, id, sha256.Sum256([]byte(token)))
 	switch {
 	case errors.Is(err, state.ErrNotFound), err == nil && !resumes(kept, app, token):
 		return sessionID{}, errNotResumable

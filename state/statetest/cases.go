@@ -377,6 +377,14 @@ func testSessions(t *testing.T, p *pair) {
 	changed.TokenHash = state.TokenHash{9}
 	p.a.PutSession(changed)
 	awaitSession(t, p.b, changed, podA)
+	found, err := p.b.FindSessionOf(t.Context(), s.ID, changed.TokenHash)
+	if err != nil || found.ID != s.ID || found.App != s.App {
+		t.Errorf("found by its token: %+v, %v", found, err)
+	}
+	_, err = p.b.FindSessionOf(t.Context(), s.ID, s.TokenHash) // the earlier one
+	wantErr(t, err, state.ErrNotFound)
+	_, err = p.b.FindSessionOf(t.Context(), "none", s.TokenHash)
+	wantErr(t, err, state.ErrNotFound)
 	p.b.DropSession(s.ID) // is not its own
 	p.b.PutSession(state.Session{ID: "other"})
 	awaitSession(t, p.a, state.Session{ID: "other"}, podB) // b has processed its changes

@@ -44,6 +44,7 @@ type Sessions interface {
 
 // Resumption is the part of Node about sessions that outlive their socket.
 type Resumption interface {
+	FindSessionOf(ctx context.Context, id string, h state.TokenHash) (state.Session, error)
 	TakeSession(ctx context.Context, id string, decide func(state.Session) (state.Session, error)) (was state.Session, err error)
 	EndSession(ctx context.Context, s state.Session) error
 	AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error

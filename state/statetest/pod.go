@@ -205,6 +205,15 @@ func (p *Pod) holds(held, known state.Session) bool {
 	return held.Owner == p.owner && held.TokenHash == known.TokenHash
 }
 
+// FindSessionOf is state.Redis' method.
+func (p *Pod) FindSessionOf(ctx context.Context, id string, h state.TokenHash) (state.Session, error) {
+	s, err := p.FindSession(ctx, id)
+	if err == nil && s.TokenHash != h {
+		return state.Session{}, fmt.Errorf("find_session: %w", state.ErrNotFound)
+	}
+	return s, err
+}
+
 // FindSession is state.Redis' method.
 func (p *Pod) FindSession(ctx context.Context, id string) (state.Session, error) {
 	const op = "find_session"
