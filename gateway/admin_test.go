@@ -260,7 +260,7 @@ func TestDeploymentStatisticsAreCached(t *testing.T) {
 }
 
 // Any pod returns the figures that the pod of the stream measures.
-func TestFiguresOfOtherPod(t *testing.T) {
+func TestAnyPodReturnsFiguresOfAStream(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		app := c.Apps["defaultApp"]
 		app.Rates = apps.RatesProbe

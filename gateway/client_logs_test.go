@@ -39,7 +39,7 @@ func (b *logBook) lines(msg string) (all []map[string]any) {
 	return all
 }
 
-func TestClientLogs(t *testing.T) {
+func TestClientLogsAreBoundedAndHaveNoSecrets(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Limits.ClientLogsPerSecond = 1 })
 	g, book := w.pods[podA], &logBook{}
 	g.env.Log = zerolog.New(book)

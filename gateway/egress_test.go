@@ -75,7 +75,7 @@ func wantErrorEvent(t *testing.T, c *rig.Client, info string) {
 }
 
 // Webhooks come twice, late and out of order, and to the wrong pod.
-func TestRecordingByWebhooks(t *testing.T) {
+func TestRecordingFollowsDisorderedWebhooks(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		if st := w.publishFor(t, c, "s", recorded); !st.Record || st.RecordName != "" {
@@ -104,7 +104,7 @@ func TestRecordingByWebhooks(t *testing.T) {
 }
 
 // Without webhooks, LiveKit is queried.
-func TestRecordingWithoutWebhooks(t *testing.T) {
+func TestRecordingIsQueriedWithoutWebhooks(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "s", recorded)
@@ -166,7 +166,7 @@ func TestRecordingKnownFromStopReply(t *testing.T) {
 
 // An egress service that hangs delays the client only briefly. An egress that is stopped before its start is
 // answered is stopped later.
-func TestEgressIsSlow(t *testing.T) {
+func TestSlowEgressServiceDelaysClientBriefly(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "s", recorded)
@@ -196,7 +196,7 @@ func TestEgressIsSlow(t *testing.T) {
 }
 
 // Without an answer the stream goes on. If the egress service has started nevertheless, the recording counts.
-func TestNoEgressService(t *testing.T) {
+func TestStreamGoesOnWithoutEgressService(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })
 		c := w.connect(t, podA)
@@ -222,7 +222,7 @@ func (w *world) publisherOf(room translate.RoomName) translate.Identity {
 }
 
 // An egress ends without a stop by the gateway: at a limit, or stopped at LiveKit.
-func TestEgressEndsEarly(t *testing.T) {
+func TestEarlyEndOfEgressIsReported(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "s", recorded)
@@ -320,7 +320,7 @@ func TestRecordNameOfStreamThatEndedWhileDetached(t *testing.T) {
 }
 
 // StartRecording and StopRecording work on any pod.
-func TestRecordingByTheServer(t *testing.T) {
+func TestRecordingIsStartedAndStoppedOnAnyPod(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c, stranger := w.connect(t, podA), w.connectAs(t, podA, "native")
 		w.publishFor(t, c, "s", nil)

@@ -515,7 +515,7 @@ func TestStreamKeepAliveUnderLog(t *testing.T) {
 	}
 }
 
-func TestHookMetricClasses(t *testing.T) {
+func TestHookCallsAreCountedByClassOfError(t *testing.T) {
 	m := NewMetrics(prometheus.NewRegistry())
 	for class, err := range map[string]error{
 		"ok": nil, "refused": &hooks.Refusal{Status: 403}, "busy": hooks.ErrBusy, "bad_answer": fmt.Errorf("x: %w", hooks.ErrBadResponse),

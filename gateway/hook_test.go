@@ -124,7 +124,7 @@ func (w hookWorld) sampleClient(t *testing.T, pod string) *rig.Client {
 }
 
 // The test compares each hook's body and their order in the session; a backend that echoes changes nothing.
-func TestHookBodiesAndOrder(t *testing.T) {
+func TestHooksHaveBodiesAndOrderOfWCS(t *testing.T) {
 	w := newHookWorld(t, nil)
 	c := w.sampleClient(t, podA)
 	m := c.Await("getUserData")

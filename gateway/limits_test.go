@@ -226,7 +226,7 @@ func TestOwnAddressAsOriginIsAccepted(t *testing.T) {
 }
 
 // Running sessions keep their application; new ones get the new.
-func TestReloadOfApplications(t *testing.T) {
+func TestReloadKeepsApplicationsOfRunningSessions(t *testing.T) {
 	w := newWorld(t, nil)
 	old := w.connect(t, podA)
 	g := w.pods[podA]

@@ -29,7 +29,7 @@ func (c *collected) Unregister(prometheus.Collector) bool { return false }
 var descOf = regexp.MustCompile(`fqName: "([^"]*)", help: "([^"]*)".*variableLabels: \{([^}]*)\}`)
 
 // The table in docs/metrics.md lists the registered metrics.
-func TestMetricsTable(t *testing.T) {
+func TestMetricsTableListsEveryMetric(t *testing.T) {
 	var reg collected
 	NewMetrics(&reg)
 	var rows []string

@@ -39,7 +39,7 @@ func wantData(t *testing.T, c *rig.Client, id, payload string) {
 
 // Data of a native participant reaches the stream's players on all pods, each message once and in order.
 // Other data does not.
-func TestNativeData(t *testing.T) {
+func TestNativeDataReachesPlayersOfAllPodsInOrder(t *testing.T) {
 	inBubble(t, apps.RatesOff, withNativeData, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		here := w.connect(t, podA)
@@ -98,7 +98,7 @@ func (w *world) heard(result string) float64 {
 }
 
 // One hidden participant measures and receives data.
-func TestNativeDataWithProbe(t *testing.T) {
+func TestProbeForwardsNativeData(t *testing.T) {
 	inBubble(t, apps.RatesProbe, withNativeData, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, pub, inbound, 3)
@@ -115,7 +115,7 @@ func TestNativeDataWithProbe(t *testing.T) {
 }
 
 // Without the setting no hidden participant joins for data, and one that measures does not forward data.
-func TestNoNativeData(t *testing.T) {
+func TestNativeDataNeedsSetting(t *testing.T) {
 	inBubble(t, apps.RatesProbe, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		wantRates(t, pub, inbound, 2)

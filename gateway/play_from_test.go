@@ -10,7 +10,7 @@ import (
 )
 
 // playFrom: an application's clients play its own streams and those of the applications that it names.
-func TestPlayFrom(t *testing.T) {
+func TestClientsPlayStreamsOfNamedApplications(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		for key, from := range map[string][]string{"closed": {"closed"}, "friend": {"defaultApp"}} {
 			c.Apps[key] = apps.App{Key: key, Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs(), PlayFrom: from}

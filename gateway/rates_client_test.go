@@ -70,7 +70,7 @@ func (s *statistics) run(seconds int) {
 }
 
 // A client that sends statistics is told what they say, as long as it sends them.
-func TestRatesFromClient(t *testing.T) {
+func TestRatesFollowClientStatistics(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
@@ -106,7 +106,7 @@ func TestRatesFromClient(t *testing.T) {
 
 // The beat follows the client's own second, wherever it is and wherever it drifts: figures are told a little
 // after they came, and yet evenly.
-func TestRatesKeepPhase(t *testing.T) {
+func TestRatesFollowPhaseOfStatistics(t *testing.T) {
 	for offset := time.Duration(0); offset < time.Second; offset += 310 * time.Millisecond {
 		inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 			pub := w.connect(t, podA)
@@ -148,7 +148,7 @@ func wantPhase(t *testing.T, c *rig.Client, rows []time.Time) {
 }
 
 // client: without its statistics a client is told nothing.
-func TestRatesFromClientOnlyStop(t *testing.T) {
+func TestRatesFromClientOnlyStopWithStatistics(t *testing.T) {
 	inBubble(t, apps.RatesClient, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
@@ -231,7 +231,7 @@ func mode(pod string) apps.RateSource {
 }
 
 // The publisher's own statistics tell a new size within 2 s.
-func TestSizeFromClient(t *testing.T) {
+func TestPlayersReceiveSizeFromPublisherStatistics(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		stats := &statistics{c: pub, id: "pub", published: true, width: 640, height: 360}
@@ -249,7 +249,7 @@ func TestSizeFromClient(t *testing.T) {
 }
 
 // A publisher that sends statistics and no media.
-func TestSilenceFromClient(t *testing.T) {
+func TestClientStatisticsWithoutMediaEndStream(t *testing.T) {
 	inBubble(t, apps.RatesClient, func(c *Config) { c.Media.SilenceTimeout = 20 * time.Second }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
@@ -270,7 +270,7 @@ func TestSilenceFromClient(t *testing.T) {
 }
 
 // Whatever a client sends as statistics, it is counted, bounded, and not answered.
-func TestBadStatistics(t *testing.T) {
+func TestInvalidStatisticsAreCountedAndBounded(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")

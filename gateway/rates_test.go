@@ -77,7 +77,7 @@ func drainEvents(w *world) map[state.EventKind]int {
 }
 
 // Clients that send no statistics: one probe for publisher and players, from 3 s after they are up.
-func TestRatesFromProbe(t *testing.T) {
+func TestOneProbeMeasuresForPublisherAndPlayers(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podA)
 		pass(2 * time.Second)
@@ -116,7 +116,7 @@ func TestRatesFromProbe(t *testing.T) {
 }
 
 // With rates.source probe there is no wait for clients' statistics.
-func TestRatesFromProbeOnly(t *testing.T) {
+func TestProbeOnlyRatesDoNotWaitForStatistics(t *testing.T) {
 	inBubble(t, apps.RatesProbe, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishOn(t, pub, podA, "pub", "s")
@@ -138,7 +138,7 @@ func (w *world) publishOn(t *testing.T, c *rig.Client, pod, id, name string) {
 
 // A player elsewhere gets the figures of the publisher's probe, in one message a second for all players of
 // its pod.
-func TestRatesOnAnotherPod(t *testing.T) {
+func TestPlayerOnAnotherPodReceivesRates(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		_, play := w.up(t, podA, podB)
 		for _, id := range []string{"play-2", "play-3"} {
@@ -193,7 +193,7 @@ func TestProbeEndsWithLastRequest(t *testing.T) {
 }
 
 // Streams of native publishers have no pod: the player's own probes.
-func TestRatesOfANativePublisher(t *testing.T) {
+func TestNativePublisherHasRates(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		w.sfu.set(func() {
 			w.sfu.join("native.s", translate.Participant{Identity: "someone", Active: true, Tracks: avTracks})
@@ -214,7 +214,7 @@ func TestRatesOfANativePublisher(t *testing.T) {
 }
 
 // With source off there are no messages and no probes.
-func TestRatesOff(t *testing.T) {
+func TestRatesOffSendsAndProbesNothing(t *testing.T) {
 	inBubble(t, apps.RatesOff, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		drainEvents(w)
@@ -238,7 +238,7 @@ func TestRatesOff(t *testing.T) {
 }
 
 // With source client, clients that send no statistics get no rates.
-func TestRatesFromClientsOnly(t *testing.T) {
+func TestClientOnlyRatesStartNoProbe(t *testing.T) {
 	inBubble(t, apps.RatesClient, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		pass(time.Minute)
@@ -249,7 +249,7 @@ func TestRatesFromClientsOnly(t *testing.T) {
 }
 
 // With more streams than probes the rest waits, which a metric shows, and takes the slots of those that end.
-func TestProbeLimit(t *testing.T) {
+func TestStreamsBeyondProbeLimitWait(t *testing.T) {
 	inBubble(t, apps.RatesAuto, func(c *Config) { c.Rates.MaxProbes = 2 }, func(t *testing.T, w *world) {
 		clients := make([]*rig.Client, 5)
 		for i := range clients {
@@ -306,7 +306,7 @@ func TestOldFiguresAreNotSent(t *testing.T) {
 	})
 }
 
-func TestSilence(t *testing.T) {
+func TestPublisherWithoutMediaIsEnded(t *testing.T) {
 	inBubble(t, apps.RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		pass(5 * time.Minute)
@@ -326,7 +326,7 @@ func TestSilence(t *testing.T) {
 
 // A publisher's session is resumed on another pod, which its participant's identity does not name. The rates
 // of the publisher and of a player on a third pod continue.
-func TestRatesAfterAResume(t *testing.T) {
+func TestRatesContinueAfterResume(t *testing.T) {
 	const podC = "cccccccc"
 	kept := func(c *Config) {
 		keepFor(time.Minute)(c)
@@ -379,7 +379,7 @@ func TestProbeOfPublisherResumedHere(t *testing.T) {
 }
 
 // Without video there is no rate, but silence is detected.
-func TestSilenceOfAudio(t *testing.T) {
+func TestAudioPublisherWithoutMediaIsEnded(t *testing.T) {
 	inBubble(t, apps.RatesAuto, func(c *Config) { c.Media.SilenceTimeout = time.Minute }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		pub.Send("publishStream", rig.StreamRequest("pub", "s", offerFile(t, "publish-audio"), true, nil))
@@ -400,7 +400,7 @@ func TestSilenceOfAudio(t *testing.T) {
 
 // The probe reports a new size: players on any pod get it within 2 s, and LiveKit's reports of the old one
 // are ignored.
-func TestSizeFromProbe(t *testing.T) {
+func TestPlayersReceiveSizeFromProbe(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		w.sfu.set(func() {
@@ -442,7 +442,7 @@ func TestSizeFromProbe(t *testing.T) {
 }
 
 // A publisher's mutes are in the record: late players get them with PLAYING.
-func TestMuteIsKept(t *testing.T) {
+func TestLatePlayersReceiveMutes(t *testing.T) {
 	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		mute := func(c *rig.Client, id, typ string) {

@@ -111,7 +111,7 @@ func (w *world) wantParticipants(t *testing.T, n int) {
 // The client's socket ends, or not even that, and it comes back: to another pod, to the same, to another
 // while its pod is dead or has not heard of it. Its streams go on, others notice nothing, and what belongs to
 // its streams from then on reaches it.
-func TestResume(t *testing.T) {
+func TestClientResumesSessionAfterLoss(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		to   string
@@ -158,7 +158,7 @@ func TestResume(t *testing.T) {
 }
 
 // A session can be resumed many times.
-func TestResumeAgain(t *testing.T) {
+func TestSessionResumesManyTimes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
 	c, token, other := w.keptUp(t)
@@ -174,7 +174,7 @@ func TestResumeAgain(t *testing.T) {
 
 // A token that is wrong, of another application or was used already gets a new session, and does no harm to
 // the one there is.
-func TestResumeRefused(t *testing.T) {
+func TestInvalidTokenGetsNewSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
 	old, token, other := w.keptUp(t)

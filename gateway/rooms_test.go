@@ -63,7 +63,7 @@ func quiet(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 	}
 }
 
-func TestRoom(t *testing.T) {
+func TestMembersReceiveRoomEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withRooms)
 	alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
@@ -131,7 +131,7 @@ func TestRoomHasStreamsOfItsMembersOnly(t *testing.T) {
 	alice.WantNoEvent()
 }
 
-func TestRoomMessages(t *testing.T) {
+func TestRoomMessagesArriveInOrder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withRooms)
 	alice, bob, carol := w.enter(t, podA, "alice"), w.enter(t, podB, "bob"), w.enter(t, podA, "carol")
@@ -173,7 +173,7 @@ func TestRoomMessages(t *testing.T) {
 	bob.WantNoEvent()
 }
 
-func TestRoomRefusals(t *testing.T) {
+func TestInvalidRoomCommandsAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withRooms)
 	alice := w.enter(t, podA, "alice")
@@ -684,7 +684,7 @@ func TestRoomLoginOfADetachedSessionIsFree(t *testing.T) {
 }
 
 // A backend with OnDataEvent approves commands of rooms, too, but cannot prevent a leave.
-func TestRoomWithABackend(t *testing.T) {
+func TestBackendApprovesRoomCommandsExceptLeave(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Rooms = true })
 	w.policy(map[string]map[string]string{"OnDataEvent": {"restOnError": "FAIL"}})

@@ -327,7 +327,7 @@ func TestRepeatedLateAndDisorderedWebhooks(t *testing.T) {
 }
 
 // A stop while LiveKit has not answered yet: the start is undone.
-func TestStopDuringAnswer(t *testing.T) {
+func TestStopWhileLiveKitAnswersUndoesStart(t *testing.T) {
 	for _, kind := range []string{"publish", "play"} {
 		w := newWorld(t, nil)
 		var c *rig.Client
@@ -413,7 +413,7 @@ func TestPodTakenOverClosesItsSockets(t *testing.T) {
 	c.AwaitSDP("pub")
 }
 
-func TestStoreRestartedEmpty(t *testing.T) {
+func TestStreamsAreRegisteredAgainAfterStoreRestart(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	w.store.Restart()
@@ -480,7 +480,7 @@ func TestLateEventOfNativesEarlierConnection(t *testing.T) {
 
 // A pod that drains is unready, then refuses sockets, closes sessions without streams, and waits for the
 // others.
-func TestDrain(t *testing.T) {
+func TestDrainingPodWaitsForStreams(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Drain = DrainConfig{Window: time.Hour} })
 	pub, play := w.up(t, podA, podB)
 	idle := w.connect(t, podA)
@@ -507,7 +507,7 @@ func TestDrain(t *testing.T) {
 }
 
 // When the window is over, sessions with streams are closed, too.
-func TestDrainWindow(t *testing.T) {
+func TestSessionsWithStreamsEndWithDrainWindow(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Drain = DrainConfig{Window: 10 * time.Millisecond, Pace: 10 * time.Millisecond} })
 	pub, play := w.up(t, podA, podB)
 	w.stop(podA)

@@ -79,7 +79,7 @@ func (w *world) publish(t *testing.T, pod string) *rig.Client {
 }
 
 // The pod that gets the request takes the picture of the right participant, whichever pod has the stream.
-func TestSnapshot(t *testing.T) {
+func TestSnapshotIsOfTheRequestedStream(t *testing.T) {
 	w := newWorld(t, nil)
 	pub := w.publish(t, podA)
 	other := w.connect(t, podB)
@@ -260,7 +260,7 @@ func TestSnapshotOfNativePublisher(t *testing.T) {
 	}
 }
 
-func TestSnapshotForOperators(t *testing.T) {
+func TestOperatorsTakeSnapshotOnAnyPod(t *testing.T) {
 	w := newWorld(t, nil)
 	g := w.pods[podB]
 	if _, err := g.Snapshot(t.Context(), "s"); !errors.Is(err, state.ErrNotFound) {

@@ -79,7 +79,7 @@ const ofS = `{"streamName":"s"}`
 
 // What a publisher mutes and says reaches its players on both pods once, in order, with one message for the
 // other pod each.
-func TestStreamEvents(t *testing.T) {
+func TestEventsReachPlayersOfBothPodsOnceInOrder(t *testing.T) {
 	w := newWorld(t, forNatives)
 	pub, far := w.up(t, podA, podB)
 	near := w.connect(t, podA)
@@ -208,7 +208,7 @@ func TestMutesArriveThoughEventsAreLost(t *testing.T) {
 }
 
 // What is muted stays so when the publisher's session goes on on another pod, and newer changes count.
-func TestMutedOverResume(t *testing.T) {
+func TestMutesSurviveResume(t *testing.T) {
 	w := newWorld(t, keepFor(time.Minute))
 	kept, token, other := w.keptUp(t)
 	sendEvent(kept, "kept-pub", "audioMuted")
@@ -226,7 +226,7 @@ func TestMutedOverResume(t *testing.T) {
 
 // With remoteMute LiveKit mutes the track; that it refuses to unmute is logged and counted, and the stream
 // goes on.
-func TestRemoteMute(t *testing.T) {
+func TestRemoteMuteMutesTrackAtLiveKit(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Media.RemoteMute = true })
 	pub, play := w.up(t, podA, podB)
 	room, id := w.sfu.only(t, translate.RolePublish)
@@ -285,7 +285,7 @@ func TestEventsBeyondLimitAreRejected(t *testing.T) {
 }
 
 // Backends reach clients of any pod through any pod.
-func TestBackendSendsData(t *testing.T) {
+func TestBackendDataReachesClientsOfAnyPod(t *testing.T) {
 	w := newWorld(t, keepFor(time.Minute))
 	kept, token, other := w.keptUp(t)
 	for pod, g := range w.pods {

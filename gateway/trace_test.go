@@ -63,7 +63,7 @@ func eventsOf(s sdktrace.ReadOnlySpan) (names []string) {
 
 // A publish is one trace from the command to PUBLISHING: the backend is told which, and the call to LiveKit
 // is part of it. What comes afterwards is not.
-func TestTraceOfAPublish(t *testing.T) {
+func TestPublishIsOneTrace(t *testing.T) {
 	w, backend, spans := newTracedWorld(t)
 	c := w.connect(t, podA)
 	publishAV(t, c, "p1", "cam")
@@ -92,7 +92,7 @@ func TestTraceOfAPublish(t *testing.T) {
 
 // A play that fails is a trace that has failed, with what the client was told. What the backend says is its
 // own span's status.
-func TestTraceOfAFailure(t *testing.T) {
+func TestFailedPlayHasFailedTrace(t *testing.T) {
 	w, backend, spans := newTracedWorld(t)
 	backend.On("playStream", rig.Refuse(http.StatusForbidden))
 	c := w.connect(t, podA)

@@ -7,7 +7,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-func TestNames(t *testing.T) {
+func TestCheckNameRejectsUnsafeNames(t *testing.T) {
 	l := Limits{NameBytes: 40}
 	for name, ok := range map[string]bool{
 		"test": true, "a/b/c": true, "rtsp://host:554/path?x=1": true, "..a/b..": true, "a...b": true, "потік-1": true, "名前 with blanks": true,
@@ -21,7 +21,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestSizesOfMembers(t *testing.T) {
+func TestOversizedMembersAreRejected(t *testing.T) {
 	l := Limits{IDBytes: 36, LoginBytes: 10, CustomBytes: 30, PayloadBytes: 20}
 	connection := func(arg string) wcs.Connection {
 		t.Helper()

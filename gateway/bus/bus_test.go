@@ -97,7 +97,7 @@ func TestRequestReturnsFirstReply(t *testing.T) {
 	}
 }
 
-func TestRequestFails(t *testing.T) {
+func TestFailedRequestIsNotPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPods(t, "a", "b", "c")
 		p.lost["b"], p.failing["c"] = true, true

@@ -189,7 +189,7 @@ func TestFilesAreCachedByVersion(t *testing.T) {
 	}
 }
 
-func TestStreamsAndTheirPlayers(t *testing.T) {
+func TestConsoleShowsStreamsAndTheirPlayers(t *testing.T) {
 	base := serve(t, newDeployment(3), 2)
 	v := watch(t, base+"live?view=streams&sort=players&desc=1&limit=2")
 	var hello struct{ Pod, Assets string }
@@ -210,7 +210,7 @@ func TestStreamsAndTheirPlayers(t *testing.T) {
 	}
 }
 
-func TestSessionsAndDetails(t *testing.T) {
+func TestConsoleShowsSessionsAndDetails(t *testing.T) {
 	f := newDeployment(1000)
 	base := serve(t, f, 4)
 	var rows rowsEvent[sessionRow]

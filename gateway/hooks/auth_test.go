@@ -37,7 +37,7 @@ func hmacMD5(key, text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func TestHMACSignature(t *testing.T) {
+func TestCallsAreSignedWithHMAC(t *testing.T) {
 	// RFC 2202, test case 2
 	req := httptest.NewRequest(http.MethodPost, "/", nil)
 	newBackend(t, Config{URL: "http://host", HMACSecret: "Jefe"}, Deps{}).setHeaders(req, []byte("what do ya want for nothing?"))
@@ -59,7 +59,7 @@ func TestHMACSignature(t *testing.T) {
 	}
 }
 
-func TestBasicCredentials(t *testing.T) {
+func TestCallsHaveBasicCredentials(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		if user, password, ok := r.BasicAuth(); !ok || user != "jöe" || password != "a:b c" {
 			w.WriteHeader(http.StatusUnauthorized)

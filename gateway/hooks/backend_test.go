@@ -48,7 +48,7 @@ func TestCallReturnsObject(t *testing.T) {
 }
 
 // The request is compared byte for byte with a request of WCS.
-func TestRequestOnTheWire(t *testing.T) {
+func TestRequestEqualsThatOfWCS(t *testing.T) {
 	requests := make(chan string, 1)
 	srv := serveRaw(t, func(_ int, c net.Conn) {
 		r := bufio.NewReader(c)
@@ -141,7 +141,7 @@ func TestBodyIsEncodedForBackends(t *testing.T) {
 	}
 }
 
-func TestAnswerBodies(t *testing.T) {
+func TestAnswerBodyMustBeObject(t *testing.T) {
 	for _, tt := range []struct {
 		name, body string
 		want       string // empty: ErrBadResponse
@@ -183,7 +183,7 @@ func TestAnswerBodies(t *testing.T) {
 	}
 }
 
-func TestAnswerOfExactlyTheLimit(t *testing.T) {
+func TestAnswerOfExactlyTheLimitIsAccepted(t *testing.T) {
 	body := `{"a":"` + strings.Repeat("x", 92) + `"}`
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		write(w, body)

@@ -68,7 +68,7 @@ func TestCallEndsAtTimeout(t *testing.T) {
 }
 
 // A refusal is returned whatever follows its header.
-func TestRefusalWithSlowBody(t *testing.T) {
+func TestRefusalDoesNotWaitForItsBody(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		w.WriteHeader(http.StatusForbidden)
 		_ = http.NewResponseController(w).Flush() // without a flush the status is not sent
@@ -80,7 +80,7 @@ func TestRefusalWithSlowBody(t *testing.T) {
 	}
 }
 
-func TestMalformedResponse(t *testing.T) {
+func TestMalformedResponseIsAnError(t *testing.T) {
 	endless := func(c net.Conn, head, more string) {
 		for _, err := io.WriteString(c, head); err == nil; {
 			_, err = io.WriteString(c, more)
@@ -207,7 +207,7 @@ func TestDeadBackendIsUnavailableAfterRetries(t *testing.T) {
 	}
 }
 
-func TestCancelBetweenAttempts(t *testing.T) {
+func TestCancelBetweenAttemptsEndsCall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	b := newBackend(t, Config{URL: "http://backend", Retries: 10}, Deps{Log: zerolog.New(writer(cancel))})
@@ -274,7 +274,7 @@ func TestCallIsRepeatedIfWriteFails(t *testing.T) {
 	}
 }
 
-func TestCancelDuringCall(t *testing.T) {
+func TestCancelEndsCall(t *testing.T) {
 	came := make(chan struct{})
 	gone := make(chan struct{})
 	srv := serve(t, func(_ http.ResponseWriter, r *http.Request, _ []byte) {

@@ -9,7 +9,7 @@ import (
 )
 
 // The vendor's sample, and mistakes of backends.
-func TestParsePolicies(t *testing.T) {
+func TestParsePoliciesRejectsMistakes(t *testing.T) {
 	for _, tt := range []struct {
 		name, config string
 		want         Policies
@@ -83,7 +83,7 @@ func TestParsePolicies(t *testing.T) {
 	}
 }
 
-func TestPoliciesDefault(t *testing.T) {
+func TestPolicyDefaultsToLogAndNotify(t *testing.T) {
 	want := Policy{OnError: Log, Mode: Notify}
 	for name, ps := range map[string]Policies{"none": nil, "of another method": {PlayStream: {OnError: Fail}}} {
 		if diff := cmp.Diff(want, ps.For(PublishStream)); diff != "" {
@@ -178,7 +178,7 @@ func TestTakeConnectAppliesChangedMembers(t *testing.T) {
 }
 
 // The classes are those of the vendor's documents.
-func TestMethodClasses(t *testing.T) {
+func TestMethodsHaveVendorClasses(t *testing.T) {
 	for class, names := range map[Class]string{
 		ClassConnect: "connect",
 		ClassDirect:  "publishStream playStream OnDataEvent snapshot unPublishStream stopStream",

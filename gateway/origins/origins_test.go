@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestAllows(t *testing.T) {
+func TestAllowsMatchesPatterns(t *testing.T) {
 	for _, tt := range []struct {
 		list    string // separated by blanks
 		allowed string
@@ -79,7 +79,7 @@ func TestParseRejectsBadPatterns(t *testing.T) {
 	}
 }
 
-func TestValid(t *testing.T) {
+func TestValidRejectsMalformedOrigins(t *testing.T) {
 	for header, want := range map[string]bool{
 		"": true, "null": true, "file://": true, "file:///x": false, "https://a.example": true, "capacitor://localhost": true, "https://a.example/x": false, "x": false,
 		"https://" + strings.Repeat("a", 300): false,
@@ -90,7 +90,7 @@ func TestValid(t *testing.T) {
 	}
 }
 
-func TestOwn(t *testing.T) {
+func TestOwnComparesOriginWithHost(t *testing.T) {
 	for _, tt := range []struct {
 		origin, host    string
 		own, ifVerified bool

@@ -61,7 +61,7 @@ func TestFindReturnsMatches(t *testing.T) {
 }
 
 // Callers check the status first.
-func TestErrorResponses(t *testing.T) {
+func TestErrorsHaveStatusAndReason(t *testing.T) {
 	for _, tt := range []struct {
 		path, body string
 		status     int
@@ -193,7 +193,7 @@ func TestTerminateEndsMatches(t *testing.T) {
 }
 
 // Each request is tried with and without the dependency that it needs.
-func TestOptionalDependencies(t *testing.T) {
+func TestRequestWithoutItsDependencyIsRefused(t *testing.T) {
 	for _, tt := range []struct{ path, body, call, answer string }{
 		{"/stream/snapshot", `{"streamName":"s"}`, "snapshot s", `{"data":"UE5HIG9mIHM="}`},
 		{"/stream/startRecording", `{"mediaSessionId":"pub","config":{"fileTemplate":"a/{streamName}"}}`, `record s as "a/{streamName}"`, ""},
@@ -251,7 +251,7 @@ func TestFailedListIsCutOff(t *testing.T) {
 	}
 }
 
-func TestStatisticsFormats(t *testing.T) {
+func TestStatisticsAreTextOrJSON(t *testing.T) {
 	w := serve(t, Config{}, nil)
 	text := "-----Connection Stats-----\nconnections=3\nconnections_websocket=3\n-----Stream Stats-----\nstreams_webrtc_in=1\nstreams_webrtc_out=2\nstreams_viewers=2\n" +
 		"-----Pod Stats-----\npods=1\npods_silent=0"

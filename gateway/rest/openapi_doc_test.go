@@ -17,8 +17,8 @@ var update = flag.Bool("update", false, "write the tables of docs/rest-api.md")
 
 const restDocument = "../../docs/rest-api.md"
 
-// TestRESTTables checks that the tables of docs/rest-api.md are those of openapi.yaml.
-func TestRESTTables(t *testing.T) {
+// TestRESTTablesListEveryOperation checks that the tables of docs/rest-api.md are those of openapi.yaml.
+func TestRESTTablesListEveryOperation(t *testing.T) {
 	doc := described(t, serve(t, Config{}, nil))
 	b, err := os.ReadFile(restDocument)
 	if err != nil {

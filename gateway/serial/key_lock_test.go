@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestKeyLock(t *testing.T) {
+func TestKeyLockExcludesPerKey(t *testing.T) {
 	t.Parallel()
 	var l KeyLock
 	var work sync.WaitGroup

@@ -75,7 +75,7 @@ func wantBars(t *testing.T, picture []byte) {
 
 func far(a, b uint8) bool { return int(a)-int(b) > tolerance || int(b)-int(a) > tolerance }
 
-func TestVP8(t *testing.T) {
+func TestVP8IsDecodedWithoutFFmpeg(t *testing.T) {
 	got, err := limits().PNG(t.Context(), "video/vp8", testdata(t, "bars.vp8"))
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestVP8(t *testing.T) {
 	wantBars(t, got)
 }
 
-func TestFFmpeg(t *testing.T) {
+func TestFFmpegDecodesEachCodec(t *testing.T) {
 	d := withFFmpeg(t)
 	for mime, file := range map[string]string{"video/H264": "bars.h264", "video/VP9": "bars.vp9", "video/AV1": "bars.av1"} {
 		t.Run(file, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestFFmpeg(t *testing.T) {
 	}
 }
 
-func TestFaults(t *testing.T) {
+func TestUndecodableFrameIsAnError(t *testing.T) {
 	h264, vp8 := testdata(t, "bars.h264"), testdata(t, "bars.vp8")
 	small, few := withFFmpeg(t), withFFmpeg(t)
 	small.MaxPixels, few.MaxBytes = 480*240-1, 100
