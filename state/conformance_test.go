@@ -20,7 +20,7 @@ func TestRedisConforms(t *testing.T) {
 	runConformance(t, state.Config{Addrs: []string{server.Addr}})
 }
 
-func TestClusterConforms(t *testing.T) {
+func TestRedisClusterConforms(t *testing.T) {
 	cluster := rig.StartRedisCluster(t)
 	runConformance(t, state.Config{Addrs: cluster.Addrs()})
 }

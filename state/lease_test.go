@@ -33,7 +33,7 @@ func TestLeaseIsFreshForTwoThirds(t *testing.T) {
 	}
 }
 
-func TestLeaseGaps(t *testing.T) {
+func TestGapsAreFoundBetweenRenewals(t *testing.T) {
 	type renewal struct {
 		at      float64
 		fails   bool
@@ -75,7 +75,7 @@ func TestLeaseGaps(t *testing.T) {
 }
 
 // A lease of 8 s, and a pod that may take over after 13 s of answered looks.
-func TestLeaseWatch(t *testing.T) {
+func TestPodIsDeadOnlyAfterAnsweredLooks(t *testing.T) {
 	const quiet = 13 * time.Second
 	a, b := Owner{"a", 1}, Owner{"b", 1}
 	renewed := func(entry string) map[Owner]string { return map[Owner]string{b: entry} }

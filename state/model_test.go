@@ -59,7 +59,7 @@ func (s *modelSums) String() string {
 		s.schedules, s.steps, s.commands, s.takeOvers, s.orphans, s.silent, s.taken, s.adopted, s.wipes, s.strays, s.cut, s.losses)
 }
 
-func TestModel(t *testing.T) {
+func TestProtocolKeepsInvariants(t *testing.T) {
 	if *modelSeed != 0 {
 		w := runModel(t, newModelRedis(t), *modelSeed, mutant{})
 		t.Logf("%s\n%d steps", strings.Join(w.trace, "\n"), w.steps)

@@ -71,7 +71,7 @@ func TestRedisComesBackEmpty(t *testing.T) {
 
 // Redis hangs for longer than a lease: calls fail quickly, no pod is taken over, and commands sent at that
 // time and undone afterwards stay undone.
-func TestRedisHangs(t *testing.T) {
+func TestHangingRedisFailsCallsQuickly(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
 	cfg := quickConfig(server.Addr)
@@ -160,7 +160,7 @@ func TestTakenOverPodContinuesInNewLife(t *testing.T) {
 	}
 }
 
-func TestLeaveWithNothingLeft(t *testing.T) {
+func TestPodThatLeavesWithoutStreamsIsNotTakenOver(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a := startPod(t, cfg, podA)
@@ -185,7 +185,7 @@ func TestLeaveWithNothingLeft(t *testing.T) {
 }
 
 // A pod that leaves with streams is taken over without waiting for the end of its lease.
-func TestLeaveWithStreams(t *testing.T) {
+func TestPodThatLeavesWithStreamsIsTakenOverAtOnce(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
 	long := quickConfig(server.Addr)
@@ -197,7 +197,7 @@ func TestLeaveWithStreams(t *testing.T) {
 	rig.Eventually(t, eventually, "b has released the stream", func() bool { return len(b.taken()) == 1 })
 }
 
-func TestClusterFailover(t *testing.T) {
+func TestStoreContinuesAfterClusterFailover(t *testing.T) {
 	t.Parallel()
 	cluster := rig.StartRedisCluster(t)
 	cfg := quickConfig(cluster.Addrs()...)
@@ -239,7 +239,7 @@ func TestClusterFailover(t *testing.T) {
 	}
 }
 
-func TestSentinelFailover(t *testing.T) {
+func TestStoreContinuesAfterSentinelFailover(t *testing.T) {
 	t.Parallel()
 	sentinel := rig.StartSentinel(t)
 	cfg := quickConfig(sentinel.Addrs...)

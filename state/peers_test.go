@@ -9,7 +9,7 @@ import (
 )
 
 // Each pod knows the descriptions of the living pods while Redis answers.
-func TestPeers(t *testing.T) {
+func TestPodsKnowPeersWhileRedisAnswers(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	cfg := quickConfig(redis.Addr)

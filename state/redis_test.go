@@ -59,7 +59,7 @@ func TestOpenRejectsInvalidConfiguration(t *testing.T) {
 	}
 }
 
-func TestIndexEntries(t *testing.T) {
+func TestIndexEntryIsParsedAsWritten(t *testing.T) {
 	for _, e := range []entry{
 		{streamEntry, "m", "i", "s"},
 		{playerEntry, "m 1%", "wcs:d:play:ü ", " a b "},
@@ -102,7 +102,7 @@ func TestWrongPasswordIsLogged(t *testing.T) {
 }
 
 // The user has access to the gateway's keys and channels only, over TLS.
-func TestTLSAndUser(t *testing.T) {
+func TestUserNeedsOnlyKeysOfGateway(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile, roots := selfSigned(t)
 	port := rig.FreePort(t)
@@ -178,7 +178,7 @@ func TestEveryKeyHasTTLAndIsRefreshed(t *testing.T) {
 	})
 }
 
-func TestManySessions(t *testing.T) {
+func TestManySessionsLeaveNoKeys(t *testing.T) {
 	t.Parallel()
 	const sessions = 10000
 	cfg := quickConfig(rig.StartRedis(t).Addr)
@@ -243,7 +243,7 @@ func (c *commandCounter) reset() (commands []string, trips int) {
 }
 
 // The cost of a stream and of a player is part of the store's contract.
-func TestCommandsPerStream(t *testing.T) {
+func TestStreamCostsFewCommands(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a := startPod(t, cfg, podA)

@@ -17,12 +17,12 @@ const (
 	podC = "cccccccc"
 )
 
-func TestTakeOver(t *testing.T) {
+func TestDeadPodIsTakenOver(t *testing.T) {
 	t.Parallel()
 	testTakeOver(t, quickConfig(rig.StartRedis(t).Addr))
 }
 
-func TestTakeOverInCluster(t *testing.T) {
+func TestDeadPodIsTakenOverInCluster(t *testing.T) {
 	t.Parallel()
 	testTakeOver(t, quickConfig(rig.StartRedisCluster(t).Addrs()...))
 }

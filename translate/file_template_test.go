@@ -15,7 +15,7 @@ var fileValues = FileValues{
 	AudioCodec: "opus", VideoCodec: "VP8", Start: time.UnixMilli(1700000000123),
 }
 
-func TestFileTemplate(t *testing.T) {
+func TestFileTemplateFillsElements(t *testing.T) {
 	for template, want := range map[FileTemplate]string{
 		DefaultFileTemplate:             "stream-3095f600-e637-bob@example.com.mp4",
 		"{streamName}":                  "room_Камера_1.mp4",
@@ -41,7 +41,7 @@ func TestFileTemplate(t *testing.T) {
 	}
 }
 
-func TestHostileFileNames(t *testing.T) {
+func TestHostileFileNamesAreEscaped(t *testing.T) {
 	for value, want := range map[string]string{
 		"..":                      "__.mp4",
 		"...":                     "__..mp4",
@@ -80,7 +80,7 @@ func FuzzFileName(f *testing.F) {
 	})
 }
 
-func TestRoomTemplateName(t *testing.T) {
+func TestRoomTemplateReturnsStreamName(t *testing.T) {
 	for _, c := range []struct {
 		template RoomTemplate
 		room     RoomName

@@ -2,7 +2,7 @@ package translate
 
 import "testing"
 
-func TestInfoForEnd(t *testing.T) {
+func TestEndReasonsHaveVendorInfo(t *testing.T) {
 	tests := []struct {
 		reason EndReason
 		wasUp  bool

@@ -70,7 +70,7 @@ func TestEditAnswerWithoutEdits(t *testing.T) {
 }
 
 // All tracks are in one stream and keep their ids; nothing else changes.
-func TestCommonStream(t *testing.T) {
+func TestCommonStreamHoldsAllTracks(t *testing.T) {
 	for _, name := range []string{"play-VP8.sdp", "play-H264.sdp", "play-audio.sdp"} {
 		before := readSDP(t, "answers/"+name)
 		after, _ := answer(t, before, AnswerEdit{CommonStream: "common"})
@@ -151,7 +151,7 @@ func TestUnusedSectionsOfPlayerBecomeInactive(t *testing.T) {
 	}
 }
 
-func TestTCPOnly(t *testing.T) {
+func TestTCPOnlyRemovesUDPCandidates(t *testing.T) {
 	text := readSDP(t, "answers/play-VP8.sdp")
 	got, notes := answer(t, text, AnswerEdit{TCPOnly: true})
 	if udp, tcp := lines(got, " udp "), lines(got, " tcp "); len(udp) != 0 || len(tcp) != 2 || notes.NoTCPCandidate {
@@ -169,7 +169,7 @@ func TestTCPOnly(t *testing.T) {
 	}
 }
 
-func TestBitrateLimits(t *testing.T) {
+func TestBitrateLimitsAreWrittenPerCodec(t *testing.T) {
 	text := readSDP(t, "answers/publish-av.sdp")
 	tests := []struct {
 		min, max int
@@ -238,7 +238,7 @@ func TestPublisherAnswerHasLineForSDKRateLimit(t *testing.T) {
 	}
 }
 
-func TestAnswerKinds(t *testing.T) {
+func TestAnswerKindsOmitRejectedMedia(t *testing.T) {
 	rejected := offerText(opusSection+"a=recvonly\n", strings.Replace(vp8Section, "video 9", "video 0", 1))
 	_, notes := answer(t, rejected, AnswerEdit{MaxBitrate: 100})
 	if (notes.Kinds != MediaKinds{Audio: true}) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestParseCodecs(t *testing.T) {
+func TestParseCodecsOrdersKnownNames(t *testing.T) {
 	tests := []struct {
 		names string
 		want  string
@@ -31,14 +31,14 @@ func TestParseCodecs(t *testing.T) {
 	}
 }
 
-func TestDefaultCodecs(t *testing.T) {
+func TestDefaultCodecsAreOpusRedVP8H264(t *testing.T) {
 	parsed, err := ParseCodecs([]string{"opus", "red", "VP8", "H264"})
 	if err != nil || DefaultCodecs() != parsed {
 		t.Errorf("DefaultCodecs = %s, want %s (%v)", DefaultCodecs(), parsed, err)
 	}
 }
 
-func TestRankH264(t *testing.T) {
+func TestRankH264ByModeAndProfile(t *testing.T) {
 	tests := []struct {
 		fmtp string
 		want int

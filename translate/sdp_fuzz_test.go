@@ -106,7 +106,7 @@ func FuzzEditAnswer(f *testing.F) {
 
 // Fuzzing by bytes seldom gets past the parser. This test damages whole lines and numbers of real SDPs, with
 // a fixed seed.
-func TestEditsOfDamagedSDP(t *testing.T) {
+func TestDamagedSDPIsEditedOrRejected(t *testing.T) {
 	const rounds = 25
 	tried, accepted := 0, 0
 	count := func(ok bool) {

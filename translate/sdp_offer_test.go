@@ -196,7 +196,7 @@ func TestEditPlayOfferNoCommonCodecs(t *testing.T) {
 	}
 }
 
-func TestDirections(t *testing.T) {
+func TestWrongDirectionIsRejected(t *testing.T) {
 	editPublish := func(o string) (EditedOffer, error) { return EditPublishOffer(o, PublishEdit{}) }
 	editPlay := func(o string) (EditedOffer, error) { return EditPlayOffer(o, PlayEdit{AudioCodec: "opus"}) }
 	session := func(direction string) string {
@@ -257,7 +257,7 @@ func TestOtherSectionsBecomeInactive(t *testing.T) {
 	}
 }
 
-func TestVideoOrientation(t *testing.T) {
+func TestVideoOrientationIsRemovedUnlessKept(t *testing.T) {
 	for _, name := range []string{"chrome156-publish-av.sdp", "chrome70-publish-av.sdp"} {
 		offer := readSDP(t, name)
 		without, _ := publish(t, offer, PublishEdit{Codecs: DefaultCodecs()})
@@ -277,7 +277,7 @@ func TestVideoOrientation(t *testing.T) {
 }
 
 // LiveKit takes packetization mode and profile as offered: a player keeps everything that can match.
-func TestH264Choice(t *testing.T) {
+func TestPlayerKeepsEveryH264ThatCanMatch(t *testing.T) {
 	section := func(fmtps ...string) string {
 		pts := []string{"97", "98", "99", "100"}[:len(fmtps)]
 		s := "m=video 9 UDP/TLS/RTP/SAVPF " + strings.Join(pts, " ") + "\na=mid:v\na=ssrc:1 cname:c\n"
@@ -339,7 +339,7 @@ func TestUnusableFormatsAreDropped(t *testing.T) {
 }
 
 // The offer is what stripCodecs leaves when it removes every codec of a kind.
-func TestNoKnownCodec(t *testing.T) {
+func TestMediaWithoutKnownCodecBecomesInactive(t *testing.T) {
 	leftovers := map[string]string{
 		"":          "m=video 9 UDP/TLS/RTP/SAVPF \nc=IN IP4 0.0.0.0\na=mid:v\n",
 		" with FEC": "m=video 9 UDP/TLS/RTP/SAVPF 49 97\nc=IN IP4 0.0.0.0\na=mid:v\na=rtpmap:49 flexfec-03/90000\na=rtpmap:97 rtx/90000\na=fmtp:97 apt=96\n",
@@ -369,7 +369,7 @@ func TestNoKnownCodec(t *testing.T) {
 	}
 }
 
-func TestRestoreFeedback(t *testing.T) {
+func TestMissingFeedbackIsRestored(t *testing.T) {
 	lines := func(offer string) int { return strings.Count(offer, "a=rtcp-fb:") }
 	bare := strings.Replace(vp8Section, "a=rtcp-fb:96 nack\n", "", 1)
 	got, _ := publish(t, offerText(bare), PublishEdit{Codecs: DefaultCodecs()})

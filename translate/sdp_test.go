@@ -82,7 +82,7 @@ const (
 	vp8Section  = "m=video 9 UDP/TLS/RTP/SAVPF 96\nc=IN IP4 0.0.0.0\na=mid:v\na=rtpmap:96 VP8/90000\na=rtcp-fb:96 nack\na=ssrc:2 cname:c\n"
 )
 
-func TestOfferKinds(t *testing.T) {
+func TestOfferKindsOmitUnusedMedia(t *testing.T) {
 	both, audio := MediaKinds{Audio: true, Video: true}, MediaKinds{Audio: true}
 	tests := []struct {
 		name  string
@@ -121,7 +121,7 @@ func TestErrorOfMalformedSDPOmitsText(t *testing.T) {
 	}
 }
 
-func TestLineEnds(t *testing.T) {
+func TestLineEndsBecomeCRLF(t *testing.T) {
 	crlf := offerText(opusSection + "a=sendonly\n")
 	lf := strings.ReplaceAll(crlf, "\r\n", "\n")
 	for name, offer := range map[string]string{"CRLF": crlf, "LF": lf, "last line open": strings.TrimSuffix(crlf, "\r\n")} {

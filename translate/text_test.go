@@ -2,7 +2,7 @@ package translate
 
 import "testing"
 
-func TestCut(t *testing.T) {
+func TestCutKeepsWholeRunes(t *testing.T) {
 	for _, c := range []struct {
 		text          string
 		most          int

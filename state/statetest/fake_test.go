@@ -19,7 +19,7 @@ func TestFakeConforms(t *testing.T) {
 	})
 }
 
-func TestFakeTakeOver(t *testing.T) {
+func TestFakeTakesOverDeadPod(t *testing.T) {
 	fake := New()
 	lost := 0
 	var orphans []state.Orphan
@@ -51,7 +51,7 @@ func TestFakeTakeOver(t *testing.T) {
 	must(t, a.ClaimStream(t.Context(), s)) // in its new life
 }
 
-func TestFakeFaults(t *testing.T) {
+func TestFakeSimulatesOutageAndRestart(t *testing.T) {
 	fake := New()
 	reset := 0
 	a := fake.Open(podA, state.Handlers{Reset: func() { reset++ }})

@@ -14,10 +14,10 @@ import (
 	"wcsgateway/translate"
 )
 
-// TestContract checks against a real livekit-server what the gateway relies on (docs/livekit-notes.md): WHIP,
-// participants, tracks, webhooks. Not covered is the missing congestion control for subscribed video, which
-// needs a lossy network.
-func TestContract(t *testing.T) {
+// TestLiveKitBehavesAsDocumented checks against a real livekit-server what the gateway relies on
+// (docs/livekit-notes.md): WHIP, participants, tracks, webhooks. Not covered is the missing congestion
+// control for subscribed video, which needs a lossy network.
+func TestLiveKitBehavesAsDocumented(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
 		"publish names and measures tracks (1)":      testPublish,

@@ -90,7 +90,7 @@ func infoOf(id string, r *lkproto.ParticipantEgressRequest, status lkproto.Egres
 	return i
 }
 
-func TestStartEgress(t *testing.T) {
+func TestStartEgressSendsRequest(t *testing.T) {
 	api := &egressAPI{}
 	sfu := newEgressSFU(t, api)
 	for _, c := range []struct {
@@ -131,7 +131,7 @@ func TestStartEgressWithoutEgressService(t *testing.T) {
 	}
 }
 
-func TestStopEgress(t *testing.T) {
+func TestStopEgressReturnsStateOfEndedEgress(t *testing.T) {
 	api := &egressAPI{answer: infoOf("EG_1", fileRequest, lkproto.EgressStatus_EGRESS_ENDING)}
 	sfu := newEgressSFU(t, api)
 	e, err := sfu.StopEgress(t.Context(), "EG_1")
@@ -153,7 +153,7 @@ func TestStopEgress(t *testing.T) {
 	}
 }
 
-func TestFindEgress(t *testing.T) {
+func TestFindEgressSelectsByRequest(t *testing.T) {
 	active := lkproto.EgressStatus_EGRESS_ACTIVE
 	other := proto.CloneOf(fileRequest)
 	other.Identity = "wcs:d:pub:2"
@@ -181,7 +181,7 @@ func TestFindEgress(t *testing.T) {
 	}
 }
 
-func TestEgressStates(t *testing.T) {
+func TestEveryEgressStatusHasState(t *testing.T) {
 	for number, name := range lkproto.EgressStatus_name {
 		want := map[string]translate.EgressState{
 			"EGRESS_STARTING": translate.EgressStarting, "EGRESS_ACTIVE": translate.EgressActive, "EGRESS_ENDING": translate.EgressActive,
@@ -199,7 +199,7 @@ func TestEgressStates(t *testing.T) {
 	}
 }
 
-func TestEgressWebhooks(t *testing.T) {
+func TestEgressWebhooksBecomeEvents(t *testing.T) {
 	sfu := webhookSFU(t)
 	failed := infoOf("EG_1", fileRequest, lkproto.EgressStatus_EGRESS_FAILED)
 	failed.Error = "no space left"

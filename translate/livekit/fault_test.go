@@ -27,7 +27,7 @@ func calls(t *testing.T, ctx context.Context, sfu *SFU) map[string]error {
 	}
 }
 
-func TestServerDownAndBack(t *testing.T) {
+func TestCallsSucceedAfterServerReturns(t *testing.T) {
 	lk := rig.StartLiveKit(t, rig.LiveKitOptions{})
 	sfu := newSFU(t, lk, nil)
 	for op, err := range calls(t, deadline(t, patience), sfu) { // opens connections
@@ -53,7 +53,7 @@ func TestServerDownAndBack(t *testing.T) {
 	}
 }
 
-func TestServerHangs(t *testing.T) {
+func TestHangingServerIsUnavailableAtDeadline(t *testing.T) {
 	lk := rig.StartLiveKit(t, rig.LiveKitOptions{})
 	sfu := newSFU(t, lk, nil)
 	lk.Pause()
@@ -90,7 +90,7 @@ func TestLiveKitShutdownEndsParticipants(t *testing.T) {
 }
 
 // Only Participant detects a dead node.
-func TestDeadNode(t *testing.T) {
+func TestDeadNodeIsDetectedByParticipantOnly(t *testing.T) {
 	redis := miniredis.RunT(t)
 	nodes := []*rig.LiveKit{
 		rig.StartLiveKit(t, rig.LiveKitOptions{Redis: redis.Addr()}),

@@ -20,8 +20,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// TestKeyFrame checks KeyFrame against a real livekit-server.
-func TestKeyFrame(t *testing.T) {
+// TestKeyFrameReturnsDecodableFrame checks KeyFrame against a real livekit-server.
+func TestKeyFrameReturnsDecodableFrame(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
 		"VP8":              func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeVP8, "busy.vp8") },

@@ -14,8 +14,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// TestProbe checks Probe against a real livekit-server.
-func TestProbe(t *testing.T) {
+// TestProbeMeasuresStream checks Probe against a real livekit-server.
+func TestProbeMeasuresStream(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
 		"counts VP8":                   func(t *testing.T, s *stage) { testProbeCounts(t, s, webrtc.MimeTypeVP8) },

@@ -136,7 +136,7 @@ func expired(t *testing.T) *http.Request {
 	return r
 }
 
-func TestWebhookEvents(t *testing.T) {
+func TestWebhooksBecomeEvents(t *testing.T) {
 	sfu := webhookSFU(t)
 	base := translate.Event{ID: "EV_2", Room: "r", Identity: "i", SID: "PA_2"}
 	for name, want := range map[string]translate.Event{
@@ -170,7 +170,7 @@ func TestWebhookEvents(t *testing.T) {
 	}
 }
 
-func TestEndReasons(t *testing.T) {
+func TestEveryDisconnectReasonHasEndReason(t *testing.T) {
 	got := map[string]translate.EndReason{}
 	for number, name := range lkproto.DisconnectReason_name {
 		got[name] = endReason(lkproto.DisconnectReason(number))

@@ -34,7 +34,7 @@ func stub(t testing.TB, h http.HandlerFunc) *SFU {
 	return sfu
 }
 
-func TestPublishRequest(t *testing.T) {
+func TestPublishRequestHasGrantsOfPublisher(t *testing.T) {
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // a truncated body fails the comparison
 		if r.URL.Path != "/whip/v1" || r.Header.Get("Content-Type") != "application/sdp" || string(body) != "offer" {
@@ -69,7 +69,7 @@ func TestPublishRequest(t *testing.T) {
 	}
 }
 
-func TestPlayRequest(t *testing.T) {
+func TestPlayRequestSelectsTracks(t *testing.T) {
 	const odd = "nätive \x7f \"1\"\n😀"
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) {
 		header := r.Header.Get(clientInfoHeader)
@@ -100,7 +100,7 @@ func TestPlayRequest(t *testing.T) {
 }
 
 // Each RoomService call has its own token, for its room only.
-func TestRoomServiceTokens(t *testing.T) {
+func TestRoomServiceTokensAreForOneRoom(t *testing.T) {
 	calls := 0
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) {
 		calls++
@@ -134,7 +134,7 @@ func grants(t *testing.T, r *http.Request) *auth.ClaimGrants {
 	return g
 }
 
-func TestResponses(t *testing.T) {
+func TestResponseStatusDecidesErrorKind(t *testing.T) {
 	long := strings.Repeat("é", 300)
 	for name, c := range map[string]struct {
 		status int
@@ -176,7 +176,7 @@ func TestResponses(t *testing.T) {
 	}
 }
 
-func TestObserve(t *testing.T) {
+func TestObserveReceivesEveryCall(t *testing.T) {
 	var seen []string
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	sfu.observe = func(op string, d time.Duration, err error) {
@@ -226,7 +226,7 @@ func FuzzClientInfo(f *testing.F) {
 	})
 }
 
-func TestConfig(t *testing.T) {
+func TestInvalidConfigIsRejected(t *testing.T) {
 	for raw, want := range map[string]string{
 		"http://lk:7880": "http://lk:7880", "ws://lk:7880/": "http://lk:7880",
 		"wss://lk/a/": "https://lk/a", "HTTPS://lk": "https://lk",

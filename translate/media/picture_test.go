@@ -51,7 +51,7 @@ func (p *Pictures) arrive(packets ...[]byte) (frames [][]byte) {
 	return frames
 }
 
-func TestPictures(t *testing.T) {
+func TestPicturesReassemblesFrames(t *testing.T) {
 	key, next := vp8Picture(true, 320, 240, 1000), vp8Picture(true, 640, 480, 500)
 	packets := packetsOf(t, key, 65530, 3000) // the sequence numbers wrap around in the middle
 	later := packetsOf(t, next, 4, 6000)
@@ -102,7 +102,7 @@ func many(t *testing.T) (packets [][]byte) {
 	return packets
 }
 
-func TestHasPictures(t *testing.T) {
+func TestHasPicturesForVideoCodecsOnly(t *testing.T) {
 	for codec, want := range map[string]bool{"video/vp8": true, "video/H264": true, "video/VP9": true, "video/av1": true, "video/H265": false, "": false, "audio/opus": false} {
 		if HasPictures(codec) != want {
 			t.Errorf("%s: %v", codec, !want)

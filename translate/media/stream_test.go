@@ -146,7 +146,7 @@ func runs(first uint16, n int, without ...uint16) []uint16 {
 	return list
 }
 
-func TestGaps(t *testing.T) {
+func TestLostPacketsAreCountedOnce(t *testing.T) {
 	const end = 1<<16 - 1
 	late := func(list []uint16, numbers ...uint16) []uint16 { return append(list, numbers...) }
 	for name, tt := range map[string]struct {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestDeeper(t *testing.T) {
+func TestDeeperCountsNestingOutsideStrings(t *testing.T) {
 	for text, depth := range map[string]int{
 		``: 0, `"[[["`: 0, `[]`: 1, `{"a":[1,{"b":[]}]}`: 4, `[[],[],[[]]]`: 3, `["\"[[["]`: 1, `["\\",[]]`: 2, `["\\\"[[[",[]]`: 2,
 		`{"message":"x","data":[{"sdp":"a=x [[[[ \r\n {{{"}]}`: 3, `"unended [[[`: 0, `]]]]`: 0,

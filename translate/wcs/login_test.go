@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestLogin(t *testing.T) {
+func TestLoginIsFirstOfKnownMembers(t *testing.T) {
 	for text, want := range map[string]string{
 		`{}`:                            "",
 		`{"login":"a","sipLogin":"b"}`:  "a",

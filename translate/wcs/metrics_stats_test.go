@@ -122,7 +122,7 @@ func TestRetransmissionsCountOnce(t *testing.T) {
 	}
 }
 
-func TestSeveralVideoStreams(t *testing.T) {
+func TestFiguresSumSeveralVideoStreams(t *testing.T) {
 	c := described(t, true, outbound("V1"), outbound("V2"), outboundAudio("A"), remoteInbound("R1"), remoteInbound("R2"))
 	rows(t, c,
 		"1000 100000 30 320 240 1 1 1000 50000 15 640 480 2 1 1000 9000 7 900 1 0 900 2 0",

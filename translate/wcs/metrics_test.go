@@ -57,7 +57,7 @@ func feed(c *ClientStats, cmd Command) error {
 }
 
 // The expected figures were computed from the transcripts without this package.
-func TestChromiumTranscripts(t *testing.T) {
+func TestFiguresMatchChromiumTranscripts(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		published  bool
@@ -93,7 +93,7 @@ func TestChromiumTranscripts(t *testing.T) {
 }
 
 // The figures do not depend on the encoding.
-func TestEncodings(t *testing.T) {
+func TestFiguresDoNotDependOnEncoding(t *testing.T) {
 	for name, last := range map[string]int{ // the second of the last row
 		"2.0.276-single": 11, "2.0.276-none": 9, "2.0.266-none": 10,
 	} {
@@ -123,7 +123,7 @@ const (
 	exampleRows = `["1795327153000;161000;30;640;360;0;1;0;0","1795327154000;222000;29;;;;;;","1795327155000;283000;30;;;2;;3;0.01171875"]`
 )
 
-func TestWorkedExample(t *testing.T) {
+func TestFiguresMatchWorkedExample(t *testing.T) {
 	for compression, metrics := range map[string]string{
 		"none": quoted(exampleRows), "": exampleRows,
 	} {

@@ -2,7 +2,7 @@ package wcs
 
 import "testing"
 
-func TestVideoRate(t *testing.T) {
+func TestVideoRateHasMembersOfSDK(t *testing.T) {
 	figures := VideoFigures{Rate: 5_000_000_000, FPS: 30, NACK: 1, PLI: 2, Lost: 3, Width: 640, Height: 360}
 	const members = `[{"mediaSessionId":"m","videoRate":5000000000,"fps":30,"nack":1,"pli":2,"lostPackets":3,"width":640,"height":360}]}`
 	for published, want := range map[bool]string{

@@ -9,7 +9,7 @@ import (
 )
 
 // The payloads are those of SDK 2.0.276.
-func TestParseRoomCommand(t *testing.T) {
+func TestRoomCommandsOfSDKAreParsed(t *testing.T) {
 	for payload, want := range map[string]RoomCommand{
 		`{"command":"join","options":{"name":"room1","record":false}}`:                                         {Command: RoomJoin, Room: "room1"},
 		`{"command":"join","options":{"name":"room1"}}`:                                                        {Command: RoomJoin, Room: "room1"},
@@ -57,7 +57,7 @@ func TestRoomNamesOfClients(t *testing.T) {
 	}
 }
 
-func TestRoomEvent(t *testing.T) {
+func TestRoomEventHasMembersOfSDK(t *testing.T) {
 	for want, got := range map[string][]byte{
 		`{"message":"OnDataEvent","data":[{"operationId":"new","payload":{"roomName":"r","name":"STATE","info":[{"login":"a","name":"s"},"b"]}}]}`: RoomEvent("r", RoomState, []any{RoomStream{"a", "s"}, "b"}),
 		`{"message":"OnDataEvent","data":[{"operationId":"new","payload":{"roomName":"r","name":"JOINED","info":"a"}}]}`:                           RoomEvent("r", RoomJoined, "a"),

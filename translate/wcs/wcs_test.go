@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestDecode(t *testing.T) {
+func TestDecodeRejectsMalformedFrames(t *testing.T) {
 	for _, c := range []struct {
 		frame string
 		name  Name
@@ -133,7 +133,7 @@ func TestEditKeepsCorrelationMembers(t *testing.T) {
 	}
 }
 
-func TestAvailableIsAString(t *testing.T) {
+func TestAvailableIsSentAsString(t *testing.T) {
 	if got := string(Available("m", true, "")); got != `{"message":"availableStream","data":[{"id":"m","status":"true"}]}` {
 		t.Error(got)
 	}
