@@ -17,9 +17,10 @@ const root = ".."
 
 var codeBlock = regexp.MustCompile("(?ms)^ *```go\n(.*?)^ *```$")
 
-// TestAddCommandExample compiles the code of "Add a command" (docs/development.md) into the gateway, with an
-// overlay, and runs the test that is part of it. The first line of each block names the place of its code.
-func TestAddCommandExample(t *testing.T) {
+// TestAddCommandExampleCompiles compiles the code of "Add a command" (docs/development.md) into the gateway,
+// with an overlay, and runs the test that is part of it. The first line of each block names the place of its
+// code.
+func TestAddCommandExampleCompiles(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the gateway again")
 	}

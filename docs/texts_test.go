@@ -16,9 +16,9 @@ import (
 // infoText is a literal that a client may get as info: a phrase that begins with a capital.
 var infoText = regexp.MustCompile(`^[A-Z][A-Za-z]* [^%]*$`)
 
-// TestErrorTexts checks that docs/app-developers.md explains every info text: the vendor's, the outcomes of
-// errors.go and the constants called info… .
-func TestErrorTexts(t *testing.T) {
+// TestErrorTextsAreDocumented checks that docs/app-developers.md explains every info text: the vendor's, the
+// outcomes of errors.go and the constants called info… .
+func TestErrorTextsAreDocumented(t *testing.T) {
 	b, err := os.ReadFile("app-developers.md")
 	if err != nil {
 		t.Fatal(err)

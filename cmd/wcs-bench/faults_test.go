@@ -124,7 +124,7 @@ func TestClosedSessionsAreReported(t *testing.T) {
 }
 
 // Each cycle lasts for the timeout, and only two can run.
-func TestChurnRunsOutOfSlots(t *testing.T) {
+func TestChurnReportsRunningOutOfSlots(t *testing.T) {
 	url := serve(t, func(c wcs.Command) ([]byte, bool) {
 		if c.Name == wcs.CmdConnection {
 			return accept(), false
@@ -140,7 +140,7 @@ func TestChurnRunsOutOfSlots(t *testing.T) {
 	}
 }
 
-func TestNoServer(t *testing.T) {
+func TestUnusableServerIsReported(t *testing.T) {
 	refusing := httptest.NewServer(http.NotFoundHandler())
 	defer refusing.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, but nothing answers

@@ -127,7 +127,7 @@ func (out outcome) stepsDone(name string) int {
 	return 0
 }
 
-func TestScenarios(t *testing.T) {
+func TestScenariosRunWithoutFailures(t *testing.T) {
 	s := rig.NewStage(t, nil, "")
 	t.Run("on one stage", func(t *testing.T) { testScenarios(t, s.Gateway.URL) })
 	s.WantClean(t)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestFaults(t *testing.T) {
+func TestInvalidOptionsAreReported(t *testing.T) {
 	idle := []string{"--scenario", "idle"}
 	for _, tt := range []struct {
 		args []string
@@ -49,14 +49,14 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestUnknownFlag(t *testing.T) {
+func TestUnknownFlagPrintsUsage(t *testing.T) {
 	code, stderr := endAtOnce(t, "--sesions", "1")
 	if code != exitUsage || !strings.HasPrefix(stderr, "flag provided but not defined: -sesions\nusage: wcs-bench") {
 		t.Errorf("exit code %d, stderr:\n%s", code, stderr)
 	}
 }
 
-func TestHelp(t *testing.T) {
+func TestHelpListsScenarios(t *testing.T) {
 	code, stderr := endAtOnce(t, "--help")
 	if code != exitOK {
 		t.Errorf("exit code %d", code)

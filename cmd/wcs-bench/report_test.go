@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestPercentiles(t *testing.T) {
+func TestLatencyHasNearestRankPercentiles(t *testing.T) {
 	values := make([]time.Duration, 0, 200)
 	for i := 200; i > 0; i-- {
 		values = append(values, time.Duration(i)*time.Millisecond+40*time.Microsecond)
@@ -20,7 +20,7 @@ func TestPercentiles(t *testing.T) {
 	}
 }
 
-func TestEmptyListsInJSON(t *testing.T) {
+func TestEmptyListsAreArraysInJSON(t *testing.T) {
 	text, err := json.Marshal(newRecords().report())
 	if err != nil {
 		t.Fatal(err)

@@ -18,8 +18,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// TestDemo operates the page in a browser, with everything that wcs-dev starts.
-func TestDemo(t *testing.T) {
+// TestDemoPagePublishesAndPlays operates the page in a browser, with everything that wcs-dev starts.
+func TestDemoPagePublishesAndPlays(t *testing.T) {
 	requireSDK(t)
 	page, ws, console := startAll(t)
 	b := openBrowser(t)

@@ -36,7 +36,7 @@ func requireSDK(t *testing.T) {
 	}
 }
 
-func TestTakenPort(t *testing.T) {
+func TestTakenPortIsReportedWithItsFlag(t *testing.T) {
 	for _, one := range new(ports).all(loopback.String()) {
 		t.Run(one.flag, func(t *testing.T) {
 			taken, number, err := listen(one.network, net.JoinHostPort(one.host, "0"))
@@ -59,7 +59,7 @@ func TestTakenPort(t *testing.T) {
 	}
 }
 
-func TestSamePortTwice(t *testing.T) {
+func TestPortForTwoPurposesIsRejected(t *testing.T) {
 	p := freePorts(t)
 	p.ws = p.page
 	err := p.claim(loopback.String())
@@ -68,7 +68,7 @@ func TestSamePortTwice(t *testing.T) {
 	}
 }
 
-func TestOptions(t *testing.T) {
+func TestInvalidOptionsAreReported(t *testing.T) {
 	for name, tt := range map[string]struct {
 		args []string
 		want string // part of the text for the user
@@ -126,7 +126,7 @@ func TestRedisTTLsExpire(t *testing.T) {
 	}
 }
 
-func TestPage(t *testing.T) {
+func TestPageIsServedWithAndWithoutSDK(t *testing.T) {
 	const ws = "ws://127.0.0.1:18080"
 	t.Run("with the SDK", func(t *testing.T) {
 		requireSDK(t)

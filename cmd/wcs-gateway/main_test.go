@@ -65,7 +65,7 @@ func TestRunEndsWithoutServing(t *testing.T) {
 	}
 }
 
-func TestUsage(t *testing.T) {
+func TestUsageListsFlags(t *testing.T) {
 	for arg, code := range map[string]int{"--help": exitOK, "--nonsense": exitUsage} {
 		var stdout, stderr bytes.Buffer
 		if got := run(context.Background(), []string{arg}, nil, program{stdout: &stdout, stderr: &stderr}); got != code {
@@ -130,7 +130,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
-func TestLogger(t *testing.T) {
+func TestLoggerWritesJSONFromItsLevel(t *testing.T) {
 	var b bytes.Buffer
 	log := newLogger(config.Log{Level: "warn", Format: "json"}, &b)
 	log.Info().Msg("quiet")

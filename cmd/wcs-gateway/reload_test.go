@@ -15,7 +15,7 @@ import (
 
 // The process applies a changed file automatically, at the next SIGHUP at the latest, and ignores an invalid
 // one.
-func TestProcessReloads(t *testing.T) {
+func TestProcessReloadsChangedFile(t *testing.T) {
 	unreachable := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	file := filepath.Join(t.TempDir(), "wcs.yaml")
 	put := func(text string) {

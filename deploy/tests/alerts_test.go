@@ -40,7 +40,7 @@ func alerts(t testing.TB) []rulefmt.Rule {
 
 // Prometheus accepts the rules. Each has a severity and a summary, and uses only metrics and labels of
 // the gateway.
-func TestAlerts(t *testing.T) {
+func TestAlertsUseExistingMetrics(t *testing.T) {
 	known := metrics(t)
 	for _, r := range alerts(t) {
 		if !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
@@ -81,7 +81,7 @@ func TestPrometheusRuleHasTheAlerts(t *testing.T) {
 
 // Grafana can read the dashboard: each panel has a data source and its own id and place, and its
 // expressions are valid and use only metrics and labels of the gateway.
-func TestDashboard(t *testing.T) {
+func TestDashboardUsesExistingMetrics(t *testing.T) {
 	var dashboard struct {
 		UID, Title string
 		Templating struct{ List []struct{ Name string } }

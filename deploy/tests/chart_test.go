@@ -169,7 +169,7 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-func TestLint(t *testing.T) {
+func TestChartPassesHelmLint(t *testing.T) {
 	for _, messages := range [][]support.Message{
 		lint.All(chartDir, values(t, required), namespace, true).Messages,
 		lint.All(chartDir, fileValues(t, filepath.Join(chartDir, "examples/gateway.yaml")), namespace, true).Messages,

@@ -49,7 +49,7 @@ func loadCompose(ctx context.Context, t testing.TB, settings map[string]string) 
 	return cli.ProjectFromOptions(ctx, options)
 }
 
-func TestCompose(t *testing.T) {
+func TestComposeRunsTwoPodsAndGivesThemTimeToDrain(t *testing.T) {
 	settings := composeSettings(t)
 	project, err := loadCompose(t.Context(), t, settings)
 	if err != nil {
@@ -87,7 +87,7 @@ func TestCompose(t *testing.T) {
 
 // A missing setting is reported by name, and .env.example has exactly the variables that compose.yaml
 // uses.
-func TestComposeSettings(t *testing.T) {
+func TestMissingComposeSettingIsReported(t *testing.T) {
 	settings := composeSettings(t)
 	used := map[string]string{}
 	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)`).FindAllStringSubmatch(string(readFile(t, filepath.Join(composeDir, "compose.yaml"))), -1) {
@@ -106,7 +106,7 @@ func TestComposeSettings(t *testing.T) {
 }
 
 // haproxy accepts its file, with a certificate at the path in the container.
-func TestComposeHAProxy(t *testing.T) {
+func TestHAProxyAcceptsComposeConfiguration(t *testing.T) {
 	certificates := t.TempDir()
 	cert, key := certificate(t)
 	if err := os.WriteFile(filepath.Join(certificates, "site.pem"), append(cert, key...), 0o600); err != nil {
@@ -124,7 +124,7 @@ func TestComposeHAProxy(t *testing.T) {
 }
 
 // LiveKit sends the gateways' events, signed with their key, and receives media at the published ports.
-func TestComposeLiveKit(t *testing.T) {
+func TestComposeLiveKitSendsWebhooksToGateways(t *testing.T) {
 	var config struct {
 		RTC struct {
 			TCPPort uint32 `json:"tcp_port"`

@@ -25,7 +25,7 @@ import (
 
 // buildkit accepts the Dockerfile without a warning. It honours the base image's digest and copies the
 // output of make rootfs.
-func TestDockerfile(t *testing.T) {
+func TestDockerfileBuildsWithoutWarnings(t *testing.T) {
 	f, err := os.Open(root + "/Dockerfile")
 	if err != nil {
 		t.Fatal(err)

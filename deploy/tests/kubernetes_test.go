@@ -19,7 +19,7 @@ import (
 const deployments = "/apis/apps/v1/namespaces/%s/deployments/wcs-wcs-gateway"
 
 // A real control plane accepts the chart.
-func TestControlPlane(t *testing.T) {
+func TestControlPlaneAcceptsChart(t *testing.T) {
 	p := startControlPlane(t)
 	for _, d := range [][2]string{
 		{"sigs.k8s.io/gateway-api@v1.6.1", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"},

@@ -7,7 +7,7 @@ import (
 )
 
 // Prometheus' own tool accepts the alerts, and some of them fire on synthetic series.
-func TestPromtool(t *testing.T) {
+func TestPromtoolAcceptsAlerts(t *testing.T) {
 	tool, err := filepath.Abs(root + "/bin/promtool") // where .ci/setup puts it, if there is no other
 	if err != nil {
 		t.Fatal(err)

@@ -235,7 +235,7 @@ func TestFaultsAreRefused(t *testing.T) {
 	}
 }
 
-func TestWebSocketsLast(t *testing.T) {
+func TestWebSocketsOutlastProxyTimeouts(t *testing.T) {
 	r := mustRender(t, `{ingress: {enabled: true, hosts: [a.example], websocketTimeout: 1000000, annotations: {haproxy.org/timeout-tunnel: 1d}},
   httpRoute: {enabled: true, parentRefs: [{name: a}]}}`)
 	annotations, ok := at(r.of(t, "Ingress/wcs-wcs-gateway"), "metadata.annotations").(object)
@@ -258,7 +258,7 @@ func TestWebSocketsLast(t *testing.T) {
 
 // Either the autoscaler or replicas sets the number of pods. The autoscaler scales down slowly and uses
 // two metrics.
-func TestScaling(t *testing.T) {
+func TestEitherAutoscalerOrReplicasSetsNumberOfPods(t *testing.T) {
 	if got := at(mustRender(t).of(t, deployment), "spec.replicas"); number(t, got) != 2 {
 		t.Errorf("%v replicas", got)
 	}
@@ -281,7 +281,7 @@ func TestScaling(t *testing.T) {
 }
 
 // Every selector matches the pods, and the ServiceMonitor the one Service with the metrics.
-func TestSelectors(t *testing.T) {
+func TestSelectorsMatchThePods(t *testing.T) {
 	r := mustRender(t, "{serviceMonitor: {enabled: true}, networkPolicy: {enabled: true}, commonLabels: {team: media}}")
 	pods, _ := at(r.of(t, deployment), "spec.template.metadata.labels").(object)
 	for id, path := range map[string]string{

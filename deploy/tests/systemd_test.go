@@ -15,7 +15,7 @@ import (
 const unitFile = root + "/deploy/systemd/wcs-gateway.service"
 
 // systemd accepts the unit, and considers it well protected.
-func TestSystemdUnit(t *testing.T) {
+func TestSystemdAcceptsUnit(t *testing.T) {
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd-analyze is not installed")

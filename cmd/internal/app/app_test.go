@@ -141,7 +141,7 @@ func (g *gatewayUnderTest) metric(t *testing.T, series string) string {
 	return ""
 }
 
-func TestReload(t *testing.T) {
+func TestReloadAppliesToNewSessionsOnly(t *testing.T) {
 	cfg := base(t)
 	cfg.Applications = map[string]config.Application{"old": {}}
 	g := start(t, cfg)
@@ -300,7 +300,7 @@ func TestTLSIsModern(t *testing.T) {
 }
 
 // The PROXY header is accepted from trusted proxies only, which must send one.
-func TestProxyProtocol(t *testing.T) {
+func TestProxyHeaderIsAcceptedFromTrustedProxiesOnly(t *testing.T) {
 	cfg := base(t)
 	cfg.Listen.ProxyProtocol, cfg.Listen.TrustedProxies = true, []string{"127.0.0.9/32"}
 	g := start(t, cfg)

@@ -107,7 +107,7 @@ func TestNoRESTWithoutUsers(t *testing.T) {
 	}
 }
 
-func TestAgent(t *testing.T) {
+func TestAgentReportsDrainWithoutRedis(t *testing.T) {
 	cfg := base(t)
 	cfg.REST.Agent = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	start(t, cfg)

@@ -106,7 +106,7 @@ type goPackage struct {
 	Imports    []string
 }
 
-func TestImports(t *testing.T) {
+func TestPackagesImportAllowedPackagesOnly(t *testing.T) {
 	packages := list(t, module+"/...")
 	for top := range inward {
 		if !slices.ContainsFunc(packages, func(p goPackage) bool { return within(p.ImportPath, module+"/"+top) }) {
@@ -118,7 +118,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-func TestProductionBinaryLinks(t *testing.T) {
+func TestProductionBinaryLinksNoTestPackages(t *testing.T) {
 	deps := list(t, "-deps", production)
 	if !slices.ContainsFunc(deps, func(p goPackage) bool { return p.ImportPath == module+"/gateway" }) {
 		t.Fatalf("%s does not link the gateway: the list is wrong", production)
@@ -131,7 +131,7 @@ func TestProductionBinaryLinks(t *testing.T) {
 }
 
 // Each of these imports breaks exactly one rule.
-func TestRulesFindViolations(t *testing.T) {
+func TestEachForbiddenImportIsAViolation(t *testing.T) {
 	for _, tt := range []struct{ pkg, imports, want string }{
 		{"gateway", "github.com/redis/go-redis/v9", "Redis is behind"},
 		{"gateway", "wcsgateway/translate/livekit", "must not import translate/livekit"},

@@ -95,7 +95,7 @@ func anchors(text string) map[string]bool {
 
 // Every relative link of a Markdown file leads to a file of the repository, and every fragment to a heading
 // of it. The same holds for each mention of a document in a comment, as docs/NAME.md#anchor.
-func TestDocLinks(t *testing.T) {
+func TestDocLinksResolve(t *testing.T) {
 	markdown := documents(t, func(name string) bool { return path.Ext(name) == ".md" })
 	if len(markdown) < 10 {
 		t.Fatalf("found only %d Markdown files", len(markdown))
@@ -150,7 +150,7 @@ func TestDocLinks(t *testing.T) {
 }
 
 // No text refers to documents that are not in the repository.
-func TestNoForeignDocuments(t *testing.T) {
+func TestTextsNameNoForeignDocuments(t *testing.T) {
 	for name, text := range quoted(t) {
 		for i, line := range strings.Split(text, "\n") {
 			if m := foreignPattern.FindStringSubmatch(line); m != nil {
@@ -172,7 +172,7 @@ func quoted(t *testing.T) map[string]string {
 	return texts
 }
 
-func TestAnchors(t *testing.T) {
+func TestAnchorsAreThoseOfGitHub(t *testing.T) {
 	text := "# Rates, pictures\n## `GET /x`\n```\n# no heading\n```\n## Same\n## Same\n### The [link](x.md) in it\n<a id=\"own\"></a>\n"
 	known := anchors(text)
 	for _, want := range []string{"rates-pictures", "get-x", "same", "same-1", "the-link-in-it", "own"} {

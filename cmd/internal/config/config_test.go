@@ -60,7 +60,7 @@ func TestMissingSettingsAreAllNamed(t *testing.T) {
 	})
 }
 
-func TestVariablesOverFileOverDefaults(t *testing.T) {
+func TestVariablesOverrideFileOverridesDefaults(t *testing.T) {
 	file := write(t, `
 livekit:
   url: https://file.example

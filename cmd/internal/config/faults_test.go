@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-func TestFaultsOfFileAndVariables(t *testing.T) {
+func TestFaultsOfFileAndVariablesAreReportedTogether(t *testing.T) {
 	tests := []struct {
 		name    string
 		file    string
@@ -101,7 +101,7 @@ func TestFaultsOfFileAndVariables(t *testing.T) {
 	}
 }
 
-func TestFaultsOfTheFileItself(t *testing.T) {
+func TestUnreadableFileIsReported(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	_, err := Load(missing, required)
 	wantFaults(t, err, map[string]string{missing: "cannot be read"})
@@ -118,7 +118,7 @@ func TestFaultsOfTheFileItself(t *testing.T) {
 	}
 }
 
-func TestValidate(t *testing.T) {
+func TestValidateNamesEachFault(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*Config)
@@ -313,7 +313,7 @@ func (c *Config) hooks(change func(*Hooks)) {
 	c.change("defaultApp", func(a *Application) { change(&a.Hooks) })
 }
 
-func TestTLSFiles(t *testing.T) {
+func TestUnusableTLSFilesAreReported(t *testing.T) {
 	cert, key := testCertificate(t)
 	broken := write(t, "no PEM at all")
 	missing := filepath.Join(t.TempDir(), "none.pem")

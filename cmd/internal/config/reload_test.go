@@ -81,7 +81,7 @@ func TestFaultsSplitsJoinedErrors(t *testing.T) {
 	}
 }
 
-func TestWatch(t *testing.T) {
+func TestWatchReportsChangedFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name, text string) string {
 		t.Helper()

@@ -34,7 +34,7 @@ func TestRESTServesWithUsersOnly(t *testing.T) {
 	}
 }
 
-func TestRESTFaults(t *testing.T) {
+func TestInvalidRESTSettingsAreReported(t *testing.T) {
 	for variable, want := range map[string]string{
 		"WCS_REST_USERS={ops: secret}":                             "rest.users[ops]",
 		"WCS_REST_USERS={ops: " + hash[:4] + "31" + hash[6:] + "}": "rest.users[ops]",

@@ -2,7 +2,7 @@ package config
 
 import "testing"
 
-func TestHasRooms(t *testing.T) {
+func TestApplicationHasRoomsUnlessOff(t *testing.T) {
 	for _, c := range []struct {
 		key, rooms string
 		want       bool

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestSecretsFromFiles(t *testing.T) {
+func TestSecretsAreReadFromFiles(t *testing.T) {
 	secret := write(t, testSecret+"\r\n")
 	environ := slices.DeleteFunc(slices.Clone(required), func(v string) bool { return strings.Contains(v, "SECRET") })
 	file := write(t, "livekit: {webhookKeys: {old: {file: "+secret+"}, new: plain}}\nredis: {password: {file: "+secret+"}}")
@@ -27,7 +27,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	check(t, "in a map in a variable", got.LiveKit.WebhookKeys["old"].Reveal(), testSecret)
 }
 
-func TestFaultsOfSecretFiles(t *testing.T) {
+func TestUnusableSecretFilesAreReported(t *testing.T) {
 	environ := slices.DeleteFunc(slices.Clone(required), func(v string) bool { return strings.Contains(v, "SECRET") })
 	empty, missing := write(t, "\n"), filepath.Join(t.TempDir(), "none")
 	for name, tt := range map[string]struct {
