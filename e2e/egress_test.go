@@ -100,8 +100,9 @@ func wantError(t *testing.T, c *rig.Client, info string) {
 	})
 }
 
-// TestEgress runs on one scene whose webhooks go to the pod that has none of the streams.
-func TestEgress(t *testing.T) {
+// TestEgressRecordsAndRepublishes runs on one scene whose webhooks go to the pod that has none of the
+// streams.
+func TestEgressRecordsAndRepublishes(t *testing.T) {
 	t.Parallel()
 	s := newEgressScene(t, true, 1)
 	t.Run("all", func(t *testing.T) {
@@ -296,7 +297,7 @@ func republishingBreaks(t *testing.T, s *egressScene) {
 }
 
 // Without an egress service LiveKit does not answer.
-func TestNoEgressService(t *testing.T) {
+func TestStreamGoesOnWithoutEgressService(t *testing.T) {
 	t.Parallel()
 	s := newEgressScene(t, false, 0)
 	c := rig.Connect(t, s.pods[0].URL, "defaultApp")
@@ -310,7 +311,7 @@ func TestNoEgressService(t *testing.T) {
 
 // A recording goes on when its stream is resumed on another pod, and LiveKit's events about it arrive there,
 // by way of the pod that has it no more.
-func TestRecordingIsResumed(t *testing.T) {
+func TestRecordingContinuesAfterResume(t *testing.T) {
 	t.Parallel()
 	s := newEgressScene(t, true, 0)
 	for _, name := range []string{"goes-on", "breaks"} {

@@ -149,7 +149,7 @@ func TestStreamEventsOnTwoPods(t *testing.T) {
 
 // With sfu.remoteMute LiveKit stops forwarding. It refuses to unmute unless it is configured for it: then the
 // stream goes on, and the log and a metric tell.
-func TestRemoteMute(t *testing.T) {
+func TestRemoteMuteStopsForwarding(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		liveKit string

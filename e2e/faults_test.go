@@ -37,7 +37,7 @@ func wantLog(t *testing.T, g *rig.Gateway, words ...string) {
 	})
 }
 
-func TestWrongLiveKitKey(t *testing.T) {
+func TestWrongLiveKitKeyFailsPublish(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, map[string]string{"WCS_LIVEKIT_APISECRET": "wrong-wrong-wrong-wrong-wrong-wrong"}, "")
 	c := rig.Connect(t, s.Gateway.URL, "defaultApp")
@@ -81,7 +81,7 @@ func TestLiveKitAwayAndBack(t *testing.T) {
 	s.WantClean(t)
 }
 
-func TestLiveKitHangs(t *testing.T) {
+func TestHangingLiveKitDelaysNoOtherClient(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, map[string]string{"WCS_LIVEKIT_CALLTIMEOUT": "1s"}, "")
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
@@ -145,7 +145,7 @@ func TestRedisAwayAndBackEmpty(t *testing.T) {
 }
 
 // Without webhooks the gateway learns everything by asking.
-func TestNoWebhooks(t *testing.T) {
+func TestStreamsStartAndEndWithoutWebhooks(t *testing.T) {
 	t.Parallel()
 	ports, redis := rig.NewPorts(t), rig.StartRedis(t)
 	lk := rig.StartLiveKit(t, rig.LiveKitOptions{})
@@ -166,7 +166,7 @@ func TestNoWebhooks(t *testing.T) {
 	wantToldOnce(t, c, d)
 }
 
-func TestForgedWebhook(t *testing.T) {
+func TestForgedWebhookEndsNoStream(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, nil, "")
 	c := rig.Connect(t, s.Gateway.URL, "defaultApp")
@@ -212,7 +212,7 @@ func TestClientWithoutPongsIsClosed(t *testing.T) {
 }
 
 // SIGTERM: sockets are closed with 1001, everything is released, the exit code is 0.
-func TestShutdown(t *testing.T) {
+func TestShutdownReleasesEverything(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, nil, "")
 	c := rig.Connect(t, s.Gateway.URL, "defaultApp")

@@ -37,8 +37,8 @@ var hookApps = map[string]string{
 	"narrow":     "maxInFlight: 1, maxWaiting: 1",
 }
 
-// TestHooks runs the hook tests on one stage.
-func TestHooks(t *testing.T) {
+// TestHooksReachBackends runs the hook tests on one stage.
+func TestHooksReachBackends(t *testing.T) {
 	s := hookScene{backends: map[string]*rig.Backend{}}
 	var apps []string
 	for key, settings := range hookApps {

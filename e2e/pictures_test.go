@@ -92,7 +92,7 @@ func picturePods(t *testing.T) (g []*rig.Gateway, lk *rig.LiveKit, redis *rig.Re
 	return g, lk, redis
 }
 
-func TestSnapshots(t *testing.T) {
+func TestSnapshotsHaveSizeOfStream(t *testing.T) {
 	t.Parallel()
 	g, lk, redis := picturePods(t)
 	pub, other := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")
@@ -140,7 +140,7 @@ func TestSnapshots(t *testing.T) {
 
 // A native participant's data reaches legacy players on both pods once; what the gateways send to the room
 // themselves does not.
-func TestNativeData(t *testing.T) {
+func TestNativeDataReachesPlayersOnBothPodsOnce(t *testing.T) {
 	t.Parallel()
 	g, s := podsWith(t, 2, map[string]string{
 		"WCS_APPLICATIONS": `{talk: {native: both, nativeData: true}, quiet: {room: "quiet.{name}", native: both}}`,

@@ -148,7 +148,7 @@ func TestPublisherAndPlayersOnDifferentPods(t *testing.T) {
 }
 
 // A pod is killed: another removes its participants, releases its names and tells the players, once.
-func TestPodIsKilled(t *testing.T) {
+func TestKilledPodIsTakenOver(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 3)
 	c, d, e := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp"), rig.Connect(t, g[2].URL, "defaultApp")
@@ -254,7 +254,7 @@ func TestSecondSignalEndsDrain(t *testing.T) {
 
 // A publisher whose network has dropped can publish under its name again, although its old socket is still
 // open; one that is alive is never displaced.
-func TestNameTakeOver(t *testing.T) {
+func TestPublisherRegainsItsNameAfterNetworkLoss(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
 	for i, newcomer := range []*rig.Gateway{g[0], g[1]} { // on the publisher's pod, and on another

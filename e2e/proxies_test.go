@@ -16,7 +16,7 @@ import (
 
 // Each sample configuration of deploy/proxies carries sessions over ws and wss, passes on the client's
 // address and serves lbUrl.
-func TestProxySamples(t *testing.T) {
+func TestProxySamplesCarrySessions(t *testing.T) {
 	rig.SkipShort(t)
 	t.Parallel()
 	cert, key, roots := certificate(t)

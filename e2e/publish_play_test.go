@@ -8,7 +8,7 @@ import (
 	"wcsgateway/translate"
 )
 
-func TestPublishAndPlay(t *testing.T) {
+func TestPlayerReceivesPublishedMedia(t *testing.T) {
 	s := rig.NewStage(t, nil, "")
 	pub := rig.Connect(t, s.Gateway.URL, "defaultApp")
 	peer := rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240})

@@ -27,7 +27,7 @@ func vp8Payload(frame int) float64 {
 
 // A publisher that sends a known number of bytes, players here and on another pod, and one whose application
 // has rates off.
-func TestVideoRates(t *testing.T) {
+func TestVideoRatesMatchSentBytes(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{
 		"WCS_MEDIA_SILENCETIMEOUT": "6s",

@@ -107,7 +107,7 @@ func restEnv(t *testing.T) map[string]string {
 	return map[string]string{"WCS_REST_LISTEN": "127.0.0.1:0", "WCS_REST_USERS": "{ops: " + string(hash) + "}"}
 }
 
-func TestREST(t *testing.T) {
+func TestRESTListsAndEndsStreamsOfBothPods(t *testing.T) {
 	t.Parallel()
 	g, b := restPods(t)
 	pub, play := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")

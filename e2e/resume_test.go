@@ -11,7 +11,7 @@ import (
 // A client with keepAlive loses its socket, or its whole pod, and comes back to another pod with its
 // authToken. Its peer connections were never touched: media goes on, no other client notices, and its streams
 // can be told to end where it is now.
-func TestKeepAliveResume(t *testing.T) {
+func TestSessionResumesOnAnotherPod(t *testing.T) {
 	t.Parallel()
 	for name, gone := range map[string]func(*rig.Client, *rig.Gateway){
 		"socket lost": func(c *rig.Client, _ *rig.Gateway) { c.Drop() },

@@ -55,7 +55,7 @@ func certificate(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) 
 	return certFile, keyFile, roots
 }
 
-func TestTLS(t *testing.T) {
+func TestClientConnectsOverTLS(t *testing.T) {
 	t.Parallel()
 	cert, key, roots := certificate(t)
 	ports, redis, port := rig.NewPorts(t), rig.StartRedis(t), rig.FreePort(t)

@@ -12,7 +12,7 @@ import (
 // A client has another client's authToken, or a part of one, or guesses. Anything but the whole token, for
 // the application that it was given to, is worth nothing and costs the owner nothing; the whole one works
 // once.
-func TestStolenToken(t *testing.T) {
+func TestPartOfATokenResumesNothing(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
 	owner, token := rig.ConnectKept(t, g[0].URL, "defaultApp", "")

@@ -68,7 +68,7 @@ func (c *collector) traces() map[string][]string {
 
 // With a collector, a publish and a play are one trace each, over the backend, Redis and LiveKit, and nothing
 // else is traced: not the pod's lease, not what LiveKit is asked all the time.
-func TestTraces(t *testing.T) {
+func TestPublishAndPlayAreOneTraceEach(t *testing.T) {
 	backend, c := rig.StartBackend(t), &collector{}
 	srv := httptest.NewServer(c)
 	t.Cleanup(srv.Close)

@@ -16,9 +16,9 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// TestConference runs the vendor's own conference example, from the SDK's package: three users in browser
-// contexts of their own, on two pods that have different URLs.
-func TestConference(t *testing.T) {
+// TestConferenceExampleConnectsThreeUsers runs the vendor's own conference example, from the SDK's package:
+// three users in browser contexts of their own, on two pods that have different URLs.
+func TestConferenceExampleConnectsThreeUsers(t *testing.T) {
 	requireSDKs(t)
 	redis := rig.StartRedis(t)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t)}

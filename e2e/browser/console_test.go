@@ -195,8 +195,9 @@ func (c *consoleTab) shots(name string) {
 	c.run(chromedp.EmulateViewport(1280, 844))
 }
 
-// TestConsole uses the console as operators do, with two pods and a thousand sessions.
-func TestConsole(t *testing.T) {
+// TestConsoleShowsTwoPodsAndThousandSessions uses the console as operators do, with two pods and a thousand
+// sessions.
+func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 	w := newConsoleWorld(t)
 	pub := rig.Connect(t, w.pods[1].URL, "defaultApp")
 	pub.Publish("console-pub", "console", rig.NewPublisher(t, rig.PeerOptions{Width: 640, Height: 360}))
@@ -385,9 +386,9 @@ func (w *consoleWorld) end(t *testing.T, c *consoleTab, pub, play *rig.Client) {
 	c.shows("It has ended.")
 }
 
-// TestConsolePodRestarts checks that an open page shows that its pod is down, and is live again after the
-// restart.
-func TestConsolePodRestarts(t *testing.T) {
+// TestConsoleIsLiveAgainAfterItsPodRestarts checks that an open page shows that its pod is down, and is live
+// again after the restart.
+func TestConsoleIsLiveAgainAfterItsPodRestarts(t *testing.T) {
 	w := newConsoleWorld(t)
 	c := w.open(t, 0, "#/sessions")
 	c.shows("live", "0 in total")

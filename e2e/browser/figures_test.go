@@ -15,9 +15,9 @@ type figures struct {
 	FirstFrame float64 // player: command sent → first frame shown
 }
 
-// TestFigures prints start times and asserts nothing about them: go test -run TestFigures -v. The gateway is
-// built with the race detector, and therefore slow.
-func TestFigures(t *testing.T) {
+// TestStartTimesArePrinted prints start times and asserts nothing about them: go test -run
+// TestStartTimesArePrinted -v. The gateway is built with the race detector, and therefore slow.
+func TestStartTimesArePrinted(t *testing.T) {
 	const runs = 15
 	w := newWorld(t)
 	s := w.newScene(t)

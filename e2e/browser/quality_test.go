@@ -27,9 +27,10 @@ const (
 // 50 kbit/s, below which the SDK judges differently.
 var richCamera = options{"audio": true, "video": options{"width": 480, "height": 360, "minBitrate": 300, "maxBitrate": 400}}
 
-// TestQuality checks that the SDK notices when the path between a client and LiveKit becomes bad, and when
-// it recovers, for each source of the rates. The media of each stream passes a relay of its own.
-func TestQuality(t *testing.T) {
+// TestSDKNoticesBadPathAndRecovery checks that the SDK notices when the path between a client and LiveKit
+// becomes bad, and when it recovers, for each source of the rates. The media of each stream passes a relay of
+// its own.
+func TestSDKNoticesBadPathAndRecovery(t *testing.T) {
 	w := newWorld(t)
 	s := w.newScene(t)
 	var all []*relayed

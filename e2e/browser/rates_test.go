@@ -40,10 +40,10 @@ type told struct {
 	Width, Height int
 }
 
-// TestRates checks that on an undisturbed connection the SDK reports perfect quality for each source of the
-// rates, and that a new picture size is announced immediately. The newest SDK sends its own statistics, the
-// older one has a probe.
-func TestRates(t *testing.T) {
+// TestSDKReportsPerfectQualityOnUndisturbedPath checks that on an undisturbed connection the SDK reports
+// perfect quality for each source of the rates, and that a new picture size is announced immediately. The
+// newest SDK sends its own statistics, the older one has a probe.
+func TestSDKReportsPerfectQualityOnUndisturbedPath(t *testing.T) {
 	w := newWorld(t)
 	s := w.newScene(t)
 	pairs := []struct {

@@ -19,8 +19,8 @@ var recordingTests = map[string]func(s *scene, egress *rig.Egress, sdk string){
 	"republishing forbidden": republishingForbidden,
 }
 
-// TestRecording runs on a world whose LiveKit has a simulated egress service.
-func TestRecording(t *testing.T) {
+// TestSDKRecordsStreams runs on a world whose LiveKit has a simulated egress service.
+func TestSDKRecordsStreams(t *testing.T) {
 	requireSDKs(t)
 	s := &rig.Stage{Ports: rig.NewPorts(t), Redis: rig.StartRedis(t)}
 	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: s.Ports.Webhook(), Redis: s.Redis.Addr})

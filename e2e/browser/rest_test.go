@@ -17,7 +17,7 @@ import (
 
 // A page of another origin uses the SDK's REST module, as WCS' own consoles do: the browser sends a
 // preflight request before each POST.
-func TestRESTFromPage(t *testing.T) {
+func TestPageCallsREST(t *testing.T) {
 	rig.SkipShort(t)
 	module, err := os.ReadFile("node_modules/websdk-" + newestSDK + "/src/rest-module.js")
 	if err != nil {

@@ -17,8 +17,8 @@ const (
 	newestSDK = "2.0.276"
 )
 
-// TestFirefox publishes and plays in one page.
-func TestFirefox(t *testing.T) {
+// TestFirefoxPublishesAndPlays publishes and plays in one page.
+func TestFirefoxPublishesAndPlays(t *testing.T) {
 	s, pages := newStageAt(t, networkAddress(t)), newPages(t)
 	versions := []string{newestSDK}
 	if *more {
@@ -36,9 +36,9 @@ func TestFirefox(t *testing.T) {
 	s.WantClean(t)
 }
 
-// TestPagesFromFiles publishes and plays in pages that Chromium opens from files, as a web view of an app
-// with --allow-file-access-from-files and as a browser does.
-func TestPagesFromFiles(t *testing.T) {
+// TestPagesFromFilesPublishAndPlay publishes and plays in pages that Chromium opens from files, as a web view
+// of an app with --allow-file-access-from-files and as a browser does.
+func TestPagesFromFilesPublishAndPlay(t *testing.T) {
 	s, pages := newStage(t), newPages(t)
 	for _, c := range []struct {
 		name, origin string
@@ -66,8 +66,8 @@ type peerCase struct {
 	audio, video string
 }
 
-// TestPeersOfOtherLibraries publishes with a library and plays with the same.
-func TestPeersOfOtherLibraries(t *testing.T) {
+// TestPeersOfOtherLibrariesPublishAndPlay publishes with a library and plays with the same.
+func TestPeersOfOtherLibrariesPublishAndPlay(t *testing.T) {
 	s := newStage(t)
 	for name, c := range map[string]peerCase{
 		"aiortc":                         {script: "aiortc_peer.py", args: []string{"audio,video"}, audio: "opus", video: "VP8"},

@@ -11,7 +11,7 @@ import (
 )
 
 // haproxy asks the agents of two pods: one fills up, and drains.
-func TestAgentCheck(t *testing.T) {
+func TestAgentCheckMovesClientsFromFullPod(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	pods, _ := startPods(t, podOptions{n: 2, redis: redis.Addr, webhook: 1, env: map[string]string{

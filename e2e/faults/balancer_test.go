@@ -14,7 +14,7 @@ import (
 )
 
 // Three pods behind haproxy: one is drained, then another is killed.
-func TestLoadBalancer(t *testing.T) {
+func TestClientsMoveFromDrainedAndKilledPods(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	pods, lk := startPods(t, podOptions{n: 3, redis: redis.Addr, webhook: 2, env: map[string]string{

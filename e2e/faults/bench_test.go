@@ -12,9 +12,9 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// TestLoad has wcs-bench load two pods behind haproxy, with streams that come, are played and go, and with
-// all sockets lost at once: nothing fails, and nothing is left over.
-func TestLoad(t *testing.T) {
+// TestLoadLeavesNothingBehind has wcs-bench load two pods behind haproxy, with streams that come, are played
+// and go, and with all sockets lost at once: nothing fails, and nothing is left over.
+func TestLoadLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	bench, err := rig.BuildBench()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-func TestSentinelFailover(t *testing.T) {
+func TestSentinelFailoverEndsNoStream(t *testing.T) {
 	t.Parallel()
 	sentinel := rig.StartSentinel(t)
 	pods, lk := startPods(t, podOptions{n: 2, env: map[string]string{
@@ -29,14 +29,14 @@ func TestSentinelFailover(t *testing.T) {
 	})
 }
 
-func TestClusterFailover(t *testing.T) {
+func TestClusterFailoverEndsNoStream(t *testing.T) {
 	t.Parallel()
 	failOverCluster(t, func(before *rig.Redis, _ []*rig.Redis) { before.Kill() })
 }
 
 // On a busy machine masters are thought dead, and are replaced while they live. A pod may then listen on one
 // that has become a replica, which hears what its master does.
-func TestClusterFailoverOfEveryMaster(t *testing.T) {
+func TestClusterFailoverOfEveryMasterEndsNoStream(t *testing.T) {
 	t.Parallel()
 	failOverCluster(t, func(before *rig.Redis, others []*rig.Redis) {
 		before.Kill()

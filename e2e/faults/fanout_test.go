@@ -91,7 +91,7 @@ func TestPlayersOfAKilledPod(t *testing.T) {
 }
 
 // How long a player on another pod does not know that its stream has ended.
-func TestNotificationLatency(t *testing.T) {
+func TestEveryEndReachesPlayersOnAnotherPod(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
 	pods, lk := startPods(t, podOptions{n: 2, redis: server.Addr})

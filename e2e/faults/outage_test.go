@@ -10,7 +10,7 @@ import (
 )
 
 // Redis is killed and comes back empty a minute later.
-func TestRedisAwayForAMinute(t *testing.T) {
+func TestRedisAwayForAMinuteEndsNoStream(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	outlast(t, redis, outage{lasts: time.Minute, begin: redis.Kill, end: redis.Restart})
@@ -29,7 +29,7 @@ func TestRedisRestartsWithItsData(t *testing.T) {
 }
 
 // Redis hangs: connections stay open and nothing is answered, for longer than a lease.
-func TestRedisHangs(t *testing.T) {
+func TestHangingRedisEndsNoStream(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	outlast(t, redis, outage{lasts: 20 * time.Second, begin: redis.Pause, end: redis.Resume})

@@ -25,7 +25,7 @@ type upgrade struct {
 
 // A rolling upgrade: three pods behind haproxy are drained and replaced one after the other. No stream is cut
 // before its client ends it within the window, no connection fails, and nothing is left over.
-func TestRollingUpgrade(t *testing.T) {
+func TestRollingUpgradeCutsNoStream(t *testing.T) {
 	redis := rig.StartRedis(t)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t), rig.NewPorts(t)}
 	lk := rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[2].Webhook()})

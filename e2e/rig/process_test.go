@@ -43,7 +43,7 @@ func TestFreePortIsReservedUntilTestEnds(t *testing.T) {
 	release()
 }
 
-func TestProcessOutputAndEnd(t *testing.T) {
+func TestProcessReportsOutputAndEnd(t *testing.T) {
 	p := Start(t, "sh", "-c", "echo one; echo two >&2; exit 3")
 	err := p.Wait()
 	var exit *exec.ExitError

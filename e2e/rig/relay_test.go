@@ -37,7 +37,7 @@ func carry(t *testing.T, d Direction, enter func(enter func(text string))) (got 
 	return got, count
 }
 
-func TestLinkWithoutImpairment(t *testing.T) {
+func TestLinkWithoutImpairmentKeepsEverything(t *testing.T) {
 	got, count := carry(t, Direction{}, func(enter func(string)) {
 		for i := range 1000 {
 			enter(strconv.Itoa(i))
