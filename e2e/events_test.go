@@ -89,7 +89,7 @@ func wantEvent(t *testing.T, c *rig.Client, id, typ, payload string) {
 
 // What a publisher mutes and says reaches players on both pods and a native participant, each once and in
 // order.
-func TestStreamEventsOnTwoPods(t *testing.T) {
+func TestStreamEventsReachPlayersOfBothPods(t *testing.T) {
 	t.Parallel()
 	g, s := podsWith(t, 2, map[string]string{"WCS_APPLICATIONS": `{defaultApp: {native: publish}}`})
 	watcher := watchRoom(t, s.LiveKit, "wcs.said")
@@ -219,7 +219,7 @@ func after(d time.Duration) func() bool {
 
 // lbUrl names the pod with fewer sessions, never one that is leaving, and is answered by the pods that are
 // left while Redis is away.
-func TestLoadBalancerOfTwoPods(t *testing.T) {
+func TestLoadBalancerNamesPodWithFewerSessions(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	var g []*rig.Gateway

@@ -49,7 +49,7 @@ func TestWrongLiveKitKeyFailsPublish(t *testing.T) {
 	rig.Eventually(t, 20*time.Second, "no claim left over", func() bool { return len(s.Redis.Claims()) == 0 })
 }
 
-func TestLiveKitAwayAndBack(t *testing.T) {
+func TestStreamsFailAfterLiveKitRestarts(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, nil, "")
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
@@ -93,7 +93,7 @@ func TestHangingLiveKitDelaysNoOtherClient(t *testing.T) {
 	c.Publish("again", "hangs", rig.NewPublisher(t, rig.PeerOptions{}))
 }
 
-func TestRedisAbsentAtStart(t *testing.T) {
+func TestGatewayBecomesReadyWhenRedisStarts(t *testing.T) {
 	t.Parallel()
 	ports, redis := rig.NewPorts(t), rig.StartRedis(t)
 	redis.Kill()
@@ -112,7 +112,7 @@ func TestRedisAbsentAtStart(t *testing.T) {
 	})
 }
 
-func TestRedisAwayAndBackEmpty(t *testing.T) {
+func TestStreamsSurviveEmptyRedis(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, nil, "")
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")

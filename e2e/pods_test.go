@@ -20,7 +20,7 @@ const (
 
 // One of two LiveKit nodes is killed: it sends no webhook, and LiveKit's list goes on showing its
 // participants.
-func TestLiveKitNodeDies(t *testing.T) {
+func TestDeadLiveKitNodeEndsItsStreams(t *testing.T) {
 	t.Parallel()
 	ports, redis := rig.NewPorts(t), rig.StartRedis(t)
 	o := rig.LiveKitOptions{Webhook: ports.Webhook(), Redis: redis.Addr}
@@ -123,7 +123,7 @@ func podsWith(t *testing.T, n int, env map[string]string) (gateways []*rig.Gatew
 	return gateways, s
 }
 
-func TestPublisherAndPlayersOnDifferentPods(t *testing.T) {
+func TestPlayersOfOtherPodsReceiveMedia(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 3)
 	c, d, e := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp"), rig.Connect(t, g[0].URL, "defaultApp")
@@ -175,7 +175,7 @@ func TestKilledPodIsTakenOver(t *testing.T) {
 
 // A pod is frozen for so long that others take it for dead: it closes its sockets and starts clean, and
 // nothing it still had to write undoes what the others did.
-func TestFrozenPodComesBack(t *testing.T) {
+func TestFrozenPodStartsCleanWhenItReturns(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
 	c, d := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")
@@ -204,7 +204,7 @@ func TestFrozenPodComesBack(t *testing.T) {
 }
 
 // SIGTERM with a stream: the pod is unready, refuses sockets, waits for the stream, and ends with 0.
-func TestDrainOnSIGTERM(t *testing.T) {
+func TestSIGTERMWaitsForStreams(t *testing.T) {
 	t.Parallel()
 	s := rig.NewStage(t, map[string]string{"WCS_DRAIN_WINDOW": "5m"}, "")
 	c, idle := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
@@ -289,7 +289,7 @@ func TestPublisherRegainsItsNameAfterNetworkLoss(t *testing.T) {
 
 // The publisher's pod is frozen: the name is in use until the pod's lease has ended, since its client could
 // be well.
-func TestNameTakeOverFromASilentPod(t *testing.T) {
+func TestNameOfFrozenPodIsInUseUntilItsLeaseEnds(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
 	c, d := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")

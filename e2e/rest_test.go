@@ -167,7 +167,7 @@ func TestRESTListsAndEndsStreamsOfBothPods(t *testing.T) {
 }
 
 // The SDK's own module, as its console uses it.
-func TestSDKRestModule(t *testing.T) {
+func TestSDKRestModuleListsAndEndsStreams(t *testing.T) {
 	t.Parallel()
 	g, b := restPods(t)
 	pub := rig.Connect(t, g[0].URL, "defaultApp")
@@ -212,7 +212,7 @@ func TestSDKRestModule(t *testing.T) {
 }
 
 // What a dead pod had is listed until it is taken over, and cannot be ended before.
-func TestRESTOfDeadPod(t *testing.T) {
+func TestRESTListsStreamsOfDeadPodUntilTakeOver(t *testing.T) {
 	t.Parallel()
 	g, b := restPods(t)
 	pub := rig.Connect(t, g[0].URL, "defaultApp")

@@ -45,7 +45,7 @@ func talk(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 	}
 }
 
-func TestRoomOnSeveralPods(t *testing.T) {
+func TestMembersOnSeveralPodsReceiveRoomEvents(t *testing.T) {
 	t.Parallel()
 	g, s := patientPods(t, 3)
 	alice, bob, carol := rig.EnterAs(t, g[0].URL, roomApp, "alice"), rig.EnterAs(t, g[1].URL, roomApp, "bob"), rig.EnterAs(t, g[2].URL, roomApp, "carol")
@@ -86,7 +86,7 @@ func TestRoomOnSeveralPods(t *testing.T) {
 }
 
 // A member loses its network and joins again with its login, on the same pod and on another.
-func TestRoomLoginTakeOver(t *testing.T) {
+func TestMemberJoinsAgainAfterNetworkLoss(t *testing.T) {
 	t.Parallel()
 	g, s := patientPods(t, 2)
 	bob := rig.EnterAs(t, g[1].URL, roomApp, "bob")
@@ -183,7 +183,7 @@ func TestRoomConvergesAfterManyJoinsAndLeaves(t *testing.T) {
 
 // A pod is killed: the others are told once, within 15 s, that its members have left, and what they published
 // before.
-func TestRoomWhenAPodIsKilled(t *testing.T) {
+func TestMembersOfKilledPodLeaveOnce(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 3)
 	alice, bob, carol := rig.EnterAs(t, g[0].URL, roomApp, "alice"), rig.EnterAs(t, g[1].URL, roomApp, "bob"), rig.EnterAs(t, g[2].URL, roomApp, "carol")
@@ -226,7 +226,7 @@ const sessionValues = `local all = {} for _, key in ipairs(redis.call('KEYS', 'w
 
 // A client with keepAlive loses its socket, or its pod, and resumes its session on another pod: it stays a
 // member and is sent the members.
-func TestRoomOfAResumedSession(t *testing.T) {
+func TestResumedSessionStaysMember(t *testing.T) {
 	t.Parallel()
 	for name, gone := range map[string]func(*rig.RoomUser, *rig.Gateway){
 		"socket lost": func(u *rig.RoomUser, _ *rig.Gateway) { u.Drop() },
@@ -270,7 +270,7 @@ func TestRoomOfAResumedSession(t *testing.T) {
 }
 
 // Redis is restarted and has lost everything: members are sent no event, and the room goes on.
-func TestRoomWhenRedisIsEmpty(t *testing.T) {
+func TestRoomContinuesWithEmptyRedis(t *testing.T) {
 	t.Parallel()
 	g, s := patientPods(t, 3)
 	logins := map[string]*rig.RoomUser{}

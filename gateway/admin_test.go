@@ -85,7 +85,7 @@ func TestStreamsAreListed(t *testing.T) {
 }
 
 // Streams are ended from the other pod. Each client gets one status, and nothing is left over.
-func TestTerminateStreamsOfBothPods(t *testing.T) {
+func TestTerminateEndsStreamsOfBothPods(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	n, err := w.pods[podA].admin.TerminateStreams(t.Context(), admin.StreamFilter{MediaIDs: []string{"play"}})
@@ -114,7 +114,7 @@ func TestTerminateStreamsOfBothPods(t *testing.T) {
 	}
 }
 
-func TestTerminateSessionOfOtherPod(t *testing.T) {
+func TestTerminateEndsSessionOfOtherPod(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	id := w.entries(t, podB, admin.StreamFilter{MediaIDs: []string{"pub"}})[0].Session
@@ -133,7 +133,7 @@ func TestTerminateSessionOfOtherPod(t *testing.T) {
 }
 
 // TerminateSession also ends sessions with keepAlive and detached sessions.
-func TestTerminateKeptSession(t *testing.T) {
+func TestTerminateEndsKeptSession(t *testing.T) {
 	w := newWorld(t, keepFor(time.Hour))
 	for _, detached := range []bool{false, true} {
 		c := w.dial(t, podA)
@@ -164,7 +164,7 @@ func TestTerminateKeptSession(t *testing.T) {
 }
 
 // A session with keepAlive that is terminated while its socket closes ends at once.
-func TestTerminateKeptSessionThatCloses(t *testing.T) {
+func TestTerminateEndsKeptSessionThatCloses(t *testing.T) {
 	w := newWorld(t, keepFor(time.Hour))
 	c := w.dial(t, podA)
 	c.LoginKept("defaultApp", "")
@@ -210,7 +210,7 @@ func TestTerminateDoesNotCountEndingStreams(t *testing.T) {
 }
 
 // The streams of a dead pod are still listed. TerminateStreams ends the others.
-func TestTerminateWithUnreachablePod(t *testing.T) {
+func TestTerminateSkipsStreamsOfUnreachablePod(t *testing.T) {
 	w := newWorld(t, nil)
 	_, play := w.up(t, podA, podB)
 	w.deaf(podA)

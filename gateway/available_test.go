@@ -49,7 +49,7 @@ func TestAvailableChecksNamesBeforeTheyWait(t *testing.T) {
 
 // Five hundred native participants that publish nothing cost one list and eight questions a second, however
 // many clients look and however they do: by availableStream, playStream or publishStream.
-func TestLooksForNativesAreShared(t *testing.T) {
+func TestClientsShareListsOfNatives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld()
 		w.net = newPipeNet()

@@ -106,7 +106,7 @@ func TestStartsThatWereNotSentNeedNoRemoval(t *testing.T) {
 
 // An unreachable LiveKit with an unknown outcome of each start: the flooding address is refused when it has
 // half of the backlog. Another address is not, and all participants are removed in the end.
-func TestFloodWhileLiveKitIsAwayStaysItsOwn(t *testing.T) {
+func TestFloodWithoutLiveKitIsRefusedForItsAddressOnly(t *testing.T) {
 	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		g, c := w.pods[podA], w.connect(t, podA)
 		away := &translate.Error{Kind: translate.ErrKindUnavailable, Op: "whip", Err: errors.New("no answer")}

@@ -153,7 +153,7 @@ func TestLogHasNoRTMPKey(t *testing.T) {
 }
 
 // The reply to the stop can be the first report that there is a file.
-func TestRecordingKnownFromStopReply(t *testing.T) {
+func TestStopReplyReportsRecording(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "active", recorded)
@@ -270,7 +270,7 @@ func TestEgressStartsAreBounded(t *testing.T) {
 
 // The session is resumed on another pod before the start is answered: that pod finds the egress, or that
 // there is none.
-func TestResumeBeforeEgressStarted(t *testing.T) {
+func TestResumeFindsEgressWhoseStartIsPending(t *testing.T) {
 	for name, begins := range map[string]bool{"begins": true, "does not begin": false} {
 		t.Run(name, func(t *testing.T) {
 			withEgress(t, func(t *testing.T, w *world) {
@@ -303,7 +303,7 @@ func TestResumeBeforeEgressStarted(t *testing.T) {
 }
 
 // A client that resumes gets the name of its recording, even if the stream ended while it was away.
-func TestRecordNameOfStreamThatEndedWhileDetached(t *testing.T) {
+func TestResumedClientReceivesRecordNameOfEndedStream(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c, token := w.keptAlive(t, podA, "defaultApp", "")
 		w.publishFor(t, c, "s", recorded)
@@ -376,7 +376,7 @@ func TestRecordingIsStartedAndStoppedOnAnyPod(t *testing.T) {
 }
 
 // Backends receive recordings in the stream's events, and their failures as ErrorEvent.
-func TestHooksOfARecording(t *testing.T) {
+func TestBackendReceivesRecordingsAndFailures(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Record = true })
 	for _, g := range w.pods {
@@ -415,7 +415,7 @@ func TestHooksOfARecording(t *testing.T) {
 }
 
 // A recording that was stopped stays stopped after a resume, and its end is not reported.
-func TestResumeAfterTheRecordingWasStopped(t *testing.T) {
+func TestStoppedRecordingStaysStoppedAfterResume(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c, token := w.keptAlive(t, podA, "defaultApp", "")
 		w.publishFor(t, c, "s", recorded)
@@ -442,7 +442,7 @@ func TestResumeAfterTheRecordingWasStopped(t *testing.T) {
 }
 
 // LiveKit still reports the recording that was replaced, before the start of the new one is answered.
-func TestReportsOfReplacedRecording(t *testing.T) {
+func TestReportsOfReplacedRecordingAreIgnored(t *testing.T) {
 	for name, ended := range map[string]translate.EgressState{"still active": translate.EgressActive, "ended": translate.EgressComplete} {
 		t.Run(name, func(t *testing.T) {
 			withEgress(t, func(t *testing.T, w *world) {

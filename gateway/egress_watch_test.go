@@ -11,7 +11,7 @@ import (
 
 // A recording that is stopped before its id is known, while the session is resumed elsewhere, is stopped once
 // it has started.
-func TestResumeBeforeRecordingCouldBeStopped(t *testing.T) {
+func TestRecordingIsStoppedAfterResumeElsewhere(t *testing.T) {
 	for name, begins := range map[string]bool{"begins": true, "does not begin": false} {
 		t.Run(name, func(t *testing.T) {
 			withEgress(t, func(t *testing.T, w *world) {
@@ -46,7 +46,7 @@ func TestResumeBeforeRecordingCouldBeStopped(t *testing.T) {
 }
 
 // After a start that timed out, an egress that is no longer wanted is found and stopped.
-func TestRecordingStoppedAfterStartTimedOut(t *testing.T) {
+func TestUnwantedEgressIsStoppedAfterStartTimedOut(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })
 		c := w.connect(t, podA)

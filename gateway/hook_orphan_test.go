@@ -12,7 +12,7 @@ import (
 )
 
 // The pod that takes over from a dead pod notifies the backends of the ends of its sessions.
-func TestHooksOfSessionsOfDeadPod(t *testing.T) {
+func TestBackendReceivesSessionEndsOfDeadPod(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, nil)
 	w.keepFor(time.Minute)
@@ -50,7 +50,7 @@ func TestHooksOfSessionsOfDeadPod(t *testing.T) {
 }
 
 // A backend that is unavailable when a pod dies gets no events of its sessions, and delays nothing.
-func TestSessionsOfDeadPodWithUnavailableBackend(t *testing.T) {
+func TestUnavailableBackendDelaysNoTakeOver(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(c *hooks.Config, _ *apps.App) { c.Timeout = 100 * time.Millisecond })
 	for range 3 {
@@ -68,7 +68,7 @@ func TestSessionsOfDeadPodWithUnavailableBackend(t *testing.T) {
 
 // The pod that takes over from a dead pod notifies the backends of the ends of its streams, before those of
 // their sessions.
-func TestHooksOfStreamsOfDeadPod(t *testing.T) {
+func TestBackendReceivesStreamEndsOfDeadPod(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, nil)
 	c := w.connect(t, podA)

@@ -40,7 +40,7 @@ var failing = map[string]struct {
 }
 
 // A failed hook rejects a client's request under FAIL, and has no effect under LOG.
-func TestDirectHooksUnderFailAndLog(t *testing.T) {
+func TestFailedDirectHookRejectsRequestUnderFail(t *testing.T) {
 	for what, f := range failing {
 		for _, mode := range []string{"FAIL", "LOG", "failClosed"} {
 			t.Run(what+" "+mode, func(t *testing.T) {
@@ -101,7 +101,7 @@ func sameInfo(t *testing.T, h rig.Hook, info string) rig.Hook {
 }
 
 // Events cannot be refused: under FAIL the client gets an ErrorEvent, and the stream continues.
-func TestEventHooksUnderFailAndLog(t *testing.T) {
+func TestFailedEventHookSendsErrorEventUnderFail(t *testing.T) {
 	for what, f := range failing {
 		for _, mode := range []string{"FAIL", "LOG"} {
 			t.Run(what+" "+mode, func(t *testing.T) {
@@ -301,7 +301,7 @@ func TestClientExcludeOmitsMembers(t *testing.T) {
 }
 
 // A method that configuration or policy exclude is not called, and the request continues.
-func TestMethodsThatAreNotCalled(t *testing.T) {
+func TestExcludedMethodsAreNotCalled(t *testing.T) {
 	w := newHookWorld(t, func(c *hooks.Config, _ *apps.App) {
 		c.Methods = []hooks.Method{hooks.Connect, hooks.PublishStream, hooks.StreamStatusEvent, hooks.OnDataEvent}
 	})
@@ -327,7 +327,7 @@ func TestMethodsThatAreNotCalled(t *testing.T) {
 	}
 }
 
-func TestSendDataWithoutBackend(t *testing.T) {
+func TestSendDataFailsWithoutBackend(t *testing.T) {
 	c := newWorld(t, nil).connect(t, podA)
 	c.Send("sendData", map[string]any{"operationId": "op", "payload": 1})
 	if m := c.Await("DataStatusEvent"); !strings.Contains(m.Raw, `"status":"FAILED"`) || !strings.Contains(m.Raw, "No application server takes data") {
@@ -336,7 +336,7 @@ func TestSendDataWithoutBackend(t *testing.T) {
 }
 
 // The client stops the stream, or the session ends, before the backend answers the start.
-func TestStopBeforeBackendAnswers(t *testing.T) {
+func TestStopBeforeBackendAnswersUndoesStart(t *testing.T) {
 	for _, kind := range []string{"publishStream", "playStream"} {
 		for _, how := range []string{"stop", "close"} {
 			t.Run(kind+" "+how, func(t *testing.T) {
@@ -502,7 +502,7 @@ func TestStreamKeepAliveRefusalEndsStream(t *testing.T) {
 }
 
 // Without FAIL no answer to StreamKeepAliveEvent ends a stream.
-func TestStreamKeepAliveUnderLog(t *testing.T) {
+func TestStreamKeepAliveEndsNoStreamUnderLog(t *testing.T) {
 	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Hooks.KeepAlive = 20 * time.Millisecond })
 	w.backend.On("StreamKeepAliveEvent", rig.Refuse(http.StatusForbidden))
 	pub, _ := w.up(t, podA, podB)

@@ -19,7 +19,7 @@ func (w hookWorld) keepFor(d time.Duration) {
 }
 
 // connect is called again for a resumed session, with its id. The backend gets no end in between.
-func TestHooksOfResumedSession(t *testing.T) {
+func TestConnectIsCalledAgainForResumedSession(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, func(c *hooks.Config, _ *apps.App) {
 		c.Methods = slices.DeleteFunc(c.Methods, func(m hooks.Method) bool { return m == hooks.PublishStream })
@@ -61,7 +61,7 @@ func TestHooksOfResumedSession(t *testing.T) {
 }
 
 // When a detached session expires, the backend gets the ends of its streams and its own.
-func TestHooksOfExpiredSession(t *testing.T) {
+func TestBackendReceivesEndsOfExpiredSession(t *testing.T) {
 	t.Parallel()
 	w := newHookWorld(t, nil)
 	w.keepFor(50 * time.Millisecond)

@@ -316,7 +316,7 @@ func TestConnectHookChangesConnection(t *testing.T) {
 }
 
 // The client sends a command or disconnects before the backend answers connect.
-func TestClientActsBeforeConnectHookAnswers(t *testing.T) {
+func TestCommandBeforeConnectHookAnswersFails(t *testing.T) {
 	w := newHookWorld(t, nil)
 	hold := make(chan struct{})
 	defer close(hold)

@@ -128,7 +128,7 @@ func TestNativeDataNeedsSetting(t *testing.T) {
 }
 
 // A native publisher has no pod: the pod of its players subscribes.
-func TestNativeDataOfNativePublisher(t *testing.T) {
+func TestPlayersReceiveDataOfNativePublisher(t *testing.T) {
 	inBubble(t, apps.RatesOff, withNativeData, func(t *testing.T, w *world) {
 		w.sfu.set(func() {
 			w.sfu.join("native.cam", translate.Participant{Identity: "alice", Active: true, Tracks: avTracks})

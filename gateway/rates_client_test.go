@@ -169,7 +169,7 @@ func TestRatesFromClientOnlyStopWithStatistics(t *testing.T) {
 }
 
 // The player is told what LiveKit says that it sends. The size that it shows is its own affair.
-func TestRatesOfAPlayerFromClient(t *testing.T) {
+func TestPlayerReceivesRateThatLiveKitSends(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
 		theirs := &statistics{c: pub, id: "pub", published: true, width: 640, height: 360}
@@ -195,7 +195,7 @@ func TestRatesOfAPlayerFromClient(t *testing.T) {
 }
 
 // A player's first rate takes two sender reports. The client stays the source for that time.
-func TestRatesOfAPlayerWithoutReportsYet(t *testing.T) {
+func TestPlayerHasRatesBeforeSecondSenderReport(t *testing.T) {
 	inBubble(t, apps.RatesAuto, func(c *Config) {
 		c.Apps["defaultApp"] = apps.App{Key: "defaultApp", Room: "wcs.{name}", Codecs: translate.DefaultCodecs(), Rates: mode(c.Pod)}
 	},

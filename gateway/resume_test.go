@@ -313,7 +313,7 @@ func TestResumeDoesNotRepeatOldEnds(t *testing.T) {
 
 // The previous pod is not notified that the session was taken. It finds out at the end of the grace period
 // and touches nothing.
-func TestDeafPodLosesTheSession(t *testing.T) {
+func TestUnnotifiedPodLosesTheSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(3*time.Second))
 	c, token, other := w.keptUp(t)
@@ -401,7 +401,7 @@ func TestDetachedSessionOfAPodTakenOverEnds(t *testing.T) {
 }
 
 // Redis is away: the client gets a new session; the old one can be resumed later.
-func TestResumeWhileRedisIsAway(t *testing.T) {
+func TestResumeWithoutRedisCreatesNewSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
 	c, token, _ := w.keptUp(t)
@@ -445,7 +445,7 @@ func (w *world) finder(pod string) session.Resumption { return w.pods[pod].env.R
 
 // A pod that does not know that a session was taken writes a stream's record again, as after an outage of
 // Redis. The write is rejected, and the pod yields the session: the participant belongs to the other pod.
-func TestDeafPodFindsItsStreamAdopted(t *testing.T) {
+func TestUnnotifiedPodFindsItsStreamAdopted(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
 		w.deaf(podA)
@@ -467,7 +467,7 @@ func TestDeafPodFindsItsStreamAdopted(t *testing.T) {
 }
 
 // A session is resumed on a pod that does not know that the session ever left: its stale copy does no harm.
-func TestSessionComesBackToADeafPod(t *testing.T) {
+func TestStaleSessionDoesNoHarmOnResume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Hour))
 	c, token, other := w.keptUp(t)
@@ -490,7 +490,7 @@ func TestSessionComesBackToADeafPod(t *testing.T) {
 }
 
 // A late hand-over request of an earlier take-over arrives after the pod has resumed the session.
-func TestLateEventOfAnEarlierTaker(t *testing.T) {
+func TestLateHandOverOfEarlierTakeOverIsIgnored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Hour))
 	_, token, _ := w.keptUp(t)
@@ -557,7 +557,7 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 
 // A pod does not know that a session was taken, and Redis comes back empty: both pods register the session,
 // in any order. The pod that took it last keeps it, also after the grace period of the other.
-func TestDeafPodAndEmptyRedis(t *testing.T) {
+func TestLastTakerKeepsSessionAfterEmptyRedis(t *testing.T) {
 	for i := range 8 {
 		inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 			c, token, other := w.keptUp(t)

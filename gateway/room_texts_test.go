@@ -131,7 +131,7 @@ func TestRoomTextsFollowASession(t *testing.T) {
 }
 
 // The messages of a resumed session go to the present pods of their receivers.
-func TestRoomTextsOfAResumedSession(t *testing.T) {
+func TestRoomTextsOfResumedSessionReachPresentPods(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		alice, token := w.enterKept(t, podA, "alice", "")
 		bob, carol := w.enter(t, podB, "bob"), w.enter(t, podC, "carol")
@@ -160,7 +160,7 @@ func TestRoomTextsOfAResumedSession(t *testing.T) {
 }
 
 // A session that joins with a login receives the messages to the login that were sent before it was admitted.
-func TestRoomTextsForANewSession(t *testing.T) {
+func TestNewSessionReceivesEarlierRoomTexts(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		alice, bob := w.enter(t, podA, "alice"), w.enter(t, podA, "bob")
 		alice.Join("r")
@@ -183,7 +183,7 @@ func TestRoomTextsForANewSession(t *testing.T) {
 
 // A member sends a text after it has joined. The receiver's pod gets the text while the reply to an older
 // read of the room is on its way.
-func TestRoomTextBeforeItsSenderIsKnown(t *testing.T) {
+func TestRoomTextWaitsForRecordOfItsSender(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		bob, carol := w.enter(t, podA, "bob"), w.enter(t, podB, "carol")
 		bob.Join("r")

@@ -257,7 +257,7 @@ func TestRoomLoginIsFreeAfterTheClientStopsAnswering(t *testing.T) {
 }
 
 // A pod that misses an event between pods finds the change at its next sync and sends it once.
-func TestRoomSyncsWithoutEventsBetweenPods(t *testing.T) {
+func TestMissedRoomEventIsFoundBySync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld()
 		w.net = newPipeNet()
@@ -462,7 +462,7 @@ func (w *world) enterKept(t *testing.T, pod, login, token string) (u *rig.RoomUs
 }
 
 // A client lost its network and its socket is still open: it may or may not have received the last events.
-func TestRoomOfASessionThatWasDeaf(t *testing.T) {
+func TestMemberResumedFromOpenSocketReceivesRoom(t *testing.T) {
 	for name, to := range map[string]string{"on another pod": podB, "on the same pod": podA} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -514,7 +514,7 @@ func TestRoomSendsNoSecondState(t *testing.T) {
 // A client whose socket was alive until it was lost knows the members of before: it is sent LEFT for those
 // that left since, JOINED and PUBLISHED for those that are present, and nothing about those that came and
 // went.
-func TestRoomEventsAfterAResume(t *testing.T) {
+func TestResumedMemberReceivesChangesOfRoom(t *testing.T) {
 	for name, c := range map[string]struct {
 		to   string
 		away time.Duration // before the session is resumed
@@ -558,7 +558,7 @@ func TestRoomEventsAfterAResume(t *testing.T) {
 func quickDetection(c *Config) { c.Conn.PingInterval, c.Conn.PingProbes = 500*time.Millisecond, 9 }
 
 // The events after a resume may be lost, too: they are sent again if the session is resumed again.
-func TestRoomEventsAfterASecondResume(t *testing.T) {
+func TestSecondResumeRepeatsRoomEvents(t *testing.T) {
 	roomBubble(t, quickDetection, func(t *testing.T, w *world) {
 		bob, carol := w.enter(t, podB, "bob"), w.enter(t, podB, "carol")
 		kept, token := w.enterKept(t, podA, "alice", "")

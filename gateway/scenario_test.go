@@ -267,7 +267,7 @@ func (w *world) up(t *testing.T, pubPod, playPod string) (pub, play *rig.Client)
 }
 
 // Publisher and player on two pods, webhooks arriving at the wrong one.
-func TestPublisherAndPlayerOnTwoPods(t *testing.T) {
+func TestPublisherReachesPlayerOnAnotherPod(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	play.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"})
@@ -292,7 +292,7 @@ func TestPublisherAndPlayerOnTwoPods(t *testing.T) {
 	w.wantClean(t)
 }
 
-func TestRepeatedLateAndDisorderedWebhooks(t *testing.T) {
+func TestDisorderedWebhooksPublishOnce(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.connect(t, podA)
 	publishAV(t, c, "pub", "s")
@@ -376,7 +376,7 @@ func TestFailedRemovalIsRetried(t *testing.T) {
 	w.wantClean(t)
 }
 
-func TestStoreAwayDuringRelease(t *testing.T) {
+func TestReleaseIsRetriedUntilStoreReturns(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	w.store.SetAway(true)
@@ -428,7 +428,7 @@ func TestStreamsAreRegisteredAgainAfterStoreRestart(t *testing.T) {
 
 // In a room with several native publishers LiveKit binds anybody's tracks: the player asks again until they
 // are right.
-func TestNativePublisherAmongSeveral(t *testing.T) {
+func TestPlayRetriesUntilTracksAreOfItsPublisher(t *testing.T) {
 	w := newWorld(t, nil)
 	w.sfu.set(func() {
 		for i, id := range []translate.Identity{"first", "second"} {
@@ -450,7 +450,7 @@ func TestNativePublisherAmongSeveral(t *testing.T) {
 
 // A native participant keeps its identity when it reconnects. A late event about its earlier connection does
 // not end the players of the present one, and the end of the present one does.
-func TestLateEventOfNativesEarlierConnection(t *testing.T) {
+func TestLateEventOfEarlierConnectionEndsNoPlayer(t *testing.T) {
 	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		alice := translate.Participant{Identity: "alice", SID: "PA_new", Active: true, Tracks: avTracks}
 		w.sfu.set(func() { w.sfu.join("native.s", alice) })

@@ -145,7 +145,7 @@ func refusedBySFU(err error) error {
 	return &translate.Error{Kind: translate.ErrKindRefused, Op: "key frame", Err: err}
 }
 
-func TestSnapshotTakesTooLong(t *testing.T) {
+func TestSnapshotFailsAtTimeout(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Snapshot.Timeout = 50 * time.Millisecond })
 	w.camera.hold = make(chan struct{})
 	pub := w.publish(t, podA)
@@ -240,7 +240,7 @@ func TestSnapshotIsLargerThanTheQueue(t *testing.T) {
 	}
 }
 
-func TestSnapshotOfNativePublisher(t *testing.T) {
+func TestNativePublisherHasSnapshots(t *testing.T) {
 	w := newWorld(t, nil)
 	w.sfu.set(func() {
 		w.sfu.join("native.cam", translate.Participant{Identity: "alice", Active: true, Tracks: avTracks})
@@ -277,7 +277,7 @@ func TestOperatorsTakeSnapshotOnAnyPod(t *testing.T) {
 }
 
 // A pod that shuts down lets the picture be taken that a backend waits for, and ends when it is.
-func TestSnapshotForABackendWhileThePodDrains(t *testing.T) {
+func TestDrainWaitsForSnapshotOfBackend(t *testing.T) {
 	for name, limit := range map[string]time.Duration{"that comes": 0, "that does not": shutdownTimeout} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {

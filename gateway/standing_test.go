@@ -41,7 +41,7 @@ func (w *world) dialStanding(t *testing.T, pod string) (c *rig.Client, stop, sta
 
 // States that others change are sent to a client that stands still when it reads again, as one difference;
 // they never close its socket.
-func TestOthersDoNotCloseAClientThatStandsStill(t *testing.T) {
+func TestOtherClientsDoNotCloseStalledClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld()
 		w.net = newPipeNet()

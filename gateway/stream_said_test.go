@@ -144,7 +144,7 @@ func (w *world) playUpMuted(t *testing.T, c *rig.Client, id, name, muted string)
 
 // What changes while a player starts is in its first status; what changed before PUBLISHING, too, also for
 // LiveKit.
-func TestMutedWhilePlayerStarts(t *testing.T) {
+func TestFirstStatusOfPlayerHasLatestMutes(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, first := w.up(t, podA, podB)
 	hold := make(chan struct{})

@@ -9,7 +9,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-func TestRedisAbsentAtStart(t *testing.T) {
+func TestStoreStartsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
 	server.Stop()
@@ -33,7 +33,7 @@ func TestRedisAbsentAtStart(t *testing.T) {
 	}
 }
 
-func TestRedisComesBackEmpty(t *testing.T) {
+func TestEmptyRedisIsFilledAgain(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
 	cfg := quickConfig(server.Addr)

@@ -31,7 +31,7 @@ func lines(sdp, with string) []string {
 	return out
 }
 
-func TestEditAnswerGolden(t *testing.T) {
+func TestEditedAnswerEqualsGolden(t *testing.T) {
 	both := MediaKinds{Audio: true, Video: true}
 	tests := []struct {
 		golden, answer string
@@ -56,7 +56,7 @@ func TestEditAnswerGolden(t *testing.T) {
 	}
 }
 
-func TestEditAnswerWithoutEdits(t *testing.T) {
+func TestAnswerWithoutEditsIsUnchanged(t *testing.T) {
 	paths, err := filepath.Glob("testdata/answers/*.sdp")
 	if err != nil || len(paths) == 0 {
 		t.Fatal("no answers", err)
@@ -97,7 +97,7 @@ func TestCommonStreamHoldsAllTracks(t *testing.T) {
 	}
 }
 
-func TestCommonStreamOfOtherMsidForms(t *testing.T) {
+func TestCommonStreamReplacesEveryMsidForm(t *testing.T) {
 	text := offerText(opusSection + "a=msid:one track\na=ssrc:1 msid:one track\na=ssrc:1 mslabel:one\na=ssrc:1 label:track\na=sendonly\n")
 	for stream, want := range map[string]string{
 		"s-1":                       "s-1",

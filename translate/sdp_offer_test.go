@@ -41,7 +41,7 @@ func mustParseCodecs(t testing.TB, names ...string) CodecSet {
 	return s
 }
 
-func TestEditPublishOfferGolden(t *testing.T) {
+func TestEditedPublishOfferEqualsGolden(t *testing.T) {
 	for _, name := range []string{
 		"chrome156-publish-av.sdp", "chrome156-publish-audio.sdp", "chrome156-publish-video.sdp",
 		"chrome70-publish-av.sdp", "firefox-publish-av.sdp", "strip/publish-G722.sdp",
@@ -57,7 +57,7 @@ func TestEditPublishOfferGolden(t *testing.T) {
 	}
 }
 
-func TestEditPlayOfferGolden(t *testing.T) {
+func TestEditedPlayOfferEqualsGolden(t *testing.T) {
 	for _, name := range []string{"chrome156-play-av.sdp", "chrome70-play-av.sdp", "firefox-play-av.sdp"} {
 		for _, codec := range []string{"VP8", "H264"} {
 			t.Run(name+" "+codec, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestEditPlayOfferGolden(t *testing.T) {
 	}
 }
 
-func TestEditPublishOfferCodecs(t *testing.T) {
+func TestPublishOfferKeepsConfiguredCodecs(t *testing.T) {
 	const all = "111 63 9 0 8 13 110 126"
 	tests := []struct {
 		offer  string
@@ -99,7 +99,7 @@ func TestEditPublishOfferCodecs(t *testing.T) {
 }
 
 // The offers in testdata/strip are the results of the client's stripCodecs for the Chrome offers.
-func TestEditPublishOfferStripped(t *testing.T) {
+func TestStrippedPublishOfferKeepsOtherCodecs(t *testing.T) {
 	const audio, video = "111 63", "96 97 108 109"
 	tests := []struct {
 		stripped string
@@ -124,7 +124,7 @@ func TestEditPublishOfferStripped(t *testing.T) {
 	}
 }
 
-func TestEditPlayOfferStripped(t *testing.T) {
+func TestStrippedPlayOfferKeepsOtherCodecs(t *testing.T) {
 	const audio, h264 = "111 63", "102 103 108 109 116 117 41 42"
 	both, onlyAudio, onlyVideo := MediaKinds{true, true}, MediaKinds{Audio: true}, MediaKinds{Video: true}
 	tests := []struct {
@@ -156,7 +156,7 @@ func TestEditPlayOfferStripped(t *testing.T) {
 	}
 }
 
-func TestEditPlayOfferTracks(t *testing.T) {
+func TestPlayOfferKeepsCodecsOfTracks(t *testing.T) {
 	offer := readSDP(t, "chrome156-play-av.sdp")
 	tests := []struct {
 		edit  PlayEdit
@@ -178,7 +178,7 @@ func TestEditPlayOfferTracks(t *testing.T) {
 	}
 }
 
-func TestEditPlayOfferNoCommonCodecs(t *testing.T) {
+func TestPlayOfferWithoutCommonCodecsIsRejected(t *testing.T) {
 	tests := []struct {
 		offer string
 		edit  PlayEdit

@@ -109,7 +109,7 @@ func TestFirstTrackOfLineIsKept(t *testing.T) {
 
 // LiveKit answers these with 503, or so that the client waits without success. Each is named as the client's
 // fault.
-func TestOffersThatCannotConnect(t *testing.T) {
+func TestOffersThatCannotConnectAreRejected(t *testing.T) {
 	whole := offerText(opusSection+"a=sendonly\n", vp8Section+"a=sendonly\n")
 	const text = "m=text 9 UDP/TLS/RTP/SAVPF 99\nc=IN IP4 0.0.0.0\na=mid:t\na=rtpmap:99 t140/1000\n"
 	for name, tt := range map[string]struct {
@@ -140,7 +140,7 @@ func TestOffersThatCannotConnect(t *testing.T) {
 }
 
 // Without this error the client would wait for ICE until its timeout.
-func TestAnswerThatRejectsAllMedia(t *testing.T) {
+func TestAnswerThatRejectsAllMediaIsAnError(t *testing.T) {
 	rejected := strings.NewReplacer("video 9", "video 0", "audio 9", "audio 0").Replace(offerText(opusSection, vp8Section))
 	for name, text := range map[string]string{"rejected": rejected, "inactive": offerText(opusSection + "a=inactive\n")} {
 		if _, _, err := EditAnswer(text, AnswerEdit{}); !errors.Is(err, ErrRejected) {

@@ -101,7 +101,7 @@ func TestConfigIsValid(t *testing.T) {
 	}
 }
 
-func TestRedisTTLsExpire(t *testing.T) {
+func TestRedisExpiresKeys(t *testing.T) {
 	r, err := startRedis(net.JoinHostPort(loopback.String(), "0"))
 	if err != nil {
 		t.Fatal(err)

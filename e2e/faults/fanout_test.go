@@ -58,7 +58,7 @@ func TestOneMessageForAllPlayersOfAPod(t *testing.T) {
 }
 
 // A pod is killed: how long until the last player is told.
-func TestPlayersOfAKilledPod(t *testing.T) {
+func TestPlayersOfKilledPublisherPodAreNotified(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
 	backend := rig.StartBackend(t)

@@ -95,7 +95,7 @@ func TestLostEventIsRepaired(t *testing.T) {
 
 // Redis restarts, and comes back empty, while the publisher ends: who plays the stream is forgotten for a
 // moment.
-func TestRedisRestartsAtTheEnd(t *testing.T) {
+func TestPlayersEndAlthoughRedisRestarts(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr})

@@ -18,7 +18,7 @@ func TestRedisAwayForAMinuteEndsNoStream(t *testing.T) {
 
 // Redis is killed, and comes back with what it had: leases that have run out meanwhile, and streams that have
 // ended.
-func TestRedisRestartsWithItsData(t *testing.T) {
+func TestOldDataOfRedisEndsNoStream(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	redis.CLI("set", "kept", "yes")

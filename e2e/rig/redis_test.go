@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestRedisComesBackEmpty(t *testing.T) {
+func TestRestartedRedisIsEmpty(t *testing.T) {
 	r := StartRedis(t)
 	r.CLI("set", "k", "v")
 	if got := strings.TrimSpace(r.CLI("get", "k")); got != "v" {

@@ -236,7 +236,7 @@ func TestViewersAreBounded(t *testing.T) {
 	}
 }
 
-func TestLiveEndsWhenPodDrains(t *testing.T) {
+func TestLiveEventsEndWhenPodDrains(t *testing.T) {
 	f := newDeployment(3)
 	base := serve(t, f, 1)
 	v := watch(t, base+"live")

@@ -103,7 +103,7 @@ func TestWaitingCallsAreSentInOrder(t *testing.T) {
 	}
 }
 
-func TestNoWaitingCallsAllowed(t *testing.T) {
+func TestCallIsRefusedIfNoneMayWait(t *testing.T) {
 	g := newGate(t)
 	b := newBackend(t, Config{URL: g.URL, MaxInFlight: 1}, Deps{})
 	done := calls(t, b, 1)

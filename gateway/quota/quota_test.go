@@ -11,7 +11,7 @@ import (
 
 var one, two = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 
-func TestBucketsOfClientAndAddress(t *testing.T) {
+func TestClientsOfOneAddressShareItsBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := New()
 		l := Limits{Starts: Rate{5, 64}, AddressFactor: 2}

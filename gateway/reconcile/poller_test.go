@@ -127,7 +127,7 @@ func pass(d time.Duration) {
 }
 
 // A pod with 1,000 streams should not make more than 250 calls a second. The test polls a tenth of them.
-func TestCallRateOf1000Streams(t *testing.T) {
+func TestThousandStreamsCostFewCalls(t *testing.T) {
 	for _, tt := range []struct {
 		rooms, players    int // players in each room
 		published, native bool

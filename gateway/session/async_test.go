@@ -8,7 +8,7 @@ import (
 )
 
 // A hand-over that was reported as not done must not happen later: the session would be lost to both pods.
-func TestHandOverThatTimedOutNeverHappens(t *testing.T) {
+func TestTimedOutHandOverIsNotDoneLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := &Table{Env: &Env{Config: Config{Pod: "aaaaaaaa"}}, resumable: make(map[string]*Session)}
 		s := &Session{table: table}

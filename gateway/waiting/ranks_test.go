@@ -2,7 +2,7 @@ package waiting
 
 import "testing"
 
-func TestThingsOfLessWorthMakeRoom(t *testing.T) {
+func TestEntriesOfLowerRankAreEvictedFirst(t *testing.T) {
 	var r Ranks[string]
 	add := func(party int, v string, worthMore bool, lost string) *Entry[string] {
 		t.Helper()

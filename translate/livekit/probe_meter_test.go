@@ -85,7 +85,7 @@ func TestMeterCountsBySecond(t *testing.T) {
 }
 
 // The ticks of seconds 2 and 3 are late, and the packets of that time are read after 3.4.
-func TestMeterSkipsSecondsOfStandstill(t *testing.T) {
+func TestMeterSkipsSecondsWithLateTicks(t *testing.T) {
 	m := newMetered(t)
 	video := m.track(1, true, 0)
 	m.packet(video, 0.5, 1, 10)

@@ -46,7 +46,7 @@ var encoded = []struct {
 	{"h264 slice", h264, "658884003ffef4f9b8f9d7c0", 0, 0},
 }
 
-func TestKeyFrameSizeOfPayloaders(t *testing.T) {
+func TestKeyFrameSizeIsReadFromPayloadsOfPion(t *testing.T) {
 	payloaders := map[string]map[string]func() rtp.Payloader{
 		vp8: {
 			"bare":       func() rtp.Payloader { return &codecs.VP8Payloader{} },
@@ -101,7 +101,7 @@ func wantSize(t *testing.T, codec string, payloads [][]byte, width, height int) 
 }
 
 // The payloads are of forms that pion does not produce but others do.
-func TestKeyFrameSizeOfPayloads(t *testing.T) {
+func TestKeyFrameSizeIsReadFromOtherPayloadForms(t *testing.T) {
 	const (
 		sps    = "42c01ed900a03db011000003000100000300320f162e48" // 640x480, without its header
 		key    = "909c009d012a80026801"                           // VP8, 640x360
@@ -158,7 +158,7 @@ func TestKeyFrameSizeOfPayloads(t *testing.T) {
 
 // The parameter sets have elements that x264 does not write: scaling lists, other picture orders, fields that
 // are not whole frames.
-func TestKeyFrameSizeOfRareParameterSets(t *testing.T) {
+func TestKeyFrameSizeIsReadFromRareParameterSets(t *testing.T) {
 	size := func(w *bitWriter, frameOnly uint32) {
 		w.ue(1)      // max_num_ref_frames
 		w.bits(0, 1) // gaps_in_frame_num_value_allowed_flag
@@ -285,7 +285,7 @@ func TestKeyFrameSizeOfRareParameterSets(t *testing.T) {
 	}
 }
 
-func TestHasKeyFrameSize(t *testing.T) {
+func TestHasKeyFrameSizeForThreeCodecs(t *testing.T) {
 	for codec, want := range map[string]bool{
 		vp8: true, vp9: true, h264: true, "video/vp8": true, "video/AV1": false, "video/H265": false, "audio/opus": false, "": false,
 	} {

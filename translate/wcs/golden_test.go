@@ -64,7 +64,7 @@ func compare(path string, want, got any, extra []string) (faults []string) {
 	return faults
 }
 
-func TestVendorSamplesOfNotifications(t *testing.T) {
+func TestNotificationsEqualVendorSamples(t *testing.T) {
 	status := func(s Status, published bool) []byte {
 		return StreamStatus{
 			MediaSessionID: "90e14ad0", Name: "test", Published: published, HasVideo: true, HasAudio: true, Status: s,
@@ -113,7 +113,7 @@ func TestVendorSamplesOfNotifications(t *testing.T) {
 	}
 }
 
-func TestVendorSamplesOfCommands(t *testing.T) {
+func TestVendorCommandsAreDecoded(t *testing.T) {
 	for name, want := range map[Name]StreamRequest{
 		CmdPublishStream: {MediaSessionID: "90e14ad0-fdb2-11e8-bce2-a3f72476fb49", Name: "test", HasVideo: true, HasAudio: true, MediaProvider: "WebRTC", SDP: "v=0\r\n"},
 		CmdPlayStream:    {MediaSessionID: "22588500-fdb3-11e8-bddf-9b115426f01b", Name: "test", HasVideo: true, HasAudio: true, MediaProvider: "WebRTC", SDP: "v=0\r\n"},

@@ -36,7 +36,7 @@ func TestRoomCommandsOfSDKAreParsed(t *testing.T) {
 	}
 }
 
-func TestRoomNamesOfClients(t *testing.T) {
+func TestInvalidLoginsAndRoomNamesAreEmpty(t *testing.T) {
 	for connection, want := range map[string]string{
 		`{"custom":{"login":"alice","token":"t"}}`: "alice", `{"custom":{"login":7}}`: "7", `{"custom":{"login":{}}}`: "", `{"custom":"alice"}`: "", `{"login":"sip","custom":{"login":"alice"}}`: "alice", `{"custom":null}`: "",
 	} {

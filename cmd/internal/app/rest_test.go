@@ -16,7 +16,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-func TestRESTListener(t *testing.T) {
+func TestRESTListensOverHTTPAndHTTPS(t *testing.T) {
 	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func TestRESTConnectionsAreBounded(t *testing.T) {
 }
 
 // The REST API is off by default: without users it is not served.
-func TestNoRESTWithoutUsers(t *testing.T) {
+func TestRESTIsOffWithoutUsers(t *testing.T) {
 	cfg := base(t)
 	cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	start(t, cfg)

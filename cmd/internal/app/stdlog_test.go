@@ -68,7 +68,7 @@ func TestFailedHandshakeIsLogged(t *testing.T) {
 	})
 }
 
-func TestPanicOfHandlerIsAnError(t *testing.T) {
+func TestPanicOfHandlerIsLoggedAsError(t *testing.T) {
 	var b bytes.Buffer
 	stdlog.New(plainLines{zerolog.New(&b)}, "", 0).Printf("http: panic serving 127.0.0.1:1: oops\ngoroutine 1 [running]:\n")
 	var line struct{ Level, Message string }
