@@ -36,7 +36,7 @@ func newEgressScene(t *testing.T, service bool, webhooks int) *egressScene {
 	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[webhooks].Webhook(), Redis: s.Redis.Addr})
 	if service {
 		s.egress = rig.StartEgress(t, s.LiveKit, s.Redis.Addr)
-		s.egress.Decide(decide)
+		s.egress.SetOutcome(outcomeOf)
 	}
 	env := map[string]string{"WCS_APPLICATIONS": egressApps, "WCS_RECORDING_PREFIX": "records/", "WCS_RECORDING_STARTTIMEOUT": "4s"}
 	if !service {
@@ -204,8 +204,8 @@ func recordingForbidden(t *testing.T, s *egressScene) {
 	}
 }
 
-// decide is what becomes of egresses of rooms by the rooms' names.
-func decide(r *lkproto.ParticipantEgressRequest) rig.Fate {
+// outcomeOf is what becomes of egresses of rooms by the rooms' names.
+func outcomeOf(r *lkproto.ParticipantEgressRequest) rig.EgressOutcome {
 	switch {
 	case strings.HasSuffix(r.GetRoomName(), "-refused"):
 		return rig.Refused
@@ -220,11 +220,11 @@ func recordingFails(t *testing.T, s *egressScene, how string) {
 	c := rig.Connect(t, s.pods[0].URL, "defaultApp")
 	publish(t, c, name, name, map[string]any{"record": true})
 	wantError(t, c, "Recording of "+name+" has failed")
-	goesOn(t, s, c, name)
+	wantPublishing(t, s, c, name)
 }
 
-// goesOn checks that the stream has not suffered, and that it has no file.
-func goesOn(t *testing.T, s *egressScene, c *rig.Client, name string) {
+// wantPublishing checks that the stream has not suffered, and that it has no file.
+func wantPublishing(t *testing.T, s *egressScene, c *rig.Client, name string) {
 	t.Helper()
 	screen := rig.NewPlayer(t, rig.PeerOptions{})
 	rig.Connect(t, s.pods[1].URL, "defaultApp").Play("play-"+name, name, screen)
@@ -241,10 +241,10 @@ func recordingBreaks(t *testing.T, s *egressScene) {
 	publish(t, c, name, name, map[string]any{"record": true})
 	s.awaitEgress(t, "wcs."+name, lkproto.EgressStatus_EGRESS_ACTIVE)
 	awaitLine(t, s.pods[0], "egress is active", name)
-	s.egress.Break("wcs."+name, "no space left")
+	s.egress.Fail("wcs."+name, "no space left")
 	wantError(t, c, "Recording of "+name+" has failed")
 	awaitLine(t, s.pods[0], "egress failed", "no space left")
-	goesOn(t, s, c, name)
+	wantPublishing(t, s, c, name)
 }
 
 func republished(t *testing.T, s *egressScene) {
@@ -292,7 +292,7 @@ func republishingBreaks(t *testing.T, s *egressScene) {
 	c := rig.Connect(t, s.pods[0].URL, "defaultApp")
 	publish(t, c, name, name, map[string]any{"rtmpUrl": "rtmp://live.example.com/app"})
 	s.awaitEgress(t, "wcs."+name, lkproto.EgressStatus_EGRESS_ACTIVE)
-	s.egress.Break("wcs."+name, "connection reset")
+	s.egress.Fail("wcs."+name, "connection reset")
 	c.WantStatus(name, "FAILED", "Failed by RTMP writer error")
 }
 
@@ -303,7 +303,7 @@ func TestStreamGoesOnWithoutEgressService(t *testing.T) {
 	c := rig.Connect(t, s.pods[0].URL, "defaultApp")
 	publish(t, c, "alone", "alone", map[string]any{"record": true})
 	wantError(t, c, "Recording of alone has failed")
-	goesOn(t, s, c, "alone")
+	wantPublishing(t, s, c, "alone")
 	publish(t, c, "rtmp", "rtmp", map[string]any{"rtmpUrl": "rtmp://live.example.com/app"})
 	c.WantStatus("rtmp", "FAILED", "Failed by RTMP writer error")
 	s.WantClean(t)
@@ -326,7 +326,7 @@ func TestRecordingContinuesAfterResume(t *testing.T) {
 			t.Errorf("resumed %+v", st)
 		}
 		if name == "breaks" {
-			s.egress.Break("wcs."+name, "no space left")
+			s.egress.Fail("wcs."+name, "no space left")
 			wantError(t, back, "Recording of "+name+" has failed")
 			st.RecordName = ""
 		}

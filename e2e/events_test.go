@@ -14,7 +14,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// native is what a native participant is told about others.
+// native records what a native participant receives about others.
 type native struct {
 	changed chan map[string]string
 	data    chan nativeData
@@ -55,7 +55,7 @@ func (n native) awaitAttribute(t *testing.T, key, value string) {
 				return
 			}
 		case <-limit.C:
-			t.Fatalf("native participant was not told that %s is %s", key, value)
+			t.Fatalf("native participant did not receive that %s is %s", key, value)
 		}
 	}
 }
@@ -87,7 +87,7 @@ func wantEvent(t *testing.T, c *rig.Client, id, typ, payload string) {
 	}
 }
 
-// What a publisher mutes and says reaches players on both pods and a native participant, each once and in
+// A publisher's mutes and data reach players on both pods and a native participant, each once and in
 // order.
 func TestStreamEventsReachPlayersOfBothPods(t *testing.T) {
 	t.Parallel()
@@ -97,7 +97,7 @@ func TestStreamEventsReachPlayersOfBothPods(t *testing.T) {
 	pub.Publish("said-pub", "said", rig.NewPublisher(t, rig.PeerOptions{}))
 	far.Play("far", "said", rig.NewPlayer(t, rig.PeerOptions{}))
 	near.Play("near", "said", rig.NewPlayer(t, rig.PeerOptions{}))
-	say := func(typ, member string) {
+	send := func(typ, member string) {
 		pub.SendRaw(`{"message":"sendStreamEvent","data":[{"mediaSessionId":"said-pub","type":"` + typ + `"` + member + `}]}`)
 	}
 	const name, data = `{"streamName":"said"}`, `{ "score": 1.50, "text":"<é>" }`
@@ -107,20 +107,20 @@ func TestStreamEventsReachPlayersOfBothPods(t *testing.T) {
 			wantEvent(t, c, id, typ, payload)
 		}
 	}
-	say("audioMuted", "")
+	send("audioMuted", "")
 	watcher.awaitAttribute(t, "wcs.audioMuted", "true")
 	wantAll("audioMuted", name) // a state: the next change could replace it
-	say("videoMuted", "")
+	send("videoMuted", "")
 	watcher.awaitAttribute(t, "wcs.videoMuted", "true")
 	wantAll("videoMuted", name)
-	say("data", `,"payload":`+data)
+	send("data", `,"payload":`+data)
 	watcher.wantData(t, data)
 	wantAll("data", data)
-	say("audioUnmuted", "")
+	send("audioUnmuted", "")
 	watcher.awaitAttribute(t, "wcs.audioMuted", "false")
 	wantAll("audioUnmuted", name)
 	for i := range 20 {
-		say("data", fmt.Sprintf(`,"payload":%d`, i))
+		send("data", fmt.Sprintf(`,"payload":%d`, i))
 	}
 	for i := range 20 {
 		watcher.wantData(t, strconv.Itoa(i))
@@ -129,10 +129,10 @@ func TestStreamEventsReachPlayersOfBothPods(t *testing.T) {
 		for i := range 20 {
 			wantEvent(t, c, id, "data", strconv.Itoa(i))
 		}
-		pang(t, c)
+		awaitRoundTrip(t, c)
 		c.AwaitMatch("nothing but sizes", func(m rig.Message) bool { return m.Name == "notifyStreamEvent" && strings.Contains(m.Raw, `"resize"`) })
 		if n := c.Count("notifyStreamEvent"); n != 0 {
-			t.Errorf("%s was told more: %s", id, c.Names())
+			t.Errorf("%s received more: %s", id, c.Names())
 		}
 	}
 	late := rig.Connect(t, g[1].URL, "defaultApp")
@@ -148,7 +148,7 @@ func TestStreamEventsReachPlayersOfBothPods(t *testing.T) {
 }
 
 // With sfu.remoteMute LiveKit stops forwarding. It refuses to unmute unless it is configured for it: then the
-// stream goes on, and the log and a metric tell.
+// stream continues, and the log and a metric report it.
 func TestRemoteMuteStopsForwarding(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -196,11 +196,11 @@ func TestRemoteMuteStopsForwarding(t *testing.T) {
 				before := screen.Packets(translate.Video)
 				rig.Eventually(t, 30*time.Second, "video goes on", func() bool { return screen.Packets(translate.Video) > before })
 			} else {
-				rig.Eventually(t, 30*time.Second, "the log and a metric tell", func() bool {
+				rig.Eventually(t, 30*time.Second, "the log and a metric report it", func() bool {
 					return strings.Contains(s.Gateway.Output(), "LiveKit rejects muting or unmuting a track") &&
 						strings.Contains(s.Gateway.Metrics(t), `wcs_sfu_call_seconds_count{class="refused",op="mute track"}`)
 				})
-				pang(t, pub)
+				awaitRoundTrip(t, pub)
 				if n := pub.Count("notifyStreamStatusEvent"); n != 0 {
 					t.Errorf("the stream has not gone on: %s", pub.Names())
 				}

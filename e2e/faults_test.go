@@ -63,20 +63,20 @@ func TestStreamsFailAfterLiveKitRestarts(t *testing.T) {
 	}
 	s.LiveKit.Restart()
 	back := time.Now()
-	// The stream that died with LiveKit is noticed by asking.
+	// The poll of LiveKit finds that the stream has ended.
 	if st := c.AwaitStatus("before"); st.Status != "FAILED" {
 		t.Errorf("stream of before: %+v", st)
 	}
 	if st := d.AwaitStatus("before-play"); st.Status != "FAILED" {
 		t.Errorf("player of before: %+v", st)
 	}
-	told := time.Since(back)
-	t.Logf("publisher and player told %v after LiveKit was back", told)
-	if told > 10*time.Second+slack {
-		t.Errorf("both are told %v after LiveKit was back", told)
+	took := time.Since(back)
+	t.Logf("publisher and player notified %v after LiveKit was back", took)
+	if took > 10*time.Second+slack {
+		t.Errorf("both are notified %v after LiveKit was back", took)
 	}
 	c.Publish("after", "before", rig.NewPublisher(t, rig.PeerOptions{}))
-	wantToldOnce(t, c, d)
+	wantNoMoreStatus(t, c, d)
 	c.Close()
 	s.WantClean(t)
 }
@@ -87,7 +87,7 @@ func TestHangingLiveKitDelaysNoOtherClient(t *testing.T) {
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	s.LiveKit.Pause()
 	wantRefused(t, c, "hangs", infoAway)
-	pang(t, d) // no other client waits for it
+	awaitRoundTrip(t, d) // no other client waits for it
 	s.LiveKit.Resume()
 	s.WantClean(t)
 	c.Publish("again", "hangs", rig.NewPublisher(t, rig.PeerOptions{}))
@@ -141,10 +141,10 @@ func TestStreamsSurviveEmptyRedis(t *testing.T) {
 	d.WantStatus("plays", "FAILED", "Stopped by publisher stop")
 	d.WantStatus("plays-2", "FAILED", "Stopped by publisher stop")
 	s.WantClean(t)
-	wantToldOnce(t, c, d)
+	wantNoMoreStatus(t, c, d)
 }
 
-// Without webhooks the gateway learns everything by asking.
+// Without webhooks the gateway finds out everything by polling.
 func TestStreamsStartAndEndWithoutWebhooks(t *testing.T) {
 	t.Parallel()
 	ports, redis := rig.NewPorts(t), rig.StartRedis(t)
@@ -153,17 +153,17 @@ func TestStreamsStartAndEndWithoutWebhooks(t *testing.T) {
 	g.AwaitReady(t)
 	c, d := rig.Connect(t, g.URL, "defaultApp"), rig.Connect(t, g.URL, "defaultApp")
 	peer := rig.NewPublisher(t, rig.PeerOptions{})
-	c.Publish("deaf-pub", "deaf", peer)
+	c.Publish("polled-pub", "polled", peer)
 	screen := rig.NewPlayer(t, rig.PeerOptions{})
-	d.Play("deaf-play", "deaf", screen)
+	d.Play("polled-play", "polled", screen)
 	wantMedia(t, screen, translate.Audio, translate.Video)
 	peer.Close() // LiveKit notices after 15 s, and the gateway after that
-	if st := c.AwaitStatus("deaf-pub"); st.Status != "FAILED" {
+	if st := c.AwaitStatus("polled-pub"); st.Status != "FAILED" {
 		t.Errorf("publisher: %+v", st)
 	}
-	d.WantStatus("deaf-play", "FAILED", "Stopped by publisher stop")
+	d.WantStatus("polled-play", "FAILED", "Stopped by publisher stop")
 	rig.WantClean(t, lk, redis)
-	wantToldOnce(t, c, d)
+	wantNoMoreStatus(t, c, d)
 }
 
 func TestForgedWebhookEndsNoStream(t *testing.T) {
@@ -193,7 +193,7 @@ func TestForgedWebhookEndsNoStream(t *testing.T) {
 	c.Unpublish("real", "real") // it was still there
 	c.WantStatus("real", "UNPUBLISHED", "Stopped by publisher stop")
 	s.WantClean(t)
-	wantToldOnce(t, c)
+	wantNoMoreStatus(t, c)
 }
 
 // A client that answers no pings is closed, alone, and its streams are released.
@@ -203,12 +203,12 @@ func TestClientWithoutPongsIsClosed(t *testing.T) {
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	c.Publish("stall", "stall", rig.NewPublisher(t, rig.PeerOptions{}))
 	d.Play("stall-play", "stall", rig.NewPlayer(t, rig.PeerOptions{}))
-	c.Mute()
+	c.StopPongs()
 	_ = c.AwaitClosed()
 	d.WantStatus("stall-play", "FAILED", "Stopped by publisher stop")
-	pang(t, d)
+	awaitRoundTrip(t, d)
 	s.WantClean(t)
-	wantToldOnce(t, d)
+	wantNoMoreStatus(t, d)
 }
 
 // SIGTERM: sockets are closed with 1001, everything is released, the exit code is 0.

@@ -24,15 +24,15 @@ func get(t *testing.T, url string) (status int, header http.Header, body []byte)
 	return res.StatusCode, res.Header, body
 }
 
-// wantToldOnce checks that no status waits to be taken: what clients were told they were told once.
-func wantToldOnce(t *testing.T, clients ...*rig.Client) {
+// wantNoMoreStatus checks that no status was sent that the test has not taken: clients are notified once.
+func wantNoMoreStatus(t *testing.T, clients ...*rig.Client) {
 	t.Helper()
 	for _, c := range clients {
 		if c.Open() {
-			pang(t, c) // what was sent before is there
+			awaitRoundTrip(t, c) // what was sent before has arrived
 		}
 		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
-			t.Errorf("told %d times more: %s", n, c.Names())
+			t.Errorf("notified %d times more: %s", n, c.Names())
 		}
 	}
 }

@@ -105,31 +105,31 @@ func writeCertificate(t *testing.T, cert *x509.Certificate) (file string) {
 	return file
 }
 
-// bad are answers that no backend should give, and what clients are told.
-var bad = map[string]struct {
+// badReplies are faulty answers of backends, and the info that clients receive.
+var badReplies = map[string]struct {
 	reply rig.Reply
 	info  string
 }{
 	"403":          {rig.Refuse(http.StatusForbidden), "Forbidden"},
 	"500":          {rig.Refuse(http.StatusInternalServerError), "Internal Server Error"},
-	"timeout":      {stall, "Application server is not available"},
-	"slow trickle": {trickle, "Application server is not available"},
+	"timeout":      {answerLate, "Application server is not available"},
+	"slow trickle": {answerWithoutEnd, "Application server is not available"},
 	"garbage":      {rig.Say("<html>oops</html>"), "Application server has given a bad answer"},
 	"huge body":    {rig.Say(`{"custom":"` + strings.Repeat("x", 3<<20) + `"}`), "Application server has given a bad answer"},
-	"redirect":     {elsewhere, "Temporary Redirect"},
+	"redirect":     {redirectElsewhere, "Temporary Redirect"},
 }
 
 const stalled = 10 * time.Second // longer than hasty's timeout
 
-func stall(w http.ResponseWriter, h rig.Hook) {
+func answerLate(w http.ResponseWriter, h rig.Hook) {
 	await := time.NewTimer(stalled)
 	defer await.Stop()
 	<-await.C
 	rig.Echo(w, h)
 }
 
-// trickle begins in time and does not end.
-func trickle(w http.ResponseWriter, _ rig.Hook) {
+// answerWithoutEnd begins its answer in time and does not end it.
+func answerWithoutEnd(w http.ResponseWriter, _ rig.Hook) {
 	every := time.NewTicker(20 * time.Millisecond)
 	defer every.Stop()
 	w.WriteHeader(http.StatusOK)
@@ -138,17 +138,17 @@ func trickle(w http.ResponseWriter, _ rig.Hook) {
 		if _, err := w.Write([]byte(" ")); err != nil {
 			return
 		}
-		_ = http.NewResponseController(w).Flush() // the next Write tells
+		_ = http.NewResponseController(w).Flush() // the next Write reports an error
 	}
 }
 
-func elsewhere(w http.ResponseWriter, _ rig.Hook) {
+func redirectElsewhere(w http.ResponseWriter, _ rig.Hook) {
 	w.Header().Set("Location", "/elsewhere")
 	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
-// only answers badly in calls about one client or stream: the tests share the backend.
-func only(match func(rig.Hook) bool, reply rig.Reply) rig.Reply {
+// forOne answers badly in calls about one client or stream: the tests share the backend.
+func forOne(match func(rig.Hook) bool, reply rig.Reply) rig.Reply {
 	return func(w http.ResponseWriter, h rig.Hook) {
 		if match(h) {
 			reply(w, h)
@@ -164,7 +164,7 @@ var hookTests = map[string]func(*testing.T, hookScene){
 		b.On("connect", rig.Change(map[string]any{"restClientConfig": map[string]any{
 			"publishStream": map[string]any{"restExclude": "sdp", "restOnError": "FAIL", "restPolicy": "OVERWRITE", "restOverwrite": "name"},
 		}}))
-		b.On("publishStream", only(func(h rig.Hook) bool { return h.Text("name") == "hooks-a" }, rig.Change(map[string]any{"name": "hooks-b"})))
+		b.On("publishStream", forOne(func(h rig.Hook) bool { return h.Text("name") == "hooks-a" }, rig.Change(map[string]any{"name": "hooks-b"})))
 		c := s.connect(t, "defaultApp")
 		h := b.Await("connect")
 		mac := hmac.New(md5.New, []byte(hookSecret))
@@ -257,7 +257,7 @@ func badAnswers(t *testing.T, s hookScene) {
 	replies := map[string]rig.Reply{}
 	type client struct{ name, method, onError, info string }
 	var clients []client
-	for what, answer := range bad {
+	for what, answer := range badReplies {
 		for _, c := range []client{{method: "connect"}, {method: "publishStream", onError: "FAIL"}, {method: "publishStream", onError: "LOG"}} {
 			c.name, c.info = fmt.Sprintf("bad %s %s %s", what, c.method, c.onError), answer.info
 			clients = append(clients, c)

@@ -129,7 +129,7 @@ func TestSnapshotsHaveSizeOfStream(t *testing.T) {
 	}
 	t.Logf("given up after %v", time.Since(since))
 	if text := g[1].Metrics(t); !strings.Contains(text, `wcs_snapshots_total{result="ok"} 2`) || !strings.Contains(text, `wcs_snapshots_total{result="late"} 1`) {
-		t.Error("the metrics do not say that two pictures were taken and one came too late")
+		t.Error("the metrics do not count two pictures that were taken and one that came too late")
 	}
 	for _, name := range []string{"vp8", "h264", "audio", "silent"} {
 		pub.Unpublish(name, name)
@@ -152,13 +152,13 @@ func TestNativeDataReachesPlayersOnBothPodsOnce(t *testing.T) {
 	quietPub, quietPlay := rig.Connect(t, g[0].URL, "quiet"), rig.Connect(t, g[1].URL, "quiet")
 	quietPub.Publish("quiet-pub", "shy", rig.NewPublisher(t, rig.PeerOptions{}))
 	quietPlay.Play("quiet-play", "shy", rig.NewPlayer(t, rig.PeerOptions{}))
-	native, quiet := nativeOf(t, s.LiveKit, "wcs.talk"), nativeOf(t, s.LiveKit, "quiet.shy")
+	native, quiet := joinAsNative(t, s.LiveKit, "wcs.talk"), joinAsNative(t, s.LiveKit, "quiet.shy")
 
-	awaitHearing(t, s.LiveKit, "wcs.talk")
+	awaitProbe(t, s.LiveKit, "wcs.talk")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	// Repeated, because a participant that has just come does not get all that is sent.
-	rig.Eventually(t, 40*time.Second, "the pod hears its own message", func() bool {
+	rig.Eventually(t, 40*time.Second, "the pod receives its own message", func() bool {
 		_, err := s.LiveKit.Rooms().SendData(ctx, &lkproto.SendDataRequest{
 			Room: "wcs.talk", Data: []byte(`"own"`), Kind: lkproto.DataPacket_RELIABLE, Topic: proto.String("wcs"),
 		})
@@ -167,9 +167,9 @@ func TestNativeDataReachesPlayersOnBothPodsOnce(t *testing.T) {
 		}
 		return strings.Contains(g[0].Metrics(t), `wcs_native_data_total{result="own"}`)
 	})
-	say(t, quiet, `"nobody hears"`)
+	sendNativeData(t, quiet, `"nobody hears"`)
 	for _, payload := range []string{`{"a":1}`, `2`, `"end"`} {
-		say(t, native, payload)
+		sendNativeData(t, native, payload)
 	}
 	for c, id := range map[*rig.Client]string{here: "here", there: "there"} {
 		var got []string
@@ -190,7 +190,7 @@ func TestNativeDataReachesPlayersOnBothPodsOnce(t *testing.T) {
 	rig.WantClean(t, s.LiveKit, s.Redis)
 }
 
-func nativeOf(t *testing.T, lk *rig.LiveKit, room string) *lksdk.Room {
+func joinAsNative(t *testing.T, lk *rig.LiveKit, room string) *lksdk.Room {
 	t.Helper()
 	r, err := lksdk.ConnectToRoom(lk.URL, lksdk.ConnectInfo{APIKey: lk.Key, APISecret: lk.Secret, RoomName: room, ParticipantIdentity: "nat"}, nil)
 	if err != nil {
@@ -200,17 +200,17 @@ func nativeOf(t *testing.T, lk *rig.LiveKit, room string) *lksdk.Room {
 	return r
 }
 
-func say(t *testing.T, r *lksdk.Room, payload string) {
+func sendNativeData(t *testing.T, r *lksdk.Room, payload string) {
 	t.Helper()
 	if err := r.LocalParticipant.PublishDataPacket(lksdk.UserData([]byte(payload)), lksdk.WithDataPublishReliable(true)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// awaitHearing waits until a hidden participant is in the room. Probes can be in the room as well.
-func awaitHearing(t *testing.T, lk *rig.LiveKit, room string) {
+// awaitProbe waits until a hidden participant is in the room. Probes can be in the room as well.
+func awaitProbe(t *testing.T, lk *rig.LiveKit, room string) {
 	t.Helper()
-	rig.Eventually(t, 40*time.Second, "somebody listens", func() bool {
+	rig.Eventually(t, 40*time.Second, "a probe receives data", func() bool {
 		return slices.ContainsFunc(lk.Participants(t, room), func(p *lkproto.ParticipantInfo) bool {
 			return strings.Contains(p.GetIdentity(), ":probe:") && p.GetState() == lkproto.ParticipantInfo_ACTIVE
 		})

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	manyPlayers = 8               // of one room on its publisher's pod: LiveKit is asked about all of them now and then
+	manyPlayers = 8               // of one room on its publisher's pod: LiveKit is polled about all of them
 	slack       = 4 * time.Second // for a machine that is busy; what was measured is in the log
 )
 
@@ -54,17 +54,17 @@ func TestDeadLiveKitNodeEndsItsStreams(t *testing.T) {
 	b.Kill()
 	since := time.Now()
 	if st := c.WantStatus(name, "FAILED", "Stream failed"); st.Status == "FAILED" {
-		t.Logf("publisher told after %v", time.Since(since))
+		t.Logf("publisher notified after %v", time.Since(since))
 	}
 	for i := range manyPlayers {
 		if st := d.AwaitStatus(fmt.Sprintf("play-%d", i)); st.Status != "FAILED" {
 			t.Errorf("player: %+v", st)
 		}
 	}
-	told := time.Since(since)
-	t.Logf("%d players told after %v", manyPlayers, told)
-	if told > 10*time.Second+slack {
-		t.Errorf("all are told after %v", told)
+	took := time.Since(since)
+	t.Logf("%d players notified after %v", manyPlayers, took)
+	if took > 10*time.Second+slack {
+		t.Errorf("all are notified after %v", took)
 	}
 	// It can be published again once LiveKit has noticed, and its leftovers do no harm.
 	var again rig.Status
@@ -91,12 +91,12 @@ func TestDeadLiveKitNodeEndsItsStreams(t *testing.T) {
 	screen := rig.NewPlayer(t, rig.PeerOptions{})
 	d.Play("play-again", name, screen)
 	wantMedia(t, screen, translate.Audio, translate.Video)
-	wantToldOnce(t, c, d)
+	wantNoMoreStatus(t, c, d)
 	c.Unpublish(again.MediaSessionID, name)
 	c.WantStatus(again.MediaSessionID, "UNPUBLISHED", "Stopped by publisher stop")
 	d.WantStatus("play-again", "FAILED", "Stopped by publisher stop")
 	rig.Eventually(t, 40*time.Second, "no claim left over", func() bool { return len(redis.Claims()) == 0 }) // LiveKit lists the dead node's participants on
-	wantToldOnce(t, c, d)
+	wantNoMoreStatus(t, c, d)
 }
 
 // pods starts gateways that share a LiveKit and a Redis.
@@ -113,7 +113,7 @@ func podsWith(t *testing.T, n int, env map[string]string) (gateways []*rig.Gatew
 	for range n {
 		ports = append(ports, rig.NewPorts(t))
 	}
-	// LiveKit tells one pod, whichever; the last one has nothing to do with any stream of these tests.
+	// LiveKit notifies one pod; the last one has none of the streams of these tests.
 	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[n-1].Webhook()})
 	for _, p := range ports {
 		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: s.LiveKit, Redis: s.Redis.Addr, Env: env})
@@ -147,7 +147,7 @@ func TestPlayersOfOtherPodsReceiveMedia(t *testing.T) {
 	s.WantClean(t)
 }
 
-// A pod is killed: another removes its participants, releases its names and tells the players, once.
+// A pod is killed: another removes its participants, releases its names and notifies the players, once.
 func TestKilledPodIsTakenOver(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 3)
@@ -155,20 +155,20 @@ func TestKilledPodIsTakenOver(t *testing.T) {
 	c.Publish("killed-pub", "killed", rig.NewPublisher(t, rig.PeerOptions{}))
 	d.Play("killed-play", "killed", rig.NewPlayer(t, rig.PeerOptions{}))
 	e.Play("killed-play2", "killed", rig.NewPlayer(t, rig.PeerOptions{}))
-	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to judge", func() bool {
+	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to take over", func() bool {
 		return time.Since(g[2].Started) > 16*time.Second
 	})
 	g[0].Kill()
 	since := time.Now()
 	d.WantStatus("killed-play", "FAILED", "Stopped by publisher stop")
 	e.WantStatus("killed-play2", "FAILED", "Stopped by publisher stop")
-	t.Logf("players told after %v", time.Since(since))
+	t.Logf("players notified after %v", time.Since(since))
 	s.WantClean(t)
 	d.Publish("killed-again", "killed", rig.NewPublisher(t, rig.PeerOptions{}))
 	for _, p := range []*rig.Client{d, e} {
-		pang(t, p)
+		awaitRoundTrip(t, p)
 		if n := p.Count("notifyStreamStatusEvent"); n != 0 {
-			t.Errorf("told more than once: %s", p.Names())
+			t.Errorf("notified more than once: %s", p.Names())
 		}
 	}
 }
@@ -181,7 +181,7 @@ func TestFrozenPodStartsCleanWhenItReturns(t *testing.T) {
 	c, d := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[1].URL, "defaultApp")
 	c.Publish("frozen-pub", "frozen", rig.NewPublisher(t, rig.PeerOptions{}))
 	d.Play("frozen-play", "frozen", rig.NewPlayer(t, rig.PeerOptions{}))
-	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to judge", func() bool {
+	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to take over", func() bool {
 		return time.Since(g[1].Started) > 16*time.Second
 	})
 	g[0].Pause()
@@ -200,7 +200,7 @@ func TestFrozenPodStartsCleanWhenItReturns(t *testing.T) {
 	d.WantStatus("frozen-new", "UNPUBLISHED", "Stopped by publisher stop")
 	d.WantStatus("frozen-play2", "FAILED", "Stopped by publisher stop")
 	s.WantClean(t)
-	wantToldOnce(t, d)
+	wantNoMoreStatus(t, d)
 }
 
 // SIGTERM with a stream: the pod is unready, refuses sockets, waits for the stream, and ends with 0.
@@ -219,13 +219,13 @@ func TestSIGTERMWaitsForStreams(t *testing.T) {
 	if status := s.Gateway.Get("/livez"); status != http.StatusOK {
 		t.Errorf("/livez %d", status)
 	}
-	pang(t, c)
+	awaitRoundTrip(t, c)
 	c.Unpublish("drain", "drain")
 	c.WantStatus("drain", "UNPUBLISHED", "Stopped by publisher stop")
 	if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
 		t.Errorf("publisher saw %v", err)
 	}
-	wantToldOnce(t, c, idle)
+	wantNoMoreStatus(t, c, idle)
 	if err := s.Gateway.Wait(); err != nil {
 		t.Errorf("gateway ended with %v", err)
 	}
@@ -248,7 +248,7 @@ func TestSecondSignalEndsDrain(t *testing.T) {
 		t.Errorf("gateway ended with %v, want exit code 1", err)
 	}
 	d.WantStatus("second-play", "FAILED", "Stopped by publisher stop")
-	wantToldOnce(t, d)
+	wantNoMoreStatus(t, d)
 	s.WantClean(t)
 }
 
@@ -263,7 +263,7 @@ func TestPublisherRegainsItsNameAfterNetworkLoss(t *testing.T) {
 		c.Publish(name, name, rig.NewPublisher(t, rig.PeerOptions{}))
 		d.Play(name+"-play", name, rig.NewPlayer(t, rig.PeerOptions{}))
 
-		c.Mute() // the page is busy, but the browser answers
+		c.StopPongs() // the page is busy, but the browser answers
 		offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
 		e.Send("publishStream", rig.StreamRequest(name+"-x", name, offer, true, nil))
 		e.WantStatus(name+"-x", "FAILED", "Stream name is already in use")
@@ -282,7 +282,7 @@ func TestPublisherRegainsItsNameAfterNetworkLoss(t *testing.T) {
 		wantMedia(t, screen, translate.Audio, translate.Video)
 		e.Close()
 		d.WantStatus(name+"-play2", "FAILED", "Stopped by publisher stop")
-		wantToldOnce(t, d, e)
+		wantNoMoreStatus(t, d, e)
 	}
 	s.WantClean(t)
 }
@@ -309,7 +309,7 @@ func TestNameOfFrozenPodIsInUseUntilItsLeaseEnds(t *testing.T) {
 	screen := rig.NewPlayer(t, rig.PeerOptions{})
 	d.Play("silent-play", "silent", screen)
 	wantMedia(t, screen, translate.Audio, translate.Video)
-	wantToldOnce(t, c, d)
+	wantNoMoreStatus(t, c, d)
 	d.Close()
 	s.WantClean(t)
 }

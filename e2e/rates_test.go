@@ -57,9 +57,9 @@ func TestVideoRatesMatchSentBytes(t *testing.T) {
 		m := c.AwaitMatch("the new size", func(m rig.Message) bool {
 			return m.Name == "notifyVideoFormat" && strings.Contains(m.Raw, `"streamerVideoWidth":640,"streamerVideoHeight":480`)
 		})
-		t.Logf("new size told after %v", m.At.Sub(resized))
+		t.Logf("new size sent after %v", m.At.Sub(resized))
 		if took := m.At.Sub(resized); took > 4*time.Second { // it takes up to 2 s; the machine may be busy
-			t.Errorf("new size told after %v", took)
+			t.Errorf("new size sent after %v", took)
 		}
 	}
 	peer.Silence()
@@ -77,7 +77,7 @@ func TestVideoRatesMatchSentBytes(t *testing.T) {
 
 const watched = 12 // seconds
 
-// wantKnownRate takes the rates that a client was told, and compares them with what the publisher has sent in
+// wantKnownRate takes the rates that a client received, and compares them with what the publisher has sent in
 // that time.
 func wantKnownRate(t *testing.T, c *rig.Client, name string, peer *rig.Peer, payload float64) {
 	t.Helper()
@@ -94,13 +94,13 @@ func wantKnownRate(t *testing.T, c *rig.Client, name string, peer *rig.Peer, pay
 		until, bits, frames = m.At, bits+r.VideoRate, frames+r.FPS
 	}
 	took := until.Sub(since).Seconds()
-	want := float64(peer.Frames(since, until)) * (watched - 1) / took // in as many seconds as rates were told for
-	t.Logf("%s: %.0f frames told, %.1f sent; %.0f bytes told, %.0f sent; in %.3f s", r.MediaSessionID, frames, want, bits/8, want*payload, took)
+	want := float64(peer.Frames(since, until)) * (watched - 1) / took // in as many seconds as rates were received for
+	t.Logf("%s: %.0f frames reported, %.1f sent; %.0f bytes reported, %.0f sent; in %.3f s", r.MediaSessionID, frames, want, bits/8, want*payload, took)
 	if off := math.Abs(frames/want - 1); off > 0.03 {
-		t.Errorf("%s: %.0f frames told, %.1f sent", r.MediaSessionID, frames, want)
+		t.Errorf("%s: %.0f frames reported, %.1f sent", r.MediaSessionID, frames, want)
 	}
 	if off := math.Abs(bits/8/(want*payload) - 1); off > 0.03 {
-		t.Errorf("%s: %.0f bytes told, %.0f sent", r.MediaSessionID, bits/8, want*payload)
+		t.Errorf("%s: %.0f bytes reported, %.0f sent", r.MediaSessionID, bits/8, want*payload)
 	}
 	if r.Width != 320 || r.Height != 240 || r.LostPackets != 0 {
 		t.Errorf("%+v", r)

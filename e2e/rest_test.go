@@ -132,7 +132,7 @@ func TestRESTListsAndEndsStreamsOfBothPods(t *testing.T) {
 		b.password = "wrong"
 		b.want(t, "/rest-api/stream/find_all", "", 401)
 	}
-	rig.Eventually(t, 30*time.Second, "the other pod's rate is told", func() bool {
+	rig.Eventually(t, 30*time.Second, "the other pod's rate is sent", func() bool {
 		return strings.Contains(b[1].want(t, "/rest-api/stream/metrics", `{"mediaSessionId":"rest-pub"}`, 200), `"VIDEO_RATE":`)
 	})
 	if s := b[0].want(t, "/?action=stat&scope=deployment", "", 200); !strings.Contains(s, "connections=2\n") || !strings.Contains(s, "streams_webrtc_in=1\n") || !strings.Contains(s, "pods=2\n") {
@@ -142,13 +142,13 @@ func TestRESTListsAndEndsStreamsOfBothPods(t *testing.T) {
 	since := time.Now()
 	b[0].want(t, "/rest-api/stream/terminate", `{"name":"rest","published":false}`, 200)
 	play.WantStatus("rest-play", "STOPPED", "Stopped by rest /terminate")
-	tellsSoon(t, "player on the other pod told", time.Since(since))
+	wantWithinSeconds(t, "player on the other pod notified", time.Since(since))
 	screen := rig.NewPlayer(t, rig.PeerOptions{})
 	play.Play("rest-play-2", "rest", screen)
 	since = time.Now()
 	b[1].want(t, "/rest-api/stream/terminate", `{"mediaSessionId":"rest-pub"}`, 200)
 	pub.WantStatus("rest-pub", "UNPUBLISHED", "Stopped by rest /terminate")
-	tellsSoon(t, "publisher on the other pod told", time.Since(since))
+	wantWithinSeconds(t, "publisher on the other pod notified", time.Since(since))
 	play.WantStatus("rest-play-2", "FAILED", "Stopped by publisher stop")
 	rig.Eventually(t, 20*time.Second, "no stream is left", func() bool {
 		status, _ := b[0].call(t, "/rest-api/stream/find_all", "")
@@ -156,7 +156,7 @@ func TestRESTListsAndEndsStreamsOfBothPods(t *testing.T) {
 	})
 	for _, c := range []*rig.Client{pub, play} {
 		if n := c.Count("notifyStreamStatusEvent"); n > 0 {
-			t.Errorf("a client was told %d times more: %s", n, c.Names())
+			t.Errorf("a client was notified %d times more: %s", n, c.Names())
 		}
 	}
 	for _, line := range []string{`"audit":"stream/terminate"`, `"user":"ops"`, `"target":"mediaSessionId=rest-pub"`} {
@@ -227,9 +227,9 @@ func TestRESTListsStreamsOfDeadPodUntilTakeOver(t *testing.T) {
 	})
 }
 
-// tellsSoon logs how long a client was not told what an operator has done. It is some milliseconds; the bound
-// is a busy machine's.
-func tellsSoon(t *testing.T, what string, took time.Duration) {
+// wantWithinSeconds logs the time until a client is notified of what an operator did. It is some
+// milliseconds; the bound is for a busy machine.
+func wantWithinSeconds(t *testing.T, what string, took time.Duration) {
 	t.Helper()
 	t.Logf("%s after %v", what, took)
 	if took > 5*time.Second {

@@ -9,8 +9,8 @@ import (
 )
 
 // A client with keepAlive loses its socket, or its whole pod, and comes back to another pod with its
-// authToken. Its peer connections were never touched: media goes on, no other client notices, and its streams
-// can be told to end where it is now.
+// authToken. Its peer connections remain: media continues, no other client is notified, and the streams end
+// on request on the new pod.
 func TestSessionResumesOnAnotherPod(t *testing.T) {
 	t.Parallel()
 	for name, gone := range map[string]func(*rig.Client, *rig.Gateway){
@@ -44,7 +44,7 @@ func TestSessionResumesOnAnotherPod(t *testing.T) {
 			if name != "pod killed" {
 				_ = c.AwaitClosed()
 			}
-			pang(t, other)
+			awaitRoundTrip(t, other)
 			if n := other.Count("notifyStreamStatusEvent"); n != 0 {
 				t.Errorf("somebody else noticed: %s", other.Names())
 			}

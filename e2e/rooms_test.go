@@ -20,14 +20,14 @@ func publishIn(t *testing.T, u *rig.RoomUser, name, room string) *rig.Peer {
 	return peer
 }
 
-// patientPods bear a Redis that is slow because the machine is busy.
-func patientPods(t *testing.T, n int) ([]*rig.Gateway, *rig.Stage) {
+// podsWithLongTimeouts starts pods that continue if Redis is slow because the machine is busy.
+func podsWithLongTimeouts(t *testing.T, n int) ([]*rig.Gateway, *rig.Stage) {
 	t.Helper()
 	return podsWith(t, n, map[string]string{"WCS_REDIS_CALLTIMEOUT": "4s", "WCS_REDIS_LEASE": "20s"})
 }
 
-// talk checks that each member receives the messages of each other one, and no other event.
-func talk(t *testing.T, room string, logins map[string]*rig.RoomUser) {
+// wantMessagesDelivered checks that each member receives the messages of each other one, and no other event.
+func wantMessagesDelivered(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 	t.Helper()
 	for from, u := range logins {
 		for to, v := range logins {
@@ -47,7 +47,7 @@ func talk(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 
 func TestMembersOnSeveralPodsReceiveRoomEvents(t *testing.T) {
 	t.Parallel()
-	g, s := patientPods(t, 3)
+	g, s := podsWithLongTimeouts(t, 3)
 	alice, bob, carol := rig.EnterAs(t, g[0].URL, roomApp, "alice"), rig.EnterAs(t, g[1].URL, roomApp, "bob"), rig.EnterAs(t, g[2].URL, roomApp, "carol")
 	alice.Join("room")
 	bob.Join("room", "alice")
@@ -59,7 +59,7 @@ func TestMembersOnSeveralPodsReceiveRoomEvents(t *testing.T) {
 	carol.Join("room", "alice room-alice-1, bob room-bob-1")
 	alice.WantEvents("JOINED carol")
 	bob.WantEvents("JOINED carol")
-	talk(t, "room", map[string]*rig.RoomUser{"alice": alice, "bob": bob, "carol": carol})
+	wantMessagesDelivered(t, "room", map[string]*rig.RoomUser{"alice": alice, "bob": bob, "carol": carol})
 	for _, pod := range g {
 		if got := rig.EnterAs(t, pod.URL, roomApp, "bob").TryJoin("room"); got != "FAILED Login is in the room already" {
 			t.Errorf("a second bob: %s", got)
@@ -78,7 +78,7 @@ func TestMembersOnSeveralPodsReceiveRoomEvents(t *testing.T) {
 	carol.WantEvents("LEFT bob")
 	bob.Join("room", "carol")
 	carol.WantEvents("JOINED bob")
-	talk(t, "room", map[string]*rig.RoomUser{"bob": bob, "carol": carol})
+	wantMessagesDelivered(t, "room", map[string]*rig.RoomUser{"bob": bob, "carol": carol})
 	bob.Close()
 	carol.Close()
 	s.WantClean(t)
@@ -88,7 +88,7 @@ func TestMembersOnSeveralPodsReceiveRoomEvents(t *testing.T) {
 // A member loses its network and joins again with its login, on the same pod and on another.
 func TestMemberJoinsAgainAfterNetworkLoss(t *testing.T) {
 	t.Parallel()
-	g, s := patientPods(t, 2)
+	g, s := podsWithLongTimeouts(t, 2)
 	bob := rig.EnterAs(t, g[1].URL, roomApp, "bob")
 	bob.Join("room")
 	alice := rig.EnterAs(t, g[0].URL, roomApp, "alice")
@@ -98,7 +98,7 @@ func TestMemberJoinsAgainAfterNetworkLoss(t *testing.T) {
 		name := fmt.Sprintf("login-alice-%d", i)
 		publishIn(t, alice, name, "room")
 		bob.WantEvents("PUBLISHED alice " + name)
-		alice.Mute() // the page is busy, but the browser answers
+		alice.StopPongs() // the page is busy, but the browser answers
 		if got := rig.EnterAs(t, pod.URL, roomApp, "alice").TryJoin("room"); got != "FAILED Login is in the room already" {
 			t.Errorf("a second alice: %s", got)
 		}
@@ -111,14 +111,14 @@ func TestMemberJoinsAgainAfterNetworkLoss(t *testing.T) {
 		_ = alice.AwaitClosed()
 		alice = again
 	}
-	talk(t, "room", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
+	wantMessagesDelivered(t, "room", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
 	bob.Close()
 	alice.Close()
 	s.WantClean(t)
 	wantNoRoom(t, s)
 }
 
-// wantNoRoom waits until Redis knows of no member.
+// wantNoRoom waits until Redis has no members.
 func wantNoRoom(t *testing.T, s *rig.Stage) {
 	t.Helper()
 	rig.Eventually(t, 20*time.Second, "no room is left in Redis", func() bool {
@@ -130,7 +130,7 @@ func wantNoRoom(t *testing.T, s *rig.Stage) {
 // event came twice or in a wrong order.
 func TestRoomConvergesAfterManyJoinsAndLeaves(t *testing.T) {
 	t.Parallel()
-	g, s := patientPods(t, 3)
+	g, s := podsWithLongTimeouts(t, 3)
 	const n = 12
 	stays := rig.EnterAs(t, g[0].URL, roomApp, "stays")
 	stays.Join("busy")
@@ -175,14 +175,14 @@ func TestRoomConvergesAfterManyJoinsAndLeaves(t *testing.T) {
 			t.Errorf("%s is present: %v", who, is)
 		}
 	}
-	talk(t, "busy", map[string]*rig.RoomUser{"stays": stays, "last": last})
+	wantMessagesDelivered(t, "busy", map[string]*rig.RoomUser{"stays": stays, "last": last})
 	stays.Close()
 	last.Close()
 	wantNoRoom(t, s)
 }
 
-// A pod is killed: the others are told once, within 15 s, that its members have left, and what they published
-// before.
+// A pod is killed: the others are sent once, within 15 s, the ends of its members' streams and their
+// departure.
 func TestMembersOfKilledPodLeaveOnce(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 3)
@@ -196,7 +196,7 @@ func TestMembersOfKilledPodLeaveOnce(t *testing.T) {
 	alice.WantEvents("PUBLISHED bob room-bob-1")
 	carol.WantEvents("PUBLISHED bob room-bob-1")
 	alice.Play("alice-bob", "room-bob-1", rig.NewPlayer(t, rig.PeerOptions{}))
-	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to judge", func() bool {
+	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to take over", func() bool {
 		return time.Since(g[2].Started) > 16*time.Second
 	})
 	g[1].Kill()
@@ -204,8 +204,8 @@ func TestMembersOfKilledPodLeaveOnce(t *testing.T) {
 	for _, u := range []*rig.RoomUser{alice, carol} {
 		u.WantEvents("UNPUBLISHED bob room-bob-1", "LEFT bob")
 		took := time.Since(since)
-		if t.Logf("told after %v", took); took > 15*time.Second {
-			t.Errorf("told only after %v", took)
+		if t.Logf("notified after %v", took); took > 15*time.Second {
+			t.Errorf("notified only after %v", took)
 		}
 	}
 	alice.WantStatus("alice-bob", "FAILED", "Stopped by publisher stop")
@@ -213,7 +213,7 @@ func TestMembersOfKilledPodLeaveOnce(t *testing.T) {
 	back.Join("room", "alice, carol")
 	alice.WantEvents("JOINED bob")
 	carol.WantEvents("JOINED bob")
-	talk(t, "room", map[string]*rig.RoomUser{"alice": alice, "bob": back, "carol": carol})
+	wantMessagesDelivered(t, "room", map[string]*rig.RoomUser{"alice": alice, "bob": back, "carol": carol})
 	alice.Close()
 	back.Close()
 	carol.Close()
@@ -235,7 +235,7 @@ func TestResumedSessionStaysMember(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g, s := patientPods(t, 2)
+			g, s := podsWithLongTimeouts(t, 2)
 			alice, token := rig.LoginKeptAs(rig.Dial(t, g[0].URL), roomApp, "alice", "")
 			bob, carol := rig.EnterAs(t, g[1].URL, roomApp, "bob"), rig.EnterAs(t, g[1].URL, roomApp, "carol")
 			bob.Join("room")
@@ -253,7 +253,7 @@ func TestResumedSessionStaysMember(t *testing.T) {
 			carol.Join("room", "bob, alice room-alice-1")
 			back.WantEvents("JOINED carol")
 			bob.WantEvents("JOINED carol")
-			talk(t, "room", map[string]*rig.RoomUser{"alice": back, "bob": bob, "carol": carol})
+			wantMessagesDelivered(t, "room", map[string]*rig.RoomUser{"alice": back, "bob": bob, "carol": carol})
 			back.Unpublish("room-alice-1", "room-alice-1")
 			bob.WantEvents("UNPUBLISHED alice room-alice-1")
 			back.Leave("room")
@@ -272,7 +272,7 @@ func TestResumedSessionStaysMember(t *testing.T) {
 // Redis is restarted and has lost everything: members are sent no event, and the room goes on.
 func TestRoomContinuesWithEmptyRedis(t *testing.T) {
 	t.Parallel()
-	g, s := patientPods(t, 3)
+	g, s := podsWithLongTimeouts(t, 3)
 	logins := map[string]*rig.RoomUser{}
 	for i, login := range []string{"alice", "bob", "carol"} {
 		logins[login] = rig.EnterAs(t, g[i].URL, roomApp, login)
@@ -284,7 +284,7 @@ func TestRoomContinuesWithEmptyRedis(t *testing.T) {
 	logins["alice"].WantEvents("STATE", "JOINED bob", "JOINED carol", "PUBLISHED bob room-bob-1")
 	logins["bob"].WantEvents("STATE alice", "JOINED carol")
 	logins["carol"].WantEvents("STATE alice, bob", "PUBLISHED bob room-bob-1")
-	talk(t, "room", logins)
+	wantMessagesDelivered(t, "room", logins)
 	since := time.Now()
 	s.Redis.Kill()
 	if got := rig.EnterAs(t, g[0].URL, roomApp, "dave").TryJoin("room"); got != "FAILED Rooms are not available" {
@@ -296,7 +296,7 @@ func TestRoomContinuesWithEmptyRedis(t *testing.T) {
 	})
 	t.Logf("registered again after %v", time.Since(since))
 	rig.Eventually(t, time.Minute, "every pod has looked again and again", func() bool { return time.Since(since) > 35*time.Second })
-	talk(t, "room", logins)
+	wantMessagesDelivered(t, "room", logins)
 	dave := rig.EnterAs(t, g[0].URL, roomApp, "dave")
 	dave.Join("room", "alice, bob room-bob-1, carol")
 	for _, u := range logins {

@@ -53,7 +53,7 @@ func TestScrapeHasWhatAlertsAndDashboardName(t *testing.T) {
 		return len(missing) == 0
 	}
 	for end := time.Now().Add(20 * time.Second); !scraped() && time.Now().Before(end); { // the last events take a moment
-		pang(t, c)
+		awaitRoundTrip(t, c)
 	}
 	if len(missing) > 0 {
 		t.Errorf("not in the scrape: %q", missing)

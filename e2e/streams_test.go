@@ -79,7 +79,7 @@ var streamTests = map[string]func(*testing.T){
 			t.Errorf("UNPUBLISHED without size: %+v", s)
 		}
 	},
-	"a new size is told to players": func(t *testing.T) {
+	"a new size is sent to players": func(t *testing.T) {
 		c := connect(t)
 		peer := rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240})
 		c.Publish("size-pub", "size", peer)
@@ -360,7 +360,7 @@ var streamTests = map[string]func(*testing.T){
 }
 
 // withoutSSRC takes the SSRC lines out of some sections of an offer. LiveKit announces a track whose SSRC it
-// was told as soon as the transport is up, and one without when its media arrives.
+// was notified as soon as the transport is up, and one without when its media arrives.
 func withoutSSRC(offer string, kinds ...string) string {
 	var out strings.Builder
 	section := ""

@@ -9,9 +9,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// A client has another client's authToken, or a part of one, or guesses. Anything but the whole token, for
-// the application that it was given to, is worth nothing and costs the owner nothing; the whole one works
-// once.
+// A client has another client's authToken, or a part of one, or guesses. Only the whole token resumes the
+// session, once, and only in its application. Other tokens do not affect the session's owner.
 func TestPartOfATokenResumesNothing(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 2)
@@ -27,36 +26,36 @@ func TestPartOfATokenResumesNothing(t *testing.T) {
 		}
 		for what, forged := range forgeries(token) {
 			for pod := range g {
-				wantStranger(t, fmt.Sprintf("%s, owner there: %v, pod %d", what, present, pod), g[pod].URL, "defaultApp", forged, token)
+				wantNewSession(t, fmt.Sprintf("%s, owner there: %v, pod %d", what, present, pod), g[pod].URL, "defaultApp", forged, token)
 			}
 		}
-		wantStranger(t, "another application", g[1].URL, "roomApp", token, token)
+		wantNewSession(t, "another application", g[1].URL, "roomApp", token, token)
 	}
 	wantMedia(t, screen, translate.Audio, translate.Video)
 
 	// Nothing of it has used up the token.
 	back, next := rig.ConnectKept(t, g[1].URL, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
-	wantSame(t, "the owner", next, token)
+	wantResumed(t, "the owner", next, token)
 	for pod := range g {
-		wantStranger(t, "a used token", g[pod].URL, "defaultApp", token, token)
+		wantNewSession(t, "a used token", g[pod].URL, "defaultApp", token, token)
 	}
-	pang(t, back) // whom it has not disturbed
+	awaitRoundTrip(t, back) // whom it has not disturbed
 
 	// A client with the whole token counts as the owner: of many at once, on both pods, one.
-	lucky := wantOne(t, g, next)
+	resumed := wantOneResumed(t, g, next)
 	_ = back.AwaitClosed() // and the owner finds out
-	lucky.WantStatus("kept-pub", "PUBLISHING", "")
-	wantStranger(t, "the owner, too late", g[0].URL, "defaultApp", next, token)
+	resumed.WantStatus("kept-pub", "PUBLISHING", "")
+	wantNewSession(t, "the owner, too late", g[0].URL, "defaultApp", next, token)
 	if n := viewer.Count("notifyStreamStatusEvent"); n != 0 {
-		t.Errorf("the viewer has noticed: %s", viewer.Names())
+		t.Errorf("the viewer was notified: %s", viewer.Names())
 	}
-	lucky.Unpublish("kept-pub", "kept")
+	resumed.Unpublish("kept-pub", "kept")
 	viewer.WantStatus("play", "FAILED", "Stopped by publisher stop")
 	s.WantClean(t)
 }
 
-// forgeries are made of what a thief may have seen: session ids are in logs and hooks.
+// forgeries are tokens made from what an attacker may have read: session ids are in logs and hooks.
 func forgeries(token string) map[string]string {
 	id := sessionOf(token)
 	flipped := byte('0')
@@ -78,53 +77,54 @@ func forgeries(token string) map[string]string {
 
 func sessionOf(token string) string { return token[:strings.LastIndexByte(token, '/')] }
 
-// wantStranger wants a client with another client's token to get a session of its own that has nothing of the
-// real token's.
-func wantStranger(t *testing.T, what, url, app, forged, real string) {
+// wantNewSession checks that a client with a forged token gets a session of its own, without the streams of
+// the real token's session.
+func wantNewSession(t *testing.T, what, url, app, forged, real string) {
 	t.Helper()
 	c, got := rig.ConnectKept(t, url, app, forged)
 	if sessionOf(got) == sessionOf(real) {
 		t.Errorf("%s gives the session", what)
 	}
 	c.Unpublish("kept-pub", "kept") // a repeat, for all that this session knows
-	pang(t, c)
+	awaitRoundTrip(t, c)
 	if n := c.Count("notifyStreamStatusEvent") + c.Count("notifyVideoFormat"); n != 0 {
-		t.Errorf("%s tells of the streams: %s", what, c.Names())
+		t.Errorf("%s reports the streams: %s", what, c.Names())
 	}
 	c.Close()
 }
 
-func wantSame(t *testing.T, who, got, token string) {
+func wantResumed(t *testing.T, who, got, token string) {
 	t.Helper()
 	if sessionOf(got) != sessionOf(token) || got == token {
 		t.Errorf("%s has the session %s with a new token: %v", who, sessionOf(got), got != token)
 	}
 }
 
-// wantOne has clients come with the same token at once and returns the one that has the session.
-func wantOne(t *testing.T, g []*rig.Gateway, token string) (lucky *rig.Client) {
+// wantOneResumed connects clients with the same token at the same time and returns the one that has the
+// session.
+func wantOneResumed(t *testing.T, g []*rig.Gateway, token string) (resumed *rig.Client) {
 	t.Helper()
-	var thieves []*rig.Client
+	var clients []*rig.Client
 	for i := range 8 {
-		thieves = append(thieves, rig.Dial(t, g[i%len(g)].URL))
+		clients = append(clients, rig.Dial(t, g[i%len(g)].URL))
 	}
-	for _, c := range thieves {
+	for _, c := range clients {
 		c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "keepAlive": true, "authToken": token})
 	}
-	for _, c := range thieves {
+	for _, c := range clients {
 		var user struct{ AuthToken string }
 		c.Await("getUserData").Arg(t, 0, &user)
 		if sessionOf(user.AuthToken) != sessionOf(token) {
 			continue
 		}
-		wantSame(t, "a thief", user.AuthToken, token)
-		if lucky != nil {
+		wantResumed(t, "an attacker", user.AuthToken, token)
+		if resumed != nil {
 			t.Fatal("two clients have the session")
 		}
-		lucky = c
+		resumed = c
 	}
-	if lucky == nil {
+	if resumed == nil {
 		t.Fatal("nobody has the session")
 	}
-	return lucky
+	return resumed
 }

@@ -67,7 +67,7 @@ func (c *collector) traces() map[string][]string {
 }
 
 // With a collector, a publish and a play are one trace each, over the backend, Redis and LiveKit, and nothing
-// else is traced: not the pod's lease, not what LiveKit is asked all the time.
+// else is traced: neither the pod's lease nor the regular polls of LiveKit.
 func TestPublishAndPlayAreOneTraceEach(t *testing.T) {
 	backend, c := rig.StartBackend(t), &collector{}
 	srv := httptest.NewServer(c)
@@ -107,6 +107,6 @@ func TestPublishAndPlayAreOneTraceEach(t *testing.T) {
 		}
 	}
 	if trace := backend.Await("playStream").Header.Get("Traceparent"); trace == "" {
-		t.Error("the backend is told no trace")
+		t.Error("the backend received no trace")
 	}
 }

@@ -48,12 +48,12 @@ func connect(t *testing.T) *rig.Client {
 	return rig.Connect(t, stage.Gateway.URL, "defaultApp")
 }
 
-// pang makes sure that everything sent before it has been handled: its answer comes after theirs.
-func pang(t *testing.T, c *rig.Client) {
+// awaitRoundTrip makes sure that everything sent before it has been handled: its answer comes after theirs.
+func awaitRoundTrip(t *testing.T, c *rig.Client) {
 	t.Helper()
-	c.Send("sendData", map[string]any{"operationId": "pang", "payload": 1})
-	c.AwaitMatch("DataStatusEvent pang", func(m rig.Message) bool {
-		return m.Name == "DataStatusEvent" && strings.Contains(m.Raw, `"pang"`)
+	c.Send("sendData", map[string]any{"operationId": "roundTrip", "payload": 1})
+	c.AwaitMatch("DataStatusEvent roundTrip", func(m rig.Message) bool {
+		return m.Name == "DataStatusEvent" && strings.Contains(m.Raw, `"roundTrip"`)
 	})
 }
 
@@ -135,7 +135,7 @@ var wireTests = map[string]func(*testing.T){
 			c.SendRaw(raw)
 			wantFail(t, c, "ErrorEvent", info)
 		}
-		pang(t, c)
+		awaitRoundTrip(t, c)
 	},
 	"a stream command that cannot be read fails its stream": func(t *testing.T) {
 		c := connect(t)
@@ -145,7 +145,7 @@ var wireTests = map[string]func(*testing.T){
 				t.Errorf("%s: %+v", cmd, s)
 			}
 		}
-		pang(t, c)
+		awaitRoundTrip(t, c)
 		if n := c.Count("fail"); n > 0 {
 			t.Errorf("%d fail messages as well", n)
 		}
@@ -162,7 +162,7 @@ var wireTests = map[string]func(*testing.T){
 		c.Send("stopStream", map[string]any{"mediaSessionId": "nobody's", "name": "n"})
 		c.Send("unPublishStream", map[string]any{"mediaSessionId": "nobody's", "name": "n"})
 		c.Send("connection", map[string]any{"appKey": "defaultApp"})
-		pang(t, c)
+		awaitRoundTrip(t, c)
 		if got := c.Names(); got != "[]" {
 			t.Errorf("got %s", got)
 		}

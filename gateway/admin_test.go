@@ -213,7 +213,7 @@ func TestTerminateDoesNotCountEndingStreams(t *testing.T) {
 func TestTerminateSkipsStreamsOfUnreachablePod(t *testing.T) {
 	w := newWorld(t, nil)
 	_, play := w.up(t, podA, podB)
-	w.deaf(podA)
+	w.dropEventsTo(podA)
 	n, err := w.pods[podB].admin.TerminateStreams(t.Context(), admin.StreamFilter{Name: "s"})
 	if n != 1 || !errors.Is(err, admin.ErrPodUnreachable) || !strings.Contains(err.Error(), podA) {
 		t.Errorf("ended %d, %v", n, err)
@@ -228,7 +228,7 @@ func TestTerminateSkipsStreamsOfUnreachablePod(t *testing.T) {
 		t.Errorf("without Redis: %v", err)
 	}
 	w.store.SetAway(false)
-	w.deaf("")
+	w.dropEventsTo("")
 }
 
 func TestDeploymentStatisticsAreCached(t *testing.T) {
@@ -241,22 +241,22 @@ func TestDeploymentStatisticsAreCached(t *testing.T) {
 	if s, want := w.pods[podB].admin.PodStatistics(), (admin.Statistics{Pods: 1, Connections: 1, Played: 1}); s != want {
 		t.Errorf("pod: %+v, want %+v", s, want)
 	}
-	for len(w.told) > 0 {
-		<-w.told
+	for len(w.podEvents) > 0 {
+		<-w.podEvents
 	}
 	for range 100 {
 		if _, err := w.pods[podA].admin.DeploymentStatistics(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := len(w.told); n > 4 { // two more, a request and a reply, if 5 s have passed
+	if n := len(w.podEvents); n > 4 { // two more, a request and a reply, if 5 s have passed
 		t.Errorf("%d events for a hundred requests", n)
 	}
-	w.deaf(podA)
+	w.dropEventsTo(podA)
 	if s, err := w.pods[podB].admin.DeploymentStatistics(t.Context()); s.Pods != 1 || s.Silent != 1 || err != nil {
 		t.Errorf("with an unreachable pod: %+v, %v", s, err)
 	}
-	w.deaf("")
+	w.dropEventsTo("")
 }
 
 // Any pod returns the figures that the pod of the stream measures.

@@ -55,7 +55,7 @@ func TestClientLogsAreBoundedAndHaveNoSecrets(t *testing.T) {
 	}
 	c.Send("submitBugReport", map[string]any{"text": "no picture"})
 	c.SendRaw(`{"message":"submitBugReport","data":[null]}`)
-	wantQuiet(t, c)
+	wantNoStatus(t, c)
 	if n := c.Count("fail"); n != 0 {
 		t.Errorf("answered: %s", c.Names())
 	}
@@ -84,7 +84,7 @@ func TestClientLogsAreBoundedAndHaveNoSecrets(t *testing.T) {
 	for range 2 * session.ClientLogBurst {
 		push("again and again")
 	}
-	wantQuiet(t, c)
+	wantNoStatus(t, c)
 	if n := len(book.lines("client log")); n > session.ClientLogBurst+60 { // some seconds may have passed
 		t.Errorf("%d lines", n)
 	}
@@ -93,7 +93,7 @@ func TestClientLogsAreBoundedAndHaveNoSecrets(t *testing.T) {
 	}
 }
 
-// Whatever a client says about a call, the call is over, and nothing hangs.
+// Every client message about a call ends the call, and nothing hangs.
 func TestCallsAreAnsweredWithFinish(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.connect(t, podA)
@@ -107,5 +107,5 @@ func TestCallsAreAnsweredWithFinish(t *testing.T) {
 			t.Errorf("%s: %s, want %s", cmd, got, want)
 		}
 	}
-	wantQuiet(t, c)
+	wantNoStatus(t, c)
 }

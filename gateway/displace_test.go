@@ -22,7 +22,7 @@ func TestDisplacementNeedsEvidence(t *testing.T) {
 	}{
 		"the pod lives": {func(*testing.T, *world) {}, "FAILED", "Stream name is already in use"},
 		"the second request arrives": {func(_ *testing.T, w *world) {
-			time.AfterFunc(aliveRequest+time.Second, func() { w.deaf("") })
+			time.AfterFunc(aliveRequest+time.Second, func() { w.dropEventsTo("") })
 		}, "FAILED", "Stream name is already in use"},
 		"the pod has no lease": {func(_ *testing.T, w *world) { w.store.Kill(podA) }, "PUBLISHING", ""},
 		"the participant is gone": {func(t *testing.T, w *world) {
@@ -38,7 +38,7 @@ func TestDisplacementNeedsEvidence(t *testing.T) {
 			inBubble(t, apps.RatesOff, func(c *Config) { c.Media.StoreTimeout = 5 * time.Second }, func(t *testing.T, w *world) {
 				pub := w.connect(t, podA)
 				w.publishUp(t, pub, "pub", "s")
-				w.deaf(podA)
+				w.dropEventsTo(podA)
 				tt.disturb(t, w)
 				newcomer := w.connect(t, podB)
 				publishAV(t, newcomer, "new", "s")
@@ -48,10 +48,10 @@ func TestDisplacementNeedsEvidence(t *testing.T) {
 				}
 				newcomer.WantStatus("new", tt.want, tt.info)
 				if tt.want == "FAILED" {
-					wantQuiet(t, pub)
+					wantNoStatus(t, pub)
 					w.wantParticipants(t, 1)
 				}
-				w.deaf("")
+				w.dropEventsTo("")
 			})
 		})
 	}
@@ -66,7 +66,7 @@ func TestStreamOfSessionThatIsBeingResumedIsNotEvicted(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 		kept, token := w.keptAlive(t, podA, "defaultApp", "")
 		w.publishUp(t, kept, "kept-pub", "s")
-		w.deaf(podA)
+		w.dropEventsTo(podA)
 		w.store.Kill(podA)
 		kept.Drop()
 		newcomer := w.connect(t, podB)
@@ -75,7 +75,7 @@ func TestStreamOfSessionThatIsBeingResumedIsNotEvicted(t *testing.T) {
 		back, _ := w.keptAlive(t, podB, "defaultApp", token) // asks pod A for 1 s before it adopts the stream
 		newcomer.WantStatus("new", "FAILED", "Stream name is already in use")
 		back.WantStatus("kept-pub", "PUBLISHING", "")
-		w.deaf("")
+		w.dropEventsTo("")
 	})
 }
 

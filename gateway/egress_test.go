@@ -81,13 +81,13 @@ func TestRecordingFollowsDisorderedWebhooks(t *testing.T) {
 		if st := w.publishFor(t, c, "s", recorded); !st.Record || st.RecordName != "" {
 			t.Errorf("PUBLISHING %+v", st)
 		}
-		if got := w.files.asked(); len(got) != 1 || got[0].File != "/out/s.mp4" || got[0].Room != "wcs.s" {
+		if got := w.files.requested(); len(got) != 1 || got[0].File != "/out/s.mp4" || got[0].Room != "wcs.s" {
 			t.Fatalf("egress request %+v", got)
 		}
 		started, active := w.files.become(t, "EG_0", translate.EgressStarting), w.files.become(t, "EG_0", translate.EgressActive)
-		stranger := active
-		stranger.Egress.ID, stranger.Egress.State = "EG_9", translate.EgressFailed
-		for _, e := range []translate.Event{active, started, stranger, active} {
+		other := active
+		other.Egress.ID, other.Egress.State = "EG_9", translate.EgressFailed
+		for _, e := range []translate.Event{active, started, other, active} {
 			if result := w.event(podB, e); result != "forwarded" {
 				t.Errorf("webhook at the other pod: %s", result)
 			}
@@ -108,7 +108,7 @@ func TestRecordingIsQueriedWithoutWebhooks(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "s", recorded)
-		w.files.set(func() { w.files.fail["stop"] = egressError("stop", translate.ErrKindUnavailable) }) // which would tell, too
+		w.files.set(func() { w.files.fail["stop"] = egressError("stop", translate.ErrKindUnavailable) }) // which would also report it
 		w.files.become(t, "EG_0", translate.EgressActive)
 		time.Sleep(egress.QueryInterval + time.Second) // of the bubble's clock
 		wantEnd(t, c, "s", "s.mp4")
@@ -230,7 +230,7 @@ func TestEarlyEndOfEgressIsReported(t *testing.T) {
 		wantErrorEvent(t, c, "Recording of s has ended")
 		wantEnd(t, c, "s", "s.mp4")
 		w.publishFor(t, c, "t", republished)
-		if got := w.files.asked()[1].URL; got != rtmpURL+"/rtmp_t" {
+		if got := w.files.requested()[1].URL; got != rtmpURL+"/rtmp_t" {
 			t.Errorf("sent to %s", got)
 		}
 		w.event(podA, w.files.become(t, "EG_1", translate.EgressComplete))
@@ -294,7 +294,7 @@ func TestResumeFindsEgressWhoseStartIsPending(t *testing.T) {
 					wantErrorEvent(t, back, "Recording of s has failed")
 				}
 				wantEnd(t, back, "s", file)
-				if got := w.files.stops(); len(got) != len(w.files.asked()) {
+				if got := w.files.stops(); len(got) != len(w.files.requested()) {
 					t.Errorf("stopped %v", got)
 				}
 			})
@@ -322,12 +322,12 @@ func TestResumedClientReceivesRecordNameOfEndedStream(t *testing.T) {
 // StartRecording and StopRecording work on any pod.
 func TestRecordingIsStartedAndStoppedOnAnyPod(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
-		c, stranger := w.connect(t, podA), w.connectAs(t, podA, "native")
+		c, other := w.connect(t, podA), w.connectAs(t, podA, "native")
 		w.publishFor(t, c, "s", nil)
-		stranger.Send("publishStream", rig.StreamRequest("x", "x", offerOf(t, "publish"), true, nil))
-		stranger.AwaitSDP("x")
+		other.Send("publishStream", rig.StreamRequest("x", "x", offerOf(t, "publish"), true, nil))
+		other.AwaitSDP("x")
 		w.allUp()
-		stranger.WantStatus("x", "PUBLISHING", "")
+		other.WantStatus("x", "PUBLISHING", "")
 		for i, pod := range []string{podA, podB} {
 			g := w.pods[pod]
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -350,7 +350,7 @@ func TestRecordingIsStartedAndStoppedOnAnyPod(t *testing.T) {
 			start("s", "../{streamName}", "", translate.ErrFileTemplate)
 			stop("nobody", admin.ErrNoSuchStream)
 			stop("s", admin.ErrNotRecorded)
-			before := len(w.files.asked())
+			before := len(w.files.requested())
 			start("s", "{streamName}", "s.mp4", nil)
 			start("s", "again/{streamName}", "again/s.mp4", nil) // which ends the first
 			synctest.Wait()
@@ -368,7 +368,7 @@ func TestRecordingIsStartedAndStoppedOnAnyPod(t *testing.T) {
 		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
 			t.Errorf("messages to the client: %s", c.Names())
 		}
-		w.deaf(podA)
+		w.dropEventsTo(podA)
 		if _, err := w.pods[podB].admin.StartRecording(context.Background(), "s", ""); !errors.Is(err, admin.ErrPodUnreachable) {
 			t.Errorf("silent pod: %v", err)
 		}
@@ -397,7 +397,7 @@ func TestBackendReceivesRecordingsAndFailures(t *testing.T) {
 		}
 	}
 	publish("s")
-	rig.Eventually(t, 20*time.Second, "egress", func() bool { return len(w.files.asked()) == 1 })
+	rig.Eventually(t, 20*time.Second, "egress", func() bool { return len(w.files.requested()) == 1 })
 	w.event(podA, w.files.become(t, "EG_0", translate.EgressActive))
 	wantUnpublished := func(id, file string) {
 		c.Unpublish(id, id)

@@ -33,7 +33,7 @@ func TestRecordingIsStoppedAfterResumeElsewhere(t *testing.T) {
 					close(answer)
 				}
 				pass(2 * egress.QueryInterval)
-				if got := w.files.stops(); len(got) != len(w.files.asked()) {
+				if got := w.files.stops(); len(got) != len(w.files.requested()) {
 					t.Errorf("stopped %v", got)
 				}
 				if n := back.Count("fail"); n != 0 {

@@ -126,8 +126,8 @@ func (f *fakeEgress) become(t *testing.T, id string, state translate.EgressState
 	return translate.Event{Kind: translate.EventEgress, Room: r.Room, Identity: r.Publisher, Egress: *e}
 }
 
-// asked returns the requests.
-func (f *fakeEgress) asked() []translate.EgressRequest {
+// requested returns the start requests.
+func (f *fakeEgress) requested() []translate.EgressRequest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]translate.EgressRequest{}, f.requests...)

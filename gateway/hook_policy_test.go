@@ -273,7 +273,7 @@ func TestClientExcludeOmitsMembers(t *testing.T) {
 	})
 	w.backend.On("publishStream", rig.Change(map[string]any{"name": "hidden"}))
 	c := w.connect(t, podA)
-	c.Loose()
+	c.AcceptUnknown()
 	publishAV(t, c, "pub", "a")
 	c.AwaitSDP("pub")
 	w.media(t, podA, translate.RolePublish)

@@ -33,9 +33,9 @@ func TestConnectIsCalledAgainForResumedSession(t *testing.T) {
 	c.Drop()
 
 	w.backend.On("connect", rig.Refuse(http.StatusForbidden)) // a refused resume changes nothing
-	thief := rig.Dial(t, w.urls[podB])
-	thief.Send("connection", map[string]any{"appKey": "defaultApp", "keepAlive": true, "authToken": token})
-	thief.Await("fail")
+	attacker := rig.Dial(t, w.urls[podB])
+	attacker.Send("connection", map[string]any{"appKey": "defaultApp", "keepAlive": true, "authToken": token})
+	attacker.Await("fail")
 	if h := w.backend.Await("connect"); h.Text("sessionId") != id || h.Text("authToken") != "" {
 		t.Errorf("connect of a resuming client: %s", h.Raw)
 	}

@@ -52,18 +52,18 @@ func TestNativeDataReachesPlayersOfAllPodsInOrder(t *testing.T) {
 		if !target.Idle() {
 			t.Error("media is measured without a request")
 		}
-		for len(w.told) > 0 {
-			<-w.told
+		for len(w.podEvents) > 0 {
+			<-w.podEvents
 		}
-		hear := func(sender translate.Identity, payload string) {
+		receive := func(sender translate.Identity, payload string) {
 			target.OnData(translate.Data{Sender: sender, Topic: "chat", Payload: []byte(payload)})
 		}
-		hear("", `{"own":"by the API"}`)
-		hear("wcs:test:pub:0123456789abcdef", `{"own":"by a participant"}`)
-		hear("alice", "\xff\xfe")
-		hear("alice", `"`+strings.Repeat("x", 200)+`"`)
+		receive("", `{"own":"by the API"}`)
+		receive("wcs:test:pub:0123456789abcdef", `{"own":"by a participant"}`)
+		receive("alice", "\xff\xfe")
+		receive("alice", `"`+strings.Repeat("x", 200)+`"`)
 		for _, payload := range []string{`{"a":[1, 2]}`, `plain text`, `3`} {
-			hear("alice", payload)
+			receive("alice", payload)
 		}
 		for c, id := range map[*rig.Client]string{play: "play", here: "here"} {
 			wantData(t, c, id, `{"a":[1, 2]}`)
@@ -73,19 +73,19 @@ func TestNativeDataReachesPlayersOfAllPodsInOrder(t *testing.T) {
 				t.Errorf("%s: %d more events", id, n)
 			}
 		}
-		if n := len(w.told); n == 0 || n > 3 { // what comes while Redis is asked goes together
+		if n := len(w.podEvents); n == 0 || n > 3 { // messages that arrive during a query of Redis are sent together
 			t.Errorf("%d messages between pods for 3 data messages", n)
 		}
 		if n := pub.Count("notifyStreamEvent"); n > 0 {
 			t.Errorf("the publisher received %d events", n)
 		}
 		for range 2 * probe.DataBurst {
-			hear("alice", "0")
+			receive("alice", "0")
 		}
-		passed, dropped := w.heard(probe.DataPassed), w.heard(probe.DataTooMany)
+		passed, dropped := w.dataCount(probe.DataPassed), w.dataCount(probe.DataTooMany)
 		const refused = 2 // which count, too
-		if passed != probe.DataBurst-refused || passed+dropped != 3+2*probe.DataBurst || w.heard(probe.DataOwn) != 2 || w.heard(probe.DataBinary) != 1 {
-			t.Errorf("%v passed, %v were too many, %v own, %v binary", passed, dropped, w.heard(probe.DataOwn), w.heard(probe.DataBinary))
+		if passed != probe.DataBurst-refused || passed+dropped != 3+2*probe.DataBurst || w.dataCount(probe.DataOwn) != 2 || w.dataCount(probe.DataBinary) != 1 {
+			t.Errorf("%v passed, %v were too many, %v own, %v binary", passed, dropped, w.dataCount(probe.DataOwn), w.dataCount(probe.DataBinary))
 		}
 		pub.Unpublish("pub", "s")
 		pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
@@ -93,7 +93,7 @@ func TestNativeDataReachesPlayersOfAllPodsInOrder(t *testing.T) {
 	})
 }
 
-func (w *world) heard(result string) float64 {
+func (w *world) dataCount(result string) float64 {
 	return testutil.ToFloat64(w.pods[podA].metrics.probe.Data.WithLabelValues(result))
 }
 

@@ -83,8 +83,8 @@ func TestMutesAreSentAtTheSessionsRate(t *testing.T) {
 		w.start(t, podB, nil)
 		pub, play := w.up(t, podA, podB)
 		synctest.Wait()
-		for len(w.told) > 0 {
-			<-w.told
+		for len(w.podEvents) > 0 {
+			<-w.podEvents
 		}
 		for range 300 {
 			sendEvent(pub, "pub", "audioMuted")
@@ -94,8 +94,8 @@ func TestMutesAreSentAtTheSessionsRate(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		n := 0
-		for len(w.told) > 0 {
-			if e := <-w.told; e.Kind == state.EventChanged {
+		for len(w.podEvents) > 0 {
+			if e := <-w.podEvents; e.Kind == state.EventChanged {
 				n++
 			}
 		}

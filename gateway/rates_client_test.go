@@ -16,8 +16,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// statistics sends what an SDK knows of one of its streams: 500 kbit/s of video, of which LiveKit says that
-// it missed a tenth.
+// statistics sends an SDK's statistics of one of its streams: 500 kbit/s of video, of which LiveKit reports
+// that it missed a tenth.
 type statistics struct {
 	c             *rig.Client
 	id            string
@@ -69,7 +69,7 @@ func (s *statistics) run(seconds int) {
 	}
 }
 
-// A client that sends statistics is told what they say, as long as it sends them.
+// A client that sends statistics receives rates from them, as long as it sends them.
 func TestRatesFollowClientStatistics(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
@@ -104,8 +104,8 @@ func TestRatesFollowClientStatistics(t *testing.T) {
 	})
 }
 
-// The beat follows the client's own second, wherever it is and wherever it drifts: figures are told a little
-// after they came, and yet evenly.
+// Rates follow the phase of the client's own seconds, also when it drifts: they are sent shortly after the
+// statistics arrive, at even intervals.
 func TestRatesFollowPhaseOfStatistics(t *testing.T) {
 	for offset := time.Duration(0); offset < time.Second; offset += 310 * time.Millisecond {
 		inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
@@ -142,12 +142,12 @@ func wantPhase(t *testing.T, c *rig.Client, rows []time.Time) {
 		before = at
 		i, _ := slices.BinarySearchFunc(rows, at, time.Time.Compare)
 		if lag := at.Sub(rows[i-1]); lag < 20*time.Millisecond || lag > rates.MaxLag+2*rates.PhaseSlack {
-			t.Errorf("a row was told after %v", lag)
+			t.Errorf("a rate was sent after %v", lag)
 		}
 	}
 }
 
-// client: without its statistics a client is told nothing.
+// With source client, a client receives no rates without its statistics.
 func TestRatesFromClientOnlyStopWithStatistics(t *testing.T) {
 	inBubble(t, apps.RatesClient, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
@@ -160,7 +160,7 @@ func TestRatesFromClientOnlyStopWithStatistics(t *testing.T) {
 		before := pub.Count(inbound)
 		pass(time.Minute)
 		if n := pub.Count(inbound) - before; n != 0 {
-			t.Errorf("%d rates that nobody has measured", n)
+			t.Errorf("%d rates without statistics", n)
 		}
 		if _, started := w.probe.probes(); started != 0 {
 			t.Errorf("%d probes", started)
@@ -168,7 +168,7 @@ func TestRatesFromClientOnlyStopWithStatistics(t *testing.T) {
 	})
 }
 
-// The player is told what LiveKit says that it sends. The size that it shows is its own affair.
+// The player receives the rate that LiveKit reports as sent, and not the size that it displays.
 func TestPlayerReceivesRateThatLiveKitSends(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -230,7 +230,7 @@ func mode(pod string) apps.RateSource {
 	return apps.RatesOff
 }
 
-// The publisher's own statistics tell a new size within 2 s.
+// The publisher's own statistics report a new size within 2 s.
 func TestPlayersReceiveSizeFromPublisherStatistics(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub, play := w.up(t, podA, podB)
@@ -243,7 +243,7 @@ func TestPlayersReceiveSizeFromPublisherStatistics(t *testing.T) {
 		stats.run(5)
 		m := play.AwaitMatch("the new size", func(m rig.Message) bool { return strings.Contains(m.Raw, `"streamerVideoWidth":320`) })
 		if took := m.At.Sub(changed); took > 2*time.Second {
-			t.Errorf("told after %v", took)
+			t.Errorf("sent after %v", took)
 		}
 	})
 }
@@ -269,7 +269,7 @@ func TestClientStatisticsWithoutMediaEndStream(t *testing.T) {
 	})
 }
 
-// Whatever a client sends as statistics, it is counted, bounded, and not answered.
+// Invalid statistics are counted and bounded, and are not answered.
 func TestInvalidStatisticsAreCountedAndBounded(t *testing.T) {
 	inBubble(t, apps.RatesAuto, nil, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
@@ -304,7 +304,7 @@ func TestInvalidStatisticsAreCountedAndBounded(t *testing.T) {
 	})
 }
 
-// Only clients that use WebRTC are asked for statistics, and only if the application uses them.
+// Only clients that use WebRTC are requested to send statistics, and only if the application uses them.
 func TestOnlyWebRTCClientsAreAskedForStatistics(t *testing.T) {
 	for _, tt := range []struct {
 		mode      apps.RateSource

@@ -69,8 +69,8 @@ func wantRates(t *testing.T, c *rig.Client, name string, n int) (last rateMessag
 
 func drainEvents(w *world) map[state.EventKind]int {
 	counts := make(map[state.EventKind]int)
-	for len(w.told) > 0 {
-		e := <-w.told
+	for len(w.podEvents) > 0 {
+		e := <-w.podEvents
 		counts[e.Kind]++
 	}
 	return counts
@@ -152,9 +152,9 @@ func TestPlayerOnAnotherPodReceivesRates(t *testing.T) {
 		before := play.Count(outbound)
 		drainEvents(w)
 		pass(30 * time.Second)
-		told := drainEvents(w)
-		if told[state.EventRates] != 30 || told[state.EventWantRates] != 10 || len(told) != 2 {
-			t.Errorf("events in 30 s: %v", told)
+		events := drainEvents(w)
+		if events[state.EventRates] != 30 || events[state.EventWantRates] != 10 || len(events) != 2 {
+			t.Errorf("events in 30 s: %v", events)
 		}
 		if n := play.Count(outbound) - before; n != 3*30 {
 			t.Errorf("%d rates in 30 s for three players", n)
@@ -186,8 +186,8 @@ func TestProbeEndsWithLastRequest(t *testing.T) {
 		}
 		drainEvents(w)
 		pass(time.Minute)
-		if told := drainEvents(w); len(told) != 0 {
-			t.Errorf("events %v", told)
+		if events := drainEvents(w); len(events) != 0 {
+			t.Errorf("events %v", events)
 		}
 	})
 }
@@ -225,8 +225,8 @@ func TestRatesOffSendsAndProbesNothing(t *testing.T) {
 				t.Errorf("%s was sent %s", who, text)
 			}
 		}
-		if told := drainEvents(w); len(told) != 0 {
-			t.Errorf("events %v", told)
+		if events := drainEvents(w); len(events) != 0 {
+			t.Errorf("events %v", events)
 		}
 		if _, started := w.probe.probes(); started != 0 {
 			t.Errorf("%d probes", started)

@@ -92,12 +92,12 @@ func (w *world) allUp() {
 	}
 }
 
-func wantQuiet(t *testing.T, c *rig.Client) {
+func wantNoStatus(t *testing.T, c *rig.Client) {
 	t.Helper()
 	c.Send("availableStream", map[string]any{"mediaSessionId": "quiet", "name": "nobody"})
 	c.Await("availableStream")
 	if n := c.Count("notifyStreamStatusEvent"); n != 0 {
-		t.Errorf("told something: %s", c.Names())
+		t.Errorf("received a status: %s", c.Names())
 	}
 }
 
@@ -108,9 +108,9 @@ func (w *world) wantParticipants(t *testing.T, n int) {
 	}
 }
 
-// The client's socket ends, or not even that, and it comes back: to another pod, to the same, to another
-// while its pod is dead or has not heard of it. Its streams go on, others notice nothing, and what belongs to
-// its streams from then on reaches it.
+// The client's socket ends, or stays open, and it returns: to another pod, to the same, to another while its
+// pod is dead or was not notified. Its streams continue, other clients are not notified, and later events of
+// its streams reach it.
 func TestClientResumesSessionAfterLoss(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -139,7 +139,7 @@ func TestClientResumesSessionAfterLoss(t *testing.T) {
 			} else {
 				w.store.TakeOver(podA, podB) // finds nothing
 			}
-			wantQuiet(t, other)
+			wantNoStatus(t, other)
 			w.wantParticipants(t, 4)
 
 			other.Unpublish("other-pub", "t")
@@ -152,7 +152,7 @@ func TestClientResumesSessionAfterLoss(t *testing.T) {
 			back.Unpublish("new", "u")
 			back.WantStatus("new", "UNPUBLISHED", "Stopped by publisher stop")
 			w.wantClean(t)
-			wantQuiet(t, back)
+			wantNoStatus(t, back)
 		})
 	}
 }
@@ -168,7 +168,7 @@ func TestSessionResumesManyTimes(t *testing.T) {
 		c.WantStatus("kept-pub", "PUBLISHING", "")
 		c.WantStatus("kept-play", "PLAYING", "")
 	}
-	wantQuiet(t, other)
+	wantNoStatus(t, other)
 	w.wantParticipants(t, 4)
 }
 
@@ -192,19 +192,19 @@ func TestInvalidTokenGetsNewSession(t *testing.T) {
 		if sessionOf(t, got) == id {
 			t.Errorf("%s: the session was resumed", what)
 		}
-		wantQuiet(t, c)
+		wantNoStatus(t, c)
 	}
-	wantQuiet(t, old)
+	wantNoStatus(t, old)
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
-	thief, got := w.keptAlive(t, podA, "defaultApp", token) // used up
+	attacker, got := w.keptAlive(t, podA, "defaultApp", token) // used up
 	if sessionOf(t, got) == id {
 		t.Error("a used token resumed the session")
 	}
-	wantQuiet(t, thief)
-	wantQuiet(t, back)
-	wantQuiet(t, other)
+	wantNoStatus(t, attacker)
+	wantNoStatus(t, back)
+	wantNoStatus(t, other)
 }
 
 // The session is not resumed: its streams end after the grace period.
@@ -219,7 +219,7 @@ func TestSessionEndsAfterGrace(t *testing.T) {
 	if sessionOf(t, got) == sessionOf(t, token) {
 		t.Error("a session that is over was resumed")
 	}
-	wantQuiet(t, back)
+	wantNoStatus(t, back)
 	if names := w.store.Names(); len(names) != 1 {
 		t.Errorf("names %v", names)
 	}
@@ -277,18 +277,18 @@ func TestResumeRepeatsMissedEnds(t *testing.T) {
 				other.WantStatus("other-pub", "UNPUBLISHED", "Stopped by publisher stop")
 				rig.Eventually(t, 20*time.Second, "its player has been removed", func() bool { return w.sfu.participants() == 2 })
 				rig.Eventually(t, 20*time.Second, "that is registered", func() bool {
-					s, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token))
+					s, err := w.resumption(podB).FindSession(t.Context(), sessionOf(t, token))
 					return err == nil && len(s.Streams) == 2 && (s.Streams[0].Status != "" || s.Streams[1].Status != "")
 				})
 				back, token := w.keptAlive(t, to, "defaultApp", token)
 				back.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
 				back.WantStatus("kept-pub", "PUBLISHING", "")
-				wantQuiet(t, back)
+				wantNoStatus(t, back)
 				lose(back) // it may not have read that
 				back, _ = w.keptAlive(t, podA, "defaultApp", token)
 				back.WantStatus("kept-play", "FAILED", "Stopped by publisher stop")
 				back.WantStatus("kept-pub", "PUBLISHING", "")
-				wantQuiet(t, back)
+				wantNoStatus(t, back)
 			})
 		}
 	}
@@ -308,7 +308,7 @@ func TestResumeDoesNotRepeatOldEnds(t *testing.T) {
 	c.Drop()
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
-	wantQuiet(t, back)
+	wantNoStatus(t, back)
 }
 
 // The previous pod is not notified that the session was taken. It finds out at the end of the grace period
@@ -317,14 +317,14 @@ func TestUnnotifiedPodLosesTheSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(3*time.Second))
 	c, token, other := w.keptUp(t)
-	w.deaf(podA)
+	w.dropEventsTo(podA)
 	c.Drop()
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
 	rig.Eventually(t, 20*time.Second, "the old pod has let go", func() bool { return len(w.pods[podA].table.All()) == 0 })
-	wantQuiet(t, other)
-	wantQuiet(t, back)
+	wantNoStatus(t, other)
+	wantNoStatus(t, back)
 	w.wantParticipants(t, 4)
 }
 
@@ -378,8 +378,8 @@ func TestDetachedPublisherIsDisplaced(t *testing.T) {
 		w.publishUp(t, d, "new", "s")
 		w.wantParticipants(t, 1)
 		back, _ := w.keptAlive(t, podB, "defaultApp", token)
-		wantQuiet(t, back)
-		wantQuiet(t, d)
+		wantNoStatus(t, back)
+		wantNoStatus(t, d)
 	}
 }
 
@@ -441,14 +441,14 @@ func TestSessionWithoutKeepAliveEndsWithSocket(t *testing.T) {
 	w.wantClean(t)
 }
 
-func (w *world) finder(pod string) session.Resumption { return w.pods[pod].env.Resumption }
+func (w *world) resumption(pod string) session.Resumption { return w.pods[pod].env.Resumption }
 
 // A pod that does not know that a session was taken writes a stream's record again, as after an outage of
 // Redis. The write is rejected, and the pod yields the session: the participant belongs to the other pod.
 func TestUnnotifiedPodFindsItsStreamAdopted(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
-		w.deaf(podA)
+		w.dropEventsTo(podA)
 		back, _ := w.keptAlive(t, podB, "defaultApp", token)
 		back.WantStatus("kept-pub", "PUBLISHING", "")
 		back.WantStatus("kept-play", "PLAYING", "")
@@ -458,8 +458,8 @@ func TestUnnotifiedPodFindsItsStreamAdopted(t *testing.T) {
 		if n := len(w.pods[podA].table.All()); n != 0 {
 			t.Errorf("%d sessions on the old pod", n)
 		}
-		wantQuiet(t, other)
-		wantQuiet(t, back)
+		wantNoStatus(t, other)
+		wantNoStatus(t, back)
 		w.wantParticipants(t, 4)
 		back.Unpublish("kept-pub", "s")
 		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
@@ -471,17 +471,17 @@ func TestStaleSessionDoesNoHarmOnResume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Hour))
 	c, token, other := w.keptUp(t)
-	w.deaf(podA)
+	w.dropEventsTo(podA)
 	onB, token := w.keptAlive(t, podB, "defaultApp", token)
 	onB.WantStatus("kept-pub", "PUBLISHING", "")
-	w.deaf("")
+	w.dropEventsTo("")
 	onA, token := w.keptAlive(t, podA, "defaultApp", token)
 	onA.WantStatus("kept-pub", "PUBLISHING", "")
 	onA.WantStatus("kept-play", "PLAYING", "")
 	_, _ = c.AwaitClosed(), onB.AwaitClosed()
 	rig.Eventually(t, 20*time.Second, "only one session is left on the pod", func() bool { return len(w.pods[podA].table.All()) == 1 })
 	w.wantParticipants(t, 4)
-	if s, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token)); err != nil || s.Owner.Pod != podA || len(s.Streams) != 2 {
+	if s, err := w.resumption(podB).FindSession(t.Context(), sessionOf(t, token)); err != nil || s.Owner.Pod != podA || len(s.Streams) != 2 {
 		t.Errorf("session %+v, %v", s, err)
 	}
 	onA.Unpublish("kept-pub", "s")
@@ -495,7 +495,7 @@ func TestLateHandOverOfEarlierTakeOverIsIgnored(t *testing.T) {
 	w := newWorld(t, keepFor(time.Hour))
 	_, token, _ := w.keptUp(t)
 	id := sessionOf(t, token)
-	first, err := w.finder(podB).FindSession(t.Context(), id)
+	first, err := w.resumption(podB).FindSession(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -506,11 +506,11 @@ func TestLateHandOverOfEarlierTakeOverIsIgnored(t *testing.T) {
 	if w.pods[podA].table.Inspect().HandOver(t.Context(), id, first.TokenHash, podB) {
 		t.Error("the session was let go for who had it before")
 	}
-	wantQuiet(t, back)
+	wantNoStatus(t, back)
 	w.wantParticipants(t, 4)
 }
 
-// A pod takes a session and dies, or does not learn that it has taken it. No pod adopts the streams: the
+// A pod takes a session and dies, or gets no reply that it has taken it. No pod adopts the streams: the
 // previous pod releases them.
 func TestUnadoptedStreamsAreReleased(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
@@ -524,7 +524,7 @@ func TestUnadoptedStreamsAreReleased(t *testing.T) {
 		}
 		c.Drop()
 		pass(time.Minute + session.AdoptDeadline - time.Second)
-		wantQuiet(t, other)
+		wantNoStatus(t, other)
 		w.wantParticipants(t, 4)
 		pass(2 * time.Second)
 		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
@@ -550,8 +550,8 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 	if err := w.pods[podB].table.Inspect().Evict(t.Context(), old); err != nil {
 		t.Error(err)
 	}
-	wantQuiet(t, other)
-	wantQuiet(t, back)
+	wantNoStatus(t, other)
+	wantNoStatus(t, back)
 	w.wantParticipants(t, 4)
 }
 
@@ -569,7 +569,7 @@ func TestLastTakerKeepsSessionAfterEmptyRedis(t *testing.T) {
 				participants = 2
 			}
 			synctest.Wait() // the session is registered as it is
-			w.deaf(podA)
+			w.dropEventsTo(podA)
 			back, token := w.keptAlive(t, podB, "defaultApp", token)
 			if i%2 == 1 {
 				back.WantStatus("kept-pub", "UNPUBLISHED", "Stopped by publisher stop") // it may not have read that
@@ -585,10 +585,10 @@ func TestLastTakerKeepsSessionAfterEmptyRedis(t *testing.T) {
 			if n := len(w.pods[podA].table.All()); n != 0 {
 				t.Errorf("%d sessions on the old pod", n)
 			}
-			wantQuiet(t, other)
-			wantQuiet(t, back)
+			wantNoStatus(t, other)
+			wantNoStatus(t, back)
 			w.wantParticipants(t, participants)
-			s, err := w.finder(podA).FindSession(t.Context(), sessionOf(t, token))
+			s, err := w.resumption(podA).FindSession(t.Context(), sessionOf(t, token))
 			on := slices.DeleteFunc(s.Streams, func(k state.SessionStream) bool { return k.Status != "" })
 			if err != nil || s.Owner.Pod != podB || len(on) != participants/2 {
 				t.Errorf("session %+v, %v", s, err)
@@ -611,7 +611,7 @@ func TestSessionRegainedBeforeReapKeepsStreams(t *testing.T) {
 			c, token = w.keptAlive(t, pod, "defaultApp", token)
 			c.WantStatus("kept-pub", "PUBLISHING", "")
 			c.WantStatus("kept-play", "PLAYING", "")
-			defer wantQuiet(t, other)
+			defer wantNoStatus(t, other)
 			synctest.Wait()
 		}
 		pass(2 * session.AdoptDeadline)
@@ -674,8 +674,8 @@ func TestStreamOfResumedSessionFailsIfNameIsTaken(t *testing.T) {
 		back.WantStatus("kept-pub", "FAILED", "Stopped by session disconnect")
 		back.WantStatus("kept-play", "PLAYING", "")
 		w.playUp(t, back, "play-newcomer", "s")
-		wantQuiet(t, other)
-		wantQuiet(t, back)
+		wantNoStatus(t, other)
+		wantNoStatus(t, back)
 		other.Unpublish("newcomer", "s")
 		back.WantStatus("play-newcomer", "FAILED", "Stopped by publisher stop")
 	})

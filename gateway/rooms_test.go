@@ -46,9 +46,9 @@ func (w *world) publishIn(t *testing.T, u *rig.RoomUser, id, name, room string) 
 	u.WantStatus(id, "PUBLISHING", "")
 }
 
-// quiet checks that no member is sent an event. Events of earlier changes have arrived once a message of each
-// member has reached each other one.
-func quiet(t *testing.T, room string, logins map[string]*rig.RoomUser) {
+// wantNoRoomEvents checks that no member is sent an event. Events of earlier changes have arrived once a
+// message of each member has reached each other one.
+func wantNoRoomEvents(t *testing.T, room string, logins map[string]*rig.RoomUser) {
 	t.Helper()
 	for from, u := range logins {
 		for to, v := range logins {
@@ -103,7 +103,7 @@ func TestMembersReceiveRoomEvents(t *testing.T) {
 	alice.Close()
 	bob.WantEvents("UNPUBLISHED alice r-alice-2", "LEFT alice")
 	carol.WantEvents("UNPUBLISHED alice r-alice-2", "LEFT alice")
-	quiet(t, "r", map[string]*rig.RoomUser{"bob": bob, "carol": carol})
+	wantNoRoomEvents(t, "r", map[string]*rig.RoomUser{"bob": bob, "carol": carol})
 	bob.WantNoEvent()
 	carol.WantNoEvent()
 }
@@ -127,7 +127,7 @@ func TestRoomHasStreamsOfItsMembersOnly(t *testing.T) {
 	plain.WantStatus("m5", "PUBLISHING", "")
 	bob.Join("r", "alice")
 	alice.WantEvents("JOINED bob", "PUBLISHED bob r-bob-1")
-	quiet(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
+	wantNoRoomEvents(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
 	alice.WantNoEvent()
 }
 
@@ -247,7 +247,7 @@ func TestRoomLoginIsFreeAfterTheClientStopsAnswering(t *testing.T) {
 			again.Join("r", "bob")
 			bob.WantEvents("LEFT alice", "JOINED alice")
 			_ = alice.AwaitClosed()
-			quiet(t, "r", map[string]*rig.RoomUser{"alice": again, "bob": bob})
+			wantNoRoomEvents(t, "r", map[string]*rig.RoomUser{"alice": again, "bob": bob})
 			if got := w.enter(t, podB, "alice").TryJoin("r"); got != "FAILED Login is in the room already" {
 				t.Errorf("third alice: %s", got)
 			}
@@ -265,7 +265,7 @@ func TestMissedRoomEventIsFoundBySync(t *testing.T) {
 		w.start(t, podB, withRooms)
 		alice, bob := w.enter(t, podA, "alice"), w.enter(t, podB, "bob")
 		bob.Join("r")
-		w.deaf(podB)
+		w.dropEventsTo(podB)
 		alice.Join("r", "bob")
 		w.publishIn(t, alice, "m1", "r-alice-1", "r")
 		synctest.Wait()
@@ -315,7 +315,7 @@ func TestRoomMembersOfAPodTakenOverLeaveOnce(t *testing.T) {
 	back := w.enter(t, podB, "bob")
 	back.Join("r", "alice")
 	alice.WantEvents("JOINED bob")
-	quiet(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": back})
+	wantNoRoomEvents(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": back})
 	alice.WantNoEvent()
 }
 
@@ -339,7 +339,7 @@ func TestRoomSurvivesEmptyRedis(t *testing.T) {
 		}
 		time.Sleep(2 * roomMissing)
 		synctest.Wait()
-		quiet(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
+		wantNoRoomEvents(t, "r", map[string]*rig.RoomUser{"alice": alice, "bob": bob})
 		alice.WantNoEvent()
 		bob.WantNoEvent()
 
@@ -397,7 +397,7 @@ func TestRoomMemberIsResumed(t *testing.T) {
 			if c.dead {
 				w.store.TakeOver(podA, podB) // finds nothing
 			}
-			quiet(t, "r", map[string]*rig.RoomUser{"alice": back, "bob": bob, "carol": carol})
+			wantNoRoomEvents(t, "r", map[string]*rig.RoomUser{"alice": back, "bob": bob, "carol": carol})
 			back.Unpublish("m1", "r-alice-1")
 			bob.WantEvents("UNPUBLISHED alice r-alice-1")
 			carol.WantEvents("UNPUBLISHED alice r-alice-1")
@@ -590,7 +590,7 @@ func TestHandOverNamesARoomThatWasJustJoined(t *testing.T) {
 	inRoomBubble(t, func(t *testing.T, w *world) {
 		kept, token := w.enterKept(t, podA, "alice", "")
 		synctest.Wait()
-		stale, err := w.finder(podB).FindSession(t.Context(), sessionOf(t, token))
+		stale, err := w.resumption(podB).FindSession(t.Context(), sessionOf(t, token))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -678,7 +678,7 @@ func TestRoomLoginOfADetachedSessionIsFree(t *testing.T) {
 			if _, got := w.enterKept(t, podA, "alice", token); sessionOf(t, got) == sessionOf(t, token) {
 				t.Error("the session that has lost its login was resumed")
 			}
-			quiet(t, "r", map[string]*rig.RoomUser{"alice": again, "bob": bob})
+			wantNoRoomEvents(t, "r", map[string]*rig.RoomUser{"alice": again, "bob": bob})
 		})
 	}
 }

@@ -153,7 +153,7 @@ func TestSnapshotFailsAtTimeout(t *testing.T) {
 	wantSnapshotFailed(t, pub, "snap", "No picture of the stream in time")
 }
 
-// Who asks while a picture is being taken gets the same one.
+// A request during the snapshot of a stream gets the same picture.
 func TestSnapshotIsShared(t *testing.T) {
 	w := newWorld(t, nil)
 	hold := make(chan struct{})

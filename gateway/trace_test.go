@@ -61,8 +61,8 @@ func eventsOf(s sdktrace.ReadOnlySpan) (names []string) {
 	return names
 }
 
-// A publish is one trace from the command to PUBLISHING: the backend is told which, and the call to LiveKit
-// is part of it. What comes afterwards is not.
+// A publish is one trace from the command to PUBLISHING. The backend receives its id, and the call to LiveKit
+// is part of it. Later work is not.
 func TestPublishIsOneTrace(t *testing.T) {
 	w, backend, spans := newTracedWorld(t)
 	c := w.connect(t, podA)
@@ -80,18 +80,18 @@ func TestPublishIsOneTrace(t *testing.T) {
 		t.Errorf("events %v", got)
 	}
 	if got := backend.Await("publishStream").Header.Get("Traceparent"); !strings.Contains(got, root.SpanContext().TraceID().String()) {
-		t.Errorf("the backend was told the trace %q", got)
+		t.Errorf("the backend received the trace %q", got)
 	}
 	if got := backend.Await("StreamStatusEvent").Header.Get("Traceparent"); got != "" {
-		t.Errorf("the backend was told the trace %q of an event", got)
+		t.Errorf("the backend received the trace %q of an event", got)
 	}
 	if got := root.Status().Code; got != codes.Unset {
 		t.Errorf("status %v", got)
 	}
 }
 
-// A play that fails is a trace that has failed, with what the client was told. What the backend says is its
-// own span's status.
+// A play that fails is a failed trace with the info that the client received. The backend's refusal is the
+// status of its own span.
 func TestFailedPlayHasFailedTrace(t *testing.T) {
 	w, backend, spans := newTracedWorld(t)
 	backend.On("playStream", rig.Refuse(http.StatusForbidden))

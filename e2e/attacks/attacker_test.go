@@ -43,28 +43,28 @@ type load struct {
 var loads = []load{
 	{"handshakes that never end", (*assailant).beginHandshake, []string{"handshakes"}},
 	{"frames that never end", (*assailant).beginFrame, []string{"hello_timeout", "ping_timeout", "address"}},
-	{"JSON nested 1,000,000 deep", (*assailant).nest, []string{"json_depth"}},
+	{"JSON nested 1,000,000 deep", (*assailant).floodNested, []string{"json_depth"}},
 	{"connections from one address", (*assailant).connect, []string{"address", "pending"}},
 	{"messages without end", (*assailant).flood, []string{"messages"}},
 	{"bytes without end", (*assailant).floodBytes, []string{"bytes"}},
 	{"control pings without end", (*assailant).floodPings, []string{"messages"}},
 	{"forged webhooks", (*assailant).forge, nil},
-	{"compressed bombs", (*assailant).bomb, nil},
-	{"guessed authTokens", (*assailant).guess, nil},
+	{"compressed bombs", (*assailant).sendCompressed, nil},
+	{"guessed authTokens", (*assailant).resumeByGuess, nil},
 	{"forged X-Forwarded-For", (*assailant).connectAsOthers, []string{"address", "pending"}},
-	{"stream names that mislead", (*assailant).mislead, []string{"name"}},
+	{"stream names that mislead", (*assailant).floodMisleadingNames, []string{"name"}},
 	{"pages of another origin", (*assailant).connectFromPage, []string{"origin"}},
 	{"streams that it may not play", (*assailant).playForbidden, []string{"messages", "bytes"}},
-	{"another session's mediaSessionId", (*assailant).meddle, []string{"messages", "bytes"}},
-	{"connections that send nothing", (*assailant).beSilent, []string{"handshakes"}},
-	{"sockets that send nothing", (*assailant).beAnonymous, []string{"pending", "hello_timeout", "address"}},
+	{"another session's mediaSessionId", (*assailant).commandForeignStream, []string{"messages", "bytes"}},
+	{"connections that send nothing", (*assailant).connectTCPOnly, []string{"handshakes"}},
+	{"sockets that send nothing", (*assailant).connectWithoutSession, []string{"pending", "hello_timeout", "address"}},
 	{"publishes that stop at once", (*assailant).publishAndStop, []string{"requests", "messages", "excess"}},
 	{"plays that stop at once", (*assailant).playAndStop, []string{"requests", "messages", "excess"}},
 	{"joins and leaves", (*assailant).joinAndLeave, []string{"requests", "messages", "excess"}},
-	{"members that do not read", (*assailant).standStill, []string{"requests", "messages", "excess"}},
+	{"members that do not read", (*assailant).floodWithoutReading, []string{"requests", "messages", "excess"}},
 	{"questions about many names", (*assailant).askNames, []string{"requests", "messages", "excess"}},
-	{"offers of the largest size", (*assailant).offerMost, []string{"requests", "messages", "bytes", "excess"}},
-	{"messages of 80,000 names", (*assailant).nameMany, []string{"bytes", "excess"}},
+	{"offers of the largest size", (*assailant).sendLargestOffers, []string{"requests", "messages", "bytes", "excess"}},
+	{"messages of 80,000 names", (*assailant).floodManyNames, []string{"bytes", "excess"}},
 	{"sessions that ask to be kept", (*assailant).askToBeKept, nil},
 	{"snapshots without end", (*assailant).takePictures, []string{"messages", "excess"}},
 }
@@ -86,7 +86,7 @@ func runAttacker() int {
 		fmt.Println(attacking)
 		var work sync.WaitGroup
 		for range attackers {
-			work.Go(func() { a.again(l.attempt) })
+			work.Go(func() { a.repeat(l.attempt) })
 		}
 		<-ctx.Done()
 		fmt.Printf("%s%d\n", attempted, a.attempts.Load())
@@ -138,7 +138,7 @@ func newOffer() (string, error) {
 	return offer.SDP, err
 }
 
-func (a *assailant) again(attempt func(*assailant) error) {
+func (a *assailant) repeat(attempt func(*assailant) error) {
 	for a.ctx.Err() == nil {
 		if attempt(a) != nil {
 			continue // refused, as expected
@@ -199,8 +199,8 @@ func (a *assailant) dial(header http.Header) (*websocket.Conn, error) {
 	return ws, err
 }
 
-// bomb sends a compressed message, although compression was not negotiated.
-func (a *assailant) bomb() error {
+// sendCompressed sends a compressed message, although compression was not negotiated.
+func (a *assailant) sendCompressed() error {
 	a.attempts.Add(1)
 	ws, err := a.dial(nil)
 	if err != nil {
@@ -214,8 +214,8 @@ func (a *assailant) bomb() error {
 	return err
 }
 
-// guess tries to resume another client's session.
-func (a *assailant) guess() error {
+// resumeByGuess tries to resume another client's session.
+func (a *assailant) resumeByGuess() error {
 	n := a.attempts.Add(1)
 	ws, err := a.dial(nil)
 	if err != nil {
@@ -253,13 +253,13 @@ func (a *assailant) session(app string) (*websocket.Conn, error) {
 	return ws, ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"connection","data":[{"appKey":"`+app+`"}]}`))
 }
 
-// pour opens a session and sends until it is closed.
-func (a *assailant) pour(app string, send func(*websocket.Conn) error) error {
-	return a.pourAs(message("connection", map[string]any{"appKey": app}), send)
+// flooding opens a session and sends until it is closed.
+func (a *assailant) flooding(app string, send func(*websocket.Conn) error) error {
+	return a.floodingAs(message("connection", map[string]any{"appKey": app}), send)
 }
 
-// pourAs is pour with a connection command.
-func (a *assailant) pourAs(connection []byte, send func(*websocket.Conn) error) error {
+// floodingAs is pour with a connection command.
+func (a *assailant) floodingAs(connection []byte, send func(*websocket.Conn) error) error {
 	ws, err := a.dial(nil)
 	if err != nil {
 		return err
@@ -292,30 +292,30 @@ var (
 	logLine    = []byte(`{"message":"pushLogs","data":[{"logs":"` + strings.Repeat("x", 500_000) + `"}]}`)
 )
 
-func (a *assailant) nest() error { return a.pour("defaultApp", inTurn(deep)) }
+func (a *assailant) floodNested() error { return a.flooding("defaultApp", inTurn(deep)) }
 
-func (a *assailant) flood() error { return a.pour("defaultApp", inTurn(question)) }
+func (a *assailant) flood() error { return a.flooding("defaultApp", inTurn(question)) }
 
-func (a *assailant) floodBytes() error { return a.pour("defaultApp", inTurn(logLine)) }
+func (a *assailant) floodBytes() error { return a.flooding("defaultApp", inTurn(logLine)) }
 
-func (a *assailant) mislead() error {
+func (a *assailant) floodMisleadingNames() error {
 	var all [][]byte
 	for _, name := range misleading {
 		for _, command := range []string{"publishStream", "playStream"} {
 			all = append(all, message(command, rig.StreamRequest("bad", name, a.offer, command == "publishStream", nil)))
 		}
 	}
-	return a.pour("defaultApp", inTurn(all...))
+	return a.flooding("defaultApp", inTurn(all...))
 }
 
 func (a *assailant) playForbidden() error {
-	return a.pour("closed", inTurn(message("playStream", rig.StreamRequest("forbidden", victimStream, a.offer, false, nil))))
+	return a.flooding("closed", inTurn(message("playStream", rig.StreamRequest("forbidden", victimStream, a.offer, false, nil))))
 }
 
-// meddle knows the victim's stream, but does not own its session.
-func (a *assailant) meddle() error {
+// commandForeignStream knows the victim's stream, but does not own its session.
+func (a *assailant) commandForeignStream() error {
 	stream := map[string]any{"mediaSessionId": victimMediaID, "name": victimStream}
-	return a.pour("defaultApp", inTurn(
+	return a.flooding("defaultApp", inTurn(
 		message("unPublishStream", stream), message("stopStream", stream),
 		message("sendStreamEvent", map[string]any{"mediaSessionId": victimMediaID, "type": "videoMuted"}),
 		message("webRTCMetricsClientDescription", victimStats), message("webRTCMetricsBatch", victimBatch),
@@ -326,7 +326,7 @@ func (a *assailant) meddle() error {
 }
 
 func (a *assailant) floodPings() error {
-	return a.pour("defaultApp", func(ws *websocket.Conn) error {
+	return a.flooding("defaultApp", func(ws *websocket.Conn) error {
 		return ws.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(patience))
 	})
 }

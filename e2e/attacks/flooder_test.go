@@ -12,8 +12,8 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// beSilent opens a TCP connection and sends nothing.
-func (a *assailant) beSilent() error {
+// connectTCPOnly opens a TCP connection and sends nothing.
+func (a *assailant) connectTCPOnly() error {
 	c, err := a.dialer.NetDialContext(a.ctx, "tcp", strings.Trim(strings.TrimPrefix(a.url, "ws:"), "/"))
 	if err != nil {
 		return err
@@ -23,17 +23,17 @@ func (a *assailant) beSilent() error {
 	return nil
 }
 
-// beAnonymous opens a socket and sends no connection command.
-func (a *assailant) beAnonymous() error { return a.connectWith(nil) }
+// connectWithoutSession opens a socket and sends no connection command.
+func (a *assailant) connectWithoutSession() error { return a.connectWith(nil) }
 
 // publishAndStop starts streams with new names and ends them at once.
 func (a *assailant) publishAndStop() error {
-	return a.pour("defaultApp", a.startAndStop("publishStream", "unPublishStream", func(n int64) string { return fmt.Sprintf("flood-%d", n) }))
+	return a.flooding("defaultApp", a.startAndStop("publishStream", "unPublishStream", func(n int64) string { return fmt.Sprintf("flood-%d", n) }))
 }
 
 // playAndStop plays the victim's stream and stops at once.
 func (a *assailant) playAndStop() error {
-	return a.pour("defaultApp", a.startAndStop("playStream", "stopStream", func(int64) string { return victimStream }))
+	return a.flooding("defaultApp", a.startAndStop("playStream", "stopStream", func(int64) string { return victimStream }))
 }
 
 func (a *assailant) startAndStop(start, stop string, name func(int64) string) func(*websocket.Conn) error {
@@ -53,11 +53,11 @@ func roomCommand(command string) []byte {
 
 // joinAndLeave changes a room all the time.
 func (a *assailant) joinAndLeave() error {
-	return a.pourAs(a.roomUser(), inTurn(roomCommand("join"), roomCommand("leave")))
+	return a.floodingAs(a.roomUser(), inTurn(roomCommand("join"), roomCommand("leave")))
 }
 
-// standStill is a member of a room that never reads, beside members that come and go.
-func (a *assailant) standStill() error {
+// floodWithoutReading is a member of a room that never reads, beside members that come and go.
+func (a *assailant) floodWithoutReading() error {
 	if a.attempts.Load()%2 == 0 {
 		return a.joinAndLeave()
 	}
@@ -80,7 +80,7 @@ func (a *assailant) roomUser() []byte {
 
 // askNames asks for streams that do not exist.
 func (a *assailant) askNames() error {
-	return a.pour("defaultApp", func(ws *websocket.Conn) error {
+	return a.flooding("defaultApp", func(ws *websocket.Conn) error {
 		name := fmt.Sprintf("%0200d", a.attempts.Load())
 		return ws.WriteMessage(websocket.TextMessage, message("availableStream", map[string]any{"mediaSessionId": "m", "name": name}))
 	})
@@ -111,8 +111,8 @@ var largestOffer = sync.OnceValue(func() string {
 	return string(b)
 })
 
-func (a *assailant) offerMost() error {
-	return a.pour("defaultApp", inTurn(message("playStream", rig.StreamRequest("most", victimStream, largestOffer(), false, nil))))
+func (a *assailant) sendLargestOffers() error {
+	return a.flooding("defaultApp", inTurn(message("playStream", rig.StreamRequest("most", victimStream, largestOffer(), false, nil))))
 }
 
 // manyNames is a message of about 1 MB with one object of 80,000 members.
@@ -126,7 +126,7 @@ var manyNames = sync.OnceValue(func() []byte {
 	return b.Bytes()
 })
 
-func (a *assailant) nameMany() error { return a.pour("defaultApp", inTurn(manyNames())) }
+func (a *assailant) floodManyNames() error { return a.flooding("defaultApp", inTurn(manyNames())) }
 
 // askToBeKept opens sessions with keepAlive and drops their sockets.
 func (a *assailant) askToBeKept() error {
@@ -145,5 +145,5 @@ func (a *assailant) askToBeKept() error {
 
 // takePictures asks for pictures of the victim's stream.
 func (a *assailant) takePictures() error {
-	return a.pour("defaultApp", inTurn(message("snapshot", map[string]any{"mediaSessionId": "picture", "name": victimStream})))
+	return a.flooding("defaultApp", inTurn(message("snapshot", map[string]any{"mediaSessionId": "picture", "name": victimStream})))
 }

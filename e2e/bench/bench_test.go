@@ -37,7 +37,7 @@ var measures = []struct {
 	{"browser", measureBrowser},
 }
 
-// BenchmarkGateway runs the measures, each once whatever -benchtime says, and prints the table.
+// BenchmarkGateway runs each measure once, independent of -benchtime, and prints the table.
 func BenchmarkGateway(b *testing.B) {
 	wanted, err := selected(*only)
 	if err != nil {

@@ -31,9 +31,9 @@ func TestConferenceExampleConnectsThreeUsers(t *testing.T) {
 	}
 	pages := httptest.NewServer(pageHandler())
 	t.Cleanup(pages.Close)
-	h := &hall{browser: startBrowser(t), pages: pages.URL, pods: pods}
-	t.Run(oldestSDK, func(t *testing.T) { h.meet(t, oldestSDK) })
-	t.Run(newestSDK, func(t *testing.T) { h.meet(t, newestSDK) })
+	h := &conferenceWorld{browser: startBrowser(t), pages: pages.URL, pods: pods}
+	t.Run(oldestSDK, func(t *testing.T) { h.checkConference(t, oldestSDK) })
+	t.Run(newestSDK, func(t *testing.T) { h.checkConference(t, newestSDK) })
 	t.Run("a pod is killed", h.podIsKilled)
 	rig.WantClean(t, lk, redis)
 	if strings.Contains(pods[0].Output(), "panic") {
@@ -41,18 +41,18 @@ func TestConferenceExampleConnectsThreeUsers(t *testing.T) {
 	}
 }
 
-// hall is the environment of the conferences.
-type hall struct {
+// conferenceWorld is the environment of the conferences.
+type conferenceWorld struct {
 	browser context.Context // of chromedp
 	pages   string
 	pods    []*rig.Gateway
 }
 
-// meet checks that all users see each other, chat, leave and return.
-func (h *hall) meet(t *testing.T, sdk string) {
-	users := h.gather(t, sdk)
+// checkConference checks that all users see each other, chat, leave and return.
+func (h *conferenceWorld) checkConference(t *testing.T, sdk string) {
+	users := h.joinAll(t, sdk)
 	for _, u := range users {
-		u.say("I am " + u.login)
+		u.sendChat("I am " + u.login)
 	}
 	for _, u := range users {
 		for _, other := range users {
@@ -61,7 +61,7 @@ func (h *hall) meet(t *testing.T, sdk string) {
 	}
 	alice, bob, carol := users[0], users[1], users[2]
 	bob.click("joinBtn")
-	for _, u := range []*attendee{alice, carol} {
+	for _, u := range []*conferenceUser{alice, carol} {
 		u.awaitChat("bob - left", 1)
 		u.awaitText("the name of bob is gone", func(p conferencePage) bool { return !slices.Contains(p.Names, "bob") })
 	}
@@ -73,7 +73,7 @@ func (h *hall) meet(t *testing.T, sdk string) {
 	alice.awaitChat("bob - joined", 2)
 	carol.awaitChat("bob - joined", 1) // he was present when she joined, and rejoined later
 	carol.close()
-	for _, u := range []*attendee{alice, bob} {
+	for _, u := range []*conferenceUser{alice, bob} {
 		u.awaitChat("carol - left", 1)
 	}
 	// A login in use is refused: the example shows the reason.
@@ -81,21 +81,21 @@ func (h *hall) meet(t *testing.T, sdk string) {
 	twin.fill(h.pods[1])
 	twin.click("joinBtn")
 	twin.awaitText("the refusal", func(p conferencePage) bool { return p.Failed == "Login is in the room already" })
-	alice.awaitAllVideos([]*attendee{alice, bob})
+	alice.awaitAllVideos([]*conferenceUser{alice, bob})
 	alice.awaitChat("alice - ", 1) // her own message
 }
 
 // podIsKilled checks that the other users see the users of a killed pod leave, once, and return through
 // another pod.
-func (h *hall) podIsKilled(t *testing.T) {
-	users := h.gather(t, newestSDK)
+func (h *conferenceWorld) podIsKilled(t *testing.T) {
+	users := h.joinAll(t, newestSDK)
 	alice, bob, carol := users[0], users[1], users[2]
-	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to judge", func() bool {
+	rig.Eventually(t, 40*time.Second, "the pods have seen Redis for long enough to take over", func() bool {
 		return time.Since(h.pods[0].Started) > 16*time.Second
 	})
 	h.pods[1].Kill()
 	since := time.Now()
-	for _, u := range []*attendee{alice, carol} {
+	for _, u := range []*conferenceUser{alice, carol} {
 		u.awaitChat("bob - left", 1)
 	}
 	took := time.Since(since)
@@ -112,9 +112,9 @@ func (h *hall) podIsKilled(t *testing.T) {
 	carol.awaitChat("carol", 0) // a user is not notified of their own leaving
 }
 
-// gather brings three users into a room, the second through the second pod, and waits until each sees the
+// joinAll brings three users into a room, the second through the second pod, and waits until each sees the
 // others.
-func (h *hall) gather(t *testing.T, sdk string) (users []*attendee) {
+func (h *conferenceWorld) joinAll(t *testing.T, sdk string) (users []*conferenceUser) {
 	t.Helper()
 	room := "room-" + strings.NewReplacer(".", "", "/", "", "_", "").Replace(t.Name())
 	for i, login := range []string{"alice", "bob", "carol"} {
@@ -128,17 +128,17 @@ func (h *hall) gather(t *testing.T, sdk string) (users []*attendee) {
 	return users
 }
 
-// attendee is a user of the conference example.
-type attendee struct {
+// conferenceUser is a user of the conference example.
+type conferenceUser struct {
 	*tab
 	login, room string
 }
 
 // open loads the example in a browser context of its own. An exception on the page fails the test.
-func (h *hall) open(t *testing.T, sdk, room, login string) *attendee {
+func (h *conferenceWorld) open(t *testing.T, sdk, room, login string) *conferenceUser {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(h.browser, chromedp.WithNewBrowserContext())
-	u := &attendee{tab: &tab{t: t, ctx: ctx}, login: login, room: room}
+	u := &conferenceUser{tab: &tab{t: t, ctx: ctx}, login: login, room: room}
 	t.Cleanup(func() {
 		u.close()
 		cancel()
@@ -160,25 +160,25 @@ func (h *hall) open(t *testing.T, sdk, room, login string) *attendee {
 }
 
 // fill sets the pod to connect to and the login.
-func (u *attendee) fill(g *rig.Gateway) {
+func (u *conferenceUser) fill(g *rig.Gateway) {
 	u.t.Helper()
 	u.do(`((url, login) => { $("#url").val(url); $("#login").val(login); })`, g.URL, u.login)
 }
 
-func (u *attendee) click(button string) {
+func (u *conferenceUser) click(button string) {
 	u.t.Helper()
 	u.do(`(id => { document.getElementById(id).click(); })`, button)
 }
 
 // join enters the room and waits until the user's own camera is published.
-func (u *attendee) join(g *rig.Gateway) {
+func (u *conferenceUser) join(g *rig.Gateway) {
 	u.t.Helper()
 	u.fill(g)
 	u.click("joinBtn")
 	u.awaitText("the camera is published", func(p conferencePage) bool { return p.Local == "PUBLISHING" })
 }
 
-func (u *attendee) say(text string) {
+func (u *conferenceUser) sendChat(text string) {
 	u.t.Helper()
 	u.do(`(text => { $("#message").val(text); $("#sendMessageBtn").click(); })`, text)
 }
@@ -202,13 +202,13 @@ const readConference = `(() => {
   return {Status: text("status"), Failed: text("failedInfo"), Local: text("localStatus"), Button: text("joinBtn"), Chat: text("chat"), Names: names, Frames: frames};
 })`
 
-func (u *attendee) page() conferencePage {
+func (u *conferenceUser) page() conferencePage {
 	u.t.Helper()
 	return call[conferencePage](u.tab, readConference)
 }
 
 // awaitText waits until the page meets a condition.
-func (u *attendee) awaitText(what string, wanted func(conferencePage) bool) {
+func (u *conferenceUser) awaitText(what string, wanted func(conferencePage) bool) {
 	u.t.Helper()
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
@@ -228,7 +228,7 @@ func (u *attendee) awaitText(what string, wanted func(conferencePage) bool) {
 }
 
 // awaitChat waits until the chat has a line n times; more often is a failure.
-func (u *attendee) awaitChat(line string, n int) {
+func (u *conferenceUser) awaitChat(line string, n int) {
 	u.t.Helper()
 	u.awaitText(fmt.Sprintf("the chat has %q %d times", line, n), func(p conferencePage) bool { return strings.Count(p.Chat, line) >= n })
 	if got := strings.Count(u.page().Chat, line); got != n {
@@ -237,7 +237,7 @@ func (u *attendee) awaitChat(line string, n int) {
 }
 
 // awaitAllVideos waits until the videos of all other users move.
-func (u *attendee) awaitAllVideos(users []*attendee) {
+func (u *conferenceUser) awaitAllVideos(users []*conferenceUser) {
 	u.t.Helper()
 	var want []string
 	for _, other := range users {

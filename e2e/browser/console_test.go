@@ -236,7 +236,7 @@ func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 	w.picture(t, streams)
 	streams.shots("stream")
 	w.event(t, streams, play)
-	w.foreign(t, pub)
+	w.foreignPage(t, pub)
 	w.wrongPassword(t)
 	w.end(t, streams, pub, play)
 }
@@ -276,9 +276,10 @@ func (w *consoleWorld) event(t *testing.T, c *consoleTab, play *rig.Client) {
 	c.shows("Sent.")
 }
 
-// foreign is a page of another origin that makes the browser, which knows the password, request the end of
-// the stream. The page belongs to the same site, on another port: browsers trust pages of other sites less.
-func (w *consoleWorld) foreign(t *testing.T, pub *rig.Client) {
+// foreignPage is a page of another origin that makes the browser, which knows the password, request the end
+// of the stream. The page belongs to the same site, on another port: browsers trust pages of other sites
+// less.
+func (w *consoleWorld) foreignPage(t *testing.T, pub *rig.Client) {
 	t.Helper()
 	pages := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/html")
@@ -399,7 +400,7 @@ func TestConsoleIsLiveAgainAfterItsPodRestarts(t *testing.T) {
 	rig.Connect(t, w.pods[0].URL, "defaultApp")
 	c.shows("1 in total")
 	if text := eval[string](c, `document.querySelector('header').innerText`); strings.Contains(text, "not live") {
-		t.Errorf("the page says %q", text)
+		t.Errorf("the page shows %q", text)
 	}
 	overview := w.open(t, 1, "")
 	overview.shows("silent") // the killed process, until its lease expires

@@ -184,7 +184,7 @@ func (st *stream) wantSize(width, height int) {
 	st.tab.t.Helper()
 	got := call[struct{ Width, Height int }](st.tab.tab, "announcedSize", st.index, width, height)
 	if got.Width != width || got.Height != height {
-		st.tab.t.Errorf("SDK says the size is %+v, want %dx%d", got, width, height)
+		st.tab.t.Errorf("the SDK reports the size %+v, want %dx%d", got, width, height)
 	}
 }
 

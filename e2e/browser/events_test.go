@@ -16,7 +16,7 @@ var eventTests = map[string]func(s *scene, sdk string){
 	"a call is over at once":        callIsRefused,
 	"lbUrl":                         connectsByLB,
 	"players without WebRTC":        playWithoutWebRTC,
-	"mute and data reach a native":  nativeIsTold,
+	"mute and data reach a native":  nativeReceivesMutes,
 	"data without a backend":        dataWithoutBackend,
 	"muted before anybody has come": mutedBefore,
 }
@@ -83,8 +83,8 @@ func mutedBefore(s *scene, sdk string) {
 	}
 }
 
-// nativeIsTold checks that LiveKit's own SDK sees the same events as the WCS SDK's player.
-func nativeIsTold(s *scene, sdk string) {
+// nativeReceivesMutes checks that LiveKit's own SDK sees the same events as the WCS SDK's player.
+func nativeReceivesMutes(s *scene, sdk string) {
 	name := s.name("told")
 	native := s.joinNative(name, "watcher")
 	publisher := s.legacyTab(sdk).login(nativeApp).publish(name, nil)

@@ -27,7 +27,7 @@ func startHooked(t *testing.T) *rig.Backend {
 	overwrite := map[string]any{"restOnError": "FAIL", "restPolicy": "OVERWRITE", "restOverwrite": "name"}
 	failing := map[string]any{"restOnError": "FAIL"}
 	b.On("connect", func(w http.ResponseWriter, h rig.Hook) {
-		if strings.Contains(string(h.Body["custom"]), "stranger") {
+		if strings.Contains(string(h.Body["custom"]), "refused") {
 			rig.Refuse(http.StatusForbidden)(w, h)
 			return
 		}
@@ -75,7 +75,7 @@ func startHooked(t *testing.T) *rig.Backend {
 }
 
 func refusedByConnect(s *scene, sdk string) {
-	c := s.legacyTab(sdk).connectWith(hookedApp, options{"who": "stranger"})
+	c := s.legacyTab(sdk).connectWith(hookedApp, options{"who": "refused"})
 	if events := c.events(); !slices.Equal(events, []string{"CONNECTED", "WARN Forbidden", "DISCONNECTED"}) {
 		s.t.Errorf("session: %q", events)
 	}

@@ -15,11 +15,11 @@ import (
 
 // nativeTests use LiveKit's own SDK and the WCS SDK in the same rooms.
 var nativeTests = map[string]func(*scene){
-	"a native client watches a WCS publisher":             nativeWatches,
+	"a native client watches a WCS publisher":             nativePlaysPublisher,
 	"a WCS player plays a native publisher":               nativePublishes,
 	"the longest-publishing of several natives is played": severalNatives,
 	"an application that does not share its rooms":        notShared,
-	"a native client's data reach WCS players":            nativeTalks,
+	"a native client's data reach WCS players":            nativeSendsData,
 }
 
 // nativeTab is a page with LiveKit's own SDK that has joined a room.
@@ -52,7 +52,7 @@ func (n *nativeTab) leave() {
 	n.do("leave", n.room)
 }
 
-func nativeWatches(s *scene) {
+func nativePlaysPublisher(s *scene) {
 	name := s.name("watch")
 	native := s.joinNative(name, "viewer")
 	publisher := s.legacyTab(newestSDK).login(nativeApp).publish(name, nil)
@@ -118,14 +118,14 @@ func severalNatives(s *scene) {
 	again.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
 }
 
-// nativeTalks checks that data of a native client reaches the players of a WCS publisher, and no other WCS
-// client.
-func nativeTalks(s *scene) {
+// nativeSendsData checks that data of a native client reaches the players of a WCS publisher, and no other
+// WCS client.
+func nativeSendsData(s *scene) {
 	name := s.name("talk")
 	publisher := s.legacyTab(newestSDK).login(nativeApp).publish(name, nil)
 	player := s.legacyTab(oldestSDK).login(nativeApp).play(name, nil)
 	native := s.joinNative(name, "talker")
-	rig.Eventually(s.t, patience, "somebody listens", func() bool {
+	rig.Eventually(s.t, patience, "a probe receives data", func() bool {
 		return slices.ContainsFunc(s.world.stage.LiveKit.Participants(s.t, name), func(p *lkproto.ParticipantInfo) bool {
 			return strings.Contains(p.GetIdentity(), ":probe:") && p.GetState() == lkproto.ParticipantInfo_ACTIVE
 		})
@@ -135,7 +135,7 @@ func nativeTalks(s *scene) {
 	}
 	got := call[[]any](player.tab.tab, "heard", player.index, "end")
 	if text := fmt.Sprint(got); text != "[map[a:[1 2]] plain text end]" {
-		s.t.Errorf("player has heard %s", text)
+		s.t.Errorf("player has received %s", text)
 	}
 	publisher.stop()
 	publisher.want(wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop)

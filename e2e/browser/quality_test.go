@@ -50,7 +50,7 @@ func TestSDKNoticesBadPathAndRecovery(t *testing.T) {
 		all = append(all, up, down)
 	}
 	for _, r := range all {
-		r.judged(0, settledRun, "PERFECT")
+		r.qualities(0, settledRun, "PERFECT")
 		if up, down := r.relay.Traffic(); up.Passed == 0 || down.Passed == 0 {
 			t.Fatalf("%s does not go through its relay: up %+v, down %+v", r.who, up, down)
 		}
@@ -90,7 +90,7 @@ func wantAll(t *testing.T, all []*relayed, d rig.Direction, n int, qualities ...
 		r.impair(d)
 	}
 	for i, r := range all {
-		u := r.judged(since[i], n, qualities...)
+		u := r.qualities(since[i], n, qualities...)
 		took := u.At - since[i]
 		t.Logf("%s with %+v: %s after %.1f s, client %.0f, server %.0f bit/s", r.who, d, u.Quality, took/1000, u.Client, u.Server)
 		if took > tooLate && d != (rig.Direction{}) {
@@ -129,9 +129,9 @@ func (r *relayed) impair(d rig.Direction) {
 	}
 }
 
-// judged waits until the SDK has reported one of these qualities n times in a row since a time on the page's
-// clock, and returns the first report.
-func (r *relayed) judged(since float64, n int, qualities ...string) update {
+// qualities waits until the SDK has reported one of these qualities n times in a row since a time on the
+// page's clock, and returns the first report.
+func (r *relayed) qualities(since float64, n int, qualities ...string) update {
 	r.tab.t.Helper()
 	var all []update
 	for limit := time.Now().Add(qualityPatience); time.Now().Before(limit); {

@@ -32,8 +32,8 @@ type update struct {
 	Client, Server float64 // bit/s, filtered
 }
 
-// told is a video rate as the gateway has sent it.
-type told struct {
+// sentRate is a video rate as the gateway has sent it.
+type sentRate struct {
 	At            float64 // ms, on the page's clock
 	VideoRate     float64
 	FPS           float64
@@ -76,13 +76,13 @@ func TestSDKReportsPerfectQualityOnUndisturbedPath(t *testing.T) {
 func wantPerfect(t *testing.T, who string, st *stream) {
 	t.Helper()
 	var all, run []update
-	var sent []told
+	var sent []sentRate
 	for limit := time.Now().Add(3 * time.Minute); len(run) < judged; {
 		if time.Now().After(limit) {
 			t.Fatalf("%s is not perfect: %+v, sent %+v", who, all, sent)
 		}
 		all = call[[]update](st.tab.tab, "qualities", st.index, len(all)+1)
-		sent = call[[]told](st.tab.tab, "rates", st.index)
+		sent = call[[]sentRate](st.tab.tab, "rates", st.index)
 		run = lastPerfect(all, sent)
 	}
 	var client, server float64
@@ -98,7 +98,7 @@ func wantPerfect(t *testing.T, who string, st *stream) {
 }
 
 // lastPerfect returns the last updates that count, back to one that is not perfect.
-func lastPerfect(all []update, sent []told) (run []update) {
+func lastPerfect(all []update, sent []sentRate) (run []update) {
 	for _, u := range slices.Backward(all) {
 		switch {
 		case !evenBefore(sent, u.At):
@@ -112,8 +112,8 @@ func lastPerfect(all []update, sent []told) (run []update) {
 }
 
 // evenBefore reports whether the messages before an update were evenly spaced, with even frame counts.
-func evenBefore(sent []told, at float64) bool {
-	n, _ := slices.BinarySearchFunc(sent, at, func(r told, at float64) int { return cmp.Compare(r.At, at) })
+func evenBefore(sent []sentRate, at float64) bool {
+	n, _ := slices.BinarySearchFunc(sent, at, func(r sentRate, at float64) int { return cmp.Compare(r.At, at) })
 	if n < evenly {
 		return false
 	}
@@ -126,7 +126,7 @@ func evenBefore(sent []told, at float64) bool {
 }
 
 // wantEverySecond checks the median interval of messages: single ones may be late on a busy machine.
-func wantEverySecond(t *testing.T, who string, sent []told) {
+func wantEverySecond(t *testing.T, who string, sent []sentRate) {
 	t.Helper()
 	var apart []float64
 	for i := range sent[1:] {

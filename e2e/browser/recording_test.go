@@ -25,7 +25,7 @@ func TestSDKRecordsStreams(t *testing.T) {
 	s := &rig.Stage{Ports: rig.NewPorts(t), Redis: rig.StartRedis(t)}
 	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: s.Ports.Webhook(), Redis: s.Redis.Addr})
 	egress := rig.StartEgress(t, s.LiveKit, s.Redis.Addr)
-	egress.Decide(func(r *lkproto.ParticipantEgressRequest) rig.Fate {
+	egress.SetOutcome(func(r *lkproto.ParticipantEgressRequest) rig.EgressOutcome {
 		if strings.HasPrefix(r.GetRoomName(), "broken") {
 			return rig.Fails
 		}
@@ -110,7 +110,7 @@ func republished(s *scene, egress *rig.Egress, sdk string) {
 	if got := egress.Requests(name)[0].GetStreamOutputs()[0].GetUrls(); len(got) != 1 || got[0] != "rtmp://live.example.com/app/rtmp_"+name {
 		s.t.Errorf("sent to %v", got)
 	}
-	egress.Break(name, "connection reset")
+	egress.Fail(name, "connection reset")
 	publisher.want(wcs.StatusFailed, wcs.InfoFailedByRTMPWriterError)
 }
 

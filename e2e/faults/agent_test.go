@@ -23,7 +23,7 @@ func TestAgentCheckMovesClientsFromFullPod(t *testing.T) {
 		t.Helper()
 		var s, w string
 		defer func() { t.Logf("pod %d: %s, weight %s", pod, s, w) }()
-		rig.Eventually(t, 20*time.Second, "haproxy has heard of "+status+" "+weight, func() bool {
+		rig.Eventually(t, 20*time.Second, "haproxy has received "+status+" "+weight, func() bool {
 			s, w = lb.Server(t, pod)
 			return s == status && w == weight
 		})
@@ -36,16 +36,16 @@ func TestAgentCheckMovesClientsFromFullPod(t *testing.T) {
 	await(1, "UP", "100")
 	old := rig.Connect(t, pods[0].URL, "defaultApp")
 	pods[0].Terminate()
-	rig.Eventually(t, 20*time.Second, "the agent tells of the drain", func() bool { return ask(t, agent) == "drain\n" })
-	rig.Eventually(t, 20*time.Second, "haproxy has heard of it", func() bool {
+	rig.Eventually(t, 20*time.Second, "the agent reports the drain", func() bool { return ask(t, agent) == "drain\n" })
+	rig.Eventually(t, 20*time.Second, "haproxy has received it", func() bool {
 		status, _ := lb.Server(t, 0)
 		return strings.HasPrefix(status, "DRAIN") || status == "DOWN" // by /readyz, which it asks as well
 	})
 	for range 5 {
 		rig.Connect(t, lb.URL, "defaultApp")
 	}
-	await(1, "UP", "50") // all new clients are there
-	pang(t, old)         // still served
+	await(1, "UP", "50")   // all new clients are there
+	awaitRoundTrip(t, old) // still served
 	pods[0].Terminate()
 }
 

@@ -20,10 +20,10 @@ func TestClientsMoveFromDrainedAndKilledPods(t *testing.T) {
 	pods, lk := startPods(t, podOptions{n: 3, redis: redis.Addr, webhook: 2, env: map[string]string{
 		"WCS_DRAIN_NOTICE": "3s", "WCS_DRAIN_WINDOW": "0s", "WCS_DRAIN_PACE": "1s",
 	}})
-	h := newHall(t, rig.StartHAProxy(t, pods...), pods)
+	h := newClientGroup(t, rig.StartHAProxy(t, pods...), pods)
 	for i := range pods {
 		if n := len(h.on(i)); n < 15 {
-			t.Errorf("pod %d has %d of %d sessions", i, n, hallSize)
+			t.Errorf("pod %d has %d of %d sessions", i, n, groupSize)
 		}
 	}
 	h.openStreams(t)
@@ -38,7 +38,7 @@ func TestClientsMoveFromDrainedAndKilledPods(t *testing.T) {
 		}
 	}
 	t.Logf("drained: %d clients sent away within %v", len(moved), ms(time.Since(since)))
-	h.comeBack(t, 0, moved)
+	h.reconnect(t, 0, moved)
 	if err := pods[0].Wait(); err != nil {
 		t.Errorf("drained pod ended with %v", err)
 	}
@@ -51,19 +51,19 @@ func TestClientsMoveFromDrainedAndKilledPods(t *testing.T) {
 		_ = v.c.AwaitClosed()
 	}
 	for _, v := range h.on(2) {
-		pang(t, v.c) // others work on
+		awaitRoundTrip(t, v.c) // others work on
 	}
-	h.comeBack(t, 1, lost)
+	h.reconnect(t, 1, lost)
 	t.Logf("killed: all streams of %d clients published again after %v", len(lost), ms(time.Since(since)))
 	dials.stop()
 	dials.wantNoFailure(t, "while another was killed")
-	if n := len(h.on(2)); n != hallSize {
-		t.Errorf("%d of %d sessions on the last pod", n, hallSize)
+	if n := len(h.on(2)); n != groupSize {
+		t.Errorf("%d of %d sessions on the last pod", n, groupSize)
 	}
 	h.closeStreams(t)
 	rig.WantClean(t, lk, redis)
-	for _, v := range h.visitors {
-		wantNoMore(t, v.c)
+	for _, v := range h.clients {
+		wantNoMoreStatus(t, v.c)
 	}
 }
 

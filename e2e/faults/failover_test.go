@@ -35,7 +35,7 @@ func TestClusterFailoverEndsNoStream(t *testing.T) {
 }
 
 // On a busy machine masters are thought dead, and are replaced while they live. A pod may then listen on one
-// that has become a replica, which hears what its master does.
+// that has become a replica, which receives its master's messages.
 func TestClusterFailoverOfEveryMasterEndsNoStream(t *testing.T) {
 	t.Parallel()
 	failOverCluster(t, func(before *rig.Redis, others []*rig.Redis) {
@@ -130,9 +130,9 @@ func failOver(t *testing.T, pods []*rig.Gateway, f failover) {
 	t.Logf("packets: %d before, %d in %v since", before, s.packets()-before, time.Since(since).Round(time.Second))
 	s.wantUnnoticed(t)
 	s.wantProtected(t)
-	t.Logf("player on the other pod told after %v", ms(s.end(t)))
+	t.Logf("player on the other pod notified after %v", ms(s.end(t)))
 	for _, m := range f.masters() {
 		rig.WantClean(t, f.lk, m)
 	}
-	wantNoMore(t, s.pub, s.view)
+	wantNoMoreStatus(t, s.pub, s.view)
 }

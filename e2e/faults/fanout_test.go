@@ -33,31 +33,31 @@ func TestOneMessageForAllPlayersOfAPod(t *testing.T) {
 	}
 	playAll(t, "many", players)
 
-	tap := listen(t, server)
+	messages := recordPodMessages(t, server)
 	sent := published(t, server)
 	since := time.Now()
 	c.Unpublish("many-pub", "many")
-	wantTold(t, "many", players)
-	t.Logf("%d players told after %v", audience, ms(time.Since(since)))
+	wantPlayersEnded(t, "many", players)
+	t.Logf("%d players notified after %v", audience, ms(time.Since(since)))
 	c.WantStatus("many-pub", "UNPUBLISHED", infoStopped)
 	rig.WantClean(t, lk, server)
-	wantNoMore(t, append(players, c)...)
+	wantNoMoreStatus(t, append(players, c)...)
 
 	t.Logf("PUBLISH: %d in all, webhooks included", published(t, server)-sent)
-	tap.barrier(t, server)
-	var toldPod string
-	if ended := tap.of(state.EventEnded); len(ended) != 1 {
+	messages.awaitAll(t, server)
+	var playersPod string
+	if ended := messages.channelsOf(state.EventEnded); len(ended) != 1 {
 		t.Errorf("%d messages about the end: %v", len(ended), ended)
 	} else {
-		toldPod = ended[0]
+		playersPod = ended[0]
 	}
-	// The players' pod gets the webhooks itself: nothing else was to be told to it.
-	if n := tap.to(toldPod); n != 1 {
+	// The players' pod gets the webhooks itself: nothing else had to be sent to it.
+	if n := messages.countTo(playersPod); n != 1 {
 		t.Errorf("%d messages to the players' pod", n)
 	}
 }
 
-// A pod is killed: how long until the last player is told.
+// A pod is killed: every player is notified once. The time is logged.
 func TestPlayersOfKilledPublisherPodAreNotified(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
@@ -74,23 +74,23 @@ func TestPlayersOfKilledPublisherPodAreNotified(t *testing.T) {
 	playAll(t, "kill", players)
 	here := rig.Connect(t, pods[0].URL, "defaultApp") // a player of the pod itself: its participant is removed as well
 	here.Play("kill-here", "kill", rig.NewPlayer(t, rig.PeerOptions{Audio: true}))
-	awaitJudges(t, pods[1:]...)
+	awaitTakeOverAllowed(t, pods[1:]...)
 	pods[0].Kill()
 	since := time.Now()
-	wantTold(t, "kill", players)
-	t.Logf("last of %d players told %v after kill -9", len(players), ms(time.Since(since)))
+	wantPlayersEnded(t, "kill", players)
+	t.Logf("last of %d players notified %v after kill -9", len(players), ms(time.Since(since)))
 	for range 2 { // sessions of the pod
 		backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 	}
-	t.Logf("the backend knows %v after kill -9", ms(time.Since(since)))
+	t.Logf("the backend notified %v after kill -9", ms(time.Since(since)))
 	rig.WantClean(t, lk, server)
 	if n := slices.Index(backend.Order(), "ConnectionStatusEvent DISCONNECTED"); n != 2+len(players) || len(backend.Order()) != n+2 {
-		t.Errorf("the backend was told %v", backend.Order())
+		t.Errorf("the backend received %v", backend.Order())
 	}
-	wantNoMore(t, players...)
+	wantNoMoreStatus(t, players...)
 }
 
-// How long a player on another pod does not know that its stream has ended.
+// Each end of a stream reaches the player on another pod. The times are logged.
 func TestEveryEndReachesPlayersOnAnotherPod(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
@@ -117,7 +117,7 @@ func TestEveryEndReachesPlayersOnAnotherPod(t *testing.T) {
 	t.Logf("unpublish on one pod to FAILED on the other, %d rounds: p50 %v, p99 %v, max %v", len(took),
 		ms(took[len(took)/2-1]), ms(took[len(took)*99/100-1]), ms(took[len(took)-1]))
 	rig.WantClean(t, lk, server)
-	wantNoMore(t, pub, view)
+	wantNoMoreStatus(t, pub, view)
 	for _, stage := range []struct {
 		name   string
 		pod    *rig.Gateway
@@ -126,7 +126,7 @@ func TestEveryEndReachesPlayersOnAnotherPod(t *testing.T) {
 		series := func(value string) float64 {
 			return metric(t, stage.pod, fmt.Sprintf("wcs_notification_seconds_%s{stage=%q}", value, stage.name))
 		}
-		// A player who is asked about at that very moment learns of the end from LiveKit.
+		// If LiveKit is queried about a player at that moment, its answer reports the end.
 		rig.Eventually(t, 40*time.Second, stage.name+" is measured", func() bool { return series("count") >= stage.rounds/2 })
 		n := series("count")
 		if n > stage.rounds && stage.name != "transit" {
@@ -190,7 +190,7 @@ func playAll(t *testing.T, name string, clients []*rig.Client) {
 	}
 }
 
-func wantTold(t *testing.T, name string, clients []*rig.Client) {
+func wantPlayersEnded(t *testing.T, name string, clients []*rig.Client) {
 	t.Helper()
 	for i, c := range clients {
 		c.WantStatus(playID(name, i), "FAILED", infoStopped)
@@ -213,8 +213,8 @@ func published(t *testing.T, server *rig.Redis) int {
 	return n
 }
 
-// tap hears what pods tell each other.
-type tap struct {
+// podMessages records the messages between pods.
+type podMessages struct {
 	mu       sync.Mutex
 	messages []message
 }
@@ -226,14 +226,14 @@ type message struct {
 
 const barrierChannel = "wcs:default:pod:barrier"
 
-func listen(t *testing.T, server *rig.Redis) *tap {
+func recordPodMessages(t *testing.T, server *rig.Redis) *podMessages {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr})
 	sub := client.PSubscribe(context.Background(), "wcs:default:pod:*")
 	if _, err := sub.Receive(context.Background()); err != nil { // that it is subscribed
 		t.Fatal(err)
 	}
-	tp := &tap{}
+	tp := &podMessages{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -262,15 +262,15 @@ func listen(t *testing.T, server *rig.Redis) *tap {
 	return tp
 }
 
-// barrier returns when everything that was published before it has been heard.
-func (tp *tap) barrier(t *testing.T, server *rig.Redis) {
+// awaitAll returns when every earlier message has been recorded.
+func (tp *podMessages) awaitAll(t *testing.T, server *rig.Redis) {
 	t.Helper()
 	server.CLI("publish", barrierChannel, "{}")
-	rig.Eventually(t, 20*time.Second, "the tap has heard all", func() bool { return tp.to(barrierChannel) == 1 })
+	rig.Eventually(t, 20*time.Second, "all messages are recorded", func() bool { return tp.countTo(barrierChannel) == 1 })
 }
 
-// of returns the channels that received a kind of event.
-func (tp *tap) of(kind state.EventKind) (channels []string) {
+// channelsOf returns the channels that received a kind of event.
+func (tp *podMessages) channelsOf(kind state.EventKind) (channels []string) {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
 	for _, m := range tp.messages {
@@ -281,8 +281,8 @@ func (tp *tap) of(kind state.EventKind) (channels []string) {
 	return channels
 }
 
-// to counts the messages to a channel.
-func (tp *tap) to(channel string) (n int) {
+// countTo counts the messages to a channel.
+func (tp *podMessages) countTo(channel string) (n int) {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
 	for _, m := range tp.messages {

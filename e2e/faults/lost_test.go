@@ -15,7 +15,7 @@ import (
 func TestLostWebhookIsRepaired(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
-	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr, deaf: true})
+	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr, noWebhooks: true})
 	a, b := newScene(t, pods, "lost-a"), newScene(t, pods, "lost-b")
 
 	awaitSettled(t, a, b)
@@ -24,21 +24,21 @@ func TestLostWebhookIsRepaired(t *testing.T) {
 	if st := a.view.AwaitStatus(a.playID()); st.Status != "FAILED" {
 		t.Errorf("player: %+v", st)
 	}
-	t.Logf("removed player told after %v", ms(time.Since(since)))
+	t.Logf("removed player notified after %v", ms(time.Since(since)))
 
 	since = time.Now()
 	remove(t, lk, "wcs.lost-b", ":pub:")
 	if st := b.pub.AwaitStatus(b.pubID()); st.Status != "FAILED" {
 		t.Errorf("publisher: %+v", st)
 	}
-	t.Logf("removed publisher told after %v", ms(time.Since(since)))
+	t.Logf("removed publisher notified after %v", ms(time.Since(since)))
 	b.view.WantStatus(b.playID(), "FAILED", infoStopped)
-	t.Logf("its player told after %v", ms(time.Since(since)))
+	t.Logf("its player notified after %v", ms(time.Since(since)))
 
 	a.pub.Unpublish(a.pubID(), a.name) // it was not concerned
 	a.pub.WantStatus(a.pubID(), "UNPUBLISHED", infoStopped)
 	rig.WantClean(t, lk, redis)
-	wantNoMore(t, a.pub, a.view, b.pub, b.view)
+	wantNoMoreStatus(t, a.pub, a.view, b.pub, b.view)
 }
 
 // remove removes the participant of a role as an operator does.
@@ -66,7 +66,7 @@ func remove(t *testing.T, lk *rig.LiveKit, room, role string) {
 func TestLostEventIsRepaired(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
-	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr, deaf: true})
+	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr, noWebhooks: true})
 	s, next := newScene(t, pods, "event"), newScene(t, pods, "next")
 	listening := func() int { return strings.Count(redis.CLI("pubsub", "channels", "wcs:*"), "wcs:default:pod:") }
 	if n := listening(); n != len(pods) {
@@ -78,23 +78,23 @@ func TestLostEventIsRepaired(t *testing.T) {
 	redis.CLI("client", "kill", "type", "pubsub")
 	rig.Eventually(t, 10*time.Second, "nobody listens", func() bool { return listening() == 0 })
 	sent := published(t, redis)
-	t.Logf("player told after %v, by asking", ms(s.end(t)))
+	t.Logf("player notified after %v, by polling", ms(s.end(t)))
 	if n := published(t, redis) - sent; n < 1 {
 		t.Errorf("%d messages published: the event was not lost, it was never sent", n)
 	}
 	if n := listening(); n != 0 {
-		t.Errorf("%d pods listen, and may have heard it", n)
+		t.Errorf("%d pods are subscribed, and may have received it", n)
 	}
 
 	redis.CLI("acl", "setuser", "default", "+subscribe")
 	rig.Eventually(t, 40*time.Second, "both pods listen again", func() bool { return listening() == len(pods) })
-	t.Logf("next player told after %v, by event", ms(next.end(t)))
+	t.Logf("next player notified after %v, by event", ms(next.end(t)))
 	rig.WantClean(t, lk, redis)
-	wantNoMore(t, s.pub, s.view, next.pub, next.view)
+	wantNoMoreStatus(t, s.pub, s.view, next.pub, next.view)
 }
 
-// Redis restarts, and comes back empty, while the publisher ends: who plays the stream is forgotten for a
-// moment.
+// Redis restarts, and comes back empty, while the publisher ends: the record of the
+// stream's players is missing for a moment.
 func TestPlayersEndAlthoughRedisRestarts(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
@@ -105,8 +105,8 @@ func TestPlayersEndAlthoughRedisRestarts(t *testing.T) {
 	redis.Restart()
 	since := time.Now()
 	s.view.WantStatus(s.playID(), "FAILED", infoStopped)
-	t.Logf("player told %v after Redis was back", ms(time.Since(since)))
+	t.Logf("player notified %v after Redis was back", ms(time.Since(since)))
 	s.pub.WantStatus(s.pubID(), "UNPUBLISHED", infoStopped)
 	rig.WantClean(t, lk, redis)
-	wantNoMore(t, s.pub, s.view)
+	wantNoMoreStatus(t, s.pub, s.view)
 }

@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// atATime is how many tests run together unless -parallel says otherwise: they mostly wait.
+// atATime is how many tests run together unless -parallel sets another number: they mostly wait.
 const atATime = "4"
 
 func TestMain(m *testing.M) {

@@ -13,7 +13,7 @@ import (
 func TestRedisAwayForAMinuteEndsNoStream(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
-	outlast(t, redis, outage{lasts: time.Minute, begin: redis.Kill, end: redis.Restart})
+	checkOutage(t, redis, outage{lasts: time.Minute, begin: redis.Kill, end: redis.Restart})
 }
 
 // Redis is killed, and comes back with what it had: leases that have run out meanwhile, and streams that have
@@ -22,7 +22,7 @@ func TestOldDataOfRedisEndsNoStream(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	redis.CLI("set", "kept", "yes")
-	outlast(t, redis, outage{lasts: 15 * time.Second, begin: redis.Kill, end: redis.Restart})
+	checkOutage(t, redis, outage{lasts: 15 * time.Second, begin: redis.Kill, end: redis.Restart})
 	if kept := redis.CLI("get", "kept"); strings.TrimSpace(kept) != "yes" {
 		t.Errorf("Redis has kept nothing: %q", kept)
 	}
@@ -32,7 +32,7 @@ func TestOldDataOfRedisEndsNoStream(t *testing.T) {
 func TestHangingRedisEndsNoStream(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
-	outlast(t, redis, outage{lasts: 20 * time.Second, begin: redis.Pause, end: redis.Resume})
+	checkOutage(t, redis, outage{lasts: 20 * time.Second, begin: redis.Pause, end: redis.Resume})
 }
 
 type outage struct {
@@ -44,8 +44,8 @@ type outage struct {
 // log.
 const refusalLimit = 5 * time.Second
 
-// outlast checks what must hold while Redis is away and when it is back (docs/architecture.md#failures).
-func outlast(t *testing.T, redis *rig.Redis, o outage) {
+// checkOutage checks what must hold while Redis is away and when it is back (docs/architecture.md#failures).
+func checkOutage(t *testing.T, redis *rig.Redis, o outage) {
 	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr})
 	stays, leaves := newScene(t, pods, "stays"), newScene(t, pods, "leaves")
 	before := stays.packets()
@@ -54,7 +54,7 @@ func outlast(t *testing.T, redis *rig.Redis, o outage) {
 	since := time.Now()
 	wantRefusals(t, pods, "at once")
 	// A publisher that ends now: its player on the other pod finds out from LiveKit.
-	t.Logf("player on the other pod told after %v, without Redis", ms(leaves.end(t)))
+	t.Logf("player on the other pod notified after %v, without Redis", ms(leaves.end(t)))
 	during := stays.packets()
 	stays.wantFlow(t, o.lasts-time.Since(since))
 	wantRefusals(t, pods, "later")
@@ -82,9 +82,9 @@ func outlast(t *testing.T, redis *rig.Redis, o outage) {
 	t.Logf("packets: %d after", stays.packets()-after)
 	stays.wantUnnoticed(t)
 	stays.wantProtected(t)
-	t.Logf("player on the other pod told after %v", ms(stays.end(t)))
+	t.Logf("player on the other pod notified after %v", ms(stays.end(t)))
 	rig.WantClean(t, lk, redis)
-	wantNoMore(t, stays.pub, stays.view, leaves.pub, leaves.view)
+	wantNoMoreStatus(t, stays.pub, stays.view, leaves.pub, leaves.view)
 }
 
 // wantRefusals publishes and plays on both pods, on sessions that are opened now, and expects to be refused.

@@ -21,13 +21,13 @@ const (
 	statusEvent = "notifyStreamStatusEvent"
 )
 
-// podOptions say what startPods starts.
+// podOptions configure the pods of startPods.
 type podOptions struct {
-	n       int
-	redis   string            // host:port of a single Redis; env says where another kind is
-	webhook int               // pod that gets LiveKit's webhooks
-	deaf    bool              // LiveKit sends none
-	env     map[string]string // of all pods
+	n          int
+	redis      string            // host:port of a single Redis; env names another kind
+	webhook    int               // pod that gets LiveKit's webhooks
+	noWebhooks bool              // LiveKit sends none
+	env        map[string]string // of all pods
 }
 
 // startPods starts gateways that share a LiveKit and a Redis.
@@ -38,7 +38,7 @@ func startPods(t *testing.T, o podOptions) (pods []*rig.Gateway, lk *rig.LiveKit
 		ports = append(ports, rig.NewPorts(t))
 	}
 	var lko rig.LiveKitOptions
-	if !o.deaf {
+	if !o.noWebhooks {
 		lko.Webhook = ports[o.webhook].Webhook()
 	}
 	lk = rig.StartLiveKit(t, lko)
@@ -90,10 +90,10 @@ func (s *scene) packets() int {
 	return s.screen.Packets(translate.Audio) + s.screen.Packets(translate.Video)
 }
 
-// wantUnnoticed checks that neither client was told anything about its stream.
+// wantUnnoticed checks that neither client received a status of its stream.
 func (s *scene) wantUnnoticed(t *testing.T) {
 	t.Helper()
-	wantNoMore(t, s.pub, s.view)
+	wantNoMoreStatus(t, s.pub, s.view)
 }
 
 // wantProtected tries to publish under the scene's name on both pods.
@@ -102,7 +102,7 @@ func (s *scene) wantProtected(t *testing.T) {
 	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
 	for i, pod := range s.pods[:2] {
 		c := rig.Connect(t, pod.URL, "defaultApp")
-		id := fmt.Sprintf("%s-thief-%d", s.name, i)
+		id := fmt.Sprintf("%s-other-%d", s.name, i)
 		c.Send("publishStream", rig.StreamRequest(id, s.name, offer, true, nil))
 		c.WantStatus(id, "FAILED", infoInUse)
 		c.Close()
@@ -115,9 +115,9 @@ func (s *scene) end(t *testing.T) time.Duration {
 	since := time.Now()
 	s.pub.Unpublish(s.pubID(), s.name)
 	s.view.WantStatus(s.playID(), "FAILED", infoStopped)
-	told := time.Since(since)
+	took := time.Since(since)
 	s.pub.WantStatus(s.pubID(), "UNPUBLISHED", infoStopped)
-	return told
+	return took
 }
 
 // attempt publishes under a name of its own and stops again, unless it is refused because Redis is away.
@@ -156,22 +156,22 @@ func wantMedia(t *testing.T, screen *rig.Peer) {
 	}
 }
 
-// pang makes sure that everything the gateway had for the client before has arrived.
-func pang(t *testing.T, c *rig.Client) {
+// awaitRoundTrip waits for the answer to a command. Everything that the gateway sent before has arrived then.
+func awaitRoundTrip(t *testing.T, c *rig.Client) {
 	t.Helper()
-	c.Send("sendData", map[string]any{"operationId": "pang", "payload": 1})
-	c.AwaitMatch("DataStatusEvent pang", func(m rig.Message) bool {
-		return m.Name == "DataStatusEvent" && strings.Contains(m.Raw, `"pang"`)
+	c.Send("sendData", map[string]any{"operationId": "roundTrip", "payload": 1})
+	c.AwaitMatch("DataStatusEvent roundTrip", func(m rig.Message) bool {
+		return m.Name == "DataStatusEvent" && strings.Contains(m.Raw, `"roundTrip"`)
 	})
 }
 
-// wantNoMore checks that no status was sent that the test has not taken: each client is notified once.
-func wantNoMore(t *testing.T, clients ...*rig.Client) {
+// wantNoMoreStatus checks that no status was sent that the test has not taken: each client is notified once.
+func wantNoMoreStatus(t *testing.T, clients ...*rig.Client) {
 	t.Helper()
 	for _, c := range clients {
-		pang(t, c)
+		awaitRoundTrip(t, c)
 		if n := c.Count(statusEvent); n != 0 {
-			t.Errorf("told %d times more: %s", n, c.Names())
+			t.Errorf("notified %d times more: %s", n, c.Names())
 		}
 	}
 }
@@ -201,9 +201,9 @@ func metric(t *testing.T, g *rig.Gateway, series string) float64 {
 	return 0
 }
 
-// awaitJudges waits until the pods have seen Redis for so long that they may take over from dead ones
-// (docs/architecture.md#redis).
-func awaitJudges(t *testing.T, pods ...*rig.Gateway) {
+// awaitTakeOverAllowed waits until the pods have seen Redis for so long that they may take over from dead
+// ones (docs/architecture.md#redis).
+func awaitTakeOverAllowed(t *testing.T, pods ...*rig.Gateway) {
 	t.Helper()
 	for _, g := range pods {
 		rig.Eventually(t, 40*time.Second, "the pod has seen Redis for long enough", func() bool {

@@ -75,7 +75,7 @@ func wantClosedAlone(t *testing.T, n int, env map[string]string, queued int) {
 	since := time.Now()
 	rig.Eventually(t, 90*time.Second, "all stalled clients are closed", func() bool {
 		asked := time.Now()
-		pang(t, view) // it goes on for others
+		awaitRoundTrip(t, view) // it goes on for others
 		slowest = max(slowest, time.Since(asked))
 		return metric(t, s.Gateway, `wcs_closes_total{reason="slow"}`)+metric(t, s.Gateway, `wcs_closes_total{reason="ping_timeout"}`) == float64(n)
 	})
@@ -93,12 +93,12 @@ func wantClosedAlone(t *testing.T, n int, env map[string]string, queued int) {
 		t.Errorf("%v connections are left", left)
 	}
 	wantMedia(t, screen)
-	wantNoMore(t, pub, view)
+	wantNoMoreStatus(t, pub, view)
 	pub.Unpublish("healthy-pub", "healthy")
 	pub.WantStatus("healthy-pub", "UNPUBLISHED", infoStopped)
 	view.WantStatus("healthy-play", "FAILED", infoStopped)
 	s.WantClean(t)
-	wantNoMore(t, pub, view)
+	wantNoMoreStatus(t, pub, view)
 }
 
 // stalledClient reads nothing but what it awaits, and its kernel takes next to nothing for it.
@@ -168,7 +168,7 @@ func (c *stalledClient) play(t *testing.T, id, name string) {
 }
 
 // flood lets every client ask for more and more answers without reading any, until it is closed or has
-// asked for floodMax. What it asks is answered with its own operationId.
+// X
 func flood(t *testing.T, clients []*stalledClient) {
 	t.Helper()
 	command := fmt.Appendf(nil, `{"message":"sendData","data":[{"operationId":%q,"payload":1}]}`, strings.Repeat("x", floodSize))

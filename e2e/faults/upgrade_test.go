@@ -16,11 +16,11 @@ const (
 	upgradeStreams  = 15 // published, and as many played: 30 sessions
 )
 
-// upgrade is a hall whose pods are replaced one by one.
+// upgrade is a clientGroup whose pods are replaced one by one.
 type upgrade struct {
-	*hall
+	*clientGroup
 	start   func(pod int) *rig.Gateway
-	screens map[*visitor]*rig.Peer
+	screens map[*groupClient]*rig.Peer
 }
 
 // A rolling upgrade: three pods behind haproxy are drained and replaced one after the other. No stream is cut
@@ -29,7 +29,7 @@ func TestRollingUpgradeCutsNoStream(t *testing.T) {
 	redis := rig.StartRedis(t)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t), rig.NewPorts(t)}
 	lk := rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[2].Webhook()})
-	u := upgrade{hall: &hall{gone: make(map[int]bool)}, screens: make(map[*visitor]*rig.Peer)}
+	u := upgrade{clientGroup: &clientGroup{gone: make(map[int]bool)}, screens: make(map[*groupClient]*rig.Peer)}
 	u.start = func(pod int) *rig.Gateway {
 		g := rig.StartGateway(t, rig.GatewayOptions{Ports: ports[pod], LiveKit: lk, Redis: redis.Addr, Env: map[string]string{
 			"WCS_DRAIN_NOTICE": "3s", "WCS_DRAIN_WINDOW": "10m", "WCS_DRAIN_PACE": "2s", "WCS_LOG_LEVEL": "info",
@@ -42,15 +42,15 @@ func TestRollingUpgradeCutsNoStream(t *testing.T) {
 	}
 	u.lb = rig.StartHAProxy(t, u.pods...)
 	for range upgradeSessions {
-		v := &visitor{}
-		u.enter(t, v)
-		u.visitors = append(u.visitors, v)
+		v := &groupClient{}
+		u.connect(t, v)
+		u.clients = append(u.clients, v)
 	}
 	for i := range upgradeStreams {
 		name := fmt.Sprintf("upgrade-%d", i)
-		u.visitors[i].pub, u.visitors[upgradeStreams+i].play = name, name
-		u.begin(t, u.visitors[i])
-		u.begin(t, u.visitors[upgradeStreams+i])
+		u.clients[i].pub, u.clients[upgradeStreams+i].play = name, name
+		u.begin(t, u.clients[i])
+		u.begin(t, u.clients[upgradeStreams+i])
 	}
 	dials := keepDialling(t, u.lb.URL)
 	for pod := range u.pods {
@@ -58,17 +58,17 @@ func TestRollingUpgradeCutsNoStream(t *testing.T) {
 		dials.wantNoFailure(t, fmt.Sprintf("while pod %d was replaced", pod))
 	}
 	dials.stop()
-	for _, v := range slices.Backward(u.visitors[:2*upgradeStreams]) {
+	for _, v := range slices.Backward(u.clients[:2*upgradeStreams]) {
 		u.end(t, v)
 	}
 	rig.WantClean(t, lk, redis)
-	for _, v := range u.visitors {
-		wantNoMore(t, v.c)
+	for _, v := range u.clients {
+		wantNoMoreStatus(t, v.c)
 	}
 }
 
-// begin starts what a visitor has.
-func (u *upgrade) begin(t *testing.T, v *visitor) {
+// begin starts a client's streams.
+func (u *upgrade) begin(t *testing.T, v *groupClient) {
 	t.Helper()
 	if v.pub != "" {
 		v.publish(t)
@@ -78,8 +78,8 @@ func (u *upgrade) begin(t *testing.T, v *visitor) {
 	v.c.Play(v.id(v.play+"-play"), v.play, u.screens[v])
 }
 
-// end stops what a visitor has, which has not ended before.
-func (u *upgrade) end(t *testing.T, v *visitor) {
+// end stops a client's streams, which have not ended before.
+func (u *upgrade) end(t *testing.T, v *groupClient) {
 	t.Helper()
 	if v.pub != "" {
 		v.c.Unpublish(v.id(v.pub+"-pub"), v.pub)
@@ -94,7 +94,7 @@ func (u *upgrade) end(t *testing.T, v *visitor) {
 // replace drains a pod and starts another in its place.
 func (u *upgrade) replace(t *testing.T, pod int) {
 	t.Helper()
-	var idle, busy []*visitor
+	var idle, busy []*groupClient
 	for _, v := range u.on(pod) {
 		if v.pub == "" && v.play == "" {
 			idle = append(idle, v)
@@ -108,7 +108,7 @@ func (u *upgrade) replace(t *testing.T, pod int) {
 	}
 	u.pods[pod].Terminate()
 	u.gone[pod] = true
-	u.sentAway(t, idle)
+	u.wantClosed(t, idle)
 	u.wantStreams(t, busy)
 
 	// Their clients end them now: players first, whose publishers would end them otherwise, here and on other
@@ -117,14 +117,14 @@ func (u *upgrade) replace(t *testing.T, pod int) {
 	for _, v := range busy {
 		names[v.pub+v.play] = true
 	}
-	var stopped []*visitor
-	for _, v := range slices.Backward(u.visitors[:2*upgradeStreams]) {
+	var stopped []*groupClient
+	for _, v := range slices.Backward(u.clients[:2*upgradeStreams]) {
 		if names[v.pub+v.play] {
 			u.end(t, v)
 			stopped = append(stopped, v)
 		}
 	}
-	u.sentAway(t, busy)
+	u.wantClosed(t, busy)
 	if err := u.pods[pod].Wait(); err != nil {
 		t.Errorf("pod %d ended with %v", pod, err)
 	}
@@ -132,30 +132,30 @@ func (u *upgrade) replace(t *testing.T, pod int) {
 	delete(u.gone, pod)
 	for _, v := range slices.Backward(stopped) { // publishers first
 		if !slices.Contains(busy, v) {
-			v.lives++ // the session is the same, the stream another
+			v.connections++ // the session is the same, the stream another
 		}
 		u.begin(t, v)
 	}
 }
 
-// sentAway are closed by their pod's drain, and come back on another one.
-func (u *upgrade) sentAway(t *testing.T, visitors []*visitor) {
+// wantClosed are closed by their pod's drain, and come back on another one.
+func (u *upgrade) wantClosed(t *testing.T, clients []*groupClient) {
 	t.Helper()
-	for _, v := range visitors {
+	for _, v := range clients {
 		if err := v.c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
 			t.Errorf("a client of the drained pod saw %v", err)
 		}
 	}
-	for _, v := range visitors {
-		u.enter(t, v)
+	for _, v := range clients {
+		u.connect(t, v)
 	}
 }
 
 // wantStreams: the sockets of a draining pod's clients are open, and what they play goes on.
-func (u *upgrade) wantStreams(t *testing.T, visitors []*visitor) {
+func (u *upgrade) wantStreams(t *testing.T, clients []*groupClient) {
 	t.Helper()
-	for _, v := range visitors {
-		pang(t, v.c)
+	for _, v := range clients {
+		awaitRoundTrip(t, v.c)
 		screen := u.screens[v]
 		if screen == nil {
 			continue

@@ -77,7 +77,7 @@ func writeBody(w http.ResponseWriter, status int, body []byte) {
 }
 
 // Backend is an application's REST backend (docs/backend-hooks.md). It keeps what it was called with and
-// answers as a test says, Echo by default.
+// answers as a test sets, by default with Echo.
 type Backend struct {
 	URL string // with a path, which hooks are below
 

@@ -46,21 +46,21 @@ func (m Message) Arg(t testing.TB, i int, v any) {
 	}
 }
 
-// Client is a WCS client without an SDK: it sends what a test tells it and keeps what it gets. It answers
+// Client is a WCS client without an SDK: it sends what a test orders and keeps what it receives. It answers
 // pings, unless Mute is set.
 type Client struct {
 	t    testing.TB
 	conn *wcsclient.Conn
 
-	mu       sync.Mutex
-	mute     bool
-	frozen   bool
-	loose    bool
-	observer func(Message)
-	inbox    []Message
-	faults   []string      // messages that a strict client cannot decode
-	news     chan struct{} // closed and replaced at each message
-	err      error         // that ended the socket
+	mu             sync.Mutex
+	stopsPongs     bool
+	frozen         bool
+	acceptsUnknown bool
+	observer       func(Message)
+	inbox          []Message
+	faults         []string      // messages that a strict client cannot decode
+	news           chan struct{} // closed and replaced at each message
+	err            error         // that ended the socket
 }
 
 // patience is how long a client waits for anything; tests on a loaded machine are slow.
@@ -149,10 +149,10 @@ func (c *Client) read() {
 func (c *Client) take(m wcsclient.Message) error {
 	c.mu.Lock()
 	c.inbox = append(c.inbox, Message{m})
-	if err := checkTypes(m.Raw); err != nil && !c.loose {
+	if err := checkTypes(m.Raw); err != nil && !c.acceptsUnknown {
 		c.faults = append(c.faults, fmt.Sprintf("%v: %s", err, cutText(m.Raw)))
 	}
-	mute, observer := c.mute, c.observer
+	mute, observer := c.stopsPongs, c.observer
 	c.announce()
 	c.mu.Unlock()
 	if observer != nil {
@@ -171,12 +171,12 @@ func (c *Client) Observe(f func(Message)) {
 	c.observer = f
 }
 
-// Loose accepts messages that a strict client cannot decode: those that no SDK knows, and those of
+// AcceptUnknown accepts messages that a strict client cannot decode: those that no SDK knows, and those of
 // applications whose backend excludes members.
-func (c *Client) Loose() {
+func (c *Client) AcceptUnknown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.loose, c.faults = true, nil
+	c.acceptsUnknown, c.faults = true, nil
 }
 
 func (c *Client) reportFaults() {
@@ -193,18 +193,18 @@ func (c *Client) announce() {
 	c.news = make(chan struct{})
 }
 
-// Mute stops answering the gateway's JSON pings.
-func (c *Client) Mute() {
+// StopPongs stops answering the gateway's JSON pings.
+func (c *Client) StopPongs() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mute = true
+	c.stopsPongs = true
 }
 
 // Freeze lets the client answer nothing at all any more, as one whose network has dropped.
 func (c *Client) Freeze() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mute, c.frozen = true, true
+	c.stopsPongs, c.frozen = true, true
 }
 
 func (c *Client) pong(data string) error {

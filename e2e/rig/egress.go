@@ -19,19 +19,19 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Fate is what becomes of an egress.
-type Fate int
+// EgressOutcome is how a simulated egress behaves.
+type EgressOutcome int
 
-// Fates of an egress.
+// Outcomes of an egress.
 const (
-	Works        Fate = iota
-	Refused           // StartEgress fails
-	NeverAnswers      // as without an egress service
-	Fails             // before it is active
+	Works        EgressOutcome = iota
+	Refused                    // StartEgress fails
+	NeverAnswers               // as without an egress service
+	Fails                      // before it is active
 )
 
-// Egress stands in for LiveKit's egress service, which is no Go module: LiveKit reaches it by its RPC over
-// Redis and hears of it what it would hear of the real one. As that does, it takes part in the room as a
+// Egress simulates LiveKit's egress service, which is no Go module: LiveKit reaches it by its RPC over Redis
+// and receives the reports that it would receive from the real one. Like the real one, it joins the room as a
 // hidden participant, waits for the publisher's tracks, and ends when the publisher leaves. It writes no
 // file.
 type Egress struct {
@@ -43,7 +43,7 @@ type Egress struct {
 	work   sync.WaitGroup
 
 	mu       sync.Mutex
-	fate     func(*lkproto.ParticipantEgressRequest) Fate
+	outcome  func(*lkproto.ParticipantEgressRequest) EgressOutcome
 	requests []*lkproto.ParticipantEgressRequest
 	runs     map[string]*egressRun
 }
@@ -60,13 +60,13 @@ type egressRun struct {
 	info *lkproto.EgressInfo
 }
 
-// StartEgress starts the stand-in for a LiveKit that has this Redis. It ends with the test.
+// StartEgress starts the simulated service for a LiveKit that has this Redis. It ends with the test.
 func StartEgress(t testing.TB, lk *LiveKit, redisAddr string) *Egress {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: redisAddr})
 	e := &Egress{
 		lk: lk, bus: psrpc.NewRedisMessageBus(client), runs: make(map[string]*egressRun),
-		fate: func(*lkproto.ParticipantEgressRequest) Fate { return Works },
+		outcome: func(*lkproto.ParticipantEgressRequest) EgressOutcome { return Works },
 	}
 	var stop context.CancelFunc
 	e.ctx, stop = context.WithCancel(context.Background())
@@ -91,11 +91,11 @@ func StartEgress(t testing.TB, lk *LiveKit, redisAddr string) *Egress {
 	return e
 }
 
-// Decide sets what becomes of what is asked for from now on.
-func (e *Egress) Decide(fate func(*lkproto.ParticipantEgressRequest) Fate) {
+// SetOutcome sets the outcome of later requests.
+func (e *Egress) SetOutcome(outcome func(*lkproto.ParticipantEgressRequest) EgressOutcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.fate = fate
+	e.outcome = outcome
 }
 
 // Requests are those that came for a room.
@@ -117,8 +117,8 @@ func (e *Egress) Infos(room string) (all []*lkproto.EgressInfo) {
 	return all
 }
 
-// Break lets all egresses of a room fail.
-func (e *Egress) Break(room, why string) {
+// Fail lets all egresses of a room fail.
+func (e *Egress) Fail(room, why string) {
 	e.mu.Lock()
 	runs := slices.Collect(maps.Values(e.runs))
 	e.mu.Unlock()
@@ -132,17 +132,17 @@ func (e *Egress) Break(room, why string) {
 // StartEgressAffinity is how willing the service is.
 func (e *Egress) StartEgressAffinity(context.Context, *rpc.StartEgressRequest) float32 { return 1 }
 
-// StartEgress is what LiveKit asks for.
+// StartEgress handles LiveKit's request for an egress.
 func (e *Egress) StartEgress(ctx context.Context, req *rpc.StartEgressRequest) (*lkproto.EgressInfo, error) {
 	p := req.GetParticipant()
 	if p == nil {
 		return nil, psrpc.NewErrorf(psrpc.InvalidArgument, "the stand-in knows egresses of participants only")
 	}
 	e.mu.Lock()
-	fate := e.fate(p)
+	outcome := e.outcome(p)
 	e.requests = append(e.requests, p)
 	e.mu.Unlock()
-	switch fate {
+	switch outcome {
 	case Refused:
 		return nil, psrpc.NewErrorf(psrpc.InvalidArgument, "refused by the test")
 	case NeverAnswers:
@@ -157,7 +157,7 @@ func (e *Egress) StartEgress(ctx context.Context, req *rpc.StartEgressRequest) (
 	if _, err := e.io.CreateEgress(ctx, info); err != nil { // whence the webhook egress_started
 		return nil, err
 	}
-	e.work.Go(func() { r.run(fate) })
+	e.work.Go(func() { r.run(outcome) })
 	return info, nil
 }
 
@@ -204,7 +204,7 @@ func (e *Egress) ListActiveEgress(context.Context, *rpc.ListActiveEgressRequest)
 }
 
 // run is the life of the egress.
-func (r *egressRun) run(fate Fate) {
+func (r *egressRun) run(outcome EgressOutcome) {
 	ctx, over := context.WithCancel(r.egress.ctx)
 	defer over()
 	defer r.handler.Kill()
@@ -221,7 +221,7 @@ func (r *egressRun) run(fate Fate) {
 		r.end(lkproto.EgressStatus_EGRESS_ABORTED, "no tracks of the participant")
 		return
 	}
-	if fate == Fails {
+	if outcome == Fails {
 		r.end(lkproto.EgressStatus_EGRESS_FAILED, "failed by the test")
 		return
 	}
@@ -312,7 +312,8 @@ func (r *egressRun) end(status lkproto.EgressStatus, why string) {
 	}
 }
 
-// change tells LiveKit, whence the webhooks egress_updated and egress_ended. What is over does not change.
+// change reports a state to LiveKit, which then sends the webhooks egress_updated and egress_ended. An egress
+// that has ended does not change.
 func (r *egressRun) change(status lkproto.EgressStatus, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -329,7 +330,7 @@ func (r *egressRun) change(status lkproto.EgressStatus, why string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, _ = r.egress.io.UpdateEgress(ctx, proto.CloneOf(r.info)) // a LiveKit that has ended is not told
+	_, _ = r.egress.io.UpdateEgress(ctx, proto.CloneOf(r.info)) // LiveKit may have ended
 }
 
 func over(s lkproto.EgressStatus) bool { return s >= lkproto.EgressStatus_EGRESS_COMPLETE }

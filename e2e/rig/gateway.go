@@ -51,7 +51,7 @@ type Gateway struct {
 // Terminate sends SIGTERM and does not wait.
 func (g *Gateway) Terminate() { g.Signal(syscall.SIGTERM) }
 
-// GatewayOptions say what a gateway works with. Env adds to or replaces settings, as WCS_… variables.
+// GatewayOptions configure a gateway. Env adds to or replaces settings, as WCS_… variables.
 type GatewayOptions struct {
 	Ports   Ports
 	LiveKit *LiveKit
@@ -60,7 +60,7 @@ type GatewayOptions struct {
 }
 
 // StartGateway starts a gateway and waits until it is live; it is ready only once it has reached Redis. It
-// ends with the test, which fails if the race detector had something to say.
+// ends with the test, which fails if the race detector reported a race.
 func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 	t.Helper()
 	SkipShort(t)

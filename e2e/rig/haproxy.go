@@ -49,7 +49,7 @@ backend gateways
 `
 
 // StartHAProxy starts haproxy and waits until it accepts connections. It takes every gateway for ready until
-// its check says otherwise.
+// its check fails.
 func StartHAProxy(t testing.TB, gateways ...*Gateway) *HAProxy {
 	t.Helper()
 	return StartHAProxyWithAgents(t, nil, gateways...)
@@ -118,7 +118,7 @@ func (h *HAProxy) Server(t testing.TB, i int) (status, weight string) {
 	column := func(row []string, name string) string {
 		at := slices.Index(rows[0], name)
 		if at < 0 {
-			t.Fatalf("haproxy tells no %s", name)
+			t.Fatalf("haproxy reports no %s", name)
 		}
 		return row[at]
 	}

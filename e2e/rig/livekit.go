@@ -19,7 +19,7 @@ const (
 	liveKitStop    = 10 * time.Second
 )
 
-// LiveKitOptions say how a livekit-server differs from the plain one.
+// LiveKitOptions configure a livekit-server.
 type LiveKitOptions struct {
 	Webhook string // URL that gets the webhooks; none if empty
 	Redis   string // host:port shared by the nodes of a deployment; single node without

@@ -20,7 +20,7 @@ const (
 	videoInterval = 40 * time.Millisecond // 25 frames a second, each a key frame
 )
 
-// PeerOptions say what a Peer sends or receives.
+// PeerOptions configure what a Peer sends or receives.
 type PeerOptions struct {
 	Audio, Video  bool   // neither means both
 	VideoMime     string // what a publisher sends: webrtc.MimeTypeVP8 (default) or webrtc.MimeTypeH264
@@ -221,7 +221,7 @@ func (p *Peer) Up() <-chan struct{} { return p.up }
 // State is the state of the connection now.
 func (p *Peer) State() webrtc.PeerConnectionState { return p.pc.ConnectionState() }
 
-// Close closes the connection, which is all that LiveKit hears of it. It may be repeated.
+// Close closes the connection, and sends LiveKit nothing else about it. It may be repeated.
 func (p *Peer) Close() { p.close() }
 
 // Tracks are the tracks a player was given so far, in the order of their first packets.

@@ -21,7 +21,7 @@ import (
 const (
 	stopGrace   = 5 * time.Second       // from SIGTERM to SIGKILL
 	pollEvery   = 10 * time.Millisecond // of Eventually
-	dumpedBytes = 4 << 10               // of a process' output in the log of a failed test: what the test says of itself must not drown
+	dumpedBytes = 4 << 10               // of a process' output in the log of a failed test: the test's own messages must remain visible
 )
 
 // FreePort returns a TCP and UDP port of 127.0.0.1 without a listener. It lies outside the range from which
@@ -89,7 +89,7 @@ func Start(t testing.TB, name string, args ...string) *Process {
 }
 
 // StartCmd starts a command that has a directory or an environment of its own. Its output goes to the
-// Process, unless the command says otherwise.
+// Process, unless the command sets others.
 func StartCmd(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{t: t, cmd: cmd, done: make(chan struct{})}

@@ -10,44 +10,44 @@ import (
 )
 
 const (
-	hallSize    = 60
-	hallStreams = 6
+	groupSize    = 60
+	groupStreams = 6
 )
 
-// hall is many clients of several pods. The first visitors publish a stream each, and as many others play
+// clientGroup is many clients of several pods. The first ones publish a stream each, and as many others play
 // them on other pods.
-type hall struct {
-	lb       *rig.HAProxy
-	pods     []*rig.Gateway
-	visitors []*visitor
-	gone     map[int]bool // pods
+type clientGroup struct {
+	lb      *rig.HAProxy
+	pods    []*rig.Gateway
+	clients []*groupClient
+	gone    map[int]bool // pods
 }
 
-type visitor struct {
-	c     *rig.Client
-	pod   int
-	lives int    // connections and repeated plays so far: each has media ids of its own
-	pub   string // name of the stream that it publishes
-	play  string // … that it plays
+type groupClient struct {
+	c           *rig.Client
+	pod         int
+	connections int    // connections and repeated plays so far: each has media ids of its own
+	pub         string // name of the stream that it publishes
+	play        string // … that it plays
 }
 
-func newHall(t *testing.T, lb *rig.HAProxy, pods []*rig.Gateway) *hall {
+func newClientGroup(t *testing.T, lb *rig.HAProxy, pods []*rig.Gateway) *clientGroup {
 	t.Helper()
-	h := &hall{lb: lb, pods: pods, gone: make(map[int]bool)}
-	for range hallSize {
-		v := &visitor{}
-		h.enter(t, v)
-		h.visitors = append(h.visitors, v)
+	h := &clientGroup{lb: lb, pods: pods, gone: make(map[int]bool)}
+	for range groupSize {
+		v := &groupClient{}
+		h.connect(t, v)
+		h.clients = append(h.clients, v)
 	}
 	return h
 }
 
-// enter connects one visitor at a time and records its pod.
-func (h *hall) enter(t *testing.T, v *visitor) {
+// connect connects one client at a time and records its pod.
+func (h *clientGroup) connect(t *testing.T, v *groupClient) {
 	t.Helper()
 	before := h.sessions(t)
 	v.c, v.pod = rig.Connect(t, h.lb.URL, "defaultApp"), -1
-	v.lives++
+	v.connections++
 	for i, n := range h.sessions(t) {
 		if n > before[i] {
 			v.pod = i
@@ -59,7 +59,7 @@ func (h *hall) enter(t *testing.T, v *visitor) {
 }
 
 // sessions counts the sessions of every pod that is there.
-func (h *hall) sessions(t *testing.T) []float64 {
+func (h *clientGroup) sessions(t *testing.T) []float64 {
 	t.Helper()
 	n := make([]float64, len(h.pods))
 	for i, g := range h.pods {
@@ -70,9 +70,9 @@ func (h *hall) sessions(t *testing.T) []float64 {
 	return n
 }
 
-// on returns the visitors of a pod.
-func (h *hall) on(pod int) (all []*visitor) {
-	for _, v := range h.visitors {
+// on returns the clients of a pod.
+func (h *clientGroup) on(pod int) (all []*groupClient) {
+	for _, v := range h.clients {
 		if v.pod == pod {
 			all = append(all, v)
 		}
@@ -80,23 +80,23 @@ func (h *hall) on(pod int) (all []*visitor) {
 	return all
 }
 
-func (v *visitor) id(what string) string { return fmt.Sprintf("%s-%d", what, v.lives) }
+func (v *groupClient) id(what string) string { return fmt.Sprintf("%s-%d", what, v.connections) }
 
-func (v *visitor) publish(t *testing.T) {
+func (v *groupClient) publish(t *testing.T) {
 	t.Helper()
 	v.c.Publish(v.id(v.pub+"-pub"), v.pub, rig.NewPublisher(t, rig.PeerOptions{Audio: true}))
 }
 
-func (v *visitor) watch(t *testing.T) {
+func (v *groupClient) watch(t *testing.T) {
 	t.Helper()
 	v.c.Play(v.id(v.play+"-play"), v.play, rig.NewPlayer(t, rig.PeerOptions{Audio: true}))
 }
 
-func (h *hall) openStreams(t *testing.T) {
+func (h *clientGroup) openStreams(t *testing.T) {
 	t.Helper()
-	publishers := h.visitors[:hallStreams]
+	publishers := h.clients[:groupStreams]
 	for i, p := range publishers {
-		p.pub = fmt.Sprintf("hall-%d", i)
+		p.pub = fmt.Sprintf("group-%d", i)
 		p.publish(t)
 	}
 	for _, p := range publishers {
@@ -110,14 +110,14 @@ func (h *hall) openStreams(t *testing.T) {
 	}
 }
 
-// comeBack connects the visitors of a pod that is gone again, and lets them publish and play as before. Who
+// reconnect connects the clients of a pod that is gone again, and lets them publish and play as before. Who
 // was left without a publisher, or was a player there, plays again.
-func (h *hall) comeBack(t *testing.T, pod int, gone []*visitor) {
+func (h *clientGroup) reconnect(t *testing.T, pod int, gone []*groupClient) {
 	t.Helper()
 	h.gone[pod] = true
 	restarted := make(map[string]bool)
 	for _, v := range gone {
-		h.enter(t, v)
+		h.connect(t, v)
 		if v.pub != "" {
 			since := time.Now()
 			v.publish(t)
@@ -125,7 +125,7 @@ func (h *hall) comeBack(t *testing.T, pod int, gone []*visitor) {
 			restarted[v.pub] = true
 		}
 	}
-	for _, v := range h.visitors {
+	for _, v := range h.clients {
 		isBack := slices.Contains(gone, v)
 		switch {
 		case v.play == "":
@@ -133,21 +133,21 @@ func (h *hall) comeBack(t *testing.T, pod int, gone []*visitor) {
 			v.watch(t)
 		case restarted[v.play]:
 			v.c.WantStatus(v.id(v.play+"-play"), "FAILED", infoStopped)
-			v.lives++
+			v.connections++
 			v.watch(t)
 		}
 	}
 }
 
-func (h *hall) closeStreams(t *testing.T) {
+func (h *clientGroup) closeStreams(t *testing.T) {
 	t.Helper()
-	for _, p := range h.visitors {
+	for _, p := range h.clients {
 		if p.pub == "" {
 			continue
 		}
 		p.c.Unpublish(p.id(p.pub+"-pub"), p.pub)
 		p.c.WantStatus(p.id(p.pub+"-pub"), "UNPUBLISHED", infoStopped)
-		for _, v := range h.visitors {
+		for _, v := range h.clients {
 			if v.play == p.pub {
 				v.c.WantStatus(v.id(v.play+"-play"), "FAILED", infoStopped)
 			}

@@ -20,23 +20,23 @@ import (
 	"wcsgateway/translate"
 )
 
-// said is a notifyStreamEvent.
-type said struct {
+// streamEvent is a notifyStreamEvent.
+type streamEvent struct {
 	MediaSessionID string          `json:"mediaSessionId"`
 	Type           string          `json:"type"`
 	Payload        json.RawMessage `json:"payload"`
 }
 
-func nextSaid(t *testing.T, c *rig.Client) (s said) {
+func nextStreamEvent(t *testing.T, c *rig.Client) (s streamEvent) {
 	t.Helper()
 	c.Await("notifyStreamEvent").Arg(t, 0, &s)
 	return s
 }
 
-func wantSaid(t *testing.T, c *rig.Client, id, typ, payload string) {
+func wantStreamEvent(t *testing.T, c *rig.Client, id, typ, payload string) {
 	t.Helper()
-	if got := nextSaid(t, c); got.MediaSessionID != id || got.Type != typ || string(got.Payload) != payload {
-		t.Errorf("told %s %s %s, want %s %s %s", got.MediaSessionID, got.Type, got.Payload, id, typ, payload)
+	if got := nextStreamEvent(t, c); got.MediaSessionID != id || got.Type != typ || string(got.Payload) != payload {
+		t.Errorf("received %s %s %s, want %s %s %s", got.MediaSessionID, got.Type, got.Payload, id, typ, payload)
 	}
 }
 
@@ -44,12 +44,12 @@ func sendEvent(c *rig.Client, id, typ string) {
 	c.Send("sendStreamEvent", map[string]any{"mediaSessionId": id, "type": typ})
 }
 
-// wantSilence is wantQuiet for stream events, too.
-func wantSilence(t *testing.T, c *rig.Client) {
+// wantNoEvent checks that the client received neither a status nor a stream event.
+func wantNoEvent(t *testing.T, c *rig.Client) {
 	t.Helper()
-	wantQuiet(t, c)
+	wantNoStatus(t, c)
 	if n := c.Count("notifyStreamEvent"); n != 0 {
-		t.Errorf("told a stream event: %s", c.Names())
+		t.Errorf("received a stream event: %s", c.Names())
 	}
 }
 
@@ -60,12 +60,12 @@ func forNatives(c *Config) {
 	c.Apps["defaultApp"] = app
 }
 
-// LiveKit has no work with data that no native participant can receive.
+// Data that no native participant can receive are not sent to LiveKit.
 func TestDataStayInTheGatewayWithoutNatives(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
 	pub.Send("sendStreamEvent", map[string]any{"mediaSessionId": "pub", "type": "data", "payload": 1})
-	wantSaid(t, play, "play", "data", "1")
+	wantStreamEvent(t, play, "play", "data", "1")
 	pub.Unpublish("pub", "s")
 	w.wantClean(t)
 	w.sfu.set(func() {
@@ -77,15 +77,15 @@ func TestDataStayInTheGatewayWithoutNatives(t *testing.T) {
 
 const ofS = `{"streamName":"s"}`
 
-// What a publisher mutes and says reaches its players on both pods once, in order, with one message for the
+// A publisher's mutes and data reach its players on both pods once, in order, with one message for the
 // other pod each.
 func TestEventsReachPlayersOfBothPodsOnceInOrder(t *testing.T) {
 	w := newWorld(t, forNatives)
 	pub, far := w.up(t, podA, podB)
 	near := w.connect(t, podA)
 	w.playUp(t, near, "near", "s")
-	for len(w.told) > 0 {
-		<-w.told
+	for len(w.podEvents) > 0 {
+		<-w.podEvents
 	}
 	for _, step := range []struct{ frame, typ, payload string }{
 		{`{"mediaSessionId":"pub","type":"audioMuted"}`, "audioMuted", ofS},
@@ -95,17 +95,17 @@ func TestEventsReachPlayersOfBothPodsOnceInOrder(t *testing.T) {
 		{`{"mediaSessionId":"pub","type":"data"}`, "data", `null`},
 	} {
 		pub.SendRaw(`{"message":"sendStreamEvent","data":[` + step.frame + `]}`)
-		wantSaid(t, far, "play", step.typ, step.payload)
-		wantSaid(t, near, "near", step.typ, step.payload)
-		if n := len(w.told); n != 1 {
+		wantStreamEvent(t, far, "play", step.typ, step.payload)
+		wantStreamEvent(t, near, "near", step.typ, step.payload)
+		if n := len(w.podEvents); n != 1 {
 			t.Errorf("%s: %d messages between pods", step.typ, n)
 		}
 		data := 0 // mutes are in the record
 		if step.typ == "data" {
 			data = 1
 		}
-		if e := <-w.told; e.Kind != state.EventChanged || len(e.Data) != data {
-			t.Errorf("%s: told %+v", step.typ, e)
+		if e := <-w.podEvents; e.Kind != state.EventChanged || len(e.Data) != data {
+			t.Errorf("%s: sent %+v", step.typ, e)
 		}
 	}
 	// No change, not a publisher, unknown: no client is notified.
@@ -113,9 +113,9 @@ func TestEventsReachPlayersOfBothPodsOnceInOrder(t *testing.T) {
 	sendEvent(pub, "pub", "somethingElse")
 	sendEvent(far, "play", "audioMuted")
 	sendEvent(far, "pub", "audioMuted")
-	wantSilence(t, pub)
-	wantSilence(t, far)
-	wantSilence(t, near)
+	wantNoEvent(t, pub)
+	wantNoEvent(t, far)
+	wantNoEvent(t, near)
 	room, id := w.sfu.only(t, translate.RolePublish)
 	rig.Eventually(t, 20*time.Second, "LiveKit knows", func() bool {
 		w.sfu.mu.Lock()
@@ -123,15 +123,15 @@ func TestEventsReachPlayersOfBothPodsOnceInOrder(t *testing.T) {
 		return w.sfu.rooms[room][id].Mutes == translate.Mutes{Video: true, Changes: 3} &&
 			fmt.Sprint(w.sfu.data) == fmt.Sprint([]string{`{ "a": 1.50, "b":"<é\u0041>" }`, "null"})
 	})
-	// Who comes late has it in its status, and is not told again.
+	// A late player has it in its status, and is sent no event.
 	late := w.connect(t, podB)
 	w.playUpMuted(t, late, "late", "s", `"audioState":{"muted":false},"videoState":{"muted":true}`)
-	wantSilence(t, late)
+	wantNoEvent(t, late)
 	pub.Unpublish("pub", "s")
 	w.wantClean(t)
 }
 
-// playUpMuted is playUp, with what the first status says is muted.
+// playUpMuted is playUp for a first status with these mutes.
 func (w *world) playUpMuted(t *testing.T, c *rig.Client, id, name, muted string) {
 	t.Helper()
 	playAV(t, c, id, name)
@@ -160,15 +160,15 @@ func TestFirstStatusOfPlayerHasLatestMutes(t *testing.T) {
 		}
 	}
 	sendEvent(pub, "pub", "videoMuted")
-	wantSaid(t, first, "play", "videoMuted", ofS)
-	wantSilence(t, play) // its loop has had it, too
+	wantStreamEvent(t, first, "play", "videoMuted", ofS)
+	wantNoEvent(t, play) // its loop has had it, too
 	close(hold)
 	play.AwaitSDP("late")
 	w.allUp()
 	play.AwaitMatch("PLAYING with videoState", func(m rig.Message) bool {
 		return strings.Contains(m.Raw, `"PLAYING"`) && strings.Contains(m.Raw, `"videoState":{"muted":true}`)
 	})
-	wantSilence(t, play)
+	wantNoEvent(t, play)
 
 	publishAV(t, pub, "early", "e")
 	sendEvent(pub, "early", "audioMuted")
@@ -185,11 +185,12 @@ func TestFirstStatusOfPlayerHasLatestMutes(t *testing.T) {
 	})
 }
 
-// A pod that loses an event finds the state out when it asks LiveKit; LiveKit that was away is told again.
+// A pod that loses an event finds the state when it polls LiveKit. A request to LiveKit is repeated after an
+// outage.
 func TestMutesArriveThoughEventsAreLost(t *testing.T) {
 	w := newWorld(t, nil)
 	pub, play := w.up(t, podA, podB)
-	w.deaf(podB)
+	w.dropEventsTo(podB)
 	w.sfu.set(func() {
 		w.sfu.fail["mutes"] = &translate.Error{Kind: translate.ErrKindUnavailable, Op: "set", Err: errors.New("away")}
 	})
@@ -200,32 +201,32 @@ func TestMutesArriveThoughEventsAreLost(t *testing.T) {
 		}
 	}
 	w.sfu.set(func() { delete(w.sfu.fail, "mutes") })
-	wantSaid(t, play, "play", "audioMuted", ofS)
-	w.deaf("")
+	wantStreamEvent(t, play, "play", "audioMuted", ofS)
+	w.dropEventsTo("")
 	sendEvent(pub, "pub", "audioUnmuted")
-	wantSaid(t, play, "play", "audioUnmuted", ofS)
-	wantSilence(t, play)
+	wantStreamEvent(t, play, "play", "audioUnmuted", ofS)
+	wantNoEvent(t, play)
 }
 
-// What is muted stays so when the publisher's session goes on on another pod, and newer changes count.
+// Mutes remain when the publisher's session is resumed on another pod, and later changes apply.
 func TestMutesSurviveResume(t *testing.T) {
 	w := newWorld(t, keepFor(time.Minute))
 	kept, token, other := w.keptUp(t)
 	sendEvent(kept, "kept-pub", "audioMuted")
-	wantSaid(t, other, "other-play", "audioMuted", ofS)
+	wantStreamEvent(t, other, "other-play", "audioMuted", ofS)
 	kept.Drop()
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.AwaitMatch("PUBLISHING, muted", func(m rig.Message) bool {
 		return strings.Contains(m.Raw, `"PUBLISHING"`) && strings.Contains(m.Raw, `"audioState":{"muted":true}`)
 	})
 	back.WantStatus("kept-play", "PLAYING", "")
-	wantSilence(t, other)
+	wantNoEvent(t, other)
 	sendEvent(back, "kept-pub", "audioUnmuted")
-	wantSaid(t, other, "other-play", "audioUnmuted", ofS)
+	wantStreamEvent(t, other, "other-play", "audioUnmuted", ofS)
 }
 
-// With remoteMute LiveKit mutes the track; that it refuses to unmute is logged and counted, and the stream
-// goes on.
+// With remoteMute LiveKit mutes the track. Its refusal to unmute is logged and counted, and the stream
+// continues.
 func TestRemoteMuteMutesTrackAtLiveKit(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Media.RemoteMute = true })
 	pub, play := w.up(t, podA, podB)
@@ -246,8 +247,8 @@ func TestRemoteMuteMutesTrackAtLiveKit(t *testing.T) {
 		w.sfu.fail["mute track"] = &translate.Error{Kind: translate.ErrKindRefused, Op: "mute", Err: errors.New("no")}
 	})
 	sendEvent(pub, "pub", "videoUnmuted")
-	wantSaid(t, play, "play", "videoMuted", ofS)
-	wantSaid(t, play, "play", "videoUnmuted", ofS)
+	wantStreamEvent(t, play, "play", "videoMuted", ofS)
+	wantStreamEvent(t, play, "play", "videoUnmuted", ofS)
 	rig.Eventually(t, 20*time.Second, "LiveKit knows that it is unmuted, by the attributes", func() bool {
 		w.sfu.mu.Lock()
 		defer w.sfu.mu.Unlock()
@@ -257,10 +258,10 @@ func TestRemoteMuteMutesTrackAtLiveKit(t *testing.T) {
 		t.Errorf("muted at LiveKit: %v", muted())
 	}
 	wantAlive(t, pub)
-	wantSilence(t, play)
+	wantNoEvent(t, play)
 }
 
-// A publisher that says more than can be sent, or what would break its players' sockets, is told so.
+// A publisher whose data exceeds a limit, or would close its players' sockets, receives an error.
 func TestEventsBeyondLimitAreRejected(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		forNatives(c)
@@ -281,7 +282,7 @@ func TestEventsBeyondLimitAreRejected(t *testing.T) {
 		t.Error("not counted")
 	}
 	close(hold)
-	wantSaid(t, play, "play", "data", "0")
+	wantStreamEvent(t, play, "play", "data", "0")
 }
 
 // Backends reach clients of any pod through any pod.
@@ -299,7 +300,7 @@ func TestBackendDataReachesClientsOfAnyPod(t *testing.T) {
 		if err := g.admin.SendStreamEvent(ctx, "s", "data", json.RawMessage(`["`+pod+`"]`)); err != nil {
 			t.Fatal(err)
 		}
-		wantSaid(t, other, "other-play", "data", `["`+pod+`"]`)
+		wantStreamEvent(t, other, "other-play", "data", `["`+pod+`"]`)
 		for _, err := range []error{g.admin.SendToSession(ctx, "nobody", "", json.RawMessage(`1`)), g.admin.SendStreamEvent(ctx, "nothing", "data", json.RawMessage(`1`))} {
 			if !errors.Is(err, state.ErrNotFound) {
 				t.Errorf("unknown: %v", err)
@@ -314,11 +315,11 @@ func TestBackendDataReachesClientsOfAnyPod(t *testing.T) {
 			}
 		}
 	}
-	wantSilence(t, kept)
-	wantSilence(t, other)
+	wantNoEvent(t, kept)
+	wantNoEvent(t, other)
 	kept.Drop()
 	for pod, g := range w.pods { // the session is detached
-		rig.Eventually(t, 20*time.Second, pod+" says that nobody is there", func() bool {
+		rig.Eventually(t, 20*time.Second, pod+" has no member", func() bool {
 			return errors.Is(g.admin.SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)), state.ErrNotFound)
 		})
 	}
@@ -329,7 +330,7 @@ func TestBackendDataReachesClientsOfAnyPod(t *testing.T) {
 	if got := back.Await("OnDataEvent").Raw; !regexp.MustCompile(`^{"message":"OnDataEvent","data":\[{"operationId":"[0-9a-f]{16}","payload":"back"}]}$`).MatchString(got) {
 		t.Errorf("got %s", got)
 	}
-	w.deaf(podB)
+	w.dropEventsTo(podB)
 	if err := w.pods[podA].admin.SendToSession(context.Background(), sessionOf(t, token), "", json.RawMessage(`1`)); !errors.Is(err, admin.ErrPodUnreachable) {
 		t.Errorf("silent pod: %v", err)
 	}

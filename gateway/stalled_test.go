@@ -13,22 +13,22 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// standing is a client's connection whose reader can stand still. The pipe has no buffer: the pod's queue
+// stalledConn is a client's connection whose reader can be stopped. The pipe has no buffer: the pod's queue
 // fills from the first message on.
-type standing struct {
+type stalledConn struct {
 	net.Conn
-	turn chan struct{} // is empty while the reader stands still
+	turn chan struct{} // is empty while the reader is stopped
 }
 
-func (s *standing) Read(b []byte) (int, error) {
+func (s *stalledConn) Read(b []byte) (int, error) {
 	s.turn <- <-s.turn
 	return s.Conn.Read(b)
 }
 
-// dialStanding opens a socket whose reader stands still between stop and start.
-func (w *world) dialStanding(t *testing.T, pod string) (c *rig.Client, stop, start func()) {
+// dialStalled opens a socket whose reader is stopped between stop and start.
+func (w *world) dialStalled(t *testing.T, pod string) (c *rig.Client, stop, start func()) {
 	t.Helper()
-	s := &standing{turn: make(chan struct{}, 1)}
+	s := &stalledConn{turn: make(chan struct{}, 1)}
 	stop, start = func() { <-s.turn }, func() { s.turn <- struct{}{} }
 	start()
 	c = rig.DialWith(t, &websocket.Dialer{NetDial: func(network, addr string) (net.Conn, error) {
@@ -39,8 +39,8 @@ func (w *world) dialStanding(t *testing.T, pod string) (c *rig.Client, stop, sta
 	return c, stop, start
 }
 
-// States that others change are sent to a client that stands still when it reads again, as one difference;
-// they never close its socket.
+// States that other clients change are sent to a stalled client when it reads again, as one difference. They
+// never close its socket.
 func TestOtherClientsDoNotCloseStalledClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := emptyWorld()
@@ -49,7 +49,7 @@ func TestOtherClientsDoNotCloseStalledClient(t *testing.T) {
 			withRooms(c)
 			c.Conn.MaxQueueMessages, c.Conn.MaxQueueBytes, c.Conn.WriteTimeout = 20, 1<<16, time.Second
 		})
-		conn, stop, start := w.dialStanding(t, podA)
+		conn, stop, start := w.dialStalled(t, podA)
 		victim := rig.LoginAs(conn, "roomApp", "victim")
 		pub, other := w.enter(t, podA, "pub"), w.enter(t, podA, "other")
 		pub.Join("r")
@@ -107,14 +107,14 @@ func TestOtherClientsDoNotCloseStalledClient(t *testing.T) {
 			}
 		}
 		for victim.Count("notifyStreamEvent") > 0 {
-			muted = nextSaid(t, victim.Client).Type
+			muted = nextStreamEvent(t, victim.Client).Type
 			events++
 		}
 		if !inRoom || muted != "videoMuted" {
 			t.Errorf("other in the room: %v; last stream event %q", inRoom, muted)
 		}
 		if events > 30 {
-			t.Errorf("%d events were queued for a client that stands still", events)
+			t.Errorf("%d events were queued for a stalled client", events)
 		}
 		wantAlive(t, victim.Client)
 	})
