@@ -23,6 +23,9 @@ type Redis struct {
 	proc *Process
 }
 
+// PID returns the process id of the server.
+func (r *Redis) PID() int { return r.proc.PID() }
+
 // StartRedis starts a redis-server on a free port and waits until it accepts connections. Further arguments
 // are those of redis-server, as "--requirepass", "secret".
 func StartRedis(t testing.TB, args ...string) *Redis {
