@@ -34,10 +34,33 @@ func TestGatewayTakesTheConfig(t *testing.T) {
 
 // The gateway rejects an unknown key, so its check of the rendered configuration is effective.
 func TestGatewayRefusesUnknownKeys(t *testing.T) {
-	r := mustRender(t, "config: {sessions: {maxStreams: 3}}")
-	err := checkConfig(t.Context(), t, gatewayConfig(t, r), containerEnv(t, r, runDir(t)))
+	r := mustRender(t, "")
+	err := checkConfig(t.Context(), t, gatewayConfig(t, r)+"\nsessions: {maxStreams: 3}", containerEnv(t, r, runDir(t)))
 	if err == nil || !strings.Contains(err.Error(), "sessions") {
 		t.Errorf("config.sessions: %v", err)
+	}
+}
+
+// helm install rejects unknown keys and wrong values of the gateway's configuration, by the schema of the
+// gateway.
+func TestHelmRefusesFaultyConfig(t *testing.T) {
+	for text, want := range map[string]string{
+		"config: {sessions: {maxStreams: 3}}":                         "sessions",
+		"config: {session: {maxstreams: 3}}":                          "maxstreams",
+		"config: {session: {maxStreams: many}}":                       "maxStreams",
+		"config: {redis: {lease: 8}}":                                 "lease",
+		"config: {drain: {window: 1 minute}}":                         "window",
+		"config: {log: {level: loud}}":                                "level",
+		"config: {limits: {jsonDepth: 3}}":                            "jsonDepth",
+		"config: {listen: {trustedProxies: [10.0.0.1]}}":              "trustedProxies",
+		"config: {applications: {shop: {romm: 'x.{name}'}}}":          "romm",
+		"config: {applications: {shop: {hooks: {retries: 99}}}}":      "retries",
+		"config: {applications: {shop: {hooks: {password: secret}}}}": "password",
+		"config: {livekit: {url: ''}}":                                "url",
+	} {
+		if _, err := render(kubeVersion, values(t, required, text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want a fault with %s", text, err, want)
+		}
 	}
 }
 

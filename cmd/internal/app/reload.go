@@ -70,7 +70,7 @@ func (r *reloader) reloadConfig() (ok bool) {
 	next, err := r.source.Load()
 	if err != nil {
 		for _, f := range config.Faults(err) {
-			r.log.Error().Str("key", f.Key).Str("fault", f.Text).Msg("new configuration rejected, old one kept")
+			r.log.Error().Str("key", f.Key).Str("at", f.At).Str("fault", f.Text).Msg("new configuration rejected, old one kept")
 		}
 		return false
 	}

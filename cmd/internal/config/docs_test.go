@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -13,30 +12,20 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"go.yaml.in/yaml/v3"
 )
 
 var update = flag.Bool("update", false, "write the configuration's documentation instead of checking it")
 
 const (
-	root       = "../../.."
-	document   = root + "/docs/configuration.md"
-	example    = root + "/deploy/wcs-gateway.example.yaml"
-	tableBegin = "<!-- config:begin -->\n"
-	tableEnd   = "<!-- config:end -->"
+	root        = "../../.."
+	document    = root + "/docs/configuration.md"
+	exampleFile = root + "/deploy/wcs-gateway.example.yaml"
+	tableBegin  = "<!-- config:begin -->\n"
+	tableEnd    = "<!-- config:end -->"
 )
-
-const exampleHead = `# Configuration of wcs-gateway: every key with its default.
-#
-# A key can also be set by a variable: WCS_ and its path in capitals with _ between, so livekit.apiKey is
-# WCS_LIVEKIT_APIKEY; a list or map is YAML text there and replaces the file's. Variables win over this file. Durations
-# have a unit: 500ms, 5s, 24h. A secret can be in a file of its own: {file: /path} here, or the variable with _FILE
-# at its end. ` + "`wcs-gateway --config FILE --check-config`" + ` lists every error in it.
-`
 
 func TestDocumentListsEverySetting(t *testing.T) {
 	text, err := os.ReadFile(document)
@@ -61,13 +50,16 @@ func TestDocumentListsEverySetting(t *testing.T) {
 }
 
 func TestExampleListsEverySetting(t *testing.T) {
-	want := exampleText(t)
+	want, err := example(settingDocs(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if *update {
-		if err := os.WriteFile(example, []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(exampleFile, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := os.ReadFile(example)
+	got, err := os.ReadFile(exampleFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +67,7 @@ func TestExampleListsEverySetting(t *testing.T) {
 		t.Errorf("the example differs from config.go; go test ./cmd/internal/config -update writes it (-want +got):\n%s", diff)
 	}
 
-	loaded, err := Load(example, required)
+	loaded, err := Load(exampleFile, required)
 	if err != nil {
 		t.Fatalf("loading the example: %v", err)
 	}
@@ -91,6 +83,17 @@ func TestExampleListsEverySetting(t *testing.T) {
 
 // The configurations that the documents show can be loaded. Their secrets are in files.
 func TestDocumentedConfigurationsLoad(t *testing.T) {
+	for _, text := range documentedConfigurations(t) {
+		if _, err := Load(write(t, text), nil); err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
+	}
+}
+
+// documentedConfigurations returns the configurations in the documents, with an existing file for each
+// secret.
+func documentedConfigurations(t *testing.T) (all []string) {
+	t.Helper()
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("a secret of thirty-two characters"), 0o600); err != nil {
 		t.Fatal(err)
@@ -107,19 +110,13 @@ func TestDocumentedConfigurationsLoad(t *testing.T) {
 				continue
 			}
 			found = true
-			file := filepath.Join(t.TempDir(), "gateway.yaml")
-			block = regexp.MustCompile(`\{file: [^}]*\}`).ReplaceAllString(block, "{file: "+secret+"}")
-			if err := os.WriteFile(file, []byte(block), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := Load(file, nil); err != nil {
-				t.Errorf("%s: %v in\n%s", name, err, block)
-			}
+			all = append(all, regexp.MustCompile(`\{file: [^}]*\}`).ReplaceAllString(block, "{file: "+secret+"}"))
 		}
 		if !found {
 			t.Errorf("%s shows no configuration", name)
 		}
 	}
+	return all
 }
 
 // maxRowWords bounds a row of the tables. Longer descriptions have further paragraphs, which stand below the
@@ -164,7 +161,7 @@ func tables(t *testing.T) string {
 		if s.value.Type() != reflect.TypeFor[map[string]Application]() {
 			continue
 		}
-		for _, a := range settings(s.key+".<appKey>.", reflect.ValueOf(DefaultApplication())) {
+		for _, a := range settings(s.key+"."+anyApp+".", reflect.ValueOf(DefaultApplication())) {
 			row(a)
 		}
 	}
@@ -188,68 +185,6 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-// exampleText is a file with every setting, its documentation and its default.
-func exampleText(t *testing.T) string {
-	var b strings.Builder
-	b.WriteString(exampleHead)
-	cfg := Default()
-	cfg.Applications = map[string]Application{"defaultApp": DefaultApplication()}
-	writeSection(t, &b, fieldDocs(t), "", reflect.ValueOf(cfg))
-	return b.String()
-}
-
-func writeSection(t *testing.T, b *strings.Builder, docs fieldDocumentation, indent string, v reflect.Value) {
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		if !f.IsExported() {
-			continue
-		}
-		key, value := f.Tag.Get(fieldTag), v.Field(i)
-		if indent == "" {
-			b.WriteByte('\n')
-		}
-		s := setting{key: key, value: value, owner: v.Type(), field: f.Name}
-		if f.Type.Kind() == reflect.Struct {
-			fmt.Fprintf(b, "%s%s:\n", indent, key)
-			writeSection(t, b, docs, indent+"  ", value)
-			continue
-		}
-		for paragraph := range strings.SplitSeq(docs.of(t, s), "\n") {
-			comment(b, indent, paragraph)
-		}
-		if apps, ok := value.Interface().(map[string]Application); ok {
-			fmt.Fprintf(b, "%s%s:\n", indent, key)
-			for name, app := range apps {
-				fmt.Fprintf(b, "%s  %s:\n", indent, name)
-				writeSection(t, b, docs, indent+"    ", reflect.ValueOf(app))
-			}
-			continue
-		}
-		fmt.Fprintf(b, "%s%s: %s\n", indent, key, asYAML(t, s))
-	}
-}
-
-// comment writes text as a YAML comment.
-func comment(b *strings.Builder, indent, text string) {
-	writeWrapped(b, text, indent+"# ", 100)
-}
-
-// writeWrapped writes text in lines of at most width bytes, each after prefix.
-func writeWrapped(b *strings.Builder, text, prefix string, width int) {
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(prefix)+len(line)+1+len(word) > width {
-			b.WriteString(prefix + line + "\n")
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	b.WriteString(prefix + line + "\n")
-}
-
 // plain is the text of a default value, empty for an empty one.
 func plain(t *testing.T, s setting) string {
 	switch s.value.Kind() {
@@ -260,30 +195,12 @@ func plain(t *testing.T, s setting) string {
 			return ""
 		}
 	}
-	return asYAML(t, s)
-}
-
-func asYAML(t *testing.T, s setting) string {
-	t.Helper()
-	if d, ok := s.value.Interface().(time.Duration); ok {
-		text := d.String() // 24h0m0s
-		for _, zero := range []string{"0s", "0m"} {
-			if cut := strings.TrimSuffix(text, zero); strings.HasSuffix(cut, "m") || strings.HasSuffix(cut, "h") {
-				text = cut
-			}
-		}
-		return text
+	var p printer
+	text := p.text(s.value)
+	if p.err != nil {
+		t.Fatalf("%s: %v", s.key, p.err)
 	}
-	var node yaml.Node
-	if err := node.Encode(s.value.Interface()); err != nil {
-		t.Fatal(err)
-	}
-	node.Style |= yaml.FlowStyle
-	var b bytes.Buffer
-	if err := yaml.NewEncoder(&b).Encode(&node); err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(b.String())
+	return text
 }
 
 // fieldDocumentation holds the comments of struct fields by type and field name, one paragraph a line.
@@ -336,4 +253,20 @@ func (d fieldDocumentation) of(t *testing.T, s setting) string {
 		t.Errorf("%s has no documentation: the field %s.%s needs a comment", s.key, s.owner.Name(), s.field)
 	}
 	return doc
+}
+
+// settingDocs returns the comments by the path of the setting.
+func settingDocs(t *testing.T) map[string]string {
+	t.Helper()
+	docs, byPath := fieldDocs(t), make(map[string]string)
+	for _, s := range everySetting() {
+		byPath[s.key] = docs.of(t, s)
+	}
+	return byPath
+}
+
+// everySetting returns the settings with their defaults, and those of an application.
+func everySetting() []setting {
+	cfg := Default()
+	return append(cfg.settings(), settings("applications."+anyApp+".", reflect.ValueOf(DefaultApplication()))...)
 }

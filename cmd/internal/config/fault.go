@@ -8,11 +8,26 @@ import (
 
 // Fault is one fault of the configuration.
 type Fault struct {
-	Key  string // path of the setting, or name of the variable or file
-	Text string // the fault; never contains a secret
+	// Key is the path of the setting, or the name of the variable or file.
+	Key string
+	// Text is the fault. It never contains a secret.
+	Text string
+	// At is where the setting was set: the file and the line, such as gateway.yaml:12, or the variable. It is
+	// empty for a setting that was not set.
+	At string
 }
 
-func (f *Fault) Error() string { return f.Key + ": " + f.Text }
+// Error returns the fault after its place.
+func (f *Fault) Error() string {
+	switch {
+	case f.At == "":
+		return f.Key + ": " + f.Text
+	case strings.HasPrefix(f.At, f.Key): // a fault of the file or variable itself
+		return f.At + ": " + f.Text
+	default:
+		return f.At + ": " + f.Key + ": " + f.Text
+	}
+}
 
 // faults collects faults.
 type faults []*Fault

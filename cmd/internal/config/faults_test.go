@@ -137,7 +137,7 @@ func TestValidateNamesEachFault(t *testing.T) {
 		{"load balancer", func(c *Config) {
 			c.Listen.LBPath, c.Listen.LB = "lb", LoadBalancer{Server: "ws://x", PodHost: "a/b", WS: 0, WSS: 70000}
 		},
-			map[string]string{"listen.lbPath": "begin with /", "listen.lb.server": "host name", "listen.lb.podHost": "host name", "listen.lb.ws": "port", "listen.lb.wss": "port"}},
+			map[string]string{"listen.lbPath": "begin with /", "listen.lb.server": "host name", "listen.lb.podHost": "host name", "listen.lb.ws": "1 to 65535", "listen.lb.wss": "1 to 65535"}},
 		{"livekit without scheme", func(c *Config) { c.LiveKit.URL = "livekit:7880" }, map[string]string{"livekit.url": "http(s)://"}},
 		{"livekit without host", func(c *Config) { c.LiveKit.URL = "https://" }, map[string]string{"livekit.url": "http(s)://"}},
 		{"livekit with a password", func(c *Config) { c.LiveKit.URL = "https://u:" + testSecret + "@h" }, map[string]string{"livekit.url": "user"}},
@@ -292,6 +292,7 @@ func TestValidateNamesEachFault(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.change(&cfg)
+			cfg.Complete()
 			err = cfg.Validate()
 			wantFaults(t, err, tt.want)
 			if err != nil && strings.Contains(err.Error(), testSecret) {

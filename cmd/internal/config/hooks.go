@@ -15,21 +15,21 @@ import (
 type Hooks struct {
 	// Address of the backend, `http(s)://host[:port][/path]`. A method is called at this address, `/` and its
 	// name. Empty: no backend, and all requests of clients are allowed.
-	URL string `koanf:"url"`
+	URL string `koanf:"url" pattern:"^([hH][tT][tT][pP][sS]?://.+)?$"`
 	// Methods that are called.
 	Methods []string `koanf:"methods"`
 	// Deadline of one call, including queueing and retries.
-	Timeout time.Duration `koanf:"timeout"`
+	Timeout time.Duration `koanf:"timeout" rule:"min=100ms"`
 	// How often a call that could not be sent is retried. A call that the backend answers, or does not answer
 	// in time, is not retried.
-	Retries int `koanf:"retries"`
+	Retries int `koanf:"retries" rule:"min=0,max=10"`
 	// Calls that a pod makes at the same time. The calls of one client are made one after the other.
-	MaxInFlight int `koanf:"maxInFlight"`
+	MaxInFlight int `koanf:"maxInFlight" rule:"min=1"`
 	// Calls that may be queued. Further calls fail at once.
-	MaxWaiting int `koanf:"maxWaiting"`
+	MaxWaiting int `koanf:"maxWaiting" rule:"min=0"`
 	// Largest response body, in bytes; a larger one counts as a failed call. 0: twice
 	// `session.maxMessageBytes`, so that a response can repeat the largest request.
-	MaxResponseBytes int64 `koanf:"maxResponseBytes"`
+	MaxResponseBytes int64 `koanf:"maxResponseBytes" rule:"min=1024,or=0"`
 	// User for HTTP Basic authentication at the backend.
 	Username string `koanf:"username"`
 	// Password of the user.
@@ -41,7 +41,7 @@ type Hooks struct {
 	// backend did not set `restOnError: FAIL`. WCS lets them continue.
 	FailClosed bool `koanf:"failClosed"`
 	// Time between calls of `StreamKeepAliveEvent` for each stream. 0: no such calls.
-	KeepAliveInterval time.Duration `koanf:"keepAliveInterval"`
+	KeepAliveInterval time.Duration `koanf:"keepAliveInterval" rule:"min=1s,or=0"`
 	TLS               HooksTLS      `koanf:"tls"`
 }
 
@@ -87,12 +87,6 @@ func defaultHooks() Hooks {
 // session.maxMessageBytes: by default a response that repeats the request is accepted.
 func (h Hooks) ResponseBytes(maxMessage int64) int64 { return cmp.Or(h.MaxResponseBytes, 2*maxMessage) }
 
-const (
-	maxHookRetries   = 10
-	minHookResponse  = 1 << 10
-	minHookKeepAlive = time.Second
-)
-
 func (h Hooks) validate(f *faults, at string) {
 	basic := h.Username != "" || h.Password != ""
 	if h.URL == "" {
@@ -108,11 +102,6 @@ func (h Hooks) validate(f *faults, at string) {
 		f.add(at+".methods", "%v", err)
 	}
 	f.check(len(h.Methods) > 0, at+".methods", "is empty: without a url nothing is called")
-	f.atLeast(at+".timeout", h.Timeout, minTimeout)
-	f.check(h.Retries >= 0 && h.Retries <= maxHookRetries, at+".retries", "must be 0 to %d", maxHookRetries)
-	f.check(h.MaxInFlight > 0, at+".maxInFlight", "must be at least 1")
-	f.check(h.MaxWaiting >= 0, at+".maxWaiting", "must be at least 0")
-	f.check(h.MaxResponseBytes == 0 || h.MaxResponseBytes >= minHookResponse, at+".maxResponseBytes", "must be at least %d, or 0", minHookResponse)
 	if basic && (h.Username == "" || h.Password == "") {
 		f.add(at+".username", "and password are needed together")
 	} else {
@@ -120,7 +109,6 @@ func (h Hooks) validate(f *faults, at string) {
 	}
 	f.check(!basic || h.HMACSecret == "", at+".hmacSecret", "cannot be with username and password: both would be the same header")
 	if h.KeepAliveInterval != 0 {
-		f.atLeast(at+".keepAliveInterval", h.KeepAliveInterval, minHookKeepAlive)
 		f.check(err != nil || slices.Contains(methods, hooks.StreamKeepAliveEvent), at+".keepAliveInterval",
 			"is for %s, which is not in methods", hooks.StreamKeepAliveEvent)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -13,7 +14,6 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	koanfyaml "github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 	"go.yaml.in/yaml/v3"
 )
@@ -26,12 +26,18 @@ const EnvFile = envPrefix + "CONFIG"
 // *Fault per fault. An unreadable file or invalid YAML is the only fault reported.
 func Load(path string, environ []string) (Config, error) {
 	k := koanf.New(".")
+	from := places{file: path}
 	if path != "" {
-		if err := k.Load(file.Provider(path), koanfyaml.Parser()); err != nil {
-			return Config{}, &Fault{Key: path, Text: fileFault(err)}
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = k.Load(content(text), koanfyaml.Parser())
 		}
+		if err != nil {
+			return Config{}, fileFault(path, err)
+		}
+		from.lines = lines(text)
 	}
-	found, err := loadVariables(k, environ)
+	found, err := loadVariables(k, environ, &from)
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration variables: %w", err)
 	}
@@ -44,22 +50,48 @@ func Load(path string, environ []string) (Config, error) {
 			found = append(found, f)
 		}
 	}
+	for _, f := range found {
+		f.At = from.of(f.Key)
+	}
 	return cfg, join(found)
 }
 
-// yamlValue matches quotes from the file in the YAML library's errors, which can contain a secret.
-var yamlValue = regexp.MustCompile("'[^']*'|`[^`]*`")
+// IsSet reports whether there is any configuration: a file, or a variable of this program.
+func IsSet(path string, environ []string) bool {
+	return path != "" || slices.ContainsFunc(environ, func(variable string) bool {
+		name, text, _ := strings.Cut(variable, "=")
+		return strings.HasPrefix(name, envPrefix) && name != EnvFile && !ofKubernetes(name, text)
+	})
+}
 
-func fileFault(err error) string {
+// content is the text of the file, as a provider of koanf.
+type content []byte
+
+func (c content) ReadBytes() ([]byte, error) { return c, nil }
+
+func (c content) Read() (map[string]any, error) { return nil, errors.ErrUnsupported }
+
+// yamlValue matches quotes from the file in the YAML library's errors, which can contain a secret. yamlLine
+// matches the beginning of these errors.
+var (
+	yamlValue = regexp.MustCompile("'[^']*'|`[^`]*`")
+	yamlLine  = regexp.MustCompile(`^yaml: (?:unmarshal errors: )?line (\d+): `)
+)
+
+func fileFault(path string, err error) *Fault {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
-		return fmt.Sprintf("cannot be read: %v", path.Err)
+		return &Fault{Key: path.Path, Text: fmt.Sprintf("cannot be read: %v", path.Err)}
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ") // one line per fault
-	return "is not valid: " + yamlValue.ReplaceAllString(text, "…")
+	at := ""
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		at, text = path+":"+m[1], strings.TrimPrefix(text, m[0])
+	}
+	return &Fault{Key: path, At: at, Text: "is not valid YAML: " + yamlValue.ReplaceAllString(text, "…")}
 }
 
 // loadVariables overrides the values in k by the variables. A variable replaces a list or map as a whole.
-func loadVariables(k *koanf.Koanf, environ []string) ([]*Fault, error) {
+func loadVariables(k *koanf.Koanf, environ []string, from *places) ([]*Fault, error) {
 	var (
 		found faults
 		cfg   Config
@@ -83,19 +115,44 @@ func loadVariables(k *koanf.Koanf, environ []string) ([]*Fault, error) {
 			}
 			return "", nil
 		}
-		if value = text; !s.isText() {
-			value = nil
-			if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-				found.add(name, "is not valid YAML") // the error can contain a secret
-				return "", nil
-			}
+		value, err := s.fromVariable(text)
+		if err != nil {
+			found.add(name, "%v", err)
+			return "", nil
 		}
 		k.Delete(s.key)
+		from.setByVariable(s.key, name)
 		return s.key, value
 	}
 	opt := env.Opt{Prefix: envPrefix, TransformFunc: take, EnvironFunc: func() []string { return environ }}
 	return found, k.Load(env.Provider(".", opt), nil)
 }
+
+var errVariable = errors.New("is not valid YAML") // the library's error can contain a secret
+
+// fromVariable returns the value for a setting that a variable's text stands for: the text itself, items
+// separated by commas if the setting is a list, else YAML. A list can be YAML too: it begins with [ or -.
+func (s setting) fromVariable(text string) (value any, err error) {
+	if s.isText() {
+		return text, nil
+	}
+	if s.isList() && !yamlList.MatchString(text) {
+		var items []any
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				items = append(items, item)
+			}
+		}
+		return items, nil
+	}
+	if err := yaml.Unmarshal([]byte(text), &value); err != nil {
+		return nil, errVariable
+	}
+	return value, nil
+}
+
+// yamlList matches the beginning of a list in YAML.
+var yamlList = regexp.MustCompile(`^\s*(\[|-\s)`)
 
 // kubernetesVariable matches the variables that Kubernetes adds to every pod of a namespace with a service
 // whose name begins with "wcs", such as the gateway's own service.
@@ -125,12 +182,8 @@ func decode(k *koanf.Koanf) (Config, []*Fault) {
 
 // keys returns all keys of the file, including those of sections and of the configured applications.
 func (c *Config) keys() []string {
-	all := c.settings()
-	for key := range c.Applications {
-		all = append(all, settings(fmt.Sprintf("applications[%s].", key), reflect.ValueOf(Application{}))...)
-	}
 	var keys []string
-	for _, s := range all {
+	for _, s := range c.all() {
 		keys = append(keys, s.key)
 		for i, r := range s.key {
 			if r == '.' {

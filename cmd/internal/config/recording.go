@@ -24,7 +24,7 @@ type Recording struct {
 	// replaced by `_`, and a value is cut to 128 bytes.
 	Template string `koanf:"template"`
 	// Time that the egress service has to answer. LiveKit does not answer when no egress service is running.
-	StartTimeout time.Duration `koanf:"startTimeout"`
+	StartTimeout time.Duration `koanf:"startTimeout" rule:"min=100ms"`
 }
 
 // Values of Application.Record.
@@ -39,13 +39,9 @@ func (r Recording) validate(f *faults) {
 	if err := translate.FileTemplate(r.Template).Validate(); err != nil {
 		f.add("recording.template", "%v", err)
 	}
-	f.atLeast("recording.startTimeout", r.StartTimeout, minTimeout)
 }
 
 func (a Application) validateEgress(f *faults, at string) {
-	if a.Record != "" { // "" is forbidden
-		oneOf(f, at+".record", a.Record, RecordForbidden, RecordAllowed)
-	}
 	for i, host := range a.RTMPHosts {
 		if _, err := rtmp.Parse([]string{host}); err != nil {
 			f.add(fmt.Sprintf("%s.rtmpHosts[%d]", at, i), "%v", err)

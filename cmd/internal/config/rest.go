@@ -11,14 +11,13 @@ import (
 // REST configures the REST API and the statistics, for backends and operators.
 type REST struct {
 	// Address of the REST API (`/rest-api/…`) and of the statistics (`/?action=stat`). Empty: no listener.
-	Listen string `koanf:"listen"`
+	Listen string `koanf:"listen" pattern:"^(.*:[0-9]+)?$"`
 	// Certificate and key, for `https`. They may be those of `listen.tls`.
 	TLS KeyPair `koanf:"tls"`
 	// `basic`: users with passwords (HTTP Basic); without `rest.users` the REST API is not served. `none`:
 	// every client that reaches the address has full access.
-	Auth string `koanf:"auth"`
-	// Users with the bcrypt hashes of their passwords, as `htpasswd -nbB USER PASSWORD` prints them after the
-	// colon.
+	Auth string `koanf:"auth" rule:"one=basic|none"`
+	// Users with the bcrypt hashes of their passwords, as `wcs-gateway hash-password` prints them.
 	Users map[string]Secret `koanf:"users"`
 	// Pages that may use the REST API from a browser, besides those of its own address, in the form of
 	// `listen.origins`. Empty: none.
@@ -32,7 +31,7 @@ type REST struct {
 	Console bool `koanf:"console"`
 	// Address of the agent check for HAProxy. It answers `drain`, or `ready up` and the free share of
 	// `limits.connections`. Empty: no listener.
-	Agent string `koanf:"agent"`
+	Agent string `koanf:"agent" pattern:"^(.*:[0-9]+)?$"`
 }
 
 // Values of REST.Auth.
@@ -51,12 +50,11 @@ const (
 func (r REST) Serves() bool { return r.Listen != "" && (len(r.Users) > 0 || r.Auth == AuthNone) }
 
 func (r REST) validate(f *faults) {
-	oneOf(f, "rest.auth", r.Auth, AuthBasic, AuthNone)
 	f.check(r.Auth != AuthNone || len(r.Users) == 0, "rest.users", "are set, but rest.auth is none")
 	for _, user := range slices.Sorted(maps.Keys(r.Users)) {
 		key := fmt.Sprintf("rest.users[%s]", user)
 		cost, err := bcrypt.Cost([]byte(r.Users[user].Reveal()))
-		f.check(err == nil, key, "must be a bcrypt hash, such as htpasswd -nbB makes; not a password")
+		f.check(err == nil, key, "must be a bcrypt hash, such as wcs-gateway hash-password prints; not a password")
 		f.check(err != nil || cost >= minBcryptCost && cost <= maxBcryptCost, key, "must have a cost of %d to %d", minBcryptCost, maxBcryptCost)
 		f.check(user != "", key, "needs a name")
 	}

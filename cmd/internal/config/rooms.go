@@ -3,9 +3,9 @@ package config
 // Rooms bounds the room API of the applications that have it.
 type Rooms struct {
 	// Members of a room. Further ones are rejected with `Room is full`. Each change is sent to all members.
-	MaxMembers int `koanf:"maxMembers"`
+	MaxMembers int `koanf:"maxMembers" rule:"min=1"`
 	// Rooms that one session may join at the same time.
-	PerSession int `koanf:"perSession"`
+	PerSession int `koanf:"perSession" rule:"min=1"`
 }
 
 // Values of an application's rooms.
@@ -20,9 +20,4 @@ const roomApp = "roomApp"
 // HasRooms reports whether an application has the room API.
 func (a Application) HasRooms(appKey string) bool {
 	return a.Rooms == RoomsOn || a.Rooms == "" && appKey == roomApp
-}
-
-func (r Rooms) validate(f *faults) {
-	f.check(r.MaxMembers > 0, "rooms.maxMembers", "must be at least 1")
-	f.check(r.PerSession > 0, "rooms.perSession", "must be at least 1")
 }

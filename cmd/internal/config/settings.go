@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +20,7 @@ type setting struct {
 	value reflect.Value // its value in the Config
 	owner reflect.Type  // the struct that contains the field
 	field string        // the field's name, for its documentation
+	tag   reflect.StructTag
 }
 
 // settings returns all settings of a struct of this package, in the order of its fields.
@@ -34,12 +37,21 @@ func settings(prefix string, v reflect.Value) []setting {
 			all = append(all, settings(key+".", v.Field(i))...)
 			continue
 		}
-		all = append(all, setting{key: key, value: v.Field(i), owner: t, field: f.Name})
+		all = append(all, setting{key: key, value: v.Field(i), owner: t, field: f.Name, tag: f.Tag})
 	}
 	return all
 }
 
 func (c *Config) settings() []setting { return settings("", reflect.ValueOf(c).Elem()) }
+
+// all returns the settings with those of each application, by key.
+func (c *Config) all() []setting {
+	all := c.settings()
+	for _, key := range slices.Sorted(maps.Keys(c.Applications)) {
+		all = append(all, settings(fmt.Sprintf("applications[%s].", key), reflect.ValueOf(c.Applications[key]))...)
+	}
+	return all
+}
 
 // env returns the name of the variable.
 func (s setting) env() string {
@@ -51,21 +63,16 @@ func (s setting) isText() bool {
 	return s.value.Kind() == reflect.String || s.value.Type() == reflect.TypeFor[time.Duration]()
 }
 
+func (s setting) isList() bool { return s.value.Kind() == reflect.Slice }
+
 func (s setting) isSecret() bool { return s.value.Type() == reflect.TypeFor[Secret]() }
 
 // Redacted returns the configuration for the log, by key, without secrets.
 func (c Config) Redacted() map[string]any {
 	all := make(map[string]any)
-	for _, s := range c.settings() {
-		apps, ok := s.value.Interface().(map[string]Application)
-		if !ok {
+	for _, s := range c.all() {
+		if s.value.Type() != reflect.TypeFor[map[string]Application]() {
 			all[s.key] = s.redacted()
-			continue
-		}
-		for key, app := range apps {
-			for _, a := range settings(fmt.Sprintf("%s[%s].", s.key, key), reflect.ValueOf(app)) {
-				all[a.key] = a.redacted()
-			}
 		}
 	}
 	return all
