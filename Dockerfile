@@ -18,4 +18,6 @@ COPY --from=build /src/bin/rootfs/ /
 USER 65532:65532
 # ws, wss, REST API (with rest.users), internal
 EXPOSE 8080 8443 8081 9090
+# Reads listen.internal of WCS_CONFIG or of the variables; a file named by a flag is unknown here. Kubernetes ignores it.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/wcs-gateway", "healthcheck"]
 ENTRYPOINT ["/wcs-gateway"]

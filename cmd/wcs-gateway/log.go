@@ -9,10 +9,11 @@ import (
 	"wcsgateway/cmd/internal/config"
 )
 
-// newLogger returns the logger of the process, at the level that setLogLevel sets.
-func newLogger(cfg config.Log, w io.Writer) zerolog.Logger {
+// newLogger returns the logger of the process, at the level that setLogLevel sets. Only its console format
+// has colours.
+func newLogger(cfg config.Log, w io.Writer, colours bool) zerolog.Logger {
 	if cfg.Format == "console" {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+		w = zerolog.ConsoleWriter{Out: w, NoColor: !colours, TimeFormat: time.TimeOnly}
 	}
 	setLogLevel(cfg.Level)
 	return zerolog.New(w).With().Timestamp().Logger()

@@ -62,10 +62,13 @@ func TestDockerfileBuildsWithoutWarnings(t *testing.T) {
 		t.Error("the Dockerfile does not run make rootfs")
 	}
 	var user string
+	var health []string
 	for _, c := range stages[1].Commands {
 		switch c := c.(type) {
 		case *instructions.UserCommand:
 			user = c.User
+		case *instructions.HealthCheckCommand:
+			health = c.Health.Test
 		case *instructions.CopyCommand:
 			if c.From != stages[0].Name || !slices.Equal(c.SourcePaths, []string{"/src/bin/rootfs/"}) {
 				t.Errorf("%s is copied from %q", c.SourcePaths, c.From)
@@ -74,6 +77,9 @@ func TestDockerfileBuildsWithoutWarnings(t *testing.T) {
 	}
 	if user != "65532:65532" {
 		t.Errorf("it runs as %q", user)
+	}
+	if want := []string{"CMD", "/wcs-gateway", "healthcheck"}; !slices.Equal(health, want) {
+		t.Errorf("its health check is %q, want %q: the image has no shell", health, want)
 	}
 }
 

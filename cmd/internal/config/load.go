@@ -25,18 +25,23 @@ const EnvFile = envPrefix + "CONFIG"
 // Default. An empty path means no file. Either the result is complete and valid, or the error joins one
 // *Fault per fault. An unreadable file or invalid YAML is the only fault reported.
 func Load(path string, environ []string) (Config, error) {
-	k := koanf.New(".")
-	from := places{file: path}
-	if path != "" {
-		text, err := os.ReadFile(path)
-		if err == nil {
-			err = k.Load(content(text), koanfyaml.Parser())
-		}
-		if err != nil {
-			return Config{}, fileFault(path, err)
-		}
-		from.lines = lines(text)
+	if path == "" {
+		return load("", nil, environ)
 	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fileFault(path, err)
+	}
+	return load(path, text, environ)
+}
+
+// load is Load with the text of the file.
+func load(path string, text []byte, environ []string) (Config, error) {
+	k := koanf.New(".")
+	if err := k.Load(content(text), koanfyaml.Parser()); err != nil {
+		return Config{}, fileFault(path, err)
+	}
+	from := places{file: path, lines: lines(text)}
 	found, err := loadVariables(k, environ, &from)
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration variables: %w", err)

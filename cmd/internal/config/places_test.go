@@ -59,7 +59,7 @@ log: {level: info}
 	}
 }
 
-func TestListsInVariables(t *testing.T) {
+func TestListInVariableHasCommasOrIsYAML(t *testing.T) {
 	for text, want := range map[string][]string{
 		"a:1": {"a:1"}, "a:1,b:2": {"a:1", "b:2"}, " a:1 , b:2, ": {"a:1", "b:2"}, "[a:1, b:2]": {"a:1", "b:2"},
 		"- a:1\n- b:2\n": {"a:1", "b:2"}, "\n - a:1": {"a:1"},

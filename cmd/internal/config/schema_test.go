@@ -336,7 +336,7 @@ func TestSchemaAcceptsValidConfigurations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Load(write(t, string(text)), environ); err != nil {
+			if _, err := load("", text, environ); err != nil {
 				continue
 			}
 			accepted++

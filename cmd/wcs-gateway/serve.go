@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"wcsgateway/cmd/internal/app"
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/state"
+)
+
+// errUnconfigured is for a first start.
+var errUnconfigured = errors.New("no configuration: there is neither a file (--config FILE, or the variable " + config.EnvFile + `) nor a WCS_ variable.
+
+The least file, for wcs-gateway --config FILE:
+
+` + indented(config.Least) + `
+The same as variables:
+
+` + indented(config.LeastVariables) + "\n`wcs-gateway config init` prints a file to begin with; `wcs-gateway check` examines a configuration")
+
+func indented(text string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n    ") + "\n"
+}
+
+// load reads the configuration.
+func (p program) load(file string) (config.Config, error) {
+	if !config.IsSet(file, p.environ) {
+		return config.Config{}, errUnconfigured
+	}
+	return config.Load(file, p.environ)
+}
+
+// serve runs the gateway until ctx is done.
+func (p program) serve(ctx context.Context, file string) error {
+	cfg, err := p.load(file)
+	if err != nil {
+		return p.fail(err)
+	}
+	log := newLogger(cfg.Log, p.stderr, p.colours(p.stderr))
+	state.QuietClientLog(log)
+	app.TakeStandardLog(log)
+	log.Info().Str("build", buildVersion()).Fields(cfg.Redacted()).Msg("starting")
+	for _, w := range cfg.Warnings() {
+		log.Warn().Msg(w)
+	}
+	source := app.Source{
+		Load:    func() (config.Config, error) { return config.Load(file, p.environ) },
+		Changed: changes(ctx, watched(file, cfg), p.hangups, log), SetLogLevel: setLogLevel,
+	}
+	if err := app.Run(ctx, cfg, app.Options{Log: log, Version: buildVersion(), Source: source}); err != nil {
+		log.Error().Err(err).Msg("ended by fault")
+		return exit(exitFault)
+	}
+	log.Info().Msg("ended")
+	return nil
+}
