@@ -25,7 +25,8 @@ var (
 // logged, not asserted. The attackers are a process of low priority, on a processor of its own where there
 // are several. LiveKit has a low priority, too, because it is usually on another machine: an attack costs the
 // gateway's clients what it costs the gateway. The control is the same load of the processors, of the
-// attackers and of the servers, by processes that do not touch the gateway. -run 'Attack/name' measures one attack.
+// attackers and of the servers, by processes that do not touch the gateway. -run 'Attack/name' measures one
+// attack.
 func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 	s := newScene(t, map[string]string{
 		"WCS_REDIS_LEASE": "60s", "WCS_REDIS_CALLTIMEOUT": "10s", // as in TestAttacks
@@ -149,7 +150,8 @@ func (s *scene) load(t *testing.T) (took []time.Duration, _ shares) {
 	return took, shares{gateway(), liveKit(), redis()}
 }
 
-// lowerPriority gives all threads of a process the lowest priority, which threads that they start have as well.
+// lowerPriority sets all threads of a process to the lowest priority, which threads that they start have as
+// well.
 func lowerPriority(t *testing.T, pid int) {
 	t.Helper()
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
