@@ -171,7 +171,7 @@ func TestTerminateEndsKeptSessionThatCloses(t *testing.T) {
 	var s *session.Session
 	rig.Eventually(t, 20*time.Second, "the session is open", func() bool {
 		for _, s = range w.pods[podA].table.All() {
-			if _, err := w.pods[podB].admin.FindSession(t.Context(), s.ID()); err == nil {
+			if _, err := w.pods[podB].admin.FindSession(t.Context(), w.pods[podA].table.Inspect().ID(s)); err == nil {
 				return true
 			}
 		}
@@ -179,12 +179,12 @@ func TestTerminateEndsKeptSessionThatCloses(t *testing.T) {
 	})
 	onClose := w.pods[podA].table.Inspect().DelayClose(s)
 	s.Close(socket.ClosedLost)
-	if err := w.pods[podB].admin.TerminateSession(t.Context(), s.ID()); err != nil {
+	if err := w.pods[podB].admin.TerminateSession(t.Context(), w.pods[podA].table.Inspect().ID(s)); err != nil {
 		t.Fatal(err)
 	}
 	onClose(socket.ClosedLost)
 	rig.Eventually(t, 20*time.Second, "the session is gone", func() bool {
-		_, err := w.pods[podB].admin.FindSession(t.Context(), s.ID())
+		_, err := w.pods[podB].admin.FindSession(t.Context(), w.pods[podA].table.Inspect().ID(s))
 		return errors.Is(err, state.ErrNotFound)
 	})
 }

@@ -391,7 +391,7 @@ func TestDetachedSessionOfAPodTakenOverEnds(t *testing.T) {
 	c.Drop()
 	rig.Eventually(t, 20*time.Second, "its pod has seen it go", func() bool {
 		s := w.pods[podA].table.All()
-		return len(s) == 1 && s[0].Closed()
+		return len(s) == 1 && w.pods[podA].table.Inspect().Closed(s[0])
 	})
 	w.store.TakeOver(podA, podB)
 	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")

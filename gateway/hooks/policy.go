@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// OnError is a policy's restOnError. Its effect depends on the method's Class.
+// OnError is a policy's restOnError. Its effect depends on the method: a failed connect always rejects the
+// connection, and a failed event is at most reported to the client. OnDataEvent is no event in this sense.
 type OnError int
 
 // Values of restOnError.

@@ -24,6 +24,12 @@ func (i Inspector) Players(name string) map[string]translate.Identity {
 	return players
 }
 
+// ID returns the session's public id, "" before the session is established.
+func (i Inspector) ID(s *Session) string { return s.id }
+
+// Closed reports whether the end of the session's socket is decided.
+func (i Inspector) Closed(s *Session) bool { return s.conn.Ended() }
+
 // OnLoop posts f to the loop of the session that has the participant. It reports whether there is one.
 func (i Inspector) OnLoop(id translate.Identity, f func()) bool {
 	st := i.t.streams.find(id)

@@ -290,12 +290,6 @@ func (s *Session) HasStreams() bool { return s.streaming.Load() > 0 }
 // Done is closed when the session has released everything that it held.
 func (s *Session) Done() <-chan struct{} { return s.gone }
 
-// ID returns the public session id, "" before the session is established.
-func (s *Session) ID() string { return s.id }
-
-// Closed reports whether the end of the session's socket is decided.
-func (s *Session) Closed() bool { return s.conn.Ended() }
-
 // async runs work beside the session's loop and then, on the loop, then with the result of work. After a
 // panic in work, then gets errPanic. The session is not gone before then has run.
 func async[T any](s *Session, work func() (T, error), then func(T, error)) {
