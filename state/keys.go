@@ -130,7 +130,7 @@ func parseOwned(value string) (o ownedEntry, ok bool) {
 		return o, false
 	}
 	var errOwner, errEntry error
-	o.owner, errOwner = ParseOwner(owner)
+	o.owner, errOwner = parseOwner(owner)
 	o.entry, errEntry = parseEntry(rest[:generation])
 	return o, errOwner == nil && errEntry == nil
 }

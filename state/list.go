@@ -227,7 +227,7 @@ func (r *Redis) eachNamed(ctx context.Context, name string, yield func([]Listed)
 		return err
 	}
 	for _, text := range owners {
-		o, err := ParseOwner(text)
+		o, err := parseOwner(text)
 		if err != nil {
 			r.log.Warn().Err(err).Msg("unreadable owner of players")
 			continue

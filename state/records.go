@@ -25,8 +25,8 @@ type Owner struct {
 // String returns the owner as in keys and records in Redis: pod/epoch.
 func (o Owner) String() string { return o.Pod + "/" + strconv.FormatInt(o.Epoch, 10) }
 
-// ParseOwner parses the result of Owner.String.
-func ParseOwner(s string) (Owner, error) {
+// parseOwner parses the result of Owner.String.
+func parseOwner(s string) (Owner, error) {
 	pod, epoch, ok := strings.Cut(s, "/")
 	n, err := strconv.ParseInt(epoch, 10, 64)
 	if !ok || pod == "" || err != nil {

@@ -198,7 +198,7 @@ func (r *Redis) listPods(ctx context.Context) (entries map[Owner]string, err err
 		list, err := r.client.HGetAll(ctx, r.keys.pods()).Result()
 		entries = make(map[Owner]string, len(list))
 		for text, entry := range list {
-			o, err := ParseOwner(text)
+			o, err := parseOwner(text)
 			if err != nil {
 				r.log.Warn().Err(err).Msg("unreadable entry in the list of pods")
 				continue
@@ -281,7 +281,7 @@ func (r *Redis) recordTakeOver(ctx context.Context, dead Owner) (mine bool, err 
 
 // isGone reports whether an earlier taker has no lease.
 func (r *Redis) isGone(ctx context.Context, taker string) (bool, error) {
-	o, err := ParseOwner(taker)
+	o, err := parseOwner(taker)
 	if err != nil {
 		return true, nil
 	}

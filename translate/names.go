@@ -22,8 +22,8 @@ const (
 	RoleSnapshot Role = "snap"
 )
 
-// PodTagLength is the length of the pod's part of an identity, in hex digits.
-const PodTagLength = 8
+// podTagLength is the length of the pod's part of an identity, in hex digits.
+const podTagLength = 8
 
 const identityPrefix = "wcs:"
 
@@ -32,11 +32,11 @@ const identityPrefix = "wcs:"
 // that owns the participant without asking Redis. The other half is random. Clients must not influence it:
 // LiveKit removes the earlier participant of an identity.
 func NewIdentity(deployment string, role Role, podTag string) Identity {
-	return Identity(identityPrefix + deployment + ":" + string(role) + ":" + podTag + RandomHex(PodTagLength))
+	return Identity(identityPrefix + deployment + ":" + string(role) + ":" + podTag + RandomHex(podTagLength))
 }
 
 // NewPodTag returns a random tag for the identities of a pod.
-func NewPodTag() string { return RandomHex(PodTagLength) }
+func NewPodTag() string { return RandomHex(podTagLength) }
 
 // RandomHex returns so many random hex digits; digits must be even.
 func RandomHex(digits int) string {
@@ -52,10 +52,10 @@ func (id Identity) Parse() (deployment string, role Role, podTag string, ok bool
 		return "", "", "", false
 	}
 	parts := strings.Split(rest, ":")
-	if len(parts) != 3 || len(parts[2]) != 2*PodTagLength {
+	if len(parts) != 3 || len(parts[2]) != 2*podTagLength {
 		return "", "", "", false
 	}
-	return parts[0], Role(parts[1]), parts[2][:PodTagLength], true
+	return parts[0], Role(parts[1]), parts[2][:podTagLength], true
 }
 
 // Native reports whether the participant was not created by a WCS gateway.

@@ -28,8 +28,8 @@ var (
 // MediaKinds are the kinds of media in an SDP that are not rejected.
 type MediaKinds struct{ Audio, Video bool }
 
-// None reports whether there is neither audio nor video.
-func (k MediaKinds) None() bool { return !k.Audio && !k.Video }
+// none reports whether there is neither audio nor video.
+func (k MediaKinds) none() bool { return !k.Audio && !k.Video }
 
 func (k *MediaKinds) add(m *sdp.MediaDescription) {
 	k.Audio = k.Audio || kindOf(m) == Audio

@@ -104,7 +104,7 @@ func isTCPCandidate(a sdp.Attribute) bool {
 
 // plays reports whether the kind of an m-line is in the set; the empty set stands for all.
 func (k MediaKinds) plays(m *sdp.MediaDescription) bool {
-	return k.None() || k.Audio && kindOf(m) == Audio || k.Video && kindOf(m) == Video
+	return k.none() || k.Audio && kindOf(m) == Audio || k.Video && kindOf(m) == Video
 }
 
 // hasTrack reports whether an answer's m-line names the track that it sends.

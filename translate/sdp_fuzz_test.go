@@ -43,7 +43,7 @@ func checkPublish(t *testing.T, offer string, e PublishEdit) (accepted bool) {
 	checkEdit(t, offer, edited.SDP)
 	checkTrimmed(t, edited.SDP, sdp.AttrKeySendOnly)
 	again, err := EditPublishOffer(edited.SDP, e)
-	if err != nil || again.SDP != edited.SDP || again.Kinds != edited.Kinds || again.Kinds.None() || again.Fixes != (OfferFixes{}) {
+	if err != nil || again.SDP != edited.SDP || again.Kinds != edited.Kinds || again.Kinds.none() || again.Fixes != (OfferFixes{}) {
 		t.Errorf("the second edit changed the text: %v\n%+v\n%+v", err, edited, again)
 	}
 	return true
@@ -57,7 +57,7 @@ func checkPlay(t *testing.T, offer string, e PlayEdit) (accepted bool) {
 	checkEdit(t, offer, edited.SDP)
 	checkTrimmed(t, edited.SDP, sdp.AttrKeyRecvOnly)
 	again, err := EditPlayOffer(edited.SDP, e)
-	if err != nil || again.SDP != edited.SDP || again.Kinds != edited.Kinds || again.Kinds.None() || again.Fixes != (OfferFixes{}) {
+	if err != nil || again.SDP != edited.SDP || again.Kinds != edited.Kinds || again.Kinds.none() || again.Fixes != (OfferFixes{}) {
 		t.Errorf("the second edit changed the text: %v\n%+v\n%+v", err, edited, again)
 	}
 	return true
@@ -70,7 +70,7 @@ func checkAnswer(t *testing.T, text string, e AnswerEdit) (accepted bool) {
 	}
 	checkEdit(t, text, edited)
 	again, notes2, err := EditAnswer(edited, e)
-	if notes.Kinds.None() && errors.Is(err, ErrRejected) {
+	if notes.Kinds.none() && errors.Is(err, ErrRejected) {
 		return true // the first edit made all m-lines inactive
 	}
 	if err != nil || again != edited || notes2 != notes {

@@ -98,7 +98,7 @@ func EditPlayOffer(offer string, e PlayEdit) (edited EditedOffer, err error) {
 		}
 		m.edit(keep)
 	}
-	if edited.Kinds.None() {
+	if edited.Kinds.none() {
 		return EditedOffer{}, ErrNoCommonCodecs
 	}
 	edited.SDP, err = marshalSDP(d)

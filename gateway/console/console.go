@@ -48,7 +48,7 @@ const (
 	DefaultRefresh = 2 * time.Second
 )
 
-// Console is an http.Handler for all paths under Prefix. It does not authenticate requests.
+// Console is an http.Handler for all paths under pathPrefix. It does not authenticate requests.
 type Console struct {
 	// set once
 	cfg     Config
@@ -66,12 +66,12 @@ type Console struct {
 	seenAt  time.Time
 }
 
-// Prefix is the path of the console.
-const Prefix = "/console/"
+// pathPrefix is the path of the console.
+const pathPrefix = "/console/"
 
 // staticPrefix is the path of the files. The hash of all files follows, so that browsers can cache them and
 // never mix versions.
-const staticPrefix = Prefix + "static/"
+const staticPrefix = pathPrefix + "static/"
 
 //go:embed static
 var static embed.FS
@@ -113,7 +113,7 @@ func hash(files fs.FS) (string, error) {
 // policy only allows the page's own files and forbids frames. Snapshots are blobs.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// ServeHTTP answers a request for a path under Prefix.
+// ServeHTTP answers a request for a path under pathPrefix.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
@@ -123,10 +123,10 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		reject(w, http.StatusMethodNotAllowed, "only GET and HEAD are supported")
-	case path == Prefix:
+	case path == pathPrefix:
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = w.Write(c.page) // the client might have disconnected
-	case path == Prefix+"live":
+	case path == pathPrefix+"live":
 		c.live(w, r)
 	case strings.HasPrefix(path, staticPrefix) && !strings.HasSuffix(path, "/"):
 		version, _, _ := strings.Cut(strings.TrimPrefix(path, staticPrefix), "/")

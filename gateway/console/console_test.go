@@ -104,7 +104,7 @@ func serve(t *testing.T, f *fakeDeployment, viewers int) string {
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { f.closed.Store(true) }) // ends live feeds
-	return server.URL + Prefix
+	return server.URL + pathPrefix
 }
 
 func get(t *testing.T, method, address string) *http.Response {
@@ -313,11 +313,11 @@ func TestRecorderSamplesMetrics(t *testing.T) {
 	if half == nil || *half < 3 || *half > 10 || most != nil || s.SFU.quantile(.95) == nil || s.Sessions != 7 || s.At != 100_000 {
 		t.Errorf("%+v: %v, %v", s, half, most)
 	}
-	for range 2 * Steps {
+	for range 2 * sampleSteps {
 		r.add(Sample{}, at)
 	}
-	if n := len(r.Samples()); n != Steps {
-		t.Errorf("%d samples, want %d", n, Steps)
+	if n := len(r.Samples()); n != sampleSteps {
+		t.Errorf("%d samples, want %d", n, sampleSteps)
 	}
 }
 
@@ -341,7 +341,7 @@ func TestHistorySumsPods(t *testing.T) {
 		t.Fatal("no history")
 	}
 	n := len(h.Series.Sessions)
-	if n != Steps || *h.Series.Sessions[n-3] != 11 || h.Series.Sessions[n-2] != nil || *h.Series.Sessions[n-1] != 2 || *h.Series.SFUP50[n-3] != 2 || h.Series.SFUP50[n-1] != nil {
+	if n != sampleSteps || *h.Series.Sessions[n-3] != 11 || h.Series.Sessions[n-2] != nil || *h.Series.Sessions[n-1] != 2 || *h.Series.SFUP50[n-3] != 2 || h.Series.SFUP50[n-1] != nil {
 		t.Errorf("series %v", h.Series)
 	}
 	if h.Pods != 2 || !slices.Equal(h.Silent, []string{"c"}) || h.Fails["play upstream"] != 3 || h.End != 10_020_000 {

@@ -17,13 +17,13 @@ import (
 
 // A pod keeps figures of one hour, about 100 KB.
 const (
-	Step  = 10 * time.Second
-	Steps = 360
+	sampleStep  = 10 * time.Second
+	sampleSteps = 360
 )
 
-// Sample holds the figures of a pod at one moment, and the events in the Step before it.
+// Sample holds the figures of a pod at one moment, and the events in the sampleStep before it.
 type Sample struct {
-	At        int64 `json:"at"` // Unix time in Steps, so that samples of different pods match
+	At        int64 `json:"at"` // Unix time in sampleSteps, so that samples of different pods match
 	Sessions  int   `json:"sessions"`
 	Published int   `json:"published"`
 	Played    int   `json:"played"`
@@ -54,9 +54,9 @@ func NewRecorder(metrics prometheus.Gatherer, statistics func() admin.Statistics
 	return &Recorder{metrics: metrics, statistics: statistics, log: log}
 }
 
-// Run records a sample each Step until ctx is done.
+// Run records a sample each sampleStep until ctx is done.
 func (r *Recorder) Run(ctx context.Context) {
-	tick := time.NewTicker(Step)
+	tick := time.NewTicker(sampleStep)
 	defer tick.Stop()
 	was, _ := r.totals()
 	for {
@@ -77,11 +77,11 @@ func (r *Recorder) Run(ctx context.Context) {
 
 func (r *Recorder) add(s Sample, now time.Time) {
 	has := r.statistics()
-	s.At, s.Sessions, s.Published, s.Played = now.Unix()/int64(Step/time.Second), has.Connections, has.Published, has.Played
+	s.At, s.Sessions, s.Published, s.Played = now.Unix()/int64(sampleStep/time.Second), has.Connections, has.Published, has.Played
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.samples = append(r.samples, s)
-	r.samples = slices.Clone(r.samples[max(0, len(r.samples)-Steps):])
+	r.samples = slices.Clone(r.samples[max(0, len(r.samples)-sampleSteps):])
 }
 
 // Samples returns the samples of the last hour, the newest last.

@@ -24,7 +24,7 @@ type series struct {
 	Sessions  []*int     `json:"sessions"`
 	Published []*int     `json:"published"`
 	Played    []*int     `json:"played"`
-	Publishes []*int     `json:"publishes"` // per Step
+	Publishes []*int     `json:"publishes"` // per sampleStep
 	Plays     []*int     `json:"plays"`
 	SFUP50    []*float64 `json:"sfuP50"` // milliseconds
 	SFUP95    []*float64 `json:"sfuP95"`
@@ -38,7 +38,7 @@ func (f *feed) history(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := historyEvent{Step: Step.Milliseconds(), Silent: []string{}, Fails: map[string]int{}}
+	h := historyEvent{Step: sampleStep.Milliseconds(), Silent: []string{}, Fails: map[string]int{}}
 	sums := make(map[int64]*Sample)
 	for _, pod := range slices.Sorted(maps.Keys(parts)) {
 		if parts[pod] == nil {
@@ -62,7 +62,7 @@ func (f *feed) history(ctx context.Context) (any, error) {
 	}
 	end := slices.Max(slices.Collect(maps.Keys(sums)))
 	h.End = end * h.Step
-	for at := end - Steps + 1; at <= end; at++ {
+	for at := end - sampleSteps + 1; at <= end; at++ {
 		h.put(sums[at])
 	}
 	return h, nil

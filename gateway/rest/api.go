@@ -44,7 +44,7 @@ type Deps struct {
 	Snapshots  Snapshots
 	Recorder   Recorder
 	Messenger  Messenger
-	// Console serves the paths under ConsolePrefix, for the same users. It can be nil.
+	// Console serves the paths under consolePrefix, for the same users. It can be nil.
 	Console http.Handler
 	// Observe receives the route of every request, one of a closed set, and the status of its response. It
 	// can be nil.
@@ -104,8 +104,8 @@ func routes() map[string]route {
 const (
 	prefix = "/rest-api"
 
-	// ConsolePrefix is the path of the console.
-	ConsolePrefix = "/console/"
+	// consolePrefix is the path of the console.
+	consolePrefix = "/console/"
 
 	routeStatistics  = "/"
 	routeConsole     = "console"
@@ -145,7 +145,7 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 	if rt, ok := a.routes[at]; ok {
 		return at, rt
 	}
-	if a.deps.Console != nil && strings.HasPrefix(r.URL.Path, ConsolePrefix) {
+	if a.deps.Console != nil && strings.HasPrefix(r.URL.Path, consolePrefix) {
 		return routeConsole, route{serve: func(a *API, q *request) error {
 			a.deps.Console.ServeHTTP(q.w, q.Request)
 			return nil

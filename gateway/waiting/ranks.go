@@ -20,7 +20,7 @@ func (r *Ranks[V]) Add(key netip.Addr, v V, worthMore bool, perParty, most int) 
 	switch {
 	case most < 0:
 		lost = e
-	case perParty > 0 && key.IsValid() && r.less.Of(key)+r.more.Of(key) > perParty:
+	case perParty > 0 && key.IsValid() && r.less.of(key)+r.more.of(key) > perParty:
 		if lost = r.less.oldestOf(key); lost == nil {
 			lost = r.more.oldestOf(key)
 		}

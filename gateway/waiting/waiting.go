@@ -38,8 +38,8 @@ func (p *party[V]) oldest() *Entry[V] { return p.entries.Front().Value.(*Entry[V
 // Len returns the number of things.
 func (t *Table[V]) Len() int { return t.all }
 
-// Of returns the number of things of a party.
-func (t *Table[V]) Of(key netip.Addr) int {
+// of returns the number of things of a party.
+func (t *Table[V]) of(key netip.Addr) int {
 	if p := t.parties[key]; p != nil {
 		return p.entries.Len()
 	}

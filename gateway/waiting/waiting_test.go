@@ -58,8 +58,8 @@ func TestPartyThatHoldsMostLosesItsOldest(t *testing.T) {
 				left++
 			}
 		}
-		if table.Len() != len(things) || table.Of(address(p)) != left || len(table.order) != len(table.parties) {
-			t.Fatalf("step %d: %d things, %d of the party, want %d and %d", i, table.Len(), table.Of(address(p)), len(things), left)
+		if table.Len() != len(things) || table.of(address(p)) != left || len(table.order) != len(table.parties) {
+			t.Fatalf("step %d: %d things, %d of the party, want %d and %d", i, table.Len(), table.of(address(p)), len(things), left)
 		}
 	}
 }

@@ -21,7 +21,7 @@ var errNoEgress = errors.New("no such egress")
 // egress service replies after half a second, some seconds before it writes media. Without an egress service
 // the call runs into its deadline. An egress whose reply was late can have begun nevertheless.
 func (s *SFU) StartEgress(ctx context.Context, r translate.EgressRequest) (e translate.Egress, err error) {
-	defer s.done(OpStartEgress, time.Now(), r.Room, r.Publisher, &err)
+	defer s.done(opStartEgress, time.Now(), r.Room, r.Publisher, &err)
 	request := &lkproto.ParticipantEgressRequest{RoomName: string(r.Room), Identity: string(r.Publisher)}
 	switch r.Kind {
 	case translate.EgressRecord:
@@ -29,7 +29,7 @@ func (s *SFU) StartEgress(ctx context.Context, r translate.EgressRequest) (e tra
 	case translate.EgressRTMP:
 		request.StreamOutputs = []*lkproto.StreamOutput{{Protocol: lkproto.StreamProtocol_RTMP, Urls: []string{r.URL}}}
 	}
-	info, err := callEgress(ctx, s, OpStartEgress, request, s.egress.StartParticipantEgress)
+	info, err := callEgress(ctx, s, opStartEgress, request, s.egress.StartParticipantEgress)
 	if err != nil {
 		return translate.Egress{}, err
 	}
@@ -39,8 +39,8 @@ func (s *SFU) StartEgress(ctx context.Context, r translate.EgressRequest) (e tra
 // StopEgress ends an egress and returns its state at that time; the output is complete some time later. An
 // egress that has ended is not an error.
 func (s *SFU) StopEgress(ctx context.Context, id string) (e translate.Egress, err error) {
-	defer s.done(OpStopEgress, time.Now(), "", "", &err)
-	info, err := callEgress(ctx, s, OpStopEgress, &lkproto.StopEgressRequest{EgressId: id}, s.egress.StopEgress)
+	defer s.done(opStopEgress, time.Now(), "", "", &err)
+	info, err := callEgress(ctx, s, opStopEgress, &lkproto.StopEgressRequest{EgressId: id}, s.egress.StopEgress)
 	if isKind(err, translate.ErrKindRefused) { // LiveKit answers so after 3 s (docs/livekit-notes.md#egress)
 		info, err = s.listed(ctx, &lkproto.ListEgressRequest{EgressId: id}, func(*lkproto.EgressInfo) bool { return true })
 	}
@@ -57,7 +57,7 @@ func (s *SFU) StopEgress(ctx context.Context, id string) (e translate.Egress, er
 // that kind, except those in r.Not. If there is none, the error is translate.ErrKindNotFound. LiveKit answers
 // from the last update of the egress service.
 func (s *SFU) FindEgress(ctx context.Context, r translate.EgressRequest, id string) (e translate.Egress, err error) {
-	defer s.done(OpFindEgress, time.Now(), r.Room, r.Publisher, &err)
+	defer s.done(opFindEgress, time.Now(), r.Room, r.Publisher, &err)
 	request := &lkproto.ListEgressRequest{EgressId: id}
 	if id == "" {
 		request = &lkproto.ListEgressRequest{RoomName: string(r.Room), Active: true}
@@ -73,7 +73,7 @@ func (s *SFU) FindEgress(ctx context.Context, r translate.EgressRequest, id stri
 
 // listed returns the first matching egress in LiveKit's list.
 func (s *SFU) listed(ctx context.Context, r *lkproto.ListEgressRequest, fits func(*lkproto.EgressInfo) bool) (*lkproto.EgressInfo, error) {
-	list, err := callEgress(ctx, s, OpFindEgress, r, s.egress.ListEgress)
+	list, err := callEgress(ctx, s, opFindEgress, r, s.egress.ListEgress)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s *SFU) listed(ctx context.Context, r *lkproto.ListEgressRequest, fits fun
 			return i, nil
 		}
 	}
-	return nil, &translate.Error{Kind: translate.ErrKindNotFound, Op: OpFindEgress, Err: errNoEgress}
+	return nil, &translate.Error{Kind: translate.ErrKindNotFound, Op: opFindEgress, Err: errNoEgress}
 }
 
 // callEgress calls LiveKit's egress API with a token that names no room.

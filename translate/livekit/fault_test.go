@@ -22,8 +22,8 @@ func calls(t *testing.T, ctx context.Context, sfu *SFU) map[string]error {
 	_, list := sfu.Participants(ctx, room(t))
 	_, ask := sfu.Participant(ctx, room(t), "x")
 	return map[string]error{
-		OpPublish: publish, OpPlay: play, OpParticipants: list, OpParticipant: ask,
-		OpRemove: sfu.Remove(ctx, room(t), "x"),
+		opPublish: publish, opPlay: play, opParticipants: list, opParticipant: ask,
+		opRemove: sfu.Remove(ctx, room(t), "x"),
 	}
 }
 
@@ -31,7 +31,7 @@ func TestCallsSucceedAfterServerReturns(t *testing.T) {
 	lk := rig.StartLiveKit(t, rig.LiveKitOptions{})
 	sfu := newSFU(t, lk, nil)
 	for op, err := range calls(t, deadline(t, patience), sfu) { // opens connections
-		if err != nil && op != OpParticipant {
+		if err != nil && op != opParticipant {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
@@ -47,7 +47,7 @@ func TestCallsSucceedAfterServerReturns(t *testing.T) {
 	}
 	lk.Restart()
 	for op, err := range calls(t, deadline(t, patience), sfu) {
-		if err != nil && op != OpParticipant {
+		if err != nil && op != opParticipant {
 			t.Errorf("%s after the restart: %v", op, err)
 		}
 	}

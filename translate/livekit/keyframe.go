@@ -11,8 +11,8 @@ import (
 	"wcsgateway/translate/media"
 )
 
-// OpKeyFrame is the whole operation of KeyFrame.
-const OpKeyFrame = "take key frame"
+// opKeyFrame is the whole operation of KeyFrame.
+const opKeyFrame = "take key frame"
 
 // keyFrameRetry is the time to wait for a requested key frame before it is requested again.
 const keyFrameRetry = 700 * time.Millisecond
@@ -26,13 +26,13 @@ const keyFrameRetry = 700 * time.Millisecond
 // missing publisher is ErrKindNotFound. A publisher without video is ErrNoVideo, immediately. A codec that
 // cannot be assembled is ErrKindRefused.
 func (s *SFU) KeyFrame(ctx context.Context, t translate.ProbeTarget) (k translate.KeyFrame, err error) {
-	defer s.done(OpKeyFrame, time.Now(), t.Room, t.Identity, &err)
+	defer s.done(opKeyFrame, time.Now(), t.Room, t.Identity, &err)
 	p, err := s.Participant(ctx, t.Room, t.Publisher)
 	if err != nil {
 		return k, err
 	}
 	if err := seesVideo(p); err != nil {
-		return k, &translate.Error{Kind: translate.ErrKindRefused, Op: OpKeyFrame, Err: err}
+		return k, &translate.Error{Kind: translate.ErrKindRefused, Op: opKeyFrame, Err: err}
 	}
 	frames := make(chan translate.KeyFrame, 1)
 	tracks := make(chan webrtc.SSRC, 1)
@@ -82,7 +82,7 @@ func (sub *subscriber) awaitKeyFrame(ctx context.Context, tracks <-chan webrtc.S
 		case <-sub.over:
 			return translate.KeyFrame{}, sub.reason()
 		case <-ctx.Done():
-			return translate.KeyFrame{}, failed(ctx, OpKeyFrame, fmt.Errorf("no key frame: %w", ctx.Err()))
+			return translate.KeyFrame{}, failed(ctx, opKeyFrame, fmt.Errorf("no key frame: %w", ctx.Err()))
 		}
 	}
 }

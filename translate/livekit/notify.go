@@ -11,28 +11,28 @@ import (
 )
 
 // Attributes of a publisher's participant that announce its mute state to native clients: "true" or "false".
-// AttributeMutes counts the changes.
+// attributeMutes counts the changes.
 const (
-	AttributeAudioMuted = "wcs.audioMuted"
-	AttributeVideoMuted = "wcs.videoMuted"
-	AttributeMutes      = "wcs.mutes"
+	attributeAudioMuted = "wcs.audioMuted"
+	attributeVideoMuted = "wcs.videoMuted"
+	attributeMutes      = "wcs.mutes"
 )
 
-// DataTopic is the topic of a publisher's stream data as LiveKit data messages. They come from the server, so
+// dataTopic is the topic of a publisher's stream data as LiveKit data messages. They come from the server, so
 // LiveKit names no sender.
-const DataTopic = "wcs"
+const dataTopic = "wcs"
 
 // Operations, for Deps.Observe.
 const (
-	OpSetMutes  = "set attributes"
-	OpMuteTrack = "mute track"
-	OpSendData  = "send data"
+	opSetMutes  = "set attributes"
+	opMuteTrack = "mute track"
+	opSendData  = "send data"
 )
 
 // SetMutes announces a participant's mute state in its attributes. Its other attributes stay.
 func (s *SFU) SetMutes(ctx context.Context, room translate.RoomName, id translate.Identity, m translate.Mutes) (err error) {
-	defer s.done(OpSetMutes, time.Now(), room, id, &err)
-	call, err := s.admin(ctx, OpSetMutes, room)
+	defer s.done(opSetMutes, time.Now(), room, id, &err)
+	call, err := s.admin(ctx, opSetMutes, room)
 	if err != nil {
 		return err
 	}
@@ -40,13 +40,13 @@ func (s *SFU) SetMutes(ctx context.Context, room translate.RoomName, id translat
 		Room:     string(room),
 		Identity: string(id),
 		Attributes: map[string]string{
-			AttributeAudioMuted: strconv.FormatBool(m.Audio),
-			AttributeVideoMuted: strconv.FormatBool(m.Video),
-			AttributeMutes:      strconv.Itoa(m.Changes),
+			attributeAudioMuted: strconv.FormatBool(m.Audio),
+			attributeVideoMuted: strconv.FormatBool(m.Video),
+			attributeMutes:      strconv.Itoa(m.Changes),
 		},
 	})
 	if err != nil {
-		return rpcFailed(ctx, OpSetMutes, err)
+		return rpcFailed(ctx, opSetMutes, err)
 	}
 	return nil
 }
@@ -54,8 +54,8 @@ func (s *SFU) SetMutes(ctx context.Context, room translate.RoomName, id translat
 // MuteTrack makes LiveKit stop or resume forwarding a track. LiveKit refuses to resume (ErrKindRefused)
 // unless its room.enable_remote_unmute is set.
 func (s *SFU) MuteTrack(ctx context.Context, room translate.RoomName, id translate.Identity, trackSID string, muted bool) (err error) {
-	defer s.done(OpMuteTrack, time.Now(), room, id, &err)
-	call, err := s.admin(ctx, OpMuteTrack, room)
+	defer s.done(opMuteTrack, time.Now(), room, id, &err)
+	call, err := s.admin(ctx, opMuteTrack, room)
 	if err != nil {
 		return err
 	}
@@ -63,24 +63,24 @@ func (s *SFU) MuteTrack(ctx context.Context, room translate.RoomName, id transla
 		Room: string(room), Identity: string(id), TrackSid: trackSID, Muted: muted,
 	})
 	if err != nil {
-		return rpcFailed(ctx, OpMuteTrack, err)
+		return rpcFailed(ctx, opMuteTrack, err)
 	}
 	return nil
 }
 
-// SendData sends data to all participants of a room, reliably and in the order of the calls, with DataTopic.
+// SendData sends data to all participants of a room, reliably and in the order of the calls, with dataTopic.
 func (s *SFU) SendData(ctx context.Context, room translate.RoomName, data []byte) (err error) {
-	defer s.done(OpSendData, time.Now(), room, "", &err)
-	call, err := s.admin(ctx, OpSendData, room)
+	defer s.done(opSendData, time.Now(), room, "", &err)
+	call, err := s.admin(ctx, opSendData, room)
 	if err != nil {
 		return err
 	}
-	topic := DataTopic
+	topic := dataTopic
 	_, err = s.rooms.SendData(call, &lkproto.SendDataRequest{
 		Room: string(room), Data: data, Kind: lkproto.DataPacket_RELIABLE, Topic: &topic,
 	})
 	if err != nil {
-		return rpcFailed(ctx, OpSendData, err)
+		return rpcFailed(ctx, opSendData, err)
 	}
 	return nil
 }
@@ -88,11 +88,11 @@ func (s *SFU) SendData(ctx context.Context, room translate.RoomName, data []byte
 // mutes reads the mute state from a participant's attributes. A participant that muted nothing yet, or is not
 // the gateway's, has none.
 func mutes(attributes map[string]string) translate.Mutes {
-	changes, err := strconv.Atoi(attributes[AttributeMutes])
+	changes, err := strconv.Atoi(attributes[attributeMutes])
 	if err != nil {
 		return translate.Mutes{}
 	}
 	return translate.Mutes{
-		Audio: attributes[AttributeAudioMuted] == "true", Video: attributes[AttributeVideoMuted] == "true", Changes: changes,
+		Audio: attributes[attributeAudioMuted] == "true", Video: attributes[attributeVideoMuted] == "true", Changes: changes,
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// OpProbe is a probe's joining of the room until its media connection is up, for each attempt.
-const OpProbe = "join probe"
+// opProbe is a probe's joining of the room until its media connection is up, for each attempt.
+const opProbe = "join probe"
 
 const (
 	joinTimeout  = 10 * time.Second

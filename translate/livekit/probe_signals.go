@@ -159,9 +159,9 @@ func leaveError(l *lkproto.LeaveRequest) error {
 }
 
 func lost(err error) error {
-	return &translate.Error{Kind: translate.ErrKindUnavailable, Op: OpProbe, Err: err}
+	return &translate.Error{Kind: translate.ErrKindUnavailable, Op: opProbe, Err: err}
 }
 
 func gone(err error) error {
-	return &translate.Error{Kind: translate.ErrKindNotFound, Op: OpProbe, Err: err}
+	return &translate.Error{Kind: translate.ErrKindNotFound, Op: opProbe, Err: err}
 }

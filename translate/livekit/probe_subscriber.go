@@ -73,14 +73,14 @@ type subscription struct {
 // join adds a subscriber to a room. onTrack is called for each track of the publisher after its first packet,
 // in a separate goroutine that leave waits for.
 func (s *SFU) join(ctx context.Context, t translate.ProbeTarget, kinds translate.MediaKinds, onTrack func(*webrtc.TrackRemote)) (sub *subscriber, err error) {
-	defer s.done(OpProbe, time.Now(), t.Room, t.Identity, &err)
+	defer s.done(opProbe, time.Now(), t.Room, t.Identity, &err)
 	token, err := s.signer.player(translate.PlayOffer{Room: t.Room, Identity: t.Identity}) // the same grants
 	if err != nil {
-		return nil, &translate.Error{Kind: translate.ErrKindRefused, Op: OpProbe, Err: err}
+		return nil, &translate.Error{Kind: translate.ErrKindRefused, Op: opProbe, Err: err}
 	}
 	sub, err = newGuest(t.Publisher, onTrack)
 	if err != nil {
-		return nil, failed(ctx, OpProbe, err)
+		return nil, failed(ctx, opProbe, err)
 	}
 	sub.kinds, sub.onData = kinds, t.OnData
 	if err := sub.enter(ctx, s.base, token); err != nil {
@@ -116,7 +116,7 @@ func newGuest(publisher translate.Identity, onTrack func(*webrtc.TrackRemote)) (
 // enter joins, subscribes, and waits for media to be up.
 func (sub *subscriber) enter(ctx context.Context, url, token string) error {
 	if err := sub.dial(ctx, url, token); err != nil {
-		return failed(ctx, OpProbe, err)
+		return failed(ctx, opProbe, err)
 	}
 	if sub.joinResponse == nil { // LiveKit sent another message, such as a leave request
 		sub.end(lost(errors.New("no join response")))
@@ -139,7 +139,7 @@ func (sub *subscriber) enter(ctx context.Context, url, token string) error {
 	case <-sub.over:
 		return sub.reason()
 	case <-ctx.Done():
-		return failed(ctx, OpProbe, fmt.Errorf("media is not up: %w", ctx.Err()))
+		return failed(ctx, opProbe, fmt.Errorf("media is not up: %w", ctx.Err()))
 	}
 }
 

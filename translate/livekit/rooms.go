@@ -13,8 +13,8 @@ import (
 
 // Remove removes a participant. A missing participant or room is not an error.
 func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.Identity) (err error) {
-	defer s.done(OpRemove, time.Now(), room, id, &err)
-	call, err := s.admin(ctx, OpRemove, room)
+	defer s.done(opRemove, time.Now(), room, id, &err)
+	call, err := s.admin(ctx, opRemove, room)
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.
 	if err == nil {
 		return nil
 	}
-	if err = rpcFailed(ctx, OpRemove, err); isKind(err, translate.ErrKindNotFound) {
+	if err = rpcFailed(ctx, opRemove, err); isKind(err, translate.ErrKindNotFound) {
 		return nil
 	}
 	return err
@@ -41,14 +41,14 @@ func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.
 //
 // Use Participant for the current state.
 func (s *SFU) Participants(ctx context.Context, room translate.RoomName) (list []translate.Participant, err error) {
-	defer s.done(OpParticipants, time.Now(), room, "", &err)
-	call, err := s.admin(ctx, OpParticipants, room)
+	defer s.done(opParticipants, time.Now(), room, "", &err)
+	call, err := s.admin(ctx, opParticipants, room)
 	if err != nil {
 		return nil, err
 	}
 	res, err := s.rooms.ListParticipants(call, &lkproto.ListParticipantsRequest{Room: string(room)})
 	if err != nil {
-		if err = rpcFailed(ctx, OpParticipants, err); isKind(err, translate.ErrKindNotFound) {
+		if err = rpcFailed(ctx, opParticipants, err); isKind(err, translate.ErrKindNotFound) {
 			return nil, nil
 		}
 		return nil, err
@@ -62,8 +62,8 @@ func (s *SFU) Participants(ctx context.Context, room translate.RoomName) (list [
 // Participant asks the node that hosts the participant, and returns the current state. A missing participant
 // is ErrKindNotFound, after 1 ms; a dead node is ErrKindUnavailable, after 3 s.
 func (s *SFU) Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (p translate.Participant, err error) {
-	defer s.done(OpParticipant, time.Now(), room, id, &err)
-	call, err := s.admin(ctx, OpParticipant, room)
+	defer s.done(opParticipant, time.Now(), room, id, &err)
+	call, err := s.admin(ctx, opParticipant, room)
 	if err != nil {
 		return translate.Participant{}, err
 	}
@@ -74,7 +74,7 @@ func (s *SFU) Participant(ctx context.Context, room translate.RoomName, id trans
 		Identity: string(id),
 	})
 	if err != nil {
-		return translate.Participant{}, rpcFailed(ctx, OpParticipant, err)
+		return translate.Participant{}, rpcFailed(ctx, opParticipant, err)
 	}
 	return participant(info), nil
 }

@@ -22,15 +22,15 @@ import (
 
 // Operations in errors and of Deps.Observe.
 const (
-	OpPublish      = "whip publish"
-	OpPlay         = "whip play"
-	OpRemove       = "remove participant"
-	OpParticipants = "list participants"
-	OpParticipant  = "ask participant"
-	OpWebhook      = "webhook"
-	OpStartEgress  = "start egress"
-	OpStopEgress   = "stop egress"
-	OpFindEgress   = "find egress"
+	opPublish      = "whip publish"
+	opPlay         = "whip play"
+	opRemove       = "remove participant"
+	opParticipants = "list participants"
+	opParticipant  = "ask participant"
+	opWebhook      = "webhook"
+	opStartEgress  = "start egress"
+	opStopEgress   = "stop egress"
+	opFindEgress   = "find egress"
 )
 
 // DefaultMaxConns is the default of Config.MaxConns.
@@ -57,8 +57,8 @@ type Config struct {
 	MaxConns int
 }
 
-// Validate returns all faults of the configuration.
-func (c Config) Validate() error {
+// validate returns all faults of the configuration.
+func (c Config) validate() error {
 	var faults []error
 	if _, err := apiURL(c.URL); err != nil {
 		faults = append(faults, err)
@@ -140,7 +140,7 @@ type SFU struct {
 
 // New checks the configuration and returns an SFU. It does not connect: LiveKit can be unreachable.
 func New(cfg Config, deps Deps) (*SFU, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	base, err := apiURL(cfg.URL)
@@ -191,33 +191,33 @@ func (s *SFU) Close() {
 // earlier participant with the identity is removed. After an error the participant can exist nevertheless:
 // Remove it.
 func (s *SFU) Publish(ctx context.Context, o translate.PublishOffer) (a translate.Answer, err error) {
-	defer s.done(OpPublish, time.Now(), o.Room, o.Identity, &err)
+	defer s.done(opPublish, time.Now(), o.Room, o.Identity, &err)
 	token, err := s.signer.publisher(o)
 	if err != nil {
-		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: OpPublish, Err: err}
+		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: opPublish, Err: err}
 	}
-	return s.offer(ctx, s.whip, o.Room, o.Identity, whipRequest{op: OpPublish, token: token, sdp: o.SDP})
+	return s.offer(ctx, s.whip, o.Room, o.Identity, whipRequest{op: opPublish, token: token, sdp: o.SDP})
 }
 
 // Play sends a player's offer and returns LiveKit's answer. LiveKit answers when the named tracks are bound
 // to the offer's m-lines; for a missing track the call runs into its deadline (ErrKindUnavailable). After an
 // error the participant can exist nevertheless: Remove it.
 func (s *SFU) Play(ctx context.Context, o translate.PlayOffer) (a translate.Answer, err error) {
-	defer s.done(OpPlay, time.Now(), o.Room, o.Identity, &err)
+	defer s.done(opPlay, time.Now(), o.Room, o.Identity, &err)
 	token, err := s.signer.player(o)
 	if err != nil {
-		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: OpPlay, Err: err}
+		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: opPlay, Err: err}
 	}
 	info, err := clientInfo(o.Publisher, o.Tracks)
 	if err != nil {
-		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: OpPlay, Err: err}
+		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: opPlay, Err: err}
 	}
 	release, err := s.playing.acquire(ctx, playedPublisher{o.Room, o.Publisher})
 	if err != nil {
-		return translate.Answer{}, failed(ctx, OpPlay, fmt.Errorf("%w: %w", translate.ErrNotSent, err))
+		return translate.Answer{}, failed(ctx, opPlay, fmt.Errorf("%w: %w", translate.ErrNotSent, err))
 	}
 	defer release()
-	return s.offer(ctx, s.plays, o.Room, o.Identity, whipRequest{op: OpPlay, token: token, sdp: o.SDP, clientInfo: info})
+	return s.offer(ctx, s.plays, o.Room, o.Identity, whipRequest{op: opPlay, token: token, sdp: o.SDP, clientInfo: info})
 }
 
 // offer sends an offer. LiveKit answers 503 both if it cannot serve any offer and if it fails at this one. In

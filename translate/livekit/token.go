@@ -9,8 +9,8 @@ import (
 	"wcsgateway/translate"
 )
 
-// AttributeMediaID is the participant attribute that holds the client's mediaSessionId.
-const AttributeMediaID = "wcs.mediaSessionId"
+// attributeMediaID is the participant attribute that holds the client's mediaSessionId.
+const attributeMediaID = "wcs.mediaSessionId"
 
 // tokenLifetime is the validity of a token. Each token is made for one call.
 const tokenLifetime = time.Minute
@@ -72,7 +72,7 @@ func grant(room translate.RoomName) *auth.VideoGrant {
 func (s *signer) sign(id translate.Identity, mediaID string, g *auth.VideoGrant) (string, error) {
 	return auth.NewAccessToken(s.key, s.secret).
 		SetIdentity(string(id)).
-		SetAttributes(map[string]string{AttributeMediaID: mediaID}).
+		SetAttributes(map[string]string{attributeMediaID: mediaID}).
 		SetVideoGrant(g).
 		SetRoomConfig(s.room).
 		SetValidFor(tokenLifetime).

@@ -45,7 +45,7 @@ func (k webhookKeys) NumKeys() int { return len(k) }
 // answered with 5xx or 429 and drops it after another 4xx (docs/livekit-notes.md#webhooks).
 func (s *SFU) Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event, ok bool, err error) {
 	start := time.Now()
-	defer func() { s.observe(OpWebhook, time.Since(start), err) }()
+	defer func() { s.observe(opWebhook, time.Since(start), err) }()
 
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhook))
 	if err != nil {
@@ -53,11 +53,11 @@ func (s *SFU) Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event
 	}
 	r.Body = io.NopCloser(bytes.NewReader(data))
 	if _, err := webhook.Receive(r, s.keys); err != nil {
-		return translate.Event{}, false, &translate.Error{Kind: translate.ErrKindDenied, Op: OpWebhook, Err: err}
+		return translate.Event{}, false, &translate.Error{Kind: translate.ErrKindDenied, Op: opWebhook, Err: err}
 	}
 	var ev lkproto.WebhookEvent
 	if err := protojson.Unmarshal(data, &ev); err != nil {
-		return translate.Event{}, false, &translate.Error{Kind: translate.ErrKindRefused, Op: OpWebhook, Err: err}
+		return translate.Event{}, false, &translate.Error{Kind: translate.ErrKindRefused, Op: opWebhook, Err: err}
 	}
 	e, ok = event(&ev)
 	return e, ok, nil
@@ -66,9 +66,9 @@ func (s *SFU) Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event
 func unread(err error) error {
 	var long *http.MaxBytesError
 	if errors.As(err, &long) {
-		return &translate.Error{Kind: translate.ErrKindRefused, Op: OpWebhook, Err: err}
+		return &translate.Error{Kind: translate.ErrKindRefused, Op: opWebhook, Err: err}
 	}
-	return &translate.Error{Kind: translate.ErrKindUnavailable, Op: OpWebhook, Err: err}
+	return &translate.Error{Kind: translate.ErrKindUnavailable, Op: opWebhook, Err: err}
 }
 
 // event converts a webhook; ok is false if it does not concern the gateway. Events about tracks carry only

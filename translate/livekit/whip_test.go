@@ -169,7 +169,7 @@ func TestResponseStatusDecidesErrorKind(t *testing.T) {
 			_, err := sfu.Publish(t.Context(), translate.PublishOffer{SDP: "o"})
 			wantKind(t, err, c.kind)
 			var e *translate.Error
-			if !errors.As(err, &e) || e.Op != OpPublish || e.Err.Error() != c.text {
+			if !errors.As(err, &e) || e.Op != opPublish || e.Err.Error() != c.text {
 				t.Errorf("error is %q, want %q", e.Err, c.text)
 			}
 		})
@@ -188,7 +188,7 @@ func TestObserveReceivesEveryCall(t *testing.T) {
 	calls(t, t.Context(), sfu)
 	slices.Sort(seen)
 	// After the 503 to each offer, the participant is asked for as well.
-	want := []string{OpParticipant, OpParticipant, OpParticipant, OpParticipants, OpPlay, OpPublish, OpRemove}
+	want := []string{opParticipant, opParticipant, opParticipant, opParticipants, opPlay, opPublish, opRemove}
 	slices.Sort(want)
 	if !slices.Equal(seen, want) {
 		t.Errorf("observed %v", seen)
@@ -238,7 +238,7 @@ func TestInvalidConfigIsRejected(t *testing.T) {
 		}
 	}
 	good := Config{URL: "http://lk", Key: "k", Secret: "s", WebhookKeys: map[string]string{"old": "x", "k": "s"}}
-	if err := good.Validate(); err != nil {
+	if err := good.validate(); err != nil {
 		t.Error(err)
 	}
 	for name, spoil := range map[string]func(*Config){
