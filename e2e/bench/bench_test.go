@@ -44,7 +44,7 @@ func BenchmarkGateway(b *testing.B) {
 		b.Fatal(err)
 	}
 	p := buildPrograms(b)
-	results := &report{}
+	results := &report{Machine: machine(b), LoadBefore: load(b)}
 	for _, m := range measures {
 		if !slices.Contains(wanted, m.name) {
 			continue
@@ -55,6 +55,7 @@ func BenchmarkGateway(b *testing.B) {
 			}
 		})
 	}
+	results.LoadAfter = load(b)
 	if err := results.print(os.Stdout); err != nil {
 		b.Fatal(err)
 	}

@@ -52,14 +52,20 @@ func met(ok bool, goal string) string {
 }
 
 // report collects the rows of a run.
-type report struct{ rows []row }
+type report struct {
+	Machine    string `json:"machine"`
+	LoadBefore string `json:"loadBefore"` // averages of 1 and 5 minutes
+	LoadAfter  string `json:"loadAfter"`
+	Rows       []row  `json:"rows"`
+}
 
-func (r *report) add(rows ...row) { r.rows = append(r.rows, rows...) }
+func (r *report) add(rows ...row) { r.Rows = append(r.Rows, rows...) }
 
 func (r *report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "\n%s\nload %s before, %s after\n", r.Machine, r.LoadBefore, r.LoadAfter)
 	fmt.Fprintf(t, "\nmeasure\tours\tbaseline\tratio\tgoal\tbaseline is\n")
-	for _, row := range r.rows {
+	for _, row := range r.Rows {
 		baseline, ratio := "-", "-"
 		if row.Baseline != 0 {
 			baseline, ratio = figure(row.Baseline, row.Unit), fmt.Sprintf("%.2f", row.ratio())
@@ -72,7 +78,7 @@ func (r *report) print(w io.Writer) error {
 func figure(v float64, unit string) string { return fmt.Sprintf("%.2f %s", v, unit) }
 
 func (r *report) write(name string) error {
-	out, err := json.MarshalIndent(r.rows, "", "  ")
+	out, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
