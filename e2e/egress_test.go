@@ -59,7 +59,7 @@ func publish(t *testing.T, c *rig.Client, id, name string, extra map[string]any)
 	return c.WantStatus(id, "PUBLISHING", "")
 }
 
-// awaitEgress waits until the stream's egress has a status, and that pod knows of it by its line.
+// awaitEgress waits until the stream's egress has a status, and the pod has logged it.
 func (s *egressScene) awaitEgress(t *testing.T, room string, status lkproto.EgressStatus) *lkproto.EgressInfo {
 	t.Helper()
 	var last *lkproto.EgressInfo
@@ -309,8 +309,8 @@ func TestStreamGoesOnWithoutEgressService(t *testing.T) {
 	s.WantClean(t)
 }
 
-// A recording goes on when its stream is resumed on another pod, and LiveKit's events about it arrive there,
-// by way of the pod that has it no more.
+// A recording continues when its stream is resumed on another pod. LiveKit's events about it are forwarded to
+// that pod by the previous one.
 func TestRecordingContinuesAfterResume(t *testing.T) {
 	t.Parallel()
 	s := newEgressScene(t, true, 0)

@@ -229,7 +229,7 @@ var hookTests = map[string]func(*testing.T, hookScene){
 			t.Error("called more than once")
 		}
 	},
-	"a dead backend holds up nobody else": func(t *testing.T, s hookScene) {
+	"a dead backend delays no other application": func(t *testing.T, s hookScene) {
 		b := s.backends["narrow"]
 		hold := make(chan struct{})
 		b.On("connect", rig.Hold(hold, rig.Echo))

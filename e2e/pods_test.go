@@ -18,7 +18,7 @@ const (
 	slack       = 4 * time.Second // for a machine that is busy; what was measured is in the log
 )
 
-// One of two LiveKit nodes is killed: it sends no webhook, and LiveKit's list goes on showing its
+// One of two LiveKit nodes is killed: it sends no webhook, and LiveKit's list continues to show its
 // participants.
 func TestDeadLiveKitNodeEndsItsStreams(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,7 @@ import (
 	"wcsgateway/translate"
 )
 
-// A client with keepAlive loses its socket, or its whole pod, and comes back to another pod with its
+// A client with keepAlive loses its socket, or its whole pod, and returns to another pod with its
 // authToken. Its peer connections remain: media continues, no other client is notified, and the streams end
 // on request on the new pod.
 func TestSessionResumesOnAnotherPod(t *testing.T) {

@@ -126,8 +126,8 @@ func wantNoRoom(t *testing.T, s *rig.Stage) {
 	})
 }
 
-// Many members come and go on all pods at the same time. Each knows the present members in the end, and no
-// event came twice or in a wrong order.
+// Many members join and leave on all pods at the same time. Each has the present members in the end, and
+// received no event twice or in a wrong order.
 func TestRoomConvergesAfterManyJoinsAndLeaves(t *testing.T) {
 	t.Parallel()
 	g, s := podsWithLongTimeouts(t, 3)
@@ -269,7 +269,7 @@ func TestResumedSessionStaysMember(t *testing.T) {
 	}
 }
 
-// Redis is restarted and has lost everything: members are sent no event, and the room goes on.
+// Redis is restarted and has lost everything: members are sent no event, and the room continues.
 func TestRoomContinuesWithEmptyRedis(t *testing.T) {
 	t.Parallel()
 	g, s := podsWithLongTimeouts(t, 3)

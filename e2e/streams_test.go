@@ -122,7 +122,7 @@ var streamTests = map[string]func(*testing.T){
 			t.Error("notifyAudioCodec without audio")
 		}
 	},
-	"a player that wants less gets less": func(t *testing.T) {
+	"a player of one track gets one track": func(t *testing.T) {
 		c := connect(t)
 		c.Publish("less-pub", "less", rig.NewPublisher(t, rig.PeerOptions{}))
 		screen := rig.NewPlayer(t, rig.PeerOptions{Audio: true})
@@ -131,7 +131,7 @@ var streamTests = map[string]func(*testing.T){
 		}
 		wantMedia(t, screen, translate.Audio)
 	},
-	"H264 for an application that wants it": func(t *testing.T) {
+	"H264 for an application that allows it": func(t *testing.T) {
 		c := rig.Connect(t, stage.Gateway.URL, "h264")
 		st := c.Publish("h264-pub", "h264", rig.NewPublisher(t, rig.PeerOptions{VideoMime: webrtc.MimeTypeH264}))
 		if st.VideoCodec != "H264" {
@@ -308,7 +308,7 @@ var streamTests = map[string]func(*testing.T){
 		d.Send("publishStream", rig.StreamRequest("taken-2", "taken", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil))
 		d.WantStatus("taken-2", "FAILED", "Stream name is already in use")
 		screen := rig.NewPlayer(t, rig.PeerOptions{})
-		d.Play("taken-3", "taken", screen) // the first goes on
+		d.Play("taken-3", "taken", screen) // the first continues
 		wantMedia(t, screen, translate.Audio, translate.Video)
 	},
 	"a media id is taken": func(t *testing.T) {
@@ -331,7 +331,7 @@ var streamTests = map[string]func(*testing.T){
 		c.Send("publishStream", rig.StreamRequest("limit-x", "limit-x", offer, true, nil))
 		c.WantStatus("limit-x", "FAILED", "Too many streams in this session")
 	},
-	"a play waits for a stream that is about to be": func(t *testing.T) {
+	"a play waits for a stream that is starting": func(t *testing.T) {
 		c, d := connect(t), connect(t)
 		peer := rig.NewPublisher(t, rig.PeerOptions{})
 		c.Send("publishStream", rig.StreamRequest("soon-pub", "soon", peer.Offer(), true, nil))
@@ -350,7 +350,7 @@ var streamTests = map[string]func(*testing.T){
 		d.WantStatus("soon-play", "PLAYING", "")
 		wantMedia(t, screen, translate.Audio, translate.Video)
 	},
-	"a play of a stream that does not come": func(t *testing.T) {
+	"a play of a stream that never starts fails": func(t *testing.T) {
 		c, d := connect(t), connect(t)
 		c.Send("publishStream", rig.StreamRequest("never-pub", "never", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil))
 		c.AwaitSDP("never-pub")
@@ -359,8 +359,8 @@ var streamTests = map[string]func(*testing.T){
 	},
 }
 
-// withoutSSRC takes the SSRC lines out of some sections of an offer. LiveKit announces a track whose SSRC it
-// was notified as soon as the transport is up, and one without when its media arrives.
+// withoutSSRC takes the SSRC lines out of some sections of an offer. LiveKit announces a track whose SSRC was
+// in the offer as soon as the transport is up, and one without when its media arrives.
 func withoutSSRC(offer string, kinds ...string) string {
 	var out strings.Builder
 	section := ""
@@ -419,7 +419,7 @@ var endTests = map[string]func(*testing.T){
 			c.Close()
 		}
 	},
-	"removed in LiveKit by somebody else": func(t *testing.T) {
+	"a participant is removed in LiveKit": func(t *testing.T) {
 		c, d := connect(t), connect(t)
 		c.Publish("kick-pub", "kick", rig.NewPublisher(t, rig.PeerOptions{}))
 		d.Play("kick-play", "kick", rig.NewPlayer(t, rig.PeerOptions{}))

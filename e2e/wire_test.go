@@ -118,13 +118,13 @@ var wireTests = map[string]func(*testing.T){
 		wantFail(t, c, "ConnectionStatusEvent", "Application not found")
 		_ = c.AwaitClosed()
 	},
-	"garbage before connection is refused and named": func(t *testing.T) {
+	"garbage before connection is refused with its reason": func(t *testing.T) {
 		c := rig.Dial(t, stage.Gateway.URL)
 		c.SendRaw(`{"message":"connection","data":[{"appKey":{}}]}`)
 		wantFail(t, c, "ConnectionStatusEvent", "appKey must not be a JSON object")
 		_ = c.AwaitClosed()
 	},
-	"garbage later is named and harmless": func(t *testing.T) {
+	"garbage later is reported and has no effect": func(t *testing.T) {
 		c := connect(t)
 		for raw, info := range map[string]string{
 			`{"message":`:                           "not JSON",
@@ -150,7 +150,7 @@ var wireTests = map[string]func(*testing.T){
 			t.Errorf("%d fail messages as well", n)
 		}
 	},
-	"what needs no answer gets none": func(t *testing.T) {
+	"commands that need no answer get none": func(t *testing.T) {
 		c := connect(t)
 		c.Await("getVersion")
 		c.SendRaw(`{"message":"ping","data":[null]}`)
@@ -167,7 +167,7 @@ var wireTests = map[string]func(*testing.T){
 			t.Errorf("got %s", got)
 		}
 	},
-	"what is not served is answered so that nobody waits": func(t *testing.T) {
+	"commands that are not served are answered": func(t *testing.T) {
 		c := connect(t)
 		c.Send("sendData", map[string]any{"operationId": "op", "payload": map[string]any{"a": 1}})
 		var d struct{ OperationID, Status string }

@@ -72,14 +72,14 @@ func TestStreamOfSessionThatIsBeingResumedIsNotEvicted(t *testing.T) {
 		newcomer := w.connect(t, podB)
 		publishAV(t, newcomer, "new", "s")
 		time.Sleep(2*aliveRequest - 600*time.Millisecond)
-		back, _ := w.keptAlive(t, podB, "defaultApp", token) // asks pod A for 1 s before it adopts the stream
+		back, _ := w.keptAlive(t, podB, "defaultApp", token) // requests the stream from pod A for 1 s before it adopts it
 		newcomer.WantStatus("new", "FAILED", "Stream name is already in use")
 		back.WantStatus("kept-pub", "PUBLISHING", "")
 		w.dropEventsTo("")
 	})
 }
 
-// The reply to an eviction is lost: it is done all the same, with all that follows.
+// The reply to an eviction is lost: it is done nevertheless, with its consequences.
 func TestEvictionWhoseReplyWasLostRemovesParticipant(t *testing.T) {
 	inBubble(t, apps.RatesOff, func(c *Config) { c.Media.StoreTimeout = 5 * time.Second }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)

@@ -195,7 +195,8 @@ func TestSlowEgressServiceDelaysClientBriefly(t *testing.T) {
 	})
 }
 
-// Without an answer the stream goes on. If the egress service has started nevertheless, the recording counts.
+// Without an answer the stream continues. If the egress service has started nevertheless, the recording
+// counts.
 func TestStreamGoesOnWithoutEgressService(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		w.files.set(func() { w.files.hold["start"] = make(chan struct{}) })

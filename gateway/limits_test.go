@@ -154,7 +154,7 @@ func TestOriginsAreRefused(t *testing.T) {
 	w.wantRefusals(t, "app_origin", 1)
 }
 
-// Without a list no origin is judged, whatever its form: clients that are no browsers send all kinds.
+// Without a list every origin is accepted, in any form: clients that are no browsers send all kinds.
 func TestOriginsWithoutListAreAccepted(t *testing.T) {
 	w := newWorld(t, nil)
 	for header, status := range map[string]int{

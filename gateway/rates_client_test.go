@@ -294,7 +294,7 @@ func TestInvalidStatisticsAreCountedAndBounded(t *testing.T) {
 		if counted["taken"] != rates.MessagesPerSecond-1 || counted["unknown"] != 3 || counted["invalid"] != 3 || counted["excess"] != 101-rates.MessagesPerSecond+1 {
 			t.Errorf("%v", counted)
 		}
-		stats.run(10) // and it goes on
+		stats.run(10) // and the rates continue
 		if got := wantRates(t, pub, inbound, 3); got.VideoRate != 450_000 {
 			t.Errorf("%+v", got)
 		}

@@ -35,7 +35,7 @@ func (w *world) crowd(t *testing.T, n int) (c *rig.Client, players map[string]tr
 	return c, players
 }
 
-// The LiveKit node of a room dies right after it was polled: its participants stay in LiveKit's list, and
+// The LiveKit node of a room fails right after it was polled: its participants stay in LiveKit's list, and
 // calls for single participants are not answered.
 func TestDeadNodeEndsStreamsWithin10Seconds(t *testing.T) {
 	for _, players := range []int{0, 1, 6, 18} {

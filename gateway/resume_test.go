@@ -424,7 +424,7 @@ func wantAlive(t *testing.T, c *rig.Client) {
 	c.Await("availableStream")
 }
 
-// A session that did not ask for keepAlive, and one that is resumed without it, ends with its socket.
+// A session that did not request keepAlive, and one that is resumed without it, ends with its socket.
 func TestSessionWithoutKeepAliveEndsWithSocket(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, keepFor(time.Minute))
@@ -555,7 +555,7 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 	w.wantParticipants(t, 4)
 }
 
-// A pod does not know that a session was taken, and Redis comes back empty: both pods register the session,
+// A pod does not know that a session was taken, and Redis restarts empty: both pods register the session,
 // in any order. The pod that took it last keeps it, also after the grace period of the other.
 func TestLastTakerKeepsSessionAfterEmptyRedis(t *testing.T) {
 	for i := range 8 {

@@ -92,7 +92,7 @@ func TestMembersReceiveRoomEvents(t *testing.T) {
 	alice.WantEvents("FAILED bob r-bob-1")
 	carol.WantEvents("FAILED bob r-bob-1")
 
-	// Who leaves with a stream takes it out of the room, and finds it there when it comes back.
+	// The stream of a member that leaves is no longer in the room, and is in it again when the member returns.
 	w.publishIn(t, alice, "m3", "r-alice-2", "r")
 	bob.WantEvents("PUBLISHED alice r-alice-2")
 	alice.Leave("r")
@@ -319,7 +319,7 @@ func TestRoomMembersOfAPodTakenOverLeaveOnce(t *testing.T) {
 	alice.WantNoEvent()
 }
 
-// Redis comes back empty: members are sent only changes, and a member whose pod does not register it again
+// Redis restarts empty: members are sent only changes, and a member whose pod does not register it again
 // leaves after a while.
 func TestRoomSurvivesEmptyRedis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

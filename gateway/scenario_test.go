@@ -216,8 +216,8 @@ func (w *world) media(t *testing.T, toldTo string, role translate.Role) translat
 	return id
 }
 
-// mediaIn is media for the participants of a role in a room; those that are up already are told of again, as
-// LiveKit does.
+// mediaIn is media for the participants of a role in a room; the events of those that are up already are
+// repeated, as LiveKit does.
 func (w *world) mediaIn(toldTo string, room translate.RoomName, role translate.Role) {
 	for _, id := range w.sfu.inRoom(room, role) {
 		w.mediaOf(toldTo, room, id)
@@ -409,7 +409,7 @@ func TestPodTakenOverClosesItsSockets(t *testing.T) {
 	}
 	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
 	w.wantClean(t)
-	c := w.connect(t, podA) // it goes on for new clients
+	c := w.connect(t, podA) // it serves new clients
 	publishAV(t, c, "pub", "s")
 	c.AwaitSDP("pub")
 }
@@ -495,7 +495,7 @@ func TestDrainingPodWaitsForStreams(t *testing.T) {
 	if _, res, err := websocket.DefaultDialer.Dial(w.urls[podA], nil); err == nil || res == nil || res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("upgrade on a draining pod: %v", err)
 	}
-	play.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"}) // the stream goes on
+	play.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "s"}) // the stream continues
 	if m := play.Await("availableStream"); !strings.Contains(m.Raw, `"status":"true"`) {
 		t.Errorf("availableStream: %s", m.Raw)
 	}

@@ -93,7 +93,7 @@ func TestSnapshotIsOfTheRequestedStream(t *testing.T) {
 	if target.Room != "wcs.s" || target.Publisher != w.sfu.inRoom("wcs.s", translate.RolePublish)[0] || !ok || role != translate.RoleSnapshot || pod != podB {
 		t.Errorf("asked for %+v", target)
 	}
-	askSnapshot(pub, "pub", "s") // a stream in use may ask, too, and goes on
+	askSnapshot(pub, "pub", "s") // the publisher of a stream may request it, too, and continues
 	snapshotOf(t, pub, "pub")
 	pub.Unpublish("pub", "s")
 	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
@@ -186,7 +186,7 @@ func TestSnapshotIsShared(t *testing.T) {
 	}
 }
 
-// One session can neither ask without end nor, with what it does not take, fill the memory.
+// The requests of one session are bounded, and so are its pictures that it does not read.
 func TestSnapshotsOfOneSessionAreBounded(t *testing.T) {
 	w := newWorld(t, nil)
 	pub := w.publish(t, podA)

@@ -149,7 +149,7 @@ func TestCompletionsAreForThreeShells(t *testing.T) {
 	}
 }
 
-// healthcheck asks the address of the configuration, and does not mind other faults of it.
+// healthcheck requests the address of the configuration, and ignores its other faults.
 func TestHealthcheckAsksTheGateway(t *testing.T) {
 	ready := http.StatusServiceUnavailable
 	var asked []string

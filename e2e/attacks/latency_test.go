@@ -29,7 +29,7 @@ var (
 // attack.
 func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 	s := newScene(t, map[string]string{
-		"WCS_REDIS_LEASE": "60s", "WCS_REDIS_CALLTIMEOUT": "10s", // as in TestAttacks
+		"WCS_REDIS_LEASE": "60s", "WCS_REDIS_CALLTIMEOUT": "10s", // as in TestAttacksDoNoHarm
 		// Floods end soon and begin again: the gateway reads more in total than each client may send over time.
 		"WCS_LIMITS_MESSAGESPERSECOND": "60", "WCS_LIMITS_MESSAGEBURST": "300",
 		"WCS_LIMITS_BYTESPERSECOND": "65536", "WCS_LIMITS_BYTEBURST": "1048576",

@@ -19,7 +19,7 @@ const (
 	askEvery      = 20 * time.Millisecond // below the rate limit of a client
 )
 
-// witness is another client, which repeatedly asks whether the victim's stream can be played. The answer
+// witness is another client, which repeatedly requests whether the victim's stream can be played. The answer
 // times show what an attack costs other clients.
 type witness struct {
 	ws *websocket.Conn
@@ -73,7 +73,7 @@ func (w *witness) await(name string) (string, error) {
 	}
 }
 
-// watch asks until stop is closed.
+// watch sends requests until stop is closed.
 func (w *witness) watch(stop <-chan struct{}) (took []time.Duration, err error) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()

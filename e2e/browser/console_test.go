@@ -308,7 +308,7 @@ func (w *consoleWorld) foreignPage(t *testing.T, pub *rig.Client) {
 	}
 }
 
-// sessionOf asks the REST API for the session of a stream.
+// sessionOf returns the session of a stream, from the REST API.
 func sessionOf(t *testing.T, rest, mediaID string) string {
 	t.Helper()
 	body := strings.NewReader(fmt.Sprintf(`{"mediaSessionId": %q}`, mediaID))

@@ -11,14 +11,14 @@ import (
 
 // eventTests check what apps do besides publishing and playing.
 var eventTests = map[string]func(s *scene, sdk string){
-	"mute and data reach players":   mutesAndData,
-	"debugging, bug report":         debugs,
-	"a call is over at once":        callIsRefused,
-	"lbUrl":                         connectsByLB,
-	"players without WebRTC":        playWithoutWebRTC,
-	"mute and data reach a native":  nativeReceivesMutes,
-	"data without a backend":        dataWithoutBackend,
-	"muted before anybody has come": mutedBefore,
+	"mute and data reach players":               mutesAndData,
+	"debugging, bug report":                     debugs,
+	"a call is refused immediately":             callIsRefused,
+	"lbUrl":                                     connectsByLB,
+	"players without WebRTC":                    playWithoutWebRTC,
+	"mutes and data reach a native participant": nativeReceivesMutes,
+	"data without a backend":                    dataWithoutBackend,
+	"muted before the first player":             mutedBefore,
 }
 
 type streamEvent struct {
@@ -61,7 +61,7 @@ func mutesAndData(s *scene, sdk string) {
 	player.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
 }
 
-// mutedBefore checks that a late player learns of a muted publisher by the status, not by an event.
+// mutedBefore checks that a late player receives a publisher's mutes in the status, not as an event.
 func mutedBefore(s *scene, sdk string) {
 	name := s.name("before")
 	publisher := s.legacyTab(sdk).login(defaultApp).publish(name, nil)

@@ -18,7 +18,7 @@ import (
 const judged = 30
 
 // An update counts if the last messages were about a second apart and had about all frames. The SDK's
-// filters forget earlier messages.
+// filters no longer depend on earlier messages.
 const (
 	evenly     = 5
 	uneven     = 100.0 // ms

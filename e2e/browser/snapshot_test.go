@@ -25,7 +25,7 @@ type snapshotResult struct {
 	Info          string // of the failure
 }
 
-// snapshot asks for a picture of a stream.
+// snapshot requests a picture of a stream.
 func (s *session) snapshot(name string) snapshotResult {
 	s.tab.t.Helper()
 	return call[snapshotResult](s.tab.tab, "snapshot", s.index, name)

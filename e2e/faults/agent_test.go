@@ -10,7 +10,7 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// haproxy asks the agents of two pods: one fills up, and drains.
+// haproxy queries the agents of two pods: one becomes full, and drains.
 func TestAgentCheckMovesClientsFromFullPod(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
@@ -39,7 +39,7 @@ func TestAgentCheckMovesClientsFromFullPod(t *testing.T) {
 	rig.Eventually(t, 20*time.Second, "the agent reports the drain", func() bool { return ask(t, agent) == "drain\n" })
 	rig.Eventually(t, 20*time.Second, "haproxy has received it", func() bool {
 		status, _ := lb.Server(t, 0)
-		return strings.HasPrefix(status, "DRAIN") || status == "DOWN" // by /readyz, which it asks as well
+		return strings.HasPrefix(status, "DRAIN") || status == "DOWN" // by /readyz, which it requests as well
 	})
 	for range 5 {
 		rig.Connect(t, lb.URL, "defaultApp")
@@ -49,7 +49,7 @@ func TestAgentCheckMovesClientsFromFullPod(t *testing.T) {
 	pods[0].Terminate()
 }
 
-// ask is what haproxy does.
+// ask sends haproxy's request to an agent.
 func ask(t *testing.T, agent string) (line string) {
 	t.Helper()
 	c, err := net.Dial("tcp", agent)

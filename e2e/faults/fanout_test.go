@@ -247,7 +247,7 @@ func recordPodMessages(t *testing.T, server *rig.Redis) *podMessages {
 				t.Errorf("event %q: %v", m.Payload, err)
 			}
 			if m.Channel == "wcs:default:pod:"+e.From {
-				continue // what a pod sends itself measures the way
+				continue // a pod sends itself events that measure the transit time
 			}
 			tp.mu.Lock()
 			tp.messages = append(tp.messages, message{m.Channel, e.Kind})

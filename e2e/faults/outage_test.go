@@ -9,14 +9,14 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// Redis is killed and comes back empty a minute later.
+// Redis is killed and restarts empty a minute later.
 func TestRedisAwayForAMinuteEndsNoStream(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	checkOutage(t, redis, outage{lasts: time.Minute, begin: redis.Kill, end: redis.Restart})
 }
 
-// Redis is killed, and comes back with what it had: leases that have run out meanwhile, and streams that have
+// Redis is killed, and restarts with its old data: leases that have expired meanwhile, and streams that have
 // ended.
 func TestOldDataOfRedisEndsNoStream(t *testing.T) {
 	t.Parallel()
@@ -109,7 +109,7 @@ func wantRefusals(t *testing.T, pods []*rig.Gateway, when string) {
 	}
 }
 
-// wantFlow watches for a while that the player goes on getting packets.
+// wantFlow checks for a time that the player continues to receive packets.
 func (s *scene) wantFlow(t *testing.T, d time.Duration) {
 	t.Helper()
 	end := time.NewTimer(d)

@@ -73,8 +73,8 @@ func newScene(t *testing.T, pods []*rig.Gateway, name string) *scene {
 	return s
 }
 
-// awaitSettled waits until the streams are so old that LiveKit is asked about them as seldom as it ever is:
-// every 5 s, while new ones are asked for each second.
+// awaitSettled waits until the streams are so old that LiveKit is polled about them only every 5 s. New ones
+// are polled every second.
 func awaitSettled(t *testing.T, scenes ...*scene) {
 	t.Helper()
 	for _, s := range scenes {

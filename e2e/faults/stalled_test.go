@@ -75,7 +75,7 @@ func wantClosedAlone(t *testing.T, n int, env map[string]string, queued int) {
 	since := time.Now()
 	rig.Eventually(t, 90*time.Second, "all stalled clients are closed", func() bool {
 		asked := time.Now()
-		awaitRoundTrip(t, view) // it goes on for others
+		awaitRoundTrip(t, view) // other clients are served
 		slowest = max(slowest, time.Since(asked))
 		return metric(t, s.Gateway, `wcs_closes_total{reason="slow"}`)+metric(t, s.Gateway, `wcs_closes_total{reason="ping_timeout"}`) == float64(n)
 	})
@@ -167,7 +167,7 @@ func (c *stalledClient) play(t *testing.T, id, name string) {
 	c.await(t, statusEvent, "PLAYING")
 }
 
-// flood lets every client ask for more and more answers without reading any, until it is closed or has
+// flood lets every client send requests without reading any answer, until it is closed or has
 // X
 func flood(t *testing.T, clients []*stalledClient) {
 	t.Helper()

@@ -151,7 +151,7 @@ func (u *upgrade) wantClosed(t *testing.T, clients []*groupClient) {
 	}
 }
 
-// wantStreams: the sockets of a draining pod's clients are open, and what they play goes on.
+// wantStreams: the sockets of a draining pod's clients are open, and their players receive media.
 func (u *upgrade) wantStreams(t *testing.T, clients []*groupClient) {
 	t.Helper()
 	for _, v := range clients {

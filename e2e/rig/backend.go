@@ -62,7 +62,7 @@ func Say(text string) Reply {
 	return func(w http.ResponseWriter, _ Hook) { writeBody(w, http.StatusOK, []byte(text)) }
 }
 
-// Hold answers in the way of then once the channel is closed, or not at all if the caller goes away first.
+// Hold answers with then once the channel is closed, or not at all if the caller disconnects first.
 func Hold(until <-chan struct{}, then Reply) Reply {
 	return func(w http.ResponseWriter, h Hook) {
 		<-until

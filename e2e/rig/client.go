@@ -164,7 +164,7 @@ func (c *Client) take(m wcsclient.Message) error {
 	return nil
 }
 
-// Observe calls f with each message that comes in from now on, whatever takes it out of the inbox later.
+// Observe calls f with each later message, also with those that the test takes from the inbox.
 func (c *Client) Observe(f func(Message)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -55,7 +55,7 @@ func StartHAProxy(t testing.TB, gateways ...*Gateway) *HAProxy {
 	return StartHAProxyWithAgents(t, nil, gateways...)
 }
 
-// StartHAProxyWithAgents lets haproxy ask the agent of each gateway, host:port, too.
+// StartHAProxyWithAgents lets haproxy query the agent of each gateway, host:port, too.
 func StartHAProxyWithAgents(t testing.TB, agents []string, gateways ...*Gateway) *HAProxy {
 	t.Helper()
 	SkipShort(t)

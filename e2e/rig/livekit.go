@@ -14,7 +14,7 @@ import (
 const (
 	liveKitPackage = "github.com/livekit/livekit-server/cmd/server"
 	liveKitKey     = "rigkey"
-	liveKitSecret  = "rigsecret-rigsecret-rigsecret-rigsecret" // LiveKit wants 32 characters
+	liveKitSecret  = "rigsecret-rigsecret-rigsecret-rigsecret" // LiveKit requires 32 characters
 	liveKitStart   = 20 * time.Second
 	liveKitStop    = 10 * time.Second
 )
@@ -137,7 +137,7 @@ func (lk *LiveKit) Kill() { lk.process.Kill() }
 // Pause freezes the server: connections stay open and nothing answers.
 func (lk *LiveKit) Pause() { lk.process.Pause() }
 
-// Resume lets a paused server go on.
+// Resume lets a paused server continue.
 func (lk *LiveKit) Resume() { lk.process.Resume() }
 
 // Restart kills the server if it still runs, and starts it again on the same ports. A node without Redis

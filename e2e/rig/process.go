@@ -177,7 +177,7 @@ func (p *Process) Kill() {
 // Pause freezes the process (SIGSTOP): its sockets stay open and nothing answers.
 func (p *Process) Pause() { p.Signal(syscall.SIGSTOP) }
 
-// Resume lets a paused process go on.
+// Resume lets a paused process continue.
 func (p *Process) Resume() { p.Signal(syscall.SIGCONT) }
 
 // Signal sends a signal; a process that has ended gets none.

@@ -13,7 +13,7 @@ import (
 
 const redisStart = 30 * time.Second // on a machine that is busy with other tests
 
-// Redis is a redis-server of the test's own: no persistence, so that it comes back empty after Restart.
+// Redis is a redis-server of the test's own: no persistence, so that it is empty after Restart.
 type Redis struct {
 	Addr string // host:port
 	Port int
@@ -74,11 +74,11 @@ func (r *Redis) Kill() { r.proc.Kill() }
 // Pause freezes the server: connections stay open and nothing is answered.
 func (r *Redis) Pause() { r.proc.Pause() }
 
-// Resume lets a paused server go on, with what arrived meanwhile.
+// Resume lets a paused server continue, with what arrived meanwhile.
 func (r *Redis) Resume() { r.proc.Resume() }
 
-// Restart ends the server, if it runs, and starts it on the same port: empty, unless it was told to keep its
-// data.
+// Restart ends the server, if it runs, and starts it on the same port: empty, unless it was configured to
+// keep its data.
 func (r *Redis) Restart() {
 	r.t.Helper()
 	r.proc.Kill()

@@ -67,7 +67,7 @@ func TestCallEndsAtTimeout(t *testing.T) {
 	}
 }
 
-// A refusal is returned whatever follows its header.
+// A refusal is returned before its body has arrived.
 func TestRefusalDoesNotWaitForItsBody(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		w.WriteHeader(http.StatusForbidden)

@@ -176,7 +176,7 @@ func (f *fakeRooms) add(id translate.Identity) {
 	f.inRoom[id], f.stored[id] = translate.Participant{Identity: id, SID: "PA_" + string(id)}, true
 }
 
-// A starting stream is polled often. The node is asked, because the list may lack its tracks.
+// A starting stream is polled often. The node is queried, because the list may lack its tracks.
 func TestStartingStreamIsPolledOften(t *testing.T) {
 	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
 		f.add("pub")

@@ -2,7 +2,7 @@ package session
 
 import "testing"
 
-// A session comes back to a pod that has not quite let go of it: the end of the old stream does not hide the
+// A session returns to a pod that has not released all of it: the end of the old stream does not hide the
 // new one, which is the same at LiveKit.
 func TestRegistryKeepsTheNewerStream(t *testing.T) {
 	t.Parallel()

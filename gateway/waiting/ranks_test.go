@@ -16,10 +16,10 @@ func TestEntriesOfLowerRankAreEvictedFirst(t *testing.T) {
 	add(2, "b", false, "")
 	add(2, "c", false, "")
 	add(3, "d", false, "")
-	add(3, "e", true, "b")  // the party that has most of little worth
+	add(3, "e", true, "b")  // the party with most entries of the lower rank
 	add(1, "f", true, "c")  // the oldest of these
 	add(4, "g", true, "d")  // the last
-	add(5, "h", false, "h") // nothing that is worth more makes room for it
+	add(5, "h", false, "h") // no entry of the higher rank is evicted for it
 	add(1, "i", true, "a")  // the party that has most
 	if r.Len() != 4 || r.Remove(first) || !r.Remove(add(1, "j", true, "f")) {
 		t.Errorf("%d things", r.Len())

@@ -217,7 +217,7 @@ func trackOf(p translate.Participant, kind translate.Kind) translate.Track {
 	return translate.Track{}
 }
 
-// ask returns a participant as its node knows it.
+// ask returns a participant from its node.
 func (s *stage) ask(t *testing.T, id translate.Identity) translate.Participant {
 	t.Helper()
 	p, err := s.sfu.Participant(deadline(t, patience), room(t), id)

@@ -131,7 +131,7 @@ func TestProbeEndsWithLiveKit(t *testing.T) {
 	wantKind(t, p.end(), translate.ErrKindNotFound)
 }
 
-// Everything ends as soon as the context does, whatever the probe does at that time.
+// Everything ends with the context, in every phase of the probe.
 func TestProbeLeavesNothingBehind(t *testing.T) {
 	s := newStage(t)
 	src := publishSource(t, s.sfu, room(t), webrtc.MimeTypeVP8)

@@ -187,7 +187,7 @@ func TestObserveReceivesEveryCall(t *testing.T) {
 	}
 	calls(t, t.Context(), sfu)
 	slices.Sort(seen)
-	// After the 503 to each offer, the participant is asked for as well.
+	// After the 503 to each offer, the participant is queried as well.
 	want := []string{opParticipant, opParticipant, opParticipant, opParticipants, opPlay, opPublish, opRemove}
 	slices.Sort(want)
 	if !slices.Equal(seen, want) {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkClientStats measures one second of a stream: a message of one row, as clients are asked to send
-// it, from its text to the outgoing message. batch30 is a row of the batches that the vendor's server
+// BenchmarkClientStats measures one second of a stream: a message of one row, as clients are requested to
+// send it, from its text to the outgoing message. batch30 is a row of the batches that the vendor's server
 // requests.
 func BenchmarkClientStats(b *testing.B) {
 	stats := func(b *testing.B) *ClientStats {

@@ -22,7 +22,7 @@ func describe(t *testing.T, c *ClientStats, headers ...string) {
 	}
 }
 
-// rows takes each row as a batch of one row, as clients are asked to send them. Values are separated by
+// rows takes each row as a batch of one row, as clients are requested to send them. Values are separated by
 // blanks.
 func rows(t *testing.T, c *ClientStats, rows ...string) {
 	t.Helper()
@@ -194,7 +194,7 @@ func TestPlayerRateIsSentRate(t *testing.T) {
 	c := described(t, false, "transport.T01.timestamp")
 	rows(t, c, "0")
 	want(t, c, "no media yet", -1)
-	// bytesReceived is a column of clients that were asked by another server.
+	// bytesReceived is a column that another server requests.
 	describe(t, c, "transport.T01.timestamp", inbound("V"), "inbound-rtp.V.bytesReceived", remoteOutbound("R"))
 	const received = " 640 480 2 1 999999999 "
 	rows(t, c, "1 1000 0 30"+received+"700.5 100000")

@@ -33,13 +33,13 @@ var badProse = []struct {
 	{regexp.MustCompile(`(?i)\b(who|what) is there\b`), `"present" or "connected"`},
 }
 
-// unquoted removes what a text quotes: it may be anybody's.
+// unquoted removes quotations, which may be in other words.
 var unquoted = regexp.MustCompile("`[^`\n]*`|“[^”\n]*”|\"[^\"\n]*\"")
 
 // proseExempt are paths of texts that are not ours, or whose words are a program's.
 var proseExempt = []string{"/vendor/", "/testdata/", "/node_modules/", "/schemas/", "LICENSE", "cmd/internal/arch/prose_test.go"}
 
-// A reader from outside must not learn a private language first.
+// Comments and documents are in plain technical English.
 func TestProse(t *testing.T) {
 	t.Parallel()
 	for _, file := range trackedFiles(t) {
