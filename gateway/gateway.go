@@ -14,6 +14,7 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/quota"
@@ -89,7 +90,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Metrics: &deps.Metrics.Metrics,
 		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions, Resumption: deps.Resumption,
 		Natives: natives.New(ctx, deps.SFU), Quotas: quota.New(), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
-		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick),
+		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick), Ends: ends.New(deps.Metrics.ends),
 	}
 	env.Bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Metrics: deps.Metrics.bus, Log: deps.Log})
 	env.Cleanup = cleanup.New(cleanup.Deps{

@@ -28,6 +28,7 @@ type Metrics struct {
 	sfuCalls   *prometheus.HistogramVec // op, class
 	storeCalls *prometheus.HistogramVec // op, class
 	webhooks   *prometheus.CounterVec   // result
+	ends       *prometheus.CounterVec   // kind, class, reason, app
 	draining   prometheus.Gauge
 	rest       *prometheus.CounterVec // path, status
 	build      *prometheus.GaugeVec   // version
@@ -71,7 +72,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Resumes:     counter("wcs_resumes_total", "Attempts of clients to resume a session with an authToken.", "result"),
 			Streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
 			Commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
-			Ends:        counter("wcs_stream_ends_total", "Streams that ended, by the party that caused it.", "kind", "class"),
 			Closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
 			Rejections:  counter("wcs_refusals_total", "TCP connections, sockets, sessions, commands and log lines rejected by a limit or a list.", "reason"),
 			StartTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
@@ -95,6 +95,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reloadTime: gauge("wcs_config_last_reload_success_timestamp_seconds", "Time of the last successful reload of the configuration."),
 		sfuCalls:   histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
 		storeCalls: histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
+		ends:       counter("wcs_stream_ends_total", "Streams that ended and requests for streams that were rejected, by the party that caused it, the reason and the application.", "kind", "class", "reason", "app"),
 		webhooks:   counter("wcs_webhooks_total", "Webhooks of LiveKit, by result.", "result"),
 		rooms: &roomapi.Metrics{
 			Rooms:   gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),

@@ -129,7 +129,7 @@ func TestGoneParticipantEndsItsStream(t *testing.T) {
 func TestUnnamedEndIsLoggedWithReason(t *testing.T) {
 	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
 		book := &logBook{}
-		w.pods[podA].env.Sampled = zerolog.New(book)
+		w.pods[podA].env.Log = zerolog.New(book)
 		c := w.connect(t, podA)
 		reasons := []translate.EndReason{translate.EndClient, translate.EndUnknown, "state_mismatch", translate.EndAbsent}
 		for i, reason := range reasons {
@@ -143,8 +143,8 @@ func TestUnnamedEndIsLoggedWithReason(t *testing.T) {
 			}
 			c.WantStatus(media, "FAILED", "Failed by error")
 			synctest.Wait()
-			lines := book.lines("participant ended by LiveKit")
-			if len(lines) != i+1 || lines[i]["level"] != "warn" || lines[i]["reason"] != string(reason) || lines[i]["identity"] != string(id) {
+			lines := book.lines("publish failed")
+			if len(lines) != i+1 || lines[i]["level"] != "error" || lines[i]["reason"] != "livekit_lost" || lines[i]["err"] != "participant ended by LiveKit: "+string(reason) || lines[i]["identity"] != string(id) {
 				t.Fatalf("%s: %v", reason, lines)
 			}
 		}

@@ -36,6 +36,7 @@ type AnswerNotes struct {
 	AudioTrack     string     // track id of the accepted m-line's msid: LiveKit's track SID in an answer to a player
 	VideoTrack     string
 	NoTCPCandidate bool // TCPOnly was set, but the answer has no TCP candidate: all candidates stay
+	Candidates     Candidates
 }
 
 // EditAnswer adapts LiveKit's answer for a WCS client. m-lines, mids, payload types, ICE and DTLS lines and
@@ -81,6 +82,7 @@ func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, 
 			limitBitrate(m, e.MinBitrate, e.MaxBitrate)
 		}
 	}
+	notes.Candidates = candidatesOf(d)
 	edited, err = marshalSDP(d)
 	return edited, notes, err
 }

@@ -37,18 +37,23 @@ func TestEditedAnswerEqualsGolden(t *testing.T) {
 		golden, answer string
 		edit           AnswerEdit
 		notes          AnswerNotes
+		candidates     string // those that the client gets
 	}{
-		{"answer-publish-limits.sdp", "publish-av.sdp", AnswerEdit{MinBitrate: 300, MaxBitrate: 1500}, AnswerNotes{Kinds: both}},
-		{"answer-publish-tcp.sdp", "publish-av.sdp", AnswerEdit{TCPOnly: true}, AnswerNotes{Kinds: both}},
+		{"answer-publish-limits.sdp", "publish-av.sdp", AnswerEdit{MinBitrate: 300, MaxBitrate: 1500}, AnswerNotes{Kinds: both}, "host udp loopback, host tcp loopback"},
+		{"answer-publish-tcp.sdp", "publish-av.sdp", AnswerEdit{TCPOnly: true}, AnswerNotes{Kinds: both}, "host tcp loopback"},
 		{"answer-play.sdp", "play-VP8.sdp", AnswerEdit{CommonStream: "wcs", Kinds: both, TCPOnly: true},
-			AnswerNotes{Kinds: both, AudioTrack: "TR_AMcMMFP8GV7v7B", VideoTrack: "TR_VCftUeeEyhTHp8"}},
+			AnswerNotes{Kinds: both, AudioTrack: "TR_AMcMMFP8GV7v7B", VideoTrack: "TR_VCftUeeEyhTHp8"}, "host tcp loopback"},
 		{"answer-play-no-video.sdp", "play-no-video-track.sdp", AnswerEdit{CommonStream: "wcs"},
-			AnswerNotes{Kinds: MediaKinds{Audio: true}, AudioTrack: "TR_AM6fWewWxVNkjj"}},
+			AnswerNotes{Kinds: MediaKinds{Audio: true}, AudioTrack: "TR_AM6fWewWxVNkjj"}, "host udp loopback, host tcp loopback"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.golden, func(t *testing.T) {
 			got, notes := answer(t, readSDP(t, "answers/"+tt.answer), tt.edit)
 			checkGolden(t, tt.golden, got)
+			if got := notes.Candidates.String(); got != tt.candidates {
+				t.Errorf("candidates %q, want %q", got, tt.candidates)
+			}
+			notes.Candidates = 0
 			if notes != tt.notes {
 				t.Errorf("notes %+v, want %+v", notes, tt.notes)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/ends"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -47,7 +48,7 @@ func (s *Session) stop(mediaID string) {
 	if st == nil {
 		return
 	}
-	e := endCause{status: st.stopped(), info: wcs.InfoStoppedByUser, class: classOK, afterCleanup: true}
+	e := endCause{status: st.stopped(), info: wcs.InfoStoppedByUser, reason: ends.Stopped, afterCleanup: true}
 	if st.published {
 		e.info = wcs.InfoStoppedByPublisherStop
 	}
@@ -166,7 +167,7 @@ func finishAnswer(st *stream, got *started, answer translate.Answer, edit transl
 		st.sess.log(zerolog.WarnLevel).Str("media", st.id).
 			Str("hint", "set rtc.tcp_port in LiveKit's configuration").Msg("LiveKit offers no TCP candidate")
 	}
-	got.sdp, got.kinds = sdp, notes.Kinds
+	got.sdp, got.kinds, got.candidates = sdp, notes.Kinds, notes.Candidates
 	return notes, nil
 }
 

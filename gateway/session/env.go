@@ -11,6 +11,7 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/quota"
@@ -40,6 +41,7 @@ type Env struct {
 	Resumption Resumption
 
 	Bus       *bus.Bus
+	Ends      *ends.Recorder
 	Quotas    *quota.Table
 	Turns     *quota.Turns
 	Cleanup   *cleanup.Queue

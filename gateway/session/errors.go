@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"github.com/rs/zerolog"
-
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
@@ -40,37 +39,31 @@ var (
 	errTooManyRooms    = errors.New("session is in too many rooms")
 )
 
-// class is the party that caused an outcome, for metrics and log levels.
-type class string
-
-const (
-	classOK       class = "ok"
-	classClient   class = "client"
-	classUpstream class = "upstream"
-	classInternal class = "internal"
-	classOperator class = "operator"
-)
-
-// outcome is the consequence of an error: the text for the client, whose doing it is, how it is logged, and
-// the value of wcs_refusals_total's label if the error is a rejection by a limit.
+// outcome is the consequence of an error: the text for the client, why its stream ended, and the value of
+// wcs_refusals_total's label if the error is a rejection by a limit.
 type outcome struct {
 	info       string // of status FAILED (docs/wcs-protocol.md#texts)
-	class      class
-	level      zerolog.Level
+	reason     ends.Reason
 	rejectedBy socket.Rejection // "": not a rejection
 	snapshot   string           // result of a snapshot, for the metric
 }
 
 func client(info string) outcome {
-	return outcome{info: info, class: classClient, level: zerolog.InfoLevel, snapshot: "failed"}
+	return outcome{info: info, reason: ends.BadRequest, snapshot: "failed"}
 }
 
 func rejected(by socket.Rejection, info string) outcome {
-	return outcome{info: info, class: classClient, level: zerolog.InfoLevel, rejectedBy: by, snapshot: "failed"}
+	return outcome{info: info, reason: ends.Limit, rejectedBy: by, snapshot: "failed"}
 }
 
-func upstream(info string) outcome {
-	return outcome{info: info, class: classUpstream, level: zerolog.ErrorLevel, snapshot: "failed"}
+func upstream(reason ends.Reason, info string) outcome {
+	return outcome{info: info, reason: reason, snapshot: "failed"}
+}
+
+// as returns the outcome with another reason.
+func (o outcome) as(reason ends.Reason) outcome {
+	o.reason = reason
+	return o
 }
 
 // of returns the outcome with another result of a snapshot.
@@ -84,14 +77,14 @@ var outcomes = []struct {
 	err error
 	outcome
 }{
-	{hooks.ErrUnavailable, upstream("Application server is not available")},
-	{hooks.ErrBusy, upstream("Application server is busy")},
-	{hooks.ErrBadResponse, upstream("Application server has given a bad answer")},
+	{hooks.ErrUnavailable, upstream(ends.BackendFailed, "Application server is not available")},
+	{hooks.ErrBusy, upstream(ends.BackendFailed, "Application server is busy")},
+	{hooks.ErrBadResponse, upstream(ends.BackendFailed, "Application server has given a bad answer")},
 	{errSessionNotReady, client(wcs.InfoSessionNotReady)},
 	{errMediaIDNull, rejected(rejectID, wcs.InfoMediaSessionIDNull)},
 	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
 	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
-	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse)},
+	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse).as(ends.NameTaken)},
 	{apps.ErrBadName, rejected(rejectName, "Bad stream name: it is empty, too long, or has control characters or a .. segment").of("refused")},
 	{apps.ErrTooDeep, rejected(rejectDepth, "Bad request: nested too deeply")},
 	{apps.ErrBadID, rejected(rejectID, "Bad request: an id is too long or has control characters")},
@@ -103,13 +96,13 @@ var outcomes = []struct {
 	{errTooManyRequests, rejected(rejectRequests, "Too many requests at a time").of("busy")},
 	{roomapi.ErrTooManyMessages, rejected(rejectLookups, "Too many requests at a time")},
 	{errTooManyEvents, rejected(rejectEvents, "Too many stream events at a time")},
-	{errNotWebRTC, client(wcs.InfoNoCommonCodecs)},
-	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs)},
-	{errWrongTracks, upstream(wcs.InfoFailedToAddStreamToProxy)},
-	{errRTMP, client(wcs.InfoFailedByRTMPWriterError)},
-	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady).of("no_stream")},
-	{errNoStream, client(wcs.InfoStreamNotFound).of("no_stream")},
-	{snapshot.ErrNoPublisher, client(wcs.InfoStreamNotFound).of("no_stream")},
+	{errNotWebRTC, client(wcs.InfoNoCommonCodecs).as(ends.NoCodec)},
+	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs).as(ends.NoCodec)},
+	{errWrongTracks, upstream(ends.LiveKitFailed, wcs.InfoFailedToAddStreamToProxy)},
+	{errRTMP, client(wcs.InfoFailedByRTMPWriterError).as(ends.Forbidden)},
+	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady).of("no_stream").as(ends.NotFound)},
+	{errNoStream, client(wcs.InfoStreamNotFound).of("no_stream").as(ends.NotFound)},
+	{snapshot.ErrNoPublisher, client(wcs.InfoStreamNotFound).of("no_stream").as(ends.NotFound)},
 	{errBadRoom, client("Bad room name: it is empty, too long, or has control characters or a .. segment")},
 	{errNoLogin, client("No login: rooms need custom.login of the connection")},
 	{roomapi.ErrLoginTaken, client("Login is in the room already")},
@@ -117,26 +110,26 @@ var outcomes = []struct {
 	{errTooManyRooms, client("Too many rooms in this session")},
 	{roomapi.ErrNotMember, client("Not in this room")},
 	{roomapi.ErrNoParticipant, client("No such participant in the room")},
-	{roomapi.ErrUnavailable, upstream("Rooms are not available")},
-	{state.ErrNotFound, client(wcs.InfoStreamNotFound)},
-	{errRestricted, client(wcs.InfoRestrictedAccess).of("refused")},
-	{snapshot.ErrLate, upstream("No picture of the stream in time").of("late")},
+	{roomapi.ErrUnavailable, upstream(ends.RedisFailed, "Rooms are not available")},
+	{state.ErrNotFound, client(wcs.InfoStreamNotFound).as(ends.NotFound)},
+	{errRestricted, client(wcs.InfoRestrictedAccess).of("refused").as(ends.Forbidden)},
+	{snapshot.ErrLate, upstream(ends.LiveKitFailed, "No picture of the stream in time").of("late")},
 	{snapshot.ErrBusy, client("Too many snapshots at a time").of("busy")},
 	{snapshot.ErrTooBig, client("Picture is too big for a snapshot").of("too_big")},
-	{snapshot.ErrDecode, upstream("Picture of the stream cannot be decoded").of("bad_frame")},
+	{snapshot.ErrDecode, upstream(ends.LiveKitFailed, "Picture of the stream cannot be decoded").of("bad_frame")},
 	{translate.ErrNoVideo, client("Stream has no video").of("no_video")},
-	{translate.ErrNoMedia, client("Bad SDP: it has no media")},
-	{translate.ErrRejected, client("Bad SDP: the media server rejects all media of it")},
-	{cleanup.ErrBacklogFull, upstream("Server is recovering from an outage, try again later")},
-	{state.ErrUnavailable, upstream(wcs.InfoFailedToAddStreamToProxy)},
-	{state.ErrLeaseStale, upstream(wcs.InfoFailedToAddStreamToProxy)},
-	{state.ErrLostOwnership, upstream(wcs.InfoFailedToAddStreamToProxy)},
+	{translate.ErrNoMedia, client("Bad SDP: it has no media").as(ends.BadOffer)},
+	{translate.ErrRejected, client("Bad SDP: the media server rejects all media of it").as(ends.BadOffer)},
+	{cleanup.ErrBacklogFull, upstream(ends.Overloaded, "Server is recovering from an outage, try again later")},
+	{state.ErrUnavailable, upstream(ends.RedisFailed, wcs.InfoFailedToAddStreamToProxy)},
+	{state.ErrLeaseStale, upstream(ends.RedisFailed, wcs.InfoFailedToAddStreamToProxy)},
+	{state.ErrLostOwnership, upstream(ends.RedisFailed, wcs.InfoFailedToAddStreamToProxy)},
 }
 
 // classify returns the outcome of any error. An unknown error counts as internal.
 func classify(err error) outcome {
 	if err == nil {
-		return outcome{class: classOK, snapshot: "ok"}
+		return outcome{snapshot: "ok"}
 	}
 	for _, o := range outcomes {
 		if errors.Is(err, o.err) {
@@ -148,9 +141,9 @@ func classify(err error) outcome {
 	var decoder *snapshot.NoDecoderError
 	switch {
 	case errors.As(err, &refusal):
-		return client(refusal.Reason).of("refused")
+		return client(refusal.Reason).as(ends.BackendRejected).of("refused")
 	case errors.Is(err, translate.ErrMalformedSDP), errors.Is(err, translate.ErrDirection):
-		return client("Bad SDP: " + err.Error())
+		return client("Bad SDP: " + err.Error()).as(ends.BadOffer)
 	case errors.Is(err, wcs.ErrMalformed):
 		return client("Bad request: " + err.Error())
 	case errors.As(err, &decoder):
@@ -158,11 +151,11 @@ func classify(err error) outcome {
 	case errors.Is(err, snapshot.ErrCodec), errors.Is(err, translate.ErrPictureCodec):
 		return client("No snapshots of streams with this codec").of("no_decoder")
 	case errors.As(err, &sfu) && sfu.Kind == translate.ErrKindRefused:
-		return client("Bad SDP: refused by the media server")
+		return client("Bad SDP: refused by the media server").as(ends.BadOffer)
 	case errors.As(err, &sfu), errors.Is(err, context.DeadlineExceeded):
-		return upstream(wcs.InfoFailedToAddStreamToProxy)
+		return upstream(ends.LiveKitFailed, wcs.InfoFailedToAddStreamToProxy)
 	}
-	return outcome{info: wcs.InfoFailedByError, class: classInternal, level: zerolog.ErrorLevel, snapshot: "failed"}
+	return outcome{info: wcs.InfoFailedByError, reason: ends.Fault, snapshot: "failed"}
 }
 
 // The limits and lists that reject clients: values of wcs_refusals_total's label.
@@ -207,10 +200,4 @@ var closeRejections = map[socket.Reason]socket.Rejection{
 	socket.ClosedTooBig:          rejectMessageSize,
 	socket.ClosedSlow:            rejectSlow,
 	socket.ClosedPingTimeout:     rejectUnanswered,
-}
-
-// isRefusal reports whether the backend answered with a refusal, as opposed to a call that failed.
-func isRefusal(err error) bool {
-	var r *hooks.Refusal
-	return errors.As(err, &r)
 }

@@ -59,7 +59,7 @@ func (h *sessionHooks) onConnect(c wcs.Connection, answer hooks.Object, err erro
 		return
 	}
 	v := classify(err)
-	h.log.WithLevel(v.level).Err(err).Msg("connection refused by backend hook")
+	h.log.WithLevel(v.reason.Class().Level()).Err(err).Msg("connection refused by backend hook")
 	s.reject(v.info)
 	h.connection = h.body(hooks.ErrorBody{Info: v.info}) // the only content of further events
 	h.notifyConnection(connectionFailed)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/translate/wcs"
 )
@@ -156,9 +157,9 @@ func (st *stream) sendKeepAlive(timer *time.Timer) {
 			switch {
 			case st.ending != nil:
 				return
-			case isRefusal(err) && h.policies.For(m).OnError == hooks.Fail:
+			case hooks.IsRefusal(err) && h.policies.For(m).OnError == hooks.Fail:
 				st.sess.table.Metrics.HookVetoes.WithLabelValues(string(m)).Inc()
-				st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoTerminatedByKeepAlive, class: classClient})
+				st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoTerminatedByKeepAlive, reason: ends.BackendRejected})
 				return
 			case err != nil:
 				h.eventFailed(m, err)

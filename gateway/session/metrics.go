@@ -1,13 +1,12 @@
 package session
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/socket"
@@ -22,7 +21,6 @@ type Metrics struct {
 	Resumes       *prometheus.CounterVec   // result
 	Streams       *prometheus.GaugeVec     // kind
 	Commands      *prometheus.CounterVec   // cmd, class
-	Ends          *prometheus.CounterVec   // kind, class
 	Closes        *prometheus.CounterVec   // reason
 	Rejections    *prometheus.CounterVec   // reason
 	StartTime     *prometheus.HistogramVec // kind
@@ -47,6 +45,9 @@ func (m *Metrics) Preset() {
 	for _, s := range []stage{stageLocal, stageAnnounce, stageDeliver} {
 		m.Notifications.WithLabelValues(string(s))
 	}
+	for _, kind := range []string{ends.Publish, ends.Play} {
+		m.StartTime.WithLabelValues(kind)
+	}
 	m.Rates.Preset()
 	for counter, labels := range map[*prometheus.CounterVec][]string{
 		m.Resumes:    {resumeOK, resumeRefused, resumeUnavailable},
@@ -61,21 +62,7 @@ func (m *Metrics) Preset() {
 
 // HookCall records a call to an application's backend.
 func (m *Metrics) HookCall(method hooks.Method, d time.Duration, err error) {
-	class := "ok"
-	switch {
-	case err == nil:
-	case isRefusal(err):
-		class = "refused"
-	case errors.Is(err, hooks.ErrBusy):
-		class = "busy"
-	case errors.Is(err, hooks.ErrBadResponse):
-		class = "bad_answer"
-	case errors.Is(err, context.Canceled): // the client is gone
-		class = "given_up"
-	default:
-		class = "unavailable"
-	}
-	m.HookCalls.WithLabelValues(string(method), class).Observe(d.Seconds())
+	m.HookCalls.WithLabelValues(string(method), hooks.ClassOf(err)).Observe(d.Seconds())
 }
 
 // stage is a part of the time until players are notified that their publisher ended. The clocks of pods

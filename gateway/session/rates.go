@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/rates"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -76,7 +77,7 @@ func (m metered) OnSource(source string) {
 }
 
 func (m metered) EndSilent() {
-	m.st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, class: classClient})
+	m.st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoFailedByRTPActivity, reason: ends.RTPActivity})
 }
 
 // learnFromSFU is updateTracks for reports of LiveKit. Their sizes are late, and are ignored while the rate

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -78,7 +79,7 @@ func (o egressOwner) SaveForResume() { o.st.sess.resume.save() }
 // which viewers elsewhere wait for.
 func (o egressOwner) Lost(kind translate.EgressKind, how string) {
 	if kind == translate.EgressRTMP {
-		o.st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoFailedByRTMPWriterError, class: classUpstream})
+		o.st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoFailedByRTMPWriterError, reason: ends.RTMPFailed})
 		return
 	}
 	o.st.sess.resume.save()

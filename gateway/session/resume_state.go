@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/gateway/waiting"
@@ -129,12 +130,12 @@ func (r *resumeState) recentEnds() (streams []state.SessionStream) {
 // moveAway ends a stream on this pod that another pod has adopted. Neither the client nor the backend is
 // notified, and nothing is cleaned up.
 func (st *stream) moveAway() {
-	st.end(endCause{info: wcs.InfoStoppedBySessionDisconnect, class: classOK, noClient: true, handedOver: true})
+	st.end(endCause{info: wcs.InfoStoppedBySessionDisconnect, reason: ends.HandedOver, noClient: true, handedOver: true})
 }
 
 // disconnect ends a stream because its client is gone.
 func (st *stream) disconnect() {
-	st.end(endCause{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, class: classClient, noClient: true})
+	st.end(endCause{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, reason: ends.Disconnected, noClient: true})
 }
 
 // detach keeps the session after the loss of its socket. Streams that are not up end: without the socket they

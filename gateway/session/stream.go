@@ -13,6 +13,7 @@ import (
 
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/rates"
@@ -46,12 +47,13 @@ type started struct {
 	offered bool // LiveKit may have a participant
 	sfuTime time.Duration
 
-	sdp       string // the answer for the client
-	kinds     translate.MediaKinds
-	tracks    []translate.Track  // player: the tracks that it plays
-	publisher translate.Identity // player: the publisher of the tracks
-	sid       string             // of a native publisher's connection
-	record    state.Stream       // player: the stream's record; empty for a native publisher
+	sdp        string // the answer for the client
+	candidates translate.Candidates
+	kinds      translate.MediaKinds
+	tracks     []translate.Track  // player: the tracks that it plays
+	publisher  translate.Identity // player: the publisher of the tracks
+	sid        string             // of a native publisher's connection
+	record     state.Stream       // player: the stream's record; empty for a native publisher
 }
 
 type streamPhase int
@@ -83,6 +85,8 @@ type participant struct {
 	claimed  bool // something may be in Redis
 	offered  bool // the participant may exist
 	joined   bool // ICE and DTLS are up
+
+	candidates translate.Candidates // of LiveKit's answer; empty in a resumed session
 }
 
 // streamMedia is what the stream carries. It belongs to the loop.
@@ -229,7 +233,9 @@ func (st *stream) addComponents() {
 
 // rejectStream answers a publishStream or playStream that is not started.
 func (s *Session) rejectStream(published bool, req wcs.StreamRequest, err error) error {
-	newStream(s, published, req).sendStatus(wcs.StatusFailed, classify(err).info)
+	st, v := newStream(s, published, req), classify(err)
+	st.sendStatus(wcs.StatusFailed, v.info)
+	s.ended(st.kind(), v.reason)
 	return fmt.Errorf("%w: %w", errAnswered, err)
 }
 
@@ -278,9 +284,9 @@ func (s *Session) checkName(name string) error {
 
 func (st *stream) kind() string {
 	if st.published {
-		return "publish"
+		return ends.Publish
 	}
-	return "play"
+	return ends.Play
 }
 
 // onStarted continues after start.
@@ -300,7 +306,7 @@ func (st *stream) onStarted(got started, err error) {
 		st.fail(err)
 		return
 	}
-	st.kinds = got.kinds
+	st.kinds, st.candidates = got.kinds, got.candidates
 	if !st.published {
 		st.mutes = mutesOf(got.record)
 		st.publisherPod = got.record.Owner.Pod
@@ -342,11 +348,11 @@ func (st *stream) after(d time.Duration, f func()) {
 
 // giveUp ends a stream whose media has not arrived in time.
 func (st *stream) giveUp() {
-	info := wcs.InfoFailedByICETimeout
+	e := endCause{status: wcs.StatusFailed, info: wcs.InfoFailedByICETimeout, reason: ends.ICETimeout}
 	if st.joined {
-		info = wcs.InfoFailedByRTPActivity
+		e.info, e.reason = wcs.InfoFailedByRTPActivity, ends.RTPActivity
 	}
-	st.end(endCause{status: wcs.StatusFailed, info: info, class: classClient})
+	st.end(e)
 }
 
 // progress moves a connecting stream up once its media has arrived.
@@ -403,18 +409,9 @@ func (st *stream) fail(err error) {
 	if !st.published && (errors.Is(err, errNoStream) || errors.Is(err, state.ErrNotFound)) {
 		v.info = cmp.Or(st.sess.app.MissingStream, wcs.InfoSessionDoesNotExist)
 	}
-	if errors.Is(err, context.Canceled) { // the gateway shuts down
-		v.level = zerolog.DebugLevel
-	}
-	log := st.sess.sampledAt
-	if v.class == classInternal {
-		log = st.sess.log
-	}
-	log(v.level).Err(err).Str("media", st.id).Str("room", string(st.room)).
-		Str("identity", string(st.identity)).Str("class", string(v.class)).Msg(st.kind() + " failed")
 	// Without Redis, the client is notified at once: the release would wait for Redis again.
 	undone := !errors.Is(err, state.ErrUnavailable)
-	st.end(endCause{status: wcs.StatusFailed, info: v.info, class: v.class, afterCleanup: undone})
+	st.end(endCause{status: wcs.StatusFailed, info: v.info, reason: v.reason, err: err, afterCleanup: undone})
 }
 
 func wantsTCP(req wcs.StreamRequest) bool { return req.Transport == "TCP" }

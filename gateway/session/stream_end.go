@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
@@ -17,7 +18,8 @@ import (
 type endCause struct {
 	status       wcs.Status
 	info         string
-	class        class
+	reason       ends.Reason
+	err          error        // with details for the log, or nil
 	noClient     bool         // the client is gone
 	afterCleanup bool         // the client is notified only after everything is released
 	handedOver   bool         // another pod has the stream, or will have it: nothing is released
@@ -37,10 +39,11 @@ func (st *stream) end(e endCause) {
 	e.since = time.Now()
 	st.ending = &e
 	fault := e.info
-	if e.class == classOK {
+	class := e.reason.Class()
+	if class == ends.OK {
 		fault = ""
 	}
-	st.trace.Failed(string(e.class), fault)
+	st.trace.Failed(string(class), fault)
 	st.stopTimers()
 	st.sess.table.Poller.Remove(st.room, st)
 	st.stopRates()
@@ -164,18 +167,41 @@ func (st *stream) finished() {
 	s.streaming.Add(-1)
 	s.table.streams.remove(st)
 	s.table.Metrics.Streams.WithLabelValues(st.kind()).Dec()
-	s.table.Metrics.Ends.WithLabelValues(st.kind(), string(st.ending.class)).Inc()
+	s.ended(st.kind(), st.ending.reason)
 	st.notifyEnd()
 	s.resume.recordEnd(st)
+	st.logEnd()
+}
+
+// ended counts the end of a stream, or a rejected request for one.
+func (s *Session) ended(kind string, reason ends.Reason) {
+	s.table.Ends.Add(ends.End{Kind: kind, Reason: reason, App: s.app.Key, Remote: s.Remote})
+}
+
+// logEnd logs the end with all that is known about its cause.
+func (st *stream) logEnd() {
+	s, e := st.sess, st.ending
+	class, what := e.reason.Class(), " ended"
+	level := class.Level()
+	if e.reason.Failed() {
+		what = " failed"
+	}
+	if errors.Is(e.err, context.Canceled) { // the gateway shuts down
+		level = zerolog.DebugLevel
+	}
 	log := s.log
-	if !st.settled.Load() { // clients can cause this at any rate
+	if !st.settled.Load() && class != ends.Internal { // clients can cause this at any rate
 		log = s.sampledAt
-		if st.ending.class == classClient || st.ending.class == classOK {
+		if class == ends.Client || class == ends.OK {
 			s.quotas.Charge(quota.Starts)
 		}
 	}
-	log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
-		Str("status", string(st.ending.status)).Str("info", st.ending.info).Str("class", string(st.ending.class)).Msg(st.kind() + " ended")
+	line := log(level).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
+		Str("status", string(e.status)).Str("info", e.info).Str("class", string(class)).Str("reason", string(e.reason)).AnErr("err", e.err)
+	if e.reason.Media() {
+		line.Stringer("candidates", st.candidates).Bool("connected", st.joined)
+	}
+	line.Msg(st.kind() + what)
 }
 
 // observeDelivered records that the client's message about the end is queued.

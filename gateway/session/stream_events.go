@@ -1,8 +1,9 @@
 package session
 
 import (
-	"github.com/rs/zerolog"
+	"fmt"
 
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/reconcile"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -101,16 +102,8 @@ func (st *stream) updateTracks(tracks []translate.Track) {
 
 // lost ends the stream because its participant left LiveKit.
 func (st *stream) lost(r translate.EndReason) {
-	c := classUpstream
-	if r == translate.EndTimeout { // usually the client's network
-		c = classClient
-	}
-	info := translate.InfoForEnd(r, st.joined || st.phase == phaseUp)
-	if info == wcs.InfoFailedByError && st.ending == nil {
-		st.sess.sampledAt(zerolog.WarnLevel).Str("reason", string(r)).Str("media", st.id).Str("room", string(st.room)).
-			Str("identity", string(st.identity)).Msg("participant ended by LiveKit")
-	}
-	st.end(endCause{status: wcs.StatusFailed, info: info, class: c})
+	reason, info := ends.ByLiveKit(r, st.joined || st.phase == phaseUp)
+	st.end(endCause{status: wcs.StatusFailed, info: info, reason: reason, err: fmt.Errorf("participant ended by LiveKit: %s", r)})
 }
 
 // onPublisherChanged applies a changed record of the player's stream, and the publisher's events.
@@ -141,7 +134,7 @@ func (st *stream) onPublisherEnded(publisher translate.Identity, timing notifyTi
 	if st.published || st.publisher != publisher || st.publisher == "" {
 		return
 	}
-	st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, class: classOK, timing: timing})
+	st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, reason: ends.PublisherEnded, timing: timing})
 }
 
 // Identity implements reconcile.Stream, as the methods below do.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -72,7 +73,7 @@ func (w *recordWriter) onSaved(err error, then func()) {
 		return
 	}
 	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // another client has the name now
-		st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStreamNameAlreadyInUse, class: classUpstream})
+		st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStreamNameAlreadyInUse, reason: ends.NameLost})
 		return
 	}
 	if err != nil {

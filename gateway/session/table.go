@@ -209,7 +209,10 @@ func (t *Table) sessionByID(id string) *Session {
 }
 
 // Reload replaces the settings. Existing sessions keep their application.
-func (t *Table) Reload(r apps.Reloadable) { t.settings.Store(apps.New(r)) }
+func (t *Table) Reload(r apps.Reloadable) {
+	t.settings.Store(apps.New(r))
+	t.Ends.Preset(maps.Keys(r.Apps))
+}
 
 // Settings returns the present settings.
 func (t *Table) Settings() *apps.Settings { return t.settings.Load() }
