@@ -4,19 +4,29 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"wcsgateway/cmd/internal/check"
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/state"
 )
 
 func (p program) checkCommand(file func() string) *cobra.Command {
-	var asJSON bool
+	var asJSON, connect bool
 	c := &cobra.Command{
-		Use: "check", Short: "Examine the configuration", Args: cobra.NoArgs,
-		Long: "check examines the configuration without connecting to anything. It prints a line for each result.\n" +
+		Use: "check", Short: "Examine the configuration, and with --connect what it names", Args: cobra.NoArgs,
+		Long: "check examines the configuration without connecting to anything, and prints a line for each result.\n" +
+			"With --connect it also tries LiveKit, Redis, certificates, backends, and a running gateway. It calls no\n" +
+			"hook, and removes what it makes in LiveKit and Redis.\n" +
 			"Exit code: 0 if all is well, 1 after a warning, 2 after a fault.",
-		RunE: func(*cobra.Command, []string) error {
-			worst, err := p.examine(file(), asJSON)
+		RunE: func(c *cobra.Command, _ []string) error {
+			var further func(config.Config) []check.Result
+			if connect {
+				state.QuietClientLog(zerolog.Nop())
+				further = func(cfg config.Config) []check.Result { return check.Connect(c.Context(), cfg) }
+			}
+			worst, err := p.examine(file(), asJSON, further)
 			if err != nil {
 				fmt.Fprintln(p.stderr, err)
 				worst = check.Fault
@@ -27,13 +37,14 @@ func (p program) checkCommand(file func() string) *cobra.Command {
 			return exit(worst)
 		},
 	}
+	c.Flags().BoolVar(&connect, "connect", false, "connect to what the configuration names")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }
 
 // checkConfig is the flag --check-config, for service managers: a warning is no reason not to start.
 func (p program) checkConfig(file string) error {
-	worst, err := p.examine(file, false)
+	worst, err := p.examine(file, false, nil)
 	switch {
 	case err != nil:
 		return p.fail(err)
@@ -44,13 +55,17 @@ func (p program) checkConfig(file string) error {
 	}
 }
 
-// examine examines the configuration, prints the report, and returns its worst result.
-func (p program) examine(file string, asJSON bool) (check.Level, error) {
+// examine examines the configuration and, if it has no fault, runs a further examination. It prints the
+// report and returns its worst result.
+func (p program) examine(file string, asJSON bool, further func(config.Config) []check.Result) (check.Level, error) {
 	cfg, err := p.load(file)
 	if errors.Is(err, errUnconfigured) {
 		return check.Fault, err
 	}
 	report := check.Configuration(cfg, err)
+	if further != nil && report.Worst() != check.Fault {
+		report.Add(further(cfg)...)
+	}
 	if asJSON {
 		return report.Worst(), report.WriteJSON(p.stdout)
 	}

@@ -103,10 +103,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		return nil, err
 	}
 	control, plays := tracing.clients(cfg.LiveKit.MaxConns)
-	sfu, err := livekit.New(livekit.Config{
-		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
-		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
-	}, livekit.Deps{Observe: metrics.SFUCall, Log: log, HTTP: control, PlayHTTP: plays})
+	sfu, err := livekit.New(sfuConfig(cfg), livekit.Deps{Observe: metrics.SFUCall, Log: log, HTTP: control, PlayHTTP: plays})
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +120,24 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 		History: func() any { return recorder.Samples() },
 	})
 	return &application{log: log, sampled: sampled.Logger(log), gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, version: version}, nil
+}
+
+func sfuConfig(cfg config.Config) livekit.Config {
+	return livekit.Config{
+		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
+		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
+	}
+}
+
+// Clients returns the store and the SFU of a gateway without the gateway, for cmd/internal/check. pod is the
+// tag of its identities. Close both.
+func Clients(cfg config.Config, pod string) (*state.Redis, *livekit.SFU, error) {
+	store, err := openStore(cfg, pod, state.Deps{Log: zerolog.Nop()})
+	if err != nil {
+		return nil, nil, err
+	}
+	sfu, err := livekit.New(sfuConfig(cfg), livekit.Deps{Log: zerolog.Nop()})
+	return store, sfu, err
 }
 
 func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, error) {

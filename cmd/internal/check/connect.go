@@ -1,0 +1,93 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"wcsgateway/cmd/internal/app"
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/livekit"
+)
+
+// Oldest versions that work (README.md).
+const (
+	minLiveKit = "1.9.0"
+	minRedis   = "6.2.0"
+)
+
+// cleanUpTimeout bounds the removal of what a check made.
+const cleanUpTimeout = 5 * time.Second
+
+// connection examines what a configuration names by connecting to it.
+type connection struct {
+	cfg    config.Config
+	store  *state.Redis
+	sfu    *livekit.SFU
+	pod    string // of no gateway: the events for it come to this process
+	room   translate.RoomName
+	events chan state.Event
+	// listening ends with the context of Connect.
+	listening sync.WaitGroup
+
+	redisWorks   bool // events come
+	liveKitWorks bool // a participant was there
+	gateways     int  // that run
+}
+
+// Connect connects to everything that a valid configuration names: certificates, backends, Redis, LiveKit,
+// and a running gateway, which receives LiveKit's webhooks. Backends' hooks are not called. What it makes in
+// LiveKit and Redis has a name of its own and is removed again, also when ctx is done.
+func Connect(ctx context.Context, cfg config.Config) []Result {
+	pod := translate.NewPodTag()
+	store, sfu, err := app.Clients(cfg, pod)
+	if err != nil {
+		return []Result{{Level: Fault, Check: "configuration", Text: err.Error()}}
+	}
+	c := &connection{
+		cfg: cfg, store: store, sfu: sfu, pod: pod, room: translate.RoomName("wcs-check-" + pod),
+		events: make(chan state.Event, 16),
+	}
+	defer c.close(context.WithoutCancel(ctx))
+	interrupt := ctx
+	ctx, stop := context.WithCancel(ctx)
+	defer c.listening.Wait()
+	defer stop()
+	var all []Result
+	for _, step := range []func(context.Context) []Result{certificates(cfg), backends(cfg), c.redis, c.liveKit, c.webhooks} {
+		found := step(ctx)
+		if interrupt.Err() != nil { // its faults mean nothing
+			return append(all, Result{Level: Fault, Check: "check", Text: "was interrupted"})
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+// close removes what the check made.
+func (c *connection) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
+	defer cancel()
+	_ = c.sfu.DeleteRoom(ctx, c.room) // otherwise LiveKit removes it soon, because it is empty
+	c.sfu.Close()
+	_ = c.store.Close() // nothing is pending
+}
+
+func ok(check, text string, args ...any) Result {
+	return Result{Check: check, Text: fmt.Sprintf(text, args...)}
+}
+
+func warning(check, text, hint string) Result {
+	return Result{Level: Warning, Check: check, Text: text, Hint: hint}
+}
+
+func fault(check string, err error, hint string) Result {
+	return Result{Level: Fault, Check: check, Text: oneLine(err), Hint: hint}
+}
+
+// oneLine returns the text of an error on one line.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,0 +1,245 @@
+package check
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/e2e/rig"
+	"wcsgateway/state"
+)
+
+func TestMain(m *testing.M) {
+	state.QuietClientLog(zerolog.Nop())
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"),
+		goleak.Cleanup(func(int) { http.DefaultTransport.(*http.Transport).CloseIdleConnections() }))
+}
+
+// servers are a LiveKit, which sends its webhooks to the port of a gateway, and a Redis.
+type servers struct {
+	ports   rig.Ports
+	liveKit *rig.LiveKit
+	redis   *rig.Redis
+}
+
+func startServers(t *testing.T) servers {
+	t.Helper()
+	s := servers{ports: rig.NewPorts(t), redis: rig.StartRedis(t)}
+	s.liveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: s.ports.Webhook()})
+	return s
+}
+
+// config returns a configuration for the servers.
+func (s servers) config(change func(*config.Config)) config.Config {
+	c := config.Default()
+	c.LiveKit.URL, c.LiveKit.APIKey, c.LiveKit.APISecret = s.liveKit.URL, s.liveKit.Key, config.Secret(s.liveKit.Secret)
+	c.Redis.Addrs = []string{s.redis.Addr}
+	c.Complete()
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+// of returns the results of one check.
+func of(results []Result, check string) (found []Result) {
+	for _, r := range results {
+		if r.Check == check {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// wantResult requires one result of a check, with a level and parts of its text and hint.
+func wantResult(t *testing.T, results []Result, check string, level Level, parts ...string) {
+	t.Helper()
+	found := of(results, check)
+	if len(found) != 1 || found[0].Level != level {
+		t.Errorf("results of %s: %+v, want one %v; all: %+v", check, found, level, results)
+		return
+	}
+	for _, part := range parts {
+		if !strings.Contains(found[0].Text+": "+found[0].Hint, part) {
+			t.Errorf("result of %s lacks %q: %+v", check, part, found[0])
+		}
+	}
+}
+
+// wantNothingLeft requires that no room of a check is in LiveKit and no key of one in Redis.
+func (s servers) wantNothingLeft(t *testing.T) {
+	t.Helper()
+	if left := s.liveKit.Participants(t, ""); len(left) > 0 {
+		t.Errorf("participants are left: %v", left)
+	}
+	if keys := s.redis.CLI("--scan", "--pattern", "wcs:*{check:*"); strings.TrimSpace(keys) != "" {
+		t.Errorf("keys are left: %s", keys)
+	}
+}
+
+// A LiveKit and a Redis that work, without and with a running gateway.
+func TestConnectReportsWhatWorks(t *testing.T) {
+	s := startServers(t)
+	cfg := s.config(nil)
+	alone := Connect(t.Context(), cfg)
+	wantResult(t, alone, "redis "+s.redis.Addr, OK, "standalone, version ")
+	wantResult(t, alone, "redis.username", OK)
+	wantResult(t, alone, "redis events", OK)
+	wantResult(t, alone, "gateways", OK, "0 run as deployment default")
+	wantResult(t, alone, "livekit.url", OK)
+	wantResult(t, alone, "livekit.apiKey", OK)
+	wantResult(t, alone, "livekit version", OK, "1.")
+	wantResult(t, alone, "livekit WHIP", OK)
+	wantResult(t, alone, "livekit candidates", Warning, "udp 127.0.0.1:", "tcp 127.0.0.1:", "loopback", "rtc.node_ip")
+	wantResult(t, alone, "webhooks", Warning, "not tried", "no gateway")
+	s.wantNothingLeft(t)
+
+	gateway := rig.StartGateway(t, rig.GatewayOptions{Ports: s.ports, LiveKit: s.liveKit, Redis: s.redis.Addr})
+	gateway.AwaitReady(t)
+	running := Connect(t.Context(), cfg)
+	wantResult(t, running, "gateways", OK, "1 run")
+	wantResult(t, running, "webhooks", OK)
+	s.wantNothingLeft(t)
+
+	// A gateway that LiveKit's webhooks do not reach.
+	s.liveKit.Kill()
+	s.liveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: "http://127.0.0.1:1/webhook"})
+	wantResult(t, Connect(t.Context(), s.config(nil)), "webhooks", Fault, "webhook.urls", ":9090/webhook", "webhook.api_key "+s.liveKit.Key)
+}
+
+func TestConnectReportsFaultsOfLiveKit(t *testing.T) {
+	s := startServers(t)
+	elsewhere := httptest.NewServer(http.NotFoundHandler())
+	defer elsewhere.Close()
+	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/":
+			_, _ = w.Write([]byte("OK"))
+		case strings.HasPrefix(r.URL.Path, "/twirp/"):
+			w.Header().Set("Content-Type", "application/protobuf")
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer old.Close()
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		check  string
+		parts  []string
+	}{
+		{"unreachable", func(c *config.Config) { c.LiveKit.URL = "http://127.0.0.1:1" }, "livekit.url", []string{"refused"}},
+		{"another server", func(c *config.Config) { c.LiveKit.URL = elsewhere.URL }, "livekit.url", []string{"not LiveKit"}},
+		{"unknown key", func(c *config.Config) { c.LiveKit.APIKey = "other" }, "livekit.apiKey", []string{"livekit.apiKey and livekit.apiSecret must be"}},
+		{"wrong secret", func(c *config.Config) { c.LiveKit.APISecret = "wrong-wrong-wrong-wrong-wrong-wrong" }, "livekit.apiKey", []string{"livekit.apiKey and livekit.apiSecret must be"}},
+		{"no WHIP", func(c *config.Config) { c.LiveKit.URL = old.URL }, "livekit WHIP", []string{"no WHIP", "1.9.0"}},
+		{"no signalling", func(c *config.Config) { c.LiveKit.URL = old.URL }, "livekit version", []string{"/rtc"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			results := Connect(t.Context(), s.config(tt.change))
+			wantResult(t, results, tt.check, Fault, tt.parts...)
+			wantResult(t, results, "webhooks", Warning, "not tried")
+			for _, r := range results {
+				if strings.Contains(r.Text, "eyJ") || strings.Contains(r.Text, s.liveKit.Secret) {
+					t.Errorf("token or secret in %+v", r)
+				}
+			}
+		})
+	}
+	s.wantNothingLeft(t)
+}
+
+func TestConnectReportsFaultsOfRedis(t *testing.T) {
+	s := startServers(t)
+	s.redis.CLI("acl", "setuser", "full", "on", ">pw", "~wcs:default:*", "&wcs:default:*", "+@all")
+	s.redis.CLI("acl", "setuser", "few", "on", ">pw", "~wcs:default:*", "&wcs:default:*", "+@all", "-hset", "-pexpire", "-info")
+	s.redis.CLI("acl", "setuser", "deaf", "on", ">pw", "~wcs:default:*", "+@all", "resetchannels")
+	s.redis.CLI("acl", "setuser", "keyless", "on", ">pw", "~other:*", "&*", "+@all")
+	s.redis.CLI("acl", "setuser", "scriptless", "on", ">pw", "~wcs:default:*", "&*", "+@all", "-@scripting")
+	replica := rig.StartRedis(t, "--replicaof", "127.0.0.1 "+s.redis.Addr[strings.LastIndexByte(s.redis.Addr, ':')+1:])
+	user := func(name string) func(*config.Config) {
+		return func(c *config.Config) { c.Redis.Username, c.Redis.Password = name, "pw" }
+	}
+	node := "redis " + s.redis.Addr
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		check  string
+		level  Level
+		parts  []string
+	}{
+		{"unreachable", func(c *config.Config) { c.Redis.Addrs = []string{"127.0.0.1:1"} }, "redis 127.0.0.1:1", Fault, []string{"refused"}},
+		{"wrong password", func(c *config.Config) { c.Redis.Username, c.Redis.Password = "full", "wrong" }, node, Fault, []string{"WRONGPASS", "redis.password"}},
+		{"TLS where there is none", func(c *config.Config) { c.Redis.TLS.Enabled = true }, node, Fault, []string{"redis.tls"}},
+		{"cluster where there is none", func(c *config.Config) { c.Redis.Cluster = true }, node, Fault, []string{"is standalone", "without redis.cluster"}},
+		{"sentinel where there is none", func(c *config.Config) { c.Redis.MasterName = "mymaster" }, node, Fault, []string{"is standalone", "redis.masterName"}},
+		{"replica", func(c *config.Config) { c.Redis.Addrs = []string{replica.Addr} }, "redis " + replica.Addr, Fault, []string{"is a replica"}},
+		{"user with all rights", user("full"), "redis.username", OK, nil},
+		{"commands missing", user("few"), "redis.username", Fault, []string{"HSET, PEXPIRE", "~wcs:default:*"}},
+		{"version unknown", user("few"), node, Warning, []string{"INFO"}},
+		{"channels missing", user("deaf"), "redis events", Fault, []string{"&wcs:default:*"}},
+		{"keys missing", user("keyless"), "redis.username", Fault, []string{"GET", "~wcs:default:*"}},
+		{"scripts missing", user("scriptless"), "redis.username", Fault, []string{"EVALSHA"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wantResult(t, Connect(t.Context(), s.config(tt.change)), tt.check, tt.level, tt.parts...)
+		})
+	}
+	s.wantNothingLeft(t)
+}
+
+func TestConnectExaminesClusterAndSentinels(t *testing.T) {
+	s := startServers(t)
+	cluster := rig.StartRedisCluster(t)
+	first := func(addrs ...string) func(*config.Config) { return func(c *config.Config) { c.Redis.Addrs = addrs } }
+	wantResult(t, Connect(t.Context(), s.config(first(cluster.Addrs()[0]))), "redis "+cluster.Addrs()[0], Fault, "is cluster", "redis.cluster: true")
+	results := Connect(t.Context(), s.config(first(cluster.Addrs()...)))
+	wantResult(t, results, "redis.username", OK)
+	wantResult(t, results, "redis events", OK)
+	for _, addr := range cluster.Addrs() {
+		wantResult(t, results, "redis "+addr, OK, "cluster, version")
+	}
+
+	sentinels := rig.StartSentinel(t)
+	results = Connect(t.Context(), s.config(first(sentinels.Addrs[0])))
+	wantResult(t, results, "redis "+sentinels.Addrs[0], Fault, "is sentinel", "redis.masterName")
+	named := func(name string) config.Config {
+		return s.config(func(c *config.Config) { c.Redis.Addrs, c.Redis.MasterName = sentinels.Addrs, name })
+	}
+	results = Connect(t.Context(), named(rig.SentinelMasterName))
+	wantResult(t, results, "redis "+sentinels.Addrs[0], OK, "sentinel")
+	wantResult(t, results, "redis events", OK)
+	wantResult(t, Connect(t.Context(), named("unknown")), "redis", Fault, "redis.masterName")
+}
+
+// An interrupted check removes what it made.
+func TestInterruptedConnectLeavesNothing(t *testing.T) {
+	s := startServers(t)
+	gateway := rig.StartGateway(t, rig.GatewayOptions{Ports: rig.NewPorts(t), LiveKit: s.liveKit, Redis: s.redis.Addr})
+	gateway.AwaitReady(t)
+	silent, err := net.Listen("tcp", s.ports.Webhook()[len("http://"):strings.LastIndexByte(s.ports.Webhook(), '/')])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan []Result)
+	go func() { done <- Connect(ctx, s.config(nil)) }()
+	conn, err := silent.Accept() // LiveKit sends the first webhook: the room of the check exists
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	cancel()
+	results := <-done
+	wantResult(t, results, "check", Fault, "interrupted")
+	s.wantNothingLeft(t)
+}

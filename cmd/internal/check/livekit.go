@@ -1,0 +1,154 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"wcsgateway/gateway/bus"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/livekit"
+)
+
+// webhookTimeout is the time that a webhook can take.
+const webhookTimeout = 10 * time.Second
+
+func (c *connection) liveKit(ctx context.Context) []Result {
+	const check = "livekit.url"
+	call, cancel := context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
+	defer cancel()
+	if err := c.sfu.Reach(call); err != nil {
+		return []Result{fault(check, err, "it must be the address of LiveKit's API, which the gateway can reach")}
+	}
+	all := []Result{ok(check, "LiveKit answers")}
+	call, cancel = context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
+	defer cancel()
+	if _, err := c.sfu.Participants(call, c.room); err != nil {
+		hint := ""
+		if denied(err) {
+			hint = "livekit.apiKey and livekit.apiSecret must be one of the keys in LiveKit's configuration, and the clocks must agree"
+		}
+		return append(all, fault("livekit.apiKey", err, hint))
+	}
+	all = append(all, ok("livekit.apiKey", "LiveKit accepts key and secret"))
+	call, cancel = context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
+	defer cancel()
+	version, err := c.sfu.Version(call, c.room, translate.NewIdentity(c.cfg.Deployment, translate.RoleProbe, c.pod))
+	switch {
+	case err != nil:
+		all = append(all, fault("livekit version", err, "LiveKit's /rtc must be reachable for WebSockets at livekit.url: rates and snapshots need it"))
+	case older(version, minLiveKit):
+		all = append(all, Result{Level: Fault, Check: "livekit version", Text: version, Hint: "the gateway needs " + minLiveKit + " or later"})
+	default:
+		all = append(all, ok("livekit version", "%s", version))
+	}
+	return append(all, c.offer(ctx)...)
+}
+
+func denied(err error) bool { return translate.KindOf(err) == translate.ErrKindDenied }
+
+// offer publishes without media, and examines LiveKit's answer.
+func (c *connection) offer(ctx context.Context) []Result {
+	sdp, err := livekit.TrialOffer()
+	if err != nil {
+		return []Result{fault("livekit WHIP", err, "")}
+	}
+	call, cancel := context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
+	defer cancel()
+	id := translate.NewIdentity(c.cfg.Deployment, translate.RolePublish, c.pod)
+	answer, err := c.sfu.Publish(call, translate.PublishOffer{Room: c.room, Identity: id, MediaID: "check", SDP: sdp})
+	if err != nil {
+		hint := "LiveKit must be able to create rooms and answer offers: see its log"
+		if translate.KindOf(err) == translate.ErrKindNotFound {
+			hint = "LiveKit has no WHIP at /whip/v1: it needs version " + minLiveKit + " or later, and a proxy before it must pass this path"
+		}
+		return []Result{fault("livekit WHIP", err, hint)}
+	}
+	all := append([]Result{ok("livekit WHIP", "LiveKit answers offers")}, candidates(livekit.Candidates(answer.SDP))...)
+	call, cancel = context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
+	defer cancel()
+	if err := c.sfu.Remove(call, c.room, id); err != nil {
+		return append(all, fault("livekit participants", err, "LiveKit must let the key manage its rooms"))
+	}
+	c.liveKitWorks = true
+	return all
+}
+
+// candidates examines the addresses at which clients reach LiveKit's media ports.
+func candidates(list []livekit.Candidate) []Result {
+	const check = "livekit candidates"
+	if len(list) == 0 {
+		return []Result{{Level: Fault, Check: check, Text: "none in the answer", Hint: "set rtc.node_ip or rtc.use_external_ip, and open rtc.udp_port, in LiveKit"}}
+	}
+	texts := make([]string, len(list))
+	var udp, tcp, public, loopback bool
+	for i, one := range list {
+		addr := one.Addr.Addr()
+		texts[i] = one.String()
+		udp, tcp = udp || !one.TCP, tcp || one.TCP
+		loopback = loopback || addr.IsLoopback()
+		public = public || !addr.IsLoopback() && !addr.IsPrivate() && !addr.IsLinkLocalUnicast()
+	}
+	text := strings.Join(texts, ", ")
+	var all []Result
+	switch {
+	case public:
+	case loopback:
+		all = append(all, warning(check, text+": loopback", "only clients on LiveKit's machine get media: set rtc.node_ip or rtc.use_external_ip in LiveKit"))
+	default:
+		all = append(all, warning(check, text+": private", "clients outside this network get no media: set rtc.node_ip or rtc.use_external_ip in LiveKit"))
+	}
+	if !udp {
+		all = append(all, warning(check, "none for UDP", "set rtc.udp_port or rtc.port_range_start and _end in LiveKit, and open the ports"))
+	}
+	if !tcp {
+		all = append(all, warning(check, "none for TCP", "clients behind firewalls that block UDP get no media: set rtc.tcp_port in LiveKit, and open it"))
+	}
+	if len(all) == 0 {
+		all = append(all, ok(check, "%s", text))
+	}
+	return all
+}
+
+var errNoWebhook = errors.New("a running gateway did not receive LiveKit's webhook")
+
+// webhooks waits for the webhook of the participant that offer made. A running gateway receives it, and
+// forwards it to the pod of the participant's identity, which is this process.
+func (c *connection) webhooks(ctx context.Context) []Result {
+	const check = "webhooks"
+	switch {
+	case !c.liveKitWorks || !c.redisWorks:
+		return []Result{warning(check, "not tried", "first LiveKit and Redis must work")}
+	case c.gateways == 0:
+		return []Result{warning(check, "not tried", "no gateway of the deployment runs: start one and check again")}
+	}
+	limit := time.NewTimer(webhookTimeout)
+	defer limit.Stop()
+	for {
+		select {
+		case e := <-c.events:
+			if c.isOurs(e) {
+				return []Result{ok(check, "a running gateway receives them")}
+			}
+		case <-limit.C:
+			hint := fmt.Sprintf("webhook.urls in LiveKit must have http://GATEWAY%s/webhook, and webhook.api_key %s or one of livekit.webhookKeys", port(c.cfg.Listen.Internal), c.cfg.LiveKit.APIKey)
+			return []Result{fault(check, errNoWebhook, hint)}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (c *connection) isOurs(e state.Event) bool {
+	if e.Kind != state.EventWebhook {
+		return false
+	}
+	event, err := bus.Webhook(e)
+	return err == nil && event.Room == c.room
+}
+
+// port returns the port of an address with its colon.
+func port(address string) string { return address[strings.LastIndexByte(address, ':'):] }

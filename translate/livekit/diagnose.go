@@ -1,0 +1,149 @@
+package livekit
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/livekit/protocol/auth"
+	lkproto "github.com/livekit/protocol/livekit"
+	"github.com/pion/webrtc/v4"
+	"github.com/twitchtv/twirp"
+
+	"wcsgateway/translate"
+)
+
+// Operations of Deps.Observe and errors of a diagnosis.
+const (
+	opReach      = "reach"
+	opVersion    = "join"
+	opDeleteRoom = "delete room"
+)
+
+// errNotLiveKit is the error for an HTTP server that does not answer as LiveKit does.
+var errNotLiveKit = errors.New("the server there is not LiveKit")
+
+// Reach reports whether a LiveKit answers. It needs no credentials.
+func (s *SFU) Reach(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/", nil)
+	if err != nil {
+		return failed(ctx, opReach, err)
+	}
+	res, err := s.whip.http.Do(req)
+	if err != nil {
+		return failed(ctx, opReach, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxFault))
+	switch {
+	case err != nil:
+		return failed(ctx, opReach, err)
+	case res.StatusCode >= http.StatusInternalServerError:
+		return failed(ctx, opReach, statusError(res.StatusCode))
+	case res.StatusCode != http.StatusOK || strings.TrimSpace(string(body)) != "OK":
+		return &translate.Error{Kind: translate.ErrKindRefused, Op: opReach, Err: errNotLiveKit}
+	}
+	return nil
+}
+
+// Version joins a room as a hidden participant, returns LiveKit's version, and leaves.
+func (s *SFU) Version(ctx context.Context, room translate.RoomName, id translate.Identity) (string, error) {
+	token, err := s.signer.player(translate.PlayOffer{Room: room, Identity: id})
+	if err != nil {
+		return "", &translate.Error{Kind: translate.ErrKindRefused, Op: opVersion, Err: err}
+	}
+	sub, err := newGuest("", nil)
+	if err != nil {
+		return "", failed(ctx, opVersion, err)
+	}
+	defer sub.leave()
+	if err := sub.dial(ctx, s.base, token); err != nil {
+		return "", failed(ctx, opVersion, err)
+	}
+	version := sub.joinResponse.GetServerInfo().GetVersion()
+	sub.transport.Start()
+	return version, nil
+}
+
+// TrialOffer returns the offer of a publisher of audio and video that sends no media.
+func TrialOffer() (string, error) {
+	pc, err := newSubscriberConnection()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = pc.GracefulClose() }() // it never connected
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		if _, err := pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+			return "", err
+		}
+	}
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		return "", err
+	}
+	gathered := webrtc.GatheringCompletePromise(pc)
+	if err := pc.SetLocalDescription(offer); err != nil {
+		return "", err
+	}
+	<-gathered
+	return pc.LocalDescription().SDP, nil
+}
+
+// Candidate is an address in LiveKit's answer to which clients send media.
+type Candidate struct {
+	Addr netip.AddrPort
+	TCP  bool
+}
+
+// String returns the candidate as udp 192.0.2.1:7882.
+func (c Candidate) String() string {
+	if c.TCP {
+		return "tcp " + c.Addr.String()
+	}
+	return "udp " + c.Addr.String()
+}
+
+// Candidates returns the candidates of an answer, each once. Candidates without an IP address are left out.
+func Candidates(answer string) (all []Candidate) {
+	seen := make(map[Candidate]bool)
+	for line := range strings.Lines(answer) {
+		text, ok := strings.CutPrefix(strings.TrimSpace(line), "a=candidate:")
+		f := strings.Fields(text) // foundation component transport priority address port …
+		if !ok || len(f) < 6 || f[1] != "1" {
+			continue
+		}
+		addr, err := netip.ParseAddrPort(f[4] + ":" + f[5])
+		if strings.Contains(f[4], ":") {
+			addr, err = netip.ParseAddrPort("[" + f[4] + "]:" + f[5])
+		}
+		c := Candidate{Addr: addr, TCP: strings.EqualFold(f[2], "tcp")}
+		if err == nil && !seen[c] {
+			seen[c] = true
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// DeleteRoom deletes a room with its participants. A missing room is not an error.
+func (s *SFU) DeleteRoom(ctx context.Context, room translate.RoomName) (err error) {
+	defer s.done(opDeleteRoom, time.Now(), room, "", &err)
+	token, err := auth.NewAccessToken(s.signer.key, s.signer.secret).
+		SetVideoGrant(&auth.VideoGrant{RoomCreate: true}).SetValidFor(tokenLifetime).ToJWT()
+	if err == nil {
+		ctx, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
+	}
+	if err != nil {
+		return &translate.Error{Kind: translate.ErrKindRefused, Op: opDeleteRoom, Err: err}
+	}
+	if _, err := s.rooms.DeleteRoom(ctx, &lkproto.DeleteRoomRequest{Room: string(room)}); err != nil {
+		if err = rpcFailed(ctx, opDeleteRoom, err); !isKind(err, translate.ErrKindNotFound) {
+			return err
+		}
+	}
+	return nil
+}
