@@ -112,6 +112,7 @@ func TestCandidatesAreExamined(t *testing.T) {
 		{"public", list("udp 192.0.2.1:7882", "tcp 192.0.2.1:7881", "udp 10.0.0.1:7882"), OK, "udp 192.0.2.1:7882"},
 		{"private", list("udp 10.0.0.1:7882", "tcp [fd00::1]:7881"), Warning, "private"},
 		{"loopback", list("udp 127.0.0.1:7882", "tcp 127.0.0.1:7881"), Warning, "loopback"},
+		{"loopback and private", list("udp 127.0.0.1:7882", "tcp 127.0.0.1:7881", "udp 10.0.0.1:7882"), Warning, "private"},
 		{"none", nil, Fault, "none in the answer"},
 		{"no TCP", list("udp 192.0.2.1:7882"), Warning, "rtc.tcp_port"},
 		{"no UDP", list("tcp 192.0.2.1:7881"), Warning, "rtc.udp_port"},

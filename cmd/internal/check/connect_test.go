@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -41,6 +42,7 @@ func (s servers) config(change func(*config.Config)) config.Config {
 	c := config.Default()
 	c.LiveKit.URL, c.LiveKit.APIKey, c.LiveKit.APISecret = s.liveKit.URL, s.liveKit.Key, config.Secret(s.liveKit.Secret)
 	c.Redis.Addrs = []string{s.redis.Addr}
+	c.LiveKit.CallTimeout, c.Redis.CallTimeout = 20*time.Second, 2*time.Second // the machine can be busy with other tests
 	c.Complete()
 	if change != nil {
 		change(&c)

@@ -84,22 +84,23 @@ func candidates(list []livekit.Candidate) []Result {
 		return []Result{{Level: Fault, Check: check, Text: "none in the answer", Hint: "set rtc.node_ip or rtc.use_external_ip, and open rtc.udp_port, in LiveKit"}}
 	}
 	texts := make([]string, len(list))
-	var udp, tcp, public, loopback bool
+	var udp, tcp, public, private bool
 	for i, one := range list {
 		addr := one.Addr.Addr()
 		texts[i] = one.String()
 		udp, tcp = udp || !one.TCP, tcp || one.TCP
-		loopback = loopback || addr.IsLoopback()
-		public = public || !addr.IsLoopback() && !addr.IsPrivate() && !addr.IsLinkLocalUnicast()
+		local := addr.IsPrivate() || addr.IsLinkLocalUnicast()
+		private = private || local
+		public = public || !local && !addr.IsLoopback()
 	}
 	text := strings.Join(texts, ", ")
 	var all []Result
 	switch {
 	case public:
-	case loopback:
-		all = append(all, warning(check, text+": loopback", "only clients on LiveKit's machine get media: set rtc.node_ip or rtc.use_external_ip in LiveKit"))
-	default:
+	case private:
 		all = append(all, warning(check, text+": private", "clients outside this network get no media: set rtc.node_ip or rtc.use_external_ip in LiveKit"))
+	default:
+		all = append(all, warning(check, text+": loopback", "only clients on LiveKit's machine get media: set rtc.node_ip or rtc.use_external_ip in LiveKit"))
 	}
 	if !udp {
 		all = append(all, warning(check, "none for UDP", "set rtc.udp_port or rtc.port_range_start and _end in LiveKit, and open the ports"))
