@@ -147,6 +147,11 @@ func TestPodIsDeadOnlyAfterAnsweredLooks(t *testing.T) {
 			step{at: 45.9, entry: "renewal 10", looks: true, look: missing},
 			step{at: 46, entry: "renewal 10", looks: true, look: missing, dead: true},
 		),
+		"the entry changed at some time of a pause": steady(
+			step{at: 24, entry: "renewal 11", looks: true, look: unanswered},
+			step{at: 27, entry: "renewal 11", looks: true, look: look{true, time.Second}},
+			step{at: 29, entry: "renewal 11", looks: true, look: missing},
+		),
 		"left":              steady(step{at: 20.5, entry: leftEntry, looks: true, look: missing, dead: true}),
 		"left, still there": steady(step{at: 20.5, entry: leftEntry, looks: true, look: look{true, time.Second}}),
 	} {

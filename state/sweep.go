@@ -19,7 +19,7 @@ const maxLooks = 32
 // watched is an owner in the list of pods, as one pod sees it.
 type watched struct {
 	entry   string
-	moved   time.Time // when the entry was last seen to change, and so the lease to be renewed
+	moved   time.Time // when the entry changed last, as far as is known, and so the lease was renewed
 	expires time.Time // when the lease ends, if it is not renewed
 	sound   time.Time // since when renewals were seen or looks answered, without a gap; zero: not now
 }
@@ -38,8 +38,12 @@ type leaseWatch struct {
 // list records the list of pods. All observations start again after a pause of half a lease: this process
 // stood still, or the list was not answered.
 func (w *leaseWatch) list(now time.Time, entries map[Owner]string) {
-	if now.Sub(w.last) > w.length/2 {
+	moved := now
+	switch pause := now.Sub(w.last); {
+	case pause > w.length/2:
 		w.owners = nil
+	case pause > w.length/4:
+		moved = w.last // a change can be as old as that
 	}
 	w.last = now
 	owners := make(map[Owner]*watched, len(entries))
@@ -54,7 +58,7 @@ func (w *leaseWatch) list(now time.Time, entries map[Owner]string) {
 		case seen.sound.IsZero():
 			seen.sound = now
 		}
-		seen.entry, seen.moved, seen.expires = entry, now, now.Add(w.length)
+		seen.entry, seen.moved, seen.expires = entry, moved, now.Add(w.length)
 		owners[o] = seen
 	}
 	w.owners = owners
