@@ -215,7 +215,7 @@ func (w *world) checkClaims() {
 		if !w.check.everTaken[h.owner] {
 			w.checkKept(h)
 		}
-		if !h.pod.Fresh() || w.check.unmarked[h.owner] {
+		if !h.pod.Fresh() || w.check.unmarked[h.owner] || h.owner != h.pod.life() { // of a lost life: the pod is ending it
 			continue
 		}
 		claims := []string{"media id " + h.entry.media}
@@ -333,8 +333,8 @@ func (w *world) leakedPlayer(stream, owner string) bool {
 	return false
 }
 
-// checkOrphans: each orphan is handed over, by each pod once at most, and by several only if all but one of
-// them died. The results of a release are lost only with Redis.
+// checkOrphans: each orphan is handed over, unless a pod displaced it, by each pod once at most, and by
+// several only if all but one of them died. The results of a release are lost only with Redis.
 func (w *world) checkOrphans() {
 	for orphan, by := range w.reported {
 		released, alive := len(w.check.owed[orphan]), 0
@@ -351,7 +351,8 @@ func (w *world) checkOrphans() {
 		}
 	}
 	for orphan, all := range w.check.owed {
-		if len(w.reported[orphan]) > 0 {
+		owner, e, _ := strings.Cut(orphan, " ")
+		if len(w.reported[orphan]) > 0 || w.ousted[owned{owner, e}] {
 			continue
 		}
 		if all[len(all)-1].wipes == w.wipes {

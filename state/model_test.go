@@ -107,7 +107,7 @@ func runModel(t *testing.T, raw redis.UniversalClient, seed uint64, m mutant) *w
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	w := &world{
-		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]map[*modelPod]int{}, removed: map[string]bool{}, evicted: map[owned]bool{}, cuts: map[string]*outage{}, check: newChecker(),
+		ctx: ctx, seed: seed, rng: rng, raw: raw, client: hooked, net: net, mutant: m, reported: map[string]map[*modelPod]int{}, removed: map[string]bool{}, evicted: map[owned]bool{}, ousted: map[owned]bool{}, cuts: map[string]*outage{}, check: newChecker(),
 		clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), wipedAt: -1,
 	}
 	net.ran, net.skip = w.ran, m.skip

@@ -312,6 +312,7 @@ func (p *modelPod) displace(ctx context.Context, h *holding) {
 		_, err = p.DisplaceStream(ctx, s)
 		p.world.note("%s: displacing %s of %s gives %v", p.id, h, s.Owner, err)
 		if err == nil {
+			p.world.ousted[owned{s.Owner.String(), h.entry.String()}] = true
 			p.world.removeOrphan(p, Orphan{Stream: &s})
 		}
 	})

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -63,6 +64,7 @@ type world struct {
 	mail       []letter
 	removed    map[string]bool // identities of participants
 	evicted    map[owned]bool  // displaced, or possibly displaced
+	ousted     map[owned]bool  // displaced: the displacing pod has handed them over
 	away       outage
 	cluster    bool                         // single servers fail, and Redis is never emptied
 	cuts       map[string]*outage           // the last of each pod's server
@@ -119,14 +121,11 @@ func (w *world) begin(pods int) error {
 			return err
 		}
 	}
-	pipe := w.raw.Pipeline()
-	pipe.FlushDB(w.ctx)
-	pipe.ScriptFlush(w.ctx)
+	err := errors.Join(w.raw.FlushDB(w.ctx).Err(), w.raw.ScriptFlush(w.ctx).Err())
 	for name, s := range w.pods[0].scripts.named() {
 		w.net.loaded[s.Hash()] = name
-		s.Load(w.ctx, pipe)
+		err = errors.Join(err, s.Load(w.ctx, w.raw).Err()) // not in a pipeline, where Load forgets the hash
 	}
-	_, err := pipe.Exec(w.ctx)
 	return err
 }
 
