@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,64 +10,119 @@ import (
 	"github.com/pion/sdp/v3"
 )
 
-// Candidates is the set of the kinds of ICE candidates in an SDP: the type, the transport and the scope of
-// the address. It is for logs, and holds no addresses.
-type Candidates uint32
+// Candidate is an ICE candidate of an SDP.
+type Candidate struct {
+	Type      string // host, srflx, prflx or relay
+	Transport string // udp or tcp
+	Address   string // an IP address or a name
+	Port      string
+}
 
-// The parts of a kind. Scopes are those of candidateScope.
-var (
-	candidateTypes      = []string{"host", "srflx", "prflx", "relay"}
-	candidateTransports = []string{"udp", "tcp"}
-	candidateScopes     = []string{"loopback", "private", "public", "name"}
-)
+// String returns the candidate as udp 192.0.2.1:7882.
+func (c Candidate) String() string {
+	if strings.Contains(c.Address, ":") {
+		return c.Transport + " [" + c.Address + "]:" + c.Port
+	}
+	return c.Transport + " " + c.Address + ":" + c.Port
+}
 
-// candidatesOf returns the kinds of the candidates of all m-lines.
-func candidatesOf(d *sdp.SessionDescription) (c Candidates) {
-	for _, m := range d.MediaDescriptions {
-		for _, a := range m.Attributes {
-			if a.IsICECandidate() {
-				c.add(a.Value)
+// AnswerCandidates returns the candidates of all m-lines of an answer, each once. The error wraps
+// ErrMalformedSDP.
+func AnswerCandidates(answer string) ([]Candidate, error) {
+	d, err := parseSDP(answer)
+	if err != nil {
+		return nil, err
+	}
+	var all []Candidate
+	for c := range candidates(d) {
+		if !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
+// candidates iterates over the candidates of all m-lines. Other text is left out.
+func candidates(d *sdp.SessionDescription) iter.Seq[Candidate] {
+	return func(yield func(Candidate) bool) {
+		for _, m := range d.MediaDescriptions {
+			for _, a := range m.Attributes {
+				if !a.IsICECandidate() {
+					continue
+				}
+				if c, ok := parseCandidate(a.Value); ok && !yield(c) {
+					return
+				}
 			}
 		}
 	}
-	return c
 }
 
-// add parses <foundation> <component> <transport> <priority> <address> <port> typ <type> … (RFC 8839 §5.1).
-// Other text has no effect.
-func (c *Candidates) add(candidate string) {
-	fields := strings.Fields(candidate)
+// parseCandidate parses <foundation> <component> <transport> <priority> <address> <port> typ <type> …
+// (RFC 8839 §5.1).
+func parseCandidate(text string) (c Candidate, ok bool) {
+	fields := strings.Fields(text)
 	if len(fields) < 8 {
-		return
+		return c, false
 	}
-	typ := slices.Index(candidateTypes, strings.ToLower(fields[7]))
-	transport := slices.Index(candidateTransports, strings.ToLower(fields[2]))
-	if typ >= 0 && transport >= 0 {
-		*c |= 1 << candidateBit(typ, transport, candidateScope(fields[4]))
-	}
+	c = Candidate{Type: strings.ToLower(fields[7]), Transport: strings.ToLower(fields[2]), Address: fields[4], Port: fields[5]}
+	return c, slices.Contains(candidateTypes, c.Type) && slices.Contains(candidateTransports, c.Transport)
 }
 
-func candidateBit(typ, transport, scope int) int {
-	return (typ*len(candidateTransports)+transport)*len(candidateScopes) + scope
-}
+// Scope is which clients can reach an address.
+type Scope string
+
+// Scopes of addresses: that of a name depends on the resolver.
+const (
+	ScopeLoopback Scope = "loopback" // those on the same machine
+	ScopePrivate  Scope = "private"  // those in the same network
+	ScopePublic   Scope = "public"
+	ScopeName     Scope = "name"
+)
 
 // sharedAddresses are those between a provider's NAT and its customers (RFC 6598).
 var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
 
-// candidateScope returns the index of an address in candidateScopes: whether the same machine, the same
-// network or every client can reach it.
-func candidateScope(address string) int {
-	ip, err := netip.ParseAddr(address)
+// Scope returns the scope of the candidate's address.
+func (c Candidate) Scope() Scope {
+	ip, err := netip.ParseAddr(c.Address)
 	ip = ip.Unmap()
 	switch {
 	case err != nil:
-		return 3
+		return ScopeName
 	case ip.IsLoopback():
-		return 0
+		return ScopeLoopback
 	case ip.IsPrivate(), ip.IsLinkLocalUnicast(), sharedAddresses.Contains(ip):
-		return 1
+		return ScopePrivate
 	}
-	return 2
+	return ScopePublic
+}
+
+// Candidates is the set of the kinds of ICE candidates in an SDP: the type, the transport and the scope of
+// the address. It is for logs, and holds no addresses.
+type Candidates uint32
+
+// The parts of a kind.
+var (
+	candidateTypes      = []string{"host", "srflx", "prflx", "relay"}
+	candidateTransports = []string{"udp", "tcp"}
+	candidateScopes     = []Scope{ScopeLoopback, ScopePrivate, ScopePublic, ScopeName}
+)
+
+// candidatesOf returns the kinds of the candidates of all m-lines.
+func candidatesOf(d *sdp.SessionDescription) (kinds Candidates) {
+	for c := range candidates(d) {
+		kinds |= c.kind()
+	}
+	return kinds
+}
+
+func (c Candidate) kind() Candidates {
+	return 1 << candidateBit(slices.Index(candidateTypes, c.Type), slices.Index(candidateTransports, c.Transport), slices.Index(candidateScopes, c.Scope()))
+}
+
+func candidateBit(typ, transport, scope int) int {
+	return (typ*len(candidateTransports)+transport)*len(candidateScopes) + scope
 }
 
 // String lists the kinds, as in "host udp private, host tcp private"; "none" without candidates.

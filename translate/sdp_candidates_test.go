@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,7 +24,9 @@ func TestCandidatesAreNamedByTypeTransportAndScope(t *testing.T) {
 		"": "none",
 	} {
 		var c Candidates
-		c.add(candidate)
+		if one, ok := parseCandidate(candidate); ok {
+			c = one.kind()
+		}
 		if c.String() != want {
 			t.Errorf("%q is %q, want %q", candidate, c, want)
 		}
@@ -30,5 +34,21 @@ func TestCandidatesAreNamedByTypeTransportAndScope(t *testing.T) {
 	all := Candidates(1<<32 - 1)
 	if n := len(strings.Split(all.String(), ", ")); n != 32 {
 		t.Errorf("%d kinds, want 32", n)
+	}
+}
+
+func TestAnswerCandidatesAreListedOnce(t *testing.T) {
+	list, err := AnswerCandidates("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\n" +
+		"a=candidate:1 1 udp 2130706431 192.0.2.1 7882 typ host\r\na=candidate:1 2 udp 2130706431 192.0.2.1 7882 typ host\r\n" +
+		"a=candidate:2 1 tcp 1671430143 2001:db8::1 7881 typ host tcptype passive\r\na=candidate:3 1 sctp 1 192.0.2.1 1 typ host\r\n")
+	var got []string
+	for _, c := range list {
+		got = append(got, c.String())
+	}
+	if want := []string{"udp 192.0.2.1:7882", "tcp [2001:db8::1]:7881"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	if _, err := AnswerCandidates("no SDP"); !errors.Is(err, ErrMalformedSDP) {
+		t.Errorf("no SDP: %v", err)
 	}
 }

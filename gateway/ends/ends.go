@@ -17,7 +17,6 @@ type End struct {
 	Kind   string // Publish or Play
 	Reason Reason
 	App    string // key of a configured application
-	Remote string // address of the client
 }
 
 // Recorder counts ends. Its methods are safe for concurrent use.

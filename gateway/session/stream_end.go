@@ -170,12 +170,15 @@ func (st *stream) finished() {
 	s.ended(st.kind(), st.ending.reason)
 	st.notifyEnd()
 	s.resume.recordEnd(st)
+	if class := st.ending.reason.Class(); !st.settled.Load() && (class == ends.Client || class == ends.OK) {
+		s.quotas.Charge(quota.Starts)
+	}
 	st.logEnd()
 }
 
 // ended counts the end of a stream, or a rejected request for one.
 func (s *Session) ended(kind string, reason ends.Reason) {
-	s.table.Ends.Add(ends.End{Kind: kind, Reason: reason, App: s.app.Key, Remote: s.Remote})
+	s.table.Ends.Add(ends.End{Kind: kind, Reason: reason, App: s.app.Key})
 }
 
 // logEnd logs the end with all that is known about its cause.
@@ -192,9 +195,6 @@ func (st *stream) logEnd() {
 	log := s.log
 	if !st.settled.Load() && class != ends.Internal { // clients can cause this at any rate
 		log = s.sampledAt
-		if class == ends.Client || class == ends.OK {
-			s.quotas.Charge(quota.Starts)
-		}
 	}
 	line := log(level).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Str("status", string(e.status)).Str("info", e.info).Str("class", string(class)).Str("reason", string(e.reason)).AnErr("err", e.err)

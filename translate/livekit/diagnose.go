@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -91,42 +90,6 @@ func TrialOffer() (string, error) {
 	}
 	<-gathered
 	return pc.LocalDescription().SDP, nil
-}
-
-// Candidate is an address in LiveKit's answer to which clients send media.
-type Candidate struct {
-	Addr netip.AddrPort
-	TCP  bool
-}
-
-// String returns the candidate as udp 192.0.2.1:7882.
-func (c Candidate) String() string {
-	if c.TCP {
-		return "tcp " + c.Addr.String()
-	}
-	return "udp " + c.Addr.String()
-}
-
-// Candidates returns the candidates of an answer, each once. Candidates without an IP address are left out.
-func Candidates(answer string) (all []Candidate) {
-	seen := make(map[Candidate]bool)
-	for line := range strings.Lines(answer) {
-		text, ok := strings.CutPrefix(strings.TrimSpace(line), "a=candidate:")
-		f := strings.Fields(text) // foundation component transport priority address port …
-		if !ok || len(f) < 6 || f[1] != "1" {
-			continue
-		}
-		addr, err := netip.ParseAddrPort(f[4] + ":" + f[5])
-		if strings.Contains(f[4], ":") {
-			addr, err = netip.ParseAddrPort("[" + f[4] + "]:" + f[5])
-		}
-		c := Candidate{Addr: addr, TCP: strings.EqualFold(f[2], "tcp")}
-		if err == nil && !seen[c] {
-			seen[c] = true
-			all = append(all, c)
-		}
-	}
-	return all
 }
 
 // DeleteRoom deletes a room with its participants. A missing room is not an error.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +17,7 @@ import (
 	"time"
 
 	"wcsgateway/cmd/internal/config"
-	"wcsgateway/translate/livekit"
+	"wcsgateway/translate"
 )
 
 // keyPair writes a self-signed certificate for wcs.example.com.
@@ -97,15 +98,16 @@ func TestBackendsAreExaminedWithoutHook(t *testing.T) {
 }
 
 func TestCandidatesAreExamined(t *testing.T) {
-	list := func(texts ...string) (all []livekit.Candidate) {
+	list := func(texts ...string) (all []translate.Candidate) {
 		for _, text := range texts {
-			all = append(all, livekit.Candidate{Addr: netip.MustParseAddrPort(text[4:]), TCP: text[:3] == "tcp"})
+			at := netip.MustParseAddrPort(text[4:])
+			all = append(all, translate.Candidate{Type: "host", Transport: text[:3], Address: at.Addr().String(), Port: fmt.Sprint(at.Port())})
 		}
 		return all
 	}
 	for _, tt := range []struct {
 		name  string
-		list  []livekit.Candidate
+		list  []translate.Candidate
 		level Level
 		part  string
 	}{

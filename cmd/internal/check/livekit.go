@@ -67,7 +67,11 @@ func (c *connection) offer(ctx context.Context) []Result {
 		}
 		return []Result{fault("livekit WHIP", err, hint)}
 	}
-	all := append([]Result{ok("livekit WHIP", "LiveKit answers offers")}, candidates(livekit.Candidates(answer.SDP))...)
+	list, err := translate.AnswerCandidates(answer.SDP)
+	if err != nil {
+		return []Result{fault("livekit WHIP", err, "")}
+	}
+	all := append([]Result{ok("livekit WHIP", "LiveKit answers offers")}, candidates(list)...)
 	call, cancel = context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
 	defer cancel()
 	if err := c.sfu.Remove(call, c.room, id); err != nil {
@@ -78,7 +82,7 @@ func (c *connection) offer(ctx context.Context) []Result {
 }
 
 // candidates examines the addresses at which clients reach LiveKit's media ports.
-func candidates(list []livekit.Candidate) []Result {
+func candidates(list []translate.Candidate) []Result {
 	const check = "livekit candidates"
 	if len(list) == 0 {
 		return []Result{{Level: Fault, Check: check, Text: "none in the answer", Hint: "set rtc.node_ip or rtc.use_external_ip, and open rtc.udp_port, in LiveKit"}}
@@ -86,12 +90,15 @@ func candidates(list []livekit.Candidate) []Result {
 	texts := make([]string, len(list))
 	var udp, tcp, public, private bool
 	for i, one := range list {
-		addr := one.Addr.Addr()
 		texts[i] = one.String()
-		udp, tcp = udp || !one.TCP, tcp || one.TCP
-		local := addr.IsPrivate() || addr.IsLinkLocalUnicast()
-		private = private || local
-		public = public || !local && !addr.IsLoopback()
+		udp, tcp = udp || one.Transport == "udp", tcp || one.Transport == "tcp"
+		switch one.Scope() {
+		case translate.ScopePublic, translate.ScopeName:
+			public = true
+		case translate.ScopePrivate:
+			private = true
+		case translate.ScopeLoopback:
+		}
 	}
 	text := strings.Join(texts, ", ")
 	var all []Result

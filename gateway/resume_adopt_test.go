@@ -1,0 +1,254 @@
+package gateway
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
+	"wcsgateway/gateway/session"
+	"wcsgateway/state"
+)
+
+func (w *world) resumption(pod string) session.Resumption { return w.pods[pod].env.Resumption }
+
+// A pod that does not know that a session was taken writes a stream's record again, as after an outage of
+// Redis. The write is rejected, and the pod yields the session: the participant belongs to the other pod.
+func TestUnnotifiedPodFindsItsStreamAdopted(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		c, token, other := w.keptUp(t)
+		w.dropEventsTo(podA)
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		back.WantStatus("kept-pub", "PUBLISHING", "")
+		back.WantStatus("kept-play", "PLAYING", "")
+		w.pods[podA].table.Reregister()
+		_ = c.AwaitClosed()
+		pass(2 * session.AdoptDeadline)
+		if n := len(w.pods[podA].table.All()); n != 0 {
+			t.Errorf("%d sessions on the old pod", n)
+		}
+		wantNoStatus(t, other)
+		wantNoStatus(t, back)
+		w.wantParticipants(t, 4)
+		back.Unpublish("kept-pub", "s")
+		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+	})
+}
+
+// A session is resumed on a pod that does not know that the session ever left: its stale copy does no harm.
+func TestStaleSessionDoesNoHarmOnResume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Hour))
+	c, token, other := w.keptUp(t)
+	w.dropEventsTo(podA)
+	onB, token := w.keptAlive(t, podB, "defaultApp", token)
+	onB.WantStatus("kept-pub", "PUBLISHING", "")
+	w.dropEventsTo("")
+	onA, token := w.keptAlive(t, podA, "defaultApp", token)
+	onA.WantStatus("kept-pub", "PUBLISHING", "")
+	onA.WantStatus("kept-play", "PLAYING", "")
+	_, _ = c.AwaitClosed(), onB.AwaitClosed()
+	rig.Eventually(t, 20*time.Second, "only one session is left on the pod", func() bool { return len(w.pods[podA].table.All()) == 1 })
+	w.wantParticipants(t, 4)
+	if s, err := w.resumption(podB).FindSession(t.Context(), sessionOf(t, token)); err != nil || s.Owner.Pod != podA || len(s.Streams) != 2 {
+		t.Errorf("session %+v, %v", s, err)
+	}
+	onA.Unpublish("kept-pub", "s")
+	onA.WantStatus("kept-pub", "UNPUBLISHED", "Stopped by publisher stop")
+	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+}
+
+// A late hand-over request of an earlier take-over arrives after the pod has resumed the session.
+func TestLateHandOverOfEarlierTakeOverIsIgnored(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Hour))
+	_, token, _ := w.keptUp(t)
+	id := sessionOf(t, token)
+	first, err := w.resumption(podB).FindSession(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token = w.keptAlive(t, podB, "defaultApp", token)
+	back, _ := w.keptAlive(t, podA, "defaultApp", token)
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.WantStatus("kept-play", "PLAYING", "")
+	if w.pods[podA].table.Inspect().HandOver(t.Context(), id, first.TokenHash, podB) {
+		t.Error("the session was let go for who had it before")
+	}
+	wantNoStatus(t, back)
+	w.wantParticipants(t, 4)
+}
+
+// A pod takes a session and dies, or gets no reply that it has taken it. No pod adopts the streams: the
+// previous pod releases them.
+func TestUnadoptedStreamsAreReleased(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+		c, token, other := w.keptUp(t)
+		_, err := w.pods[podB].env.Resumption.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
+			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
+			return was, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Drop()
+		pass(time.Minute + session.AdoptDeadline - time.Second)
+		wantNoStatus(t, other)
+		w.wantParticipants(t, 4)
+		pass(2 * time.Second)
+		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+		w.wantParticipants(t, 1)
+		if names, ids := w.store.Names(), w.store.MediaIDs(); len(names) != 1 || len(ids) != 1 {
+			t.Errorf("left: %v, %v", names, ids)
+		}
+	})
+}
+
+// A client publishes the name of a stream whose session is being taken by another pod.
+func TestAdoptedStreamIsNotEvicted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, keepFor(time.Hour))
+	_, token, other := w.keptUp(t)
+	old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, _ := w.keptAlive(t, podB, "defaultApp", token)
+	back.WantStatus("kept-pub", "PUBLISHING", "")
+	back.WantStatus("kept-play", "PLAYING", "")
+	if err := w.pods[podB].table.Inspect().Evict(t.Context(), old); err != nil {
+		t.Error(err)
+	}
+	wantNoStatus(t, other)
+	wantNoStatus(t, back)
+	w.wantParticipants(t, 4)
+}
+
+// A pod does not know that a session was taken, and Redis restarts empty: both pods register the session,
+// in any order. The pod that took it last keeps it, also after the grace period of the other.
+func TestLastTakerKeepsSessionAfterEmptyRedis(t *testing.T) {
+	for i := range 8 {
+		inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+			c, token, other := w.keptUp(t)
+			participants := 4
+			if i%2 == 1 { // the pod does not find out from its published stream
+				c.Unpublish("kept-pub", "s")
+				other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+				c.WantStatus("kept-pub", "UNPUBLISHED", "Stopped by publisher stop")
+				participants = 2
+			}
+			synctest.Wait() // the session is registered as it is
+			w.dropEventsTo(podA)
+			back, token := w.keptAlive(t, podB, "defaultApp", token)
+			if i%2 == 1 {
+				back.WantStatus("kept-pub", "UNPUBLISHED", "Stopped by publisher stop") // it may not have read that
+			}
+			for range participants / 2 {
+				back.AwaitMatch("stream that goes on", func(m rig.Message) bool {
+					return m.Name == "notifyStreamStatusEvent" && (strings.Contains(m.Raw, `"PUBLISHING"`) || strings.Contains(m.Raw, `"PLAYING"`))
+				})
+			}
+			w.store.Restart()
+			c.Drop()
+			pass(time.Minute + 2*session.AdoptDeadline)
+			if n := len(w.pods[podA].table.All()); n != 0 {
+				t.Errorf("%d sessions on the old pod", n)
+			}
+			wantNoStatus(t, other)
+			wantNoStatus(t, back)
+			w.wantParticipants(t, participants)
+			s, err := w.resumption(podA).FindSession(t.Context(), sessionOf(t, token))
+			on := slices.DeleteFunc(s.Streams, func(k state.SessionStream) bool { return k.Status != "" })
+			if err != nil || s.Owner.Pod != podB || len(on) != participants/2 {
+				t.Errorf("session %+v, %v", s, err)
+			}
+			back.Drop()
+			other.Close()
+			pass(2 * time.Minute)
+			w.wantClean(t)
+		})
+	}
+}
+
+// A pod handed a session over and resumed it again before it reaps the streams that no pod adopted.
+func TestSessionRegainedBeforeReapKeepsStreams(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		_, token, other := w.keptUp(t)
+		synctest.Wait()
+		for _, pod := range []string{podB, podA} {
+			var c *rig.Client
+			c, token = w.keptAlive(t, pod, "defaultApp", token)
+			c.WantStatus("kept-pub", "PUBLISHING", "")
+			c.WantStatus("kept-play", "PLAYING", "")
+			defer wantNoStatus(t, other)
+			synctest.Wait()
+		}
+		pass(2 * session.AdoptDeadline)
+		w.wantParticipants(t, 4)
+	})
+}
+
+// While the streams of a session are adopted, the pod does not reap its unadopted streams, and vice versa.
+func TestAdoptionAndReleaseExcludeEachOther(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		_, token, _ := w.keptUp(t)
+		synctest.Wait()
+		id, a := sessionOf(t, token), w.pods[podA]
+		unlock := a.table.Inspect().LockMoves(t.Context(), id)
+		c := w.dial(t, podA)
+		c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "keepAlive": true, "authToken": token})
+		pass(time.Second)
+		if n := c.Count("notifyStreamStatusEvent"); n != 0 {
+			t.Errorf("streams are taken up: %s", c.Names())
+		}
+		unlock()
+		c.WantStatus("kept-pub", "PUBLISHING", "")
+		c.WantStatus("kept-play", "PLAYING", "")
+		synctest.Wait()
+
+		_, err := w.pods[podB].env.Resumption.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) {
+			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
+			return was, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock = a.table.Inspect().LockMoves(t.Context(), id)
+		c.Drop()
+		pass(time.Hour + session.AdoptDeadline + time.Second)
+		w.wantParticipants(t, 4)
+		unlock()
+		pass(time.Minute)
+		w.wantParticipants(t, 1) // the other's publisher
+	})
+}
+
+// The pod of a session is dead, and another client publishes the name of its stream before the session is
+// resumed.
+func TestStreamOfResumedSessionFailsIfNameIsTaken(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		c, token, other := w.keptUp(t)
+		old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.store.Kill(podA)
+		c.Drop()
+		if err := w.pods[podB].table.Inspect().Evict(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
+		w.publishUp(t, other, "newcomer", "s")
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		back.WantStatus("kept-pub", "FAILED", "Stopped by session disconnect")
+		back.WantStatus("kept-play", "PLAYING", "")
+		w.playUp(t, back, "play-newcomer", "s")
+		wantNoStatus(t, other)
+		wantNoStatus(t, back)
+		other.Unpublish("newcomer", "s")
+		back.WantStatus("play-newcomer", "FAILED", "Stopped by publisher stop")
+	})
+}
