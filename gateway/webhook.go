@@ -43,9 +43,12 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 		return g.deliver(e)
 	case ours:
 		return g.forward(ctx, pod, e)
-	case e.Identity.Native() && e.Kind == translate.EventLeft:
-		g.env.Poller.PublisherLeft(e.Room, e.Identity, e.SID)
-		return "native"
+	case e.Identity.Native():
+		g.env.Natives.Forget(e.Room)
+		if e.Kind == translate.EventLeft {
+			g.env.Poller.PublisherLeft(e.Room, e.Identity, e.SID)
+			return "native"
+		}
 	}
 	return "ignored"
 }

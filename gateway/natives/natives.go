@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -37,13 +38,17 @@ type Finder struct {
 	ctx     context.Context //nolint:containedctx // of the pod: a look serves more clients than the one that began it
 	sfu     SFU
 	flights singleflight.Group
+
+	mu      sync.Mutex // of a read and the write that depends on it
 	answers *lru.Cache[translate.RoomName, answer]
 }
 
+// answer is what a look found, or a mark that earlier looks are outdated.
 type answer struct {
 	publisher translate.Participant
 	err       error // nil or ErrNone
 	at        time.Time
+	outdated  bool
 }
 
 // New returns a Finder. ctx ends its calls.
@@ -56,10 +61,10 @@ func New(ctx context.Context, sfu SFU) *Finder {
 }
 
 // Publisher returns the native participant that publishes in a room, with its tracks: of those that LiveKit's
-// list shows with tracks, the one that joined first. The answer can be a second old. The error is ErrNone,
-// that of LiveKit, or that of ctx.
+// list shows with tracks, the one that joined first. The answer can be a second old, but not older than Forget.
+// The error is ErrNone, that of LiveKit, or that of ctx.
 func (f *Finder) Publisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
-	if a, known := f.answers.Get(room); known && time.Since(a.at) < validFor {
+	if a, known := f.answers.Get(room); known && !a.outdated && time.Since(a.at) < validFor {
 		return a.publisher, a.err
 	}
 	flight := f.flights.DoChan(string(room), func() (any, error) {
@@ -68,7 +73,7 @@ func (f *Finder) Publisher(ctx context.Context, room translate.RoomName) (transl
 		a := answer{at: time.Now()}
 		a.publisher, a.err = f.look(ctx, room)
 		if a.err == nil || errors.Is(a.err, ErrNone) {
-			f.answers.Add(room, a)
+			f.keep(room, a)
 		}
 		return a.publisher, a.err
 	})
@@ -78,6 +83,23 @@ func (f *Finder) Publisher(ctx context.Context, room translate.RoomName) (transl
 		return p, got.Err
 	case <-ctx.Done():
 		return translate.Participant{}, ctx.Err()
+	}
+}
+
+// Forget makes the next call for a room ask LiveKit: a native participant of it has changed.
+func (f *Finder) Forget(room translate.RoomName) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answers.Add(room, answer{at: time.Now(), outdated: true})
+	f.flights.Forget(string(room))
+}
+
+// keep keeps an answer unless the room has changed since the look began.
+func (f *Finder) keep(room translate.RoomName, a answer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if last, known := f.answers.Peek(room); !known || last.at.Before(a.at) {
+		f.answers.Add(room, a)
 	}
 }
 

@@ -134,6 +134,9 @@ func (st *stream) onPublisherEnded(publisher translate.Identity, timing notifyTi
 	if st.published || st.publisher != publisher || st.publisher == "" {
 		return
 	}
+	if publisher.Native() {
+		st.sess.table.Natives.Forget(st.room)
+	}
 	st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, reason: ends.PublisherEnded, timing: timing})
 }
 
