@@ -61,8 +61,8 @@ func New(ctx context.Context, sfu SFU) *Finder {
 }
 
 // Publisher returns the native participant that publishes in a room, with its tracks: of those that LiveKit's
-// list shows with tracks, the one that joined first. The answer can be a second old, but not older than Forget.
-// The error is ErrNone, that of LiveKit, or that of ctx.
+// list shows with tracks, the one that joined first. The answer can be a second old, but not older than
+// Forget. The error is ErrNone, that of LiveKit, or that of ctx.
 func (f *Finder) Publisher(ctx context.Context, room translate.RoomName) (translate.Participant, error) {
 	if a, known := f.answers.Get(room); known && !a.outdated && time.Since(a.at) < validFor {
 		return a.publisher, a.err
