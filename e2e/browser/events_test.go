@@ -41,10 +41,16 @@ func mutesAndData(s *scene, sdk string) {
 	publisher := s.legacyTab(sdk).login(defaultApp).publish(name, nil)
 	player := s.legacyTab(sdk).login(defaultApp).play(name, nil)
 	other := s.legacyTab(newestSDK).login(defaultApp).play(name, nil)
-	for _, method := range []string{"muteAudio", "muteVideo", "unmuteAudio"} {
+	received := func(n int) { // what follows at once is sent together, mutes first
+		player.events(n)
+		other.events(n)
+	}
+	for i, method := range []string{"muteAudio", "muteVideo", "unmuteAudio"} {
 		publisher.mute(method)
+		received(i + 1)
 	}
 	publisher.tab.do("say", publisher.index, options{"score": 1.5, "text": "<é>"})
+	received(4)
 	publisher.mute("unmuteVideo")
 	ofName := map[string]any{"streamName": name}
 	want := []streamEvent{
