@@ -321,7 +321,8 @@ func TestRecorderSamplesMetrics(t *testing.T) {
 	}
 }
 
-// The samples of all pods are summed by moment. A moment without samples is null.
+// The samples of all pods are summed by moment. A moment without samples is null. The newest moment is absent
+// while a pod does not have it.
 func TestHistorySumsPods(t *testing.T) {
 	raw := func(s ...Sample) *json.RawMessage {
 		b, err := json.Marshal(s)
@@ -333,7 +334,7 @@ func TestHistorySumsPods(t *testing.T) {
 	}
 	f := newDeployment(3)
 	f.histories = map[string]*json.RawMessage{
-		"a": raw(Sample{At: 1000, Sessions: 1, SFU: calls{1000: 1}}, Sample{At: 1002, Sessions: 2, Failures: map[string]int{"play upstream": 3}}),
+		"a": raw(Sample{At: 1000, Sessions: 1, SFU: calls{1000: 1}}, Sample{At: 1002, Sessions: 2, Failures: map[string]int{"play upstream": 3}}, Sample{At: 1003, Sessions: 3}),
 		"b": raw(Sample{At: 1000, Sessions: 10, SFU: calls{2000: 9}}), "c": nil,
 	}
 	var h historyEvent

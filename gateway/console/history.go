@@ -56,7 +56,10 @@ func NewRecorder(metrics prometheus.Gatherer, statistics func() admin.Statistics
 
 // Run records a sample each sampleStep until ctx is done.
 func (r *Recorder) Run(ctx context.Context) {
-	tick := time.NewTicker(sampleStep)
+	// The samples are taken at the end of each step of the clock: a ticker that started at another moment would
+	// leave steps out, or take two samples of one step.
+	untilNext := func() time.Duration { return sampleStep - time.Duration(time.Now().UnixNano())%sampleStep }
+	tick := time.NewTimer(untilNext())
 	defer tick.Stop()
 	was, _ := r.totals()
 	for {
@@ -64,6 +67,7 @@ func (r *Recorder) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			tick.Reset(untilNext())
 			is, err := r.totals()
 			if err != nil {
 				r.log.Warn().Err(err).Msg("console: reading metrics failed")

@@ -40,6 +40,7 @@ func (f *feed) history(ctx context.Context) (any, error) {
 	}
 	h := historyEvent{Step: sampleStep.Milliseconds(), Silent: []string{}, Fails: map[string]int{}}
 	sums := make(map[int64]*Sample)
+	var newest []int64 // of each pod that has samples
 	for _, pod := range slices.Sorted(maps.Keys(parts)) {
 		if parts[pod] == nil {
 			h.Silent = append(h.Silent, pod)
@@ -50,6 +51,9 @@ func (f *feed) history(ctx context.Context) (any, error) {
 			return nil, fmt.Errorf("pod %s, of another version: %w", pod, err)
 		}
 		h.Pods++
+		if len(samples) > 0 {
+			newest = append(newest, samples[len(samples)-1].At)
+		}
 		for _, s := range samples {
 			if sums[s.At] == nil {
 				sums[s.At] = &Sample{Failures: map[string]int{}, SFU: calls{}, Redis: calls{}}
@@ -60,7 +64,8 @@ func (f *feed) history(ctx context.Context) (any, error) {
 	if len(sums) == 0 {
 		return h, nil
 	}
-	end := slices.Max(slices.Collect(maps.Keys(sums)))
+	// Pods do not sample at the same instant: the newest moment waits until each pod has it, for one step.
+	end := max(slices.Min(newest), slices.Max(newest)-1)
 	h.End = end * h.Step
 	for at := end - sampleSteps + 1; at <= end; at++ {
 		h.put(sums[at])
