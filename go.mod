@@ -6,6 +6,7 @@ tool github.com/livekit/livekit-server/cmd/server
 
 require (
 	github.com/alicebob/miniredis/v2 v2.37.0
+	github.com/bluenviron/mediacommon/v2 v2.4.1
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0

@@ -31,7 +31,7 @@ type VideoFigures struct {
 	NACK, PLI int
 	Lost      int // total of packets that never arrived; late packets are not lost
 	// Width and Height are the size of the latest key frame, in pixels. They are 0 before the first, and for
-	// codecs whose key frames are not parsed (AV1, H265).
+	// rare forms of headers that are not parsed.
 	Width, Height int
 	// MediaBytes is the total payload of audio and video until the end of that second. While it does not
 	// grow, the publisher sends nothing.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"wcsgateway/translate/wcs"
 )
 
@@ -134,18 +136,16 @@ func (b *bench) finish(ctx context.Context, st *stage, pub *cast, alive bool) {
 // churn starts and ends streams continuously. A slow server runs out of slots, which is counted: waiting for
 // a slot would reduce the load to the server's speed.
 func (b *bench) churn(ctx, load context.Context) {
-	slots := make(chan struct{}, b.o.sessions)
+	slots := semaphore.NewWeighted(int64(b.o.sessions))
 	cycles := max(1, int(b.o.rate*b.o.duration.Seconds()))
 	b.pace(load, cycles, func(int) {
 		b.records.start(stepCycle)
-		select {
-		case slots <- struct{}{}:
-		default:
+		if !slots.TryAcquire(1) {
 			b.records.fail(stepCycle, fmt.Errorf("%d cycles are running", b.o.sessions))
 			return
 		}
 		b.units.Go(func() {
-			defer func() { <-slots }()
+			defer slots.Release(1)
 			b.cycle(ctx)
 		})
 	})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/rs/zerolog"
 
 	"wcsgateway/translate"
@@ -38,7 +39,7 @@ type entry struct {
 	target *target
 	room   translate.RoomName // "" if it is one task without a room
 	tasks  []*queued
-	wait   time.Duration // the pause before the next attempt; 0 before the first failed one
+	pauses backoff.BackOff // between attempts; nil before the first failed one
 }
 
 // queued is a task that has not ended.
@@ -151,7 +152,7 @@ func (e *entry) attempted(one *queued, err error) *queued {
 	if err != nil {
 		q.givenUp(one, err)
 	}
-	e.wait = 0 // the target answers
+	e.pauses = nil // the target answers
 	e.tasks = e.tasks[1:]
 	e.target.ended(one)
 	return e.head()
@@ -183,8 +184,11 @@ func (e *entry) retry(err error) {
 	if e.room != "" {
 		t.rooms[e.room] = e
 	}
-	e.wait = min(max(FirstWait, 2*e.wait), MaxWait)
-	due := time.Now().Add(e.wait)
+	if e.pauses == nil {
+		e.pauses = NewBackOff(FirstWait, MaxWait)
+	}
+	wait := e.pauses.NextBackOff()
+	due := time.Now().Add(wait)
 	e.tasks = slices.DeleteFunc(append(e.tasks[1:], one), func(old *queued) bool {
 		expired := due.After(old.added.Add(old.Expiry))
 		if expired {
@@ -196,8 +200,8 @@ func (e *entry) retry(err error) {
 	if e.head() == nil {
 		return
 	}
-	q.warn(one, err).Dur("retry_in", e.wait).Msg("cleanup failed, will be retried")
-	t.waiting[e] = time.AfterFunc(e.wait, func() {
+	q.warn(one, err).Dur("retry_in", wait).Msg("cleanup failed, will be retried")
+	t.waiting[e] = time.AfterFunc(wait, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if _, waits := t.waiting[e]; waits {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 
 	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
@@ -58,7 +59,7 @@ type Console struct {
 	page    []byte
 	assets  string // hash of the files
 	started time.Time
-	viewers chan struct{} // has an element for each viewer
+	viewers *semaphore.Weighted
 
 	mu      sync.Mutex // the overview, which all viewers share
 	seen    overview
@@ -92,7 +93,7 @@ func New(cfg Config, d Deployment, log zerolog.Logger) (*Console, error) {
 	}
 	return &Console{
 		cfg: cfg, deps: d, log: log, files: http.FileServerFS(files),
-		page: []byte(strings.ReplaceAll(string(page), "{{assets}}", assets)), assets: assets, started: time.Now(), viewers: make(chan struct{}, cfg.Viewers),
+		page: []byte(strings.ReplaceAll(string(page), "{{assets}}", assets)), assets: assets, started: time.Now(), viewers: semaphore.NewWeighted(int64(cfg.Viewers)),
 	}, nil
 }
 

@@ -40,13 +40,11 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		reject(w, http.StatusServiceUnavailable, "the pod is shutting down")
 		return
 	}
-	select {
-	case c.viewers <- struct{}{}:
-		defer func() { <-c.viewers }()
-	default:
+	if !c.viewers.TryAcquire(1) {
 		reject(w, http.StatusServiceUnavailable, fmt.Sprintf("the limit of %d viewers of this pod is reached", c.cfg.Viewers))
 		return
 	}
+	defer c.viewers.Release(1)
 	out := http.NewResponseController(w)
 	if err := out.SetReadDeadline(time.Time{}); err != nil { // the server's deadline is meant for short requests
 		reject(w, http.StatusInternalServerError, "the connection cannot be kept open")

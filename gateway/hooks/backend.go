@@ -15,6 +15,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 )
 
 // Object is a JSON object with undecoded members.
@@ -36,8 +37,8 @@ type Backend struct {
 	endpoints map[Method]string
 	transport *http.Transport
 
-	slots   chan struct{} // has an element for each call in progress
-	waiting atomic.Int64
+	slots *semaphore.Weighted // of calls in progress
+	calls atomic.Int64        // in progress or waiting
 
 	closed context.Context
 	close  context.CancelCauseFunc
@@ -71,7 +72,7 @@ func New(cfg Config, deps Deps) (*Backend, error) {
 			DisableCompression:     true, // no decompression bombs
 			Protocols:              http1,
 		},
-		slots: make(chan struct{}, cfg.MaxInFlight),
+		slots: semaphore.NewWeighted(int64(cfg.MaxInFlight)),
 	}
 	b.closed, b.close = context.WithCancelCause(context.Background())
 	return b, nil
@@ -129,24 +130,21 @@ func (b *Backend) call(ctx context.Context, m Method, body Object) (Object, erro
 
 // acquire waits for one of MaxInFlight slots, in the order of the calls.
 func (b *Backend) acquire(ctx context.Context) error {
-	select {
-	case b.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	defer b.waiting.Add(-1)
-	if b.waiting.Add(1) > int64(b.cfg.MaxWaiting) {
+	if b.calls.Add(1) > int64(b.cfg.MaxInFlight+b.cfg.MaxWaiting) {
+		b.calls.Add(-1)
 		return ErrBusy
 	}
-	select {
-	case b.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
+	if b.slots.Acquire(ctx, 1) != nil {
+		b.calls.Add(-1)
 		return fmt.Errorf("%w: waiting for other calls to end: %w", ErrUnavailable, context.Cause(ctx))
 	}
+	return nil
 }
 
-func (b *Backend) release() { <-b.slots }
+func (b *Backend) release() {
+	b.slots.Release(1)
+	b.calls.Add(-1)
+}
 
 // attempts makes the call and retries it with back-off if it could not be sent. Three pauses take about 2.6 s
 // in all.

@@ -386,7 +386,7 @@ func TestCloseEndsCalls(t *testing.T) {
 		}()
 	}
 	receive(t, "call", came)
-	eventually(t, "one waits", func() bool { return b.waiting.Load() == 1 })
+	eventually(t, "one waits", func() bool { return b.calls.Load() == 2 })
 	b.Close()
 	for range 2 {
 		if err := receive(t, "end of the call", done); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errClosed) {

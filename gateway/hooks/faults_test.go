@@ -60,7 +60,7 @@ func TestCallEndsAtTimeout(t *testing.T) {
 			if n := srv.connections(); n != 1 {
 				t.Errorf("was called %d times", n)
 			}
-			if len(b.slots) != 0 {
+			if b.calls.Load() != 0 {
 				t.Error("the slot of the call is not released")
 			}
 		})
@@ -296,7 +296,7 @@ func TestCancelEndsCall(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	receive(t, "the backend learns of it", gone)
-	if len(b.slots) != 0 {
+	if b.calls.Load() != 0 {
 		t.Error("the slot of the call is not released")
 	}
 }

@@ -54,12 +54,12 @@ func calls(t *testing.T, b *Backend, n int) <-chan error {
 	t.Helper()
 	done := make(chan error, n)
 	for i := range n {
-		busy := len(b.slots) + int(b.waiting.Load())
+		busy := b.calls.Load()
 		go func() {
 			_, err := b.Call(context.Background(), StreamStatusEvent, Object{"n": []byte{'0' + byte(i)}})
 			done <- err
 		}()
-		eventually(t, "call waits", func() bool { return len(b.slots)+int(b.waiting.Load()) == busy+1 })
+		eventually(t, "call waits", func() bool { return b.calls.Load() == busy+1 })
 	}
 	return done
 }
@@ -81,8 +81,8 @@ func TestCallsInFlightAreLimited(t *testing.T) {
 	if most, conns := g.most.Load(), g.connections.Load(); most != 3 || conns != 3 {
 		t.Errorf("%d concurrent calls on %d connections", most, conns)
 	}
-	if len(b.slots) != 0 || b.waiting.Load() != 0 {
-		t.Errorf("%d calls in progress and %d waiting at the end", len(b.slots), b.waiting.Load())
+	if n := b.calls.Load(); n != 0 {
+		t.Errorf("%d calls in progress or waiting at the end", n)
 	}
 }
 
@@ -119,13 +119,13 @@ func TestCallIsRefusedIfNoneMayWait(t *testing.T) {
 func TestTimeoutIncludesWaiting(t *testing.T) {
 	g := newGate(t)
 	b := newBackend(t, Config{URL: g.URL, MaxInFlight: 1, MaxWaiting: 1, Timeout: soon}, Deps{})
-	b.slots <- struct{}{} // a call in progress
+	b.slots.TryAcquire(1) // a call in progress
 	_, err := b.Call(t.Context(), Connect, nil)
 	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "waiting") {
 		t.Errorf("got %v", err)
 	}
-	if n := g.connections.Load(); n != 0 || b.waiting.Load() != 0 {
-		t.Errorf("%d connections, %d wait", n, b.waiting.Load())
+	if n := g.connections.Load(); n != 0 || b.calls.Load() != 0 {
+		t.Errorf("%d connections, %d wait", n, b.calls.Load())
 	}
 }
 
@@ -141,7 +141,8 @@ func TestSlowBackendDoesNotDelayOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(slow.slots) != 4 || slow.waiting.Load() != 5 {
-		t.Errorf("slow backend: %d calls in progress and %d waiting", len(slow.slots), slow.waiting.Load())
+	eventually(t, "four calls of the slow backend are in progress", func() bool { return g.now.Load() == 4 })
+	if n := slow.calls.Load(); n != 9 {
+		t.Errorf("%d calls of the slow backend in progress or waiting, want 9", n)
 	}
 }

@@ -7,15 +7,17 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 )
 
 // Limits of logins. A bcrypt hash takes about 60 ms of a core at the usual cost: correct passwords are
-// cached, and failed logins are limited by address.
+// cached, and failed logins are limited by address. A cached address is replaced after maxAddresses other
+// failures, which take ten minutes: its limiter is full again after one.
 const (
 	failureBurst    = 10              // failures of an address in a row
 	failureInterval = 6 * time.Second // until another failure is allowed
@@ -27,21 +29,19 @@ const (
 // basicAuth authenticates users by HTTP Basic.
 type basicAuth struct {
 	// set once
-	users     map[string]string // bcrypt hashes by user; empty: every request is accepted
-	dummyHash []byte            // compared for unknown users, so that they take as long
-	key       []byte            // of digests
-	hashing   chan struct{}     // has an element while a hash is computed
+	users     map[string]string   // bcrypt hashes by user; empty: every request is accepted
+	dummyHash []byte              // compared for unknown users, so that they take as long
+	key       []byte              // of digests
+	hashing   *semaphore.Weighted // of one hash
 
-	mu       sync.Mutex
-	verified map[[sha256.Size]byte]struct{} // digests of correct logins
-	failures map[netip.Addr]*rate.Limiter
+	verified *lru.Cache[[sha256.Size]byte, struct{}] // digests of correct logins
+	failures *lru.Cache[netip.Addr, *rate.Limiter]
 }
 
 func newBasicAuth(users map[string]string) *basicAuth {
-	d := &basicAuth{
-		users: users, key: make([]byte, sha256.Size), hashing: make(chan struct{}, 1),
-		verified: make(map[[sha256.Size]byte]struct{}), failures: make(map[netip.Addr]*rate.Limiter),
-	}
+	d := &basicAuth{users: users, key: make([]byte, sha256.Size), hashing: semaphore.NewWeighted(1)}
+	d.verified, _ = lru.New[[sha256.Size]byte, struct{}](maxVerified) // fails only for a size of 0
+	d.failures, _ = lru.New[netip.Addr, *rate.Limiter](maxAddresses)
 	_, _ = rand.Read(d.key) // never fails since Go 1.24
 	for _, hash := range users {
 		d.dummyHash = []byte(hash) // any hash of the same cost
@@ -60,7 +60,7 @@ func (d *basicAuth) authenticate(r *http.Request, from netip.Addr) (user string,
 		return "", errNoLogin
 	}
 	login := d.digest(user, password)
-	if d.isVerified(login) {
+	if _, verified := d.verified.Get(login); verified {
 		return user, nil
 	}
 	if !d.canTry(from) { // reject without queueing
@@ -76,14 +76,12 @@ func (d *basicAuth) authenticate(r *http.Request, from netip.Addr) (user string,
 // first: queued attempts of an address whose failures are used up are rejected at once and do not delay the
 // attempts behind them.
 func (d *basicAuth) verify(ctx context.Context, from netip.Addr, login [sha256.Size]byte, user, password string) error {
-	select {
-	case d.hashing <- struct{}{}:
-		defer func() { <-d.hashing }()
-	case <-ctx.Done():
+	if d.hashing.Acquire(ctx, 1) != nil {
 		return errNoLogin
 	}
+	defer d.hashing.Release(1)
 	switch {
-	case d.isVerified(login):
+	case d.verified.Contains(login):
 		return nil
 	case !d.canTry(from):
 		return errTooOften
@@ -91,7 +89,7 @@ func (d *basicAuth) verify(ctx context.Context, from netip.Addr, login [sha256.S
 		d.failed(from)
 		return errNoLogin
 	}
-	d.addVerified(login)
+	d.verified.Add(login, struct{}{})
 	return nil
 }
 
@@ -115,53 +113,18 @@ func (d *basicAuth) check(user, password string) (correct bool) {
 	return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil && exists
 }
 
-func (d *basicAuth) isVerified(login [sha256.Size]byte) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, ok := d.verified[login]
-	return ok
-}
-
-func (d *basicAuth) addVerified(login [sha256.Size]byte) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.verified) >= maxVerified { // with more users than that, passwords are hashed again
-		clear(d.verified)
-	}
-	d.verified[login] = struct{}{}
-}
-
 // canTry reports whether an address is allowed another failure.
 func (d *basicAuth) canTry(from netip.Addr) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l := d.failures[from]
-	return l == nil || l.Tokens() >= 1
+	l, known := d.failures.Peek(from)
+	return !known || l.Tokens() >= 1
 }
 
+// failed counts a failure. Only one call runs at a time, while a hash is computed.
 func (d *basicAuth) failed(from netip.Addr) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l := d.failures[from]
-	if l == nil {
-		if len(d.failures) >= maxAddresses {
-			d.prune()
-		}
+	l, known := d.failures.Get(from)
+	if !known {
 		l = rate.NewLimiter(rate.Every(failureInterval), failureBurst)
-		d.failures[from] = l
+		d.failures.Add(from, l)
 	}
 	l.Allow()
-}
-
-// prune drops the addresses whose limiters are full again, or all addresses if none are, because memory is
-// bounded. The caller holds mu.
-func (d *basicAuth) prune() {
-	for from, l := range d.failures {
-		if l.Tokens() >= failureBurst {
-			delete(d.failures, from)
-		}
-	}
-	if len(d.failures) >= maxAddresses {
-		clear(d.failures)
-	}
 }

@@ -139,7 +139,7 @@ func TestStoredFailuresAreBounded(t *testing.T) {
 	for i := range maxAddresses + 10 {
 		d.failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
 	}
-	if n := len(d.failures); n > maxAddresses {
+	if n := d.failures.Len(); n > maxAddresses {
 		t.Errorf("%d addresses are stored", n)
 	}
 }

@@ -436,18 +436,17 @@ func (one *room) startWork() {
 // work is a goroutine. It runs until nothing is left to do.
 func (one *room) work(release func()) {
 	defer release()
-	wait := firstWait
+	pauses := cleanup.NewBackOff(firstWait, longestWait)
 	for {
 		err := one.attempt()
 		if one.finish(err) {
 			return
 		}
 		if err == nil {
-			wait = firstWait
+			pauses.Reset()
 			continue
 		}
-		one.pause(wait)
-		wait = min(2*wait, longestWait)
+		one.pause(pauses.NextBackOff())
 	}
 }
 

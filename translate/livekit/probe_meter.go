@@ -35,6 +35,7 @@ type tally struct {
 // incoming is a track that is being read.
 type incoming struct {
 	media.Stream
+	sizes media.Sizes
 	video bool
 	ssrc  webrtc.SSRC
 	codec string    // mime type
@@ -93,7 +94,7 @@ func (m *meter) arrive(now time.Time, in *incoming, codec string, packet []byte)
 	if a.Begins {
 		m.this.frames++
 	}
-	if w, h, ok := media.KeyFrameSize(codec, a.Payload); ok && max(w, h) > media.BlankSide {
+	if w, h, ok := in.sizes.KeyFrame(codec, a.Payload); ok && max(w, h) > media.BlankSide {
 		m.sums.Width, m.sums.Height = w, h
 		in.sized = true
 	}

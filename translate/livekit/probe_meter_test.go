@@ -179,7 +179,7 @@ func TestMeterRequestsKeyFrameOnce(t *testing.T) {
 	m.arrives(m.track(1, true, 0), 0.1, 1, "video/VP8", []byte{0x10, 0x01})
 	m.arrives(m.track(2, false, 0), 0.1, 1, "audio/opus", []byte{1})
 	m.arrives(m.track(3, true, 0), 0.1, 1, "video/VP8", append([]byte{0x10}, rig.VP8Frame(320, 240)...))
-	m.arrives(m.track(4, true, 0), 0.1, 1, "video/AV1", []byte{1})
+	m.arrives(m.track(4, true, 0), 0.1, 1, "video/H266", []byte{1})
 	m.arrives(m.track(5, true, 0.5), 0.6, 1, "video/H264", []byte{0x61, 1})
 	for _, tt := range []struct {
 		at   float64

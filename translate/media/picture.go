@@ -23,6 +23,7 @@ const (
 // not safe for concurrent use.
 type Pictures struct {
 	frames []*openFrame // oldest first
+	sizes  Sizes
 }
 
 // openFrame collects the packets of one RTP timestamp.
@@ -43,7 +44,7 @@ func (p *Pictures) Arrive(codec string, packet []byte) (frame []byte) {
 		return nil
 	}
 	f := p.frame(r.Timestamp)
-	f.add(codec, &r)
+	f.add(&r, p.beginsPicture(codec, r.Payload))
 	if !f.complete() {
 		return nil
 	}
@@ -56,13 +57,13 @@ func HasPictures(codec string) bool { return newDepacketizer(codec) != nil }
 
 func newDepacketizer(codec string) rtp.Depacketizer {
 	switch {
-	case strings.EqualFold(codec, "video/VP8"):
+	case strings.EqualFold(codec, mimeVP8):
 		return &codecs.VP8Packet{}
-	case strings.EqualFold(codec, "video/H264"):
+	case strings.EqualFold(codec, mimeH264):
 		return &codecs.H264Packet{}
-	case strings.EqualFold(codec, "video/VP9"):
+	case strings.EqualFold(codec, mimeVP9):
 		return &codecs.VP9Packet{}
-	case strings.EqualFold(codec, "video/AV1"):
+	case strings.EqualFold(codec, mimeAV1):
 		return &codecs.AV1Depacketizer{}
 	}
 	return nil
@@ -87,13 +88,13 @@ func (p *Pictures) drop(f *openFrame) {
 	p.frames = slices.DeleteFunc(p.frames, func(o *openFrame) bool { return o == f })
 }
 
-func (f *openFrame) add(codec string, r *rtp.Packet) {
+func (f *openFrame) add(r *rtp.Packet, begins bool) {
 	if _, twice := f.payloads[r.SequenceNumber]; twice || f.bytes+len(r.Payload) > maxFrameBytes {
 		return
 	}
 	f.payloads[r.SequenceNumber] = slices.Clone(r.Payload)
 	f.bytes += len(r.Payload)
-	if beginsPicture(codec, r.Payload) && (!f.begun || int16(r.SequenceNumber-f.first) < 0) {
+	if begins && (!f.begun || int16(r.SequenceNumber-f.first) < 0) {
 		f.begun, f.first = true, r.SequenceNumber
 	}
 	if r.Marker {
@@ -102,12 +103,12 @@ func (f *openFrame) add(codec string, r *rtp.Packet) {
 }
 
 // beginsPicture reports whether a payload is the first of a key frame.
-func beginsPicture(codec string, payload []byte) bool {
-	if strings.EqualFold(codec, "video/AV1") {
+func (p *Pictures) beginsPicture(codec string, payload []byte) bool {
+	if strings.EqualFold(codec, mimeAV1) {
 		const newSequence = 0x08 // N of the aggregation header (AV1 RTP §4.4)
 		return payload[0]&newSequence != 0
 	}
-	w, h, ok := KeyFrameSize(codec, payload)
+	w, h, ok := p.sizes.KeyFrame(codec, payload)
 	return ok && max(w, h) > BlankSide
 }
 

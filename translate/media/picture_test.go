@@ -44,7 +44,7 @@ func packetsOf(t testing.TB, frame []byte, first uint16, timestamp uint32) (pack
 // arrive returns the frames that the packets complete.
 func (p *Pictures) arrive(packets ...[]byte) (frames [][]byte) {
 	for _, packet := range packets {
-		if f := p.Arrive(vp8, packet); f != nil {
+		if f := p.Arrive(mimeVP8, packet); f != nil {
 			frames = append(frames, f)
 		}
 	}
@@ -103,13 +103,13 @@ func many(t *testing.T) (packets [][]byte) {
 }
 
 func TestHasPicturesForVideoCodecsOnly(t *testing.T) {
-	for codec, want := range map[string]bool{"video/vp8": true, "video/H264": true, "video/VP9": true, "video/av1": true, "video/H265": false, "": false, "audio/opus": false} {
+	for codec, want := range map[string]bool{"video/vp8": true, mimeH264: true, mimeVP9: true, "video/av1": true, mimeH265: false, "": false, "audio/opus": false} {
 		if HasPictures(codec) != want {
 			t.Errorf("%s: %v", codec, !want)
 		}
 	}
 	var p Pictures
-	if p.Arrive("video/H265", packetsOf(t, vp8Picture(true, 320, 240, 100), 1, 1)[0]) != nil || len(p.frames) > 0 {
+	if p.Arrive(mimeH265, packetsOf(t, vp8Picture(true, 320, 240, 100), 1, 1)[0]) != nil || len(p.frames) > 0 {
 		t.Error("packets of an unknown codec kept")
 	}
 }
@@ -124,7 +124,7 @@ func TestPictureIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Arrive(vp8, b)
+		p.Arrive(mimeVP8, b)
 	}
 	if n := p.frames[0].bytes; n > maxFrameBytes {
 		t.Errorf("%d bytes kept of one frame", n)
@@ -133,7 +133,7 @@ func TestPictureIsBounded(t *testing.T) {
 
 // FuzzPictures checks arbitrary packets of an untrusted publisher.
 func FuzzPictures(f *testing.F) {
-	for i, codec := range []string{vp8, "video/H264", "video/VP9", "video/AV1"} {
+	for i, codec := range []string{mimeVP8, mimeH264, mimeVP9, mimeAV1} {
 		f.Add(codec, []byte{0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0, byte(i)}, []byte{0x00, 1, 2, 3})
 	}
 	f.Fuzz(func(t *testing.T, codec string, first, second []byte) {
