@@ -95,7 +95,7 @@ func TestPublishAndPlayAreOneTraceEach(t *testing.T) {
 	}
 	for root, want := range map[string][]string{
 		"publishStream": {"hook publishStream", "livekit /whip/v1", "redis claim_stream"},
-		"playStream":    {"hook playStream", "livekit /twirp/livekit.RoomService/UpdateParticipant", "livekit /whip/v1", "redis add_player"},
+		"playStream":    {"hook playStream", "livekit signal play", "redis add_player"},
 	} {
 		if !slices.Equal(got[root], want) {
 			t.Errorf("%s has %v, not %v", root, got[root], want)

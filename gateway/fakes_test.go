@@ -25,9 +25,10 @@ type fakeSFU struct {
 	held      map[string]int           // operations that wait
 	called    chan string              // operations as they begin
 	published map[translate.Identity]translate.PublishOffer
-	played    map[translate.Identity]translate.PlayOffer
-	data      []string // that was sent to rooms
-	bound     []string // of whom the next answers to players have the tracks; then of the right publisher
+	played    map[translate.Identity]string // offers of players
+	up        []translate.Identity          // players reported as up
+	data      []string                      // that was sent to rooms
+	bound     []string                      // of whom the next answers to players have the tracks; then of the right publisher
 }
 
 func newFakeSFU() *fakeSFU {
@@ -38,7 +39,7 @@ func newFakeSFU() *fakeSFU {
 		held:      make(map[string]int),
 		called:    make(chan string, 1000),
 		published: make(map[translate.Identity]translate.PublishOffer),
-		played:    make(map[translate.Identity]translate.PlayOffer),
+		played:    make(map[translate.Identity]string),
 	}
 }
 
@@ -91,13 +92,21 @@ func (f *fakeSFU) Play(ctx context.Context, o translate.PlayOffer) (translate.An
 	if err != nil {
 		return translate.Answer{}, err
 	}
-	f.played[o.Identity] = o
+	source := f.rooms[o.Room][o.Publisher]
+	if source == nil {
+		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindNotFound, Op: "play", Err: translate.ErrPublisherGone}
+	}
+	offer, _, err := o.Offer(*source)
+	if err != nil {
+		return translate.Answer{}, err
+	}
+	f.played[o.Identity] = offer
 	f.join(o.Room, translate.Participant{Identity: o.Identity})
 	publisher := o.Publisher
 	if len(f.bound) > 0 {
 		publisher, f.bound = translate.Identity(f.bound[0]), f.bound[1:]
 	}
-	sdp := answerTo(o.SDP)
+	sdp := answerTo(offer)
 	for _, t := range f.rooms[o.Room][publisher].Tracks {
 		mline := "m=" + string(t.Kind)
 		at := strings.Index(sdp, mline)
@@ -105,6 +114,12 @@ func (f *fakeSFU) Play(ctx context.Context, o translate.PlayOffer) (translate.An
 		sdp = sdp[:at] + "a=msid:PA_x|" + t.SID + " " + t.SID + "\r\n" + sdp[at:]
 	}
 	return translate.Answer{SDP: sdp}, nil
+}
+
+func (f *fakeSFU) PlayerUp(id translate.Identity) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.up = append(f.up, id)
 }
 
 func (f *fakeSFU) Remove(ctx context.Context, room translate.RoomName, id translate.Identity) error {

@@ -75,7 +75,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
 			Rejections:  counter("wcs_refusals_total", "TCP connections, sockets, sessions, commands and log lines rejected by a limit or a list.", "reason"),
 			StartTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
-			OwnShare:    histogram("wcs_answer_own_seconds", "Gateway time from the command (or the backend's approval) to setRemoteSDP, without the WHIP call.", "kind"),
+			OwnShare:    histogram("wcs_answer_own_seconds", "Gateway time from the command (or the backend's approval) to setRemoteSDP, without the calls that start the stream at LiveKit.", "kind"),
 			HookCalls:   histogram("wcs_hook_call_seconds", "Calls to application backends, including queueing.", "method", "class"),
 			HookVetoes:  counter("wcs_hook_vetoes_total", "Client requests rejected by a backend hook.", "method"),
 			Egress: egress.Metrics{

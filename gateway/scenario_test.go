@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -447,6 +448,40 @@ func TestPlayRetriesUntilTracksAreOfItsPublisher(t *testing.T) {
 	c.WantStatus("play", "PLAYING", "")
 	c.Stop("play", "s")
 	c.WantStatus("play", "STOPPED", "Stopped by user")
+}
+
+// A player whose answer lacks tracks is played again under another identity. Its pod's records have that one,
+// so that a take-over leaves no participant.
+func TestPlayerPlayedAgainIsRegisteredUnderItsLastIdentity(t *testing.T) {
+	w := newWorld(t, nil)
+	pub := w.connect(t, podA)
+	publishAV(t, pub, "pub", "s")
+	pub.AwaitSDP("pub")
+	w.media(t, podA, translate.RolePublish)
+	pub.WantStatus("pub", "PUBLISHING", "")
+	w.sfu.set(func() {
+		w.sfu.join("wcs.s", translate.Participant{Identity: "other"})
+		w.sfu.bound = []string{"other", "other"}
+	})
+	play := w.connect(t, podB)
+	playAV(t, play, "play", "s")
+	play.AwaitSDP("play")
+	rig.Eventually(t, 20*time.Second, "one player is left", func() bool { return len(w.sfu.inRoom("wcs.s", translate.RolePlay)) == 1 })
+	w.store.Kill(podB)
+	w.store.TakeOver(podB, podA)
+	rig.Eventually(t, 20*time.Second, "the player is removed", func() bool { return len(w.sfu.inRoom("wcs.s", translate.RolePlay)) == 0 })
+}
+
+// The SFU is notified of the player that is up, and of no other participant.
+func TestPlayerUpIsReportedOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	w.up(t, podA, podB)
+	id := w.media(t, podA, translate.RolePlay) // a repeated webhook
+	w.sfu.set(func() {
+		if !slices.Equal(w.sfu.up, []translate.Identity{id}) {
+			t.Errorf("reported %v, want %s", w.sfu.up, id)
+		}
+	})
 }
 
 // A native participant keeps its identity when it reconnects. A late event about its earlier connection does

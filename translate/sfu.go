@@ -47,15 +47,18 @@ type PublishOffer struct {
 	SDP      string // the offer, already edited
 }
 
-// PlayOffer is the offer of a player. Tracks are the names of tracks that Publisher was just seen to publish:
-// LiveKit does not answer before they are bound, and waits indefinitely for a track that does not exist.
+// PlayOffer is the offer of a player.
 type PlayOffer struct {
 	Room      RoomName
 	Identity  Identity
 	MediaID   string
-	SDP       string
 	Publisher Identity
-	Tracks    []string
+	// Offer is called with the publisher's present state. It returns the offer, edited for the tracks that will
+	// be played, and these tracks: LiveKit does not answer before they are bound. Its error is wrapped by that of
+	// Play.
+	Offer func(publisher Participant) (sdp string, tracks []Track, err error)
+	// Attempt counts the attempts for this player, from 0.
+	Attempt int
 }
 
 // Answer is LiveKit's answer to an offer: SDP with all candidates, and the SID of the participant.
@@ -141,6 +144,14 @@ func (k ErrorKind) String() string {
 // ErrNotSent is wrapped by the error of a call for which there was no connection to the SFU: the SFU has done
 // nothing.
 var ErrNotSent = errors.New("nothing was sent")
+
+// ErrPublisherGone is wrapped by the error of a play whose publisher is not in the room. It is of
+// ErrKindNotFound.
+var ErrPublisherGone = errors.New("publisher is not in the room")
+
+// ErrPlayAgain is wrapped by the error of a play whose participant cannot be used. Another attempt, under
+// another identity, can succeed.
+var ErrPlayAgain = errors.New("player needs another participant")
 
 // Error is a failed call to the SFU.
 type Error struct {

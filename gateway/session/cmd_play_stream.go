@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -43,19 +44,13 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 	if err != nil {
 		return got, err
 	}
-	tracks := choose(src.publisher.Tracks, offered)
-	offer, err := translate.EditPlayOffer(st.req.SDP, translate.PlayEdit{
-		AudioCodec: codecOf(tracks, translate.Audio), VideoCodec: codecOf(tracks, translate.Video),
-	})
-	if err != nil {
-		return got, err
-	}
-	got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !offer.Kinds.Has(t.Kind) })
-	for range playTries {
-		if err = play(ctx, st, &got, offer); !errors.Is(err, errWrongTracks) || !got.publisher.Native() {
+	for attempt := range playAttempts {
+		if err = play(ctx, st, &got, offered, attempt); !errors.Is(err, translate.ErrPlayAgain) {
 			break
 		}
-		st.changeIdentity()
+		if failure := changeIdentity(ctx, st, got.publisher.Native()); failure != nil {
+			return got, failure
+		}
 	}
 	if err == nil && got.publisher.Native() {
 		_, err = addPlayer(ctx, st, true, got.room)
@@ -63,18 +58,14 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 	return got, err
 }
 
-// playTries bounds the attempts to get a native publisher's tracks. In a room with several publishers,
+// playAttempts bounds the attempts to get the publisher's tracks. By WHIP, in a room with several publishers,
 // LiveKit binds the tracks of any of them.
-const playTries = 8
+const playAttempts = 8
 
-// play sends the offer to LiveKit and checks that the answer has the named tracks. A stop cancels the call:
-// without the publisher's tracks LiveKit would not answer before the deadline.
-func play(ctx context.Context, st *stream, got *started, offer translate.EditedOffer) error {
+// play sends the offer to LiveKit and checks that the answer has the tracks. A stop cancels the call: LiveKit
+// does not answer before they are there.
+func play(ctx context.Context, st *stream, got *started, offered translate.MediaKinds, attempt int) error {
 	t := st.sess.table
-	names := make([]string, 0, len(got.tracks))
-	for _, t := range got.tracks {
-		names = append(names, t.Name)
-	}
 	release, err := st.turn(ctx)
 	if err != nil {
 		return err
@@ -82,13 +73,29 @@ func play(ctx context.Context, st *stream, got *started, offer translate.EditedO
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
 	defer cancel()
+	var offer translate.EditedOffer
+	var offerErr error
 	since := time.Now()
 	answer, err := t.SFU.Play(ctx, translate.PlayOffer{
-		Room: got.room, Identity: st.identity, MediaID: st.id, SDP: offer.SDP, Publisher: got.publisher, Tracks: names,
+		Room: got.room, Identity: st.identity, MediaID: st.id, Publisher: got.publisher, Attempt: attempt,
+		Offer: func(publisher translate.Participant) (string, []translate.Track, error) {
+			tracks := choose(publisher.Tracks, offered)
+			offer, offerErr = translate.EditPlayOffer(st.req.SDP, translate.PlayEdit{
+				AudioCodec: codecOf(tracks, translate.Audio), VideoCodec: codecOf(tracks, translate.Video),
+			})
+			got.sid = publisher.SID
+			got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !offer.Kinds.Has(t.Kind) })
+			return offer.SDP, got.tracks, offerErr
+		},
 	})
 	got.sfuTime += time.Since(since)
 	got.offered = got.offered || !errors.Is(err, translate.ErrNotSent)
-	if err != nil {
+	switch {
+	case offerErr != nil:
+		return offerErr
+	case errors.Is(err, translate.ErrPublisherGone):
+		return errNoStream // the publisher's pod does not know yet
+	case err != nil:
 		return err
 	}
 	notes, err := finishAnswer(st, got, answer, translate.AnswerEdit{
@@ -99,20 +106,33 @@ func play(ctx context.Context, st *stream, got *started, offer translate.EditedO
 	}
 	for _, t := range got.tracks {
 		if t.SID != notes.AudioTrack && t.SID != notes.VideoTrack {
-			return errWrongTracks
+			return fmt.Errorf("answer has tracks of another publisher in the room: %w", translate.ErrPlayAgain)
 		}
 	}
 	return nil
 }
 
 // changeIdentity replaces the stream's participant by one with another identity: under the same one,
-// LiveKit's report of the old one's end would be taken for the new one's.
-func (st *stream) changeIdentity() {
+// LiveKit's report of the old one's end would be taken for the new one's. A player of a native publisher is
+// registered later.
+func changeIdentity(ctx context.Context, st *stream, native bool) error {
 	t := st.sess.table
+	if !native {
+		ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
+		defer cancel()
+		if err := st.role.release(ctx, st); err != nil {
+			return err
+		}
+	}
 	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
 	st.identity = t.NewIdentity(translate.RolePlay)
 	t.streams.rename(old, st)
 	t.Cleanup.RemoveParticipant(st.sess.Party, room, old, cleanup.ExpiryNeverUp)
+	if native {
+		return nil
+	}
+	_, err := addPlayer(ctx, st, false, "")
+	return err
 }
 
 // choose returns the first track of each kind for which the player has an m-line.
@@ -136,8 +156,7 @@ func codecOf(tracks []translate.Track, k translate.Kind) string {
 	return ""
 }
 
-// findSource resolves the stream's name and returns what is published now: LiveKit would wait without success
-// for a track that is not published. claimed is true whenever something may be in Redis.
+// findSource resolves the stream's name. claimed is true whenever something may be in Redis.
 func findSource(ctx context.Context, st *stream) (src source, claimed bool, err error) {
 	t := st.sess.table
 	src, err = t.resolve(ctx, st.sess.app, st.name, func(ctx context.Context) (state.Stream, error) { return awaitStream(ctx, st) })
@@ -145,16 +164,7 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 		return src, mayHaveClaimed(err), err
 	}
 	st.expect(src.publisher)
-	if src.publisher.Identity.Native() {
-		return src, true, nil // the player may be registered with a stream that has ended
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
-	defer cancel()
-	src.publisher, err = t.SFU.Participant(ctx, src.room, src.publisher.Identity)
-	if translate.KindOf(err) == translate.ErrKindNotFound {
-		err = errNoStream // the publisher's pod does not know yet
-	}
-	return src, true, err
+	return src, true, nil // a player of a native publisher may be registered with a stream that has ended
 }
 
 // expect sets the publisher before start returns. When the publisher ends, the client is notified at once,
@@ -219,6 +229,7 @@ func mayHaveClaimed(err error) bool {
 func (player) mediaReady(st *stream) bool { return st.joined }
 
 func (player) onMedia(st *stream) {
+	st.sess.table.SFU.PlayerUp(st.identity)
 	st.sendStatus(wcs.StatusPlaying, "")
 	st.notifyStatus(wcs.StatusPlaying, "")
 	st.showFormat()

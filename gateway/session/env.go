@@ -87,8 +87,11 @@ func (e *Env) PodOf(id translate.Identity) (pod string, ours bool) {
 type SFU interface {
 	// Publish sends a publisher's offer and returns LiveKit's answer.
 	Publish(ctx context.Context, o translate.PublishOffer) (translate.Answer, error)
-	// Play sends a player's offer and returns LiveKit's answer, unedited.
+	// Play sends a player's offer and returns LiveKit's answer, unedited. The error wraps translate.ErrPlayAgain
+	// if another attempt, under another identity, can succeed.
 	Play(ctx context.Context, o translate.PlayOffer) (translate.Answer, error)
+	// PlayerUp is called when LiveKit has reported that a player is up: Play keeps nothing open for it any more.
+	PlayerUp(id translate.Identity)
 	// Remove removes a participant. A participant or room that does not exist is not an error.
 	Remove(ctx context.Context, room translate.RoomName, id translate.Identity) error
 	// Participant returns the present state of one participant. The error is of translate.ErrKindNotFound if the

@@ -33,7 +33,6 @@ var (
 	errAnswered        = errors.New("stream refused") // wraps a fault that the client got as a status or as another answer
 	errPanic           = errors.New("a panic was recovered")
 	errLoopPanic       = errors.New("panic on the session's loop")
-	errWrongTracks     = errors.New("answer has tracks of another publisher in the room")
 	errBadRoom         = errors.New("room name is empty, too long, or has control characters or a .. segment")
 	errNoLogin         = errors.New("connection has no valid custom.login")
 	errTooManyRooms    = errors.New("session is in too many rooms")
@@ -98,7 +97,7 @@ var outcomes = []struct {
 	{errTooManyEvents, rejected(rejectEvents, "Too many stream events at a time")},
 	{errNotWebRTC, client(wcs.InfoNoCommonCodecs).as(ends.NoCodec)},
 	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs).as(ends.NoCodec)},
-	{errWrongTracks, upstream(ends.LiveKitFailed, wcs.InfoFailedToAddStreamToProxy)},
+	{translate.ErrPlayAgain, upstream(ends.LiveKitFailed, wcs.InfoFailedToAddStreamToProxy)},
 	{errRTMP, client(wcs.InfoFailedByRTMPWriterError).as(ends.Forbidden)},
 	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady).of("no_stream").as(ends.NotFound)},
 	{errNoStream, client(wcs.InfoStreamNotFound).of("no_stream").as(ends.NotFound)},

@@ -22,15 +22,18 @@ func TestLiveKitBehavesAsDocumented(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *stage){
 		"publish names and measures tracks (1)":      testPublish,
 		"size changes show where the media is":       testSizeChange,
-		"play with named tracks":                     testPlay,
-		"play over TCP":                              testPlayTCP,
-		"play H264":                                  testPlayH264,
+		"play":                                       func(t *testing.T, s *stage) { eachWay(t, s, testPlay) },
+		"play over TCP":                              func(t *testing.T, s *stage) { eachWay(t, s, testPlayTCP) },
+		"play H264":                                  func(t *testing.T, s *stage) { eachWay(t, s, testPlayH264) },
+		"play one kind":                              func(t *testing.T, s *stage) { eachWay(t, s, testPlayOneKind) },
+		"play of an absent publisher":                func(t *testing.T, s *stage) { eachWay(t, s, testPlayNothing) },
+		"play by signalling, several publishers":     testExactTracks,
 		"surplus tracks are bound in any order (2)":  testSurplusTracks,
 		"absent track hangs and leaves a rest (3)":   testAbsentTrack,
 		"content type and size of an offer (4)":      testOfferLimits,
 		"etag, location and token of a resource":     testResource,
 		"unusable offers":                            testUnusableOffers,
-		"mended offers":                              testMendedOffers,
+		"mended offers":                              func(t *testing.T, s *stage) { eachWay(t, s, testMendedOffers) },
 		"unbundled offers are answered with port 0":  testUnbundledOffer,
 		"removal is idempotent":                      testRemove,
 		"replaced by the same identity":              testReplaced,
@@ -129,6 +132,7 @@ func testPlayH264(t *testing.T, s *stage) {
 // first to the offer's m-lines. It only waits for the named tracks, which count as subscribed without an
 // m-line. The msid of the answer names the tracks that were bound.
 func testSurplusTracks(t *testing.T, s *stage) {
+	s = s.by(t, wayWHIP)
 	ours := map[string]translate.Kind{}
 	native := []translate.Identity{"native 1", "native 2", "nätive 3 😀"}
 	for _, id := range native {
@@ -157,14 +161,66 @@ func testSurplusTracks(t *testing.T, s *stage) {
 	}
 }
 
+// By signalling, LiveKit subscribes a player to exactly the tracks that the gateway names.
+func testExactTracks(t *testing.T, s *stage) {
+	s = s.by(t, waySignal)
+	native := []translate.Identity{"native 1", "native 2", "nätive 3 😀"}
+	for _, id := range native {
+		s.publish(t, id, rig.PeerOptions{})
+	}
+	for _, id := range native {
+		peer, _, _ := s.play(t, id, rig.PeerOptions{})
+		s.flows(t, peer, translate.Audio, translate.Video)
+		owner := s.ask(t, id)
+		for _, got := range peer.Tracks() {
+			if want := trackOf(owner, got.Kind).SID; got.TrackID != want {
+				t.Errorf("player of %s receives track %s, want %s", id, got.TrackID, want)
+			}
+		}
+	}
+}
+
+func testPlayOneKind(t *testing.T, s *stage) {
+	pub := publisher()
+	s.publish(t, pub, rig.PeerOptions{})
+	for kind, o := range map[translate.Kind]rig.PeerOptions{translate.Audio: {Audio: true}, translate.Video: {Video: true}} {
+		peer, id := rig.NewPlayer(t, o), player()
+		offer := s.playOffer(t, id, pub, "")
+		offer.Offer = func(p translate.Participant) (string, []translate.Track, error) {
+			return peer.Offer(), []translate.Track{trackOf(p, kind)}, nil
+		}
+		answer, err := s.sfu.Play(deadline(t, patience), offer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer.SetAnswer(answer.SDP)
+		s.playerUp(t, peer, id)
+		s.flows(t, peer, kind)
+	}
+}
+
+// LiveKit is not asked to wait for a publisher that is absent, and no player is left over.
+func testPlayNothing(t *testing.T, s *stage) {
+	s.publish(t, publisher(), rig.PeerOptions{Audio: true})
+	id := player()
+	_, err := s.sfu.Play(deadline(t, patience), s.playOffer(t, id, "absent", rig.NewPlayer(t, rig.PeerOptions{}).Offer()))
+	wantKind(t, err, translate.ErrKindNotFound)
+	if !errors.Is(err, translate.ErrPublisherGone) {
+		t.Errorf("error is %v", err)
+	}
+	rig.Eventually(t, patience, "no player is left over", func() bool { return s.find(t, id).SID == "" })
+}
+
 func testAbsentTrack(t *testing.T, s *stage) {
 	pub := publisher()
 	s.publish(t, pub, rig.PeerOptions{Audio: true})
 	id := player()
-	_, err := s.sfu.Play(deadline(t, shortTime), translate.PlayOffer{
-		Room: room(t), Identity: id, SDP: rig.NewPlayer(t, rig.PeerOptions{}).Offer(),
-		Publisher: pub, Tracks: []string{"synthesized-microphone", "synthesized-camera"},
-	})
+	s = s.by(t, wayWHIP)
+	offer := s.playOffer(t, id, pub, "")
+	offer.Offer = func(translate.Participant) (string, []translate.Track, error) {
+		return rig.NewPlayer(t, rig.PeerOptions{}).Offer(), []translate.Track{{Name: "synthesized-microphone"}, {Name: "synthesized-camera"}}, nil
+	}
+	_, err := s.sfu.Play(deadline(t, shortTime), offer)
 	wantKind(t, err, translate.ErrKindUnavailable)
 	if s.find(t, id).SID == "" {
 		t.Error("LiveKit no longer leaves a participant behind")
@@ -325,16 +381,12 @@ func (s *stage) mended(t *testing.T, o rig.PeerOptions, publish, play func(strin
 		p := s.ask(t, id)
 		return p.Active && len(p.Tracks) == len(kinds)
 	})
-	var tracks []string
-	for _, track := range s.ask(t, id).Tracks {
-		tracks = append(tracks, track.Name)
-	}
 	viewer := rig.NewPlayer(t, o)
 	offer, err = translate.EditPlayOffer(play(viewer.Offer()), translate.PlayEdit{AudioCodec: "opus", VideoCodec: "VP8"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err = s.sfu.Play(deadline(t, patience), translate.PlayOffer{Room: room(t), Identity: player(), SDP: offer.SDP, Publisher: id, Tracks: tracks})
+	answer, err = s.sfu.Play(deadline(t, patience), s.playOffer(t, player(), id, offer.SDP))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,10 @@ func TestMain(m *testing.M) {
 type stage struct {
 	lk  *rig.LiveKit
 	sfu *SFU
+	*webhooks
+}
 
+type webhooks struct {
 	mu       sync.Mutex
 	events   []translate.Event
 	refusals []error
@@ -47,7 +50,7 @@ type stage struct {
 // newStage starts a LiveKit for a test and its subtests.
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{}
+	s := &stage{webhooks: &webhooks{}}
 	receiver := httptest.NewServer(http.HandlerFunc(s.receive))
 	t.Cleanup(receiver.Close)
 	s.lk = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: receiver.URL})
@@ -62,6 +65,23 @@ func newStage(t *testing.T) *stage {
 	defer s.mu.Unlock()
 	s.sfu = newSFU(t, s.lk, nil)
 	return s
+}
+
+// by returns a stage with the same LiveKit, whose SFU plays in one way.
+func (s *stage) by(t *testing.T, way PlayWay) *stage {
+	t.Helper()
+	return &stage{lk: s.lk, webhooks: s.webhooks, sfu: newSFU(t, s.lk, func(c *Config) { c.Play = way })}
+}
+
+// eachWay runs a test with each way of playing.
+func eachWay(t *testing.T, s *stage, test func(*testing.T, *stage)) {
+	t.Helper()
+	for _, way := range []PlayWay{wayWHIP, waySignal} {
+		t.Run(string(way), func(t *testing.T) {
+			t.Parallel()
+			test(t, s.by(t, way))
+		})
+	}
 }
 
 func newSFU(t testing.TB, lk *rig.LiveKit, change func(*Config)) *SFU {
@@ -174,19 +194,34 @@ func (s *stage) publish(t *testing.T, id translate.Identity, o rig.PeerOptions) 
 func (s *stage) play(t *testing.T, pub translate.Identity, o rig.PeerOptions) (*rig.Peer, translate.Identity, translate.Answer) {
 	t.Helper()
 	peer, id := rig.NewPlayer(t, o), player()
-	var tracks []string
-	for _, track := range s.ask(t, pub).Tracks {
-		tracks = append(tracks, track.Name)
-	}
-	answer, err := s.sfu.Play(deadline(t, patience), translate.PlayOffer{
-		Room: room(t), Identity: id, MediaID: "media-2", SDP: peer.Offer(), Publisher: pub, Tracks: tracks,
-	})
+	answer, err := s.sfu.Play(deadline(t, patience), s.playOffer(t, id, pub, peer.Offer()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	peer.SetAnswer(answer.SDP)
-	up(t, peer)
+	s.playerUp(t, peer, id)
 	return peer, id, answer
+}
+
+// playerUp waits until LiveKit reports that a player is up, and reports it to the SFU as the gateway does.
+func (s *stage) playerUp(t *testing.T, peer *rig.Peer, id translate.Identity) {
+	t.Helper()
+	up(t, peer)
+	rig.Eventually(t, patience, "LiveKit reports the player up", func() bool { return s.find(t, id).Active })
+	s.sfu.PlayerUp(id)
+}
+
+// playOffer returns the offer of a player of all tracks of a publisher.
+func (s *stage) playOffer(t *testing.T, id, pub translate.Identity, sdp string) translate.PlayOffer {
+	t.Helper()
+	return translate.PlayOffer{Room: room(t), Identity: id, MediaID: "media-2", Publisher: pub, Offer: allTracks(sdp)}
+}
+
+// allTracks returns the function that plays all tracks of a publisher.
+func allTracks(sdp string) func(translate.Participant) (string, []translate.Track, error) {
+	return func(publisher translate.Participant) (string, []translate.Track, error) {
+		return sdp, publisher.Tracks, nil
+	}
 }
 
 func (s *stage) flows(t *testing.T, peer *rig.Peer, kinds ...translate.Kind) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 
@@ -13,19 +14,29 @@ import (
 
 // Plays that LiveKit does not answer leave connections for the plays of another publisher, and for removals.
 func TestHangingPlaysDoNotDelayOtherCalls(t *testing.T) {
+	for _, way := range []PlayWay{wayWHIP, waySignal} {
+		t.Run(string(way), func(t *testing.T) { testHangingPlays(t, way) })
+	}
+}
+
+func testHangingPlays(t *testing.T, way PlayWay) {
 	const conns = 16
 	arrived, end := make(chan struct{}, 100), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == whipPath && r.Header.Get(clientInfoHeader) != "" {
+		switch {
+		case r.URL.Path == whipPath && r.Header.Get(clientInfoHeader) != "", r.URL.Path == signalPath:
 			arrived <- struct{}{}
 			<-end
+		case strings.HasSuffix(r.URL.Path, "/UpdateParticipant"):
+			w.Header().Set("Content-Type", "application/protobuf") // an empty participant
+			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte(`{"code": "not_found", "msg": "no such participant"}`)) // the client sees a failure
 	}))
 	t.Cleanup(server.Close)
-	sfu, err := New(Config{URL: server.URL, Key: "k", Secret: testSecret, MaxConns: conns}, Deps{})
+	sfu, err := New(Config{URL: server.URL, Key: "k", Secret: testSecret, MaxConns: conns, Play: way}, Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +44,12 @@ func TestHangingPlaysDoNotDelayOtherCalls(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	play := func(ctx context.Context, publisher translate.Identity) error {
-		_, err := sfu.Play(ctx, translate.PlayOffer{Room: "r", Identity: player(), SDP: "v=0", Publisher: publisher, Tracks: []string{"video"}})
+		_, err := sfu.Play(ctx, translate.PlayOffer{
+			Room: "r", Identity: player(), Publisher: publisher,
+			Offer: func(translate.Participant) (string, []translate.Track, error) {
+				return "v=0", []translate.Track{{Name: "video"}}, nil
+			},
+		})
 		return err
 	}
 	_, plays := SplitConns(conns)

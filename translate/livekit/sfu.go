@@ -1,7 +1,8 @@
 // Package livekit is the client of a LiveKit server. It owns all calls to LiveKit: WHIP for offers,
-// RoomService and the egress API for everything else, probes that measure streams as a hidden participant,
-// and the verification of webhooks. It implements gateway.SFU, egress.Client and probe.Prober; only cmd
-// uses it. It is the only package that imports livekit/*, and imports neither gateway nor state.
+// signalling for those of players, RoomService and the egress API for everything else, probes that measure
+// streams as a hidden participant, and the verification of webhooks. It implements gateway.SFU, egress.Client
+// and probe.Prober; only cmd uses it. It is the only package that imports livekit/*, and imports neither
+// gateway nor state.
 package livekit
 
 import (
@@ -24,6 +25,7 @@ import (
 const (
 	opPublish      = "whip publish"
 	opPlay         = "whip play"
+	opSignalPlay   = "signal play"
 	opRemove       = "remove participant"
 	opParticipants = "list participants"
 	opParticipant  = "ask participant"
@@ -53,8 +55,11 @@ type Config struct {
 	// They are rounded up to whole seconds; 0 keeps LiveKit's default.
 	EmptyTimeout, DepartureTimeout time.Duration
 	// MaxConns limits the connections to LiveKit; all of them are kept open when idle. A call waits for a
-	// free connection as long as its context allows.
+	// free connection as long as its context allows. Players that start by signalling have as many connections
+	// in addition as there are for plays (SplitConns).
 	MaxConns int
+	// Play is how LiveKit is asked for answers to players; PlayAuto by default.
+	Play PlayWay
 }
 
 // validate returns all faults of the configuration.
@@ -79,6 +84,9 @@ func (c Config) validate() error {
 	}
 	if c.MaxConns < 0 {
 		faults = append(faults, fmt.Errorf("%w: negative number of connections", ErrConfig))
+	}
+	if c.Play != "" && !slices.Contains([]PlayWay{PlayAuto, waySignal, wayWHIP}, c.Play) {
+		faults = append(faults, fmt.Errorf("%w: unknown way of playing %q", ErrConfig, c.Play))
 	}
 	return errors.Join(faults...)
 }
@@ -113,12 +121,14 @@ func apiURL(address string) (string, error) {
 
 // Deps are the dependencies of an SFU. All fields are optional.
 type Deps struct {
-	// HTTP makes all calls but Play's, PlayHTTP those. By default the SFU creates clients with SplitConns of
-	// Config.MaxConns, HTTP/1.1, no proxy and no redirects.
+	// HTTP makes all calls but those of plays by WHIP, PlayHTTP those. By default the SFU creates clients with
+	// SplitConns of Config.MaxConns, HTTP/1.1, no proxy and no redirects.
 	HTTP, PlayHTTP *http.Client
 	// Observe is called for each finished call with an Op constant, its duration, and its error: nil or a
 	// *translate.Error. It must not block.
 	Observe func(op string, d time.Duration, err error)
+	// Trace is called for each finished play by signalling, like Observe. The HTTP clients trace all other calls.
+	Trace func(ctx context.Context, op string, start time.Time, err error)
 	// Log receives debug lines about calls, never tokens or session descriptions.
 	Log zerolog.Logger
 }
@@ -130,11 +140,14 @@ type SFU struct {
 	whip    *whipClient
 	plays   *whipClient
 	playing *playSlots
+	ways    *playWays
+	held    *heldPlayers
 	rooms   lkproto.RoomService
 	egress  lkproto.Egress
 	signer  *signer
 	keys    webhookKeys
 	observe func(op string, d time.Duration, err error)
+	trace   func(ctx context.Context, op string, start time.Time, err error)
 	log     zerolog.Logger
 }
 
@@ -160,16 +173,22 @@ func New(cfg Config, deps Deps) (*SFU, error) {
 	if deps.Observe == nil {
 		deps.Observe = func(string, time.Duration, error) {}
 	}
+	if deps.Trace == nil {
+		deps.Trace = func(context.Context, string, time.Time, error) {}
+	}
 	return &SFU{
 		base:    base,
 		whip:    &whipClient{http: deps.HTTP, url: base + whipPath},
 		plays:   &whipClient{http: deps.PlayHTTP, url: base + whipPath},
 		playing: newPlaySlots(plays / 4),
+		ways:    newPlayWays(cfg.Play, deps.Log),
+		held:    newHeldPlayers(plays),
 		rooms:   lkproto.NewRoomServiceProtobufClient(base, deps.HTTP),
 		egress:  lkproto.NewEgressProtobufClient(base, deps.HTTP),
 		signer:  newSigner(cfg),
 		keys:    newWebhookKeys(cfg),
 		observe: deps.Observe,
+		trace:   deps.Trace,
 		log:     deps.Log,
 	}, nil
 }
@@ -181,8 +200,10 @@ func SplitConns(all int) (control, plays int) {
 	return max(all-plays, 1), plays
 }
 
-// Close closes the idle connections. Calls in progress are not affected.
+// Close closes the idle connections, and those of players that are starting, which ends them. Calls in
+// progress are not affected.
 func (s *SFU) Close() {
+	s.held.close()
 	s.whip.http.CloseIdleConnections()
 	s.plays.http.CloseIdleConnections()
 }
@@ -197,27 +218,6 @@ func (s *SFU) Publish(ctx context.Context, o translate.PublishOffer) (a translat
 		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: opPublish, Err: err}
 	}
 	return s.offer(ctx, s.whip, o.Room, o.Identity, whipRequest{op: opPublish, token: token, sdp: o.SDP})
-}
-
-// Play sends a player's offer and returns LiveKit's answer. LiveKit answers when the named tracks are bound
-// to the offer's m-lines; for a missing track the call runs into its deadline (ErrKindUnavailable). After an
-// error the participant can exist nevertheless: Remove it.
-func (s *SFU) Play(ctx context.Context, o translate.PlayOffer) (a translate.Answer, err error) {
-	defer s.done(opPlay, time.Now(), o.Room, o.Identity, &err)
-	token, err := s.signer.player(o)
-	if err != nil {
-		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: opPlay, Err: err}
-	}
-	info, err := clientInfo(o.Publisher, o.Tracks)
-	if err != nil {
-		return translate.Answer{}, &translate.Error{Kind: translate.ErrKindRefused, Op: opPlay, Err: err}
-	}
-	release, err := s.playing.acquire(ctx, playedPublisher{o.Room, o.Publisher})
-	if err != nil {
-		return translate.Answer{}, failed(ctx, opPlay, fmt.Errorf("%w: %w", translate.ErrNotSent, err))
-	}
-	defer release()
-	return s.offer(ctx, s.plays, o.Room, o.Identity, whipRequest{op: opPlay, token: token, sdp: o.SDP, clientInfo: info})
 }
 
 // offer sends an offer. LiveKit answers 503 both if it cannot serve any offer and if it fails at this one. In

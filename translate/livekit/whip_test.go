@@ -72,6 +72,10 @@ func TestPublishRequestHasGrantsOfPublisher(t *testing.T) {
 func TestPlayRequestSelectsTracks(t *testing.T) {
 	const odd = "nätive \x7f \"1\"\n😀"
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != whipPath {
+			w.Header().Set("Content-Type", "application/protobuf") // an empty participant
+			return
+		}
 		header := r.Header.Get(clientInfoHeader)
 		printable(t, header)
 		var info struct {
@@ -93,7 +97,13 @@ func TestPlayRequestSelectsTracks(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusCreated)
 	})
-	_, err := sfu.Play(t.Context(), translate.PlayOffer{Room: "r", Identity: "i", SDP: "o", Publisher: odd, Tracks: []string{"a", odd}})
+	sfu.ways.configured = wayWHIP
+	_, err := sfu.Play(t.Context(), translate.PlayOffer{
+		Room: "r", Identity: "i", Publisher: odd,
+		Offer: func(translate.Participant) (string, []translate.Track, error) {
+			return "o", []translate.Track{{Name: "a"}, {Name: odd}}, nil
+		},
+	})
 	if err != nil {
 		t.Error(err)
 	}
@@ -187,8 +197,8 @@ func TestObserveReceivesEveryCall(t *testing.T) {
 	}
 	calls(t, t.Context(), sfu)
 	slices.Sort(seen)
-	// After the 503 to each offer, the participant is queried as well.
-	want := []string{opParticipant, opParticipant, opParticipant, opParticipants, opPlay, opPublish, opRemove}
+	// After the 503 to the publisher's offer, the participant is queried as well.
+	want := []string{opParticipant, opParticipant, opParticipants, opSignalPlay, opPublish, opRemove}
 	slices.Sort(want)
 	if !slices.Equal(seen, want) {
 		t.Errorf("observed %v", seen)

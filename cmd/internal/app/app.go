@@ -98,12 +98,14 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	pod := translate.NewPodTag()
 	log = log.With().Str("pod", pod).Logger()
 
-	store, err := openStore(cfg, pod, state.Deps{Log: log, Observe: metrics.StoreCall, Trace: tracing.storeCall()})
+	store, err := openStore(cfg, pod, state.Deps{Log: log, Observe: metrics.StoreCall, Trace: tracing.call("redis")})
 	if err != nil {
 		return nil, err
 	}
 	control, plays := tracing.clients(cfg.LiveKit.MaxConns)
-	sfu, err := livekit.New(sfuConfig(cfg), livekit.Deps{Observe: metrics.SFUCall, Log: log, HTTP: control, PlayHTTP: plays})
+	sfu, err := livekit.New(sfuConfig(cfg), livekit.Deps{
+		Observe: metrics.SFUCall, Log: log, HTTP: control, PlayHTTP: plays, Trace: tracing.call("livekit"),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +128,7 @@ func sfuConfig(cfg config.Config) livekit.Config {
 	return livekit.Config{
 		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), WebhookKeys: reveal(cfg.LiveKit.WebhookKeys),
 		EmptyTimeout: cfg.LiveKit.RoomEmptyTimeout, DepartureTimeout: cfg.LiveKit.RoomDepartureTimeout, MaxConns: cfg.LiveKit.MaxConns,
+		Play: cfg.LiveKit.Play,
 	}
 }
 

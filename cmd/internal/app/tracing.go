@@ -86,8 +86,8 @@ func (t *tracing) client(maxConns int) *http.Client {
 	))
 }
 
-// storeCall records the calls to Redis that belong to a trace.
-func (t *tracing) storeCall() func(ctx context.Context, op string, start time.Time, err error) {
+// call records the calls that belong to a trace, to Redis and to LiveKit by signalling.
+func (t *tracing) call(to string) func(ctx context.Context, op string, start time.Time, err error) {
 	if t == nil {
 		return nil
 	}
@@ -96,7 +96,7 @@ func (t *tracing) storeCall() func(ctx context.Context, op string, start time.Ti
 		if !trace.SpanFromContext(ctx).IsRecording() {
 			return
 		}
-		_, span := tracer.Start(ctx, "redis "+op, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(start))
+		_, span := tracer.Start(ctx, to+" "+op, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(start))
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
 		}

@@ -80,7 +80,7 @@ var outward = []struct {
 	by   []string
 	why  string
 }{
-	{"github.com/gorilla/websocket", []string{"gateway", "internal/wcsclient", "cmd/wcs-bench", "e2e"}, "sockets are the gateway's"},
+	{"github.com/gorilla/websocket", []string{"gateway", "translate/livekit", "internal/wcsclient", "cmd/wcs-bench", "e2e"}, "sockets are the gateway's"},
 	{"github.com/redis/go-redis", []string{"state", "cmd/wcs-dev", "e2e"}, "Redis is behind the interfaces of gateway/session/env.go"},
 	{"github.com/livekit", []string{"translate/livekit", "cmd/wcs-dev", "e2e"}, "one package knows LiveKit's API"},
 	{"github.com/livekit/livekit-server", []string{"cmd/wcs-dev", "e2e"}, "the SFU is not part of the gateway"},

@@ -15,6 +15,7 @@ import (
 
 	"wcsgateway/gateway/apps"
 	"wcsgateway/translate"
+	"wcsgateway/translate/livekit"
 	"wcsgateway/translate/wcs"
 )
 
@@ -125,8 +126,13 @@ type LiveKit struct {
 	// Deadline of one call.
 	CallTimeout time.Duration `koanf:"callTimeout" rule:"min=100ms"`
 	// Connections to LiveKit, kept open when idle. Half of them are for plays, a quarter of these for one
-	// publisher's. A call waits for a connection while all of its part are in use.
+	// publisher's. A call waits for a connection while all of its part are in use. Players that are starting by
+	// signalling have as many connections in addition as there are for plays.
 	MaxConns int `koanf:"maxConns" rule:"min=1"`
+	// How players are started: `auto`, `signal` or `whip`. `auto` is by signalling, and by WHIP, which takes
+	// 50 ms longer, where LiveKit is older than 1.13.2 or refuses signalling. `signal` does not look at
+	// LiveKit's version.
+	Play livekit.PlayWay `koanf:"play" rule:"one=auto|signal|whip"`
 }
 
 // SFU configures optional actions of LiveKit.
@@ -418,7 +424,7 @@ func Default() Config {
 		},
 		LiveKit: LiveKit{
 			RoomEmptyTimeout: 10 * time.Second, RoomDepartureTimeout: 2 * time.Second,
-			CallTimeout: 5 * time.Second, MaxConns: 512,
+			CallTimeout: 5 * time.Second, MaxConns: 512, Play: livekit.PlayAuto,
 		},
 		Redis: Redis{Lease: 8 * time.Second, RecordTTL: 24 * time.Hour, CallTimeout: 800 * time.Millisecond},
 		Session: Session{

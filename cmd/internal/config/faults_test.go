@@ -145,10 +145,10 @@ func TestValidateNamesEachFault(t *testing.T) {
 		{"livekit values", func(c *Config) {
 			c.LiveKit.WebhookKeys = map[string]Secret{"old": ""}
 			c.LiveKit.RoomEmptyTimeout, c.LiveKit.RoomDepartureTimeout = -1, -1
-			c.LiveKit.CallTimeout, c.LiveKit.MaxConns = 0, 0
+			c.LiveKit.CallTimeout, c.LiveKit.MaxConns, c.LiveKit.Play = 0, 0, "http"
 		}, map[string]string{
 			"livekit.webhookKeys[old]": "secret", "livekit.roomEmptyTimeout": "at least", "livekit.roomDepartureTimeout": "at least",
-			"livekit.callTimeout": "at least", "livekit.maxConns": "at least",
+			"livekit.callTimeout": "at least", "livekit.maxConns": "at least", "livekit.play": "must be one of auto, signal, whip",
 		}},
 		{"a webhook key that is the API key", func(c *Config) { c.LiveKit.APIKey, c.LiveKit.WebhookKeys = "k", map[string]Secret{"k": "other"} },
 			map[string]string{"livekit.webhookKeys[k]": "differs from livekit.apiSecret"}},
