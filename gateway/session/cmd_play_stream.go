@@ -44,16 +44,14 @@ func (player) start(ctx context.Context, st *stream) (got started, err error) {
 	if err != nil {
 		return got, err
 	}
-	for attempt := range playAttempts {
-		if err = play(ctx, st, &got, offered, attempt); !errors.Is(err, translate.ErrPlayAgain) {
+	if got.publisher.Native() {
+		_, err = addPlayer(ctx, st, true, got.room)
+	}
+	for attempt := 0; err == nil; attempt++ {
+		if err = play(ctx, st, &got, offered, attempt); !errors.Is(err, translate.ErrPlayAgain) || attempt == playAttempts-1 {
 			break
 		}
-		if failure := changeIdentity(ctx, st, got.publisher.Native()); failure != nil {
-			return got, failure
-		}
-	}
-	if err == nil && got.publisher.Native() {
-		_, err = addPlayer(ctx, st, true, got.room)
+		err = changeIdentity(ctx, st, got)
 	}
 	return got, err
 }
@@ -113,25 +111,18 @@ func play(ctx context.Context, st *stream, got *started, offered translate.Media
 }
 
 // changeIdentity replaces the stream's participant by one with another identity: under the same one,
-// LiveKit's report of the old one's end would be taken for the new one's. A player of a native publisher is
-// registered later.
-func changeIdentity(ctx context.Context, st *stream, native bool) error {
-	t := st.sess.table
-	if !native {
-		ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
-		defer cancel()
-		if err := st.role.release(ctx, st); err != nil {
-			return err
-		}
+// LiveKit's report of the old one's end would be taken for the new one's.
+func changeIdentity(ctx context.Context, st *stream, got started) error {
+	t, old := st.sess.table, st.identity
+	release, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
+	defer cancel()
+	if err := st.role.release(release, st); err != nil {
+		return err
 	}
-	old, room := st.identity, st.sess.app.Room.Room(st.sess.app.Key, st.name)
 	st.identity = t.NewIdentity(translate.RolePlay)
 	t.streams.rename(old, st)
-	t.Cleanup.RemoveParticipant(st.sess.Party, room, old, cleanup.ExpiryNeverUp)
-	if native {
-		return nil
-	}
-	_, err := addPlayer(ctx, st, false, "")
+	t.Cleanup.RemoveParticipant(st.sess.Party, got.room, old, cleanup.ExpiryNeverUp)
+	_, err := addPlayer(ctx, st, got.publisher.Native(), got.room)
 	return err
 }
 

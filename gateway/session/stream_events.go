@@ -24,7 +24,9 @@ func (st *stream) onEvent(e translate.Event) {
 			st.learnFromSFU([]translate.Track{e.Track})
 		}
 	case translate.EventLeft, translate.EventAborted:
-		if e.Reason != translate.EndReplaced { // by LiveKit's own repetition (docs/livekit-notes.md#whip): the next one lives
+		// LiveKit's own repetition replaces a participant (docs/livekit-notes.md#whip). The start of a player
+		// returns why it ended its participant.
+		if e.Reason != translate.EndReplaced && (st.published || st.phase != phaseStarting) {
 			st.lost(e.Reason)
 		}
 	case translate.EventEgress:
