@@ -35,9 +35,10 @@ check: check-format
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo 'check: golangci-lint is not installed, skipped'; fi
 	go test -short -timeout $(TESTTIMEOUT) ./...
 
-# Writes the generated tables of docs/, the example configuration and its JSON schema, which the tests compare with the code.
+# Writes the generated tables of docs/ and of the chart, the example configuration and its JSON schema, which the tests compare with the code.
 docs:
 	go test -count=1 -run 'EverySetting|MetricsTable|RESTTables' ./cmd/internal/config ./gateway ./gateway/rest -update
+	cd deploy/tests && go test -count=1 -run TableOfValues . -update
 
 check-format:
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

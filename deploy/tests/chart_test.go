@@ -37,6 +37,7 @@ type object = map[string]any
 
 // required holds the least values that the chart accepts.
 const required = `
+image: {repository: registry.example/wcs-gateway}
 config:
   livekit: {url: "http://livekit:80", apiKey: gateway}
   redis: {addrs: ["redis:6379"]}

@@ -17,16 +17,16 @@ import (
 // options holds the parts of the chart that can be switched on, each with all values that belong to it.
 // All are off by default.
 var options = []string{
-	`ingress: {enabled: true, className: nginx, hosts: [wcs.example.com], tls: [{secretName: wcs-tls, hosts: [wcs.example.com]}], annotations: {a.example/b: c}}`,
+	`ingress: {enabled: true, className: nginx, hosts: [{host: wcs.example.com, paths: [{path: /ws}]}], tls: [{secretName: wcs-tls, hosts: [wcs.example.com]}], annotations: {a.example/b: c}}`,
 	`httpRoute: {enabled: true, parentRefs: [{name: public, namespace: gateways, sectionName: https}], hostnames: [wcs.example.com], annotations: {a.example/b: c}}`,
-	`autoscaling: {enabled: true}`,
+	`autoscaling: {enabled: true, sessionsPerPod: 5000}`,
 	`networkPolicy: {enabled: true, clientsFrom: [{ipBlock: {cidr: 10.1.0.0/16}}], internalFrom: [{podSelector: {matchLabels: {app: livekit}}}], egress: [{to: [{podSelector: {}}], ports: [{port: 6379}]}]}`,
 	`{podDisruptionBudget: {enabled: false}, serviceAccount: {create: false, name: gateway}}`,
 	`{serviceMonitor: {enabled: true, labels: {release: prometheus}}, prometheusRule: {enabled: true, labels: {release: prometheus}}, dashboard: {enabled: true}}`,
 	`tls: {secretName: wcs-tls}`,
 	`secrets: {livekit-api-secret: {value: a-secret, existingSecret: null, key: null}, redis-password: {existingSecret: redis}, shop-hook: {value: another}}`,
 	`service: {type: LoadBalancer, annotations: {a.example/b: c}, ports: {ws: 80, wss: 443}, nodePorts: {ws: 30080, wss: 30443}, loadBalancerClass: a.example/b, loadBalancerSourceRanges: [10.0.0.0/8], externalTrafficPolicy: Local}`,
-	`{preStop: false, liveReload: true, extraPorts: [{name: rest, port: 8081}], topologySpread: [], resources: null}`,
+	`{preStop: false, liveReload: true, extraPorts: [{name: rest, port: 8081}], topologySpreadConstraints: [], resources: null}`,
 	`{fullnameOverride: gw, commonLabels: {team: media}, podLabels: {a: b}, podAnnotations: {a: b}, nodeSelector: {disk: ssd}, priorityClassName: high,
 	  tolerations: [{key: a, operator: Exists, effect: NoSchedule}], imagePullSecrets: [{name: registry}],
 	  affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: kubernetes.io/hostname}}]}},
@@ -65,7 +65,7 @@ func TestEveryCombinationIsValid(t *testing.T) {
 	}
 	workers.Wait()
 	t.Logf("%d combinations, %d different objects of %d kinds", 1<<len(options), len(v.seen), len(v.kinds))
-	if want := 12; len(v.kinds) != want {
+	if want := 13; len(v.kinds) != want {
 		t.Errorf("objects of %d kinds, want %d: %v", len(v.kinds), want, v.kinds)
 	}
 }

@@ -186,7 +186,7 @@ func TestChangesRollThePods(t *testing.T) {
 		{"a live setting with liveReload", []string{reload}, []string{reload, live}, false},
 		{"another setting with liveReload", []string{reload}, []string{reload, restart}, true},
 		{"a secret", []string{own}, []string{other}, true},
-		{"replicas", nil, []string{"replicas: 5"}, false},
+		{"replicas", nil, []string{"replicaCount: 5"}, false},
 	} {
 		if rolls := annotations(c.before...) != annotations(c.after...); rolls != c.rolls {
 			t.Errorf("%s: rolls is %v", c.name, rolls)
@@ -214,13 +214,14 @@ func TestFaultsAreRefused(t *testing.T) {
 		{"secrets: {x: {value: a, existingSecret: b}}", "/secrets/x"},
 		{"replica: 3", "replica"},
 		{"image: {tags: x}", "/image"},
+		{"ingress: {hosts: [a.example]}", "/ingress/hosts/0"},
 		{"image: {digest: 'sha256:12'}", "/image/digest"},
 		{"service: {type: ExternalName}", "/service/type"},
 		{"extraEnv: [{name: WCS_LIVEKIT_APISECRET, value: plain}]", "/extraEnv/0/name"},
 		{"ingress: {enabled: true}", "/ingress/hosts"},
 		{"httpRoute: {enabled: true}", "/httpRoute/parentRefs"},
 		{"listeners: {ws: false}", "listeners.ws"},
-		{"{listeners: {ws: false}, tls: {secretName: a}, ingress: {enabled: true, hosts: [a.example]}}", "ingress.enabled"},
+		{"{listeners: {ws: false}, tls: {secretName: a}, ingress: {enabled: true, hosts: [{host: a.example}]}}", "ingress.enabled"},
 		{"{listeners: {ws: false}, tls: {secretName: a}, httpRoute: {enabled: true, parentRefs: [{name: a}]}}", "httpRoute.enabled"},
 		{"autoscaling: {enabled: true, sessionsPerPod: 0, targetCPU: 0}", "autoscaling.sessionsPerPod"},
 		{"autoscaling: {minReplicas: 3, maxReplicas: 2}", "autoscaling.minReplicas"},
@@ -230,13 +231,16 @@ func TestFaultsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", c.values, err)
 		}
 	}
+	if _, err := render(kubeVersion, values(t, required, "image: {repository: ''}")); err == nil || !strings.Contains(err.Error(), "image.repository is required: no image is published") {
+		t.Errorf("without an image: %v", err)
+	}
 	if _, err := render(kubeVersion, object{}); err == nil || !strings.Contains(err.Error(), "/config/livekit/url") {
 		t.Errorf("without values: %v", err)
 	}
 }
 
 func TestWebSocketsOutlastProxyTimeouts(t *testing.T) {
-	r := mustRender(t, `{ingress: {enabled: true, hosts: [a.example], websocketTimeout: 1000000, annotations: {haproxy.org/timeout-tunnel: 1d}},
+	r := mustRender(t, `{ingress: {enabled: true, hosts: [{host: a.example}], websocketTimeout: 1000000, annotations: {haproxy.org/timeout-tunnel: 1d}},
   httpRoute: {enabled: true, parentRefs: [{name: a}]}}`)
 	annotations, ok := at(r.of(t, "Ingress/wcs-wcs-gateway"), "metadata.annotations").(object)
 	if !ok {

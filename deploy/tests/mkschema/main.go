@@ -25,7 +25,7 @@ const (
 
 // kinds are Kubernetes' own that the chart has, by the names of their definitions.
 var kinds = []string{
-	"io.k8s.api.apps.v1.Deployment", "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", "io.k8s.api.core.v1.ConfigMap", "io.k8s.api.core.v1.Secret",
+	"io.k8s.api.apps.v1.Deployment", "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", "io.k8s.api.core.v1.ConfigMap", "io.k8s.api.core.v1.Pod", "io.k8s.api.core.v1.Secret",
 	"io.k8s.api.core.v1.Service", "io.k8s.api.core.v1.ServiceAccount", "io.k8s.api.networking.v1.Ingress", "io.k8s.api.networking.v1.NetworkPolicy",
 	"io.k8s.api.policy.v1.PodDisruptionBudget",
 }

@@ -23,10 +23,33 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "wcs-gateway.selector" . }}
 app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: wcs-gateway
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{- define "wcs-gateway.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* The members of an object's metadata: (dict "root" $ "suffix" "-internal" "name" … "labels" … "annotations" …). */}}
+{{- define "wcs-gateway.metadata" -}}
+{{- $labels := include "wcs-gateway.labels" .root | fromYaml -}}
+{{- $annotations := merge (dict) (.annotations | default dict) .root.Values.commonAnnotations -}}
+name: {{ .name | default (printf "%s%s" (include "wcs-gateway.fullname" .root) (.suffix | default "")) }}
+{{- with .root.Values.namespaceOverride }}
+namespace: {{ . }}
+{{- end }}
+labels: {{- toYaml (merge (dict) (.labels | default dict) $labels) | nindent 2 }}
+{{- with $annotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "wcs-gateway.configMap" -}}
+{{- .Values.existingConfigMap | default (include "wcs-gateway.fullname" .) -}}
 {{- end -}}
 
 {{- define "wcs-gateway.serviceAccount" -}}
@@ -38,6 +61,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "wcs-gateway.image" -}}
+{{- if not .Values.image.repository -}}
+{{- fail "image.repository is required: no image is published. Push one, for example with make image IMAGE=registry.example/wcs-gateway:1.0.0 BUILDX=--push" -}}
+{{- end -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}
