@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -9,11 +13,39 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
+// consoleEvent returns the data of the first event with that name that the console's overview gets.
+func consoleEvent(t *testing.T, g *rig.Gateway, event string) (data string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.Listening(t, "rest.listen")+"/console/live", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth("ops", "secret")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }() // the stream has no end
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if lines.Text() == "event: "+event && lines.Scan() {
+			return strings.TrimPrefix(lines.Text(), "data: ")
+		}
+	}
+	t.Fatalf("status %d, no event %s: %v", res.StatusCode, event, lines.Err())
+	return ""
+}
+
 // The packets between the client and LiveKit's media port are lost, as behind a firewall. The metric has the
 // series that the alert WcsIceTimeouts uses.
 func TestBlockedMediaPortsAreReported(t *testing.T) {
 	t.Parallel()
-	s := rig.NewStage(t, nil, "")
+	env := restEnv(t)
+	env["WCS_REST_CONSOLE"] = "true"
+	s := rig.NewStage(t, env, "")
 	firewall := rig.StartRelay(t, s.LiveKit.UDPPort)
 	firewall.Impair(rig.Impairment{Up: rig.Direction{Loss: 1}, Down: rig.Direction{Loss: 1}})
 	c := rig.Connect(t, s.Gateway.URL, "defaultApp")
@@ -37,6 +69,25 @@ func TestBlockedMediaPortsAreReported(t *testing.T) {
 				t.Errorf("a fault of a server is counted: %s", line)
 			}
 		}
+	}
+	var failures struct {
+		Rows []struct {
+			Reason, Kind, Class, App, Address string
+			Count                             int
+			At                                int64
+		}
+	}
+	if err := json.Unmarshal([]byte(consoleEvent(t, s.Gateway, "failures")), &failures); err != nil {
+		t.Fatal(err)
+	}
+	if len(failures.Rows) != 1 {
+		t.Fatalf("the console shows %+v, want one failure", failures.Rows)
+	}
+	row := failures.Rows[0]
+	ago := time.Since(time.UnixMilli(row.At))
+	if row.Reason != "ice_timeout" || row.Kind != "publish" || row.Class != "client" || row.App != "defaultApp" || row.Count != 1 ||
+		!strings.HasPrefix(row.Address, "127.0.0.1:") || ago < 0 || ago > time.Minute {
+		t.Errorf("the console shows %+v, %v ago", row, ago)
 	}
 	s.WantClean(t, "blocked")
 }

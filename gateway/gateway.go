@@ -14,7 +14,6 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
-	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/quota"
@@ -90,7 +89,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Metrics: &deps.Metrics.Metrics,
 		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions, Resumption: deps.Resumption,
 		Natives: natives.New(ctx, deps.SFU), Quotas: quota.New(), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
-		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick), Ends: ends.New(deps.Metrics.ends),
+		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick), Ends: deps.Metrics.Ends(cfg.Recent),
 	}
 	env.Bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Metrics: deps.Metrics.bus, Log: deps.Log})
 	env.Cleanup = cleanup.New(cleanup.Deps{
@@ -117,7 +116,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	})
 	g.admin = admin.New(admin.Deps{
 		Pod: cfg.Pod, Local: local{g.table.Local(), g}, Directory: deps.Directory, Bus: env.Bus, CheckData: g.table.CheckData,
-		Ready: g.Ready, History: deps.History, Template: cfg.Egress.Template, StartTimeout: cfg.Egress.StartTimeout,
+		Ready: g.Ready, History: deps.History, Failures: env.Ends.Failures, Template: cfg.Egress.Template, StartTimeout: cfg.Egress.StartTimeout,
 		Recovered: env.Recovered, Log: deps.Log,
 	})
 	return g

@@ -10,6 +10,7 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/roomapi"
@@ -122,6 +123,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.ConfigTaken(true)
 	return m
 }
+
+// Ends returns a recorder of the ends of streams. keep reports whether it keeps the last hour's failures.
+func (m *Metrics) Ends(keep bool) *ends.Recorder { return ends.New(m.ends, keep) }
 
 // Build records the version of the build.
 func (m *Metrics) Build(version string) { m.build.WithLabelValues(version).Set(1) }

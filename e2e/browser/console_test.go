@@ -204,13 +204,24 @@ func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 	play := rig.Connect(t, w.pods[0].URL, "defaultApp")
 	play.Play("console-play", "console", rig.NewPlayer(t, rig.PeerOptions{}))
 	w.crowd(t)
+	play.Send("publishStream", rig.StreamRequest("console-bad", "bad", "", true, nil))
+	play.WantStatus("console-bad", "FAILED", "Bad SDP: it has no media")
+	for i := range 3 {
+		id := fmt.Sprint("console-none", i)
+		pub.Send("playStream", rig.StreamRequest(id, "none", rig.NewPlayer(t, rig.PeerOptions{}).Offer(), false, nil))
+		pub.WantStatus(id, "FAILED", "Session does not exist")
+	}
 
 	overview := w.open(t, 0, "")
 	overview.shows("live", fmt.Sprint(simulated+2), "Streams", "ready", "(serves this page)")
-	rig.Eventually(t, patience, "last hour is drawn", func() bool { return eval[int](overview, `document.querySelectorAll('.plot canvas').length`) == 5 })
+	rig.Eventually(t, patience, "last hour is drawn", func() bool { return eval[int](overview, `document.querySelectorAll('.plot canvas').length`) == 6 })
 	rig.Eventually(t, patience, "first figures are shown", func() bool {
 		return eval[string](overview, `document.querySelector('.legend b').textContent`) == fmt.Sprint(simulated+2)
 	})
+	overview.shows("bad_offer", "not_found", "127.0.0.1:")
+	if row := eval[string](overview, `document.querySelector('.failures tbody tr').innerText`); !strings.Contains(row, "not_found\tplay\tdefaultApp\tclient\t3\t") {
+		t.Errorf("the most frequent failure is %q", row)
+	}
 	overview.shots("overview")
 
 	sessions := w.open(t, 0, "#/sessions")

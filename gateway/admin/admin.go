@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/ends"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -88,6 +89,8 @@ type Deps struct {
 	Ready func() bool
 	// History returns this pod's figures of the last hour, which must marshal to JSON. It can be nil.
 	History func() any
+	// Failures returns this pod's failures of the last hour.
+	Failures func() []ends.Failure
 	// Template is the file name of recordings without another one.
 	Template translate.FileTemplate
 	// StartTimeout bounds the start of a recording.
@@ -125,6 +128,7 @@ const (
 	methodSendData    method = "send-data"    // SessionData → string
 	methodPod         method = "pod"          // null → PodState
 	methodHistory     method = "history"      // null → the result of Deps.History
+	methodFailures    method = "failures"     // null → []ends.Failure
 	methodSession     method = "session"      // string, session id → *SessionDetails
 )
 
@@ -193,6 +197,8 @@ func (s *Service) handle(ctx context.Context, e state.Event) (reply string) {
 		if s.deps.History != nil {
 			result = s.deps.History()
 		}
+	case methodFailures:
+		result = s.deps.Failures()
 	case methodSession:
 		result, err = handleJSON(e.Body, func(id string) *SessionDetails { return local.Session(ctx, id) })
 	default:

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"wcsgateway/gateway/ends"
 )
 
 // Statistics count the clients and streams of pods.
@@ -44,6 +46,11 @@ func (s *Service) PodStates(ctx context.Context) (map[string]*PodState, error) {
 // Histories returns the results of Deps.History by pod id, like PodStates.
 func (s *Service) Histories(ctx context.Context) (map[string]*json.RawMessage, error) {
 	return requestAll[json.RawMessage](ctx, s, methodHistory)
+}
+
+// Failures returns the failures of the last hour by pod id, like PodStates.
+func (s *Service) Failures(ctx context.Context) (map[string]*[]ends.Failure, error) {
+	return requestAll[[]ends.Failure](ctx, s, methodFailures)
 }
 
 // requestAll sends the same request without an argument to every pod that is alive.

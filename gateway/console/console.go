@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/state"
 )
 
@@ -31,6 +32,7 @@ type Deployment interface {
 	SessionDetails(ctx context.Context, id string) (state.Session, admin.SessionDetails, error)
 	PodStates(ctx context.Context) (map[string]*admin.PodState, error)
 	Histories(ctx context.Context) (map[string]*json.RawMessage, error)
+	Failures(ctx context.Context) (map[string]*[]ends.Failure, error)
 	// Ready reports whether the pod accepts new clients.
 	Ready() bool
 }

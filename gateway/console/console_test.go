@@ -21,6 +21,7 @@ import (
 
 	"wcsgateway/gateway"
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/state"
 )
 
@@ -31,6 +32,7 @@ type fakeDeployment struct {
 	streams   []admin.StreamEntry
 	sessions  []state.Session
 	histories map[string]*json.RawMessage
+	failures  map[string]*[]ends.Failure
 	closed    atomic.Bool
 	fail      error
 }
@@ -75,6 +77,10 @@ func (f *fakeDeployment) PodStates(context.Context) (map[string]*admin.PodState,
 
 func (f *fakeDeployment) Histories(context.Context) (map[string]*json.RawMessage, error) {
 	return f.histories, nil
+}
+
+func (f *fakeDeployment) Failures(context.Context) (map[string]*[]ends.Failure, error) {
+	return f.failures, nil
 }
 
 func (f *fakeDeployment) Ready() bool { return !f.closed.Load() }
@@ -302,6 +308,10 @@ func TestRecorderSamplesMetrics(t *testing.T) {
 	}
 	m.StoreCall("claim_stream", time.Hour, nil)
 	m.SFUCall("whip", 30*time.Millisecond, nil)
+	recorder := m.Ends(false)
+	for _, reason := range []ends.Reason{ends.ICETimeout, ends.Limit, ends.Stopped} {
+		recorder.Add(ends.End{Kind: ends.Play, Reason: reason, App: "defaultApp"})
+	}
 	is, err := r.totals()
 	if err != nil {
 		t.Fatal(err)
@@ -310,7 +320,7 @@ func TestRecorderSamplesMetrics(t *testing.T) {
 	r.add(is.since(was), at)
 	s := r.Samples()[0]
 	half, most := s.Redis.quantile(.5), s.Redis.quantile(.95)
-	if half == nil || *half < 3 || *half > 10 || most != nil || s.SFU.quantile(.95) == nil || s.Sessions != 7 || s.At != 100_000 {
+	if half == nil || *half < 3 || *half > 10 || most != nil || s.SFU.quantile(.95) == nil || s.Sessions != 7 || s.Failed != 2 || s.NoMedia != 1 || s.At != 100_000 {
 		t.Errorf("%+v: %v, %v", s, half, most)
 	}
 	for range 2 * sampleSteps {
@@ -334,7 +344,7 @@ func TestHistorySumsPods(t *testing.T) {
 	}
 	f := newDeployment(3)
 	f.histories = map[string]*json.RawMessage{
-		"a": raw(Sample{At: 1000, Sessions: 1, SFU: calls{1000: 1}}, Sample{At: 1002, Sessions: 2, Failures: map[string]int{"play upstream": 3}}, Sample{At: 1003, Sessions: 3}),
+		"a": raw(Sample{At: 1000, Sessions: 1, SFU: calls{1000: 1}}, Sample{At: 1002, Sessions: 2, Failed: 3}, Sample{At: 1003, Sessions: 3}),
 		"b": raw(Sample{At: 1000, Sessions: 10, SFU: calls{2000: 9}}), "c": nil,
 	}
 	var h historyEvent
@@ -345,7 +355,32 @@ func TestHistorySumsPods(t *testing.T) {
 	if n != sampleSteps || *h.Series.Sessions[n-3] != 11 || h.Series.Sessions[n-2] != nil || *h.Series.Sessions[n-1] != 2 || *h.Series.SFUP50[n-3] != 2 || h.Series.SFUP50[n-1] != nil {
 		t.Errorf("series %v", h.Series)
 	}
-	if h.Pods != 2 || !slices.Equal(h.Silent, []string{"c"}) || h.Fails["play upstream"] != 3 || h.End != 10_020_000 {
+	if h.Pods != 2 || !slices.Equal(h.Silent, []string{"c"}) || *h.Series.Failed[n-1] != 3 || h.End != 10_020_000 {
 		t.Errorf("%+v", h)
+	}
+}
+
+// The failures of all pods are summed by kind, reason and application. The last client is that of the latest.
+func TestFailuresOfPodsAreSummed(t *testing.T) {
+	at := func(minute int) time.Time { return time.UnixMilli(0).Add(time.Duration(minute) * time.Minute) }
+	one := func(reason ends.Reason, app string, n int, remote string, minute int) ends.Failure {
+		return ends.Failure{Kind: ends.Publish, Reason: reason, Class: reason.Class(), App: app, Count: n, Remote: remote, At: at(minute)}
+	}
+	f := newDeployment(3)
+	many := []ends.Failure{one(ends.ICETimeout, "app0", 4, "192.0.2.1:1", 9), one(ends.Limit, "app0", 7, "192.0.2.2:1", 3)}
+	for i := range maxFailures {
+		many = append(many, one(ends.BadOffer, fmt.Sprint("other", i), 1, "", 0))
+	}
+	f.failures = map[string]*[]ends.Failure{"a": &many, "b": {one(ends.ICETimeout, "app0", 5, "192.0.2.3:1", 8)}, "c": nil}
+	var got failuresEvent
+	if !watch(t, serve(t, f, 1)+"live").await("failures", &got) {
+		t.Fatal("no failures")
+	}
+	want := []failureRow{
+		{ends.Publish, ends.ICETimeout, ends.Client, "app0", 9, "192.0.2.1:1", at(9).UnixMilli()},
+		{ends.Publish, ends.Limit, ends.Client, "app0", 7, "192.0.2.2:1", at(3).UnixMilli()},
+	}
+	if len(got.Rows) != maxFailures || got.More != 2 || !slices.Equal(got.Rows[:2], want) {
+		t.Errorf("%d rows and %d more, first %+v", len(got.Rows), got.More, got.Rows[:2])
 	}
 }

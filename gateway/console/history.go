@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/ends"
 )
 
 // A pod keeps figures of one hour, about 100 KB.
@@ -29,10 +30,10 @@ type Sample struct {
 	Played    int   `json:"played"`
 	Publishes int   `json:"publishes"` // streams that came up
 	Plays     int   `json:"plays"`
-	// Failures counts failed streams by kind and class, as in wcs_stream_ends_total.
-	Failures map[string]int `json:"failures,omitempty"`
-	SFU      calls          `json:"sfu,omitempty"` // calls to LiveKit, by duration
-	Redis    calls          `json:"redis,omitempty"`
+	Failed    int   `json:"failed"`        // streams that failed and requests for streams that were rejected
+	NoMedia   int   `json:"noMedia"`       // those of them without a media connection (ends.ICETimeout)
+	SFU       calls `json:"sfu,omitempty"` // calls to LiveKit, by duration
+	Redis     calls `json:"redis,omitempty"`
 }
 
 // calls counts calls by the upper bounds of their durations in microseconds, like a Prometheus histogram but
@@ -101,7 +102,7 @@ func (r *Recorder) totals() (t Sample, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.Failures, t.SFU, t.Redis = make(map[string]int), make(calls), make(calls)
+	t.SFU, t.Redis = make(calls), make(calls)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			switch f.GetName() {
@@ -113,8 +114,12 @@ func (r *Recorder) totals() (t Sample, err error) {
 					t.Plays += n
 				}
 			case "wcs_stream_ends_total":
-				if class := label(m, "class"); class != "ok" && class != "client" {
-					t.Failures[label(m, "kind")+" "+class] += int(m.GetCounter().GetValue())
+				n, reason := int(m.GetCounter().GetValue()), ends.Reason(label(m, "reason"))
+				if reason.Failed() {
+					t.Failed += n
+				}
+				if reason == ends.ICETimeout {
+					t.NoMedia += n
 				}
 			case "wcs_sfu_call_seconds":
 				t.SFU.add(m.GetHistogram())
@@ -148,13 +153,13 @@ func (c calls) add(h *dto.Histogram) {
 func (s Sample) since(was Sample) Sample {
 	return Sample{
 		Publishes: s.Publishes - was.Publishes, Plays: s.Plays - was.Plays,
-		Failures: growth(s.Failures, was.Failures), SFU: growth(s.SFU, was.SFU), Redis: growth(s.Redis, was.Redis),
+		Failed: s.Failed - was.Failed, NoMedia: s.NoMedia - was.NoMedia, SFU: growth(s.SFU, was.SFU), Redis: growth(s.Redis, was.Redis),
 	}
 }
 
-// growth returns the positive differences of two maps of counters.
-func growth[K comparable](is, was map[K]int) map[K]int {
-	grown := make(map[K]int)
+// growth returns the positive differences of two counts of calls.
+func growth(is, was calls) calls {
+	grown := make(calls)
 	for k, n := range is {
 		if n > was[k] {
 			grown[k] = n - was[k]

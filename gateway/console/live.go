@@ -94,7 +94,9 @@ func (f *feed) update(ctx context.Context, shown *time.Time) error {
 	}
 	if f.view.Name == viewOverview && time.Since(*shown) >= historyInterval && err == nil {
 		*shown = time.Now()
-		err = f.show(ctx, "history", f.history)
+		if err = f.show(ctx, "history", f.history); err == nil {
+			err = f.show(ctx, "failures", f.failures)
+		}
 	} else if err == nil {
 		switch f.view.Name {
 		case viewStreams:

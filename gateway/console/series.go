@@ -12,12 +12,11 @@ import (
 // historyEvent holds the last hour of the deployment, the oldest sample first. null is a moment without
 // samples.
 type historyEvent struct {
-	Step   int64          `json:"step"` // milliseconds
-	End    int64          `json:"end"`  // Unix milliseconds of the last sample
-	Pods   int            `json:"pods"` // pods that replied
-	Silent []string       `json:"silent"`
-	Series series         `json:"series"`
-	Fails  map[string]int `json:"failures"` // in the hour, by kind and class
+	Step   int64    `json:"step"` // milliseconds
+	End    int64    `json:"end"`  // Unix milliseconds of the last sample
+	Pods   int      `json:"pods"` // pods that replied
+	Silent []string `json:"silent"`
+	Series series   `json:"series"`
 }
 
 type series struct {
@@ -26,6 +25,8 @@ type series struct {
 	Played    []*int     `json:"played"`
 	Publishes []*int     `json:"publishes"` // per sampleStep
 	Plays     []*int     `json:"plays"`
+	Failed    []*int     `json:"failed"`
+	NoMedia   []*int     `json:"noMedia"`
 	SFUP50    []*float64 `json:"sfuP50"` // milliseconds
 	SFUP95    []*float64 `json:"sfuP95"`
 	RedisP50  []*float64 `json:"redisP50"`
@@ -38,7 +39,7 @@ func (f *feed) history(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := historyEvent{Step: sampleStep.Milliseconds(), Silent: []string{}, Fails: map[string]int{}}
+	h := historyEvent{Step: sampleStep.Milliseconds(), Silent: []string{}}
 	sums := make(map[int64]*Sample)
 	var newest []int64 // of each pod that has samples
 	for _, pod := range slices.Sorted(maps.Keys(parts)) {
@@ -56,7 +57,7 @@ func (f *feed) history(ctx context.Context) (any, error) {
 		}
 		for _, s := range samples {
 			if sums[s.At] == nil {
-				sums[s.At] = &Sample{Failures: map[string]int{}, SFU: calls{}, Redis: calls{}}
+				sums[s.At] = &Sample{SFU: calls{}, Redis: calls{}}
 			}
 			sums[s.At].plus(s)
 		}
@@ -79,9 +80,8 @@ func (s *Sample) plus(o Sample) {
 	s.Played += o.Played
 	s.Publishes += o.Publishes
 	s.Plays += o.Plays
-	for kind, n := range o.Failures {
-		s.Failures[kind] += n
-	}
+	s.Failed += o.Failed
+	s.NoMedia += o.NoMedia
 	for bound, n := range o.SFU {
 		s.SFU[bound] += n
 	}
@@ -106,9 +106,8 @@ func (h *historyEvent) put(s *Sample) {
 	count(&h.Series.Played, s.Played)
 	count(&h.Series.Publishes, s.Publishes)
 	count(&h.Series.Plays, s.Plays)
+	count(&h.Series.Failed, s.Failed)
+	count(&h.Series.NoMedia, s.NoMedia)
 	h.Series.SFUP50, h.Series.SFUP95 = append(h.Series.SFUP50, s.SFU.quantile(.5)), append(h.Series.SFUP95, s.SFU.quantile(.95))
 	h.Series.RedisP50, h.Series.RedisP95 = append(h.Series.RedisP50, s.Redis.quantile(.5)), append(h.Series.RedisP95, s.Redis.quantile(.95))
-	for kind, n := range s.Failures {
-		h.Fails[kind] += n
-	}
 }

@@ -2,6 +2,7 @@ package ends
 
 import (
 	"iter"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -17,20 +18,33 @@ type End struct {
 	Kind   string // Publish or Play
 	Reason Reason
 	App    string // key of a configured application
+	Remote string // address of the client
 }
 
 // Recorder counts ends. Its methods are safe for concurrent use.
 type Recorder struct {
-	total *prometheus.CounterVec // kind, class, reason, app
+	total  *prometheus.CounterVec // kind, class, reason, app
+	recent *recent
 }
 
-// New returns a Recorder that counts in total, whose labels are kind, class, reason and app.
-func New(total *prometheus.CounterVec) *Recorder { return &Recorder{total: total} }
+// New returns a Recorder that counts in total, whose labels are kind, class, reason and app. keep reports
+// whether it keeps the failures of the last hour.
+func New(total *prometheus.CounterVec, keep bool) *Recorder {
+	r := &Recorder{total: total}
+	if keep {
+		r.recent = newRecent()
+	}
+	return r
+}
 
 // Add counts an end.
 func (r *Recorder) Add(e End) {
 	r.total.WithLabelValues(e.Kind, string(e.Reason.Class()), string(e.Reason), e.App).Inc()
+	r.recent.add(e, time.Now())
 }
+
+// Failures returns the failures of the last hour, those that occurred most recently last.
+func (r *Recorder) Failures() []Failure { return r.recent.list(time.Now()) }
 
 // Preset creates the series of media failures of applications, so that a rate exists from the first failure
 // on.

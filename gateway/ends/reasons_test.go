@@ -80,7 +80,7 @@ func TestMetricsDocumentListsEveryReason(t *testing.T) {
 
 func TestMediaFailuresHaveSeriesBeforeTheFirst(t *testing.T) {
 	total := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ends"}, []string{"kind", "class", "reason", "app"})
-	r := New(total)
+	r := New(total, false)
 	r.Preset(maps.Keys(map[string]bool{"a": true, "b": true}))
 	if n := testutil.CollectAndCount(total); n != 2*2*3 {
 		t.Errorf("%d series, want 12", n)

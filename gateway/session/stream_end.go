@@ -178,7 +178,7 @@ func (st *stream) finished() {
 
 // ended counts the end of a stream, or a rejected request for one.
 func (s *Session) ended(kind string, reason ends.Reason) {
-	s.table.Ends.Add(ends.End{Kind: kind, Reason: reason, App: s.app.Key})
+	s.table.Ends.Add(ends.End{Kind: kind, Reason: reason, App: s.app.Key, Remote: s.Remote})
 }
 
 // logEnd logs the end with all that is known about its cause.

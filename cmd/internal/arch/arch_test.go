@@ -49,8 +49,8 @@ var inward = map[string][]string{
 	"gateway/tracing":   {},
 	"gateway/waiting":   {},
 	"gateway/wheel":     {},
-	"gateway/admin":     {"translate", "translate/wcs", "state"},
-	"gateway/console":   {"gateway/admin", "state"},
+	"gateway/admin":     {"gateway/ends", "translate", "translate/wcs", "state"},
+	"gateway/console":   {"gateway/admin", "gateway/ends", "state"},
 	"gateway/rest":      {"gateway/admin", "gateway/origins", "gateway/realip", "gateway/sampled", "translate", "translate/wcs", "state"},
 	"gateway/apps":      {"gateway/hooks", "gateway/origins", "gateway/quota", "gateway/rtmp", "gateway/socket", "translate", "translate/wcs"},
 	"gateway/session": {

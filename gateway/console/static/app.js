@@ -34,7 +34,7 @@ function App() {
   }, []);
   const key = JSON.stringify(at);
   useEffect(() => {
-    setData((d) => ({ overview: d.overview, history: d.history, hello: d.hello }));
+    setData((d) => ({ overview: d.overview, history: d.history, failures: d.failures, hello: d.hello }));
     const params = { view: at.view };
     if (at.id) params.id = at.id;
     if (at.view === 'streams' || at.view === 'sessions') Object.assign(params, at.params, { limit: pageSize });
@@ -55,7 +55,7 @@ function App() {
     <main>
       ${data.hello && data.hello.assets !== loaded && html`<p class="note">The server has a different version of this page. <button type="button" onClick=${() => location.reload()}>Reload</button></p>`}
       ${data.problem && html`<p class="note" role="alert">${data.problem.text}</p>`}
-      ${at.view === 'overview' && html`<${Overview} overview=${data.overview} history=${data.history} />`}
+      ${at.view === 'overview' && html`<${Overview} overview=${data.overview} history=${data.history} failures=${data.failures} />`}
       ${(at.view === 'streams' || at.view === 'sessions') && html`<${Table} key=${at.view} view=${at.view} params=${at.params}
         data=${data.rows?.view === at.view ? data.rows : null} go=${(params) => go(at.view, params)} />`}
       ${at.view === 'stream' && html`<${Stream} key=${at.id} id=${at.id} data=${data.stream} />`}

@@ -4,13 +4,12 @@ import { act } from './feed.js';
 import { Button, Moment, Plot, Spark, audioText, text, time, videoText } from './parts.js';
 import { sessionLink } from './tables.js';
 
-export function Overview({ overview, history }) {
+export function Overview({ overview, history, failures }) {
   const t = overview?.totals;
   const minute = (key) => {
     const last = (history?.series[key] || []).slice(-6).filter((v) => v !== null);
     return last.length ? last.reduce((a, b) => a + b, 0) : null;
   };
-  const fails = Object.entries(history?.failures || {}).sort((a, b) => b[1] - a[1]);
   return html`<section aria-labelledby="title">
     <h1 id="title" tabindex="-1">Overview</h1>
     <dl class="figures">
@@ -25,11 +24,12 @@ export function Overview({ overview, history }) {
       <${Plot} title="Sessions" unit="" history=${history} lines=${[{ key: 'sessions', label: 'sessions' }]} />
       <${Plot} title="Streams" unit="" history=${history} lines=${[{ key: 'published', label: 'published' }, { key: 'played', label: 'played' }]} />
       <${Plot} title="Started" unit="per minute" history=${history} lines=${[{ key: 'publishes', label: 'publishes', times: 6 }, { key: 'plays', label: 'plays', times: 6 }]} />
+      <${Plot} title="Failed" unit="per minute" history=${history} lines=${[{ key: 'failed', label: 'all', times: 6 }, { key: 'noMedia', label: 'no media connection', times: 6 }]} />
       <${Plot} title="LiveKit calls" unit="ms, at most" history=${history} lines=${[{ key: 'sfuP50', label: 'median' }, { key: 'sfuP95', label: '95th percentile' }]} />
       <${Plot} title="Redis calls" unit="ms, at most" history=${history} lines=${[{ key: 'redisP50', label: 'median' }, { key: 'redisP95', label: '95th percentile' }]} />
     </div>
     <h2>Failures in the last hour</h2>
-    ${fails.length === 0 ? html`<p class="empty">None.</p>` : html`<ul class="fails">${fails.map(([what, n]) => html`<li key=${what}><b>${n}</b> ${failure(what)}</li>`)}</ul>`}
+    <${Failures} failures=${failures} />
     <h2>Pods</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Pods"><table>
       <thead><tr>${['Pod', 'State', 'Version', 'Sessions', 'Streams', 'Players'].map((h, i) => html`<th key=${h} scope="col" class=${i > 2 ? 'number' : ''}>${h}</th>`)}</tr></thead>
@@ -43,11 +43,26 @@ export function Overview({ overview, history }) {
   </section>`;
 }
 
-const causes = { upstream: 'LiveKit or Redis', internal: 'this server', operator: 'an operator' };
+const causes = { client: 'client', upstream: 'LiveKit, Redis or backend', internal: 'this server', operator: 'operator' };
 
-function failure(what) {
-  const [kind, by] = what.split(' ');
-  return `${kind}, caused by ${causes[by] || by}`;
+const failureColumns = [
+  { label: 'Reason', show: (f) => html`<code>${f.reason}</code>` },
+  { label: 'Stream', show: (f) => f.kind },
+  { label: 'Application', show: (f) => f.app },
+  { label: 'Caused by', show: (f) => causes[f.class] || f.class },
+  { label: 'Count', number: true, show: (f) => f.count },
+  { label: 'Last client', show: (f) => f.address },
+  { label: 'Last', show: (f) => html`<${Moment} at=${f.at} /> ago` },
+];
+
+// Failures lists the reasons of docs/metrics.md#reasons with their last clients.
+function Failures({ failures }) {
+  if (!failures?.rows.length) return html`<p class="empty">None.</p>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Failures in the last hour"><table class="failures">
+    <thead><tr>${failureColumns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
+    <tbody>${failures.rows.map((f) => html`<tr key=${[f.kind, f.reason, f.app].join(' ')}>${failureColumns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(f)}</td>`)}</tr>`)}</tbody>
+  </table></div>
+  ${failures.more > 0 && html`<p class="empty">${failures.more} less frequent ones are not shown.</p>`}`;
 }
 
 function Gone({ what }) {
