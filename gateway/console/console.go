@@ -42,7 +42,7 @@ type Config struct {
 	Pod     string        // id of this pod
 	Version string        // of the build
 	Viewers int           // concurrent viewers of this pod; more are rejected with 503
-	Refresh time.Duration // between two updates; longer if an update takes more than a tenth of that
+	Refresh time.Duration // between two updates; longer, up to maxPause, if an update takes more than a tenth of that
 }
 
 // Defaults of Config.

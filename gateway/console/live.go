@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 )
@@ -16,6 +18,7 @@ const (
 	writeTimeout    = 10 * time.Second // of an event to a viewer
 	historyInterval = 10 * time.Second
 	updateTimeout   = 30 * time.Second
+	maxPause        = 10 * time.Second // between two updates
 )
 
 // feed sends the events of a viewer's view.
@@ -78,7 +81,7 @@ func (f *feed) run(ctx context.Context) error {
 		if err := f.update(ctx, &shown); err != nil {
 			return err
 		}
-		timer.Reset(max(f.c.cfg.Refresh, 10*time.Since(began)))
+		timer.Reset(max(f.c.cfg.Refresh, min(10*time.Since(began), maxPause)))
 	}
 }
 
@@ -94,9 +97,7 @@ func (f *feed) update(ctx context.Context, shown *time.Time) error {
 	}
 	if f.view.Name == viewOverview && time.Since(*shown) >= historyInterval && err == nil {
 		*shown = time.Now()
-		if err = f.show(ctx, "history", f.history); err == nil {
-			err = f.show(ctx, "failures", f.failures)
-		}
+		err = f.lastHour(ctx)
 	} else if err == nil {
 		switch f.view.Name {
 		case viewStreams:
@@ -119,6 +120,30 @@ func (f *feed) update(ctx context.Context, shown *time.Time) error {
 		return ctx.Err()
 	}
 	return f.send("problem", map[string]string{"text": problem(err)})
+}
+
+// lastHour sends history and failures. Both wait for pods that do not answer, so they are read at the same
+// time.
+func (f *feed) lastHour(ctx context.Context) error {
+	var history, failures any
+	reads, readCtx := errgroup.WithContext(ctx)
+	reads.Go(func() (err error) {
+		history, err = f.history(readCtx)
+		return err
+	})
+	reads.Go(func() (err error) {
+		failures, err = f.failures(readCtx)
+		return err
+	})
+	if err := reads.Wait(); err != nil {
+		return err
+	}
+	for event, v := range map[string]any{"history": history, "failures": failures} {
+		if err := f.send(event, v); err != nil {
+			return lostViewer{err}
+		}
+	}
+	return nil
 }
 
 // lostViewer is the error of a write to a viewer.
