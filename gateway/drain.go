@@ -3,10 +3,12 @@ package gateway
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/state"
 )
 
@@ -25,7 +27,7 @@ func (g *Gateway) drain() {
 	cfg := g.cfg.Drain
 	g.draining.Store(true)
 	g.metrics.draining.Set(1)
-	g.env.Log.Info().Int("sessions", len(g.table.All())).Dur("notice", cfg.Notice).Dur("window", cfg.Window).Msg("draining")
+	g.env.Log.Info().Int("sessions", len(g.table.All())).Dur("notice", cfg.Notice).Dur("window", cfg.Window).Int("spliced", g.links.Len()).Msg("draining")
 	state.Sleep(g.env.Context, cfg.Notice)
 	g.table.Refuse()
 
@@ -34,13 +36,19 @@ func (g *Gateway) drain() {
 	for g.drainIdle() > 0 && window.Err() == nil {
 		state.Sleep(window, drainLook)
 	}
-	g.closePaced(g.table.All(), func(*session.Session) bool { return true })
+	var spliced sync.WaitGroup
+	spliced.Go(func() {
+		closePaced(g, g.links.All(), func(l *upstream.Link) { l.Close(socket.ClosedShutdown) })
+	})
+	closePaced(g, g.table.All(), closeSession)
+	spliced.Wait()
 }
 
 // drainLook is the interval at which a draining pod looks for sessions whose streams ended.
 const drainLook = time.Second
 
-// drainIdle closes the sessions without streams and returns the number of the others.
+// drainIdle closes the sessions without streams and returns the number of the others. Spliced sessions are
+// among these, because it is not known whether they have streams.
 func (g *Gateway) drainIdle() (busy int) {
 	var idle []*session.Session
 	for _, s := range g.table.All() {
@@ -50,20 +58,26 @@ func (g *Gateway) drainIdle() (busy int) {
 			idle = append(idle, s)
 		}
 	}
-	g.closePaced(idle, func(s *session.Session) bool { return !s.HasStreams() })
-	return busy
+	closePaced(g, idle, func(s *session.Session) {
+		if !s.HasStreams() { // still, when its turn comes
+			closeSession(s)
+		}
+	})
+	return busy + g.links.Len()
 }
 
-// closePaced closes sessions one by one, except for those that are not due any more when their turn comes.
-func (g *Gateway) closePaced(sessions []*session.Session, due func(*session.Session) bool) {
+func closeSession(s *session.Session) {
+	s.Close(socket.ClosedShutdown)
+	s.ShortenGrace()
+}
+
+// closePaced closes sessions one by one.
+func closePaced[S any](g *Gateway, sessions []S, closeOne func(S)) {
 	for i, s := range sessions {
 		if i > 0 {
 			state.Sleep(g.env.Context, jittered(g.cfg.Drain.Pace/time.Duration(len(sessions))))
 		}
-		if due(s) {
-			s.Close(socket.ClosedShutdown)
-			s.ShortenGrace()
-		}
+		closeOne(s)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -65,6 +66,7 @@ type Gateway struct {
 	env        *session.Env
 	table      *session.Table
 	admin      *admin.Service
+	links      *upstream.Links
 	admission  *socket.Admission
 	upgrader   *socket.Upgrader
 	webhooks   Webhooks
@@ -107,6 +109,14 @@ func New(cfg Config, deps Deps) *Gateway {
 		NewIdentity: func() translate.Identity { return env.NewIdentity(translate.RoleSnapshot) },
 	})
 	g.env, g.table = env, session.NewTable(env)
+	g.links = upstream.NewLinks(upstream.Deps{
+		Context: ctx, Stall: cfg.Conn.DetectionTime(), Metrics: &deps.Metrics.upstream, Refusing: g.table.Refusing, Recovered: env.Recovered, Log: deps.Log,
+		Opened: deps.Metrics.Connections.Inc,
+		Ended: func(r socket.Reason) {
+			deps.Metrics.Connections.Dec()
+			deps.Metrics.Closed(r)
+		},
+	})
 	env.TakenOver = (&orphans{env: env, table: g.table}).takenOver
 	env.Poller = reconcile.New(reconcile.Deps{Context: ctx, Rooms: deps.SFU, Recovered: env.Recovered, Log: deps.Log, Local: g.table.Has})
 	env.Probes = probe.New(probe.Deps{
@@ -169,6 +179,7 @@ func (g *Gateway) await(limit time.Duration) {
 		for _, s := range g.table.All() {
 			<-s.Done()
 		}
+		g.links.Wait()
 		g.env.Cleanup.Wait(g.env.Context)
 		g.table.WaitHooks()     // sessions and cleanup, which start them, have ended
 		g.env.Snapshots.Close() // those of backends; those of clients end with their sessions

@@ -81,7 +81,7 @@ func fewerSessions(pods []state.Peer) (choice state.Peer, ok bool) {
 // describe returns what other pods learn about this one.
 func (g *Gateway) describe() state.Peer {
 	c := g.cfg.LoadBalancer
-	p := state.Peer{Sessions: g.table.Sockets(), Ready: g.Ready()}
+	p := state.Peer{Sessions: g.sockets(), Ready: g.Ready()}
 	if c.LBPodHost != "" {
 		p.Server, p.WS, p.WSS = c.LBPodHost, c.LBWS, c.LBWSS
 	}
@@ -94,5 +94,8 @@ func (g *Gateway) Load() (percent int, open bool) {
 	if most <= 0 {
 		return 0, g.Ready()
 	}
-	return min(100*g.table.Sockets()/most, 100), g.Ready()
+	return min(100*g.sockets()/most, 100), g.Ready()
 }
+
+// sockets returns the number of client sockets: of sessions here and of spliced ones.
+func (g *Gateway) sockets() int { return g.table.Sockets() + g.links.Len() }

@@ -13,5 +13,8 @@ type local struct {
 
 // State implements admin.Local.
 func (l local) State() admin.PodState {
-	return admin.PodState{Statistics: l.g.table.Statistics(), Draining: l.g.draining.Load(), Version: l.g.cfg.Version}
+	stats := l.g.table.Statistics()
+	stats.Spliced = l.g.links.Len()
+	stats.Connections += stats.Spliced
+	return admin.PodState{Statistics: stats, Draining: l.g.draining.Load(), Version: l.g.cfg.Version}
 }

@@ -16,6 +16,7 @@ import (
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -32,12 +33,14 @@ type Metrics struct {
 	ends       *prometheus.CounterVec   // kind, class, reason, app
 	draining   prometheus.Gauge
 	rest       *prometheus.CounterVec // path, status
+	routed     *prometheus.CounterVec // app, side
 	build      *prometheus.GaugeVec   // version
 	rooms      *roomapi.Metrics
 	bus        *bus.Metrics
 	cleanup    *cleanup.Metrics
 	probe      probe.Metrics
 	snapshot   snapshot.Metrics
+	upstream   upstream.Metrics
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -109,6 +112,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Probes: gauges("wcs_probes", "Probes that run (running), and probes that wait because rates.maxProbes are running (waiting).", "state"),
 			Data:   counter("wcs_native_data_total", "Data messages of participants in rooms of applications with nativeData, by result.", "result"),
 		},
+		routed: counter("wcs_routed_total", "Clients that were routed, by application and side: here, or the name of an upstream.", "app", "side"),
+		upstream: upstream.Metrics{
+			Sessions: gauges("wcs_upstream_sessions", "Open sessions that are spliced to an upstream. The application is empty for second sockets of media providers.", "app", "upstream"),
+			Opened:   counter("wcs_upstream_links_total", "Connections to upstreams, by result: ok, limit (upstreams.<name>.maxLinks) or unavailable.", "upstream", "result"),
+			Commands: counter("wcs_upstream_commands_total", "Commands of clients that an upstream serves, except pongs; other for unknown names.", "app", "cmd"),
+		},
 		cleanup:  &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods.")},
 		draining: gauge("wcs_draining", "1 while the pod is shutting down."),
 		rest:     counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for endpoints that only WCS has.", "path", "status"),
@@ -120,6 +129,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		m.Egress.Egresses.WithLabelValues(string(kind), egress.Failed)
 	}
 	m.probe.Data.WithLabelValues(probe.DataPassed)
+	m.Rejections.WithLabelValues(string(rejectLoop))
 	m.ConfigTaken(true)
 	return m
 }

@@ -13,6 +13,7 @@ import (
 	"wcsgateway/gateway/realip"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/translate"
 )
 
@@ -42,7 +43,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		g.metrics.Rejected(reason)
 		g.env.Sampled.Info().Str("remote", p.Remote).Str("origin", translate.Abridge(p.Origin, 300)).
 			Str("rejection", string(reason)).Msg("socket rejected: " + text)
-		if status != http.StatusForbidden {
+		if status != http.StatusForbidden && status != http.StatusLoopDetected {
 			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 		}
 		w.Header().Set("Connection", "close")
@@ -54,6 +55,10 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		return
 	case len(p.Origin) > origins.MaxLength || len(r.Header["Origin"]) > 1 || !p.OwnOrigin && !settings.Origins.Allows(p.Origin):
 		reject(session.RejectOrigin, http.StatusForbidden, "origin not allowed")
+		return
+	}
+	if upstream.Loops(r, g.cfg.Deployment) {
+		reject(rejectLoop, http.StatusLoopDetected, "sent around by upstreams")
 		return
 	}
 	metered, rejection := g.admission.Acquire(p.Party, &settings.Limits.Limits)
@@ -71,7 +76,11 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.Conn = metered
-	g.table.Open(ws, p)
+	if !settings.Routed {
+		g.table.Open(ws, p, nil)
+		return
+	}
+	go router{g}.serve(ws, p, upstream.NewHandshake(r, address.Addr(), g.cfg.Deployment))
 }
 
 // clientAddress returns the client's address. With the PROXY protocol it is that of the connection, which the

@@ -15,6 +15,7 @@ type Statistics struct {
 	Pods        int `json:"pods"`        // pods that are counted
 	Silent      int `json:"silent"`      // pods that did not reply and are not counted
 	Connections int `json:"connections"` // open client sockets
+	Spliced     int `json:"spliced"`     // of them, those that an upstream serves
 	Published   int `json:"published"`   // streams that are PUBLISHING
 	Played      int `json:"played"`      // streams that are PLAYING
 }
@@ -23,6 +24,7 @@ func (s *Statistics) add(other Statistics) {
 	s.Pods += other.Pods
 	s.Silent += other.Silent
 	s.Connections += other.Connections
+	s.Spliced += other.Spliced
 	s.Published += other.Published
 	s.Played += other.Played
 }

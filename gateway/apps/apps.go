@@ -10,6 +10,7 @@ import (
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rtmp"
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/translate"
 )
 
@@ -32,6 +33,7 @@ type App struct {
 	// MissingStream is the info of FAILED for a play of a stream that does not exist: wcs.InfoSessionDoesNotExist
 	// or wcs.InfoStreamNotFound. The zero value means the former.
 	MissingStream string
+	Route         upstream.Route // which server serves its clients
 }
 
 // MayPlay reports whether the application's clients are allowed to play a stream of the application owner.
@@ -85,20 +87,27 @@ type Reloadable struct {
 	Apps    map[string]App
 	Origins origins.List // of pages that can connect, whatever the application
 	Limits  Limits
+	// MediaSockets serves the second sockets of clients with media providers that this gateway has not, which
+	// name no application. nil: they are closed.
+	MediaSockets *upstream.Server
 }
 
 // Settings is a Reloadable in use. It is never changed.
 type Settings struct {
-	Apps    map[string]*App // by app key
-	Origins origins.List
-	Limits  Limits
+	Apps         map[string]*App // by app key
+	Origins      origins.List
+	Limits       Limits
+	MediaSockets *upstream.Server
+	Routed       bool // clients can be served by another server
 }
 
 // New returns the settings in use of a configuration.
 func New(r Reloadable) *Settings {
-	s := &Settings{Apps: make(map[string]*App, len(r.Apps)), Origins: r.Origins, Limits: r.Limits}
+	s := &Settings{Apps: make(map[string]*App, len(r.Apps)), Origins: r.Origins, Limits: r.Limits, MediaSockets: r.MediaSockets}
+	s.Routed = r.MediaSockets != nil
 	for key, app := range r.Apps {
 		s.Apps[key] = &app
+		s.Routed = s.Routed || app.Route.Upstream()
 	}
 	return s
 }

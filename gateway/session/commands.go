@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/rs/zerolog"
@@ -127,23 +128,19 @@ func endCall(status wcs.Status) spec {
 	})
 }
 
-// defaultAppKey is the key that the SDK sends when the app names none. Raw clients can omit it.
-const defaultAppKey = "defaultApp"
+// DefaultAppKey is the key that the SDK sends when the app names none. Raw clients can omit it.
+const DefaultAppKey = "defaultApp"
 
 func handleConnection(s *Session, c wcs.Connection) error {
 	if s.id != "" || s.opening {
 		return nil // a repeat changes nothing
-	}
-	key := c.AppKey
-	if key == "" {
-		key = defaultAppKey
 	}
 	if err := s.table.Settings().Limits.CheckConnection(c); err != nil {
 		return err
 	}
 	s.conn.Established()
 	s.opening = true
-	if app, ok := s.admit(key); ok {
+	if app, ok := s.admit(cmp.Or(c.AppKey, DefaultAppKey)); ok {
 		s.connect(app, c)
 	}
 	return nil

@@ -96,8 +96,9 @@ func (m *Metrics) observeNotification(n notifyTiming) {
 // Rejected counts a rejection.
 func (m *Metrics) Rejected(r socket.Rejection) { m.Rejections.WithLabelValues(string(r)).Inc() }
 
-// rejectedClose counts the end of a socket if it is a rejection.
-func (m *Metrics) rejectedClose(reason socket.Reason) {
+// Closed counts the end of a socket, also as a rejection if it is one.
+func (m *Metrics) Closed(reason socket.Reason) {
+	m.Closes.WithLabelValues(reason.Name).Inc()
 	if r, ok := closeRejections[reason]; ok {
 		m.Rejected(r)
 	}

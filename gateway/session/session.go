@@ -230,8 +230,7 @@ func (s *Session) onClose(r socket.Reason) {
 	s.closed = true
 	s.leave()
 	s.table.Metrics.Connections.Dec()
-	s.table.Metrics.Closes.WithLabelValues(r.Name).Inc()
-	s.table.Metrics.rejectedClose(r)
+	s.table.Metrics.Closed(r)
 	s.releaseSlot()
 	if s.id == "" {
 		s.log(zerolog.DebugLevel).Str("reason", r.Name).Msg("socket closed before it was a session")

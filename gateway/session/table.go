@@ -72,8 +72,8 @@ func (t *Table) Run(ctx context.Context) {
 	work.Wait()
 }
 
-// Open starts a session on an upgraded socket.
-func (t *Table) Open(ws *websocket.Conn, p Peer) {
+// Open starts a session on an upgraded socket. first is its first message, nil if that was not read yet.
+func (t *Table) Open(ws *websocket.Conn, p Peer, first []byte) {
 	s := &Session{table: t, Peer: p}
 	if t.Config.Recent {
 		s.messages = new(admin.MessageLog)
@@ -100,7 +100,7 @@ func (t *Table) Open(ws *websocket.Conn, p Peer) {
 	if t.refusing.Load() { // Refuse might not have seen this session
 		s.conn.Close(socket.ClosedShutdown)
 	}
-	go s.conn.Serve()
+	go s.conn.Serve(first)
 }
 
 // Refuse has sessions that are opened from now on closed at once.

@@ -29,7 +29,7 @@ func TestFloodingClientsShareBudget(t *testing.T) {
 		ahead float64 // of once, before the budget is used up
 		fault error
 	}{
-		"messages": {(*MeteredConn).countMessage, burstMessages * processors, burstMessages * processors / 100, errTooManyMessages},
+		"messages": {(*MeteredConn).CountMessage, burstMessages * processors, burstMessages * processors / 100, errTooManyMessages},
 		"bytes": {func(g *MeteredConn) error {
 			_, err := g.Read(make([]byte, frame))
 			return err
@@ -90,7 +90,7 @@ func TestFloodOfOneAddressLeavesEverySecondTurn(t *testing.T) {
 		once  func(*MeteredConn, int) error
 		flood int // size of one turn of a flooding socket
 	}{
-		"messages": {func(m *MeteredConn, _ int) error { return m.countMessage() }, 1},
+		"messages": {func(m *MeteredConn, _ int) error { return m.CountMessage() }, 1},
 		"bytes": {func(m *MeteredConn, n int) error {
 			_, err := m.Read(make([]byte, n))
 			return err
@@ -168,7 +168,7 @@ func TestManyCalmClientsShareTheirBudget(t *testing.T) {
 		for range 400 * runtime.GOMAXPROCS(0) {
 			work.Go(func() {
 				m := newClient("192.0.2.1")
-				for !stop.Load() && m.countMessage() == nil {
+				for !stop.Load() && m.CountMessage() == nil {
 					read.Add(1)
 					<-time.After(time.Second / 100)
 				}
@@ -177,7 +177,7 @@ func TestManyCalmClientsShareTheirBudget(t *testing.T) {
 		<-time.After(2 * time.Second)
 		before, modest := read.Load(), newClient("192.0.2.2")
 		for range 10 {
-			if err := modest.countMessage(); err != nil {
+			if err := modest.CountMessage(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -197,7 +197,7 @@ func TestCloseEndsThrottledRead(t *testing.T) {
 	const perSecond, burst = 1000, 1 << 20
 	limits := Limits{MessagesPerSecond: perSecond, MessageBurst: burst, BytesPerSecond: perSecond, ByteBurst: burst}
 	for name, once := range map[string]func(*MeteredConn) error{
-		"messages": (*MeteredConn).countMessage,
+		"messages": (*MeteredConn).CountMessage,
 		"bytes": func(g *MeteredConn) error {
 			_, err := g.Read(make([]byte, perSecond/2))
 			return err

@@ -92,22 +92,25 @@ var (
 	pongFrame = []byte(`{"message":"pong","data":[null]}`) // as every SDK sends it
 )
 
-// Serve reads until the socket is closed by either side.
-func (c *Conn) Serve() {
+// Serve reads until the socket is closed by either side. first is a message that First has read, nil if none.
+func (c *Conn) Serve(first []byte) {
 	c.ws.SetReadLimit(c.cfg.MaxMessageBytes)
 	_ = c.ws.SetReadDeadline(time.Now().Add(c.cfg.HelloTimeout)) // fails only on a dead socket, which the read reports
 	c.ws.SetPongHandler(func(string) error {
 		c.markAlive()
-		return c.metered.countMessage()
+		return c.metered.CountMessage()
 	})
 	c.ws.SetPingHandler(c.controlPing)
+	if first != nil {
+		c.OnMessage(first)
+	}
 	for {
 		typ, frame, err := c.ws.ReadMessage()
 		if err == nil {
-			err = c.metered.countMessage()
+			err = c.metered.CountMessage()
 		}
 		if err != nil {
-			reason := readFault(err)
+			reason := ReadFault(err)
 			c.Close(reason)
 			if reason.byGateway() {
 				return // write sends the close frame and closes the socket; nothing more is read
@@ -130,7 +133,8 @@ func (c *Conn) Serve() {
 	_ = c.ws.Close() // ended either way
 }
 
-func readFault(err error) Reason {
+// ReadFault returns why a socket ends whose read failed with err.
+func ReadFault(err error) Reason {
 	var closed *websocket.CloseError
 	switch {
 	case errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure: // gorilla's code for a plain EOF
@@ -152,7 +156,7 @@ func readFault(err error) Reason {
 // controlPing answers an RFC 6455 ping. Pings count as messages, because each causes a write.
 func (c *Conn) controlPing(data string) error {
 	c.markAlive()
-	if err := c.metered.countMessage(); err != nil {
+	if err := c.metered.CountMessage(); err != nil {
 		return err
 	}
 	_ = c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second)) // the read reports a dead socket
@@ -349,7 +353,7 @@ func (c *Conn) write() {
 		frame, limit, closing := c.next()
 		if frame == nil {
 			if closing != nil {
-				c.sendClose(*closing)
+				sendClose(c.ws, *closing)
 			}
 			return
 		}
@@ -395,11 +399,11 @@ func (c *Conn) writeFailed(err error) {
 	_ = c.ws.Close() // the reader ends with it
 }
 
-func (c *Conn) sendClose(r Reason) {
-	time.AfterFunc(lingerTime, func() { _ = c.ws.Close() }) // ends the reader, unless the client was faster
+func sendClose(ws *websocket.Conn, r Reason) {
+	time.AfterFunc(lingerTime, func() { _ = ws.Close() }) // ends the reader, unless the client was faster
 	code := r.Code
 	if code == websocket.CloseAbnormalClosure { // must not be sent (RFC 6455 section 7.4.1)
 		code = websocket.CloseNoStatusReceived
 	}
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, r.Name), time.Now().Add(lingerTime)) // the client may be gone
+	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, r.Name), time.Now().Add(lingerTime)) // the client may be gone
 }

@@ -41,7 +41,7 @@ func newTestConn(t *testing.T, cfg Config) *testConn {
 			OnDrained: func() { tc.drained <- struct{}{} },
 		})
 		close(ready)
-		go tc.server.Serve()
+		go tc.server.Serve(nil)
 	}))
 	t.Cleanup(srv.Close)
 	ws, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"golang.org/x/time/rate"
 )
 
@@ -28,6 +29,7 @@ type MeteredConn struct {
 	budget *burstBudget
 
 	// reader
+	sent            *recording // nil: what the client sends is not kept
 	bytes, messages bucket
 	excess          *rate.Limiter // nil: the client has not waited yet
 
@@ -48,6 +50,9 @@ func newMeteredConn(l *Limits, b *burstBudget) *MeteredConn {
 // until the connection is closed.
 func (m *MeteredConn) Read(b []byte) (int, error) {
 	n, err := m.Conn.Read(b)
+	if m.sent != nil && !m.sent.keep(b[:n]) {
+		return 0, websocket.ErrReadLimit
+	}
 	if m.bytes.Limiter == nil || n == 0 {
 		return n, err
 	}
@@ -76,9 +81,9 @@ func (m *MeteredConn) Close() error {
 	return c.Close()
 }
 
-// countMessage fails with errTooManyMessages when the client exceeds its burst. Before that it is throttled.
+// CountMessage fails with errTooManyMessages when the client exceeds its burst. Before that it is throttled.
 // A nil MeteredConn counts nothing.
-func (m *MeteredConn) countMessage() error {
+func (m *MeteredConn) CountMessage() error {
 	if m == nil || m.messages.Limiter == nil {
 		return nil
 	}

@@ -30,4 +30,5 @@ var (
 	ClosedTakenOver       = Reason{"taken_over", websocket.CloseGoingAway}
 	ClosedTerminated      = Reason{"terminated", websocket.ClosePolicyViolation} // by an operator
 	ClosedShutdown        = Reason{"shutdown", websocket.CloseGoingAway}
+	ClosedUpstream        = Reason{"upstream", websocket.CloseInternalServerErr} // the other server of a spliced session, or its failure
 )

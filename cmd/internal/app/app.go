@@ -29,6 +29,7 @@ import (
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -170,7 +171,7 @@ func reveal(secrets map[string]config.Secret) map[string]string {
 	return plain
 }
 
-func applications(cfg config.Config, b *backends) (map[string]apps.App, error) {
+func applications(cfg config.Config, b *backends, servers map[string]*upstream.Server) (map[string]apps.App, error) {
 	all := make(map[string]apps.App, len(cfg.Applications))
 	for key, app := range cfg.Applications {
 		codecs, err := translate.ParseCodecs(app.Codecs)
@@ -189,11 +190,16 @@ func applications(cfg config.Config, b *backends) (map[string]apps.App, error) {
 		if err != nil {
 			return nil, err
 		}
+		sides, err := route(app.Route, servers)
+		if err != nil {
+			return nil, fmt.Errorf("applications.%s.route.%w", key, err)
+		}
 		all[key] = apps.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: app.Native, Codecs: codecs,
 			Rates: cfg.RateSource(app), NativeData: app.NativeData, MissingStream: app.MissingStream, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
 			Hooks:  apps.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
+			Route: sides,
 		}
 	}
 	return all, nil

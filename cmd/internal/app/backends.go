@@ -20,6 +20,7 @@ type backends struct {
 	// maxMessage is session.maxMessageBytes.
 	maxMessage int64
 	known      map[string]backend
+	upstreams  upstreams
 }
 
 type backend struct {

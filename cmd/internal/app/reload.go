@@ -96,7 +96,11 @@ func (r *reloader) reloadConfig() (ok bool) {
 
 // liveOf returns the reloadable part of a configuration.
 func liveOf(cfg config.Config, b *backends) (apps.Reloadable, error) {
-	all, err := applications(cfg, b)
+	servers, err := b.upstreams.load(cfg.Upstreams)
+	if err != nil {
+		return apps.Reloadable{}, err
+	}
+	all, err := applications(cfg, b, servers)
 	if err != nil {
 		return apps.Reloadable{}, err
 	}
@@ -104,7 +108,7 @@ func liveOf(cfg config.Config, b *backends) (apps.Reloadable, error) {
 	if err != nil {
 		return apps.Reloadable{}, fmt.Errorf("listen.origins: %w", err)
 	}
-	return apps.Reloadable{Apps: all, Origins: origin, Limits: limits(cfg.Limits)}, nil
+	return apps.Reloadable{Apps: all, Origins: origin, Limits: limits(cfg.Limits), MediaSockets: mediaSockets(cfg, servers)}, nil
 }
 
 func limits(l config.Limits) apps.Limits {

@@ -43,6 +43,9 @@ type Config struct {
 	RoomAPI   Rooms     `koanf:"rooms"`
 	REST      REST      `koanf:"rest"`
 	Tracing   Tracing   `koanf:"tracing"`
+	// Other WCS servers, by name: 1 to 32 characters of a-z, 0-9 and `-`, but not `here`. An application's
+	// `route` sends clients to them. Reloaded without a restart.
+	Upstreams map[string]Upstream `koanf:"upstreams"`
 	// Applications by app key. A client with another app key is rejected. Empty: `defaultApp` and `roomApp`
 	// with the default settings of an application.
 	Applications map[string]Application `koanf:"applications"`
@@ -391,7 +394,8 @@ type Application struct {
 	//
 	// Text of at most `limits.payloadBytes` is forwarded, 20 messages per second. For each published stream a
 	// hidden participant joins its room (the probe, if the stream has one); `rates.maxProbes` bounds both.
-	NativeData bool `koanf:"nativeData"`
+	NativeData bool  `koanf:"nativeData"`
+	Route      Route `koanf:"route"`
 }
 
 // Tracing configures traces of publishes and plays, sent to an OpenTelemetry collector.
@@ -459,7 +463,7 @@ func Default() Config {
 func DefaultApplication() Application {
 	return Application{
 		Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
-		MissingStream: wcs.InfoSessionDoesNotExist,
+		MissingStream: wcs.InfoSessionDoesNotExist, Route: Route{Default: RouteHere},
 	}
 }
 
@@ -483,6 +487,7 @@ func (c *Config) Complete() {
 		}
 		app.Record = cmp.Or(app.Record, defaults.Record)
 		app.MissingStream = cmp.Or(app.MissingStream, defaults.MissingStream)
+		app.Route.Default = cmp.Or(app.Route.Default, defaults.Route.Default)
 		if reflect.ValueOf(app.Hooks).IsZero() {
 			app.Hooks = defaults.Hooks
 		}

@@ -174,6 +174,8 @@ func sample(t *testing.T, s setting) any {
 		return []string{"x:1", "y:2"}
 	case map[string]Secret:
 		return map[string]string{"k": "v"}
+	case map[string]Upstream:
+		return map[string]any{"old": map[string]any{"url": "wss://old.example", "maxLinks": 7}}
 	case map[string]Application:
 		return map[string]any{"app.one": map[string]any{"room": "r.{name}", "native": "play", "codecs": []string{"VP8"}}}
 	default:

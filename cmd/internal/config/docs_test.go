@@ -126,7 +126,6 @@ const maxRowWords = 60
 // tables are the tables of all settings in docs/configuration.md, one for each section of the file.
 func tables(t *testing.T) string {
 	docs := fieldDocs(t)
-	cfg := Default()
 	var b, notes strings.Builder
 	section := ""
 	row := func(s setting) {
@@ -156,14 +155,8 @@ func tables(t *testing.T) string {
 			writeWrapped(&notes, fmt.Sprintf("**`%s`**: %s", s.key, paragraph), "", 130)
 		}
 	}
-	for _, s := range cfg.settings() {
+	for _, s := range everySetting() {
 		row(s)
-		if s.value.Type() != reflect.TypeFor[map[string]Application]() {
-			continue
-		}
-		for _, a := range settings(s.key+"."+anyApp+".", reflect.ValueOf(DefaultApplication())) {
-			row(a)
-		}
 	}
 	b.WriteString(notes.String())
 	return b.String()
@@ -172,7 +165,7 @@ func tables(t *testing.T) string {
 // sectionOf is the heading below which a setting is listed.
 func sectionOf(key string) string {
 	section, _, below := strings.Cut(key, ".")
-	if !below && section != "applications" {
+	if !below && section != "applications" && section != "upstreams" {
 		return "general"
 	}
 	return section
@@ -265,8 +258,28 @@ func settingDocs(t *testing.T) map[string]string {
 	return byPath
 }
 
-// everySetting returns the settings with their defaults, and those of an application.
+// everySetting returns the settings with their defaults, with those of an application, an upstream and a
+// rule.
 func everySetting() []setting {
 	cfg := Default()
-	return append(cfg.settings(), settings("applications."+anyApp+".", reflect.ValueOf(DefaultApplication()))...)
+	return withNested(cfg.settings())
+}
+
+// withNested adds the settings of sections in maps and lists, each after its own.
+func withNested(flat []setting) (all []setting) {
+	for _, s := range flat {
+		all = append(all, s)
+		switch {
+		case s.hasSections():
+			defaults, placeholder, _ := defaultSection(s.value.Type().Elem())
+			all = append(all, withNested(settings(s.key+"."+placeholder+".", defaults))...)
+		case s.isSectionList():
+			all = append(all, settings(s.key+"[].", reflect.New(s.value.Type().Elem()).Elem())...)
+		}
+	}
+	return all
+}
+
+func (s setting) isSectionList() bool {
+	return s.isList() && s.value.Type().Elem().Kind() == reflect.Struct
 }

@@ -5,9 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -77,9 +75,6 @@ func Example() (string, error) {
 	return example(docs)
 }
 
-// anyApp stands for the app key in the path of a setting of all applications.
-const anyApp = "<appKey>"
-
 // schemaNode is the part of a schema that has the documentation.
 type schemaNode struct {
 	Description string                `json:"description"`
@@ -140,16 +135,17 @@ func (p *printer) section(indent, path string, v reflect.Value) {
 				writeWrapped(&p.b, paragraph, indent+"# ", 100)
 			}
 		}
-		apps, ok := value.Interface().(map[string]Application)
+		names := setting{value: value}.sections()
 		switch {
 		case f.Type.Kind() == reflect.Struct:
 			fmt.Fprintf(&p.b, "%s%s:\n", indent, key)
 			p.section(indent+"  ", path+key+".", value)
-		case ok:
+		case len(names) > 0:
 			fmt.Fprintf(&p.b, "%s%s:\n", indent, key)
-			for _, name := range slices.Sorted(maps.Keys(apps)) {
+			_, placeholder, _ := defaultSection(f.Type.Elem())
+			for _, name := range names {
 				fmt.Fprintf(&p.b, "%s  %s:\n", indent, p.text(reflect.ValueOf(name)))
-				p.section(indent+"    ", path+key+"."+anyApp+".", reflect.ValueOf(apps[name]))
+				p.section(indent+"    ", path+key+"."+placeholder+".", value.MapIndex(reflect.ValueOf(name)))
 			}
 		default:
 			fmt.Fprintf(&p.b, "%s%s: %s\n", indent, key, p.text(value))

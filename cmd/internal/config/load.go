@@ -222,8 +222,8 @@ func decodeFaults(err error) []*Fault {
 }
 
 // checkType is the decoder's hook. It requires the exact type of each setting, parses durations, and starts
-// an application with the defaults, so that explicit zero values stay. Its errors never contain the value,
-// which can be a secret.
+// an application or upstream with the defaults, so that explicit zero values stay. Its errors never contain
+// the value, which can be a secret.
 func checkType(from, to reflect.Value) (any, error) {
 	value := from.Interface()
 	if to.Type() == reflect.TypeFor[Secret]() && from.Kind() == reflect.Map {
@@ -237,8 +237,8 @@ func checkType(from, to reflect.Value) (any, error) {
 		}
 		return d, nil
 	}
-	if to.Type() == reflect.TypeFor[Application]() {
-		to.Set(reflect.ValueOf(DefaultApplication()))
+	if defaults, _, ok := defaultSection(to.Type()); ok {
+		to.Set(defaults)
 	}
 	ok, want := true, ""
 	switch to.Kind() {

@@ -8,7 +8,7 @@ import (
 )
 
 // reloadable are the settings, or sections of settings, that apply without a restart.
-var reloadable = []string{"applications", "limits.", "listen.origins", "log.level"}
+var reloadable = []string{"applications", "upstreams", "limits.", "listen.origins", "log.level"}
 
 // Changes are the keys of the settings that differ between two configurations.
 type Changes struct {
@@ -36,6 +36,7 @@ func (c Config) Compare(next Config) Changes {
 // Take returns c with next's values of all settings that apply without a restart.
 func (c Config) Take(next Config) Config {
 	c.Applications, c.builtInApps = next.Applications, next.builtInApps
+	c.Upstreams = next.Upstreams
 	c.Limits, c.Listen.Origins, c.Log.Level = next.Limits, next.Listen.Origins, next.Log.Level
 	return c
 }

@@ -63,6 +63,8 @@ func changed(t *testing.T, key string) (c Config) {
 			*v = []string{"x"}
 		case *map[string]Application:
 			*v = map[string]Application{"x": {}}
+		case *map[string]Upstream:
+			*v = map[string]Upstream{"x": {}}
 		}
 	}
 	return c

@@ -113,9 +113,8 @@ func settingSchema(t *testing.T, docs map[string]string, s setting) *node {
 		return secretSchema()
 	case map[string]Secret:
 		return &node{Type: optional("object"), Additional: secretSchema()}
-	case map[string]Application:
-		app := sectionSchema(t, docs, s.key+"."+anyApp+".", reflect.ValueOf(DefaultApplication()))
-		return &node{Type: optional("object"), Additional: app, Names: &node{Pattern: "."}}
+	case map[string]string:
+		return &node{Type: optional("object"), Additional: &node{Type: "string"}}
 	case time.Duration:
 		return &node{Type: optional("string"), Pattern: durationPattern, Default: shortDuration(v)}
 	case bool:
@@ -130,6 +129,15 @@ func settingSchema(t *testing.T, docs map[string]string, s setting) *node {
 			n.Default = v
 		}
 		return n
+	}
+	if s.hasSections() {
+		defaults, placeholder, _ := defaultSection(s.value.Type().Elem())
+		return &node{Type: optional("object"), Additional: sectionSchema(t, docs, s.key+"."+placeholder+".", defaults), Names: &node{Pattern: "."}}
+	}
+	if s.isSectionList() {
+		item := sectionSchema(t, docs, s.key+"[].", reflect.New(s.value.Type().Elem()).Elem())
+		item.Type = "object"
+		return &node{Type: optional("array"), Items: item}
 	}
 	if s.value.Kind() != reflect.String {
 		t.Fatalf("%s: no schema for a %s", s.key, s.value.Type())

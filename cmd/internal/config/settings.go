@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -44,13 +43,48 @@ func settings(prefix string, v reflect.Value) []setting {
 
 func (c *Config) settings() []setting { return settings("", reflect.ValueOf(c).Elem()) }
 
-// all returns the settings with those of each application, by key.
+// all returns the settings with those of each application and upstream, by key.
 func (c *Config) all() []setting {
 	all := c.settings()
-	for _, key := range slices.Sorted(maps.Keys(c.Applications)) {
-		all = append(all, settings(fmt.Sprintf("applications[%s].", key), reflect.ValueOf(c.Applications[key]))...)
+	for _, s := range c.settings() {
+		for _, name := range s.sections() {
+			all = append(all, settings(fmt.Sprintf("%s[%s].", s.key, name), s.value.MapIndex(reflect.ValueOf(name)))...)
+		}
 	}
 	return all
+}
+
+// sections returns the names of the sections in a setting that is a map of them, sorted.
+func (s setting) sections() (names []string) {
+	if !s.hasSections() {
+		return nil
+	}
+	for _, name := range s.value.MapKeys() {
+		names = append(names, name.String())
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (s setting) hasSections() bool {
+	return s.value.Kind() == reflect.Map && s.value.Type().Elem().Kind() == reflect.Struct
+}
+
+// Placeholders for the names of sections in the path of a setting.
+const (
+	anyApp      = "<appKey>"
+	anyUpstream = "<name>"
+)
+
+// defaultSection returns the defaults of a type whose sections have names, and the placeholder for these.
+func defaultSection(t reflect.Type) (defaults reflect.Value, placeholder string, ok bool) {
+	switch t {
+	case reflect.TypeFor[Application]():
+		return reflect.ValueOf(DefaultApplication()), anyApp, true
+	case reflect.TypeFor[Upstream]():
+		return reflect.ValueOf(DefaultUpstream()), anyUpstream, true
+	}
+	return reflect.Value{}, "", false
 }
 
 // env returns the name of the variable.
@@ -71,7 +105,7 @@ func (s setting) isSecret() bool { return s.value.Type() == reflect.TypeFor[Secr
 func (c Config) Redacted() map[string]any {
 	all := make(map[string]any)
 	for _, s := range c.all() {
-		if s.value.Type() != reflect.TypeFor[map[string]Application]() {
+		if !s.hasSections() {
 			all[s.key] = s.redacted()
 		}
 	}

@@ -45,6 +45,7 @@ func (c Config) faults() []*Fault {
 	c.Recording.validate(&f)
 	c.REST.validate(&f)
 	c.Tracing.validate(&f)
+	c.validateUpstreams(&f)
 	c.validateApplications(&f)
 	return f
 }
@@ -161,6 +162,7 @@ func (c Config) validateApplications(f *faults) {
 		app.validateEgress(f, at)
 		c.validatePlayFrom(f, at+".playFrom", app.PlayFrom)
 		app.Hooks.validate(f, at+".hooks")
+		c.validateRoute(f, at+".route", app.Route)
 	}
 	if !sound {
 		return

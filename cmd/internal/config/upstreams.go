@@ -1,0 +1,164 @@
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net/netip"
+	"regexp"
+	"slices"
+	"time"
+
+	"wcsgateway/gateway/upstream"
+)
+
+// Upstream is another WCS server that can serve clients of the gateway.
+type Upstream struct {
+	// Address of the server, `ws://host[:port]` or `wss://host[:port]`. Required. The path is the client's.
+	URL string `koanf:"url" pattern:"^(wss?://.+)?$"`
+	// Deadline of the connection and of the server's answer to the upgrade request.
+	ConnectTimeout time.Duration `koanf:"connectTimeout" rule:"min=100ms"`
+	// Clients of this pod that the server may serve at the same time. Further ones are rejected with `Upstream
+	// server is busy`. 0: no limit but `limits.connections`.
+	MaxLinks int `koanf:"maxLinks" rule:"min=0"`
+	// Bytes of one client that may wait in the gateway, in each direction. A sender is not read while its
+	// receiver is behind by more.
+	BufferBytes int `koanf:"bufferBytes" rule:"min=4096,max=1048576"`
+	// The server also serves the second sockets of MSE and WSPlayer clients (`connectMediaTransport`), which
+	// name no application. One server may have it. `false` for all: such sockets are closed.
+	MediaSockets bool        `koanf:"mediaSockets"`
+	TLS          UpstreamTLS `koanf:"tls"`
+}
+
+// UpstreamTLS configures TLS for a server with a wss address.
+type UpstreamTLS struct {
+	// PEM file with the authorities that may sign the server's certificate. Empty: the system's.
+	CA string `koanf:"ca"`
+	// Name that the server's certificate must contain. Empty: the host of the address.
+	ServerName string `koanf:"serverName"`
+}
+
+// Config returns the TLS configuration of connections to the server.
+func (t UpstreamTLS) Config() (*tls.Config, error) { return HooksTLS(t).Config() }
+
+// Route selects the server of each client of an application.
+type Route struct {
+	// Server of the clients that neither a rule nor the share takes: a name in `upstreams`, or `here`.
+	Default string `koanf:"default"`
+	// Percent of the clients without a rule that are served here instead of by `route.default`.
+	//
+	// A client is chosen by its login (`custom.login`, `login` or `sipLogin`), without one by its address, so
+	// that it stays on its side over reconnects and pods. A larger share adds clients and moves none back. All
+	// clients without a login behind one address are on the same side.
+	Share int `koanf:"share" rule:"min=0,max=100"`
+	// Text that the choice of clients for the share depends on. Another text chooses other clients.
+	Salt string `koanf:"salt"`
+	// Rules, in order. The first one whose conditions all hold decides. See [rules](#rules-of-a-route).
+	Rules []RouteRule `koanf:"rules"`
+}
+
+// RouteRule is a condition on what a client sends in connection. Patterns are regular expressions (RE2) of at
+// most 256 bytes that must match the whole text.
+type RouteRule struct {
+	// Server of the clients that match: a name in `upstreams`, or `here`. Required.
+	To string `koanf:"to" yaml:"to"`
+	// `true`: the client sends a SIP account (`sipLogin` or another member that begins with `sip`).
+	SIP bool `koanf:"sip" yaml:"sip,omitempty"`
+	// Pattern of the login: `custom.login`, else `login`, else `sipLogin`. It is empty text without one.
+	Login string `koanf:"login" yaml:"login,omitempty"`
+	// Patterns of members of `custom`, by name. Texts, numbers and booleans can match.
+	Custom map[string]string `koanf:"custom" yaml:"custom,omitempty"`
+	// Pattern of `clientVersion`.
+	ClientVersion string `koanf:"clientVersion" yaml:"clientVersion,omitempty"`
+	// First entry of `mediaProviders`: `WebRTC`, `MSE`, `WSPlayer` or `Flash`.
+	Provider string `koanf:"provider" yaml:"provider,omitempty" pattern:"^(WebRTC|MSE|WSPlayer|Flash)?$"`
+	// Networks of which one has the client's address, such as `10.0.0.0/8`.
+	Networks []string `koanf:"networks" yaml:"networks,omitempty" pattern:"^[0-9a-fA-F.:]+/[0-9]+$"`
+}
+
+// RouteHere is the name of this gateway in a Route.
+const RouteHere = "here"
+
+// DefaultUpstream returns the settings of an upstream that sets nothing.
+func DefaultUpstream() Upstream {
+	return Upstream{ConnectTimeout: 5 * time.Second, BufferBytes: 32 << 10}
+}
+
+var (
+	upstreamPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	providerPattern = regexp.MustCompile(`^(WebRTC|MSE|WSPlayer|Flash)?$`)
+)
+
+func (c Config) validateUpstreams(f *faults) {
+	media := ""
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		u, at := c.Upstreams[name], fmt.Sprintf("upstreams[%s]", name)
+		f.check(upstreamPattern.MatchString(name) && name != RouteHere, at, "needs a name of 1 to 32 of a-z, 0-9 and -, other than here")
+		if u.URL == "" {
+			f.add(at+".url", "is missing")
+		} else if err := upstream.CheckURL(u.URL); err != nil {
+			f.add(at+".url", "%v", err)
+		}
+		if _, err := u.TLS.Config(); err != nil {
+			f.add(at+".tls", "%v", err)
+		}
+		f.check(!u.MediaSockets || media == "", at+".mediaSockets", "is set for %s too: the sockets do not say whose they are", media)
+		if u.MediaSockets {
+			media = name
+		}
+	}
+}
+
+func (c Config) validateRoute(f *faults, at string, r Route) {
+	_, known := c.Upstreams[r.Default]
+	f.check(known || r.Default == RouteHere, at+".default", "%q is no upstream, and not here", r.Default)
+	f.check(r.Share == 0 || r.Default != RouteHere, at+".share", "is for a route.default other than here")
+	for i, rule := range r.Rules {
+		at := fmt.Sprintf("%s.rules[%d]", at, i)
+		if _, known := c.Upstreams[rule.To]; !known && rule.To != RouteHere {
+			f.add(at+".to", "%q is no upstream, and not here", rule.To)
+		}
+		f.check(providerPattern.MatchString(rule.Provider), at+".provider", "must be WebRTC, MSE, WSPlayer or Flash")
+		if _, err := rule.Parse(nil); err != nil {
+			f.add(at, "%v", err)
+		}
+	}
+}
+
+// Parse returns the rule with its server, nil for this gateway.
+func (r RouteRule) Parse(to *upstream.Server) (parsed upstream.Rule, err error) {
+	parsed = upstream.Rule{SIP: r.SIP, Provider: r.Provider, To: to}
+	if parsed.Login, err = parsePattern("login", r.Login); err != nil {
+		return parsed, err
+	}
+	if parsed.ClientVersion, err = parsePattern("clientVersion", r.ClientVersion); err != nil {
+		return parsed, err
+	}
+	for _, member := range slices.Sorted(maps.Keys(r.Custom)) {
+		if parsed.Custom == nil {
+			parsed.Custom = make(map[string]*upstream.Pattern)
+		}
+		if parsed.Custom[member], err = upstream.ParsePattern(r.Custom[member]); err != nil {
+			return parsed, fmt.Errorf("custom.%s %w", member, err)
+		}
+	}
+	for _, text := range r.Networks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return parsed, fmt.Errorf("networks: %q must be a network such as 10.0.0.0/8 or 192.0.2.7/32", text)
+		}
+		parsed.Networks = append(parsed.Networks, network)
+	}
+	return parsed, nil
+}
+
+func parsePattern(name, expr string) (*upstream.Pattern, error) {
+	if expr == "" {
+		return nil, nil
+	}
+	p, err := upstream.ParsePattern(expr)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", name, err)
+	}
+	return p, nil
+}

@@ -1,0 +1,83 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRouteIsReadFromFile(t *testing.T) {
+	cfg, err := Load(write(t, `
+upstreams:
+  old: {url: "wss://old.example", maxLinks: 5, tls: {serverName: wcs.example.com}}
+applications:
+  shop:
+    route:
+      default: old
+      share: 10
+      salt: x
+      rules:
+        - {sip: true, to: old}
+        - {login: "test-.*", custom: {plan: gold, level: "[0-9]"}, clientVersion: "2.*", provider: MSE, networks: [10.0.0.0/8], to: here}
+  other: {}
+`), required)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultUpstream()
+	want.URL, want.MaxLinks, want.TLS.ServerName = "wss://old.example", 5, "wcs.example.com"
+	check(t, "upstreams", cfg.Upstreams, map[string]Upstream{"old": want})
+	check(t, "connectTimeout by default", cfg.Upstreams["old"].ConnectTimeout, 5*time.Second)
+	check(t, "route", cfg.Applications["shop"].Route, Route{Default: "old", Share: 10, Salt: "x", Rules: []RouteRule{
+		{SIP: true, To: "old"},
+		{Login: "test-.*", Custom: map[string]string{"plan": "gold", "level": "[0-9]"}, ClientVersion: "2.*", Provider: "MSE", Networks: []string{"10.0.0.0/8"}, To: "here"},
+	}})
+	check(t, "route by default", cfg.Applications["other"].Route, Route{Default: RouteHere})
+	parsed, err := cfg.Applications["shop"].Route.Rules[1].Parse(nil)
+	if err != nil || len(parsed.Custom) != 2 || !slices.Equal(parsed.Networks, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}) {
+		t.Errorf("parsed rule %+v, %v", parsed, err)
+	}
+	shown, err := cfg.YAML()
+	if err != nil || !strings.Contains(shown, "rules: [{to: old, sip: true},") {
+		t.Errorf("%v in\n%s", err, shown)
+	}
+	again, err := Load(write(t, shown), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "what is shown", again.Applications["shop"].Route, cfg.Applications["shop"].Route)
+}
+
+func TestFaultyUpstreamsAndRoutesAreRejected(t *testing.T) {
+	for text, want := range map[string]string{
+		"upstreams: {here: {url: 'ws://h'}}":                                                           "upstreams[here]",
+		"upstreams: {Old: {url: 'ws://h'}}":                                                            "upstreams[Old]",
+		"upstreams: {old: {}}":                                                                         "upstreams[old].url: is missing",
+		"upstreams: {old: {url: 'http://h'}}":                                                          "without a path",
+		"upstreams: {old: {url: 'ws://h/path'}}":                                                       "without a path",
+		"upstreams: {old: {url: 'ws://u:secret@h'}}":                                                   "without a path",
+		"upstreams: {old: {url: 'ws://h', bufferBytes: 1}}":                                            "upstreams[old].bufferBytes",
+		"upstreams: {old: {url: 'ws://h', conectTimeout: 1s}}":                                         "unknown key",
+		"upstreams: {old: {url: 'ws://h', tls: {ca: /none}}}":                                          "upstreams[old].tls",
+		"upstreams: {a: {url: 'ws://h', mediaSockets: true}, b: {url: 'ws://h', mediaSockets: true}}":  "is set for a too",
+		"applications: {a: {route: {default: old}}}":                                                   `"old" is no upstream`,
+		"applications: {a: {route: {share: 5}}}":                                                       "route.share",
+		"applications: {a: {route: {share: 101}}}":                                                     "must be 0 to 100",
+		"applications: {a: {route: {rules: [{to: old}]}}}":                                             "rules[0].to",
+		"applications: {a: {route: {rules: [{sip: true}]}}}":                                           "rules[0].to",
+		"applications: {a: {route: {rules: [{to: here, login: '('}]}}}":                                "is not a regular expression",
+		"applications: {a: {route: {rules: [{to: here, custom: {a: '('}}]}}}":                          "custom.a",
+		"applications: {a: {route: {rules: [{to: here, login: '" + strings.Repeat("x", 257) + "'}]}}}": "is longer than 256 bytes",
+		"applications: {a: {route: {rules: [{to: here, provider: mse}]}}}":                             "rules[0].provider",
+		"applications: {a: {route: {rules: [{to: here, networks: [10.0.0.1]}]}}}":                      "must be a network",
+		"applications: {a: {route: {rules: [{to: here, user: x}]}}}":                                   "unknown key",
+		"applications: {a: {route: {rules: [x]}}}":                                                     "must be",
+	} {
+		_, err := Load(write(t, text), required)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}

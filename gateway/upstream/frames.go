@@ -1,0 +1,108 @@
+package upstream
+
+import (
+	"encoding/binary"
+
+	"wcsgateway/gateway/socket"
+)
+
+// Opcodes of RFC 6455 that the copying looks at.
+const (
+	opText  = 0x1
+	opClose = 0x8
+)
+
+// scanner finds the frames in one direction of a WebSocket, in whatever pieces its bytes arrive.
+type scanner struct {
+	head    [14]byte // of the present frame
+	have    int      // bytes of head
+	payload bool     // head is complete
+	left    uint64   // bytes of the payload that have not come
+
+	onText func(start []byte) // nil: none; is called for each text message with its first bytes, unmasked
+	start  [maxStart]byte
+	kept   int // bytes of start
+}
+
+// next passes over the bytes of one frame: all of b, or less if the frame ends before. started is true if the
+// frame's head is complete with these bytes, ended if the frame is.
+func (s *scanner) next(b []byte) (n int, started, ended bool) {
+	if !s.payload {
+		for s.have < s.headSize() && n < len(b) {
+			s.head[s.have] = b[n]
+			s.have, n = s.have+1, n+1
+		}
+		if s.have < s.headSize() {
+			return n, false, false
+		}
+		s.payload, s.left, started, s.kept = true, s.size(), true, 0
+	}
+	passed := min(uint64(len(b)-n), s.left)
+	s.keep(b[n : n+int(passed)])
+	n, s.left = n+int(passed), s.left-passed
+	if s.left == 0 {
+		s.have, s.payload, ended = 0, false, true
+	}
+	return n, started, ended
+}
+
+// keep keeps the first bytes of a text message and calls onText when it has enough, or all.
+func (s *scanner) keep(b []byte) {
+	if s.onText == nil || s.opcode() != opText || s.kept < 0 {
+		return
+	}
+	for i := 0; i < len(b) && s.kept < maxStart; i++ {
+		s.start[s.kept] = b[i]
+		if s.masked() {
+			s.start[s.kept] ^= s.head[s.headSize()-4+s.kept%4]
+		}
+		s.kept++
+	}
+	if s.kept == maxStart || uint64(len(b)) == s.left {
+		s.onText(s.start[:s.kept])
+		s.kept = -1 // of this frame
+	}
+}
+
+// between reports whether no frame is in progress.
+func (s *scanner) between() bool { return s.have == 0 }
+
+func (s *scanner) opcode() byte { return s.head[0] & 0xf }
+
+// headSize is what is known of the size of the frame's head.
+func (s *scanner) headSize() int {
+	n := 2
+	if s.have < n {
+		return n
+	}
+	switch s.head[1] & 0x7f {
+	case 126:
+		n += 2
+	case 127:
+		n += 8
+	}
+	if s.masked() {
+		n += 4
+	}
+	return n
+}
+
+func (s *scanner) masked() bool { return s.head[1]&0x80 != 0 }
+
+func (s *scanner) size() uint64 {
+	switch n := s.head[1] & 0x7f; n {
+	case 126:
+		return uint64(binary.BigEndian.Uint16(s.head[2:]))
+	case 127:
+		return binary.BigEndian.Uint64(s.head[2:])
+	default:
+		return uint64(n)
+	}
+}
+
+// closeFrame is a server's close frame.
+func closeFrame(r socket.Reason) []byte {
+	b := []byte{0x80 | opClose, byte(2 + len(r.Name))}
+	b = binary.BigEndian.AppendUint16(b, uint16(r.Code))
+	return append(b, r.Name...)
+}

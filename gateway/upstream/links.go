@@ -1,0 +1,131 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/gateway/socket"
+)
+
+// Metrics are the figures of links. All label sets are closed: applications, upstreams and commands.
+type Metrics struct {
+	Sessions *prometheus.GaugeVec   // app, upstream
+	Opened   *prometheus.CounterVec // upstream, result
+	Commands *prometheus.CounterVec // app, cmd
+}
+
+// Results of attempts to open a link, for the metric.
+const (
+	resultOK          = "ok"
+	resultLimit       = "limit"       // maxLinks
+	resultUnavailable = "unavailable" // no connection, another response or none in time
+)
+
+// Deps are what Links uses.
+type Deps struct {
+	Context   context.Context // of the connections that are being opened
+	Stall     time.Duration   // after which a receiver that takes nothing is closed
+	Metrics   *Metrics
+	Opened    func()              // is called for each link
+	Ended     func(socket.Reason) // is called for each link that has ended
+	Refusing  func() bool         // links are closed at once, because the pod shuts down
+	Recovered func()              // recovers a panic; is deferred
+	Log       zerolog.Logger
+}
+
+// Links holds the links of a pod. Its methods may be called from any goroutine.
+type Links struct {
+	Deps
+	running sync.WaitGroup
+
+	mu   sync.Mutex
+	open map[*Link]struct{}
+}
+
+// NewLinks returns a Links without links.
+func NewLinks(d Deps) *Links { return &Links{Deps: d, open: make(map[*Link]struct{})} }
+
+// Request is a client that is to be spliced.
+type Request struct {
+	Client    *socket.MeteredConn
+	Remote    string // the client's address and port, for the log
+	App       string // "" if the client does not say, as the second socket of a media provider
+	To        *Server
+	Handshake Handshake
+	Sent      []byte // all that the client has sent, as it came
+}
+
+// Open connects to the server and starts a link, which ends on its own. After an error, ErrTooManyLinks or
+// one that wraps ErrUnavailable, the client's connection is as before.
+func (ls *Links) Open(r Request) error {
+	if !r.To.take() {
+		ls.Metrics.Opened.WithLabelValues(r.To.Name(), resultLimit).Inc()
+		return ErrTooManyLinks
+	}
+	server, rest, err := r.To.dial(ls.Context, r.Handshake)
+	if err != nil {
+		r.To.release()
+		ls.Metrics.Opened.WithLabelValues(r.To.Name(), resultUnavailable).Inc()
+		return err
+	}
+	_ = r.Client.SetReadDeadline(time.Time{}) // fails only on a dead socket, which the read reports
+	ls.Metrics.Opened.WithLabelValues(r.To.Name(), resultOK).Inc()
+	ls.Metrics.Sessions.WithLabelValues(r.App, r.To.Name()).Inc()
+	ls.Opened()
+	l := &Link{app: r.App, to: r.To, client: r.Client, server: server, stall: ls.Stall}
+	l.up.onText = ls.counter(r.App)
+	ls.mu.Lock()
+	ls.open[l] = struct{}{}
+	ls.mu.Unlock()
+	if ls.Refusing() { // All might not have returned this link
+		l.Close(socket.ClosedShutdown)
+	}
+	log := ls.Log.With().Str("remote", r.Remote).Str("app", r.App).Str("upstream", r.To.Name()).Logger()
+	log.Info().Msg("session spliced")
+	ls.running.Go(func() { ls.run(l, r.Sent, rest, log) })
+	return nil
+}
+
+func (ls *Links) run(l *Link, sent, rest []byte, log zerolog.Logger) {
+	defer ls.Recovered()
+	reason := l.run(sent, rest, ls.Recovered)
+	ls.mu.Lock()
+	delete(ls.open, l)
+	ls.mu.Unlock()
+	l.to.release()
+	ls.Metrics.Sessions.WithLabelValues(l.app, l.to.Name()).Dec()
+	ls.Ended(reason)
+	log.Info().Str("reason", reason.Name).Msg("spliced session closed")
+}
+
+// All returns the open links.
+func (ls *Links) All() []*Link {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return slices.Collect(maps.Keys(ls.open))
+}
+
+// Len returns the number of open links.
+func (ls *Links) Len() int {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return len(ls.open)
+}
+
+// Wait waits for the end of all links.
+func (ls *Links) Wait() { ls.running.Wait() }
+
+// Info returns the text for a client whose link could not be opened.
+func Info(err error) string {
+	if errors.Is(err, ErrTooManyLinks) {
+		return "Upstream server is busy"
+	}
+	return "Upstream server is not available"
+}

@@ -1,0 +1,208 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // RFC 6455 requires it
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ServerConfig configures a Server.
+type ServerConfig struct {
+	Name           string
+	URL            string      // ws(s)://host[:port]
+	TLS            *tls.Config // for wss
+	ConnectTimeout time.Duration
+	MaxLinks       int // at a time on this pod; 0: no limit
+	BufferBytes    int // of a link and direction that wait for the receiver
+}
+
+// Server is another WCS server. Its methods may be called from any goroutine.
+type Server struct {
+	// set once
+	cfg     ServerConfig
+	address string // host:port
+	host    string // of the URL
+	secure  bool
+	buffers sync.Pool // of *[]byte
+
+	links atomic.Int64 // that are open or being opened
+}
+
+// ErrURL is the fault of an address of a server.
+var ErrURL = errors.New("must be ws://host[:port] or wss://host[:port], without a path")
+
+// NewServer returns a Server. It opens no connection.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	u, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, host: u.Host, address: u.Host, secure: u.Scheme == "wss"}
+	if u.Port() == "" {
+		s.address = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[s.secure])
+	}
+	s.buffers.New = func() any { b := make([]byte, max(cfg.BufferBytes, smallBuffer)); return &b }
+	return s, nil
+}
+
+// CheckURL checks the address of a server.
+func CheckURL(text string) error {
+	_, err := parseURL(text)
+	return err
+}
+
+func parseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Hostname() == "" || u.User != nil ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, ErrURL // the text is not shown: it can contain a password by mistake
+	}
+	return u, nil
+}
+
+// Name returns the server's name in the configuration.
+func (s *Server) Name() string { return s.cfg.Name }
+
+// Handshake is what a server gets of a client's upgrade request.
+type Handshake struct {
+	Target    string // path and query
+	Origin    string
+	UserAgent string
+	Client    netip.Addr
+	Via       []string // the gateways that the request came through
+}
+
+// ViaHeader lists the deployments of the gateways that a request came through. A gateway that finds itself in
+// it refuses the request, which would be sent around without end.
+const ViaHeader = "X-Wcs-Gateway"
+
+// NewHandshake returns the handshake of a request that came to the given deployment.
+func NewHandshake(r *http.Request, client netip.Addr, deployment string) Handshake {
+	return Handshake{
+		Target: r.URL.RequestURI(), Origin: r.Header.Get("Origin"), UserAgent: r.UserAgent(), Client: client,
+		Via: append(via(r), deployment),
+	}
+}
+
+// Loops reports whether a request has already come through the given deployment.
+func Loops(r *http.Request, deployment string) bool {
+	for _, name := range via(r) {
+		if name == deployment {
+			return true
+		}
+	}
+	return false
+}
+
+func via(r *http.Request) (names []string) {
+	for _, line := range r.Header.Values(ViaHeader) {
+		for name := range strings.SplitSeq(line, ",") {
+			names = append(names, strings.TrimSpace(name))
+		}
+	}
+	return names
+}
+
+// Errors of a link that could not be opened.
+var (
+	ErrTooManyLinks = errors.New("upstream has as many links as upstreams.<name>.maxLinks allows")
+	ErrUnavailable  = errors.New("upstream is not available")
+)
+
+// take counts a link and reports whether it is within the limit. release undoes it.
+func (s *Server) take() bool {
+	if n := s.links.Add(1); s.cfg.MaxLinks > 0 && n > int64(s.cfg.MaxLinks) {
+		s.release()
+		return false
+	}
+	return true
+}
+
+func (s *Server) release() { s.links.Add(-1) }
+
+// maxResponse bounds the server's response to the upgrade request, in bytes.
+const maxResponse = 16 << 10
+
+// dial opens a WebSocket to the server. rest is what the server has sent after its response. The error wraps
+// ErrUnavailable.
+func (s *Server) dial(ctx context.Context, h Handshake) (c net.Conn, rest []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
+	defer cancel()
+	if c, err = s.connect(ctx); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() }) // ends a handshake that takes too long
+	rest, err = s.upgrade(ctx, c, h)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = c.Close() // not used
+		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return c, rest, nil
+}
+
+func (s *Server) connect(ctx context.Context) (net.Conn, error) {
+	if s.secure {
+		return (&tls.Dialer{Config: s.cfg.TLS}).DialContext(ctx, "tcp", s.address)
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", s.address)
+}
+
+// upgrade sends the request. No extension is offered, as clients are offered none: frames are copied, so both
+// sides must use the same.
+func (s *Server) upgrade(ctx context.Context, c net.Conn, h Handshake) (rest []byte, err error) {
+	key := make([]byte, 16)
+	_, _ = rand.Read(key) // never fails
+	nonce := base64.StdEncoding.EncodeToString(key)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.host+h.Target, nil)
+	if err != nil {
+		return nil, errors.New("the client's path is not valid")
+	}
+	r.Header = http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-WebSocket-Version": {"13"}, "Sec-WebSocket-Key": {nonce},
+		"User-Agent": {h.UserAgent}, ViaHeader: {strings.Join(h.Via, ", ")},
+	}
+	if h.Client.IsValid() {
+		r.Header.Set("X-Forwarded-For", h.Client.String())
+	}
+	if h.Origin != "" {
+		r.Header.Set("Origin", h.Origin)
+	}
+	if err := r.Write(c); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReader(io.LimitReader(c, maxResponse))
+	response, err := http.ReadResponse(in, r)
+	if err != nil {
+		return nil, err
+	}
+	_ = response.Body.Close()                                               // the connection goes on, or is closed by the caller
+	sum := sha1.Sum([]byte(nonce + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455 requires it
+	switch {
+	case response.StatusCode != http.StatusSwitchingProtocols:
+		return nil, fmt.Errorf("its response is %d", response.StatusCode)
+	case response.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]):
+		return nil, errors.New("its response is not one of a WebSocket server")
+	case response.Header.Get("Sec-WebSocket-Extensions") != "":
+		return nil, errors.New("it uses an extension that was not offered")
+	}
+	rest = make([]byte, in.Buffered())
+	_, err = io.ReadFull(in, rest)
+	return rest, err
+}
