@@ -10,8 +10,8 @@ import (
 
 // Invariants, checked after every command that can have written and at every change of a caller's view.
 
-// owing is a record that a taker deleted: its orphan must be handed over.
-type owing struct {
+// dueOrphan is a record that a taker deleted: its orphan must be handed over.
+type dueOrphan struct {
 	wipes int // how often Redis had been emptied by then
 }
 
@@ -28,12 +28,12 @@ type checker struct {
 	strays    int             // media ids, players and sessions that were written late, after their release
 	past      map[string]bool // claims of sessions that others replaced
 	written   map[string]int  // how often players were written
-	owed      map[string][]owing
+	due       map[string][]dueOrphan
 }
 
 func newChecker() checker {
 	return checker{
-		last: newSnapshot(), everTaken: map[string]bool{}, unmarked: map[string]bool{}, leaks: map[string]bool{}, owed: map[string][]owing{}, late: map[string]bool{},
+		last: newSnapshot(), everTaken: map[string]bool{}, unmarked: map[string]bool{}, leaks: map[string]bool{}, due: map[string][]dueOrphan{}, late: map[string]bool{},
 		past: map[string]bool{}, written: map[string]int{},
 	}
 }
@@ -159,7 +159,7 @@ func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot) {
 		}
 		if taken && strings.HasPrefix(by.name, "take over") && !strings.HasPrefix(key, "media:") {
 			orphan := was.owner + " " + was.entry
-			w.check.owed[orphan] = append(w.check.owed[orphan], owing{w.wipes})
+			w.check.due[orphan] = append(w.check.due[orphan], dueOrphan{w.wipes})
 		}
 	}
 	for key, is := range now.owned {
@@ -209,7 +209,7 @@ func (w *world) checkClaims() {
 		if h.phase != held || h.pod.gone || h.unsure || h.moved {
 			continue
 		}
-		if h.half || h.player && h.busy || h.stay != nil && (!h.stay.rightful() || w.removed[h.entry.identity]) {
+		if h.half || h.player && h.busy || h.session != nil && (!h.session.rightful() || w.removed[h.entry.identity]) {
 			continue
 		}
 		if !w.check.everTaken[h.owner] {
@@ -248,7 +248,7 @@ func (w *world) checkKept(h *holding) {
 // mayLose checks that the holder of a lost claim can lose it.
 func (w *world) mayLose(h *holding, err error) {
 	noStream := h.player && strings.Contains(err.Error(), ErrNotFound.Error())
-	if h.stay != nil && (!h.stay.rightful() || w.removed[h.entry.identity]) {
+	if h.session != nil && (!h.session.rightful() || w.removed[h.entry.identity]) {
 		return
 	}
 	if !noStream && !h.half && !h.unsure && !h.moved && !w.check.everTaken[h.owner] {
@@ -271,7 +271,7 @@ func (w *world) wiped() {
 			s.unsure = true
 		}
 	}
-	for _, v := range w.visits {
+	for _, v := range w.clients {
 		clear(v.used)
 		v.holder.unsure = true
 	}
@@ -315,7 +315,7 @@ func (w *world) checkSettled() {
 func (w *world) backed(o owned) bool {
 	p := w.podOf(o.owner)
 	return slices.ContainsFunc(p.holdings, func(h *holding) bool { return h.phase != over && h.entry.String() == o.entry }) ||
-		slices.ContainsFunc(p.stays, func(s *stay) bool { return !s.over && s.rec.registration().String() == o.entry })
+		slices.ContainsFunc(p.stays, func(s *modelSession) bool { return !s.over && s.rec.registration().String() == o.entry })
 }
 
 // leaked: no pod can know of the record, because Redis was emptied during its write, or it was written late.
@@ -337,7 +337,7 @@ func (w *world) leakedPlayer(stream, owner string) bool {
 // several only if all but one of them died. The results of a release are lost only with Redis.
 func (w *world) checkOrphans() {
 	for orphan, by := range w.reported {
-		released, alive := len(w.check.owed[orphan]), 0
+		released, alive := len(w.check.due[orphan]), 0
 		for p, n := range by {
 			if n > max(released, 1) {
 				w.fail("orphan %s was handed over %d times by %s, and released %d times", orphan, n, p.id, released)
@@ -350,7 +350,7 @@ func (w *world) checkOrphans() {
 			w.fail("orphan %s was handed over by %d living pods, and released %d times", orphan, alive, released)
 		}
 	}
-	for orphan, all := range w.check.owed {
+	for orphan, all := range w.check.due {
 		owner, e, _ := strings.Cut(orphan, " ")
 		if len(w.reported[orphan]) > 0 || w.ousted[owned{owner, e}] {
 			continue

@@ -24,7 +24,7 @@ func (w *world) checkSessions(t *task, before, now snapshot) {
 			w.fail("%s is %v again", key, is)
 		}
 	}
-	for _, v := range w.visits {
+	for _, v := range w.clients {
 		s := v.holder
 		is := now.owned["session:"+v.id]
 		if is.entry == s.rec.registration().String() {
@@ -41,7 +41,7 @@ func (w *world) checkSessions(t *task, before, now snapshot) {
 }
 
 // refused reports whether the pod found another registration in place of its own.
-func (s *stay) refused() bool {
+func (s *modelSession) refused() bool {
 	_, known := s.pod.sessions.known[s.rec.ID]
 	return s.pod.kept[s.rec.ID] == s && !s.over && !s.expiring && !known
 }
@@ -69,8 +69,8 @@ func (w *world) moves(key string, p *modelPod, t *task, was owned, now snapshot)
 		theirs = theirs || is.entry == was.entry && strings.HasPrefix(is.owner, p.id+"/")
 	}
 	for _, h := range w.holdings() {
-		if h.stay != nil && h.entry.String() == was.entry && theirs {
-			return h.stay.visit.holder.pod == p || t == nil || w.removed[h.entry.identity]
+		if h.session != nil && h.entry.String() == was.entry && theirs {
+			return h.session.client.holder.pod == p || t == nil || w.removed[h.entry.identity]
 		}
 	}
 	return false
@@ -80,7 +80,7 @@ func (w *world) moves(key string, p *modelPod, t *task, was owned, now snapshot)
 // it lives.
 func (w *world) adoptedFrom(key string, o owned) bool {
 	return w.check.written[key] > 1 && slices.ContainsFunc(w.podOf(o.owner).holdings, func(h *holding) bool {
-		return h.player && h.stay != nil && !h.stay.rightful() && h.entry.String() == o.entry
+		return h.player && h.session != nil && !h.session.rightful() && h.entry.String() == o.entry
 	})
 }
 
@@ -94,7 +94,7 @@ func (w *world) retaken(o owned) bool {
 }
 
 // checkToken: a token works once.
-func (w *world) checkToken(v *visit, token TokenHash) {
+func (w *world) checkToken(v *modelClient, token TokenHash) {
 	if v.used[token] {
 		w.fail("the token %x of %s works twice", token[:claimBytes], v.id)
 	}
@@ -102,9 +102,9 @@ func (w *world) checkToken(v *visit, token TokenHash) {
 }
 
 // checkBelieves checks that no pod took a session that a pod ended.
-func (w *world) checkBelieves(s *stay) {
-	h := s.visit.holder
-	if h != s && !h.over && !h.expiring && !h.unsure && !s.unsure && !w.check.everTaken[h.owner] && len(s.visit.tried) == 0 {
+func (w *world) checkBelieves(s *modelSession) {
+	h := s.client.holder
+	if h != s && !h.over && !h.expiring && !h.unsure && !s.unsure && !w.check.everTaken[h.owner] && len(s.client.tried) == 0 {
 		w.fail("%s has ended the session that %s has", s, h)
 	}
 }
@@ -138,7 +138,7 @@ func (w *world) checkRemoval(p *modelPod, e entry, mine *holding) {
 		if h == mine || h.entry != e || !h.taken || h.phase != held {
 			continue
 		}
-		if h.stay.rightful() && !h.stay.unsure && !h.moved && !h.unsure && !h.pod.gone && !w.check.everTaken[h.owner] {
+		if h.session.rightful() && !h.session.unsure && !h.moved && !h.unsure && !h.pod.gone && !w.check.everTaken[h.owner] {
 			w.fail("%s has ended the participant of %s", p.id, h)
 		}
 	}

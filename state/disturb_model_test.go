@@ -51,8 +51,8 @@ func (w *world) disturb() {
 			w.loseLease(p)
 		}
 	default:
-		if w.rng.IntN(2) == 0 && len(w.mail) > 0 {
-			w.deliver(w.rng.IntN(len(w.mail)))
+		if w.rng.IntN(2) == 0 && len(w.takenEvents) > 0 {
+			w.deliver(w.rng.IntN(len(w.takenEvents)))
 		}
 		w.arrive(false)
 	}
@@ -176,7 +176,7 @@ func (w *world) arrive(slow bool) {
 	}
 	i := pick(w.rng, all)
 	c := w.net.wire[i]
-	if v := c.task.visit; v != nil && v.generation != c.task.generation && c.adopts() {
+	if v := c.task.client; v != nil && v.generation != c.task.generation && c.adopts() {
 		// A client does not return twice while a command of the first return is in flight.
 		w.net.wire = slices.Delete(w.net.wire, i, i+1)
 		return

@@ -117,7 +117,7 @@ func resumeMutants(t *testing.T) []mutant {
 
 // doubts reports whether a command is about a session that its pod has perhaps taken.
 func (w *world) doubts(command string) bool {
-	for _, v := range w.visits {
+	for _, v := range w.clients {
 		for claim := range v.tried {
 			if strings.Contains(command, " "+claim+" ") {
 				return true

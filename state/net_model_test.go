@@ -39,8 +39,8 @@ type task struct {
 	resume     chan verdict
 	waits      string // its command before Redis; empty before the first, and while it waits for a reply
 	done       bool
-	visit      *visit // whose session or streams it takes
-	generation int    // of visit
+	client     *modelClient // whose session or streams it takes
+	generation int          // of client
 }
 
 type taskKey struct{}

@@ -17,10 +17,10 @@ type modelPod struct {
 	id       string
 	watch    leaseWatch
 	holdings []*holding
-	stays    []*stay
-	kept     map[string]*stay // sessions that events and clients find, by id
-	locked   map[string]bool  // sessions that are being taken, or checked again
-	busy     map[string]bool  // loops under way
+	stays    []*modelSession
+	kept     map[string]*modelSession // sessions that events and clients find, by id
+	locked   map[string]bool          // sessions that are being taken, or checked again
+	busy     map[string]bool          // loops under way
 	frozen   bool
 	gone     bool // dead or left
 	unsure   bool // Redis was emptied, and does not yet have the pod's lease and name again
@@ -50,10 +50,10 @@ type holding struct {
 	again      bool // to be claimed again after Reset
 	unsure     bool // Redis was emptied since it was claimed
 	moved      bool // another pod displaced it
-	stay       *stay
+	session    *modelSession
 	taken      bool   // adopted
 	from       *Owner // its previous owner, for its release
-	generation int    // of the visit, when it was adopted
+	generation int    // of the client, when it was adopted
 	leftAt     int64
 	bare       bool // its media id belonged to another owner when it was adopted
 	half       bool // the repetition of AddPlayer can have been rejected for lack of its stream, and undone
@@ -70,7 +70,7 @@ func newModelPod(w *world, id string) (*modelPod, error) {
 	if err := r.client.Close(); err != nil {
 		return nil, err
 	}
-	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool), kept: make(map[string]*stay), locked: make(map[string]bool), watch: leaseWatch{length: modelLease}}
+	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool), kept: make(map[string]*modelSession), locked: make(map[string]bool), watch: leaseWatch{length: modelLease}}
 	r.client, r.now, r.grace = w.client, w.now, modelGrace
 	r.lease.begin(r.newLife(Owner{}))
 	r.handlers = Handlers{Reset: p.reset, Lost: p.lost, TakenOver: p.takenOver}
@@ -154,7 +154,7 @@ func (p *modelPod) lost() {
 	}
 	for _, h := range p.holdings {
 		switch {
-		case h.stay != nil:
+		case h.session != nil:
 		case h.phase == asking: // the gateway closed its socket
 			h.phase = releasing
 		case h.phase != over:
@@ -190,10 +190,10 @@ func (p *modelPod) takenOver(o Orphan) {
 func (p *modelPod) claimNew(ctx context.Context, player, native bool, name, media string) {
 	p.world.identities++
 	identity := fmt.Sprintf("i%d", p.world.identities)
-	h := &holding{pod: p, player: player, busy: true, unsure: p.unsure, stay: p.open()}
+	h := &holding{pod: p, player: player, busy: true, unsure: p.unsure, session: p.open()}
 	generation := 0
-	if h.stay != nil {
-		generation = h.stay.rec.Generation
+	if h.session != nil {
+		generation = h.session.rec.Generation
 	}
 	h.stream = Stream{Name: name, MediaID: media, Identity: identity, Generation: generation}
 	h.viewer = Player{Stream: name, MediaID: media, Identity: identity, Native: native, Generation: generation}
@@ -228,12 +228,12 @@ func (h *holding) claim(ctx context.Context) {
 		if sure && wipes == h.pod.world.wipes {
 			h.unsure = false
 		}
-		if h.stay != nil && !again {
-			h.stay.remember()
+		if h.session != nil && !again {
+			h.session.remember()
 		}
 	case again && errors.Is(err, ErrAdopted) && !h.pod.world.mutant.rules.blind:
-		h.stay.letGoAll()
-	case again && h.player && h.stay != nil && (errors.Is(err, ErrMediaIDTaken) || errors.Is(err, ErrNotFound)):
+		h.session.letGoAll()
+	case again && h.player && h.session != nil && (errors.Is(err, ErrMediaIDTaken) || errors.Is(err, ErrNotFound)):
 		h.again, h.half = true, true // the end of its stream arrives separately
 	case again && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLeaseStale)):
 		h.again, h.half = true, h.player && errors.Is(err, ErrUnavailable) || h.half
@@ -272,7 +272,7 @@ func (h *holding) release(ctx context.Context) {
 	var err error
 	if h.from != nil {
 		t := ctx.Value(taskKey{}).(*task)
-		t.visit, t.generation = h.stay.visit, h.generation
+		t.client, t.generation = h.session.client, h.generation
 		err = h.adopt(ctx, *h.from)
 		h.pod.world.note("%s: adopting it to be released gives %v", h, err)
 		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrLostOwnership) {
@@ -290,8 +290,8 @@ func (h *holding) release(ctx context.Context) {
 	h.pod.world.note("%s: release gives %v", h, err)
 	if err == nil || errors.Is(err, ErrLostOwnership) {
 		h.phase = over
-		if h.stay != nil {
-			h.stay.remember()
+		if h.session != nil {
+			h.session.remember()
 		}
 	}
 }
@@ -319,8 +319,8 @@ func (p *modelPod) displace(ctx context.Context, h *holding) {
 }
 
 // open returns a session for a new holding, or nil.
-func (p *modelPod) open() *stay {
-	all := slices.DeleteFunc(slices.Clone(p.stays), func(s *stay) bool { return s.parked || s.over || !s.rightful() })
+func (p *modelPod) open() *modelSession {
+	all := slices.DeleteFunc(slices.Clone(p.stays), func(s *modelSession) bool { return s.parked || s.over || !s.rightful() })
 	if len(all) == 0 || p.world.chance(0.3) {
 		return nil
 	}

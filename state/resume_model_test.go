@@ -10,20 +10,20 @@ import (
 
 // Resumable sessions in the model: the behaviour of the gateway's resumption, and of its clients.
 
-// visit is a client with a resumable session, as the client knows it.
-type visit struct {
+// modelClient is a client with a resumable session, as the client knows it.
+type modelClient struct {
 	id         string
 	tokens     []TokenHash // the last one is current
 	used       map[TokenHash]bool
-	holder     *stay           // the confirmed holder of the session
+	holder     *modelSession   // the confirmed holder of the session
 	tried      map[string]bool // claims under which a pod can have it without knowing
 	generation int             // how often it was taken
 }
 
-// stay is a resumable session on a pod (the gateway's session).
-type stay struct {
+// modelSession is a resumable session on a pod (the gateway's session).
+type modelSession struct {
 	pod      *modelPod
-	visit    *visit
+	client   *modelClient
 	rec      Session
 	owner    string // the life that it began in
 	seen     bool   // its registration was seen in Redis
@@ -36,8 +36,8 @@ type stay struct {
 	over     bool
 }
 
-// letter is an event about a session that was taken.
-type letter struct {
+// takenEvent is an event about a session that was taken.
+type takenEvent struct {
 	to   *modelPod
 	was  Session
 	ids  []string
@@ -46,10 +46,10 @@ type letter struct {
 
 var errModelToken = errors.New("model: wrong token")
 
-func (s *stay) String() string { return s.pod.id + ":" + s.rec.registration().String() }
+func (s *modelSession) String() string { return s.pod.id + ":" + s.rec.registration().String() }
 
 // rightful reports whether the session was not taken from it.
-func (s *stay) rightful() bool { return s.visit.holder == s }
+func (s *modelSession) rightful() bool { return s.client.holder == s }
 
 func (w *world) newToken() (h TokenHash) {
 	w.tokens++
@@ -60,25 +60,25 @@ func (w *world) newToken() (h TokenHash) {
 // establish creates a session for a new client.
 func (p *modelPod) establish() {
 	w := p.world
-	v := &visit{id: fmt.Sprintf("s%d", len(w.visits)), used: map[TokenHash]bool{}, tried: map[string]bool{}}
+	v := &modelClient{id: fmt.Sprintf("s%d", len(w.clients)), used: map[TokenHash]bool{}, tried: map[string]bool{}}
 	v.tokens = []TokenHash{w.newToken()}
-	s := &stay{pod: p, visit: v, rec: Session{ID: v.id, TokenHash: v.tokens[0], Resumable: true}, owner: p.life(), wipes: w.wipes, unsure: p.unsure}
+	s := &modelSession{pod: p, client: v, rec: Session{ID: v.id, TokenHash: v.tokens[0], Resumable: true}, owner: p.life(), wipes: w.wipes, unsure: p.unsure}
 	v.holder = s
-	w.visits = append(w.visits, v)
+	w.clients = append(w.clients, v)
 	p.stays = append(p.stays, s)
 	p.kept[v.id] = s
 	w.note("%s: session %s", p.id, s)
 	s.remember()
 }
 
-func (s *stay) holdings(phases ...phase) []*holding {
+func (s *modelSession) holdings(phases ...phase) []*holding {
 	return slices.DeleteFunc(slices.Clone(s.pod.holdings), func(h *holding) bool {
-		return h.stay != s || !slices.Contains(phases, h.phase)
+		return h.session != s || !slices.Contains(phases, h.phase)
 	})
 }
 
 // remember registers what a resuming pod must know.
-func (s *stay) remember() {
+func (s *modelSession) remember() {
 	if s.over || s.expiring || s.plain {
 		return
 	}
@@ -94,7 +94,7 @@ func (h *holding) sessionStream() SessionStream {
 }
 
 // park is the end of its socket.
-func (s *stay) park() {
+func (s *modelSession) park() {
 	if s.parked || s.over {
 		return
 	}
@@ -112,7 +112,7 @@ func (s *stay) park() {
 }
 
 // expire asks for the session's owner until Redis answers.
-func (s *stay) expire() {
+func (s *modelSession) expire() {
 	if s.over || s.busy || !s.parked {
 		return
 	}
@@ -133,7 +133,7 @@ func (s *stay) expire() {
 }
 
 // leave is the end of the session on this pod.
-func (s *stay) leave(taken bool) {
+func (s *modelSession) leave(taken bool) {
 	if s.over {
 		return
 	}
@@ -151,9 +151,9 @@ func (s *stay) leave(taken bool) {
 }
 
 // handOver releases a session that was taken, and those of its streams that the taker knows.
-func (s *stay) handOver(ids []string, by string) (now []SessionStream) {
+func (s *modelSession) handOver(ids []string, by string) (now []SessionStream) {
 	s.pod.world.note("%s: handed over to %s", s, by)
-	if s.rightful() && !s.unsure && len(s.visit.tried) == 0 && !s.pod.world.check.everTaken[s.owner] {
+	if s.rightful() && !s.unsure && len(s.client.tried) == 0 && !s.pod.world.check.everTaken[s.owner] {
 		s.pod.world.fail("%s lets go of what nobody has taken", s)
 	}
 	if by != s.pod.id {
@@ -170,7 +170,7 @@ func (s *stay) handOver(ids []string, by string) (now []SessionStream) {
 }
 
 // letGoAll releases a session that turns out to be another pod's.
-func (s *stay) letGoAll() {
+func (s *modelSession) letGoAll() {
 	if s.over || s.expiring {
 		return
 	}
@@ -181,7 +181,7 @@ func (s *stay) letGoAll() {
 	s.handOver(ids, "another")
 }
 
-func (p *modelPod) handOver(l letter) (now []SessionStream, ok bool) {
+func (p *modelPod) handOver(l takenEvent) (now []SessionStream, ok bool) {
 	s := p.kept[l.was.ID]
 	if s == nil || s.expiring || s.rec.TokenHash != l.was.TokenHash && l.from != p.id && !p.world.mutant.rules.anyEvent {
 		return nil, false
@@ -191,42 +191,42 @@ func (p *modelPod) handOver(l letter) (now []SessionStream, ok bool) {
 
 // deliver delivers an event about a session, or loses it.
 func (w *world) deliver(i int) {
-	l := w.mail[i]
+	l := w.takenEvents[i]
 	if l.to.gone || l.to.frozen {
 		return
 	}
 	if !w.chance(0.1) { // otherwise it arrives again
-		w.mail = slices.Delete(w.mail, i, i+1)
+		w.takenEvents = slices.Delete(w.takenEvents, i, i+1)
 	}
-	w.tell(l)
+	w.notifyTaken(l)
 }
 
-func (w *world) tell(l letter) {
+func (w *world) notifyTaken(l takenEvent) {
 	if !l.to.gone && w.chance(0.8) {
 		w.note("%s: is told that %s was taken by %s", l.to.id, l.was.ID, l.from)
 		l.to.handOver(l)
 	}
 }
 
-// comeBack makes a client return to a pod with a token, mostly its current one.
-func (p *modelPod) comeBack(v *visit) {
+// resume makes a client return to a pod with a token, mostly its current one.
+func (p *modelPod) resume(v *modelClient) {
 	w := p.world
 	token := v.tokens[len(v.tokens)-1]
 	if w.chance(0.2) {
 		token = pick(w.rng, v.tokens)
 	}
 	t := w.net.spawn(w.ctx, p, "take "+v.id, func(ctx context.Context) { p.take(ctx, v, token) })
-	t.visit, t.generation = v, v.generation
+	t.client, t.generation = v, v.generation
 }
 
 // take makes a session this pod's.
-func (p *modelPod) take(ctx context.Context, v *visit, token TokenHash) {
+func (p *modelPod) take(ctx context.Context, v *modelClient, token TokenHash) {
 	w := p.world
 	t := ctx.Value(taskKey{}).(*task)
 	next, plain := w.newToken(), w.chance(0.15)
 	claim := registrationOf(v.id, next).claim
 	v.tried[claim] = true
-	s := &stay{pod: p, visit: v, owner: p.life(), plain: plain, wipes: w.wipes, unsure: p.unsure}
+	s := &modelSession{pod: p, client: v, owner: p.life(), plain: plain, wipes: w.wipes, unsure: p.unsure}
 	was, err := p.TakeSession(ctx, v.id, func(was Session) (Session, error) {
 		if !was.Resumable || was.TokenHash != token {
 			return was, errModelToken
@@ -267,13 +267,13 @@ func (p *modelPod) take(ctx context.Context, v *visit, token TokenHash) {
 }
 
 // takeUp continues with the adopted holdings.
-func (s *stay) takeUp(got []*holding, token TokenHash) {
+func (s *modelSession) takeUp(got []*holding, token TokenHash) {
 	p := s.pod
 	p.stays = append(p.stays, s)
 	if !s.plain {
 		p.kept[s.rec.ID] = s
 	}
-	s.visit.tokens = append(s.visit.tokens, token)
+	s.client.tokens = append(s.client.tokens, token)
 	p.holdings = append(p.holdings, got...)
 	s.unsure = s.unsure || s.wipes != p.world.wipes
 	for _, h := range got {
@@ -297,12 +297,12 @@ func (s *stay) takeUp(got []*holding, token TokenHash) {
 // askToLetGo sends the request to the pod that had the session. The request or its reply can be lost or late.
 func (p *modelPod) askToLetGo(t *task, was Session) []SessionStream {
 	w := p.world
-	l := letter{to: w.podOf(was.Owner.String()), was: was, from: p.id}
+	l := takenEvent{to: w.podOf(was.Owner.String()), was: was, from: p.id}
 	for _, k := range was.Streams {
 		l.ids = append(l.ids, k.MediaID)
 	}
 	old := p.kept[was.ID]
-	now, ok := p.handOver(letter{to: p, was: was, ids: l.ids, from: p.id})
+	now, ok := p.handOver(takenEvent{to: p, was: was, ids: l.ids, from: p.id})
 	p.wait(t, func() bool { return old == nil || !old.writes() })
 	if l.to == p {
 		if ok {
@@ -312,7 +312,7 @@ func (p *modelPod) askToLetGo(t *task, was Session) []SessionStream {
 	}
 	x := w.rng.IntN(10)
 	if x < 3 {
-		w.mail = append(w.mail, l)
+		w.takenEvents = append(w.takenEvents, l)
 	}
 	if l.to.gone || l.to.frozen || x < 4 {
 		return was.Streams
@@ -331,14 +331,14 @@ func (p *modelPod) wait(t *task, done func() bool) {
 }
 
 // writes reports whether a command of the session is still in flight.
-func (s *stay) writes() bool {
-	return slices.ContainsFunc(s.pod.holdings, func(h *holding) bool { return h.stay == s && h.busy })
+func (s *modelSession) writes() bool {
+	return slices.ContainsFunc(s.pod.holdings, func(h *holding) bool { return h.session == s && h.busy })
 }
 
 // adopt makes a stream this pod's. It returns nil if that fails.
-func (s *stay) adopt(ctx context.Context, k SessionStream, from Owner) *holding {
+func (s *modelSession) adopt(ctx context.Context, k SessionStream, from Owner) *holding {
 	p := s.pod
-	h := &holding{pod: p, stay: s, player: !k.Published, phase: held, unsure: p.unsure, generation: s.visit.generation, taken: true}
+	h := &holding{pod: p, session: s, player: !k.Published, phase: held, unsure: p.unsure, generation: s.client.generation, taken: true}
 	h.stream = Stream{Name: k.Name, MediaID: k.MediaID, Identity: k.Identity, Generation: s.rec.Generation}
 	h.viewer = Player{Stream: k.Name, MediaID: k.MediaID, Identity: k.Identity, Native: k.Native, Generation: s.rec.Generation}
 	h.entry = entryOfStream(h.stream)
@@ -392,7 +392,7 @@ func (h *holding) letGo() {
 // lookAgain releases an unadopted stream. The wait before it outlives all commands in flight.
 func (h *holding) lookAgain() {
 	w := h.pod.world
-	v := h.stay.visit
+	v := h.session.client
 	if h.busy || h.pod.locked[v.id] && !w.mutant.rules.hasty || w.clock < h.leftAt+modelLease.Milliseconds() || w.beingTaken(v) {
 		return
 	}
@@ -407,7 +407,7 @@ func (h *holding) lookAgain() {
 		defer func() { h.busy = false }()
 		defer delete(h.pod.locked, v.id)
 		t := ctx.Value(taskKey{}).(*task)
-		t.visit, t.generation = v, v.generation
+		t.client, t.generation = v, v.generation
 		err := h.adopt(ctx, Owner{})
 		w.note("%s: looking again gives %v", h, err)
 		switch {
@@ -421,7 +421,7 @@ func (h *holding) lookAgain() {
 }
 
 // beingTaken reports whether a pod can still write a part of a take.
-func (w *world) beingTaken(v *visit) bool {
-	return slices.ContainsFunc(w.net.tasks, func(t *task) bool { return t.visit == v && !t.pod.gone }) ||
-		slices.ContainsFunc(w.net.wire, func(c lateCall) bool { return c.task.visit == v && c.adopts() })
+func (w *world) beingTaken(v *modelClient) bool {
+	return slices.ContainsFunc(w.net.tasks, func(t *task) bool { return t.client == v && !t.pod.gone }) ||
+		slices.ContainsFunc(w.net.wire, func(c lateCall) bool { return c.task.client == v && c.adopts() })
 }

@@ -51,25 +51,25 @@ type world struct {
 	net    *modelNet
 	mutant mutant
 
-	pods       []*modelPod
-	names      int
-	media      int
-	faults     float64 // of commands
-	clock      int64   // virtual ms
-	wipedAt    int64
-	wipes      int
-	identities int
-	tokens     int
-	visits     []*visit
-	mail       []letter
-	removed    map[string]bool // identities of participants
-	evicted    map[owned]bool  // displaced, or possibly displaced
-	ousted     map[owned]bool  // displaced: the displacing pod has handed them over
-	away       outage
-	cluster    bool                         // single servers fail, and Redis is never emptied
-	cuts       map[string]*outage           // the last of each pod's server
-	reported   map[string]map[*modelPod]int // orphans
-	check      checker
+	pods        []*modelPod
+	names       int
+	media       int
+	faults      float64 // of commands
+	clock       int64   // virtual ms
+	wipedAt     int64
+	wipes       int
+	identities  int
+	tokens      int
+	clients     []*modelClient
+	takenEvents []takenEvent
+	removed     map[string]bool // identities of participants
+	evicted     map[owned]bool  // displaced, or possibly displaced
+	ousted      map[owned]bool  // displaced: the displacing pod has handed them over
+	away        outage
+	cluster     bool                         // single servers fail, and Redis is never emptied
+	cuts        map[string]*outage           // the last of each pod's server
+	reported    map[string]map[*modelPod]int // orphans
+	check       checker
 
 	steps, commands, silent, settling int
 	cutTaken, losses                  int
@@ -231,7 +231,7 @@ func (w *world) step(t *task) {
 func (w *world) callerActs(p *modelPod) {
 	for _, h := range p.idle(held, asking) {
 		switch {
-		case h.stay != nil && h.phase == held && w.removed[h.entry.identity] && w.chance(0.5): // it learns that from LiveKit
+		case h.session != nil && h.phase == held && w.removed[h.entry.identity] && w.chance(0.5): // it learns that from LiveKit
 			h.end()
 		case h.again && w.chance(0.5):
 			h.start(w.ctx, "claim again", h.claim)
@@ -281,23 +281,23 @@ func (w *world) maybeComeBack(p *modelPod) {
 	if w.cluster {
 		return
 	}
-	busy := slices.DeleteFunc(w.living(), func(v *visit) bool { return len(v.holder.holdings(held)) == 0 })
+	busy := slices.DeleteFunc(w.living(), func(v *modelClient) bool { return len(v.holder.holdings(held)) == 0 })
 	switch {
 	case len(busy) > 0:
-		p.comeBack(pick(w.rng, busy))
-	case len(w.visits) > 0 && w.chance(0.3):
-		p.comeBack(pick(w.rng, w.visits))
+		p.resume(pick(w.rng, busy))
+	case len(w.clients) > 0 && w.chance(0.3):
+		p.resume(pick(w.rng, w.clients))
 	}
 }
 
 // living returns the clients whose sessions have not ended.
-func (w *world) living() []*visit {
-	return slices.DeleteFunc(slices.Clone(w.visits), func(v *visit) bool { return v.holder.over })
+func (w *world) living() []*modelClient {
+	return slices.DeleteFunc(slices.Clone(w.clients), func(v *modelClient) bool { return v.holder.over })
 }
 
 // stopsOne ends a stream or player of a client on this pod.
 func (p *modelPod) stopsOne() {
-	all := slices.DeleteFunc(p.idle(held), func(h *holding) bool { return h.stay != nil && !h.stay.rightful() })
+	all := slices.DeleteFunc(p.idle(held), func(h *holding) bool { return h.session != nil && !h.session.rightful() })
 	if len(all) > 0 {
 		pick(p.world.rng, all).end()
 	}
@@ -323,10 +323,10 @@ func (w *world) settle() {
 		for len(w.net.wire) > 0 && w.chance(0.7) {
 			w.arrive(false)
 		}
-		for _, l := range w.mail {
-			w.tell(l)
+		for _, l := range w.takenEvents {
+			w.notifyTaken(l)
 		}
-		w.mail = nil
+		w.takenEvents = nil
 		for _, p := range w.running() {
 			p.tick(w.ctx)
 			p.settles()
@@ -359,7 +359,7 @@ func (p *modelPod) settles() {
 		switch {
 		case h.phase == releasing:
 			h.start(p.world.ctx, "release", h.release)
-		case h.stay != nil && (p.world.removed[h.entry.identity] || h.half && h.stay.rightful()):
+		case h.session != nil && (p.world.removed[h.entry.identity] || h.half && h.session.rightful()):
 			h.end()
 		case h.again:
 			h.start(p.world.ctx, "claim again", h.claim)
@@ -375,12 +375,12 @@ func (w *world) unsettled() bool {
 	})
 	fast := slices.ContainsFunc(w.net.wire, func(c lateCall) bool { return !c.slow })
 	return listed || fast || slices.ContainsFunc(w.running(), (*modelPod).isBusy) || slices.ContainsFunc(w.holdings(), func(h *holding) bool {
-		return !h.pod.gone && (h.phase == releasing || h.phase == asking || h.phase == left && !w.beingTaken(h.stay.visit) || h.again && h.phase == held)
+		return !h.pod.gone && (h.phase == releasing || h.phase == asking || h.phase == left && !w.beingTaken(h.session.client) || h.again && h.phase == held)
 	})
 }
 
 func (p *modelPod) isBusy() bool {
-	return p.sessions.pending() || slices.ContainsFunc(p.stays, func(s *stay) bool { return !s.over && (s.parked || !s.rightful()) })
+	return p.sessions.pending() || slices.ContainsFunc(p.stays, func(s *modelSession) bool { return !s.over && (s.parked || !s.rightful()) })
 }
 
 // end stops all pods but one that starts last, and checks the remaining records.

@@ -35,38 +35,38 @@ const attackers = 8
 // load is a continuous attack. A single attempt may fail; the attempts never stop.
 type load struct {
 	name    string
-	attempt func(*assailant) error
+	attempt func(*attackerProcess) error
 	// refusals are the reasons counted in wcs_refusals_total. Without reasons the gateway refuses otherwise.
 	refusals []string
 }
 
 var loads = []load{
-	{"handshakes that never end", (*assailant).beginHandshake, []string{"handshakes"}},
-	{"frames that never end", (*assailant).beginFrame, []string{"hello_timeout", "ping_timeout", "address"}},
-	{"JSON nested 1,000,000 deep", (*assailant).floodNested, []string{"json_depth"}},
-	{"connections from one address", (*assailant).connect, []string{"address", "pending"}},
-	{"messages without end", (*assailant).flood, []string{"messages"}},
-	{"bytes without end", (*assailant).floodBytes, []string{"bytes"}},
-	{"control pings without end", (*assailant).floodPings, []string{"messages"}},
-	{"forged webhooks", (*assailant).forge, nil},
-	{"compressed bombs", (*assailant).sendCompressed, nil},
-	{"guessed authTokens", (*assailant).resumeByGuess, nil},
-	{"forged X-Forwarded-For", (*assailant).connectAsOthers, []string{"address", "pending"}},
-	{"stream names that mislead", (*assailant).floodMisleadingNames, []string{"name"}},
-	{"pages of another origin", (*assailant).connectFromPage, []string{"origin"}},
-	{"streams that it may not play", (*assailant).playForbidden, []string{"messages", "bytes"}},
-	{"another session's mediaSessionId", (*assailant).commandForeignStream, []string{"messages", "bytes"}},
-	{"connections that send nothing", (*assailant).connectTCPOnly, []string{"handshakes"}},
-	{"sockets that send nothing", (*assailant).connectWithoutSession, []string{"pending", "hello_timeout", "address"}},
-	{"publishes that stop at once", (*assailant).publishAndStop, []string{"requests", "messages", "excess"}},
-	{"plays that stop at once", (*assailant).playAndStop, []string{"requests", "messages", "excess"}},
-	{"joins and leaves", (*assailant).joinAndLeave, []string{"requests", "messages", "excess"}},
-	{"members that do not read", (*assailant).floodWithoutReading, []string{"requests", "messages", "excess"}},
-	{"questions about many names", (*assailant).askNames, []string{"requests", "messages", "excess"}},
-	{"offers of the largest size", (*assailant).sendLargestOffers, []string{"requests", "messages", "bytes", "excess"}},
-	{"messages of 80,000 names", (*assailant).floodManyNames, []string{"bytes", "excess"}},
-	{"sessions that ask to be kept", (*assailant).askToBeKept, nil},
-	{"snapshots without end", (*assailant).takePictures, []string{"messages", "excess"}},
+	{"handshakes that never end", (*attackerProcess).beginHandshake, []string{"handshakes"}},
+	{"frames that never end", (*attackerProcess).beginFrame, []string{"hello_timeout", "ping_timeout", "address"}},
+	{"JSON nested 1,000,000 deep", (*attackerProcess).floodNested, []string{"json_depth"}},
+	{"connections from one address", (*attackerProcess).connect, []string{"address", "pending"}},
+	{"messages without end", (*attackerProcess).flood, []string{"messages"}},
+	{"bytes without end", (*attackerProcess).floodBytes, []string{"bytes"}},
+	{"control pings without end", (*attackerProcess).floodPings, []string{"messages"}},
+	{"forged webhooks", (*attackerProcess).forge, nil},
+	{"compressed bombs", (*attackerProcess).sendCompressed, nil},
+	{"guessed authTokens", (*attackerProcess).resumeByGuess, nil},
+	{"forged X-Forwarded-For", (*attackerProcess).connectAsOthers, []string{"address", "pending"}},
+	{"stream names that mislead", (*attackerProcess).floodMisleadingNames, []string{"name"}},
+	{"pages of another origin", (*attackerProcess).connectFromPage, []string{"origin"}},
+	{"streams that it may not play", (*attackerProcess).playForbidden, []string{"messages", "bytes"}},
+	{"another session's mediaSessionId", (*attackerProcess).commandForeignStream, []string{"messages", "bytes"}},
+	{"connections that send nothing", (*attackerProcess).connectTCPOnly, []string{"handshakes"}},
+	{"sockets that send nothing", (*attackerProcess).connectWithoutSession, []string{"pending", "hello_timeout", "address"}},
+	{"publishes that stop at once", (*attackerProcess).publishAndStop, []string{"requests", "messages", "excess"}},
+	{"plays that stop at once", (*attackerProcess).playAndStop, []string{"requests", "messages", "excess"}},
+	{"joins and leaves", (*attackerProcess).joinAndLeave, []string{"requests", "messages", "excess"}},
+	{"members that do not read", (*attackerProcess).floodWithoutReading, []string{"requests", "messages", "excess"}},
+	{"questions about many names", (*attackerProcess).askNames, []string{"requests", "messages", "excess"}},
+	{"offers of the largest size", (*attackerProcess).sendLargestOffers, []string{"requests", "messages", "bytes", "excess"}},
+	{"messages of 80,000 names", (*attackerProcess).floodManyNames, []string{"bytes", "excess"}},
+	{"sessions that ask to be kept", (*attackerProcess).askToBeKept, nil},
+	{"snapshots without end", (*attackerProcess).takePictures, []string{"messages", "excess"}},
 }
 
 // runAttacker attacks until it is stopped, and prints the number of attempts.
@@ -78,7 +78,7 @@ func runAttacker() int {
 			continue
 		}
 		from := fmt.Sprintf("127.0.1.%d", i+1) // one address each: an address has 28,000 ports, and each is free again after a minute
-		a, err := newAssailant(ctx, from, os.Getenv(attackURL), os.Getenv(attackHook))
+		a, err := newAttackerProcess(ctx, from, os.Getenv(attackURL), os.Getenv(attackHook))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
@@ -98,8 +98,8 @@ func runAttacker() int {
 
 const attempted = "attempts: "
 
-// assailant is the shared state of all attackers of a process.
-type assailant struct {
+// attackerProcess is the shared state of all attackers of a process.
+type attackerProcess struct {
 	ctx       context.Context
 	url, hook string
 	dialer    *websocket.Dialer
@@ -114,14 +114,14 @@ type assailant struct {
 // heldAtMost exceeds the limit of one address.
 const heldAtMost = perAddress + 200
 
-func newAssailant(ctx context.Context, from, url, hook string) (*assailant, error) {
+func newAttackerProcess(ctx context.Context, from, url, hook string) (*attackerProcess, error) {
 	offer, err := newOffer()
 	if err != nil {
 		return nil, err
 	}
 	d := dialer(from)
 	transport := &http.Transport{MaxIdleConnsPerHost: attackers, DialContext: d.NetDialContext}
-	return &assailant{ctx: ctx, url: url, hook: hook, offer: offer, dialer: d, client: &http.Client{Transport: transport, Timeout: patience}}, nil
+	return &attackerProcess{ctx: ctx, url: url, hook: hook, offer: offer, dialer: d, client: &http.Client{Transport: transport, Timeout: patience}}, nil
 }
 
 // newOffer returns an offer that a client could send.
@@ -138,7 +138,7 @@ func newOffer() (string, error) {
 	return offer.SDP, err
 }
 
-func (a *assailant) repeat(attempt func(*assailant) error) {
+func (a *attackerProcess) repeat(attempt func(*attackerProcess) error) {
 	for a.ctx.Err() == nil {
 		if attempt(a) != nil {
 			continue // refused, as expected
@@ -147,7 +147,7 @@ func (a *assailant) repeat(attempt func(*assailant) error) {
 }
 
 // hold keeps a connection open, and closes the oldest for it.
-func (a *assailant) hold(c net.Conn) {
+func (a *attackerProcess) hold(c net.Conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.held = append(a.held, c)
@@ -157,7 +157,7 @@ func (a *assailant) hold(c net.Conn) {
 	}
 }
 
-func (a *assailant) beginHandshake() error {
+func (a *attackerProcess) beginHandshake() error {
 	c, err := a.dialer.NetDialContext(a.ctx, "tcp", strings.Trim(strings.TrimPrefix(a.url, "ws:"), "/"))
 	if err != nil {
 		return err
@@ -169,19 +169,19 @@ func (a *assailant) beginHandshake() error {
 }
 
 // connect tries to open one more socket.
-func (a *assailant) connect() error { return a.connectWith(nil) }
+func (a *attackerProcess) connect() error { return a.connectWith(nil) }
 
 // connectAsOthers claims another client address each time.
-func (a *assailant) connectAsOthers() error {
+func (a *attackerProcess) connectAsOthers() error {
 	return a.connectWith(http.Header{"X-Forwarded-For": {fmt.Sprintf("203.0.113.%d", a.attempts.Load()%256)}})
 }
 
 // connectFromPage connects as browsers do for a page whose origin is not allowed.
-func (a *assailant) connectFromPage() error {
+func (a *attackerProcess) connectFromPage() error {
 	return a.connectWith(http.Header{"Origin": {"https://evil.example"}})
 }
 
-func (a *assailant) connectWith(header http.Header) error {
+func (a *attackerProcess) connectWith(header http.Header) error {
 	a.attempts.Add(1)
 	ws, err := a.dial(header)
 	if err != nil {
@@ -191,7 +191,7 @@ func (a *assailant) connectWith(header http.Header) error {
 	return nil
 }
 
-func (a *assailant) dial(header http.Header) (*websocket.Conn, error) {
+func (a *attackerProcess) dial(header http.Header) (*websocket.Conn, error) {
 	ws, res, err := a.dialer.DialContext(a.ctx, a.url, header)
 	if res != nil {
 		_ = res.Body.Close()
@@ -200,7 +200,7 @@ func (a *assailant) dial(header http.Header) (*websocket.Conn, error) {
 }
 
 // sendCompressed sends a compressed message, although compression was not negotiated.
-func (a *assailant) sendCompressed() error {
+func (a *attackerProcess) sendCompressed() error {
 	a.attempts.Add(1)
 	ws, err := a.dial(nil)
 	if err != nil {
@@ -215,7 +215,7 @@ func (a *assailant) sendCompressed() error {
 }
 
 // resumeByGuess tries to resume another client's session.
-func (a *assailant) resumeByGuess() error {
+func (a *attackerProcess) resumeByGuess() error {
 	n := a.attempts.Add(1)
 	ws, err := a.dial(nil)
 	if err != nil {
@@ -230,7 +230,7 @@ func (a *assailant) resumeByGuess() error {
 	return err
 }
 
-func (a *assailant) beginFrame() error {
+func (a *attackerProcess) beginFrame() error {
 	a.attempts.Add(1)
 	ws, err := a.session("defaultApp")
 	if err != nil {
@@ -245,7 +245,7 @@ func (a *assailant) beginFrame() error {
 var endless = append([]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 1000)...)
 
 // session is a socket on which connection was sent.
-func (a *assailant) session(app string) (*websocket.Conn, error) {
+func (a *attackerProcess) session(app string) (*websocket.Conn, error) {
 	ws, err := a.dial(nil)
 	if err != nil {
 		return nil, err
@@ -254,12 +254,12 @@ func (a *assailant) session(app string) (*websocket.Conn, error) {
 }
 
 // flooding opens a session and sends until it is closed.
-func (a *assailant) flooding(app string, send func(*websocket.Conn) error) error {
+func (a *attackerProcess) flooding(app string, send func(*websocket.Conn) error) error {
 	return a.floodingAs(message("connection", map[string]any{"appKey": app}), send)
 }
 
 // floodingAs is pour with a connection command.
-func (a *assailant) floodingAs(connection []byte, send func(*websocket.Conn) error) error {
+func (a *attackerProcess) floodingAs(connection []byte, send func(*websocket.Conn) error) error {
 	ws, err := a.dial(nil)
 	if err != nil {
 		return err
@@ -292,13 +292,13 @@ var (
 	logLine    = []byte(`{"message":"pushLogs","data":[{"logs":"` + strings.Repeat("x", 500_000) + `"}]}`)
 )
 
-func (a *assailant) floodNested() error { return a.flooding("defaultApp", inTurn(deep)) }
+func (a *attackerProcess) floodNested() error { return a.flooding("defaultApp", inTurn(deep)) }
 
-func (a *assailant) flood() error { return a.flooding("defaultApp", inTurn(question)) }
+func (a *attackerProcess) flood() error { return a.flooding("defaultApp", inTurn(question)) }
 
-func (a *assailant) floodBytes() error { return a.flooding("defaultApp", inTurn(logLine)) }
+func (a *attackerProcess) floodBytes() error { return a.flooding("defaultApp", inTurn(logLine)) }
 
-func (a *assailant) floodMisleadingNames() error {
+func (a *attackerProcess) floodMisleadingNames() error {
 	var all [][]byte
 	for _, name := range misleading {
 		for _, command := range []string{"publishStream", "playStream"} {
@@ -308,12 +308,12 @@ func (a *assailant) floodMisleadingNames() error {
 	return a.flooding("defaultApp", inTurn(all...))
 }
 
-func (a *assailant) playForbidden() error {
+func (a *attackerProcess) playForbidden() error {
 	return a.flooding("closed", inTurn(message("playStream", rig.StreamRequest("forbidden", victimStream, a.offer, false, nil))))
 }
 
 // commandForeignStream knows the victim's stream, but does not own its session.
-func (a *assailant) commandForeignStream() error {
+func (a *attackerProcess) commandForeignStream() error {
 	stream := map[string]any{"mediaSessionId": victimMediaID, "name": victimStream}
 	return a.flooding("defaultApp", inTurn(
 		message("unPublishStream", stream), message("stopStream", stream),
@@ -325,7 +325,7 @@ func (a *assailant) commandForeignStream() error {
 	))
 }
 
-func (a *assailant) floodPings() error {
+func (a *attackerProcess) floodPings() error {
 	return a.flooding("defaultApp", func(ws *websocket.Conn) error {
 		return ws.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(patience))
 	})
@@ -355,7 +355,7 @@ func message(name string, arg any) []byte {
 }
 
 // forge sends an unsigned webhook.
-func (a *assailant) forge() error {
+func (a *attackerProcess) forge() error {
 	a.attempts.Add(1)
 	req, err := http.NewRequestWithContext(a.ctx, http.MethodPost, a.hook, strings.NewReader(`{"event":"participant_left","id":"EV_forged"}`))
 	if err != nil {

@@ -32,11 +32,11 @@ const (
 // perAddress is the socket limit of one address.
 const perAddress = 500
 
-// scene is a gateway with a victim, which publishes, and a witness.
+// scene is a gateway with a victim, which publishes, and an observer.
 type scene struct {
 	*rig.Stage
-	victim  *rig.Client
-	witness *witness
+	victim   *rig.Client
+	observer *observer
 }
 
 // All attacks share a gateway, so that leftovers of one affect the next ones.
@@ -72,7 +72,7 @@ func TestAttacksDoNoHarm(t *testing.T) {
 		{"stream of an application that it may not play", forbiddenPlay},
 	} {
 		t.Run(a.name, func(t *testing.T) {
-			s.witness.during(t, func() { a.attack(t, s) })
+			s.observer.during(t, func() { a.attack(t, s) })
 			if n := s.victim.Count("notifyStreamStatusEvent"); n > 0 {
 				t.Errorf("the victim received messages about its stream: %s", s.victim.Names())
 			}
@@ -95,7 +95,7 @@ func newScene(t *testing.T, env map[string]string) *scene {
 	s := &scene{Stage: rig.NewStage(t, all, "")}
 	s.victim = rig.Connect(t, s.Gateway.URL, "defaultApp")
 	s.victim.Publish(victimMediaID, victimStream, rig.NewPublisher(t, rig.PeerOptions{}))
-	s.witness = newWitness(t, s.Gateway.URL)
+	s.observer = newObserver(t, s.Gateway.URL)
 	return s
 }
 

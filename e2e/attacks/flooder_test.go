@@ -13,7 +13,7 @@ import (
 )
 
 // connectTCPOnly opens a TCP connection and sends nothing.
-func (a *assailant) connectTCPOnly() error {
+func (a *attackerProcess) connectTCPOnly() error {
 	c, err := a.dialer.NetDialContext(a.ctx, "tcp", strings.Trim(strings.TrimPrefix(a.url, "ws:"), "/"))
 	if err != nil {
 		return err
@@ -24,19 +24,19 @@ func (a *assailant) connectTCPOnly() error {
 }
 
 // connectWithoutSession opens a socket and sends no connection command.
-func (a *assailant) connectWithoutSession() error { return a.connectWith(nil) }
+func (a *attackerProcess) connectWithoutSession() error { return a.connectWith(nil) }
 
 // publishAndStop starts streams with new names and ends them at once.
-func (a *assailant) publishAndStop() error {
+func (a *attackerProcess) publishAndStop() error {
 	return a.flooding("defaultApp", a.startAndStop("publishStream", "unPublishStream", func(n int64) string { return fmt.Sprintf("flood-%d", n) }))
 }
 
 // playAndStop plays the victim's stream and stops at once.
-func (a *assailant) playAndStop() error {
+func (a *attackerProcess) playAndStop() error {
 	return a.flooding("defaultApp", a.startAndStop("playStream", "stopStream", func(int64) string { return victimStream }))
 }
 
-func (a *assailant) startAndStop(start, stop string, name func(int64) string) func(*websocket.Conn) error {
+func (a *attackerProcess) startAndStop(start, stop string, name func(int64) string) func(*websocket.Conn) error {
 	return func(ws *websocket.Conn) error {
 		n := a.attempts.Load()
 		id := fmt.Sprintf("m%d-%p", n, ws)
@@ -52,12 +52,12 @@ func roomCommand(command string) []byte {
 }
 
 // joinAndLeave changes a room all the time.
-func (a *assailant) joinAndLeave() error {
+func (a *attackerProcess) joinAndLeave() error {
 	return a.floodingAs(a.roomUser(), inTurn(roomCommand("join"), roomCommand("leave")))
 }
 
 // floodWithoutReading is a member of a room that never reads, beside members that come and go.
-func (a *assailant) floodWithoutReading() error {
+func (a *attackerProcess) floodWithoutReading() error {
 	if a.attempts.Load()%2 == 0 {
 		return a.joinAndLeave()
 	}
@@ -74,12 +74,12 @@ func (a *assailant) floodWithoutReading() error {
 }
 
 // roomUser is the connection command of a new login, as long as a login may be.
-func (a *assailant) roomUser() []byte {
+func (a *attackerProcess) roomUser() []byte {
 	return message("connection", map[string]any{"appKey": "rooms", "custom": map[string]any{"login": fmt.Sprintf("%0100d", a.attempts.Load())}})
 }
 
 // askNames requests streams that do not exist.
-func (a *assailant) askNames() error {
+func (a *attackerProcess) askNames() error {
 	return a.flooding("defaultApp", func(ws *websocket.Conn) error {
 		name := fmt.Sprintf("%0200d", a.attempts.Load())
 		return ws.WriteMessage(websocket.TextMessage, message("availableStream", map[string]any{"mediaSessionId": "m", "name": name}))
@@ -111,7 +111,7 @@ var largestOffer = sync.OnceValue(func() string {
 	return string(b)
 })
 
-func (a *assailant) sendLargestOffers() error {
+func (a *attackerProcess) sendLargestOffers() error {
 	return a.flooding("defaultApp", inTurn(message("playStream", rig.StreamRequest("most", victimStream, largestOffer(), false, nil))))
 }
 
@@ -126,10 +126,12 @@ var manyNames = sync.OnceValue(func() []byte {
 	return b.Bytes()
 })
 
-func (a *assailant) floodManyNames() error { return a.flooding("defaultApp", inTurn(manyNames())) }
+func (a *attackerProcess) floodManyNames() error {
+	return a.flooding("defaultApp", inTurn(manyNames()))
+}
 
 // askToBeKept opens sessions with keepAlive and drops their sockets.
-func (a *assailant) askToBeKept() error {
+func (a *attackerProcess) askToBeKept() error {
 	a.attempts.Add(1)
 	ws, err := a.dial(nil)
 	if err != nil {
@@ -144,6 +146,6 @@ func (a *assailant) askToBeKept() error {
 }
 
 // takePictures requests pictures of the victim's stream.
-func (a *assailant) takePictures() error {
+func (a *attackerProcess) takePictures() error {
 	return a.flooding("defaultApp", inTurn(message("snapshot", map[string]any{"mediaSessionId": "picture", "name": victimStream})))
 }

@@ -57,7 +57,7 @@ func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 // largest size for a third of an address' sockets.
 const mostHeap = 200 << 20
 
-// round is what the witness measures before an attack, during it, and during the control.
+// round is what the observer measures before an attack, during it, and during the control.
 func (f *figures) round(t *testing.T, s *scene, l load) {
 	t.Helper()
 	took, idle := s.load(t)
@@ -84,7 +84,7 @@ func (f *figures) round(t *testing.T, s *scene, l load) {
 	share := func(processors float64) string { return fmt.Sprintf("%s=%.3f", burnShare, max(processors, 0)) }
 	away := start(t, niced(t), role+"="+roleBurner, share(attackers/lasted+busy.liveKit-idle.liveKit))
 	beside := start(t, exec.Command(os.Args[0]), role+"="+roleBurner, share(busy.gateway+busy.redis-idle.gateway-idle.redis))
-	f.control = append(f.control, s.witness.during(t, func() { pause(t, *measureFor) })...)
+	f.control = append(f.control, s.observer.during(t, func() { pause(t, *measureFor) })...)
 	for _, p := range []*rig.Process{away, beside} {
 		p.Signal(syscall.SIGTERM)
 		<-p.Done()
@@ -137,7 +137,7 @@ func processorSeconds(t *testing.T, pid int) float64 {
 // shares are how many processors each server uses.
 type shares struct{ gateway, liveKit, redis float64 }
 
-// load measures for measureFor, and returns the witness's answer times and the load of the servers.
+// load measures for measureFor, and returns the observer's answer times and the load of the servers.
 func (s *scene) load(t *testing.T) (took []time.Duration, _ shares) {
 	t.Helper()
 	begun := time.Now()
@@ -146,7 +146,7 @@ func (s *scene) load(t *testing.T) (took []time.Duration, _ shares) {
 		return func() float64 { return (processorSeconds(t, pid) - used) / time.Since(begun).Seconds() }
 	}
 	gateway, liveKit, redis := seconds(s.Gateway.PID()), seconds(s.LiveKit.PID()), seconds(s.Redis.PID())
-	took = s.witness.during(t, func() { pause(t, *measureFor) })
+	took = s.observer.during(t, func() { pause(t, *measureFor) })
 	return took, shares{gateway(), liveKit(), redis()}
 }
 
@@ -217,7 +217,7 @@ func niced(t *testing.T) *exec.Cmd {
 	return exec.Command("nice", "-n", strconv.Itoa(lowest), "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1), os.Args[0])
 }
 
-// figures is what the witness measured during an attack.
+// figures is what the observer measured during an attack.
 type figures struct {
 	attack                  string
 	before, during, control []time.Duration

@@ -19,15 +19,15 @@ const (
 	askEvery      = 20 * time.Millisecond // below the rate limit of a client
 )
 
-// witness is another client, which repeatedly requests whether the victim's stream can be played. The answer
+// observer is another client, which repeatedly requests whether the victim's stream can be played. The answer
 // times show what an attack costs other clients.
-type witness struct {
+type observer struct {
 	ws *websocket.Conn
 }
 
-func newWitness(t *testing.T, url string) *witness {
+func newObserver(t *testing.T, url string) *observer {
 	t.Helper()
-	w := &witness{ws: dial(t, url, honest, nil)}
+	w := &observer{ws: dial(t, url, honest, nil)}
 	say(t, w.ws, "connection", map[string]any{"appKey": "defaultApp"})
 	if m, err := w.await("getUserData"); err != nil {
 		t.Fatalf("%v (got %s)", err, m)
@@ -36,8 +36,8 @@ func newWitness(t *testing.T, url string) *witness {
 }
 
 // ask sends one request and returns the answer time.
-func (w *witness) ask() (time.Duration, error) {
-	const question = `{"message":"availableStream","data":[{"mediaSessionId":"witness","name":"` + victimStream + `"}]}`
+func (w *observer) ask() (time.Duration, error) {
+	const question = `{"message":"availableStream","data":[{"mediaSessionId":"observer","name":"` + victimStream + `"}]}`
 	start := time.Now()
 	if err := w.ws.WriteMessage(websocket.TextMessage, []byte(question)); err != nil {
 		return 0, fmt.Errorf("ask: %w", err)
@@ -49,10 +49,10 @@ func (w *witness) ask() (time.Duration, error) {
 	return time.Since(start), err
 }
 
-var errSilent = errors.New("the witness gets no answer")
+var errSilent = errors.New("the observer gets no answer")
 
 // await reads up to a message, and answers pings.
-func (w *witness) await(name string) (string, error) {
+func (w *observer) await(name string) (string, error) {
 	_ = w.ws.SetReadDeadline(time.Now().Add(patience)) // fails only on a dead socket, which the read reports
 	for {
 		_, b, err := w.ws.ReadMessage()
@@ -74,7 +74,7 @@ func (w *witness) await(name string) (string, error) {
 }
 
 // watch sends requests until stop is closed.
-func (w *witness) watch(stop <-chan struct{}) (took []time.Duration, err error) {
+func (w *observer) watch(stop <-chan struct{}) (took []time.Duration, err error) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
@@ -91,8 +91,8 @@ func (w *witness) watch(stop <-chan struct{}) (took []time.Duration, err error) 
 	}
 }
 
-// during watches while f runs. Every attack must leave the witness served all the time.
-func (w *witness) during(t *testing.T, f func()) (took []time.Duration) {
+// during watches while f runs. Every attack must leave the observer served all the time.
+func (w *observer) during(t *testing.T, f func()) (took []time.Duration) {
 	t.Helper()
 	stop := make(chan struct{})
 	var (
@@ -108,7 +108,7 @@ func (w *witness) during(t *testing.T, f func()) (took []time.Duration) {
 		}
 	}()
 	f()
-	return nil // took is set when the witness stops
+	return nil // took is set when the observer stops
 }
 
 // percentile sorts its argument.
