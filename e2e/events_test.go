@@ -138,7 +138,7 @@ func TestStreamEventsReachPlayersOfBothPods(t *testing.T) {
 	late := rig.Connect(t, g[1].URL, "defaultApp")
 	late.Send("playStream", rig.StreamRequest("late", "said", rig.NewPlayer(t, rig.PeerOptions{}).Offer(), false, nil))
 	late.AwaitSDP("late")
-	if !strings.Contains(g[0].Metrics(t), `wcs_sfu_call_seconds_count{class="ok",op="send data"} 21`) {
+	if !strings.Contains(g[0].Metrics(t), `wcs_sfu_call_seconds_count{class="ok",op="send_data"} 21`) {
 		t.Error("LiveKit was not sent each data message once")
 	}
 	pub.Unpublish("said-pub", "said")
@@ -198,7 +198,7 @@ func TestRemoteMuteStopsForwarding(t *testing.T) {
 			} else {
 				rig.Eventually(t, 30*time.Second, "the log and a metric report it", func() bool {
 					return strings.Contains(s.Gateway.Output(), "LiveKit rejects muting or unmuting a track") &&
-						strings.Contains(s.Gateway.Metrics(t), `wcs_sfu_call_seconds_count{class="refused",op="mute track"}`)
+						strings.Contains(s.Gateway.Metrics(t), `wcs_sfu_call_seconds_count{class="refused",op="mute_track"}`)
 				})
 				awaitRoundTrip(t, pub)
 				if n := pub.Count("notifyStreamStatusEvent"); n != 0 {

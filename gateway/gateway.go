@@ -117,6 +117,7 @@ func New(cfg Config, deps Deps) *Gateway {
 			deps.Metrics.Closed(r)
 		},
 	})
+	g.metrics.Limits(&cfg.Limits)
 	env.TakenOver = (&orphans{env: env, table: g.table}).takenOver
 	env.Poller = reconcile.New(reconcile.Deps{Context: ctx, Rooms: deps.SFU, Recovered: env.Recovered, Log: deps.Log, Local: g.table.Has})
 	env.Probes = probe.New(probe.Deps{
@@ -141,7 +142,10 @@ func (g *Gateway) Snapshot(ctx context.Context, name string) ([]byte, error) {
 }
 
 // Reload replaces the applications, origins and limits.
-func (g *Gateway) Reload(r apps.Reloadable) { g.table.Reload(r) }
+func (g *Gateway) Reload(r apps.Reloadable) {
+	g.table.Reload(r)
+	g.metrics.Limits(&r.Limits)
+}
 
 // send notifies pods of an event within the time limit for Redis.
 func (g *Gateway) send(pods []string, e state.Event) {

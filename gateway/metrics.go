@@ -3,10 +3,12 @@ package gateway
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
@@ -32,9 +34,12 @@ type Metrics struct {
 	webhooks   *prometheus.CounterVec   // result
 	ends       *prometheus.CounterVec   // kind, class, reason, app
 	draining   prometheus.Gauge
-	rest       *prometheus.CounterVec // path, status
-	routed     *prometheus.CounterVec // app, side
-	build      *prometheus.GaugeVec   // version
+	rest       *prometheus.CounterVec   // path, status
+	restTime   *prometheus.HistogramVec // path
+	limits     *prometheus.GaugeVec     // limit
+	expiry     *prometheus.GaugeVec     // listener
+	routed     *prometheus.CounterVec   // app, side
+	build      *prometheus.GaugeVec     // version
 	rooms      *roomapi.Metrics
 	bus        *bus.Metrics
 	cleanup    *cleanup.Metrics
@@ -121,6 +126,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		cleanup:  &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods.")},
 		draining: gauge("wcs_draining", "1 while the pod is shutting down."),
 		rest:     counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for endpoints that only WCS has.", "path", "status"),
+		restTime: histogram("wcs_rest_request_seconds", "Requests to the REST API and for statistics. A console's events are one request.", "path"),
+		limits:   gauges("wcs_limit", "Limits of this pod, by setting; 0: none.", "limit"),
+		expiry:   gauges("wcs_certificate_expiry_timestamp_seconds", "Expiry of the certificate that a listener uses.", "listener"),
 		build:    gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
 	}
 	m.Preset()
@@ -151,13 +159,28 @@ func (m *Metrics) ConfigTaken(ok bool) {
 }
 
 // RESTRequest records a request to the REST API. The path is one of a closed set.
-func (m *Metrics) RESTRequest(path string, status int) {
+func (m *Metrics) RESTRequest(path string, status int, d time.Duration) {
 	m.rest.WithLabelValues(path, strconv.Itoa(status)).Inc()
+	m.restTime.WithLabelValues(path).Observe(d.Seconds())
+}
+
+// Limits records the limits that are in force.
+func (m *Metrics) Limits(l *apps.Limits) {
+	for limit, n := range map[string]int{
+		"connections": l.Connections, "connections_per_address": l.ConnectionsPerAddress, "pending": l.Pending, "detached": l.Detached,
+	} {
+		m.limits.WithLabelValues(limit).Set(float64(n))
+	}
+}
+
+// Certificate records the certificate that a listener uses, by its setting: listen.tls or rest.tls.
+func (m *Metrics) Certificate(setting string, notAfter time.Time) {
+	m.expiry.WithLabelValues(strings.ReplaceAll(setting, ".", "_")).Set(float64(notAfter.Unix()))
 }
 
 // SFUCall records a call to LiveKit.
 func (m *Metrics) SFUCall(op string, d time.Duration, err error) {
-	m.sfuCalls.WithLabelValues(op, sfuClass(err)).Observe(d.Seconds())
+	m.sfuCalls.WithLabelValues(strings.ReplaceAll(op, " ", "_"), sfuClass(err)).Observe(d.Seconds())
 }
 
 // StoreCall records a call to Redis.

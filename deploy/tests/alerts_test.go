@@ -49,6 +49,12 @@ func TestAlertsUseExistingMetrics(t *testing.T) {
 		if r.Annotations["summary"] == "" {
 			t.Errorf("%s has no summary", r.Alert)
 		}
+		if r.Annotations["description"] == "" {
+			t.Errorf("%s has no description", r.Alert)
+		}
+		if want := "docs/runbook.md#" + strings.ToLower(r.Alert); r.Annotations["runbook_url"] != want {
+			t.Errorf("%s: runbook_url %q, want %q", r.Alert, r.Annotations["runbook_url"], want)
+		}
 		known.check(t, r.Alert, r.Expr)
 	}
 }
@@ -76,6 +82,14 @@ func TestPrometheusRuleHasTheAlerts(t *testing.T) {
 	}
 	if diff := cmp.Diff(file, mustRender(t, "prometheusRule: {enabled: true}").of(t, "PrometheusRule/wcs-wcs-gateway")["spec"]); diff != "" {
 		t.Errorf("PrometheusRule differs from alerts.yaml (-file +rendered):\n%s", diff)
+	}
+}
+
+// The alerts of the PrometheusRule link to the runbook where the values say it is.
+func TestPrometheusRuleLinksToRunbook(t *testing.T) {
+	rule := mustRender(t, "prometheusRule: {enabled: true, runbookURL: 'https://wiki.example/runbook'}").of(t, "PrometheusRule/wcs-wcs-gateway")
+	if got, want := at(rule, "spec.groups.0.rules.0.annotations.runbook_url"), "https://wiki.example/runbook#wcsgatewaydown"; got != want {
+		t.Errorf("runbook_url %v, want %s", got, want)
 	}
 }
 

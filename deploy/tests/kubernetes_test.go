@@ -164,7 +164,7 @@ func (p *controlPlane) pods(ns string) (all []string) {
 // evictions checks that one pod can be evicted, and the next one only after a replacement is ready.
 func (p *controlPlane) evictions(t *testing.T) {
 	p = p.with(t)
-	p.install("evict", `replicas: 3`)
+	p.install("evict", `replicaCount: 3`)
 	p.up("evict", 3)
 	budget := "/apis/policy/v1/namespaces/evict/poddisruptionbudgets/wcs-wcs-gateway"
 	p.await("the budget is counted", func() bool { return at(p.get(budget), "status.disruptionsAllowed") == 1.0 })

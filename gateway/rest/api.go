@@ -46,9 +46,9 @@ type Deps struct {
 	Messenger  Messenger
 	// Console serves the paths under consolePrefix, for the same users. It can be nil.
 	Console http.Handler
-	// Observe receives the route of every request, one of a closed set, and the status of its response. It
-	// can be nil.
-	Observe func(route string, status int)
+	// Observe receives the route of every request, one of a closed set, the status of its response and its
+	// duration. It can be nil.
+	Observe func(route string, status int, d time.Duration)
 	Log     zerolog.Logger
 }
 
@@ -72,7 +72,7 @@ type route struct {
 // New returns the API.
 func New(cfg Config, deps Deps) *API {
 	if deps.Observe == nil {
-		deps.Observe = func(string, int) {}
+		deps.Observe = func(string, int, time.Duration) {}
 	}
 	return &API{
 		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled.Logger(deps.Log), rejected: sampled.Logger(deps.Log),
@@ -118,7 +118,7 @@ const bodyLimit = 1 << 20
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	from := a.cfg.Proxies.Client(r)
+	start, from := time.Now(), a.cfg.Proxies.Client(r)
 	q := &request{Request: r, w: &response{ResponseWriter: w}, from: from.String(), api: a}
 	name, rt := a.find(r)
 	err := a.admit(q, name, rt, realip.LimitKey(from.Addr()))
@@ -133,7 +133,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.audit(&a.rejected, q, rt, err)
 		a.answerError(q, err)
 	}
-	a.deps.Observe(name, q.w.code())
+	a.deps.Observe(name, q.w.code(), time.Since(start))
 }
 
 // find returns the route of a request and its name in metrics.

@@ -269,6 +269,9 @@ func (a *application) listen(cfg config.Listen) (servers []server, err error) {
 	if a.certificate, err = newCertificate(cfg.TLS); err != nil {
 		return servers, fmt.Errorf("listen.tls: %w", err)
 	}
+	if a.certificate != nil {
+		a.metrics.Certificate("listen.tls", a.certificate.notAfter())
+	}
 	if cfg.Public != "" {
 		l, err := listenPublic(cfg.Public, cfg)
 		if err != nil {

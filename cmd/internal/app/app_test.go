@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -149,7 +150,11 @@ func TestReloadAppliesToNewSessionsOnly(t *testing.T) {
 	running := rig.Connect(t, url, "old")
 
 	next := cfg
+	if v := g.metric(t, `wcs_limit{limit="pending"}`); v != strconv.Itoa(cfg.Limits.Pending) {
+		t.Errorf("wcs_limit of pending %s, want %d", v, cfg.Limits.Pending)
+	}
 	next.Applications = map[string]config.Application{"new": {}}
+	next.Limits.Pending++
 	next.Log.Level, next.LiveKit.CallTimeout, next.Listen.Origins = "warn", time.Minute, []string{"https://a.example"}
 	next.Complete()
 	g.reload(func() (config.Config, error) { return next, nil })
@@ -170,6 +175,9 @@ func TestReloadAppliesToNewSessionsOnly(t *testing.T) {
 		if !g.log.has(words...) {
 			t.Errorf("the log lacks a line with %q", words)
 		}
+	}
+	if v := g.metric(t, `wcs_limit{limit="pending"}`); v != strconv.Itoa(next.Limits.Pending) {
+		t.Errorf("wcs_limit of pending %s after the reload, want %d", v, next.Limits.Pending)
 	}
 	if v := g.metric(t, "wcs_config_last_reload_successful"); v != "1" {
 		t.Errorf("wcs_config_last_reload_successful %s", v)
@@ -245,6 +253,11 @@ func TestCertificateIsRenewed(t *testing.T) {
 		t.Errorf("certificate of %s", name)
 	}
 
+	const expiry = `wcs_certificate_expiry_timestamp_seconds{listener="listen_tls"}`
+	before := g.metric(t, expiry)
+	if seconds, err := strconv.ParseFloat(before, 64); err != nil || time.Until(time.Unix(int64(seconds), 0)) <= 0 {
+		t.Errorf("%s is %s", expiry, before)
+	}
 	if err := os.WriteFile(cfg.Listen.TLS.Cert, []byte("broken"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,7 @@ func (r *reloader) reloadCertificate(setting string, c *certificate) (ok bool) {
 	case renewed:
 		r.log.Info().Time("not_after", c.notAfter()).Msg(setting + ": new certificate")
 	}
+	r.metrics.Certificate(setting, c.notAfter())
 	return true
 }
 

@@ -50,6 +50,9 @@ func (a *application) restServer(cfg config.Config) (server, error) {
 	if a.rest, err = newCertificate(cfg.REST.TLS); err != nil {
 		return server{}, fmt.Errorf("rest.tls: %w", err)
 	}
+	if a.rest != nil {
+		a.metrics.Certificate("rest.tls", a.rest.notAfter())
+	}
 	if s.tls = a.rest != nil; s.tls {
 		s.http.TLSConfig = a.rest.config()
 	}
