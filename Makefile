@@ -4,9 +4,10 @@
 # make build  bin/wcs-gateway, static
 # make image  for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
 # make test-k8s  the chart against a real Kubernetes control plane
-# make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s, test-clients
+# make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s, test-clients, test-whip, soak
 # make test-clients  all cases of clients that are not the WCS SDK in Chromium
 # make attacks  what attacks cost other clients, as a table
+# make soak  50 players for an hour, while the publisher's tracks change; ARGS="-for 5m -players 10": less
 # make bench, make fuzz, make lint, make vuln
 
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -22,7 +23,7 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: docs dev check test test-more test-deploy test-k8s test-clients build check-format check-links bench attacks fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
+.PHONY: docs dev check test test-more test-deploy test-k8s test-clients test-whip build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -66,12 +67,19 @@ test-k8s:
 	cd deploy/k8s/kwok && go build -o ../../../bin/k8s/kwok sigs.k8s.io/kwok/cmd/kwok
 	cd deploy/tests && go test -tags controlplane -count=1 -timeout $(TESTTIMEOUT) -run TestControlPlaneAcceptsChart -v .
 
-# Before a release; about an hour. Each part can be run alone.
-test-more: attacks fuzz test-k8s test-clients
+# Before a release; about two hours. Each part can be run alone.
+test-more: attacks fuzz test-k8s test-clients test-whip soak
 
 # Firefox, pages from files, GStreamer and aiortc: half a minute. make test has one short case of each.
 test-clients: setup $(SDK)
 	go test -count=1 -timeout $(TESTTIMEOUT) ./e2e/clients -args -more
+
+# What make test runs with plays over signalling, with plays by WHIP.
+test-whip: setup $(SDK)
+	WCS_LIVEKIT_PLAY=whip go test -count=1 -timeout $(TESTTIMEOUT) ./e2e ./e2e/browser
+
+soak: setup
+	go test -count=1 -v -timeout 90m ./e2e/soak -args -for 1h $(ARGS)
 
 setup:
 	.ci/setup
