@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, cycle, handshake, idle, rates, browser")
+	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, handshake, idle, rates, browser")
 	jsonFile = flag.String("json", "", "also write the results to this file, as JSON; a relative path begins at the root of the module")
 )
 
@@ -30,6 +30,7 @@ var measures = []struct {
 }{
 	{"publish", measurePublishAnswer},
 	{"play", measurePlayAnswer},
+	{"sfu", measurePlayCPU},
 	{"cycle", measureCycle},
 	{"handshake", measureHandshake},
 	{"idle", measureIdle},

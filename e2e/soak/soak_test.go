@@ -145,6 +145,14 @@ func startPlayers(t *testing.T, url string) *watch {
 				t.Logf("player %d: %s %s", i, s.Status, s.Info)
 			}
 		})
+		if i == 0 { // LiveKit and the gateway know of the publisher within a second
+			rig.Eventually(t, patience, "the stream is available", func() bool {
+				c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "soak"})
+				var a struct{ Status string }
+				c.Await("availableStream").Arg(t, 0, &a)
+				return a.Status == "true"
+			})
+		}
 		c.Play(id, "soak", w.peers[i])
 	}
 	return w
