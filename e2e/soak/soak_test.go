@@ -1,5 +1,6 @@
-// Package soak plays a stream for a long time while its publisher mutes, unpublishes and publishes tracks, and
-// checks that no player is lost. make soak runs it; the other tests do not. See docs/livekit-notes.md#players.
+// Package soak plays a stream for a long time while its publisher mutes, unpublishes and publishes tracks,
+// and checks that no player is lost. make soak runs it; the other tests do not. See
+// docs/livekit-notes.md#players.
 //
 //	go test -v -timeout 70m ./e2e/soak -args -for 1h
 package soak
