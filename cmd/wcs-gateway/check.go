@@ -13,18 +13,25 @@ import (
 )
 
 func (p program) checkCommand(file func() string) *cobra.Command {
-	var asJSON, connect bool
+	var asJSON, connect, media bool
+	var gateway string
 	c := &cobra.Command{
 		Use: "check", Short: "Examine the configuration, and with --connect what it names", Args: cobra.NoArgs,
 		Long: "check examines the configuration without connecting to anything, and prints a line for each result.\n" +
-			"With --connect it also tries LiveKit, Redis, certificates, backends, and a running gateway. It calls no\n" +
-			"hook, and removes what it makes in LiveKit and Redis.\n" +
+			"With --connect it also tries LiveKit, Redis, certificates, backends, and a running gateway. With --media it\n" +
+			"also publishes and plays a stream through a gateway. It calls no hook, and removes what it makes in LiveKit\n" +
+			"and Redis.\n" +
 			"Exit code: 0 if all is well, 1 after a warning, 2 after a fault.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var further func(config.Config) []check.Result
-			if connect {
+			if connect || media || gateway != "" {
 				state.QuietClientLog(zerolog.Nop())
-				further = func(cfg config.Config) []check.Result { return check.Connect(c.Context(), cfg) }
+				further = func(cfg config.Config) []check.Result {
+					if media && gateway == "" {
+						gateway = check.Local(cfg)
+					}
+					return check.Connect(c.Context(), cfg, gateway)
+				}
 			}
 			worst, err := p.examine(file(), asJSON, further)
 			if err != nil {
@@ -38,6 +45,8 @@ func (p program) checkCommand(file func() string) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&connect, "connect", false, "connect to what the configuration names")
+	c.Flags().BoolVar(&media, "media", false, "like --connect, and publish and play a stream through a gateway on this machine")
+	c.Flags().StringVar(&gateway, "gateway", "", "like --media, through the gateway at this `address`, such as wss://wcs.example.com:8443")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

@@ -4,6 +4,7 @@
 package apps
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -94,7 +95,7 @@ type Reloadable struct {
 
 // Settings is a Reloadable in use. It is never changed.
 type Settings struct {
-	Apps         map[string]*App // by app key
+	Apps         map[string]*App // by the key that clients send, which for the application of a check is a secret
 	Origins      origins.List
 	Limits       Limits
 	MediaSockets *upstream.Server
@@ -110,4 +111,15 @@ func New(r Reloadable) *Settings {
 		s.Routed = s.Routed || app.Route.Upstream()
 	}
 	return s
+}
+
+// Keys returns the keys of the applications as they are in logs and metrics.
+func (s *Settings) Keys() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, app := range s.Apps {
+			if !yield(app.Key) {
+				return
+			}
+		}
+	}
 }

@@ -211,7 +211,7 @@ func (t *Table) sessionByID(id string) *Session {
 // Reload replaces the settings. Existing sessions keep their application.
 func (t *Table) Reload(r apps.Reloadable) {
 	t.settings.Store(apps.New(r))
-	t.Ends.Preset(maps.Keys(r.Apps))
+	t.Ends.Preset(t.Settings().Keys())
 }
 
 // Settings returns the present settings.

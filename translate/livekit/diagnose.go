@@ -3,6 +3,7 @@ package livekit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -44,9 +45,18 @@ func (s *SFU) Reach(ctx context.Context) error {
 	case res.StatusCode >= http.StatusInternalServerError:
 		return failed(ctx, opReach, statusError(res.StatusCode))
 	case res.StatusCode != http.StatusOK || strings.TrimSpace(string(body)) != "OK":
-		return &translate.Error{Kind: translate.ErrKindRefused, Op: opReach, Err: errNotLiveKit}
+		return &translate.Error{Kind: translate.ErrKindRefused, Op: opReach, Err: fmt.Errorf("%w: status %d%s", errNotLiveKit, res.StatusCode, named(res))}
 	}
 	return nil
+}
+
+// named returns how a server names itself. A proxy or a firewall can answer for a LiveKit that does not
+// exist.
+func named(res *http.Response) string {
+	if name := res.Header.Get("Server"); name != "" {
+		return fmt.Sprintf(", from the server %q", translate.Abridge(name, 64))
+	}
+	return ""
 }
 
 // Version joins a room as a hidden participant, returns LiveKit's version, and leaves.

@@ -172,7 +172,8 @@ func reveal(secrets map[string]config.Secret) map[string]string {
 }
 
 func applications(cfg config.Config, b *backends, servers map[string]*upstream.Server) (map[string]apps.App, error) {
-	all := make(map[string]apps.App, len(cfg.Applications))
+	all := make(map[string]apps.App, len(cfg.Applications)+1)
+	all[TrialKey(cfg)] = trial()
 	for key, app := range cfg.Applications {
 		codecs, err := translate.ParseCodecs(app.Codecs)
 		if err != nil {

@@ -40,9 +40,10 @@ type connection struct {
 }
 
 // Connect connects to everything that a valid configuration names: certificates, backends, Redis, LiveKit,
-// and a running gateway, which receives LiveKit's webhooks. Backends' hooks are not called. What it makes in
-// LiveKit and Redis has a name of its own and is removed again, also when ctx is done.
-func Connect(ctx context.Context, cfg config.Config) []Result {
+// and a running gateway, which receives LiveKit's webhooks. gateway is the address of a gateway through which
+// it also publishes and plays a stream, or "". Backends' hooks are not called. What it makes in LiveKit and
+// Redis has a name of its own and is removed again, also when ctx is done.
+func Connect(ctx context.Context, cfg config.Config, gateway string) []Result {
 	pod := translate.NewPodTag()
 	store, sfu, err := app.Clients(cfg, pod)
 	if err != nil {
@@ -58,7 +59,11 @@ func Connect(ctx context.Context, cfg config.Config) []Result {
 	defer c.listening.Wait()
 	defer stop()
 	var all []Result
-	for _, step := range []func(context.Context) []Result{certificates(cfg), backends(cfg), c.redis, c.liveKit, c.webhooks} {
+	steps := []func(context.Context) []Result{certificates(cfg), backends(cfg), c.redis, c.liveKit, c.webhooks}
+	if gateway != "" {
+		steps = append(steps, func(ctx context.Context) []Result { return c.media(ctx, gateway) })
+	}
+	for _, step := range steps {
 		found := step(ctx)
 		if interrupt.Err() != nil { // its faults mean nothing
 			return append(all, Result{Level: Fault, Check: "check", Text: "was interrupted"})
@@ -72,7 +77,9 @@ func Connect(ctx context.Context, cfg config.Config) []Result {
 func (c *connection) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
 	defer cancel()
-	_ = c.sfu.DeleteRoom(ctx, c.room) // otherwise LiveKit removes it soon, because it is empty
+	for _, room := range []translate.RoomName{c.room, app.TrialRoom.Room("", c.stream())} {
+		_ = c.sfu.DeleteRoom(ctx, room) // otherwise LiveKit removes it soon, because it is empty
+	}
 	c.sfu.Close()
 	_ = c.store.Close() // nothing is pending
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -90,7 +92,7 @@ func (s servers) wantNothingLeft(t *testing.T) {
 func TestConnectReportsWhatWorks(t *testing.T) {
 	s := startServers(t)
 	cfg := s.config(nil)
-	alone := Connect(t.Context(), cfg)
+	alone := Connect(t.Context(), cfg, "")
 	wantResult(t, alone, "redis "+s.redis.Addr, OK, "standalone, version ")
 	wantResult(t, alone, "redis.username", OK)
 	wantResult(t, alone, "redis events", OK)
@@ -105,21 +107,45 @@ func TestConnectReportsWhatWorks(t *testing.T) {
 
 	gateway := rig.StartGateway(t, rig.GatewayOptions{Ports: s.ports, LiveKit: s.liveKit, Redis: s.redis.Addr})
 	gateway.AwaitReady(t)
-	running := Connect(t.Context(), cfg)
+	running := Connect(t.Context(), cfg, gateway.URL)
 	wantResult(t, running, "gateways", OK, "1 run")
 	wantResult(t, running, "webhooks", OK)
+	wantResult(t, running, "gateway "+gateway.URL, OK)
+	route := fmt.Sprintf("udp 127.0.0.1:%d", s.liveKit.UDPPort)
+	wantResult(t, running, "media publish", OK, route)
+	wantResult(t, running, "media play", OK, route)
 	s.wantNothingLeft(t)
+	rig.Eventually(t, 20*time.Second, "the gateway removes the streams of the check", func() bool {
+		for key := range strings.Lines(s.redis.CLI("--scan", "--pattern", "wcs:*wcs-check*")) {
+			if strings.TrimSpace(key) != "" && !strings.Contains(key, ":void:") { // the mark of a released name, which expires
+				return false
+			}
+		}
+		return true
+	})
+	cfg.LiveKit.APISecret = "the-secret-of-another-deployment-is-unknown"
+	results := media(t, cfg, gateway.URL)
+	wantResult(t, results, "gateway "+gateway.URL, Fault, "livekit.apiSecret")
 
 	// A gateway that LiveKit's webhooks do not reach.
 	s.liveKit.Kill()
 	s.liveKit = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: "http://127.0.0.1:1/webhook"})
-	wantResult(t, Connect(t.Context(), s.config(nil)), "webhooks", Fault, "webhook.urls", ":9090/webhook", "webhook.api_key "+s.liveKit.Key)
+	wantResult(t, Connect(t.Context(), s.config(nil), ""), "webhooks", Fault, "webhook.urls", ":9090/webhook", "webhook.api_key "+s.liveKit.Key)
 }
 
 func TestConnectReportsFaultsOfLiveKit(t *testing.T) {
 	s := startServers(t)
-	elsewhere := httptest.NewServer(http.NotFoundHandler())
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Server", "proxy")
+		http.NotFound(w, r)
+	}))
 	defer elsewhere.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // it accepts connections and sends nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	silent := "http://" + listener.Addr().String()
 	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/":
@@ -138,14 +164,15 @@ func TestConnectReportsFaultsOfLiveKit(t *testing.T) {
 		parts  []string
 	}{
 		{"unreachable", func(c *config.Config) { c.LiveKit.URL = "http://127.0.0.1:1" }, "livekit.url", []string{"refused"}},
-		{"another server", func(c *config.Config) { c.LiveKit.URL = elsewhere.URL }, "livekit.url", []string{"not LiveKit"}},
+		{"another server", func(c *config.Config) { c.LiveKit.URL = elsewhere.URL }, "livekit.url", []string{"not LiveKit", "status 404", `from the server "proxy"`}},
+		{"silent", func(c *config.Config) { c.LiveKit.URL, c.LiveKit.CallTimeout = silent, 100*time.Millisecond }, "livekit.url", []string{"deadline"}},
 		{"unknown key", func(c *config.Config) { c.LiveKit.APIKey = "other" }, "livekit.apiKey", []string{"livekit.apiKey and livekit.apiSecret must be"}},
 		{"wrong secret", func(c *config.Config) { c.LiveKit.APISecret = "wrong-wrong-wrong-wrong-wrong-wrong" }, "livekit.apiKey", []string{"livekit.apiKey and livekit.apiSecret must be"}},
 		{"no WHIP", func(c *config.Config) { c.LiveKit.URL = old.URL }, "livekit WHIP", []string{"no WHIP", "1.9.0"}},
 		{"no signalling", func(c *config.Config) { c.LiveKit.URL = old.URL }, "livekit version", []string{"/rtc"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			results := Connect(t.Context(), s.config(tt.change))
+			results := Connect(t.Context(), s.config(tt.change), "")
 			wantResult(t, results, tt.check, Fault, tt.parts...)
 			wantResult(t, results, "webhooks", Warning, "not tried")
 			for _, r := range results {
@@ -191,7 +218,7 @@ func TestConnectReportsFaultsOfRedis(t *testing.T) {
 		{"scripts missing", user("scriptless"), "redis.username", Fault, []string{"EVALSHA"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			wantResult(t, Connect(t.Context(), s.config(tt.change)), tt.check, tt.level, tt.parts...)
+			wantResult(t, Connect(t.Context(), s.config(tt.change), ""), tt.check, tt.level, tt.parts...)
 		})
 	}
 	s.wantNothingLeft(t)
@@ -201,8 +228,8 @@ func TestConnectExaminesClusterAndSentinels(t *testing.T) {
 	s := startServers(t)
 	cluster := rig.StartRedisCluster(t)
 	first := func(addrs ...string) func(*config.Config) { return func(c *config.Config) { c.Redis.Addrs = addrs } }
-	wantResult(t, Connect(t.Context(), s.config(first(cluster.Addrs()[0]))), "redis "+cluster.Addrs()[0], Fault, "is cluster", "redis.cluster: true")
-	results := Connect(t.Context(), s.config(first(cluster.Addrs()...)))
+	wantResult(t, Connect(t.Context(), s.config(first(cluster.Addrs()[0])), ""), "redis "+cluster.Addrs()[0], Fault, "is cluster", "redis.cluster: true")
+	results := Connect(t.Context(), s.config(first(cluster.Addrs()...)), "")
 	wantResult(t, results, "redis.username", OK)
 	wantResult(t, results, "redis events", OK)
 	for _, addr := range cluster.Addrs() {
@@ -210,15 +237,90 @@ func TestConnectExaminesClusterAndSentinels(t *testing.T) {
 	}
 
 	sentinels := rig.StartSentinel(t)
-	results = Connect(t.Context(), s.config(first(sentinels.Addrs[0])))
+	results = Connect(t.Context(), s.config(first(sentinels.Addrs[0])), "")
 	wantResult(t, results, "redis "+sentinels.Addrs[0], Fault, "is sentinel", "redis.masterName")
 	named := func(name string) config.Config {
 		return s.config(func(c *config.Config) { c.Redis.Addrs, c.Redis.MasterName = sentinels.Addrs, name })
 	}
-	results = Connect(t.Context(), named(rig.SentinelMasterName))
+	results = Connect(t.Context(), named(rig.SentinelMasterName), "")
 	wantResult(t, results, "redis "+sentinels.Addrs[0], OK, "sentinel")
 	wantResult(t, results, "redis events", OK)
-	wantResult(t, Connect(t.Context(), named("unknown")), "redis", Fault, "redis.masterName")
+	wantResult(t, Connect(t.Context(), named("unknown"), ""), "redis", Fault, "redis.masterName")
+}
+
+// media runs the last part of a check alone.
+func media(t *testing.T, cfg config.Config, gateway string) []Result {
+	t.Helper()
+	c := connection{cfg: cfg, pod: "0000000000000000"}
+	return c.media(t.Context(), gateway)
+}
+
+// failing is a gateway whose streams fail with an info.
+func failing(t *testing.T, info string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			return // the client sees it
+		}
+		defer conn.Close()
+		for {
+			var m struct {
+				Message string
+				Data    []struct{ MediaSessionID string }
+			}
+			if err := conn.ReadJSON(&m); err != nil {
+				return // the client closed
+			}
+			answer := map[string]any{"message": "getUserData", "data": []any{map[string]any{}}}
+			if m.Message == "publishStream" {
+				answer = map[string]any{"message": "notifyStreamStatusEvent", "data": []any{
+					map[string]any{"mediaSessionId": m.Data[0].MediaSessionID, "status": "FAILED", "info": info},
+				}}
+			}
+			if err := conn.WriteJSON(answer); err != nil {
+				return // the client closed
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	return "ws" + strings.TrimPrefix(server.URL, "http")
+}
+
+func TestMediaReportsFaults(t *testing.T) {
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	noGateway := "ws" + strings.TrimPrefix(web.URL, "http")
+	for _, tt := range []struct {
+		name, gateway, check string
+		parts                []string
+	}{
+		{"no address", "wcs.example.com", "gateway", []string{"ws://HOST:PORT", "--gateway"}},
+		{"unreachable", "ws://127.0.0.1:1", "gateway ws://127.0.0.1:1", []string{"refused", "--gateway"}},
+		{"another server", noGateway, "gateway " + noGateway, []string{"HTTP 404", "--gateway"}},
+		{"media ports blocked", failing(t, "Failed by ICE timeout"), "media publish", []string{"Failed by ICE timeout", "open them"}},
+		{"another failure", failing(t, "Internal error"), "media publish", []string{"Internal error", "log of the gateway"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wantResult(t, media(t, config.Default(), tt.gateway), tt.check, Fault, tt.parts...)
+		})
+	}
+}
+
+func TestLocalGatewayIsThatOfConfiguration(t *testing.T) {
+	for _, tt := range []struct {
+		listen config.Listen
+		want   string
+	}{
+		{config.Listen{Public: ":8080"}, "ws://127.0.0.1:8080"},
+		{config.Listen{Public: "[::]:80", Secure: ":443"}, "ws://127.0.0.1:80"},
+		{config.Listen{Secure: "0.0.0.0:8443"}, "wss://127.0.0.1:8443"},
+		{config.Listen{Secure: ":8443", LB: config.LoadBalancer{Server: "wcs.example.com"}}, "wss://wcs.example.com:8443"},
+	} {
+		if got := Local(config.Config{Listen: tt.listen}); got != tt.want {
+			t.Errorf("%+v: %s, want %s", tt.listen, got, tt.want)
+		}
+	}
 }
 
 // An interrupted check removes what it made.
@@ -234,7 +336,7 @@ func TestInterruptedConnectLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan []Result)
-	go func() { done <- Connect(ctx, s.config(nil)) }()
+	go func() { done <- Connect(ctx, s.config(nil), "") }()
 	conn, err := silent.Accept() // LiveKit sends the first webhook: the room of the check exists
 	if err != nil {
 		t.Fatal(err)
