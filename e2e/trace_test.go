@@ -74,6 +74,7 @@ func TestPublishAndPlayAreOneTraceEach(t *testing.T) {
 	t.Cleanup(srv.Close)
 	s := rig.NewStage(t, map[string]string{
 		"WCS_TRACING_ENDPOINT": srv.URL,
+		"WCS_LIVEKIT_PLAY":     "signal",
 		"WCS_APPLICATIONS":     fmt.Sprintf("{defaultApp: {hooks: {url: %q, methods: [publishStream, playStream]}}}", backend.URL),
 	}, "")
 	pub := rig.Connect(t, s.Gateway.URL, "defaultApp")
