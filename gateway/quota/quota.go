@@ -75,14 +75,14 @@ func New() *Table {
 type Client struct {
 	table   *Table
 	address netip.Addr
-	limits  Limits
-	own     [kinds]*rate.Limiter
+	limits  *Limits
+	own     *[kinds]*rate.Limiter // nil before the first request
 }
 
 // Client returns full buckets for a client with the given realip.LimitKey. Clients without a valid one have
-// no limit for their address.
-func (t *Table) Client(address netip.Addr, l Limits) *Client {
-	return &Client{table: t, address: address, limits: l}
+// no limit for their address. The limits must not change afterwards.
+func (t *Table) Client(address netip.Addr, l *Limits) Client {
+	return Client{table: t, address: address, limits: l}
 }
 
 // Address returns the client's realip.LimitKey.
@@ -101,6 +101,9 @@ func (c *Client) rateOf(k Kind) Rate {
 }
 
 func (c *Client) bucket(k Kind) *rate.Limiter {
+	if c.own == nil {
+		c.own = new([kinds]*rate.Limiter)
+	}
 	if c.own[k] == nil {
 		c.own[k] = c.rateOf(k).limiter()
 	}

@@ -15,6 +15,10 @@ func TestClientsOfOneAddressShareItsBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := New()
 		l := Limits{Starts: Rate{5, 64}, AddressFactor: 2}
+		client := func(address netip.Addr) *Client {
+			c := table.Client(address, &l)
+			return &c
+		}
 		count := func(c *Client, k Kind) (n int) {
 			for range 10000 {
 				if c.Allow(k) {
@@ -23,7 +27,7 @@ func TestClientsOfOneAddressShareItsBucket(t *testing.T) {
 			}
 			return n
 		}
-		a, b, c, other := table.Client(one, l), table.Client(one, l), table.Client(one, l), table.Client(two, l)
+		a, b, c, other := client(one), client(one), client(one), client(two)
 		for name, got := range map[string][2]int{
 			"a client":                         {count(a, Starts), 64},
 			"a second client of the address":   {count(b, Starts), 64},
@@ -55,7 +59,7 @@ func TestClientsOfOneAddressShareItsBucket(t *testing.T) {
 		if n := count(a, Starts); n == 0 {
 			t.Error("none after what failed ones cost is there again")
 		}
-		nobody := table.Client(netip.Addr{}, l)
+		nobody := client(netip.Addr{})
 		if n := count(nobody, Starts); n != 64 {
 			t.Errorf("%d without an address, want 64", n)
 		}

@@ -142,7 +142,7 @@ func (t *Table) checkAliveLocal(request state.Event) (result string) {
 	limit := time.NewTimer(releaseWait)
 	defer limit.Stop()
 	select {
-	case <-s.gone:
+	case <-s.Done():
 		return clientReleased
 	case <-limit.C:
 		return checkUnknown

@@ -64,6 +64,10 @@ func (i Inspector) LockMoves(ctx context.Context, session string) (unlock func()
 
 // DelayClose keeps the session from learning that its socket closes, until the returned function is called.
 func (i Inspector) DelayClose(s *Session) (onClose func(socket.Reason)) {
-	onClose, s.conn.OnClose = s.conn.OnClose, func(socket.Reason) {}
-	return onClose
+	defer func(h socket.Handlers) { s.conn.Handlers = unclosed{h} }(s.conn.Handlers)
+	return s.conn.OnClose
 }
+
+type unclosed struct{ socket.Handlers }
+
+func (unclosed) OnClose(socket.Reason) {}

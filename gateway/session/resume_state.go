@@ -362,7 +362,7 @@ func (t *Table) releaseStale(ctx context.Context, id string, request handOverReq
 	now, ok = t.handOver(ctx, id, request, t.Config.Pod)
 	if s != nil {
 		select {
-		case <-s.gone:
+		case <-s.Done():
 		case <-ctx.Done():
 		}
 	}

@@ -49,10 +49,10 @@ type Session struct {
 
 // lifetime is the course of a session from its socket to the release of everything that it holds.
 type lifetime struct {
-	gone       chan struct{} // closed when the session has released everything
-	leave      func()        // removes it from the pings
-	opening    bool          // its connection command has arrived
-	registered bool          // in Redis, as far as this pod knows
+	gone       serial.Latch // the session has released everything
+	leave      func()       // removes it from the pings
+	opening    bool         // its connection command has arrived
+	registered bool         // in Redis, as far as this pod knows
 	closed     bool
 	terminated bool // ends with its socket, without a grace period
 	jobs       int  // calls off the loop that will post back
@@ -71,7 +71,7 @@ type established struct {
 
 // quotas limit what one session can request over time. A limiter is nil before the first request.
 type quotas struct {
-	*quota.Client
+	quota.Client
 	snapshots, clientLogs *rate.Limiter
 }
 
@@ -103,10 +103,13 @@ func (s *Session) onPanic(v any) {
 	s.log(zerolog.ErrorLevel).Interface("panic", v).Bytes("stack", debug.Stack()).Msg("panic recovered in a session")
 }
 
-// receive runs on the reader.
-func (s *Session) receive(frame []byte) {
-	s.loop.PostWait(func() { s.dispatch(frame) })
-}
+// socketEvents implements socket.Handlers.
+type socketEvents struct{ s *Session }
+
+func (e socketEvents) OnMessage(frame []byte)  { e.s.loop.PostWait(func() { e.s.dispatch(frame) }) }
+func (e socketEvents) OnClose(r socket.Reason) { e.s.loop.Post(func() { e.s.onClose(r) }) }
+func (e socketEvents) OnDrained()              { e.s.loop.Post(e.s.onDrained) }
+func (e socketEvents) OnDropped(bytes int)     { e.s.table.Metrics.LostBytes.Add(float64(bytes)) }
 
 func (s *Session) send(frame []byte) {
 	s.messages.Sent(frame)
@@ -265,16 +268,11 @@ func (s *Session) finish() {
 	if !s.closed || len(s.streams) > 0 || s.jobs > 0 || s.resume != nil {
 		return
 	}
-	select {
-	case <-s.gone: // closed before
-		return
-	default:
-	}
 	s.table.mu.Lock()
 	delete(s.table.sessions, s)
 	s.table.unnamed(s)
 	s.table.mu.Unlock()
-	close(s.gone)
+	s.gone.Release()
 }
 
 // Close closes the session's socket. A session with keepAlive lives on for its grace period.
@@ -287,7 +285,7 @@ func (s *Session) ShortenGrace() { s.loop.Post(func() { s.resume.shortenGrace() 
 func (s *Session) HasStreams() bool { return s.streaming.Load() > 0 }
 
 // Done is closed when the session has released everything that it held.
-func (s *Session) Done() <-chan struct{} { return s.gone }
+func (s *Session) Done() <-chan struct{} { return s.gone.Done() }
 
 // async runs work beside the session's loop and then, on the loop, then with the result of work. After a
 // panic in work, then gets errPanic. The session is not gone before then has run.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -78,20 +77,10 @@ func (t *Table) Open(ws *websocket.Conn, p Peer, first []byte) {
 	if t.Config.Recent {
 		s.messages = new(admin.MessageLog)
 	}
-	s.gone = make(chan struct{})
 	s.loop.Recovered = s.onPanic
 	s.rooms.s = s
-	var address netip.Addr
-	if p.Conn != nil {
-		address = p.Conn.Key
-	}
-	s.quotas.Client = t.Quotas.Client(address, t.Settings().Limits.Quota)
-	s.conn = socket.New(ws, &t.Config.Conn, p.Conn, socket.Handlers{
-		OnMessage: s.receive,
-		OnClose:   func(r socket.Reason) { s.loop.Post(func() { s.onClose(r) }) },
-		OnDrained: func() { s.loop.Post(s.onDrained) },
-		OnDropped: func(bytes int) { t.Metrics.LostBytes.Add(float64(bytes)) },
-	})
+	s.quotas.Client = t.Quotas.Client(p.Party, &t.Settings().Limits.Quota)
+	s.conn = socket.New(ws, &t.Config.Conn, p.Conn, socketEvents{s})
 	s.leave = t.pings.Add(s.conn)
 	t.mu.Lock()
 	t.sessions[s] = struct{}{}

@@ -70,7 +70,7 @@ type Slot struct {
 	admission *Admission
 
 	// guarded by admission.mu
-	pending  *waiting.Entry[*MeteredConn]
+	pending  *waiting.Entry[*MeteredConn] // nil: not pending
 	released bool
 }
 
@@ -116,14 +116,20 @@ func (a *Admission) Pending() int {
 func (s *Slot) Established() {
 	s.admission.mu.Lock()
 	defer s.admission.mu.Unlock()
+	s.established()
+}
+
+// established needs admission.mu.
+func (s *Slot) established() {
 	s.admission.pending.Remove(s.pending)
+	s.pending = nil
 }
 
 // Release releases the slot.
 func (s *Slot) Release() {
 	s.admission.mu.Lock()
 	defer s.admission.mu.Unlock()
-	s.admission.pending.Remove(s.pending)
+	s.established()
 	if !s.released {
 		s.released = true
 		s.admission.sockets.add(s.Key, -1)

@@ -30,6 +30,9 @@ func TestAdmissionRejectsAboveEachLimit(t *testing.T) {
 	second.Release()
 	second.Release()
 	third.Established()
+	if third.pending != nil {
+		t.Error("an established socket keeps its entry of those that wait")
+	}
 	acquire("192.0.2.3", "").Release()
 	first.Release()
 	third.Release()

@@ -51,6 +51,9 @@ func TestFloodingClientsShareBudget(t *testing.T) {
 								t.Error(err)
 							}
 						}
+						if g.cancel != nil {
+							t.Error("a client that waits no more keeps a context")
+						}
 					})
 				}
 				calm := newMeteredConn(&limits, x)

@@ -38,11 +38,11 @@ func (c Config) DetectionTime() time.Duration {
 const lingerTime = time.Second
 
 // Handlers are called by a Conn. They must not block for long, except OnMessage, which slows down the client.
-type Handlers struct {
-	OnMessage func([]byte)    // on the reader's goroutine, in order
-	OnClose   func(Reason)    // once, as soon as the end is decided
-	OnDrained func()          // the queue is empty, after HasRoom returned false; must not call the Conn
-	OnDropped func(bytes int) // messages that were never sent
+type Handlers interface {
+	OnMessage([]byte)    // on the reader's goroutine, in order
+	OnClose(Reason)      // once, as soon as the end is decided
+	OnDrained()          // the queue is empty, after HasRoom returned false; must not call the Conn
+	OnDropped(bytes int) // messages that were never sent
 }
 
 // Conn is one client's socket. Its methods may be called from any goroutine and, except Serve and Alive,
@@ -57,16 +57,21 @@ type Conn struct {
 	unanswered atomic.Int32 // pings since the last pong
 
 	// guarded by mu
-	mu           sync.Mutex
-	queue        []queued
-	own, others  load      // in queue
-	drain        bool      // OnDrained is due when the queue is empty
-	othersAt     time.Time // when the last frame of others was written
-	bulks        []*Bulk
-	writing      bool
-	closing      *Reason
-	aliveWaiters []chan struct{} // closed at the next frame of the client
-	lastProbe    time.Time       // of the last ping of Alive; monotonic, so that a clock set back delays no ping
+	mu          sync.Mutex
+	queue       []queued
+	own, others load // in queue
+	bulks       []*Bulk
+	othersAt    time.Time // when the last frame of others was written
+	alive       *aliveProbe
+	closing     *Reason
+	drain       bool // OnDrained is due when the queue is empty
+	writing     bool
+}
+
+// aliveProbe is what Alive needs. Few sockets have one.
+type aliveProbe struct {
+	waiters []chan struct{} // closed at the next frame of the client
+	last    time.Time       // of the last ping; monotonic, so that a clock set back delays no ping
 }
 
 // queued is a frame that waits.
@@ -307,11 +312,14 @@ func (c *Conn) Alive(limit time.Duration) bool {
 		c.mu.Unlock()
 		return false
 	}
-	c.aliveWaiters = append(c.aliveWaiters, answered)
-	if len(c.aliveWaiters) == 1 {
+	if c.alive == nil {
+		c.alive = new(aliveProbe)
+	}
+	c.alive.waiters = append(c.alive.waiters, answered)
+	if len(c.alive.waiters) == 1 {
 		now := time.Now()
-		wait := max(0, c.lastProbe.Add(probeInterval).Sub(now))
-		c.lastProbe = now.Add(wait)
+		wait := max(0, c.alive.last.Add(probeInterval).Sub(now))
+		c.alive.last = now.Add(wait)
 		time.AfterFunc(wait, func() {
 			_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(limit)) // waits behind a write that blocks
 		})
@@ -326,7 +334,7 @@ func (c *Conn) Alive(limit time.Duration) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.aliveWaiters = slices.DeleteFunc(c.aliveWaiters, func(h chan struct{}) bool { return h == answered })
+	c.alive.waiters = slices.DeleteFunc(c.alive.waiters, func(h chan struct{}) bool { return h == answered })
 	return c.writing && c.closing == nil // congested: the ping waits too, and the deadline of the write decides
 }
 
@@ -334,10 +342,13 @@ func (c *Conn) Alive(limit time.Duration) bool {
 func (c *Conn) markAlive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, h := range c.aliveWaiters {
+	if c.alive == nil {
+		return
+	}
+	for _, h := range c.alive.waiters {
 		close(h)
 	}
-	c.aliveWaiters = nil
+	c.alive.waiters = nil
 }
 
 // Ended reports whether the end of the socket is decided.

@@ -34,12 +34,7 @@ func newTestConn(t *testing.T, cfg Config) *testConn {
 			t.Error(err)
 			return
 		}
-		tc.server = New(ws, &cfg, nil, Handlers{
-			OnMessage: func(b []byte) { tc.messages <- b },
-			OnClose:   func(r Reason) { tc.closed <- r },
-			OnDropped: func(int) {},
-			OnDrained: func() { tc.drained <- struct{}{} },
-		})
+		tc.server = New(ws, &cfg, nil, tc)
 		close(ready)
 		go tc.server.Serve(nil)
 	}))
@@ -54,6 +49,11 @@ func newTestConn(t *testing.T, cfg Config) *testConn {
 	<-ready
 	return tc
 }
+
+func (tc *testConn) OnMessage(b []byte) { tc.messages <- b }
+func (tc *testConn) OnClose(r Reason)   { tc.closed <- r }
+func (tc *testConn) OnDrained()         { tc.drained <- struct{}{} }
+func (tc *testConn) OnDropped(int)      {}
 
 func connConfig() Config {
 	return Config{
@@ -182,7 +182,7 @@ func TestConcurrentAliveCallsShareOnePing(t *testing.T) {
 	rig.Eventually(t, 20*time.Second, "all calls wait for the answer", func() bool {
 		tc.server.mu.Lock()
 		defer tc.server.mu.Unlock()
-		return len(tc.server.aliveWaiters) == many
+		return tc.server.alive != nil && len(tc.server.alive.waiters) == many
 	})
 	read := make(chan struct{})
 	go func() {
@@ -195,10 +195,10 @@ func TestConcurrentAliveCallsShareOnePing(t *testing.T) {
 		}
 	}
 	tc.server.mu.Lock()
-	if last := tc.server.lastProbe; last == last.Round(0) {
+	if last := tc.server.alive.last; last == last.Round(0) {
 		t.Error("the time of the last probe has no monotonic reading: a wall clock that is set back delays the next")
 	}
-	tc.server.lastProbe = time.Now().Add(time.Hour) // no further ping, however slow this machine is
+	tc.server.alive.last = time.Now().Add(time.Hour) // no further ping, however slow this machine is
 	tc.server.mu.Unlock()
 	if tc.server.Alive(10 * time.Millisecond) {
 		t.Error("an answer counts for a later call, too")

@@ -106,13 +106,10 @@ func (m *MeteredConn) throttle(own *bucket, pod *budget, n int) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // only here, because few connections ever need it
 	defer cancel()
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
+	if !m.onClose(cancel) {
 		return net.ErrClosed
 	}
-	m.cancel = cancel
-	m.mu.Unlock()
+	defer m.onClose(nil)
 	if !inBurst {
 		_, err := m.await(ctx, turns, own, n)
 		return err
@@ -130,6 +127,14 @@ func (m *MeteredConn) throttle(own *bucket, pod *budget, n int) error {
 		}
 	}
 	return err
+}
+
+// onClose sets what Close calls for a throttled read. It returns false if the connection is closed.
+func (m *MeteredConn) onClose(cancel context.CancelFunc) (open bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cancel = cancel
+	return !m.closed
 }
 
 func (m *MeteredConn) await(ctx context.Context, t *turns, own *bucket, n int) (contended bool, err error) {

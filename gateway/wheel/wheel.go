@@ -19,10 +19,11 @@ type Wheel[T comparable] struct {
 	// set once
 	interval time.Duration
 	do       func(T)
+	since    time.Time // of the times in slots
 
 	// guarded by mu
 	mu      sync.Mutex
-	slots   [Slots]map[T]time.Time // members, and the time from which they are due
+	slots   [Slots]map[T]time.Duration // members, and the time from which they are due
 	members int
 	idle    chan struct{} // closed when the wheel gets a member; nil while it has some
 	next    int           // slot of the next member
@@ -33,7 +34,7 @@ type Wheel[T comparable] struct {
 // New returns a wheel that calls do for every member once per interval while Run runs. The calls are made one
 // after the other, so do must not block. It may remove its member.
 func New[T comparable](interval time.Duration, do func(T)) *Wheel[T] {
-	return &Wheel[T]{interval: interval, do: do}
+	return &Wheel[T]{interval: interval, do: do, since: time.Now()}
 }
 
 // Add adds a member in the next slot and returns a function that removes it. remove must be called once.
@@ -41,7 +42,7 @@ func (w *Wheel[T]) Add(member T) (remove func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.next = (w.next + 1) % Slots
-	return w.insert(w.next, member, time.Time{})
+	return w.insert(w.next, member, -1)
 }
 
 // AddIn adds a member whose first call comes after d, rounded to the nearest slot. d must be less than two
@@ -51,15 +52,15 @@ func (w *Wheel[T]) AddIn(member T, d time.Duration) (remove func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ahead := (now.Sub(w.lastAt)%w.interval + d + step/2) / step
-	return w.insert((w.last+int(ahead))%Slots, member, now.Add(d/2)) // skips a tick of the slot before that
+	return w.insert((w.last+int(ahead))%Slots, member, now.Add(d/2).Sub(w.since)) // skips a tick of the slot before that
 }
 
 func (w *Wheel[T]) step() time.Duration { return w.interval / Slots }
 
 // insert needs mu.
-func (w *Wheel[T]) insert(slot int, member T, from time.Time) (remove func()) {
+func (w *Wheel[T]) insert(slot int, member T, from time.Duration) (remove func()) {
 	if w.slots[slot] == nil {
-		w.slots[slot] = make(map[T]time.Time)
+		w.slots[slot] = make(map[T]time.Duration)
 	}
 	w.slots[slot][member] = from
 	w.members++
@@ -121,13 +122,13 @@ func (w *Wheel[T]) untilAdded() <-chan struct{} {
 
 // tick returns the members of a slot that are due.
 func (w *Wheel[T]) tick(slot int, due time.Time) []T {
-	now := time.Now()
+	now := time.Since(w.since)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last, w.lastAt = slot, due
 	members := make([]T, 0, len(w.slots[slot]))
 	for m, from := range w.slots[slot] {
-		if now.After(from) {
+		if now > from {
 			members = append(members, m)
 		}
 	}
