@@ -45,7 +45,7 @@ func FuzzAnswers(f *testing.F) {
 			if _, there := id["authToken"]; there || string(c.Sent["authToken"]) != `"old"` || c.AppKey != "defaultApp" {
 				t.Fatalf("%s, %s", id, c.Sent)
 			}
-			frame := h.forClient(wcs.UserData{Sent: c.Sent, AuthToken: "new"}.Frame(), []hooks.Method{hooks.Connect})
+			frame := h.forClient(wcs.UserData{Sent: c.Sent, AuthToken: "new"}.Frame(), hooks.Connect)
 			if !json.Valid(frame) {
 				t.Fatalf("getUserData is not JSON: %s", frame)
 			}
@@ -68,7 +68,7 @@ func fuzzOverwrite(t *testing.T, s *Session, answer hooks.Object) {
 		t.Fatalf("bad name %q", st.name)
 	}
 	methods := []hooks.Method{hooks.PublishStream, hooks.StreamStatusEvent}
-	frame := s.hooks.forClient(wcs.StreamStatus{MediaSessionID: "m", Name: st.name, Status: wcs.StatusFailed}.Frame(), methods)
+	frame := s.hooks.forClient(wcs.StreamStatus{MediaSessionID: "m", Name: st.name, Status: wcs.StatusFailed}.Frame(), methods...)
 	var e struct {
 		Data []struct{ MediaSessionID, Status string }
 	}

@@ -141,13 +141,13 @@ func (h *sessionHooks) dropped(m hooks.Method, done func(hooks.Object, error)) {
 // sendAs sends the client a message without the members that the policies of the given methods exclude
 // (clientExclude).
 func (s *Session) sendAs(frame []byte, methods ...hooks.Method) {
-	if s.hooks != nil {
-		frame = s.hooks.forClient(frame, methods)
-	}
-	s.send(frame)
+	s.send(s.hooks.forClient(frame, methods...))
 }
 
-func (h *sessionHooks) forClient(frame []byte, methods []hooks.Method) []byte {
+func (h *sessionHooks) forClient(frame []byte, methods ...hooks.Method) []byte {
+	if h == nil {
+		return frame
+	}
 	for _, m := range methods {
 		p := h.policies.For(m)
 		if len(p.ClientExclude) == 0 {

@@ -111,9 +111,11 @@ func (e socketEvents) OnClose(r socket.Reason) { e.s.loop.Post(func() { e.s.onCl
 func (e socketEvents) OnDrained()              { e.s.loop.Post(e.s.onDrained) }
 func (e socketEvents) OnDropped(bytes int)     { e.s.table.Metrics.LostBytes.Add(float64(bytes)) }
 
-func (s *Session) send(frame []byte) {
-	s.messages.Sent(frame)
-	s.conn.Send(frame)
+func (s *Session) send(frames ...[]byte) {
+	for _, f := range frames {
+		s.messages.Sent(f)
+	}
+	s.conn.Send(frames...)
 }
 
 // sendState queues a part of a state that other clients changed. The caller has asked HasRoom.
@@ -190,12 +192,11 @@ func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
 	s.table.named(s)
 	s.knowsBitrates, s.knowsResize, s.login = c.KnowsBitrates, c.KnowsResize, c.Login()
 	s.table.Metrics.Sessions.Inc()
-	s.sendAs(wcs.UserData{
+	data := wcs.UserData{
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
 		CollectMetrics: app.Rates.UsesClients() && prefersWebRTC(c.MediaProviders),
-	}.Frame(), hooks.Connect)
-	s.send(s.table.version)
-	s.send(socket.PingFrame) // some raw clients publish only after the first ping (docs/wcs-protocol.md#keep-alive)
+	}.Frame()
+	s.send(s.hooks.forClient(data, hooks.Connect), s.table.version, socket.PingFrame) // some raw clients publish only after the first ping (docs/wcs-protocol.md#keep-alive)
 }
 
 // sessionID is the public session id, which grants nothing, and the authToken, which resumes the session.

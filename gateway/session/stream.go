@@ -368,6 +368,7 @@ func (st *stream) progress() {
 	st.sess.table.Metrics.StartTime.WithLabelValues(st.kind()).Observe(took.Seconds())
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
 		Dur("dur_ms", took).Msg(st.kind() + " is up")
+	st.sess.resume.save() // before the client can know that the stream is up
 	onMedia := func() { st.role.onMedia(st) }
 	if !st.published {
 		onMedia()
@@ -375,7 +376,6 @@ func (st *stream) progress() {
 	}
 	st.writer.save(onMedia) // a publisher is announced once other pods can find it
 	st.startKeepAliveHook()
-	st.sess.resume.save()
 }
 
 func (st *stream) stopTimers() {

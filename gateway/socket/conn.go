@@ -66,6 +66,8 @@ type Conn struct {
 	closing     *Reason
 	drain       bool // OnDrained is due when the queue is empty
 	writing     bool
+	split       bool // a frame is written in part
+	controls    int8 // control frames that are being written
 }
 
 // aliveProbe is what Alive needs. Few sockets have one.
@@ -78,6 +80,7 @@ type aliveProbe struct {
 type queued struct {
 	frame  []byte
 	others bool // other clients caused it
+	rest   bool // frame is the end of frames that are written in part, with headers
 }
 
 // load is the size of frames that wait.
@@ -106,6 +109,10 @@ func (c *Conn) Serve(first []byte) {
 		return c.metered.CountMessage()
 	})
 	c.ws.SetPingHandler(c.controlPing)
+	c.ws.SetCloseHandler(func(code int, _ string) error {
+		c.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(time.Second))
+		return nil
+	})
 	if first != nil {
 		c.OnMessage(first)
 	}
@@ -164,8 +171,24 @@ func (c *Conn) controlPing(data string) error {
 	if err := c.metered.CountMessage(); err != nil {
 		return err
 	}
-	_ = c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second)) // the read reports a dead socket
+	c.control(websocket.PongMessage, []byte(data), time.Now().Add(time.Second))
 	return nil
+}
+
+// control writes a control frame, unless a client that reads slowly has a part of a frame. Its fault is not
+// reported: the read reports a dead socket.
+func (c *Conn) control(kind int, data []byte, deadline time.Time) {
+	c.mu.Lock()
+	if c.split {
+		c.mu.Unlock()
+		return
+	}
+	c.controls++
+	c.mu.Unlock()
+	_ = c.ws.WriteControl(kind, data, deadline)
+	c.mu.Lock()
+	c.controls--
+	c.mu.Unlock()
 }
 
 // Established lifts HelloTimeout: the client sent its connection command.
@@ -189,21 +212,29 @@ func (c *Conn) Ping() {
 	c.Send(PingFrame)
 }
 
-// Send queues a frame that the client caused. If those frames fill the queue, the client is too slow and
-// the socket is closed.
-func (c *Conn) Send(frame []byte) {
+// Send queues frames that the client caused, as one write if possible. If such frames fill the queue, the
+// client is too slow and the socket is closed.
+func (c *Conn) Send(frames ...[]byte) {
+	size := sizeOf(frames)
 	c.mu.Lock()
 	if c.closing != nil {
 		c.mu.Unlock()
 		return
 	}
-	if c.own.messages >= c.cfg.MaxQueueMessages || c.own.bytes+len(frame) > c.cfg.MaxQueueBytes {
+	if c.own.messages >= c.cfg.MaxQueueMessages || c.own.bytes+size > c.cfg.MaxQueueBytes {
 		c.mu.Unlock()
 		c.Close(ClosedSlow)
 		return
 	}
-	c.push(frame, false)
+	c.push(frames, size, false)
 	c.mu.Unlock()
+}
+
+func sizeOf(frames [][]byte) (bytes int) {
+	for _, f := range frames {
+		bytes += len(f)
+	}
+	return bytes
 }
 
 // What other clients cause never closes the socket: a message is dropped for a slow client (TrySend), and a
@@ -217,7 +248,7 @@ func (c *Conn) TrySend(frame []byte) bool {
 	if c.closing != nil || len(frame) > c.cfg.MaxQueueBytes || len(c.queue) > 0 && !c.fits(1, len(frame)) {
 		return false
 	}
-	c.push(frame, true)
+	c.push([][]byte{frame}, len(frame), true)
 	return true
 }
 
@@ -240,7 +271,7 @@ func (c *Conn) SendState(frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing == nil {
-		c.push(frame, true)
+		c.push([][]byte{frame}, len(frame), true)
 	}
 }
 
@@ -250,9 +281,19 @@ func (c *Conn) fits(messages, bytes int) bool {
 }
 
 // push needs mu.
-func (c *Conn) push(frame []byte, others bool) {
-	c.queue = append(c.queue, queued{frame, others})
-	c.loadOf(others).add(1, len(frame))
+func (c *Conn) push(frames [][]byte, size int, others bool) {
+	if c.sendNow(frames, size, others) {
+		return
+	}
+	for _, f := range frames {
+		c.enqueue(queued{frame: f, others: others})
+	}
+}
+
+// enqueue needs mu.
+func (c *Conn) enqueue(q queued) {
+	c.queue = append(c.queue, q)
+	c.loadOf(q.others).add(1, len(q.frame))
 	c.startWriting()
 }
 
@@ -321,7 +362,7 @@ func (c *Conn) Alive(limit time.Duration) bool {
 		wait := max(0, c.alive.last.Add(probeInterval).Sub(now))
 		c.alive.last = now.Add(wait)
 		time.AfterFunc(wait, func() {
-			_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(limit)) // waits behind a write that blocks
+			c.control(websocket.PingMessage, nil, now.Add(limit)) // waits behind a write that blocks
 		})
 	}
 	c.mu.Unlock()
@@ -361,24 +402,36 @@ func (c *Conn) Ended() bool {
 // write is a goroutine that runs while frames wait.
 func (c *Conn) write() {
 	for {
-		frame, limit, closing := c.next()
-		if frame == nil {
+		q, limit, closing := c.next()
+		if q.frame == nil {
 			if closing != nil {
 				sendClose(c.ws, *closing)
 			}
 			return
 		}
-		_ = c.ws.SetWriteDeadline(time.Now().Add(limit)) // fails only on a dead socket, which the write reports
-		if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+		if err := c.writeOne(q, time.Now().Add(limit)); err != nil {
 			c.writeFailed(err)
 			return
 		}
 	}
 }
 
-// next takes a frame off the queue, with the time that its write can take. It returns nil if there is none,
-// and the goroutine of write ends.
-func (c *Conn) next() (frame []byte, limit time.Duration, closing *Reason) {
+func (c *Conn) writeOne(q queued, deadline time.Time) error {
+	if q.rest {
+		_ = c.ws.NetConn().SetWriteDeadline(deadline) // fails only on a dead socket, which the write reports
+		_, err := c.ws.NetConn().Write(q.frame)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.split = false
+		return err
+	}
+	_ = c.ws.SetWriteDeadline(deadline)
+	return c.ws.WriteMessage(websocket.TextMessage, q.frame)
+}
+
+// next takes a frame off the queue, with the time that its write can take. It returns none if the queue is
+// empty, and the goroutine of write ends.
+func (c *Conn) next() (q queued, limit time.Duration, closing *Reason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 {
@@ -386,19 +439,19 @@ func (c *Conn) next() (frame []byte, limit time.Duration, closing *Reason) {
 			c.drain = false
 			c.OnDrained()
 		}
-		if frame = c.nextBulk(); frame != nil {
-			return frame, c.writeLimit(frame), nil
+		if q.frame = c.nextBulk(); q.frame != nil {
+			return q, c.writeLimit(q.frame), nil
 		}
 		c.queue, c.writing = nil, false
-		return nil, 0, c.closing
+		return q, 0, c.closing
 	}
-	next := c.queue[0]
+	q = c.queue[0]
 	c.queue = c.queue[1:]
-	c.loadOf(next.others).add(-1, -len(next.frame))
-	if next.others {
+	c.loadOf(q.others).add(-1, -len(q.frame))
+	if q.others {
 		c.othersAt = time.Now()
 	}
-	return next.frame, c.writeLimit(next.frame), nil
+	return q, c.writeLimit(q.frame), nil
 }
 
 func (c *Conn) writeFailed(err error) {

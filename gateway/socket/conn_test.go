@@ -3,6 +3,7 @@ package socket
 import (
 	"bytes"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -25,10 +26,20 @@ type testConn struct {
 
 func newTestConn(t *testing.T, cfg Config) *testConn {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newTestConnOn(t, cfg, l)
+}
+
+// newTestConnOn closes the listener at the end of the test.
+func newTestConnOn(t *testing.T, cfg Config, l net.Listener) *testConn {
+	t.Helper()
 	tc := &testConn{messages: make(chan []byte, 100), closed: make(chan Reason, 1), drained: make(chan struct{}, 1)}
 	ready := make(chan struct{})
 	up := NewUpgrader()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := up.ws.Upgrade(w, r, nil)
 		if err != nil {
 			t.Error(err)
@@ -38,8 +49,12 @@ func newTestConn(t *testing.T, cfg Config) *testConn {
 		close(ready)
 		go tc.server.Serve(nil)
 	}))
+	_ = srv.Listener.Close() // unused
+	srv.Listener = l
+	srv.Start()
 	t.Cleanup(srv.Close)
-	ws, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return net.Dial(l.Addr().Network(), l.Addr().String()) }}
+	ws, res, err := dialer.Dial("ws://server", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -63,6 +64,14 @@ func (m *MeteredConn) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	return n, err
+}
+
+// SyscallConn implements syscall.Conn. It fails on a connection with TLS or a PROXY header.
+func (m *MeteredConn) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := m.Conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // Close closes the connection and releases its slot.

@@ -8,9 +8,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// readBuffer is small because most messages of a client are pongs, and larger messages are read past the
-// buffer. With it, and with pooled write buffers, an idle socket costs 7 KB instead of 17.
-const readBuffer = 512
+// readBuffer holds a pong, the only message of most clients. Larger messages are read past the buffer. With
+// it, and with pooled write buffers, an idle socket costs 10 KB less than with the defaults.
+const readBuffer = 128
 
 // writeBuffer holds a session description of a few codecs, the largest message there usually is.
 const writeBuffer = 4096
