@@ -15,7 +15,7 @@ type legacyTab struct {
 
 func (s *scene) legacyTab(sdk string) *legacyTab {
 	s.t.Helper()
-	return &legacyTab{tab: s.newTab(legacyScript(sdk), "page/legacy.js", "page/events.js"), gateway: s.world.stage.Gateway.URL}
+	return &legacyTab{tab: s.newTab(legacyScript(sdk), "page/legacy.js", "page/events.js"), gateway: s.gateway}
 }
 
 // session is a session of the SDK.

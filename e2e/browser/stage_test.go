@@ -144,13 +144,14 @@ func startBrowser(t *testing.T) context.Context {
 // scene is one test on a world: its tabs and its streams. At its end its tabs are closed, and nothing of its
 // streams may be left over.
 type scene struct {
-	t     *testing.T
-	world *world
-	names []string
+	t       *testing.T
+	world   *world
+	gateway string // ws://, of the pages with the WCS SDK
+	names   []string
 }
 
 func (w *world) newScene(t *testing.T) *scene {
-	s := &scene{t: t, world: w}
+	s := &scene{t: t, world: w, gateway: w.stage.Gateway.URL}
 	t.Cleanup(s.wantClean) // runs after the cleanups of its tabs
 	return s
 }
