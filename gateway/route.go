@@ -61,18 +61,24 @@ func (g router) choose(first []byte, c upstream.Client, p session.Peer) (app str
 		return "", nil
 	}
 	cmd, err := wcs.Decode(first)
-	if err != nil || cmd.Bind(&c.Connection) != nil || g.isOurs(c.Connection.AuthToken) {
+	if err != nil || cmd.Bind(&c.Connection) != nil {
 		return "", nil
 	}
-	if cmd.Name == wcs.CmdMediaTransport {
-		return "", settings.MediaSockets
+	switch cmd.Name {
+	case wcs.CmdMediaTransport:
+		to = settings.MediaSockets
+	case wcs.CmdConnection:
+		a := settings.Apps[cmp.Or(c.Connection.AppKey, session.DefaultAppKey)]
+		if a == nil || !a.Route.Upstream() || !p.OwnOrigin && !a.Origins.Allows(p.Origin) {
+			return "", nil
+		}
+		c.App = a.Key
+		to = a.Route.For(c)
 	}
-	a := settings.Apps[cmp.Or(c.Connection.AppKey, session.DefaultAppKey)]
-	if cmd.Name != wcs.CmdConnection || a == nil || !a.Route.Upstream() || !p.OwnOrigin && !a.Origins.Allows(p.Origin) {
-		return "", nil
+	if to != nil && g.isOurs(c.Connection.AuthToken) {
+		to = nil
 	}
-	c.App = a.Key
-	return a.Key, a.Route.For(c)
+	return c.App, to
 }
 
 // tokenPattern is the form of this gateway's tokens.

@@ -339,9 +339,15 @@ func TestSessionsOfThisGatewayAreResumedHere(t *testing.T) {
 		app.Route.Default = upstreamAt(t, old.URL)
 		w.pods[pod].Reload(apps.Reloadable{Apps: map[string]apps.App{"defaultApp": app}, Limits: settings.Limits})
 	}
+	if n := testutil.ToFloat64(w.pods[podB].metrics.routed.WithLabelValues("defaultApp", sideHere)); n != 0 {
+		t.Errorf("%v clients were routed here", n)
+	}
 	client.Drop()
 	if renewed := w.dial(t, podB).LoginKept("defaultApp", token); !strings.HasPrefix(renewed, token[:strings.LastIndexByte(token, '/')]) {
 		t.Errorf("token %.40q is not of the session %.40q", renewed, token)
+	}
+	if n := testutil.ToFloat64(w.pods[podB].metrics.routed.WithLabelValues("defaultApp", sideHere)); n != 1 {
+		t.Errorf("%v clients were routed here", n)
 	}
 	foreign := dialSocket(t, w.urls[podA], nil)
 	message := `{"message":"connection","data":[{"appKey":"defaultApp","authToken":"/10.0.0.1:1/10.0.0.2:8443-e0f0f01d-6b0b"}]}`

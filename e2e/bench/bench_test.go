@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, handshake, idle, rates, browser")
+	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, handshake, idle, splice, rates, browser")
 	jsonFile = flag.String("json", "", "also write the results to this file, as JSON; a relative path begins at the root of the module")
 )
 
@@ -34,6 +34,7 @@ var measures = []struct {
 	{"cycle", measureCycle},
 	{"handshake", measureHandshake},
 	{"idle", measureIdle},
+	{"splice", measureSplice},
 	{"rates", measureRates},
 	{"browser", measureBrowser},
 }

@@ -68,15 +68,20 @@ type idleCost struct{ cpu, inUse, heap, stacks, rss float64 }
 
 func idle(b *testing.B, s *server) idleCost {
 	b.Helper()
+	return idleOf(b, s, idleSessions)
+}
+
+func idleOf(b *testing.B, s *server, n int) idleCost {
+	b.Helper()
 	empty := settle(b, s)
-	sessions := openCrowd(b, s, idleSessions)
+	sessions := openCrowd(b, s, n)
 	wait(b, idlePing/10) // registration in Redis
 	used := cpu(b, s.PID())
 	wait(b, idleWatch)
 	used = cpu(b, s.PID()) - used
 	full := settle(b, s)
 	sessions.close(b)
-	each := func(m func(memory) float64) float64 { return (m(full) - m(empty)) / 1000 / idleSessions }
+	each := func(m func(memory) float64) float64 { return (m(full) - m(empty)) / 1000 / float64(n) }
 	return idleCost{
 		cpu:    100 * used.Seconds() / idleWatch.Seconds(),
 		inUse:  each(memory.inUse),

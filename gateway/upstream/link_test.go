@@ -2,13 +2,21 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"wcsgateway/gateway/socket"
 )
@@ -170,5 +178,44 @@ func TestURLsOfServers(t *testing.T) {
 		if CheckURL(text) == nil {
 			t.Errorf("%q is accepted", text)
 		}
+	}
+}
+
+func TestServersCertificateIsChecked(t *testing.T) {
+	upgrader := websocket.Upgrader{}
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ws, err := upgrader.Upgrade(w, r, nil); err == nil {
+			_ = ws.WriteMessage(websocket.TextMessage, []byte("at once")) // before the client's first message
+			_ = ws.Close()
+		}
+	}))
+	defer srv.Close()
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	for name, tt := range map[string]struct {
+		config *tls.Config
+		ok     bool
+	}{
+		"right":       {&tls.Config{RootCAs: roots, ServerName: "example.com"}, true},
+		"wrong name":  {&tls.Config{RootCAs: roots, ServerName: "other.example"}, false},
+		"unknown one": {&tls.Config{ServerName: "example.com"}, false},
+	} {
+		s, err := NewServer(ServerConfig{URL: "wss" + strings.TrimPrefix(srv.URL, "https"), TLS: tt.config, ConnectTimeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, rest, err := s.dial(t.Context(), Handshake{Target: "/"})
+		if (err == nil) != tt.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil {
+			continue
+		}
+		all, _ := io.ReadAll(c)
+		if got := string(rest) + string(all); !strings.HasPrefix(got, "\x81\x07at once") {
+			t.Errorf("%s: server's bytes %q", name, got)
+		}
+		_ = c.Close()
 	}
 }
