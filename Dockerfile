@@ -12,8 +12,18 @@ ARG TARGETOS=linux
 ARG TARGETARCH=amd64
 RUN make rootfs VERSION=${VERSION} GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 
-# The static binary, the licence, the certificate authorities, and a name for the user.
+# The static binary, the licences, the certificate authorities, and a name for the user.
 FROM scratch
+ARG VERSION=dev
+ARG REVISION=
+ARG HOME_URL=https://wcs-gateway.example
+LABEL org.opencontainers.image.title="wcs-gateway" \
+      org.opencontainers.image.description="Signalling gateway that lets Flashphoner WCS apps run on LiveKit" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.url="${HOME_URL}" \
+      org.opencontainers.image.source="${HOME_URL}/source"
 COPY --from=build /src/bin/rootfs/ /
 USER 65532:65532
 # ws, wss, REST API (with rest.users), internal

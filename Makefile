@@ -3,8 +3,9 @@
 # make check  gofmt, go vet, golangci-lint (if installed) and the tests that need no server: within two minutes
 # make build  bin/wcs-gateway, static
 # make image  for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
+# make release  archives, Debian packages, chart, SBOM and checksums of the tag at HEAD, in bin/release
 # make test-k8s  the chart against a real Kubernetes control plane
-# make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s, test-clients, test-whip, soak
+# make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s, test-clients, test-whip, soak, test-release
 # make test-clients  all cases of clients that are not the WCS SDK in Chromium
 # make attacks  what attacks cost other clients, as a table
 # make soak  50 players for an hour, while the publisher's tracks change; ARGS="-for 5m -players 10": less
@@ -23,7 +24,7 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: docs dev check test test-more test-deploy test-k8s test-clients test-whip build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom
+.PHONY: docs dev check test test-more test-deploy test-k8s test-clients test-whip build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom release test-release
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -68,7 +69,7 @@ test-k8s:
 	cd deploy/tests && go test -tags controlplane -count=1 -timeout $(TESTTIMEOUT) -run TestControlPlaneAcceptsChart -v .
 
 # Before a release; about two hours. Each part can be run alone.
-test-more: attacks fuzz test-k8s test-clients test-whip soak
+test-more: attacks fuzz test-k8s test-clients test-whip soak test-release
 
 # Firefox, pages from files, GStreamer and aiortc: half a minute. make test has one short case of each.
 test-clients: setup $(SDK)
@@ -100,6 +101,7 @@ rootfs:
 	mkdir -p $(ROOTFS)/etc/ssl/certs
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(GOBUILD) -o $(ROOTFS)/wcs-gateway ./cmd/wcs-gateway
 	cp LICENSE $(ROOTFS)/LICENSE
+	sh deploy/release/notices >$(ROOTFS)/NOTICES
 	cp $(CA_CERTS) $(ROOTFS)/etc/ssl/certs/ca-certificates.crt
 	echo 'nonroot:x:65532:65532::/:/sbin/nologin' >$(ROOTFS)/etc/passwd
 	echo 'nonroot:x:65532:' >$(ROOTFS)/etc/group
@@ -121,11 +123,47 @@ rootfs-verify:
 	[ "$$(sort -u bin/rootfs.sums | wc -l)" = 1 ] && [ "$$(wc -l <bin/rootfs.sums)" = 2 ]
 
 image:
-	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg GO_DIGEST=$(GO_DIGEST) -t $(IMAGE) $(BUILDX) .
+	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg HOME_URL=$(HOME_URL) --build-arg GO_DIGEST=$(GO_DIGEST) -t $(IMAGE) $(BUILDX) .
 
 # CycloneDX list of the modules in the binary.
 sbom: rootfs
 	cd deploy/sbom && go tool cyclonedx-gomod bin -json -noserial -licenses -version $(VERSION) -output ../../bin/wcs-gateway.cdx.json ../../$(ROOTFS)/wcs-gateway
+
+# What a release consists of, from the tag at HEAD (v1.2.3), or with VERSION=1.2.3 from any tree. The same bytes for the same
+# tree, version and Go. HOME_URL is where the project is published.
+RELEASE  := bin/release
+ARCHES   ?= amd64 arm64
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+HOME_URL ?= https://wcs-gateway.example
+
+release:
+ifneq ($(origin VERSION),command line)
+	@[ -z "$$(git status --porcelain)" ] || { echo 'release: the tree has changes' >&2; exit 1; }
+	@tag=$$(git describe --exact-match --tags --match 'v[0-9]*' 2>/dev/null) || { echo 'release: HEAD has no tag v1.2.3; VERSION=1.2.3 builds without' >&2; exit 1; }; \
+	exec $(MAKE) --no-print-directory release VERSION="$${tag#v}"
+else
+	rm -rf $(RELEASE) bin/release.build
+	@set -e; export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct); \
+	stamp=$$(date -u -d "@$$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ); \
+	for arch in $(ARCHES); do \
+		echo "release: $(VERSION) for linux/$$arch"; build=bin/release.build/$$arch; mkdir -p $$build; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false $(GOBUILD) -o $$build/wcs-gateway ./cmd/wcs-gateway; \
+		GOOS=linux GOARCH=$$arch sh deploy/release/notices >$$build/NOTICES; \
+		sh deploy/release/package $(VERSION) $$arch $$build/wcs-gateway $$build/NOTICES $(RELEASE); \
+		sbom=$(RELEASE)/wcs-gateway-$(VERSION)-linux-$$arch.cdx.json; \
+		(cd deploy/sbom && go tool cyclonedx-gomod bin -json -noserial -version $(VERSION) -output ../../$$sbom ../../$$build/wcs-gateway 2>/dev/null); \
+		sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$$stamp\"/" $$sbom; \
+	done; \
+	HOME_URL=$(HOME_URL) sh deploy/release/chart $(VERSION) $(RELEASE); \
+	rm -rf bin/release.build; cd $(RELEASE); sha256sum * >SHA256SUMS; cat SHA256SUMS
+endif
+
+# Builds a release twice, the second time with another umask and time zone, and compares. The first build for arm64 takes minutes.
+test-release:
+	$(MAKE) --no-print-directory release VERSION=0.0.0-test
+	mv $(RELEASE)/SHA256SUMS bin/release.sums
+	umask 077; TZ=Asia/Tokyo $(MAKE) --no-print-directory release VERSION=0.0.0-test
+	cmp bin/release.sums $(RELEASE)/SHA256SUMS
 
 # The SFU and the embedded Redis belong to cmd/wcs-dev only.
 check-links:

@@ -27,7 +27,7 @@ func composeSettings(t testing.TB) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range map[string]string{"LIVEKIT_API_SECRET": "0123456789abcdef0123456789abcdef", "NODE_IP": "192.0.2.1"} {
+	for name, value := range map[string]string{"LIVEKIT_API_SECRET": "0123456789abcdef0123456789abcdef", "NODE_IP": "192.0.2.1", "GATEWAY_IMAGE": "registry.example/wcs-gateway:1.0.0"} {
 		if left, ok := settings[name]; !ok || left != "" {
 			t.Errorf(".env.example has a value for %s, want none", name)
 		}
@@ -42,7 +42,12 @@ func loadCompose(ctx context.Context, t testing.TB, settings map[string]string) 
 	for name, value := range settings {
 		environ = append(environ, name+"="+value)
 	}
-	options, err := cli.NewProjectOptions([]string{filepath.Join(composeDir, "compose.yaml")}, cli.WithEnv(environ), cli.WithResolvedPaths(true))
+	return loadComposeFile(ctx, t, "compose.yaml", environ)
+}
+
+func loadComposeFile(ctx context.Context, t testing.TB, file string, environ []string) (*types.Project, error) {
+	t.Helper()
+	options, err := cli.NewProjectOptions([]string{filepath.Join(composeDir, file)}, cli.WithEnv(environ), cli.WithResolvedPaths(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +101,7 @@ func TestMissingComposeSettingIsReported(t *testing.T) {
 	if got, want := slices.Sorted(maps.Keys(settings)), slices.Sorted(maps.Keys(used)); !slices.Equal(got, want) {
 		t.Errorf(".env.example has %v, compose.yaml uses %v", got, want)
 	}
-	for _, name := range []string{"LIVEKIT_API_SECRET", "NODE_IP", "ORIGINS", "APPLICATIONS", "CERTIFICATES"} {
+	for _, name := range []string{"LIVEKIT_API_SECRET", "NODE_IP", "ORIGINS", "APPLICATIONS", "CERTIFICATES", "GATEWAY_IMAGE"} {
 		without := maps.Clone(settings)
 		without[name] = ""
 		if _, err := loadCompose(t.Context(), t, without); err == nil || !strings.Contains(err.Error(), name) {
@@ -151,5 +156,40 @@ func TestComposeLiveKitSendsWebhooksToGateways(t *testing.T) {
 	}
 	if published["tcp"] != config.RTC.TCPPort || published["udp"] != config.RTC.UDPPort {
 		t.Errorf("published ports %v do not match %+v", published, config.RTC)
+	}
+}
+
+// The demo needs no setting and no certificate. The gateway takes its configuration, and LiveKit has the same
+// key and sends the gateway its events.
+func TestComposeDemoNeedsNoSettings(t *testing.T) {
+	project, err := loadComposeFile(t.Context(), t, "demo.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Sorted(maps.Keys(project.Services)), []string{"gateway", "livekit", "redis"}; !slices.Equal(got, want) {
+		t.Fatalf("services %v, want %v", got, want)
+	}
+	var environ []string
+	settings := project.Services["gateway"].Environment
+	for k, v := range settings {
+		environ = append(environ, k+"="+*v)
+	}
+	if err := checkConfig(t.Context(), t, "{}", environ); err != nil {
+		t.Error(err)
+	}
+	key := *settings["WCS_LIVEKIT_APIKEY"] + ": " + *settings["WCS_LIVEKIT_APISECRET"]
+	if got := *project.Services["livekit"].Environment["LIVEKIT_KEYS"]; got != key {
+		t.Errorf("LiveKit has the key %q, the gateway %q", got, key)
+	}
+	config := string(readFile(t, filepath.Join(composeDir, "livekit.demo.yaml")))
+	if !strings.Contains(config, "http://gateway:9090/webhook") || !strings.Contains(config, "udp_port: 7882") {
+		t.Errorf("configuration of LiveKit:\n%s", config)
+	}
+	for name, s := range project.Services {
+		for _, p := range s.Ports {
+			if p.HostIP != "127.0.0.1" {
+				t.Errorf("%s publishes %s to other machines", name, p.Published)
+			}
+		}
 	}
 }

@@ -154,12 +154,12 @@ func checkRootfs(t *testing.T, file string) (sum string) {
 		}
 		modes[strings.TrimPrefix(h.Name, "./")] = h.Mode
 	}
-	for name, mode := range map[string]int64{"wcs-gateway": 0o755, "LICENSE": 0o644, "etc/passwd": 0o644, "etc/group": 0o644, "etc/ssl/certs/ca-certificates.crt": 0o644} {
+	for name, mode := range map[string]int64{"wcs-gateway": 0o755, "LICENSE": 0o644, "NOTICES": 0o644, "etc/passwd": 0o644, "etc/group": 0o644, "etc/ssl/certs/ca-certificates.crt": 0o644} {
 		if modes[name] != mode {
 			t.Errorf("%s has mode %o", name, modes[name])
 		}
 	}
-	if len(modes) != 9 { // with the root, etc, etc/ssl and etc/ssl/certs
+	if len(modes) != 10 { // with the root, etc, etc/ssl and etc/ssl/certs
 		t.Errorf("%d entries: %v", len(modes), modes)
 	}
 	if _, err := io.Copy(hash, f); err != nil {

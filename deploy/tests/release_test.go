@@ -1,0 +1,231 @@
+package tests
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chart/loader"
+)
+
+const releaseDir = root + "/deploy/release"
+
+// run runs a command in the root of the tree and returns its output.
+func run(t *testing.T, environ []string, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), environ...)
+	var errors bytes.Buffer
+	cmd.Stderr = &errors
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, errors.Bytes())
+	}
+	return string(out)
+}
+
+// packages makes the packages of a program that only prints its version, and returns their directory.
+func packages(t *testing.T, environ ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	binary, notices, out := filepath.Join(dir, "program"), filepath.Join(dir, "NOTICES"), filepath.Join(dir, "out")
+	for file, text := range map[string]string{binary: "#!/bin/sh\necho 1.2.3-rc.1\n", notices: "notices\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, append(environ, "SOURCE_DATE_EPOCH=1700000000"), "sh", "deploy/release/package", "1.2.3-rc.1", "amd64", binary, notices, out)
+	run(t, append(environ, "SOURCE_DATE_EPOCH=1700000000", "HOME_URL=https://published.example"), "sh", "deploy/release/chart", "1.2.3-rc.1", out)
+	return out
+}
+
+const (
+	archiveName = "wcs-gateway-1.2.3-rc.1-linux-amd64.tar.gz"
+	debName     = "wcs-gateway_1.2.3~rc.1_amd64.deb"
+	chartName   = "wcs-gateway-chart-1.2.3-rc.1.tgz"
+)
+
+func TestPackagesAreReproducible(t *testing.T) {
+	first := packages(t, "TZ=UTC")
+	second := packages(t, "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8")
+	for _, name := range []string{archiveName, debName, chartName} {
+		if a, b := sha256.Sum256(readFile(t, filepath.Join(first, name))), sha256.Sum256(readFile(t, filepath.Join(second, name))); a != b {
+			t.Errorf("%s has the sum %x, then %x", name, a, b)
+		}
+	}
+}
+
+func TestArchiveHasWhatAnInstallationNeeds(t *testing.T) {
+	zipped, err := gzip.NewReader(bytes.NewReader(readFile(t, filepath.Join(packages(t), archiveName))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for archive := tar.NewReader(zipped); ; {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Uid != 0 || h.ModTime.Unix() != 1700000000 {
+			t.Errorf("%s has the owner %d and the time %v", h.Name, h.Uid, h.ModTime)
+		}
+		got[strings.TrimPrefix(h.Name, strings.TrimSuffix(archiveName, ".tar.gz")+"/")] = h.Mode
+	}
+	want := map[string]int64{"": 0o755, "wcs-gateway": 0o755, "LICENSE": 0o644, "NOTICES": 0o644, "wcs-gateway.example.yaml": 0o644, "wcs-gateway.service": 0o644}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("files %v, want %v", got, want)
+	}
+}
+
+// The package is installed into an empty root and purged. systemd accepts its unit, which starts the
+// installed program, and the gateway its configuration.
+func TestDebIsInstalledAndPurged(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("dpkg needs root")
+	}
+	deb, clean := filepath.Join(packages(t), debName), t.TempDir()
+	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "var/log"} {
+		if err := os.MkdirAll(filepath.Join(clean, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(clean, "var/lib/dpkg/status"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dpkg := func(args ...string) {
+		t.Helper()
+		run(t, nil, "dpkg", append([]string{"--root=" + clean, "--force-script-chrootless"}, args...)...)
+	}
+	dpkg("--install", deb)
+	if out := run(t, nil, filepath.Join(clean, "usr/bin/wcs-gateway")); out != "1.2.3-rc.1\n" {
+		t.Errorf("the program prints %q", out)
+	}
+	if info, err := os.Stat(filepath.Join(clean, "etc/wcs-gateway/secrets")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("secrets: %v, %v", info, err)
+	}
+	secret := filepath.Join(clean, "etc/wcs-gateway/secrets/livekit")
+	if err := os.WriteFile(secret, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := strings.ReplaceAll(string(readFile(t, filepath.Join(clean, "etc/wcs-gateway/gateway.yaml"))), "/run/credentials/wcs-gateway.service/livekit", secret)
+	if err := checkConfig(t.Context(), t, config, nil); err != nil {
+		t.Error(err)
+	}
+	unit := filepath.Join(clean, "usr/lib/systemd/system/wcs-gateway.service")
+	text := string(readFile(t, unit))
+	if n := strings.Count(text, "/usr/bin/wcs-gateway "); n != 2 || strings.Contains(text, "/usr/local") {
+		t.Errorf("the unit names the installed program %d times, want twice:\n%s", n, text)
+	}
+	if tool, err := exec.LookPath("systemd-analyze"); err == nil {
+		here := filepath.Join(t.TempDir(), "wcs-gateway.service")
+		if err := os.WriteFile(here, []byte(strings.ReplaceAll(text, "/usr/bin/wcs-gateway", filepath.Join(clean, "usr/bin/wcs-gateway"))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out := run(t, nil, tool, "verify", here); out != "" {
+			t.Errorf("systemd-analyze verify reports:\n%s", out)
+		}
+	}
+	dpkg("--purge", "wcs-gateway")
+	for _, left := range []string{"usr/bin/wcs-gateway", "usr/lib/systemd/system/wcs-gateway.service", "etc/wcs-gateway"} {
+		if _, err := os.Stat(filepath.Join(clean, left)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left after the purge: %v", left, err)
+		}
+	}
+}
+
+// The packaged chart has the version of the release, for the image of that version, and no examples.
+func TestChartPackageHasTheVersion(t *testing.T) {
+	c, err := loader.Load(filepath.Join(packages(t), chartName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := c.Metadata; m.Version != "1.2.3-rc.1" || m.AppVersion != "1.2.3-rc.1" || m.Home != "https://published.example" {
+		t.Errorf("version %s of %s at %s", m.Version, m.AppVersion, m.Home)
+	}
+	source, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Raw) != len(source.Raw) {
+		t.Errorf("%d files, the tree has %d", len(c.Raw), len(source.Raw))
+	}
+}
+
+// The notices have the licence of each module that the program links.
+func TestNoticesNameEveryLinkedModule(t *testing.T) {
+	binary, err := gatewayBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notices := run(t, nil, "sh", "deploy/release/notices")
+	if len(info.Deps) < 50 {
+		t.Fatalf("%d modules", len(info.Deps))
+	}
+	for _, module := range info.Deps {
+		if !strings.Contains(notices, "\n"+module.Path+" "+module.Version+"\n--- ") {
+			t.Errorf("no notice of %s %s", module.Path, module.Version)
+		}
+	}
+}
+
+// A release is of a clean tree with a tag, unless a version is named.
+func TestReleaseNeedsTag(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "Makefile"), readFile(t, root+"/Makefile"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	git := func(args ...string) {
+		t.Helper()
+		run(t, nil, "git", append([]string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@a.example"}, args...)...)
+	}
+	release := func() string {
+		out, _ := exec.CommandContext(t.Context(), "make", "-C", dir, "release", "ARCHES=").CombinedOutput() // it has only a Makefile
+		return string(out)
+	}
+	git("init", "-q")
+	if out := release(); !strings.Contains(out, "the tree has changes") {
+		t.Errorf("with changes: %s", out)
+	}
+	git("add", ".")
+	git("commit", "-qm", "all")
+	if out := release(); !strings.Contains(out, "HEAD has no tag") {
+		t.Errorf("without a tag: %s", out)
+	}
+	git("tag", "v3.4.5")
+	if out := release(); !strings.Contains(out, "deploy/release/chart") || strings.Contains(out, "has no tag") {
+		t.Errorf("with a tag: %s", out)
+	}
+}
+
+// The image has the labels of the Open Container Initiative.
+func TestImageHasLabels(t *testing.T) {
+	text := string(readFile(t, root+"/Dockerfile"))
+	for _, label := range []string{"title", "description", "licenses", "version", "revision", "url", "source"} {
+		if !strings.Contains(text, "org.opencontainers.image."+label+"=") {
+			t.Errorf("no label %s", label)
+		}
+	}
+	args := []string{"VERSION", "REVISION", "HOME_URL"}
+	makefile := string(readFile(t, root+"/Makefile"))
+	if i := slices.IndexFunc(args, func(a string) bool { return !strings.Contains(makefile, "--build-arg "+a+"=") }); i >= 0 {
+		t.Errorf("make image does not pass %s", args[i])
+	}
+}
