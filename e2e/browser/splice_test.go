@@ -1,9 +1,13 @@
 package browser
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
 
 	"wcsgateway/e2e/rig"
 )
@@ -11,16 +15,21 @@ import (
 // The stage's gateway plays the old server, and another gateway in front of it splices every session.
 func TestSDKThroughSplice(t *testing.T) {
 	w := newWorld(t)
+	phones := rig.StartScriptedServer(t)
 	front := rig.StartGateway(t, rig.GatewayOptions{
 		Ports: rig.NewPorts(t), LiveKit: w.stage.LiveKit, Redis: w.stage.Redis.Addr,
 		Env: map[string]string{
 			"WCS_DEPLOYMENT":   "front",
-			"WCS_UPSTREAMS":    fmt.Sprintf("{old: {url: %q}}", strings.TrimSuffix(w.stage.Gateway.URL, "/")),
-			"WCS_APPLICATIONS": "{defaultApp: {route: {default: old}}, h264: {route: {default: old}}}",
+			"WCS_UPSTREAMS":    fmt.Sprintf("{old: {url: %q}, phones: {url: %q}}", strings.TrimSuffix(w.stage.Gateway.URL, "/"), phones.URL),
+			"WCS_APPLICATIONS": "{defaultApp: {route: {default: old, rules: [{sip: true, to: phones}]}}, h264: {route: {default: old}}}",
 		},
 	})
 	front.AwaitReady(t)
 	t.Run("all", func(t *testing.T) {
+		t.Run("phone example", func(t *testing.T) {
+			t.Parallel()
+			phoneExample(w.newScene(t), front.URL, phones)
+		})
 		for _, sdk := range []string{oldestSDK, newestSDK} {
 			for name, test := range coreTests {
 				t.Run(sdk+" "+name, func(t *testing.T) {
@@ -40,6 +49,90 @@ func TestSDKThroughSplice(t *testing.T) {
 	for _, want := range []string{`wcs_upstream_commands_total{app="defaultApp",cmd="publishStream"}`, `wcs_upstream_links_total{result="ok",upstream="old"}`} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no metric %s", want)
+		}
+	}
+}
+
+// phoneExample is the vendor's phone page: a call out and a call in, with a scripted server in place of WCS.
+func phoneExample(s *scene, gateway string, server *rig.ScriptedServer) {
+	page := s.openPage("node_modules/websdk-" + newestSDK + "/examples/demo/sip/phone/phone.html")
+	page.do("(async () => { while (!$('#urlServer').val()) await new Promise((r) => setTimeout(r, 20)) })")
+	fill := func(selector, value string) {
+		page.do("((selector, value) => { $(selector).val(value) })", selector, value)
+	}
+	click := func(selector string) { page.do("((selector) => { $(selector).click() })", selector) }
+	wantText := func(selector, text string) {
+		s.t.Helper()
+		page.do("(async (selector, text) => { while (!$(selector).text().includes(text)) await new Promise((r) => setTimeout(r, 20)) })", selector, text)
+	}
+	for selector, value := range map[string]string{
+		"#urlServer": gateway, "#sipLogin": "100", "#sipAuthenticationName": "100", "#sipPassword": "secret", "#sipDomain": "sip.example",
+		"#sipOutboundProxy": "sip.example", "#sipPort": "5060",
+	} {
+		fill(selector, value)
+	}
+	click("#connectBtn")
+	phone := server.Accept(s.t)
+	if hello := awaitCommand(s.t, phone, "connection"); hello["sipLogin"] != "100" || hello["sipPassword"] != "secret" {
+		s.t.Errorf("connection %v", hello)
+	}
+	tell := func(text string, args ...any) { phone.Send(websocket.TextMessage, fmt.Sprintf(text, args...)) }
+	tell(`{"message":"getUserData","data":[{"authToken":"/10.0.0.1:5/10.0.0.2:8443-x","sipLogin":"100","status":"ESTABLISHED"}]}`)
+	wantText("#regStatus", "ESTABLISHED")
+	tell(`{"message":"registered","data":[{"status":"REGISTERED"}]}`)
+	wantText("#regStatus", "REGISTERED")
+
+	fill("#callee", "200")
+	click("#callBtn")
+	call := awaitCommand(s.t, phone, "call")
+	if call["callee"] != "200" || !strings.HasPrefix(fmt.Sprint(call["sdp"]), "v=0") {
+		s.t.Errorf("call %v", call)
+	}
+	tell(`{"message":"ring","data":[{"callId":%q,"status":"RING"}]}`, call["callId"])
+	wantText("#callStatus", "RING")
+	phone.Send(websocket.BinaryMessage, strings.Repeat("media", 10_000)) // the SDK ignores it
+	tell(`{"message":"finish","data":[{"callId":%q,"status":"FINISH"}]}`, call["callId"])
+	wantText("#callStatus", "FINISH")
+
+	tell(`{"message":"notifyIncomingCall","data":[{"callId":"in-1","incoming":true,"status":"RING","caller":"300","callee":"100","hasAudio":true,"hasVideo":false}]}`)
+	wantText("#incomingCallAlert", "You have a new call from 300")
+	tell(`{"message":"ring","data":[{"callId":"in-1","status":"RING"}]}`)
+	wantText("#callStatus", "RING")
+	click("#hangupBtn")
+	if hangup := awaitCommand(s.t, phone, "hangup"); hangup["callId"] != "in-1" {
+		s.t.Errorf("hangup %v", hangup)
+	}
+	tell(`{"message":"finish","data":[{"callId":"in-1","status":"FINISH"}]}`)
+	wantText("#callStatus", "FINISH")
+	click("#connectBtn") // disconnects
+	for {
+		if _, _, err := phone.ReadMessage(); err != nil { // the close frame, which the read answers
+			break
+		}
+	}
+	_ = phone.Close()
+	wantText("#regStatus", "DISCONNECTED")
+}
+
+// awaitCommand reads until a command comes, and returns its argument.
+func awaitCommand(t *testing.T, c *rig.ScriptedConn, name string) map[string]any {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	for {
+		_, frame, err := c.ReadMessage()
+		if err != nil {
+			t.Fatalf("no %s: %v", name, err)
+		}
+		var m struct {
+			Message string            `json:"message"`
+			Data    []json.RawMessage `json:"data"`
+		}
+		if err := json.Unmarshal(frame, &m); err != nil {
+			t.Fatal(err)
+		}
+		var arg map[string]any
+		if m.Message == name && len(m.Data) == 1 && json.Unmarshal(m.Data[0], &arg) == nil {
+			return arg
 		}
 	}
 }
