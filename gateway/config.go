@@ -8,6 +8,7 @@ import (
 // Config configures a Gateway. cmd/internal/config validates it and documents every value.
 type Config struct {
 	session.Config
+	Host  string // name of this machine or container, for operators
 	Drain DrainConfig
 	// Proxies are the trusted proxies, whose X-Forwarded-For headers are honoured.
 	Proxies realip.Proxies

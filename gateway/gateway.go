@@ -46,6 +46,8 @@ type Deps struct {
 	Directory  admin.Directory
 	// History returns this pod's figures of the last hour, as JSON. It can be nil.
 	History func() any
+	// Health returns what this pod found out of order in what its configuration names. It can be nil.
+	Health func() []admin.Finding
 	// StoreReady reports whether Redis was reached at least once. Until then the pod is not ready, because it
 	// could not start streams.
 	StoreReady func() bool
@@ -73,6 +75,7 @@ type Gateway struct {
 	metrics    *Metrics
 	storeReady func() bool
 	peers      func() []state.Peer
+	facts      podFacts
 	cancel     context.CancelFunc // of env.Context
 
 	draining atomic.Bool    // not ready
@@ -84,7 +87,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gateway{
 		cfg: cfg, admission: socket.NewAdmission(deps.Metrics.Rejected), upgrader: socket.NewUpgrader(), webhooks: deps.Webhooks,
-		metrics: deps.Metrics, storeReady: deps.StoreReady, peers: deps.Peers, cancel: cancel,
+		metrics: deps.Metrics, storeReady: deps.StoreReady, peers: deps.Peers, facts: podFacts{started: time.Now(), health: deps.Health}, cancel: cancel,
 	}
 	env := &session.Env{
 		Config: cfg.Config, Context: ctx, Log: deps.Log, Sampled: sampled.Logger(deps.Log), HookLog: sampled.Failures(deps.Log), Tracer: deps.Tracer,

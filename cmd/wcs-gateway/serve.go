@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"wcsgateway/cmd/internal/app"
+	"wcsgateway/cmd/internal/check"
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 )
 
@@ -49,7 +51,14 @@ func (p program) serve(ctx context.Context, file string) error {
 		Load:    func() (config.Config, error) { return config.Load(file, p.environ) },
 		Changed: changes(ctx, watched(file, cfg), p.hangups, log), SetLogLevel: setLogLevel,
 	}
-	if err := app.Run(ctx, cfg, app.Options{Log: log, Version: buildVersion(), Source: source}); err != nil {
+	look := func(ctx context.Context) []admin.Finding {
+		now, err := source.Load()
+		if err != nil { // the reload has reported it
+			now = cfg
+		}
+		return check.Findings(check.Look(ctx, now))
+	}
+	if err := app.Run(ctx, cfg, app.Options{Log: log, Version: buildVersion(), Source: source, Look: look}); err != nil {
 		log.Error().Err(err).Msg("ended by fault")
 		return exit(exitFault)
 	}

@@ -186,7 +186,7 @@ func (c *consoleTab) accessible(what string) {
 
 func (c *consoleTab) shots(name string) {
 	c.t.Helper()
-	for _, width := range []int{1280, 390} {
+	for _, width := range []int{1920, 1280, 390} {
 		for _, dark := range []bool{false, true} {
 			c.shot(name, width, dark)
 			c.accessible(fmt.Sprintf("%s, %d pixels, dark %v", name, width, dark))
@@ -218,11 +218,16 @@ func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 	rig.Eventually(t, patience, "first figures are shown", func() bool {
 		return eval[string](overview, `document.querySelector('.legend b').textContent`) == fmt.Sprint(simulated+2)
 	})
+	overview.shows("p50", "p95", "All pods are in order.") // each pod looks within 30 s after its start
 	overview.shows("bad_offer", "not_found", "127.0.0.1:")
 	if row := eval[string](overview, `document.querySelector('.failures tbody tr').innerText`); !strings.Contains(row, "not_found\tplay\tdefaultApp\tclient\t3\t") {
 		t.Errorf("the most frequent failure is %q", row)
 	}
 	overview.shots("overview")
+
+	settings := w.open(t, 0, "#/settings")
+	settings.shows("console: true", "'***'", "defaultApp")
+	settings.shots("settings")
 
 	sessions := w.open(t, 0, "#/sessions")
 	sessions.shows(fmt.Sprintf("%d in total", simulated+2), "1 to 50")

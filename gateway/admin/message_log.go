@@ -12,8 +12,8 @@ import (
 // maxLoggedMessages is the number of messages that a MessageLog keeps, about 3 KB.
 const maxLoggedMessages = 50
 
-// MessageLog keeps the types and sizes of a session's last messages, except for those that come about every
-// second (pings and rates). A nil MessageLog keeps nothing.
+// MessageLog keeps the types and sizes of a session's last messages, except for those that come regularly:
+// pings, rates and batches of statistics. A nil MessageLog keeps nothing.
 type MessageLog struct {
 	mu   sync.Mutex
 	ring []MessageInfo
@@ -33,7 +33,12 @@ func (l *MessageLog) add(m MessageInfo) {
 
 // Received records a command of the client. label is its name, or a placeholder for unknown names.
 func (l *MessageLog) Received(label string, size int) {
-	if l != nil {
+	if l == nil {
+		return
+	}
+	switch wcs.Name(label) {
+	case wcs.CmdPing, wcs.CmdPong, wcs.CmdMetricsBatch:
+	default:
 		l.add(MessageInfo{At: time.Now(), In: true, Type: label, Bytes: size})
 	}
 }

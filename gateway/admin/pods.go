@@ -32,8 +32,20 @@ func (s *Statistics) add(other Statistics) {
 // PodState is the state of a pod as operators see it.
 type PodState struct {
 	Statistics
-	Draining bool   `json:"draining"`
-	Version  string `json:"version"`
+	Draining bool      `json:"draining"`
+	Version  string    `json:"version"`
+	Host     string    `json:"host"` // name of its machine or container
+	Started  time.Time `json:"started"`
+	Load     int       `json:"load"`   // sockets in percent of limits.connections
+	Health   []Finding `json:"health"` // what is not in order; nil: not known yet
+}
+
+// Finding is what a pod found out of order in what its configuration names.
+type Finding struct {
+	Level string `json:"level"` // warning or fault
+	Check string `json:"check"` // what was examined, such as livekit.url
+	Text  string `json:"text"`
+	Hint  string `json:"hint"` // what to do
 }
 
 // PodStatistics returns the current statistics of this pod.

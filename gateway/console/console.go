@@ -9,6 +9,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"net/http"
 	"strings"
@@ -39,10 +40,13 @@ type Deployment interface {
 
 // Config configures the console.
 type Config struct {
-	Pod     string        // id of this pod
-	Version string        // of the build
-	Viewers int           // concurrent viewers of this pod; more are rejected with 503
-	Refresh time.Duration // between two updates; longer, up to maxPause, if an update takes more than a tenth of that
+	Pod     string // id of this pod
+	Host    string // name of its machine or container
+	Version string // of the build
+	// Settings returns the settings in use as YAML, without secrets.
+	Settings func() string
+	Viewers  int           // concurrent viewers of this pod; more are rejected with 503
+	Refresh  time.Duration // between two updates; longer, up to maxPause, if an update takes more than a tenth of that
 }
 
 // Defaults of Config.
@@ -129,6 +133,10 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == pathPrefix:
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = w.Write(c.page) // the client might have disconnected
+	case path == pathPrefix+"settings.yaml":
+		writeText(w, c.cfg.Settings())
+	case strings.HasPrefix(path, docsPrefix):
+		document(w, strings.TrimPrefix(path, docsPrefix))
 	case path == pathPrefix+"live":
 		c.live(w, r)
 	case strings.HasPrefix(path, staticPrefix) && !strings.HasSuffix(path, "/"):
@@ -140,6 +148,11 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		reject(w, http.StatusNotFound, "no such page")
 	}
+}
+
+func writeText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, text) // the client might have disconnected
 }
 
 func reject(w http.ResponseWriter, status int, text string) {

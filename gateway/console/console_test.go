@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
@@ -103,7 +104,7 @@ func newDeployment(sessions int) *fakeDeployment {
 
 func serve(t *testing.T, f *fakeDeployment, viewers int) string {
 	t.Helper()
-	c, err := New(Config{Pod: "a", Version: "5.2.0", Viewers: viewers, Refresh: 10 * time.Millisecond}, f, zerolog.New(zerolog.NewTestWriter(t)))
+	c, err := New(Config{Pod: "a", Version: "5.2.0", Settings: func() string { return "rest: {users: {ops: '***'}}\n" }, Viewers: viewers, Refresh: 10 * time.Millisecond}, f, zerolog.New(zerolog.NewTestWriter(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,6 +196,49 @@ func TestFilesAreCachedByVersion(t *testing.T) {
 	}
 }
 
+func TestPodsAreSortedByWhatIsWrong(t *testing.T) {
+	of := func(level string) []admin.Finding { return []admin.Finding{{Level: level}} }
+	pods := []podRow{
+		{Pod: "silent", State: "silent"},
+		{Pod: "faulty", State: "ready", Health: append(of("warning"), of("fault")...)},
+		{Pod: "draining", State: "draining"},
+		{Pod: "warned", State: "ready", Health: of("warning")},
+		{Pod: "sound", State: "ready"},
+	}
+	for i, p := range pods[1:] {
+		if p.trouble() >= pods[i].trouble() {
+			t.Errorf("%s is not before %s", pods[i].Pod, p.Pod)
+		}
+	}
+}
+
+func TestConsoleServesSettingsAndDocuments(t *testing.T) {
+	base := serve(t, newDeployment(3), 1)
+	for _, tt := range []struct {
+		path, text string
+		status     int
+	}{
+		{"settings.yaml", "ops: '***'", http.StatusOK},
+		{"docs/", `<a href="configuration.md">Configuration</a>`, http.StatusOK},
+		{"docs/metrics.md", "wcs_stream_ends_total", http.StatusOK},
+		{"docs/docs.go", "no such document", http.StatusNotFound},
+		{"docs/..%2fdocs/metrics.md", "no such document", http.StatusNotFound},
+	} {
+		res, err := http.Get(base + tt.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != tt.status || !strings.Contains(string(body), tt.text) {
+			t.Errorf("%s: %d %.300s", tt.path, res.StatusCode, body)
+		}
+	}
+}
+
 func TestConsoleShowsStreamsAndTheirPlayers(t *testing.T) {
 	base := serve(t, newDeployment(3), 2)
 	v := watch(t, base+"live?view=streams&sort=players&desc=1&limit=2")
@@ -204,7 +248,7 @@ func TestConsoleShowsStreamsAndTheirPlayers(t *testing.T) {
 	if !v.await("hello", &hello) || hello.Pod != "a" || len(hello.Assets) != 16 {
 		t.Errorf("hello %+v", hello)
 	}
-	if !v.await("overview", &o) || o.Totals != (totals{Sessions: 2, Published: 1}) || len(o.Pods) != 2 || o.Pods[1].State != "silent" {
+	if !v.await("overview", &o) || o.Totals != (totals{Sessions: 2, Published: 1}) || len(o.Pods) != 2 || o.Pods[0].State != "silent" {
 		t.Errorf("overview %+v", o)
 	}
 	if !v.await("rows", &rows) || rows.Total != 3 || len(rows.Rows) != 2 || rows.Rows[0].Name != "s2" || rows.Rows[0].ByPod["b"] != 2 || rows.Rows[0].Kbps != nil {

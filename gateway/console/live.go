@@ -61,7 +61,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *feed) run(ctx context.Context) error {
-	hello := map[string]any{"pod": f.c.cfg.Pod, "version": f.c.cfg.Version, "assets": f.c.assets, "started": f.c.started.UnixMilli()}
+	hello := map[string]any{"pod": f.c.cfg.Pod, "host": f.c.cfg.Host, "version": f.c.cfg.Version, "assets": f.c.assets, "started": f.c.started.UnixMilli()}
 	if err := f.send("hello", hello); err != nil {
 		return err
 	}

@@ -5,17 +5,24 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"wcsgateway/gateway/admin"
 )
 
 // podRow is a pod of the deployment.
 type podRow struct {
-	Pod       string `json:"pod"`
-	State     string `json:"state"` // ready, draining or silent
-	Version   string `json:"version"`
-	Sessions  int    `json:"sessions"`
-	Published int    `json:"published"`
-	Played    int    `json:"played"`
-	Self      bool   `json:"self"` // the pod that serves this viewer
+	Pod     string `json:"pod"`
+	Host    string `json:"host"`
+	State   string `json:"state"` // ready, draining or silent
+	Version string `json:"version"`
+	Started int64  `json:"started"` // Unix milliseconds
+	Load    int    `json:"load"`    // percent
+	// Health is what the pod found out of order. null: it does not know yet.
+	Health    []admin.Finding `json:"health"`
+	Sessions  int             `json:"sessions"`
+	Published int             `json:"published"`
+	Played    int             `json:"played"`
+	Self      bool            `json:"self"` // the pod that serves this viewer
 }
 
 // overview holds the pods and totals of the deployment.
@@ -52,6 +59,7 @@ func (c *Console) readPods(ctx context.Context) (o overview, err error) {
 		r := podRow{Pod: pod, State: "silent", Self: pod == c.cfg.Pod}
 		if s != nil {
 			r.State, r.Version, r.Sessions, r.Published, r.Played = "ready", s.Version, s.Connections, s.Published, s.Played
+			r.Host, r.Started, r.Load, r.Health = s.Host, s.Started.UnixMilli(), s.Load, s.Health
 			if s.Draining {
 				r.State = "draining"
 			}
@@ -61,6 +69,26 @@ func (c *Console) readPods(ctx context.Context) (o overview, err error) {
 		}
 		o.Pods = append(o.Pods, r)
 	}
-	slices.SortFunc(o.Pods, func(a, b podRow) int { return cmp.Compare(a.Pod, b.Pod) })
+	slices.SortFunc(o.Pods, func(a, b podRow) int {
+		return cmp.Or(cmp.Compare(b.trouble(), a.trouble()), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Pod, b.Pod))
+	})
 	return o, nil
+}
+
+// trouble orders pods by what is wrong with them. 0 means nothing.
+func (p podRow) trouble() int {
+	has := func(level string) bool {
+		return slices.ContainsFunc(p.Health, func(f admin.Finding) bool { return f.Level == level })
+	}
+	switch {
+	case p.State == "silent":
+		return 4
+	case has("fault"):
+		return 3
+	case p.State == "draining":
+		return 2
+	case has("warning"):
+		return 1
+	}
+	return 0
 }

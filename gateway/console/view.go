@@ -17,6 +17,7 @@ const (
 	viewSessions = "sessions"
 	viewStream   = "stream"
 	viewSession  = "session"
+	viewPods     = "pods" // the overview without its history
 )
 
 const (
@@ -43,12 +44,12 @@ func parseView(q url.Values) (view, error) {
 		return v, err
 	}
 	v.Limit, err = number(q, "limit", 50, maxRows)
-	columns := map[string][]string{viewOverview: nil, viewStreams: streamColumns, viewSessions: sessionColumns, viewStream: nil, viewSession: nil}
+	columns := map[string][]string{viewOverview: nil, viewStreams: streamColumns, viewSessions: sessionColumns, viewStream: nil, viewSession: nil, viewPods: nil}
 	sortable, known := columns[v.Name]
 	switch {
 	case err != nil:
 	case !known:
-		err = errors.New("view must be overview, streams, sessions, stream or session")
+		err = errors.New("view must be overview, pods, streams, sessions, stream or session")
 	case v.Sort != "" && !slices.Contains(sortable, v.Sort):
 		err = fmt.Errorf("sort must be one of %s", strings.Join(sortable, ", "))
 	case len(v.Search) > maxSearch:

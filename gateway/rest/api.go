@@ -145,6 +145,13 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 	if rt, ok := a.routes[at]; ok {
 		return at, rt
 	}
+	if a.deps.Console != nil && (r.URL.Path == "/" || r.URL.Path == "/console") {
+		return routeConsole, route{serve: func(_ *API, q *request) error {
+			q.w.Header().Set("Location", "console/") // relative: a proxy can have added a path
+			q.w.WriteHeader(http.StatusFound)
+			return nil
+		}}
+	}
 	if a.deps.Console != nil && strings.HasPrefix(r.URL.Path, consolePrefix) {
 		return routeConsole, route{serve: func(a *API, q *request) error {
 			a.deps.Console.ServeHTTP(q.w, q.Request)

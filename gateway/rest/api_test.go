@@ -385,3 +385,20 @@ func TestDNSRebindingIsRejected(t *testing.T) {
 		}
 	}
 }
+
+// The address of the API alone leads to the console, also behind a proxy that adds a path.
+func TestRootLeadsToConsole(t *testing.T) {
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("page " + r.URL.Path)) })
+	w := serve(t, Config{}, func(d *Deps) { d.Console = page })
+	for _, path := range []string{"/", "/console", "/console/"} {
+		if got := w.do(t, http.MethodGet, path, "", nil); got.status != http.StatusOK || got.body != "page /console/" {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+	if got := w.do(t, http.MethodGet, "/?action=stat", "", nil); !strings.Contains(got.body, "connections") {
+		t.Errorf("statistics: %d %s", got.status, got.body)
+	}
+	if got := serve(t, Config{}, nil).do(t, http.MethodGet, "/", "", nil); got.status != http.StatusNotFound {
+		t.Errorf("without a console: %d %s", got.status, got.body)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -40,6 +41,9 @@ type Options struct {
 	Log     zerolog.Logger
 	Version string // of the build
 	Source  Source // of changed configurations; without Changed there is no reload
+	// Look returns what is out of order in what the configuration names, and changes nothing. nil: there are no
+	// looks.
+	Look func(context.Context) []admin.Finding
 }
 
 // Run serves until ctx is done, then shuts down in order: clients, pending clean-up at LiveKit and Redis,
@@ -49,7 +53,8 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	a.source, a.cfg = o.Source, cfg
+	a.source, a.cfg, a.health.look = o.Source, cfg, o.Look
+	a.inUse.Store(&cfg)
 	servers, err := a.listen(cfg.Listen)
 	if err != nil {
 		return err
@@ -84,7 +89,9 @@ type application struct {
 	registry    *prometheus.Registry
 	recorder    *console.Recorder // for the console
 	tracing     *tracing          // nil: none
-	version     string            // of the build
+	health      *health
+	inUse       atomic.Pointer[config.Config] // the settings in use
+	version     string                        // of the build
 }
 
 func build(cfg config.Config, log zerolog.Logger, version string) (*application, error) {
@@ -115,14 +122,24 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	if err != nil {
 		return nil, err
 	}
-	gatewayCfg.Recent = cfg.REST.Console
+	gatewayCfg.Recent, gatewayCfg.Host = cfg.REST.Console, hostName()
+	health := &health{log: log}
 	var g *gateway.Gateway
 	recorder := console.NewRecorder(registry, func() admin.Statistics { return g.Admin().PodStatistics() }, log)
 	g = gateway.New(gatewayCfg, gateway.Deps{
 		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Resumption: store, Rooms: store, Directory: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
-		History: func() any { return recorder.Samples() },
+		History: func() any { return recorder.Samples() }, Health: health.findings,
 	})
-	return &application{log: log, sampled: sampled.Logger(log), gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, version: version}, nil
+	return &application{log: log, sampled: sampled.Logger(log), gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, health: health, version: version}, nil
+}
+
+// settings returns the settings in use as YAML, without secrets.
+func (a *application) settings() string {
+	text, err := a.inUse.Load().YAML()
+	if err != nil {
+		return "# " + err.Error()
+	}
+	return text
 }
 
 func sfuConfig(cfg config.Config) livekit.Config {
@@ -149,10 +166,6 @@ func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, er
 	if err != nil {
 		return nil, fmt.Errorf("redis.tls: %w", err)
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown" // only for information
-	}
 	r, s := cfg.Redis, cfg.Session
 	sockets := socket.Config{PingInterval: s.PingInterval, PingProbes: s.PingProbes}
 	return state.Open(state.Config{
@@ -160,7 +173,16 @@ func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, er
 		SentinelUsername: r.SentinelUsername, SentinelPassword: r.SentinelPassword.Reveal(), DB: r.DB, TLS: tls,
 		Lease: r.Lease, RecordTTL: r.RecordTTL, CallTimeout: r.CallTimeout,
 		DepartureTTL: s.KeepAliveGrace + sockets.DetectionTime() + r.Lease,
-	}, state.Pod{Deployment: cfg.Deployment, ID: pod, Host: host}, deps)
+	}, state.Pod{Deployment: cfg.Deployment, ID: pod, Host: hostName()}, deps)
+}
+
+// hostName returns the name of this machine or container, for information.
+func hostName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return host
 }
 
 func reveal(secrets map[string]config.Secret) map[string]string {
@@ -315,7 +337,7 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		})
 	}
 	group.Go(func() error {
-		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, rest: a.rest, now: a.cfg}
+		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, rest: a.rest, now: a.cfg, inUse: &a.inUse}
 		r.run(ctx)
 		return nil
 	})
@@ -330,6 +352,12 @@ func (a *application) run(ctx context.Context, servers []server) error {
 	if a.cfg.REST.Console {
 		group.Go(func() error {
 			a.recorder.Run(ctx)
+			return nil
+		})
+	}
+	if a.health.look != nil {
+		group.Go(func() error {
+			a.health.run(ctx)
 			return nil
 		})
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -35,6 +36,7 @@ type reloader struct {
 	certificate *certificate // nil without TLS
 	rest        *certificate // of the REST API; nil without TLS
 	now         config.Config
+	inUse       *atomic.Pointer[config.Config] // a copy of now, for the console
 }
 
 // run ends with ctx.
@@ -89,6 +91,8 @@ func (r *reloader) reloadConfig() (ok bool) {
 		return true
 	}
 	r.now = r.now.Take(next)
+	inUse := r.now
+	r.inUse.Store(&inUse)
 	r.gateway.Reload(live)
 	r.source.SetLogLevel(next.Log.Level)
 	r.log.Info().Strs("keys", changes.Live).Int("applications", len(next.Applications)).Msg("configuration reloaded")

@@ -51,7 +51,7 @@ var inward = map[string][]string{
 	"gateway/waiting":   {},
 	"gateway/wheel":     {},
 	"gateway/admin":     {"gateway/ends", "translate", "translate/wcs", "state"},
-	"gateway/console":   {"gateway/admin", "gateway/ends", "state"},
+	"gateway/console":   {"docs", "gateway/admin", "gateway/ends", "state"},
 	"gateway/rest":      {"gateway/admin", "gateway/origins", "gateway/realip", "gateway/sampled", "translate", "translate/wcs", "state"},
 	"gateway/apps":      {"gateway/hooks", "gateway/origins", "gateway/quota", "gateway/rtmp", "gateway/socket", "gateway/upstream", "translate", "translate/wcs"},
 	"gateway/session": {

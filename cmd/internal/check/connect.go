@@ -44,14 +44,9 @@ type connection struct {
 // it also publishes and plays a stream, or "". Backends' hooks are not called. What it makes in LiveKit and
 // Redis has a name of its own and is removed again, also when ctx is done.
 func Connect(ctx context.Context, cfg config.Config, gateway string) []Result {
-	pod := translate.NewPodTag()
-	store, sfu, err := app.Clients(cfg, pod)
+	c, err := open(cfg)
 	if err != nil {
 		return []Result{{Level: Fault, Check: "configuration", Text: err.Error()}}
-	}
-	c := &connection{
-		cfg: cfg, store: store, sfu: sfu, pod: pod, room: translate.RoomName("wcs-check-" + pod),
-		events: make(chan state.Event, 16),
 	}
 	defer c.close(context.WithoutCancel(ctx))
 	interrupt := ctx
@@ -73,6 +68,33 @@ func Connect(ctx context.Context, cfg config.Config, gateway string) []Result {
 	return all
 }
 
+// Look connects to what a valid configuration names as Connect does, but only reads: certificates, Redis,
+// LiveKit and its credentials. It sends nothing to backends, whose hooks show whether they work.
+func Look(ctx context.Context, cfg config.Config) (all []Result) {
+	c, err := open(cfg)
+	if err != nil {
+		return []Result{{Level: Fault, Check: "configuration", Text: err.Error()}}
+	}
+	defer c.release()
+	for _, step := range []func(context.Context) []Result{certificates(cfg), c.redisNodes, c.reachLiveKit} {
+		all = append(all, step(ctx)...)
+	}
+	return all
+}
+
+// open prepares a check. Close it if it makes something, else release it.
+func open(cfg config.Config) (*connection, error) {
+	pod := translate.NewPodTag()
+	store, sfu, err := app.Clients(cfg, pod)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{
+		cfg: cfg, store: store, sfu: sfu, pod: pod, room: translate.RoomName("wcs-check-" + pod),
+		events: make(chan state.Event, 16),
+	}, nil
+}
+
 // close removes what the check made.
 func (c *connection) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
@@ -80,6 +102,10 @@ func (c *connection) close(ctx context.Context) {
 	for _, room := range []translate.RoomName{c.room, app.TrialRoom.Room("", c.stream())} {
 		_ = c.sfu.DeleteRoom(ctx, room) // otherwise LiveKit removes it soon, because it is empty
 	}
+	c.release()
+}
+
+func (c *connection) release() {
 	c.sfu.Close()
 	_ = c.store.Close() // nothing is pending
 }

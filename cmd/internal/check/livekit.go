@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,26 @@ import (
 const webhookTimeout = 10 * time.Second
 
 func (c *connection) liveKit(ctx context.Context) []Result {
+	all := c.reachLiveKit(ctx)
+	if slices.ContainsFunc(all, func(r Result) bool { return r.Level == Fault }) {
+		return all
+	}
+	call, cancel := context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
+	defer cancel()
+	version, err := c.sfu.Version(call, c.room, translate.NewIdentity(c.cfg.Deployment, translate.RoleProbe, c.pod))
+	switch {
+	case err != nil:
+		all = append(all, fault("livekit version", err, "LiveKit's /rtc must be reachable for WebSockets at livekit.url: rates and snapshots need it"))
+	case older(version, minLiveKit):
+		all = append(all, Result{Level: Fault, Check: "livekit version", Text: version, Hint: "the gateway needs " + minLiveKit + " or later"})
+	default:
+		all = append(all, ok("livekit version", "%s", version))
+	}
+	return append(all, c.offer(ctx)...)
+}
+
+// reachLiveKit examines address and credentials. It changes nothing in LiveKit.
+func (c *connection) reachLiveKit(ctx context.Context) []Result {
 	const check = "livekit.url"
 	call, cancel := context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
 	defer cancel()
@@ -33,19 +54,7 @@ func (c *connection) liveKit(ctx context.Context) []Result {
 		}
 		return append(all, fault("livekit.apiKey", err, hint))
 	}
-	all = append(all, ok("livekit.apiKey", "LiveKit accepts key and secret"))
-	call, cancel = context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
-	defer cancel()
-	version, err := c.sfu.Version(call, c.room, translate.NewIdentity(c.cfg.Deployment, translate.RoleProbe, c.pod))
-	switch {
-	case err != nil:
-		all = append(all, fault("livekit version", err, "LiveKit's /rtc must be reachable for WebSockets at livekit.url: rates and snapshots need it"))
-	case older(version, minLiveKit):
-		all = append(all, Result{Level: Fault, Check: "livekit version", Text: version, Hint: "the gateway needs " + minLiveKit + " or later"})
-	default:
-		all = append(all, ok("livekit version", "%s", version))
-	}
-	return append(all, c.offer(ctx)...)
+	return append(all, ok("livekit.apiKey", "LiveKit accepts key and secret"))
 }
 
 func denied(err error) bool { return translate.KindOf(err) == translate.ErrKindDenied }

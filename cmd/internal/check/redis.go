@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,14 +20,8 @@ const eventTimeout = 5 * time.Second
 const eventInterval = 100 * time.Millisecond
 
 func (c *connection) redis(ctx context.Context) []Result {
-	var all []Result
-	reachable := false
-	for _, n := range c.store.Nodes(ctx) {
-		one := c.redisNode(n)
-		reachable = reachable || one.Level != Fault
-		all = append(all, one)
-	}
-	if !reachable {
+	all := c.redisNodes(ctx)
+	if !slices.ContainsFunc(all, func(r Result) bool { return r.Level != Fault }) {
 		return all
 	}
 	missing, err := c.store.TryCommands(ctx)
@@ -50,6 +45,14 @@ func (c *connection) redis(ctx context.Context) []Result {
 	}
 	c.gateways = len(pods)
 	return append(all, ok("gateways", "%d run as deployment %s", len(pods), d))
+}
+
+// redisNodes examines each address.
+func (c *connection) redisNodes(ctx context.Context) (all []Result) {
+	for _, n := range c.store.Nodes(ctx) {
+		all = append(all, c.redisNode(n))
+	}
+	return all
 }
 
 // redisNode examines one address.

@@ -1,5 +1,6 @@
 // Package check examines a configuration and what it names, and reports the results one a line. It owns the
-// subcommand check of cmd/wcs-gateway, which is its only user.
+// subcommand check of cmd/wcs-gateway, and what a running gateway examines. Only cmd/wcs-gateway
+// uses it.
 package check
 
 import (
@@ -7,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"wcsgateway/gateway/admin"
 )
 
 // Level is the result of one examination.
@@ -32,6 +35,17 @@ type Result struct {
 	Text  string `json:"text"`
 	Hint  string `json:"hint,omitempty"` // what to do
 	At    string `json:"at,omitempty"`   // file and line, or variable
+}
+
+// Findings returns the results that are not in order, for operators of a running gateway. It is never nil.
+func Findings(results []Result) []admin.Finding {
+	found := []admin.Finding{}
+	for _, r := range results {
+		if r.Level != OK {
+			found = append(found, admin.Finding{Level: r.Level.String(), Check: r.Check, Text: r.Text, Hint: r.Hint})
+		}
+	}
+	return found
 }
 
 // Report collects results.

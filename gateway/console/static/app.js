@@ -1,7 +1,7 @@
 // The console's main component: it shows the view of the address, with live data from feed.js.
 import { html, render, useEffect, useRef, useState } from './vendor/preact-htm.js';
 import { open } from './feed.js';
-import { Overview, Session, Stream } from './pages.js';
+import { Overview, Session, Settings, Stream } from './pages.js';
 import { Moment } from './parts.js';
 import { Table, pageSize } from './tables.js';
 
@@ -11,7 +11,7 @@ const loaded = document.querySelector('meta[name=assets]').content;
 function currentView() {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
   const [view, id] = path.split('/');
-  const known = ['streams', 'sessions', 'stream', 'session'].includes(view);
+  const known = ['streams', 'sessions', 'stream', 'session', 'settings'].includes(view);
   return { view: known ? view : 'overview', id: id ? decodeURIComponent(id) : '', params: Object.fromEntries(new URLSearchParams(query)) };
 }
 
@@ -35,13 +35,13 @@ function App() {
   const key = JSON.stringify(at);
   useEffect(() => {
     setData((d) => ({ overview: d.overview, history: d.history, failures: d.failures, hello: d.hello }));
-    const params = { view: at.view };
+    const params = { view: at.view === 'settings' ? 'pods' : at.view };
     if (at.id) params.id = at.id;
     if (at.view === 'streams' || at.view === 'sessions') Object.assign(params, at.params, { limit: pageSize });
     return open(params, (event, value) => setData((d) => ({ ...d, [event]: value })), (state) => setLine((l) => (l.state === state ? l : { state, since: Date.now() })));
   }, [key]);
   useEffect(() => { // a new view focuses its title for screen readers; searching and paging keep the focus
-    document.title = { overview: 'Overview', streams: 'Streams', sessions: 'Sessions', stream: 'Stream', session: 'Session' }[at.view] + ' – WCS gateway';
+    document.title = { overview: 'Overview', streams: 'Streams', sessions: 'Sessions', stream: 'Stream', session: 'Session', settings: 'Settings' }[at.view] + ' – WCS gateway';
     if (moved.current) document.getElementById('title')?.focus();
   }, [at.view, at.id]);
   const link = (view, label) => html`<a href=${'#/' + (view === 'overview' ? '' : view)} aria-current=${at.view === view ? 'page' : undefined}>${label}</a>`;
@@ -49,7 +49,7 @@ function App() {
     <a class="skip" href="#title" onClick=${(e) => { e.preventDefault(); document.getElementById('title')?.focus(); }}>Skip to content</a>
     <header>
       <span class="brand">WCS gateway</span>
-      <nav aria-label="Views">${link('overview', 'Overview')}${link('streams', 'Streams')}${link('sessions', 'Sessions')}</nav>
+      <nav aria-label="Views">${link('overview', 'Overview')}${link('streams', 'Streams')}${link('sessions', 'Sessions')}${link('settings', 'Settings')}<a href="docs/">Documents</a></nav>
       <span class="line" role="status"><${Line} line=${line} hello=${data.hello} /></span>
     </header>
     <main>
@@ -59,6 +59,7 @@ function App() {
       ${(at.view === 'streams' || at.view === 'sessions') && html`<${Table} key=${at.view} view=${at.view} params=${at.params}
         data=${data.rows?.view === at.view ? data.rows : null} go=${(params) => go(at.view, params)} />`}
       ${at.view === 'stream' && html`<${Stream} key=${at.id} id=${at.id} data=${data.stream} />`}
+      ${at.view === 'settings' && html`<${Settings} />`}
       ${at.view === 'session' && html`<${Session} key=${at.id} id=${at.id} data=${data.session} />`}
     </main>`;
 }
@@ -67,7 +68,7 @@ function App() {
 function Line({ line, hello }) {
   switch (line.state) {
     case 'live':
-      return html`<span class="state ready">live</span> ${hello ? `pod ${hello.pod}, ${hello.version}` : ''}`;
+      return html`<span class="state ready">live</span> ${hello ? `${hello.host}, ${hello.version}` : ''}`;
     case 'login':
       return html`<span class="state silent">not live</span> The server requires a new login. <button type="button" onClick=${() => location.reload()}>Log in</button>`;
     default:

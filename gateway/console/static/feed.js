@@ -45,6 +45,13 @@ export function open(params, on, state) {
   };
 }
 
+// settings returns the settings in use as YAML.
+export async function settings(signal) {
+  const answer = await fetch(new URL('settings.yaml', base), { signal });
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  return answer.text();
+}
+
 // act calls the REST API. It throws an Error with the server's message.
 export async function act(path, body) {
   const answer = await fetch(new URL('../rest-api/' + path, base), {

@@ -1,6 +1,6 @@
 // The overview, and the pages of a stream and of a session.
 import { html, useEffect, useState } from './vendor/preact-htm.js';
-import { act } from './feed.js';
+import { act, settings } from './feed.js';
 import { Button, Moment, Plot, Spark, audioText, text, time, videoText } from './parts.js';
 import { sessionLink } from './tables.js';
 
@@ -10,37 +10,82 @@ export function Overview({ overview, history, failures }) {
     const last = (history?.series[key] || []).slice(-6).filter((v) => v !== null);
     return last.length ? last.reduce((a, b) => a + b, 0) : null;
   };
+  const failed = failures?.rows.length > 0;
+  const list = html`<h2>Failures in the last hour</h2><${Failures} failures=${failures} />`;
   return html`<section aria-labelledby="title">
     <h1 id="title" tabindex="-1">Overview</h1>
+    <${Trouble} pods=${overview?.pods} silent=${history?.silent} />
     <dl class="figures">
       <div><dt>Sessions</dt><dd>${text(t?.sessions)}</dd></div>
       <div><dt>Streams</dt><dd>${text(t?.published)}</dd></div>
       <div><dt>Players</dt><dd>${text(t?.played)}</dd></div>
       <div><dt>Publishes per minute</dt><dd>${text(minute('publishes'))}</dd></div>
       <div><dt>Plays per minute</dt><dd>${text(minute('plays'))}</dd></div>
+      <div class=${minute('failed') > 0 ? 'bad' : ''}><dt>Failures per minute</dt><dd>${text(minute('failed'))}</dd></div>
     </dl>
+    ${failed && list}
     <h2>Last hour</h2>
     <div class="plots">
       <${Plot} title="Sessions" unit="" history=${history} lines=${[{ key: 'sessions', label: 'sessions' }]} />
       <${Plot} title="Streams" unit="" history=${history} lines=${[{ key: 'published', label: 'published' }, { key: 'played', label: 'played' }]} />
       <${Plot} title="Started" unit="per minute" history=${history} lines=${[{ key: 'publishes', label: 'publishes', times: 6 }, { key: 'plays', label: 'plays', times: 6 }]} />
       <${Plot} title="Failed" unit="per minute" history=${history} lines=${[{ key: 'failed', label: 'all', times: 6 }, { key: 'noMedia', label: 'no media connection', times: 6 }]} />
-      <${Plot} title="LiveKit calls" unit="ms, at most" history=${history} lines=${[{ key: 'sfuP50', label: 'median' }, { key: 'sfuP95', label: '95th percentile' }]} />
-      <${Plot} title="Redis calls" unit="ms, at most" history=${history} lines=${[{ key: 'redisP50', label: 'median' }, { key: 'redisP95', label: '95th percentile' }]} />
+      <${Plot} title="LiveKit calls" unit="ms, at most" history=${history} lines=${[{ key: 'sfuP50', label: 'p50' }, { key: 'sfuP95', label: 'p95' }]} />
+      <${Plot} title="Redis calls" unit="ms, at most" history=${history} lines=${[{ key: 'redisP50', label: 'p50' }, { key: 'redisP95', label: 'p95' }]} />
     </div>
-    <h2>Failures in the last hour</h2>
-    <${Failures} failures=${failures} />
+    ${!failed && list}
     <h2>Pods</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="Pods"><table>
-      <thead><tr>${['Pod', 'State', 'Version', 'Sessions', 'Streams', 'Players'].map((h, i) => html`<th key=${h} scope="col" class=${i > 2 ? 'number' : ''}>${h}</th>`)}</tr></thead>
-      <tbody>${overview?.pods.map((p) => html`<tr key=${p.pod}>
-        <td data-label="Pod">${p.pod}${p.self ? ' (serves this page)' : ''}</td><td data-label="State"><span class=${'state ' + p.state}>${p.state}</span></td>
-        <td data-label="Version">${text(p.version)}</td>
-        ${[['sessions', 'Sessions'], ['published', 'Streams'], ['played', 'Players']].map(([k, label]) => html`<td key=${k} data-label=${label} class="number">${p.state === 'silent' ? text(null) : p[k]}</td>`)}
-      </tr>`)}</tbody>
+    <div class="scroll" tabindex="0" role="region" aria-label="Pods"><table class="pods">
+      <thead><tr>${podColumns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
+      <tbody>${overview?.pods.map((p) => html`<tr key=${p.pod}>${podColumns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.always || p.state !== 'silent' ? c.show(p) : text(null)}</td>`)}</tr>`)}</tbody>
     </table></div>
-    ${history?.silent.length > 0 && html`<p>Not included: ${history.silent.join(', ')} (no answer).</p>`}
   </section>`;
+}
+
+const podColumns = [
+  { label: 'Host', always: true, show: (p) => html`${p.host || text(null)}${p.self ? ' (serves this page)' : ''}` },
+  { label: 'State', always: true, show: (p) => html`<span class=${'state ' + p.state}>${p.state}</span>` },
+  { label: 'Health', show: (p) => health(p) },
+  { label: 'Load', number: true, show: (p) => html`<span class=${p.load >= 90 ? 'state silent' : p.load >= 75 ? 'state draining' : ''}>${p.load} %</span>` },
+  { label: 'Uptime', show: (p) => html`<${Moment} at=${p.started} />` },
+  { label: 'Version', show: (p) => text(p.version) },
+  { label: 'Sessions', number: true, show: (p) => p.sessions },
+  { label: 'Streams', number: true, show: (p) => p.published },
+  { label: 'Players', number: true, show: (p) => p.played },
+  { label: 'Pod', always: true, show: (p) => html`<code>${p.pod}</code>` },
+];
+
+function health(p) {
+  if (!p.health) return 'not examined yet';
+  const faults = p.health.filter((f) => f.level === 'fault').length, warnings = p.health.length - faults;
+  if (faults > 0) return html`<span class="state silent">${faults === 1 ? '1 fault' : faults + ' faults'}</span>`;
+  if (warnings > 0) return html`<span class="state draining">${warnings === 1 ? '1 warning' : warnings + ' warnings'}</span>`;
+  return html`<span class="state ready">ok</span>`;
+}
+
+// Trouble lists what is wrong, the worst first. Pods with the same finding share a line.
+function Trouble({ pods, silent }) {
+  if (!pods) return null;
+  const lines = [], add = (level, key, what, hint, host) => {
+    const same = lines.find((l) => l.key === key);
+    if (same) same.hosts.push(host);
+    else lines.push({ level, key, what, hint, hosts: [host] });
+  };
+  for (const p of pods) {
+    if (p.state === 'silent') add('fault', 'silent', 'No answer from pods, whose figures are missing', '', p.pod);
+    if (p.state === 'draining') add('warning', 'draining', 'Pods shut down', '', p.host || p.pod);
+    for (const f of p.health || []) add(f.level, JSON.stringify(f), `${f.check}: ${f.text}`, f.hint, p.host || p.pod);
+  }
+  for (const pod of silent || []) {
+    if (!pods.some((p) => p.pod === pod && p.state === 'silent')) add('fault', 'silent', 'No answer from pods, whose figures are missing', '', pod);
+  }
+  if (lines.length === 0) {
+    const examined = pods.filter((p) => p.health).length;
+    return html`<p class="trouble fine" role="status">${examined === pods.length ? 'All pods are in order.' : `${examined} of ${pods.length} pods have examined what they need; these are in order.`}</p>`;
+  }
+  lines.sort((a, b) => (a.level === b.level ? 0 : a.level === 'fault' ? -1 : 1));
+  return html`<ul class="trouble" aria-label="What is wrong">${lines.map((l) => html`<li key=${l.key} class=${l.level}>
+    <b>${l.level}</b> ${l.what} ${l.hint && html`<span class="hint">${l.hint}.</span>`} <span class="hosts">${l.hosts.length > 3 ? `${l.hosts.length} pods` : l.hosts.join(', ')}</span></li>`)}</ul>`;
 }
 
 const causes = { client: 'client', upstream: 'LiveKit, Redis or backend', internal: 'this server', operator: 'operator' };
@@ -55,14 +100,30 @@ const failureColumns = [
   { label: 'Last', show: (f) => html`<${Moment} at=${f.at} /> ago` },
 ];
 
-// Failures lists the reasons of docs/metrics.md#reasons with their last clients.
+// Failures lists the reasons with their last clients.
 function Failures({ failures }) {
   if (!failures?.rows.length) return html`<p class="empty">None.</p>`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Failures in the last hour"><table class="failures">
     <thead><tr>${failureColumns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
     <tbody>${failures.rows.map((f) => html`<tr key=${[f.kind, f.reason, f.app].join(' ')}>${failureColumns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(f)}</td>`)}</tr>`)}</tbody>
   </table></div>
-  ${failures.more > 0 && html`<p class="empty">${failures.more} less frequent ones are not shown.</p>`}`;
+  ${failures.more > 0 && html`<p class="empty">${failures.more} less frequent ones are not shown.</p>`}
+  <p class="empty"><a href="docs/metrics.md">What the reasons mean</a>, <a href="docs/runbook.md">what to do</a></p>`;
+}
+
+// Settings shows the settings in use, without secrets.
+export function Settings() {
+  const [shown, setShown] = useState('');
+  useEffect(() => {
+    const gone = new AbortController();
+    settings(gone.signal).then(setShown, (e) => gone.signal.aborted || setShown('Failed: ' + e.message));
+    return () => gone.abort();
+  }, []);
+  return html`<section aria-labelledby="title">
+    <h1 id="title" tabindex="-1">Settings</h1>
+    <p class="empty">In use in the pod that serves this page; secrets are ***. <a href="docs/configuration.md">What they mean</a></p>
+    <pre class="scroll" tabindex="0" role="region" aria-label="Settings">${shown || 'Loading …'}</pre>
+  </section>`;
 }
 
 function Gone({ what }) {

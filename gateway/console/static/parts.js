@@ -6,6 +6,7 @@ const nothing = '–'; // unknown or not measured
 export const text = (v) => (v === null || v === undefined || v === '' ? nothing : String(v));
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const short = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 2 });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'short', timeStyle: 'medium' });
 
 export const time = (ms) => clock.format(ms);
@@ -79,6 +80,8 @@ function useDark() {
   return dark;
 }
 
+const heightOf = (place) => (place.clientWidth > 480 ? 200 : 160); // px
+
 // Plot shows lines over the last hour, and their current values as text for screen readers.
 export function Plot({ title, unit, lines, history }) {
   const place = useRef(), plot = useRef(), dark = useDark();
@@ -87,12 +90,12 @@ export function Plot({ title, unit, lines, history }) {
     const ink = css.getPropertyValue('--soft'), grid = css.getPropertyValue('--line');
     const axis = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
     plot.current = new uPlot({
-      width: place.current.clientWidth || 300, height: 150, legend: { show: false }, cursor: { show: false },
-      axes: [{ ...axis, values: (u, at) => at.map((t) => clock.format(t * 1000).replace(/:\d\d(?=\D*$)/, '')) }, { ...axis, size: 46 }],
+      width: place.current.clientWidth || 300, height: heightOf(place.current), legend: { show: false }, cursor: { show: false },
+      axes: [{ ...axis, space: 72, size: 26, values: (u, at) => at.map((t) => clock.format(t * 1000).replace(/:\d\d(?=\D*$)/, '')) }, { ...axis, size: 52, values: (u, at) => at.map((v) => short.format(v)) }],
       scales: { y: { range: (u, low, high) => [0, Math.max(1, high * 1.1)] } },
       series: [{}, ...lines.map((l, i) => ({ label: l.label, stroke: (dark ? ['#7db2ff', '#ffb86b', '#7fd99a'] : ['#1f5fbf', '#a85b00', '#1d7a3e'])[i], width: 1.5, spanGaps: false }))],
     }, [[], ...lines.map(() => [])], place.current);
-    const fit = new ResizeObserver(() => place.current && plot.current.setSize({ width: place.current.clientWidth, height: 150 }));
+    const fit = new ResizeObserver(() => place.current && plot.current.setSize({ width: place.current.clientWidth, height: heightOf(place.current) }));
     fit.observe(place.current);
     return () => {
       fit.disconnect();
