@@ -29,7 +29,9 @@ SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.pac
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
 dev: cmd/wcs-dev/node_modules/.package-lock.json
-	go run ./cmd/wcs-dev $(ARGS)
+	@echo 'Compiling the gateway and LiveKit; the first time takes minutes. Packages that are done:'
+	@go build -v -o .cache/wcs-dev ./cmd/wcs-dev
+	@.cache/wcs-dev $(ARGS)
 
 # The inner loop: two minutes on two cores with a warm cache. Tests that need LiveKit, Redis or a browser are skipped.
 check: check-format

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -21,11 +23,16 @@ import (
 // TestDemoPagePublishesAndPlays operates the page in a browser, with everything that wcs-dev starts.
 func TestDemoPagePublishesAndPlays(t *testing.T) {
 	requireSDK(t)
-	page, ws, console := startAll(t)
+	page, ws, consolePage := startAll(t, options{host: loopback})
 	b := openBrowser(t)
 
 	b.do(chromedp.Navigate(page))
 	b.see("the page knows the address", `#server`, `e.value === "`+ws+`"`)
+	b.do(chromedp.SetValue(`#app-key`, "unknown"))
+	b.click(`#connect`)
+	b.see("unknown application", `#message`, `e.textContent.includes("“unknown”") && e.textContent.includes("defaultApp, roomApp")`)
+	b.see("rejected session", `#status-session`, `e.textContent === "DISCONNECTED"`)
+	b.do(chromedp.SetValue(`#app-key`, "defaultApp"))
 	b.click(`#connect`)
 	b.see("session", `#status-session`, `e.textContent === "ESTABLISHED"`)
 
@@ -66,19 +73,47 @@ func TestDemoPagePublishesAndPlays(t *testing.T) {
 	b.click(`#publish`)
 	b.see("denied camera", `#message`, `e.textContent.includes("no permission to use the camera")`)
 
-	b.do(chromedp.Navigate(console))
+	b.do(chromedp.Navigate(consolePage))
 	b.see("console", `main`, `/Overview[^]*Sessions\s+0/.test(e.innerText)`)
 }
 
-// startAll runs wcs-dev on free ports, and returns the three addresses that it prints.
-func startAll(t *testing.T) (page, ws, console string) {
+// A phone of the network has the page over HTTPS, and so a camera. On its screen the pictures are visible
+// without scrolling.
+func TestDemoPageOverHTTPSFitsPhone(t *testing.T) {
+	requireSDK(t)
+	page, ws, _ := startAll(t, options{host: loopback, https: true})
+	if !strings.HasPrefix(page, "https://") || ws != "wss"+strings.TrimPrefix(page, "https")+"gateway" {
+		t.Errorf("addresses %s and %s", page, ws)
+	}
+	b := openBrowser(t, chromedp.Flag("ignore-certificate-errors", true))
+	b.do(chromedp.EmulateViewport(390, 664), chromedp.Navigate(page))
+	b.click(`#connect`)
+	b.click(`#publish`)
+	b.see("publisher", `#status-publish`, `e.textContent === "PUBLISHING"`)
+	b.click(`#play`)
+	b.see("moving picture", `#remote video`, `e.videoWidth > 0 && e.currentTime > 1`)
+	for _, selector := range []string{"#local", "#remote", "#play"} {
+		b.see("all of "+selector+" above the fold", selector, `scrollTo(0, 0) || e.getBoundingClientRect().bottom <= innerHeight && e.getBoundingClientRect().right <= innerWidth`)
+	}
+	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "phone.png"), picture, 0o600); err != nil {
+		t.Error(err)
+	}
+}
+
+// startAll runs wcs-dev on free ports, and returns the three addresses for browsers that it prints.
+func startAll(t *testing.T, o options) (page, ws, consolePage string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, printed := io.Pipe()
 	ended := make(chan error, 1)
 	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
+	o.sdk = installedSDK
 	go func() {
-		err := run(ctx, options{host: loopback, sdk: installedSDK}, printed, log)
+		err := run(ctx, o, console{out: printed}, log)
 		_ = printed.CloseWithError(err) // never fails
 		ended <- err
 	}()
@@ -91,16 +126,23 @@ func startAll(t *testing.T) (page, ws, console string) {
 			t.Error(err)
 		}
 	})
-	buffer := make([]byte, 200)
+	buffer := make([]byte, 4096)
 	n, err := out.Read(buffer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := regexp.MustCompile(`^(http://\S+)\n(ws://\S+)\n(http://\S+/console/)\n$`).FindStringSubmatch(string(buffer[:n]))
-	if lines == nil {
-		t.Fatalf("printed %q, want the three addresses, each on a line of its own", buffer[:n])
+	text := string(buffer[:n])
+	for label, address := range map[string]*string{"Demo page": &page, "Gateway for your app": &ws, "Console": &consolePage} {
+		found := regexp.MustCompile(`(?m)^\| ` + label + ` +(\S+) +\|$`).FindStringSubmatch(text)
+		if found == nil {
+			t.Fatalf("printed no address of %s:\n%s", label, text)
+		}
+		*address = found[1]
 	}
-	return lines[1], lines[2], lines[3]
+	if !strings.Contains(text, "key devkey, secret wcs-dev") || !strings.Contains(text, "app keys: defaultApp, roomApp") {
+		t.Errorf("printed neither keys nor secret:\n%s", text)
+	}
+	return page, ws, consolePage
 }
 
 // browser is a page in a Chromium with a fake camera.
@@ -109,7 +151,7 @@ type browser struct {
 	ctx context.Context
 }
 
-func openBrowser(t *testing.T) *browser {
+func openBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -123,7 +165,7 @@ func openBrowser(t *testing.T) *browser {
 		options = append(options, chromedp.Flag(name, true))
 	}
 	options = append(options, chromedp.Flag("headless", "new"), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	all, closeAll := chromedp.NewExecAllocator(context.Background(), options...)
+	all, closeAll := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	t.Cleanup(closeAll)
 	ctx, closeTab := chromedp.NewContext(all)
 	t.Cleanup(closeTab)

@@ -32,9 +32,9 @@ type liveKit struct {
 	ended  chan error // the result of Start
 }
 
-// liveKitYAML returns the configuration of a single node without Redis. host is the address at which browsers
-// reach the media.
-func liveKitYAML(host netip.Addr, p ports) string {
+// liveKitYAML returns the configuration of a single node without Redis. Browsers reach its API at host, and
+// the media at media.
+func liveKitYAML(host, media netip.Addr, p ports) string {
 	y := fmt.Sprintf(`port: %d
 bind_addresses: [%q]
 keys: {%s: %s}
@@ -44,9 +44,9 @@ rtc:
   udp_port: %d
   node_ip: %q
   use_external_ip: false
-`, p.liveKit, bindHost(host), liveKitKey, liveKitSecret, liveKitKey, local(p.internal), p.liveKitTCP, p.liveKitUDP, host)
-	if host.IsLoopback() { // LiveKit omits it by default
-		y += fmt.Sprintf("  enable_loopback_candidate: true\n  ips: {includes: [%q]}\n", netip.PrefixFrom(host, host.BitLen()))
+`, p.liveKit, bindHost(host), liveKitKey, liveKitSecret, liveKitKey, local(p.internal), p.liveKitTCP, p.liveKitUDP, media)
+	if media.IsLoopback() { // LiveKit omits it by default
+		y += fmt.Sprintf("  enable_loopback_candidate: true\n  ips: {includes: [%q]}\n", netip.PrefixFrom(media, media.BitLen()))
 	}
 	return y
 }

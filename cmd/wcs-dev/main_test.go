@@ -51,7 +51,7 @@ func TestTakenPortIsReportedWithItsFlag(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = run(t.Context(), o, io.Discard, zerolog.Nop())
+			err = run(t.Context(), o, console{out: io.Discard}, zerolog.Nop())
 			if want := fmt.Sprintf("--%s: port %d is taken", one.flag, number); err == nil || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("error %v, want one that begins %q", err, want)
 			}
@@ -101,6 +101,64 @@ func TestConfigIsValid(t *testing.T) {
 	}
 }
 
+func TestMediaUseAddressOfNetworkWithoutHost(t *testing.T) {
+	lan := netip.MustParseAddr("192.0.2.7")
+	for _, tt := range []struct {
+		name              string
+		o                 options
+		found             bool
+		host, media       string
+		page, gateway, of string // of: a part of the box
+	}{
+		{"network", options{}, true, "127.0.0.1", "192.0.2.7", "http://127.0.0.1:8888/", "ws://127.0.0.1:8080", "192.0.2.7, UDP port 7882"},
+		{"no network", options{}, false, "127.0.0.1", "127.0.0.1", "http://127.0.0.1:8888/", "ws://127.0.0.1:8080", "gets no media"},
+		{"https", options{https: true}, true, "192.0.2.7", "192.0.2.7", "https://192.0.2.7:8888/", "wss://192.0.2.7:8888/gateway", "accept its certificate"},
+	} {
+		tt.o.host, tt.o.ports = loopback, ports{page: 8888, ws: 8080, liveKitUDP: 7882, liveKitTCP: 7881}
+		tt.o.choose(lan, tt.found)
+		if tt.o.host.String() != tt.host || tt.o.mediaHost().String() != tt.media || tt.o.pageURL() != tt.page || tt.o.gatewayURL() != tt.gateway {
+			t.Errorf("%s: host %s, media %s, page %s, gateway %s", tt.name, tt.o.host, tt.o.mediaHost(), tt.o.pageURL(), tt.o.gatewayURL())
+		}
+		if printed := box(tt.o.lines()); !strings.Contains(printed, tt.of) {
+			t.Errorf("%s: the box lacks %q:\n%s", tt.name, tt.of, printed)
+		}
+	}
+}
+
+func TestFirstUsableAddressIsNotLoopback(t *testing.T) {
+	var all []net.Addr
+	for _, cidr := range []string{"127.0.0.1/8", "::1/128", "fe80::1/64", "169.254.3.4/16", "172.17.0.1/16", "192.0.2.7/24"} {
+		ip, network, err := net.ParseCIDR(cidr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, &net.IPNet{IP: ip, Mask: network.Mask})
+	}
+	if got, ok := firstUsable(all); !ok || got.String() != "172.17.0.1" {
+		t.Errorf("address %v %v", got, ok)
+	}
+	if got, ok := firstUsable(all[:4]); ok {
+		t.Errorf("address %v of a machine without a network", got)
+	}
+}
+
+func TestBoxHasOneWidthAndIsRepeated(t *testing.T) {
+	text := box([]line{{"Demo page", "http://127.0.0.1:8888/"}, {"", "more"}})
+	want := `+-----------------------------------+
+| Demo page  http://127.0.0.1:8888/ |
+|            more                   |
++-----------------------------------+
+`
+	if text != want {
+		t.Errorf("box\n%s", text)
+	}
+	var out bytes.Buffer
+	repeat(t.Context(), strings.NewReader("\n\n"), &out, text)
+	if out.String() != text+text {
+		t.Errorf("after two lines: %q", out.String())
+	}
+}
+
 func TestRedisExpiresKeys(t *testing.T) {
 	r, err := startRedis(net.JoinHostPort(loopback.String(), "0"))
 	if err != nil {
@@ -132,7 +190,7 @@ func TestPageIsServedWithAndWithoutSDK(t *testing.T) {
 		requireSDK(t)
 		server := servePage(t, ws, installedSDK)
 		index := get(t, server.URL+"/")
-		for _, want := range []string{`<script defer src="flashphoner.js">`, `data-ws="` + ws + `"`} {
+		for _, want := range []string{`<script defer src="flashphoner.js">`, `data-ws="` + ws + `"`, `data-apps="defaultApp, roomApp"`} {
 			if !strings.Contains(index, want) {
 				t.Errorf("the page lacks %s", want)
 			}
@@ -161,7 +219,7 @@ func TestPageIsServedWithAndWithoutSDK(t *testing.T) {
 
 func servePage(t *testing.T, ws, sdk string) *httptest.Server {
 	t.Helper()
-	p, err := newPage(ws, sdk)
+	p, err := newPage(ws, []string{"defaultApp", "roomApp"}, sdk)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ const defaultSDK = "cmd/wcs-dev/node_modules/@flashphoner/websdk"
 // options are the values of the flags.
 type options struct {
 	host  netip.Addr // at which browsers reach this machine
+	media netip.Addr // at which they reach LiveKit's media; the zero value: host
+	https bool       // the demo page and, through it, the gateway
 	ports ports
 	sdk   string // folder of the SDK's npm package
 	debug bool
@@ -30,9 +32,14 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		host:  loopback,
 		ports: ports{page: 8888, ws: 8080, internal: 9090, rest: 8081, liveKit: 7880, liveKitUDP: 7882, liveKitTCP: 7881},
 	}
+	given := false
 	flags := flag.NewFlagSet("wcs-dev", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Func("host", "IPv4 `address` at which browsers reach this machine; Firefox needs one other than 127.0.0.1 for media. With any address other than 127.0.0.1, wcs-dev listens on all interfaces. Browsers allow the camera only on http://localhost and https pages (default 127.0.0.1)", o.setHost)
+	flags.Func("host", "IPv4 `address` at which browsers reach this machine and its media. With any address other than 127.0.0.1, wcs-dev listens on all interfaces. Browsers allow the camera only on http://localhost and https pages (default 127.0.0.1, with media at an address of the network, which Firefox needs)", func(text string) error {
+		given = true
+		return o.setHost(text)
+	})
+	flags.BoolVar(&o.https, "https", false, "serve the demo page, and the gateway at "+gatewayPath+" below it, with a certificate that is made at the start, for all machines of the network: phones can then use their cameras")
 	flags.StringVar(&o.sdk, "sdk", defaultSDK, "`folder` of the SDK's npm package")
 	flags.BoolVar(&o.debug, "debug", false, "log each message")
 	o.ports.register(flags)
@@ -44,8 +51,49 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		fmt.Fprintln(stderr, err)
 		return o, err
 	}
+	if !given {
+		o.choose(networkAddress())
+	}
 	return o, nil
 }
+
+// choose takes an address of the network for the media, and with https for everything.
+func (o *options) choose(addr netip.Addr, found bool) {
+	if !found {
+		return
+	}
+	o.media = addr
+	if o.https {
+		o.host = addr
+	}
+}
+
+// mediaHost returns the address of LiveKit's media.
+func (o options) mediaHost() netip.Addr {
+	if o.media.IsValid() {
+		return o.media
+	}
+	return o.host
+}
+
+// pageURL returns the address of the demo page.
+func (o options) pageURL() string {
+	if o.https {
+		return "https://" + o.public(o.ports.page) + "/"
+	}
+	return "http://" + o.public(o.ports.page) + "/"
+}
+
+// gatewayURL returns the address of the gateway for SDKs.
+func (o options) gatewayURL() string {
+	if o.https {
+		return "wss://" + o.public(o.ports.page) + gatewayPath
+	}
+	return "ws://" + o.public(o.ports.ws)
+}
+
+// appKeys returns the keys of the applications.
+func (o options) appKeys() []string { return []string{"defaultApp", "roomApp"} }
 
 func (o *options) setHost(text string) error {
 	host, err := netip.ParseAddr(text)
@@ -87,7 +135,10 @@ func (o options) config() (config.Config, error) {
 	cfg.LiveKit.URL = "http://" + o.public(o.ports.liveKit)
 	cfg.LiveKit.APIKey, cfg.LiveKit.APISecret = liveKitKey, liveKitSecret
 	cfg.Redis.Addrs = []string{local(o.ports.redis)}
-	cfg.Applications = map[string]config.Application{"defaultApp": app, "roomApp": app}
+	cfg.Applications = make(map[string]config.Application)
+	for _, key := range o.appKeys() {
+		cfg.Applications[key] = app
+	}
 	cfg.Drain = config.Drain{} // no other pod can take the clients, and the user waits for the prompt
 	cfg.Complete()
 	return cfg, cfg.Validate()

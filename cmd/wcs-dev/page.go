@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -29,11 +30,13 @@ type page struct {
 	index *template.Template
 	files fs.FS
 	ws    string // the SDK's address, ws://host:port
+	apps  []string
 	sdk   string // path of the SDK's build for browsers
 }
 
-// newPage returns the page for a gateway at ws, with the SDK of the npm package in folder sdk.
-func newPage(ws, sdk string) (*page, error) {
+// newPage returns the page for a gateway at ws with these app keys, with the SDK of the npm package in folder
+// sdk.
+func newPage(ws string, apps []string, sdk string) (*page, error) {
 	index, err := template.ParseFS(pageFiles, "page/index.html")
 	if err != nil {
 		return nil, fmt.Errorf("read the demo page: %w", err)
@@ -42,7 +45,7 @@ func newPage(ws, sdk string) (*page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the demo page: %w", err)
 	}
-	return &page{index: index, files: files, ws: ws, sdk: filepath.Join(sdk, sdkFile)}, nil
+	return &page{index: index, files: files, ws: ws, apps: apps, sdk: filepath.Join(sdk, sdkFile)}, nil
 }
 
 func (p *page) handler() http.Handler {
@@ -59,7 +62,7 @@ func (p *page) hasSDK() bool { return isFile(p.sdk) }
 
 func (p *page) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	var body bytes.Buffer
-	if err := p.index.Execute(&body, map[string]any{"WS": p.ws, "SDK": p.hasSDK()}); err != nil {
+	if err := p.index.Execute(&body, map[string]any{"WS": p.ws, "Apps": strings.Join(p.apps, ", "), "SDK": p.hasSDK()}); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

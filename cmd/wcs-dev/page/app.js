@@ -61,11 +61,17 @@ function connect() {
   opened.on(SESSION_STATUS.ESTABLISHED, render);
   opened.on(SESSION_STATUS.WARN, (fail) => {
     refusal = fail?.info ?? "";
-    if (refusal) show(`The gateway reports: ${refusal}`);
+    if (refusal) show(rejected(refusal));
   });
-  opened.on(SESSION_STATUS.FAILED, ended(`No connection to ${url}. Is wcs-dev running?`));
-  opened.on(SESSION_STATUS.DISCONNECTED, () => ended(refusal && `The gateway closed the session: ${refusal}`)());
+  opened.on(SESSION_STATUS.FAILED, ended(`No connection to ${url}. Check that wcs-dev runs, and that the server is the “Gateway for your app” that it prints.`));
+  opened.on(SESSION_STATUS.DISCONNECTED, () => ended(refusal && rejected(refusal))());
   render();
+}
+
+/** What to do about the gateway's rejection of a session. */
+function rejected(info) {
+  if (info !== "Application not found") return `The gateway closed the session: ${plainWords(info)}`;
+  return `The gateway has no application “${byId("app-key").value}”. Enter one of: ${document.body.dataset.apps}.`;
 }
 
 function disconnect() {
@@ -87,7 +93,7 @@ function toggle(panel, options) {
 
 function publish() {
   if (!publisher.stream && !navigator.mediaDevices) {
-    show("Browsers allow the camera only on https:// pages and on http://localhost. Open this page on the machine that runs wcs-dev, at http://localhost with the same port.");
+    show("Browsers allow the camera only on https:// pages and on http://localhost. Start with make dev ARGS=--https, or open this page on the machine that runs wcs-dev, at http://localhost with the same port.");
     return;
   }
   toggle(publisher, {constraints: {audio: true, video: {width: 640, height: 480}}});

@@ -8,8 +8,11 @@ const WORDS = [
   [/^Stream name is already in use$/, "Another client publishes a stream with this name. Choose another name"],
   [/^Publish stream is not ready$/, "The stream has no media yet. Try again in a moment"],
   [/^Stopped by publisher stop$/, "The publisher stopped the stream"],
-  [/^Failed by ICE timeout$/, "The browser cannot reach LiveKit's media ports. Firefox makes no media connection to 127.0.0.1: see make dev ARGS=--help"],
+  [/^Failed by ICE timeout$/, "The browser cannot reach LiveKit's media ports. Check the firewall of this machine for the port “Media” that wcs-dev prints. Firefox makes no media connection to 127.0.0.1"],
   [/^Failed by RTP activity$/, "The connection is established, but no media arrives"],
+  [/^Too many requests at a time$/, "The gateway limits how often a client starts streams. Wait a few seconds and try again"],
+  [/^Too many sessions of this application$/, "The application has as many sessions as it may have. Close another tab with this page"],
+  [/^Origin not allowed$/, "The gateway rejects this page. Add its address to listen.origins, or open the page that wcs-dev serves"],
   [/^No common codecs$/, "The browser cannot play the codecs of this stream"],
   [/^Failed to add stream to proxy$/, "The gateway cannot reach LiveKit or Redis. See its log"],
 ];
