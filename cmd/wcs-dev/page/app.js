@@ -135,6 +135,18 @@ if (!("getUserMedia" in navigator)) {
   navigator.getUserMedia = (_constraints, _ok, failed) => failed(new DOMException("Permission denied", "NotAllowedError"));
 }
 
+/** Takes the next step of Connect, Publish and Play: the address of the page has ?start. */
+function step() {
+  if (!session) return connect();
+  if (session.status() !== SESSION_STATUS.ESTABLISHED) return undefined;
+  if (!publisher.stream) return publisher.state === STREAM_STATUS.NEW && publish();
+  return !player.stream && publisher.state === STREAM_STATUS.PUBLISHING && player.state === STREAM_STATUS.NEW && play();
+}
+
 startLog();
 await Flashphoner.init();
 render();
+if (new URLSearchParams(location.search).has("start")) {
+  for (const id of ["status-session", "status-publish"]) new MutationObserver(step).observe(byId(id), {childList: true});
+  step();
+}
