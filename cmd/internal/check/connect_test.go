@@ -133,6 +133,24 @@ func TestConnectReportsWhatWorks(t *testing.T) {
 	wantResult(t, Connect(t.Context(), s.config(nil), ""), "webhooks", Fault, "webhook.urls", ":9090/webhook", "webhook.api_key "+s.liveKit.Key)
 }
 
+// What a running gateway looks at leaves nothing, neither before nor after its end.
+func TestLookOnlyReads(t *testing.T) {
+	s := startServers(t)
+	sound := Look(t.Context(), s.config(nil))
+	for _, check := range []string{"redis " + s.redis.Addr, "livekit.url", "livekit.apiKey"} {
+		wantResult(t, sound, check, OK)
+	}
+	faulty := Look(t.Context(), s.config(func(c *config.Config) {
+		c.LiveKit.APISecret, c.Redis.Addrs = "wrong-wrong-wrong-wrong-wrong-wrong", []string{"127.0.0.1:1"}
+	}))
+	wantResult(t, faulty, "redis 127.0.0.1:1", Fault, "refused")
+	wantResult(t, faulty, "livekit.apiKey", Fault, "livekit.apiSecret")
+	if size := strings.TrimSpace(s.redis.CLI("dbsize")); size != "0" {
+		t.Errorf("Redis has %s keys", size)
+	}
+	s.wantNothingLeft(t)
+}
+
 func TestConnectReportsFaultsOfLiveKit(t *testing.T) {
 	s := startServers(t)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
