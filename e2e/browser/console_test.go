@@ -244,6 +244,14 @@ func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 	}
 	sessions.shots("session")
 
+	narrow := w.open(t, 0, "#/sessions")
+	narrow.run(chromedp.EmulateViewport(390, 844))
+	narrow.shows("1 to 50")
+	eval[bool](narrow, `(() => { const s = document.querySelector('.narrow select'); s.value = 'since desc'; return s.checkVisibility() && s.dispatchEvent(new Event('change', {bubbles: true})); })()`)
+	rig.Eventually(t, patience, "a narrow window sorts", func() bool {
+		return eval[bool](narrow, `location.hash.includes('sort=since') && document.querySelector('th[aria-sort=descending]')?.textContent.startsWith('Duration') === true`)
+	})
+
 	streams := w.open(t, 0, "#/streams")
 	streams.shows("console", "PUBLISHING", "VP8 640×360")
 	streams.shots("streams")

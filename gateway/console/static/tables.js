@@ -46,11 +46,19 @@ export function Table({ view, params, data, go }) {
   const offset = Number(params.offset || 0), rows = data?.rows;
   const order = (c) => (params.sort === c.key ? (params.desc === '1' ? 'descending' : 'ascending') : 'none');
   const sort = (c) => go({ ...params, sort: c.key, desc: order(c) === 'ascending' ? '1' : '0', offset: 0 });
+  const choose = (value) => { // narrow windows have no column heads to click
+    const [key, desc] = value.split(' ');
+    go({ ...params, sort: key, desc: desc ? '1' : '0', offset: 0 });
+  };
   const last = Math.max(0, Math.ceil((data?.matched || 0) / pageSize) - 1) * pageSize;
   return html`<section aria-labelledby="title">
     <h1 id="title" tabindex="-1">${view === 'streams' ? 'Streams' : 'Sessions'}</h1>
     <div class="tools">
       <label>Search <input type="search" value=${search} onInput=${(e) => setSearch(e.target.value)} /></label>
+      <label class="narrow">Sort <select value=${params.sort ? params.sort + (params.desc === '1' ? ' desc' : '') : ''} onChange=${(e) => choose(e.target.value)}>
+        ${!params.sort && html`<option value="">as found</option>`}
+        ${columns[view].filter((c) => c.sort).flatMap((c) => [html`<option value=${c.key}>${c.label} ▲</option>`, html`<option value=${c.key + ' desc'}>${c.label} ▼</option>`])}
+      </select></label>
       <p role="status">${data ? (data.matched === data.total ? `${data.total} in total` : `${data.matched} of ${data.total}`) : 'Loading …'}</p>
     </div>
     <div class="scroll" tabindex="0" role="region" aria-labelledby="title">
