@@ -254,12 +254,12 @@ func TestFailedListIsCutOff(t *testing.T) {
 func TestStatisticsAreTextOrJSON(t *testing.T) {
 	w := serve(t, Config{}, nil)
 	text := "-----Connection Stats-----\nconnections=3\nconnections_websocket=3\n-----Stream Stats-----\nstreams_webrtc_in=1\nstreams_webrtc_out=2\nstreams_viewers=2\n" +
-		"-----Pod Stats-----\npods=1\npods_silent=0"
+		"-----Pod Stats-----\npods=1\npods_silent=0\nconnections_spliced=1"
 	for path, want := range map[string]string{
 		"/?action=stat":                                      text,
 		"/?action=stat&preventCache=x":                       text,
 		"/?action=stat&format=json&groups=connection_stats":  `{"connection_stats":{"connections":3,"connections_websocket":3}}`,
-		"/?action=stat&groups=pod_stats&scope=deployment":    "-----Pod Stats-----\npods=2\npods_silent=0",
+		"/?action=stat&groups=pod_stats&scope=deployment":    "-----Pod Stats-----\npods=2\npods_silent=0\nconnections_spliced=1",
 		"/?action=stat&format=json&groups=transcoding_stats": "{}",
 	} {
 		if r := w.do(t, http.MethodGet, path, "", nil); r.status != 200 || r.body != want {

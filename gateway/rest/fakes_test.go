@@ -188,7 +188,7 @@ func serve(t *testing.T, cfg Config, change func(*Deps)) *world {
 				{ID: "/1", App: "defaultApp", ClientVersion: "2.0", CreatedAt: created, Resumable: true}, {ID: "/2", App: "other", CreatedAt: created},
 			},
 			figures:    map[string]admin.Figures{"pub": {"VIDEO_RATE": 500_000, "VIDEO_WIDTH": 640}},
-			statistics: admin.Statistics{Pods: 1, Connections: 3, Published: 1, Played: 2},
+			statistics: admin.Statistics{Pods: 1, Connections: 3, Spliced: 1, Published: 1, Played: 2},
 		},
 		parts: &fakeParts{}, log: &logged{},
 	}

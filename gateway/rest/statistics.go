@@ -20,14 +20,15 @@ type figure struct {
 	value int
 }
 
-// statisticsGroups returns WCS's keys that have a meaning here, and the number of pods counted.
+// statisticsGroups returns WCS's keys that have a meaning here, the number of pods counted, and that of the
+// connections that an upstream serves.
 func statisticsGroups(s admin.Statistics) []group {
 	return []group{
 		{"connection_stats", "Connection Stats", []figure{{"connections", s.Connections}, {"connections_websocket", s.Connections}}},
 		{"stream_stats", "Stream Stats", []figure{
 			{"streams_webrtc_in", s.Published}, {"streams_webrtc_out", s.Played}, {"streams_viewers", s.Played},
 		}},
-		{"pod_stats", "Pod Stats", []figure{{"pods", s.Pods}, {"pods_silent", s.Silent}}},
+		{"pod_stats", "Pod Stats", []figure{{"pods", s.Pods}, {"pods_silent", s.Silent}, {"connections_spliced", s.Spliced}}},
 	}
 }
 
