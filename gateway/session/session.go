@@ -3,12 +3,12 @@ package session
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
@@ -179,11 +179,12 @@ func (s *Session) establish(app *apps.App, c wcs.Connection, id sessionID) {
 const maxVersion = 64
 
 // clientVersion returns the client's version, "" if it is not valid.
-func clientVersion(c wcs.Connection) (version string) {
-	if json.Unmarshal(c.Sent["clientVersion"], &version) != nil || len(version) > maxVersion {
+func clientVersion(c wcs.Connection) string {
+	text, err := jsontext.AppendUnquote(nil, c.Sent["clientVersion"])
+	if err != nil || len(text) > maxVersion {
 		return ""
 	}
-	return version
+	return string(text)
 }
 
 // welcome sends the client its established session.

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Name is the name of a message, in either direction.
@@ -88,6 +91,29 @@ func encode(name Name, args ...any) []byte {
 		Message Name  `json:"message"`
 		Data    []any `json:"data"`
 	}{name, args})
+}
+
+// encodeObject is encode for an object whose members are JSON already. It does not parse them again, which
+// costs more than the rest of the frame.
+func encodeObject(name Name, members map[string]json.RawMessage) []byte {
+	size := 64
+	for k, v := range members {
+		size += len(k) + len(v) + 4
+	}
+	frame := append(make([]byte, 0, size), `{"message":`...)
+	frame = append(append(frame, quote(string(name))...), `,"data":[{`...)
+	separator := ""
+	for _, k := range slices.Sorted(maps.Keys(members)) {
+		frame = append(append(append(append(frame, separator...), quote(k)...), ':'), members[k]...)
+		separator = ","
+	}
+	return append(frame, "}]}"...)
+}
+
+// quote returns a JSON string. Bytes that are not UTF-8 are replaced.
+func quote(text string) json.RawMessage {
+	quoted, _ := jsontext.AppendQuote(nil, text) // the error is that bytes were replaced
+	return quoted
 }
 
 // Encode returns v as JSON without escapes for HTML, which take six bytes for each <, > and & of a client.

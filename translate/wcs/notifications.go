@@ -62,7 +62,8 @@ type UserData struct {
 
 // Frame echoes what the client sent, without its SIP account, and adds the members of the vendor's sample.
 func (u UserData) Frame() []byte {
-	out := make(map[string]any, len(u.Sent)+8)
+	no := json.RawMessage("false")
+	out := make(map[string]json.RawMessage, len(u.Sent)+8)
 	for k, v := range u.Sent {
 		if !strings.HasPrefix(k, "sip") {
 			out[k] = v
@@ -70,17 +71,17 @@ func (u UserData) Frame() []byte {
 	}
 	for _, flag := range ConnectionFlags {
 		if _, ok := u.Sent[flag]; !ok {
-			out[flag] = false
+			out[flag] = no
 		}
 	}
-	out["forceLogger"] = false
-	out["mediaProviders"] = u.MediaProviders
-	out["authToken"] = u.AuthToken
-	out["status"] = connectionEstablished
+	out["forceLogger"] = no
+	out["mediaProviders"] = mustMarshal(u.MediaProviders)
+	out["authToken"] = quote(u.AuthToken)
+	out["status"] = quote(string(connectionEstablished))
 	if u.CollectMetrics {
 		out["webRTCMetricsServerDescription"] = clientMetricsJSON
 	}
-	return encode(NoteGetUserData, out)
+	return encodeObject(NoteGetUserData, out)
 }
 
 // Version is the getVersion message.
