@@ -53,7 +53,7 @@ func measureIdle(b *testing.B, p *programs, results *report) {
 	redis := rig.StartRedis(b)
 	ours := idle(b, startGateway(b, p, rig.NewPorts(b), redis.Addr, map[string]string{"WCS_SESSION_PINGINTERVAL": idlePing.String()}))
 	theirs := idle(b, startBaseline(b, p, idlePing))
-	const gorilla = "lean gorilla, same buffers"
+	const gorilla = "lean gorilla, read buffer of 512 bytes"
 	results.add(
 		row{Measure: "ping + pong to 19,500 every 30 s", Unit: "% of a core", Ours: ours.cpu, Baseline: theirs.cpu, Against: gorilla, Goal: goal{Ratio: 1.15}},
 		row{Measure: "resident memory per idle session", Unit: "KB", Ours: ours.rss, Baseline: theirs.rss, Against: gorilla, Goal: goal{Ratio: 1.25}},

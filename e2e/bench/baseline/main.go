@@ -1,5 +1,5 @@
-// Command baseline is the server that the gateway is compared with: gorilla/websocket with the gateway's
-// buffer settings and no application. It answers a socket's first message with a canned text, pings all
+// Command baseline is the server that the gateway is compared with: gorilla/websocket with
+// small buffers and no application. It answers a socket's first message with a canned text, pings all
 // sockets with the WCS ping, and drops all other messages. It shows the metrics of the Go runtime and of the
 // process as the gateway does.
 package main
@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// The sizes of gateway/server.go.
+// The gateway's read buffer is smaller than this one, which most servers would take.
 const (
 	readBuffer  = 512
 	writeBuffer = 4096
