@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const userAgent = "wcs-gateway"
@@ -26,12 +28,17 @@ func (b *Backend) attempt(ctx context.Context, url string, body []byte) (got Obj
 	if err != nil {
 		return nil, false, unavailable(err)
 	}
+	span := trace.SpanFromContext(ctx) // records nothing unless ctx has a trace
+	public := *req.URL
+	public.User, public.RawQuery = nil, "" // they can contain secrets
+	span.SetAttributes(semconv.HTTPRequestMethodPost, semconv.URLFull(public.String()), semconv.ServerAddress(req.URL.Hostname()))
 	b.setHeaders(req, body)
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // a no-op unless ctx has a trace
 	res, err := b.transport.RoundTrip(req)                                        // http.Client would follow redirects
 	switch {
 	case err == nil:
 		defer res.Body.Close()
+		span.SetAttributes(semconv.HTTPResponseStatusCode(res.StatusCode))
 		got, err = answer(ctx, res, b.cfg.MaxResponseBytes)
 		return got, false, err
 	case ctx.Err() != nil:

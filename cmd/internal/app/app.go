@@ -106,13 +106,13 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	pod := translate.NewPodTag()
 	log = log.With().Str("pod", pod).Logger()
 
-	store, err := openStore(cfg, pod, state.Deps{Log: log, Observe: metrics.StoreCall, Trace: tracing.call("redis")})
+	store, err := openStore(cfg, pod, state.Deps{Log: log, Observe: metrics.StoreCall, Trace: tracing.call("redis", redisCall)})
 	if err != nil {
 		return nil, err
 	}
 	control, plays := tracing.clients(cfg.LiveKit.MaxConns)
 	sfu, err := livekit.New(sfuConfig(cfg), livekit.Deps{
-		Observe: metrics.SFUCall, Log: log, HTTP: control, PlayHTTP: plays, Trace: tracing.call("livekit"),
+		Observe: metrics.SFUCall, Log: log, HTTP: control, PlayHTTP: plays, Trace: tracing.call("livekit", liveKitCall),
 	})
 	if err != nil {
 		return nil, err

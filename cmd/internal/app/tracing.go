@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -15,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"wcsgateway/cmd/internal/config"
@@ -49,11 +51,25 @@ func newTracing(spans sdktrace.SpanProcessor, cfg config.Config, version string)
 	return &tracing{provider: sdktrace.NewTracerProvider(
 		sdktrace.WithSpanProcessor(spans),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.Tracing.SampleRatio))),
-		sdktrace.WithResource(resource.NewSchemaless(
-			attribute.String("service.name", "wcs-gateway"), attribute.String("service.version", version),
-			attribute.String("wcs.deployment", cfg.Deployment),
-		)),
+		sdktrace.WithResource(serviceResource(cfg, version)),
 	)}
+}
+
+// serviceResource names this process. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override its attributes.
+func serviceResource(cfg config.Config, version string) *resource.Resource {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	own := []attribute.KeyValue{
+		semconv.ServiceName("wcs-gateway"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(host),
+		attribute.String("wcs.deployment", cfg.Deployment),
+	}
+	r, err := resource.New(context.Background(), resource.WithAttributes(own...), resource.WithFromEnv())
+	if err != nil { // malformed variables
+		return resource.NewSchemaless(own...)
+	}
+	return r
 }
 
 func (t *tracing) tracer() trace.Tracer {
@@ -86,8 +102,9 @@ func (t *tracing) client(maxConns int) *http.Client {
 	))
 }
 
-// call records the calls that belong to a trace, to Redis and to LiveKit by signalling.
-func (t *tracing) call(to string) func(ctx context.Context, op string, start time.Time, err error) {
+// call records the calls that belong to a trace, to Redis and to LiveKit by signalling. attributes returns those of
+// an operation.
+func (t *tracing) call(to string, attributes func(op string) []attribute.KeyValue) func(ctx context.Context, op string, start time.Time, err error) {
 	if t == nil {
 		return nil
 	}
@@ -96,12 +113,23 @@ func (t *tracing) call(to string) func(ctx context.Context, op string, start tim
 		if !trace.SpanFromContext(ctx).IsRecording() {
 			return
 		}
-		_, span := tracer.Start(ctx, to+" "+op, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(start))
+		_, span := tracer.Start(ctx, to+" "+op, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(start), trace.WithAttributes(attributes(op)...))
 		if err != nil {
+			span.SetAttributes(semconv.ErrorType(err))
 			span.SetStatus(codes.Error, err.Error())
 		}
 		span.End()
 	}
+}
+
+// redisCall and liveKitCall return the attributes of calls, by the semantic conventions of OpenTelemetry for
+// databases; there are none for LiveKit.
+func redisCall(op string) []attribute.KeyValue {
+	return []attribute.KeyValue{semconv.DBSystemNameRedis, semconv.DBOperationName(op)}
+}
+
+func liveKitCall(op string) []attribute.KeyValue {
+	return []attribute.KeyValue{attribute.String("livekit.operation", op)}
 }
 
 // close closes the client's idle connections and sends the last traces.
