@@ -102,8 +102,8 @@ func (t *tracing) client(maxConns int) *http.Client {
 	))
 }
 
-// call records the calls that belong to a trace, to Redis and to LiveKit by signalling. attributes returns those of
-// an operation.
+// call records the calls that belong to a trace, to Redis and to LiveKit by signalling. attributes returns
+// those of an operation.
 func (t *tracing) call(to string, attributes func(op string) []attribute.KeyValue) func(ctx context.Context, op string, start time.Time, err error) {
 	if t == nil {
 		return nil
