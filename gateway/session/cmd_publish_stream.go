@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -63,19 +64,21 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	s := st.sess
 	t := s.table
 	got.room = s.app.Room.Room(s.app.Key, st.name)
-	offer, err := translate.EditPublishOffer(st.req.SDP, translate.PublishEdit{
-		Codecs: s.app.Codecs, KeepVideoOrientation: bool(st.req.CVOExtension),
+	var offer translate.EditedOffer
+	fault := errPanic // unless the edit returns
+	var editing sync.WaitGroup
+	editing.Go(func() { // while Redis answers the claim
+		defer t.Recovered()
+		offer, fault = translate.EditPublishOffer(st.req.SDP, translate.PublishEdit{Codecs: s.app.Codecs, KeepVideoOrientation: bool(st.req.CVOExtension)})
 	})
-	if err != nil {
-		return got, err
-	}
 	if s.app.Native.Plays() {
 		if err := s.rejectNativeName(ctx, got.room); err != nil {
 			return got, err
 		}
 	}
 	got.claimed, err = claim(ctx, st, got.room)
-	if err != nil {
+	editing.Wait()
+	if err = cmp.Or(fault, err); err != nil {
 		return got, err
 	}
 	release, err := st.turn(ctx)
