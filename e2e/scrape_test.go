@@ -18,8 +18,10 @@ func TestScrapeHasWhatAlertsAndDashboardName(t *testing.T) {
 	t.Parallel()
 	backend := rig.StartBackend(t)
 	rest := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	cert, key, _ := certificate(t)
 	s := rig.NewStage(t, map[string]string{
 		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q}}}", backend.URL), "WCS_REST_LISTEN": rest, "WCS_REST_AUTH": "none",
+		"WCS_LISTEN_SECURE": "127.0.0.1:0", "WCS_LISTEN_TLS_CERT": cert, "WCS_LISTEN_TLS_KEY": key,
 	}, "")
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	c.Publish("scraped", "scraped", rig.NewPublisher(t, rig.PeerOptions{}))
