@@ -153,7 +153,7 @@ else
 		GOOS=linux GOARCH=$$arch sh deploy/release/notices >$$build/NOTICES; \
 		sh deploy/release/package $(VERSION) $$arch $$build/wcs-gateway $$build/NOTICES $(RELEASE); \
 		sbom=$(RELEASE)/wcs-gateway-$(VERSION)-linux-$$arch.cdx.json; \
-		(cd deploy/sbom && go tool cyclonedx-gomod bin -json -noserial -version $(VERSION) -output ../../$$sbom ../../$$build/wcs-gateway 2>/dev/null); \
+		(cd deploy/sbom && GOFLAGS=-trimpath go tool cyclonedx-gomod bin -json -noserial -version $(VERSION) -output ../../$$sbom ../../$$build/wcs-gateway 2>/dev/null); \
 		sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$$stamp\"/" $$sbom; \
 	done; \
 	HOME_URL=$(HOME_URL) sh deploy/release/chart $(VERSION) $(RELEASE); \
