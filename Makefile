@@ -147,13 +147,14 @@ else
 	rm -rf $(RELEASE) bin/release.build
 	@set -e; export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct); \
 	stamp=$$(date -u -d "@$$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ); \
+	(cd deploy/sbom && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o ../../bin/release.build/ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod); \
 	for arch in $(ARCHES); do \
 		echo "release: $(VERSION) for linux/$$arch"; build=bin/release.build/$$arch; mkdir -p $$build; \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false $(GOBUILD) -o $$build/wcs-gateway ./cmd/wcs-gateway; \
 		GOOS=linux GOARCH=$$arch sh deploy/release/notices >$$build/NOTICES; \
 		sh deploy/release/package $(VERSION) $$arch $$build/wcs-gateway $$build/NOTICES $(RELEASE); \
 		sbom=$(RELEASE)/wcs-gateway-$(VERSION)-linux-$$arch.cdx.json; \
-		(cd deploy/sbom && GOFLAGS=-trimpath go tool cyclonedx-gomod bin -json -noserial -version $(VERSION) -output ../../$$sbom ../../$$build/wcs-gateway 2>/dev/null); \
+		bin/release.build/cyclonedx-gomod bin -json -noserial -version $(VERSION) -output $$sbom $$build/wcs-gateway 2>/dev/null; \
 		sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$$stamp\"/" $$sbom; \
 	done; \
 	HOME_URL=$(HOME_URL) sh deploy/release/chart $(VERSION) $(RELEASE); \

@@ -210,7 +210,7 @@ func TestReleaseNeedsTag(t *testing.T) {
 		t.Errorf("without a tag: %s", out)
 	}
 	git("tag", "v3.4.5")
-	if out := release(); !strings.Contains(out, "deploy/release/chart") || strings.Contains(out, "has no tag") {
+	if out := release(); !strings.Contains(out, "rm -rf bin/release ") || strings.Contains(out, "release: ") {
 		t.Errorf("with a tag: %s", out)
 	}
 }
