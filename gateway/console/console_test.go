@@ -73,7 +73,7 @@ func (f *fakeDeployment) SessionDetails(_ context.Context, id string) (state.Ses
 }
 
 func (f *fakeDeployment) PodStates(context.Context) (map[string]*admin.PodState, error) {
-	return map[string]*admin.PodState{"a": {Statistics: admin.Statistics{Connections: 2, Published: 1}, Version: "5.2.0"}, "b": nil}, f.fail
+	return map[string]*admin.PodState{"a": {Statistics: admin.Statistics{Connections: 2, Spliced: 1, Published: 1}, Version: "5.2.0"}, "b": nil}, f.fail
 }
 
 func (f *fakeDeployment) Histories(context.Context) (map[string]*json.RawMessage, error) {
@@ -248,7 +248,7 @@ func TestConsoleShowsStreamsAndTheirPlayers(t *testing.T) {
 	if !v.await("hello", &hello) || hello.Pod != "a" || len(hello.Assets) != 16 {
 		t.Errorf("hello %+v", hello)
 	}
-	if !v.await("overview", &o) || o.Totals != (totals{Sessions: 2, Published: 1}) || len(o.Pods) != 2 || o.Pods[0].State != "silent" {
+	if !v.await("overview", &o) || o.Totals != (totals{Sessions: 2, Spliced: 1, Published: 1}) || len(o.Pods) != 2 || o.Pods[0].State != "silent" {
 		t.Errorf("overview %+v", o)
 	}
 	if !v.await("rows", &rows) || rows.Total != 3 || len(rows.Rows) != 2 || rows.Rows[0].Name != "s2" || rows.Rows[0].ByPod["b"] != 2 || rows.Rows[0].Kbps != nil {

@@ -19,7 +19,8 @@ type podRow struct {
 	Load    int    `json:"load"`    // percent
 	// Health is what the pod found out of order. null: it does not know yet.
 	Health    []admin.Finding `json:"health"`
-	Sessions  int             `json:"sessions"`
+	Sessions  int             `json:"sessions"` // with spliced ones
+	Spliced   int             `json:"spliced"`  // of them, those that an upstream serves
 	Published int             `json:"published"`
 	Played    int             `json:"played"`
 	Self      bool            `json:"self"` // the pod that serves this viewer
@@ -32,7 +33,8 @@ type overview struct {
 }
 
 type totals struct {
-	Sessions  int `json:"sessions"`
+	Sessions  int `json:"sessions"` // with spliced ones
+	Spliced   int `json:"spliced"`
 	Published int `json:"published"`
 	Played    int `json:"played"`
 }
@@ -58,12 +60,13 @@ func (c *Console) readPods(ctx context.Context) (o overview, err error) {
 	for pod, s := range states {
 		r := podRow{Pod: pod, State: "silent", Self: pod == c.cfg.Pod}
 		if s != nil {
-			r.State, r.Version, r.Sessions, r.Published, r.Played = "ready", s.Version, s.Connections, s.Published, s.Played
+			r.State, r.Version, r.Sessions, r.Spliced, r.Published, r.Played = "ready", s.Version, s.Connections, s.Spliced, s.Published, s.Played
 			r.Host, r.Started, r.Load, r.Health = s.Host, s.Started.UnixMilli(), s.Load, s.Health
 			if s.Draining {
 				r.State = "draining"
 			}
 			o.Totals.Sessions += r.Sessions
+			o.Totals.Spliced += r.Spliced
 			o.Totals.Published += r.Published
 			o.Totals.Played += r.Played
 		}

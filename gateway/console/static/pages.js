@@ -10,6 +10,7 @@ export function Overview({ overview, history, failures }) {
     const last = (history?.series[key] || []).slice(-6).filter((v) => v !== null);
     return last.length ? last.reduce((a, b) => a + b, 0) : null;
   };
+  const columns = podColumns.filter((c) => !c.spliced || t?.spliced > 0);
   const failed = failures?.rows.length > 0;
   const list = html`<h2>Failures in the last hour</h2><${Failures} failures=${failures} />`;
   return html`<section aria-labelledby="title">
@@ -17,6 +18,7 @@ export function Overview({ overview, history, failures }) {
     <${Trouble} pods=${overview?.pods} silent=${history?.silent} />
     <dl class="figures">
       <div><dt>Sessions</dt><dd>${text(t?.sessions)}</dd></div>
+      ${t?.spliced > 0 && html`<div><dt>Spliced sessions</dt><dd>${t.spliced}</dd></div>`}
       <div><dt>Streams</dt><dd>${text(t?.published)}</dd></div>
       <div><dt>Players</dt><dd>${text(t?.played)}</dd></div>
       <div><dt>Publishes per minute</dt><dd>${text(minute('publishes'))}</dd></div>
@@ -36,8 +38,8 @@ export function Overview({ overview, history, failures }) {
     ${!failed && list}
     <h2>Pods</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Pods"><table class="pods">
-      <thead><tr>${podColumns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
-      <tbody>${overview?.pods.map((p) => html`<tr key=${p.pod}>${podColumns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.always || p.state !== 'silent' ? c.show(p) : text(null)}</td>`)}</tr>`)}</tbody>
+      <thead><tr>${columns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
+      <tbody>${overview?.pods.map((p) => html`<tr key=${p.pod}>${columns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.always || p.state !== 'silent' ? c.show(p) : text(null)}</td>`)}</tr>`)}</tbody>
     </table></div>
   </section>`;
 }
@@ -50,6 +52,7 @@ const podColumns = [
   { label: 'Uptime', show: (p) => html`<${Moment} at=${p.started} />` },
   { label: 'Version', show: (p) => text(p.version) },
   { label: 'Sessions', number: true, show: (p) => p.sessions },
+  { label: 'Spliced', number: true, spliced: true, show: (p) => p.spliced },
   { label: 'Streams', number: true, show: (p) => p.published },
   { label: 'Players', number: true, show: (p) => p.played },
   { label: 'Pod', always: true, show: (p) => html`<code>${p.pod}</code>` },
