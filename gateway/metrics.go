@@ -102,7 +102,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		},
 		reloadOK:   gauge("wcs_config_last_reload_successful", "1 if the last reload of configuration and certificates succeeded, 0 if it was rejected."),
 		reloadTime: gauge("wcs_config_last_reload_success_timestamp_seconds", "Time of the last successful reload of the configuration."),
-		sfuCalls:   histogram("wcs_sfu_call_seconds", "Calls to LiveKit.", "op", "class"),
+		sfuCalls:   histogram("wcs_sfu_call_seconds", "Calls to LiveKit. Class again: the play goes on with another attempt.", "op", "class"),
 		storeCalls: histogram("wcs_store_call_seconds", "Calls to Redis.", "op", "class"),
 		ends:       counter("wcs_stream_ends_total", "Streams that ended and requests for streams that were rejected, by the party that caused it, the reason and the application.", "kind", "class", "reason", "app"),
 		webhooks:   counter("wcs_webhooks_total", "Webhooks of LiveKit, by result.", "result"),
@@ -201,6 +201,8 @@ func sfuClass(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
+	case errors.Is(err, translate.ErrPlayAgain): // the play goes on with another attempt
+		return "again"
 	case errors.As(err, &e):
 		return e.Kind.String()
 	}

@@ -83,7 +83,7 @@ func (e *Env) PodOf(id translate.Identity) (pod string, ours bool) {
 }
 
 // SFU is what sessions use of LiveKit. Every call needs a context with a deadline. Errors are
-// *translate.Error.
+// *translate.Error, except those of PlayOffer.Offer.
 type SFU interface {
 	// Publish sends a publisher's offer and returns LiveKit's answer.
 	Publish(ctx context.Context, o translate.PublishOffer) (translate.Answer, error)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -32,6 +34,10 @@ const (
 // errUpgradeRefused is wrapped by the error of a LiveKit that does not open a signalling connection.
 var errUpgradeRefused = fmt.Errorf("%w: the upgrade was refused", errNoSignalling)
 
+// errTooManySignals is the error of a connection with more messages, or longer candidates, than a start
+// needs.
+var errTooManySignals = errors.New("too many messages")
+
 // longAgo is a deadline that ends reads and writes in progress.
 var longAgo = time.Unix(1, 0)
 
@@ -52,12 +58,11 @@ func dialSignalling(ctx context.Context, base, token string) (c *signalConn, rel
 		return nil, nil, &translate.Error{Kind: translate.ErrKindRefused, Op: opSignalPlay, Err: err}
 	}
 	release = func() bool { return true }
-	connected := false
+	connected := false // with the TLS handshake
 	dialer := &websocket.Dialer{
 		NetDialContext: func(dialCtx context.Context, network, addr string) (net.Conn, error) {
 			raw, err := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext(dialCtx, network, addr)
 			if err == nil {
-				connected = true
 				release = context.AfterFunc(ctx, func() { _ = raw.SetDeadline(longAgo) }) // fails only for a closed connection
 			}
 			return raw, err
@@ -65,7 +70,8 @@ func dialSignalling(ctx context.Context, base, token string) (c *signalConn, rel
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 		ReadBufferSize:  4096, WriteBufferSize: 4096,
 	}
-	ws, res, err := dialer.DialContext(ctx, address, http.Header{"Authorization": {"Bearer " + token}})
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
+	ws, res, err := dialer.DialContext(traced, address, http.Header{"Authorization": {"Bearer " + token}})
 	switch {
 	case err == nil:
 	case res != nil:
@@ -73,6 +79,7 @@ func dialSignalling(ctx context.Context, base, token string) (c *signalConn, rel
 		_ = res.Body.Close() // gorilla has read the beginning
 		return nil, nil, upgradeRefused(ctx, res.StatusCode)
 	case !connected:
+		release()
 		return nil, nil, failed(ctx, opSignalPlay, fmt.Errorf("%w: %w", translate.ErrNotSent, err))
 	default:
 		release()
@@ -82,15 +89,21 @@ func dialSignalling(ctx context.Context, base, token string) (c *signalConn, rel
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = ws.SetWriteDeadline(deadline) // returns nil
 	}
+	if ctx.Err() != nil { // the dialer has cleared the deadline that the end of ctx had set
+		_ = ws.NetConn().SetDeadline(longAgo) // fails only for a closed connection
+	}
 	return &signalConn{ws: ws}, release, nil
 }
 
 // upgradeRefused returns the error for a response that does not open the connection. A proxy without
-// WebSockets answers 200 or a redirect.
+// WebSockets answers 200 or a redirect, and one that does not know the path 403 or 404.
 func upgradeRefused(ctx context.Context, status int) error {
 	err := &translate.Error{Kind: statusKind(status), Op: opSignalPlay, Err: statusError(status)}
 	switch {
-	case status < 400, err.Kind == translate.ErrKindNotFound, err.Kind == translate.ErrKindRefused:
+	case status < 400, err.Kind == translate.ErrKindNotFound, err.Kind == translate.ErrKindRefused, err.Kind == translate.ErrKindDenied:
+		if err.Kind == translate.ErrKindRefused { // not the client's fault
+			err.Kind = translate.ErrKindUnavailable
+		}
 		err.Err = fmt.Errorf("%w: %w", errUpgradeRefused, err.Err)
 	case err.Kind == translate.ErrKindUnavailable:
 		err.Kind = lostKind(ctx)
@@ -118,7 +131,7 @@ func signalURL(base string) (string, error) {
 // read returns the next message.
 func (c *signalConn) read() (*lkproto.SignalResponse, error) {
 	if c.messages++; c.messages > maxSignals {
-		return nil, fmt.Errorf("more than %d messages", maxSignals)
+		return nil, errTooManySignals
 	}
 	_, b, err := c.ws.ReadMessage()
 	if err != nil {
@@ -157,7 +170,7 @@ func (c *signalConn) finish() {
 
 // drain reads until the connection ends, and closes it.
 func (c *signalConn) drain() {
-	for err := error(nil); err == nil; _, err = c.read() {
+	for err := error(nil); err == nil; _, _, err = c.ws.NextReader() {
 	}
 	_ = c.ws.Close() // nothing more can be done
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gorilla/websocket"
 	lkproto "github.com/livekit/protocol/livekit"
 	"github.com/pion/sdp/v3"
 
@@ -27,8 +28,9 @@ const (
 // player to exactly the tracks that o.Offer chooses.
 func (s *SFU) playSignal(ctx context.Context, o translate.PlayOffer, place func()) (a translate.Answer, err error) {
 	start := time.Now()
-	defer s.done(opSignalPlay, start, o.Room, o.Identity, &err)
-	defer func() { s.trace(ctx, opSignalPlay, start, err) }()
+	var failure error // of LiveKit's part
+	defer s.done(opSignalPlay, start, o.Room, o.Identity, &failure)
+	defer func() { s.trace(ctx, opSignalPlay, start, failure) }()
 	token, err := s.signer.player(o)
 	if err != nil {
 		place()
@@ -36,18 +38,28 @@ func (s *SFU) playSignal(ctx context.Context, o translate.PlayOffer, place func(
 	}
 	c, unbind, err := dialSignalling(ctx, s.base, token)
 	if err != nil {
+		failure = err
 		place()
 		return a, err
 	}
+	kept := false
+	defer func() { // also after a panic
+		if !kept {
+			s.held.discard(c, place)
+		}
+	}()
 	n := &playNegotiation{ctx: ctx, c: c, o: o, ways: s.ways}
 	a, err = n.run()
 	if bound := unbind(); err == nil && !bound {
 		err = ctx.Err()
 	}
 	if err != nil {
-		s.held.discard(c, place)
-		return translate.Answer{}, n.classify(err)
+		if err = n.classify(err); !n.refused {
+			failure = err
+		}
+		return translate.Answer{}, err
 	}
+	kept = true
 	s.held.keep(o.Identity, c, place)
 	return a, nil
 }
@@ -62,12 +74,14 @@ type playNegotiation struct {
 	o    translate.PlayOffer
 	ways *playWays
 
-	refused    bool // by o.Offer
+	refused    bool // by o.Offer: LiveKit has no part in it
 	offered    bool // the offer was sent
 	join       *lkproto.JoinResponse
+	publisher  string          // the publisher's SID, "" before choose
 	pending    map[string]bool // SIDs of chosen tracks that LiveKit has not allowed yet
 	answer     *lkproto.SessionDescription
 	candidates []string
+	size       int  // of all candidates
 	gathered   bool // all candidates are there
 }
 
@@ -108,6 +122,7 @@ func (n *playNegotiation) run() (a translate.Answer, err error) {
 func (n *playNegotiation) choose() (offer string, tracks []translate.Track, err error) {
 	for _, p := range n.join.GetOtherParticipants() {
 		if p.GetIdentity() == string(n.o.Publisher) {
+			n.publisher = p.GetSid()
 			offer, tracks, err = n.o.Offer(participant(p))
 			n.refused = err != nil
 			return offer, tracks, err
@@ -181,12 +196,15 @@ func (n *playNegotiation) take(m *lkproto.SignalResponse) error {
 			Candidate string `json:"candidate"`
 		}
 		if json.Unmarshal([]byte(x.Trickle.GetCandidateInit()), &init) == nil && init.Candidate != "" {
+			if n.size += len(init.Candidate); n.size > maxSignalBytes {
+				return errTooManySignals
+			}
 			n.candidates = append(n.candidates, strings.TrimPrefix(init.Candidate, "candidate:"))
 		}
 		n.gathered = n.gathered || x.Trickle.GetFinal()
 	case *lkproto.SignalResponse_Update:
 		for _, p := range x.Update.GetParticipants() {
-			if p.GetIdentity() == string(n.o.Publisher) && p.GetState() == lkproto.ParticipantInfo_DISCONNECTED {
+			if n.publisher != "" && p.GetSid() == n.publisher && p.GetState() == lkproto.ParticipantInfo_DISCONNECTED {
 				return publisherGone()
 			}
 		}
@@ -243,6 +261,8 @@ func (n *playNegotiation) classify(err error) error {
 		return failed(n.ctx, opSignalPlay, n.ctx.Err())
 	case n.refused, errors.As(err, &sfu):
 		return err
+	case errors.Is(err, websocket.ErrReadLimit), errors.Is(err, errTooManySignals): // a room with many participants: WHIP does not list them
+		return playAgain(opSignalPlay, err)
 	}
 	return failed(n.ctx, opSignalPlay, err)
 }

@@ -30,6 +30,7 @@ const (
 type standIn struct {
 	*httptest.Server
 	version string
+	refusal int // status of upgrades, 0: they are served
 	tracks  int
 	// steps are LiveKit's messages after each message of the gateway.
 	steps func(m *lkproto.SignalRequest) []*lkproto.SignalResponse
@@ -53,6 +54,8 @@ func newStandIn(t *testing.T) *standIn {
 
 func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case r.URL.Path == signalPath && s.refusal != 0:
+		w.WriteHeader(s.refusal)
 	case r.URL.Path == signalPath && s.steps != nil:
 		s.signal(w, r)
 	case strings.HasSuffix(r.URL.Path, "/UpdateParticipant"):
@@ -254,6 +257,7 @@ func TestPlayByWHIPWhereLiveKitServesNoSignalling(t *testing.T) {
 		reason string
 	}{
 		"404":         {change: func(s *standIn) { s.steps = nil }, reason: "status 404"},
+		"403":         {change: func(s *standIn) { s.steps, s.refusal = nil, http.StatusForbidden }, reason: "status 403"},
 		"old version": {change: func(s *standIn) { s.version = "1.13.1" }, again: true, joins: 1, reason: "LiveKit 1.13.1 is older than 1.13.2"},
 		"no version":  {change: func(s *standIn) { s.version = "" }, again: true, joins: 1, reason: "is older than"},
 	} {
@@ -282,7 +286,7 @@ func TestPlayByWHIPWhereLiveKitServesNoSignalling(t *testing.T) {
 				t.Errorf("log is %s", got)
 			}
 			// A newer LiveKit is noticed.
-			s.version, s.steps = "1.14.0", s.usual
+			s.version, s.steps, s.refusal = "1.14.0", s.usual, 0
 			sfu.ways.refuse = time.Now().Add(-2 * askAgain)
 			if _, err := s.play(t, sfu, 0); err != nil {
 				t.Fatal(err)
@@ -299,7 +303,6 @@ func TestPlayByWHIPWhereLiveKitServesNoSignalling(t *testing.T) {
 func TestFailedUpgradeDecidesNothing(t *testing.T) {
 	for status, kind := range map[int]translate.ErrorKind{
 		http.StatusServiceUnavailable: translate.ErrKindUnavailable, http.StatusTooManyRequests: translate.ErrKindUnavailable,
-		http.StatusUnauthorized: translate.ErrKindDenied,
 	} {
 		asked := 0
 		sfu := stub(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -312,6 +315,32 @@ func TestFailedUpgradeDecidesNothing(t *testing.T) {
 			t.Errorf("status %d: %d calls, error %v", status, asked, err)
 		}
 	}
+}
+
+// A wrong key is refused by both ways, and decides nothing.
+func TestDeniedPlayDecidesNothing(t *testing.T) {
+	sfu := stub(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	_, err := sfu.Play(deadline(t, patience), translate.PlayOffer{Room: "r", Identity: "me", Publisher: "pub", Offer: allTracks("")})
+	wantKind(t, err, translate.ErrKindDenied)
+	if !sfu.ways.signal(0) {
+		t.Error("WHIP was decided for")
+	}
+}
+
+// What a client cannot use is no failure of LiveKit, and so not in the metric of calls that fail.
+func TestRefusedOfferIsNoFailureOfLiveKit(t *testing.T) {
+	s := newStandIn(t)
+	var failures []error
+	observe := func(_ string, _ time.Duration, err error) { failures = append(failures, err) }
+	sfu := s.sfu(t, PlayAuto, Deps{Observe: observe})
+	noCodec := errors.New("no codec in common")
+	_, err := sfu.Play(deadline(t, patience), translate.PlayOffer{Room: "r", Identity: "me", Publisher: "pub", Offer: func(translate.Participant) (string, []translate.Track, error) {
+		return "", nil, noCodec
+	}})
+	if !errors.Is(err, noCodec) || !slices.Equal(failures, []error{nil}) {
+		t.Errorf("error %v, observed %v", err, failures)
+	}
+	s.wantClose(t)
 }
 
 func TestPlayConfiguredAsWHIPOrSignalling(t *testing.T) {
@@ -414,13 +443,19 @@ func TestSignallingIsBounded(t *testing.T) {
 			}
 			return slices.Repeat([]*lkproto.SignalResponse{allowed("other")}, maxSignals+1)
 		},
+		"candidates": func(m *lkproto.SignalRequest) []*lkproto.SignalResponse {
+			if m.GetOffer() == nil {
+				return []*lkproto.SignalResponse{allowed("TR_1")}
+			}
+			return slices.Repeat([]*lkproto.SignalResponse{candidate(strings.Repeat("x", maxSignalBytes/3), false)}, 5)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStandIn(t)
 			s.steps = step
 			_, err := s.play(t, s.sfu(t, PlayAuto, Deps{}), 0)
 			wantKind(t, err, translate.ErrKindUnavailable)
-			if errors.Is(err, translate.ErrPlayAgain) {
+			if !errors.Is(err, translate.ErrPlayAgain) { // WHIP reads no list of participants
 				t.Errorf("error is %v", err)
 			}
 		})

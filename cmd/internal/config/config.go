@@ -134,7 +134,7 @@ type LiveKit struct {
 	MaxConns int `koanf:"maxConns" rule:"min=1"`
 	// How players are started: `auto`, `signal` or `whip`. `auto` is by signalling, and by WHIP, which takes
 	// 50 ms longer, where LiveKit is older than 1.13.2 or refuses signalling. `signal` does not look at
-	// LiveKit's version.
+	// LiveKit's version, and takes WHIP only while all connections for signalling are in use.
 	Play livekit.PlayWay `koanf:"play" rule:"one=auto|signal|whip"`
 }
 
