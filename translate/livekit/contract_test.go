@@ -132,7 +132,7 @@ func testPlayH264(t *testing.T, s *stage) {
 // first to the offer's m-lines. It only waits for the named tracks, which count as subscribed without an
 // m-line. The msid of the answer names the tracks that were bound.
 func testSurplusTracks(t *testing.T, s *stage) {
-	s = s.by(t, wayWHIP)
+	s = s.by(t, PlayWHIP)
 	ours := map[string]translate.Kind{}
 	native := []translate.Identity{"native 1", "native 2", "nätive 3 😀"}
 	for _, id := range native {
@@ -163,7 +163,7 @@ func testSurplusTracks(t *testing.T, s *stage) {
 
 // By signalling, LiveKit subscribes a player to exactly the tracks that the gateway names.
 func testExactTracks(t *testing.T, s *stage) {
-	s = s.by(t, waySignal)
+	s = s.by(t, PlaySignal)
 	native := []translate.Identity{"native 1", "native 2", "nätive 3 😀"}
 	for _, id := range native {
 		s.publish(t, id, rig.PeerOptions{})
@@ -215,7 +215,7 @@ func testAbsentTrack(t *testing.T, s *stage) {
 	pub := publisher()
 	s.publish(t, pub, rig.PeerOptions{Audio: true})
 	id := player()
-	s = s.by(t, wayWHIP)
+	s = s.by(t, PlayWHIP)
 	offer := s.playOffer(t, id, pub, "")
 	offer.Offer = func(translate.Participant) (string, []translate.Track, error) {
 		return rig.NewPlayer(t, rig.PeerOptions{}).Offer(), []translate.Track{{Name: "synthesized-microphone"}, {Name: "synthesized-camera"}}, nil

@@ -78,6 +78,27 @@ func (s *SFU) Version(ctx context.Context, room translate.RoomName, id translate
 	return version, nil
 }
 
+// TrySignalling opens LiveKit's signalling as a play does, waits for LiveKit's first message, and leaves.
+func (s *SFU) TrySignalling(ctx context.Context, room translate.RoomName, id translate.Identity) error {
+	token, err := s.signer.player(translate.PlayOffer{Room: room, Identity: id})
+	if err != nil {
+		return &translate.Error{Kind: translate.ErrKindRefused, Op: opSignalPlay, Err: err}
+	}
+	c, unbind, err := dialSignalling(ctx, s.base, token)
+	if err != nil {
+		return err
+	}
+	n := &playNegotiation{ctx: ctx, c: c}
+	err = n.await(func() bool { return n.join != nil })
+	unbind()
+	c.leave()
+	c.drain()
+	if err != nil {
+		return n.classify(err)
+	}
+	return nil
+}
+
 // TrialOffer returns the offer of a publisher of audio and video that sends no media.
 func TrialOffer() (string, error) {
 	pc, err := newSubscriberConnection()

@@ -36,7 +36,7 @@ func calls(t *testing.T, ctx context.Context, sfu *SFU) map[string]error {
 }
 
 func TestCallsSucceedAfterServerReturns(t *testing.T) {
-	for _, way := range []PlayWay{wayWHIP, waySignal} {
+	for _, way := range []PlayWay{PlayWHIP, PlaySignal} {
 		t.Run(string(way), func(t *testing.T) { testCallsSucceedAfterServerReturns(t, way) })
 	}
 }
@@ -68,7 +68,7 @@ func testCallsSucceedAfterServerReturns(t *testing.T, way PlayWay) {
 }
 
 func TestHangingServerIsUnavailableAtDeadline(t *testing.T) {
-	for _, way := range []PlayWay{wayWHIP, waySignal} {
+	for _, way := range []PlayWay{PlayWHIP, PlaySignal} {
 		t.Run(string(way), func(t *testing.T) { testHangingServerIsUnavailableAtDeadline(t, way) })
 	}
 }

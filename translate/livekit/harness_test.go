@@ -76,7 +76,7 @@ func (s *stage) by(t *testing.T, way PlayWay) *stage {
 // eachWay runs a test with each way of playing.
 func eachWay(t *testing.T, s *stage, test func(*testing.T, *stage)) {
 	t.Helper()
-	for _, way := range []PlayWay{wayWHIP, waySignal} {
+	for _, way := range []PlayWay{PlayWHIP, PlaySignal} {
 		t.Run(string(way), func(t *testing.T) {
 			t.Parallel()
 			test(t, s.by(t, way))

@@ -18,14 +18,16 @@ type PlayWay string
 
 // Ways of asking.
 const (
-	PlayAuto  PlayWay = "auto"   // by signalling if LiveKit serves it, else by WHIP
-	waySignal PlayWay = "signal" // by signalling, whatever LiveKit's version is
-	wayWHIP   PlayWay = "whip"
+	PlayAuto   PlayWay = "auto"   // by signalling if LiveKit serves it, else by WHIP
+	PlaySignal PlayWay = "signal" // by signalling, whatever LiveKit's version is
+	PlayWHIP   PlayWay = "whip"
 )
 
+// MinSignalling is the oldest LiveKit that plays by signalling with PlayAuto: answers of older ones have no
+// sound for Firefox.
+const MinSignalling = "1.13.2"
+
 const (
-	// minSignalling is the oldest LiveKit whose answers over signalling have sound for Firefox.
-	minSignalling = "v1.13.2"
 	// signalAttempts is how often a player is started by signalling before WHIP is taken.
 	signalAttempts = 2
 	// askAgain is how long a LiveKit that does not serve signalling is asked by WHIP only. It can be replaced by
@@ -56,11 +58,11 @@ func newPlayWays(configured PlayWay, log zerolog.Logger) *playWays {
 // signal reports whether an attempt to play goes by signalling.
 func (w *playWays) signal(attempt int) bool {
 	if w.configured != PlayAuto {
-		return w.configured == waySignal
+		return w.configured == PlaySignal
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return attempt < signalAttempts && (w.now != wayWHIP || time.Since(w.refuse) > askAgain)
+	return attempt < signalAttempts && (w.now != PlayWHIP || time.Since(w.refuse) > askAgain)
 }
 
 // decide records how LiveKit answers players from now on.
@@ -68,7 +70,7 @@ func (w *playWays) decide(way PlayWay, reason string) {
 	w.mu.Lock()
 	changed := w.now != way
 	w.now = way
-	if way == wayWHIP {
+	if way == PlayWHIP {
 		w.refuse = time.Now()
 	}
 	w.mu.Unlock()
@@ -79,11 +81,11 @@ func (w *playWays) decide(way PlayWay, reason string) {
 
 // checkVersion returns an error for a LiveKit that is too old for signalling, and decides for WHIP then.
 func (w *playWays) checkVersion(version string) error {
-	if w.configured == waySignal || semver.Compare("v"+version, minSignalling) >= 0 {
-		w.decide(waySignal, "LiveKit "+version)
+	if w.configured == PlaySignal || semver.Compare("v"+version, "v"+MinSignalling) >= 0 {
+		w.decide(PlaySignal, "LiveKit "+version)
 		return nil
 	}
-	w.decide(wayWHIP, "LiveKit "+version+" is older than "+minSignalling[1:])
+	w.decide(PlayWHIP, "LiveKit "+version+" is older than "+MinSignalling)
 	return fmt.Errorf("%w: version %q", errNoSignalling, version)
 }
 
@@ -114,7 +116,7 @@ func (s *SFU) Play(ctx context.Context, o translate.PlayOffer) (translate.Answer
 	}
 	refusal := err
 	if answer, err = s.playWHIP(ctx, o); err == nil {
-		s.ways.decide(wayWHIP, refusal.Error())
+		s.ways.decide(PlayWHIP, refusal.Error())
 	}
 	return answer, err
 }

@@ -14,7 +14,7 @@ import (
 
 // Plays that LiveKit does not answer leave connections for the plays of another publisher, and for removals.
 func TestHangingPlaysDoNotDelayOtherCalls(t *testing.T) {
-	for _, way := range []PlayWay{wayWHIP, waySignal} {
+	for _, way := range []PlayWay{PlayWHIP, PlaySignal} {
 		t.Run(string(way), func(t *testing.T) { testHangingPlays(t, way) })
 	}
 }

@@ -85,7 +85,7 @@ func (c Config) validate() error {
 	if c.MaxConns < 0 {
 		faults = append(faults, fmt.Errorf("%w: negative number of connections", ErrConfig))
 	}
-	if c.Play != "" && !slices.Contains([]PlayWay{PlayAuto, waySignal, wayWHIP}, c.Play) {
+	if c.Play != "" && !slices.Contains([]PlayWay{PlayAuto, PlaySignal, PlayWHIP}, c.Play) {
 		faults = append(faults, fmt.Errorf("%w: unknown way of playing %q", ErrConfig, c.Play))
 	}
 	return errors.Join(faults...)

@@ -25,7 +25,7 @@ func TestSignallingContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, s.by(t, waySignal))
+			test(t, s.by(t, PlaySignal))
 		})
 	}
 }

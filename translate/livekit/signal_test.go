@@ -249,6 +249,18 @@ func TestSignalPlaySubscribesThenOffersThenCloses(t *testing.T) {
 }
 
 // A LiveKit that does not serve signalling is played by WHIP. The decision is logged once.
+func TestTrySignallingJoinsAndLeaves(t *testing.T) {
+	s := newStandIn(t)
+	if err := s.sfu(t, PlayAuto, Deps{}).TrySignalling(deadline(t, patience), "r", "me"); err != nil {
+		t.Fatal(err)
+	}
+	s.wantClose(t)
+	s.wantCounts(t, 1, 0)
+	if len(s.received) != 1 || s.received[0].GetLeave() == nil {
+		t.Errorf("LiveKit received %v, want only a leave", s.received)
+	}
+}
+
 func TestPlayByWHIPWhereLiveKitServesNoSignalling(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*standIn)
@@ -346,11 +358,11 @@ func TestRefusedOfferIsNoFailureOfLiveKit(t *testing.T) {
 func TestPlayConfiguredAsWHIPOrSignalling(t *testing.T) {
 	s := newStandIn(t)
 	s.version = "1.9.12"
-	if _, err := s.play(t, s.sfu(t, wayWHIP, Deps{}), 0); err != nil {
+	if _, err := s.play(t, s.sfu(t, PlayWHIP, Deps{}), 0); err != nil {
 		t.Error(err)
 	}
 	s.wantCounts(t, 0, 1)
-	if _, err := s.play(t, s.sfu(t, waySignal, Deps{}), 5); err != nil {
+	if _, err := s.play(t, s.sfu(t, PlaySignal, Deps{}), 5); err != nil {
 		t.Error(err)
 	}
 	s.wantCounts(t, 1, 1)

@@ -97,7 +97,7 @@ func TestPlayRequestSelectsTracks(t *testing.T) {
 		}
 		w.WriteHeader(http.StatusCreated)
 	})
-	sfu.ways.configured = wayWHIP
+	sfu.ways.configured = PlayWHIP
 	_, err := sfu.Play(t.Context(), translate.PlayOffer{
 		Room: "r", Identity: "i", Publisher: odd,
 		Offer: func(translate.Participant) (string, []translate.Track, error) {

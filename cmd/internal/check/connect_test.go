@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/e2e/rig"
 	"wcsgateway/state"
+	"wcsgateway/translate/livekit"
 )
 
 func TestMain(m *testing.M) {
@@ -100,6 +102,7 @@ func TestConnectReportsWhatWorks(t *testing.T) {
 	wantResult(t, alone, "livekit.url", OK)
 	wantResult(t, alone, "livekit.apiKey", OK)
 	wantResult(t, alone, "livekit version", OK, "1.")
+	wantResult(t, alone, "livekit play", OK, "by signalling")
 	wantResult(t, alone, "livekit WHIP", OK)
 	wantResult(t, alone, "livekit candidates", Warning, "udp 127.0.0.1:", "tcp 127.0.0.1:", "loopback", "rtc.node_ip")
 	wantResult(t, alone, "webhooks", Warning, "not tried", "no gateway")
@@ -201,6 +204,74 @@ func TestConnectReportsFaultsOfLiveKit(t *testing.T) {
 		})
 	}
 	s.wantNothingLeft(t)
+}
+
+// A proxy before LiveKit that does not pass the signalling of plays.
+func TestPlayReportsProxyThatStopsSignalling(t *testing.T) {
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
+	swallowed := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	mute := func(w http.ResponseWriter, r *http.Request) { // opens the connection and sends nothing
+		conn, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			return // the client sees it
+		}
+		defer conn.Close()
+		for err == nil {
+			_, _, err = conn.ReadMessage()
+		}
+	}
+	for _, tt := range []struct {
+		name, version string
+		way           livekit.PlayWay
+		handle        http.HandlerFunc
+		asked         int32
+		level         Level
+		parts         []string
+		silent        bool
+	}{
+		{"not found", "1.13.5", "", http.NotFound, 1, Warning, []string{"status 404", "livekit.play: whip"}, false},
+		{"no WebSockets", "1.13.5", livekit.PlayAuto, status(http.StatusOK), 1, Warning, []string{"status 200", "livekit.play: whip"}, false},
+		{"forbidden", "1.13.5", livekit.PlayAuto, status(http.StatusForbidden), 1, Warning, []string{"status 403", "livekit.play: whip"}, false},
+		{"bad gateway", "1.13.5", livekit.PlayAuto, status(http.StatusBadGateway), 1, Warning, []string{"status 502", "livekit.play: whip"}, false},
+		{"swallowed", "1.13.5", livekit.PlayAuto, swallowed, 1, Warning, []string{"unavailable", "livekit.play: whip"}, true},
+		{"mute", "1.13.5", livekit.PlayAuto, mute, 1, Warning, []string{"unavailable", "livekit.play: whip"}, true},
+		{"signalling required", "1.9.0", livekit.PlaySignal, http.NotFound, 1, Warning, []string{"status 404", "livekit.play: whip"}, false},
+		{"old LiveKit", "1.13.1", livekit.PlayAuto, http.NotFound, 0, OK, []string{"by WHIP", "older than 1.13.2"}, false},
+		{"WHIP required", "1.13.5", livekit.PlayWHIP, http.NotFound, 0, OK, []string{"by WHIP, as livekit.play requires"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var asked atomic.Int32
+			proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				if r.URL.Path != "/rtc/v1" {
+					t.Errorf("request for %s", r.URL.Path)
+				}
+				tt.handle(w, r)
+			}))
+			defer proxy.Close()
+			cfg := config.Default()
+			cfg.LiveKit.Play = tt.way
+			if tt.silent {
+				cfg.LiveKit.CallTimeout = 100 * time.Millisecond
+			}
+			sfu, err := livekit.New(livekit.Config{URL: proxy.URL, Key: "key", Secret: "the-secret-of-a-test-is-long-enough", Play: tt.way}, livekit.Deps{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sfu.Close()
+			c := connection{cfg: cfg, sfu: sfu, pod: "0000000000000000", room: "wcs-check-0"}
+			result := c.play(t.Context(), tt.version)
+			wantResult(t, []Result{result}, "livekit play", tt.level, tt.parts...)
+			if n := asked.Load(); n != tt.asked {
+				t.Errorf("asked %d times, want %d", n, tt.asked)
+			}
+			if strings.Contains(result.Text, "eyJ") {
+				t.Errorf("token in %+v", result)
+			}
+		})
+	}
 }
 
 func TestConnectReportsFaultsOfRedis(t *testing.T) {

@@ -31,9 +31,28 @@ func (c *connection) liveKit(ctx context.Context) []Result {
 	case older(version, minLiveKit):
 		all = append(all, Result{Level: Fault, Check: "livekit version", Text: version, Hint: "the gateway needs " + minLiveKit + " or later"})
 	default:
-		all = append(all, ok("livekit version", "%s", version))
+		all = append(all, ok("livekit version", "%s", version), c.play(ctx, version))
 	}
 	return append(all, c.offer(ctx)...)
+}
+
+// play opens LiveKit's signalling as plays do, if a gateway uses it for this version.
+func (c *connection) play(ctx context.Context, version string) Result {
+	const check = "livekit play"
+	way := c.cfg.LiveKit.Play
+	switch {
+	case way == livekit.PlayWHIP:
+		return ok(check, "by WHIP, as livekit.play requires")
+	case way != livekit.PlaySignal && older(version, livekit.MinSignalling):
+		return ok(check, "by WHIP, because LiveKit is older than %s", livekit.MinSignalling)
+	}
+	call, cancel := context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
+	defer cancel()
+	id := translate.NewIdentity(c.cfg.Deployment, translate.RolePlay, c.pod)
+	if err := c.sfu.TrySignalling(call, c.room, id); err != nil {
+		return warning(check, oneLine(err), "a proxy before LiveKit must pass WebSockets to /rtc/v1; without them set livekit.play: whip")
+	}
+	return ok(check, "by signalling")
 }
 
 // reachLiveKit examines address and credentials. It changes nothing in LiveKit.
