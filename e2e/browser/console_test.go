@@ -254,6 +254,9 @@ func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 
 	streams := w.open(t, 0, "#/streams")
 	streams.shows("console", "PUBLISHING", "VP8 640×360")
+	if !eval[bool](streams, `(() => { const pod = document.querySelector('td[data-label=Pod] span'); return pod.textContent === '`+hostname(t)+`' && /^[0-9a-f]{8}$/.test(pod.title); })()`) {
+		t.Error("the table does not show the host of the stream's pod with its id as title")
+	}
 	streams.shots("streams")
 	streams.run(chromedp.Click(chromedp.CSS("tbody a")))
 	streams.shows("Stream console", "Players", "PLAYING")
@@ -263,6 +266,15 @@ func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 	w.foreignPage(t, pub)
 	w.wrongPassword(t)
 	w.end(t, streams, pub, play)
+}
+
+func hostname(t *testing.T) string {
+	t.Helper()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
 }
 
 // crowd connects the simulated sessions, half of them to each pod.

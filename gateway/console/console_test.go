@@ -34,6 +34,7 @@ type fakeDeployment struct {
 	sessions  []state.Session
 	histories map[string]*json.RawMessage
 	failures  map[string]*[]ends.Failure
+	hosts     map[string]string // of more pods that answer
 	closed    atomic.Bool
 	fail      error
 }
@@ -73,7 +74,11 @@ func (f *fakeDeployment) SessionDetails(_ context.Context, id string) (state.Ses
 }
 
 func (f *fakeDeployment) PodStates(context.Context) (map[string]*admin.PodState, error) {
-	return map[string]*admin.PodState{"a": {Statistics: admin.Statistics{Connections: 2, Spliced: 1, Published: 1}, Version: "5.2.0"}, "b": nil}, f.fail
+	states := map[string]*admin.PodState{"a": {Statistics: admin.Statistics{Connections: 2, Spliced: 1, Published: 1}, Version: "5.2.0"}, "b": nil}
+	for pod, host := range f.hosts {
+		states[pod] = &admin.PodState{Host: host}
+	}
+	return states, f.fail
 }
 
 func (f *fakeDeployment) Histories(context.Context) (map[string]*json.RawMessage, error) {
@@ -277,6 +282,31 @@ func TestConsoleShowsSessionsAndDetails(t *testing.T) {
 	}
 }
 
+// Pods are found and sorted by the hosts that tables show. A pod that does not answer has only its id.
+func TestTablesSearchAndSortPodsByHost(t *testing.T) {
+	f := newDeployment(4)
+	f.hosts = map[string]string{"a": "zeta", "c": "eta"}
+	f.sessions[1].Owner.Pod, f.streams[0].Pod, f.sessions[2].Owner.Pod = "c", "c", "b"
+	base := serve(t, f, 3)
+	var sessions rowsEvent[sessionRow]
+	if !watch(t, base+"live?view=sessions&q=ZETA&limit=1").await("rows", &sessions) || sessions.Matched != 2 {
+		t.Errorf("rows of a host: %+v", sessions)
+	}
+	pods := func(rows []sessionRow) (list []string) {
+		for _, r := range rows {
+			list = append(list, r.Pod)
+		}
+		return list
+	}
+	if !watch(t, base+"live?view=sessions&sort=pod").await("rows", &sessions) || !slices.Equal(pods(sessions.Rows), []string{"b", "c", "a", "a"}) {
+		t.Errorf("rows by host: %+v", sessions)
+	}
+	var streams rowsEvent[streamRow]
+	if !watch(t, base+"live?view=streams&sort=pod&desc=1&q=eta").await("rows", &streams) || streams.Matched != 3 || streams.Rows[2].Pod != "c" {
+		t.Errorf("rows by host: %+v", streams)
+	}
+}
+
 func TestViewersAreBounded(t *testing.T) {
 	base := serve(t, newDeployment(3), 1)
 	var hello any
@@ -314,7 +344,7 @@ func TestProblemIsShown(t *testing.T) {
 func TestTableSelectsSortedPage(t *testing.T) {
 	for range 200 {
 		v := view{Name: viewSessions, Offset: rand.IntN(50), Limit: rand.IntN(50), Down: rand.IntN(2) == 0}
-		tab := table[sessionRow]{view: v, order: sessionOrder("app")}
+		tab := table[sessionRow]{view: v, order: sessionOrder("app", nil)}
 		var all []sessionRow
 		for i := range rand.IntN(2000) {
 			r := sessionRow{Session: fmt.Sprintf("%05d", i), App: fmt.Sprint(rand.IntN(5))}
@@ -327,7 +357,7 @@ func TestTableSelectsSortedPage(t *testing.T) {
 				t.Fatalf("%d rows are held, want at most %d", len(tab.rows), most)
 			}
 		}
-		slices.SortFunc(all, sessionOrder("app"))
+		slices.SortFunc(all, sessionOrder("app", nil))
 		if v.Down {
 			slices.Reverse(all)
 		}

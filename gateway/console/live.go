@@ -29,6 +29,7 @@ type feed struct {
 	view  view
 	last  map[string]string // last data by event, so that unchanged data are not sent again
 	trend trends
+	hosts hosts
 }
 
 // live serves the events (text/event-stream) of one view. It ends when the viewer disconnects or the pod
@@ -91,6 +92,7 @@ func (f *feed) update(ctx context.Context, shown *time.Time) error {
 	defer cancel()
 	o, err := f.c.overview(ctx)
 	if err == nil {
+		f.hosts = o.hosts
 		if sent := f.send("overview", o); sent != nil {
 			return sent
 		}

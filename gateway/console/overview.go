@@ -30,7 +30,15 @@ type podRow struct {
 type overview struct {
 	Pods   []podRow `json:"pods"`
 	Totals totals   `json:"totals"`
+
+	hosts hosts
 }
+
+// hosts are the hosts of the pods that answer, by pod.
+type hosts map[string]string
+
+// of returns the host of a pod as tables show it: the pod's id if the host is unknown.
+func (h hosts) of(pod string) string { return cmp.Or(h[pod], pod) }
 
 type totals struct {
 	Sessions  int `json:"sessions"` // with spliced ones
@@ -56,11 +64,12 @@ func (c *Console) readPods(ctx context.Context) (o overview, err error) {
 	if err != nil {
 		return o, err
 	}
-	o.Pods = []podRow{}
+	o.Pods, o.hosts = []podRow{}, make(hosts, len(states))
 	for pod, s := range states {
 		r := podRow{Pod: pod, State: "silent", Self: pod == c.cfg.Pod}
 		if s != nil {
 			r.State, r.Version, r.Sessions, r.Spliced, r.Published, r.Played = "ready", s.Version, s.Connections, s.Spliced, s.Published, s.Played
+			o.hosts[pod] = s.Host
 			r.Host, r.Started, r.Load, r.Health = s.Host, s.Started.UnixMilli(), s.Load, s.Health
 			if s.Draining {
 				r.State = "draining"

@@ -40,11 +40,11 @@ func addressIn(id string) string {
 
 // sessions returns a page of the table of sessions.
 func (f *feed) sessions(ctx context.Context) (any, error) {
-	t := table[sessionRow]{view: f.view, order: sessionOrder(f.view.Sort)}
+	t := table[sessionRow]{view: f.view, order: sessionOrder(f.view.Sort, f.hosts)}
 	err := f.c.deps.EachSession(ctx, func(page []state.Session) error {
 		for _, s := range page {
 			t.total++
-			if f.view.matches(s.ID, s.App, s.Owner.Pod, s.ClientVersion) {
+			if f.view.matches(s.ID, s.App, s.Owner.Pod, f.hosts.of(s.Owner.Pod), s.ClientVersion) {
 				t.add(sessionRowOf(s))
 			}
 		}
@@ -73,14 +73,14 @@ func (f *feed) sessions(ctx context.Context) (any, error) {
 	return t.event(rows), err
 }
 
-func sessionOrder(column string) func(a, b sessionRow) int {
+func sessionOrder(column string, hosts hosts) func(a, b sessionRow) int {
 	return func(a, b sessionRow) int {
 		first := 0
 		switch column {
 		case "app":
 			first = cmp.Compare(a.App, b.App)
 		case "pod":
-			first = cmp.Compare(a.Pod, b.Pod)
+			first = cmp.Or(cmp.Compare(hosts.of(a.Pod), hosts.of(b.Pod)), cmp.Compare(a.Pod, b.Pod))
 		case "since":
 			first = cmp.Compare(a.Since, b.Since)
 		}

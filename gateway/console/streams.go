@@ -75,7 +75,7 @@ func (a audience) of(name string) (n int) {
 // streams returns a page of the table of published streams.
 func (f *feed) streams(ctx context.Context) (any, error) {
 	counts := make(audience)
-	t := table[streamRow]{view: f.view, order: streamOrder(f.view.Sort, counts)}
+	t := table[streamRow]{view: f.view, order: streamOrder(f.view.Sort, counts, f.hosts)}
 	count := func(page []admin.StreamEntry) error {
 		for _, e := range page {
 			if !e.Published {
@@ -90,7 +90,7 @@ func (f *feed) streams(ctx context.Context) (any, error) {
 				continue
 			}
 			t.total++
-			if f.view.matches(e.Name, e.MediaID, e.App, e.Session, e.Pod) {
+			if f.view.matches(e.Name, e.MediaID, e.App, e.Session, e.Pod, f.hosts.of(e.Pod)) {
 				t.add(rowOf(e))
 			}
 		}
@@ -110,14 +110,14 @@ func (f *feed) streams(ctx context.Context) (any, error) {
 	return t.event(rows), nil
 }
 
-func streamOrder(column string, counts audience) func(a, b streamRow) int {
+func streamOrder(column string, counts audience, hosts hosts) func(a, b streamRow) int {
 	return func(a, b streamRow) int {
 		first := 0
 		switch column {
 		case "app":
 			first = cmp.Compare(a.App, b.App)
 		case "pod":
-			first = cmp.Compare(a.Pod, b.Pod)
+			first = cmp.Or(cmp.Compare(hosts.of(a.Pod), hosts.of(b.Pod)), cmp.Compare(a.Pod, b.Pod))
 		case "since":
 			first = cmp.Compare(a.Since, b.Since)
 		case "players":

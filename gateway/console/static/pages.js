@@ -1,7 +1,7 @@
 // The overview, and the pages of a stream and of a session.
 import { html, useEffect, useState } from './vendor/preact-htm.js';
 import { act, settings } from './feed.js';
-import { Button, Moment, Plot, Spark, audioText, text, time, videoText } from './parts.js';
+import { Button, Host, Moment, Plot, Spark, audioText, text, time, videoText } from './parts.js';
 import { sessionLink } from './tables.js';
 
 export function Overview({ overview, history, failures }) {
@@ -133,23 +133,23 @@ function Gone({ what }) {
   return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">${what}</h1><p class="empty">It has ended.</p></section>`;
 }
 
-export function Stream({ id, data }) {
+export function Stream({ id, data, pods }) {
   if (!data) return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">Stream</h1><p role="status">Loading …</p></section>`;
   if (data.gone) return html`<${Gone} what="Stream" />`;
-  const pods = Object.entries(data.playersByPod);
+  const byPod = Object.entries(data.playersByPod);
   return html`<section aria-labelledby="title">
     <h1 id="title" tabindex="-1">Stream ${data.name}</h1>
     <dl class="details">
       <dt>Status</dt><dd>${data.status} for <${Moment} at=${data.since} /></dd>
       <dt>Publisher</dt><dd>${sessionLink(data.session)}</dd>
       <dt>Application</dt><dd>${data.app}</dd>
-      <dt>Pod</dt><dd>${data.pod}</dd>
+      <dt>Pod</dt><dd><${Host} pod=${data.pod} pods=${pods} /></dd>
       <dt>Media ID</dt><dd>${data.mediaSessionId}</dd>
       <dt>Video</dt><dd>${videoText(data.video)}</dd>
       <dt>Audio</dt><dd>${audioText(data.audio)}</dd>
       <dt>Video rate</dt><dd>${data.kbps === null ? text(null) : html`${data.kbps} kbit/s <${Spark} series=${data.series} label="video rate over time" />`}</dd>
       ${Object.entries(data.figures || {}).filter(([k]) => !/RATE|WIDTH|HEIGHT/.test(k)).map(([k, v]) => html`<dt key=${k}>${k}</dt><dd>${v}</dd>`)}
-      <dt>Players</dt><dd>${data.players}${pods.length > 0 ? ': ' + pods.map(([pod, n]) => `${n} on ${pod}`).join(', ') : ''}</dd>
+      <dt>Players</dt><dd>${data.players}${byPod.map(([pod, n], i) => html`${i === 0 ? ': ' : ', '}${n} on <${Host} pod=${pod} pods=${pods} />`)}</dd>
     </dl>
     <p class="buttons">
       <${Button} label="End stream" danger ask=${`End the stream ${data.name}? Its publisher and its ${data.players} players are notified.`}
@@ -161,7 +161,7 @@ export function Stream({ id, data }) {
     <h2>Players</h2>
     ${data.playersList.length === 0 ? html`<p class="empty">No players.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Players"><table>
       <thead><tr>${['Session', 'Pod', 'Status', 'Duration'].map((h) => html`<th key=${h} scope="col">${h}</th>`)}</tr></thead>
-      <tbody>${data.playersList.map((p) => html`<tr key=${p.mediaSessionId}><td data-label="Session">${sessionLink(p.session)}</td><td data-label="Pod">${p.pod}</td>
+      <tbody>${data.playersList.map((p) => html`<tr key=${p.mediaSessionId}><td data-label="Session">${sessionLink(p.session)}</td><td data-label="Pod"><${Host} pod=${p.pod} pods=${pods} /></td>
         <td data-label="Status">${p.status}</td><td data-label="Duration"><${Moment} at=${p.since} /></td></tr>`)}</tbody>
     </table></div>`}
   </section>`;
@@ -188,7 +188,7 @@ function Picture({ name }) {
   </div>`;
 }
 
-export function Session({ id, data }) {
+export function Session({ id, data, pods }) {
   if (!data) return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">Session</h1><p role="status">Loading …</p></section>`;
   if (data.gone) return html`<${Gone} what="Session" />`;
   return html`<section aria-labelledby="title">
@@ -198,7 +198,7 @@ export function Session({ id, data }) {
       <dt>Login</dt><dd>${text(data.login)}</dd>
       <dt>Application</dt><dd>${data.app}</dd>
       <dt>Address</dt><dd>${data.address}</dd>
-      <dt>Pod</dt><dd>${data.pod}</dd>
+      <dt>Pod</dt><dd><${Host} pod=${data.pod} pods=${pods} /></dd>
       <dt>Duration</dt><dd><${Moment} at=${data.since} />${data.detached ? ', detached (the client disconnected and can resume)' : ''}</dd>
       <dt>Client</dt><dd>${text(data.client)}</dd>
     </dl>

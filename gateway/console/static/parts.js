@@ -5,6 +5,9 @@ const nothing = '–'; // unknown or not measured
 
 export const text = (v) => (v === null || v === undefined || v === '' ? nothing : String(v));
 
+// Host names a pod by its host. Its id is the title, and the name of a pod that does not answer.
+export const Host = ({ pod, pods }) => html`<span title=${pod}>${pods?.find((p) => p.pod === pod)?.host || pod}</span>`;
+
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const short = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 2 });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'short', timeStyle: 'medium' });

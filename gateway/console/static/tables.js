@@ -1,6 +1,6 @@
 // The tables of streams and sessions. The server sorts, filters and pages them.
 import { html, useEffect, useState } from './vendor/preact-htm.js';
-import { Moment, Spark, audioText, text, videoText } from './parts.js';
+import { Host, Moment, Spark, audioText, text, videoText } from './parts.js';
 
 export const pageSize = 50;
 
@@ -11,7 +11,7 @@ const columns = {
   streams: [
     { key: 'name', label: 'Stream', sort: true, show: streamLink },
     { key: 'app', label: 'Application', sort: true, show: (s) => s.app },
-    { key: 'pod', label: 'Pod', sort: true, show: (s) => s.pod },
+    { key: 'pod', label: 'Pod', sort: true, show: (s, pods) => html`<${Host} pod=${s.pod} pods=${pods} />` },
     { key: 'status', label: 'Status', sort: true, show: (s) => s.status },
     { key: 'since', label: 'Duration', sort: true, show: (s) => html`<${Moment} at=${s.since} />` },
     { key: 'players', label: 'Players', sort: true, number: true, show: (s) => s.players },
@@ -23,7 +23,7 @@ const columns = {
   sessions: [
     { key: 'session', label: 'Session', sort: true, show: (s) => sessionLink(s.session) },
     { key: 'app', label: 'Application', sort: true, show: (s) => s.app },
-    { key: 'pod', label: 'Pod', sort: true, show: (s) => s.pod },
+    { key: 'pod', label: 'Pod', sort: true, show: (s, pods) => html`<${Host} pod=${s.pod} pods=${pods} />` },
     { key: 'address', label: 'Address', show: (s) => s.address },
     { key: 'since', label: 'Duration', sort: true, show: (s) => html`<${Moment} at=${s.since} />` },
     { key: 'published', label: 'Publishing', number: true, show: (s) => s.published },
@@ -35,7 +35,7 @@ const columns = {
 const idOf = (r) => r.mediaSessionId || r.session;
 
 // Table shows a page. go changes search, order or page, which are part of the address, so that views can be linked.
-export function Table({ view, params, data, go }) {
+export function Table({ view, params, data, pods, go }) {
   const [search, setSearch] = useState(params.q || '');
   useEffect(() => setSearch(params.q || ''), [params.q]);
   useEffect(() => {
@@ -66,7 +66,7 @@ export function Table({ view, params, data, go }) {
       <thead><tr>${columns[view].map((c) => html`<th key=${c.key} scope="col" class=${c.number ? 'number' : ''} aria-sort=${c.sort ? order(c) : undefined}>
         ${c.sort ? html`<button type="button" onClick=${() => sort(c)}>${c.label}<span aria-hidden="true">${{ ascending: ' ▲', descending: ' ▼', none: '' }[order(c)]}</span></button>` : c.label}
       </th>`)}</tr></thead>
-      <tbody>${rows?.map((r) => html`<tr key=${idOf(r)}>${columns[view].map((c) => html`<td key=${c.key} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(r)}</td>`)}</tr>`)}</tbody>
+      <tbody>${rows?.map((r) => html`<tr key=${idOf(r)}>${columns[view].map((c) => html`<td key=${c.key} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(r, pods)}</td>`)}</tr>`)}</tbody>
     </table>
     </div>
     ${rows && rows.length === 0 && html`<p class="empty">${params.q ? 'No matches.' : 'None.'}</p>`}
