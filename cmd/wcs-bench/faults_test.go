@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -173,5 +174,25 @@ func TestUnwritableReportFails(t *testing.T) {
 	code := run(t.Context(), []string{"--scenario", "idle", "--sessions", "1", "--duration", "100ms", "--json", file, "--url", url}, t.Output(), &faults)
 	if code != exitFailed || !strings.Contains(faults.String(), "write the report: open "+file) {
 		t.Errorf("exit code %d, stderr %q", code, faults.String())
+	}
+}
+
+// A reply counts if it came before the end of its stream or socket, however late the waiting goroutine runs.
+func TestReplyBeforeEndCounts(t *testing.T) {
+	url := serve(t, func(wcs.Command) ([]byte, bool) { return accept(), false })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	s, _, err := newServer(options{url: url, app: "a"}).dial(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	st := &stream{answer: make(chan event, 1), ended: make(chan struct{}), end: event{status: wcs.StatusFailed}}
+	close(st.ended)
+	for range 50 { // select takes any channel that is ready
+		offer(st.answer, event{text: "v=0"})
+		if e, err := s.await(ctx, st, st.answer, "setRemoteSDP"); err != nil || e.text != "v=0" {
+			t.Fatalf("%+v, %v", e, err)
+		}
 	}
 }

@@ -74,17 +74,21 @@ func (s *session) establish(ctx context.Context, app string) (time.Time, error) 
 	if err != nil {
 		return time.Time{}, err
 	}
+	var e event
 	select {
-	case e := <-s.hello:
-		if e.status == wcs.StatusFailed {
-			return time.Time{}, &statusError{e.text}
-		}
-		return e.at, nil
+	case e = <-s.hello:
 	case <-s.Done():
-		return time.Time{}, s.Err()
+		var ok bool
+		if e, ok = arrived(s.hello); !ok {
+			return time.Time{}, s.Err()
+		}
 	case <-ctx.Done():
 		return time.Time{}, fmt.Errorf("no %s: %w", wcs.NoteGetUserData, context.Cause(ctx))
 	}
+	if e.status == wcs.StatusFailed {
+		return time.Time{}, &statusError{e.text}
+	}
+	return e.at, nil
 }
 
 // take handles one message.

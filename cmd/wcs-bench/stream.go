@@ -79,11 +79,28 @@ func (s *session) await(ctx context.Context, st *stream, c <-chan event, what st
 	case e := <-c:
 		return e, nil
 	case <-st.ended:
+		if e, ok := arrived(c); ok {
+			return e, nil
+		}
 		return event{}, st.lost()
 	case <-s.Done():
+		if e, ok := arrived(c); ok {
+			return e, nil
+		}
 		return event{}, s.Err()
 	case <-ctx.Done():
 		return event{}, fmt.Errorf("no %s: %w", what, context.Cause(ctx))
+	}
+}
+
+// arrived returns an event that the reader took before it found the end of the stream or the socket: select
+// takes either of two channels that are ready.
+func arrived(c <-chan event) (e event, ok bool) {
+	select {
+	case e = <-c:
+		return e, true
+	default:
+		return e, false
 	}
 }
 
@@ -91,15 +108,19 @@ func (s *session) await(ctx context.Context, st *stream, c <-chan event, what st
 func (s *session) awaitEnd(ctx context.Context, st *stream, status wcs.Status, info string) error {
 	select {
 	case <-st.ended:
-		if st.end.status != status || info != "" && st.end.text != info {
-			return st.lost()
-		}
-		return nil
 	case <-s.Done():
-		return s.Err()
+		select {
+		case <-st.ended: // before the socket
+		default:
+			return s.Err()
+		}
 	case <-ctx.Done():
 		return fmt.Errorf("no %s: %w", status, context.Cause(ctx))
 	}
+	if st.end.status != status || info != "" && st.end.text != info {
+		return st.lost()
+	}
+	return nil
 }
 
 // lost returns the end of a stream as an error.
