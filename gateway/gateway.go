@@ -44,6 +44,8 @@ type Deps struct {
 	Resumption session.Resumption
 	Rooms      roomapi.Store
 	Directory  admin.Directory
+	// Usage keeps what upstreams are used for. It can be nil.
+	Usage upstream.UsageStore
 	// History returns this pod's figures of the last hour, as JSON. It can be nil.
 	History func() any
 	// Health returns what this pod found out of order in what its configuration names. It can be nil.
@@ -114,7 +116,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	g.env, g.table = env, session.NewTable(env)
 	g.links = upstream.NewLinks(upstream.Deps{
 		Context: ctx, Stall: cfg.Conn.DetectionTime(), Metrics: &deps.Metrics.upstream, Refusing: g.table.Refusing, Recovered: env.Recovered, Log: deps.Log,
-		Opened: deps.Metrics.Connections.Inc,
+		Usage: deps.Usage, Opened: deps.Metrics.Connections.Inc,
 		Ended: func(r socket.Reason) {
 			deps.Metrics.Connections.Dec()
 			deps.Metrics.Closed(r)
@@ -169,6 +171,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Go(func() { g.table.Run(wheelCtx) })
 	g.work.Go(func() { g.env.Rooms.Run(wheelCtx) })
 	g.work.Go(func() { g.env.Bus.MeasureTransit(wheelCtx) })
+	g.work.Go(func() { g.links.Run(g.env.Context) })
 
 	<-ctx.Done()
 	g.drain()

@@ -34,7 +34,8 @@ func (g router) serve(ws *websocket.Conn, p session.Peer, h upstream.Handshake) 
 		g.metrics.Closed(*fault)
 		return
 	}
-	app, to := g.choose(first, upstream.Client{Address: h.Client, Party: p.Party}, p)
+	client, to := g.choose(first, upstream.Client{Address: h.Client, Party: p.Party}, p)
+	app := client.App
 	if to == nil {
 		if app != "" {
 			g.metrics.routed.WithLabelValues(app, sideHere).Inc()
@@ -43,7 +44,7 @@ func (g router) serve(ws *websocket.Conn, p session.Peer, h upstream.Handshake) 
 		return
 	}
 	p.Conn.Established()
-	err := g.links.Open(upstream.Request{Client: p.Conn, Remote: p.Remote, App: app, To: to, Handshake: h, Sent: sent})
+	err := g.links.Open(upstream.Request{Client: p.Conn, Remote: p.Remote, App: app, Version: client.Version(), To: to, Handshake: h, Sent: sent})
 	if err != nil {
 		g.env.Sampled.Warn().Err(err).Str("remote", p.Remote).Str("app", app).Str("upstream", to.Name()).Msg("session not spliced")
 		g.metrics.Closed(socket.ClosedUpstream)
@@ -53,16 +54,17 @@ func (g router) serve(ws *websocket.Conn, p session.Peer, h upstream.Handshake) 
 	g.metrics.routed.WithLabelValues(app, to.Name()).Inc()
 }
 
-// choose returns the server of a client by its first message, nil for this gateway, and the client's
-// application, "" if the application has no route. Whatever this gateway would reject is left to it.
-func (g router) choose(first []byte, c upstream.Client, p session.Peer) (app string, to *upstream.Server) {
+// choose returns the server of a client by its first message, nil for this gateway, and the client with what
+// its message says. Client.App is "" if the application has no route. Whatever this gateway would reject is
+// left to it.
+func (g router) choose(first []byte, c upstream.Client, p session.Peer) (_ upstream.Client, to *upstream.Server) {
 	settings := g.table.Settings()
 	if depth := settings.Limits.JSONDepth; depth > 0 && wcs.Deeper(first, depth) {
-		return "", nil
+		return c, nil
 	}
 	cmd, err := wcs.Decode(first)
 	if err != nil || cmd.Bind(&c.Connection) != nil {
-		return "", nil
+		return c, nil
 	}
 	switch cmd.Name {
 	case wcs.CmdMediaTransport:
@@ -70,7 +72,7 @@ func (g router) choose(first []byte, c upstream.Client, p session.Peer) (app str
 	case wcs.CmdConnection:
 		a := settings.Apps[cmp.Or(c.Connection.AppKey, session.DefaultAppKey)]
 		if a == nil || !a.Route.Upstream() || !p.OwnOrigin && !a.Origins.Allows(p.Origin) {
-			return "", nil
+			return c, nil
 		}
 		c.App = a.Key
 		to = a.Route.For(c)
@@ -78,7 +80,7 @@ func (g router) choose(first []byte, c upstream.Client, p session.Peer) (app str
 	if to != nil && g.isOurs(c.Connection.AuthToken) {
 		to = nil
 	}
-	return c.App, to
+	return c, to
 }
 
 // tokenPattern is the form of this gateway's tokens.

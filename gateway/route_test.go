@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -17,6 +19,7 @@ import (
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/realip"
 	"wcsgateway/gateway/upstream"
+	"wcsgateway/state"
 	"wcsgateway/translate"
 )
 
@@ -185,6 +188,57 @@ func (w *world) wantNoLinks(t *testing.T, closes map[string]int) {
 		t.Errorf("%v sessions are counted as spliced", n)
 	}
 	rig.Eventually(t, 20*time.Second, "no socket is counted", func() bool { return testutil.ToFloat64(g.metrics.Connections) == 0 })
+}
+
+// writtenUsage passes on what a pod writes of its upstreams' use.
+type writtenUsage chan map[state.UpstreamUse]int64
+
+func (w writtenUsage) CountUpstreamUse(_ context.Context, counts map[state.UpstreamUse]int64) error {
+	w <- counts
+	return nil
+}
+
+func TestUseOfUpstreamIsWrittenWhenPodEnds(t *testing.T) {
+	old, written := rig.StartScriptedServer(t), make(writtenUsage, 10)
+	w := emptyWorld()
+	w.usage = written
+	w.start(t, podA, func(c *Config) {
+		routed(c, upstream.Route{Share: 0, Rules: []upstream.Rule{{SIP: true, To: upstreamAt(t, old.URL)}}})
+	})
+	messages := []string{
+		`{"message":"connection","data":[{"appKey":"defaultApp","sipLogin":"a","clientVersion":"2.0.180"}]}`,
+		`{"message":"call","data":[{}]}`, `{"message":"pong"}`, `{"message":"unheardOf","data":[]}`,
+	}
+	client := dialSocket(t, w.urls[podA], nil)
+	for _, message := range messages {
+		send(t, client, websocket.TextMessage, message)
+	}
+	server := old.Accept(t)
+	for _, message := range messages {
+		server.Want(websocket.TextMessage, message)
+	}
+	here := dialSocket(t, w.urls[podA], nil)
+	send(t, here, websocket.TextMessage, `{"message":"connection","data":[{"appKey":"defaultApp","clientVersion":"0.5.28"}]}`)
+	if _, _, err := here.ReadMessage(); err != nil {
+		t.Fatal(err)
+	}
+	w.stop(podA)
+	use := func(command, version string) state.UpstreamUse {
+		return state.UpstreamUse{App: "defaultApp", Upstream: "old", Command: command, ClientVersion: version}
+	}
+	want := map[state.UpstreamUse]int64{use("", "2.0.180"): 1, use("connection", ""): 1, use("call", ""): 1, use("other", ""): 1}
+	got := make(map[state.UpstreamUse]int64)
+	for counts := range written {
+		for use, n := range counts {
+			got[use] += n
+		}
+		if len(got) >= len(want) {
+			break
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("written %v, want %v", got, want)
+	}
 }
 
 func TestServerThatDiesMidFrameEndsItsClientOnly(t *testing.T) {

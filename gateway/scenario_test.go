@@ -26,6 +26,7 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/snapshot"
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/state"
 	"wcsgateway/state/statetest"
 	"wcsgateway/translate"
@@ -49,8 +50,9 @@ type world struct {
 	stops     map[string]context.CancelFunc
 	peers     []state.Peer // that pods have read; set before they are requested
 
-	tracer           trace.Tracer // of pods that are started later
-	podWithoutEvents atomic.Value // string: gets no events from others
+	tracer           trace.Tracer        // of pods that are started later
+	usage            upstream.UsageStore // of pods that are started later
+	podWithoutEvents atomic.Value        // string: gets no events from others
 }
 
 func (w *world) dropEventsTo(pod string) { w.podWithoutEvents.Store(pod) }
@@ -116,7 +118,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: w.holdableRooms(pod, store), Directory: store, Events: countedEvents{store, pod, w.podEvents, w},
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: w.holdableRooms(pod, store), Directory: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
 		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	srv := w.serve(t, pod, g.Public())

@@ -67,11 +67,11 @@ var tryCommandsSource string
 var (
 	directCommands = []string{"EXISTS", "GET", "GETRANGE", "HDEL", "HGET", "HGETALL", "HSCAN", "SMEMBERS", "SRANDMEMBER", "SREM", "SSCAN"}
 	scriptCommands = []string{
-		"DEL", "EXISTS", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HSET", "HVALS", "PEXPIRE", "PTTL", "SADD", "SET", "SMEMBERS", "SREM",
+		"DEL", "EXISTS", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HLEN", "HMGET", "HSET", "HVALS", "PEXPIRE", "PTTL", "SADD", "SET", "SMEMBERS", "SREM",
 	}
 	// trialArguments are those after the key.
 	trialArguments = map[string][]any{
-		"GETRANGE": {0, 1}, "HDEL": {"f"}, "HEXISTS": {"f"}, "HGET": {"f"}, "HMGET": {"f"}, "HSCAN": {0}, "HSET": {"f", "v"},
+		"GETRANGE": {0, 1}, "HDEL": {"f"}, "HEXISTS": {"f"}, "HGET": {"f"}, "HINCRBY": {"f", 1}, "HMGET": {"f"}, "HSCAN": {0}, "HSET": {"f", "v"},
 		"SRANDMEMBER": {1}, "SREM": {"m"}, "SSCAN": {0}, "SADD": {"m"}, "SET": {"v"}, "PEXPIRE": {1000},
 	}
 )

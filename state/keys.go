@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Keys, all with a TTL. <d> is the deployment, <owner> is pod/epoch. In <…esc> every byte except letters,
@@ -30,6 +31,7 @@ import (
 //	wcs:<d>:media:<media esc>  string: "<owner> <entry> <generation>"
 //	wcs:<d>:session:<id esc>  string: "<owner> <claim> <generation> <Session as JSON>"; after its end
 //	  "- <owner> <claim> " (endedSession) and for a dead pod's session the rest of the value; then 10 min
+//	wcs:<d>:upstreams:<day>  hash: see UpstreamUse.field → count; kept for UseDays after the last one
 //
 // The channel of a pod's events is wcs:<d>:pod:<pod>.
 //
@@ -75,8 +77,11 @@ func (k keys) members(r Room) string           { return k.ofRoom(r, "members") }
 func (k keys) departures(r Room) string        { return k.ofRoom(r, "departures") }
 func (k keys) roomVoid(r Room, o Owner) string { return k.ofRoom(r, "void:"+o.String()) }
 
-func (k keys) media(id string) string    { return k.prefix + "media:" + url.QueryEscape(id) }
-func (k keys) session(id string) string  { return k.prefix + "session:" + url.QueryEscape(id) }
+func (k keys) media(id string) string   { return k.prefix + "media:" + url.QueryEscape(id) }
+func (k keys) session(id string) string { return k.prefix + "session:" + url.QueryEscape(id) }
+func (k keys) uses(at time.Time) string {
+	return k.prefix + "upstreams:" + at.UTC().Format(time.DateOnly)
+}
 func (k keys) channel(pod string) string { return k.prefix + "pod:" + pod }
 
 // Kinds of index entries.

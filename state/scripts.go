@@ -66,12 +66,15 @@ var releaseRoomSource string
 //go:embed scripts/leave.lua
 var leaveSource string
 
-// scripts are the Lua scripts. Each touches keys of one slot only and can be repeated.
+//go:embed scripts/count_use.lua
+var countUseSource string
+
+// scripts are the Lua scripts. Each touches keys of one slot only and, except countUse, can be repeated.
 type scripts struct {
 	enlist, claimStream, claimMedia, putStream, releaseStream, addPlayer, removePlayer *redis.Script
 	deleteOwned, putSession, endSession, swap, adoptStream, adoptPlayer                *redis.Script
 	syncRoom, releaseRoom                                                              *redis.Script
-	renewLease, takeOver, leave                                                        *redis.Script
+	renewLease, takeOver, leave, countUse                                              *redis.Script
 }
 
 func newScripts() scripts {
@@ -94,6 +97,7 @@ func newScripts() scripts {
 		renewLease:    redis.NewScript(renewLeaseSource),
 		takeOver:      redis.NewScript(takeOverSource),
 		leave:         redis.NewScript(leaveSource),
+		countUse:      redis.NewScript(countUseSource),
 	}
 }
 

@@ -79,6 +79,7 @@ func (p program) command() *cobra.Command {
 		p.checkCommand(given),
 		p.configCommand(given),
 		p.healthCommand(given),
+		p.upstreamCommand(given),
 		&cobra.Command{
 			Use: "hash-password", Short: "Read a password and print its hash for rest.users", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return p.hashPassword() },

@@ -85,6 +85,10 @@ func TestCommandsPrintGoldenFiles(t *testing.T) {
 		{"config-init", "config init", nil},
 		{"config-show", "config show --config quiet.yaml", []string{"WCS_LOG_LEVEL=debug"}},
 		{"config-show-faulty", "config show --config faulty.yaml", nil},
+		{"help-upstream", "upstream", nil},
+		{"help-upstream-report", "upstream report --help", nil},
+		{"upstream-report-days", "upstream report --days 32", nil},
+		{"upstream-report-faulty", "upstream report --config faulty.yaml", nil},
 		{"healthcheck-port", "healthcheck --address localhost:http", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

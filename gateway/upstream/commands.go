@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
 
@@ -31,10 +32,11 @@ func nameIn(start []byte) string {
 }
 
 // counter returns what counts the messages of one link by their first bytes. Pongs are not counted.
-func (ls *Links) counter(app string) func(start []byte) {
+func (ls *Links) counter(app, upstream string) func(start []byte) {
 	return func(start []byte) {
 		if name := nameIn(start); name != string(wcs.CmdPong) {
 			ls.Metrics.Commands.WithLabelValues(app, name).Inc()
+			ls.usage.add(state.UpstreamUse{App: app, Upstream: upstream, Command: name})
 		}
 	}
 }

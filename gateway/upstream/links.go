@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/socket"
+	"wcsgateway/state"
 )
 
 // Metrics are the figures of links. All label sets are closed: applications, upstreams and commands.
@@ -33,6 +34,7 @@ type Deps struct {
 	Context   context.Context // of the connections that are being opened
 	Stall     time.Duration   // after which a receiver that takes nothing is closed
 	Metrics   *Metrics
+	Usage     UsageStore          // nil: none
 	Opened    func()              // is called for each link
 	Ended     func(socket.Reason) // is called for each link that has ended
 	Refusing  func() bool         // links are closed at once, because the pod shuts down
@@ -44,19 +46,26 @@ type Deps struct {
 type Links struct {
 	Deps
 	running sync.WaitGroup
+	usage   usage
 
 	mu   sync.Mutex
 	open map[*Link]struct{}
 }
 
 // NewLinks returns a Links without links.
-func NewLinks(d Deps) *Links { return &Links{Deps: d, open: make(map[*Link]struct{})} }
+func NewLinks(d Deps) *Links {
+	return &Links{
+		Deps: d, open: make(map[*Link]struct{}),
+		usage: usage{store: d.Usage, log: d.Log, counts: make(map[state.UpstreamUse]int64)},
+	}
+}
 
 // Request is a client that is to be spliced.
 type Request struct {
 	Client    *socket.MeteredConn
 	Remote    string // the client's address and port, for the log
 	App       string // "" if the client does not say, as the second socket of a media provider
+	Version   string // of the client's SDK (Client.Version)
 	To        *Server
 	Handshake Handshake
 	Sent      []byte // all that the client has sent, as it came
@@ -80,7 +89,8 @@ func (ls *Links) Open(r Request) error {
 	ls.Metrics.Sessions.WithLabelValues(r.App, r.To.Name()).Inc()
 	ls.Opened()
 	l := &Link{app: r.App, to: r.To, client: r.Client, server: server, stall: ls.Stall}
-	l.up.onText = ls.counter(r.App)
+	l.up.onText = ls.counter(r.App, r.To.Name())
+	ls.usage.add(state.UpstreamUse{App: r.App, Upstream: r.To.Name(), ClientVersion: r.Version})
 	ls.mu.Lock()
 	ls.open[l] = struct{}{}
 	ls.mu.Unlock()

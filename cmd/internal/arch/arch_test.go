@@ -47,7 +47,7 @@ var inward = map[string][]string{
 	"gateway/snapshot":  {"gateway/quota", "translate", "translate/wcs"},
 	"gateway/socket":    {"gateway/realip", "gateway/waiting", "translate/wcs"},
 	"gateway/tracing":   {},
-	"gateway/upstream":  {"gateway/socket", "translate/wcs"},
+	"gateway/upstream":  {"gateway/socket", "state", "translate/wcs"},
 	"gateway/waiting":   {},
 	"gateway/wheel":     {},
 	"gateway/admin":     {"gateway/ends", "translate", "translate/wcs", "state"},
