@@ -11,6 +11,7 @@ import (
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
@@ -257,6 +258,34 @@ func TestDeploymentStatisticsAreCached(t *testing.T) {
 		t.Errorf("with an unreachable pod: %+v, %v", s, err)
 	}
 	w.dropEventsTo("")
+}
+
+// Any pod returns how a stream ended on its pod.
+func TestAnyPodReturnsHowAStreamEnded(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Recent = true })
+	w.up(t, podA, podB)
+	e := w.entries(t, podB, admin.StreamFilter{MediaIDs: []string{"pub"}})[0]
+	end := func() *ends.Ended {
+		ended, err := w.pods[podB].admin.StreamEnd(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ended
+	}
+	if ended := end(); ended != nil {
+		t.Errorf("of a running stream: %+v", ended)
+	}
+	if n, err := w.pods[podB].admin.TerminateStreams(t.Context(), admin.StreamFilter{MediaIDs: []string{"pub"}}); n != 1 || err != nil {
+		t.Fatalf("ended %d, %v", n, err)
+	}
+	var ended *ends.Ended
+	rig.Eventually(t, 20*time.Second, "the end is recorded", func() bool {
+		ended = end()
+		return ended != nil
+	})
+	if ended.Status != wcs.StatusUnpublished || ended.Info != wcs.InfoStoppedByRESTTerminate || ended.Reason != ends.Terminated || ended.Class != ends.Operator {
+		t.Errorf("end: %+v", ended)
+	}
 }
 
 // Any pod returns the figures that the pod of the stream measures.

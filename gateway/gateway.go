@@ -132,7 +132,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	})
 	g.admin = admin.New(admin.Deps{
 		Pod: cfg.Pod, Local: local{g.table.Local(), g}, Directory: deps.Directory, Bus: env.Bus, CheckData: g.table.CheckData,
-		Ready: g.Ready, History: deps.History, Failures: env.Ends.Failures, Template: cfg.Egress.Template, StartTimeout: cfg.Egress.StartTimeout,
+		Ready: g.Ready, History: deps.History, Ends: env.Ends, Template: cfg.Egress.Template, StartTimeout: cfg.Egress.StartTimeout,
 		Recovered: env.Recovered, Log: deps.Log,
 	})
 	return g

@@ -420,7 +420,7 @@ func (w *consoleWorld) end(t *testing.T, c *consoleTab, pub, play *rig.Client) {
 	if told > 10*time.Second {
 		t.Errorf("publisher notified only after %v", told)
 	}
-	c.shows("It has ended.")
+	c.shows("It has ended.", "Last status", "UNPUBLISHED", "Stopped by rest /terminate", "terminated", "operator")
 }
 
 // TestConsoleIsLiveAgainAfterItsPodRestarts checks that an open page shows that its pod is down, and is live

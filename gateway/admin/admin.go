@@ -89,8 +89,8 @@ type Deps struct {
 	Ready func() bool
 	// History returns this pod's figures of the last hour, which must marshal to JSON. It can be nil.
 	History func() any
-	// Failures returns this pod's failures of the last hour.
-	Failures func() []ends.Failure
+	// Ends has this pod's failures of the last hour, and the ends of its last streams.
+	Ends *ends.Recorder
 	// Template is the file name of recordings without another one.
 	Template translate.FileTemplate
 	// StartTimeout bounds the start of a recording.
@@ -129,6 +129,7 @@ const (
 	methodPod         method = "pod"          // null → PodState
 	methodHistory     method = "history"      // null → the result of Deps.History
 	methodFailures    method = "failures"     // null → []ends.Failure
+	methodStreamEnd   method = "stream-end"   // ends.Stream → *ends.Ended
 	methodSession     method = "session"      // string, session id → *SessionDetails
 )
 
@@ -198,7 +199,9 @@ func (s *Service) handle(ctx context.Context, e state.Event) (reply string) {
 			result = s.deps.History()
 		}
 	case methodFailures:
-		result = s.deps.Failures()
+		result = s.deps.Ends.Failures()
+	case methodStreamEnd:
+		result, err = handleJSON(e.Body, s.deps.Ends.StreamEnd)
 	case methodSession:
 		result, err = handleJSON(e.Body, func(id string) *SessionDetails { return local.Session(ctx, id) })
 	default:

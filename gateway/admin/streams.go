@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"wcsgateway/gateway/ends"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
@@ -89,6 +90,12 @@ func entryOf(l state.Listed) StreamEntry {
 		}
 	}
 	return e
+}
+
+// StreamEnd returns how a published stream ended on the pod that had it, or nil if the pod does not know. It
+// fails with ErrPodUnreachable.
+func (s *Service) StreamEnd(ctx context.Context, e StreamEntry) (ended *ends.Ended, err error) {
+	return ended, s.request(ctx, e.Pod, methodStreamEnd, ends.Stream{Session: e.Session, MediaID: e.MediaID}, &ended)
 }
 
 // TerminateStreams ends the selected streams on all pods and returns their number. Their clients get

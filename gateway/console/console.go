@@ -34,8 +34,7 @@ type Deployment interface {
 	PodStates(ctx context.Context) (map[string]*admin.PodState, error)
 	Histories(ctx context.Context) (map[string]*json.RawMessage, error)
 	Failures(ctx context.Context) (map[string]*[]ends.Failure, error)
-	// Ready reports whether the pod accepts new clients.
-	Ready() bool
+	StreamEnd(ctx context.Context, e admin.StreamEntry) (*ends.Ended, error)
 }
 
 // Config configures the console.
@@ -43,6 +42,8 @@ type Config struct {
 	Pod     string // id of this pod
 	Host    string // name of its machine or container
 	Version string // of the build
+	// Ready reports whether this pod accepts new clients.
+	Ready func() bool
 	// Settings returns the settings in use as YAML, without secrets.
 	Settings func() string
 	Viewers  int           // concurrent viewers of this pod; more are rejected with 503

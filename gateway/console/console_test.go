@@ -35,13 +35,15 @@ type fakeDeployment struct {
 	histories map[string]*json.RawMessage
 	failures  map[string]*[]ends.Failure
 	hosts     map[string]string // of more pods that answer
+	ends      *ends.Recorder
+	gone      atomic.Bool // the streams have ended
 	closed    atomic.Bool
 	fail      error
 }
 
 func (f *fakeDeployment) EachStream(_ context.Context, filter admin.StreamFilter, yield func([]admin.StreamEntry) error) error {
 	for _, e := range f.streams {
-		if len(filter.MediaIDs) > 0 && filter.MediaIDs[0] != e.MediaID || filter.Name != "" && filter.Name != e.Name || filter.Session != "" && filter.Session != e.Session {
+		if f.gone.Load() || len(filter.MediaIDs) > 0 && filter.MediaIDs[0] != e.MediaID || filter.Name != "" && filter.Name != e.Name || filter.Session != "" && filter.Session != e.Session {
 			continue
 		}
 		if err := yield([]admin.StreamEntry{e}); err != nil {
@@ -89,7 +91,9 @@ func (f *fakeDeployment) Failures(context.Context) (map[string]*[]ends.Failure, 
 	return f.failures, nil
 }
 
-func (f *fakeDeployment) Ready() bool { return !f.closed.Load() }
+func (f *fakeDeployment) StreamEnd(_ context.Context, e admin.StreamEntry) (*ends.Ended, error) {
+	return f.ends.StreamEnd(ends.Stream{Session: e.Session, MediaID: e.MediaID}), nil
+}
 
 func newDeployment(sessions int) *fakeDeployment {
 	f := &fakeDeployment{}
@@ -109,7 +113,7 @@ func newDeployment(sessions int) *fakeDeployment {
 
 func serve(t *testing.T, f *fakeDeployment, viewers int) string {
 	t.Helper()
-	c, err := New(Config{Pod: "a", Version: "5.2.0", Settings: func() string { return "rest: {users: {ops: '***'}}\n" }, Viewers: viewers, Refresh: 10 * time.Millisecond}, f, zerolog.New(zerolog.NewTestWriter(t)))
+	c, err := New(Config{Pod: "a", Ready: func() bool { return !f.closed.Load() }, Version: "5.2.0", Settings: func() string { return "rest: {users: {ops: '***'}}\n" }, Viewers: viewers, Refresh: 10 * time.Millisecond}, f, zerolog.New(zerolog.NewTestWriter(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,6 +283,28 @@ func TestConsoleShowsSessionsAndDetails(t *testing.T) {
 	var none struct{ Gone bool }
 	if !watch(t, base+"live?view=session&id=nobody").await("session", &none) || !none.Gone {
 		t.Error("an unknown session is not reported as gone")
+	}
+}
+
+func TestPageOfStreamShowsWhyItEnded(t *testing.T) {
+	f := newDeployment(3)
+	f.ends = ends.New(prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ends"}, nil), true)
+	base := serve(t, f, 1)
+	v := watch(t, base+"live?view=stream&id=m1")
+	var page endedPage
+	if !v.await("stream", &page) || page.Gone || page.Name != "s1" {
+		t.Fatalf("page %+v", page)
+	}
+	f.gone.Store(true)
+	page = endedPage{}
+	if !v.await("stream", &page) || page != (endedPage{Gone: true, Name: "s1"}) {
+		t.Errorf("before the end is recorded: %+v", page)
+	}
+	f.ends.Keep(ends.Stream{Session: f.sessions[1].ID, MediaID: "m1"}, ends.Publish, "FAILED", "Failed by ICE timeout", ends.ICETimeout)
+	for page.Gone && page.Reason == "" && v.await("stream", &page) {
+	}
+	if page.Status != "FAILED" || page.Info != "Failed by ICE timeout" || page.Reason != ends.ICETimeout || page.Class != ends.Client || page.At == 0 {
+		t.Errorf("page %+v", page)
 	}
 }
 

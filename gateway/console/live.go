@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/state"
 )
 
@@ -30,6 +31,8 @@ type feed struct {
 	last  map[string]string // last data by event, so that unchanged data are not sent again
 	trend trends
 	hosts hosts
+	was   *streamPage // the stream of the view, as last seen
+	ended *ends.Ended // its end; nil: not known
 }
 
 // live serves the events (text/event-stream) of one view. It ends when the viewer disconnects or the pod
@@ -40,7 +43,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request) {
 		reject(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if !c.deps.Ready() {
+	if !c.cfg.Ready() {
 		reject(w, http.StatusServiceUnavailable, "the pod is shutting down")
 		return
 	}
@@ -75,7 +78,7 @@ func (f *feed) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if !f.c.deps.Ready() {
+		if !f.c.cfg.Ready() {
 			return nil
 		}
 		began := time.Now()

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/ends"
 )
 
 var streamColumns = []string{"name", "app", "pod", "since", "players", "status"}
@@ -196,7 +197,7 @@ func (f *feed) stream(ctx context.Context) (any, error) {
 		return nil, err
 	}
 	if p == nil {
-		return gone, nil
+		return f.endOfStream(ctx), nil
 	}
 	counts := make(audience)
 	players := func(page []admin.StreamEntry) error {
@@ -217,5 +218,37 @@ func (f *feed) stream(ctx context.Context) (any, error) {
 	rows := []streamRow{p.streamRow}
 	f.measure(ctx, rows, counts)
 	p.streamRow = rows[0]
+	f.was, f.ended = p, nil
 	return p, nil
+}
+
+// endedPage is the page of a stream that ended while it was shown.
+type endedPage struct {
+	Gone   bool        `json:"gone"`
+	Name   string      `json:"name"`
+	Status string      `json:"status"` // "" while the end is not known
+	Info   string      `json:"info"`
+	Reason ends.Reason `json:"reason"`
+	Class  ends.Class  `json:"class"`
+	At     int64       `json:"at"` // Unix milliseconds
+}
+
+// endOfStream returns the page of a stream that does not exist any more. Its pod records the end slightly
+// later than the stream disappears.
+func (f *feed) endOfStream(ctx context.Context) any {
+	if f.was == nil {
+		return gone
+	}
+	if f.ended == nil {
+		ended, err := f.c.deps.StreamEnd(ctx, f.was.entry)
+		if err != nil {
+			f.c.log.Debug().Err(err).Msg("console: end of a stream missing")
+		}
+		f.ended = ended
+	}
+	p := endedPage{Gone: true, Name: f.was.Name}
+	if e := f.ended; e != nil {
+		p.Status, p.Info, p.Reason, p.Class, p.At = string(e.Status), e.Info, e.Reason, e.Class, e.At.UnixMilli()
+	}
+	return p
 }

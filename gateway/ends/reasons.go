@@ -1,6 +1,6 @@
 // Package ends owns why streams end: the closed set of reasons, the party that causes each, the metric that
-// counts them, and the failures of the last hour. It knows no session. Packages gateway and session record
-// ends; packages admin and console read the failures.
+// counts them, the failures of the last hour, and the ends of the last streams. It knows no session. Packages
+// gateway and session record ends; packages admin and console read the failures.
 package ends
 
 import (

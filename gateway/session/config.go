@@ -17,7 +17,7 @@ type Config struct {
 	Version         string // the value of getVersion
 	apps.Reloadable        // at the start
 	NodeID          string // the name of this server in hooks: 32 letters and digits
-	Recent          bool   // keep the types and sizes of each session's last messages, and the last failures, for operators
+	Recent          bool   // keep for operators: types and sizes of each session's last messages, the last failures and ends
 	Conn            socket.Config
 	Media           MediaConfig
 	Rates           RatesConfig

@@ -129,13 +129,20 @@ export function Settings() {
   </section>`;
 }
 
-function Gone({ what }) {
-  return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">${what}</h1><p class="empty">It has ended.</p></section>`;
+function Gone({ what, end }) {
+  return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">${what}</h1><p class="empty">It has ended.</p>
+    ${end && html`<dl class="details">
+      <dt>Last status</dt><dd>${end.status}</dd>
+      <dt>Info</dt><dd>${text(end.info)}</dd>
+      <dt>Reason</dt><dd><a href="docs/metrics.md#reasons"><code>${end.reason}</code></a></dd>
+      ${end.class !== 'ok' && html`<dt>Caused by</dt><dd>${causes[end.class] || end.class}</dd>`}
+      <dt>Ended</dt><dd><${Moment} at=${end.at} /> ago</dd>
+    </dl>`}</section>`;
 }
 
 export function Stream({ id, data, pods }) {
   if (!data) return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">Stream</h1><p role="status">Loading …</p></section>`;
-  if (data.gone) return html`<${Gone} what="Stream" />`;
+  if (data.gone) return html`<${Gone} what=${data.name ? 'Stream ' + data.name : 'Stream'} end=${data.status ? data : null} />`;
   const byPod = Object.entries(data.playersByPod);
   return html`<section aria-labelledby="title">
     <h1 id="title" tabindex="-1">Stream ${data.name}</h1>
