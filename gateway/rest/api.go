@@ -35,6 +35,8 @@ type Config struct {
 	Proxies realip.Proxies
 	// NodeID identifies the server to backends; hooks have the same.
 	NodeID string
+	// PassOn is another WCS server, which answers what this one does not have; nil: none.
+	PassOn *PassOn
 }
 
 // Deps are the dependencies of the API. Requests that need a nil Snapshots, Recorder or Messenger are
@@ -60,6 +62,7 @@ type API struct {
 	sampled  zerolog.Logger // for events that unauthenticated clients can cause
 	rejected zerolog.Logger // sampled audit log of rejected actions
 	auth     *basicAuth
+	other    *other // nil: none
 	routes   map[string]route
 }
 
@@ -69,15 +72,19 @@ type route struct {
 	serve func(*API, *request) error
 }
 
-// New returns the API.
-func New(cfg Config, deps Deps) *API {
+// New returns the API. It fails if Config.PassOn has a wrong URL.
+func New(cfg Config, deps Deps) (*API, error) {
 	if deps.Observe == nil {
 		deps.Observe = func(string, int, time.Duration) {}
 	}
+	other, err := newOther(cfg.PassOn)
+	if err != nil {
+		return nil, fmt.Errorf("rest.passOn.url: %w", err)
+	}
 	return &API{
 		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled.Logger(deps.Log), rejected: sampled.Logger(deps.Log),
-		auth: newBasicAuth(cfg.Users), routes: routes(),
-	}
+		auth: newBasicAuth(cfg.Users), other: other, routes: routes(),
+	}, nil
 }
 
 // routes returns the endpoints by path. WCS's other endpoints are in unsupported.go.
@@ -158,7 +165,11 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 			return nil
 		}}
 	}
-	if instead, ok := unsupported(at); ok {
+	instead, ok := unsupported(at)
+	if ok && a.other != nil {
+		return routeUnsupported, route{"passed on", (*API).passOn}
+	}
+	if ok {
 		return routeUnsupported, route{serve: func(*API, *request) error { return unsupportedError(instead) }}
 	}
 	return routeUnknown, route{serve: func(*API, *request) error { return errNoEndpoint }}

@@ -38,6 +38,9 @@ func outcome(err error) (status int, text string) {
 	}{
 		{errOrigin, http.StatusForbidden, ""},
 		{errForeign, http.StatusForbidden, ""},
+		{errNotAllowed, http.StatusForbidden, ""},
+		{errLoop, http.StatusLoopDetected, ""},
+		{errOther, http.StatusBadGateway, errOther.Error()},
 		{errMethod, http.StatusMethodNotAllowed, ""},
 		{errNoLogin, http.StatusUnauthorized, ""},
 		{errTooOften, http.StatusTooManyRequests, ""},

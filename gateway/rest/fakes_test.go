@@ -197,7 +197,11 @@ func serve(t *testing.T, cfg Config, change func(*Deps)) *world {
 	if change != nil {
 		change(&deps)
 	}
-	w.Server = httptest.NewServer(New(cfg, deps))
+	api, err := New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Server = httptest.NewServer(api)
 	t.Cleanup(func() {
 		w.Close()
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is one

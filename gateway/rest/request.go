@@ -35,13 +35,10 @@ func (q *request) decode(v any) error { return q.decodeWith(v, false) }
 func (q *request) decodeFilter(v any) error { return q.decodeWith(v, true) }
 
 func (q *request) decodeWith(v any, filter bool) error {
-	body, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, bodyLimit))
-	var tooBig *http.MaxBytesError
+	body, err := q.body()
 	switch {
-	case errors.As(err, &tooBig):
-		return errTooBig
 	case err != nil:
-		return badRequest("incomplete body")
+		return err
 	case len(bytes.TrimSpace(body)) == 0:
 		return nil
 	case filter && isNoObject(bytes.TrimSpace(body)):
@@ -55,6 +52,19 @@ func (q *request) decodeWith(v any, filter bool) error {
 		return badRequest("%s", wcs.FaultOf(err))
 	}
 	return nil
+}
+
+// body reads the body.
+func (q *request) body() ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, bodyLimit))
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		return nil, errTooBig
+	case err != nil:
+		return nil, badRequest("incomplete body")
+	}
+	return body, nil
 }
 
 // isNoObject reports whether a body is an empty array, false or a number.

@@ -76,6 +76,13 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 		}
 		c.Origins = &pages
 	}
+	if on := r.PassOn; on.URL != "" {
+		tls, err := on.TLS.Config()
+		if err != nil {
+			return nil, fmt.Errorf("rest.passOn.tls: %w", err)
+		}
+		c.PassOn = &rest.PassOn{URL: on.URL, TLS: tls, Username: on.Username, Password: on.Password.Reveal(), Users: on.Users, Deployment: cfg.Deployment}
+	}
 	proxies, err := trustedProxies(cfg.Listen.TrustedProxies)
 	if err != nil {
 		return nil, err
@@ -88,5 +95,8 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 			Pod: deployment.Pod(), Host: hostName(), Ready: deployment.Ready, Settings: a.settings, Version: cfg.ServerVersion(a.version), Viewers: console.DefaultViewers, Refresh: console.DefaultRefresh,
 		}, deployment, a.log)
 	}
-	return rest.New(c, deps), err
+	if err != nil {
+		return nil, err
+	}
+	return rest.New(c, deps)
 }

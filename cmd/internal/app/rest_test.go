@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"testing"
 	"time"
@@ -52,6 +53,35 @@ func TestRESTListensOverHTTPAndHTTPS(t *testing.T) {
 				t.Errorf("rejected requests %s", v)
 			}
 		})
+	}
+}
+
+func TestRESTRequestIsPassedOnWithConfiguredPassword(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "gateway" || password != "other" || r.URL.Path != "/rest-api/call/find_all" {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	defer other.Close()
+	cfg := base(t)
+	cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	cfg.REST.Users = map[string]config.Secret{"ops": config.Secret(hash), "guest": config.Secret(hash)}
+	cfg.REST.PassOn = config.PassOn{URL: other.URL, Username: "gateway", Password: "other", Users: []string{"ops"}}
+	start(t, cfg)
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	for user, want := range map[string]int{"ops": http.StatusOK, "guest": http.StatusForbidden} {
+		res, err := client.Get("http://" + user + ":secret@" + cfg.REST.Listen + "/rest-api/call/find_all")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close() // only the status matters
+		if res.StatusCode != want {
+			t.Errorf("%s: %d, want %d", user, res.StatusCode, want)
+		}
 	}
 }
 

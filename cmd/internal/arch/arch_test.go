@@ -52,7 +52,7 @@ var inward = map[string][]string{
 	"gateway/wheel":     {},
 	"gateway/admin":     {"gateway/ends", "translate", "translate/wcs", "state"},
 	"gateway/console":   {"docs", "gateway/admin", "gateway/ends", "state"},
-	"gateway/rest":      {"gateway/admin", "gateway/origins", "gateway/realip", "gateway/sampled", "translate", "translate/wcs", "state"},
+	"gateway/rest":      {"gateway/admin", "gateway/origins", "gateway/realip", "gateway/sampled", "gateway/upstream", "translate", "translate/wcs", "state"},
 	"gateway/apps":      {"gateway/hooks", "gateway/origins", "gateway/quota", "gateway/rtmp", "gateway/socket", "gateway/upstream", "translate", "translate/wcs"},
 	"gateway/session": {
 		"gateway/apps", "gateway/hooks", "gateway/origins", "gateway/quota", "gateway/realip", "gateway/rtmp", "gateway/serial", "gateway/socket", "gateway/waiting", "gateway/wheel",

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"wcsgateway/gateway/rest"
 )
 
 // REST configures the REST API and the statistics, for backends and operators.
@@ -32,6 +35,40 @@ type REST struct {
 	// Address of the agent check for HAProxy. It answers `drain`, or `ready up` and the free share of
 	// `limits.connections`. Empty: no listener.
 	Agent string `koanf:"agent" pattern:"^(.*:[0-9]+)?$"`
+	// Another WCS server that gets the requests which are answered with 501 otherwise.
+	PassOn PassOn `koanf:"passOn"`
+}
+
+// PassOn configures the REST API of another WCS server.
+type PassOn struct {
+	// Address of the REST API of another WCS server, `http(s)://host[:port]`. It gets the requests that the
+	// gateway [answers with 501](rest-api.md#endpoints-of-another-wcs-server) otherwise. Empty: none.
+	URL string `koanf:"url" pattern:"^(https?://.+)?$"`
+	// User name and password of the other server (HTTP Basic), if it needs them.
+	Username string `koanf:"username"`
+	// Password of the other server.
+	Password Secret `koanf:"password"`
+	// Users of `rest.users` whose requests are passed on. Those of others get 403. Empty: all.
+	Users []string    `koanf:"users"`
+	TLS   UpstreamTLS `koanf:"tls"`
+}
+
+func (p PassOn) validate(f *faults, users map[string]Secret) {
+	if p.URL == "" {
+		f.check(p.Username == "" && p.Password == "" && len(p.Users) == 0 && p.TLS == UpstreamTLS{}, "rest.passOn", "has settings, but no url")
+		return
+	}
+	if _, err := rest.ParseOther(p.URL); err != nil {
+		f.add("rest.passOn.url", "%v", err)
+	}
+	f.check((p.Username == "") == (p.Password == ""), "rest.passOn.username", "and password are needed together")
+	f.check(!strings.Contains(p.Username, ":"), "rest.passOn.username", "must not have a colon")
+	for _, user := range p.Users {
+		f.check(users[user] != "", "rest.passOn.users", "%q is not in rest.users", user)
+	}
+	if _, err := p.TLS.Config(); err != nil {
+		f.add("rest.passOn.tls", "%v", err)
+	}
 }
 
 // Values of REST.Auth.
@@ -71,6 +108,8 @@ func (r REST) validate(f *faults) {
 		f.address("rest.agent", r.Agent)
 	}
 	f.origins("rest.origins", r.Origins)
+	r.PassOn.validate(f, r.Users)
+	f.check(r.PassOn.URL == "" || r.Auth != AuthNone, "rest.passOn", "needs rest.auth: basic, because all clients would have the rights at the other server")
 }
 
 // warnings returns the warnings about the REST API; see Config.Warnings.
