@@ -260,6 +260,32 @@ func TestDeploymentStatisticsAreCached(t *testing.T) {
 	w.dropEventsTo("")
 }
 
+// Any pod returns which hooks were called for the streams of a session.
+func TestAnyPodReturnsHooksOfAStream(t *testing.T) {
+	w := newHookWorld(t, nil)
+	c := w.connect(t, podA)
+	w.publishUp(t, c, "pub", "s")
+	e := w.entries(t, podB, admin.StreamFilter{MediaIDs: []string{"pub"}})[0]
+	var methods []string
+	rig.Eventually(t, 20*time.Second, "two hooks were called", func() bool {
+		_, d, err := w.pods[podB].admin.SessionDetails(t.Context(), e.Session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		methods = nil
+		for _, h := range d.Hooks {
+			if h.MediaID != "pub" || h.Count != 1 || h.Failed || h.At.IsZero() {
+				t.Errorf("hook %+v", h)
+			}
+			methods = append(methods, h.Method)
+		}
+		return len(methods) >= 2
+	})
+	if !slices.Equal(methods, []string{"publishStream", "StreamStatusEvent"}) {
+		t.Errorf("hooks %v", methods)
+	}
+}
+
 // Any pod returns how a stream ended on its pod.
 func TestAnyPodReturnsHowAStreamEnded(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Recent = true })

@@ -51,7 +51,7 @@ func newHookWorld(t *testing.T, change func(*hooks.Config, *apps.App)) hookWorld
 		}
 		t.Cleanup(backend.Close)
 		app.Hooks.Backend = backend
-		c.Apps["defaultApp"], c.NodeID = app, testNode
+		c.Apps["defaultApp"], c.NodeID, c.Recent = app, testNode, true
 		c.Limits.Detached, c.Rooms = 10, session.RoomsConfig{MaxMembers: 3, PerSession: 2}
 	})}
 }

@@ -69,7 +69,8 @@ func (f *fakeDeployment) EachSession(_ context.Context, yield func([]state.Sessi
 func (f *fakeDeployment) SessionDetails(_ context.Context, id string) (state.Session, admin.SessionDetails, error) {
 	for _, s := range f.sessions {
 		if s.ID == id {
-			return s, admin.SessionDetails{Login: "alice", Remote: "192.0.2.1:5", Messages: []admin.MessageInfo{{In: true, Type: "connection", Bytes: 100}}}, nil
+			return s, admin.SessionDetails{Login: "alice", Remote: "192.0.2.1:5", Messages: []admin.MessageInfo{{In: true, Type: "connection", Bytes: 100}},
+				Hooks: []admin.HookInfo{{MediaID: "other", Method: "publishStream"}, {MediaID: "m0", Method: "publishStream", Count: 1}, {MediaID: "m0", Method: "StreamStatusEvent", Count: 2, Took: 5 * time.Millisecond, Failed: true}}}, nil
 		}
 	}
 	return state.Session{}, admin.SessionDetails{}, state.ErrNotFound
@@ -266,6 +267,9 @@ func TestConsoleShowsStreamsAndTheirPlayers(t *testing.T) {
 	var one streamPage
 	if !watch(t, base+"live?view=stream&id=m0").await("stream", &one) || *one.Kbps != 500 || one.Video.Codec != "VP8" || one.Audio.Codec != "opus" || len(one.List) != 0 {
 		t.Errorf("stream %+v", one)
+	}
+	if h := one.Hooks; len(h) != 2 || h[0].Method != "StreamStatusEvent" || h[0].Count != 2 || h[0].Took != 5 || !h[0].Failed || h[1].Method != "publishStream" {
+		t.Errorf("hooks %+v", h)
 	}
 }
 

@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 
 	"wcsgateway/gateway/admin"
@@ -176,7 +177,32 @@ type playerRow struct {
 // streamPage is one stream with its players.
 type streamPage struct {
 	streamRow
-	List []playerRow `json:"playersList"` // the first maxRows
+	List  []playerRow `json:"playersList"` // the first maxRows
+	Hooks []hookRow   `json:"hooks"`       // called for the stream, the last call first
+}
+
+// hookRow is a hook of a stream.
+type hookRow struct {
+	Method string `json:"method"`
+	Count  int    `json:"count"`
+	At     int64  `json:"at"`     // Unix milliseconds, of the last call
+	Took   int64  `json:"took"`   // ms, of the last call
+	Failed bool   `json:"failed"` // the last call
+}
+
+// hooks returns the hooks that were called for a stream. They are missing if its pod does not answer.
+func (f *feed) hooks(ctx context.Context, e admin.StreamEntry) []hookRow {
+	_, d, err := f.c.deps.SessionDetails(ctx, e.Session)
+	if err != nil {
+		f.c.log.Debug().Err(err).Msg("console: hooks of a stream missing")
+	}
+	rows := []hookRow{}
+	for _, h := range slices.Backward(d.Hooks) {
+		if h.MediaID == e.MediaID {
+			rows = append(rows, hookRow{Method: h.Method, Count: h.Count, At: h.At.UnixMilli(), Took: h.Took.Milliseconds(), Failed: h.Failed})
+		}
+	}
+	return rows
 }
 
 // gone is the page of a stream or session that does not exist any more.
@@ -217,7 +243,7 @@ func (f *feed) stream(ctx context.Context) (any, error) {
 	}
 	rows := []streamRow{p.streamRow}
 	f.measure(ctx, rows, counts)
-	p.streamRow = rows[0]
+	p.streamRow, p.Hooks = rows[0], f.hooks(ctx, p.entry)
 	f.was, f.ended = p, nil
 	return p, nil
 }

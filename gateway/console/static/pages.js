@@ -165,6 +165,13 @@ export function Stream({ id, data, pods }) {
         run=${async (value) => { await act('stream/event/send', { mediaSessionId: id, payload: JSON.parse(value) }); return 'Sent.'; }} />
     </p>
     <${Picture} name=${data.name} />
+    <h2>Hooks</h2>
+    ${data.hooks.length === 0 ? html`<p class="empty">None called.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Hooks"><table>
+      <thead><tr><th scope="col">Hook</th><th scope="col" class="number">Calls</th><th scope="col">Last</th><th scope="col" class="number">Took, ms</th><th scope="col">Result</th></tr></thead>
+      <tbody>${data.hooks.map((h) => html`<tr key=${h.method}><td data-label="Hook">${h.method}</td><td data-label="Calls" class="number">${h.count}</td>
+        <td data-label="Last"><${Moment} at=${h.at} /> ago</td><td data-label="Took, ms" class="number">${h.took}</td>
+        <td data-label="Result">${h.failed ? html`<span class="state silent">failed</span>` : 'ok'}</td></tr>`)}</tbody>
+    </table></div>`}
     <h2>Players</h2>
     ${data.playersList.length === 0 ? html`<p class="empty">No players.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Players"><table>
       <thead><tr>${['Session', 'Pod', 'Status', 'Duration'].map((h) => html`<th key=${h} scope="col">${h}</th>`)}</tr></thead>
