@@ -19,14 +19,18 @@ func TestScrapeHasWhatAlertsAndDashboardName(t *testing.T) {
 	backend := rig.StartBackend(t)
 	rest := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	cert, key, _ := certificate(t)
+	old := rig.StartScriptedServer(t)
 	s := rig.NewStage(t, map[string]string{
-		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q}}}", backend.URL), "WCS_REST_LISTEN": rest, "WCS_REST_AUTH": "none",
+		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q}}, moving: {route: {default: old}}}", backend.URL),
+		"WCS_UPSTREAMS":    fmt.Sprintf("{old: {url: %q}}", old.URL), "WCS_REST_LISTEN": rest, "WCS_REST_AUTH": "none",
 		"WCS_LISTEN_SECURE": "127.0.0.1:0", "WCS_LISTEN_TLS_CERT": cert, "WCS_LISTEN_TLS_KEY": key,
 	}, "")
 	c, d := rig.Connect(t, s.Gateway.URL, "defaultApp"), rig.Connect(t, s.Gateway.URL, "defaultApp")
 	c.Publish("scraped", "scraped", rig.NewPublisher(t, rig.PeerOptions{}))
 	d.Play("scraped-play", "scraped", rig.NewPlayer(t, rig.PeerOptions{}))
 	c.Await("inboundVideoRate") // a probe measures
+	rig.Dial(t, s.Gateway.URL).Send("connection", map[string]any{"appKey": "moving"})
+	_ = old.Accept(t)
 	if status, _, _ := get(t, "http://"+rest+"/rest-api/stream/find_all"); status != http.StatusOK {
 		t.Errorf("find_all: %d", status)
 	}

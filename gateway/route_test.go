@@ -348,6 +348,9 @@ func TestReloadMovesNewSessionsOnly(t *testing.T) {
 		t.Errorf("%d connections, %d spliced", n, spliced)
 	}
 	for side, want := range map[string]float64{"old": 2} {
+		rig.Eventually(t, 20*time.Second, "clients are counted", func() bool { // after their servers have received their messages
+			return testutil.ToFloat64(g.metrics.routed.WithLabelValues("defaultApp", side)) >= want
+		})
 		if n := testutil.ToFloat64(g.metrics.routed.WithLabelValues("defaultApp", side)); n != want {
 			t.Errorf("%v clients were routed to %s, want %v", n, side, want)
 		}

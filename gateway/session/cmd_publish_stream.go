@@ -67,7 +67,8 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	var offer translate.EditedOffer
 	fault := errPanic // unless the edit returns
 	var editing sync.WaitGroup
-	editing.Go(func() { // while Redis answers the claim
+	defer editing.Wait() // it reads the request
+	editing.Go(func() {  // while Redis answers the claim
 		defer t.Recovered()
 		offer, fault = translate.EditPublishOffer(st.req.SDP, translate.PublishEdit{Codecs: s.app.Codecs, KeepVideoOrientation: bool(st.req.CVOExtension)})
 	})

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -48,8 +49,9 @@ type Links struct {
 	running sync.WaitGroup
 	usage   usage
 
-	mu   sync.Mutex
-	open map[*Link]struct{}
+	mu     sync.Mutex
+	open   map[*Link]struct{}
+	closed bool // Wait was called
 }
 
 // NewLinks returns a Links without links.
@@ -85,22 +87,39 @@ func (ls *Links) Open(r Request) error {
 		return err
 	}
 	_ = r.Client.SetReadDeadline(time.Time{}) // fails only on a dead socket, which the read reports
+	l := &Link{app: r.App, to: r.To, client: r.Client, server: server, stall: ls.Stall}
+	l.up.onText = ls.counter(r.App, r.To.Name())
+	if !ls.enter(l) {
+		_ = server.Close() // the client is rejected
+		r.To.release()
+		return fmt.Errorf("%w: the pod has shut down", ErrUnavailable)
+	}
 	ls.Metrics.Opened.WithLabelValues(r.To.Name(), resultOK).Inc()
 	ls.Metrics.Sessions.WithLabelValues(r.App, r.To.Name()).Inc()
 	ls.Opened()
-	l := &Link{app: r.App, to: r.To, client: r.Client, server: server, stall: ls.Stall}
-	l.up.onText = ls.counter(r.App, r.To.Name())
 	ls.usage.add(state.UpstreamUse{App: r.App, Upstream: r.To.Name(), ClientVersion: r.Version})
-	ls.mu.Lock()
-	ls.open[l] = struct{}{}
-	ls.mu.Unlock()
 	if ls.Refusing() { // All might not have returned this link
 		l.Close(socket.ClosedShutdown)
 	}
 	log := ls.Log.With().Str("remote", r.Remote).Str("app", r.App).Str("upstream", r.To.Name()).Logger()
 	log.Info().Msg("session spliced")
-	ls.running.Go(func() { ls.run(l, r.Sent, rest, log) })
+	go func() {
+		defer ls.running.Done()
+		ls.run(l, r.Sent, rest, log)
+	}()
 	return nil
+}
+
+// enter adds a link, unless Wait was called.
+func (ls *Links) enter(l *Link) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.closed {
+		return false
+	}
+	ls.open[l] = struct{}{}
+	ls.running.Add(1)
+	return true
 }
 
 func (ls *Links) run(l *Link, sent, rest []byte, log zerolog.Logger) {
@@ -129,8 +148,13 @@ func (ls *Links) Len() int {
 	return len(ls.open)
 }
 
-// Wait waits for the end of all links.
-func (ls *Links) Wait() { ls.running.Wait() }
+// Wait waits for the end of all links. Open fails from now on.
+func (ls *Links) Wait() {
+	ls.mu.Lock()
+	ls.closed = true
+	ls.mu.Unlock()
+	ls.running.Wait()
+}
 
 // Info returns the text for a client whose link could not be opened.
 func Info(err error) string {

@@ -386,10 +386,7 @@ func (s *stage) mended(t *testing.T, o rig.PeerOptions, publish, play func(strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err = s.sfu.Play(deadline(t, patience), s.playOffer(t, player(), id, offer.SDP))
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, answer = s.started(t, id, offer.SDP)
 	edited, _, err = translate.EditAnswer(answer.SDP, translate.AnswerEdit{Fixes: offer.Fixes, CommonStream: "s", Kinds: offer.Kinds})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package livekit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -193,14 +194,30 @@ func (s *stage) publish(t *testing.T, id translate.Identity, o rig.PeerOptions) 
 // play starts a player of a publisher's tracks.
 func (s *stage) play(t *testing.T, pub translate.Identity, o rig.PeerOptions) (*rig.Peer, translate.Identity, translate.Answer) {
 	t.Helper()
-	peer, id := rig.NewPlayer(t, o), player()
-	answer, err := s.sfu.Play(deadline(t, patience), s.playOffer(t, id, pub, peer.Offer()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	peer := rig.NewPlayer(t, o)
+	id, answer := s.started(t, pub, peer.Offer())
 	peer.SetAnswer(answer.SDP)
 	s.playerUp(t, peer, id)
 	return peer, id, answer
+}
+
+// started starts a player as the gateway does: under another identity if LiveKit has not bound its tracks in
+// time.
+func (s *stage) started(t *testing.T, pub translate.Identity, sdp string) (id translate.Identity, answer translate.Answer) {
+	t.Helper()
+	for attempt := range signalAttempts {
+		id = player()
+		offer := s.playOffer(t, id, pub, sdp)
+		offer.Attempt = attempt
+		var err error
+		if answer, err = s.sfu.Play(deadline(t, patience), offer); err == nil {
+			return id, answer
+		}
+		if !errors.Is(err, translate.ErrPlayAgain) || attempt == signalAttempts-1 {
+			t.Fatal(err)
+		}
+	}
+	return id, answer
 }
 
 // playerUp waits until LiveKit reports that a player is up, and reports it to the SFU as the gateway does.

@@ -210,10 +210,13 @@ func (n *playNegotiation) take(m *lkproto.SignalResponse) error {
 		}
 	case *lkproto.SignalResponse_Leave:
 		err := fmt.Errorf("livekit ended the participant: %s", endReason(x.Leave.GetReason()))
-		if n.offered && x.Leave.GetReason() == lkproto.DisconnectReason_STATE_MISMATCH {
-			return &translate.Error{Kind: translate.ErrKindRefused, Op: opSignalPlay, Err: err} // LiveKit cannot use the offer
+		switch {
+		case !n.offered || x.Leave.GetReason() != lkproto.DisconnectReason_STATE_MISMATCH:
+			return err
+		case n.ways.configured == PlayAuto: // LiveKit cannot use the offer by signalling; by WHIP it takes more
+			return playAgain(opSignalPlay, err)
 		}
-		return err
+		return &translate.Error{Kind: translate.ErrKindRefused, Op: opSignalPlay, Err: err}
 	}
 	return nil
 }
