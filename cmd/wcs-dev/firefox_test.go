@@ -4,31 +4,11 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// firefoxPrefs give a Firefox a fake camera without questions, media that play without a click, and no
-// connections of its own.
-const firefoxPrefs = `
-user_pref("media.navigator.permission.disabled", true);
-user_pref("media.navigator.streams.fake", true);
-user_pref("media.autoplay.default", 0);
-user_pref("media.autoplay.blocking_policy", 0);
-user_pref("media.gmp-manager.updateEnabled", false);
-user_pref("app.update.enabled", false);
-user_pref("app.normandy.enabled", false);
-user_pref("browser.shell.checkDefaultBrowser", false);
-user_pref("browser.startup.homepage_override.mstone", "ignore");
-user_pref("datareporting.policy.dataSubmissionEnabled", false);
-user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
-user_pref("network.captive-portal-service.enabled", false);
-user_pref("network.connectivity-service.enabled", false);
-user_pref("services.settings.server", "data:,");
-`
+	"wcsgateway/e2e/rig"
+)
 
 // Firefox makes no media connection to 127.0.0.1, and works with the address that wcs-dev chooses.
 func TestFirefoxPublishesAndPlaysDemoPage(t *testing.T) {
@@ -38,19 +18,7 @@ func TestFirefoxPublishesAndPlaysDemoPage(t *testing.T) {
 		t.Skip("this machine has no address but 127.0.0.1")
 	}
 	page, _, consolePage := startAll(t, options{host: loopback, media: addr})
-	profile := t.TempDir()
-	if err := os.WriteFile(filepath.Join(profile, "user.js"), []byte(firefoxPrefs), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	firefox := exec.CommandContext(t.Context(), "firefox-esr", "--headless", "--no-remote", "--profile", profile, page+"?start")
-	firefox.Env = append(os.Environ(), "HOME="+profile)
-	if err := firefox.Start(); err != nil {
-		t.Fatalf("start Firefox (Debian's package is firefox-esr): %v", err)
-	}
-	t.Cleanup(func() {
-		_ = firefox.Process.Kill() // it can have ended
-		_ = firefox.Wait()         // it was killed
-	})
+	rig.StartFirefox(t, page+"?start")
 	rest := strings.TrimSuffix(consolePage, "/console/") + "/rest-api/stream/find_all"
 	eventually(t, "Firefox publishes and plays", func() bool {
 		up := statuses(t, rest)

@@ -27,7 +27,7 @@ func TestFirefoxPublishesAndPlays(t *testing.T) {
 	for _, sdk := range versions {
 		t.Run(sdk, func(t *testing.T) {
 			name := "firefox-" + sdk
-			startFirefox(t, pages.address(s, sdk, name))
+			rig.StartFirefox(t, pages.address(s, sdk, name))
 			if agent := pages.wantMedia(t, name); !strings.Contains(agent, "Firefox/") {
 				t.Errorf("the browser is %s", agent)
 			}
