@@ -137,7 +137,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == pathPrefix+"settings.yaml":
 		writeText(w, c.cfg.Settings())
 	case strings.HasPrefix(path, docsPrefix):
-		document(w, strings.TrimPrefix(path, docsPrefix))
+		c.document(w, strings.TrimPrefix(path, docsPrefix))
 	case path == pathPrefix+"live":
 		c.live(w, r)
 	case strings.HasPrefix(path, staticPrefix) && !strings.HasSuffix(path, "/"):

@@ -230,7 +230,9 @@ func TestConsoleServesSettingsAndDocuments(t *testing.T) {
 	}{
 		{"settings.yaml", "ops: '***'", http.StatusOK},
 		{"docs/", `<a href="configuration.md">Configuration</a>`, http.StatusOK},
-		{"docs/metrics.md", "wcs_stream_ends_total", http.StatusOK},
+		{"docs/metrics.md", "<title>Metrics – WCS gateway</title>", http.StatusOK},
+		{"docs/metrics.md", `<td><code>wcs_stream_ends_total</code></td>`, http.StatusOK},
+		{"docs/metrics.md", `<h2 id="reasons">Reasons</h2>`, http.StatusOK},
 		{"docs/docs.go", "no such document", http.StatusNotFound},
 		{"docs/..%2fdocs/metrics.md", "no such document", http.StatusNotFound},
 	} {
