@@ -446,7 +446,10 @@ func TestPlayRetriesUntilTracksAreOfItsPublisher(t *testing.T) {
 	c := rig.Connect(t, w.urls[podA], "native")
 	playAV(t, c, "play", "s")
 	c.AwaitSDP("play")
-	w.media(t, podA, translate.RolePlay) // there is only one: those with the wrong tracks are gone
+	rig.Eventually(t, 20*time.Second, "those with the wrong tracks are removed", func() bool {
+		return len(w.sfu.inRoom("native.s", translate.RolePlay)) == 1
+	})
+	w.media(t, podA, translate.RolePlay)
 	c.WantStatus("play", "PLAYING", "")
 	c.Stop("play", "s")
 	c.WantStatus("play", "STOPPED", "Stopped by user")
