@@ -15,13 +15,15 @@ import (
 	"time"
 )
 
-// buildGateway builds the production binary, with the race detector if the tests have it.
-var buildGateway = sync.OnceValues(func() (string, error) {
-	if raceDetector {
+// buildChecked builds the production binary with the race detector, buildPlain without it.
+var (
+	buildChecked = sync.OnceValues(func() (string, error) {
 		return buildProgram("wcs-gateway-race", "-race", "./cmd/wcs-gateway")
-	}
-	return buildProgram("wcs-gateway-plain", "./cmd/wcs-gateway")
-})
+	})
+	buildPlain = sync.OnceValues(func() (string, error) {
+		return buildProgram("wcs-gateway-plain", "./cmd/wcs-gateway")
+	})
+)
 
 // Ports are the addresses of a gateway, chosen before it starts, because LiveKit has to know where to send
 // webhooks.
@@ -40,7 +42,7 @@ func NewPorts(t testing.TB) Ports {
 // Webhook returns the address for LiveKit's webhooks.
 func (p Ports) Webhook() string { return fmt.Sprintf("http://127.0.0.1:%d/webhook", p.Internal) }
 
-// Gateway is a wcs-gateway process, built with the race detector if the tests are.
+// Gateway is a wcs-gateway process, built with the race detector if the tests are and do not ask for less.
 type Gateway struct {
 	*Process
 	URL      string // ws://
@@ -51,12 +53,14 @@ type Gateway struct {
 // Terminate sends SIGTERM and does not wait.
 func (g *Gateway) Terminate() { g.Signal(syscall.SIGTERM) }
 
-// GatewayOptions configure a gateway. Env adds to or replaces settings, as WCS_… variables.
+// GatewayOptions configure a gateway. Env adds to or replaces settings, as WCS_… variables. Plain leaves out
+// the race detector, for tests of its memory: the detector keeps more than four bytes for each.
 type GatewayOptions struct {
 	Ports   Ports
 	LiveKit *LiveKit
 	Redis   string // host:port
 	Env     map[string]string
+	Plain   bool
 }
 
 // StartGateway starts a gateway and waits until it is live; it is ready only once it has reached Redis. It
@@ -64,7 +68,11 @@ type GatewayOptions struct {
 func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 	t.Helper()
 	SkipShort(t)
-	program, err := buildGateway()
+	build := buildPlain
+	if raceDetector && !o.Plain {
+		build = buildChecked
+	}
+	program, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
