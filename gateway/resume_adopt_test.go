@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -171,6 +172,68 @@ func TestLastTakerKeepsSessionAfterEmptyRedis(t *testing.T) {
 			w.wantClean(t)
 		})
 	}
+}
+
+// Redis restarts empty. The pod that does not know that a session was taken claims its stream first, and the
+// pod that took the session claims it before the first pod writes the record.
+func TestStreamClaimedByEarlierGenerationFirstIsYielded(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		c, token, other := w.keptUp(t)
+		synctest.Wait()
+		w.dropEventsTo(podA)
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		back.WantStatus("kept-pub", "PUBLISHING", "")
+		back.WantStatus("kept-play", "PLAYING", "")
+		synctest.Wait()
+		a, b := w.pods[podA], w.pods[podB]
+		taker := &claimsAfter{Store: b.env.Store, name: "s", claimed: make(chan struct{})}
+		a.env.Store, b.env.Store = &claimsFirst{Store: a.env.Store, taker: taker}, taker
+		w.store.Restart()
+		_ = c.AwaitClosed()
+		pass(2 * session.AdoptDeadline)
+		if n := len(a.table.All()); n != 0 {
+			t.Errorf("%d sessions on the old pod", n)
+		}
+		wantNoStatus(t, other)
+		wantNoStatus(t, back)
+		w.wantParticipants(t, 4)
+		if s, err := b.env.Store.FindStream(t.Context(), "s"); err != nil || s.Owner.Pod != podB {
+			t.Errorf("stream %+v, %v", s, err)
+		}
+	})
+}
+
+// claimsFirst is the store of a pod after whose first claim of a stream another pod claims it.
+type claimsFirst struct {
+	session.Store
+	taker *claimsAfter
+}
+
+func (c *claimsFirst) ClaimStream(ctx context.Context, s state.Stream) error {
+	err := c.Store.ClaimStream(ctx, s)
+	if s.Name == c.taker.name && err == nil {
+		s.Generation++
+		err = c.taker.ClaimStream(ctx, s)
+		close(c.taker.claimed)
+	}
+	return err
+}
+
+// claimsAfter is the store of the other pod: it writes the stream only after that claim.
+type claimsAfter struct {
+	session.Store
+	name    string
+	claimed chan struct{}
+}
+
+func (c *claimsAfter) PutStream(ctx context.Context, s state.Stream) ([]string, error) {
+	if s.Name == c.name {
+		select {
+		case <-c.claimed:
+		case <-ctx.Done():
+		}
+	}
+	return c.Store.PutStream(ctx, s)
 }
 
 // A pod handed a session over and resumed it again before it reaps the streams that no pod adopted.

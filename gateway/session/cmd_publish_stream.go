@@ -207,13 +207,16 @@ func (publisher) onMedia(st *stream) {
 }
 
 // write writes the record and notifies the pods with players. A record that Redis lost is claimed again.
+// Another pod can take such a claim in a later generation before the record is written: the next claim then
+// reports that.
 func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error {
 	t := st.sess.table
 	pods, err := t.Store.PutStream(ctx, rec)
-	if errors.Is(err, state.ErrLostOwnership) || errors.Is(err, state.ErrNotFound) {
-		if err = t.Store.ClaimStream(ctx, rec); err == nil {
-			pods, err = t.Store.PutStream(ctx, rec)
+	for errors.Is(err, state.ErrLostOwnership) || errors.Is(err, state.ErrNotFound) {
+		if err = t.Store.ClaimStream(ctx, rec); err != nil {
+			break
 		}
+		pods, err = t.Store.PutStream(ctx, rec)
 	}
 	if err != nil {
 		pods = []string{t.Config.Pod} // the players of this pod get the change in any case

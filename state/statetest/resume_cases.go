@@ -255,8 +255,13 @@ func testLatestGenerationWins(t *testing.T, p *pair) {
 		}
 		session.TokenHash, session.Generation, s.Generation = state.TokenHash{1}, 1, 1
 		awaitSession(t, p.a, session, podB)
+		earlier := s
+		earlier.Generation = 0
+		_, err := p.a.PutStream(t.Context(), earlier) // also after its own claim
+		wantErr(t, err, state.ErrLostOwnership)
+		wantErr(t, p.a.ClaimStream(t.Context(), earlier), state.ErrAdopted)
 		wantStream(t, p.a, s, podB)
-		_, err := p.a.AdoptPlayer(t.Context(), playerOf(name, played), state.Owner{}) // a checks whether it still has it
+		_, err = p.a.AdoptPlayer(t.Context(), playerOf(name, played), state.Owner{}) // a checks whether it still has it
 		if !errors.Is(err, state.ErrLostOwnership) && !errors.Is(err, state.ErrNotFound) {
 			t.Errorf("a has the player: %v", err)
 		}
