@@ -58,18 +58,17 @@ func (s *Service) SendToSession(ctx context.Context, sessionID, operationID stri
 // muted. The errors are those of SendToSession; state.ErrNotFound means that no stream with this name is
 // published.
 func (s *Service) SendStreamEvent(ctx context.Context, name, typ string, payload json.RawMessage) error {
-	if typ != string(wcs.EventData) {
-		return fmt.Errorf("%w: only events of type data can be sent", ErrBadData)
-	}
-	if err := s.checkData("", payload); err != nil {
-		return err
-	}
 	rec, err := s.deps.Directory.FindStream(ctx, name)
 	switch {
 	case err != nil:
 		return fmt.Errorf("data to stream: %w", err)
 	case rec.Phase != state.PhasePublishing:
 		return fmt.Errorf("data to stream: %w: not publishing yet", state.ErrNotFound)
+	case typ != string(wcs.EventData):
+		return fmt.Errorf("%w: only events of type data can be sent", ErrBadData)
+	}
+	if err := s.checkData("", payload); err != nil {
+		return err
 	}
 	return s.requestData(ctx, rec.Owner.Pod, methodPublishData, streamData{translate.Identity(rec.Identity), payload})
 }

@@ -87,23 +87,24 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}, nil
 }
 
-// routes returns the endpoints by path. WCS's other endpoints are in unsupported.go.
+// routes returns the endpoints by path. WCS's other endpoints are in unsupported.go. Lists (newList) have the
+// entries of the other server, too.
 func routes() map[string]route {
 	return map[string]route{
 		prefix + "/stream/find":           {"", (*API).findStreams},
 		prefix + "/stream/find_all":       {"", (*API).findAllStreams},
-		prefix + "/stream/terminate":      {"stream/terminate", (*API).terminateStreams},
-		prefix + "/stream/metrics":        {"", (*API).streamMetrics},
-		prefix + "/stream/snapshot":       {"stream/snapshot", (*API).snapshot},
-		prefix + "/stream/startRecording": {"stream/startRecording", (*API).startRecording},
-		prefix + "/stream/stopRecording":  {"stream/stopRecording", (*API).stopRecording},
-		prefix + "/recorder/startup":      {"stream/startRecording", (*API).startRecording},
-		prefix + "/recorder/terminate":    {"stream/stopRecording", (*API).stopRecording},
-		prefix + "/stream/event/send":     {"stream/event/send", (*API).sendStreamEvent},
-		prefix + "/data/send":             {"data/send", (*API).sendData},
+		prefix + "/stream/terminate":      {"stream/terminate", orOther((*API).terminateStreams)},
+		prefix + "/stream/metrics":        {"", orOther((*API).streamMetrics)},
+		prefix + "/stream/snapshot":       {"stream/snapshot", orOther((*API).snapshot)},
+		prefix + "/stream/startRecording": {"stream/startRecording", orOther((*API).startRecording)},
+		prefix + "/stream/stopRecording":  {"stream/stopRecording", orOther((*API).stopRecording)},
+		prefix + "/recorder/startup":      {"stream/startRecording", orOther((*API).startRecording)},
+		prefix + "/recorder/terminate":    {"stream/stopRecording", orOther((*API).stopRecording)},
+		prefix + "/stream/event/send":     {"stream/event/send", orOther((*API).sendStreamEvent)},
+		prefix + "/data/send":             {"data/send", orOther((*API).sendData)},
 		prefix + "/connection/find":       {"", (*API).findConnections},
 		prefix + "/connection/find_all":   {"", (*API).findAllConnections},
-		prefix + "/connection/terminate":  {"connection/terminate", (*API).terminateConnection},
+		prefix + "/connection/terminate":  {"connection/terminate", orOther((*API).terminateConnection)},
 		prefix + "/openapi.yaml":          {"", (*API).openAPI},
 	}
 }
@@ -167,7 +168,7 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 	}
 	instead, ok := unsupported(at)
 	if ok && a.other != nil {
-		return routeUnsupported, route{"passed on", (*API).passOn}
+		return routeUnsupported, route{"passed on", (*API).passOnUnsupported}
 	}
 	if ok {
 		return routeUnsupported, route{serve: func(*API, *request) error { return unsupportedError(instead) }}

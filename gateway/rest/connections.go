@@ -44,18 +44,19 @@ func (a *API) findConnections(q *request) error {
 	if f.SessionID == "" {
 		return a.listConnections(q, f)
 	}
+	l := a.newList(q)
 	s, err := a.deps.Deployment.FindSession(q.Context(), f.SessionID)
 	switch {
-	case err != nil && !errors.Is(err, state.ErrNotFound):
-		return err
-	case err != nil || !f.matches(s):
-		return errNothing
+	case errors.Is(err, state.ErrNotFound):
+		err = nil
+	case err == nil && f.matches(s):
+		err = l.add(a.connectionOf(s))
 	}
-	return q.answer([]connection{a.connectionOf(s)})
+	return l.end(err)
 }
 
 func (a *API) listConnections(q *request, f connectionFilter) error {
-	l := q.newList()
+	l := a.newList(q)
 	err := a.deps.Deployment.EachSession(q.Context(), func(page []state.Session) error {
 		for _, s := range page {
 			if !f.matches(s) {

@@ -21,6 +21,7 @@ var (
 	errTooBig      = errors.New("body is too big")
 	errBadRequest  = errors.New("bad request")
 	errNothing     = errors.New("nothing found")
+	errNotAny      = errors.New("nothing found") // on any server
 )
 
 // badRequest returns the error of an invalid request.
@@ -49,6 +50,7 @@ func outcome(err error) (status int, text string) {
 		{errTooBig, http.StatusRequestEntityTooLarge, ""},
 		{errBadRequest, http.StatusInternalServerError, ""},
 		{errNothing, http.StatusNotFound, ""},
+		{errNotAny, http.StatusNotFound, ""},
 		{admin.ErrPodUnreachable, http.StatusInternalServerError, "a pod of the deployment does not answer: it is dead (its streams end within 15 s) or disconnected from Redis"},
 		{admin.ErrNoSuchStream, http.StatusNotFound, ""},
 		{admin.ErrNotRecorded, http.StatusNotFound, ""},

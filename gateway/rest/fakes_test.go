@@ -166,6 +166,7 @@ func (l *logged) String() string {
 // world is an API behind a test server.
 type world struct {
 	*httptest.Server
+	api        *API
 	deployment *fakeDeployment
 	parts      *fakeParts
 	log        *logged
@@ -201,7 +202,7 @@ func serve(t *testing.T, cfg Config, change func(*Deps)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Server = httptest.NewServer(api)
+	w.api, w.Server = api, httptest.NewServer(api)
 	t.Cleanup(func() {
 		w.Close()
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is one

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -12,29 +13,62 @@ const pageTimeout = 30 * time.Second
 
 // list writes a response that is a JSON array, page by page, so that the whole array is never in memory.
 type list struct {
-	q   *request
-	out *bufio.Writer
-	n   int
+	q      *request
+	out    *bufio.Writer
+	n      int
+	others otherList
 }
 
-func (q *request) newList() *list { return &list{q: q, out: bufio.NewWriterSize(q.w, 16<<10)} }
+// newList returns the list of a request, which end ends with the entries of the other server. They are read
+// first, because a failure must be in the headers.
+func (a *API) newList(q *request) *list {
+	l := &list{q: q, out: bufio.NewWriterSize(q.w, 16<<10)}
+	if a.mayUseOther(q) {
+		l.others = a.askOther(q)
+	}
+	return l
+}
 
 func (l *list) add(v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	if err := l.separate(); err != nil {
+		return err
+	}
+	_, err = l.out.Write(b)
+	return err
+}
+
+// separate begins the array, or the next entry.
+func (l *list) separate() error {
 	separator := byte(',')
 	if l.n == 0 {
 		separator = '['
 		l.q.w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	}
 	l.n++
-	if err := l.out.WriteByte(separator); err != nil {
+	return l.out.WriteByte(separator)
+}
+
+// addOthers adds the entries of the other server.
+func (l *list) addOthers() error {
+	if len(l.others.entries) == 0 {
+		return nil
+	}
+	if err := l.separate(); err != nil {
 		return err
 	}
-	_, err = l.out.Write(b)
-	return err
+	for part := range slices.Chunk(l.others.entries, 1<<20) {
+		if err := l.nextPage(); err != nil {
+			return err
+		}
+		if _, err := l.out.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nextPage extends the write deadline for another page.
@@ -42,14 +76,20 @@ func (l *list) nextPage() error {
 	return http.NewResponseController(l.q.w.ResponseWriter).SetWriteDeadline(time.Now().Add(pageTimeout))
 }
 
-// end closes the array. Like WCS, an empty list is errNothing. After an error the array stays open, so that
-// the client cannot take the partial response for a complete list.
+// end adds the entries of the other server and closes the array. Like WCS, an empty list is errNothing. After
+// an error the array stays open, so that the client cannot take the partial response for a complete list.
 func (l *list) end(err error) error {
+	defer l.others.release()
+	if err == nil {
+		err = l.addOthers()
+	}
 	switch {
 	case err != nil && l.q.Context().Err() != nil:
 		return l.q.ignoreWriteError(err)
 	case err != nil:
 		return err
+	case l.n == 0 && l.others.failed:
+		return errOther
 	case l.n == 0:
 		return errNothing
 	}

@@ -55,11 +55,11 @@ func (a *API) startRecording(q *request) error {
 		return err
 	}
 	q.setTarget("mediaSessionId=" + abridge(body.MediaSessionID))
-	if err := body.Config.check(); err != nil {
-		return err
-	}
 	name, err := a.publishedName(q, body.MediaSessionID)
 	if err != nil {
+		return err
+	}
+	if err := body.Config.check(); err != nil { // after the search: another server can have the stream
 		return err
 	}
 	_, err = a.deps.Recorder.StartRecording(q.Context(), name, body.Config.FileTemplate) // like WCS, the response has no name

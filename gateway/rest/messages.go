@@ -1,6 +1,9 @@
 package rest
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // sendStreamEvent sends an event to the players of a stream, which is identified by its media id or its name.
 func (a *API) sendStreamEvent(q *request) error {
@@ -29,7 +32,7 @@ func (a *API) sendStreamEvent(q *request) error {
 		case err != nil:
 			return err
 		case !e.Published:
-			return errNothing
+			return fmt.Errorf("%w: mediaSessionId belongs to a player", errNotAny)
 		}
 		body.StreamName = e.Name
 	}

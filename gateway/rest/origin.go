@@ -29,6 +29,7 @@ func (a *API) checkOrigin(q *request, rt route) error {
 	h.Add("Vary", "Origin")
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("Access-Control-Expose-Headers", OtherHeader)
 	if q.Method != http.MethodOptions {
 		return nil
 	}

@@ -14,26 +14,38 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/upstream"
+	"wcsgateway/state"
 )
 
-// PassOn configures the REST API of another WCS server, which gets the requests that this server answers with
-// 501 otherwise (docs/rest-api.md#endpoints-of-another-wcs-server).
+// PassOn configures the REST API of another WCS server (docs/rest-api.md#with-another-wcs-server). It gets
+// the requests that this server answers with 501 or 404 otherwise, and its lists are added to those of this
+// server.
 type PassOn struct {
 	URL                string      // http(s)://host[:port]
 	TLS                *tls.Config // nil: the default
 	Username, Password string      // of the other server; empty: none
-	Users              []string    // users of this API that may use it; empty: all
+	Users              []string    // users of this API whose requests reach it; empty: all
 	Deployment         string      // of this gateway, so that a request does not come back
 }
 
-// passOnTimeout bounds a request to the other server.
-const passOnTimeout = 20 * time.Second
+const (
+	passOnTimeout = 20 * time.Second // of a request to the other server
+	maxPassedOn   = 64 << 20         // bytes of its response
+	maxOtherConns = 20
+	listTimeout   = 5 * time.Second // of a list of the other server
+	maxOtherList  = 16 << 20        // bytes of a list, which is in memory
+	maxOtherLists = 4               // in memory at a time
+)
 
 var (
 	errNotAllowed = errors.New("user may not use the other WCS server: rest.passOn.users")
 	errLoop       = errors.New("the other WCS server has sent the request back")
 	errOther      = errors.New("the other WCS server does not answer, or rejects the gateway's password")
+	errTooMuch    = errors.New("the response of the other WCS server is too large")
 )
 
 var errOtherURL = errors.New("must be http://host[:port] or https://host[:port]")
@@ -53,6 +65,9 @@ type other struct {
 	PassOn
 	url    *url.URL
 	client *http.Client
+
+	lists       *semaphore.Weighted // of maxOtherLists
+	listTimeout time.Duration
 }
 
 func newOther(p *PassOn) (*other, error) {
@@ -63,29 +78,54 @@ func newOther(p *PassOn) (*other, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &other{PassOn: *p, url: u, client: &http.Client{
+	return &other{PassOn: *p, url: u, lists: semaphore.NewWeighted(maxOtherLists), listTimeout: listTimeout, client: &http.Client{
 		Timeout:       passOnTimeout,
-		Transport:     &http.Transport{TLSClientConfig: p.TLS, DisableCompression: true, MaxConnsPerHost: 20, IdleConnTimeout: time.Minute},
+		Transport:     &http.Transport{TLSClientConfig: p.TLS, DisableCompression: true, MaxConnsPerHost: maxOtherConns, IdleConnTimeout: time.Minute},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
 
+// passOnUnsupported answers a request to an endpoint that this server does not have.
+func (a *API) passOnUnsupported(q *request) error {
+	q.setTarget(path.Clean(q.URL.Path))
+	switch {
+	case !a.other.allows(q.user):
+		return errNotAllowed
+	case upstream.Loops(q.Request, a.other.Deployment):
+		return errLoop
+	}
+	return a.passOn(q)
+}
+
+// orOther returns an endpoint whose requests are passed on if what they name is not here.
+func orOther(serve func(*API, *request) error) func(*API, *request) error {
+	return func(a *API, q *request) error {
+		err := serve(a, q)
+		notHere := errors.Is(err, errNothing) || errors.Is(err, admin.ErrNoSuchStream) || errors.Is(err, state.ErrNotFound)
+		if !notHere || !a.mayUseOther(q) {
+			return err
+		}
+		return a.passOn(q)
+	}
+}
+
+// mayUseOther reports whether there is another server that may answer the request of the user. A request that
+// came back is answered by this server alone.
+func (a *API) mayUseOther(q *request) bool {
+	return a.other != nil && a.other.allows(q.user) && !upstream.Loops(q.Request, a.other.Deployment)
+}
+
+func (o *other) allows(user string) bool { return len(o.Users) == 0 || slices.Contains(o.Users, user) }
+
 // passOn answers a request with the other server's response. Of the headers, only the types of the bodies
 // pass: passwords and cookies of one server are nothing to the other.
 func (a *API) passOn(q *request) error {
-	o := a.other
-	q.setTarget(path.Clean(q.URL.Path))
-	switch {
-	case len(o.Users) > 0 && !slices.Contains(o.Users, q.user):
-		return errNotAllowed
-	case upstream.Loops(q.Request, o.Deployment):
-		return errLoop
-	}
+	q.passedOn = true
 	body, err := q.body()
 	if err != nil {
 		return err
 	}
-	res, err := o.send(q.Context(), q.Request, body)
+	res, err := a.other.send(q.Context(), q.Request, body)
 	if err == nil && res.StatusCode == http.StatusUnauthorized {
 		_ = res.Body.Close() // not of interest
 		err = errors.New(res.Status)
@@ -99,7 +139,11 @@ func (a *API) passOn(q *request) error {
 		q.w.Header().Set("Content-Type", typ)
 	}
 	q.w.WriteHeader(res.StatusCode)
-	if _, err := io.Copy(q.w, res.Body); err != nil {
+	n, err := io.Copy(q.w, io.LimitReader(res.Body, maxPassedOn+1))
+	if err == nil && n > maxPassedOn {
+		err = errTooMuch
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", errOther, err)
 	}
 	return nil
@@ -108,7 +152,11 @@ func (a *API) passOn(q *request) error {
 func (o *other) send(ctx context.Context, r *http.Request, body []byte) (*http.Response, error) {
 	to := *o.url
 	to.Path, to.RawQuery = path.Clean(r.URL.Path), r.URL.RawQuery
-	out, err := http.NewRequestWithContext(ctx, r.Method, to.String(), bytes.NewReader(body))
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet // what a list has decides the status
+	}
+	out, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

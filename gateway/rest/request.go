@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -20,7 +21,11 @@ type request struct {
 	from string // the client's address
 	user string // "" without authentication
 
-	target string // for the audit log
+	target   string // for the audit log
+	passedOn bool   // the other server answers
+
+	read   []byte // the body, once it was read
+	isRead bool
 }
 
 // setTarget sets the object of the request for the audit log.
@@ -54,8 +59,11 @@ func (q *request) decodeWith(v any, filter bool) error {
 	return nil
 }
 
-// body reads the body.
+// body returns the body. It can be repeated.
 func (q *request) body() ([]byte, error) {
+	if q.isRead {
+		return q.read, nil
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, bodyLimit))
 	var tooBig *http.MaxBytesError
 	switch {
@@ -64,6 +72,7 @@ func (q *request) body() ([]byte, error) {
 	case err != nil:
 		return nil, badRequest("incomplete body")
 	}
+	q.read, q.isRead = body, true
 	return body, nil
 }
 
@@ -126,16 +135,19 @@ func (w *response) code() int { return w.status }
 // Unwrap supports http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// audit logs an operator's action or attempt: user, address, action, target and outcome. The level is a plain
-// field, so that a higher log.level does not drop the lines.
+// audit logs an operator's action or attempt: user, address, action, target, outcome, and whether the other
+// server answered. The level is a plain field, so that a higher log.level does not drop the lines.
 func (a *API) audit(log *zerolog.Logger, q *request, rt route, err error) {
 	if rt.audit == "" {
 		return
 	}
-	status, result := http.StatusOK, "ok"
+	status, result := cmp.Or(q.w.code(), http.StatusOK), "ok"
+	if status >= http.StatusBadRequest {
+		result = http.StatusText(status)
+	}
 	if err != nil {
 		status, result = outcome(err)
 	}
 	log.Log().Str(zerolog.LevelFieldName, zerolog.LevelInfoValue).Str("audit", rt.audit).Str("user", q.user).Str("remote", q.from).
-		Str("target", q.target).Int("status", status).Str("result", result).Msg("administrative action")
+		Str("target", q.target).Bool("passedOn", q.passedOn).Int("status", status).Str("result", result).Msg("administrative action")
 }

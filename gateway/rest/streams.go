@@ -97,7 +97,7 @@ func (f streamFilter) filter() (admin.StreamFilter, error) {
 	case f.MediaSessionID != "" && f.MediaSessionIDs != nil:
 		return g, badRequest("mediaSessionId and mediaSessionIds exclude each other")
 	case f.MediaSessionIDs != nil && len(f.MediaSessionIDs) == 0:
-		return g, errNothing // not everything
+		return g, fmt.Errorf("%w: mediaSessionIds is empty", errNotAny) // not everything
 	case len(f.MediaSessionIDs) > maxMediaIDs:
 		return g, badRequest("more than %d mediaSessionIds", maxMediaIDs)
 	case f.MediaSessionID != "":
@@ -128,7 +128,7 @@ func (a *API) findStreams(q *request) error {
 }
 
 func (a *API) listStreams(q *request, f admin.StreamFilter, metrics bool) error {
-	l := q.newList()
+	l := a.newList(q)
 	err := a.deps.Deployment.EachStream(q.Context(), f, func(page []admin.StreamEntry) error {
 		var figures map[string]admin.Figures
 		if metrics {
@@ -188,7 +188,10 @@ func (a *API) terminateStreams(q *request) error {
 		return badRequest("no filter: ending all streams requires POST")
 	}
 	ended, err := a.deps.Deployment.TerminateStreams(q.Context(), filter)
-	if err == nil && ended == 0 {
+	switch {
+	case err == nil && ended == 0 && filter.Empty():
+		return errNotAny // the streams of another server are ended by a filter only
+	case err == nil && ended == 0:
 		return errNothing
 	}
 	return err

@@ -35,20 +35,22 @@ type REST struct {
 	// Address of the agent check for HAProxy. It answers `drain`, or `ready up` and the free share of
 	// `limits.connections`. Empty: no listener.
 	Agent string `koanf:"agent" pattern:"^(.*:[0-9]+)?$"`
-	// Another WCS server that gets the requests which are answered with 501 otherwise.
+	// Another WCS server, whose streams and sessions are in the lists, and which gets the requests that are
+	// answered with 501 or 404 otherwise.
 	PassOn PassOn `koanf:"passOn"`
 }
 
 // PassOn configures the REST API of another WCS server.
 type PassOn struct {
-	// Address of the REST API of another WCS server, `http(s)://host[:port]`. It gets the requests that the
-	// gateway [answers with 501](rest-api.md#endpoints-of-another-wcs-server) otherwise. Empty: none.
+	// Address of the REST API of another WCS server, `http(s)://host[:port]`. Its streams and sessions are in
+	// the lists, and it gets the requests that the gateway [answers with 501 or
+	// 404](rest-api.md#with-another-wcs-server) otherwise. Empty: none.
 	URL string `koanf:"url" pattern:"^(https?://.+)?$"`
 	// User name and password of the other server (HTTP Basic), if it needs them.
 	Username string `koanf:"username"`
 	// Password of the other server.
 	Password Secret `koanf:"password"`
-	// Users of `rest.users` whose requests are passed on. Those of others get 403. Empty: all.
+	// Users of `rest.users` whose requests reach the other server. Empty: all.
 	Users []string    `koanf:"users"`
 	TLS   UpstreamTLS `koanf:"tls"`
 }
