@@ -10,11 +10,11 @@ import (
 // A hand-over that was reported as not done must not happen later: the session would be lost to both pods.
 func TestTimedOutHandOverIsNotDoneLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := &Table{Env: &Env{Config: Config{Pod: "aaaaaaaa"}}, resumable: make(map[string]*Session)}
+		table := &Table{Env: &Env{Config: Config{Pod: "aaaaaaaa"}}, byID: make(map[string]*Session)}
 		s := &Session{table: table}
 		s.loop.Recovered = func(v any) { t.Errorf("panic on the loop: %v", v) }
 		s.resume = &resumeState{s: s}
-		table.resumable["id"] = s
+		table.byID["id"] = s
 
 		busy := make(chan struct{})
 		s.loop.Post(func() { <-busy })

@@ -20,16 +20,6 @@ type lookups struct {
 	waiting []wcs.StreamRef
 }
 
-// next returns the request that is looked up next, if any.
-func (l *lookups) next() (ref wcs.StreamRef, ok bool) {
-	if len(l.waiting) == 0 {
-		l.waiting = nil
-		return ref, false
-	}
-	ref, l.waiting = l.waiting[0], l.waiting[1:]
-	return ref, true
-}
-
 // handleAvailableStream answers every request, because the SDK waits without a limit. The media id is not
 // registered: the same stream object can be played under it afterwards
 // (docs/wcs-protocol.md#availablestream).
@@ -72,21 +62,17 @@ func (s *Session) lookUp(ref wcs.StreamRef) {
 		s.lookups.running--
 		s.table.Metrics.rejectedCommand(err)
 		s.answerAvailable(ref.MediaSessionID, err)
-		if s.closed {
-			s.lookups.waiting = nil
-		}
-		if next, ok := s.lookups.next(); ok {
-			s.lookUp(next)
+		if l := &s.lookups; s.closed || len(l.waiting) == 0 {
+			l.waiting = nil
+		} else {
+			ref, l.waiting = l.waiting[0], l.waiting[1:]
+			s.lookUp(ref)
 		}
 	})
 }
 
 func (s *Session) answerAvailable(mediaID string, err error) {
-	info := ""
-	if err != nil {
-		info = classify(err).info
-	}
-	s.send(wcs.Available(mediaID, err == nil, info))
+	s.send(wcs.Available(mediaID, err == nil, classify(err).info))
 }
 
 // mediaIDOf returns the media id of a command whose other members cannot be read.

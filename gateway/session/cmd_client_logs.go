@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -71,10 +72,5 @@ var secretMarks = []string{"v=0", "a=ice-", "a=fingerprint", "a=candidate", "a=c
 // mayHoldSecret reports whether text might contain credentials or SDP. Then only its length is logged.
 func mayHoldSecret(text string) bool {
 	text = strings.ToLower(text)
-	for _, mark := range secretMarks {
-		if strings.Contains(text, mark) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(secretMarks, func(mark string) bool { return strings.Contains(text, mark) })
 }

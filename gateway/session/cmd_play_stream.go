@@ -26,11 +26,6 @@ func handlePlayStream(s *Session, c wcs.Command) error {
 	return s.startStream(player{}, false, req, c.Arg)
 }
 
-func handleStopStream(s *Session, ref wcs.StreamRef) error {
-	s.stop(ref.MediaSessionID)
-	return nil
-}
-
 // player is the role of a stream that a client plays.
 type player struct{}
 
@@ -152,7 +147,7 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 	t := st.sess.table
 	src, err = t.resolve(ctx, st.sess.app, st.name, func(ctx context.Context) (state.Stream, error) { return awaitStream(ctx, st) })
 	if err != nil {
-		return src, mayHaveClaimed(err), err
+		return src, !isAny(err, state.ErrMediaIDTaken, state.ErrLeaseStale), err
 	}
 	st.expect(src.publisher)
 	return src, true, nil // a player of a native publisher may be registered with a stream that has ended
@@ -204,16 +199,6 @@ func (st *stream) player(native bool, room translate.RoomName) state.Player {
 		CreatedAt: st.created, Native: native, Generation: st.sess.generation,
 		TellEnd: st.sess.hooks.wants(hooks.StreamStatusEvent),
 	}
-}
-
-// mayHaveClaimed reports whether a failed AddPlayer, or a later step, can have left a record.
-func mayHaveClaimed(err error) bool {
-	for _, nothing := range []error{state.ErrMediaIDTaken, state.ErrLeaseStale} {
-		if errors.Is(err, nothing) {
-			return false
-		}
-	}
-	return true
 }
 
 // mediaReady reports whether the transport is up: LiveKit has bound the tracks before its answer.

@@ -37,17 +37,12 @@ func (s *Session) malformedStream(c wcs.Command, published bool, err error) erro
 	return s.rejectStream(published, wcs.StreamRequest{MediaSessionID: id}, err)
 }
 
-func handleUnPublishStream(s *Session, ref wcs.StreamRef) error {
-	s.stop(ref.MediaSessionID)
-	return nil
-}
-
-// stop ends a stream by its client's own command. Clients repeat it for streams that have ended; that has no
-// effect.
-func (s *Session) stop(mediaID string) {
-	st := s.streams[mediaID]
+// handleStop handles unPublishStream and stopStream. Clients repeat them for streams that have ended; that
+// has no effect.
+func handleStop(s *Session, ref wcs.StreamRef) error {
+	st := s.streams[ref.MediaSessionID]
 	if st == nil {
-		return
+		return nil
 	}
 	e := endCause{status: st.stopped(), info: wcs.InfoStoppedByUser, reason: ends.Stopped, afterCleanup: true}
 	if st.published {
@@ -55,6 +50,7 @@ func (s *Session) stop(mediaID string) {
 	}
 	st.notifyStop()
 	st.end(e)
+	return nil
 }
 
 // publisher is the role of a stream that a client publishes.
@@ -153,12 +149,7 @@ func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool,
 	ctx, cancel := context.WithTimeout(ctx, st.sess.table.Config.Media.StoreTimeout)
 	defer cancel()
 	err = st.sess.table.Store.ClaimStream(ctx, rec)
-	for _, nothing := range []error{state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale} {
-		if errors.Is(err, nothing) {
-			return false, err
-		}
-	}
-	return true, err
+	return !isAny(err, state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale), err
 }
 
 // finishAnswer edits LiveKit's answer for the client.
@@ -212,7 +203,7 @@ func (publisher) onMedia(st *stream) {
 func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error {
 	t := st.sess.table
 	pods, err := t.Store.PutStream(ctx, rec)
-	for errors.Is(err, state.ErrLostOwnership) || errors.Is(err, state.ErrNotFound) {
+	for isAny(err, state.ErrLostOwnership, state.ErrNotFound) {
 		if err = t.Store.ClaimStream(ctx, rec); err != nil {
 			break
 		}
@@ -228,16 +219,13 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 func (publisher) release(ctx context.Context, st *stream) error {
 	t := st.sess.table
 	pods, err := t.Store.ReleaseStream(ctx, state.Stream{Name: st.name, MediaID: st.id, Identity: string(st.identity)})
-	switch {
-	case errors.Is(err, state.ErrLostOwnership), errors.Is(err, state.ErrNotFound):
-		return nil // never claimed, or taken over by a pod that notified the players
-	case err != nil:
-		return err
+	if err != nil {
+		return unlessGone(err) // never claimed, or taken over by a pod that notified the players
 	}
 	// Players of this pod were notified at the end; this notifies later ones.
 	ended := state.Event{Kind: state.EventEnded, Name: st.name, Stream: &state.Stream{Name: st.name, Identity: string(st.identity)}}
-	if t.Bus.Notify(ctx, pods, ended) > 0 {
-		st.observeAnnounced()
+	if t.Bus.Notify(ctx, pods, ended) > 0 && !st.ending.handedOver { // of a handed-over stream, the end may have been on another pod
+		t.Metrics.observeNotification(notifyTiming{stageAnnounce, st.ending.since})
 	}
 	return nil
 }

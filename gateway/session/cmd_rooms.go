@@ -205,27 +205,12 @@ func (ms *memberships) leave(room string) error {
 	return nil
 }
 
-// leaveAll ends all memberships at the end of the session.
-func (ms *memberships) leaveAll() {
+// endAll ends all memberships by Leave, or by Move if they continue in a resumed session.
+func (ms *memberships) endAll(end func(*roomapi.Member)) {
 	for _, m := range ms.byRoom {
-		ms.s.table.Rooms.Leave(m.member)
+		end(m.member)
 	}
 	ms.byRoom = nil
-}
-
-// moveAll drops memberships that continue in a resumed session.
-func (ms *memberships) moveAll() {
-	for _, m := range ms.byRoom {
-		ms.s.table.Rooms.Move(m.member)
-	}
-	ms.byRoom = nil
-}
-
-// detachAll keeps the memberships of a session that lost its socket.
-func (ms *memberships) detachAll() {
-	for _, m := range ms.byRoom {
-		ms.s.table.Rooms.Detach(m.member)
-	}
 }
 
 // records describes the memberships for the pod that resumes the session. detached is when it lost its

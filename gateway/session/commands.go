@@ -2,7 +2,6 @@ package session
 
 import (
 	"cmp"
-	"errors"
 
 	"github.com/rs/zerolog"
 
@@ -29,20 +28,17 @@ func on[T any](handle func(*Session, T) error) spec {
 	}}
 }
 
-// accepted is the row of a command without effect and without answer.
-var accepted = spec{run: func(*Session, wcs.Command) error { return nil }}
-
 // commands is the command table. Other names are counted and otherwise ignored
 // (docs/wcs-protocol.md#commands).
 var commands = map[wcs.Name]spec{
 	wcs.CmdConnection:      {early: true, run: on(handleConnection).run},
 	wcs.CmdPublishStream:   {run: handlePublishStream},
 	wcs.CmdPlayStream:      {run: handlePlayStream},
-	wcs.CmdUnPublishStream: on(handleUnPublishStream),
-	wcs.CmdStopStream:      on(handleStopStream),
+	wcs.CmdUnPublishStream: on(handleStop),
+	wcs.CmdStopStream:      on(handleStop),
 	wcs.CmdAvailableStream: {run: handleAvailableStream},
 	wcs.CmdPong:            {early: true, run: handlePong},
-	wcs.CmdPing:            accepted, // no client reads an answer
+	wcs.CmdPing:            {run: func(*Session, wcs.Command) error { return nil }}, // no client reads an answer
 	wcs.CmdPushLogs:        {run: handlePushLogs},
 	wcs.CmdSendStreamEvent: on(handleStreamEvent),
 	wcs.CmdSessionDebug:    on(handleSessionDebug),
@@ -105,7 +101,7 @@ func (s *Session) account(label string, err error) {
 	}
 	s.table.Metrics.rejectedCommand(err)
 	s.sampled().Err(err).Str("cmd", label).Msg("command rejected")
-	if errors.Is(err, errAnswered) || errors.Is(err, errSessionNotReady) {
+	if isAny(err, errAnswered, errSessionNotReady) {
 		return // the client got an answer
 	}
 	if s.id == "" {

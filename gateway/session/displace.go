@@ -157,9 +157,7 @@ func (t *Table) sessionToCheck(request state.Event) *Session {
 		}
 		return nil
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.byID[request.Name]
+	return t.sessionByID(request.Name)
 }
 
 // ReplyAlive replies to another pod's liveness check.

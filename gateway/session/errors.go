@@ -1,8 +1,10 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/cleanup"
@@ -41,88 +43,62 @@ var (
 // outcome is the consequence of an error: the text for the client, why its stream ended, and the value of
 // wcs_refusals_total's label if the error is a rejection by a limit.
 type outcome struct {
+	err        error
 	info       string // of status FAILED (docs/wcs-protocol.md#texts)
 	reason     ends.Reason
 	rejectedBy socket.Rejection // "": not a rejection
-	snapshot   string           // result of a snapshot, for the metric
-}
-
-func client(info string) outcome {
-	return outcome{info: info, reason: ends.BadRequest, snapshot: "failed"}
-}
-
-func rejected(by socket.Rejection, info string) outcome {
-	return outcome{info: info, reason: ends.Limit, rejectedBy: by, snapshot: "failed"}
-}
-
-func upstream(reason ends.Reason, info string) outcome {
-	return outcome{info: info, reason: reason, snapshot: "failed"}
-}
-
-// as returns the outcome with another reason.
-func (o outcome) as(reason ends.Reason) outcome {
-	o.reason = reason
-	return o
-}
-
-// of returns the outcome with another result of a snapshot.
-func (o outcome) of(snapshot string) outcome {
-	o.snapshot = snapshot
-	return o
+	snapshot   string           // result of a snapshot, for the metric; "" stands for "failed"
 }
 
 // outcomes of errors that are distinguished by identity. The first that matches counts.
-var outcomes = []struct {
-	err error
-	outcome
-}{
-	{hooks.ErrUnavailable, upstream(ends.BackendFailed, "Application server is not available")},
-	{hooks.ErrBusy, upstream(ends.BackendFailed, "Application server is busy")},
-	{hooks.ErrBadResponse, upstream(ends.BackendFailed, "Application server has given a bad answer")},
-	{errSessionNotReady, client(wcs.InfoSessionNotReady)},
-	{errMediaIDNull, rejected(rejectID, wcs.InfoMediaSessionIDNull)},
-	{errMediaIDInUse, client(wcs.InfoMediaSessionIDAlreadyInUse)},
-	{state.ErrMediaIDTaken, client(wcs.InfoMediaSessionIDAlreadyInUse)},
-	{state.ErrNameTaken, client(wcs.InfoStreamNameAlreadyInUse).as(ends.NameTaken)},
-	{apps.ErrBadName, rejected(rejectName, "Bad stream name: it is empty, too long, or has control characters or a .. segment").of("refused")},
-	{apps.ErrTooDeep, rejected(rejectDepth, "Bad request: nested too deeply")},
-	{apps.ErrBadID, rejected(rejectID, "Bad request: an id is too long or has control characters")},
-	{apps.ErrLoginSize, rejected(rejectMember, "Bad request: login is too long")},
-	{apps.ErrCustomSize, rejected(rejectMember, "Bad request: custom is too big")},
-	{apps.ErrDataSize, rejected(rejectMember, "Bad request: payload is too big")},
-	{errTooManyStreams, rejected(rejectStreams, "Too many streams in this session")},
-	{errTooManyLookups, rejected(rejectLookups, "Too many requests at a time").of("busy")},
-	{errTooManyRequests, rejected(rejectRequests, "Too many requests at a time").of("busy")},
-	{roomapi.ErrTooManyMessages, rejected(rejectLookups, "Too many requests at a time")},
-	{errTooManyEvents, rejected(rejectEvents, "Too many stream events at a time")},
-	{errNotWebRTC, client(wcs.InfoNoCommonCodecs).as(ends.NoCodec)},
-	{translate.ErrNoCommonCodecs, client(wcs.InfoNoCommonCodecs).as(ends.NoCodec)},
-	{translate.ErrPlayAgain, upstream(ends.LiveKitFailed, wcs.InfoFailedToAddStreamToProxy)},
-	{errRTMP, client(wcs.InfoFailedByRTMPWriterError).as(ends.Forbidden)},
-	{errStreamNotReady, client(wcs.InfoPublishStreamIsNotReady).of("no_stream").as(ends.NotFound)},
-	{errNoStream, client(wcs.InfoStreamNotFound).of("no_stream").as(ends.NotFound)},
-	{snapshot.ErrNoPublisher, client(wcs.InfoStreamNotFound).of("no_stream").as(ends.NotFound)},
-	{errBadRoom, client("Bad room name: it is empty, too long, or has control characters or a .. segment")},
-	{errNoLogin, client("No login: rooms need custom.login of the connection")},
-	{roomapi.ErrLoginTaken, client("Login is in the room already")},
-	{roomapi.ErrFull, client("Room is full")},
-	{errTooManyRooms, client("Too many rooms in this session")},
-	{roomapi.ErrNotMember, client("Not in this room")},
-	{roomapi.ErrNoParticipant, client("No such participant in the room")},
-	{roomapi.ErrUnavailable, upstream(ends.RedisFailed, "Rooms are not available")},
-	{state.ErrNotFound, client(wcs.InfoStreamNotFound).as(ends.NotFound)},
-	{errRestricted, client(wcs.InfoRestrictedAccess).of("refused").as(ends.Forbidden)},
-	{snapshot.ErrLate, upstream(ends.LiveKitFailed, "No picture of the stream in time").of("late")},
-	{snapshot.ErrBusy, client("Too many snapshots at a time").of("busy")},
-	{snapshot.ErrTooBig, client("Picture is too big for a snapshot").of("too_big")},
-	{snapshot.ErrDecode, upstream(ends.LiveKitFailed, "Picture of the stream cannot be decoded").of("bad_frame")},
-	{translate.ErrNoVideo, client("Stream has no video").of("no_video")},
-	{translate.ErrNoMedia, client("Bad SDP: it has no media").as(ends.BadOffer)},
-	{translate.ErrRejected, client("Bad SDP: the media server rejects all media of it").as(ends.BadOffer)},
-	{cleanup.ErrBacklogFull, upstream(ends.Overloaded, "Server is recovering from an outage, try again later")},
-	{state.ErrUnavailable, upstream(ends.RedisFailed, wcs.InfoFailedToAddStreamToProxy)},
-	{state.ErrLeaseStale, upstream(ends.RedisFailed, wcs.InfoFailedToAddStreamToProxy)},
-	{state.ErrLostOwnership, upstream(ends.RedisFailed, wcs.InfoFailedToAddStreamToProxy)},
+var outcomes = []outcome{
+	{hooks.ErrUnavailable, "Application server is not available", ends.BackendFailed, "", ""},
+	{hooks.ErrBusy, "Application server is busy", ends.BackendFailed, "", ""},
+	{hooks.ErrBadResponse, "Application server has given a bad answer", ends.BackendFailed, "", ""},
+	{errSessionNotReady, wcs.InfoSessionNotReady, ends.BadRequest, "", ""},
+	{errMediaIDNull, wcs.InfoMediaSessionIDNull, ends.Limit, rejectID, ""},
+	{errMediaIDInUse, wcs.InfoMediaSessionIDAlreadyInUse, ends.BadRequest, "", ""},
+	{state.ErrMediaIDTaken, wcs.InfoMediaSessionIDAlreadyInUse, ends.BadRequest, "", ""},
+	{state.ErrNameTaken, wcs.InfoStreamNameAlreadyInUse, ends.NameTaken, "", ""},
+	{apps.ErrBadName, "Bad stream name: it is empty, too long, or has control characters or a .. segment", ends.Limit, rejectName, "refused"},
+	{apps.ErrTooDeep, "Bad request: nested too deeply", ends.Limit, rejectDepth, ""},
+	{apps.ErrBadID, "Bad request: an id is too long or has control characters", ends.Limit, rejectID, ""},
+	{apps.ErrLoginSize, "Bad request: login is too long", ends.Limit, rejectMember, ""},
+	{apps.ErrCustomSize, "Bad request: custom is too big", ends.Limit, rejectMember, ""},
+	{apps.ErrDataSize, "Bad request: payload is too big", ends.Limit, rejectMember, ""},
+	{errTooManyStreams, "Too many streams in this session", ends.Limit, rejectStreams, ""},
+	{errTooManyLookups, "Too many requests at a time", ends.Limit, rejectLookups, "busy"},
+	{errTooManyRequests, "Too many requests at a time", ends.Limit, rejectRequests, "busy"},
+	{roomapi.ErrTooManyMessages, "Too many requests at a time", ends.Limit, rejectLookups, ""},
+	{errTooManyEvents, "Too many stream events at a time", ends.Limit, rejectEvents, ""},
+	{errNotWebRTC, wcs.InfoNoCommonCodecs, ends.NoCodec, "", ""},
+	{translate.ErrNoCommonCodecs, wcs.InfoNoCommonCodecs, ends.NoCodec, "", ""},
+	{translate.ErrPlayAgain, wcs.InfoFailedToAddStreamToProxy, ends.LiveKitFailed, "", ""},
+	{errRTMP, wcs.InfoFailedByRTMPWriterError, ends.Forbidden, "", ""},
+	{errStreamNotReady, wcs.InfoPublishStreamIsNotReady, ends.NotFound, "", "no_stream"},
+	{errNoStream, wcs.InfoStreamNotFound, ends.NotFound, "", "no_stream"},
+	{snapshot.ErrNoPublisher, wcs.InfoStreamNotFound, ends.NotFound, "", "no_stream"},
+	{errBadRoom, "Bad room name: it is empty, too long, or has control characters or a .. segment", ends.BadRequest, "", ""},
+	{errNoLogin, "No login: rooms need custom.login of the connection", ends.BadRequest, "", ""},
+	{roomapi.ErrLoginTaken, "Login is in the room already", ends.BadRequest, "", ""},
+	{roomapi.ErrFull, "Room is full", ends.BadRequest, "", ""},
+	{errTooManyRooms, "Too many rooms in this session", ends.BadRequest, "", ""},
+	{roomapi.ErrNotMember, "Not in this room", ends.BadRequest, "", ""},
+	{roomapi.ErrNoParticipant, "No such participant in the room", ends.BadRequest, "", ""},
+	{roomapi.ErrUnavailable, "Rooms are not available", ends.RedisFailed, "", ""},
+	{state.ErrNotFound, wcs.InfoStreamNotFound, ends.NotFound, "", ""},
+	{errRestricted, wcs.InfoRestrictedAccess, ends.Forbidden, "", "refused"},
+	{snapshot.ErrLate, "No picture of the stream in time", ends.LiveKitFailed, "", "late"},
+	{snapshot.ErrBusy, "Too many snapshots at a time", ends.BadRequest, "", "busy"},
+	{snapshot.ErrTooBig, "Picture is too big for a snapshot", ends.BadRequest, "", "too_big"},
+	{snapshot.ErrDecode, "Picture of the stream cannot be decoded", ends.LiveKitFailed, "", "bad_frame"},
+	{translate.ErrNoVideo, "Stream has no video", ends.BadRequest, "", "no_video"},
+	{translate.ErrNoMedia, "Bad SDP: it has no media", ends.BadOffer, "", ""},
+	{translate.ErrRejected, "Bad SDP: the media server rejects all media of it", ends.BadOffer, "", ""},
+	{cleanup.ErrBacklogFull, "Server is recovering from an outage, try again later", ends.Overloaded, "", ""},
+	{state.ErrUnavailable, wcs.InfoFailedToAddStreamToProxy, ends.RedisFailed, "", ""},
+	{state.ErrLeaseStale, wcs.InfoFailedToAddStreamToProxy, ends.RedisFailed, "", ""},
+	{state.ErrLostOwnership, wcs.InfoFailedToAddStreamToProxy, ends.RedisFailed, "", ""},
 }
 
 // classify returns the outcome of any error. An unknown error counts as internal.
@@ -130,31 +106,49 @@ func classify(err error) outcome {
 	if err == nil {
 		return outcome{snapshot: "ok"}
 	}
-	for _, o := range outcomes {
-		if errors.Is(err, o.err) {
-			return o.outcome
-		}
+	o := find(err)
+	o.snapshot = cmp.Or(o.snapshot, "failed")
+	return o
+}
+
+func find(err error) outcome {
+	if i := slices.IndexFunc(outcomes, func(o outcome) bool { return errors.Is(err, o.err) }); i >= 0 {
+		return outcomes[i]
 	}
 	var sfu *translate.Error
 	var refusal *hooks.Refusal
 	var decoder *snapshot.NoDecoderError
 	switch {
 	case errors.As(err, &refusal):
-		return client(refusal.Reason).as(ends.BackendRejected).of("refused")
-	case errors.Is(err, translate.ErrMalformedSDP), errors.Is(err, translate.ErrDirection):
-		return client("Bad SDP: " + err.Error()).as(ends.BadOffer)
+		return outcome{err, refusal.Reason, ends.BackendRejected, "", "refused"}
+	case isAny(err, translate.ErrMalformedSDP, translate.ErrDirection):
+		return outcome{err, "Bad SDP: " + err.Error(), ends.BadOffer, "", ""}
 	case errors.Is(err, wcs.ErrMalformed):
-		return client("Bad request: " + err.Error())
+		return outcome{err, "Bad request: " + err.Error(), ends.BadRequest, "", ""}
 	case errors.As(err, &decoder):
-		return client("No snapshots of " + decoder.Codec + " streams: this server has no decoder for it (snapshot.ffmpeg)").of("no_decoder")
-	case errors.Is(err, snapshot.ErrCodec), errors.Is(err, translate.ErrPictureCodec):
-		return client("No snapshots of streams with this codec").of("no_decoder")
+		info := "No snapshots of " + decoder.Codec + " streams: this server has no decoder for it (snapshot.ffmpeg)"
+		return outcome{err, info, ends.BadRequest, "", "no_decoder"}
+	case isAny(err, snapshot.ErrCodec, translate.ErrPictureCodec):
+		return outcome{err, "No snapshots of streams with this codec", ends.BadRequest, "", "no_decoder"}
 	case errors.As(err, &sfu) && sfu.Kind == translate.ErrKindRefused:
-		return client("Bad SDP: refused by the media server").as(ends.BadOffer)
+		return outcome{err, "Bad SDP: refused by the media server", ends.BadOffer, "", ""}
 	case errors.As(err, &sfu), errors.Is(err, context.DeadlineExceeded):
-		return upstream(ends.LiveKitFailed, wcs.InfoFailedToAddStreamToProxy)
+		return outcome{err, wcs.InfoFailedToAddStreamToProxy, ends.LiveKitFailed, "", ""}
 	}
-	return outcome{info: wcs.InfoFailedByError, reason: ends.Fault, snapshot: "failed"}
+	return outcome{err, wcs.InfoFailedByError, ends.Fault, "", ""}
+}
+
+// isAny reports whether err is one of some errors.
+func isAny(err error, some ...error) bool {
+	return slices.ContainsFunc(some, func(e error) bool { return errors.Is(err, e) })
+}
+
+// unlessGone returns err, or nil if it reports that a record is no longer there, or is another owner's.
+func unlessGone(err error) error {
+	if isAny(err, state.ErrNotFound, state.ErrLostOwnership) {
+		return nil
+	}
+	return err
 }
 
 // The limits and lists that reject clients: values of wcs_refusals_total's label.
@@ -164,13 +158,6 @@ const (
 	rejectAppOrigin   socket.Rejection = "app_origin"    // by the application's origins, at connection
 	rejectUnknownApp  socket.Rejection = "unknown_app"   // at connection
 	rejectAppSessions socket.Rejection = "app_sessions"  // at connection
-	rejectHello       socket.Rejection = "hello_timeout" // no connection in time: the socket is closed, as for the following
-	rejectMessages    socket.Rejection = "messages"      // too many at a time
-	rejectBytes       socket.Rejection = "bytes"         // too many at a time
-	rejectExcess      socket.Rejection = "excess"        // a burst did not end while others waited
-	rejectMessageSize socket.Rejection = "message_size"  // one message
-	rejectSlow        socket.Rejection = "slow"          // the client does not read
-	rejectUnanswered  socket.Rejection = "ping_timeout"  // also a frame that never ends
 	rejectDepth       socket.Rejection = "json_depth"    // a command is rejected, as for the following
 	rejectName        socket.Rejection = "name"          // of a stream
 	rejectID          socket.Rejection = "id"            // mediaSessionId, operationId, callId
@@ -186,17 +173,6 @@ const (
 var rejections = []socket.Rejection{
 	RejectOrigin, rejectAppOrigin, rejectUnknownApp, rejectAppSessions, RejectDraining,
 	socket.RejectConnections, socket.RejectAddress, socket.RejectPending, socket.RejectHandshakes,
-	rejectHello, rejectMessages, rejectBytes, rejectExcess, rejectMessageSize, rejectSlow, rejectUnanswered,
+	socket.RejectHello, socket.RejectMessages, socket.RejectBytes, socket.RejectExcess, socket.RejectMessageSize, socket.RejectSlow, socket.RejectUnanswered,
 	rejectDepth, rejectName, rejectID, rejectMember, rejectStreams, rejectLookups, rejectRequests, rejectEvents, rejectClientLogs, rejectDetached,
-}
-
-// closeRejections are the ends of sockets that count as rejections.
-var closeRejections = map[socket.Reason]socket.Rejection{
-	socket.ClosedHello:           rejectHello,
-	socket.ClosedTooManyMessages: rejectMessages,
-	socket.ClosedTooManyBytes:    rejectBytes,
-	socket.ClosedExcess:          rejectExcess,
-	socket.ClosedTooBig:          rejectMessageSize,
-	socket.ClosedSlow:            rejectSlow,
-	socket.ClosedPingTimeout:     rejectUnanswered,
 }

@@ -89,8 +89,11 @@ func (m *Metrics) Transit() prometheus.Observer {
 	return m.Notifications.WithLabelValues(string(stageTransit))
 }
 
+// observeNotification records that a stage is over.
 func (m *Metrics) observeNotification(n notifyTiming) {
-	m.Notifications.WithLabelValues(string(n.stage)).Observe(time.Since(n.since).Seconds())
+	if n.stage != "" {
+		m.Notifications.WithLabelValues(string(n.stage)).Observe(time.Since(n.since).Seconds())
+	}
 }
 
 // Rejected counts a rejection.
@@ -99,8 +102,8 @@ func (m *Metrics) Rejected(r socket.Rejection) { m.Rejections.WithLabelValues(st
 // Closed counts the end of a socket, also as a rejection if it is one.
 func (m *Metrics) Closed(reason socket.Reason) {
 	m.Closes.WithLabelValues(reason.Name).Inc()
-	if r, ok := closeRejections[reason]; ok {
-		m.Rejected(r)
+	if reason.Rejection != "" {
+		m.Rejected(reason.Rejection)
 	}
 }
 

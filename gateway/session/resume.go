@@ -274,7 +274,7 @@ func (s *Session) restore(app *apps.App, c wcs.Connection, id sessionID, got res
 
 // restoreStream continues a stream of the session and sends the client its status.
 func (s *Session) restoreStream(a adopted, sess state.Session) {
-	if errors.Is(a.err, state.ErrNotFound) || errors.Is(a.err, state.ErrLostOwnership) {
+	if isAny(a.err, state.ErrNotFound, state.ErrLostOwnership) {
 		a.Status, a.Info = string(wcs.StatusFailed), wcs.InfoStoppedBySessionDisconnect
 	}
 	st := s.newRestoredStream(a.SessionStream)

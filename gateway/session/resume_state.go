@@ -49,9 +49,6 @@ const maxEnds = 64
 func (s *Session) enableResume(rec state.Session) {
 	rec.Streams, rec.Rooms = nil, nil
 	s.resume = &resumeState{s: s, record: rec}
-	s.table.mu.Lock()
-	defer s.table.mu.Unlock()
-	s.table.resumable[s.id] = s
 }
 
 // active reports whether the session can be resumed. It cannot if it is about to end.
@@ -148,7 +145,9 @@ func (r *resumeState) detach(reason socket.Reason) {
 		}
 	}
 	r.detached = time.Now()
-	s.rooms.detachAll()
+	for _, m := range s.rooms.byRoom {
+		s.table.Rooms.Detach(m.member)
+	}
 	r.save()
 	s.table.addDetached(r)
 	switch {
@@ -248,28 +247,25 @@ func (r *resumeState) endDetached(taken bool) {
 	if r.isDetached() {
 		s.table.removeDetached(r)
 	}
-	s.table.mu.Lock()
-	if s.table.resumable[s.id] == s { // not if it was resumed on this pod
-		delete(s.table.resumable, s.id)
-	}
-	s.table.mu.Unlock()
 	s.resume = nil
-	if taken {
-		s.rooms.moveAll()
-	} else {
-		s.rooms.leaveAll()
-	}
-	for _, st := range s.streams {
-		if taken {
-			st.moveAway()
-		} else {
-			st.disconnect()
-		}
-	}
+	s.endAll(taken)
 	if !taken {
 		s.hooks.disconnected()
 	}
 	s.finish()
+}
+
+// endAll ends the session's memberships and streams, on this pod or, unless another pod has taken the
+// session, altogether.
+func (s *Session) endAll(taken bool) {
+	endMember, endStream := s.table.Rooms.Leave, (*stream).disconnect
+	if taken {
+		endMember, endStream = s.table.Rooms.Move, (*stream).moveAway
+	}
+	s.rooms.endAll(endMember)
+	for _, st := range s.streams {
+		endStream(st)
+	}
 }
 
 // shortenGrace shortens the remaining time of a detached session because the pod shuts down.
@@ -293,7 +289,7 @@ func (r *resumeState) handOver(to string) (now handover) {
 		detached = time.Now()
 	}
 	now = handover{Streams: r.recentEnds(), Rooms: s.rooms.records(detached)}
-	s.rooms.moveAll()
+	s.rooms.endAll(s.table.Rooms.Move)
 	for _, st := range s.streams {
 		if st.phase == phaseUp && st.ending == nil {
 			now.Streams = append(now.Streams, st.snapshotForResume())
@@ -328,7 +324,7 @@ type handOverRequest struct {
 // handOver hands over a session of this pod. ok is false if this pod does not have the session any more, or
 // not in time.
 func (t *Table) handOver(ctx context.Context, id string, request handOverRequest, to string) (now handover, ok bool) {
-	s := t.findResumable(id)
+	s := t.sessionByID(id)
 	if s == nil {
 		return handover{}, false
 	}
@@ -346,19 +342,12 @@ func (t *Table) handOver(ctx context.Context, id string, request handOverRequest
 	return *done, true
 }
 
-// findResumable returns a resumable session of this pod, or nil.
-func (t *Table) findResumable(id string) *Session {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.resumable[id]
-}
-
 // releaseStale makes this pod give up its own outdated copy of the session before it resumes the current one,
 // and waits for that copy's pending writes: they must not overtake the new session's.
 func (t *Table) releaseStale(ctx context.Context, id string, request handOverRequest) (now handover, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
-	s := t.findResumable(id)
+	s := t.sessionByID(id)
 	now, ok = t.handOver(ctx, id, request, t.Config.Pod)
 	if s != nil {
 		select {
@@ -386,11 +375,8 @@ func (s *Session) reapUnadopted(st *stream) {
 				return nil // the session was resumed on this pod
 			}
 			_, err := t.adopt(ctx, k, sess, state.Owner{})
-			switch {
-			case errors.Is(err, state.ErrNotFound), errors.Is(err, state.ErrLostOwnership):
-				return nil
-			case err != nil:
-				return err
+			if err != nil {
+				return unlessGone(err)
 			}
 			t.Cleanup.RemoveParticipant(s.Party, st.room, st.identity, cleanup.Expiry)
 			return st.role.release(ctx, st)

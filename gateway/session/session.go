@@ -190,7 +190,9 @@ func clientVersion(c wcs.Connection) string {
 // welcome sends the client its established session.
 func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
 	s.app, s.registered = app, true
-	s.table.named(s)
+	s.table.mu.Lock()
+	s.table.byID[s.id] = s
+	s.table.mu.Unlock()
 	s.knowsBitrates, s.knowsResize, s.login = c.KnowsBitrates, c.KnowsResize, c.Login()
 	s.table.Metrics.Sessions.Inc()
 	data := wcs.UserData{
@@ -254,10 +256,7 @@ func (s *Session) endOrDetach(r socket.Reason) {
 		s.resume.detach(r)
 		return
 	}
-	s.rooms.leaveAll()
-	for _, st := range s.streams {
-		st.disconnect()
-	}
+	s.endAll(false)
 	if s.registered { // and not taken by another pod
 		s.table.Sessions.DropSession(s.id)
 		s.hooks.disconnected()
@@ -272,7 +271,9 @@ func (s *Session) finish() {
 	}
 	s.table.mu.Lock()
 	delete(s.table.sessions, s)
-	s.table.unnamed(s)
+	if s.table.byID[s.id] == s { // not a session that was resumed on this pod
+		delete(s.table.byID, s.id)
+	}
 	s.table.mu.Unlock()
 	s.gone.Release()
 }
@@ -332,23 +333,19 @@ func callOn[T any](ctx context.Context, s *Session, f func() T) (got T, err erro
 			done <- f()
 		}
 	})
+	var returned bool
 	select {
-	case result, ok := <-done:
-		return loopResult(result, ok)
+	case got, returned = <-done:
 	case <-ctx.Done():
+		if taken.CompareAndSwap(false, true) {
+			return got, ctx.Err()
+		}
+		got, returned = <-done // f is running: it does not wait for anything
 	}
-	if taken.CompareAndSwap(false, true) {
-		return got, ctx.Err()
+	if !returned {
+		err = errLoopPanic
 	}
-	result, ok := <-done // f is running: it does not wait for anything
-	return loopResult(result, ok)
-}
-
-func loopResult[T any](result T, ok bool) (T, error) {
-	if !ok {
-		return result, errLoopPanic
-	}
-	return result, nil
+	return got, err
 }
 
 // Peer is the client end of a socket.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -261,15 +262,7 @@ func (s *Session) check(req wcs.StreamRequest) error {
 // validMediaID reports whether a media id is 1 to 128 printable ASCII characters: it becomes part of Redis
 // keys and log lines.
 func validMediaID(id string) bool {
-	if len(id) == 0 || len(id) > 128 {
-		return false
-	}
-	for i := range len(id) {
-		if id[i] < ' ' || id[i] > '~' {
-			return false
-		}
-	}
-	return true
+	return id != "" && len(id) <= 128 && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // maxRoomName is LiveKit's default limit for the name of a room, in bytes.

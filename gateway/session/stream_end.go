@@ -10,7 +10,6 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/quota"
-	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
 
@@ -73,7 +72,7 @@ func (st *stream) notifyEnd() {
 	st.notified = true
 	if !e.noClient {
 		st.sendStatus(e.status, e.info)
-		st.sess.observeDelivered(e.timing)
+		st.sess.table.Metrics.observeNotification(e.timing)
 	}
 	st.notifyStatus(e.status, e.info)
 }
@@ -143,10 +142,7 @@ func (st *stream) removeLate() {
 func (st *stream) release(ctx context.Context) error {
 	if st.adopt != nil {
 		if err := st.adopt(ctx); err != nil {
-			if errors.Is(err, state.ErrNotFound) || errors.Is(err, state.ErrLostOwnership) {
-				return nil // ended, or owned by another client
-			}
-			return err
+			return unlessGone(err)
 		}
 	}
 	return st.role.release(ctx, st)
@@ -203,19 +199,4 @@ func (st *stream) logEnd() {
 		line.Stringer("candidates", st.candidates).Bool("connected", st.joined)
 	}
 	line.Msg(st.kind() + what)
-}
-
-// observeDelivered records that the client's message about the end is queued.
-func (s *Session) observeDelivered(n notifyTiming) {
-	if n.stage != "" {
-		s.table.Metrics.observeNotification(n)
-	}
-}
-
-// observeAnnounced records that Redis has the event for the other pods. The end of a stream that was handed
-// over is not measured, because it may have happened on another pod.
-func (st *stream) observeAnnounced() {
-	if e := st.ending; !e.handedOver {
-		st.sess.table.Metrics.observeNotification(notifyTiming{stageAnnounce, e.since})
-	}
 }

@@ -54,11 +54,11 @@ func (w *recordWriter) save(then func()) {
 	w.saving, w.unsaved = true, false
 	rec := st.record()
 	w.inFlight = w.outbox.take()
-	async(st.sess, func() (struct{}, error) {
+	asyncErr(st.sess, func() error {
 		ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
 		defer cancel()
-		return struct{}{}, st.role.write(ctx, st, rec)
-	}, func(_ struct{}, err error) { w.onSaved(err, then) })
+		return st.role.write(ctx, st, rec)
+	}, func(err error) { w.onSaved(err, then) })
 }
 
 func (w *recordWriter) onSaved(err error, then func()) {
@@ -72,7 +72,7 @@ func (w *recordWriter) onSaved(err error, then func()) {
 		st.sess.resume.yield()
 		return
 	}
-	if errors.Is(err, state.ErrNameTaken) || errors.Is(err, state.ErrLostOwnership) { // another client has the name now
+	if isAny(err, state.ErrNameTaken, state.ErrLostOwnership) { // another client has the name now
 		st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStreamNameAlreadyInUse, reason: ends.NameLost})
 		return
 	}

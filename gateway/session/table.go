@@ -42,7 +42,6 @@ type Table struct {
 	sessions   map[*Session]struct{}
 	byID       map[string]*Session         // those with a session id
 	sessionsOf map[string]int              // by app key: the number of admitted sessions
-	resumable  map[string]*Session         // by id: sessions with keepAlive
 	detached   waiting.Ranks[*resumeState] // resumable sessions without a socket
 }
 
@@ -57,7 +56,6 @@ func NewTable(env *Env) *Table {
 		sessions:   make(map[*Session]struct{}),
 		byID:       make(map[string]*Session),
 		sessionsOf: make(map[string]int),
-		resumable:  make(map[string]*Session),
 	}
 	t.Reload(env.Config.Reloadable)
 	return t
@@ -177,20 +175,8 @@ func (t *Table) publisherEnded(name string, publisher translate.Identity, timing
 	}
 }
 
-// named makes the session findable by its id.
-func (t *Table) named(s *Session) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.byID[s.id] = s
-}
-
-// unnamed undoes named, unless a resumed session has the id now. The caller holds mu.
-func (t *Table) unnamed(s *Session) {
-	if t.byID[s.id] == s {
-		delete(t.byID, s.id)
-	}
-}
-
+// sessionByID returns the session of this pod that has the id, or nil. If it was resumed on this pod, that is
+// the new one.
 func (t *Table) sessionByID(id string) *Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -22,6 +22,17 @@ const (
 	RejectHandshakes  Rejection = "handshakes"  // Limits.Pending or ConnectionsPerAddress, of TCP connections: the oldest
 )
 
+// Rejections of sockets that are open (Reason.Rejection).
+const (
+	RejectHello       Rejection = "hello_timeout" // no connection in time
+	RejectMessages    Rejection = "messages"      // too many at a time
+	RejectBytes       Rejection = "bytes"         // too many at a time
+	RejectExcess      Rejection = "excess"        // a burst did not end while others waited
+	RejectMessageSize Rejection = "message_size"  // one message
+	RejectSlow        Rejection = "slow"          // the client does not read
+	RejectUnanswered  Rejection = "ping_timeout"  // also a frame that never ends
+)
+
 // Admission counts TCP connections and sockets, from the first byte to the session, and rejects those over a
 // limit. Where too many wait, it closes the oldest of the address that has most, not the newcomer. Its
 // methods may be called from any goroutine.
