@@ -320,7 +320,7 @@ func TestAnyPodReturnsFiguresOfAStream(t *testing.T) {
 		app := c.Apps["defaultApp"]
 		app.Rates = apps.RatesProbe
 		c.Apps["defaultApp"] = app
-		c.Rates.MaxProbes = 10
+		c.MaxProbes = 10
 	})
 	w.up(t, podA, podB)
 	rig.Eventually(t, 20*time.Second, "the figures", func() bool {

@@ -128,7 +128,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	env.Probes = probe.New(probe.Deps{
 		Prober: deps.Prober, Schedule: env.RateWheel.Add, Go: g.work.Go, Recovered: env.Recovered, Send: g.send,
 		CheckPayload: g.table.CheckPayload, NewIdentity: func() translate.Identity { return env.NewIdentity(translate.RoleProbe) },
-		Pod: cfg.Pod, MaxProbes: cfg.Rates.MaxProbes, Context: ctx, Metrics: &deps.Metrics.probe, Log: deps.Log,
+		Pod: cfg.Pod, MaxProbes: cfg.MaxProbes, Context: ctx, Metrics: &deps.Metrics.probe, Log: deps.Log,
 	})
 	g.admin = admin.New(admin.Deps{
 		Pod: cfg.Pod, Local: local{g.table.Local(), g}, Directory: deps.Directory, Bus: env.Bus, CheckData: g.table.CheckData,

@@ -85,13 +85,6 @@ func (o *orphans) roomsOf(p state.Player) map[translate.RoomName]struct{} {
 	return rooms
 }
 
-// orphanBody identifies the server, the application and the session in a hook about a dead pod.
-type orphanBody struct {
-	NodeID    string `json:"nodeId"`
-	AppKey    string `json:"appKey"`
-	SessionID string `json:"sessionId"`
-}
-
 // sessionEnded notifies the backend that the session of a dead pod is DISCONNECTED. All pods are one server
 // (NodeID) to the backend. If the pod is alive after all, the backend receives the event twice. The same is
 // true of streamEnded and playerEnded.
@@ -100,9 +93,8 @@ func (o *orphans) sessionEnded(sess state.Session) {
 		return
 	}
 	o.notify(hooks.ConnectionStatusEvent, sess.App, sess.ID, struct {
-		orphanBody
 		Status wcs.Status `json:"status"`
-	}{orphanBody{o.env.Config.NodeID, sess.App, sess.ID}, hooks.Disconnected})
+	}{hooks.Disconnected})
 }
 
 // streamEnded notifies the backend of the end of a dead pod's published stream, before its session's.
@@ -114,7 +106,7 @@ func (o *orphans) streamEnded(s state.Stream) {
 	body.MediaSessionID, body.Name, body.Published, body.Status, body.MediaType = s.MediaID, s.Name, true, wcs.StatusUnpublished, "publish"
 	body.MinBitrate, body.MaxBitrate, body.CreateDate = s.MinKbps, s.MaxKbps, s.CreatedAt.UnixMilli()
 	body.AudioState, body.VideoState = wcs.MuteState{Muted: s.AudioMuted}, wcs.MuteState{Muted: s.VideoMuted}
-	o.notifyStream(s.App, s.Session, body)
+	o.notify(hooks.StreamStatusEvent, s.App, s.Session, body)
 }
 
 // playerEnded notifies the backend of the end of a dead pod's player, before its session's.
@@ -125,7 +117,7 @@ func (o *orphans) playerEnded(p state.Player) {
 	body := streamBody(p.Tracks)
 	body.MediaSessionID, body.Name, body.Status, body.MediaType = p.MediaID, p.Stream, wcs.StatusStopped, "play"
 	body.CreateDate = p.CreatedAt.UnixMilli()
-	o.notifyStream(p.App, p.Session, body)
+	o.notify(hooks.StreamStatusEvent, p.App, p.Session, body)
 }
 
 // streamBody returns the members that follow from a stream's tracks, and those that are the same of all.
@@ -142,20 +134,13 @@ func streamBody(tracks []state.Track) (b hooks.StreamBody) {
 	return b
 }
 
-func (o *orphans) notifyStream(app, session string, body hooks.StreamBody) {
-	o.notify(hooks.StreamStatusEvent, app, session, struct {
-		orphanBody
-		hooks.StreamBody
-	}{orphanBody{o.env.Config.NodeID, app, session}, body})
-}
-
 // notify queues a call to the backend of an application.
 func (o *orphans) notify(m hooks.Method, appKey, session string, v any) {
 	app := o.table.Settings().Apps[appKey]
 	if app == nil || !app.Hooks.Backend.Sends(m) {
 		return
 	}
-	body := hooks.Body(v)
+	body := hooks.Addressed(hooks.Body(v), o.env.Config.NodeID, appKey, session)
 	since := time.Now()
 	release := o.env.Cleanup.Hold()
 	queued := o.line(app.Key).TryPost(func() {

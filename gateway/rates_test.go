@@ -28,7 +28,7 @@ func inBubble(t *testing.T, mode apps.RateSource, change func(*Config), test fun
 					app.Rates = mode
 					c.Apps[key] = app
 				}
-				c.Rates.MaxProbes = 10
+				c.MaxProbes = 10
 				if change != nil {
 					change(c)
 				}
@@ -250,7 +250,7 @@ func TestClientOnlyRatesStartNoProbe(t *testing.T) {
 
 // With more streams than probes the rest waits, which a metric shows, and takes the slots of those that end.
 func TestStreamsBeyondProbeLimitWait(t *testing.T) {
-	inBubble(t, apps.RatesAuto, func(c *Config) { c.Rates.MaxProbes = 2 }, func(t *testing.T, w *world) {
+	inBubble(t, apps.RatesAuto, func(c *Config) { c.MaxProbes = 2 }, func(t *testing.T, w *world) {
 		clients := make([]*rig.Client, 5)
 		for i := range clients {
 			clients[i] = w.connect(t, podA)
@@ -330,7 +330,7 @@ func TestRatesContinueAfterResume(t *testing.T) {
 	const podC = "cccccccc"
 	kept := func(c *Config) {
 		keepFor(time.Minute)(c)
-		c.Rates.MaxProbes = 10
+		c.MaxProbes = 10
 		for key, app := range c.Apps {
 			app.Rates = apps.RatesProbe
 			c.Apps[key] = app

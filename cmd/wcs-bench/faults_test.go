@@ -82,7 +82,7 @@ func TestRejectedStreamsAreReported(t *testing.T) {
 		if streams.Add(1) == 1 {
 			info = wcs.InfoFailedToAddStreamToProxy
 		}
-		return wcs.StreamStatus{MediaSessionID: r.MediaSessionID, Name: r.Name, Status: wcs.StatusFailed, Info: info}.Frame(), false
+		return wcs.StreamStatus{StreamHead: wcs.StreamHead{MediaSessionID: r.MediaSessionID, Name: r.Name, Status: wcs.StatusFailed}, Info: info}.Frame(), false
 	})
 	out := bringUp(t, "--scenario", "publish", "--sessions", "4", "--rate", "100", "--duration", "1s", "--url", url)
 	if out.code != exitFailed {

@@ -9,61 +9,37 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Bodies of hooks, with the members of the vendor's samples (docs/backend-hooks.md). The caller adds nodeId,
-// appKey and sessionId to all of them.
+// Bodies of hooks, with the members of the vendor's samples (docs/backend-hooks.md). The bodies of
+// OnDataEvent, DataStatusEvent and snapshot are those of the messages. All are Addressed.
 
-// StreamBody is the body of StreamStatusEvent and StreamKeepAliveEvent. Members that this server does not
-// know are 0, false or empty, as most of them are in the vendor's sample.
+// StreamBody is the body of StreamStatusEvent and StreamKeepAliveEvent: what the client gets, and more.
+// Members that this server does not know are 0, false or empty, as most of them are in the vendor's sample.
 type StreamBody struct {
-	MediaSessionID string        `json:"mediaSessionId"`
-	Name           string        `json:"name"`
-	Published      bool          `json:"published"`
-	HasVideo       bool          `json:"hasVideo"`
-	HasAudio       bool          `json:"hasAudio"`
-	Status         wcs.Status    `json:"status"`
-	Info           string        `json:"info,omitempty"`
-	AudioCodec     string        `json:"audioCodec"`
-	VideoCodec     string        `json:"videoCodec"`
-	Record         bool          `json:"record"`
-	RecordName     string        `json:"recordName,omitempty"`
-	Width          int           `json:"width"`  // pixels
-	Height         int           `json:"height"` // pixels
-	Bitrate        int           `json:"bitrate"`
-	MinBitrate     int           `json:"minBitrate"` // kbps
-	MaxBitrate     int           `json:"maxBitrate"` // kbps
-	Quality        int           `json:"quality"`
-	History        bool          `json:"history"`
-	GOP            int           `json:"gop"`
-	FPS            int           `json:"fps"`
-	AudioBitrate   int           `json:"audioBitrate"`
-	CodecImpl      string        `json:"codecImpl"`
-	Transport      string        `json:"transport"` // requested by the client
-	CVOExtension   bool          `json:"cvoExtension"`
-	CreateDate     int64         `json:"createDate"` // milliseconds
-	MediaType      string        `json:"mediaType"`
-	AudioState     wcs.MuteState `json:"audioState"`
-	VideoState     wcs.MuteState `json:"videoState"`
-	MediaProvider  string        `json:"mediaProvider"`
+	wcs.StreamStatus
+	AudioCodec   string `json:"audioCodec"` // also if it is empty, unlike to clients
+	VideoCodec   string `json:"videoCodec"`
+	History      bool   `json:"history"`
+	GOP          int    `json:"gop"`
+	FPS          int    `json:"fps"`
+	AudioBitrate int    `json:"audioBitrate"`
+	CodecImpl    string `json:"codecImpl"`
+	Transport    string `json:"transport"` // requested by the client
+	CVOExtension bool   `json:"cvoExtension"`
 }
 
 // RequestBody holds the members of publishStream and playStream that are always sent, whether or not the
 // client set them.
 type RequestBody struct {
-	MediaSessionID string     `json:"mediaSessionId"`
-	Name           string     `json:"name"`
-	Published      bool       `json:"published"`
-	HasVideo       bool       `json:"hasVideo"`
-	HasAudio       bool       `json:"hasAudio"`
-	Status         wcs.Status `json:"status"`
-	SDP            string     `json:"sdp"`
-	Record         bool       `json:"record"`
-	Width          int        `json:"width"`
-	Height         int        `json:"height"`
-	Bitrate        int        `json:"bitrate"`    // kbps
-	MinBitrate     int        `json:"minBitrate"` // kbps
-	MaxBitrate     int        `json:"maxBitrate"` // kbps
-	Quality        int        `json:"quality"`
-	MediaProvider  string     `json:"mediaProvider"`
+	wcs.StreamHead
+	SDP           string `json:"sdp"`
+	Record        bool   `json:"record"`
+	Width         int    `json:"width"`
+	Height        int    `json:"height"`
+	Bitrate       int    `json:"bitrate"`    // kbps
+	MinBitrate    int    `json:"minBitrate"` // kbps
+	MaxBitrate    int    `json:"maxBitrate"` // kbps
+	Quality       int    `json:"quality"`
+	MediaProvider string `json:"mediaProvider"`
 }
 
 // Statuses of hooks that clients never get.
@@ -72,39 +48,21 @@ const (
 	Disconnected  wcs.Status = "DISCONNECTED" // of ConnectionStatusEvent
 )
 
-// StopBody is the body of unPublishStream and stopStream.
+// StopBody is the body of unPublishStream and stopStream, with the status before the stop.
 type StopBody struct {
-	MediaSessionID string     `json:"mediaSessionId"`
-	Name           string     `json:"name"`
-	Published      bool       `json:"published"`
-	HasVideo       bool       `json:"hasVideo"`
-	HasAudio       bool       `json:"hasAudio"`
-	Status         wcs.Status `json:"status"` // before the stop
-	Record         bool       `json:"record"`
-}
-
-// SnapshotBody is the body of snapshot.
-type SnapshotBody struct {
-	MediaSessionID string `json:"mediaSessionId"`
-	Name           string `json:"name"`
-}
-
-// DataBody is the body of OnDataEvent.
-type DataBody struct {
-	OperationID string          `json:"operationId"`
-	Payload     json.RawMessage `json:"payload"`
-}
-
-// DataStatusBody is the body of DataStatusEvent.
-type DataStatusBody struct {
-	OperationID string     `json:"operationId"`
-	Status      wcs.Status `json:"status"`
-	Info        string     `json:"info,omitempty"`
+	wcs.StreamHead
+	Record bool `json:"record"`
 }
 
 // ErrorBody is the body of ErrorEvent.
 type ErrorBody struct {
 	Info string `json:"info"`
+}
+
+// Addressed sets the members of a body that identify the server, the application and the session.
+func Addressed(body Object, nodeID, appKey, session string) Object {
+	Put(body, Object{"nodeId": Raw(nodeID), "appKey": Raw(appKey), "sessionId": Raw(session)})
+	return body
 }
 
 // Put sets members of an object that a client sent.

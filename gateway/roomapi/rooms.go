@@ -63,8 +63,6 @@ func (e *TakenError) Unwrap() error { return ErrLoginTaken }
 
 // Client is a session that is, or wants to be, a member of rooms.
 type Client interface {
-	// SessionID returns the public session id.
-	SessionID() string
 	// Post runs f on the session's loop, in the order of the calls. It must not block.
 	Post(f func())
 	// Send queues a frame that the client caused. It is called on the session's loop, as the methods below are.
@@ -194,7 +192,7 @@ func (r *Rooms) Join(c Client, key state.Room, rec state.Member, joined func(err
 	defer r.mu.Unlock()
 	one := r.openRoom(key)
 	if other := one.members[rec.Login]; other != nil {
-		return nil, &TakenError{state.Member{Login: rec.Login, Session: other.client.SessionID(), Owner: state.Owner{Pod: r.deps.Pod}}}
+		return nil, &TakenError{state.Member{Login: rec.Login, Session: other.rec.Session, Owner: state.Owner{Pod: r.deps.Pod}}}
 	}
 	return one.add(&Member{client: c, room: one, rec: rec, joined: joined}), nil
 }

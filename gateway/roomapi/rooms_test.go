@@ -78,7 +78,6 @@ func (noBus) Notify(context.Context, []string, state.Event) int { return 0 }
 // testClient runs what is posted at once, on a goroutine of its own.
 type testClient struct{}
 
-func (testClient) SessionID() string    { return "session" }
 func (testClient) Post(f func())        { go f() }
 func (testClient) Send([]byte)          {}
 func (testClient) HasRoom() bool        { return true }

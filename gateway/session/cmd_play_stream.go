@@ -17,13 +17,13 @@ import (
 func handlePlayStream(s *Session, c wcs.Command) error {
 	var req wcs.StreamRequest
 	if err := c.Bind(&req); err != nil {
-		return s.malformedStream(c, false, err)
+		return s.malformedStream(c, played, err)
 	}
 	if req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0 {
 		s.sampled().Str("media", translate.Abridge(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
 			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters ignored")
 	}
-	return s.startStream(player{}, false, req, c.Arg)
+	return s.startStream(played, req, c.Arg)
 }
 
 // player is the role of a stream that a client plays.
@@ -206,8 +206,7 @@ func (player) mediaReady(st *stream) bool { return st.joined }
 
 func (player) onMedia(st *stream) {
 	st.sess.table.SFU.PlayerUp(st.identity)
-	st.sendStatus(wcs.StatusPlaying, "")
-	st.notifyStatus(wcs.StatusPlaying, "")
+	st.announce()
 	st.showFormat()
 	st.startRates()
 }

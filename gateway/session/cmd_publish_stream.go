@@ -18,23 +18,23 @@ import (
 func handlePublishStream(s *Session, c wcs.Command) error {
 	var req wcs.StreamRequest
 	if err := c.Bind(&req); err != nil {
-		return s.malformedStream(c, true, err)
+		return s.malformedStream(c, published, err)
 	}
 	if err := s.checkRTMP(req); err != nil {
 		// Rejected, not ignored: viewers wait for the stream at that address.
-		return s.rejectStream(true, req, err)
+		return s.rejectStream(published, req, err)
 	}
-	return s.startStream(publisher{}, true, req, c.Arg)
+	return s.startStream(published, req, c.Arg)
 }
 
 // malformedStream answers an unreadable publishStream or playStream with the status of its stream, if the
 // media id can be read.
-func (s *Session) malformedStream(c wcs.Command, published bool, err error) error {
+func (s *Session) malformedStream(c wcs.Command, kind *kindOfStream, err error) error {
 	id, ok := mediaIDOf(c)
 	if !ok {
 		return err
 	}
-	return s.rejectStream(published, wcs.StreamRequest{MediaSessionID: id}, err)
+	return s.rejectStream(kind, wcs.StreamRequest{MediaSessionID: id}, err)
 }
 
 // handleStop handles unPublishStream and stopStream. Clients repeat them for streams that have ended; that
@@ -44,12 +44,8 @@ func handleStop(s *Session, ref wcs.StreamRef) error {
 	if st == nil {
 		return nil
 	}
-	e := endCause{status: st.stopped(), info: wcs.InfoStoppedByUser, reason: ends.Stopped, afterCleanup: true}
-	if st.published {
-		e.info = wcs.InfoStoppedByPublisherStop
-	}
 	st.notifyStop()
-	st.end(e)
+	st.end(endCause{status: st.stopped, info: st.stopInfo, reason: ends.Stopped, afterCleanup: true})
 	return nil
 }
 
@@ -190,8 +186,7 @@ func (publisher) mediaReady(st *stream) bool {
 // can have others play it.
 func (publisher) onMedia(st *stream) {
 	st.startEgresses()
-	st.sendStatus(wcs.StatusPublishing, "")
-	st.notifyStatus(wcs.StatusPublishing, "")
+	st.announce()
 	st.updateRoom()
 	st.startRates()
 	st.relay.next() // mutes before PUBLISHING

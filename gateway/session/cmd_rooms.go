@@ -15,7 +15,7 @@ import (
 )
 
 // memberships are the rooms that a session is a member of. It is the session's roomapi.Client. All of it is
-// on the session's loop, except Post and SessionID.
+// on the session's loop, except Post.
 type memberships struct {
 	s       *Session
 	byRoom  map[string]*membership // by room name
@@ -27,9 +27,6 @@ type membership struct {
 	member *roomapi.Member
 	failed []string // media ids of the session's last streams in the room that failed
 }
-
-// SessionID implements roomapi.Client.
-func (ms *memberships) SessionID() string { return ms.s.id }
 
 // Post implements roomapi.Client.
 func (ms *memberships) Post(f func()) { ms.s.loop.Post(f) }
@@ -48,9 +45,6 @@ func (ms *memberships) Dropped(frame []byte) { ms.s.dropped(frame) }
 
 // Relay implements roomapi.Client.
 func (ms *memberships) Relay(frame []byte) { ms.s.relay(frame) }
-
-// Left implements roomapi.Client.
-func (ms *memberships) Left(room string, m *roomapi.Member) { ms.forget(room, m) }
 
 // roomCommand is a command with its fault.
 type roomCommand struct {
@@ -166,7 +160,7 @@ func (ms *memberships) tryJoin(room string, answer func(error)) {
 	var m *roomapi.Member
 	m, err := s.table.Rooms.Join(ms, state.Room{App: s.app.Key, Name: room}, rec, func(err error) {
 		if err != nil {
-			ms.forget(room, m)
+			ms.Left(room, m)
 		} else {
 			s.resume.save()
 		}
@@ -186,8 +180,8 @@ func (ms *memberships) add(room string, m *roomapi.Member) {
 	ms.byRoom[room] = &membership{member: m}
 }
 
-// forget drops a membership that has ended.
-func (ms *memberships) forget(room string, m *roomapi.Member) {
+// Left implements roomapi.Client: it drops a membership that has ended.
+func (ms *memberships) Left(room string, m *roomapi.Member) {
 	if now := ms.byRoom[room]; now != nil && now.member == m {
 		delete(ms.byRoom, room)
 		ms.s.resume.save()

@@ -20,7 +20,7 @@ func handleSendData(s *Session, d wcs.SendData) error {
 		return err
 	}
 	if err := limits.CheckPayload(d.Payload); err != nil {
-		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, classify(err).info))
+		s.send(wcs.DataStatus{OperationID: d.OperationID, Status: wcs.DataFailed, Info: classify(err).info}.Frame())
 		return fmt.Errorf("%w: %w", errAnswered, err)
 	}
 	h, room := s.hooks, s.rooms.parse(d.Payload)
@@ -29,7 +29,7 @@ func handleSendData(s *Session, d wcs.SendData) error {
 		s.answerData(d.OperationID, errTooManyRequests)
 		return fmt.Errorf("%w: %w", errAnswered, errTooManyRequests)
 	case h.wants(hooks.OnDataEvent): // room commands too: the backend can refuse them
-		h.request(hooks.OnDataEvent, h.body(hooks.DataBody{OperationID: d.OperationID, Payload: d.Payload}), func(_ hooks.Object, err error) {
+		h.request(hooks.OnDataEvent, h.body(d), func(_ hooks.Object, err error) {
 			if room != nil && (err == nil || room.leaves()) {
 				s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
 				return
@@ -39,20 +39,18 @@ func handleSendData(s *Session, d wcs.SendData) error {
 	case room != nil:
 		s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, fault) })
 	default:
-		s.send(wcs.DataStatus(d.OperationID, wcs.DataFailed, infoNoDataReceiver))
+		s.send(wcs.DataStatus{OperationID: d.OperationID, Status: wcs.DataFailed, Info: infoNoDataReceiver}.Frame())
 	}
 	return nil
 }
 
 // answerData sends the outcome to client and backend.
 func (s *Session) answerData(operationID string, err error) {
-	status := hooks.DataStatusBody{OperationID: operationID, Status: wcs.DataAccepted}
+	status := wcs.DataStatus{OperationID: operationID, Status: wcs.DataAccepted}
 	if err != nil {
 		status.Status, status.Info = wcs.DataFailed, classify(err).info
 		s.sampled().Err(err).Msg("data not accepted")
 	}
-	s.sendAs(wcs.DataStatus(operationID, status.Status, status.Info), hooks.DataStatusEvent)
-	if h := s.hooks; h.wants(hooks.DataStatusEvent) {
-		h.notify(hooks.DataStatusEvent, h.body(status))
-	}
+	s.sendAs(status.Frame(), hooks.DataStatusEvent)
+	s.hooks.event(hooks.DataStatusEvent, status)
 }

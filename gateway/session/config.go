@@ -20,11 +20,11 @@ type Config struct {
 	Recent          bool   // keep for operators: types and sizes of each session's last messages, the last failures and ends
 	Conn            socket.Config
 	Media           MediaConfig
-	Rates           RatesConfig
 	Snapshot        SnapshotConfig
 	Egress          egress.Config
 	Rooms           RoomsConfig
 	MaxStreams      int // published and played at a time by one session
+	MaxProbes       int // at a time, for video rates
 	// KeepAliveGrace is how long a session with keepAlive outlives its socket; 0: not at all.
 	KeepAliveGrace time.Duration
 	// Handover is how long detached sessions are held for other pods when the pod shuts down.
@@ -53,9 +53,4 @@ type RoomsConfig struct {
 type SnapshotConfig struct {
 	snapshot.Config
 	PerMinute int // requests of one session, in the long run
-}
-
-// RatesConfig bounds what video rates may cost.
-type RatesConfig struct {
-	MaxProbes int // at a time
 }

@@ -55,7 +55,7 @@ func FuzzAnswers(f *testing.F) {
 }
 
 func fuzzOverwrite(t *testing.T, s *Session, answer hooks.Object) {
-	st := newStream(s, true, wcs.StreamRequest{MediaSessionID: "m", Name: "a", SDP: "v=0"})
+	st := s.requestedStream(published, wcs.StreamRequest{MediaSessionID: "m", Name: "a", SDP: "v=0"})
 	all := hooks.Policy{Mode: hooks.Overwrite}
 	for name := range answer {
 		all.Overwrite = append(all.Overwrite, name)
@@ -68,7 +68,7 @@ func fuzzOverwrite(t *testing.T, s *Session, answer hooks.Object) {
 		t.Fatalf("bad name %q", st.name)
 	}
 	methods := []hooks.Method{hooks.PublishStream, hooks.StreamStatusEvent}
-	frame := s.hooks.forClient(wcs.StreamStatus{MediaSessionID: "m", Name: st.name, Status: wcs.StatusFailed}.Frame(), methods...)
+	frame := s.hooks.forClient(st.status(wcs.StatusFailed, "").Frame(), methods...)
 	var e struct {
 		Data []struct{ MediaSessionID, Status string }
 	}

@@ -12,7 +12,6 @@ import (
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/tracing"
-	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
 
@@ -43,6 +42,13 @@ func newSessionHooks(s *Session, app *apps.App, id sessionID) *sessionHooks {
 // wants reports whether the backend receives calls of method m for this session.
 func (h *sessionHooks) wants(m hooks.Method) bool {
 	return h != nil && h.app.Hooks.Backend.Sends(m) && h.policies.For(m).Mode != hooks.Disable
+}
+
+// event notifies the backend, if it receives calls of the method, with v as the body.
+func (h *sessionHooks) event(m hooks.Method, v any) {
+	if h.wants(m) {
+		h.notify(m, h.body(v))
+	}
 }
 
 // notify calls the method of an event. The answer is ignored. A failure is reported to the client if
@@ -166,18 +172,8 @@ func (h *sessionHooks) forClient(frame []byte, methods ...hooks.Method) []byte {
 }
 
 func (st *stream) body(status wcs.Status, info string) hooks.StreamBody {
-	video := st.tracks[translate.Video]
-	b := hooks.StreamBody{
-		MediaSessionID: st.id, Name: st.name, Published: st.published, HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio,
-		Status: status, Info: info, AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video),
-		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
-		Transport: "UDP", CVOExtension: bool(st.req.CVOExtension), CreateDate: st.created.UnixMilli(), MediaType: "play",
-		Record: st.egresses.Recorded(), RecordName: st.egresses.File(),
-		AudioState: wcs.MuteState{Muted: st.mutes.Audio}, VideoState: wcs.MuteState{Muted: st.mutes.Video}, MediaProvider: st.provider,
-	}
-	if st.published {
-		b.MediaType = "publish"
-	}
+	b := hooks.StreamBody{StreamStatus: st.status(status, info), Transport: "UDP", CVOExtension: bool(st.req.CVOExtension)}
+	b.AudioCodec, b.VideoCodec = b.StreamStatus.AudioCodec, b.StreamStatus.VideoCodec
 	if wantsTCP(st.req) {
 		b.Transport = "TCP"
 	}
@@ -187,8 +183,7 @@ func (st *stream) body(status wcs.Status, info string) hooks.StreamBody {
 func (st *stream) requestBody() hooks.RequestBody {
 	r := st.req
 	return hooks.RequestBody{
-		MediaSessionID: st.id, Name: st.name, Published: st.published, HasVideo: bool(r.HasVideo), HasAudio: bool(r.HasAudio),
-		Status: hooks.StatusPending, SDP: r.SDP, Record: bool(r.Record), Width: int(r.Width), Height: int(r.Height),
+		StreamHead: st.head(hooks.StatusPending), SDP: r.SDP, Record: bool(r.Record), Width: int(r.Width), Height: int(r.Height),
 		Bitrate: int(r.Bitrate), MinBitrate: int(r.MinBitrate), MaxBitrate: int(r.MaxBitrate), Quality: int(r.Quality), MediaProvider: st.provider,
 	}
 }
@@ -198,8 +193,7 @@ func (h *sessionHooks) body(v any) hooks.Object { return h.addressed(hooks.Body(
 
 // addressed sets the members that identify the server, the application and the session.
 func (h *sessionHooks) addressed(o hooks.Object) hooks.Object {
-	hooks.Put(o, hooks.Object{"nodeId": hooks.Raw(h.sess.table.Config.NodeID), "appKey": hooks.Raw(h.app.Key), "sessionId": hooks.Raw(h.id.public)})
-	return o
+	return hooks.Addressed(o, h.sess.table.Config.NodeID, h.app.Key, h.id.public)
 }
 
 // connectBody returns the members that the client sent and those that the server adds. authToken, a secret
@@ -219,7 +213,5 @@ func (h *sessionHooks) connectBody(c wcs.Connection) hooks.Object {
 // reportError notifies client and backend of a fault that no status can carry.
 func (s *Session) reportError(info string) {
 	s.sendAs(wcs.ErrorEvent(info), hooks.ErrorEvent)
-	if s.hooks.wants(hooks.ErrorEvent) {
-		s.hooks.notify(hooks.ErrorEvent, s.hooks.body(hooks.ErrorBody{Info: info}))
-	}
+	s.hooks.event(hooks.ErrorEvent, hooks.ErrorBody{Info: info})
 }

@@ -12,14 +12,6 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// startMethod returns the method that authorizes the stream.
-func (st *stream) startMethod() hooks.Method {
-	if st.published {
-		return hooks.PublishStream
-	}
-	return hooks.PlayStream
-}
-
 // authorizeStart lets the backend decide on a stream. If the client stops the stream before the answer, the
 // call is still completed: later calls of the session must not overtake it.
 func (st *stream) authorizeStart(m hooks.Method, arg json.RawMessage) {
@@ -99,36 +91,25 @@ func (st *stream) overwrite(p hooks.Policy, body, answer hooks.Object) error {
 
 // notifyStatus sends the backend a status of the stream.
 func (st *stream) notifyStatus(status wcs.Status, info string) {
-	if h := st.sess.hooks; h.wants(hooks.StreamStatusEvent) {
-		h.notify(hooks.StreamStatusEvent, h.body(st.body(status, info)))
+	if h := st.sess.hooks; h != nil {
+		h.event(hooks.StreamStatusEvent, st.body(status, info))
 	}
 }
 
 // notifyStop notifies the backend that the client stops the stream. The backend cannot refuse: the client's
 // media has already ended.
 func (st *stream) notifyStop() {
-	m := hooks.StopStream
-	if st.published {
-		m = hooks.UnPublishStream
+	if st.ending == nil {
+		st.sess.hooks.event(st.stopMethod, hooks.StopBody{StreamHead: st.head(st.statusNow())})
 	}
-	h := st.sess.hooks
-	if st.ending != nil || !h.wants(m) {
-		return
-	}
-	h.notify(m, h.body(hooks.StopBody{
-		MediaSessionID: st.id, Name: st.name, Published: st.published, HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: st.statusNow(),
-	}))
 }
 
 // statusNow returns the status of a stream that has not ended.
 func (st *stream) statusNow() wcs.Status {
-	switch {
-	case st.phase != phaseUp:
+	if st.phase != phaseUp {
 		return hooks.StatusPending
-	case st.published:
-		return wcs.StatusPublishing
 	}
-	return wcs.StatusPlaying
+	return st.upStatus
 }
 
 // startKeepAliveHook starts the calls of StreamKeepAliveEvent if the application configured them. The first

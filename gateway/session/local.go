@@ -27,7 +27,7 @@ func (t *Table) Local() Local { return Local{t} }
 func (l Local) EndStreams(ctx context.Context, mediaIDs []string) (n int) {
 	for _, ended := range onLoops(ctx, l.t, mediaIDs, func(st *stream) bool {
 		running := st.ending == nil
-		st.end(endCause{status: st.stopped(), info: wcs.InfoStoppedByRESTTerminate, reason: ends.Terminated})
+		st.end(endCause{status: st.stopped, info: wcs.InfoStoppedByRESTTerminate, reason: ends.Terminated})
 		return running
 	}) {
 		if ended {

@@ -21,5 +21,5 @@ func TestRegistryKeepsTheNewerStream(t *testing.T) {
 }
 
 func newTestStream() *stream {
-	return &stream{participant: participant{identity: "i"}, streamSpec: streamSpec{name: "s"}}
+	return &stream{participant: participant{identity: "i"}, streamSpec: streamSpec{kindOfStream: played, name: "s"}}
 }

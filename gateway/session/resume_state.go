@@ -132,7 +132,7 @@ func (st *stream) moveAway() {
 
 // disconnect ends a stream because its client is gone.
 func (st *stream) disconnect() {
-	st.end(endCause{status: st.stopped(), info: wcs.InfoStoppedBySessionDisconnect, reason: ends.Disconnected, noClient: true})
+	st.end(endCause{status: st.stopped, info: wcs.InfoStoppedBySessionDisconnect, reason: ends.Disconnected, noClient: true})
 }
 
 // detach keeps the session after the loss of its socket. Streams that are not up end: without the socket they
@@ -403,30 +403,25 @@ func (t *Table) HandOver(ctx context.Context, e state.Event) error {
 
 // newRestoredStream returns a stream that is up, from a snapshot of a resumed session's stream.
 func (s *Session) newRestoredStream(k state.SessionStream) *stream {
-	st := &stream{
-		sess: s, role: player{}, cancel: func() {}, phase: phaseUp,
-		streamSpec: streamSpec{
-			published: k.Published, id: k.MediaID, name: k.Name, provider: k.Provider,
-			minKbps: k.MinKbps, maxKbps: k.MaxKbps, created: k.CreatedAt, inRoom: k.InRoom,
-		},
-		participant: participant{
-			identity: translate.Identity(k.Identity), room: translate.RoomName(k.Room), claimed: true, offered: true, joined: true,
-		},
-		streamMedia: streamMedia{
-			kinds: translate.MediaKinds{Audio: k.Audio, Video: k.Video}, tracks: make(map[translate.Kind]translate.Track),
-			mutes: translate.Mutes{Audio: k.AudioMuted, Video: k.VideoMuted},
-		},
-		playedStream: playedStream{publisher: translate.Identity(k.Publisher), publisherSID: k.PublisherSID},
+	kind := played
+	if k.Published {
+		kind = published
 	}
-	if st.published {
-		st.role = publisher{}
+	st := newStream(s, streamSpec{
+		kindOfStream: kind, id: k.MediaID, name: k.Name, provider: k.Provider,
+		minKbps: k.MinKbps, maxKbps: k.MaxKbps, created: k.CreatedAt, inRoom: k.InRoom,
+	}, translate.MediaKinds{Audio: k.Audio, Video: k.Video})
+	st.phase, st.cancel = phaseUp, func() {}
+	st.participant = participant{
+		identity: translate.Identity(k.Identity), room: translate.RoomName(k.Room), claimed: true, offered: true, joined: true,
 	}
+	st.mutes = translate.Mutes{Audio: k.AudioMuted, Video: k.VideoMuted}
+	st.publisher, st.publisherSID = translate.Identity(k.Publisher), k.PublisherSID
 	for _, t := range k.Tracks {
 		st.tracks[translate.Kind(t.Kind)] = translate.Track{
 			Name: t.Name, Kind: translate.Kind(t.Kind), Mime: t.Mime, Width: t.Width, Height: t.Height,
 		}
 	}
-	st.addComponents()
 	st.egresses.Restore(k.Egresses)
 	st.settled.Store(true)
 	return st

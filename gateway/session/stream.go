@@ -41,6 +41,30 @@ type role interface {
 	release(ctx context.Context, st *stream) error
 }
 
+// kindOfStream is what distinguishes published and played streams.
+type kindOfStream struct {
+	role        role
+	published   bool
+	kind        string // ends.Publish or ends.Play
+	sfuRole     translate.Role
+	startMethod hooks.Method // authorizes the stream
+	stopMethod  hooks.Method // notifies of the client's stop
+	upStatus    wcs.Status
+	stopped     wcs.Status // at a regular end
+	stopInfo    string     // at the client's stop
+}
+
+var (
+	published = &kindOfStream{
+		publisher{}, true, ends.Publish, translate.RolePublish, hooks.PublishStream, hooks.UnPublishStream,
+		wcs.StatusPublishing, wcs.StatusUnpublished, wcs.InfoStoppedByPublisherStop,
+	}
+	played = &kindOfStream{
+		player{}, false, ends.Play, translate.RolePlay, hooks.PlayStream, hooks.StopStream,
+		wcs.StatusPlaying, wcs.StatusStopped, wcs.InfoStoppedByUser,
+	}
+)
+
 // started is the result of start. The first group is set on failure, too.
 type started struct {
 	room    translate.RoomName
@@ -68,14 +92,14 @@ const (
 
 // streamSpec is what a client requested. It is set once.
 type streamSpec struct {
-	published bool
-	id        string // media id
-	name      string
-	provider  string
-	minKbps   int
-	maxKbps   int
-	created   time.Time
-	inRoom    string // the room of the room API in which it is published; "" if in none
+	*kindOfStream
+	id       string // media id
+	name     string
+	provider string
+	minKbps  int
+	maxKbps  int
+	created  time.Time
+	inRoom   string // the room of the room API in which it is published; "" if in none
 }
 
 // participant is the stream's participant at LiveKit. Except for identity, which start may change, it belongs
@@ -113,7 +137,6 @@ type playedStream struct {
 type stream struct {
 	// set once
 	sess *Session
-	role role
 	streamSpec
 	launchedAt time.Time          // after the backend's approval
 	cancel     context.CancelFunc // of start
@@ -142,27 +165,22 @@ type stream struct {
 
 // startStream checks a request and starts the stream, after the approval of the application's backend. The
 // client gets every fault as the stream's status. arg is the undecoded request.
-func (s *Session) startStream(r role, published bool, req wcs.StreamRequest, arg json.RawMessage) error {
+func (s *Session) startStream(kind *kindOfStream, req wcs.StreamRequest, arg json.RawMessage) error {
 	err := s.check(req)
 	if err == nil && !s.quotas.Allow(quota.Starts) {
 		err = errTooManyRequests
 	}
 	if err != nil {
-		return s.rejectStream(published, req, err)
+		return s.rejectStream(kind, req, err)
 	}
-	st := newStream(s, published, req)
-	st.role = r
-	if published && s.app.Rooms {
+	st := s.requestedStream(kind, req)
+	if kind.published && s.app.Rooms {
 		st.inRoom = wcs.RoomOf(arg)
 	}
-	command := wcs.CmdPlayStream
-	if published {
-		command = wcs.CmdPublishStream
-	}
-	st.trace = tracing.Begin(s.table.Context, s.table.Tracer, string(command), s.app.Key, s.id, st.id)
+	st.trace = tracing.Begin(s.table.Context, s.table.Tracer, string(kind.startMethod), s.app.Key, s.id, st.id)
 	s.addStream(st)
-	if m := st.startMethod(); s.hooks.wants(m) {
-		st.authorizeStart(m, arg)
+	if s.hooks.wants(kind.startMethod) {
+		st.authorizeStart(kind.startMethod, arg)
 	} else {
 		st.launch()
 	}
@@ -175,19 +193,17 @@ func (s *Session) addStream(st *stream) {
 	}
 	s.streams[st.id] = st
 	s.streaming.Add(1)
-	s.table.Metrics.Streams.WithLabelValues(st.kind()).Inc()
+	s.table.Metrics.Streams.WithLabelValues(st.kind).Inc()
 }
 
 // launch starts the stream off the loop.
 func (st *stream) launch() {
 	s := st.sess
 	st.phase, st.launchedAt = phaseStarting, time.Now()
-	sfuRole := translate.RolePlay
 	if st.published {
-		sfuRole = translate.RolePublish
 		st.minKbps, st.maxKbps = int(st.req.MinBitrate), int(st.req.MaxBitrate)
 	}
-	st.identity = s.table.NewIdentity(sfuRole)
+	st.identity = s.table.NewIdentity(st.sfuRole)
 	s.table.streams.add(st)
 	var ctx context.Context
 	ctx, st.cancel = context.WithCancel(st.trace.In(s.table.Context))
@@ -211,32 +227,28 @@ func (st *stream) turn(ctx context.Context) (release func(), err error) {
 	return release, err
 }
 
-func newStream(s *Session, published bool, req wcs.StreamRequest) *stream {
-	st := &stream{
-		sess: s, req: req,
-		streamSpec: streamSpec{
-			published: published, id: req.MediaSessionID, name: req.Name, provider: req.Provider(), created: time.Now(),
-		},
-		streamMedia: streamMedia{
-			kinds:  translate.MediaKinds{Audio: bool(req.HasAudio), Video: bool(req.HasVideo)},
-			tracks: make(map[translate.Kind]translate.Track),
-		},
-	}
-	st.addComponents()
+func (s *Session) requestedStream(kind *kindOfStream, req wcs.StreamRequest) *stream {
+	st := newStream(s, streamSpec{
+		kindOfStream: kind, id: req.MediaSessionID, name: req.Name, provider: req.Provider(), created: time.Now(),
+	}, translate.MediaKinds{Audio: bool(req.HasAudio), Video: bool(req.HasVideo)})
+	st.req = req
 	return st
 }
 
-// addComponents connects the stream's components to it.
-func (st *stream) addComponents() {
+func newStream(s *Session, spec streamSpec, kinds translate.MediaKinds) *stream {
+	st := &stream{
+		sess: s, streamSpec: spec, streamMedia: streamMedia{kinds: kinds, tracks: make(map[translate.Kind]translate.Track)},
+	}
 	st.writer.st, st.relay.st = st, st
-	st.egresses = st.sess.table.Egress.NewSet(egressOwner{st})
+	st.egresses = s.table.Egress.NewSet(egressOwner{st})
+	return st
 }
 
 // rejectStream answers a publishStream or playStream that is not started.
-func (s *Session) rejectStream(published bool, req wcs.StreamRequest, err error) error {
-	st, v := newStream(s, published, req), classify(err)
+func (s *Session) rejectStream(kind *kindOfStream, req wcs.StreamRequest, err error) error {
+	st, v := s.requestedStream(kind, req), classify(err)
 	st.sendStatus(wcs.StatusFailed, v.info)
-	s.ended(st.kind(), v.reason)
+	s.ended(st.kind, v.reason)
 	return fmt.Errorf("%w: %w", errAnswered, err)
 }
 
@@ -275,13 +287,6 @@ func (s *Session) checkName(name string) error {
 	return s.table.Settings().Limits.CheckName(name)
 }
 
-func (st *stream) kind() string {
-	if st.published {
-		return ends.Publish
-	}
-	return ends.Play
-}
-
 // onStarted continues after start.
 func (st *stream) onStarted(got started, err error) {
 	s := st.sess
@@ -316,7 +321,7 @@ func (st *stream) onStarted(got started, err error) {
 	s.send(wcs.RemoteSDP(st.id, got.sdp))
 	st.trace.Answered(string(st.room), string(st.identity))
 	own := time.Since(st.launchedAt) - got.sfuTime
-	s.table.Metrics.OwnShare.WithLabelValues(st.kind()).Observe(own.Seconds())
+	s.table.Metrics.OwnShare.WithLabelValues(st.kind).Observe(own.Seconds())
 	s.log(zerolog.DebugLevel).Str("media", st.id).Int("offer_bytes", offerBytes).Int("answer_bytes", len(got.sdp)).Dur("own_ms", own).Msg("answered")
 	s.table.Poller.Add(st.room, st)
 	st.after(s.table.Config.Media.ICETimeout, func() {
@@ -358,9 +363,9 @@ func (st *stream) progress() {
 	st.stopTimers()
 	st.trace.Up()
 	took := time.Since(st.created)
-	st.sess.table.Metrics.StartTime.WithLabelValues(st.kind()).Observe(took.Seconds())
+	st.sess.table.Metrics.StartTime.WithLabelValues(st.kind).Observe(took.Seconds())
 	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("room", string(st.room)).Str("identity", string(st.identity)).
-		Dur("dur_ms", took).Msg(st.kind() + " is up")
+		Dur("dur_ms", took).Msg(st.kind + " is up")
 	st.sess.resume.save() // before the client can know that the stream is up
 	onMedia := func() { st.role.onMedia(st) }
 	if !st.published {
@@ -382,18 +387,33 @@ func (st *stream) stopTimers() {
 // codec returns the name of the codec of a kind, "" without a track of that kind.
 func (st *stream) codec(k translate.Kind) string { return translate.CodecName(st.tracks[k].Mime) }
 
+// announce sends client and backend the status of a stream that has come up.
+func (st *stream) announce() {
+	st.sendStatus(st.upStatus, "")
+	st.notifyStatus(st.upStatus, "")
+}
+
 // sendStatus sends the stream's status.
 func (st *stream) sendStatus(status wcs.Status, info string) {
-	video := st.tracks[translate.Video]
 	st.shown.mutes = st.mutes
-	st.sess.sendAs(wcs.StreamStatus{
-		MediaSessionID: st.id, Name: st.name, Published: st.published,
-		HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: status,
-		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
-		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps,
-		Created: st.created, MediaProvider: st.provider,
-		AudioMuted: st.mutes.Audio, VideoMuted: st.mutes.Video, Record: st.egresses.Recorded(), RecordName: st.egresses.File(),
-	}.Frame(), st.startMethod(), hooks.StreamStatusEvent)
+	st.sess.sendAs(st.status(status, info).Frame(), st.startMethod, hooks.StreamStatusEvent)
+}
+
+func (st *stream) status(status wcs.Status, info string) wcs.StreamStatus {
+	video := st.tracks[translate.Video]
+	return wcs.StreamStatus{
+		StreamHead: st.head(status), AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Info: info,
+		Record: st.egresses.Recorded(), RecordName: st.egresses.File(),
+		Width: video.Width, Height: video.Height, MinBitrate: st.minKbps, MaxBitrate: st.maxKbps, MediaProvider: st.provider,
+		CreateDate: st.created.UnixMilli(), MediaType: st.kind,
+		AudioState: wcs.MuteState{Muted: st.mutes.Audio}, VideoState: wcs.MuteState{Muted: st.mutes.Video},
+	}
+}
+
+func (st *stream) head(status wcs.Status) wcs.StreamHead {
+	return wcs.StreamHead{
+		MediaSessionID: st.id, Name: st.name, Published: st.published, HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: status,
+	}
 }
 
 // fail ends a stream that could not start.

@@ -77,14 +77,6 @@ func (st *stream) notifyEnd() {
 	st.notifyStatus(e.status, e.info)
 }
 
-// stopped returns the terminal status of a stream that was stopped.
-func (st *stream) stopped() wcs.Status {
-	if st.published {
-		return wcs.StatusUnpublished
-	}
-	return wcs.StatusStopped
-}
-
 // UndoWait bounds the time for which a client waits for UNPUBLISHED or STOPPED while LiveKit or Redis is
 // slow.
 const UndoWait = 1500 * time.Millisecond
@@ -162,9 +154,9 @@ func (st *stream) finished() {
 	delete(s.streams, st.id)
 	s.streaming.Add(-1)
 	s.table.streams.remove(st)
-	s.table.Metrics.Streams.WithLabelValues(st.kind()).Dec()
-	s.ended(st.kind(), st.ending.reason)
-	s.table.Ends.Keep(ends.Stream{Session: s.id, MediaID: st.id}, st.kind(), st.ending.status, st.ending.info, st.ending.reason)
+	s.table.Metrics.Streams.WithLabelValues(st.kind).Dec()
+	s.ended(st.kind, st.ending.reason)
+	s.table.Ends.Keep(ends.Stream{Session: s.id, MediaID: st.id}, st.kind, st.ending.status, st.ending.info, st.ending.reason)
 	st.notifyEnd()
 	s.resume.recordEnd(st)
 	if class := st.ending.reason.Class(); !st.settled.Load() && (class == ends.Client || class == ends.OK) {
@@ -198,5 +190,5 @@ func (st *stream) logEnd() {
 	if e.reason.Media() {
 		line.Stringer("candidates", st.candidates).Bool("connected", st.joined)
 	}
-	line.Msg(st.kind() + what)
+	line.Msg(st.kind + what)
 }

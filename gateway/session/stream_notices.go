@@ -94,11 +94,16 @@ type shown struct {
 	width, height int
 }
 
+// canShow reports whether the client may be sent a state of the stream that it plays.
+func (st *stream) canShow() bool {
+	return !st.published && st.phase == phaseUp && st.ending == nil && st.sess.conn.HasRoom()
+}
+
 // showMutes sends the client of a player that is up the mutes that it was not sent, unless its queue has no
 // room: then onDrained does.
 func (st *stream) showMutes() {
 	was, now := st.shown.mutes, st.mutes
-	if st.published || st.phase != phaseUp || st.ending != nil || was.Changes == now.Changes || !st.sess.conn.HasRoom() {
+	if was.Changes == now.Changes || !st.canShow() {
 		return
 	}
 	st.shown.mutes = now
@@ -122,9 +127,7 @@ func (st *stream) sendMute(muted bool, mute, unmute wcs.StreamEventType) {
 // does.
 func (st *stream) showFormat() {
 	v := st.tracks[translate.Video]
-	switch {
-	case st.published || st.phase != phaseUp || st.ending != nil, v.Width == 0 || v.Height == 0,
-		v.Width == st.shown.width && v.Height == st.shown.height, !st.sess.conn.HasRoom():
+	if v.Width == 0 || v.Height == 0 || v.Width == st.shown.width && v.Height == st.shown.height || !st.canShow() {
 		return
 	}
 	st.shown.width, st.shown.height = v.Width, v.Height
@@ -145,14 +148,10 @@ func handleStreamEvent(s *Session, e wcs.StreamEvent) error {
 	}
 	m := st.mutes
 	switch e.Type {
-	case wcs.EventAudioMuted:
-		m.Audio = true
-	case wcs.EventAudioUnmuted:
-		m.Audio = false
-	case wcs.EventVideoMuted:
-		m.Video = true
-	case wcs.EventVideoUnmuted:
-		m.Video = false
+	case wcs.EventAudioMuted, wcs.EventAudioUnmuted:
+		m.Audio = e.Type == wcs.EventAudioMuted
+	case wcs.EventVideoMuted, wcs.EventVideoUnmuted:
+		m.Video = e.Type == wcs.EventVideoMuted
 	case wcs.EventData:
 		return st.sendData(e.Payload)
 	}

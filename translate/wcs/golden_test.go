@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 )
 
 // The samples in testdata/vendor are from the vendor's raw WebSocket API document, with scanning errors
@@ -67,8 +66,8 @@ func compare(path string, want, got any, extra []string) (faults []string) {
 func TestNotificationsEqualVendorSamples(t *testing.T) {
 	status := func(s Status, published bool) []byte {
 		return StreamStatus{
-			MediaSessionID: "90e14ad0", Name: "test", Published: published, HasVideo: true, HasAudio: true, Status: s,
-			AudioCodec: "opus", VideoCodec: "H264", Created: time.UnixMilli(1544579813186), MediaProvider: "WebRTC",
+			StreamHead: StreamHead{MediaSessionID: "90e14ad0", Name: "test", Published: published, HasVideo: true, HasAudio: true, Status: s},
+			AudioCodec: "opus", VideoCodec: "H264", CreateDate: 1544579813186, MediaProvider: "WebRTC",
 			Info: map[Status]string{StatusUnpublished: "Stopped by publisher stop", StatusStopped: "Stopped by user"}[s],
 		}.Frame()
 	}

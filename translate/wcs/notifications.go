@@ -3,7 +3,6 @@ package wcs
 import (
 	"encoding/json"
 	"strings"
-	"time"
 )
 
 // Names of the messages that clients receive (docs/wcs-protocol.md#messages).
@@ -106,28 +105,37 @@ type MuteState struct {
 	Muted bool `json:"muted"`
 }
 
-// StreamStatus is a notifyStreamStatusEvent (docs/wcs-protocol.md#stream-status).
-type StreamStatus struct {
+// StreamHead is what all messages about a stream begin with.
+type StreamHead struct {
 	MediaSessionID string `json:"mediaSessionId"`
 	Name           string `json:"name"`
 	Published      bool   `json:"published"`
 	HasVideo       bool   `json:"hasVideo"`
 	HasAudio       bool   `json:"hasAudio"`
 	Status         Status `json:"status"`
-	AudioCodec     string `json:"audioCodec,omitempty"` // "" without audio
-	VideoCodec     string `json:"videoCodec,omitempty"` // "" without video
-	Info           string `json:"info,omitempty"`
-	Record         bool   `json:"record"` // the stream is, or was, recorded
-	RecordName     string `json:"recordName,omitempty"`
-	Width          int    `json:"width"`      // pixels; 0 while unknown
-	Height         int    `json:"height"`     // pixels; 0 while unknown
-	MinBitrate     int    `json:"minBitrate"` // kbps
-	MaxBitrate     int    `json:"maxBitrate"` // kbps
-	MediaProvider  string `json:"mediaProvider"`
+}
 
-	Created    time.Time `json:"-"`
-	AudioMuted bool      `json:"-"`
-	VideoMuted bool      `json:"-"`
+// StreamStatus is a notifyStreamStatusEvent (docs/wcs-protocol.md#stream-status), with every member of the
+// vendor's samples, each with the same JSON type.
+type StreamStatus struct {
+	StreamHead
+	AudioCodec    string      `json:"audioCodec,omitempty"` // "" without audio
+	VideoCodec    string      `json:"videoCodec,omitempty"` // "" without video
+	Info          string      `json:"info,omitempty"`
+	Record        bool        `json:"record"` // the stream is, or was, recorded
+	RecordName    string      `json:"recordName,omitempty"`
+	Width         int         `json:"width"`      // pixels; 0 while unknown
+	Height        int         `json:"height"`     // pixels; 0 while unknown
+	MinBitrate    int         `json:"minBitrate"` // kbps
+	MaxBitrate    int         `json:"maxBitrate"` // kbps
+	MediaProvider string      `json:"mediaProvider"`
+	Bitrate       int         `json:"bitrate"`
+	Quality       int         `json:"quality"`
+	CreateDate    int64       `json:"createDate"` // milliseconds
+	StreamInfo    *streamInfo `json:"streamInfo,omitempty"`
+	MediaType     string      `json:"mediaType"` // publish or play
+	AudioState    MuteState   `json:"audioState"`
+	VideoState    MuteState   `json:"videoState"`
 }
 
 // streamInfo has the members of the vendor's sample. Members without a counterpart here are null there as
@@ -143,40 +151,23 @@ type streamInfo struct {
 	RecordStarted   bool    `json:"recordStarted"`
 }
 
-// Frame encodes s with every member of the vendor's samples, each with the same JSON type. createDate is in
-// ms. The media id is also beside "data" while the stream is up, and in streamInfo at its regular end, as in
-// those samples.
+// Frame encodes s. The media id is also beside "data" while the stream is up, and in streamInfo at its
+// regular end, as in the vendor's samples.
 func (s StreamStatus) Frame() []byte {
-	type data struct {
-		StreamStatus
-		Bitrate    int        `json:"bitrate"`
-		Quality    int        `json:"quality"`
-		CreateDate int64      `json:"createDate"`
-		StreamInfo streamInfo `json:"streamInfo"`
-		MediaType  string     `json:"mediaType"`
-		AudioState MuteState  `json:"audioState"`
-		VideoState MuteState  `json:"videoState"`
-	}
-	d := data{
-		StreamStatus: s, CreateDate: s.Created.UnixMilli(), StreamInfo: streamInfo{Name: s.Name}, MediaType: "play",
-		AudioState: MuteState{s.AudioMuted}, VideoState: MuteState{s.VideoMuted},
-	}
-	if s.Published {
-		d.MediaType = "publish"
-	}
+	s.StreamInfo = &streamInfo{Name: s.Name}
 	topLevelID := ""
 	switch s.Status {
 	case StatusPublishing, StatusPlaying:
 		topLevelID = s.MediaSessionID
 	case StatusUnpublished, StatusStopped:
-		d.StreamInfo.MediaSessionID = s.MediaSessionID
+		s.StreamInfo.MediaSessionID = s.MediaSessionID
 	case StatusFailed:
 	}
 	return mustMarshal(struct {
-		Message        Name    `json:"message"`
-		MediaSessionID string  `json:"mediaSessionId,omitempty"`
-		Data           [1]data `json:"data"`
-	}{NoteStreamStatus, topLevelID, [1]data{d}})
+		Message        Name            `json:"message"`
+		MediaSessionID string          `json:"mediaSessionId,omitempty"`
+		Data           [1]StreamStatus `json:"data"`
+	}{NoteStreamStatus, topLevelID, [1]StreamStatus{s}})
 }
 
 // VideoFormat sends a player the picture size of the stream, in pixels.
@@ -278,14 +269,15 @@ const (
 	DataFailed   Status = "FAILED"
 )
 
-// DataStatus is the reply to sendData. info is the reason of a failure.
-func DataStatus(operationID string, status Status, info string) []byte {
-	return encode(NoteDataStatus, struct {
-		OperationID string `json:"operationId"`
-		Status      Status `json:"status"`
-		Info        string `json:"info,omitempty"`
-	}{operationID, status, info})
+// DataStatus is the reply to sendData.
+type DataStatus struct {
+	OperationID string `json:"operationId"`
+	Status      Status `json:"status"`
+	Info        string `json:"info,omitempty"` // the reason of a failure
 }
+
+// Frame encodes s.
+func (s DataStatus) Frame() []byte { return encode(NoteDataStatus, s) }
 
 // StatusFinish is the status of a call that was hung up. A call that failed has StatusFailed.
 const StatusFinish Status = "FINISH"

@@ -95,7 +95,7 @@ func TestUserDataOmitsSIPAccountAndToken(t *testing.T) {
 func TestEveryNotificationHasData(t *testing.T) {
 	frames := [][]byte{
 		Ping(), Version("v"), RemoteSDP("m", "s"), AudioCodec("m", "opus"), Available("m", true, ""), SnapshotFailed("m", "i"),
-		DataStatus("o", DataFailed, "i"), DataStatus("o", DataAccepted, ""), CallFinished("c", StatusFailed), SessionDebugStatus(DebugStarted), StreamData("i", nil), OnData("", nil), ConnectionFailed("i"), ErrorEvent("i"), UserData{}.Frame(), StreamStatus{}.Frame(),
+		DataStatus{"o", DataFailed, "i"}.Frame(), DataStatus{"o", DataAccepted, ""}.Frame(), CallFinished("c", StatusFailed), SessionDebugStatus(DebugStarted), StreamData("i", nil), OnData("", nil), ConnectionFailed("i"), ErrorEvent("i"), UserData{}.Frame(), StreamStatus{}.Frame(),
 	}
 	frames = append(frames, VideoFormat{}.Frames(true)...)
 	for _, f := range frames {
@@ -113,9 +113,9 @@ func TestEveryNotificationHasData(t *testing.T) {
 func TestEditKeepsCorrelationMembers(t *testing.T) {
 	nothing := func(map[string]json.RawMessage) map[string]json.RawMessage { return map[string]json.RawMessage{} }
 	for frame, want := range map[string]string{
-		string(DataStatus("o", DataFailed, "i")): `{"data":[{"operationId":"o","status":"FAILED"}],"message":"DataStatusEvent"}`,
-		string(ConnectionFailed("i")):            `{"data":[{"apiMethod":"ConnectionStatusEvent","status":"FAILED"}],"message":"fail"}`,
-		string(StreamStatus{MediaSessionID: "m", Name: "n", Status: StatusPlaying}.Frame()): `{"data":[{"mediaSessionId":"m","status":"PLAYING"}],` +
+		string(DataStatus{"o", DataFailed, "i"}.Frame()): `{"data":[{"operationId":"o","status":"FAILED"}],"message":"DataStatusEvent"}`,
+		string(ConnectionFailed("i")):                    `{"data":[{"apiMethod":"ConnectionStatusEvent","status":"FAILED"}],"message":"fail"}`,
+		string(StreamStatus{StreamHead: StreamHead{MediaSessionID: "m", Name: "n", Status: StatusPlaying}}.Frame()): `{"data":[{"mediaSessionId":"m","status":"PLAYING"}],` +
 			`"mediaSessionId":"m","message":"notifyStreamStatusEvent"}`,
 		string(Ping()):                string(Ping()), // has no argument
 		string(RemoteSDP("m", "sdp")): string(RemoteSDP("m", "sdp")),
@@ -128,7 +128,7 @@ func TestEditKeepsCorrelationMembers(t *testing.T) {
 		delete(arg, "info")
 		return arg
 	}
-	if got := string(Edit(DataStatus("o", DataFailed, "i"), info)); got != `{"data":[{"operationId":"o","status":"FAILED"}],"message":"DataStatusEvent"}` {
+	if got := string(Edit(DataStatus{"o", DataFailed, "i"}.Frame(), info)); got != `{"data":[{"operationId":"o","status":"FAILED"}],"message":"DataStatusEvent"}` {
 		t.Errorf("without info: %s", got)
 	}
 }

@@ -259,7 +259,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 			Egress: egress.Config{
 				Prefix: cfg.Recording.Prefix, Template: translate.FileTemplate(cfg.Recording.Template), StartTimeout: cfg.Recording.StartTimeout,
 			},
-			Rates: session.RatesConfig{MaxProbes: cfg.Rates.MaxProbes},
+			MaxProbes: cfg.Rates.MaxProbes,
 			Snapshot: session.SnapshotConfig{
 				Config: snapshot.Config{
 					Timeout: cfg.Snapshot.Timeout, MaxAtOnce: cfg.Snapshot.MaxAtOnce,
