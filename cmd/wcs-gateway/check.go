@@ -18,9 +18,9 @@ func (p program) checkCommand(file func() string) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check", Short: "Examine the configuration, and with --connect what it names", Args: cobra.NoArgs,
 		Long: "check examines the configuration without connecting to anything, and prints a line for each result.\n" +
-			"With --connect it also tries LiveKit, Redis, certificates, backends, and a running gateway. With --media it\n" +
-			"also publishes and plays a stream through a gateway. It calls no hook, and removes what it makes in LiveKit\n" +
-			"and Redis.\n" +
+			"With --connect it also tries LiveKit, Redis, certificates, backends, upstreams, and a running gateway. With\n" +
+			"--media it also publishes and plays a stream through a gateway. It calls no hook, and removes what it makes\n" +
+			"in LiveKit and Redis.\n" +
 			"Exit code: 0 if all is well, 1 after a warning, 2 after a fault.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			var further func(config.Config) []check.Result

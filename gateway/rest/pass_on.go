@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -145,6 +146,44 @@ func (a *API) passOn(q *request) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errOther, err)
+	}
+	return nil
+}
+
+// Errors of PassOn.Try, besides those of the connection.
+var (
+	ErrOtherPassword = errors.New("the other WCS server rejects the user or the password")
+	ErrOtherNotWCS   = errors.New("the response is not one of WCS's REST API")
+)
+
+// Try asks the other server for a session that it does not have. It fails with the error of the connection,
+// ErrOtherPassword or ErrOtherNotWCS.
+func (p PassOn) Try(ctx context.Context) error {
+	o, err := newOther(&p)
+	if err != nil {
+		return err
+	}
+	defer o.client.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, prefix+"/connection/find", nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	res, err := o.send(ctx, r, []byte(`{"sessionId":"/wcs-gateway-check"}`))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }() // was read
+	body, err := io.ReadAll(io.LimitReader(res.Body, bodyLimit))
+	switch {
+	case err != nil:
+		return err
+	case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
+		return ErrOtherPassword
+	case res.StatusCode != http.StatusOK && res.StatusCode != http.StatusNotFound:
+		return fmt.Errorf("%w: status %d", ErrOtherNotWCS, res.StatusCode)
+	case len(body) > 0 && !json.Valid(body):
+		return fmt.Errorf("%w: status %d with a body that is not JSON", ErrOtherNotWCS, res.StatusCode)
 	}
 	return nil
 }

@@ -121,7 +121,14 @@ func via(r *http.Request) (names []string) {
 var (
 	ErrTooManyLinks = errors.New("upstream has as many links as upstreams.<name>.maxLinks allows")
 	ErrUnavailable  = errors.New("upstream is not available")
+
+	ErrNotWebSocket = errors.New("its response is not one of a WebSocket server") // of ErrUnavailable
 )
+
+// StatusError is the status of the server's response to the upgrade request, other than 101.
+type StatusError int
+
+func (s StatusError) Error() string { return fmt.Sprintf("its response is %d", int(s)) }
 
 // take counts a link and reports whether it is within the limit. release undoes it.
 func (s *Server) take() bool {
@@ -147,7 +154,7 @@ func (s *Server) dial(ctx context.Context, h Handshake) (c net.Conn, rest []byte
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() }) // ends a handshake that takes too long
 	rest, err = s.upgrade(ctx, c, h)
-	if !stop() && err == nil {
+	if !stop() {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -155,6 +162,18 @@ func (s *Server) dial(ctx context.Context, h Handshake) (c net.Conn, rest []byte
 		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return c, rest, nil
+}
+
+// Try opens a WebSocket to the server and closes it. It sends no message, so that the server has no session.
+// The error wraps ErrUnavailable.
+func (s *Server) Try(ctx context.Context, deployment string) error {
+	c, _, err := s.dial(ctx, Handshake{Target: "/", UserAgent: "wcs-gateway check", Via: []string{deployment}})
+	if err != nil {
+		return err
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(lingerTime))       // fails only on a dead socket, as the write does
+	_, _ = c.Write([]byte{0x80 | opClose, 0x80, 0, 0, 0, 0}) // the server may be gone
+	return c.Close()
 }
 
 func (s *Server) connect(ctx context.Context) (net.Conn, error) {
@@ -196,9 +215,9 @@ func (s *Server) upgrade(ctx context.Context, c net.Conn, h Handshake) (rest []b
 	sum := sha1.Sum([]byte(nonce + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455 requires it
 	switch {
 	case response.StatusCode != http.StatusSwitchingProtocols:
-		return nil, fmt.Errorf("its response is %d", response.StatusCode)
+		return nil, StatusError(response.StatusCode)
 	case response.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]):
-		return nil, errors.New("its response is not one of a WebSocket server")
+		return nil, ErrNotWebSocket
 	case response.Header.Get("Sec-WebSocket-Extensions") != "":
 		return nil, errors.New("it uses an extension that was not offered")
 	}

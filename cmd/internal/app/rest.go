@@ -76,18 +76,13 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 		}
 		c.Origins = &pages
 	}
-	if on := r.PassOn; on.URL != "" {
-		tls, err := on.TLS.Config()
-		if err != nil {
-			return nil, fmt.Errorf("rest.passOn.tls: %w", err)
-		}
-		c.PassOn = &rest.PassOn{URL: on.URL, TLS: tls, Username: on.Username, Password: on.Password.Reveal(), Users: on.Users, Deployment: cfg.Deployment}
-	}
-	proxies, err := trustedProxies(cfg.Listen.TrustedProxies)
-	if err != nil {
+	var err error
+	if c.PassOn, err = OtherREST(cfg); err != nil {
 		return nil, err
 	}
-	c.Proxies = proxies
+	if c.Proxies, err = trustedProxies(cfg.Listen.TrustedProxies); err != nil {
+		return nil, err
+	}
 	deployment := a.gateway.Admin()
 	deps := rest.Deps{Deployment: deployment, Snapshots: a.gateway, Recorder: deployment, Messenger: deployment, Observe: a.metrics.RESTRequest, Log: a.log}
 	if r.Console {
@@ -99,4 +94,17 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 		return nil, err
 	}
 	return rest.New(c, deps)
+}
+
+// OtherREST returns the REST API of another WCS server, nil if none is configured.
+func OtherREST(cfg config.Config) (*rest.PassOn, error) {
+	on := cfg.REST.PassOn
+	if on.URL == "" {
+		return nil, nil
+	}
+	tls, err := on.TLS.Config()
+	if err != nil {
+		return nil, fmt.Errorf("rest.passOn.tls: %w", err)
+	}
+	return &rest.PassOn{URL: on.URL, TLS: tls, Username: on.Username, Password: on.Password.Reveal(), Users: on.Users, Deployment: cfg.Deployment}, nil
 }

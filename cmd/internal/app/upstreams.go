@@ -22,7 +22,7 @@ func (u *upstreams) load(all map[string]config.Upstream) (map[string]*upstream.S
 	for name, cfg := range all {
 		one, ok := (*u)[name]
 		if !ok || one.cfg != cfg {
-			server, err := openUpstream(name, cfg)
+			server, err := OpenUpstream(name, cfg)
 			if err != nil {
 				return nil, fmt.Errorf("upstreams.%s: %w", name, err)
 			}
@@ -34,7 +34,8 @@ func (u *upstreams) load(all map[string]config.Upstream) (map[string]*upstream.S
 	return servers, nil
 }
 
-func openUpstream(name string, cfg config.Upstream) (*upstream.Server, error) {
+// OpenUpstream returns a server, to which it opens no connection.
+func OpenUpstream(name string, cfg config.Upstream) (*upstream.Server, error) {
 	tls, err := cfg.TLS.Config()
 	if err != nil {
 		return nil, err

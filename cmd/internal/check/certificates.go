@@ -17,7 +17,7 @@ import (
 // soon is the time before the end of a certificate from which it is a warning.
 const soon = 14 * 24 * time.Hour
 
-// backendTimeout bounds the request to a backend.
+// backendTimeout bounds the request to a backend or to the REST API of another server.
 const backendTimeout = 10 * time.Second
 
 // certificates examines the names and dates of the certificates in files. That each has its key is a part of

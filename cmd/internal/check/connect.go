@@ -39,10 +39,10 @@ type connection struct {
 	gateways     int  // that run
 }
 
-// Connect connects to everything that a valid configuration names: certificates, backends, Redis, LiveKit,
-// and a running gateway, which receives LiveKit's webhooks. gateway is the address of a gateway through which
-// it also publishes and plays a stream, or "". Backends' hooks are not called. What it makes in LiveKit and
-// Redis has a name of its own and is removed again, also when ctx is done.
+// Connect connects to everything that a valid configuration names: certificates, backends, other WCS servers,
+// Redis, LiveKit, and a running gateway, which receives LiveKit's webhooks. gateway is the address of a
+// gateway through which it also publishes and plays a stream, or "". Backends' hooks are not called. What it
+// makes in LiveKit and Redis has a name of its own and is removed again, also when ctx is done.
 func Connect(ctx context.Context, cfg config.Config, gateway string) []Result {
 	c, err := open(cfg)
 	if err != nil {
@@ -54,7 +54,7 @@ func Connect(ctx context.Context, cfg config.Config, gateway string) []Result {
 	defer c.listening.Wait()
 	defer stop()
 	var all []Result
-	steps := []func(context.Context) []Result{certificates(cfg), backends(cfg), c.redis, c.liveKit, c.webhooks}
+	steps := []func(context.Context) []Result{certificates(cfg), backends(cfg), upstreams(cfg), c.redis, c.liveKit, c.webhooks}
 	if gateway != "" {
 		steps = append(steps, func(ctx context.Context) []Result { return c.media(ctx, gateway) })
 	}
@@ -69,7 +69,8 @@ func Connect(ctx context.Context, cfg config.Config, gateway string) []Result {
 }
 
 // Look connects to what a valid configuration names as Connect does, but only reads: certificates, Redis,
-// LiveKit and its credentials. It sends nothing to backends, whose hooks show whether they work.
+// LiveKit and its credentials. It sends nothing to backends, whose hooks show whether they work, and nothing
+// to other WCS servers, which have metrics.
 func Look(ctx context.Context, cfg config.Config) (all []Result) {
 	c, err := open(cfg)
 	if err != nil {
