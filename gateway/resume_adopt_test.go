@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,6 +235,53 @@ func (c *claimsAfter) PutStream(ctx context.Context, s state.Stream) ([]string, 
 		}
 	}
 	return c.Store.PutStream(ctx, s)
+}
+
+// A client returns to its pod while a record of its earlier session is written. The write can be rejected and
+// undone, so the stream is adopted only after it.
+func TestAdoptionWaitsForWriteOfEarlierSession(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
+		_, token, _ := w.keptUp(t)
+		synctest.Wait()
+		a := w.pods[podA]
+		store := &heldWrite{Store: a.env.Store, Resumption: a.env.Resumption, name: "s", hold: make(chan struct{})}
+		a.env.Store, a.env.Resumption = store, store
+		a.table.Reregister()
+		synctest.Wait()
+		c := w.dial(t, podA)
+		c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "keepAlive": true, "authToken": token})
+		pass(3 * time.Second)
+		if n := store.adopted.Load(); n != 0 {
+			t.Errorf("adopted %d times during the write", n)
+		}
+		close(store.hold)
+		c.WantStatus("kept-pub", "PUBLISHING", "")
+		c.WantStatus("kept-play", "PLAYING", "")
+		if n := store.adopted.Load(); n != 1 {
+			t.Errorf("adopted %d times", n)
+		}
+	})
+}
+
+// heldWrite is a store in which writes of a stream's record wait until hold is closed.
+type heldWrite struct {
+	session.Store
+	session.Resumption
+	name    string
+	hold    chan struct{}
+	adopted atomic.Int32
+}
+
+func (h *heldWrite) PutStream(ctx context.Context, s state.Stream) ([]string, error) {
+	if s.Name == h.name {
+		<-h.hold
+	}
+	return h.Store.PutStream(ctx, s)
+}
+
+func (h *heldWrite) AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error {
+	h.adopted.Add(1)
+	return h.Resumption.AdoptStream(ctx, s, from)
 }
 
 // A pod handed a session over and resumed it again before it reaps the streams that no pod adopted.

@@ -19,7 +19,7 @@ type modelPod struct {
 	holdings []*holding
 	stays    []*modelSession
 	kept     map[string]*modelSession // sessions that events and clients find, by id
-	locked   map[string]bool          // sessions that are being taken, or checked again
+	locked   map[string]bool          // sessions that are being taken, or checked again; streams that are written or adopted
 	busy     map[string]bool          // loops under way
 	frozen   bool
 	gone     bool // dead or left
@@ -208,6 +208,11 @@ func (p *modelPod) claimNew(ctx context.Context, player, native bool, name, medi
 // claim claims the holding, or claims it again.
 func (h *holding) claim(ctx context.Context) {
 	defer func() { h.busy = false }()
+	defer h.lock(ctx)()
+	h.claimLocked(ctx)
+}
+
+func (h *holding) claimLocked(ctx context.Context) {
 	again := h.phase == held
 	h.again = false
 	wipes, sure := h.pod.world.wipes, !h.pod.unsure
@@ -257,13 +262,14 @@ func (h *holding) denied(again bool, err error) {
 // put writes the record. If Redis lost it, it is claimed again.
 func (h *holding) put(ctx context.Context) {
 	defer func() { h.busy = false }()
+	defer h.lock(ctx)()
 	_, err := h.pod.PutStream(ctx, h.stream)
 	h.pod.world.note("%s: put gives %v", h, err)
 	if errors.Is(err, ErrLostOwnership) || errors.Is(err, ErrNotFound) {
 		if h.phase == held {
 			h.pod.world.mayLose(h, err)
 		}
-		h.claim(ctx)
+		h.claimLocked(ctx)
 	}
 }
 

@@ -358,8 +358,17 @@ func (s *modelSession) adopt(ctx context.Context, k SessionStream, from Owner) *
 	return h
 }
 
+// lock waits until no other operation of the pod writes or adopts the same stream.
+func (h *holding) lock(ctx context.Context) (unlock func()) {
+	p, key := h.pod, h.entry.String()
+	p.wait(ctx.Value(taskKey{}).(*task), func() bool { return !p.locked[key] })
+	p.locked[key] = true
+	return func() { delete(p.locked, key) }
+}
+
 // adopt adopts the record as the gateway does. Only the life that writes it can rely on it.
 func (h *holding) adopt(ctx context.Context, from Owner) (err error) {
+	defer h.lock(ctx)()
 	if h.player {
 		_, err = h.pod.AdoptPlayer(ctx, h.viewer, from)
 		return err

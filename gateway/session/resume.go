@@ -227,6 +227,7 @@ func (t *Table) requestHandOver(ctx context.Context, was state.Session) handover
 func (t *Table) adopt(ctx context.Context, k state.SessionStream, sess state.Session, from state.Owner) (rec state.Stream, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
 	defer cancel()
+	defer t.moving.Lock(ctx, k.Identity)()
 	if !k.Published {
 		return t.Resumption.AdoptPlayer(ctx, state.Player{
 			MediaID: k.MediaID, Stream: k.Name, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity,

@@ -57,6 +57,7 @@ func (w *recordWriter) save(then func()) {
 	asyncErr(st.sess, func() error {
 		ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
 		defer cancel()
+		defer t.moving.Lock(ctx, rec.Identity)() // a rejected claim is undone, which could undo an adoption
 		return st.role.write(ctx, st, rec)
 	}, func(err error) { w.onSaved(err, then) })
 }

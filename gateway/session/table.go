@@ -34,7 +34,7 @@ type Table struct {
 	streams    *registry
 	settings   atomic.Pointer[apps.Settings]
 	refusing   atomic.Bool    // no new sessions
-	moving     serial.KeyLock // by session id: while streams are adopted or released
+	moving     serial.KeyLock // by session id: while its streams are adopted or released; by identity: while a record is written or adopted
 	hookBudget sync.Map       // *hooks.Budget by app key
 	hookCalls  sync.WaitGroup // calls to backends that run or are queued
 
