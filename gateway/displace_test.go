@@ -3,9 +3,11 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/session"
 	"wcsgateway/state"
@@ -55,6 +57,23 @@ func TestDisplacementNeedsEvidence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client publishes the name of a client that is gone for the moment, with an offer that cannot be used.
+func TestFaultyOfferDisplacesNoPublisher(t *testing.T) {
+	inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
+		kept, token := w.keptAlive(t, podA, "defaultApp", "")
+		w.publishUp(t, kept, "kept-pub", "s")
+		kept.Drop()
+		pass(time.Second)
+		newcomer := w.connect(t, podB)
+		newcomer.Send("publishStream", rig.StreamRequest("new", "s", "v=0", true, nil))
+		if s := newcomer.AwaitStatus("new"); s.Status != "FAILED" || !strings.HasPrefix(s.Info, "Bad SDP") {
+			t.Errorf("status %+v", s)
+		}
+		back, _ := w.keptAlive(t, podB, "defaultApp", token)
+		back.WantStatus("kept-pub", "PUBLISHING", "")
+	})
 }
 
 // aliveRequest is how long a pod waits for the reply of another.

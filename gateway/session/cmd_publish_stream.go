@@ -69,9 +69,12 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 			return got, err
 		}
 	}
-	got.claimed, err = claim(ctx, st, got.room)
-	editing.Wait()
-	if err = cmp.Or(fault, err); err != nil {
+	edited := func() error {
+		editing.Wait()
+		return fault
+	}
+	got.claimed, err = claim(ctx, st, got.room, edited)
+	if err = cmp.Or(edited(), err); err != nil {
 		return got, err
 	}
 	release, err := st.turn(ctx)
@@ -114,8 +117,8 @@ func (s *Session) rejectNativeName(ctx context.Context, room translate.RoomName)
 
 // claim claims name and media id. It waits for a name that this pod is about to release: clients publish
 // again under it as soon as their socket is closed. For a name whose publisher might be dead, it checks the
-// publisher. claimed is true if something may be in Redis.
-func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bool, err error) {
+// publisher, unless the offer is faulty (edited). claimed is true if something may be in Redis.
+func claim(ctx context.Context, st *stream, room translate.RoomName, edited func() error) (claimed bool, err error) {
 	t := st.sess.table
 	rec := st.firstRecord(room)
 	for displaced := false; ; {
@@ -124,6 +127,8 @@ func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bo
 		switch {
 		case !errors.Is(err, state.ErrNameTaken):
 			return claimed, err
+		case edited() != nil:
+			return false, edited()
 		case released != nil:
 			select {
 			case <-released:
