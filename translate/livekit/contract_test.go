@@ -522,8 +522,8 @@ func testLeastGrant(t *testing.T, s *stage) {
 	s.publish(t, pub, rig.PeerOptions{})
 	publish, err1 := s.sfu.signer.publisher(translate.PublishOffer{Room: room(t), Identity: publisher()})
 	play, err2 := s.sfu.signer.player(translate.PlayOffer{Room: room(t), Identity: player()})
-	elsewhere, err3 := s.sfu.signer.admin("another room")
-	admin, err4 := s.sfu.signer.admin(room(t))
+	elsewhere, err3 := s.sfu.signer.service(adminOf("another room"))
+	admin, err4 := s.sfu.signer.service(adminOf(room(t)))
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
 	}

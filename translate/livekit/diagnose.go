@@ -12,7 +12,6 @@ import (
 	"github.com/livekit/protocol/auth"
 	lkproto "github.com/livekit/protocol/livekit"
 	"github.com/pion/webrtc/v4"
-	"github.com/twitchtv/twirp"
 
 	"wcsgateway/translate"
 )
@@ -126,18 +125,6 @@ func TrialOffer() (string, error) {
 // DeleteRoom deletes a room with its participants. A missing room is not an error.
 func (s *SFU) DeleteRoom(ctx context.Context, room translate.RoomName) (err error) {
 	defer s.done(opDeleteRoom, time.Now(), room, "", &err)
-	token, err := auth.NewAccessToken(s.signer.key, s.signer.secret).
-		SetVideoGrant(&auth.VideoGrant{RoomCreate: true}).SetValidFor(tokenLifetime).ToJWT()
-	if err == nil {
-		ctx, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
-	}
-	if err != nil {
-		return &translate.Error{Kind: translate.ErrKindRefused, Op: opDeleteRoom, Err: err}
-	}
-	if _, err := s.rooms.DeleteRoom(ctx, &lkproto.DeleteRoomRequest{Room: string(room)}); err != nil {
-		if err = rpcFailed(ctx, opDeleteRoom, err); !isKind(err, translate.ErrKindNotFound) {
-			return err
-		}
-	}
-	return nil
+	_, err = call(ctx, s, opDeleteRoom, &auth.VideoGrant{RoomCreate: true}, s.rooms.DeleteRoom, &lkproto.DeleteRoomRequest{Room: string(room)})
+	return unlessMissing(err)
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
 	"github.com/livekit/protocol/auth"
 	lkproto "github.com/livekit/protocol/livekit"
-	"github.com/twitchtv/twirp"
 
 	"wcsgateway/translate"
 )
@@ -44,11 +42,8 @@ func (s *SFU) StopEgress(ctx context.Context, id string) (e translate.Egress, er
 	if isKind(err, translate.ErrKindRefused) { // LiveKit answers so after 3 s (docs/livekit-notes.md#egress)
 		info, err = s.listed(ctx, &lkproto.ListEgressRequest{EgressId: id}, func(*lkproto.EgressInfo) bool { return true })
 	}
-	switch {
-	case isKind(err, translate.ErrKindNotFound):
-		return translate.Egress{}, nil
-	case err != nil:
-		return translate.Egress{}, err
+	if err != nil {
+		return translate.Egress{}, unlessMissing(err)
 	}
 	return egressOf(info), nil
 }
@@ -85,32 +80,14 @@ func (s *SFU) listed(ctx context.Context, r *lkproto.ListEgressRequest, fits fun
 	return nil, &translate.Error{Kind: translate.ErrKindNotFound, Op: opFindEgress, Err: errNoEgress}
 }
 
-// callEgress calls LiveKit's egress API with a token that names no room.
-func callEgress[Q, R any](ctx context.Context, s *SFU, op string, q Q, call func(context.Context, Q) (R, error)) (r R, err error) {
-	token, err := auth.NewAccessToken(s.signer.key, s.signer.secret).
-		SetVideoGrant(&auth.VideoGrant{RoomRecord: true}).SetValidFor(tokenLifetime).ToJWT()
-	authorized := ctx
-	if err == nil {
-		authorized, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
+// callEgress calls LiveKit's egress API with a token that names no room. The text of a rejection can quote the
+// output, which can contain a key.
+func callEgress[Q, R any](ctx context.Context, s *SFU, op string, q Q, do func(context.Context, Q) (R, error)) (R, error) {
+	r, err := call(ctx, s, op, &auth.VideoGrant{RoomRecord: true}, do, q)
+	if isKind(err, translate.ErrKindRefused) {
+		err = &translate.Error{Kind: translate.ErrKindRefused, Op: op, Err: errors.New("refused: see LiveKit's log")}
 	}
-	if err != nil {
-		return r, &translate.Error{Kind: translate.ErrKindRefused, Op: op, Err: err}
-	}
-	if r, err = call(authorized, q); err != nil {
-		return r, egressFailed(ctx, op, err)
-	}
-	return r, nil
-}
-
-// egressFailed classifies the error of an egress call. The text of a rejection can quote the output, which
-// can contain a key.
-func egressFailed(ctx context.Context, op string, err error) error {
-	err = rpcFailed(ctx, op, err)
-	var te *translate.Error
-	if errors.As(err, &te) && te.Kind == translate.ErrKindRefused {
-		return &translate.Error{Kind: te.Kind, Op: op, Err: errors.New("refused: see LiveKit's log")}
-	}
-	return err
+	return r, err
 }
 
 func egressOf(i *lkproto.EgressInfo) translate.Egress {

@@ -32,11 +32,7 @@ const (
 // SetMutes announces a participant's mute state in its attributes. Its other attributes stay.
 func (s *SFU) SetMutes(ctx context.Context, room translate.RoomName, id translate.Identity, m translate.Mutes) (err error) {
 	defer s.done(opSetMutes, time.Now(), room, id, &err)
-	call, err := s.admin(ctx, opSetMutes, room)
-	if err != nil {
-		return err
-	}
-	_, err = s.rooms.UpdateParticipant(call, &lkproto.UpdateParticipantRequest{
+	_, err = call(ctx, s, opSetMutes, adminOf(room), s.rooms.UpdateParticipant, &lkproto.UpdateParticipantRequest{
 		Room:     string(room),
 		Identity: string(id),
 		Attributes: map[string]string{
@@ -45,44 +41,27 @@ func (s *SFU) SetMutes(ctx context.Context, room translate.RoomName, id translat
 			attributeMutes:      strconv.Itoa(m.Changes),
 		},
 	})
-	if err != nil {
-		return rpcFailed(ctx, opSetMutes, err)
-	}
-	return nil
+	return err
 }
 
 // MuteTrack makes LiveKit stop or resume forwarding a track. LiveKit refuses to resume (ErrKindRefused)
 // unless its room.enable_remote_unmute is set.
 func (s *SFU) MuteTrack(ctx context.Context, room translate.RoomName, id translate.Identity, trackSID string, muted bool) (err error) {
 	defer s.done(opMuteTrack, time.Now(), room, id, &err)
-	call, err := s.admin(ctx, opMuteTrack, room)
-	if err != nil {
-		return err
-	}
-	_, err = s.rooms.MutePublishedTrack(call, &lkproto.MuteRoomTrackRequest{
+	_, err = call(ctx, s, opMuteTrack, adminOf(room), s.rooms.MutePublishedTrack, &lkproto.MuteRoomTrackRequest{
 		Room: string(room), Identity: string(id), TrackSid: trackSID, Muted: muted,
 	})
-	if err != nil {
-		return rpcFailed(ctx, opMuteTrack, err)
-	}
-	return nil
+	return err
 }
 
 // SendData sends data to all participants of a room, reliably and in the order of the calls, with dataTopic.
 func (s *SFU) SendData(ctx context.Context, room translate.RoomName, data []byte) (err error) {
 	defer s.done(opSendData, time.Now(), room, "", &err)
-	call, err := s.admin(ctx, opSendData, room)
-	if err != nil {
-		return err
-	}
 	topic := dataTopic
-	_, err = s.rooms.SendData(call, &lkproto.SendDataRequest{
+	_, err = call(ctx, s, opSendData, adminOf(room), s.rooms.SendData, &lkproto.SendDataRequest{
 		Room: string(room), Data: data, Kind: lkproto.DataPacket_RELIABLE, Topic: &topic,
 	})
-	if err != nil {
-		return rpcFailed(ctx, opSendData, err)
-	}
-	return nil
+	return err
 }
 
 // mutes reads the mute state from a participant's attributes. A participant that muted nothing yet, or is not

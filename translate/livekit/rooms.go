@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/livekit/protocol/auth"
 	lkproto "github.com/livekit/protocol/livekit"
 	"github.com/twitchtv/twirp"
 
@@ -14,21 +15,10 @@ import (
 // Remove removes a participant. A missing participant or room is not an error.
 func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.Identity) (err error) {
 	defer s.done(opRemove, time.Now(), room, id, &err)
-	call, err := s.admin(ctx, opRemove, room)
-	if err != nil {
-		return err
-	}
-	_, err = s.rooms.RemoveParticipant(call, &lkproto.RoomParticipantIdentity{
-		Room:     string(room),
-		Identity: string(id),
+	_, err = call(ctx, s, opRemove, adminOf(room), s.rooms.RemoveParticipant, &lkproto.RoomParticipantIdentity{
+		Room: string(room), Identity: string(id),
 	})
-	if err == nil {
-		return nil
-	}
-	if err = rpcFailed(ctx, opRemove, err); isKind(err, translate.ErrKindNotFound) {
-		return nil
-	}
-	return err
+	return unlessMissing(err)
 }
 
 // Participants lists a room, including hidden participants, whether their media is up or not. A room that
@@ -42,16 +32,9 @@ func (s *SFU) Remove(ctx context.Context, room translate.RoomName, id translate.
 // Use Participant for the current state.
 func (s *SFU) Participants(ctx context.Context, room translate.RoomName) (list []translate.Participant, err error) {
 	defer s.done(opParticipants, time.Now(), room, "", &err)
-	call, err := s.admin(ctx, opParticipants, room)
+	res, err := call(ctx, s, opParticipants, adminOf(room), s.rooms.ListParticipants, &lkproto.ListParticipantsRequest{Room: string(room)})
 	if err != nil {
-		return nil, err
-	}
-	res, err := s.rooms.ListParticipants(call, &lkproto.ListParticipantsRequest{Room: string(room)})
-	if err != nil {
-		if err = rpcFailed(ctx, opParticipants, err); isKind(err, translate.ErrKindNotFound) {
-			return nil, nil
-		}
-		return nil, err
+		return nil, unlessMissing(err)
 	}
 	for _, p := range res.GetParticipants() {
 		list = append(list, participant(p))
@@ -63,33 +46,45 @@ func (s *SFU) Participants(ctx context.Context, room translate.RoomName) (list [
 // is ErrKindNotFound, after 1 ms; a dead node is ErrKindUnavailable, after 3 s.
 func (s *SFU) Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (p translate.Participant, err error) {
 	defer s.done(opParticipant, time.Now(), room, id, &err)
-	call, err := s.admin(ctx, opParticipant, room)
-	if err != nil {
-		return translate.Participant{}, err
-	}
 	// This update changes nothing. LiveKit's GetParticipant reads the store as well, so it would not reach
 	// the node.
-	info, err := s.rooms.UpdateParticipant(call, &lkproto.UpdateParticipantRequest{
-		Room:     string(room),
-		Identity: string(id),
+	info, err := call(ctx, s, opParticipant, adminOf(room), s.rooms.UpdateParticipant, &lkproto.UpdateParticipantRequest{
+		Room: string(room), Identity: string(id),
 	})
 	if err != nil {
-		return translate.Participant{}, rpcFailed(ctx, opParticipant, err)
+		return translate.Participant{}, err
 	}
 	return participant(info), nil
 }
 
-// admin adds a token for the room to a RoomService call. The SDK's client would make one that is valid for
-// six hours.
-func (s *SFU) admin(ctx context.Context, op string, room translate.RoomName) (context.Context, error) {
-	token, err := s.signer.admin(room)
+// call makes a call of LiveKit's API with a token that has one grant; the SDK's client would make one that is
+// valid for six hours. Errors are *translate.Error.
+func call[Q, R any](ctx context.Context, s *SFU, op string, g *auth.VideoGrant, do func(context.Context, Q) (R, error), q Q) (r R, err error) {
+	token, err := s.signer.service(g)
+	authorized := ctx
 	if err == nil {
-		ctx, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
+		authorized, err = twirp.WithHTTPRequestHeaders(ctx, http.Header{"Authorization": {"Bearer " + token}})
 	}
 	if err != nil {
-		return nil, &translate.Error{Kind: translate.ErrKindRefused, Op: op, Err: err}
+		return r, &translate.Error{Kind: translate.ErrKindRefused, Op: op, Err: err}
 	}
-	return ctx, nil
+	if r, err = do(authorized, q); err != nil {
+		err = rpcFailed(ctx, op, err)
+	}
+	return r, err
+}
+
+// adminOf is the grant for RoomService, restricted to one room.
+func adminOf(room translate.RoomName) *auth.VideoGrant {
+	return &auth.VideoGrant{RoomAdmin: true, Room: string(room)}
+}
+
+// unlessMissing returns err, or nil if LiveKit does not have the room or participant.
+func unlessMissing(err error) error {
+	if isKind(err, translate.ErrKindNotFound) {
+		return nil
+	}
+	return err
 }
 
 func participant(p *lkproto.ParticipantInfo) translate.Participant {

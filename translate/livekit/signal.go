@@ -72,17 +72,15 @@ func dialSignalling(ctx context.Context, base, token string) (c *signalConn, rel
 	}
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	ws, res, err := dialer.DialContext(traced, address, http.Header{"Authorization": {"Bearer " + token}})
-	switch {
-	case err == nil:
-	case res != nil:
+	if err != nil {
 		release()
-		_ = res.Body.Close() // gorilla has read the beginning
-		return nil, nil, upgradeRefused(ctx, res.StatusCode)
-	case !connected:
-		release()
-		return nil, nil, failed(ctx, opSignalPlay, fmt.Errorf("%w: %w", translate.ErrNotSent, err))
-	default:
-		release()
+		switch {
+		case res != nil:
+			_ = res.Body.Close() // gorilla has read the beginning
+			return nil, nil, upgradeRefused(ctx, res.StatusCode)
+		case !connected:
+			err = fmt.Errorf("%w: %w", translate.ErrNotSent, err)
+		}
 		return nil, nil, failed(ctx, opSignalPlay, err)
 	}
 	ws.SetReadLimit(maxSignalBytes)

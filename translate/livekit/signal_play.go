@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -226,11 +227,7 @@ func (n *playNegotiation) take(m *lkproto.SignalResponse) error {
 func (n *playNegotiation) check(offered []*sdp.MediaDescription, tracks []translate.Track) (string, error) {
 	bound := n.answer.GetMidToTrackId()
 	for _, t := range tracks {
-		found := false
-		for _, sid := range bound {
-			found = found || sid == t.SID
-		}
-		if !found {
+		if !slices.Contains(slices.Collect(maps.Values(bound)), t.SID) {
 			return "", playAgain(opSignalPlay, fmt.Errorf("%d of %d tracks are bound", len(bound), len(tracks)))
 		}
 	}

@@ -51,12 +51,9 @@ func (s *signer) player(o translate.PlayOffer) (string, error) {
 	return s.sign(o.Identity, o.MediaID, g)
 }
 
-// admin returns a token for RoomService, restricted to one room.
-func (s *signer) admin(room translate.RoomName) (string, error) {
-	return auth.NewAccessToken(s.key, s.secret).
-		SetVideoGrant(&auth.VideoGrant{RoomAdmin: true, Room: string(room)}).
-		SetValidFor(tokenLifetime).
-		ToJWT()
+// service returns a token for a call of LiveKit's API.
+func (s *signer) service(g *auth.VideoGrant) (string, error) {
+	return auth.NewAccessToken(s.key, s.secret).SetVideoGrant(g).SetValidFor(tokenLifetime).ToJWT()
 }
 
 // grant sets every grant explicitly that LiveKit treats as true if unset, or could in a later version.

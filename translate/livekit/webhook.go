@@ -64,22 +64,19 @@ func (s *SFU) Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event
 }
 
 func unread(err error) error {
-	var long *http.MaxBytesError
-	if errors.As(err, &long) {
-		return &translate.Error{Kind: translate.ErrKindRefused, Op: opWebhook, Err: err}
+	kind := translate.ErrKindUnavailable
+	if long := (*http.MaxBytesError)(nil); errors.As(err, &long) {
+		kind = translate.ErrKindRefused
 	}
-	return &translate.Error{Kind: translate.ErrKindUnavailable, Op: opWebhook, Err: err}
+	return &translate.Error{Kind: kind, Op: opWebhook, Err: err}
 }
 
 // event converts a webhook; ok is false if it does not concern the gateway. Events about tracks carry only
 // the participant's identity and SID; events about rooms carry no participant.
 func event(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
-	kind := eventKind(ev.GetEvent())
-	if kind == 0 {
+	kind, ok := eventKinds[ev.GetEvent()]
+	if !ok {
 		return translate.Event{}, false
-	}
-	if kind == translate.EventEgress {
-		return egressEvent(ev)
 	}
 	e = translate.Event{
 		ID:       ev.GetId(),
@@ -96,45 +93,26 @@ func event(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
 		e.Reason = endReason(ev.GetParticipant().GetDisconnectReason())
 	case translate.EventTrack, translate.EventTrackGone:
 		e.Track = track(ev.GetTrack())
+	case translate.EventEgress: // room and participant are only in the original request
+		info := ev.GetEgressInfo()
+		e.Room, e.Identity, e.Egress = translate.RoomName(info.GetRoomName()), translate.Identity(info.GetParticipant().GetIdentity()), egressOf(info)
+		if e.Identity == "" || e.Egress.ID == "" || e.Egress.Kind == "" {
+			return translate.Event{}, false
+		}
 	default: // no further fields
 	}
 	return e, true
 }
 
-// egressEvent converts a webhook about an egress. Room and participant are only in the original request.
-func egressEvent(ev *lkproto.WebhookEvent) (e translate.Event, ok bool) {
-	info := ev.GetEgressInfo()
-	e = translate.Event{
-		ID: ev.GetId(), Kind: translate.EventEgress, Room: translate.RoomName(info.GetRoomName()),
-		Identity: translate.Identity(info.GetParticipant().GetIdentity()), Egress: egressOf(info),
-	}
-	if at := ev.GetCreatedAt(); at != 0 {
-		e.At = time.Unix(at, 0)
-	}
-	if e.Identity == "" || e.Egress.ID == "" || e.Egress.Kind == "" {
-		return translate.Event{}, false
-	}
-	return e, true
-}
-
-func eventKind(name string) translate.EventKind {
-	switch name {
-	case webhook.EventParticipantJoined:
-		return translate.EventJoined
-	case webhook.EventParticipantLeft:
-		return translate.EventLeft
-	case webhook.EventParticipantConnectionAborted:
-		return translate.EventAborted
-	case webhook.EventTrackPublished:
-		return translate.EventTrack
-	case webhook.EventTrackUnpublished:
-		return translate.EventTrackGone
-	case webhook.EventRoomStarted:
-		return translate.EventRoomStarted
-	case webhook.EventRoomFinished:
-		return translate.EventRoomEnded
-	case webhook.EventEgressStarted, webhook.EventEgressUpdated, webhook.EventEgressEnded:
-		return translate.EventEgress
-	}
-	return 0
+var eventKinds = map[string]translate.EventKind{
+	webhook.EventParticipantJoined:            translate.EventJoined,
+	webhook.EventParticipantLeft:              translate.EventLeft,
+	webhook.EventParticipantConnectionAborted: translate.EventAborted,
+	webhook.EventTrackPublished:               translate.EventTrack,
+	webhook.EventTrackUnpublished:             translate.EventTrackGone,
+	webhook.EventRoomStarted:                  translate.EventRoomStarted,
+	webhook.EventRoomFinished:                 translate.EventRoomEnded,
+	webhook.EventEgressStarted:                translate.EventEgress,
+	webhook.EventEgressUpdated:                translate.EventEgress,
+	webhook.EventEgressEnded:                  translate.EventEgress,
 }

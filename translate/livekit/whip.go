@@ -86,10 +86,10 @@ func (c *whipClient) post(ctx context.Context, w whipRequest) (translate.Answer,
 		req.Header.Set(clientInfoHeader, w.clientInfo)
 	}
 	res, err := c.http.Do(req)
-	switch {
-	case err != nil && !connected.Load():
-		return translate.Answer{}, failed(ctx, w.op, fmt.Errorf("%w: %w", translate.ErrNotSent, err))
-	case err != nil:
+	if err != nil {
+		if !connected.Load() {
+			err = fmt.Errorf("%w: %w", translate.ErrNotSent, err)
+		}
 		return translate.Answer{}, failed(ctx, w.op, err)
 	}
 	defer res.Body.Close()
