@@ -44,6 +44,31 @@ func (f *faults) check(ok bool, key, format string, args ...any) {
 	}
 }
 
+// failed adds a fault if err is one.
+func (f *faults) failed(key string, err error) {
+	if err != nil {
+		f.add(key, "%v", err)
+	}
+}
+
+// errorOf drops the result of a function that is called for its error.
+func errorOf[T any](_ T, err error) error { return err }
+
+// leaves returns the errors that err joins, or err itself.
+func leaves(err error) (all []error) {
+	var many interface{ Unwrap() []error }
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &many):
+		return []error{err}
+	}
+	for _, one := range many.Unwrap() {
+		all = append(all, leaves(one)...)
+	}
+	return all
+}
+
 func join(all []*Fault) error {
 	errs := make([]error, len(all))
 	for i, f := range all {

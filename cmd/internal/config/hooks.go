@@ -94,9 +94,7 @@ func (h Hooks) validate(f *faults, at string) {
 		f.check(idle, at, "has settings, but no url")
 		return
 	}
-	if err := hooks.CheckURL(h.URL); err != nil {
-		f.add(at+".url", "%v", err)
-	}
+	f.failed(at+".url", hooks.CheckURL(h.URL))
 	methods, err := h.CalledMethods()
 	if err != nil {
 		f.add(at+".methods", "%v", err)
@@ -113,9 +111,7 @@ func (h Hooks) validate(f *faults, at string) {
 			"is for %s, which is not in methods", hooks.StreamKeepAliveEvent)
 	}
 	f.check(h.TLS == HooksTLS{} || strings.HasPrefix(strings.ToLower(h.URL), "https:"), at+".tls", "is for a url with https")
-	if _, err := h.TLS.Config(); err != nil {
-		f.add(at+".tls", "%v", err)
-	}
+	f.failed(at+".tls", errorOf(h.TLS.Config()))
 }
 
 func (c Config) validatePlayFrom(f *faults, at string, keys []string) {

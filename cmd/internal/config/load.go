@@ -176,7 +176,7 @@ func decode(k *koanf.Koanf) (Config, []*Fault) {
 		MatchName:  func(key, field string) bool { return key == field },
 		Metadata:   &meta,
 	}})
-	found := faults(decodeFaults(err))
+	found := decodeFaults(err)
 	keys := cfg.keys()
 	slices.Sort(meta.Unused)
 	for _, key := range meta.Unused {
@@ -201,24 +201,15 @@ func (c *Config) keys() []string {
 }
 
 // decodeFaults converts the decoder's tree of errors.
-func decodeFaults(err error) []*Fault {
-	var many interface{ Unwrap() []error }
-	if errors.As(err, &many) {
-		var found []*Fault
-		for _, one := range many.Unwrap() {
-			found = append(found, decodeFaults(one)...)
+func decodeFaults(err error) (found faults) {
+	for _, leaf := range leaves(err) {
+		if one := (*mapstructure.DecodeError)(nil); errors.As(leaf, &one) {
+			found.add(one.Name(), "%v", one.Unwrap())
+		} else {
+			found.add("configuration", "%v", leaf)
 		}
-		return found
 	}
-	var one *mapstructure.DecodeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &one):
-		return []*Fault{{Key: one.Name(), Text: one.Unwrap().Error()}}
-	default:
-		return []*Fault{{Key: "configuration", Text: err.Error()}}
-	}
+	return found
 }
 
 // checkType is the decoder's hook. It requires the exact type of each setting, parses durations, and starts

@@ -36,16 +36,12 @@ const (
 func (r Recording) validate(f *faults) {
 	bad := func(c rune) bool { return unicode.IsControl(c) || strings.ContainsRune(`{}\`, c) }
 	f.check(!strings.ContainsFunc(r.Prefix, bad), "recording.prefix", "must not have braces, backslashes or control characters")
-	if err := translate.FileTemplate(r.Template).Validate(); err != nil {
-		f.add("recording.template", "%v", err)
-	}
+	f.failed("recording.template", translate.FileTemplate(r.Template).Validate())
 }
 
 func (a Application) validateEgress(f *faults, at string) {
 	for i, host := range a.RTMPHosts {
-		if _, err := rtmp.Parse([]string{host}); err != nil {
-			f.add(fmt.Sprintf("%s.rtmpHosts[%d]", at, i), "%v", err)
-		}
+		f.failed(fmt.Sprintf("%s.rtmpHosts[%d]", at, i), errorOf(rtmp.Parse([]string{host})))
 	}
 	f.check(len(a.RTMPHosts) > 0 || !a.RTMPFullURL, at+".rtmpFullUrl", "needs rtmpHosts, which is empty")
 }

@@ -44,21 +44,13 @@ func (c Config) Take(next Config) Config {
 // Faults splits the error of Load or Validate. An error without a Fault becomes one fault of the whole
 // configuration.
 func Faults(err error) []*Fault {
-	var (
-		one  *Fault
-		many interface{ Unwrap() []error }
-	)
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &many):
-		var all []*Fault
-		for _, e := range many.Unwrap() {
-			all = append(all, Faults(e)...)
+	var all []*Fault
+	for _, leaf := range leaves(err) {
+		var one *Fault
+		if !errors.As(leaf, &one) {
+			one = &Fault{Key: "configuration", Text: leaf.Error()}
 		}
-		return all
-	case errors.As(err, &one):
-		return []*Fault{one}
+		all = append(all, one)
 	}
-	return []*Fault{{Key: "configuration", Text: err.Error()}}
+	return all
 }

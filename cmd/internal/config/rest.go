@@ -60,17 +60,13 @@ func (p PassOn) validate(f *faults, users map[string]Secret) {
 		f.check(p.Username == "" && p.Password == "" && len(p.Users) == 0 && p.TLS == UpstreamTLS{}, "rest.passOn", "has settings, but no url")
 		return
 	}
-	if _, err := rest.ParseOther(p.URL); err != nil {
-		f.add("rest.passOn.url", "%v", err)
-	}
+	f.failed("rest.passOn.url", errorOf(rest.ParseOther(p.URL)))
 	f.check((p.Username == "") == (p.Password == ""), "rest.passOn.username", "and password are needed together")
 	f.check(!strings.Contains(p.Username, ":"), "rest.passOn.username", "must not have a colon")
 	for _, user := range p.Users {
 		f.check(users[user] != "", "rest.passOn.users", "%q is not in rest.users", user)
 	}
-	if _, err := p.TLS.Config(); err != nil {
-		f.add("rest.passOn.tls", "%v", err)
-	}
+	f.failed("rest.passOn.tls", errorOf(p.TLS.Config()))
 }
 
 // Values of REST.Auth.
@@ -98,9 +94,7 @@ func (r REST) validate(f *faults) {
 		f.check(user != "", key, "needs a name")
 	}
 	if r.TLS != (KeyPair{}) {
-		if _, err := r.TLS.Load(); err != nil {
-			f.add("rest.tls", "%v", err)
-		}
+		f.failed("rest.tls", errorOf(r.TLS.Load()))
 	}
 	if r.Listen != "" {
 		f.address("rest.listen", r.Listen)

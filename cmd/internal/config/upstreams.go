@@ -99,9 +99,7 @@ func (c Config) validateUpstreams(f *faults) {
 		} else if err := upstream.CheckURL(u.URL); err != nil {
 			f.add(at+".url", "%v", err)
 		}
-		if _, err := u.TLS.Config(); err != nil {
-			f.add(at+".tls", "%v", err)
-		}
+		f.failed(at+".tls", errorOf(u.TLS.Config()))
 		f.check(!u.MediaSockets || media == "", at+".mediaSockets", "is set for %s too: the sockets do not say whose they are", media)
 		if u.MediaSockets {
 			media = name
@@ -119,9 +117,7 @@ func (c Config) validateRoute(f *faults, at string, r Route) {
 			f.add(at+".to", "%q is no upstream, and not here", rule.To)
 		}
 		f.check(providerPattern.MatchString(rule.Provider), at+".provider", "must be WebRTC, MSE, WSPlayer or Flash")
-		if _, err := rule.Parse(nil); err != nil {
-			f.add(at, "%v", err)
-		}
+		f.failed(at, errorOf(rule.Parse(nil)))
 	}
 }
 

@@ -53,9 +53,7 @@ func (c Config) faults() []*Fault {
 func (l Listen) validate(f *faults) {
 	secure := l.TLS != KeyPair{}
 	if secure {
-		if _, err := l.TLS.Load(); err != nil {
-			f.add("listen.tls", "%v", err)
-		}
+		f.failed("listen.tls", errorOf(l.TLS.Load()))
 	}
 	f.check(l.Public != "" || secure, "listen.public", "is needed without a certificate for listen.secure")
 	used := map[string]string{}
@@ -119,9 +117,7 @@ func (r Redis) validate(f *faults) {
 	f.check(r.CallTimeout <= state.MaxCallTimeout(r.Lease), "redis.callTimeout", "must be at most a quarter of redis.lease, %v", state.MaxCallTimeout(r.Lease))
 	unused := RedisTLS{Enabled: r.TLS.Enabled}
 	f.check(r.TLS.Enabled || r.TLS == unused, "redis.tls", "has settings, but redis.tls.enabled is false")
-	if _, err := r.TLS.Config(); err != nil {
-		f.add("redis.tls", "%v", err)
-	}
+	f.failed("redis.tls", errorOf(r.TLS.Config()))
 }
 
 func (l Limits) validate(f *faults, maxMessage int64) {
@@ -155,9 +151,7 @@ func (c Config) validateApplications(f *faults) {
 			f.add(at+".room", "%v", err)
 			sound = false
 		}
-		if _, err := translate.ParseCodecs(app.Codecs); err != nil {
-			f.add(at+".codecs", "%v", err)
-		}
+		f.failed(at+".codecs", errorOf(translate.ParseCodecs(app.Codecs)))
 		f.origins(at+".origins", app.Origins)
 		app.validateEgress(f, at)
 		c.validatePlayFrom(f, at+".playFrom", app.PlayFrom)
@@ -167,17 +161,13 @@ func (c Config) validateApplications(f *faults) {
 	if !sound {
 		return
 	}
-	if err := translate.OneToOne(c.Rooms()); err != nil {
-		f.add("applications", "%v", err)
-	}
+	f.failed("applications", translate.OneToOne(c.Rooms()))
 }
 
 // origins checks a list of pages.
 func (f *faults) origins(key string, patterns []string) {
 	for i, p := range patterns {
-		if _, err := origins.Parse([]string{p}); err != nil {
-			f.add(fmt.Sprintf("%s[%d]", key, i), "%v", err)
-		}
+		f.failed(fmt.Sprintf("%s[%d]", key, i), errorOf(origins.Parse([]string{p})))
 	}
 }
 
