@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -40,18 +41,11 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	orDefault(&c.Timeout, defaultTimeout)
-	orDefault(&c.DialTimeout, defaultDialTimeout)
-	orDefault(&c.MaxInFlight, defaultMaxInFlight)
-	orDefault(&c.MaxResponseBytes, defaultMaxResponseBytes)
+	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
+	c.DialTimeout = cmp.Or(c.DialTimeout, defaultDialTimeout)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, defaultMaxInFlight)
+	c.MaxResponseBytes = cmp.Or(c.MaxResponseBytes, defaultMaxResponseBytes)
 	return c
-}
-
-func orDefault[T comparable](v *T, value T) {
-	var zero T
-	if *v == zero {
-		*v = value
-	}
 }
 
 // CheckURL validates the address of a backend. The error does not contain the address, which might have a

@@ -24,8 +24,8 @@ const (
 	ErrorEvent            Method = "ErrorEvent"
 )
 
-// methods lists the methods that the gateway calls.
-var methods = []Method{
+// Methods are all methods that the gateway calls. Do not change it.
+var Methods = []Method{
 	Connect, PublishStream, UnPublishStream, PlayStream, StopStream, OnDataEvent, Snapshot,
 	ConnectionStatusEvent, StreamStatusEvent, StreamKeepAliveEvent, DataStatusEvent, ErrorEvent,
 }
@@ -34,7 +34,7 @@ var methods = []Method{
 // it.
 func ParseMethod(name string) (Method, error) {
 	m := Method(name)
-	if !slices.Contains(methods, m) {
+	if !slices.Contains(Methods, m) {
 		return "", fmt.Errorf("%q is not a REST hook that the gateway calls", name)
 	}
 	return m, nil

@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
 	"wcsgateway/translate/wcs"
 )
 
@@ -91,17 +93,5 @@ func reason(status string, code int) string {
 		}
 		return r
 	}, phrase))
-	for cut := min(maxReason, len(phrase)); cut < len(phrase); cut-- {
-		if utf8.RuneStart(phrase[cut]) {
-			phrase = phrase[:cut]
-			break
-		}
-	}
-	if phrase == "" {
-		phrase = http.StatusText(code)
-	}
-	if phrase == "" {
-		phrase = strconv.Itoa(code)
-	}
-	return phrase
+	return cmp.Or(strings.ToValidUTF8(phrase[:min(maxReason, len(phrase))], ""), http.StatusText(code), strconv.Itoa(code))
 }

@@ -80,8 +80,8 @@ func (s *SFU) listed(ctx context.Context, r *lkproto.ListEgressRequest, fits fun
 	return nil, &translate.Error{Kind: translate.ErrKindNotFound, Op: opFindEgress, Err: errNoEgress}
 }
 
-// callEgress calls LiveKit's egress API with a token that names no room. The text of a rejection can quote the
-// output, which can contain a key.
+// callEgress calls LiveKit's egress API with a token that names no room. The text of a rejection can quote
+// the output, which can contain a key.
 func callEgress[Q, R any](ctx context.Context, s *SFU, op string, q Q, do func(context.Context, Q) (R, error)) (R, error) {
 	r, err := call(ctx, s, op, &auth.VideoGrant{RoomRecord: true}, do, q)
 	if isKind(err, translate.ErrKindRefused) {

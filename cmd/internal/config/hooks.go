@@ -74,10 +74,7 @@ func (h Hooks) CalledMethods() ([]hooks.Method, error) {
 
 func defaultHooks() Hooks {
 	h := Hooks{Timeout: 15 * time.Second, Retries: 3, MaxInFlight: 20, MaxWaiting: 1000}
-	for _, m := range []hooks.Method{
-		hooks.Connect, hooks.PublishStream, hooks.UnPublishStream, hooks.PlayStream, hooks.StopStream, hooks.OnDataEvent, hooks.Snapshot,
-		hooks.ConnectionStatusEvent, hooks.StreamStatusEvent, hooks.StreamKeepAliveEvent, hooks.DataStatusEvent, hooks.ErrorEvent,
-	} {
+	for _, m := range hooks.Methods {
 		h.Methods = append(h.Methods, string(m))
 	}
 	return h
