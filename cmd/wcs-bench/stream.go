@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -125,8 +126,5 @@ func (s *session) awaitEnd(ctx context.Context, st *stream, status wcs.Status, i
 
 // lost returns the end of a stream as an error.
 func (st *stream) lost() error {
-	if st.end.text == "" {
-		return &statusError{string(st.end.status)}
-	}
-	return &statusError{st.end.text}
+	return &statusError{cmp.Or(st.end.text, string(st.end.status))}
 }

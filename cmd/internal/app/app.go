@@ -55,11 +55,8 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	}
 	a.source, a.cfg, a.health.look = o.Source, cfg, o.Look
 	a.inUse.Store(&cfg)
-	servers, err := a.listen(cfg.Listen)
+	servers, err := a.listen(cfg)
 	if err != nil {
-		return err
-	}
-	if servers, err = a.listenREST(servers, cfg); err != nil {
 		return err
 	}
 	return a.run(ctx, servers)
@@ -286,7 +283,8 @@ type server struct {
 }
 
 // listen binds all addresses, or none.
-func (a *application) listen(cfg config.Listen) (servers []server, err error) {
+func (a *application) listen(all config.Config) (servers []server, err error) {
+	cfg := all.Listen
 	defer func() {
 		if err != nil {
 			for _, s := range servers {
@@ -294,11 +292,8 @@ func (a *application) listen(cfg config.Listen) (servers []server, err error) {
 			}
 		}
 	}()
-	if a.certificate, err = newCertificate(cfg.TLS); err != nil {
-		return servers, fmt.Errorf("listen.tls: %w", err)
-	}
-	if a.certificate != nil {
-		a.metrics.Certificate("listen.tls", a.certificate.notAfter())
+	if a.certificate, err = a.loadCertificate("listen.tls", cfg.TLS); err != nil {
+		return servers, err
 	}
 	if cfg.Public != "" {
 		l, err := listenPublic(cfg.Public, cfg)
@@ -321,9 +316,22 @@ func (a *application) listen(cfg config.Listen) (servers []server, err error) {
 	if err != nil {
 		return servers, fmt.Errorf("listen.internal: %w", err)
 	}
-	return append(servers, server{
+	servers = append(servers, server{
 		name: "listen.internal", listener: l, http: a.server("listen.internal", a.gateway.Internal(metrics), internalTimeout),
-	}), nil
+	})
+	if all.REST.Serves() {
+		s, err := a.restServer(all)
+		if err != nil {
+			return servers, err
+		}
+		servers = append(servers, s)
+	}
+	if all.REST.Agent != "" {
+		if a.agent, err = net.Listen("tcp", all.REST.Agent); err != nil {
+			return servers, fmt.Errorf("rest.agent: %w", err)
+		}
+	}
+	return servers, nil
 }
 
 // run serves until ctx is done or a component fails. At the end the gateway first releases its clients and
@@ -342,8 +350,7 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		})
 	}
 	group.Go(func() error {
-		r := reloader{source: a.source, log: a.log, gateway: a.gateway, backends: a.backends, metrics: a.metrics, certificate: a.certificate, rest: a.rest, now: a.cfg, inUse: &a.inUse}
-		r.run(ctx)
+		(&reloader{application: a, now: a.cfg}).run(ctx)
 		return nil
 	})
 	if a.agent != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -16,14 +17,17 @@ type certificate struct {
 	current atomic.Pointer[tls.Certificate]
 }
 
-// newCertificate loads a certificate; it returns nil if none is configured.
-func newCertificate(files config.KeyPair) (*certificate, error) {
+// loadCertificate loads the certificate of a setting; it returns nil if none is configured.
+func (a *application) loadCertificate(setting string, files config.KeyPair) (*certificate, error) {
 	if files == (config.KeyPair{}) {
 		return nil, nil
 	}
 	c := &certificate{files: files}
-	_, err := c.reload()
-	return c, err
+	if _, err := c.reload(); err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	a.metrics.Certificate(setting, c.notAfter())
+	return c, nil
 }
 
 // reload reads the files and reports whether the certificate changed. After an error the old one stays.

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/state"
 )
 
 const (
@@ -37,15 +38,7 @@ func (h *health) findings() []admin.Finding {
 
 // run looks until ctx is done. It logs a finding once while it lasts.
 func (h *health) run(ctx context.Context) {
-	wait := rand.N(firstLook)
-	for {
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
+	for wait := rand.N(firstLook); state.Sleep(ctx, wait); wait = lookInterval {
 		found := h.look(ctx)
 		if ctx.Err() != nil {
 			return // its findings mean nothing
@@ -57,6 +50,5 @@ func (h *health) run(ctx context.Context) {
 			}
 		}
 		h.found.Store(&found)
-		wait = lookInterval
 	}
 }

@@ -3,12 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
-
-	"github.com/rs/zerolog"
 
 	"wcsgateway/cmd/internal/config"
-	"wcsgateway/gateway"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/quota"
@@ -28,15 +24,8 @@ type Source struct {
 // reloader applies the reloadable settings of a changed configuration. Running sessions are not affected. An
 // invalid configuration changes nothing.
 type reloader struct {
-	source      Source
-	log         zerolog.Logger
-	gateway     *gateway.Gateway
-	backends    *backends
-	metrics     *gateway.Metrics
-	certificate *certificate // nil without TLS
-	rest        *certificate // of the REST API; nil without TLS
-	now         config.Config
-	inUse       *atomic.Pointer[config.Config] // a copy of now, for the console
+	*application
+	now config.Config // application.inUse has a copy, for the console
 }
 
 // run ends with ctx.

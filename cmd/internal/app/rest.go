@@ -12,31 +12,6 @@ import (
 	"wcsgateway/gateway/rest"
 )
 
-// listenREST adds the listener of the REST API to servers, and binds that of the agent-check, if they are
-// configured. If it fails, it closes all.
-func (a *application) listenREST(servers []server, cfg config.Config) (_ []server, err error) {
-	defer func() {
-		if err != nil {
-			for _, s := range servers {
-				_ = s.listener.Close() // nothing was served yet
-			}
-		}
-	}()
-	if cfg.REST.Serves() {
-		s, err := a.restServer(cfg)
-		if err != nil {
-			return nil, err
-		}
-		servers = append(servers, s)
-	}
-	if cfg.REST.Agent != "" {
-		if a.agent, err = net.Listen("tcp", cfg.REST.Agent); err != nil {
-			return nil, fmt.Errorf("rest.agent: %w", err)
-		}
-	}
-	return servers, nil
-}
-
 // restConns limits the simultaneous connections to the REST API; further ones wait. Clients without a
 // password must not be able to exhaust the files that client sockets need.
 const restConns = spareFiles / 2
@@ -47,11 +22,8 @@ func (a *application) restServer(cfg config.Config) (server, error) {
 		return server{}, err
 	}
 	s := server{name: "rest.listen", http: a.server("rest.listen", handler, internalTimeout)}
-	if a.rest, err = newCertificate(cfg.REST.TLS); err != nil {
-		return server{}, fmt.Errorf("rest.tls: %w", err)
-	}
-	if a.rest != nil {
-		a.metrics.Certificate("rest.tls", a.rest.notAfter())
+	if a.rest, err = a.loadCertificate("rest.tls", cfg.REST.TLS); err != nil {
+		return server{}, err
 	}
 	if s.tls = a.rest != nil; s.tls {
 		s.http.TLSConfig = a.rest.config()

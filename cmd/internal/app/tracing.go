@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -57,12 +56,8 @@ func newTracing(spans sdktrace.SpanProcessor, cfg config.Config, version string)
 
 // serviceResource names this process. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override its attributes.
 func serviceResource(cfg config.Config, version string) *resource.Resource {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
 	own := []attribute.KeyValue{
-		semconv.ServiceName("wcs-gateway"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(host),
+		semconv.ServiceName("wcs-gateway"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(hostName()),
 		attribute.String("wcs.deployment", cfg.Deployment),
 	}
 	r, err := resource.New(context.Background(), resource.WithAttributes(own...), resource.WithFromEnv())
