@@ -26,9 +26,15 @@ const newVersion, oldVersion = "5.2.0-new", "5.2.0-old"
 
 func newMigration(t *testing.T, share int) *migration {
 	t.Helper()
+	return startMigration(t, fmt.Sprintf("route: {default: old, share: %d, salt: fixed}", share))
+}
+
+// startMigration starts both sides. settings are those of the new side's defaultApp.
+func startMigration(t *testing.T, settings string) *migration {
+	t.Helper()
 	m := &migration{t: t, file: filepath.Join(t.TempDir(), "gateway.yaml")}
 	m.old = rig.NewStage(t, map[string]string{"WCS_DEPLOYMENT": "old", "WCS_VERSION": oldVersion}, "")
-	m.share(share)
+	m.configure(settings)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t)}
 	m.lk = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[0].Webhook()})
 	for _, p := range ports {
@@ -41,14 +47,14 @@ func newMigration(t *testing.T, share int) *migration {
 	return m
 }
 
-// share writes the configuration with another share. Pods that run reload it.
-func (m *migration) share(percent int) {
+// configure writes the configuration. Pods that run reload it.
+func (m *migration) configure(settings string) {
 	m.t.Helper()
 	text := fmt.Sprintf(`
 upstreams: {old: {url: %q}}
 applications:
-  defaultApp: {route: {default: old, share: %d, salt: fixed}}
-`, strings.TrimSuffix(m.old.Gateway.URL, "/"), percent)
+  defaultApp: {%s}
+`, strings.TrimSuffix(m.old.Gateway.URL, "/"), settings)
 	if err := os.WriteFile(m.file+".new", []byte(text), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
@@ -57,7 +63,7 @@ applications:
 	}
 }
 
-// reload is share for pods that run, and waits for them.
+// reload changes the share, and waits until the pods have it.
 func (m *migration) reload(percent int) {
 	m.t.Helper()
 	const done = "configuration reloaded"
@@ -65,7 +71,7 @@ func (m *migration) reload(percent int) {
 	for i, g := range m.pods {
 		before[i] = strings.Count(g.Output(), done)
 	}
-	m.share(percent)
+	m.configure(fmt.Sprintf("route: {default: old, share: %d, salt: fixed}", percent))
 	for i, g := range m.pods {
 		rig.Eventually(m.t, 20*time.Second, "the pod has reloaded", func() bool { return strings.Count(g.Output(), done) > before[i] })
 	}

@@ -14,6 +14,7 @@ import (
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/quota"
@@ -121,6 +122,10 @@ func New(cfg Config, deps Deps) *Gateway {
 			deps.Metrics.Connections.Dec()
 			deps.Metrics.Closed(r)
 		},
+	})
+	env.Hybrid = hybrid.New(hybrid.Deps{
+		Context: ctx, Links: g.links, MaxStreams: cfg.MaxStreams, MaxMessageBytes: cfg.Conn.MaxQueueBytes / 2, MaxQueueBytes: cfg.Conn.MaxQueueBytes,
+		MaxQueued: cfg.Conn.MaxQueueMessages, Stall: cfg.Conn.DetectionTime(), Metrics: &deps.Metrics.hybrid, Recovered: env.Recovered, Log: deps.Log,
 	})
 	g.metrics.Limits(&cfg.Limits)
 	env.TakenOver = (&orphans{env: env, table: g.table}).takenOver

@@ -13,6 +13,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/ends"
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/roomapi"
@@ -46,6 +47,7 @@ type Metrics struct {
 	probe      probe.Metrics
 	snapshot   snapshot.Metrics
 	upstream   upstream.Metrics
+	hybrid     hybrid.Metrics
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -122,6 +124,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Sessions: gauges("wcs_upstream_sessions", "Open sessions that are spliced to an upstream. The application is empty for second sockets of media providers.", "app", "upstream"),
 			Opened:   counter("wcs_upstream_links_total", "Connections to upstreams, by result: ok, limit (upstreams.<name>.maxLinks) or unavailable.", "upstream", "result"),
 			Commands: counter("wcs_upstream_commands_total", "Commands of clients that an upstream serves, except pongs; other for unknown names.", "app", "cmd"),
+		},
+		hybrid: hybrid.Metrics{
+			Links:   gauges("wcs_hybrid_links", "Links of sessions of this gateway to the upstream of their application (hybrid).", "app"),
+			Streams: gauges("wcs_hybrid_streams", "Streams that sessions of this gateway have on the upstream of their application (hybrid).", "app"),
+			Dropped: counter("wcs_hybrid_dropped_total", "Messages of upstreams that clients do not get: those of statistics, binary ones, too long ones, and those about nothing that the client has there.", "app"),
 		},
 		cleanup:  &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods.")},
 		draining: gauge("wcs_draining", "1 while the pod is shutting down."),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
 	"wcsgateway/gateway/session"
@@ -76,11 +77,15 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.Conn = metered
+	handshake := upstream.NewHandshake(r, address.Addr(), g.cfg.Deployment)
+	if settings.Hybrid {
+		p.Hybrid = &hybrid.Origin{Handshake: handshake, Party: p.Party}
+	}
 	if !settings.Routed {
 		g.table.Open(ws, p, nil)
 		return
 	}
-	go router{g}.serve(ws, p, upstream.NewHandshake(r, address.Addr(), g.cfg.Deployment))
+	go router{g}.serve(ws, p, handshake)
 }
 
 // clientAddress returns the client's address. With the PROXY protocol it is that of the connection, which the

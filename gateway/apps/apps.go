@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/gateway/upstream"
@@ -35,6 +36,7 @@ type App struct {
 	// or wcs.InfoStreamNotFound. The zero value means the former.
 	MissingStream string
 	Route         upstream.Route // which server serves its clients
+	Hybrid        hybrid.App     // how the sessions that this gateway serves use another server
 }
 
 // MayPlay reports whether the application's clients are allowed to play a stream of the application owner.
@@ -100,6 +102,7 @@ type Settings struct {
 	Limits       Limits
 	MediaSockets *upstream.Server
 	Routed       bool // clients can be served by another server
+	Hybrid       bool // sessions can have an upstream
 }
 
 // New returns the settings in use of a configuration.
@@ -109,6 +112,7 @@ func New(r Reloadable) *Settings {
 	for key, app := range r.Apps {
 		s.Apps[key] = &app
 		s.Routed = s.Routed || app.Route.Upstream()
+		s.Hybrid = s.Hybrid || app.Hybrid.Upstream != nil
 	}
 	return s
 }

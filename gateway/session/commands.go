@@ -78,6 +78,8 @@ func (s *Session) dispatch(frame []byte) {
 		case s.id == "" && !row.early:
 			s.reject(wcs.InfoSessionNotReady)
 			err = errSessionNotReady
+		case s.other.Take(cmd, frame):
+			return
 		case known:
 			err = row.run(s, cmd)
 		}
@@ -137,6 +139,7 @@ func handleConnection(s *Session, c wcs.Connection) error {
 	s.conn.Established()
 	s.opening = true
 	if app, ok := s.admit(cmp.Or(c.AppKey, DefaultAppKey)); ok {
+		s.other = s.table.Hybrid.Open(app.Key, app.Hybrid, c, s.Hybrid, hybridSession{s})
 		s.connect(app, c)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/ends"
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
 	"wcsgateway/gateway/quota"
@@ -52,6 +53,7 @@ type Env struct {
 	Poller    *reconcile.Poller
 	Egress    *egress.Service
 	Snapshots *snapshot.Service
+	Hybrid    *hybrid.Clients
 
 	// TakenOver cleans up after a stream, player, session or room membership of a pod that no longer has it.
 	TakenOver func(state.Orphan)

@@ -15,6 +15,7 @@ import (
 	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
@@ -44,6 +45,7 @@ type Session struct {
 	streams map[string]*stream // by media id
 	rooms   memberships
 	lookups lookups
+	other   *hybrid.Client // nil without an upstream
 	quotas  quotas
 }
 
@@ -129,6 +131,7 @@ func (s *Session) onDrained() {
 	for _, m := range s.rooms.byRoom {
 		s.table.Rooms.Drained(m.member)
 	}
+	s.other.Drained()
 	for _, st := range s.streams {
 		st.showMutes()
 		st.showFormat()
@@ -251,6 +254,7 @@ func (s *Session) onClose(r socket.Reason) {
 // endOrDetach ends a session that lost its socket, or detaches it if it asked for keepAlive.
 func (s *Session) endOrDetach(r socket.Reason) {
 	s.table.Metrics.Sessions.Dec()
+	s.endOther()
 	s.log(zerolog.InfoLevel).Str("reason", r.Name).Int("streams", len(s.streams)).Bool("detached", s.resume != nil).Msg("session closed")
 	if s.resume != nil {
 		s.resume.detach(r)
@@ -355,4 +359,5 @@ type Peer struct {
 	Party     netip.Addr // by which limits count the client: realip.LimitKey
 	OwnOrigin bool       // Origin is this server's address, as libraries that are not browsers send it: no page
 	Conn      *socket.MeteredConn
+	Hybrid    *hybrid.Origin // for upstreams of its session; nil: it gets none
 }

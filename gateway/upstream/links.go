@@ -14,6 +14,7 @@ import (
 
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
+	"wcsgateway/translate/wcs"
 )
 
 // Metrics are the figures of links. All label sets are closed: applications, upstreams and commands.
@@ -110,16 +111,63 @@ func (ls *Links) Open(r Request) error {
 	return nil
 }
 
-// enter adds a link, unless Wait was called.
+// enter adds a link, unless Wait was called. nil stands for a connection of Dial.
 func (ls *Links) enter(l *Link) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if ls.closed {
 		return false
 	}
-	ls.open[l] = struct{}{}
+	if l != nil {
+		ls.open[l] = struct{}{}
+	}
 	ls.running.Add(1)
 	return true
+}
+
+// DialRequest is a session of this gateway that needs a server, too.
+type DialRequest struct {
+	App        string
+	Version    string // of the client's SDK (Client.Version)
+	To         *Server
+	Handshake  Handshake
+	MaxMessage int // bytes of a message of the server; larger ones are dropped
+}
+
+// Dial opens a WebSocket to a server for a session of this gateway. It counts as a link. The caller closes
+// the socket and then calls release. The error is ErrTooManyLinks, or wraps ErrUnavailable.
+func (ls *Links) Dial(ctx context.Context, r DialRequest) (out *socket.Outbound, release func(), err error) {
+	opened := func(result string) { ls.Metrics.Opened.WithLabelValues(r.To.Name(), result).Inc() }
+	if !r.To.take() {
+		opened(resultLimit)
+		return nil, nil, ErrTooManyLinks
+	}
+	if !ls.enter(nil) {
+		r.To.release()
+		return nil, nil, fmt.Errorf("%w: the pod has shut down", ErrUnavailable)
+	}
+	release = func() {
+		r.To.release()
+		ls.running.Done()
+	}
+	if out, err = r.To.socket(ctx, r.Handshake, r.MaxMessage); err != nil {
+		release()
+		opened(resultUnavailable)
+		return nil, nil, err
+	}
+	opened(resultOK)
+	ls.usage.add(state.UpstreamUse{App: r.App, Upstream: r.To.Name(), ClientVersion: r.Version})
+	return out, release, nil
+}
+
+// CountCommand counts a command that goes to a server over a socket of Dial.
+func (ls *Links) CountCommand(app string, to *Server, name wcs.Name) {
+	text := string(name)
+	if !slices.Contains(commands, name) {
+		text = otherCommand
+	}
+	ls.Metrics.Commands.WithLabelValues(app, text).Inc()
+	ls.usage.add(state.UpstreamUse{App: app, Upstream: to.Name(), Command: text})
 }
 
 func (ls *Links) run(l *Link, sent, rest []byte, log zerolog.Logger) {

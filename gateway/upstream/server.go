@@ -18,6 +18,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"wcsgateway/gateway/socket"
 )
 
 // ServerConfig configures a Server.
@@ -74,6 +76,9 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// ConnectTimeout returns the time that the server has to accept a client.
+func (s *Server) ConnectTimeout() time.Duration { return s.cfg.ConnectTimeout }
+
 // Name returns the server's name in the configuration.
 func (s *Server) Name() string { return s.cfg.Name }
 
@@ -96,6 +101,18 @@ func NewHandshake(r *http.Request, client netip.Addr, deployment string) Handsha
 		Target: r.URL.RequestURI(), Origin: r.Header.Get("Origin"), UserAgent: r.UserAgent(), Client: client,
 		Via: append(via(r), deployment),
 	}
+}
+
+// header returns the headers that the server gets.
+func (h Handshake) header() http.Header {
+	header := http.Header{"User-Agent": {h.UserAgent}, ViaHeader: {strings.Join(h.Via, ", ")}}
+	if h.Client.IsValid() {
+		header.Set("X-Forwarded-For", h.Client.String())
+	}
+	if h.Origin != "" {
+		header.Set("Origin", h.Origin)
+	}
+	return header
 }
 
 // Loops reports whether a request has already come through the given deployment.
@@ -176,6 +193,22 @@ func (s *Server) Try(ctx context.Context, deployment string) error {
 	return c.Close()
 }
 
+// socket opens a WebSocket to the server, of which messages are read, up to maxMessage bytes. The error wraps
+// ErrUnavailable.
+func (s *Server) socket(ctx context.Context, h Handshake, maxMessage int) (*socket.Outbound, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
+	defer cancel()
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	out, err := socket.NewOutbound(ctx, c, "ws://"+s.host+h.Target, h.header(), maxMessage)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return out, nil
+}
+
 func (s *Server) connect(ctx context.Context) (net.Conn, error) {
 	if s.secure {
 		return (&tls.Dialer{Config: s.cfg.TLS}).DialContext(ctx, "tcp", s.address)
@@ -193,16 +226,11 @@ func (s *Server) upgrade(ctx context.Context, c net.Conn, h Handshake) (rest []b
 	if err != nil {
 		return nil, errors.New("the client's path is not valid")
 	}
-	r.Header = http.Header{
-		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-WebSocket-Version": {"13"}, "Sec-WebSocket-Key": {nonce},
-		"User-Agent": {h.UserAgent}, ViaHeader: {strings.Join(h.Via, ", ")},
-	}
-	if h.Client.IsValid() {
-		r.Header.Set("X-Forwarded-For", h.Client.String())
-	}
-	if h.Origin != "" {
-		r.Header.Set("Origin", h.Origin)
-	}
+	r.Header = h.header()
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	r.Header.Set("Sec-WebSocket-Key", nonce)
 	if err := r.Write(c); err != nil {
 		return nil, err
 	}

@@ -70,6 +70,11 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 	return unmarshal(b, &c.Sent)
 }
 
+// ConnectionFrame builds a connection command with the given members.
+func ConnectionFrame(members map[string]json.RawMessage) []byte {
+	return encodeObject(CmdConnection, members)
+}
+
 // LoginBytes returns the size of the longest user name in the command, as JSON: the login of a SIP account,
 // or that of the room API in custom (docs/wcs-protocol.md#room-api).
 func (c Connection) LoginBytes() int {

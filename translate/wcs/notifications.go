@@ -25,10 +25,10 @@ const (
 	NoteOutboundVideoRate  Name = "outboundVideoRate"
 	statusResize                = "RESIZE"
 	eventResize                 = "resize"
-	eventSnapshotFailed         = "snapshotFailed"
-	eventSnapshotCompleted      = "snapshotCompleted"
-	statusSnapshotComplete      = "SNAPSHOT_COMPLETE"
-	apiMethodConnection         = "ConnectionStatusEvent"
+	EventSnapshotFailed         = "snapshotFailed"
+	EventSnapshotCompleted      = "snapshotCompleted"
+	StatusSnapshotComplete      = "SNAPSHOT_COMPLETE"
+	APIMethodConnection         = "ConnectionStatusEvent"
 	apiMethodError              = "ErrorEvent"
 	connectionEstablished       = "ESTABLISHED"
 )
@@ -85,6 +85,9 @@ func (u UserData) Frame() []byte {
 
 // Version is the getVersion message.
 func Version(v string) []byte { return encode(NoteGetVersion, v) }
+
+// Pong is a client's answer to Ping, as every SDK sends it.
+func Pong() []byte { return encode(CmdPong, any(nil)) }
 
 // Ping is the JSON ping, which clients answer with pong (docs/wcs-protocol.md#keep-alive).
 func Ping() []byte { return encode(NotePing) }
@@ -227,7 +230,7 @@ type Snapshot struct {
 // without a prefix in both.
 func (s Snapshot) Frames() [][]byte {
 	return [][]byte{
-		streamEvent(s.MediaSessionID, eventSnapshotCompleted, struct {
+		streamEvent(s.MediaSessionID, EventSnapshotCompleted, struct {
 			Snapshot []byte `json:"snapshot"`
 		}{s.PNG}),
 		encode(NoteStreamStatus, struct {
@@ -237,13 +240,13 @@ func (s Snapshot) Frames() [][]byte {
 			Info           []byte    `json:"info"`
 			AudioState     MuteState `json:"audioState"`
 			VideoState     MuteState `json:"videoState"`
-		}{s.MediaSessionID, s.Name, statusSnapshotComplete, s.PNG, MuteState{s.AudioMuted}, MuteState{s.VideoMuted}}),
+		}{s.MediaSessionID, s.Name, StatusSnapshotComplete, s.PNG, MuteState{s.AudioMuted}, MuteState{s.VideoMuted}}),
 	}
 }
 
 // SnapshotFailed is the reply to a failed snapshot.
 func SnapshotFailed(mediaID, info string) []byte {
-	return streamEvent(mediaID, eventSnapshotFailed, struct {
+	return streamEvent(mediaID, EventSnapshotFailed, struct {
 		Info string `json:"info"`
 	}{info})
 }
@@ -312,7 +315,7 @@ type failure struct {
 // ConnectionFailed rejects a session. The client fires WARN, and DISCONNECTED when the socket closes after it
 // (docs/wcs-protocol.md#close).
 func ConnectionFailed(info string) []byte {
-	return encode(NoteFail, failure{apiMethodConnection, StatusFailed, info})
+	return encode(NoteFail, failure{APIMethodConnection, StatusFailed, info})
 }
 
 // ErrorEvent reports a fault that belongs to no stream to an established client. The client fires WARN.

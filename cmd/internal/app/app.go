@@ -24,6 +24,7 @@ import (
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/console"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/gateway/sampled"
@@ -219,12 +220,17 @@ func applications(cfg config.Config, b *backends, servers map[string]*upstream.S
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s.route.%w", key, err)
 		}
+		publishes, err := route(app.Hybrid.Publishes(), servers)
+		if err != nil {
+			return nil, fmt.Errorf("applications.%s.hybrid.%w", key, err)
+		}
 		all[key] = apps.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: app.Native, Codecs: codecs,
 			Rates: cfg.RateSource(app), NativeData: app.NativeData, MissingStream: app.MissingStream, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
 			Hooks:  apps.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
-			Route: sides,
+			Route:  sides,
+			Hybrid: hybrid.App{Upstream: servers[app.Hybrid.Upstream], Publishes: publishes, SendData: app.Hybrid.SendData != config.RouteHere},
 		}
 	}
 	return all, nil

@@ -394,8 +394,9 @@ type Application struct {
 	//
 	// Text of at most `limits.payloadBytes` is forwarded, 20 messages per second. For each published stream a
 	// hidden participant joins its room (the probe, if the stream has one); `rates.maxProbes` bounds both.
-	NativeData bool  `koanf:"nativeData"`
-	Route      Route `koanf:"route"`
+	NativeData bool   `koanf:"nativeData"`
+	Route      Route  `koanf:"route"`
+	Hybrid     Hybrid `koanf:"hybrid"`
 }
 
 // Tracing configures traces of publishes and plays, sent to an OpenTelemetry collector.
@@ -464,6 +465,7 @@ func DefaultApplication() Application {
 	return Application{
 		Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
 		MissingStream: wcs.InfoSessionDoesNotExist, Route: Route{Default: RouteHere},
+		Hybrid: Hybrid{Default: RouteHere, SendData: RouteHere},
 	}
 }
 
@@ -488,6 +490,8 @@ func (c *Config) Complete() {
 		app.Record = cmp.Or(app.Record, defaults.Record)
 		app.MissingStream = cmp.Or(app.MissingStream, defaults.MissingStream)
 		app.Route.Default = cmp.Or(app.Route.Default, defaults.Route.Default)
+		app.Hybrid.Default = cmp.Or(app.Hybrid.Default, defaults.Hybrid.Default)
+		app.Hybrid.SendData = cmp.Or(app.Hybrid.SendData, defaults.Hybrid.SendData)
 		if reflect.ValueOf(app.Hooks).IsZero() {
 			app.Hooks = defaults.Hooks
 		}

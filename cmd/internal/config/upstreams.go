@@ -76,6 +76,33 @@ type RouteRule struct {
 	Networks []string `koanf:"networks" yaml:"networks,omitempty" pattern:"^[0-9a-fA-F.:]+/[0-9]+$"`
 }
 
+// Hybrid lets the sessions of an application that this gateway serves use an upstream, too.
+type Hybrid struct {
+	// Name in `upstreams` of a server that the sessions use beside this gateway. Empty: none.
+	//
+	// Each stream is on one side. A client plays the streams of both. See
+	// [one session, both servers](migrate-from-wcs.md#one-session-both-servers).
+	Upstream string `koanf:"upstream"`
+	// Side of the streams that clients publish, for clients that neither a rule nor the share takes: `here`, or
+	// the name of the upstream.
+	Default string `koanf:"default"`
+	// Percent of the clients without a rule that publish here instead of on `hybrid.default`. Clients are chosen
+	// as by `route.share`.
+	Share int `koanf:"share" rule:"min=0,max=100"`
+	// Text that the choice of clients for the share depends on.
+	Salt string `koanf:"salt"`
+	// Rules on clients, as in `route.rules`: `to` is the side of what the client publishes.
+	Rules []RouteRule `koanf:"rules"`
+	// Side of `sendData`, the room API and the streams in its rooms, and of the data that clients get: `here`, or
+	// the name of the upstream.
+	SendData string `koanf:"sendData"`
+}
+
+// Publishes returns the sides of what clients publish.
+func (h Hybrid) Publishes() Route {
+	return Route{Default: h.Default, Share: h.Share, Salt: h.Salt, Rules: h.Rules}
+}
+
 // RouteHere is the name of this gateway in a Route.
 const RouteHere = "here"
 
@@ -110,7 +137,7 @@ func (c Config) validateUpstreams(f *faults) {
 func (c Config) validateRoute(f *faults, at string, r Route) {
 	_, known := c.Upstreams[r.Default]
 	f.check(known || r.Default == RouteHere, at+".default", "%q is no upstream, and not here", r.Default)
-	f.check(r.Share == 0 || r.Default != RouteHere, at+".share", "is for a route.default other than here")
+	f.check(r.Share == 0 || r.Default != RouteHere, at+".share", "is for a default other than here")
 	for i, rule := range r.Rules {
 		at := fmt.Sprintf("%s.rules[%d]", at, i)
 		if _, known := c.Upstreams[rule.To]; !known && rule.To != RouteHere {
@@ -119,6 +146,27 @@ func (c Config) validateRoute(f *faults, at string, r Route) {
 		f.check(providerPattern.MatchString(rule.Provider), at+".provider", "must be WebRTC, MSE, WSPlayer or Flash")
 		f.failed(at, errorOf(rule.Parse(nil)))
 	}
+}
+
+func (c Config) validateHybrid(f *faults, at string, h Hybrid) {
+	if h.Upstream == "" {
+		f.check(h.Default == RouteHere && h.SendData == RouteHere && h.Share == 0 && len(h.Rules) == 0, at, "has settings, but no upstream")
+		return
+	}
+	_, known := c.Upstreams[h.Upstream]
+	f.check(known, at+".upstream", "%q is no upstream", h.Upstream)
+	c.validateRoute(f, at, h.Publishes())
+	for i, side := range slices.Concat([]string{h.Default, h.SendData}, sidesOf(h.Rules)) {
+		key := at + []string{".default", ".sendData", ".rules"}[min(i, 2)]
+		f.check(side == RouteHere || side == h.Upstream, key, "%q is not %s, and not here", side, h.Upstream)
+	}
+}
+
+func sidesOf(rules []RouteRule) (sides []string) {
+	for _, r := range rules {
+		sides = append(sides, r.To)
+	}
+	return sides
 }
 
 // Parse returns the rule with its server, nil for this gateway.

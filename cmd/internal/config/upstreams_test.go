@@ -50,30 +50,52 @@ applications:
 	check(t, "what is shown", again.Applications["shop"].Route, cfg.Applications["shop"].Route)
 }
 
+func TestHybridIsReadFromFile(t *testing.T) {
+	cfg, err := Load(write(t, `
+upstreams: {old: {url: "ws://old"}}
+applications:
+  shop: {hybrid: {upstream: old, default: old, share: 10, salt: x, rules: [{login: "a.*", to: here}], sendData: old}}
+  other: {}
+`), required)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "hybrid", cfg.Applications["shop"].Hybrid, Hybrid{
+		Upstream: "old", Default: "old", Share: 10, Salt: "x", Rules: []RouteRule{{Login: "a.*", To: "here"}}, SendData: "old",
+	})
+	check(t, "hybrid by default", cfg.Applications["other"].Hybrid, Hybrid{Default: RouteHere, SendData: RouteHere})
+}
+
 func TestFaultyUpstreamsAndRoutesAreRejected(t *testing.T) {
 	for text, want := range map[string]string{
-		"upstreams: {here: {url: 'ws://h'}}":                                                           "upstreams[here]",
-		"upstreams: {Old: {url: 'ws://h'}}":                                                            "upstreams[Old]",
-		"upstreams: {old: {}}":                                                                         "upstreams[old].url: is missing",
-		"upstreams: {old: {url: 'http://h'}}":                                                          "without a path",
-		"upstreams: {old: {url: 'ws://h/path'}}":                                                       "without a path",
-		"upstreams: {old: {url: 'ws://u:secret@h'}}":                                                   "without a path",
-		"upstreams: {old: {url: 'ws://h', bufferBytes: 1}}":                                            "upstreams[old].bufferBytes",
-		"upstreams: {old: {url: 'ws://h', conectTimeout: 1s}}":                                         "unknown key",
-		"upstreams: {old: {url: 'ws://h', tls: {ca: /none}}}":                                          "upstreams[old].tls",
-		"upstreams: {a: {url: 'ws://h', mediaSockets: true}, b: {url: 'ws://h', mediaSockets: true}}":  "is set for a too",
-		"applications: {a: {route: {default: old}}}":                                                   `"old" is no upstream`,
-		"applications: {a: {route: {share: 5}}}":                                                       "route.share",
-		"applications: {a: {route: {share: 101}}}":                                                     "must be 0 to 100",
-		"applications: {a: {route: {rules: [{to: old}]}}}":                                             "rules[0].to",
-		"applications: {a: {route: {rules: [{sip: true}]}}}":                                           "rules[0].to",
-		"applications: {a: {route: {rules: [{to: here, login: '('}]}}}":                                "is not a regular expression",
-		"applications: {a: {route: {rules: [{to: here, custom: {a: '('}}]}}}":                          "custom.a",
-		"applications: {a: {route: {rules: [{to: here, login: '" + strings.Repeat("x", 257) + "'}]}}}": "is longer than 256 bytes",
-		"applications: {a: {route: {rules: [{to: here, provider: mse}]}}}":                             "rules[0].provider",
-		"applications: {a: {route: {rules: [{to: here, networks: [10.0.0.1]}]}}}":                      "must be a network",
-		"applications: {a: {route: {rules: [{to: here, user: x}]}}}":                                   "unknown key",
-		"applications: {a: {route: {rules: [x]}}}":                                                     "must be",
+		"upstreams: {here: {url: 'ws://h'}}":                                                                                                "upstreams[here]",
+		"upstreams: {Old: {url: 'ws://h'}}":                                                                                                 "upstreams[Old]",
+		"upstreams: {old: {}}":                                                                                                              "upstreams[old].url: is missing",
+		"upstreams: {old: {url: 'http://h'}}":                                                                                               "without a path",
+		"upstreams: {old: {url: 'ws://h/path'}}":                                                                                            "without a path",
+		"upstreams: {old: {url: 'ws://u:secret@h'}}":                                                                                        "without a path",
+		"upstreams: {old: {url: 'ws://h', bufferBytes: 1}}":                                                                                 "upstreams[old].bufferBytes",
+		"upstreams: {old: {url: 'ws://h', conectTimeout: 1s}}":                                                                              "unknown key",
+		"upstreams: {old: {url: 'ws://h', tls: {ca: /none}}}":                                                                               "upstreams[old].tls",
+		"upstreams: {a: {url: 'ws://h', mediaSockets: true}, b: {url: 'ws://h', mediaSockets: true}}":                                       "is set for a too",
+		"applications: {a: {route: {default: old}}}":                                                                                        `"old" is no upstream`,
+		"applications: {a: {route: {share: 5}}}":                                                                                            "route.share",
+		"applications: {a: {route: {share: 101}}}":                                                                                          "must be 0 to 100",
+		"applications: {a: {route: {rules: [{to: old}]}}}":                                                                                  "rules[0].to",
+		"applications: {a: {route: {rules: [{sip: true}]}}}":                                                                                "rules[0].to",
+		"applications: {a: {route: {rules: [{to: here, login: '('}]}}}":                                                                     "is not a regular expression",
+		"applications: {a: {route: {rules: [{to: here, custom: {a: '('}}]}}}":                                                               "custom.a",
+		"applications: {a: {route: {rules: [{to: here, login: '" + strings.Repeat("x", 257) + "'}]}}}":                                      "is longer than 256 bytes",
+		"applications: {a: {route: {rules: [{to: here, provider: mse}]}}}":                                                                  "rules[0].provider",
+		"applications: {a: {route: {rules: [{to: here, networks: [10.0.0.1]}]}}}":                                                           "must be a network",
+		"applications: {a: {route: {rules: [{to: here, user: x}]}}}":                                                                        "unknown key",
+		"applications: {a: {hybrid: {upstream: old}}}":                                                                                      "hybrid.upstream: \"old\" is no upstream",
+		"applications: {a: {hybrid: {share: 5}}}":                                                                                           "has settings, but no upstream",
+		"upstreams: {old: {url: 'ws://h'}}\napplications: {a: {hybrid: {upstream: old, share: 5}}}":                                         "hybrid.share",
+		"upstreams: {old: {url: 'ws://h'}, b: {url: 'ws://h'}}\napplications: {a: {hybrid: {upstream: old, default: b}}}":                   `hybrid.default: "b" is not old, and not here`,
+		"upstreams: {old: {url: 'ws://h'}, b: {url: 'ws://h'}}\napplications: {a: {hybrid: {upstream: old, sendData: b}}}":                  `hybrid.sendData: "b" is not old`,
+		"upstreams: {old: {url: 'ws://h'}, b: {url: 'ws://h'}}\napplications: {a: {hybrid: {upstream: old, rules: [{to: here}, {to: b}]}}}": `hybrid.rules: "b" is not old`,
+		"applications: {a: {route: {rules: [x]}}}":                                                                                          "must be",
 	} {
 		_, err := Load(write(t, text), required)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {

@@ -157,6 +157,7 @@ func (c Config) validateApplications(f *faults) {
 		c.validatePlayFrom(f, at+".playFrom", app.PlayFrom)
 		app.Hooks.validate(f, at+".hooks")
 		c.validateRoute(f, at+".route", app.Route)
+		c.validateHybrid(f, at+".hybrid", app.Hybrid)
 	}
 	if !sound {
 		return

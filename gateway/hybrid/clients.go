@@ -1,0 +1,153 @@
+package hybrid
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/gateway/quota"
+	"wcsgateway/gateway/upstream"
+	"wcsgateway/translate/wcs"
+)
+
+// App says how the sessions of an application use an upstream. The zero value is for applications that do
+// not.
+type App struct {
+	Upstream  *upstream.Server // nil: none
+	Publishes upstream.Route   // the side of what a client publishes; it leads to Upstream or here
+	SendData  bool             // sendData goes to the upstream
+}
+
+// Metrics are the figures of clients with an upstream. Their labels are application keys.
+type Metrics struct {
+	Links   *prometheus.GaugeVec   // app
+	Streams *prometheus.GaugeVec   // app
+	Dropped *prometheus.CounterVec // app; messages of the upstream
+}
+
+// Deps are what Clients uses.
+type Deps struct {
+	Context         context.Context // of the links
+	Links           *upstream.Links
+	MaxStreams      int           // of one client and side
+	MaxMessageBytes int           // of the upstream
+	MaxQueueBytes   int           // that wait for the upstream
+	MaxQueued       int           // messages that wait for the upstream
+	Stall           time.Duration // after which an upstream that takes nothing, or does not ping any more, has failed
+	Metrics         *Metrics
+	Recovered       func() // recovers a panic; is deferred
+	Log             zerolog.Logger
+}
+
+const (
+	absentFor = time.Second // that a name is remembered which the upstream does not have
+	maxAbsent = 10_000      // names that are remembered
+)
+
+// Clients is what the clients of a pod share. Its methods may be called from any goroutine.
+type Clients struct {
+	Deps
+	absent *lru.Cache[place, time.Time] // when that was found
+
+	mu        sync.Mutex
+	published map[place]int // number of this pod's clients that publish it upstream
+}
+
+// place is a name on an upstream.
+type place struct {
+	server *upstream.Server
+	name   string
+}
+
+// New returns a Clients without clients.
+func New(d Deps) *Clients {
+	absent, err := lru.New[place, time.Time](maxAbsent)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &Clients{Deps: d, absent: absent, published: make(map[place]int)}
+}
+
+// Session is what a Client uses of its session. All but Post, HasRoom and Knows are called on the session's
+// loop.
+type Session interface {
+	// Post runs f on the session's loop.
+	Post(f func())
+	// Send sends a message to the client.
+	Send(frame []byte)
+	// HasRoom reports whether the client can take messages. If not, Client.Drained is called when it can.
+	HasRoom() bool
+	// Knows reports whether this gateway has a stream of that name, or cannot find out. It can take long.
+	Knows(name string) bool
+	// HasStream reports whether the session has a stream with that media id here.
+	HasStream(mediaID string) bool
+	// Serve executes a command here.
+	Serve(c wcs.Command)
+	// Charge reports whether the client may request something now.
+	Charge(k quota.Kind) bool
+	// CountStreams counts the streams that the client has upstream.
+	CountStreams(delta int)
+}
+
+// Origin is where a client came from.
+type Origin struct {
+	Handshake upstream.Handshake
+	Party     netip.Addr // realip.LimitKey of its address
+}
+
+// Open returns the client of a session. It is nil if the application has no upstream, or from is nil. The
+// link is opened when it is needed.
+func (all *Clients) Open(key string, app App, c wcs.Connection, from *Origin, s Session) *Client {
+	if app.Upstream == nil || from == nil {
+		return nil
+	}
+	client := upstream.Client{App: key, Connection: c, Address: from.Handshake.Client, Party: from.Party}
+	hello := maps.Clone(c.Sent)
+	maps.DeleteFunc(hello, func(member string, _ json.RawMessage) bool {
+		// The token is ours. A kept session would outlive the link with its streams. SIP accounts are for calls.
+		return member == "authToken" || member == "keepAlive" || strings.HasPrefix(member, "sip")
+	})
+	return &Client{
+		all: all, app: app, key: key, session: s, handshake: from.Handshake, hello: hello, version: client.Version(),
+		publishes: app.Publishes.For(client) != nil,
+		held:      make(map[string][]held), streams: make(map[string]stream), questions: make(map[question][]string), data: make(map[string]bool),
+	}
+}
+
+// missing reports whether the upstream has recently not had a name.
+func (c *Client) missing(name string) bool {
+	since, ok := c.all.absent.Get(place{c.app.Upstream, name})
+	return ok && time.Since(since) < absentFor
+}
+
+// remember remembers that the upstream does not have a name.
+func (c *Client) remember(name string) {
+	c.all.absent.Add(place{c.app.Upstream, name}, time.Now())
+}
+
+// forget forgets that the upstream did not have a name.
+func (c *Client) forget(name string) { c.all.absent.Remove(place{c.app.Upstream, name}) }
+
+// publishedThere reports whether a client of this pod publishes a name upstream.
+func (c *Client) publishedThere(name string) bool {
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	return c.all.published[place{c.app.Upstream, name}] > 0
+}
+
+func (c *Client) countPublished(name string, delta int) {
+	at := place{c.app.Upstream, name}
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	if c.all.published[at] += delta; c.all.published[at] == 0 {
+		delete(c.all.published, at)
+	}
+}
