@@ -2,7 +2,6 @@ package state
 
 import (
 	"context"
-	_ "embed" // the script
 	"errors"
 	"slices"
 	"strings"
@@ -58,9 +57,6 @@ func (r *Redis) node(ctx context.Context, addr string) Node {
 	return n
 }
 
-//go:embed scripts/try_commands.lua
-var tryCommandsSource string
-
 // directCommands are the commands that this package sends itself and that write nothing if the key does not
 // exist; scriptCommands are those of its scripts, and HSET, which it also sends itself. A user who may not
 // run scripts leaves no key.
@@ -99,7 +95,7 @@ func (r *Redis) TryCommands(ctx context.Context) (missing []string, err error) {
 			args = append(args, name, len(trialArguments[name]))
 			args = append(args, trialArguments[name]...)
 		}
-		denied, err := redis.NewScript(tryCommandsSource).Run(ctx, r.client, keys, args...).StringSlice()
+		denied, err := newScript("try_commands").Run(ctx, r.client, keys, args...).StringSlice()
 		if redis.HasErrorPrefix(err, "NOPERM") {
 			missing = append(missing, "EVALSHA", "EVAL")
 			return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // orphanBatch is the number of a dead pod's records that are released together.
@@ -23,12 +24,12 @@ type release struct {
 // a reply is lost, or this pod dies, the entry is released again, with the same result.
 func (r *Redis) releaseAllOf(ctx context.Context, dead Owner) (n int, err error) {
 	steps := []struct {
-		index   string
-		release func(context.Context, Owner, []string) ([]release, error)
+		index string
+		add   func(context.Context, *batch, Owner, string) (pendingRelease, error)
 	}{
-		{r.keys.index(dead), r.releaseEntries},
-		{r.keys.sessions(dead), r.releaseSessions},
-		{r.keys.rooms(dead), r.releaseRooms},
+		{r.keys.index(dead), r.addReleaseEntry},
+		{r.keys.sessions(dead), r.addReleaseSession},
+		{r.keys.rooms(dead), r.addReleaseRoom},
 	}
 	for _, step := range steps {
 		for more := true; more; {
@@ -42,7 +43,9 @@ func (r *Redis) releaseAllOf(ctx context.Context, dead Owner) (n int, err error)
 					r.handedOver.forget(step.index)
 					return nil
 				}
-				released, err := step.release(ctx, dead, names)
+				released, err := r.releaseTogether(ctx, names, func(b *batch, name string) (pendingRelease, error) {
+					return step.add(ctx, b, dead, name)
+				})
 				n += r.handOver(step.index, released) // also after a failure: these are released
 				return errors.Join(err, r.removeReleased(ctx, step.index, released))
 			})
@@ -125,95 +128,104 @@ func (h *handedOver) forget(index string) {
 	delete(h.entries, index)
 }
 
-// releaseEntries releases streams and players. It returns what it learned of each also if it fails.
-func (r *Redis) releaseEntries(ctx context.Context, dead Owner, names []string) (all []release, err error) {
+// pendingRelease is the release of an entry of a dead owner's index, as part of a batch.
+type pendingRelease struct {
+	entry  string
+	run    *run
+	media  *run                                  // the release of a media id; nil for other entries
+	orphan func(reply []string) (*Orphan, error) // of run's reply; nil without an error: nothing was released
+}
+
+// releaseTogether releases entries of a dead owner's index. It returns what it learned of each also if it
+// fails. An unreadable entry is done.
+func (r *Redis) releaseTogether(ctx context.Context, names []string, add func(b *batch, name string) (pendingRelease, error)) (all []release, err error) {
 	b := r.batch()
-	type pending struct {
-		entry  entry
-		name   string
-		record *run
-		media  *run
-	}
-	var runs []pending
+	var pending []pendingRelease
 	for _, name := range names {
-		e, err := parseEntry(name)
+		p, err := add(b, name)
 		if err != nil {
 			r.log.Warn().Err(err).Msg("unreadable entry of a dead pod")
 			all = append(all, release{entry: name, done: true})
 			continue
 		}
-		p := pending{entry: e, name: name, media: r.addReleaseMedia(ctx, b, dead, e)}
-		if e.kind == streamEntry {
-			p.record = r.addRelease(ctx, b, dead, e, voidTTL, keepRecord)
-		} else {
-			p.record = r.addRemoval(ctx, b, dead, e, voidTTL)
-		}
-		runs = append(runs, p)
+		p.entry = name
+		pending = append(pending, p)
 	}
 	err = b.exec(ctx)
-	for _, p := range runs {
-		status, rest, failed := p.record.reply()
+	for _, p := range pending {
+		status, reply, failed := p.run.reply()
 		if failed != nil {
 			continue
 		}
-		one := release{entry: p.name, done: p.media.cmd.Err() == nil}
+		one := release{entry: p.entry, done: p.media == nil || p.media.cmd.Err() == nil}
 		if status == statusOK {
-			o, bad := orphanOf(dead, p.entry, rest)
-			if bad != nil {
-				r.log.Warn().Err(bad).Str("entry", p.name).Msg("unreadable record of a dead pod")
-			} else {
-				one.orphan = &o
+			if one.orphan, failed = p.orphan(reply); failed != nil {
+				one.orphan = nil
+				r.log.Warn().Err(failed).Str("entry", p.entry).Msg("unreadable record of a dead pod")
 			}
 		}
 		all = append(all, one)
 	}
 	return all, err
+}
+
+// addReleaseEntry releases a stream or player.
+func (r *Redis) addReleaseEntry(ctx context.Context, b *batch, dead Owner, name string) (p pendingRelease, err error) {
+	e, err := parseEntry(name)
+	if err != nil {
+		return p, err
+	}
+	p.media = r.addReleaseMedia(ctx, b, dead, e)
+	p.orphan = func(reply []string) (*Orphan, error) { return orphanOf(dead, e, reply) }
+	if e.kind == streamEntry {
+		p.run = r.addRelease(ctx, b, dead, e, voidTTL, keepRecord)
+	} else {
+		p.run = r.addRemoval(ctx, b, dead, e, voidTTL)
+	}
+	return p, nil
 }
 
 // orphanOf parses the reply of the release of a stream, or of the removal of a player. The dead owner's own
 // players are released as well and need no event.
-func orphanOf(dead Owner, e entry, reply []string) (o Orphan, err error) {
+func orphanOf(dead Owner, e entry, reply []string) (*Orphan, error) {
 	if e.kind == playerEntry {
-		o.Player = new(Player)
+		o := &Orphan{Player: new(Player)}
 		return o, json.Unmarshal([]byte(reply[0]), o.Player)
 	}
-	o.Stream = new(Stream)
+	o := &Orphan{Stream: new(Stream)}
 	if err := json.Unmarshal([]byte(reply[0]), o.Stream); err != nil {
-		return o, err
+		return nil, err
 	}
+	var err error
 	o.Pods, err = podsOf(slices.DeleteFunc(reply[1:], func(owner string) bool { return owner == dead.String() }))
 	return o, err
 }
 
-// releaseSessions ends sessions, as releaseEntries releases streams and players.
-func (r *Redis) releaseSessions(ctx context.Context, dead Owner, names []string) (all []release, err error) {
-	b := r.batch()
-	runs := make(map[string]*run)
-	for _, name := range names {
-		g, err := parseRegistration(name)
-		if err != nil {
-			r.log.Warn().Err(err).Msg("unreadable session of a dead pod")
-			all = append(all, release{entry: name, done: true})
-			continue
-		}
-		runs[name] = r.addEnd(ctx, b, dead, g, keepRecord)
+// addReleaseSession ends a session.
+func (r *Redis) addReleaseSession(ctx context.Context, b *batch, dead Owner, name string) (p pendingRelease, err error) {
+	g, err := parseRegistration(name)
+	if err != nil {
+		return p, err
 	}
-	err = b.exec(ctx)
-	for name, run := range runs {
-		status, rest, failed := run.reply()
-		if failed != nil {
-			continue
+	return pendingRelease{run: r.addEnd(ctx, b, dead, g, keepRecord), orphan: func(reply []string) (*Orphan, error) {
+		if reply[0] == "" {
+			return nil, nil
 		}
-		one := release{entry: name, done: true}
-		if status == statusOK && rest[0] != "" {
-			s, bad := parseSession(rest[0])
-			if bad != nil {
-				r.log.Warn().Err(bad).Str("session", name).Msg("unreadable session of a dead pod")
-			} else {
-				one.orphan = &Orphan{Session: &s}
-			}
-		}
-		all = append(all, one)
+		s, err := parseSession(reply[0])
+		return &Orphan{Session: &s}, err
+	}}, nil
+}
+
+// addReleaseRoom takes the members of a dead owner out of a room.
+func (r *Redis) addReleaseRoom(ctx context.Context, b *batch, dead Owner, name string) (p pendingRelease, err error) {
+	room, err := parseRoom(name)
+	if err != nil {
+		return p, err
 	}
-	return all, err
+	run := b.run(ctx, r.scripts.releaseRoom, []string{r.keys.members(room), r.keys.roomVoid(room, dead), r.keys.departures(room)},
+		dead.String(), ms(voidTTL), time.Now().UnixMilli(), ms(r.cfg.DepartureTTL), maxDepartures)
+	return pendingRelease{run: run, orphan: func(owners []string) (*Orphan, error) {
+		pods, err := podsOf(owners)
+		return &Orphan{Room: &room, Pods: pods}, err
+	}}, nil
 }

@@ -2,72 +2,31 @@ package state
 
 import (
 	"context"
-	_ "embed" // the scripts
+	"embed"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
 
-//go:embed scripts/enlist.lua
-var enlistSource string
+//go:embed scripts/*.lua
+var sources embed.FS
 
-//go:embed scripts/claim_stream.lua
-var claimStreamSource string
+// source returns the text of some scripts, in order.
+func source(names ...string) string {
+	var text strings.Builder
+	for _, name := range names {
+		script, err := sources.ReadFile("scripts/" + name + ".lua")
+		if err != nil {
+			panic(err) // the file is not in the program
+		}
+		text.Write(script)
+	}
+	return text.String()
+}
 
-//go:embed scripts/claim_media.lua
-var claimMediaSource string
-
-//go:embed scripts/put_stream.lua
-var putStreamSource string
-
-//go:embed scripts/release_stream.lua
-var releaseStreamSource string
-
-//go:embed scripts/add_player.lua
-var addPlayerSource string
-
-//go:embed scripts/remove_player.lua
-var removePlayerSource string
-
-//go:embed scripts/delete_owned.lua
-var deleteOwnedSource string
-
-//go:embed scripts/put_session.lua
-var putSessionSource string
-
-//go:embed scripts/end_session.lua
-var endSessionSource string
-
-//go:embed scripts/swap.lua
-var swapSource string
-
-//go:embed scripts/adopt_stream.lua
-var adoptStreamSource string
-
-//go:embed scripts/adopt_player.lua
-var adoptPlayerSource string
-
-//go:embed scripts/renew_lease.lua
-var renewLeaseSource string
-
-//go:embed scripts/take_over.lua
-var takeOverSource string
-
-//go:embed scripts/departures.lua
-var departuresSource string
-
-//go:embed scripts/sync_room.lua
-var syncRoomSource string
-
-//go:embed scripts/release_room.lua
-var releaseRoomSource string
-
-//go:embed scripts/leave.lua
-var leaveSource string
-
-//go:embed scripts/count_use.lua
-var countUseSource string
+func newScript(names ...string) *redis.Script { return redis.NewScript(source(names...)) }
 
 // scripts are the Lua scripts. Each touches keys of one slot only and, except countUse, can be repeated.
 type scripts struct {
@@ -79,25 +38,25 @@ type scripts struct {
 
 func newScripts() scripts {
 	return scripts{
-		enlist:        redis.NewScript(enlistSource),
-		claimStream:   redis.NewScript(claimStreamSource),
-		claimMedia:    redis.NewScript(claimMediaSource),
-		putStream:     redis.NewScript(putStreamSource),
-		releaseStream: redis.NewScript(releaseStreamSource),
-		addPlayer:     redis.NewScript(addPlayerSource),
-		removePlayer:  redis.NewScript(removePlayerSource),
-		deleteOwned:   redis.NewScript(deleteOwnedSource),
-		putSession:    redis.NewScript(putSessionSource),
-		endSession:    redis.NewScript(endSessionSource),
-		swap:          redis.NewScript(swapSource),
-		adoptStream:   redis.NewScript(adoptStreamSource),
-		adoptPlayer:   redis.NewScript(adoptPlayerSource),
-		syncRoom:      redis.NewScript(departuresSource + syncRoomSource),
-		releaseRoom:   redis.NewScript(departuresSource + releaseRoomSource),
-		renewLease:    redis.NewScript(renewLeaseSource),
-		takeOver:      redis.NewScript(takeOverSource),
-		leave:         redis.NewScript(leaveSource),
-		countUse:      redis.NewScript(countUseSource),
+		enlist:        newScript("enlist"),
+		claimStream:   newScript("claim_stream"),
+		claimMedia:    newScript("claim_media"),
+		putStream:     newScript("put_stream"),
+		releaseStream: newScript("release_stream"),
+		addPlayer:     newScript("add_player"),
+		removePlayer:  newScript("remove_player"),
+		deleteOwned:   newScript("delete_owned"),
+		putSession:    newScript("put_session"),
+		endSession:    newScript("end_session"),
+		swap:          newScript("swap"),
+		adoptStream:   newScript("adopt_stream"),
+		adoptPlayer:   newScript("adopt_player"),
+		syncRoom:      newScript("departures", "sync_room"),
+		releaseRoom:   newScript("departures", "release_room"),
+		renewLease:    newScript("renew_lease"),
+		takeOver:      newScript("take_over"),
+		leave:         newScript("leave"),
+		countUse:      newScript("count_use"),
 	}
 }
 
