@@ -260,7 +260,7 @@ func TestDeploymentStatisticsAreCached(t *testing.T) {
 	w.dropEventsTo("")
 }
 
-// Any pod returns which hooks were called for the streams of a session.
+// Any pod returns which hooks were called for a stream.
 func TestAnyPodReturnsHooksOfAStream(t *testing.T) {
 	w := newHookWorld(t, nil)
 	c := w.connect(t, podA)
@@ -268,13 +268,13 @@ func TestAnyPodReturnsHooksOfAStream(t *testing.T) {
 	e := w.entries(t, podB, admin.StreamFilter{MediaIDs: []string{"pub"}})[0]
 	var methods []string
 	rig.Eventually(t, 20*time.Second, "two hooks were called", func() bool {
-		_, d, err := w.pods[podB].admin.SessionDetails(t.Context(), e.Session)
+		r, err := w.pods[podB].admin.StreamRecord(t.Context(), e)
 		if err != nil {
 			t.Fatal(err)
 		}
 		methods = nil
-		for _, h := range d.Hooks {
-			if h.MediaID != "pub" || h.Count != 1 || h.Failed || h.At.IsZero() {
+		for _, h := range r.Hooks {
+			if h.Count != 1 || h.Failed || h.At.IsZero() {
 				t.Errorf("hook %+v", h)
 			}
 			methods = append(methods, h.Method)
@@ -286,13 +286,14 @@ func TestAnyPodReturnsHooksOfAStream(t *testing.T) {
 	}
 }
 
-// Any pod returns how a stream ended on its pod.
+// Any pod returns how a stream ended on its pod, with its hooks.
 func TestAnyPodReturnsHowAStreamEnded(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Recent = true })
-	w.up(t, podA, podB)
+	w := newHookWorld(t, nil)
+	c := w.connect(t, podA)
+	w.publishUp(t, c, "pub", "s")
 	e := w.entries(t, podB, admin.StreamFilter{MediaIDs: []string{"pub"}})[0]
-	end := func() *ends.Ended {
-		ended, err := w.pods[podB].admin.StreamEnd(t.Context(), e)
+	end := func() *ends.Record {
+		ended, err := w.pods[podB].admin.EndedStream(t.Context(), "pub")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,14 +305,28 @@ func TestAnyPodReturnsHowAStreamEnded(t *testing.T) {
 	if n, err := w.pods[podB].admin.TerminateStreams(t.Context(), admin.StreamFilter{MediaIDs: []string{"pub"}}); n != 1 || err != nil {
 		t.Fatalf("ended %d, %v", n, err)
 	}
-	var ended *ends.Ended
-	rig.Eventually(t, 20*time.Second, "the end is recorded", func() bool {
-		ended = end()
-		return ended != nil
+	var r *ends.Record
+	rig.Eventually(t, 20*time.Second, "the end is recorded, with the hook about it", func() bool {
+		r = end()
+		return r != nil && slices.ContainsFunc(r.Hooks, func(h ends.Hook) bool { return h.Method == "StreamStatusEvent" && h.Count == 2 })
 	})
-	if ended.Status != wcs.StatusUnpublished || ended.Info != wcs.InfoStoppedByRESTTerminate || ended.Reason != ends.Terminated || ended.Class != ends.Operator {
-		t.Errorf("end: %+v", ended)
+	want := ends.Ended{Name: "s", App: "defaultApp", Status: wcs.StatusUnpublished, Info: wcs.InfoStoppedByRESTTerminate, Reason: ends.Terminated, Class: ends.Operator, At: r.Ended.At}
+	if *r.Ended != want || r.Session != e.Session {
+		t.Errorf("end of %+v: %+v", r.Stream, r.Ended)
 	}
+	if list := w.endedOn(t, podA); len(list) != 1 || *list[0].Ended != want {
+		t.Errorf("ended streams %+v", list)
+	}
+}
+
+// endedOn returns the ended streams of a pod, which another pod requests.
+func (w *world) endedOn(t *testing.T, pod string) []ends.Record {
+	t.Helper()
+	all, err := w.pods[podB].admin.EndedStreams(t.Context())
+	if err != nil || all[pod] == nil {
+		t.Fatalf("ended streams %v, %v", all, err)
+	}
+	return *all[pod]
 }
 
 // Any pod returns the figures that the pod of the stream measures.
@@ -320,7 +335,7 @@ func TestAnyPodReturnsFiguresOfAStream(t *testing.T) {
 		app := c.Apps["defaultApp"]
 		app.Rates = apps.RatesProbe
 		c.Apps["defaultApp"] = app
-		c.MaxProbes = 10
+		c.MaxProbes, c.Recent = 10, true
 	})
 	w.up(t, podA, podB)
 	rig.Eventually(t, 20*time.Second, "the figures", func() bool {
@@ -330,5 +345,12 @@ func TestAnyPodReturnsFiguresOfAStream(t *testing.T) {
 		}
 		_, nack := f["pub"]["VIDEO_NACK"]
 		return f["pub"]["VIDEO_RATE"] == 500_000 && f["pub"]["VIDEO_FPS"] == 30 && f["pub"]["VIDEO_LOST"] == 3 && f["pub"]["VIDEO_WIDTH"] == 640 && !nack
+	})
+	rig.Eventually(t, 20*time.Second, "the quality over time", func() bool {
+		r, err := w.pods[podB].admin.StreamRecord(t.Context(), w.entries(t, podB, admin.StreamFilter{MediaIDs: []string{"pub"}})[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r != nil && len(r.Quality) > 0 && r.Quality[0].Kbps == 500 && r.Quality[0].FPS == 30 && r.Quality[0].Lost == 3
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/apps"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 )
 
@@ -98,6 +99,10 @@ func TestBackendReceivesStreamEndsOfDeadPod(t *testing.T) {
 		}
 	}
 	w.backend.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
+	r, err := w.pods[podB].admin.EndedStream(t.Context(), "pub")
+	if err != nil || r == nil || r.Ended.Name != "s" || r.Ended.App != "defaultApp" || r.Ended.Reason != ends.PodLost || r.Ended.Status != "UNPUBLISHED" {
+		t.Errorf("end of a stream of a dead pod for operators: %+v, %v", r, err)
+	}
 	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].env.Cleanup.Pending() == 0 })
 	if n := w.backend.Count("StreamStatusEvent"); n != 2+2 {
 		t.Errorf("%d calls: %v", n, w.backend.Order())

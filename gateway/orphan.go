@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/serial"
@@ -53,6 +54,9 @@ func (o *orphans) takenOver(orphan state.Orphan) {
 			o.env.Bus.Notify(ctx, orphan.Pods, state.Event{Kind: state.EventEnded, Name: rec.Name, Stream: &rec})
 			return nil
 		}))
+		o.env.Ends.Keep(ends.Stream{Session: rec.Session, MediaID: rec.MediaID}, ends.Publish, ends.Ended{
+			Name: rec.Name, App: rec.App, Status: wcs.StatusUnpublished, Info: wcs.InfoStoppedBySessionDisconnect, Reason: ends.PodLost,
+		})
 		o.streamEnded(rec)
 	case orphan.Room != nil:
 		o.env.Log.Info().Str("room", orphan.Room.Name).Str("app", orphan.Room.App).Msg("members of a dead pod removed from a room")

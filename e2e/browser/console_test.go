@@ -186,7 +186,7 @@ func (c *consoleTab) accessible(what string) {
 
 func (c *consoleTab) shots(name string) {
 	c.t.Helper()
-	for _, width := range []int{1920, 1280, 390} {
+	for _, width := range []int{1920, 1280, 768, 390} {
 		for _, dark := range []bool{false, true} {
 			c.shot(name, width, dark)
 			c.accessible(fmt.Sprintf("%s, %d pixels, dark %v", name, width, dark))
@@ -259,13 +259,28 @@ func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 	}
 	streams.shots("streams")
 	streams.run(chromedp.Click(chromedp.CSS("tbody a")))
-	streams.shows("Stream console", "Players", "PLAYING")
+	streams.shows("Stream console", "Players", "PLAYING", "Quality", "Hooks")
 	w.picture(t, streams)
 	streams.shots("stream")
 	w.event(t, streams, play)
 	w.foreignPage(t, pub)
 	w.wrongPassword(t)
 	w.end(t, streams, pub, play)
+	w.ended(t)
+	document := w.open(t, 0, "docs/metrics.md#reasons")
+	document.shows("ice_timeout")
+	document.shots("document")
+}
+
+// ended opens the page of a stream that has ended from the list of those.
+func (w *consoleWorld) ended(t *testing.T) {
+	t.Helper()
+	c := w.open(t, 0, "#/streams")
+	c.shows("Ended last", "Stopped by rest /terminate", "bad_offer")
+	c.shots("ended")
+	c.run(chromedp.Click(chromedp.CSS("a[href='#/stream/console-pub']")))
+	c.shows("Stream console", "It has ended.", "UNPUBLISHED", "terminated", "operator", "defaultApp")
+	c.shots("ended-stream")
 }
 
 func hostname(t *testing.T) string {

@@ -89,7 +89,7 @@ type Deps struct {
 	Ready func() bool
 	// History returns this pod's figures of the last hour, which must marshal to JSON. It can be nil.
 	History func() any
-	// Ends has this pod's failures of the last hour, and the ends of its last streams.
+	// Ends has this pod's failures of the last hour, and its last published streams.
 	Ends *ends.Recorder
 	// Template is the file name of recordings without another one.
 	Template translate.FileTemplate
@@ -129,7 +129,8 @@ const (
 	methodPod         method = "pod"          // null → PodState
 	methodHistory     method = "history"      // null → the result of Deps.History
 	methodFailures    method = "failures"     // null → []ends.Failure
-	methodStreamEnd   method = "stream-end"   // ends.Stream → *ends.Ended
+	methodStream      method = "stream"       // ends.Stream → *ends.Record
+	methodEnded       method = "ended"        // null → []ends.Record
 	methodSession     method = "session"      // string, session id → *SessionDetails
 )
 
@@ -200,8 +201,10 @@ func (s *Service) handle(ctx context.Context, e state.Event) (reply string) {
 		}
 	case methodFailures:
 		result = s.deps.Ends.Failures()
-	case methodStreamEnd:
-		result, err = handleJSON(e.Body, s.deps.Ends.StreamEnd)
+	case methodStream:
+		result, err = handleJSON(e.Body, s.deps.Ends.Stream)
+	case methodEnded:
+		result = s.deps.Ends.LastEnded(maxEnded)
 	case methodSession:
 		result, err = handleJSON(e.Body, func(id string) *SessionDetails { return local.Session(ctx, id) })
 	default:

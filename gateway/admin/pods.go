@@ -54,21 +54,21 @@ func (s *Service) PodStatistics() Statistics { return s.deps.Local.State().Stati
 // PodStates returns the states of the deployment's pods by pod id; the state of a pod that does not reply is
 // nil. It takes up to two seconds. It fails with state.ErrUnavailable.
 func (s *Service) PodStates(ctx context.Context) (map[string]*PodState, error) {
-	return requestAll[PodState](ctx, s, methodPod)
+	return requestAll[PodState](ctx, s, methodPod, nil)
 }
 
 // Histories returns the results of Deps.History by pod id, like PodStates.
 func (s *Service) Histories(ctx context.Context) (map[string]*json.RawMessage, error) {
-	return requestAll[json.RawMessage](ctx, s, methodHistory)
+	return requestAll[json.RawMessage](ctx, s, methodHistory, nil)
 }
 
 // Failures returns the failures of the last hour by pod id, like PodStates.
 func (s *Service) Failures(ctx context.Context) (map[string]*[]ends.Failure, error) {
-	return requestAll[[]ends.Failure](ctx, s, methodFailures)
+	return requestAll[[]ends.Failure](ctx, s, methodFailures, nil)
 }
 
-// requestAll sends the same request without an argument to every pod that is alive.
-func requestAll[T any](ctx context.Context, s *Service, m method) (map[string]*T, error) {
+// requestAll sends the same request to every pod that is alive.
+func requestAll[T any](ctx context.Context, s *Service, m method, arg any) (map[string]*T, error) {
 	pods, err := s.deps.Directory.Pods(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m, err)
@@ -79,7 +79,7 @@ func requestAll[T any](ctx context.Context, s *Service, m method) (map[string]*T
 		wg.Go(func() {
 			defer s.deps.Recovered()
 			result := new(T)
-			if s.request(ctx, pod, m, nil, result) == nil {
+			if s.request(ctx, pod, m, arg, result) == nil {
 				results[i] = result
 			}
 		})

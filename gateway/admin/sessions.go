@@ -15,17 +15,6 @@ type SessionDetails struct {
 	Remote   string        `json:"remote"`   // the client's address
 	Detached bool          `json:"detached"` // the client disconnected and can resume the session
 	Messages []MessageInfo `json:"messages"` // the last ones, the newest last
-	Hooks    []HookInfo    `json:"hooks"`    // called for its streams, the last call last
-}
-
-// HookInfo describes the calls of one hook for one stream.
-type HookInfo struct {
-	MediaID string        `json:"mediaId"`
-	Method  string        `json:"method"`
-	Count   int           `json:"count"`
-	At      time.Time     `json:"at"`     // the end of the last call
-	Took    time.Duration `json:"took"`   // the last call
-	Failed  bool          `json:"failed"` // the last call
 }
 
 // MessageInfo describes a message between a client and this server, without its content.

@@ -92,10 +92,32 @@ func entryOf(l state.Listed) StreamEntry {
 	return e
 }
 
-// StreamEnd returns how a published stream ended on the pod that had it, or nil if the pod does not know. It
+// maxEnded is the number of ended streams that each pod returns.
+const maxEnded = 50
+
+// StreamRecord returns what the pod of a published stream recorded about it, or nil if it knows nothing. It
 // fails with ErrPodUnreachable.
-func (s *Service) StreamEnd(ctx context.Context, e StreamEntry) (ended *ends.Ended, err error) {
-	return ended, s.request(ctx, e.Pod, methodStreamEnd, ends.Stream{Session: e.Session, MediaID: e.MediaID}, &ended)
+func (s *Service) StreamRecord(ctx context.Context, e StreamEntry) (r *ends.Record, err error) {
+	return r, s.request(ctx, e.Pod, methodStream, ends.Stream{Session: e.Session, MediaID: e.MediaID}, &r)
+}
+
+// EndedStream returns the record of the stream with a media id that ended last, of any pod, or nil if no pod
+// knows it. The end of a stream whose pod died is known to the pod that took over. It takes up to two
+// seconds, and fails with state.ErrUnavailable.
+func (s *Service) EndedStream(ctx context.Context, mediaID string) (last *ends.Record, err error) {
+	found, err := requestAll[*ends.Record](ctx, s, methodStream, ends.Stream{MediaID: mediaID})
+	for _, r := range found {
+		if r != nil && *r != nil && (*r).Ended != nil && (last == nil || last.Ended.At.Before((*r).Ended.At)) {
+			last = *r
+		}
+	}
+	return last, err
+}
+
+// EndedStreams returns the published streams that ended last by pod id, like PodStates: the last one of each
+// pod first, without quality and hooks.
+func (s *Service) EndedStreams(ctx context.Context) (map[string]*[]ends.Record, error) {
+	return requestAll[[]ends.Record](ctx, s, methodEnded, nil)
 }
 
 // TerminateStreams ends the selected streams on all pods and returns their number. Their clients get

@@ -24,17 +24,24 @@ import (
 	"wcsgateway/state"
 )
 
-// Deployment queries the streams and sessions of all pods. Its errors wrap state.ErrNotFound,
+// Deployment queries the pods, streams and sessions of all pods. Its errors wrap state.ErrNotFound,
 // state.ErrUnavailable or admin.ErrPodUnreachable.
 type Deployment interface {
-	EachStream(ctx context.Context, f admin.StreamFilter, yield func([]admin.StreamEntry) error) error
-	Figures(ctx context.Context, streams []admin.StreamEntry) (map[string]admin.Figures, error)
+	Streams
 	EachSession(ctx context.Context, yield func([]state.Session) error) error
 	SessionDetails(ctx context.Context, id string) (state.Session, admin.SessionDetails, error)
 	PodStates(ctx context.Context) (map[string]*admin.PodState, error)
 	Histories(ctx context.Context) (map[string]*json.RawMessage, error)
 	Failures(ctx context.Context) (map[string]*[]ends.Failure, error)
-	StreamEnd(ctx context.Context, e admin.StreamEntry) (*ends.Ended, error)
+}
+
+// Streams queries the streams of all pods, also those that have ended.
+type Streams interface {
+	EachStream(ctx context.Context, f admin.StreamFilter, yield func([]admin.StreamEntry) error) error
+	Figures(ctx context.Context, streams []admin.StreamEntry) (map[string]admin.Figures, error)
+	StreamRecord(ctx context.Context, e admin.StreamEntry) (*ends.Record, error)
+	EndedStream(ctx context.Context, mediaID string) (*ends.Record, error)
+	EndedStreams(ctx context.Context) (map[string]*[]ends.Record, error)
 }
 
 // Config configures the console.

@@ -69,8 +69,7 @@ func (f *fakeDeployment) EachSession(_ context.Context, yield func([]state.Sessi
 func (f *fakeDeployment) SessionDetails(_ context.Context, id string) (state.Session, admin.SessionDetails, error) {
 	for _, s := range f.sessions {
 		if s.ID == id {
-			return s, admin.SessionDetails{Login: "alice", Remote: "192.0.2.1:5", Messages: []admin.MessageInfo{{In: true, Type: "connection", Bytes: 100}},
-				Hooks: []admin.HookInfo{{MediaID: "other", Method: "publishStream"}, {MediaID: "m0", Method: "publishStream", Count: 1}, {MediaID: "m0", Method: "StreamStatusEvent", Count: 2, Took: 5 * time.Millisecond, Failed: true}}}, nil
+			return s, admin.SessionDetails{Login: "alice", Remote: "192.0.2.1:5", Messages: []admin.MessageInfo{{In: true, Type: "connection", Bytes: 100}}}, nil
 		}
 	}
 	return state.Session{}, admin.SessionDetails{}, state.ErrNotFound
@@ -92,8 +91,26 @@ func (f *fakeDeployment) Failures(context.Context) (map[string]*[]ends.Failure, 
 	return f.failures, nil
 }
 
-func (f *fakeDeployment) StreamEnd(_ context.Context, e admin.StreamEntry) (*ends.Ended, error) {
-	return f.ends.StreamEnd(ends.Stream{Session: e.Session, MediaID: e.MediaID}), nil
+func (f *fakeDeployment) StreamRecord(_ context.Context, e admin.StreamEntry) (*ends.Record, error) {
+	if e.MediaID != "m0" {
+		return nil, f.fail
+	}
+	return &ends.Record{
+		Hooks:   []ends.Hook{{Method: "publishStream", Count: 1}, {Method: "StreamStatusEvent", Count: 2, Took: 5 * time.Millisecond, Failed: true}},
+		Quality: []ends.Quality{{At: 1000, Kbps: 400, FPS: 24}, {At: 1002, Kbps: 500, FPS: 25, Lost: 3}},
+	}, nil
+}
+
+func (f *fakeDeployment) EndedStream(_ context.Context, mediaID string) (*ends.Record, error) {
+	return f.ends.Stream(ends.Stream{MediaID: mediaID}), nil
+}
+
+func (f *fakeDeployment) EndedStreams(context.Context) (map[string]*[]ends.Record, error) {
+	list := []ends.Record{}
+	if f.ends != nil {
+		list = f.ends.LastEnded(100)
+	}
+	return map[string]*[]ends.Record{"a": &list, "b": nil}, nil
 }
 
 func newDeployment(sessions int) *fakeDeployment {
@@ -273,6 +290,11 @@ func TestConsoleShowsStreamsAndTheirPlayers(t *testing.T) {
 	if h := one.Hooks; len(h) != 2 || h[0].Method != "StreamStatusEvent" || h[0].Count != 2 || h[0].Took != 5 || !h[0].Failed || h[1].Method != "publishStream" {
 		t.Errorf("hooks %+v", h)
 	}
+	q := one.Quality
+	if n := len(q.Series.Kbps); n != 60 || q.Step != 10_000 || q.End != 10_020_000 || *q.Series.Kbps[n-1] != 500 || *q.Series.Lost[n-1] != 3 ||
+		q.Series.FPS[n-2] != nil || *q.Series.FPS[n-3] != 24 || q.Series.Kbps[0] != nil {
+		t.Errorf("quality %+v", q)
+	}
 }
 
 func TestConsoleShowsSessionsAndDetails(t *testing.T) {
@@ -295,7 +317,7 @@ func TestConsoleShowsSessionsAndDetails(t *testing.T) {
 func TestPageOfStreamShowsWhyItEnded(t *testing.T) {
 	f := newDeployment(3)
 	f.ends = ends.New(prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ends"}, nil), true)
-	base := serve(t, f, 1)
+	base := serve(t, f, 3)
 	v := watch(t, base+"live?view=stream&id=m1")
 	var page endedPage
 	if !v.await("stream", &page) || page.Gone || page.Name != "s1" {
@@ -303,15 +325,32 @@ func TestPageOfStreamShowsWhyItEnded(t *testing.T) {
 	}
 	f.gone.Store(true)
 	page = endedPage{}
-	if !v.await("stream", &page) || page != (endedPage{Gone: true, Name: "s1"}) {
+	if !v.await("stream", &page) || page.endedRow != (endedRow{Name: "s1"}) || !page.Gone {
 		t.Errorf("before the end is recorded: %+v", page)
 	}
-	f.ends.Keep(ends.Stream{Session: f.sessions[1].ID, MediaID: "m1"}, ends.Publish, "FAILED", "Failed by ICE timeout", ends.ICETimeout)
+	f.ends.Called(f.sessions[1].ID, "publishStream", map[string]json.RawMessage{"mediaSessionId": json.RawMessage(`"m1"`), "published": json.RawMessage("true")}, time.Now(), nil)
+	f.ends.Keep(ends.Stream{Session: f.sessions[1].ID, MediaID: "m1"}, ends.Publish,
+		ends.Ended{Name: "s1", App: "app0", Status: "FAILED", Info: "Failed by ICE timeout", Reason: ends.ICETimeout})
 	for page.Gone && page.Reason == "" && v.await("stream", &page) {
 	}
-	if page.Status != "FAILED" || page.Info != "Failed by ICE timeout" || page.Reason != ends.ICETimeout || page.Class != ends.Client || page.At == 0 {
-		t.Errorf("page %+v", page)
+	wantEnd := func(r endedRow) {
+		t.Helper()
+		want := endedRow{MediaID: "m1", Name: "s1", App: "app0", Session: f.sessions[1].ID, Status: "FAILED", Info: "Failed by ICE timeout", Reason: ends.ICETimeout, Class: ends.Client, Failed: true, At: r.At}
+		if r != want || r.At == 0 {
+			t.Errorf("end %+v, want %+v", r, want)
+		}
 	}
+	wantEnd(page.endedRow)
+	var later endedPage
+	if !watch(t, base+"live?view=stream&id=m1").await("stream", &later) || len(later.Hooks) != 1 {
+		t.Errorf("a page that is opened after the end: %+v", later)
+	}
+	wantEnd(later.endedRow)
+	var list endedEvent
+	if !watch(t, base+"live?view=streams").await("ended", &list) || len(list.Rows) != 1 {
+		t.Fatalf("ended streams %+v", list)
+	}
+	wantEnd(list.Rows[0])
 }
 
 // Pods are found and sorted by the hosts that tables show. A pod that does not answer has only its id.

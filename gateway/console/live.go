@@ -17,7 +17,7 @@ import (
 
 const (
 	writeTimeout    = 10 * time.Second // of an event to a viewer
-	historyInterval = 10 * time.Second
+	historyInterval = 10 * time.Second // between two updates of what changes slowly
 	updateTimeout   = 30 * time.Second
 	maxPause        = 10 * time.Second // between two updates
 )
@@ -31,8 +31,8 @@ type feed struct {
 	last  map[string]string // last data by event, so that unchanged data are not sent again
 	trend trends
 	hosts hosts
-	was   *streamPage // the stream of the view, as last seen
-	ended *ends.Ended // its end; nil: not known
+	was   *streamPage  // the stream of the view, as last seen
+	ended *ends.Record // its end; nil: not known
 }
 
 // live serves the events (text/event-stream) of one view. It ends when the viewer disconnects or the pod
@@ -100,13 +100,21 @@ func (f *feed) update(ctx context.Context, shown *time.Time) error {
 			return sent
 		}
 	}
-	if f.view.Name == viewOverview && time.Since(*shown) >= historyInterval && err == nil {
+	slow := time.Since(*shown) >= historyInterval
+	if slow {
 		*shown = time.Now()
-		err = f.lastHour(ctx)
-	} else if err == nil {
+	}
+	if err == nil {
 		switch f.view.Name {
+		case viewOverview:
+			if slow {
+				err = f.lastHour(ctx)
+			}
 		case viewStreams:
 			err = f.show(ctx, "rows", f.streams)
+			if err == nil && slow {
+				err = f.show(ctx, "ended", f.endedStreams)
+			}
 		case viewSessions:
 			err = f.show(ctx, "rows", f.sessions)
 		case viewStream:

@@ -3,11 +3,9 @@ package console
 import (
 	"cmp"
 	"context"
-	"slices"
 	"strings"
 
 	"wcsgateway/gateway/admin"
-	"wcsgateway/gateway/ends"
 )
 
 var streamColumns = []string{"name", "app", "pod", "since", "players", "status"}
@@ -172,109 +170,4 @@ type playerRow struct {
 	Pod     string `json:"pod"`
 	Status  string `json:"status"`
 	Since   int64  `json:"since"`
-}
-
-// streamPage is one stream with its players.
-type streamPage struct {
-	streamRow
-	List  []playerRow `json:"playersList"` // the first maxRows
-	Hooks []hookRow   `json:"hooks"`       // called for the stream, the last call first
-}
-
-// hookRow is a hook of a stream.
-type hookRow struct {
-	Method string `json:"method"`
-	Count  int    `json:"count"`
-	At     int64  `json:"at"`     // Unix milliseconds, of the last call
-	Took   int64  `json:"took"`   // ms, of the last call
-	Failed bool   `json:"failed"` // the last call
-}
-
-// hooks returns the hooks that were called for a stream. They are missing if its pod does not answer.
-func (f *feed) hooks(ctx context.Context, e admin.StreamEntry) []hookRow {
-	_, d, err := f.c.deps.SessionDetails(ctx, e.Session)
-	if err != nil {
-		f.c.log.Debug().Err(err).Msg("console: hooks of a stream missing")
-	}
-	rows := []hookRow{}
-	for _, h := range slices.Backward(d.Hooks) {
-		if h.MediaID == e.MediaID {
-			rows = append(rows, hookRow{Method: h.Method, Count: h.Count, At: h.At.UnixMilli(), Took: h.Took.Milliseconds(), Failed: h.Failed})
-		}
-	}
-	return rows
-}
-
-// gone is the page of a stream or session that does not exist any more.
-var gone = map[string]bool{"gone": true}
-
-// stream returns the page of one stream.
-func (f *feed) stream(ctx context.Context) (any, error) {
-	var p *streamPage
-	published := func(page []admin.StreamEntry) error {
-		for _, e := range page {
-			if e.Published {
-				p = &streamPage{streamRow: rowOf(e), List: []playerRow{}}
-			}
-		}
-		return nil
-	}
-	if err := f.c.deps.EachStream(ctx, admin.StreamFilter{MediaIDs: []string{f.view.ID}}, published); err != nil {
-		return nil, err
-	}
-	if p == nil {
-		return f.endOfStream(ctx), nil
-	}
-	counts := make(audience)
-	players := func(page []admin.StreamEntry) error {
-		for _, e := range page {
-			if e.Published {
-				continue
-			}
-			counts.add(e)
-			if len(p.List) < maxRows {
-				p.List = append(p.List, playerRow{MediaID: e.MediaID, Session: e.Session, Pod: e.Pod, Status: string(e.Status), Since: e.CreatedAt.UnixMilli()})
-			}
-		}
-		return nil
-	}
-	if err := f.c.deps.EachStream(ctx, admin.StreamFilter{Name: p.Name}, players); err != nil {
-		return nil, err
-	}
-	rows := []streamRow{p.streamRow}
-	f.measure(ctx, rows, counts)
-	p.streamRow, p.Hooks = rows[0], f.hooks(ctx, p.entry)
-	f.was, f.ended = p, nil
-	return p, nil
-}
-
-// endedPage is the page of a stream that ended while it was shown.
-type endedPage struct {
-	Gone   bool        `json:"gone"`
-	Name   string      `json:"name"`
-	Status string      `json:"status"` // "" while the end is not known
-	Info   string      `json:"info"`
-	Reason ends.Reason `json:"reason"`
-	Class  ends.Class  `json:"class"`
-	At     int64       `json:"at"` // Unix milliseconds
-}
-
-// endOfStream returns the page of a stream that does not exist any more. Its pod records the end slightly
-// later than the stream disappears.
-func (f *feed) endOfStream(ctx context.Context) any {
-	if f.was == nil {
-		return gone
-	}
-	if f.ended == nil {
-		ended, err := f.c.deps.StreamEnd(ctx, f.was.entry)
-		if err != nil {
-			f.c.log.Debug().Err(err).Msg("console: end of a stream missing")
-		}
-		f.ended = ended
-	}
-	p := endedPage{Gone: true, Name: f.was.Name}
-	if e := f.ended; e != nil {
-		p.Status, p.Info, p.Reason, p.Class, p.At = string(e.Status), e.Info, e.Reason, e.Class, e.At.UnixMilli()
-	}
-	return p
 }

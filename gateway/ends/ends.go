@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"wcsgateway/translate/wcs"
 )
 
 // Kinds of streams.
@@ -25,17 +23,17 @@ type End struct {
 
 // Recorder counts ends. Its methods are safe for concurrent use.
 type Recorder struct {
-	total  *prometheus.CounterVec // kind, class, reason, app
-	recent *recent
-	ended  *endedStreams
+	total   *prometheus.CounterVec // kind, class, reason, app
+	recent  *recent
+	streams *streams
 }
 
 // New returns a Recorder that counts in total, whose labels are kind, class, reason and app. keep reports
-// whether it keeps the failures of the last hour and the ends of the last streams.
+// whether it keeps the failures of the last hour and the last streams.
 func New(total *prometheus.CounterVec, keep bool) *Recorder {
 	r := &Recorder{total: total}
 	if keep {
-		r.recent, r.ended = newRecent(), newEndedStreams()
+		r.recent, r.streams = newRecent(), newStreams()
 	}
 	return r
 }
@@ -48,24 +46,6 @@ func (r *Recorder) Add(e End) {
 
 // Failures returns the failures of the last hour, those that occurred most recently last.
 func (r *Recorder) Failures() []Failure { return r.recent.list(time.Now()) }
-
-// Keep keeps the end of a published stream for StreamEnd, unless another pod has taken the stream.
-func (r *Recorder) Keep(s Stream, kind string, status wcs.Status, info string, reason Reason) {
-	if r.ended != nil && kind == Publish && reason != HandedOver {
-		r.ended.Add(s, Ended{Status: status, Info: info, Reason: reason, Class: reason.Class(), At: time.Now()})
-	}
-}
-
-// StreamEnd returns how a published stream of this pod ended, or nil if it is not kept.
-func (r *Recorder) StreamEnd(s Stream) *Ended {
-	if r.ended == nil {
-		return nil
-	}
-	if e, known := r.ended.Get(s); known {
-		return &e
-	}
-	return nil
-}
 
 // Preset creates the series of media failures of applications, so that a rate exists from the first failure
 // on.

@@ -1,6 +1,7 @@
 // Package ends owns why streams end: the closed set of reasons, the party that causes each, the metric that
-// counts them, the failures of the last hour, and the ends of the last streams. It knows no session. Packages
-// gateway and session record ends; packages admin and console read the failures.
+// counts them, the failures of the last hour, and what operators are shown of the last published streams:
+// their quality, hooks and ends. It knows no session. Packages gateway and session record; packages admin and
+// console read.
 package ends
 
 import (
@@ -63,6 +64,7 @@ const (
 	LiveKitLost     Reason = "livekit_lost"
 	RedisFailed     Reason = "redis_failed"
 	NameLost        Reason = "name_lost"
+	PodLost         Reason = "pod_lost"
 	Overloaded      Reason = "overloaded"
 	Fault           Reason = "fault"
 )
@@ -97,6 +99,7 @@ var causes = map[Reason]struct {
 	LiveKitLost:     {Upstream, true},
 	RedisFailed:     {Upstream, true},
 	NameLost:        {Upstream, true},
+	PodLost:         {Internal, true},
 	Overloaded:      {Upstream, true},
 	Fault:           {Internal, true},
 }

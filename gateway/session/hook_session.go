@@ -124,7 +124,7 @@ func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Obje
 		ctx, end := tracing.Call(ctx, t.Tracer, "hook "+string(m))
 		defer func() { end(classify(err).info) }()
 		answer, err = h.app.Hooks.Backend.Call(ctx, m, sent)
-		h.sess.messages.Called(string(m), sent, since, err)
+		t.Ends.Called(h.sess.id, string(m), sent, since, err)
 		h.log.Debug().Str("hook", string(m)).Dur("dur_ms", time.Since(since)).AnErr("err", err).Msg("backend called")
 	})
 	if !queued {

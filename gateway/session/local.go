@@ -223,7 +223,7 @@ func (l Local) Session(ctx context.Context, id string) *admin.SessionDetails {
 		return nil
 	}
 	d, err := callOn(ctx, s, func() *admin.SessionDetails {
-		return &admin.SessionDetails{Login: s.login, Remote: s.Remote, Detached: s.resume.isDetached(), Messages: s.messages.Last(), Hooks: s.messages.Hooks()}
+		return &admin.SessionDetails{Login: s.login, Remote: s.Remote, Detached: s.resume.isDetached(), Messages: s.messages.Last()}
 	})
 	if err != nil {
 		return nil

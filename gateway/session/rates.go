@@ -56,6 +56,7 @@ func (m metered) Probe() (translate.VideoFigures, time.Time) {
 func (m metered) SendRate(f wcs.VideoFigures) {
 	m.st.sess.send(wcs.VideoRate{MediaSessionID: m.st.id, Published: m.st.published, Figures: f}.Frame())
 	m.st.sess.table.Metrics.RatesSent.WithLabelValues(m.st.kind).Inc()
+	m.st.sess.table.Ends.Measured(ends.Stream{Session: m.st.sess.id, MediaID: m.st.id}, m.st.kind, f)
 }
 
 // UpdateSize ignores the size for players of WCS publishers: the publisher's pod reports it earlier, and a

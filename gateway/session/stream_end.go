@@ -156,7 +156,7 @@ func (st *stream) finished() {
 	s.table.streams.remove(st)
 	s.table.Metrics.Streams.WithLabelValues(st.kind).Dec()
 	s.ended(st.kind, st.ending.reason)
-	s.table.Ends.Keep(ends.Stream{Session: s.id, MediaID: st.id}, st.kind, st.ending.status, st.ending.info, st.ending.reason)
+	s.table.Ends.Keep(ends.Stream{Session: s.id, MediaID: st.id}, st.kind, ends.Ended{Name: st.name, App: s.app.Key, Status: st.ending.status, Info: st.ending.info, Reason: st.ending.reason})
 	st.notifyEnd()
 	s.resume.recordEnd(st)
 	if class := st.ending.reason.Class(); !st.settled.Load() && (class == ends.Client || class == ends.OK) {

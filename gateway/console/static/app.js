@@ -57,7 +57,7 @@ function App() {
       ${data.problem && html`<p class="note" role="alert">${data.problem.text}</p>`}
       ${at.view === 'overview' && html`<${Overview} overview=${data.overview} history=${data.history} failures=${data.failures} />`}
       ${(at.view === 'streams' || at.view === 'sessions') && html`<${Table} key=${at.view} view=${at.view} params=${at.params}
-        data=${data.rows?.view === at.view ? data.rows : null} pods=${data.overview?.pods} go=${(params) => go(at.view, params)} />`}
+        data=${data.rows?.view === at.view ? data.rows : null} ended=${data.ended} pods=${data.overview?.pods} go=${(params) => go(at.view, params)} />`}
       ${at.view === 'stream' && html`<${Stream} key=${at.id} id=${at.id} data=${data.stream} pods=${data.overview?.pods} />`}
       ${at.view === 'settings' && html`<${Settings} />`}
       ${at.view === 'session' && html`<${Session} key=${at.id} id=${at.id} data=${data.session} pods=${data.overview?.pods} />`}

@@ -12,7 +12,7 @@ export function open(params, on, state) {
 
   function connect() {
     source = new EventSource(address);
-    for (const name of ['hello', 'overview', 'history', 'failures', 'rows', 'stream', 'session', 'problem']) {
+    for (const name of ['hello', 'overview', 'history', 'failures', 'rows', 'ended', 'stream', 'session', 'problem']) {
       source.addEventListener(name, (e) => on(name, JSON.parse(e.data)));
     }
     source.onopen = () => {

@@ -1,7 +1,7 @@
 // The overview, and the pages of a stream and of a session.
 import { html, useEffect, useState } from './vendor/preact-htm.js';
 import { act, settings } from './feed.js';
-import { Button, Host, Moment, Plot, Spark, audioText, text, time, videoText } from './parts.js';
+import { Button, Host, Moment, Plot, audioText, text, time, videoText } from './parts.js';
 import { sessionLink } from './tables.js';
 
 export function Overview({ overview, history, failures }) {
@@ -129,20 +129,47 @@ export function Settings() {
   </section>`;
 }
 
-function Gone({ what, end }) {
-  return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">${what}</h1><p class="empty">It has ended.</p>
-    ${end && html`<dl class="details">
-      <dt>Last status</dt><dd>${end.status}</dd>
-      <dt>Info</dt><dd>${text(end.info)}</dd>
-      <dt>Reason</dt><dd><a href="docs/metrics.md#reasons"><code>${end.reason}</code></a></dd>
-      ${end.class !== 'ok' && html`<dt>Caused by</dt><dd>${causes[end.class] || end.class}</dd>`}
-      <dt>Ended</dt><dd><${Moment} at=${end.at} /> ago</dd>
-    </dl>`}</section>`;
+const Gone = ({ what }) => html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">${what}</h1><p class="empty">It has ended.</p></section>`;
+
+// EndedStream shows why a stream ended.
+function EndedStream({ data }) {
+  return html`<section aria-labelledby="title">
+    <h1 id="title" tabindex="-1">Stream ${data.name}</h1>
+    <p class="empty">It has ended${data.name ? '' : ', and no pod knows it any more'}.</p>
+    ${data.status && html`<dl class="details">
+      <dt>Last status</dt><dd>${data.status}</dd>
+      <dt>Info</dt><dd>${text(data.info)}</dd>
+      <dt>Reason</dt><dd><a href="docs/metrics.md#reasons"><code>${data.reason}</code></a></dd>
+      ${data.class !== 'ok' && html`<dt>Caused by</dt><dd>${causes[data.class] || data.class}</dd>`}
+      <dt>Ended</dt><dd><${Moment} at=${data.at} /> ago</dd>
+      <dt>Publisher</dt><dd>${data.session}</dd>
+      <dt>Application</dt><dd>${data.app}</dd>
+      <dt>Media ID</dt><dd>${data.mediaSessionId}</dd>
+    </dl>`}
+    ${data.name && html`<${Record} data=${data} />`}
+  </section>`;
+}
+
+// Record shows what the pod of a stream recorded about it.
+function Record({ data }) {
+  return html`<h2>Quality</h2>
+    ${!data.quality ? html`<p class="empty">Not measured. <a href="docs/rates-and-snapshots.md">What measures it</a></p>` : html`<div class="plots">
+      <${Plot} title="Video rate" unit="kbit/s" history=${data.quality} lines=${[{ key: 'kbps', label: 'kbit/s' }]} />
+      <${Plot} title="Frames" unit="per second" history=${data.quality} lines=${[{ key: 'fps', label: 'frames' }]} />
+      <${Plot} title="Packets lost" unit="in 10 s" history=${data.quality} lines=${[{ key: 'lost', label: 'packets' }]} />
+    </div>`}
+    <h2>Hooks</h2>
+    ${data.hooks.length === 0 ? html`<p class="empty">None called.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Hooks"><table>
+      <thead><tr><th scope="col">Hook</th><th scope="col" class="number">Calls</th><th scope="col">Last</th><th scope="col" class="number">Took, ms</th><th scope="col">Result</th></tr></thead>
+      <tbody>${data.hooks.map((h) => html`<tr key=${h.method}><td data-label="Hook">${h.method}</td><td data-label="Calls" class="number">${h.count}</td>
+        <td data-label="Last"><${Moment} at=${h.at} /> ago</td><td data-label="Took, ms" class="number">${h.took}</td>
+        <td data-label="Result">${h.failed ? html`<span class="state silent">failed</span>` : 'ok'}</td></tr>`)}</tbody>
+    </table></div>`}`;
 }
 
 export function Stream({ id, data, pods }) {
   if (!data) return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">Stream</h1><p role="status">Loading …</p></section>`;
-  if (data.gone) return html`<${Gone} what=${data.name ? 'Stream ' + data.name : 'Stream'} end=${data.status ? data : null} />`;
+  if (data.gone) return html`<${EndedStream} data=${data} />`;
   const byPod = Object.entries(data.playersByPod);
   return html`<section aria-labelledby="title">
     <h1 id="title" tabindex="-1">Stream ${data.name}</h1>
@@ -154,7 +181,7 @@ export function Stream({ id, data, pods }) {
       <dt>Media ID</dt><dd>${data.mediaSessionId}</dd>
       <dt>Video</dt><dd>${videoText(data.video)}</dd>
       <dt>Audio</dt><dd>${audioText(data.audio)}</dd>
-      <dt>Video rate</dt><dd>${data.kbps === null ? text(null) : html`${data.kbps} kbit/s <${Spark} series=${data.series} label="video rate over time" />`}</dd>
+      <dt>Video rate</dt><dd>${data.kbps === null ? text(null) : `${data.kbps} kbit/s`}</dd>
       ${Object.entries(data.figures || {}).filter(([k]) => !/RATE|WIDTH|HEIGHT/.test(k)).map(([k, v]) => html`<dt key=${k}>${k}</dt><dd>${v}</dd>`)}
       <dt>Players</dt><dd>${data.players}${byPod.map(([pod, n], i) => html`${i === 0 ? ': ' : ', '}${n} on <${Host} pod=${pod} pods=${pods} />`)}</dd>
     </dl>
@@ -165,19 +192,13 @@ export function Stream({ id, data, pods }) {
         run=${async (value) => { await act('stream/event/send', { mediaSessionId: id, payload: JSON.parse(value) }); return 'Sent.'; }} />
     </p>
     <${Picture} name=${data.name} />
-    <h2>Hooks</h2>
-    ${data.hooks.length === 0 ? html`<p class="empty">None called.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Hooks"><table>
-      <thead><tr><th scope="col">Hook</th><th scope="col" class="number">Calls</th><th scope="col">Last</th><th scope="col" class="number">Took, ms</th><th scope="col">Result</th></tr></thead>
-      <tbody>${data.hooks.map((h) => html`<tr key=${h.method}><td data-label="Hook">${h.method}</td><td data-label="Calls" class="number">${h.count}</td>
-        <td data-label="Last"><${Moment} at=${h.at} /> ago</td><td data-label="Took, ms" class="number">${h.took}</td>
-        <td data-label="Result">${h.failed ? html`<span class="state silent">failed</span>` : 'ok'}</td></tr>`)}</tbody>
-    </table></div>`}
     <h2>Players</h2>
     ${data.playersList.length === 0 ? html`<p class="empty">No players.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Players"><table>
       <thead><tr>${['Session', 'Pod', 'Status', 'Duration'].map((h) => html`<th key=${h} scope="col">${h}</th>`)}</tr></thead>
       <tbody>${data.playersList.map((p) => html`<tr key=${p.mediaSessionId}><td data-label="Session">${sessionLink(p.session)}</td><td data-label="Pod"><${Host} pod=${p.pod} pods=${pods} /></td>
         <td data-label="Status">${p.status}</td><td data-label="Duration"><${Moment} at=${p.since} /></td></tr>`)}</tbody>
     </table></div>`}
+    <${Record} data=${data} />
   </section>`;
 }
 

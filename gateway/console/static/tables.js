@@ -35,7 +35,7 @@ const columns = {
 const idOf = (r) => r.mediaSessionId || r.session;
 
 // Table shows a page. go changes search, order or page, which are part of the address, so that views can be linked.
-export function Table({ view, params, data, pods, go }) {
+export function Table({ view, params, data, ended, pods, go }) {
   const [search, setSearch] = useState(params.q || '');
   useEffect(() => setSearch(params.q || ''), [params.q]);
   useEffect(() => {
@@ -75,5 +75,24 @@ export function Table({ view, params, data, pods, go }) {
       <span>${rows?.length ? `${offset + 1} to ${offset + rows.length}` : ''}</span>
       <button type="button" disabled=${offset >= last} onClick=${() => go({ ...params, offset: offset + pageSize })}>Next</button>
     </nav>
+    ${view === 'streams' && html`<${Ended} ended=${ended} />`}
   </section>`;
+}
+
+const endedColumns = [
+  { label: 'Stream', show: streamLink },
+  { label: 'Application', show: (s) => s.app },
+  { label: 'Status', show: (s) => s.status },
+  { label: 'Info', show: (s) => text(s.info) },
+  { label: 'Reason', show: (s) => html`<code class=${s.failed ? 'bad' : ''}>${s.reason}</code>` },
+  { label: 'Ended', show: (s) => html`<${Moment} at=${s.at} /> ago` },
+];
+
+// Ended lists the streams that ended last.
+function Ended({ ended }) {
+  return html`<h2>Ended last</h2>
+    ${!ended?.rows.length ? html`<p class="empty">${ended ? 'None.' : 'Loading …'}</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Streams that ended last"><table class="ended">
+      <thead><tr>${endedColumns.map((c) => html`<th key=${c.label} scope="col">${c.label}</th>`)}</tr></thead>
+      <tbody>${ended.rows.map((s) => html`<tr key=${s.session + s.mediaSessionId}>${endedColumns.map((c) => html`<td key=${c.label} data-label=${c.label}>${c.show(s)}</td>`)}</tr>`)}</tbody>
+    </table></div>`}`;
 }
