@@ -2,7 +2,8 @@ package livekit
 
 import (
 	"errors"
-	"fmt"
+	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	trialAudioInterval = 20 * time.Millisecond
 	trialVideoInterval = 100 * time.Millisecond
 )
+
+// udpWait is the time that a TrialPeer waits for UDP before it uses TCP.
+const udpWait = 2 * time.Second
 
 // TrialPeer is the media of a client of a check: a publisher or a player with ICE, DTLS and RTP.
 // cmd/internal/check uses it. Close it.
@@ -60,8 +64,15 @@ func NewTrialPlayer() (*TrialPeer, error) {
 	})
 }
 
+// overUDPOrTCP lets a peer use TCP where UDP does not connect within udpWait.
+func overUDPOrTCP(s *webrtc.SettingEngine) {
+	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6})
+	s.SetHostAcceptanceMinWait(udpWait)
+	s.SetPrflxAcceptanceMinWait(udpWait)
+}
+
 func newTrialPeer(prepare func(*TrialPeer) error) (*TrialPeer, error) {
-	pc, err := newSubscriberConnection()
+	pc, err := newSubscriberConnection(overUDPOrTCP)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +84,7 @@ func newTrialPeer(prepare func(*TrialPeer) error) (*TrialPeer, error) {
 		}
 	})
 	if err = prepare(p); err == nil {
-		err = p.gather()
+		err = p.makeOffer()
 	}
 	if err != nil {
 		p.Close()
@@ -82,19 +93,15 @@ func newTrialPeer(prepare func(*TrialPeer) error) (*TrialPeer, error) {
 	return p, nil
 }
 
-// gather makes the offer with all candidates.
-func (p *TrialPeer) gather() error {
+// makeOffer makes an offer without candidates, as the SDKs do. With them LiveKit could reach a client that
+// cannot reach LiveKit.
+func (p *TrialPeer) makeOffer() error {
 	offer, err := p.pc.CreateOffer(nil)
 	if err != nil {
 		return err
 	}
-	gathered := webrtc.GatheringCompletePromise(p.pc)
-	if err := p.pc.SetLocalDescription(offer); err != nil {
-		return err
-	}
-	<-gathered
-	p.offer = p.pc.LocalDescription().SDP
-	return nil
+	p.offer = offer.SDP
+	return p.pc.SetLocalDescription(offer)
 }
 
 // send adds a track and sends a sample in its interval while the peer is connected.
@@ -136,9 +143,9 @@ func (p *TrialPeer) Answer(sdp string) error {
 // Received is closed at the first packet of media.
 func (p *TrialPeer) Received() <-chan struct{} { return p.received }
 
-// Route returns the address of LiveKit that the media use, such as "udp 192.0.2.1:7882", or "" before the
-// connection.
-func (p *TrialPeer) Route() string {
+// Route returns the protocol and the address of LiveKit that the media use, such as udp and 192.0.2.1:7882,
+// or "" before the connection.
+func (p *TrialPeer) Route() (protocol, address string) {
 	for _, t := range p.pc.GetTransceivers() {
 		var transport *webrtc.DTLSTransport
 		if sender := t.Sender(); sender != nil {
@@ -150,10 +157,10 @@ func (p *TrialPeer) Route() string {
 			continue
 		}
 		if pair, err := transport.ICETransport().GetSelectedCandidatePair(); err == nil && pair != nil {
-			return fmt.Sprintf("%s %s:%d", pair.Remote.Protocol, pair.Remote.Address, pair.Remote.Port)
+			return pair.Remote.Protocol.String(), net.JoinHostPort(pair.Remote.Address, strconv.Itoa(int(pair.Remote.Port)))
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // Close ends the connection and waits for its goroutines.

@@ -115,10 +115,8 @@ func candidates(list []translate.Candidate) []Result {
 	if len(list) == 0 {
 		return []Result{{Level: Fault, Check: check, Text: "none in the answer", Hint: "set rtc.node_ip or rtc.use_external_ip, and open rtc.udp_port, in LiveKit"}}
 	}
-	texts := make([]string, len(list))
 	var udp, tcp, public, private bool
-	for i, one := range list {
-		texts[i] = one.String()
+	for _, one := range list {
 		udp, tcp = udp || one.Transport == "udp", tcp || one.Transport == "tcp"
 		switch one.Scope() {
 		case translate.ScopePublic, translate.ScopeName:
@@ -128,7 +126,7 @@ func candidates(list []translate.Candidate) []Result {
 		case translate.ScopeLoopback:
 		}
 	}
-	text := strings.Join(texts, ", ")
+	text := addresses(list)
 	var all []Result
 	switch {
 	case public:
@@ -147,6 +145,14 @@ func candidates(list []translate.Candidate) []Result {
 		all = append(all, ok(check, "%s", text))
 	}
 	return all
+}
+
+func addresses(list []translate.Candidate) string {
+	texts := make([]string, len(list))
+	for i, one := range list {
+		texts[i] = one.String()
+	}
+	return strings.Join(texts, ", ")
 }
 
 var errNoWebhook = errors.New("a running gateway did not receive LiveKit's webhook")

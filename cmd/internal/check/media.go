@@ -12,6 +12,7 @@ import (
 	"wcsgateway/cmd/internal/app"
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/internal/wcsclient"
+	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
 	"wcsgateway/translate/wcs"
 )
@@ -74,7 +75,7 @@ func (c *connection) media(ctx context.Context, gateway string) []Result {
 	if err := client.start(ctx, wcs.CmdPublishStream, c.stream(), publisher); err != nil {
 		return append(all, fault("media publish", err, hintOfMedia(err)))
 	}
-	all = append(all, ok("media publish", "PUBLISHING, by %s", publisher.Route()))
+	all = append(all, streamUp("media publish", wcs.StatusPublishing, publisher))
 	player, err := livekit.NewTrialPlayer()
 	if err != nil {
 		return append(all, fault("media play", err, ""))
@@ -87,10 +88,20 @@ func (c *connection) media(ctx context.Context, gateway string) []Result {
 	defer cancel()
 	select {
 	case <-player.Received():
-		return append(all, ok("media play", "PLAYING, by %s", player.Route()))
+		return append(all, streamUp("media play", wcs.StatusPlaying, player))
 	case <-limit.Done():
 		return append(all, fault("media play", errNoPacket, "LiveKit must send to this machine: look at its log"))
 	}
+}
+
+// streamUp is the result of a stream whose media flow.
+func streamUp(check string, status wcs.Status, peer *livekit.TrialPeer) Result {
+	protocol, address := peer.Route()
+	text := fmt.Sprintf("%s, by %s %s", status, protocol, address)
+	if protocol == "tcp" {
+		return warning(check, text, "this machine does not reach LiveKit's UDP ports, and TCP is slower for media: open them (docs/runbook.md)")
+	}
+	return ok(check, "%s", text)
 }
 
 var (
@@ -98,14 +109,22 @@ var (
 	errSocketClosed = errors.New("the gateway closed the connection")
 )
 
-// failedError is the info of a FAILED status.
-type failedError string
+// failedError is a FAILED status.
+type failedError struct {
+	info  string
+	tried string // LiveKit's addresses in the answer; "" without one
+}
 
-func (e failedError) Error() string { return "FAILED: " + string(e) }
+func (e failedError) Error() string {
+	if e.tried == "" {
+		return "FAILED: " + e.info
+	}
+	return fmt.Sprintf("FAILED: %s, with LiveKit at %s", e.info, e.tried)
+}
 
 func hintOfMedia(err error) string {
 	var failed failedError
-	if errors.As(err, &failed) && string(failed) == wcs.InfoFailedByICETimeout {
+	if errors.As(err, &failed) && failed.info == wcs.InfoFailedByICETimeout {
 		return "this machine does not reach LiveKit's media ports: open them, set rtc.node_ip in LiveKit, or use TURN (docs/runbook.md)"
 	}
 	return "the log of the gateway has the cause"
@@ -168,6 +187,7 @@ func (c *client) start(ctx context.Context, command wcs.Name, name string, peer 
 	if err := c.conn.Send(string(command), request); err != nil {
 		return err
 	}
+	tried := ""
 	return c.await(ctx, func(m wcsclient.Message) (bool, error) {
 		switch m.Name {
 		case string(wcs.NoteSetRemoteSDP):
@@ -175,9 +195,18 @@ func (c *client) start(ctx context.Context, command wcs.Name, name string, peer 
 			if err := m.Args(&of, &sdp); err != nil || of != id {
 				return false, err
 			}
+			if list, err := translate.AnswerCandidates(sdp); err == nil {
+				tried = addresses(list)
+			}
 			return false, peer.Answer(sdp)
 		case string(wcs.NoteStreamStatus):
-			return statusOf(m, id)
+			up, err := statusOf(m, id)
+			var failed failedError
+			if errors.As(err, &failed) {
+				failed.tried = tried
+				err = failed
+			}
+			return up, err
 		}
 		return false, nil
 	})
@@ -199,7 +228,7 @@ func statusOf(m wcsclient.Message, id string) (up bool, err error) {
 	case wcs.StatusFailed:
 		var info string
 		_ = json.Unmarshal(s.Info, &info) // a number is no reason
-		return false, failedError(info)
+		return false, failedError{info: info}
 	}
 	return false, nil
 }
