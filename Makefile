@@ -57,7 +57,7 @@ test: setup $(SDK) build check-links test-deploy
 
 # The chart, the compose file, the systemd unit, the image, alerts and dashboard: a separate module, because of Helm.
 test-deploy: setup
-	cd deploy/tests && go vet ./... && go test -count=1 -timeout $(TESTTIMEOUT) ./...
+	cd deploy/tests && go vet ./... && go vet -tags controlplane ./... && go test -count=1 -timeout $(TESTTIMEOUT) ./...
 
 # The chart against a real control plane with simulated machines. Not part of make test: the first build takes 7 minutes
 # and 3 GB of build cache, the test 4 minutes.

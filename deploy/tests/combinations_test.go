@@ -65,9 +65,29 @@ func TestEveryCombinationIsValid(t *testing.T) {
 	}
 	workers.Wait()
 	t.Logf("%d combinations, %d different objects of %d kinds", 1<<len(options), len(v.seen), len(v.kinds))
-	if want := 13; len(v.kinds) != want {
-		t.Errorf("objects of %d kinds, want %d: %v", len(v.kinds), want, v.kinds)
+	if len(v.kinds) != renderedKinds {
+		t.Errorf("objects of %d kinds, want %d: %v", len(v.kinds), renderedKinds, v.kinds)
 	}
+	for kind := range v.kinds {
+		if resources[kind] == "" {
+			t.Errorf("make test-k8s does not know the path of %s", kind)
+		}
+	}
+}
+
+// renderedKinds is the number of kinds that all combinations have.
+const renderedKinds = 13
+
+// resources maps the kinds of the chart, and some others, to their paths in the API (TestControlPlaneAcceptsChart).
+var resources = map[string]string{
+	"v1 ConfigMap": "/api/v1/%sconfigmaps/", "v1 Secret": "/api/v1/%ssecrets/", "v1 Service": "/api/v1/%sservices/", "v1 ServiceAccount": "/api/v1/%sserviceaccounts/", "v1 Pod": "/api/v1/%spods/",
+	"v1 Namespace": "/api/v1/namespaces/", "v1 Node": "/api/v1/nodes/",
+	"apps/v1 Deployment": "/apis/apps/v1/%sdeployments/", "autoscaling/v2 HorizontalPodAutoscaler": "/apis/autoscaling/v2/%shorizontalpodautoscalers/",
+	"policy/v1 PodDisruptionBudget": "/apis/policy/v1/%spoddisruptionbudgets/", "networking.k8s.io/v1 Ingress": "/apis/networking.k8s.io/v1/%singresses/",
+	"networking.k8s.io/v1 NetworkPolicy": "/apis/networking.k8s.io/v1/%snetworkpolicies/", "gateway.networking.k8s.io/v1 HTTPRoute": "/apis/gateway.networking.k8s.io/v1/%shttproutes/",
+	"monitoring.coreos.com/v1 ServiceMonitor": "/apis/monitoring.coreos.com/v1/%sservicemonitors/", "monitoring.coreos.com/v1 PrometheusRule": "/apis/monitoring.coreos.com/v1/%sprometheusrules/",
+	"apiextensions.k8s.io/v1 CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/",
+	"apiregistration.k8s.io/v1 APIService":             "/apis/apiregistration.k8s.io/v1/apiservices/",
 }
 
 func clone(o object) object {

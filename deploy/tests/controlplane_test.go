@@ -180,18 +180,6 @@ func (p *controlPlane) do(method, path, contentType, body string) object {
 	return o
 }
 
-// resources maps kinds to their paths.
-var resources = map[string]string{
-	"v1 ConfigMap": "/api/v1/%sconfigmaps/", "v1 Secret": "/api/v1/%ssecrets/", "v1 Service": "/api/v1/%sservices/", "v1 ServiceAccount": "/api/v1/%sserviceaccounts/",
-	"v1 Namespace": "/api/v1/namespaces/", "v1 Node": "/api/v1/nodes/",
-	"apps/v1 Deployment": "/apis/apps/v1/%sdeployments/", "autoscaling/v2 HorizontalPodAutoscaler": "/apis/autoscaling/v2/%shorizontalpodautoscalers/",
-	"policy/v1 PodDisruptionBudget": "/apis/policy/v1/%spoddisruptionbudgets/", "networking.k8s.io/v1 Ingress": "/apis/networking.k8s.io/v1/%singresses/",
-	"networking.k8s.io/v1 NetworkPolicy": "/apis/networking.k8s.io/v1/%snetworkpolicies/", "gateway.networking.k8s.io/v1 HTTPRoute": "/apis/gateway.networking.k8s.io/v1/%shttproutes/",
-	"monitoring.coreos.com/v1 ServiceMonitor": "/apis/monitoring.coreos.com/v1/%sservicemonitors/", "monitoring.coreos.com/v1 PrometheusRule": "/apis/monitoring.coreos.com/v1/%sprometheusrules/",
-	"apiextensions.k8s.io/v1 CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/",
-	"apiregistration.k8s.io/v1 APIService":             "/apis/apiregistration.k8s.io/v1/apiservices/",
-}
-
 // apply is kubectl apply --server-side --validate=strict. It returns the status and the object, or the
 // rejection.
 func (p *controlPlane) apply(ns, document, query string) (status int, answer object) {
