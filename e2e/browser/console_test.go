@@ -157,7 +157,7 @@ func (c *consoleTab) shot(name string, width int, dark bool) {
 	}
 	c.run(chromedp.EmulateViewport(int64(width), 844), command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-	}))
+	}), command(emulation.SetScrollbarsHidden, emulation.SetScrollbarsHiddenParams{Hidden: true})) // they would hide the right edge
 	if wide := eval[int](c, `document.documentElement.scrollWidth`); wide > width {
 		c.t.Errorf("%s is %d pixels wide in a window of %d", name, wide, width)
 	}
@@ -276,7 +276,7 @@ func TestConsoleShowsTwoPodsAndThousandSessions(t *testing.T) {
 func (w *consoleWorld) ended(t *testing.T) {
 	t.Helper()
 	c := w.open(t, 0, "#/streams")
-	c.shows("Ended last", "Stopped by rest /terminate", "bad_offer")
+	c.shows("Ended last", "Stopped by rest /terminate", "terminated")
 	c.shots("ended")
 	c.run(chromedp.Click(chromedp.CSS("a[href='#/stream/console-pub']")))
 	c.shows("Stream console", "It has ended.", "UNPUBLISHED", "terminated", "operator", "defaultApp")

@@ -58,8 +58,14 @@ func render(name string) (string, error) {
 	}
 	var b strings.Builder
 	err = markdown.Convert(source, &b, parser.WithContext(parser.NewContext(parser.WithIDs(anchors{}))))
-	return b.String(), err
+	return scrolled.Replace(b.String()), err
 }
+
+// scrolled lets wide tables and code scroll, also by keyboard.
+var scrolled = strings.NewReplacer(
+	"<table>", `<div class="wide" tabindex="0" role="region" aria-label="Table"><table>`, "</table>", "</table></div>",
+	"<pre>", `<pre tabindex="0">`,
+)
 
 func listOfDocuments() (string, error) {
 	files, err := docs.Files.ReadDir(".")

@@ -146,19 +146,23 @@ function EndedStream({ data }) {
       <dt>Application</dt><dd>${data.app}</dd>
       <dt>Media ID</dt><dd>${data.mediaSessionId}</dd>
     </dl>`}
-    ${data.name && html`<${Record} data=${data} />`}
+    ${data.name && html`<${Quality} data=${data} /><${Hooks} data=${data} />`}
   </section>`;
 }
 
-// Record shows what the pod of a stream recorded about it.
-function Record({ data }) {
+// Quality plots what the pod of a stream measured.
+function Quality({ data }) {
   return html`<h2>Quality</h2>
     ${!data.quality ? html`<p class="empty">Not measured. <a href="docs/rates-and-snapshots.md">What measures it</a></p>` : html`<div class="plots">
       <${Plot} title="Video rate" unit="kbit/s" history=${data.quality} lines=${[{ key: 'kbps', label: 'kbit/s' }]} />
       <${Plot} title="Frames" unit="per second" history=${data.quality} lines=${[{ key: 'fps', label: 'frames' }]} />
       <${Plot} title="Packets lost" unit="in 10 s" history=${data.quality} lines=${[{ key: 'lost', label: 'packets' }]} />
-    </div>`}
-    <h2>Hooks</h2>
+    </div>`}`;
+}
+
+// Hooks lists the hooks that were called for a stream.
+function Hooks({ data }) {
+  return html`<h2>Hooks</h2>
     ${data.hooks.length === 0 ? html`<p class="empty">None called.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Hooks"><table>
       <thead><tr><th scope="col">Hook</th><th scope="col" class="number">Calls</th><th scope="col">Last</th><th scope="col" class="number">Took, ms</th><th scope="col">Result</th></tr></thead>
       <tbody>${data.hooks.map((h) => html`<tr key=${h.method}><td data-label="Hook">${h.method}</td><td data-label="Calls" class="number">${h.count}</td>
@@ -166,6 +170,8 @@ function Record({ data }) {
         <td data-label="Result">${h.failed ? html`<span class="state silent">failed</span>` : 'ok'}</td></tr>`)}</tbody>
     </table></div>`}`;
 }
+
+const figureLabels = { VIDEO_FPS: 'Frames per second', VIDEO_LOST: 'Packets lost', VIDEO_NACK: 'Packets requested (NACK)', VIDEO_PLI: 'Key frames requested (PLI)' };
 
 export function Stream({ id, data, pods }) {
   if (!data) return html`<section aria-labelledby="title"><h1 id="title" tabindex="-1">Stream</h1><p role="status">Loading …</p></section>`;
@@ -182,7 +188,7 @@ export function Stream({ id, data, pods }) {
       <dt>Video</dt><dd>${videoText(data.video)}</dd>
       <dt>Audio</dt><dd>${audioText(data.audio)}</dd>
       <dt>Video rate</dt><dd>${data.kbps === null ? text(null) : `${data.kbps} kbit/s`}</dd>
-      ${Object.entries(data.figures || {}).filter(([k]) => !/RATE|WIDTH|HEIGHT/.test(k)).map(([k, v]) => html`<dt key=${k}>${k}</dt><dd>${v}</dd>`)}
+      ${Object.entries(figureLabels).filter(([k]) => data.figures?.[k] !== undefined).map(([k, label]) => html`<dt key=${k}>${label}</dt><dd>${data.figures[k]}</dd>`)}
       <dt>Players</dt><dd>${data.players}${byPod.map(([pod, n], i) => html`${i === 0 ? ': ' : ', '}${n} on <${Host} pod=${pod} pods=${pods} />`)}</dd>
     </dl>
     <p class="buttons">
@@ -192,13 +198,14 @@ export function Stream({ id, data, pods }) {
         run=${async (value) => { await act('stream/event/send', { mediaSessionId: id, payload: JSON.parse(value) }); return 'Sent.'; }} />
     </p>
     <${Picture} name=${data.name} />
+    <${Quality} data=${data} />
     <h2>Players</h2>
     ${data.playersList.length === 0 ? html`<p class="empty">No players.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label="Players"><table>
       <thead><tr>${['Session', 'Pod', 'Status', 'Duration'].map((h) => html`<th key=${h} scope="col">${h}</th>`)}</tr></thead>
       <tbody>${data.playersList.map((p) => html`<tr key=${p.mediaSessionId}><td data-label="Session">${sessionLink(p.session)}</td><td data-label="Pod"><${Host} pod=${p.pod} pods=${pods} /></td>
         <td data-label="Status">${p.status}</td><td data-label="Duration"><${Moment} at=${p.since} /></td></tr>`)}</tbody>
     </table></div>`}
-    <${Record} data=${data} />
+    <${Hooks} data=${data} />
   </section>`;
 }
 
