@@ -78,7 +78,7 @@ func TestEveryCombinationIsValid(t *testing.T) {
 // renderedKinds is the number of kinds that all combinations have.
 const renderedKinds = 13
 
-// resources maps the kinds of the chart, and some others, to their paths in the API (TestControlPlaneAcceptsChart).
+// resources maps kinds to their paths in the API of Kubernetes, for TestControlPlaneAcceptsChart.
 var resources = map[string]string{
 	"v1 ConfigMap": "/api/v1/%sconfigmaps/", "v1 Secret": "/api/v1/%ssecrets/", "v1 Service": "/api/v1/%sservices/", "v1 ServiceAccount": "/api/v1/%sserviceaccounts/", "v1 Pod": "/api/v1/%spods/",
 	"v1 Namespace": "/api/v1/namespaces/", "v1 Node": "/api/v1/nodes/",
