@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"net/http"
+
 	"wcsgateway/gateway/realip"
 	"wcsgateway/gateway/session"
 )
@@ -16,4 +18,6 @@ type Config struct {
 	// the address of a TCP connection is that of the proxy.
 	ProxyProtocol bool
 	LoadBalancer
+	// Embed serves the player for frames at embed.Path. nil: there is none.
+	Embed http.Handler
 }

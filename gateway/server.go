@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"wcsgateway/gateway/embed"
 	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
@@ -19,8 +20,8 @@ import (
 )
 
 // Public returns the handler of the listeners that clients reach. It serves WebSocket upgrades on any path,
-// because apps use all kinds of paths (docs/wcs-protocol.md#transport), and the load balancer's address if
-// configured.
+// because apps use all kinds of paths (docs/wcs-protocol.md#transport), and the load balancer's address and
+// the player for frames if configured.
 func (g *Gateway) Public() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -28,6 +29,8 @@ func (g *Gateway) Public() http.Handler {
 			g.accept(w, r)
 		case g.cfg.LBPath != "" && r.URL.Path == g.cfg.LBPath && r.Method == http.MethodGet:
 			g.loadBalancer(w, r)
+		case g.cfg.Embed != nil && r.URL.Path == embed.Path:
+			g.cfg.Embed.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}

@@ -114,8 +114,14 @@ func pageHandler() http.Handler {
 	return mux
 }
 
-// startBrowser starts a Chromium with a fake camera and microphone. It ends with the test.
+// startBrowser starts a Chromium with a fake camera and microphone, in which pages play without a click. It
+// ends with the test.
 func startBrowser(t *testing.T) context.Context {
+	return startBrowserWith(t, "no-user-gesture-required")
+}
+
+// startBrowserWith is startBrowser with another value of Chromium's autoplay-policy.
+func startBrowserWith(t *testing.T, autoplay string) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -130,7 +136,7 @@ func startBrowser(t *testing.T) context.Context {
 	} {
 		options = append(options, chromedp.Flag(name, true))
 	}
-	options = append(options, chromedp.Flag("headless", "new"), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
+	options = append(options, chromedp.Flag("headless", "new"), chromedp.Flag("autoplay-policy", autoplay))
 	all, closeAll := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(closeAll)
 	ctx, closeFirst := chromedp.NewContext(all)

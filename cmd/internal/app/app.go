@@ -24,6 +24,7 @@ import (
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/console"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/embed"
 	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/rtmp"
@@ -246,6 +247,10 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		return gateway.Config{}, err
 	}
 	s, m := cfg.Session, cfg.Media
+	var player http.Handler
+	if e := cfg.Listen.Embed; e.Enabled {
+		player = embed.New(embed.Config{AppKey: e.AppKey, Frames: e.Frames, Servers: e.Servers})
+	}
 	return gateway.Config{
 		Config: session.Config{
 			Deployment: cfg.Deployment, Pod: pod, Version: cfg.ServerVersion(version), NodeID: cfg.Node(), Reloadable: live,
@@ -273,6 +278,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		},
 		Proxies: proxies, ProxyProtocol: cfg.Listen.ProxyProtocol,
 		Drain: gateway.DrainConfig{Notice: cfg.Drain.Notice, Window: cfg.Drain.Window, Pace: cfg.Drain.Pace},
+		Embed: player,
 		LoadBalancer: gateway.LoadBalancer{
 			LBPath: cfg.Listen.LBPath, LBServer: cfg.Listen.LB.Server, LBPodHost: cfg.Listen.LB.PodHost,
 			LBWS: strconv.Itoa(cfg.Listen.LB.WS), LBWSS: strconv.Itoa(cfg.Listen.LB.WSS),

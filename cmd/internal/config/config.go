@@ -67,6 +67,7 @@ type Listen struct {
 	// Path that answers the SDK's `lbUrl`. Empty: none.
 	LBPath string       `koanf:"lbPath" pattern:"^(/.*)?$"`
 	LB     LoadBalancer `koanf:"lb"`
+	Embed  Embed        `koanf:"embed"`
 	// Pages that may connect, by their `Origin`; other pages get 403. Empty: all pages. Reloaded without a
 	// restart.
 	//
@@ -108,6 +109,20 @@ type LoadBalancer struct {
 	WS int `koanf:"ws" rule:"min=1,max=65535"`
 	// Port for `wss://` clients, of `listen.lb.server` or of this pod.
 	WSS int `koanf:"wss" rule:"min=1,max=65535"`
+}
+
+// Embed configures the player for frames (docs/app-developers.md#embedded-player).
+type Embed struct {
+	// Serve a page at `/embed_player` that plays one stream in a frame of another page, with WCS's parameters.
+	Enabled bool `koanf:"enabled"`
+	// Pages that may have the player in a frame, as in a Content-Security-Policy: `https://app.example.com`,
+	// `https://*.example.com`, `http://localhost:*`, or `*` for all. Empty: pages of the player's own address.
+	Frames []string `koanf:"frames" pattern:"^(\\*|https?://.+)$"`
+	// Servers that the player's parameter `urlServer` may name besides the player's own host and port, such as
+	// `wss://wcs.example.com:8443`. Empty: none.
+	Servers []string `koanf:"servers" pattern:"^wss?://[^/]+$"`
+	// Application of the player's sessions. It must be one of `applications`.
+	AppKey string `koanf:"appKey"`
 }
 
 // LiveKit configures the connection to the media server.
@@ -425,7 +440,7 @@ func Default() Config {
 		Deployment: "default",
 		Listen: Listen{
 			Public: ":8080", Secure: ":8443", Internal: ":9090",
-			LBPath: "/lb", LB: LoadBalancer{WS: 8080, WSS: 8443},
+			LBPath: "/lb", LB: LoadBalancer{WS: 8080, WSS: 8443}, Embed: Embed{AppKey: "defaultApp"},
 		},
 		LiveKit: LiveKit{
 			RoomEmptyTimeout: 10 * time.Second, RoomDepartureTimeout: 2 * time.Second,

@@ -138,6 +138,13 @@ func TestValidateNamesEachFault(t *testing.T) {
 			c.Listen.LBPath, c.Listen.LB = "lb", LoadBalancer{Server: "ws://x", PodHost: "a/b", WS: 0, WSS: 70000}
 		},
 			map[string]string{"listen.lbPath": "begin with /", "listen.lb.server": "host name", "listen.lb.podHost": "host name", "listen.lb.ws": "1 to 65535", "listen.lb.wss": "1 to 65535"}},
+		{"player for frames", func(c *Config) {
+			c.Listen.LBPath = "/embed_player"
+			c.Listen.Embed = Embed{Enabled: true, Frames: []string{"https://*.example.com", "example.com", "https://a; sandbox"}, Servers: []string{"wss://b:8443", "https://b", "wss://b/path"}, AppKey: "none"}
+		}, map[string]string{
+			"listen.lbPath": "listen.embed", "listen.embed.frames[1]": "http(s)://", "listen.embed.frames[2]": "http(s)://",
+			"listen.embed.servers[1]": "ws(s)://", "listen.embed.servers[2]": "ws(s)://", "listen.embed.appKey": "no application",
+		}},
 		{"livekit without scheme", func(c *Config) { c.LiveKit.URL = "livekit:7880" }, map[string]string{"livekit.url": "http(s)://"}},
 		{"livekit without host", func(c *Config) { c.LiveKit.URL = "https://" }, map[string]string{"livekit.url": "http(s)://"}},
 		{"livekit with a password", func(c *Config) { c.LiveKit.URL = "https://u:" + testSecret + "@h" }, map[string]string{"livekit.url": "user"}},

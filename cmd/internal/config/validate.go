@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"wcsgateway/gateway/embed"
 	"wcsgateway/gateway/origins"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -81,11 +82,26 @@ func (l Listen) validate(f *faults) {
 		f.check(!strings.ContainsAny(l.LB.PodHost, "/ "), "listen.lb.podHost", "must be a host name or address")
 	}
 	f.origins("listen.origins", l.Origins)
+	l.validateEmbed(f)
 	for i, network := range l.TrustedProxies {
 		_, err := netip.ParsePrefix(network)
 		f.check(err == nil, fmt.Sprintf("listen.trustedProxies[%d]", i), "must be a network such as 10.0.0.0/8 or 192.0.2.7/32")
 	}
 	f.check(!l.ProxyProtocol || len(l.TrustedProxies) > 0, "listen.proxyProtocol", "needs listen.trustedProxies: only these send the header")
+}
+
+func (l Listen) validateEmbed(f *faults) {
+	for i, frame := range l.Embed.Frames {
+		if err := embed.CheckFrame(frame); err != nil {
+			f.add(fmt.Sprintf("listen.embed.frames[%d]", i), "%v", err)
+		}
+	}
+	for i, server := range l.Embed.Servers {
+		if err := embed.CheckServer(server); err != nil {
+			f.add(fmt.Sprintf("listen.embed.servers[%d]", i), "%v", err)
+		}
+	}
+	f.check(!l.Embed.Enabled || l.LBPath != embed.Path, "listen.lbPath", "is the address of listen.embed")
 }
 
 func (l LiveKit) validate(f *faults) {
@@ -142,6 +158,8 @@ func (t Tracing) validate(f *faults) {
 }
 
 func (c Config) validateApplications(f *faults) {
+	_, known := c.Applications[c.Listen.Embed.AppKey]
+	f.check(!c.Listen.Embed.Enabled || known, "listen.embed.appKey", "%q is no application", c.Listen.Embed.AppKey)
 	sound := true
 	for _, key := range slices.Sorted(maps.Keys(c.Applications)) {
 		app := c.Applications[key]
