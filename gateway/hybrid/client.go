@@ -35,6 +35,7 @@ type Client struct {
 	hello     map[string]json.RawMessage // members of the connection command for the upstream
 	version   string
 	publishes bool // what the client publishes goes to the upstream
+	sip       bool // the upstream registers the client for calls
 
 	link      *link // nil: none
 	retryAt   time.Time
@@ -47,6 +48,7 @@ type Client struct {
 	asked     int                   // names in questions
 	pictured  picture               // the first of two messages with a picture was the last answer to a snapshot
 	data      map[string]bool       // by operationId: sendData that the upstream has not answered
+	calls     map[string]bool       // by callId: those of the upstream
 	ended     bool
 }
 
@@ -88,7 +90,7 @@ func (c *Client) Take(cmd wcs.Command, frame []byte) bool {
 	case wcs.CmdPublishStream, wcs.CmdPlayStream, wcs.CmdAvailableStream, wcs.CmdSnapshot,
 		wcs.CmdUnPublishStream, wcs.CmdStopStream, wcs.CmdSendStreamEvent:
 	default:
-		return false
+		return c.app.Fallback && c.takeOther(cmd, frame)
 	}
 	h := held{cmd: cmd, frame: frame}
 	return cmd.Bind(&h.ref) == nil && h.ref.MediaSessionID != "" && c.takeOne(h)
@@ -327,6 +329,7 @@ func (c *Client) linkEnded(l *link, err error) {
 	}
 	l.log.Warn().Err(err).Int("streams", len(c.streams)).Msg("upstream of session lost")
 	c.fail(err)
+	c.reopenLater()
 }
 
 // fail answers all that the upstream will not answer.
@@ -340,6 +343,10 @@ func (c *Client) fail(err error) {
 		for range names {
 			c.refuse(held{cmd: wcs.Command{Name: q.name}, ref: wcs.StreamRef{MediaSessionID: q.id}}, info)
 		}
+	}
+	for id := range c.calls {
+		c.endCall(id)
+		c.session.Send(wcs.CallFinished(id, wcs.StatusFailed))
 	}
 	for id := range c.data {
 		c.session.Send(wcs.DataStatus{OperationID: id, Status: wcs.DataFailed, Info: info}.Frame())
@@ -376,6 +383,9 @@ func (c *Client) End() (ended []Ended) {
 	for id, st := range c.streams {
 		c.remove(id)
 		ended = append(ended, Ended{MediaID: id, Name: st.name, Published: st.published, Created: st.created})
+	}
+	for id := range c.calls {
+		c.endCall(id)
 	}
 	if c.link != nil {
 		c.link.cancel()

@@ -24,6 +24,7 @@ type App struct {
 	Upstream  *upstream.Server // nil: none
 	Publishes upstream.Route   // the side of what a client publishes; it leads to Upstream or here
 	SendData  bool             // sendData goes to the upstream
+	Fallback  bool             // commands that this gateway does not have go to the upstream, with calls
 }
 
 // Metrics are the figures of clients with an upstream. Their labels are application keys.
@@ -55,6 +56,7 @@ const (
 // Clients is what the clients of a pod share. Its methods may be called from any goroutine.
 type Clients struct {
 	Deps
+	reopen time.Duration                // before a SIP client's lost link is opened again; less than twice as long
 	absent *lru.Cache[place, time.Time] // when that was found
 
 	mu        sync.Mutex
@@ -73,7 +75,7 @@ func New(d Deps) *Clients {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Clients{Deps: d, absent: absent, published: make(map[place]int)}
+	return &Clients{Deps: d, reopen: reopenAfter, absent: absent, published: make(map[place]int)}
 }
 
 // Session is what a Client uses of its session. All but Post, HasRoom and Knows are called on the session's
@@ -93,7 +95,7 @@ type Session interface {
 	Serve(c wcs.Command)
 	// Charge reports whether the client may request something now.
 	Charge(k quota.Kind) bool
-	// CountStreams counts the streams that the client has upstream.
+	// CountStreams counts the streams and calls that the client has upstream.
 	CountStreams(delta int)
 }
 
@@ -113,12 +115,12 @@ func (all *Clients) Open(key string, app App, c wcs.Connection, from *Origin, s 
 	hello := maps.Clone(c.Sent)
 	maps.DeleteFunc(hello, func(member string, _ json.RawMessage) bool {
 		// The token is ours. A kept session would outlive the link with its streams. SIP accounts are for calls.
-		return member == "authToken" || member == "keepAlive" || strings.HasPrefix(member, "sip")
+		return member == "authToken" || member == "keepAlive" || !app.Fallback && strings.HasPrefix(member, "sip")
 	})
 	return &Client{
 		all: all, app: app, key: key, session: s, handshake: from.Handshake, hello: hello, version: client.Version(),
-		publishes: app.Publishes.For(client) != nil,
-		held:      make(map[string][]held), streams: make(map[string]stream), questions: make(map[question][]string), data: make(map[string]bool),
+		publishes: app.Publishes.For(client) != nil, sip: app.Fallback && client.SIP(), calls: make(map[string]bool),
+		held: make(map[string][]held), streams: make(map[string]stream), questions: make(map[question][]string), data: make(map[string]bool),
 	}
 }
 

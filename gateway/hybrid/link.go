@@ -222,6 +222,7 @@ type argument struct {
 	MediaSessionID string          `json:"mediaSessionId"`
 	ID             string          `json:"id"`
 	OperationID    string          `json:"operationId"`
+	CallID         string          `json:"callId"`
 	APIMethod      string          `json:"apiMethod"`
 	Type           string          `json:"type"`
 	Status         string          `json:"status"`

@@ -1,6 +1,14 @@
 package hybrid
 
-import "wcsgateway/translate/wcs"
+import (
+	"strings"
+
+	"wcsgateway/translate/wcs"
+)
+
+// metricsPrefix begins the names of messages about the client's statistics, which break clients
+// (docs/wcs-protocol.md#messages-that-break-clients).
+const metricsPrefix = "webRTCMetrics"
 
 // onMessage passes a message of the upstream to the client, if it is about the client's business with the
 // upstream.
@@ -21,7 +29,12 @@ func (c *Client) dropped() { c.all.Metrics.Dropped.WithLabelValues(c.key).Inc() 
 // ended with it.
 func (c *Client) concerns(m message) bool {
 	st, there := c.streams[m.arg.MediaSessionID]
+	if m.arg.CallID != "" {
+		return c.onCall(m)
+	}
 	switch m.name {
+	case wcs.NoteSetRemoteSDP:
+		return there || c.onAnswer(m.arg.MediaSessionID)
 	case wcs.NoteStreamStatus:
 		if m.arg.Status == wcs.StatusSnapshotComplete {
 			return c.onPicture(m)
@@ -49,10 +62,10 @@ func (c *Client) concerns(m message) bool {
 		return c.app.SendData
 	case wcs.NoteFail: // of a command that went upstream; the end of the link has its own answers
 		return m.arg.APIMethod != wcs.APIMethodConnection
-	case wcs.NoteGetUserData, wcs.NoteGetVersion, wcs.CmdMetricsDesc, wcs.CmdMetricsBatch:
+	case wcs.NoteGetUserData, wcs.NoteGetVersion:
 		return false
 	}
-	return there
+	return there || c.sip && m.arg.MediaSessionID == "" && !strings.HasPrefix(string(m.name), metricsPrefix)
 }
 
 // onPicture reports whether the client has asked for a picture. The second message with it follows the first.

@@ -74,7 +74,7 @@ func (r *Route) inShare(c Client) bool {
 
 func (r *Rule) matches(c Client) bool {
 	switch {
-	case r.SIP && !hasSIP(c.Connection),
+	case r.SIP && !c.SIP(),
 		!r.Login.matches(c.Connection.Login()),
 		!r.ClientVersion.matches(text(c.Connection.Sent["clientVersion"])),
 		r.Provider != "" && (len(c.Connection.MediaProviders) == 0 || c.Connection.MediaProviders[0] != r.Provider),
@@ -94,9 +94,9 @@ func (r *Rule) matches(c Client) bool {
 	return true
 }
 
-// hasSIP reports whether the client sent any member of a SIP account (docs/wcs-protocol.md#connection).
-func hasSIP(c wcs.Connection) bool {
-	for member, value := range c.Sent {
+// SIP reports whether the client sent any member of a SIP account (docs/wcs-protocol.md#connection).
+func (c Client) SIP() bool {
+	for member, value := range c.Connection.Sent {
 		if strings.HasPrefix(member, "sip") && string(value) != "null" && string(value) != `""` {
 			return true
 		}

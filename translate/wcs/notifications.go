@@ -21,6 +21,7 @@ const (
 	NoteSessionDebug       Name = "notifySessionDebugEvent"
 	NoteFail               Name = "fail"
 	NoteFinish             Name = "finish"
+	NoteIncomingCall       Name = "notifyIncomingCall" // of upstreams only
 	NoteInboundVideoRate   Name = "inboundVideoRate"
 	NoteOutboundVideoRate  Name = "outboundVideoRate"
 	statusResize                = "RESIZE"

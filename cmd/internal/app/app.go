@@ -231,7 +231,7 @@ func applications(cfg config.Config, b *backends, servers map[string]*upstream.S
 			Hooks:  apps.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
 			Route:  sides,
-			Hybrid: hybrid.App{Upstream: servers[app.Hybrid.Upstream], Publishes: publishes, SendData: app.Hybrid.SendData != config.RouteHere},
+			Hybrid: hybrid.App{Upstream: servers[app.Hybrid.Upstream], Publishes: publishes, SendData: app.Hybrid.SendData != config.RouteHere, Fallback: app.Hybrid.Fallback},
 		}
 	}
 	return all, nil

@@ -96,6 +96,9 @@ type Hybrid struct {
 	// Side of `sendData`, the room API and the streams in its rooms, and of the data that clients get: `here`, or
 	// the name of the upstream.
 	SendData string `koanf:"sendData"`
+	// What this gateway does not have goes to the upstream: calls, with clients' SIP accounts, and commands that
+	// are not known here. See [calls](migrate-from-wcs.md#calls-and-other-commands).
+	Fallback bool `koanf:"fallback"`
 }
 
 // Publishes returns the sides of what clients publish.
@@ -150,7 +153,7 @@ func (c Config) validateRoute(f *faults, at string, r Route) {
 
 func (c Config) validateHybrid(f *faults, at string, h Hybrid) {
 	if h.Upstream == "" {
-		f.check(h.Default == RouteHere && h.SendData == RouteHere && h.Share == 0 && len(h.Rules) == 0, at, "has settings, but no upstream")
+		f.check(h.Default == RouteHere && h.SendData == RouteHere && h.Share == 0 && len(h.Rules) == 0 && !h.Fallback, at, "has settings, but no upstream")
 		return
 	}
 	_, known := c.Upstreams[h.Upstream]

@@ -54,14 +54,14 @@ func TestHybridIsReadFromFile(t *testing.T) {
 	cfg, err := Load(write(t, `
 upstreams: {old: {url: "ws://old"}}
 applications:
-  shop: {hybrid: {upstream: old, default: old, share: 10, salt: x, rules: [{login: "a.*", to: here}], sendData: old}}
+  shop: {hybrid: {upstream: old, default: old, share: 10, salt: x, rules: [{login: "a.*", to: here}], sendData: old, fallback: true}}
   other: {}
 `), required)
 	if err != nil {
 		t.Fatal(err)
 	}
 	check(t, "hybrid", cfg.Applications["shop"].Hybrid, Hybrid{
-		Upstream: "old", Default: "old", Share: 10, Salt: "x", Rules: []RouteRule{{Login: "a.*", To: "here"}}, SendData: "old",
+		Upstream: "old", Default: "old", Share: 10, Salt: "x", Rules: []RouteRule{{Login: "a.*", To: "here"}}, SendData: "old", Fallback: true,
 	})
 	check(t, "hybrid by default", cfg.Applications["other"].Hybrid, Hybrid{Default: RouteHere, SendData: RouteHere})
 }
@@ -91,6 +91,7 @@ func TestFaultyUpstreamsAndRoutesAreRejected(t *testing.T) {
 		"applications: {a: {route: {rules: [{to: here, user: x}]}}}":                                                                        "unknown key",
 		"applications: {a: {hybrid: {upstream: old}}}":                                                                                      "hybrid.upstream: \"old\" is no upstream",
 		"applications: {a: {hybrid: {share: 5}}}":                                                                                           "has settings, but no upstream",
+		"applications: {a: {hybrid: {fallback: true}}}":                                                                                     "has settings, but no upstream",
 		"upstreams: {old: {url: 'ws://h'}}\napplications: {a: {hybrid: {upstream: old, share: 5}}}":                                         "hybrid.share",
 		"upstreams: {old: {url: 'ws://h'}, b: {url: 'ws://h'}}\napplications: {a: {hybrid: {upstream: old, default: b}}}":                   `hybrid.default: "b" is not old, and not here`,
 		"upstreams: {old: {url: 'ws://h'}, b: {url: 'ws://h'}}\napplications: {a: {hybrid: {upstream: old, sendData: b}}}":                  `hybrid.sendData: "b" is not old`,
