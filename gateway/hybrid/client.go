@@ -11,9 +11,11 @@ import (
 
 // Bounds of one client.
 const (
-	maxHeld    = 128 // commands that wait for a look at this gateway's streams
-	maxLooks   = 4   // looks at a time
-	maxAnswers = 256 // questions, and as many sendData, that the upstream has not answered
+	maxHeld    = 128  // commands that wait for a look at this gateway's streams; their bytes are bounded by Deps.MaxQueueBytes
+	maxID      = 128  // bytes of an id; longer ones are rejected here
+	maxName    = 1024 // bytes of a stream's name; this gateway has no stream with a longer one, or rejects it
+	maxLooks   = 4    // looks at a time
+	maxAnswers = 256  // questions, and as many sendData, that the upstream has not answered
 	retryAfter = time.Second
 )
 
@@ -43,6 +45,7 @@ type Client struct {
 	looks     []string          // media ids whose first command waits for its look
 	looking   int
 	waiting   int                   // commands in held
+	bytes     int                   // of the commands in held
 	streams   map[string]stream     // by media id: those that the upstream has
 	questions map[question][]string // the names in those that the upstream has not answered
 	asked     int                   // names in questions
@@ -93,8 +96,10 @@ func (c *Client) Take(cmd wcs.Command, frame []byte) bool {
 		return c.app.Fallback && c.takeOther(cmd, frame)
 	}
 	h := held{cmd: cmd, frame: frame}
-	return cmd.Bind(&h.ref) == nil && h.ref.MediaSessionID != "" && c.takeOne(h)
+	return cmd.Bind(&h.ref) == nil && isID(h.ref.MediaSessionID) && len(h.ref.Name) <= maxName && c.takeOne(h)
 }
+
+func isID(id string) bool { return id != "" && len(id) <= maxID }
 
 // takeOne is Take for a command about a stream.
 func (c *Client) takeOne(h held) bool {
@@ -148,12 +153,13 @@ func (c *Client) publishesThere(cmd wcs.Command) bool {
 
 // hold lets a command wait for the look at its name, or behind such a command about the same stream.
 func (c *Client) hold(h held) {
-	if c.waiting >= maxHeld {
+	if c.waiting >= maxHeld || c.bytes+len(h.frame) > c.all.MaxQueueBytes {
 		c.refuse(h, infoTooManyRequests)
 		return
 	}
 	id := h.ref.MediaSessionID
 	c.waiting++
+	c.bytes += len(h.frame)
 	c.held[id] = append(c.held[id], h)
 	if len(c.held[id]) == 1 {
 		c.look(id)
@@ -185,6 +191,9 @@ func (c *Client) looked(id string, here bool) {
 	waited := c.held[id]
 	delete(c.held, id)
 	c.waiting -= len(waited)
+	for _, h := range waited {
+		c.bytes -= len(h.frame)
+	}
 	switch first := waited[0]; {
 	case !here:
 		c.forward(first)
@@ -266,7 +275,7 @@ func (c *Client) takeData(cmd wcs.Command, frame []byte) bool {
 	var d struct {
 		OperationID string `json:"operationId"`
 	}
-	if cmd.Bind(&d) != nil {
+	if cmd.Bind(&d) != nil || len(d.OperationID) > maxID {
 		return false
 	}
 	if len(c.data) >= maxAnswers || !c.session.Charge(quota.Data) {

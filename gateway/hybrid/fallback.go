@@ -36,7 +36,7 @@ func (c *Client) takeOther(cmd wcs.Command, frame []byte) bool {
 
 func (c *Client) takeCall(cmd wcs.Command, frame []byte) bool {
 	var call wcs.Call
-	if cmd.Bind(&call) != nil || call.CallID == "" {
+	if cmd.Bind(&call) != nil || !isID(call.CallID) {
 		return false
 	}
 	if cmd.Name == wcs.CmdCall && !c.calls[call.CallID] && (!c.session.Charge(quota.Starts) || !c.beginCall(call.CallID)) {
@@ -56,7 +56,7 @@ func (c *Client) beginCall(id string) bool {
 	if c.calls[id] {
 		return true
 	}
-	if len(c.calls) >= maxCalls {
+	if len(c.calls) >= maxCalls || !isID(id) {
 		return false
 	}
 	c.calls[id] = true
@@ -85,7 +85,7 @@ func (c *Client) onCall(m message) bool {
 // onAnswer reports whether the client gets a setRemoteSDP that is not of a stream. That of an incoming call
 // precedes the call (docs/wcs-protocol.md#messages-of-calls).
 func (c *Client) onAnswer(id string) bool {
-	return id != "" && (c.calls[id] || c.sip && !c.session.HasStream(id) && c.beginCall(id))
+	return c.calls[id] || c.sip && !c.session.HasStream(id) && c.beginCall(id)
 }
 
 // Established is called when the client was let in. A SIP client gets its link at once, for incoming calls.

@@ -352,10 +352,16 @@ func TestClientIsBounded(t *testing.T) {
 		s.want("availableStream", "Upstream server is not available")
 	}
 	s.do(func() {
-		if c := s.client; c.waiting+c.asked+len(c.held)+len(c.looks)+len(c.questions) != 0 {
+		if c := s.client; c.waiting+c.bytes+c.asked+len(c.held)+len(c.looks)+len(c.questions) != 0 {
 			t.Errorf("commands are kept: %+v", c)
 		}
 	})
+
+	long := strings.Repeat("x", maxName+1)
+	s.wantHere(command(wcs.CmdPlayStream, "m", long))
+	s.wantHere(command(wcs.CmdPlayStream, long, "n"))
+	s.sends(fmt.Sprintf(`{"message":"playStream","data":[{"mediaSessionId":"huge","name":"n","sdp":%q}]}`, strings.Repeat("x", p.clients.MaxQueueBytes)))
+	s.want(`"huge"`, infoTooManyRequests)
 
 	roomy := newPod(t, srv.url, nil)
 	s = roomy.session(true, func(a *App) { a.SendData = true })
