@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -39,8 +42,8 @@ func consoleEvent(t *testing.T, g *rig.Gateway, event string) (data string) {
 	return ""
 }
 
-// The packets between the client and LiveKit's media port are lost, as behind a firewall. The metric has the
-// series that the alert WcsIceTimeouts uses.
+// The packets between the client and LiveKit's media port are lost, as behind a firewall. The metric, the
+// alert WcsIceTimeouts, the console and the log show it.
 func TestBlockedMediaPortsAreReported(t *testing.T) {
 	t.Parallel()
 	env := restEnv(t)
@@ -89,5 +92,45 @@ func TestBlockedMediaPortsAreReported(t *testing.T) {
 		!strings.HasPrefix(row.Address, "127.0.0.1:") || ago < 0 || ago > time.Minute {
 		t.Errorf("the console shows %+v, %v ago", row, ago)
 	}
+	wantIceAlert(t, s.Gateway.Metrics(t), series)
 	s.WantClean(t, "blocked")
+}
+
+// wantIceAlert runs promtool with the series of a scrape: the alert WcsIceTimeouts fires if failed, the
+// series of the failure, grows by one a minute while all others stay.
+func wantIceAlert(t *testing.T, metrics, failed string) {
+	t.Helper()
+	tool, err := filepath.Abs("../bin/promtool") // where .ci/setup puts it, if there is no other
+	if err != nil {
+		t.Fatal(err)
+	}
+	if installed, err := exec.LookPath("promtool"); err == nil {
+		tool = installed
+	}
+	rules, err := filepath.Abs("../deploy/chart/wcs-gateway/files/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var input []string
+	for line := range strings.Lines(metrics) {
+		name, _, _ := strings.Cut(line, "} ")
+		if !strings.HasPrefix(name, "wcs_stream_ends_total{") && !strings.HasPrefix(name, "wcs_stream_start_seconds_count{") {
+			continue
+		}
+		values := "0x30"
+		if name+"}" == failed {
+			values = "0x5 1+1x24"
+		}
+		input = append(input, fmt.Sprintf(`{series: '%s, namespace="media", job="wcs"}', values: '%s'}`, name, values))
+	}
+	const firing = `ALERTS{alertname="WcsIceTimeouts", alertstate="firing", severity="warning", namespace="media", job="wcs", kind="publish"}`
+	test := fmt.Sprintf("rule_files: [%q]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series: [%s]\n    promql_expr_test: [{expr: 'ALERTS{alertname=\"WcsIceTimeouts\"}', eval_time: 20m, exp_samples: [{labels: '%s', value: 1}]}]\n",
+		rules, strings.Join(input, ", "), firing)
+	file := filepath.Join(t.TempDir(), "test.yaml")
+	if err := os.WriteFile(file, []byte(test), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), tool, "test", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s\nof\n%s", err, out, test)
+	}
 }
