@@ -15,6 +15,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"sigs.k8s.io/yaml"
 )
 
@@ -166,7 +167,7 @@ func TestComposeDemoNeedsNoSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := slices.Sorted(maps.Keys(project.Services)), []string{"gateway", "livekit", "redis"}; !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(project.Services)), []string{"gateway", "livekit", "page", "redis"}; !slices.Equal(got, want) {
 		t.Fatalf("services %v, want %v", got, want)
 	}
 	var environ []string
@@ -191,5 +192,40 @@ func TestComposeDemoNeedsNoSettings(t *testing.T) {
 				t.Errorf("%s publishes %s to other machines", name, p.Published)
 			}
 		}
+	}
+}
+
+// The image of the demo page fills in the page of make dev, whose files it names, for the gateway of the
+// demo.
+func TestComposeDemoHasPage(t *testing.T) {
+	project, err := loadComposeFile(t.Context(), t, "demo.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := project.Services["page"].Build
+	fill := regexp.MustCompile(`RUN sed -i ('[^']+') /usr/share/nginx/html/index.html`).FindStringSubmatch(build.DockerfileInline)
+	if fill == nil {
+		t.Fatalf("the page is not filled in:\n%s", build.DockerfileInline)
+	}
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", "sed "+fill[1]+" "+filepath.Join(build.Context, "page/index.html")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(out)
+	for _, want := range []string{`data-ws="ws://localhost:8080" data-apps="defaultApp"`, `value="ws://localhost:8080"`, `src="flashphoner.js"`, `src="app.js"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if strings.Contains(page, "{{") || strings.Contains(page, "no-sdk") || strings.Contains(page, "is not installed") {
+		t.Errorf("the page has parts of the template:\n%s", page)
+	}
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		if !strings.Contains(build.DockerfileInline, name) || len(readFile(t, filepath.Join(build.Context, name))) == 0 {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if _, err := parser.Parse(strings.NewReader(build.DockerfileInline)); err != nil {
+		t.Error(err)
 	}
 }
