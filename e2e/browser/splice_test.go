@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/translate/wcs"
 )
 
 // The stage's gateway plays the old server, and another gateway in front of it splices every session.
@@ -51,6 +52,78 @@ func TestSDKThroughSplice(t *testing.T) {
 			t.Errorf("no metric %s", want)
 		}
 	}
+}
+
+// The stage's gateway plays the old server. Another gateway with its own LiveKit in front of it serves every
+// session, and has the streams of defaultApp published on the old server, but not those of h264.
+func TestSDKWithStreamsOnBothSides(t *testing.T) {
+	w := newWorld(t)
+	ports := rig.NewPorts(t)
+	front := rig.StartGateway(t, rig.GatewayOptions{
+		Ports: ports, LiveKit: rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports.Webhook()}), Redis: w.stage.Redis.Addr,
+		Env: map[string]string{
+			"WCS_DEPLOYMENT":   "front",
+			"WCS_UPSTREAMS":    fmt.Sprintf("{old: {url: %q}}", strings.TrimSuffix(w.stage.Gateway.URL, "/")),
+			"WCS_APPLICATIONS": "{defaultApp: {hybrid: {upstream: old, default: old}}, h264: {hybrid: {upstream: old}}}",
+		},
+	})
+	front.AwaitReady(t)
+	phones := rig.StartScriptedServer(t)
+	caller := rig.StartGateway(t, rig.GatewayOptions{
+		Ports: rig.NewPorts(t), LiveKit: w.stage.LiveKit, Redis: w.stage.Redis.Addr,
+		Env: map[string]string{
+			"WCS_DEPLOYMENT":   "caller",
+			"WCS_UPSTREAMS":    fmt.Sprintf("{phones: {url: %q}}", phones.URL),
+			"WCS_APPLICATIONS": "{defaultApp: {hybrid: {upstream: phones, fallback: true}}}",
+		},
+	})
+	caller.AwaitReady(t)
+	t.Run("all", func(t *testing.T) {
+		t.Run("phone example", func(t *testing.T) {
+			t.Parallel()
+			phoneExample(w.newScene(t), caller.URL, phones)
+		})
+		for _, sdk := range []string{oldestSDK, newestSDK} {
+			t.Run(sdk+" both", func(t *testing.T) {
+				t.Parallel()
+				s := w.newScene(t)
+				direct := s.legacyTab(sdk)
+				s.gateway = front.URL
+				bothSides(s, sdk, direct)
+			})
+			for name, test := range coreTests {
+				t.Run(sdk+" "+name, func(t *testing.T) {
+					t.Parallel()
+					s := w.newScene(t)
+					s.gateway = front.URL
+					test(s, sdk)
+				})
+			}
+		}
+	})
+	w.stage.WantClean(t)
+	if log := front.Output(); strings.Contains(log, "session spliced") || strings.Contains(log, "panic") {
+		t.Error("the gateway in front splices sessions, or its log contains a panic")
+	}
+	if line := `wcs_upstream_commands_total{app="defaultApp",cmd="publishStream"}`; !strings.Contains(front.Metrics(t), line) {
+		t.Errorf("no metric %s", line)
+	}
+}
+
+// bothSides plays streams of both sides in one session. direct is a tab that connects to the old server.
+func bothSides(s *scene, sdk string, direct *legacyTab) {
+	here, there, old := s.name("here"), s.name("there"), s.name("old")
+	ours := s.legacyTab(sdk).login("h264").publish(here, nil)
+	s.legacyTab(sdk).login(defaultApp).publish(there, nil)
+	direct.login(defaultApp).publish(old, nil)
+	viewer := s.legacyTab(sdk).login(defaultApp)
+	for _, name := range []string{here, there, old} {
+		viewer.play(name, nil).wantMedia(cameraMedia)
+	}
+	last := viewer.play(here, nil)
+	ours.stop()
+	last.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
+	direct.login(defaultApp).play(there, nil).wantMedia(cameraMedia)
 }
 
 // phoneExample is the vendor's phone page: a call out and a call in, with a scripted server in place of WCS.
