@@ -35,7 +35,8 @@ import (
 //
 // The channel of a pod's events is wcs:<d>:pod:<pod>.
 //
-// A record is listed in the index of its owner before it is written, and removed from it after it is deleted.
+// A record is listed in the index of its owner before it is written, or with it, and removed from it after it
+// is deleted.
 // So the index can list too much, but never too little. A stream name is in use while its key :record exists.
 type keys struct {
 	prefix string // with the last colon

@@ -61,7 +61,7 @@ func (s *modelSums) String() string {
 
 func TestProtocolKeepsInvariants(t *testing.T) {
 	if *modelSeed != 0 {
-		w := runModel(t, newModelRedis(t), *modelSeed, mutant{})
+		w := runModel(t, newModelRedis(t), *modelSeed, sound(*modelSeed))
 		t.Logf("%s\n%d steps", strings.Join(w.trace, "\n"), w.steps)
 		if w.failure != "" {
 			t.Error(w.failure)
@@ -76,7 +76,7 @@ func TestProtocolKeepsInvariants(t *testing.T) {
 		c := newModelRedis(t)
 		wg.Go(func() {
 			for seed := *modelFrom + n; time.Now().Before(stop) && !t.Failed(); seed += workers {
-				w := runModel(t, c, seed, mutant{})
+				w := runModel(t, c, seed, sound(seed))
 				sums.add(w)
 				if w.failure != "" {
 					t.Errorf("schedule %d: %s\n%s", seed, w.failure, strings.Join(w.trace, "\n"))

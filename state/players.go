@@ -24,10 +24,10 @@ func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 		if p.Native {
 			native = "1"
 		}
-		added, media, err := r.claim(ctx, owner, e, p.Generation, func(b *batch) *run {
+		added, media, err := r.claim(ctx, owner, e, p.Generation, func(b *batch, listing []string) *run {
 			return b.run(ctx, r.scripts.addPlayer,
-				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, owner)},
-				owner.String(), e.claim(), record, ms(r.cfg.RecordTTL), native)
+				append([]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, owner)}, listing...),
+				owner.String(), e.claim(), record, ms(r.cfg.RecordTTL), native, e.String())
 		})
 		if err != nil {
 			return err

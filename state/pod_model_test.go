@@ -72,6 +72,7 @@ func newModelPod(w *world, id string) (*modelPod, error) {
 	}
 	p := &modelPod{Redis: r, world: w, id: id, busy: make(map[string]bool), kept: make(map[string]*modelSession), locked: make(map[string]bool), watch: leaseWatch{length: modelLease}}
 	r.client, r.now, r.grace = w.client, w.now, modelGrace
+	r.apart.Store(w.cluster || !w.mutant.joint)
 	r.lease.begin(r.newLife(Owner{}))
 	r.handlers = Handlers{Reset: p.reset, Lost: p.lost, TakenOver: p.takenOver}
 	if w.mutant.change != nil {

@@ -40,7 +40,8 @@ type Redis struct {
 	observe  func(op string, d time.Duration, err error)
 	trace    func(ctx context.Context, op string, start time.Time, err error)
 	client   redis.UniversalClient
-	sharded  bool // Pub/Sub
+	sharded  bool        // Pub/Sub
+	apart    atomic.Bool // the keys of a pod and those of streams can be on different servers
 	keys     keys
 	scripts  scripts
 	handlers Handlers // set by Run
@@ -77,6 +78,7 @@ func Open(cfg Config, pod Pod, deps Deps) (*Redis, error) {
 		now:     time.Now,
 		grace:   takeOverGrace,
 	}
+	r.apart.Store(r.sharded)
 	if r.observe == nil {
 		r.observe = func(string, time.Duration, error) {}
 	}

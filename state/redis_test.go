@@ -259,6 +259,7 @@ func TestStreamCostsFewCommands(t *testing.T) {
 	must(t, err)
 	var counter commandCounter
 	must(t, b.client.Ping(t.Context()).Err()) // connects
+	must(t, b.scripts.enlist.Load(t.Context(), b.client).Err())
 	b.client.AddHook(&counter)
 
 	s, pl := testStream("cam", "m1"), testPlayer("cam", "m2")
@@ -267,18 +268,63 @@ func TestStreamCostsFewCommands(t *testing.T) {
 		run      func() error
 		commands []string
 		trips    int
+		apart    int // commands and round trips more in a Cluster
 	}{
-		{"claim", func() error { return b.ClaimStream(t.Context(), s) }, []string{"evalsha", "evalsha", "evalsha"}, 2},
-		{"put", func() error { _, err := b.PutStream(t.Context(), s); return err }, []string{"evalsha"}, 1},
-		{"play", func() error { _, err := b.AddPlayer(t.Context(), pl); return err }, []string{"evalsha", "evalsha", "evalsha"}, 2},
-		{"stop", func() error { return b.RemovePlayer(t.Context(), pl) }, []string{"evalsha", "evalsha", "srem"}, 2},
-		{"release", func() error { _, err := b.ReleaseStream(t.Context(), s); return err }, []string{"evalsha", "evalsha", "srem"}, 2},
+		{"claim", func() error { return b.ClaimStream(t.Context(), s) }, []string{"evalsha", "evalsha"}, 1, 1},
+		{"put", func() error { _, err := b.PutStream(t.Context(), s); return err }, []string{"evalsha"}, 1, 0},
+		{"play", func() error { _, err := b.AddPlayer(t.Context(), pl); return err }, []string{"evalsha", "evalsha"}, 1, 1},
+		{"stop", func() error { return b.RemovePlayer(t.Context(), pl) }, []string{"evalsha", "evalsha", "srem"}, 2, 0},
+		{"release", func() error { _, err := b.ReleaseStream(t.Context(), s); return err }, []string{"evalsha", "evalsha", "srem"}, 2, 0},
 	} {
-		counter.reset()
-		must(t, c.run())
-		if commands, trips := counter.reset(); !slices.Equal(commands, c.commands) || trips != c.trips {
-			t.Errorf("%s takes %v in %d round trips, want %v in %d", c.op, commands, trips, c.commands, c.trips)
+		for more, apart := range []bool{false, true} {
+			b.apart.Store(apart)
+			counter.reset()
+			must(t, c.run()) // can be repeated
+			more *= c.apart
+			want := append(slices.Repeat([]string{"evalsha"}, more), c.commands...)
+			if commands, trips := counter.reset(); !slices.Equal(commands, want) || trips != c.trips+more {
+				t.Errorf("%s takes %v in %d round trips, want %v in %d", c.op, commands, trips, want, c.trips+more)
+			}
 		}
+	}
+}
+
+// A Cluster, or a proxy of one, is configured as one server.
+func TestClaimsWhereScriptsHaveKeysOfOneSlotOnly(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, quickConfig(rig.StartRedis(t).Addr), podA)
+	p.lease.renewed(time.Now().Add(time.Hour))
+	t.Cleanup(func() { must(t, p.client.Close()) })
+	p.client.AddHook(oneSlot{})
+	for _, name := range []string{"one", "two"} {
+		claimAll(t, p, testStream(name, "m"+name))
+		playAll(t, p, testPlayer(name, "p"+name))
+	}
+	owner, _ := p.lease.current()
+	if n := p.client.SCard(t.Context(), p.keys.index(owner)).Val(); n != 4 {
+		t.Errorf("%d entries in the index", n)
+	}
+}
+
+// oneSlot rejects scripts that have the keys of a pod and others.
+type oneSlot struct{}
+
+type crossSlot struct{}
+
+func (crossSlot) Error() string { return "CROSSSLOT Keys in request don't hash to the same slot" }
+func (crossSlot) RedisError()   {}
+
+func (oneSlot) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (oneSlot) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (oneSlot) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, c := range cmds {
+			if strings.Contains(c.String(), "}:taken") {
+				c.SetErr(crossSlot{})
+				return crossSlot{}
+			}
+		}
+		return next(ctx, cmds)
 	}
 }
 

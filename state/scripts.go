@@ -28,7 +28,8 @@ func source(names ...string) string {
 
 func newScript(names ...string) *redis.Script { return redis.NewScript(source(names...)) }
 
-// scripts are the Lua scripts. Each touches keys of one slot only and, except countUse, can be repeated.
+// scripts are the Lua scripts. Each can be repeated, except countUse, and touches keys of one slot only,
+// except those that claim if one server has all keys.
 type scripts struct {
 	enlist, claimStream, claimMedia, putStream, releaseStream, addPlayer, removePlayer *redis.Script
 	deleteOwned, putSession, endSession, swap, adoptStream, adoptPlayer                *redis.Script
@@ -39,11 +40,11 @@ type scripts struct {
 func newScripts() scripts {
 	return scripts{
 		enlist:        newScript("enlist"),
-		claimStream:   newScript("claim_stream"),
-		claimMedia:    newScript("claim_media"),
+		claimStream:   newScript("listed", "claim_stream"),
+		claimMedia:    newScript("listed", "claim_media"),
 		putStream:     newScript("put_stream"),
 		releaseStream: newScript("release_stream"),
-		addPlayer:     newScript("add_player"),
+		addPlayer:     newScript("listed", "add_player"),
 		removePlayer:  newScript("remove_player"),
 		deleteOwned:   newScript("delete_owned"),
 		putSession:    newScript("put_session"),
@@ -67,6 +68,7 @@ const (
 	statusLost    = "lost"    // not, or no longer, the caller's
 	statusTaken   = "taken"   // another owner has it
 	statusAdopted = "adopted" // another owner has it in a later generation
+	statusOver    = "over"    // the owner was taken over
 	statusMissing = "missing" // the lease did not exist
 )
 

@@ -26,9 +26,9 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 			return err
 		}
 		e := entryOfStream(s)
-		claimed, media, err := r.claim(ctx, owner, e, s.Generation, func(b *batch) *run {
-			return b.run(ctx, r.scripts.claimStream, []string{r.keys.record(s.Name), r.keys.void(e, owner)},
-				owner.String(), e.claim(), s.Generation, record, ms(r.cfg.RecordTTL))
+		claimed, media, err := r.claim(ctx, owner, e, s.Generation, func(b *batch, listing []string) *run {
+			return b.run(ctx, r.scripts.claimStream, append([]string{r.keys.record(s.Name), r.keys.void(e, owner)}, listing...),
+				owner.String(), e.claim(), s.Generation, record, ms(r.cfg.RecordTTL), e.String())
 		})
 		if err != nil {
 			return err
@@ -54,30 +54,48 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 }
 
 // claim lists e in the index; then it claims e's media id and runs the script that add puts into the batch,
-// together. media is the error of the media id.
-func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int, add func(*batch) *run) (added *run, media, err error) {
-	if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
-		return nil, nil, err
+// together. Where one server has all keys, these scripts list e, with the further keys listing. media is the
+// error of the media id.
+func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int, add func(b *batch, listing []string) *run) (added *run, media, err error) {
+	var listing []string
+	if r.apart.Load() {
+		if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		listing = []string{r.keys.taken(owner), r.keys.index(owner)}
 	}
 	b := r.batch()
-	claimed := r.addClaimMedia(ctx, b, owner, e, generation)
-	added = add(b)
-	if err := b.exec(ctx); err != nil {
+	claimed := r.addClaimMedia(ctx, b, owner, e, generation, listing...)
+	added = add(b, listing)
+	err = b.exec(ctx)
+	if listing != nil && err != nil && redis.HasErrorPrefix(err, "CROSSSLOT") { // a Cluster, or a proxy of one, that is not configured as such
+		r.apart.Store(true)
+		return r.claim(ctx, owner, e, generation, add)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	switch status, _, err := claimed.reply(); {
+	of, _, err := claimed.reply()
+	if err != nil {
+		return nil, nil, err
+	}
+	status, _, err := added.reply()
+	switch {
 	case err != nil:
 		return nil, nil, err
-	case status == statusTaken:
+	case of == statusOver || status == statusOver: // nothing is undone: the record is the taker's
+		return nil, nil, ErrLostOwnership
+	case of == statusTaken:
 		media = ErrMediaIDTaken
-	case status == statusAdopted:
+	case of == statusAdopted:
 		media = ErrAdopted
 	}
 	return added, media, nil
 }
 
-func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entry, generation int) *run {
-	return b.run(ctx, r.scripts.claimMedia, []string{r.keys.media(e.media)}, owner.String(), e.String(), generation, ms(r.cfg.RecordTTL))
+func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entry, generation int, listing ...string) *run {
+	return b.run(ctx, r.scripts.claimMedia, append([]string{r.keys.media(e.media)}, listing...), owner.String(), e.String(), generation, ms(r.cfg.RecordTTL))
 }
 
 // enlist adds entries to an index of the owner.

@@ -29,7 +29,11 @@ type mutant struct {
 	change func(*Redis)
 	skip   func(t *task, command string) bool // reports commands that are not sent
 	rules  rules
+	joint  bool // no fault: claims enlist themselves, except in a Cluster
 }
+
+// sound returns the protocol without a fault, as in a schedule.
+func sound(seed uint64) mutant { return mutant{joint: seed%2 == 0} }
 
 // rules are rules of the gateway and of the watch of leases, each with the fault of omitting it.
 type rules struct {
