@@ -25,12 +25,15 @@ const (
 	maxResponse     = 16 << 10 // bytes of the response to the upgrade request
 )
 
+// outboundBuffers has the write buffers of all Outbounds, which an idle one does not need.
+var outboundBuffers sync.Pool
+
 // NewOutbound sends the upgrade request on a connection. url has the scheme ws, also for a connection with
 // TLS. It closes the connection when it returns an error.
 func NewOutbound(ctx context.Context, c net.Conn, url string, header http.Header, maxMessage int) (*Outbound, error) {
 	limited := &limitedConn{Conn: c, left: maxResponse}
 	d := websocket.Dialer{
-		ReadBufferSize: outboundBuffer, WriteBufferSize: outboundBuffer, WriteBufferPool: new(sync.Pool),
+		ReadBufferSize: outboundBuffer, WriteBufferSize: outboundBuffer, WriteBufferPool: &outboundBuffers,
 		NetDialContext: func(context.Context, string, string) (net.Conn, error) { return limited, nil },
 	}
 	ws, response, err := d.DialContext(ctx, url, header)
