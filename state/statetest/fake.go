@@ -5,6 +5,7 @@ package statetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -175,24 +176,14 @@ func (f *Fake) releaseAllOf(dead state.Owner) (orphans []state.Orphan) {
 func (f *Fake) Names() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	names := make([]string, 0, len(f.streams))
-	for name := range f.streams {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(f.streams))
 }
 
 // MediaIDs returns the claimed media ids, sorted.
 func (f *Fake) MediaIDs() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ids := make([]string, 0, len(f.media))
-	for id := range f.media {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
+	return slices.Sorted(maps.Keys(f.media))
 }
 
 // refuses returns why a claim fails while there is another one: ErrAdopted if that is the same in a later
@@ -250,19 +241,37 @@ func (f *Fake) removePlayer(c claim) {
 	f.releaseMedia(c)
 }
 
+// call runs f with the lock and names the call in its error, unless Redis is away or the pod is dead.
+func call[T any](ctx context.Context, p *Pod, op string, write bool, f func() (T, error)) (result T, err error) {
+	if err = p.f.enter(ctx, p, write); err == nil {
+		defer p.f.mu.Unlock()
+		result, err = f()
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", op, err)
+	}
+	return result, err
+}
+
+// call is call for an f without a result.
+func (p *Pod) call(ctx context.Context, op string, write bool, f func() error) error {
+	_, err := call(ctx, p, op, write, func() (struct{}, error) { return struct{}{}, f() })
+	return err
+}
+
 // enter begins every call. If it returns nil, the caller holds the lock.
-func (f *Fake) enter(ctx context.Context, op string, p *Pod, write bool) error {
+func (f *Fake) enter(ctx context.Context, p *Pod, write bool) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%s: %w: %w", op, state.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", state.ErrUnavailable, err)
 	}
 	f.mu.Lock()
 	switch {
 	case write && p.dead:
 		f.mu.Unlock()
-		return fmt.Errorf("%s: %w", op, state.ErrLeaseStale)
+		return state.ErrLeaseStale
 	case f.away:
 		f.mu.Unlock()
-		return fmt.Errorf("%s: %w", op, state.ErrUnavailable)
+		return state.ErrUnavailable
 	}
 	return nil
 }

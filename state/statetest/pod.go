@@ -24,140 +24,118 @@ type Pod struct {
 
 // ClaimStream is state.Redis' method.
 func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
-	const op = "claim_stream"
-	if err := p.f.enter(ctx, op, p, true); err != nil {
-		return err
-	}
-	defer p.f.mu.Unlock()
-	c := claimOfStream(p.owner, s)
-	if held, taken := p.f.streams[s.Name]; taken {
-		if err := p.f.refuses(c, s.Generation, held.claim, state.ErrNameTaken); err != nil {
-			return fmt.Errorf("%s: %w", op, err)
+	return p.call(ctx, "claim_stream", true, func() error {
+		c := claimOfStream(p.owner, s)
+		if held, taken := p.f.streams[s.Name]; taken {
+			if err := p.f.refuses(c, s.Generation, held.claim, state.ErrNameTaken); err != nil {
+				return err
+			}
 		}
-	}
-	if p.f.void[c] {
-		return fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
-	}
-	if err := p.f.claimMedia(c, s.Generation); err != nil {
-		return fmt.Errorf("%s: %w", op, err)
-	}
-	s.Owner = p.owner
-	p.f.streams[s.Name] = claimed{claim: c, record: s}
-	return nil
+		if p.f.void[c] {
+			return state.ErrLostOwnership
+		}
+		if err := p.f.claimMedia(c, s.Generation); err != nil {
+			return err
+		}
+		s.Owner = p.owner
+		p.f.streams[s.Name] = claimed{claim: c, record: s}
+		return nil
+	})
 }
 
 // PutStream is state.Redis' method.
-func (p *Pod) PutStream(ctx context.Context, s state.Stream) (pods []string, err error) {
-	const op = "put_stream"
-	if err := p.f.enter(ctx, op, p, true); err != nil {
-		return nil, err
-	}
-	defer p.f.mu.Unlock()
-	c := claimOfStream(p.owner, s)
-	switch held, taken := p.f.streams[s.Name]; {
-	case !taken:
-		return nil, fmt.Errorf("%s: %w", op, state.ErrNotFound)
-	case held.claim != c:
-		return nil, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
-	}
-	s.Owner = p.owner
-	p.f.streams[s.Name] = claimed{claim: c, record: s}
-	return p.f.podsOf(s.Name), nil
+func (p *Pod) PutStream(ctx context.Context, s state.Stream) ([]string, error) {
+	return call(ctx, p, "put_stream", true, func() ([]string, error) {
+		c := claimOfStream(p.owner, s)
+		switch held, taken := p.f.streams[s.Name]; {
+		case !taken:
+			return nil, state.ErrNotFound
+		case held.claim != c:
+			return nil, state.ErrLostOwnership
+		}
+		s.Owner = p.owner
+		p.f.streams[s.Name] = claimed{claim: c, record: s}
+		return p.f.podsOf(s.Name), nil
+	})
 }
 
 // ReleaseStream is state.Redis' method.
-func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) (pods []string, err error) {
-	const op = "release_stream"
-	if err := p.f.enter(ctx, op, p, true); err != nil {
-		return nil, err
-	}
-	defer p.f.mu.Unlock()
-	c := claimOfStream(p.owner, s)
-	held, taken := p.f.streams[s.Name]
-	p.f.void[c] = true
-	if taken && held.claim == c {
-		p.f.release(c)
+func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) ([]string, error) {
+	return call(ctx, p, "release_stream", true, func() ([]string, error) {
+		c := claimOfStream(p.owner, s)
+		held, taken := p.f.streams[s.Name]
+		p.f.void[c] = true
+		if taken && held.claim == c {
+			p.f.release(c)
+			return p.f.podsOf(s.Name), nil
+		}
+		p.f.releaseMedia(c)
+		if taken {
+			return nil, state.ErrLostOwnership
+		}
 		return p.f.podsOf(s.Name), nil
-	}
-	p.f.releaseMedia(c)
-	if taken {
-		return nil, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
-	}
-	return p.f.podsOf(s.Name), nil
+	})
 }
 
 // DisplaceStream is state.Redis' method.
-func (p *Pod) DisplaceStream(ctx context.Context, s state.Stream) (pods []string, err error) {
-	const op = "displace_stream"
-	if err := p.f.enter(ctx, op, p, true); err != nil {
-		return nil, err
-	}
-	defer p.f.mu.Unlock()
-	c := claimOfStream(s.Owner, s)
-	if held, taken := p.f.streams[s.Name]; taken && held.claim != c {
-		return nil, fmt.Errorf("%s: %w", op, state.ErrLostOwnership)
-	}
-	p.f.release(c)
-	p.f.void[c] = true
-	return p.f.podsOf(s.Name), nil
+func (p *Pod) DisplaceStream(ctx context.Context, s state.Stream) ([]string, error) {
+	return call(ctx, p, "displace_stream", true, func() ([]string, error) {
+		c := claimOfStream(s.Owner, s)
+		if held, taken := p.f.streams[s.Name]; taken && held.claim != c {
+			return nil, state.ErrLostOwnership
+		}
+		p.f.release(c)
+		p.f.void[c] = true
+		return p.f.podsOf(s.Name), nil
+	})
 }
 
 // Leased is state.Redis' method.
 func (p *Pod) Leased(ctx context.Context, o state.Owner) (bool, error) {
-	if err := p.f.enter(ctx, "find_lease", p, false); err != nil {
-		return false, err
-	}
-	defer p.f.mu.Unlock()
-	of := p.f.pods[o.Pod]
-	return of != nil && !of.dead && of.owner == o, nil
+	return call(ctx, p, "find_lease", false, func() (bool, error) {
+		of := p.f.pods[o.Pod]
+		return of != nil && !of.dead && of.owner == o, nil
+	})
 }
 
 // FindStream is state.Redis' method.
 func (p *Pod) FindStream(ctx context.Context, name string) (state.Stream, error) {
-	const op = "find_stream"
-	if err := p.f.enter(ctx, op, p, false); err != nil {
-		return state.Stream{}, err
-	}
-	defer p.f.mu.Unlock()
-	held, ok := p.f.streams[name]
-	if !ok {
-		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
-	}
-	return held.record, nil
+	return call(ctx, p, "find_stream", false, func() (state.Stream, error) {
+		held, ok := p.f.streams[name]
+		if !ok {
+			return state.Stream{}, state.ErrNotFound
+		}
+		return held.record, nil
+	})
 }
 
 // AddPlayer is state.Redis' method.
 func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream, error) {
-	const op = "add_player"
-	if err := p.f.enter(ctx, op, p, true); err != nil {
-		return state.Stream{}, err
-	}
-	defer p.f.mu.Unlock()
-	c := claimOfPlayer(p.owner, player)
-	held, ok := p.f.streams[player.Stream]
-	if !ok && !player.Native {
-		return state.Stream{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
-	}
-	if err := p.f.claimMedia(c, player.Generation); err != nil {
-		delete(p.f.players[player.Stream], c)
-		return state.Stream{}, fmt.Errorf("%s: %w", op, err)
-	}
-	player.Owner = p.owner
-	if p.f.players[player.Stream] == nil {
-		p.f.players[player.Stream] = make(map[playerKey]state.Player)
-	}
-	p.f.players[player.Stream][c] = player
-	return held.record, nil
+	return call(ctx, p, "add_player", true, func() (state.Stream, error) {
+		c := claimOfPlayer(p.owner, player)
+		held, ok := p.f.streams[player.Stream]
+		if !ok && !player.Native {
+			return state.Stream{}, state.ErrNotFound
+		}
+		if err := p.f.claimMedia(c, player.Generation); err != nil {
+			delete(p.f.players[player.Stream], c)
+			return state.Stream{}, err
+		}
+		player.Owner = p.owner
+		if p.f.players[player.Stream] == nil {
+			p.f.players[player.Stream] = make(map[playerKey]state.Player)
+		}
+		p.f.players[player.Stream][c] = player
+		return held.record, nil
+	})
 }
 
 // RemovePlayer is state.Redis' method.
 func (p *Pod) RemovePlayer(ctx context.Context, player state.Player) error {
-	if err := p.f.enter(ctx, "remove_player", p, true); err != nil {
-		return err
-	}
-	defer p.f.mu.Unlock()
-	p.f.removePlayer(claimOfPlayer(p.owner, player))
-	return nil
+	return p.call(ctx, "remove_player", true, func() error {
+		p.f.removePlayer(claimOfPlayer(p.owner, player))
+		return nil
+	})
 }
 
 // PutSession is state.Redis' method. It also works while Redis is away.
@@ -216,43 +194,37 @@ func (p *Pod) FindSessionOf(ctx context.Context, id string, h state.TokenHash) (
 
 // FindSession is state.Redis' method.
 func (p *Pod) FindSession(ctx context.Context, id string) (state.Session, error) {
-	const op = "find_session"
-	if err := p.f.enter(ctx, op, p, false); err != nil {
-		return state.Session{}, err
-	}
-	defer p.f.mu.Unlock()
-	s, ok := p.f.sessions[id]
-	if !ok {
-		return state.Session{}, fmt.Errorf("%s: %w", op, state.ErrNotFound)
-	}
-	return s, nil
+	return call(ctx, p, "find_session", false, func() (state.Session, error) {
+		s, ok := p.f.sessions[id]
+		if !ok {
+			return state.Session{}, state.ErrNotFound
+		}
+		return s, nil
+	})
 }
 
 // Publish is state.Redis' method: the other pod's handler runs later, in a separate goroutine, and receives a
 // copy that was encoded as JSON.
 func (p *Pod) Publish(ctx context.Context, pod string, e state.Event) error {
-	const op = "publish"
-	if err := p.f.enter(ctx, op, p, false); err != nil {
-		return err
-	}
-	defer p.f.mu.Unlock()
-	e.From = p.owner.Pod
-	var copied state.Event
-	message, err := json.Marshal(e)
-	if err == nil {
-		err = json.Unmarshal(message, &copied)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w: %w", op, state.ErrUnavailable, err)
-	}
-	if to := p.f.pods[pod]; to != nil && !to.dead {
-		to.events = append(to.events, copied)
-		if !to.telling {
-			to.telling = true
-			go to.deliver()
+	return p.call(ctx, "publish", false, func() error {
+		e.From = p.owner.Pod
+		var copied state.Event
+		message, err := json.Marshal(e)
+		if err == nil {
+			err = json.Unmarshal(message, &copied)
 		}
-	}
-	return nil
+		if err != nil {
+			return fmt.Errorf("%w: %w", state.ErrUnavailable, err)
+		}
+		if to := p.f.pods[pod]; to != nil && !to.dead {
+			to.events = append(to.events, copied)
+			if !to.telling {
+				to.telling = true
+				go to.deliver()
+			}
+		}
+		return nil
+	})
 }
 
 // deliver passes events to the handler in order while there are any.

@@ -49,50 +49,47 @@ func (f *Fake) departed(room state.Room, m state.Member) {
 
 // SyncRoom is that of state.Redis.
 func (p *Pod) SyncRoom(ctx context.Context, u state.RoomUpdate) (state.RoomState, error) {
-	const op = "sync_room"
-	if err := p.f.enter(ctx, op, p, true); err != nil {
-		return state.RoomState{}, err
-	}
-	defer p.f.mu.Unlock()
-	if p.f.rooms[u.Room] == nil {
-		p.f.rooms[u.Room] = make(map[string]state.Member)
-	}
-	room := p.f.rooms[u.Room]
-	s := state.RoomState{Self: p.owner, Outcomes: make(map[string]state.Outcome)}
-	for _, m := range u.Remove {
-		if has, ok := room[m.Login]; ok && has.Owner == p.owner && has.ID == m.ID {
-			delete(room, m.Login)
-			p.f.departed(u.Room, has)
-			s.Changed = true
+	return call(ctx, p, "sync_room", true, func() (state.RoomState, error) {
+		if p.f.rooms[u.Room] == nil {
+			p.f.rooms[u.Room] = make(map[string]state.Member)
 		}
-	}
-	for _, m := range u.Put {
-		has, had := room[m.Login]
-		outcome := state.OutcomeHad
-		switch {
-		case !had && len(room) >= u.MaxMembers && m.From == (state.Owner{}):
-			outcome = state.OutcomeFull
-		case !had:
-			outcome = state.OutcomeNew
-		case has.ID != m.ID, has.Owner != p.owner && has.Owner != m.From:
-			outcome = state.OutcomeTaken
+		room := p.f.rooms[u.Room]
+		s := state.RoomState{Self: p.owner, Outcomes: make(map[string]state.Outcome)}
+		for _, m := range u.Remove {
+			if has, ok := room[m.Login]; ok && has.Owner == p.owner && has.ID == m.ID {
+				delete(room, m.Login)
+				p.f.departed(u.Room, has)
+				s.Changed = true
+			}
 		}
-		s.Outcomes[m.ID] = outcome
-		m.Owner, m.From = p.owner, state.Owner{}
-		if (outcome == state.OutcomeNew || outcome == state.OutcomeHad) && !same(has, m) {
-			room[m.Login] = m
-			s.Changed = true
+		for _, m := range u.Put {
+			has, had := room[m.Login]
+			outcome := state.OutcomeHad
+			switch {
+			case !had && len(room) >= u.MaxMembers && m.From == (state.Owner{}):
+				outcome = state.OutcomeFull
+			case !had:
+				outcome = state.OutcomeNew
+			case has.ID != m.ID, has.Owner != p.owner && has.Owner != m.From:
+				outcome = state.OutcomeTaken
+			}
+			s.Outcomes[m.ID] = outcome
+			m.Owner, m.From = p.owner, state.Owner{}
+			if (outcome == state.OutcomeNew || outcome == state.OutcomeHad) && !same(has, m) {
+				room[m.Login] = m
+				s.Changed = true
+			}
 		}
-	}
-	for _, m := range room {
-		s.Members = append(s.Members, m)
-	}
-	state.SortMembers(s.Members)
-	if d := p.f.left[u.Room]; u.ReadDepartures && d != nil {
-		s.Departures, s.DroppedUntil = slices.Clone(d.all), d.droppedUntil
-		state.SortDepartures(s.Departures)
-	}
-	return s, nil
+		for _, m := range room {
+			s.Members = append(s.Members, m)
+		}
+		state.SortMembers(s.Members)
+		if d := p.f.left[u.Room]; u.ReadDepartures && d != nil {
+			s.Departures, s.DroppedUntil = slices.Clone(d.all), d.droppedUntil
+			state.SortDepartures(s.Departures)
+		}
+		return s, nil
+	})
 }
 
 func same(a, b state.Member) bool {
