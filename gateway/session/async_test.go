@@ -20,7 +20,7 @@ func TestTimedOutHandOverIsNotDoneLater(t *testing.T) {
 		s.loop.Post(func() { <-busy })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if now, ok := table.handOver(ctx, "id", handOverRequest{}, "aaaaaaaa"); ok {
+		if now := table.handOver(ctx, "id", handOverRequest{}, "aaaaaaaa"); now != nil {
 			t.Errorf("hand-over of a busy session answered %+v", now)
 		}
 		close(busy)

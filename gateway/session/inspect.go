@@ -45,8 +45,7 @@ func (i Inspector) Timers(id translate.Identity) int { return len(i.t.streams.fi
 
 // HandOver hands a session over to a pod that took the session with the given token.
 func (i Inspector) HandOver(ctx context.Context, id string, token state.TokenHash, to string) (ok bool) {
-	_, ok = i.t.handOver(ctx, id, handOverRequest{Was: token}, to)
-	return ok
+	return i.t.handOver(ctx, id, handOverRequest{Was: token}, to) != nil
 }
 
 // RequestHandOver requests a session from its pod and returns the rooms that the pod names.

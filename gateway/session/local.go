@@ -222,11 +222,8 @@ func (l Local) Session(ctx context.Context, id string) *admin.SessionDetails {
 	if s == nil {
 		return nil
 	}
-	d, err := callOn(ctx, s, func() *admin.SessionDetails {
+	d, _ := callOn(ctx, s, func() *admin.SessionDetails { // nil after an error
 		return &admin.SessionDetails{Login: s.login, Remote: s.Remote, Detached: s.resume.isDetached(), Messages: s.messages.Last()}
 	})
-	if err != nil {
-		return nil
-	}
 	return d
 }

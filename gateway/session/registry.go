@@ -1,6 +1,8 @@
 package session
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"wcsgateway/translate"
@@ -67,21 +69,13 @@ func (r *registry) find(id translate.Identity) *stream {
 func (r *registry) all() []*stream {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]*stream, 0, len(r.byIdentity))
-	for _, st := range r.byIdentity {
-		all = append(all, st)
-	}
-	return all
+	return slices.AppendSeq(make([]*stream, 0, len(r.byIdentity)), maps.Values(r.byIdentity))
 }
 
 func (r *registry) playersOf(name string) []*stream {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]*stream, 0, len(r.players[name]))
-	for st := range r.players[name] {
-		all = append(all, st)
-	}
-	return all
+	return slices.AppendSeq(make([]*stream, 0, len(r.players[name])), maps.Keys(r.players[name]))
 }
 
 // releasing records that the name's publisher on this pod has ended and that the name will be free soon.

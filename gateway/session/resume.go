@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -197,25 +198,18 @@ const handOverTimeout = time.Second
 
 // requestHandOver makes the previous owner yield the session and returns its streams and memberships. Without
 // a reply these are those of the session's record.
-func (t *Table) requestHandOver(ctx context.Context, was state.Session) handover {
-	r, recorded := handOverRequest{Was: was.TokenHash}, handover{Streams: was.Streams, Rooms: was.Rooms}
-	if now, ok := t.releaseStale(ctx, was.ID, r); was.Owner.Pod == t.Config.Pod {
-		if ok {
-			return now
-		}
-		return recorded
+func (t *Table) requestHandOver(ctx context.Context, was state.Session) *handover {
+	r, recorded := handOverRequest{Was: was.TokenHash}, &handover{Streams: was.Streams, Rooms: was.Rooms}
+	if now := t.releaseStale(ctx, was.ID, r); was.Owner.Pod == t.Config.Pod {
+		return cmp.Or(now, recorded)
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
-	var now handover
-	body, err := wcs.Encode(r)
-	if err == nil {
-		var answer string
-		answer, err = t.Bus.Request(ctx, was.Owner.Pod, state.Event{Kind: state.EventResumed, Name: was.ID, Body: body})
-		if err == nil && answer != "" {
-			err = json.Unmarshal([]byte(answer), &now)
-		}
-		if err == nil && answer != "" {
+	body, _ := wcs.Encode(r) // a text: cannot fail
+	answer, err := t.Bus.Request(ctx, was.Owner.Pod, state.Event{Kind: state.EventResumed, Name: was.ID, Body: body})
+	if err == nil && answer != "" {
+		now := new(handover)
+		if err = json.Unmarshal([]byte(answer), now); err == nil {
 			return now
 		}
 	}

@@ -154,7 +154,7 @@ func (r *resumeState) detach(reason socket.Reason) {
 	case s.terminated, reason == socket.ClosedTakenOver, reason == socket.ClosedDisplaced, reason == socket.ClosedTerminated: // another client or pod needs its names
 		r.expire()
 	case reason == socket.ClosedShutdown:
-		r.expireAfter(min(s.table.Config.KeepAliveGrace, s.table.Config.Handover))
+		r.shortenGrace()
 	default:
 		r.expireAfter(s.table.Config.KeepAliveGrace)
 	}
@@ -283,12 +283,12 @@ type handover struct {
 
 // handOver yields the session to the pod that resumed it, perhaps this one, and returns the streams and
 // memberships that this pod takes from now on. They are newer than the session's record in Redis.
-func (r *resumeState) handOver(to string) (now handover) {
+func (r *resumeState) handOver(to string) *handover {
 	s, detached := r.s, r.detached
 	if !r.isDetached() {
 		detached = time.Now()
 	}
-	now = handover{Streams: r.recentEnds(), Rooms: s.rooms.records(detached)}
+	now := &handover{Streams: r.recentEnds(), Rooms: s.rooms.records(detached)}
 	s.rooms.endAll(s.table.Rooms.Move)
 	for _, st := range s.streams {
 		if st.phase == phaseUp && st.ending == nil {
@@ -321,41 +321,37 @@ type handOverRequest struct {
 	Was state.TokenHash `json:"was"` // of the session before it was resumed: a pod that has resumed it since does not yield it
 }
 
-// handOver hands over a session of this pod. ok is false if this pod does not have the session any more, or
-// not in time.
-func (t *Table) handOver(ctx context.Context, id string, request handOverRequest, to string) (now handover, ok bool) {
+// handOver hands over a session of this pod. It returns nil if this pod does not have the session any more,
+// or not in time.
+func (t *Table) handOver(ctx context.Context, id string, request handOverRequest, to string) *handover {
 	s := t.sessionByID(id)
 	if s == nil {
-		return handover{}, false
+		return nil
 	}
-	done, err := callOn(ctx, s, func() *handover {
+	now, _ := callOn(ctx, s, func() *handover { // nil after an error
 		r := s.resume
 		if !r.active() || r.record.TokenHash != request.Was && to != t.Config.Pod {
 			return nil
 		}
-		h := r.handOver(to)
-		return &h
+		return r.handOver(to)
 	})
-	if err != nil || done == nil {
-		return handover{}, false
-	}
-	return *done, true
+	return now
 }
 
 // releaseStale makes this pod give up its own outdated copy of the session before it resumes the current one,
 // and waits for that copy's pending writes: they must not overtake the new session's.
-func (t *Table) releaseStale(ctx context.Context, id string, request handOverRequest) (now handover, ok bool) {
+func (t *Table) releaseStale(ctx context.Context, id string, request handOverRequest) *handover {
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
 	s := t.sessionByID(id)
-	now, ok = t.handOver(ctx, id, request, t.Config.Pod)
+	now := t.handOver(ctx, id, request, t.Config.Pod)
 	if s != nil {
 		select {
 		case <-s.Done():
 		case <-ctx.Done():
 		}
 	}
-	return now, ok
+	return now
 }
 
 // AdoptDeadline is the time in which a pod adopts a stream that was handed over: longer than takeTimeout.
@@ -391,7 +387,7 @@ func (t *Table) HandOver(ctx context.Context, e state.Event) error {
 		return fmt.Errorf("decode hand-over request: %w", err)
 	}
 	var reply []byte
-	if now, ok := t.handOver(ctx, e.Name, request, e.From); ok {
+	if now := t.handOver(ctx, e.Name, request, e.From); now != nil {
 		var err error
 		if reply, err = wcs.Encode(now); err != nil {
 			return err
