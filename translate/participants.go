@@ -37,11 +37,5 @@ func Natives(list []Participant) []Participant {
 
 // Has reports whether kind is in the set.
 func (k MediaKinds) Has(kind Kind) bool {
-	switch kind {
-	case Audio:
-		return k.Audio
-	case Video:
-		return k.Video
-	}
-	return false
+	return kind == Audio && k.Audio || kind == Video && k.Video
 }

@@ -64,7 +64,7 @@ func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, 
 	for _, m := range d.MediaDescriptions {
 		if e.CommonStream != "" {
 			setStream(m, streamToken(e.CommonStream))
-			if takesPart(d, m) && !(e.Kinds.plays(m) && hasTrack(m)) {
+			if takesPart(d, m) && !((e.Kinds.none() || e.Kinds.Has(kindOf(m))) && hasTrack(m)) {
 				setDirection(m, sdp.AttrKeyInactive)
 			}
 		}
@@ -102,11 +102,6 @@ func (n *AnswerNotes) addTrack(m *sdp.MediaDescription) {
 func isTCPCandidate(a sdp.Attribute) bool {
 	fields := strings.Fields(a.Value)
 	return a.IsICECandidate() && len(fields) > 2 && strings.EqualFold(fields[2], "tcp")
-}
-
-// plays reports whether the kind of an m-line is in the set; the empty set stands for all.
-func (k MediaKinds) plays(m *sdp.MediaDescription) bool {
-	return k.none() || k.Audio && kindOf(m) == Audio || k.Video && kindOf(m) == Video
 }
 
 // hasTrack reports whether an answer's m-line names the track that it sends.

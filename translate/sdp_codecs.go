@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -107,15 +108,12 @@ func DefaultCodecs() CodecSet {
 // or red without opus, which it only wraps.
 func ParseCodecs(names []string) (CodecSet, error) {
 	var s CodecSet
-next:
 	for _, name := range names {
-		for i, c := range knownCodecs {
-			if strings.EqualFold(c.name, name) {
-				s.bits |= 1 << i
-				continue next
-			}
+		i := slices.IndexFunc(knownCodecs[:], func(c codec) bool { return strings.EqualFold(c.name, name) })
+		if i < 0 {
+			return CodecSet{}, fmt.Errorf("%w: unknown codec %q", ErrCodecs, name)
 		}
-		return CodecSet{}, fmt.Errorf("%w: unknown codec %q", ErrCodecs, name)
+		s.bits |= 1 << i
 	}
 	if s.has(Audio, nameRED) && !s.has(Audio, nameOpus) {
 		return CodecSet{}, fmt.Errorf("%w: red needs opus", ErrCodecs)

@@ -111,12 +111,7 @@ func (f format) params() map[string]string {
 }
 
 func (s ptSet) hasAll(pts []uint8) bool {
-	for _, pt := range pts {
-		if !s[pt] {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(pts, func(pt uint8) bool { return !s[pt] })
 }
 
 // allOf returns the set of all these formats.

@@ -3,6 +3,7 @@ package quota
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -92,14 +93,13 @@ func (t *Turns) leave(address netip.Addr, turn chan struct{}) (came bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.parties[address]
-	for i, w := range p.waiting {
-		if w == turn {
-			p.waiting = append(p.waiting[:i:i], p.waiting[i+1:]...)
-			t.forget(address)
-			return false
-		}
+	i := slices.Index(p.waiting, turn)
+	if i < 0 {
+		return true
 	}
-	return true
+	p.waiting = slices.Delete(p.waiting, i, i+1)
+	t.forget(address)
+	return false
 }
 
 // forget drops a party without calls. It needs mu.

@@ -6,6 +6,8 @@ package reconcile
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -149,15 +151,10 @@ func (p *Poller) PublisherLeft(room translate.RoomName, publisher translate.Iden
 func (p *Poller) in(room translate.RoomName) []Stream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.rooms[room]
-	if r == nil {
-		return nil
+	if r := p.rooms[room]; r != nil {
+		return slices.Collect(maps.Keys(r.streams))
 	}
-	all := make([]Stream, 0, len(r.streams))
-	for s := range r.streams {
-		all = append(all, s)
-	}
-	return all
+	return nil
 }
 
 // poll runs on the room's timer and resets it.

@@ -91,8 +91,6 @@ type RoomMessageInfo struct {
 	Text json.RawMessage `json:"text,omitempty"`
 }
 
-const noteAppData Name = "OnDataEvent"
-
 // RoomEvent notifies a member of an event in the room. info is the value listed beside the event's name. It
 // has a new operationId, because the iOS SDK requires the member.
 func RoomEvent(room string, name RoomEventName, info any) []byte {
@@ -101,7 +99,7 @@ func RoomEvent(room string, name RoomEventName, info any) []byte {
 		Name     RoomEventName `json:"name"`
 		Info     any           `json:"info"`
 	}
-	return encode(noteAppData, struct {
+	return encode(NoteOnData, struct {
 		OperationID string  `json:"operationId"`
 		Payload     payload `json:"payload"`
 	}{newOperationID(), payload{room, name, info}})
