@@ -39,8 +39,7 @@ type Config struct {
 	PassOn *PassOn
 }
 
-// Deps are the dependencies of the API. Requests that need a nil Snapshots, Recorder or Messenger are
-// answered with 501.
+// Deps are the dependencies of the API.
 type Deps struct {
 	Deployment Deployment
 	Snapshots  Snapshots

@@ -78,7 +78,7 @@ func (a *API) terminateConnection(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.setTarget("sessionId=" + abridge(body.SessionID))
+	q.target = "sessionId=" + abridge(body.SessionID)
 	if body.SessionID == "" {
 		return badRequest("sessionId is missing")
 	}

@@ -13,12 +13,9 @@ func (a *API) snapshot(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.setTarget("streamName=" + abridge(body.StreamName))
-	switch {
-	case body.StreamName == "":
+	q.target = "streamName=" + abridge(body.StreamName)
+	if body.StreamName == "" {
 		return badRequest("streamName is missing")
-	case a.deps.Snapshots == nil:
-		return unsupportedError("snapshots are not configured")
 	}
 	png, err := a.deps.Snapshots.Snapshot(q.Context(), body.StreamName)
 	if err != nil {
@@ -54,7 +51,7 @@ func (a *API) startRecording(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.setTarget("mediaSessionId=" + abridge(body.MediaSessionID))
+	q.target = "mediaSessionId=" + abridge(body.MediaSessionID)
 	name, err := a.publishedName(q, body.MediaSessionID)
 	if err != nil {
 		return err
@@ -71,7 +68,7 @@ func (a *API) stopRecording(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.setTarget("mediaSessionId=" + abridge(body.MediaSessionID))
+	q.target = "mediaSessionId=" + abridge(body.MediaSessionID)
 	name, err := a.publishedName(q, body.MediaSessionID)
 	if err != nil {
 		return err
@@ -81,9 +78,6 @@ func (a *API) stopRecording(q *request) error {
 
 // publishedName returns the name of the published stream with the given media id.
 func (a *API) publishedName(q *request, mediaID string) (name string, err error) {
-	if a.deps.Recorder == nil {
-		return "", unsupportedError("recording is not configured")
-	}
 	e, err := a.streamOfID(q, mediaID)
 	if err == nil && !e.Published {
 		err = badRequest("mediaSessionId belongs to a player: only published streams are recorded")

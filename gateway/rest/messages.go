@@ -16,12 +16,9 @@ func (a *API) sendStreamEvent(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.setTarget("mediaSessionId=" + abridge(body.MediaSessionID) + " streamName=" + abridge(body.StreamName))
-	switch {
-	case (body.MediaSessionID == "") == (body.StreamName == ""):
+	q.target = "mediaSessionId=" + abridge(body.MediaSessionID) + " streamName=" + abridge(body.StreamName)
+	if (body.MediaSessionID == "") == (body.StreamName == "") {
 		return badRequest("exactly one of mediaSessionId and streamName is required")
-	case a.deps.Messenger == nil:
-		return unsupportedError("sending events is not configured")
 	}
 	if body.Type == "" {
 		body.Type = "data" // as Stream.sendData of the SDK
@@ -51,12 +48,9 @@ func (a *API) sendData(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	q.setTarget("sessionId=" + abridge(body.SessionID))
-	switch {
-	case body.SessionID == "":
+	q.target = "sessionId=" + abridge(body.SessionID)
+	if body.SessionID == "" {
 		return badRequest("sessionId is missing")
-	case a.deps.Messenger == nil:
-		return unsupportedError("sending data is not configured")
 	}
 	return a.deps.Messenger.SendToSession(q.Context(), body.SessionID, body.OperationID, body.Payload)
 }

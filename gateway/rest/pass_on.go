@@ -88,7 +88,7 @@ func newOther(p *PassOn) (*other, error) {
 
 // passOnUnsupported answers a request to an endpoint that this server does not have.
 func (a *API) passOnUnsupported(q *request) error {
-	q.setTarget(path.Clean(q.URL.Path))
+	q.target = path.Clean(q.URL.Path)
 	switch {
 	case !a.other.allows(q.user):
 		return errNotAllowed

@@ -28,9 +28,6 @@ type request struct {
 	isRead bool
 }
 
-// setTarget sets the object of the request for the audit log.
-func (q *request) setTarget(target string) { q.target = target }
-
 // decode reads a JSON body and ignores unknown members. An empty body is an empty object, because clients
 // omit it, with GET and with POST.
 func (q *request) decode(v any) error { return q.decodeWith(v, false) }

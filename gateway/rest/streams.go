@@ -176,7 +176,7 @@ func (a *API) terminateStreams(q *request) error {
 	}
 	f := end.streamFilter
 	filter, err := f.filter()
-	q.setTarget(describe(f))
+	q.target = describe(f)
 	switch {
 	case err != nil:
 		return err
