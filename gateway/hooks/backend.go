@@ -62,9 +62,9 @@ func New(cfg Config, deps Deps) (*Backend, error) {
 	b := &Backend{
 		cfg: cfg, deps: deps, endpoints: cfg.endpoints(),
 		transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: cfg.DialTimeout}).DialContext,
+			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			TLSClientConfig:        cfg.tls(),
-			TLSHandshakeTimeout:    cfg.DialTimeout,
+			TLSHandshakeTimeout:    dialTimeout,
 			MaxConnsPerHost:        cfg.MaxInFlight,
 			MaxIdleConnsPerHost:    cfg.MaxInFlight,
 			IdleConnTimeout:        idleTimeout,

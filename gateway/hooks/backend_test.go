@@ -347,7 +347,7 @@ func TestNewRejectsBadConfig(t *testing.T) {
 		"must end with the path":       {URL: "http://host/a?"},
 		"end with the path":            {URL: "http://host/a#"},
 		`"Connect" is not a REST hook`: {URL: "http://host", Methods: []Method{"Connect"}},
-		"timeouts":                     {URL: "http://host", Timeout: -1},
+		"timeout must":                 {URL: "http://host", Timeout: -1},
 		"retries":                      {URL: "http://host", Retries: -1},
 		"limits":                       {URL: "http://host", MaxWaiting: -1},
 		"set together":                 {URL: "http://host", Password: "x"},

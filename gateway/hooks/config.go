@@ -13,10 +13,12 @@ import (
 // Defaults of Config.
 const (
 	defaultTimeout          = 15 * time.Second // rest_request_timeout of WCS
-	defaultDialTimeout      = 5 * time.Second  // allows two SYN retransmissions
 	defaultMaxInFlight      = 20               // recommended by the vendor
 	defaultMaxResponseBytes = 64 << 10
 )
+
+// dialTimeout bounds connecting, and separately the TLS handshake. It allows two SYN retransmissions.
+const dialTimeout = 5 * time.Second
 
 // maxHead is the maximum size of a response's header in bytes.
 const maxHead = 64 << 10
@@ -27,9 +29,8 @@ type Config struct {
 	URL     string   // http or https, with a host and an optional path; no user, query or fragment
 	Methods []Method // methods that the backend receives; others are not called
 
-	Timeout     time.Duration // limit of a call, including waiting and retries; default 15 s
-	DialTimeout time.Duration // limit of connecting, and separately of the TLS handshake; default 5 s
-	Retries     int           // retries of a call that could not be sent; 0: none
+	Timeout time.Duration // limit of a call, including waiting and retries; default 15 s
+	Retries int           // retries of a call that could not be sent; 0: none
 
 	MaxInFlight      int   // concurrent calls and connections; default 20
 	MaxWaiting       int   // calls that can wait for one of these; 0: none
@@ -42,7 +43,6 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
-	c.DialTimeout = cmp.Or(c.DialTimeout, defaultDialTimeout)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, defaultMaxInFlight)
 	c.MaxResponseBytes = cmp.Or(c.MaxResponseBytes, defaultMaxResponseBytes)
 	return c
@@ -79,7 +79,7 @@ func (c Config) check() error {
 			faults = append(faults, err)
 		}
 	}
-	fault(c.Timeout < 0 || c.DialTimeout < 0, "timeouts must not be negative")
+	fault(c.Timeout < 0, "timeout must not be negative")
 	fault(c.Retries < 0, "retries must not be negative")
 	fault(c.MaxInFlight < 0 || c.MaxWaiting < 0 || c.MaxResponseBytes < 0, "limits must not be negative")
 	fault((c.Username == "") != (c.Password == ""), "username and password must be set together")
