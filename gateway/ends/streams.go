@@ -106,6 +106,9 @@ func (s *streams) change(of Stream, create bool, f func(*record)) {
 // Called records the end of a hook's call, which began at since. body is what was sent. Only hooks of
 // published streams are kept.
 func (r *Recorder) Called(session, method string, body map[string]json.RawMessage, since time.Time, err error) {
+	if r.streams == nil {
+		return
+	}
 	of, published := Stream{Session: session}, false
 	_ = json.Unmarshal(body["published"], &published) // hooks that are not about a stream have none
 	if json.Unmarshal(body["mediaSessionId"], &of.MediaID) != nil || of.MediaID == "" {
