@@ -70,6 +70,7 @@ func (b backend) sdk(t *testing.T, call string, args ...string) (answer string) 
 
 // found is what the tests look at of a Stream object.
 type found struct {
+	NodeID                                                         string
 	MediaSessionID, SessionID, Name, Status, VideoCodec, MediaType string
 	Width                                                          int
 }
@@ -100,11 +101,16 @@ func restPods(t *testing.T) (gateways []*rig.Gateway, backends []backend) {
 // restEnv are the settings of a REST API for the user ops.
 func restEnv(t *testing.T) map[string]string {
 	t.Helper()
-	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	return restEnvFor(t, "ops", "secret")
+}
+
+func restEnvFor(t *testing.T, user, password string) map[string]string {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]string{"WCS_REST_LISTEN": "127.0.0.1:0", "WCS_REST_USERS": "{ops: " + string(hash) + "}"}
+	return map[string]string{"WCS_REST_LISTEN": "127.0.0.1:0", "WCS_REST_USERS": "{" + user + ": " + string(hash) + "}"}
 }
 
 func TestRESTListsAndEndsStreamsOfBothPods(t *testing.T) {

@@ -1,13 +1,24 @@
 package e2e
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"flag"
 	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate"
@@ -33,14 +44,19 @@ func newMigration(t *testing.T, share int) *migration {
 func startMigration(t *testing.T, settings string) *migration {
 	t.Helper()
 	m := &migration{t: t, file: filepath.Join(t.TempDir(), "gateway.yaml")}
-	m.old = rig.NewStage(t, map[string]string{"WCS_DEPLOYMENT": "old", "WCS_VERSION": oldVersion}, "")
+	old := restEnvFor(t, "gateway", "other-secret")
+	maps.Copy(old, map[string]string{"WCS_DEPLOYMENT": "old", "WCS_VERSION": oldVersion, "WCS_APPLICATIONS": "{defaultApp: {record: forbidden}}"})
+	m.old = rig.NewStage(t, old, "")
 	m.configure(settings)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t)}
 	m.lk = rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[0].Webhook()})
 	for _, p := range ports {
-		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: m.lk, Redis: m.old.Redis.Addr, Env: map[string]string{
+		env := restEnv(t)
+		maps.Copy(env, map[string]string{
 			"WCS_CONFIG": m.file, "WCS_DEPLOYMENT": "new", "WCS_VERSION": newVersion,
-		}})
+			"WCS_REST_PASSON_URL": "http://" + m.old.Gateway.Listening(t, "rest.listen"), "WCS_REST_PASSON_USERNAME": "gateway", "WCS_REST_PASSON_PASSWORD": "other-secret",
+		})
+		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: m.lk, Redis: m.old.Redis.Addr, Env: env})
 		g.AwaitReady(t)
 		m.pods = append(m.pods, g)
 	}
@@ -220,3 +236,158 @@ func TestKilledOldServerEndsItsSessionsOnly(t *testing.T) {
 		return strings.Contains(m.pods[0].Metrics(t), `wcs_upstream_sessions{app="defaultApp",upstream="old"} 0`)
 	})
 }
+
+// One address for backends, whichever side has what they ask for.
+func TestRESTOfBothServersIsOne(t *testing.T) {
+	t.Parallel()
+	m := newMigration(t, 50)
+	pub, _ := m.loginOn(0, true)
+	pub.Publish("new-pub", "on-new", rig.NewPublisher(t, rig.PeerOptions{}))
+	oldPub, login := m.loginOn(0, false)
+	oldPub.Publish("old-pub", "on-old", rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240}))
+	viewer, _ := m.login(1, login)
+	viewer.Play("old-play", "on-old", rig.NewPlayer(t, rig.PeerOptions{}))
+	b := backend{"http://" + m.pods[1].Listening(t, "rest.listen"), "ops", "secret"}
+
+	rig.Eventually(t, 20*time.Second, "the streams of both servers are listed", func() bool {
+		all := streamsIn(t, b.want(t, "/rest-api/stream/find_all", "", 200))
+		return len(all) == 3 && all["new-pub"].Status == "PUBLISHING" && all["old-pub"].Status == "PUBLISHING" && all["old-play"].Status == "PLAYING"
+	})
+	list := b.want(t, "/rest-api/stream/find_all", "", 200)
+	if all := streamsIn(t, list); all["new-pub"].NodeID == all["old-pub"].NodeID || strings.Index(list, "new-pub") > strings.Index(list, "old-p") {
+		t.Errorf("list %s", list)
+	}
+	one := streamsIn(t, b.want(t, "/rest-api/stream/find", `{"name":"on-old","published":true}`, 200))
+	session := one["old-pub"].SessionID
+	if len(one) != 1 || session == "" {
+		t.Errorf("streams with the name: %+v", one)
+	}
+	if s := b.want(t, "/rest-api/connection/find_all", "", 200); strings.Count(s, `"sessionId"`) != 3 {
+		t.Errorf("connections %s", s)
+	}
+	if s := b.want(t, "/rest-api/connection/find", `{"sessionId":"`+session+`"}`, 200); strings.Count(s, `"sessionId"`) != 1 {
+		t.Errorf("connections %s", s)
+	}
+
+	var picture struct{ Data []byte }
+	if err := json.Unmarshal([]byte(b.want(t, "/rest-api/stream/snapshot", `{"streamName":"on-old"}`, 200)), &picture); err != nil || !bytes.HasPrefix(picture.Data, []byte("\x89PNG")) {
+		t.Errorf("picture of %d bytes: %v", len(picture.Data), err)
+	}
+	b.want(t, "/rest-api/stream/metrics", `{"mediaSessionId":"old-pub"}`, 200)
+	b.want(t, "/rest-api/stream/event/send", `{"streamName":"on-old","payload":{"of":"backend"}}`, 200)
+	viewer.AwaitMatch("the backend's event", func(msg rig.Message) bool { return strings.Contains(msg.Raw, `"of":"backend"`) })
+	b.want(t, "/rest-api/data/send", `{"sessionId":"`+session+`","payload":{"to":"publisher"}}`, 200)
+	if msg := oldPub.Await("OnDataEvent"); !strings.Contains(msg.Raw, `"to":"publisher"`) {
+		t.Errorf("the client got %s", msg.Raw)
+	}
+	if s := b.want(t, "/rest-api/stream/startRecording", `{"mediaSessionId":"old-pub","config":{"fileTemplate":"a"}}`, 500); !strings.Contains(s, "not allowed to record") {
+		t.Errorf("recording: %s", s)
+	}
+	b.want(t, "/rest-api/stream/terminate", `{"mediaSessionId":"old-play"}`, 200)
+	viewer.WantStatus("old-play", "STOPPED", "Stopped by rest /terminate")
+	b.want(t, "/rest-api/stream/terminate", `{"mediaSessionId":"old-play"}`, 404)
+	b.want(t, "/rest-api/connection/terminate", `{"sessionId":"`+session+`"}`, 200)
+	if err := oldPub.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1008") {
+		t.Errorf("the client saw %v", err)
+	}
+
+	m.old.Gateway.Kill()
+	if all := streamsIn(t, b.want(t, "/rest-api/stream/find_all", "", 200)); len(all) != 1 || all["new-pub"].Name == "" {
+		t.Errorf("streams while the old server is down: %+v", all)
+	}
+	b.want(t, "/rest-api/stream/find", `{"name":"on-old"}`, 502)
+	b.want(t, "/rest-api/stream/terminate", `{"name":"on-old"}`, 502)
+	b.want(t, "/rest-api/stream/terminate", `{"name":"on-new"}`, 200)
+	pub.WantStatus("new-pub", "UNPUBLISHED", "Stopped by rest /terminate")
+	for _, g := range append(m.pods, m.old.Gateway) {
+		if strings.Contains(g.Output(), "other-secret") {
+			t.Error("a log has the password of the old server")
+		}
+	}
+}
+
+// more is set by make test-more.
+var more = flag.Bool("more", false, "splice media for 30 s, not only for 3")
+
+// mediaFrames writes 5 Mbit/s of binary messages as an MSE server does, some of them in fragments, to a
+// WebSocket's connection and to a hash.
+func mediaFrames(w io.Writer, d time.Duration) (total int64, err error) {
+	const interval, bytesPerTick = 40 * time.Millisecond, 25_000
+	random := rand.New(rand.NewPCG(5, 0)) //nolint:gosec // reproducible content
+	pace := time.NewTicker(interval)
+	defer pace.Stop()
+	for range d / interval {
+		for left := bytesPerTick; left > 0; {
+			size := min(left, []int{1, 125, 126, 1400, 25_000, 25_000, 25_000}[random.IntN(7)])
+			left -= size
+			head := []byte{0x82, 126, 0, 0} // a final binary frame
+			binary.BigEndian.PutUint16(head[2:], uint16(size))
+			if size < 126 {
+				head = []byte{0x82, byte(size)}
+			}
+			frame := append(head, make([]byte, size)...)
+			for i := len(head); i < len(frame); i++ {
+				frame[i] = byte(random.Uint32())
+			}
+			if random.IntN(10) == 0 { // the same in two fragments, and a ping between them
+				frame[0] = 0x02
+				frame = append(frame, 0x89, 1, 'p', 0x80, 1, 'x')
+			}
+			n, err := w.Write(frame)
+			if total += int64(n); err != nil {
+				return total, err
+			}
+		}
+		<-pace.C
+	}
+	return total, nil
+}
+
+// The second socket of an MSE player has no format that a gateway knows.
+func TestMediaOfSplicedSocketPassByteForByte(t *testing.T) {
+	t.Parallel()
+	d := 3 * time.Second
+	if *more {
+		d = 30 * time.Second
+	}
+	old := rig.StartScriptedServer(t)
+	g := rig.StartGateway(t, rig.GatewayOptions{
+		Ports: rig.NewPorts(t), LiveKit: rig.StartLiveKit(t, rig.LiveKitOptions{}), Redis: rig.StartRedis(t).Addr,
+		Env: map[string]string{"WCS_UPSTREAMS": fmt.Sprintf("{old: {url: %q, mediaSockets: true}}", old.URL)},
+	})
+	g.AwaitReady(t)
+	const hello = `{"message":"connectMediaTransport","data":[{"authToken":"token"}]}`
+	client, _, err := websocket.DefaultDialer.Dial(g.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	if err := client.WriteMessage(websocket.TextMessage, []byte(hello)); err != nil {
+		t.Fatal(err)
+	}
+	server := old.Accept(t)
+	server.Want(websocket.TextMessage, hello)
+
+	sent, got := sha256.New(), sha256.New()
+	done := make(chan int64, 1)
+	go func() {
+		total, err := mediaFrames(io.MultiWriter(server.NetConn(), sent), d)
+		if err != nil {
+			t.Errorf("after %d bytes: %v", total, err)
+		}
+		_ = server.NetConn().Close() // the end of what the client reads
+		done <- total
+	}()
+	_ = client.NetConn().SetReadDeadline(time.Now().Add(d + 20*time.Second)) // fails only on a dead socket
+	received, err := io.Copy(got, client.NetConn())
+	total := <-done
+	if received != total || !equal(got, sent) {
+		t.Errorf("%d of %d bytes came, %v", received, total, err)
+	}
+	t.Logf("%d bytes in %v: %.2f Mbit/s", total, d, float64(total)*8/d.Seconds()/1e6)
+	if total < int64(d.Seconds()*5e6/8) {
+		t.Errorf("%d bytes were sent", total)
+	}
+}
+
+func equal(a, b hash.Hash) bool { return bytes.Equal(a.Sum(nil), b.Sum(nil)) }
