@@ -121,6 +121,36 @@ func TestKilledUpstreamEndsItsStreamsOnly(t *testing.T) {
 	}
 }
 
+func TestReloadOfHybridMovesNewSessionsOnly(t *testing.T) {
+	t.Parallel()
+	m := startMigration(t, hybridSettings)
+	running := m.hybridLogin(0, "there-1")
+	direct := rig.Connect(t, m.old.Gateway.URL, "defaultApp")
+	viewer, screen := m.hybridLogin(1, "viewer"), rig.NewPlayer(t, rig.PeerOptions{})
+	running.Publish("pub", "before", rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240}))
+	viewer.Play("play", "before", screen)
+	wantPackets(t, screen)
+
+	m.reload(`hybrid: {upstream: old}`)
+	wantPackets(t, screen)
+	moved := m.hybridLogin(0, "there-1")
+	moved.Publish("pub-moved", "after", rig.NewPublisher(t, rig.PeerOptions{}))
+	running.Publish("pub-2", "still", rig.NewPublisher(t, rig.PeerOptions{}))
+	if available(direct, "q1", "after") {
+		t.Error("a new session publishes on the old side")
+	}
+	if !available(direct, "q2", "still") {
+		t.Error("a running session has changed sides")
+	}
+	for _, name := range []string{"after", "still"} {
+		more := rig.NewPlayer(t, rig.PeerOptions{})
+		viewer.Play("play-"+name, name, more)
+		wantPackets(t, more)
+	}
+	wantPackets(t, screen)
+	wantNoMoreStatus(t, running, moved, viewer, direct)
+}
+
 // A session with keepAlive that is resumed on another pod keeps its streams of the new side.
 func TestResumedSessionLosesItsUpstreamStreams(t *testing.T) {
 	t.Parallel()

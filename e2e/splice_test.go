@@ -37,7 +37,11 @@ const newVersion, oldVersion = "5.2.0-new", "5.2.0-old"
 
 func newMigration(t *testing.T, share int) *migration {
 	t.Helper()
-	return startMigration(t, fmt.Sprintf("route: {default: old, share: %d, salt: fixed}", share))
+	return startMigration(t, shareOf(share))
+}
+
+func shareOf(percent int) string {
+	return fmt.Sprintf("route: {default: old, share: %d, salt: fixed}", percent)
 }
 
 // startMigration starts both sides. settings are those of the new side's defaultApp.
@@ -79,15 +83,15 @@ applications:
 	}
 }
 
-// reload changes the share, and waits until the pods have it.
-func (m *migration) reload(percent int) {
+// reload changes the settings, and waits until the pods have them.
+func (m *migration) reload(settings string) {
 	m.t.Helper()
 	const done = "configuration reloaded"
 	before := make([]int, len(m.pods))
 	for i, g := range m.pods {
 		before[i] = strings.Count(g.Output(), done)
 	}
-	m.configure(fmt.Sprintf("route: {default: old, share: %d, salt: fixed}", percent))
+	m.configure(settings)
 	for i, g := range m.pods {
 		rig.Eventually(m.t, 20*time.Second, "the pod has reloaded", func() bool { return strings.Count(g.Output(), done) > before[i] })
 	}
@@ -184,7 +188,7 @@ func TestReloadMovesNobodyWhoseStreamRuns(t *testing.T) {
 		screens, clients = append(screens, screen), append(clients, pub, viewer)
 	}
 	for _, share := range []int{100, 0} {
-		m.reload(share)
+		m.reload(shareOf(share))
 		for _, login := range logins {
 			c, isNew := m.login(1, login)
 			if isNew != (share == 100) {
