@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"image/png"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,9 +63,61 @@ func restMedia(t *testing.T, s *egressScene) {
 	}
 	b.want(t, "/rest-api/data/send", `{"sessionId":"nobody","payload":1}`, 404)
 
+	restPushes(t, s, b)
+
 	plain := rig.Connect(t, s.pods[0].URL, "plain")
 	plain.Publish("media-plain", "media-plain", rig.NewPublisher(t, rig.PeerOptions{}))
 	if s := b.want(t, "/rest-api/stream/startRecording", `{"mediaSessionId":"media-plain"}`, 500); !strings.Contains(s, "not allowed to record") {
 		t.Errorf("refused with %s", s)
+	}
+}
+
+// restPushes sends a stream on by RTMP, from the other pod.
+func restPushes(t *testing.T, s *egressScene, b backend) {
+	c := rig.Connect(t, s.pods[0].URL, "defaultApp")
+	c.Publish("push-pub", "pushed", rig.NewPublisher(t, rig.PeerOptions{}))
+	const pushed = `{"streamName":"pushed"}` // other tests' streams are sent on, too
+	const start = `{"streamName":"pushed","rtmpUrl":"rtmp://live.example.com/app"}`
+	b.want(t, "/rest-api/push/find", pushed, 404)
+	var one struct{ MediaSessionID, StreamName, RTMPURL string }
+	if err := json.Unmarshal([]byte(b.want(t, "/rest-api/push/startup", start, 200)), &one); err != nil || one.MediaSessionID == "" || one.StreamName != "rtmp_pushed" {
+		t.Fatalf("%+v, %v", one, err)
+	}
+	requests := s.egress.Requests("wcs.pushed")
+	if urls := requests[len(requests)-1].GetStreamOutputs()[0].GetUrls(); !slices.Equal(urls, []string{"rtmp://live.example.com/app/rtmp_pushed"}) {
+		t.Errorf("sent to %q", urls)
+	}
+	b.want(t, "/rest-api/push/startup", start, 409)
+	b.want(t, "/rest-api/push/startup", `{"streamName":"nobody","rtmpUrl":"rtmp://live.example.com/app"}`, 404)
+	if answer := b.want(t, "/rest-api/push/startup", `{"streamName":"pushed","rtmpUrl":"rtmp://10.0.0.1/app"}`, 500); !strings.Contains(answer, "not allowed") {
+		t.Errorf("another server: %s", answer)
+	}
+	b.want(t, "/rest-api/push/startup", `{"streamName":"pushed","rtmpUrl":"rtmp://live.example.com/app/secretkey","rtmpTransponderFullUrl":true}`, 200)
+	s.awaitEgress(t, "wcs.pushed", lkproto.EgressStatus_EGRESS_ACTIVE)
+	list := b.want(t, "/rest-api/push/find", pushed, 200)
+	if !strings.Contains(list, `"rtmpUrl":"rtmp://live.example.com/app"`) || !strings.Contains(list, `"rtmpUrl":"rtmp://live.example.com/app/{sec...key}"`) || strings.Contains(list, "secretkey") {
+		t.Errorf("pushes %s", list)
+	}
+	if found := b.want(t, "/rest-api/push/find", `{"streamName":"pushed","rtmpUrl":"rtmp://live.example.com/app"}`, 200); strings.Count(found, one.MediaSessionID) != 1 || strings.Contains(found, "sec...") {
+		t.Errorf("found %s", found)
+	}
+	b.want(t, "/rest-api/push/mute", `{"mediaSessionId":"`+one.MediaSessionID+`"}`, 501)
+	b.want(t, "/rest-api/push/terminate", `{"mediaSessionId":"`+one.MediaSessionID+`"}`, 200)
+	rig.Eventually(t, egressPatience, "one push is left", func() bool {
+		return !strings.Contains(b.want(t, "/rest-api/push/find", pushed, 200), one.MediaSessionID)
+	})
+	b.want(t, "/rest-api/push/terminate", `{"mediaSessionId":"`+one.MediaSessionID+`"}`, 404)
+	s.egress.Fail("wcs.pushed", "by the test")
+	rig.Eventually(t, egressPatience, "no push is left", func() bool {
+		status, _ := b.call(t, "/rest-api/push/find", pushed)
+		return status == 404
+	})
+	if streams := b.want(t, "/rest-api/stream/find", `{"name":"pushed","published":true}`, 200); !strings.Contains(streams, `"status":"PUBLISHING"`) {
+		t.Errorf("the stream does not go on: %s", streams)
+	}
+	for _, pod := range s.pods {
+		if strings.Contains(pod.Output(), "secretkey") {
+			t.Error("the log contains a stream key")
+		}
 	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 
+	"wcsgateway/gateway/egress"
 	"wcsgateway/translate"
 )
 
@@ -25,6 +26,20 @@ func (g *Gateway) routeEgress(ctx context.Context, e translate.Event) (result st
 		}
 	}
 	return "stale"
+}
+
+// pushAddress returns the RTMP address of a stream, and whether its application is allowed to send there
+// (admin.PushAddress).
+func (g *Gateway) pushAddress(app, stream, base string, full bool) (address string, allowed bool) {
+	a := g.table.Settings().Apps[app]
+	if a == nil {
+		return "", false
+	}
+	address = base
+	if !full && !a.RTMPFullURL {
+		address = egress.Address(base, stream)
+	}
+	return address, a.RTMPHosts.Allow(base)
 }
 
 // namesOf returns the names that streams in a room may have. It is one name, unless applications were

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -101,6 +102,23 @@ func (f *fakeEgress) FindEgress(ctx context.Context, r translate.EgressRequest, 
 		}
 	}
 	return translate.Egress{}, egressError("find", translate.ErrKindNotFound)
+}
+
+func (f *fakeEgress) ListEgresses(ctx context.Context) (all []translate.ListedEgress, err error) {
+	err = f.enter(ctx, "list")
+	defer f.mu.Unlock()
+	for i, r := range f.requests {
+		if e := f.egresses[fmt.Sprintf("EG_%d", i)]; !e.State.Over() {
+			all = append(all, translate.ListedEgress{Egress: *e, Room: r.Room, Publisher: r.Publisher, Address: f.MaskRTMP(r.URL)})
+		}
+	}
+	return all, err
+}
+
+// MaskRTMP masks the end, as LiveKit does.
+func (f *fakeEgress) MaskRTMP(address string) string {
+	i := strings.LastIndexByte(address, '/') + 1
+	return address[:i] + "{" + address[i:min(i+3, len(address))] + "...}"
 }
 
 // set changes the fake under its lock.

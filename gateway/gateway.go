@@ -138,6 +138,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	g.admin = admin.New(admin.Deps{
 		Pod: cfg.Pod, Local: local{g.table.Local(), g}, Directory: deps.Directory, Bus: env.Bus, CheckData: g.table.CheckData,
 		Ready: g.Ready, History: deps.History, Ends: env.Ends, Template: cfg.Egress.Template, StartTimeout: cfg.Egress.StartTimeout,
+		Egresses: env.Egress, PushAddress: g.pushAddress, FilePrefix: cfg.Egress.Prefix,
 		Recovered: env.Recovered, Log: deps.Log,
 	})
 	return g

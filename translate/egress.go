@@ -40,5 +40,13 @@ type Egress struct {
 	Error string
 }
 
+// ListedEgress is an egress with what it is of.
+type ListedEgress struct {
+	Egress
+	Room      RoomName
+	Publisher Identity
+	Address   string // EgressRTMP: as LiveKit shows it, with the stream key masked
+}
+
 // Over reports whether the egress has ended.
 func (s EgressState) Over() bool { return s >= EgressComplete }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/livekit/protocol/auth"
 	lkproto "github.com/livekit/protocol/livekit"
 	"github.com/livekit/protocol/rpc"
+	"github.com/livekit/protocol/utils"
 	"github.com/livekit/psrpc"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/redis/go-redis/v9"
@@ -172,7 +172,7 @@ func (e *Egress) newRun(req *rpc.StartEgressRequest, p *lkproto.ParticipantEgres
 	}
 	for _, s := range p.GetStreamOutputs() {
 		for _, url := range s.GetUrls() {
-			masked := url[:strings.LastIndexByte(url, '/')+1] + "{masked}" // the real one hides stream keys, too
+			masked, _ := utils.RedactStreamKey(url) // as the real one does
 			r.info.StreamResults = append(r.info.StreamResults, &lkproto.StreamInfo{Url: masked, StartedAt: now, Status: lkproto.StreamInfo_ACTIVE})
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/ends"
+	"wcsgateway/gateway/serial"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -95,15 +96,21 @@ type Deps struct {
 	Template translate.FileTemplate
 	// StartTimeout bounds the start of a recording.
 	StartTimeout time.Duration
-	Recovered    func() // deferred in every goroutine
-	Log          zerolog.Logger
+	// Egresses and PushAddress serve pushes and the list of recordings.
+	Egresses    Egresses
+	PushAddress PushAddress
+	// FilePrefix precedes the name of each recording's file.
+	FilePrefix string
+	Recovered  func() // deferred in every goroutine
+	Log        zerolog.Logger
 }
 
 // Service queries and controls the deployment. Its methods are safe for concurrent use.
 type Service struct {
 	Sessions
-	deps  Deps
-	cache statisticsCache
+	deps   Deps
+	cache  statisticsCache
+	pushes serial.KeyLock // starts, by identity of the publisher
 }
 
 // New returns a Service.

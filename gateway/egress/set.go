@@ -29,6 +29,10 @@ type Client interface {
 	// FindEgress returns the state of an egress; with an empty id, that of the publisher's current egress of r's
 	// kind. The error is translate.ErrKindNotFound if there is none.
 	FindEgress(ctx context.Context, r translate.EgressRequest, id string) (translate.Egress, error)
+	// ListEgresses returns the egresses of participants that have not ended, those of other systems included.
+	ListEgresses(ctx context.Context) ([]translate.ListedEgress, error)
+	// MaskRTMP returns an RTMP address as ListEgresses does, with its stream key masked.
+	MaskRTMP(address string) string
 }
 
 // Owner is the stream that a Set belongs to. All methods but Post are called on the loop.
@@ -104,8 +108,8 @@ var (
 	errNotStarted = errors.New("the egress that another pod requested did not start")
 )
 
-func (s *Service) start(r translate.EgressRequest) (translate.Egress, error) {
-	ctx, cancel := context.WithTimeout(s.d.Context, s.d.Config.StartTimeout)
+func (s *Service) start(ctx context.Context, r translate.EgressRequest) (translate.Egress, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.d.Config.StartTimeout)
 	defer cancel()
 	if s.slots.Acquire(ctx, 1) != nil {
 		return translate.Egress{}, &translate.Error{Kind: translate.ErrKindUnavailable, Op: "start egress", Err: errBusy}
@@ -158,7 +162,7 @@ func (t *Set) start(r translate.EgressRequest, name string, then func(error)) {
 	t.owner.SaveForResume()
 	var now translate.Egress
 	t.owner.Async(func() (err error) {
-		now, err = t.s.start(r)
+		now, err = t.s.start(t.s.d.Context, r)
 		return err
 	}, func(err error) {
 		e.onStarted(now, err)
@@ -231,11 +235,14 @@ func (t *Set) StopAll() (ended []<-chan struct{}) {
 	return ended
 }
 
-// OnWebhook takes a webhook about an egress of the stream's participant.
+// OnWebhook takes a webhook about an egress of the stream's participant. Pushes (Service.Push) are of the
+// same kind as the client's own republishing, so a webhook cannot say which of them is the latter.
 func (t *Set) OnWebhook(now translate.Egress) {
-	if e := t.current[now.Kind]; e != nil && !slices.Contains(t.replaced, now.ID) {
-		e.update(now)
+	e := t.current[now.Kind]
+	if e == nil || slices.Contains(t.replaced, now.ID) || e.id == "" && now.Kind == translate.EgressRTMP {
+		return
 	}
+	e.update(now)
 }
 
 // Records returns the records that Restore needs on the pod that resumes the stream's session.

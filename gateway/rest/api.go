@@ -44,6 +44,7 @@ type Deps struct {
 	Deployment Deployment
 	Snapshots  Snapshots
 	Recorder   Recorder
+	Pusher     Pusher
 	Messenger  Messenger
 	// Console serves the paths under consolePrefix, for the same users. It can be nil.
 	Console http.Handler
@@ -99,6 +100,11 @@ func routes() map[string]route {
 		prefix + "/stream/stopRecording":  {"stream/stopRecording", orOther((*API).stopRecording)},
 		prefix + "/recorder/startup":      {"stream/startRecording", orOther((*API).startRecording)},
 		prefix + "/recorder/terminate":    {"stream/stopRecording", orOther((*API).stopRecording)},
+		prefix + "/recorder/find_all":     {"", (*API).findAllRecordings},
+		prefix + "/push/startup":          {"push/startup", orOther((*API).startPush)},
+		prefix + "/push/find":             {"", (*API).findPushes},
+		prefix + "/push/find_all":         {"", (*API).findAllPushes},
+		prefix + "/push/terminate":        {"push/terminate", orOther((*API).stopPush)},
 		prefix + "/stream/event/send":     {"stream/event/send", orOther((*API).sendStreamEvent)},
 		prefix + "/data/send":             {"data/send", orOther((*API).sendData)},
 		prefix + "/connection/find":       {"", (*API).findConnections},

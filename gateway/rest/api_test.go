@@ -105,7 +105,7 @@ func TestErrorsHaveStatusAndReason(t *testing.T) {
 		{"/connection/terminate", `{}`, 500, "sessionId is missing"},
 		{"/connection/terminate", `{"sessionId":"/3"}`, 404, "nothing found"},
 		{"/connection/set_log_level", `{}`, 501, "log.level"},
-		{"/push/startup", `{}`, 501, "egress"},
+		{"/push/mute", `{}`, 501, "egress"},
 		{"/mixer/startup", `{}`, 501, "egress"},
 		{"/pull/pull", `{}`, 501, "ingress"},
 		{"/nothing", `{}`, 404, "no such endpoint"},

@@ -42,6 +42,18 @@ type Recorder interface {
 	StartRecording(ctx context.Context, streamName string, fileTemplate translate.FileTemplate) (file string, err error)
 	// StopRecording ends the recording of a stream.
 	StopRecording(ctx context.Context, streamName string) error
+	// Recordings returns the recordings that have not ended.
+	Recordings(ctx context.Context) ([]admin.Recording, error)
+}
+
+// Pusher sends published streams to RTMP servers. Its errors are those of the methods of *admin.Service.
+type Pusher interface {
+	// StartPush sends a stream to an RTMP server. full is the request that address be used as it is.
+	StartPush(ctx context.Context, streamName, address string, full bool) (admin.Push, error)
+	// Pushes returns what is sent to an address; empty: to any.
+	Pushes(ctx context.Context, address string) ([]admin.Push, error)
+	// StopPush ends a push.
+	StopPush(ctx context.Context, id string) error
 }
 
 // Messenger sends to clients. Without such a session or stream its errors wrap state.ErrNotFound.

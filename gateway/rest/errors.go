@@ -58,6 +58,10 @@ func outcome(err error) (status int, text string) {
 		{admin.ErrBadData, http.StatusInternalServerError, ""},
 		{admin.ErrRecordingForbidden, http.StatusInternalServerError, ""},
 		{admin.ErrRecordingFailed, http.StatusInternalServerError, ""},
+		{admin.ErrPushExists, http.StatusConflict, ""},
+		{admin.ErrPushForbidden, http.StatusInternalServerError, ""},
+		{admin.ErrPushFailed, http.StatusInternalServerError, ""},
+		{admin.ErrEgresses, http.StatusInternalServerError, ""},
 		{state.ErrNotFound, http.StatusNotFound, errNothing.Error()},
 		{state.ErrUnavailable, http.StatusInternalServerError, "Redis does not answer"},
 	} {

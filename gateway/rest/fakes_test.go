@@ -137,6 +137,25 @@ func (f *fakeParts) StopRecording(_ context.Context, name string) error {
 	return f.record("stop %s", name)
 }
 
+func (f *fakeParts) Recordings(context.Context) ([]admin.Recording, error) {
+	return []admin.Recording{{MediaID: "pub", File: "a/s.mp4"}}, f.record("recordings")
+}
+
+func (f *fakeParts) StartPush(_ context.Context, name, address string, full bool) (admin.Push, error) {
+	return admin.Push{ID: "EG_1", Stream: name, Address: address}, f.record("push %s to %s, full %v", name, address, full)
+}
+
+func (f *fakeParts) Pushes(_ context.Context, address string) (all []admin.Push, err error) {
+	for _, p := range []admin.Push{{ID: "EG_1", Stream: "s", Address: "rtmp://h/a"}, {ID: "EG_2", Stream: "t", Address: "rtmp://h/a"}} {
+		if address == "" || address == p.Address {
+			all = append(all, p)
+		}
+	}
+	return all, f.record("pushes to %q", address)
+}
+
+func (f *fakeParts) StopPush(_ context.Context, id string) error { return f.record("stop push %s", id) }
+
 func (f *fakeParts) SendToSession(_ context.Context, session, operation string, payload json.RawMessage) error {
 	return f.record("data for %s: %s %q", session, payload, operation)
 }
@@ -194,7 +213,7 @@ func serve(t *testing.T, cfg Config, change func(*Deps)) *world {
 		parts: &fakeParts{}, log: &logged{},
 	}
 	cfg.NodeID = "node"
-	deps := Deps{Deployment: w.deployment, Snapshots: w.parts, Recorder: w.parts, Messenger: w.parts, Log: zerolog.New(w.log)}
+	deps := Deps{Deployment: w.deployment, Snapshots: w.parts, Recorder: w.parts, Pusher: w.parts, Messenger: w.parts, Log: zerolog.New(w.log)}
 	if change != nil {
 		change(&deps)
 	}

@@ -109,7 +109,7 @@ func TestResponsesMatchDescription(t *testing.T) {
 	}
 	openapi3filter.RegisterBodyDecoder("application/yaml", openapi3filter.FileBodyDecoder)
 	v := &validator{t: t, router: router, w: w, seen: make(map[string]bool)}
-	for _, path := range []string{"/stream/find_all", "/stream/find", "/connection/find_all", "/connection/find", "/openapi.yaml"} {
+	for _, path := range []string{"/stream/find_all", "/stream/find", "/connection/find_all", "/connection/find", "/recorder/find_all", "/push/find", "/push/find_all", "/openapi.yaml"} {
 		v.try(http.MethodGet, prefix+path, "")
 	}
 	v.try(http.MethodGet, "/?action=stat", "")
@@ -125,6 +125,11 @@ func TestResponsesMatchDescription(t *testing.T) {
 		"/stream/stopRecording":  {`{"mediaSessionId":"pub"}`, `{"mediaSessionId":"x"}`},
 		"/recorder/startup":      {`{"mediaSessionId":"pub"}`},
 		"/recorder/terminate":    {`{"mediaSessionId":"pub"}`},
+		"/recorder/find_all":     {""},
+		"/push/startup":          {`{"streamName":"s","rtmpUrl":"rtmp://h/a","rtmpTransponderFullUrl":true,"options":{}}`, `{"streamName":"s"}`},
+		"/push/find":             {`{"streamName":"rtmp_s","rtmpUrl":"rtmp://h/a"}`, `{"mediaSessionId":"EG_3"}`, `{"x":1}`},
+		"/push/find_all":         {""},
+		"/push/terminate":        {`{"mediaSessionId":"EG_1"}`, `{}`},
 		"/stream/event/send":     {`{"streamName":"s","payload":{"a":1}}`, `{}`},
 		"/data/send":             {`{"sessionId":"/1","operationId":"o","payload":[1]}`, `{}`},
 		"/connection/find_all":   {""},

@@ -4,14 +4,13 @@ import "strings"
 
 // unsupportedPaths lists WCS's endpoints that this server does not have, with alternatives.
 var unsupportedPaths = []struct{ path, instead string }{
-	{"/push/", "publish with rtmpUrl, or use LiveKit's egress to RTMP"},
+	{"/push/", "LiveKit's egress to RTMP has no mute and no sounds"},
 	{"/pull/", "use LiveKit's ingress"},
 	{"/rtsp/", "use LiveKit's ingress"},
 	{"/mixer/", "use LiveKit's room composite egress"},
 	{"/call/", "use LiveKit SIP"},
 	{"/cdn/", "all pods of a deployment share all streams, and LiveKit distributes media: routes are not needed"},
 	{"/api/", "for load tests, use wcs-bench"},
-	{"/recorder/find_all", "list the files of the recordings where they are stored"},
 	{"/connection/set_log_level", "set log.level"},
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/livekit/protocol/auth"
 	lkproto "github.com/livekit/protocol/livekit"
+	"github.com/livekit/protocol/utils"
 
 	"wcsgateway/translate"
 )
@@ -64,6 +65,36 @@ func (s *SFU) FindEgress(ctx context.Context, r translate.EgressRequest, id stri
 		return translate.Egress{}, err
 	}
 	return egressOf(info), nil
+}
+
+// ListEgresses returns the participants' egresses that have not ended, of all rooms of LiveKit, those of
+// other systems included.
+func (s *SFU) ListEgresses(ctx context.Context) (all []translate.ListedEgress, err error) {
+	defer s.done(opListEgresses, time.Now(), "", "", &err)
+	list, err := callEgress(ctx, s, opListEgresses, &lkproto.ListEgressRequest{Active: true}, s.egress.ListEgress)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list.GetItems() {
+		if e := listedEgress(i); e.Kind != "" && !e.State.Over() {
+			all = append(all, e)
+		}
+	}
+	return all, nil
+}
+
+func listedEgress(i *lkproto.EgressInfo) translate.ListedEgress {
+	e := translate.ListedEgress{Egress: egressOf(i), Room: translate.RoomName(i.GetRoomName()), Publisher: translate.Identity(i.GetParticipant().GetIdentity())}
+	if outputs := i.GetStreamResults(); len(outputs) > 0 {
+		e.Address = outputs[0].GetUrl()
+	}
+	return e
+}
+
+// MaskRTMP returns an RTMP address as LiveKit shows it: of the stream key there are a few letters.
+func (s *SFU) MaskRTMP(address string) string {
+	masked, _ := utils.RedactStreamKey(address)
+	return masked
 }
 
 // listed returns the first matching egress in LiveKit's list.

@@ -181,6 +181,25 @@ func TestFindEgressSelectsByRequest(t *testing.T) {
 	}
 }
 
+func TestListedEgressHasMaskedAddress(t *testing.T) {
+	active := lkproto.EgressStatus_EGRESS_ACTIVE
+	push := infoOf("EG_push", rtmpRequest, active)
+	push.StreamResults = []*lkproto.StreamInfo{{Url: "rtmp://h/app/{sec...key}", Status: lkproto.StreamInfo_ACTIVE}}
+	web := &lkproto.EgressInfo{EgressId: "EG_web", RoomName: "wcs.a", Status: active, Request: &lkproto.EgressInfo_Web{Web: &lkproto.WebEgressRequest{}}}
+	api := &egressAPI{list: []*lkproto.EgressInfo{push, web, infoOf("EG_file", fileRequest, active), infoOf("EG_over", fileRequest, lkproto.EgressStatus_EGRESS_COMPLETE)}}
+	sfu := newEgressSFU(t, api)
+	all, err := sfu.ListEgresses(t.Context())
+	if err != nil || len(all) != 2 || all[0].ID != "EG_push" || all[1].ID != "EG_file" || all[0].Publisher != rtmpOrder.Publisher || all[0].Room != rtmpOrder.Room || all[0].Kind != translate.EgressRTMP {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	if masked := sfu.MaskRTMP("rtmp://h/app/secretkey"); masked != all[0].Address {
+		t.Errorf("masked %s, listed %s", masked, all[0].Address)
+	}
+	if diff := cmp.Diff(&lkproto.ListEgressRequest{Active: true}, api.asked, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestEveryEgressStatusHasState(t *testing.T) {
 	for number, name := range lkproto.EgressStatus_name {
 		want := map[string]translate.EgressState{

@@ -33,6 +33,7 @@ const (
 	opStartEgress  = "start egress"
 	opStopEgress   = "stop egress"
 	opFindEgress   = "find egress"
+	opListEgresses = "list egresses"
 )
 
 // DefaultMaxConns is the default of Config.MaxConns.

@@ -52,7 +52,7 @@ var inward = map[string][]string{
 	"gateway/upstream":  {"gateway/socket", "state", "translate/wcs"},
 	"gateway/waiting":   {},
 	"gateway/wheel":     {},
-	"gateway/admin":     {"gateway/ends", "translate", "translate/wcs", "state"},
+	"gateway/admin":     {"gateway/ends", "gateway/serial", "translate", "translate/wcs", "state"},
 	"gateway/console":   {"docs", "gateway/admin", "gateway/ends", "state"},
 	"gateway/rest":      {"gateway/admin", "gateway/origins", "gateway/realip", "gateway/sampled", "gateway/upstream", "translate", "translate/wcs", "state"},
 	"gateway/apps":      {"gateway/hooks", "gateway/hybrid", "gateway/origins", "gateway/quota", "gateway/rtmp", "gateway/socket", "gateway/upstream", "translate", "translate/wcs"},
