@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,10 @@ func TestEncoderPublishesThroughIngress(t *testing.T) {
 	viewer := rig.Connect(t, s.Gateway.URL, "encoders")
 	play := func(id string) {
 		t.Helper()
-		rig.Eventually(t, egressPatience, "availableStream true", func() bool {
+		rig.Eventually(t, egressPatience, "the stream is there, with both tracks", func() bool {
+			if !slices.ContainsFunc(s.LiveKit.Participants(t, "rtmp.studio"), func(p *lkproto.ParticipantInfo) bool { return len(p.GetTracks()) == 2 }) {
+				return false
+			}
 			viewer.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "studio"})
 			var a struct{ Status string }
 			viewer.Await("availableStream").Arg(t, 0, &a)
