@@ -51,13 +51,11 @@ func restMedia(t *testing.T, s *egressScene) {
 	b.want(t, "/rest-api/stream/event/send", `{"streamName":"nobody","payload":1}`, 404)
 
 	var sessions []struct{ SessionID string }
-	found := b.want(t, "/rest-api/connection/find", `{"appKey":"plain"}`, 200)
-	if err := json.Unmarshal([]byte(found), &sessions); err != nil || len(sessions) == 0 {
+	found := b.want(t, "/rest-api/stream/find", `{"mediaSessionId":"media-play"}`, 200)
+	if err := json.Unmarshal([]byte(found), &sessions); err != nil || len(sessions) != 1 {
 		t.Fatalf("%s: %v", found, err)
 	}
-	for _, one := range sessions { // other tests' clients may be among them
-		b.want(t, "/rest-api/data/send", `{"sessionId":"`+one.SessionID+`","operationId":"op","payload":{"big": 12345678901234567890}}`, 200)
-	}
+	b.want(t, "/rest-api/data/send", `{"sessionId":"`+sessions[0].SessionID+`","operationId":"op","payload":{"big": 12345678901234567890}}`, 200)
 	if m := play.Await("OnDataEvent"); !strings.Contains(m.Raw, `"payload":{"big": 12345678901234567890}`) || !strings.Contains(m.Raw, `"operationId":"op"`) {
 		t.Errorf("the client got %s", m.Raw)
 	}
