@@ -31,6 +31,24 @@ func (l local) State() admin.PodState {
 	}
 	return admin.PodState{
 		Statistics: stats, Draining: l.g.draining.Load(), Version: l.g.cfg.Version, Host: l.g.cfg.Host,
-		Started: l.g.facts.started, Load: load, Health: health,
+		Started: l.g.facts.started, Load: load, Health: health, Sides: l.sides(),
 	}
+}
+
+// sides returns the sides of the applications that an upstream serves, too.
+func (l local) sides() (all []admin.Side) {
+	shared := make(map[string]bool)
+	for key, app := range l.g.table.Settings().Apps {
+		shared[key] = app.Route.Upstream() || app.Hybrid.Upstream != nil
+	}
+	for _, use := range l.g.links.Uses() {
+		shared[use.App] = true
+		all = append(all, admin.Side{App: use.App, Upstream: use.Upstream, Sessions: use.Sessions, Commands: use.Commands})
+	}
+	for key, is := range shared {
+		if is && key != "" {
+			all = append(all, l.g.table.Side(key))
+		}
+	}
+	return all
 }

@@ -117,7 +117,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		upstream: upstream.Metrics{
 			Sessions: gauges("wcs_upstream_sessions", "Open sessions that are spliced to an upstream. The application is empty for second sockets of media providers.", "app", "upstream"),
 			Opened:   counter("wcs_upstream_links_total", "Connections to upstreams, by result: ok, limit (upstreams.<name>.maxLinks) or unavailable.", "upstream", "result"),
-			Commands: counter("wcs_upstream_commands_total", "Commands of clients that an upstream serves, except pongs; other for unknown names.", "app", "cmd"),
+			Commands: counter("wcs_upstream_commands_total", "Commands of clients that an upstream serves, except pongs; other for unknown names.", "app", "upstream", "cmd"),
 		},
 		hybrid: hybrid.Metrics{
 			Links:   gauges("wcs_hybrid_links", "Links of sessions of this gateway to the upstream of their application (hybrid).", "app"),

@@ -346,6 +346,20 @@ func TestReloadMovesNewSessionsOnly(t *testing.T) {
 	if n, spliced := g.Admin().PodStatistics().Connections, g.Admin().PodStatistics().Spliced; n != 3 || spliced != 2 {
 		t.Errorf("%d connections, %d spliced", n, spliced)
 	}
+	send(t, client, websocket.TextMessage, `{"message":"call","data":[{}]}`)
+	server.Want(websocket.TextMessage, `{"message":"call","data":[{}]}`)
+	w.allUp()
+	c.WantStatus("pub", "PUBLISHING", "")
+	sides := local{g: g}.sides()
+	if len(sides) != 2 {
+		t.Fatalf("sides %+v", sides)
+	}
+	if s := sides[0]; s.App != "defaultApp" || s.Upstream != "old" || s.Sessions != 2 || s.Commands["call"] != 1 || s.Commands["connection"] != 2 {
+		t.Errorf("side of the upstream %+v", s)
+	}
+	if s := sides[1]; s.App != "defaultApp" || s.Upstream != "" || s.Sessions != 1 || s.Published != 1 || s.Played != 0 {
+		t.Errorf("side of the gateway %+v", s)
+	}
 	for side, want := range map[string]float64{"old": 2} {
 		rig.Eventually(t, 20*time.Second, "clients are counted", func() bool { // after their servers have received their messages
 			return testutil.ToFloat64(g.metrics.routed.WithLabelValues("defaultApp", side)) >= want
@@ -467,7 +481,7 @@ func TestClientPublishesAndPlaysThroughSplice(t *testing.T) {
 	pub.Await("availableStream")
 	m := w.pods[podA].metrics.upstream.Commands
 	for cmd, want := range map[string]float64{"other": 2, "availableStream": 1} { // the test's client writes the name last
-		if n := testutil.ToFloat64(m.WithLabelValues("defaultApp", cmd)); n != want {
+		if n := testutil.ToFloat64(m.WithLabelValues("defaultApp", "old", cmd)); n != want {
 			t.Errorf("%v commands %s are counted, want %v", n, cmd, want)
 		}
 	}

@@ -47,7 +47,7 @@ func TestSDKThroughSplice(t *testing.T) {
 		t.Error("the gateway in front has sessions of its own, or its log contains a panic")
 	}
 	metrics := front.Metrics(t)
-	for _, want := range []string{`wcs_upstream_commands_total{app="defaultApp",cmd="publishStream"}`, `wcs_upstream_links_total{result="ok",upstream="old"}`} {
+	for _, want := range []string{`wcs_upstream_commands_total{app="defaultApp",cmd="publishStream",upstream="old"}`, `wcs_upstream_links_total{result="ok",upstream="old"}`} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no metric %s", want)
 		}
@@ -105,7 +105,7 @@ func TestSDKWithStreamsOnBothSides(t *testing.T) {
 	if log := front.Output(); strings.Contains(log, "session spliced") || strings.Contains(log, "panic") {
 		t.Error("the gateway in front splices sessions, or its log contains a panic")
 	}
-	if line := `wcs_upstream_commands_total{app="defaultApp",cmd="publishStream"}`; !strings.Contains(front.Metrics(t), line) {
+	if line := `wcs_upstream_commands_total{app="defaultApp",cmd="publishStream",upstream="old"}`; !strings.Contains(front.Metrics(t), line) {
 		t.Errorf("no metric %s", line)
 	}
 }

@@ -38,6 +38,18 @@ type PodState struct {
 	Started  time.Time `json:"started"`
 	Load     int       `json:"load"`   // sockets in percent of limits.connections
 	Health   []Finding `json:"health"` // what is not in order; nil: not known yet
+	Sides    []Side    `json:"sides"`  // of applications that an upstream serves, too
+}
+
+// Side is what one server serves of an application.
+type Side struct {
+	App      string `json:"app"`      // "": the clients sent none
+	Upstream string `json:"upstream"` // "": the gateway serves them
+	Sessions int    `json:"sessions"`
+	// Published and Played are streams. Those of an upstream are not known.
+	Published int              `json:"published"`
+	Played    int              `json:"played"`
+	Commands  map[string]int64 `json:"commands"` // of an upstream's clients since the pod's start, by name
 }
 
 // Finding is what a pod found out of order in what its configuration names.

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeDeployment is an in-memory Deployment.
 type fakeDeployment struct {
+	sides     []admin.Side
 	streams   []admin.StreamEntry
 	sessions  []state.Session
 	histories map[string]*json.RawMessage
@@ -77,6 +79,9 @@ func (f *fakeDeployment) SessionDetails(_ context.Context, id string) (state.Ses
 
 func (f *fakeDeployment) PodStates(context.Context) (map[string]*admin.PodState, error) {
 	states := map[string]*admin.PodState{"a": {Statistics: admin.Statistics{Connections: 2, Spliced: 1, Published: 1}, Version: "5.2.0"}, "b": nil}
+	if f.sides != nil {
+		states = map[string]*admin.PodState{"a": {Sides: f.sides}, "b": {Sides: f.sides}, "c": nil, "d": {}}
+	}
 	for pod, host := range f.hosts {
 		states[pod] = &admin.PodState{Host: host}
 	}
@@ -294,6 +299,23 @@ func TestConsoleShowsStreamsAndTheirPlayers(t *testing.T) {
 	if n := len(q.Series.Kbps); n != 60 || q.Step != 10_000 || q.End != 10_020_000 || *q.Series.Kbps[n-1] != 500 || *q.Series.Lost[n-1] != 3 ||
 		q.Series.FPS[n-2] != nil || *q.Series.FPS[n-3] != 24 || q.Series.Kbps[0] != nil {
 		t.Errorf("quality %+v", q)
+	}
+}
+
+func TestOverviewAddsUpSidesOfApplications(t *testing.T) {
+	f := newDeployment(3)
+	f.sides = []admin.Side{
+		{App: "shop", Upstream: "old", Sessions: 3, Commands: map[string]int64{"call": 1, "playStream": 5, "ping": 1}},
+		{App: "shop", Sessions: 2, Published: 1, Played: 4}, {Upstream: "old", Sessions: 1},
+	}
+	want := []sideRow{
+		{Upstream: "old", Sessions: 2, Commands: []commandCount{}},
+		{App: "shop", Sessions: 4, Published: 2, Played: 8, Commands: []commandCount{}},
+		{App: "shop", Upstream: "old", Sessions: 6, Commands: []commandCount{{"playStream", 10}, {"call", 2}, {"ping", 2}}},
+	}
+	var o overview
+	if !watch(t, serve(t, f, 1)+"live?view=pods").await("overview", &o) || !reflect.DeepEqual(o.Sides, want) {
+		t.Errorf("sides %+v, want %+v", o.Sides, want)
 	}
 }
 

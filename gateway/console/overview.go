@@ -28,10 +28,64 @@ type podRow struct {
 
 // overview holds the pods and totals of the deployment.
 type overview struct {
-	Pods   []podRow `json:"pods"`
-	Totals totals   `json:"totals"`
+	Pods   []podRow  `json:"pods"`
+	Totals totals    `json:"totals"`
+	Sides  []sideRow `json:"sides"` // of applications that an upstream serves, too
 
 	hosts hosts
+}
+
+// sideRow is what one server serves of an application.
+type sideRow struct {
+	App       string         `json:"app"`
+	Upstream  string         `json:"upstream"` // "": the gateway
+	Sessions  int            `json:"sessions"`
+	Published int            `json:"published"` // 0 for upstreams
+	Played    int            `json:"played"`    // 0 for upstreams
+	Commands  []commandCount `json:"commands"`  // of an upstream's clients since the pods' starts, the most frequent first
+}
+
+type commandCount struct {
+	Name  string `json:"name"`
+	Count int64  `json:"count"`
+}
+
+// sidesOf adds up the sides of all pods.
+func sidesOf(states map[string]*admin.PodState) []sideRow {
+	type key struct{ app, upstream string }
+	sums := make(map[key]admin.Side)
+	for _, s := range states {
+		if s == nil {
+			continue
+		}
+		for _, side := range s.Sides {
+			k := key{side.App, side.Upstream}
+			sum, known := sums[k]
+			if !known {
+				sum.Commands = make(map[string]int64)
+			}
+			sum.Sessions, sum.Published, sum.Played = sum.Sessions+side.Sessions, sum.Published+side.Published, sum.Played+side.Played
+			for name, n := range side.Commands {
+				sum.Commands[name] += n
+			}
+			sums[k] = sum
+		}
+	}
+	rows := []sideRow{}
+	for k, sum := range sums {
+		r := sideRow{App: k.app, Upstream: k.upstream, Sessions: sum.Sessions, Published: sum.Published, Played: sum.Played, Commands: []commandCount{}}
+		for name, n := range sum.Commands {
+			r.Commands = append(r.Commands, commandCount{name, n})
+		}
+		slices.SortFunc(r.Commands, func(a, b commandCount) int {
+			return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Name, b.Name))
+		})
+		rows = append(rows, r)
+	}
+	slices.SortFunc(rows, func(a, b sideRow) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Upstream, b.Upstream))
+	})
+	return rows
 }
 
 // hosts are the hosts of the pods that answer, by pod.
@@ -64,7 +118,7 @@ func (c *Console) readPods(ctx context.Context) (o overview, err error) {
 	if err != nil {
 		return o, err
 	}
-	o.Pods, o.hosts = []podRow{}, make(hosts, len(states))
+	o.Pods, o.Sides, o.hosts = []podRow{}, sidesOf(states), make(hosts, len(states))
 	for pod, s := range states {
 		r := podRow{Pod: pod, State: "silent", Self: pod == c.cfg.Pod}
 		if s != nil {

@@ -248,7 +248,7 @@ func newPod(t *testing.T, url string, change func(*Deps, *upstream.ServerConfig)
 	}
 	links := upstream.NewLinks(upstream.Deps{
 		Context: t.Context(), Stall: patience, Recovered: func() {}, Log: zerolog.Nop(), Opened: func() {}, Ended: func(socket.Reason) {}, Refusing: func() bool { return false },
-		Metrics: &upstream.Metrics{Sessions: gauge("s", "app", "upstream"), Opened: counter("o", "upstream", "result"), Commands: counter("c", "app", "cmd")},
+		Metrics: &upstream.Metrics{Sessions: gauge("s", "app", "upstream"), Opened: counter("o", "upstream", "result"), Commands: counter("c", "app", "upstream", "cmd")},
 	})
 	d := Deps{
 		Context: t.Context(), Links: links, MaxStreams: 8, MaxMessageBytes: 64 << 10, MaxQueueBytes: 128 << 10, MaxQueued: 100, Stall: patience,

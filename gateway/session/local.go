@@ -216,6 +216,24 @@ func (t *Table) Statistics() admin.Statistics {
 	return stats
 }
 
+// Side returns what this pod serves of an application.
+func (t *Table) Side(app string) admin.Side {
+	side := admin.Side{App: app}
+	for _, st := range t.streams.all() {
+		switch {
+		case !st.settled.Load() || st.sess.app.Key != app:
+		case st.published:
+			side.Published++
+		default:
+			side.Played++
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	side.Sessions = t.sessionsOf[app]
+	return side
+}
+
 // Session implements admin.Local.
 func (l Local) Session(ctx context.Context, id string) *admin.SessionDetails {
 	s := l.t.sessionByID(id)

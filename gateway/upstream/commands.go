@@ -35,8 +35,13 @@ func nameIn(start []byte) string {
 func (ls *Links) counter(app, upstream string) func(start []byte) {
 	return func(start []byte) {
 		if name := nameIn(start); name != string(wcs.CmdPong) {
-			ls.Metrics.Commands.WithLabelValues(app, name).Inc()
-			ls.usage.add(state.UpstreamUse{App: app, Upstream: upstream, Command: name})
+			ls.count(app, upstream, name)
 		}
 	}
+}
+
+// count counts a command.
+func (ls *Links) count(app, upstream, name string) {
+	ls.Metrics.Commands.WithLabelValues(app, upstream, name).Inc()
+	ls.usage.add(state.UpstreamUse{App: app, Upstream: upstream, Command: name})
 }

@@ -36,12 +36,31 @@ export function Overview({ overview, history, failures }) {
       <${Plot} title="Redis calls" unit="ms, at most" history=${history} lines=${[{ key: 'redisP50', label: 'p50' }, { key: 'redisP95', label: 'p95' }]} />
     </div>
     ${!failed && list}
+    ${overview?.sides.length > 0 && html`<h2>Applications with another server</h2><${Sides} sides=${overview.sides} />`}
     <h2>Pods</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Pods"><table class="pods">
       <thead><tr>${columns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
       <tbody>${overview?.pods.map((p) => html`<tr key=${p.pod}>${columns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.always || p.state !== 'silent' ? c.show(p) : text(null)}</td>`)}</tr>`)}</tbody>
     </table></div>
   </section>`;
+}
+
+const sideColumns = [
+  { label: 'Application', show: (s) => text(s.app) },
+  { label: 'Served by', show: (s) => s.upstream || 'the gateway' },
+  { label: 'Sessions', number: true, show: (s) => s.sessions },
+  { label: 'Streams', number: true, show: (s) => (s.upstream ? text(null) : s.published) },
+  { label: 'Players', number: true, show: (s) => (s.upstream ? text(null) : s.played) },
+  { label: 'Commands since the start', show: (s) => (s.upstream ? s.commands.map((c) => `${c.name} ${c.count}`).join(', ') || 'none' : text(null)) },
+];
+
+// Sides shows what the gateway and other servers serve of the same applications.
+export function Sides({ sides }) {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Applications with another server"><table class="sides">
+    <thead><tr>${sideColumns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
+    <tbody>${sides.map((s) => html`<tr key=${s.app + ' ' + s.upstream}>${sideColumns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(s)}</td>`)}</tr>`)}</tbody>
+  </table></div>
+  <p class="empty"><a href="docs/migrate-from-wcs.md">What still needs the other server</a></p>`;
 }
 
 const podColumns = [
