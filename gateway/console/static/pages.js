@@ -36,7 +36,7 @@ export function Overview({ overview, history, failures }) {
       <${Plot} title="Redis calls" unit="ms, at most" history=${history} lines=${[{ key: 'redisP50', label: 'p50' }, { key: 'redisP95', label: 'p95' }]} />
     </div>
     ${!failed && list}
-    ${overview?.sides.length > 0 && html`<h2>Applications with another server</h2><${Sides} sides=${overview.sides} />`}
+    ${overview?.sides?.length > 0 && html`<h2>Applications with another server</h2><${Sides} sides=${overview.sides} />`}
     <h2>Pods</h2>
     <div class="scroll" tabindex="0" role="region" aria-label="Pods"><table class="pods">
       <thead><tr>${columns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
