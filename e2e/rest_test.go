@@ -131,7 +131,7 @@ func TestRESTListsAndEndsStreamsOfBothPods(t *testing.T) {
 		}
 		b.want(t, "/rest-api/stream/find", `{"name":"other","published":true}`, 404)
 		b.want(t, "/rest-api/stream/terminate", `{}`, 500)
-		b.want(t, "/rest-api/push/startup", `{}`, 501)
+		b.want(t, "/rest-api/rtsp/startup", `{}`, 501)
 		if s := b.want(t, "/rest-api/connection/find_all", "", 200); strings.Count(s, `"sessionId"`) != 2 {
 			t.Errorf("pod %d: sessions %s", i, s)
 		}
@@ -198,7 +198,7 @@ func TestSDKRestModuleListsAndEndsStreams(t *testing.T) {
 	if err := json.Unmarshal([]byte(b[0].sdk(t, "stat.poll")), &stat); err != nil || stat["connection"]["connections_websocket"] != "1" || stat["stream"]["streams_webrtc_in"] != "1" {
 		t.Errorf("statistics %v: %v", stat, err)
 	}
-	if s := sdk.sdk(t, "push.findAll"); s != `{"refused":501}` {
+	if s := sdk.sdk(t, "rtsp.findAll"); s != `{"refused":501}` {
 		t.Errorf("what is not served: %s", s)
 	}
 	if s := sdk.sdk(t, "stream.terminate", `"sdk-pub"`); s != `"nothing"` {

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -93,6 +95,28 @@ func (c countedEvents) Publish(ctx context.Context, pod string, e state.Event) e
 	return c.Events.Publish(ctx, pod, e)
 }
 
+// testLog writes to the log of a test until it ends: a session without a name can log its end later.
+type testLog struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func newTestLog(t *testing.T) *testLog {
+	l := &testLog{out: zerolog.NewTestWriter(t)}
+	t.Cleanup(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.out = io.Discard
+	})
+	return l
+}
+
+func (l *testLog) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(line)
+}
+
 func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	t.Helper()
 	cfg := Config{Config: session.Config{
@@ -119,7 +143,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	})
 	g = New(cfg, Deps{
 		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: w.holdableRooms(pod, store), Directory: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
-		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(zerolog.NewTestWriter(t)),
+		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(newTestLog(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())
