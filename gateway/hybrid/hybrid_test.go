@@ -421,14 +421,15 @@ func TestPictureComesInOneMessageOrTwo(t *testing.T) {
 	v.want(ask)
 	event := `{"message":"notifyStreamEvent","data":[{"mediaSessionId":"m","type":"snapshotCompleted","payload":{"snapshot":"iVBO"}}]}`
 	complete := `{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"m","status":"SNAPSHOT_COMPLETE","info":"iVBO"}]}`
-	for _, frame := range []string{event, complete, complete, event} {
+	last := `{"message":"fail","data":[{"apiMethod":"snapshot"}]}` // is passed on after all others were looked at
+	for _, frame := range []string{event, complete, complete, event, last} {
 		v.send(frame)
 	}
 	s.want(event)
 	s.want(complete)
+	s.want(last)
 	s.sends(ask)
 	v.want(ask)
-	s.wantQuiet()
 	v.send(complete)
 	s.want(complete)
 	s.sends(ask)
