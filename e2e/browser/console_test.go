@@ -73,24 +73,31 @@ func (w *consoleWorld) tab(t *testing.T) *consoleTab {
 	return &consoleTab{t: t, ctx: ctx}
 }
 
+// failOnPageErrors fails the test when a script of the page throws, or the browser refuses something for
+// security.
+func (c *consoleTab) failOnPageErrors() {
+	c.t.Helper()
+	if err := chromedp.Listen(c.ctx, func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			c.t.Errorf("script: %+v %+v", *e.ExceptionDetails, e.ExceptionDetails.Exception)
+		case *cdplog.EventEntryAdded:
+			if e.Entry.Source == cdplog.EntrySourceSecurity {
+				c.t.Errorf("refused by the browser: %s", e.Entry.Text)
+			}
+		}
+	}); err != nil {
+		c.t.Fatal(err)
+	}
+	c.run(command(cdplog.Enable, cdp.Empty{}))
+}
+
 // open opens the console of a pod. Every violation of the page's Content-Security-Policy, and every
 // exception, fails the test.
 func (w *consoleWorld) open(t *testing.T, pod int, view string) *consoleTab {
 	t.Helper()
 	c := w.tab(t)
-	if err := chromedp.Listen(c.ctx, func(event any) {
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			t.Errorf("script: %+v %+v", *e.ExceptionDetails, e.ExceptionDetails.Exception)
-		case *cdplog.EventEntryAdded:
-			if e.Entry.Source == cdplog.EntrySourceSecurity {
-				t.Errorf("refused by the browser: %s", e.Entry.Text)
-			}
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	c.run(command(cdplog.Enable, cdp.Empty{}))
+	c.failOnPageErrors()
 	c.run(chromedp.Navigate(fmt.Sprintf("http://%s:%s@%s/console/%s", consoleUser, strings.ReplaceAll(consolePassword, " ", "%20"), w.rest[pod], view)))
 	return c
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	cdplog "github.com/chromedp/cdproto/log"
 	cdppage "github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -76,19 +75,7 @@ func (w *embedWorld) open(t *testing.T, query url.Values, before string) player 
 		t.Fatalf("open a tab: %v", err)
 	}
 	p := player{&consoleTab{t: t, ctx: ctx}}
-	if err := chromedp.Listen(ctx, func(event any) {
-		switch e := event.(type) {
-		case *runtime.EventExceptionThrown:
-			t.Errorf("script: %+v %+v", *e.ExceptionDetails, e.ExceptionDetails.Exception)
-		case *cdplog.EventEntryAdded:
-			if e.Entry.Source == cdplog.EntrySourceSecurity {
-				t.Errorf("refused by the browser: %s", e.Entry.Text)
-			}
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	p.run(command(cdplog.Enable, cdp.Empty{}))
+	p.failOnPageErrors()
 	if before != "" {
 		p.run(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 			_, err := cdp.Call(ctx, target, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: before})

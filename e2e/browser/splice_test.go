@@ -32,14 +32,7 @@ func TestSDKThroughSplice(t *testing.T) {
 			phoneExample(w.newScene(t), front.URL, phones)
 		})
 		for _, sdk := range []string{oldestSDK, newestSDK} {
-			for name, test := range coreTests {
-				t.Run(sdk+" "+name, func(t *testing.T) {
-					t.Parallel()
-					s := w.newScene(t)
-					s.gateway = front.URL
-					test(s, sdk)
-				})
-			}
+			w.runCoreTests(t, sdk, front.URL)
 		}
 	})
 	w.stage.WantClean(t)
@@ -91,14 +84,7 @@ func TestSDKWithStreamsOnBothSides(t *testing.T) {
 				s.gateway = front.URL
 				bothSides(s, sdk, direct)
 			})
-			for name, test := range coreTests {
-				t.Run(sdk+" "+name, func(t *testing.T) {
-					t.Parallel()
-					s := w.newScene(t)
-					s.gateway = front.URL
-					test(s, sdk)
-				})
-			}
+			w.runCoreTests(t, sdk, front.URL)
 		}
 	})
 	w.stage.WantClean(t)
@@ -207,5 +193,17 @@ func awaitCommand(t *testing.T, c *rig.ScriptedConn, name string) map[string]any
 		if m.Message == name && len(m.Data) == 1 && json.Unmarshal(m.Data[0], &arg) == nil {
 			return arg
 		}
+	}
+}
+
+// runCoreTests starts the core tests with an SDK through a gateway as parallel subtests.
+func (w *world) runCoreTests(t *testing.T, sdk, gateway string) {
+	for name, test := range coreTests {
+		t.Run(sdk+" "+name, func(t *testing.T) {
+			t.Parallel()
+			s := w.newScene(t)
+			s.gateway = gateway
+			test(s, sdk)
+		})
 	}
 }
