@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
 
+	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
@@ -294,11 +295,7 @@ func (p *pod) wantFigure(what string, m prometheus.Collector, want float64) {
 
 func (p *pod) eventually(what string, ok func() bool) {
 	p.t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			p.t.Fatal(what)
-		}
-	}
+	rig.Eventually(p.t, patience, what, ok)
 }
 
 // frames of commands and statuses.
