@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -93,28 +91,6 @@ func (c countedEvents) Publish(ctx context.Context, pod string, e state.Event) e
 		return nil // it is lost, as Pub/Sub may
 	}
 	return c.Events.Publish(ctx, pod, e)
-}
-
-// testLog writes to the log of a test until it ends: a session without a name can log its end later.
-type testLog struct {
-	mu  sync.Mutex
-	out io.Writer
-}
-
-func newTestLog(t *testing.T) *testLog {
-	l := &testLog{out: zerolog.NewTestWriter(t)}
-	t.Cleanup(func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.out = io.Discard
-	})
-	return l
-}
-
-func (l *testLog) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(line)
 }
 
 func (w *world) start(t *testing.T, pod string, change func(*Config)) {
