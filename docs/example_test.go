@@ -65,10 +65,10 @@ func TestAddCommandExampleCompiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", writeTemp(t, "overlay.json", overlay), "-count=1", "-v", "-run", "^TestEcho$", "./"+tested)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", writeTemp(t, "overlay.json", overlay), "-count=1", "-v", "-run", "^TestEchoReturnsText$", "./"+tested)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestEcho")) {
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestEchoReturnsText")) {
 		t.Errorf("the example fails (%v):\n%s", err, out)
 	}
 }

@@ -125,18 +125,18 @@ func TestEgressRecordsAndRepublishes(t *testing.T) {
 }
 
 var egressTests = map[string]func(*testing.T, *egressScene){
-	"recorded":               recorded,
-	"hostile names":          recordedUnderHostileNames,
-	"recording forbidden":    recordingForbidden,
-	"recording refused":      func(t *testing.T, s *egressScene) { recordingFails(t, s, "refused") },
-	"recording never begins": func(t *testing.T, s *egressScene) { recordingFails(t, s, "fails") },
-	"recording breaks":       recordingBreaks,
-	"republished":            republished,
-	"republishing forbidden": republishingForbidden,
-	"republishing refused":   func(t *testing.T, s *egressScene) { republishingFails(t, s, "refused") },
-	"republishing fails":     func(t *testing.T, s *egressScene) { republishingFails(t, s, "fails") },
-	"republishing breaks":    republishingBreaks,
-	"asked for by REST":      restMedia,
+	"a stream is recorded":                               recorded,
+	"hostile names stay in the directory":                recordedUnderHostileNames,
+	"a forbidden recording is not started":               recordingForbidden,
+	"a stream continues when its recording is refused":   func(t *testing.T, s *egressScene) { recordingFails(t, s, "refused") },
+	"a stream continues when its recording never begins": func(t *testing.T, s *egressScene) { recordingFails(t, s, "fails") },
+	"a stream continues when its recording breaks":       recordingBreaks,
+	"a stream is republished":                            republished,
+	"a forbidden address fails the stream":               republishingForbidden,
+	"a stream fails when its republishing is refused":    func(t *testing.T, s *egressScene) { republishingFails(t, s, "refused") },
+	"a stream fails when its republishing never begins":  func(t *testing.T, s *egressScene) { republishingFails(t, s, "fails") },
+	"a stream fails when its republishing breaks":        republishingBreaks,
+	"backends record and republish by REST":              restMedia,
 }
 
 func recorded(t *testing.T, s *egressScene) {

@@ -159,7 +159,7 @@ func forOne(match func(rig.Hook) bool, reply rig.Reply) rig.Reply {
 }
 
 var hookTests = map[string]func(*testing.T, hookScene){
-	"allowed, renamed, signed": func(t *testing.T, s hookScene) {
+	"calls are signed, and rename streams": func(t *testing.T, s hookScene) {
 		b := s.backends["defaultApp"]
 		b.On("connect", rig.Change(map[string]any{"restClientConfig": map[string]any{
 			"publishStream": map[string]any{"restExclude": "sdp", "restOnError": "FAIL", "restPolicy": "OVERWRITE", "restOverwrite": "name"},
@@ -195,7 +195,7 @@ var hookTests = map[string]func(*testing.T, hookScene){
 		b.AwaitStatus("ConnectionStatusEvent", "DISCONNECTED")
 		viewer.WantStatus("h-play", "FAILED", "Stopped by publisher stop")
 	},
-	"Basic": func(t *testing.T, s hookScene) {
+	"calls have Basic credentials": func(t *testing.T, s hookScene) {
 		b := s.backends["basic"]
 		s.connect(t, "basic")
 		r := http.Request{Header: b.Await("connect").Header}
@@ -203,7 +203,7 @@ var hookTests = map[string]func(*testing.T, hookScene){
 			t.Error("user or password differ")
 		}
 	},
-	"https": func(t *testing.T, s hookScene) {
+	"calls over HTTPS verify the certificate": func(t *testing.T, s hookScene) {
 		s.connect(t, "secure")
 		if h := s.backends["secure"].Await("connect"); h.Text("appKey") != "secure" {
 			t.Errorf("connect: %s", h.Raw)
@@ -215,8 +215,8 @@ var hookTests = map[string]func(*testing.T, hookScene){
 			t.Errorf("%d calls, the second in spite of the certificate", n)
 		}
 	},
-	"bad answers": badAnswers,
-	"restarted in the middle": func(t *testing.T, s hookScene) {
+	"bad answers of a backend reject clients": badAnswers,
+	"a call is repeated after a backend's restart": func(t *testing.T, s hookScene) {
 		b := s.backends["patient"]
 		c := s.connect(t, "patient")
 		b.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")

@@ -20,7 +20,7 @@ import (
 
 // A hundred thousand sessions, ten thousand streams and as many players of other pods are listed by one that
 // does not grow with them.
-func TestRESTListsMany(t *testing.T) {
+func TestRESTListsHundredThousandSessions(t *testing.T) {
 	const sessions, streams, most = 100_000, 10_000, 64 << 20
 	redis := rig.StartRedis(t)
 	g := rig.StartGateway(t, rig.GatewayOptions{Ports: rig.NewPorts(t), LiveKit: &rig.LiveKit{URL: "http://127.0.0.1:1", Key: "k", Secret: "s"}, Redis: redis.Addr, Env: map[string]string{

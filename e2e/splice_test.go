@@ -167,7 +167,7 @@ func TestShareOfLoginsIsStickyOverPodsAndReconnects(t *testing.T) {
 }
 
 // Both directions of a move: the share is raised and lowered while media flows on both sides.
-func TestReloadMovesNobodyWhoseStreamRuns(t *testing.T) {
+func TestReloadMovesNoClientWithStream(t *testing.T) {
 	t.Parallel()
 	m := newMigration(t, 50)
 	var screens []*rig.Peer
@@ -242,7 +242,7 @@ func TestKilledOldServerEndsItsSessionsOnly(t *testing.T) {
 }
 
 // One address for backends, whichever side has what they ask for.
-func TestRESTOfBothServersIsOne(t *testing.T) {
+func TestRESTListsAndEndsStreamsOfBothServers(t *testing.T) {
 	t.Parallel()
 	m := newMigration(t, 50)
 	pub, _ := m.loginOn(0, true)

@@ -33,7 +33,7 @@ type format struct {
 }
 
 var streamTests = map[string]func(*testing.T){
-	"audio and video, sizes, order of messages": func(t *testing.T) {
+	"audio and video flow, and messages are in order": func(t *testing.T) {
 		c := connect(t)
 		st := c.Publish("av-pub", "av", rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240}))
 		if st.AudioCodec != "opus" || st.VideoCodec != "VP8" || !st.HasAudio || !st.HasVideo || st.CreateDate < 1.7e12 {
@@ -95,7 +95,7 @@ var streamTests = map[string]func(*testing.T){
 		peer.Resize(640, 480)
 		wantFormat(640)
 	},
-	"audio only": func(t *testing.T) {
+	"audio flows without video": func(t *testing.T) {
 		c := connect(t)
 		st := c.Publish("a-pub", "a-only", rig.NewPublisher(t, rig.PeerOptions{Audio: true}))
 		if st.AudioCodec != "opus" || st.VideoCodec != "" || st.HasVideo || !st.HasAudio {
@@ -107,7 +107,7 @@ var streamTests = map[string]func(*testing.T){
 		}
 		wantMedia(t, screen, translate.Audio)
 	},
-	"video only": func(t *testing.T) {
+	"video flows without audio": func(t *testing.T) {
 		c := connect(t)
 		st := c.Publish("v-pub", "v-only", rig.NewPublisher(t, rig.PeerOptions{Video: true}))
 		if st.AudioCodec != "" || st.VideoCodec != "VP8" || !st.HasVideo || st.HasAudio {
@@ -131,7 +131,7 @@ var streamTests = map[string]func(*testing.T){
 		}
 		wantMedia(t, screen, translate.Audio)
 	},
-	"H264 for an application that allows it": func(t *testing.T) {
+	"an application that allows only H264 gets it": func(t *testing.T) {
 		c := rig.Connect(t, stage.Gateway.URL, "h264")
 		st := c.Publish("h264-pub", "h264", rig.NewPublisher(t, rig.PeerOptions{VideoMime: webrtc.MimeTypeH264}))
 		if st.VideoCodec != "H264" {
@@ -143,7 +143,7 @@ var streamTests = map[string]func(*testing.T){
 		}
 		wantMedia(t, screen, translate.Audio, translate.Video)
 	},
-	"ten players, in the publisher's session and in others": func(t *testing.T) {
+	"ten players receive a stream, in the publisher's session and in others": func(t *testing.T) {
 		c := connect(t)
 		c.Publish("ten-pub", "ten", rig.NewPublisher(t, rig.PeerOptions{}))
 		var clients []*rig.Client
@@ -168,7 +168,7 @@ var streamTests = map[string]func(*testing.T){
 			p.WantStatus("ten-play-"+string(rune('a'+i)), "FAILED", "Stopped by publisher stop")
 		}
 	},
-	"TCP": func(t *testing.T) {
+	"media flows over TCP": func(t *testing.T) {
 		c := connect(t)
 		c.StartPublish("tcp-pub", "tcp", rig.NewPublisher(t, rig.PeerOptions{TCP: true}), map[string]any{"transport": "TCP"})
 		c.WantStatus("tcp-pub", "PUBLISHING", "")
@@ -184,7 +184,7 @@ var streamTests = map[string]func(*testing.T){
 		c.WantStatus("tcp-play", "PLAYING", "")
 		wantMedia(t, screen, translate.Audio, translate.Video)
 	},
-	"bitrates for clients that do not apply them": func(t *testing.T) {
+	"the answer has the bitrates of clients that do not apply them": func(t *testing.T) {
 		limits := map[string]any{"minBitrate": "300", "maxBitrate": 900}
 		c := connect(t)
 		c.Send("publishStream", rig.StreamRequest("rate-old", "rate-old", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, limits))
@@ -197,7 +197,7 @@ var streamTests = map[string]func(*testing.T){
 			t.Errorf("limits for a client that sets them itself: %s", sdp)
 		}
 	},
-	"faults in requests": func(t *testing.T) {
+	"faulty requests fail with WCS's info": func(t *testing.T) {
 		c := connect(t)
 		pub, play := rig.NewPublisher(t, rig.PeerOptions{}).Offer(), rig.NewPlayer(t, rig.PeerOptions{}).Offer()
 		for _, f := range []struct {
@@ -235,7 +235,7 @@ var streamTests = map[string]func(*testing.T){
 		}
 		stage.WantClean(t, "f")
 	},
-	"an SDP that LiveKit refuses": func(t *testing.T) {
+	"an SDP that LiveKit refuses fails its stream": func(t *testing.T) {
 		c := connect(t)
 		offer := strings.ReplaceAll(rig.NewPublisher(t, rig.PeerOptions{}).Offer(), "a=fingerprint:sha-256", "a=fingerprint:md-4711")
 		c.Send("publishStream", rig.StreamRequest("refused", "refused", offer, true, nil))
@@ -243,7 +243,7 @@ var streamTests = map[string]func(*testing.T){
 			t.Errorf("%+v", s)
 		}
 	},
-	"offers of clients that are no browsers": func(t *testing.T) {
+	"offers of other clients than browsers are served": func(t *testing.T) {
 		c := connect(t)
 		onlyAudio := func(offer, other string) string { // as the Android SDK offers
 			i := strings.LastIndex(offer, "m=")
@@ -269,7 +269,7 @@ var streamTests = map[string]func(*testing.T){
 			wantMedia(t, screen, translate.Audio)
 		}
 	},
-	"offers with which no media can flow": func(t *testing.T) {
+	"offers with which no media can flow are refused": func(t *testing.T) {
 		c := connect(t)
 		pub, play := rig.NewPublisher(t, rig.PeerOptions{}).Offer(), rig.NewPlayer(t, rig.PeerOptions{}).Offer()
 		without := func(offer, lines string) string {
@@ -295,14 +295,14 @@ var streamTests = map[string]func(*testing.T){
 			c.WantStatus(name, "FAILED", f.info)
 		}
 	},
-	"no codec in common": func(t *testing.T) {
+	"a play without a common codec is refused": func(t *testing.T) {
 		c := connect(t)
 		c.Publish("codec-pub", "codec", rig.NewPublisher(t, rig.PeerOptions{Video: true}))
 		offer := rig.NewPlayer(t, rig.PeerOptions{Video: true}).Offer()
 		c.Send("playStream", rig.StreamRequest("codec-play", "codec", strings.ReplaceAll(offer, " VP8/90000", " VP7/90000"), false, nil))
 		c.WantStatus("codec-play", "FAILED", "No common codecs")
 	},
-	"a name is taken": func(t *testing.T) {
+	"a name that is taken is refused": func(t *testing.T) {
 		c, d := connect(t), connect(t)
 		c.Publish("taken-1", "taken", rig.NewPublisher(t, rig.PeerOptions{}))
 		d.Send("publishStream", rig.StreamRequest("taken-2", "taken", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil))
@@ -311,7 +311,7 @@ var streamTests = map[string]func(*testing.T){
 		d.Play("taken-3", "taken", screen) // the first continues
 		wantMedia(t, screen, translate.Audio, translate.Video)
 	},
-	"a media id is taken": func(t *testing.T) {
+	"a media id that is taken is refused": func(t *testing.T) {
 		c, d := connect(t), connect(t)
 		c.Publish("id-1", "id-a", rig.NewPublisher(t, rig.PeerOptions{}))
 		offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
@@ -320,7 +320,7 @@ var streamTests = map[string]func(*testing.T){
 		c.Send("publishStream", rig.StreamRequest("id-1", "id-c", offer, true, nil))
 		c.WantStatus("id-1", "FAILED", "MediaSessionId is already in use")
 	},
-	"a session has a limit of streams": func(t *testing.T) {
+	"streams above the limit of a session are refused": func(t *testing.T) {
 		c := connect(t)
 		offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
 		for i := range 8 {
@@ -376,7 +376,7 @@ func withoutSSRC(offer string, kinds ...string) string {
 }
 
 var endTests = map[string]func(*testing.T){
-	"stop and unpublish during the start": func(t *testing.T) {
+	"a stop during the start ends the stream": func(t *testing.T) {
 		for i := range 10 {
 			c := connect(t)
 			c.Send("publishStream", rig.StreamRequest("early-pub", "early", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil))
@@ -401,7 +401,7 @@ var endTests = map[string]func(*testing.T){
 		c.Close()
 		stage.WantClean(t, "early")
 	},
-	"the publisher's socket closes": func(t *testing.T) {
+	"players end when the publisher's socket closes": func(t *testing.T) {
 		for _, end := range []func(*rig.Client){(*rig.Client).Close, (*rig.Client).Drop} {
 			c, d := connect(t), connect(t)
 			c.Publish("gone-pub", "gone", rig.NewPublisher(t, rig.PeerOptions{}))
@@ -412,14 +412,14 @@ var endTests = map[string]func(*testing.T){
 			stage.WantClean(t, "gone")
 		}
 	},
-	"publish again at once after reconnecting": func(t *testing.T) {
+	"a client that reconnects publishes again at once": func(t *testing.T) {
 		for i := range 10 {
 			c := connect(t)
 			c.Publish("again-"+string(rune('a'+i)), "again", rig.NewPublisher(t, rig.PeerOptions{}))
 			c.Close()
 		}
 	},
-	"a participant is removed in LiveKit": func(t *testing.T) {
+	"a participant that is removed in LiveKit ends its stream": func(t *testing.T) {
 		c, d := connect(t), connect(t)
 		c.Publish("kick-pub", "kick", rig.NewPublisher(t, rig.PeerOptions{}))
 		d.Play("kick-play", "kick", rig.NewPlayer(t, rig.PeerOptions{}))
@@ -447,7 +447,7 @@ var endTests = map[string]func(*testing.T){
 		})
 		stage.WantClean(t, "kick")
 	},
-	"the room is deleted": func(t *testing.T) {
+	"a room that is deleted ends its streams": func(t *testing.T) {
 		c := connect(t)
 		c.Publish("del-pub", "del", rig.NewPublisher(t, rig.PeerOptions{}))
 		if _, err := stage.LiveKit.Rooms().DeleteRoom(context.Background(), &lkproto.DeleteRoomRequest{Room: "wcs.del"}); err != nil {
@@ -455,7 +455,7 @@ var endTests = map[string]func(*testing.T){
 		}
 		c.WantStatus("del-pub", "FAILED", "Requested stream shutdown")
 	},
-	"ICE never completes": func(t *testing.T) {
+	"a stream whose ICE never completes fails": func(t *testing.T) {
 		c := connect(t)
 		c.Publish("ice-ok", "ice-ok", rig.NewPublisher(t, rig.PeerOptions{}))
 		c.Send("publishStream", rig.StreamRequest("ice-pub", "ice", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil))
@@ -465,7 +465,7 @@ var endTests = map[string]func(*testing.T){
 		c.WantStatus("ice-pub", "FAILED", "Failed by ICE timeout")
 		c.WantStatus("ice-play", "FAILED", "Failed by ICE timeout")
 	},
-	"connected without media": func(t *testing.T) {
+	"a connected publisher without media fails": func(t *testing.T) {
 		c := connect(t)
 		peer := rig.NewPublisher(t, rig.PeerOptions{Mute: true})
 		// LiveKit learns the SSRC of a simulcast layer from its packets, and of other tracks from the offer.
@@ -474,13 +474,13 @@ var endTests = map[string]func(*testing.T){
 		<-peer.Up()
 		c.WantStatus("mute-pub", "FAILED", "Failed by RTP activity")
 	},
-	"no SSRC": func(t *testing.T) {
+	"an offer without SSRC is refused": func(t *testing.T) {
 		c := connect(t)
 		offer := withoutSSRC(rig.NewPublisher(t, rig.PeerOptions{}).Offer(), "audio", "video")
 		c.Send("publishStream", rig.StreamRequest("none-pub", "none", offer, true, nil))
 		c.WantStatus("none-pub", "FAILED", "Bad SDP: malformed SDP: no SSRC")
 	},
-	"one of two tracks is late": func(t *testing.T) {
+	"a stream is published although one of two tracks is late": func(t *testing.T) {
 		c := connect(t)
 		peer := rig.NewPublisher(t, rig.PeerOptions{MuteVideo: true})
 		c.StartPublish("late-pub", "late", peer, map[string]any{"sdp": withoutSSRC(peer.Offer(), "video")})
@@ -488,7 +488,7 @@ var endTests = map[string]func(*testing.T){
 			t.Errorf("PUBLISHING %+v", s)
 		}
 	},
-	"a player's media is lost": func(t *testing.T) {
+	"a player whose media is lost fails": func(t *testing.T) {
 		c := connect(t)
 		c.Publish("lost-pub", "lost", rig.NewPublisher(t, rig.PeerOptions{}))
 		screen := rig.NewPlayer(t, rig.PeerOptions{})

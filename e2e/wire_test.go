@@ -13,9 +13,9 @@ import (
 // stage is shared by the tests that do no harm to it; its tests use stream names of their own.
 var stage *rig.Stage
 
-// TestOnOneStage runs all tests that share a stage as subtests, because a stage ends with the test that
-// started it.
-func TestOnOneStage(t *testing.T) {
+// TestGatewayServesClients runs all tests that share a stage as subtests, because a stage ends with the test
+// that started it.
+func TestGatewayServesClients(t *testing.T) {
 	stage = rig.NewStage(t, map[string]string{
 		"WCS_APPLICATIONS": `{defaultApp: {}, native: {native: both, room: "native.{name}"}, h264: {codecs: [opus, H264]}}`,
 		// short, so that the tests of timeouts are
@@ -198,7 +198,7 @@ var wireTests = map[string]func(*testing.T){
 		c.Send("connectMediaTransport", map[string]any{"authToken": "x"})
 		_ = c.AwaitClosed()
 	},
-	"availableStream": func(t *testing.T) {
+	"availableStream reports whether a stream exists": func(t *testing.T) {
 		c := connect(t)
 		ask := func(name string) (status, info string) {
 			c.Send("availableStream", map[string]any{"mediaSessionId": "probe", "name": name})
@@ -247,7 +247,7 @@ var wireTests = map[string]func(*testing.T){
 			}
 		}
 	},
-	"metrics": func(t *testing.T) {
+	"the internal listener serves metrics": func(t *testing.T) {
 		c := connect(t)
 		c.Send("availableStream", map[string]any{"mediaSessionId": "m", "name": "metrics"})
 		c.Await("availableStream")

@@ -28,7 +28,7 @@ func (w *world) askLB(t *testing.T, pod, host string) string {
 	return string(body)
 }
 
-func TestLoadBalancerAnswers(t *testing.T) {
+func TestLoadBalancerNamesReadyPodWithFewestSessions(t *testing.T) {
 	answer := func(server, ws, wss string) string {
 		return `{"server":"` + server + `","ws":"` + ws + `","wss":"` + wss + `","flash":null}` + "\n"
 	}
@@ -68,7 +68,7 @@ func TestLoadBalancerAnswers(t *testing.T) {
 }
 
 // A pod reports the number of its sockets, and that it is not ready any more.
-func TestPodDescribesItself(t *testing.T) {
+func TestPodReportsSocketsAndReadiness(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.LoadBalancer = LoadBalancer{LBPodHost: "a.example", LBWS: "1", LBWSS: "2"} })
 	w.connect(t, podA)
 	want := state.Peer{Server: "a.example", WS: "1", WSS: "2", Sessions: 1, Ready: true}

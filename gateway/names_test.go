@@ -10,7 +10,7 @@ import (
 )
 
 // Apps pass numbers as names, logins and ids. WCS takes them as text.
-func TestNumbersAreNames(t *testing.T) {
+func TestNumbersAreAcceptedAsNames(t *testing.T) {
 	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Rooms = true })
 	w.policy(map[string]map[string]string{"publishStream": {"restPolicy": "OVERWRITE", "restOverwrite": "name"}})
 	enter := func(pod string, login any) *rig.Client {

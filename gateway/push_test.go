@@ -63,7 +63,7 @@ func pushOnBothPods(t *testing.T, w *world) {
 	wantEnd(t, c, "s", "") // the stream went on
 }
 
-func TestPushIsRefused(t *testing.T) { withEgress(t, refusedPushes) }
+func TestPushWithoutStreamOrPermissionIsRefused(t *testing.T) { withEgress(t, refusedPushes) }
 
 func refusedPushes(t *testing.T, w *world) {
 	c := w.connect(t, podA)

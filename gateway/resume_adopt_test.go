@@ -131,7 +131,7 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 
 // A pod does not know that a session was taken, and Redis restarts empty: both pods register the session,
 // in any order. The pod that took it last keeps it, also after the grace period of the other.
-func TestLastTakerKeepsSessionAfterEmptyRedis(t *testing.T) {
+func TestPodThatTookSessionLastKeepsItAfterEmptyRedis(t *testing.T) {
 	for i := range 8 {
 		inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 			c, token, other := w.keptUp(t)

@@ -98,7 +98,7 @@ func roomBubble(t *testing.T, change func(*Config), test func(t *testing.T, w *w
 }
 
 // An accepted message reaches its receiver while the receiver's session is being resumed on another pod.
-func TestRoomTextsFollowASession(t *testing.T) {
+func TestRoomTextsReachSessionDuringResume(t *testing.T) {
 	for name, from := range map[string]string{"from the pod before": podA, "from the pod after": podB, "from a third pod": podC} {
 		t.Run(name, func(t *testing.T) {
 			inRoomBubble(t, func(t *testing.T, w *world) {

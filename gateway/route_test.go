@@ -425,7 +425,7 @@ func TestSessionsOfThisGatewayAreResumedHere(t *testing.T) {
 	old.Accept(t).Want(websocket.TextMessage, message)
 }
 
-func TestMediaSocketsFindTheirServer(t *testing.T) {
+func TestMediaSocketsAreForwardedToTheirServer(t *testing.T) {
 	old := rig.StartScriptedServer(t)
 	w := newWorld(t, func(c *Config) { c.MediaSockets = upstreamAt(t, old.URL) })
 	client := dialSocket(t, w.urls[podA], nil)
@@ -573,7 +573,7 @@ func TestFaultsBeforeRouteEndSocketAsWithoutRoute(t *testing.T) {
 	}
 }
 
-func TestPongsBeforeConnectionDoNotDecide(t *testing.T) {
+func TestPongsBeforeConnectionSelectNoRoute(t *testing.T) {
 	w, old := splicedWorld(t, nil)
 	client := dialSocket(t, w.urls[podA], nil)
 	const pong = `{"message":"pong","data":[null]}`

@@ -112,7 +112,7 @@ func TestLostReplyOfTakeOverHandsOverOnce(t *testing.T) {
 }
 
 // A displacement whose reply was lost is repeated, also after the name was claimed again.
-func TestLostReplyOfDisplacementIsGivenAgain(t *testing.T) {
+func TestDisplacementIsRepeatedAfterLostReply(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a, b := startPod(t, cfg, podA), startPod(t, cfg, podB)

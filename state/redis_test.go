@@ -290,7 +290,7 @@ func TestStreamCostsFewCommands(t *testing.T) {
 }
 
 // A Cluster, or a proxy of one, is configured as one server.
-func TestClaimsWhereScriptsHaveKeysOfOneSlotOnly(t *testing.T) {
+func TestClaimsSucceedWithScriptsOfOneSlotOnly(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, quickConfig(rig.StartRedis(t).Addr), podA)
 	p.lease.renewed(time.Now().Add(time.Hour))

@@ -128,7 +128,7 @@ func TestSessionThatCannotBeWrittenDoesNotDelayOthers(t *testing.T) {
 	}
 }
 
-func TestBatchesAreHalvedUntilWhatFailsIsAlone(t *testing.T) {
+func TestFailedBatchesAreHalvedDownToOneSession(t *testing.T) {
 	var b sessionWriter
 	b.init()
 	for i := range 100 {

@@ -8,8 +8,8 @@ import (
 // sdkVersions are the SDK versions that the core tests run with.
 var sdkVersions = []string{oldestSDK, middleSDK, newestSDK}
 
-// TestBrowser runs all tests on one world.
-func TestBrowser(t *testing.T) {
+// TestClientsWorkInChromium runs all tests on one world.
+func TestClientsWorkInChromium(t *testing.T) {
 	w := newWorld(t)
 	t.Run("all", func(t *testing.T) {
 		for _, sdk := range sdkVersions {

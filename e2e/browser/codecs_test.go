@@ -10,12 +10,12 @@ import (
 // codecTests strip codecs from the offer, as applications do with stripCodecs, and check the codecs that are
 // sent.
 var codecTests = map[string]func(*scene){
-	"each codec stripped from a publisher":   publishWithoutEach,
-	"each codec stripped from a player":      playWithoutEach,
-	"each codec stripped from a H264 player": playH264WithoutEach,
-	"no codec of a kind left to publish":     publishWithoutKind,
-	"no codec of a kind left to play":        playWithoutKind,
-	"only H264 allowed":                      onlyH264,
+	"a publisher without any one codec uses the next":               publishWithoutEach,
+	"a player without any one codec plays the rest":                 playWithoutEach,
+	"a player of H264 without any one codec plays the rest":         playH264WithoutEach,
+	"a publisher without codecs of a kind publishes the other kind": publishWithoutKind,
+	"a player without codecs of a kind plays the other kind":        playWithoutKind,
+	"an application that allows only H264 gets it":                  onlyH264,
 }
 
 // leftCodec returns the codec used without the stripped one: the first, which both sides prefer, or the

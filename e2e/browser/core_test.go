@@ -10,20 +10,20 @@ import (
 
 // coreTests run with every version of the SDK.
 var coreTests = map[string]func(s *scene, sdk string){
-	"publish and play":       publishAndPlay,
-	"audio only":             audioOnly,
-	"video only":             videoOnly,
-	"failures":               failures,
-	"own stream":             ownStream,
-	"size":                   size,
-	"bitrate limits":         bitrateLimits,
-	"unknown application":    unknownApplication,
-	"publisher's tab closes": publisherTabCloses,
-	"publish again at once":  publishAgain,
-	"available, then play":   playAfterAvailable,
-	"media over TCP":         mediaOverTCP,
-	"a player of one kind":   playerOfOneKind,
-	"stop at once":           stopAtOnce,
+	"a stream is published and played":                            publishAndPlay,
+	"audio is played without video":                               audioOnly,
+	"video is played without audio":                               videoOnly,
+	"failed requests have WCS's info":                             failures,
+	"a session plays its own stream twice":                        ownStream,
+	"a new size reaches players":                                  size,
+	"the answer has the bitrate limits":                           bitrateLimits,
+	"an unknown application is refused":                           unknownApplication,
+	"players end when the publisher's tab closes":                 publisherTabCloses,
+	"a name is free at once when its session is closed":           publishAgain,
+	"a stream is played under the id of its availability request": playAfterAvailable,
+	"media flows over TCP":                                        mediaOverTCP,
+	"a player receives only the kind that it requests":            playerOfOneKind,
+	"a stop during the start ends the stream":                     stopAtOnce,
 }
 
 func publishAndPlay(s *scene, sdk string) {

@@ -168,8 +168,8 @@ func (w *embedWorld) viewers(t *testing.T, name string) (n int) {
 	return n
 }
 
-// TestEmbeddedPlayer uses the player as viewers do.
-func TestEmbeddedPlayer(t *testing.T) {
+// TestEmbeddedPlayerPlaysForViewers uses the player as viewers do.
+func TestEmbeddedPlayerPlaysForViewers(t *testing.T) {
 	w := newEmbedWorld(t)
 	s := w.newScene(t)
 	live := s.name("live+1 #2")

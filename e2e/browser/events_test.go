@@ -11,14 +11,14 @@ import (
 
 // eventTests check what apps do besides publishing and playing.
 var eventTests = map[string]func(s *scene, sdk string){
-	"mute and data reach players":               mutesAndData,
-	"debugging, bug report":                     debugs,
-	"a call is refused immediately":             callIsRefused,
-	"lbUrl":                                     connectsByLB,
-	"players without WebRTC":                    playWithoutWebRTC,
-	"mutes and data reach a native participant": nativeReceivesMutes,
-	"data without a backend":                    dataWithoutBackend,
-	"muted before the first player":             mutedBefore,
+	"mute and data reach players":                  mutesAndData,
+	"logs and bug reports reach the gateway's log": debugs,
+	"a call is refused immediately":                callIsRefused,
+	"the SDK connects to the pod that lbUrl names": connectsByLB,
+	"players without WebRTC are refused":           playWithoutWebRTC,
+	"mutes and data reach a native participant":    nativeReceivesMutes,
+	"data without a backend is rejected":           dataWithoutBackend,
+	"a late player receives earlier mutes":         mutedBefore,
 }
 
 type streamEvent struct {

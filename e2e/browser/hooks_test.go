@@ -13,11 +13,11 @@ import (
 
 // hookTests check what users of the SDK see of their application's backend: docs/backend-hooks.md.
 var hookTests = map[string]func(s *scene, sdk string){
-	"refused by connect":      refusedByConnect,
-	"refused by the backend":  refusedByBackend,
-	"renamed by the backend":  renamedByBackend,
-	"data and failing events": dataAndEvents,
-	"ended by the backend":    endedByBackend,
+	"a backend refuses a session":                                refusedByConnect,
+	"a backend refuses streams":                                  refusedByBackend,
+	"a backend renames a stream":                                 renamedByBackend,
+	"a backend answers data, and its failed events are reported": dataAndEvents,
+	"a backend ends streams by their keep-alive":                 endedByBackend,
 }
 
 // startHooked starts the backend of hookedApp. Its answers depend on the custom of a client and on stream

@@ -15,11 +15,11 @@ import (
 
 // nativeTests use LiveKit's own SDK and the WCS SDK in the same rooms.
 var nativeTests = map[string]func(*scene){
-	"a native client watches a WCS publisher":             nativePlaysPublisher,
-	"a WCS player plays a native publisher":               nativePublishes,
-	"the longest-publishing of several natives is played": severalNatives,
-	"an application that does not share its rooms":        notShared,
-	"a native client's data reach WCS players":            nativeSendsData,
+	"a native client watches a WCS publisher":                    nativePlaysPublisher,
+	"a WCS player plays a native publisher":                      nativePublishes,
+	"the longest-publishing of several natives is played":        severalNatives,
+	"an application that does not share its rooms hides natives": notShared,
+	"a native client's data reach WCS players":                   nativeSendsData,
 }
 
 // nativeTab is a page with LiveKit's own SDK that has joined a room.

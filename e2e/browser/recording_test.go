@@ -13,10 +13,10 @@ import (
 
 // recordingTests check what users of the SDK see of recordings and of RTMP.
 var recordingTests = map[string]func(s *scene, egress *rig.Egress, sdk string){
-	"recorded":               recorded,
-	"recording fails":        recordingFails,
-	"republished":            republished,
-	"republishing forbidden": republishingForbidden,
+	"a stream is recorded":                 recorded,
+	"a failed recording is reported":       recordingFails,
+	"a stream is republished":              republished,
+	"a forbidden address fails the stream": republishingForbidden,
 }
 
 // TestSDKRecordsStreams runs on a world whose LiveKit has a simulated egress service.

@@ -10,9 +10,9 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// TestRoomCallbacksAfterResumeOnAnotherPod checks the callbacks of an app that uses the SDK's room API when
+// TestSDKReportsRoomEventsMissedBeforeResume checks the callbacks of an app that uses the SDK's room API when
 // the session of its member is resumed on another pod.
-func TestRoomCallbacksAfterResumeOnAnotherPod(t *testing.T) {
+func TestSDKReportsRoomEventsMissedBeforeResume(t *testing.T) {
 	requireSDKs(t)
 	redis := rig.StartRedis(t)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t)}

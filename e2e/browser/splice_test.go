@@ -14,7 +14,7 @@ import (
 )
 
 // The stage's gateway plays the old server, and another gateway in front of it splices every session.
-func TestSDKThroughSplice(t *testing.T) {
+func TestSDKPublishesAndPlaysThroughSplice(t *testing.T) {
 	w := newWorld(t)
 	phones := rig.StartScriptedServer(t)
 	front := rig.StartGateway(t, rig.GatewayOptions{
@@ -49,7 +49,7 @@ func TestSDKThroughSplice(t *testing.T) {
 
 // The stage's gateway plays the old server. Another gateway with its own LiveKit in front of it serves every
 // session, and has the streams of defaultApp published on the old server, but not those of h264.
-func TestSDKWithStreamsOnBothSides(t *testing.T) {
+func TestSDKPublishesAndPlaysOnBothServers(t *testing.T) {
 	w := newWorld(t)
 	ports := rig.NewPorts(t)
 	front := rig.StartGateway(t, rig.GatewayOptions{

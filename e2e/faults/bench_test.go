@@ -12,9 +12,9 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// TestLoadLeavesNothingBehind has wcs-bench load two pods behind haproxy, with streams that come, are played
-// and go, and with all sockets lost at once: nothing fails, and nothing is left over.
-func TestLoadLeavesNothingBehind(t *testing.T) {
+// TestLoadClientLeavesNothingBehind has wcs-bench load two pods behind haproxy, with streams that come, are
+// played and go, and with all sockets lost at once: nothing fails, and nothing is left over.
+func TestLoadClientLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	bench, err := rig.BuildBench()
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 const audience = 100
 
 // The end of a stream with many players on another pod costs one message to that pod, however many there are.
-func TestOneMessageForAllPlayersOfAPod(t *testing.T) {
+func TestEndOfStreamCostsOneMessagePerPod(t *testing.T) {
 	t.Parallel()
 	server := rig.StartRedis(t)
 	pods, lk := startPods(t, podOptions{n: 2, redis: server.Addr, webhook: 1})

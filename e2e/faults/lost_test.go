@@ -12,7 +12,7 @@ import (
 )
 
 // LiveKit sends no webhook while an operator removes participants.
-func TestLostWebhookIsRepaired(t *testing.T) {
+func TestRemovalIsNoticedWithoutWebhook(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr, noWebhooks: true})
@@ -63,7 +63,7 @@ func remove(t *testing.T, lk *rig.LiveKit, room, role string) {
 
 // The event of a publisher's end is published without a subscriber: Redis accepts it and delivers it to no
 // pod.
-func TestLostEventIsRepaired(t *testing.T) {
+func TestEndReachesPlayerThoughEventIsLost(t *testing.T) {
 	t.Parallel()
 	redis := rig.StartRedis(t)
 	pods, lk := startPods(t, podOptions{n: 2, redis: redis.Addr, noWebhooks: true})

@@ -102,7 +102,7 @@ func TestLinkLimitsTheRate(t *testing.T) {
 }
 
 // What is lost takes no room from the rest.
-func TestLinkLosesAndLimits(t *testing.T) {
+func TestLinkLosesConfiguredShareUnderLimit(t *testing.T) {
 	const seconds, size = 60, 100
 	got, count := carry(t, Direction{Loss: 0.5, Rate: 80_000}, func(enter func(string)) {
 		for range seconds * 400 { // 200 a second are not lost, 100 fit

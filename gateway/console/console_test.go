@@ -424,7 +424,7 @@ func TestLiveEventsEndWhenPodDrains(t *testing.T) {
 	}
 }
 
-func TestProblemIsShown(t *testing.T) {
+func TestPageReportsUnavailableRedis(t *testing.T) {
 	f := newDeployment(3)
 	f.fail = state.ErrUnavailable
 	var problem struct{ Text string }

@@ -56,7 +56,7 @@ func TestUpstreamGetsConnectionWithoutOurTokenAndUnchangedCommands(t *testing.T)
 	s.wantQuiet()
 }
 
-func TestPlayLooksHereFirst(t *testing.T) {
+func TestPlayPrefersStreamOfThisGateway(t *testing.T) {
 	srv := newServer(t)
 	p := newPod(t, srv.url, nil)
 	s := p.session(false, nil)
@@ -308,7 +308,7 @@ func TestUpstreamIsNotReadWhileClientIsSlow(t *testing.T) {
 	}
 }
 
-func TestMessagesWithoutBusinessAreDropped(t *testing.T) {
+func TestUnrequestedMessagesOfUpstreamAreDropped(t *testing.T) {
 	srv := newServer(t)
 	p := newPod(t, srv.url, nil)
 	s := p.session(false, nil)
@@ -332,7 +332,7 @@ func TestMessagesWithoutBusinessAreDropped(t *testing.T) {
 	p.wantFigure("dropped messages", p.clients.Metrics.Dropped.WithLabelValues("a"), float64(len(dropped)+2)) // with getVersion and the binary one
 }
 
-func TestClientIsBounded(t *testing.T) {
+func TestPendingCommandsOfClientAreBounded(t *testing.T) {
 	srv := newServer(t)
 	p := newPod(t, srv.url, func(d *Deps, _ *upstream.ServerConfig) { d.MaxQueued = 4 })
 	s := p.session(true, nil)
@@ -390,7 +390,7 @@ func TestSilentUpstreamThatPingedHasFailed(t *testing.T) {
 	v.wantClosed()
 }
 
-func TestDataGoesToOneSide(t *testing.T) {
+func TestDataGoesToConfiguredServerOnly(t *testing.T) {
 	srv := newServer(t)
 	p := newPod(t, srv.url, nil)
 	data := `{"message":"sendData","data":[{"operationId":"op","payload":{"a":1}}]}`
@@ -411,7 +411,7 @@ func TestDataGoesToOneSide(t *testing.T) {
 	p.session(true, nil).wantHere(strings.Replace(inRoom, `"n"`, `"n2"`, 1))
 }
 
-func TestPictureComesInOneMessageOrTwo(t *testing.T) {
+func TestSnapshotIsForwardedInOneMessageOrTwo(t *testing.T) {
 	srv := newServer(t)
 	p := newPod(t, srv.url, nil)
 	s := p.session(false, nil)

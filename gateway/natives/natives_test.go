@@ -31,7 +31,7 @@ func (s *slowSFU) Participant(_ context.Context, _ translate.RoomName, id transl
 }
 
 // What is known about a room is not used after a change of it, nor is a look that began before.
-func TestAnswerBeforeAChangeIsNotUsed(t *testing.T) {
+func TestListRequestedBeforeChangeIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sfu := &slowSFU{}
 		f := New(t.Context(), sfu)

@@ -154,7 +154,7 @@ func TestListsOfOtherServerInMemoryAreBounded(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotHereIsPassedOn(t *testing.T) {
+func TestRequestForAbsentStreamIsPassedOn(t *testing.T) {
 	const answer = `{"of":"the other server"}`
 	w, got := serveWithOther(t, nil, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -197,7 +197,7 @@ func TestWhatIsNotHereIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestWhatIsHereOrNotNamedIsNotPassedOn(t *testing.T) {
+func TestRequestForOwnOrUnnamedStreamIsNotPassedOn(t *testing.T) {
 	w, got := serveWithOther(t, nil, func(http.ResponseWriter, *http.Request) {})
 	w.api.cfg.TerminateAll = true
 	for _, tt := range []struct {

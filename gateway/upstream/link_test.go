@@ -166,7 +166,7 @@ func TestResponseThatIsNoUpgradeIsRefused(t *testing.T) {
 	}
 }
 
-func TestURLsOfServers(t *testing.T) {
+func TestServerURLHasDefaultPort(t *testing.T) {
 	for text, address := range map[string]string{
 		"ws://old": "old:80", "wss://old": "old:443", "wss://old:8443/": "old:8443", "ws://[::1]": "[::1]:80", "ws://[::1]:8080": "[::1]:8080",
 	} {

@@ -52,7 +52,7 @@ func TestShareTakesItsPercentOfLogins(t *testing.T) {
 	t.Logf("%d of 500", here)
 }
 
-func TestLargerShareMovesNobodyBack(t *testing.T) {
+func TestLargerShareKeepsMovedLogins(t *testing.T) {
 	old := server(t, "old")
 	for i := range 500 {
 		c, was := loginOf(t, i), false
@@ -111,7 +111,7 @@ func TestClientsWithoutLoginAreOnTheSideOfTheirNetwork(t *testing.T) {
 	}
 }
 
-func TestFirstMatchingRuleDecides(t *testing.T) {
+func TestFirstMatchingRuleSelectsServer(t *testing.T) {
 	pattern := func(expr string) *Pattern {
 		p, err := ParsePattern(expr)
 		if err != nil {
@@ -187,7 +187,7 @@ func TestPatternsMatchWholeTextsOfBoundedSize(t *testing.T) {
 	}
 }
 
-func TestRouteKnowsWhetherItLeadsElsewhere(t *testing.T) {
+func TestRouteReportsWhetherItHasUpstream(t *testing.T) {
 	old := server(t, "old")
 	for want, routes := range map[bool][]Route{
 		true:  {{Default: old}, {Rules: []Rule{{SIP: true, To: old}}}},

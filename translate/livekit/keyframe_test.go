@@ -24,15 +24,15 @@ import (
 func TestKeyFrameReturnsDecodableFrame(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
-		"VP8":              func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeVP8, "busy.vp8") },
-		"H264":             func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeH264, "bars.h264") },
-		"VP9":              func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeVP9, "bars.vp9") },
-		"AV1":              func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeAV1, "bars.av1") },
-		"asks for one":     testKeyFrameAsks,
-		"no publisher":     testKeyFrameNobody,
-		"no video":         testKeyFrameNoVideo,
-		"nothing comes":    testKeyFrameNothing,
-		"not when refused": testKeyFrameDenied,
+		"VP8":                                  func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeVP8, "busy.vp8") },
+		"H264":                                 func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeH264, "bars.h264") },
+		"VP9":                                  func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeVP9, "bars.vp9") },
+		"AV1":                                  func(t *testing.T, s *stage) { testKeyFrame(t, s, webrtc.MimeTypeAV1, "bars.av1") },
+		"a key frame is requested":             testKeyFrameAsks,
+		"a room without a publisher fails":     testKeyFrameNobody,
+		"a publisher without video fails":      testKeyFrameNoVideo,
+		"a publisher that sends nothing fails": testKeyFrameNothing,
+		"a denied subscription fails":          testKeyFrameDenied,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -11,17 +11,17 @@ import (
 	"wcsgateway/translate"
 )
 
-// TestSignallingContract checks against a real livekit-server what plays over signalling rely on
+// TestLiveKitSignalsAsDocumented checks against a real livekit-server what plays over signalling rely on
 // (docs/livekit-notes.md#players-over-signalling).
-func TestSignallingContract(t *testing.T) {
+func TestLiveKitSignalsAsDocumented(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
 		"player lives without its connection": testConnectionClosed,
 		"player ends with an early close":     testConnectionClosedEarly,
 		"vanished player closes it":           func(t *testing.T, s *stage) { eachWay(t, s, testPlayerVanished) },
-		"player that never comes up":          testPlayerNeverUp,
+		"player that never comes up leaves":   testPlayerNeverUp,
 		"removed player loses its connection": testPlayerRemoved,
-		"unusable offers":                     func(t *testing.T, s *stage) { eachWay(t, s, testUnusablePlayOffers) },
+		"unusable offers are refused":         func(t *testing.T, s *stage) { eachWay(t, s, testUnusablePlayOffers) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -312,7 +312,7 @@ func TestPlayByWHIPWhereLiveKitServesNoSignalling(t *testing.T) {
 }
 
 // A LiveKit that fails is not asked again by WHIP, and says nothing about the way.
-func TestFailedUpgradeDecidesNothing(t *testing.T) {
+func TestFailedUpgradeKeepsWayOfPlaying(t *testing.T) {
 	for status, kind := range map[int]translate.ErrorKind{
 		http.StatusServiceUnavailable: translate.ErrKindUnavailable, http.StatusTooManyRequests: translate.ErrKindUnavailable,
 	} {
@@ -330,7 +330,7 @@ func TestFailedUpgradeDecidesNothing(t *testing.T) {
 }
 
 // A wrong key is refused by both ways, and decides nothing.
-func TestDeniedPlayDecidesNothing(t *testing.T) {
+func TestDeniedPlayKeepsWayOfPlaying(t *testing.T) {
 	sfu := stub(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
 	_, err := sfu.Play(deadline(t, patience), translate.PlayOffer{Room: "r", Identity: "me", Publisher: "pub", Offer: allTracks("")})
 	wantKind(t, err, translate.ErrKindDenied)
@@ -413,7 +413,7 @@ func TestUnusableAnswersArePlayedAgainAndThenByWHIP(t *testing.T) {
 	}
 }
 
-func TestPublisherGoneDuringStart(t *testing.T) {
+func TestPlayFailsWhenPublisherLeavesDuringStart(t *testing.T) {
 	s := newStandIn(t)
 	s.steps = func(*lkproto.SignalRequest) []*lkproto.SignalResponse {
 		gone := s.publisher()
@@ -475,7 +475,7 @@ func TestSignallingIsBounded(t *testing.T) {
 }
 
 // A stop during the start ends the connection at once.
-func TestStopDuringSignalling(t *testing.T) {
+func TestStopDuringSignallingEndsConnection(t *testing.T) {
 	s := newStandIn(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	s.steps = func(m *lkproto.SignalRequest) []*lkproto.SignalResponse {

@@ -40,7 +40,7 @@ var unquoted = regexp.MustCompile("`[^`\n]*`|“[^”\n]*”|\"[^\"\n]*\"")
 var proseExempt = []string{"/vendor/", "/testdata/", "/node_modules/", "/schemas/", "LICENSE", "cmd/internal/arch/prose_test.go"}
 
 // Comments and documents are in plain technical English.
-func TestProse(t *testing.T) {
+func TestProseIsPlainEnglish(t *testing.T) {
 	t.Parallel()
 	for _, file := range trackedFiles(t) {
 		if slices.ContainsFunc(proseExempt, func(part string) bool { return strings.Contains("/"+file, part) }) {
