@@ -62,13 +62,12 @@ function make(session, options) {
   return index;
 }
 
-/** Records when a player shows its first frame. The SDK makes the video element only while it starts. */
-function noteFirstFrame(index) {
+/** Records the sizes that a player shows. The SDK makes the video element only while it starts. */
+function noteShownSizes(index) {
   const watch = () => {
     if (!elementOf(index)) return;
     observer.disconnect();
     const video = elementOf(index);
-    video.requestVideoFrameCallback(() => note({stream: index, frame: 1}));
     video.addEventListener("resize", () => note({stream: index, shown: {width: video.videoWidth, height: video.videoHeight}}));
   };
   const observer = new MutationObserver(watch);
@@ -81,7 +80,7 @@ function start(session, verb, options) {
   const index = make(session, options);
   note({stream: index, call: verb});
   streams[index][verb]();
-  if (verb === "play") noteFirstFrame(index);
+  if (verb === "play") noteShownSizes(index);
   return index;
 }
 
@@ -238,15 +237,4 @@ async function resize(index, width, height) {
 /** Names of the codecs that this browser can send. */
 function codecNames(kind) {
   return [...new Set(RTCRtpSender.getCapabilities(kind).codecs.map((c) => c.mimeType.split("/")[1]))];
-}
-
-/** Milliseconds that the start of a stream took; for a player including the first frame. */
-async function figures(index, withFrame) {
-  const time = (find) => journal.find(find).at;
-  const call = time((e) => e.stream === index && e.call);
-  const sent = messages(index).find((e) => e.way === "out").at;
-  const answer = messages(index).find((e) => e.message === "setRemoteSDP").at;
-  const up = time((e) => e.stream === index && [STREAM_STATUS.PUBLISHING, STREAM_STATUS.PLAYING].includes(e.status));
-  const frame = withFrame ? (await until(() => journal.find((e) => e.stream === index && e.frame))).at : sent;
-  return {sent: sent - call, answer: answer - sent, up: up - sent, firstFrame: frame - sent};
 }
