@@ -45,6 +45,8 @@ type Deps struct {
 	Resumption session.Resumption
 	Rooms      roomapi.Store
 	Directory  admin.Directory
+	// Tokens keeps the tokens of upstreams with their sessions.
+	Tokens hybrid.Tokens
 	// Usage keeps what upstreams are used for. It can be nil.
 	Usage upstream.UsageStore
 	// History returns this pod's figures of the last hour, as JSON. It can be nil.
@@ -124,7 +126,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		},
 	})
 	env.Hybrid = hybrid.New(hybrid.Deps{
-		Context: ctx, Links: g.links, MaxStreams: cfg.MaxStreams, MaxMessageBytes: cfg.Conn.MaxQueueBytes / 2, MaxQueueBytes: cfg.Conn.MaxQueueBytes,
+		Context: ctx, Links: g.links, Tokens: deps.Tokens, MaxStreams: cfg.MaxStreams, MaxMessageBytes: cfg.Conn.MaxQueueBytes / 2, MaxQueueBytes: cfg.Conn.MaxQueueBytes,
 		MaxQueued: cfg.Conn.MaxQueueMessages, Stall: cfg.Conn.DetectionTime(), Metrics: &deps.Metrics.hybrid, Recovered: env.Recovered, Log: deps.Log,
 	})
 	g.metrics.Limits(&cfg.Limits)

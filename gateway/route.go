@@ -6,9 +6,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"regexp"
+	"time"
 
 	"github.com/gorilla/websocket"
 
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/gateway/upstream"
@@ -34,8 +36,11 @@ func (g router) serve(ws *websocket.Conn, p session.Peer, h upstream.Handshake) 
 		g.metrics.Closed(*fault)
 		return
 	}
-	client, to := g.choose(first, upstream.Client{Address: h.Client, Party: p.Party}, p)
-	app := client.App
+	chosen := g.choose(first, upstream.Client{Address: h.Client, Party: p.Party}, p)
+	client, to, app := chosen.client, chosen.to, chosen.client.App
+	if to != nil && chosen.first != nil {
+		sent = upstream.Replace(sent, first, chosen.first)
+	}
 	if to == nil {
 		if app != "" {
 			g.metrics.routed.WithLabelValues(app, sideHere).Inc()
@@ -54,43 +59,93 @@ func (g router) serve(ws *websocket.Conn, p session.Peer, h upstream.Handshake) 
 	g.metrics.routed.WithLabelValues(app, to.Name()).Inc()
 }
 
-// choose returns the server of a client by its first message, nil for this gateway, and the client with what
-// its message says. Client.App is "" if the application has no route. Whatever this gateway would reject is
-// left to it.
-func (g router) choose(first []byte, c upstream.Client, p session.Peer) (_ upstream.Client, to *upstream.Server) {
+// choice is what serves a client.
+type choice struct {
+	client upstream.Client  // with what its first message says. App is "" if the application has no route
+	to     *upstream.Server // nil: this gateway
+	first  []byte           // the first message that the server gets; nil: the client's own
+}
+
+// choose decides on a client by its first message. Whatever this gateway would reject is left to it.
+func (g router) choose(first []byte, c upstream.Client, p session.Peer) (chosen choice) {
 	settings := g.table.Settings()
 	if depth := settings.Limits.JSONDepth; depth > 0 && wcs.Deeper(first, depth) {
-		return c, nil
+		return chosen
 	}
 	cmd, err := wcs.Decode(first)
 	if err != nil || cmd.Bind(&c.Connection) != nil {
-		return c, nil
+		return chosen
 	}
+	chosen.client = c
 	switch cmd.Name {
 	case wcs.CmdMediaTransport:
-		to = settings.MediaSockets
+		chosen.to = settings.MediaSockets
+		if id, ok := ownID(c.Connection.AuthToken); ok && settings.Hybrid {
+			return g.mediaOf(id, chosen, p)
+		}
 	case wcs.CmdConnection:
 		a := settings.Apps[cmp.Or(c.Connection.AppKey, session.DefaultAppKey)]
 		if a == nil || !a.Route.Upstream() || !p.OwnOrigin && !a.Origins.Allows(p.Origin) {
-			return c, nil
+			return chosen
 		}
-		c.App = a.Key
-		to = a.Route.For(c)
+		chosen.client.App = a.Key
+		chosen.to = a.Route.For(chosen.client)
 	}
-	if to != nil && g.isOurs(c.Connection.AuthToken) {
-		to = nil
+	if chosen.to != nil && g.isOurs(c.Connection.AuthToken) {
+		chosen.to = nil
 	}
-	return c, to
+	return chosen
+}
+
+// mediaOf returns the server of a media socket with a token that can be this deployment's: the upstream of
+// the token's session, which gets its own token instead. Without such a session it returns other. It waits as
+// long as for a first message, because some clients open the socket before the play that opens the session's
+// link to the upstream.
+func (g router) mediaOf(id string, other choice, p session.Peer) choice {
+	ctx, cancel := context.WithTimeout(g.env.Context, g.cfg.Conn.HelloTimeout)
+	defer cancel()
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		kept, err := g.env.Resumption.FindSessionOf(ctx, id, sha256.Sum256([]byte(other.client.Connection.AuthToken)))
+		switch {
+		case err == nil && kept.Upstream != nil:
+			return g.mediaAt(kept, other.client, p)
+		case err != nil && !errors.Is(err, state.ErrNotFound):
+			return choice{} // this gateway closes it
+		case state.Sleep(ctx, pause):
+		case err != nil:
+			return other
+		default:
+			return choice{}
+		}
+	}
+}
+
+// mediaAt is mediaOf for the session of the token.
+func (g router) mediaAt(kept state.Session, c upstream.Client, p session.Peer) choice {
+	settings := g.table.Settings()
+	to := settings.UpstreamOf(kept.Upstream.Name)
+	theirs, err := hybrid.OpenToken(kept.Upstream, c.Connection.AuthToken)
+	if a := settings.Apps[kept.App]; to == nil || err != nil || a != nil && !p.OwnOrigin && !a.Origins.Allows(p.Origin) {
+		return choice{}
+	}
+	c.App = kept.App
+	return choice{client: c, to: to, first: c.Connection.WithToken(theirs)}
 }
 
 // tokenPattern is the form of this gateway's tokens.
 var tokenPattern = regexp.MustCompile(`^/.+/[0-9a-f]{64}$`)
 
+// ownID returns the session in a token of the form of this gateway's.
+func ownID(token string) (id string, ok bool) {
+	id, ok = session.IDOfToken(token)
+	return id, ok && tokenPattern.MatchString(token)
+}
+
 // isOurs reports whether a token resumes a session of this deployment, which stays where it is, whatever the
 // route says now. While Redis does not answer, every token of that form does: another server must not see it.
 func (g router) isOurs(token string) bool {
-	id, ok := session.IDOfToken(token)
-	if !ok || !tokenPattern.MatchString(token) {
+	id, ok := ownID(token)
+	if !ok {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(g.env.Context, g.cfg.Media.StoreTimeout)

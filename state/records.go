@@ -132,6 +132,15 @@ type Session struct {
 	Streams []SessionStream `json:"streams,omitempty"`
 	// Rooms are the memberships of a resumable session.
 	Rooms []SessionRoom `json:"rooms,omitempty"`
+	// Upstream is set by PutUpstream only.
+	Upstream *SessionUpstream `json:"upstream,omitempty"`
+}
+
+// SessionUpstream is what a pod needs to connect a further socket of a session's client to another WCS
+// server.
+type SessionUpstream struct {
+	Name  string `json:"name"`
+	Token []byte `json:"token"` // of the server, encrypted with the session's authToken
 }
 
 // SessionStream is a published or played stream of a resumable session.

@@ -51,7 +51,7 @@ func (r *Redis) TakeSession(ctx context.Context, id string, decide func(Session)
 // swapSession lists the session in the owner's index and then replaces its value if it still is the one that
 // was seen.
 func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next Session) (taken bool, err error) {
-	next.Owner = owner
+	next.Owner, next.Upstream = owner, nil // that is of its previous client
 	record, err := encode(next)
 	if err != nil {
 		return false, err

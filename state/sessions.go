@@ -43,6 +43,7 @@ type sessionEntry struct {
 	taken      bool         // by TakeSession
 	tellEnd    bool         // Session.TellEnd
 	resume     *resumeParts // nil unless the session is resumable
+	upstream   *SessionUpstream
 }
 
 // resumeParts are the fields of resumable sessions only.
@@ -62,7 +63,7 @@ func newSessionEntry(s Session, written, taken bool) sessionEntry {
 }
 
 func (m sessionEntry) session(id string) Session {
-	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Generation: int(m.generation), TellEnd: m.tellEnd}
+	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Generation: int(m.generation), TellEnd: m.tellEnd, Upstream: m.upstream}
 	if m.resume != nil {
 		s.Resumable, s.Streams, s.Rooms = true, m.resume.streams, m.resume.rooms
 	}
@@ -104,8 +105,31 @@ func (b *sessionWriter) put(s Session) {
 	if was.taken && was.tokenHash != s.TokenHash {
 		return // stale: this pod has taken the session again since
 	}
-	b.replace(s.ID, newSessionEntry(s, was.written, was.taken))
+	entry := newSessionEntry(s, was.written, was.taken)
+	if was.tokenHash == s.TokenHash {
+		entry.upstream = was.upstream
+	}
+	b.replace(s.ID, entry)
 	b.dirty[s.ID] = struct{}{}
+	b.signal()
+}
+
+// PutUpstream adds an upstream to the registration of a session of this pod, or removes it with nil. A
+// session with another token is not changed. It does not wait for Redis.
+func (r *Redis) PutUpstream(id string, h TokenHash, u *SessionUpstream) {
+	r.sessions.putUpstream(id, h, u)
+}
+
+func (b *sessionWriter) putUpstream(id string, h TokenHash, u *SessionUpstream) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, known := b.known[id]
+	if !known || s.tokenHash != h {
+		return
+	}
+	s.upstream = u
+	b.known[id] = s
+	b.dirty[id] = struct{}{}
 	b.signal()
 }
 

@@ -101,7 +101,7 @@ type Settings struct {
 	Origins      origins.List
 	Limits       Limits
 	MediaSockets *upstream.Server
-	Routed       bool // clients can be served by another server
+	Routed       bool // sockets can be served by another server
 	Hybrid       bool // sessions can have an upstream
 }
 
@@ -111,10 +111,20 @@ func New(r Reloadable) *Settings {
 	s.Routed = r.MediaSockets != nil
 	for key, app := range r.Apps {
 		s.Apps[key] = &app
-		s.Routed = s.Routed || app.Route.Upstream()
 		s.Hybrid = s.Hybrid || app.Hybrid.Upstream != nil
+		s.Routed = s.Routed || s.Hybrid || app.Route.Upstream()
 	}
 	return s
+}
+
+// UpstreamOf returns the server that sessions of applications have as their upstream, by its name; nil: none.
+func (s *Settings) UpstreamOf(name string) *upstream.Server {
+	for _, app := range s.Apps {
+		if to := app.Hybrid.Upstream; to != nil && to.Name() == name {
+			return to
+		}
+	}
+	return nil
 }
 
 // Keys returns the keys of the applications as they are in logs and metrics.

@@ -1,6 +1,7 @@
 package hybrid
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -39,6 +40,10 @@ type Client struct {
 	publishes bool // what the client publishes goes to the upstream
 	sip       bool // the upstream registers the client for calls
 
+	// loop
+	id, token string // of the session, set when it is established
+	media     bool   // its client can have media sockets
+
 	link      *link // nil: none
 	retryAt   time.Time
 	held      map[string][]held // by media id; the first one is looked at
@@ -50,7 +55,8 @@ type Client struct {
 	questions map[question][]string // the names in those that the upstream has not answered
 	asked     int                   // names in questions
 	pictured  picture               // the first of two messages with a picture was the last answer to a snapshot
-	data      map[string]bool       // by operationId: sendData that the upstream has not answered
+	data      map[string]int        // by operationId: sendData that the upstream has not answered
+	sent      int                   // in data
 	calls     map[string]bool       // by callId: those of the upstream
 	ended     bool
 }
@@ -78,7 +84,13 @@ type picture struct {
 type stream struct {
 	name      string
 	published bool
+	provider  string // of media
 	created   time.Time
+}
+
+// stream returns the stream that a command starts.
+func (h held) stream() stream {
+	return stream{h.ref.Name, h.cmd.Name == wcs.CmdPublishStream, cmp.Or(h.ref.MediaProvider, wcs.ProviderWebRTC), time.Now()}
 }
 
 // Take passes a command to the upstream if the upstream has it, or might have it. Then it returns true, and
@@ -129,6 +141,9 @@ func (c *Client) route(h held) bool {
 		}
 	}
 	switch {
+	case h.cmd.Name == wcs.CmdPlayStream && c.app.Fallback && h.stream().provider != wcs.ProviderWebRTC:
+		c.forward(h)
+		return true
 	case h.cmd.Name == wcs.CmdPublishStream && !c.publishesThere(h.cmd):
 		if c.publishedThere(h.ref.Name) {
 			c.refuse(h, wcs.InfoStreamNameAlreadyInUse)
@@ -228,7 +243,7 @@ func (c *Client) forward(h held) {
 	case starts && len(c.streams) >= c.all.MaxStreams:
 		c.refuse(h, infoTooManyStreams)
 	case starts:
-		c.add(id, stream{name: h.ref.Name, published: h.cmd.Name == wcs.CmdPublishStream, created: time.Now()})
+		c.add(id, h.stream())
 		c.send(h.cmd.Name, h.frame)
 	default:
 		q := question{h.cmd.Name, id}
@@ -244,6 +259,10 @@ func (c *Client) add(id string, st stream) {
 	c.all.Metrics.Streams.WithLabelValues(c.key).Inc()
 	if st.published {
 		c.countPublished(st.name, 1)
+	}
+	if st.provider != wcs.ProviderWebRTC && !c.media {
+		c.media = true
+		c.keepToken()
 	}
 }
 
@@ -278,11 +297,12 @@ func (c *Client) takeData(cmd wcs.Command, frame []byte) bool {
 	if cmd.Bind(&d) != nil || len(d.OperationID) > maxID {
 		return false
 	}
-	if len(c.data) >= maxAnswers || !c.session.Charge(quota.Data) {
+	if c.sent >= maxAnswers || !c.session.Charge(quota.Data) {
 		c.session.Send(wcs.DataStatus{OperationID: d.OperationID, Status: wcs.DataFailed, Info: infoTooManyRequests}.Frame())
 		return true
 	}
-	c.data[d.OperationID] = true
+	c.data[d.OperationID]++
+	c.sent++
 	c.send(cmd.Name, frame)
 	return true
 }
@@ -292,7 +312,7 @@ func (c *Client) refuse(h held, info string) {
 	id := h.ref.MediaSessionID
 	switch h.cmd.Name {
 	case wcs.CmdPublishStream, wcs.CmdPlayStream:
-		c.sendFailed(id, stream{name: h.ref.Name, published: h.cmd.Name == wcs.CmdPublishStream, created: time.Now()}, info)
+		c.sendFailed(id, h.stream(), info)
 	case wcs.CmdAvailableStream:
 		c.session.Send(wcs.Available(id, false, info))
 	case wcs.CmdSnapshot:
@@ -307,7 +327,7 @@ func (c *Client) sendFailed(id string, st stream, info string) {
 	}
 	c.session.Send(wcs.StreamStatus{
 		StreamHead: wcs.StreamHead{MediaSessionID: id, Name: st.name, Published: st.published, Status: wcs.StatusFailed},
-		Info:       info, CreateDate: st.created.UnixMilli(), MediaProvider: wcs.ProviderWebRTC, MediaType: mediaType,
+		Info:       info, CreateDate: st.created.UnixMilli(), MediaProvider: st.provider, MediaType: mediaType,
 	}.Frame())
 }
 
@@ -332,6 +352,7 @@ func (c *Client) linkEnded(l *link, err error) {
 		return
 	}
 	c.link = nil
+	c.keepToken()
 	l.cancel()
 	if !l.established {
 		c.retryAt = time.Now().Add(retryAfter)
@@ -357,12 +378,14 @@ func (c *Client) fail(err error) {
 		c.endCall(id)
 		c.session.Send(wcs.CallFinished(id, wcs.StatusFailed))
 	}
-	for id := range c.data {
-		c.session.Send(wcs.DataStatus{OperationID: id, Status: wcs.DataFailed, Info: info}.Frame())
+	for id, n := range c.data {
+		for range n {
+			c.session.Send(wcs.DataStatus{OperationID: id, Status: wcs.DataFailed, Info: info}.Frame())
+		}
 	}
 	clear(c.questions)
 	clear(c.data)
-	c.asked = 0
+	c.asked, c.sent = 0, 0
 }
 
 // Drained is called when the client can take more messages.
@@ -380,6 +403,7 @@ func (c *Client) Drained() {
 type Ended struct {
 	MediaID, Name string
 	Published     bool
+	Provider      string // of media
 	Created       time.Time
 }
 
@@ -391,7 +415,7 @@ func (c *Client) End() (ended []Ended) {
 	c.ended = true
 	for id, st := range c.streams {
 		c.remove(id)
-		ended = append(ended, Ended{MediaID: id, Name: st.name, Published: st.published, Created: st.created})
+		ended = append(ended, Ended{MediaID: id, Name: st.name, Published: st.published, Provider: st.provider, Created: st.created})
 	}
 	for id := range c.calls {
 		c.endCall(id)
@@ -399,6 +423,7 @@ func (c *Client) End() (ended []Ended) {
 	if c.link != nil {
 		c.link.cancel()
 		c.link = nil
+		c.keepToken()
 	}
 	return ended
 }

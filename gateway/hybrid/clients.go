@@ -38,6 +38,7 @@ type Metrics struct {
 type Deps struct {
 	Context         context.Context // of the links
 	Links           *upstream.Links
+	Tokens          Tokens
 	MaxStreams      int           // of one client and side
 	MaxMessageBytes int           // of the upstream
 	MaxQueueBytes   int           // that wait for the upstream
@@ -120,7 +121,7 @@ func (all *Clients) Open(key string, app App, c wcs.Connection, from *Origin, s 
 	return &Client{
 		all: all, app: app, key: key, session: s, handshake: from.Handshake, hello: hello, version: client.Version(),
 		publishes: app.Publishes.For(client) != nil, sip: app.Fallback && client.SIP(), calls: make(map[string]bool),
-		held: make(map[string][]held), streams: make(map[string]stream), questions: make(map[question][]string), data: make(map[string]bool),
+		held: make(map[string][]held), streams: make(map[string]stream), questions: make(map[question][]string), data: make(map[string]int),
 	}
 }
 

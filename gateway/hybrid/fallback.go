@@ -88,9 +88,18 @@ func (c *Client) onAnswer(id string) bool {
 	return c.calls[id] || c.sip && !c.session.HasStream(id) && c.beginCall(id)
 }
 
-// Established is called when the client was let in. A SIP client gets its link at once, for incoming calls.
-func (c *Client) Established() {
-	if c != nil && c.sip && !c.ended && c.link == nil {
+// Established is called when the client was let in, with the id and authToken of its session. A SIP client
+// gets its link at once, for incoming calls.
+func (c *Client) Established(id, token string) {
+	if c != nil {
+		c.id, c.token = id, token
+		c.register()
+	}
+}
+
+// register opens the link of a SIP client.
+func (c *Client) register() {
+	if c.sip && !c.ended && c.link == nil {
 		c.link = c.open()
 	}
 }
@@ -98,6 +107,6 @@ func (c *Client) Established() {
 // reopenLater opens the link of a SIP client again.
 func (c *Client) reopenLater() {
 	if c.sip {
-		time.AfterFunc(c.all.reopen+rand.N(c.all.reopen), func() { c.session.Post(c.Established) }) //nolint:gosec // spreads the links
+		time.AfterFunc(c.all.reopen+rand.N(c.all.reopen), func() { c.session.Post(c.register) }) //nolint:gosec // spreads the links
 	}
 }

@@ -20,7 +20,7 @@ func callStatus(name, id, status string) string {
 // fallback opens a session that uses the upstream for what the gateway does not have. It has a SIP account.
 func (p *pod) fallback() *session {
 	s := p.session(false, func(a *App) { a.Fallback = true })
-	s.do(s.client.Established)
+	s.do(func() { s.client.Established("/s", token) })
 	return s
 }
 

@@ -318,7 +318,7 @@ func TestUnrequestedMessagesOfUpstreamAreDropped(t *testing.T) {
 	_ = v.ws.WriteMessage(websocket.BinaryMessage, []byte("media"))
 	dropped := []string{
 		status("other", "x", wcs.StatusFailed, ""), `{"message":"availableStream","data":[{"id":"m","status":"true"}]}`, `{"message":"OnDataEvent","data":[{"operationId":"1"}]}`,
-		`{"message":"DataStatusEvent","data":[{"operationId":"1","status":"ACCEPTED"}]}`, `{"message":"webRTCMetricsDescriptionUpdate","data":[{}]}`,
+		`{"message":"DataStatusEvent","data":[{"operationId":"1","status":"ACCEPTED"}]}`, `{"message":"webRTCMetricsDescriptionUpdate","data":[{}]}`, `{"message":"webRTCMetricsTokenRefresh","data":[{"mediaSessionId":"m"}]}`, `{"message":"webRTCMetricsDescriptionUpdate","data":["m"]}`,
 		`{"message":"setRemoteSDP","data":["other","v=0",true]}`, `{"message":"finish","data":[{"callId":"c"}]}`, `[]`, `{"message":"later"}`, `{"message":"registered","data":[{}]}`,
 		`{"message":"notifyStreamEvent","data":[{"mediaSessionId":"m","payload":"` + strings.Repeat("x", 65<<10) + `"}]}`, strings.Repeat("[", 5000),
 		`{"message":"notifyStreamEvent","data":[{"mediaSessionId":"m","type":"snapshotCompleted"}]}`, `{"message":"fail","data":[{"apiMethod":"ConnectionStatusEvent"}]}`,
@@ -402,6 +402,15 @@ func TestDataGoesToConfiguredServerOnly(t *testing.T) {
 	accepted := `{"message":"DataStatusEvent","data":[{"operationId":"op","status":"ACCEPTED"}]}`
 	v.send(accepted)
 	s.want(accepted)
+	for range 2 {
+		s.sends(data)
+		v.want(data)
+	}
+	for range 2 { // one answer for each
+		v.send(accepted)
+		s.want(accepted)
+	}
+	v.send(accepted)
 	pushed := `{"message":"OnDataEvent","data":[{"operationId":"x","payload":{}}]}`
 	v.send(pushed)
 	s.want(pushed)

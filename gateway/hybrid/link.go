@@ -39,6 +39,7 @@ type link struct {
 
 	// loop
 	established bool
+	token       string // of the upstream, for media sockets
 
 	// guarded by mu
 	mu    sync.Mutex
@@ -106,13 +107,17 @@ func (l *link) serve() error {
 	defer out.Close()
 	defer l.cancel()
 	defer context.AfterFunc(l.ctx, out.Close)()
-	if err := l.greet(out); err != nil {
+	token, err := l.greet(out)
+	if err != nil {
 		return err
 	}
 	gauge := c.all.Metrics.Links.WithLabelValues(c.key)
 	gauge.Inc()
 	defer gauge.Dec()
-	c.session.Post(func() { l.established = true })
+	c.session.Post(func() {
+		l.established, l.token = true, token
+		c.keepToken()
+	})
 	writer.Go(func() {
 		defer c.all.Recovered()
 		defer l.cancel()
@@ -121,25 +126,25 @@ func (l *link) serve() error {
 	return l.read(out)
 }
 
-// greet sends the connection command and waits until the upstream accepts the client.
-func (l *link) greet(out *socket.Outbound) error {
+// greet sends the connection command and waits until the upstream accepts the client. It returns its token.
+func (l *link) greet(out *socket.Outbound) (token string, err error) {
 	out.SetReadDeadline(time.Now().Add(l.c.app.Upstream.ConnectTimeout()))
 	if err := out.Write(wcs.ConnectionFrame(l.c.hello), l.c.app.Upstream.ConnectTimeout()); err != nil {
-		return fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
+		return "", fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
 	}
 	for {
 		frame, ok, err := out.Read()
 		if err != nil {
-			return fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
+			return "", fmt.Errorf("%w: %w", upstream.ErrUnavailable, err)
 		}
 		m, err := parse(frame)
 		switch {
 		case !ok || err != nil:
 		case m.name == wcs.NoteGetUserData:
 			out.SetReadDeadline(time.Time{})
-			return nil
+			return m.arg.AuthToken, nil
 		case m.name == wcs.NoteFail:
-			return errRefused
+			return "", errRefused
 		case m.name == wcs.NotePing:
 			l.push(wcs.Pong()) // is sent with the first command
 		}
@@ -224,6 +229,7 @@ type argument struct {
 	OperationID    string          `json:"operationId"`
 	CallID         string          `json:"callId"`
 	APIMethod      string          `json:"apiMethod"`
+	AuthToken      string          `json:"authToken"`
 	Type           string          `json:"type"`
 	Status         string          `json:"status"`
 	Info           json.RawMessage `json:"info"` // text, or a picture

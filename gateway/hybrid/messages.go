@@ -29,6 +29,9 @@ func (c *Client) dropped() { c.all.Metrics.Dropped.WithLabelValues(c.key).Inc() 
 // ended with it.
 func (c *Client) concerns(m message) bool {
 	st, there := c.streams[m.arg.MediaSessionID]
+	if strings.HasPrefix(string(m.name), metricsPrefix) {
+		return false
+	}
 	if m.arg.CallID != "" {
 		return c.onCall(m)
 	}
@@ -55,9 +58,7 @@ func (c *Client) concerns(m message) bool {
 		}
 		return asked
 	case wcs.NoteDataStatus:
-		asked := c.data[m.arg.OperationID]
-		delete(c.data, m.arg.OperationID)
-		return asked
+		return c.onDataStatus(m.arg.OperationID)
 	case wcs.NoteOnData:
 		return c.app.SendData
 	case wcs.NoteFail: // of a command that went upstream; the end of the link has its own answers
@@ -65,7 +66,19 @@ func (c *Client) concerns(m message) bool {
 	case wcs.NoteGetUserData, wcs.NoteGetVersion:
 		return false
 	}
-	return there || c.sip && m.arg.MediaSessionID == "" && !strings.HasPrefix(string(m.name), metricsPrefix)
+	return there || c.sip && m.arg.MediaSessionID == ""
+}
+
+// onDataStatus reports whether the client waits for the answer to a sendData.
+func (c *Client) onDataStatus(id string) bool {
+	if c.data[id] == 0 {
+		return false
+	}
+	c.sent--
+	if c.data[id]--; c.data[id] == 0 {
+		delete(c.data, id)
+	}
+	return true
 }
 
 // onPicture reports whether the client has asked for a picture. The second message with it follows the first.

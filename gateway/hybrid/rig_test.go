@@ -1,6 +1,7 @@
 package hybrid
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	"wcsgateway/gateway/serial"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/gateway/upstream"
+	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
 )
 
@@ -237,6 +239,33 @@ type pod struct {
 	t       *testing.T
 	clients *Clients
 	server  *upstream.Server
+	kept    *tokens
+}
+
+// token is the authToken of every session.
+const token = "/s/secret-of-gateway"
+
+// tokens is what is kept with the sessions.
+type tokens struct {
+	mu    sync.Mutex
+	last  *state.SessionUpstream
+	calls int
+}
+
+func (k *tokens) PutUpstream(session string, h state.TokenHash, u *state.SessionUpstream) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if session != "/s" || h != sha256.Sum256([]byte(token)) {
+		panic("kept with another session")
+	}
+	k.last = u
+	k.calls++
+}
+
+func (k *tokens) get() (*state.SessionUpstream, int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.last, k.calls
 }
 
 func newPod(t *testing.T, url string, change func(*Deps, *upstream.ServerConfig)) *pod {
@@ -251,8 +280,9 @@ func newPod(t *testing.T, url string, change func(*Deps, *upstream.ServerConfig)
 		Context: t.Context(), Stall: patience, Recovered: func() {}, Log: zerolog.Nop(), Opened: func() {}, Ended: func(socket.Reason) {}, Refusing: func() bool { return false },
 		Metrics: &upstream.Metrics{Sessions: gauge("s", "app", "upstream"), Opened: counter("o", "upstream", "result"), Commands: counter("c", "app", "upstream", "cmd")},
 	})
+	kept := &tokens{}
 	d := Deps{
-		Context: t.Context(), Links: links, MaxStreams: 8, MaxMessageBytes: 64 << 10, MaxQueueBytes: 128 << 10, MaxQueued: 100, Stall: patience,
+		Context: t.Context(), Links: links, Tokens: kept, MaxStreams: 8, MaxMessageBytes: 64 << 10, MaxQueueBytes: 128 << 10, MaxQueued: 100, Stall: patience,
 		Metrics:   &Metrics{Links: gauge("l", "app"), Streams: gauge("st", "app"), Dropped: counter("d", "app")},
 		Recovered: func() {}, Log: zerolog.Nop(),
 	}
@@ -264,7 +294,7 @@ func newPod(t *testing.T, url string, change func(*Deps, *upstream.ServerConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &pod{t, New(d), to}
+	return &pod{t, New(d), to, kept}
 }
 
 // session opens a session whose streams go to the upstream if there is true.

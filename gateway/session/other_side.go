@@ -26,7 +26,7 @@ func (s hybridSession) Knows(name string) bool { return !errors.Is(s.available(n
 func (s *Session) endOther() {
 	for _, e := range s.other.End() {
 		s.resume.queueEnd(state.SessionStream{
-			MediaID: e.MediaID, Name: e.Name, Published: e.Published, CreatedAt: e.Created, Provider: wcs.ProviderWebRTC,
+			MediaID: e.MediaID, Name: e.Name, Published: e.Published, CreatedAt: e.Created, Provider: e.Provider,
 			Status: string(wcs.StatusFailed), Info: wcs.InfoStoppedBySessionDisconnect,
 		})
 	}

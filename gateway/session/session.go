@@ -202,7 +202,7 @@ func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
 		CollectMetrics: app.Rates.UsesClients() && prefersWebRTC(c.MediaProviders),
 	}.Frame()
-	defer s.other.Established()
+	defer s.other.Established(s.id, token)
 	s.send(s.hooks.forClient(data, hooks.Connect), s.table.version, socket.PingFrame) // some raw clients publish only after the first ping (docs/wcs-protocol.md#keep-alive)
 }
 

@@ -1,15 +1,18 @@
 package upstream
 
 import (
+	"bytes"
 	"encoding/binary"
+	"math"
 
 	"wcsgateway/gateway/socket"
 )
 
 // Opcodes of RFC 6455 that the copying looks at.
 const (
-	opText  = 0x1
-	opClose = 0x8
+	opContinuation = 0x0
+	opText         = 0x1
+	opClose        = 0x8
 )
 
 // scanner finds the frames in one direction of a WebSocket, in whatever pieces its bytes arrive.
@@ -98,6 +101,48 @@ func (s *scanner) size() uint64 {
 	default:
 		return uint64(n)
 	}
+}
+
+// Replace returns what a client has sent with another message in place of a complete one, and without
+// anything before that one. It is nil if the message is not in sent.
+func Replace(sent, message, by []byte) []byte {
+	var s scanner
+	var got []byte
+	for at := 0; at < len(sent); {
+		n, _, ended := s.next(sent[at:])
+		at += n
+		if !ended || s.opcode() >= opClose { // a control frame can be between the fragments of a message
+			continue
+		}
+		if s.opcode() != opContinuation {
+			got = got[:0]
+		}
+		payload := sent[at-int(s.size()) : at]
+		mask := sent[at-len(payload)-4:]
+		for i, b := range payload {
+			got = append(got, b^mask[i%4])
+		}
+		if final := s.head[0]&0x80 != 0; final && bytes.Equal(got, message) {
+			return append(textFrame(by), sent[at:]...)
+		}
+	}
+	return nil
+}
+
+// textFrame is a client's text message. Its mask is zero.
+func textFrame(message []byte) []byte {
+	head := []byte{0x80 | opText, 0x80}
+	switch n := len(message); {
+	case n < 126:
+		head[1] |= byte(n)
+	case n <= math.MaxUint16:
+		head[1] |= 126
+		head = binary.BigEndian.AppendUint16(head, uint16(n))
+	default:
+		head[1] |= 127
+		head = binary.BigEndian.AppendUint64(head, uint64(n))
+	}
+	return append(append(head, 0, 0, 0, 0), message...)
 }
 
 // closeFrame is a server's close frame.

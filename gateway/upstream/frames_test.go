@@ -121,3 +121,32 @@ func FuzzScannerNeverStops(f *testing.F) {
 		}
 	})
 }
+
+func TestMessageIsReplacedInFragmentsAndBetweenOtherFrames(t *testing.T) {
+	message, by := []byte("the first message"), bytes.Repeat([]byte("x"), 300)
+	pong := frame(opText, true, 7, []byte("pong"))
+	ping := frame(9, true, 8, []byte("p"))
+	rest := append(frame(opText, true, 9, message), 0x81, 0x85, 1) // the same again, and a part of a frame
+	for name, sent := range map[string][]byte{
+		"whole":      frame(opText, true, 0x01020304, message),
+		"fragments":  slices.Concat(frame(opText, false, 5, message[:4]), ping, frame(opContinuation, false, 6, message[4:5]), frame(opContinuation, true, 3, message[5:])),
+		"after pong": slices.Concat(pong, ping, frame(opText, true, 0x01020304, message)),
+	} {
+		if got, want := Replace(slices.Concat(sent, rest), message, by), append(textFrame(by), rest...); !bytes.Equal(got, want) {
+			t.Errorf("%s: %x, want %x", name, got, want)
+		}
+	}
+	for _, sent := range [][]byte{nil, pong, frame(opText, true, 1, message)[:20], frame(opText, false, 1, message)} {
+		if got := Replace(sent, message, by); got != nil {
+			t.Errorf("replaced in %x: %x", sent, got)
+		}
+	}
+	for _, size := range []int{0, 125, 126, 65535, 65536} {
+		want := make([]byte, size)
+		got := textFrame(want)
+		var s scanner
+		if n, _, ended := s.next(got); n != len(got) || !ended || !s.masked() || s.opcode() != opText || s.size() != uint64(size) {
+			t.Errorf("frame of %d bytes: %x", size, got[:14])
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -385,6 +386,16 @@ func testSessions(t *testing.T, p *pair) {
 	wantErr(t, err, state.ErrNotFound)
 	_, err = p.b.FindSessionOf(t.Context(), "none", s.TokenHash)
 	wantErr(t, err, state.ErrNotFound)
+	up := &state.SessionUpstream{Name: "old", Token: []byte{0, 255}}
+	p.a.PutUpstream(s.ID, s.TokenHash, up) // the earlier token
+	p.a.PutUpstream("none", s.TokenHash, up)
+	awaitUpstream(t, p, changed, nil)
+	p.a.PutUpstream(s.ID, changed.TokenHash, up)
+	awaitUpstream(t, p, changed, up)
+	p.a.PutSession(changed) // keeps it
+	awaitUpstream(t, p, changed, up)
+	p.a.PutUpstream(s.ID, changed.TokenHash, nil)
+	awaitUpstream(t, p, changed, nil)
 	p.b.DropSession(s.ID) // is not its own
 	p.b.PutSession(state.Session{ID: "other"})
 	awaitSession(t, p.a, state.Session{ID: "other"}, podB) // b has processed its changes
@@ -403,6 +414,19 @@ func awaitSession(t *testing.T, n Node, want state.Session, pod string) {
 			got.ClientVersion == want.ClientVersion && got.TellEnd == want.TellEnd &&
 			(want.CreatedAt.IsZero() || got.CreatedAt.Equal(want.CreatedAt))
 	})
+}
+
+// awaitUpstream waits until pod a has processed its changes, and then compares the upstream of a session.
+func awaitUpstream(t *testing.T, p *pair, s state.Session, want *state.SessionUpstream) {
+	t.Helper()
+	p.a.PutSession(state.Session{ID: "marker"})
+	awaitSession(t, p.b, state.Session{ID: "marker"}, podA)
+	p.a.DropSession("marker")
+	awaitNoSession(t, p.b, "marker")
+	got, err := p.b.FindSessionOf(t.Context(), s.ID, s.TokenHash)
+	if err != nil || !reflect.DeepEqual(got.Upstream, want) {
+		t.Errorf("upstream %+v, %v; want %+v", got.Upstream, err, want)
+	}
 }
 
 func awaitNoSession(t *testing.T, n Node, id string) {

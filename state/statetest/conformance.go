@@ -39,6 +39,7 @@ type Players interface {
 type Sessions interface {
 	PutSession(s state.Session)
 	DropSession(id string)
+	PutUpstream(id string, h state.TokenHash, u *state.SessionUpstream)
 	FindSession(ctx context.Context, id string) (state.Session, error)
 }
 

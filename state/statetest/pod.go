@@ -145,7 +145,26 @@ func (p *Pod) PutSession(s state.Session) {
 	if p.took[s.ID] && p.known[s.ID].TokenHash != s.TokenHash {
 		return // stale: the pod took the session again since
 	}
+	s.Upstream = nil
+	if was := p.known[s.ID]; was.TokenHash == s.TokenHash {
+		s.Upstream = was.Upstream
+	}
 	p.known[s.ID] = s
+	if !p.dead {
+		p.registerSessions()
+	}
+}
+
+// PutUpstream is state.Redis' method.
+func (p *Pod) PutUpstream(id string, h state.TokenHash, u *state.SessionUpstream) {
+	p.f.mu.Lock()
+	defer p.f.mu.Unlock()
+	s, known := p.known[id]
+	if !known || s.TokenHash != h {
+		return
+	}
+	s.Upstream = u
+	p.known[id] = s
 	if !p.dead {
 		p.registerSessions()
 	}

@@ -18,7 +18,7 @@ func (p *Pod) TakeSession(ctx context.Context, id string, decide func(state.Sess
 		if err != nil {
 			return was, err
 		}
-		next.Owner = p.owner
+		next.Owner, next.Upstream = p.owner, nil
 		p.f.sessions[id], p.known[id], p.took[id] = next, next, true
 		return was, nil
 	})

@@ -32,18 +32,23 @@ func testTakeSession(t *testing.T, p *pair) {
 	_, err = p.b.TakeSession(t.Context(), s.ID, func(state.Session) (state.Session, error) { return state.Session{}, refused })
 	wantErr(t, err, refused)
 	awaitSession(t, p.b, s, podA)
+	up := &state.SessionUpstream{Name: "old", Token: []byte{1}}
+	p.a.PutUpstream(s.ID, s.TokenHash, up)
+	awaitUpstream(t, p, s, up)
 
 	was, err := p.b.TakeSession(t.Context(), s.ID, func(was state.Session) (state.Session, error) {
 		was.TokenHash, was.Generation = state.TokenHash{2}, 1
 		return was, nil
 	})
 	must(t, err)
+	s.Upstream = up
 	if diff := cmp.Diff(s, was, ignoreOwner); diff != "" {
 		t.Errorf("session before it was taken (-want +got):\n%s", diff)
 	}
 	taken := s
 	taken.TokenHash, taken.Generation = state.TokenHash{2}, 1
 	awaitSession(t, p.a, taken, podB)
+	awaitUpstream(t, p, taken, nil)
 
 	stale := s
 	stale.TokenHash = state.TokenHash{3}

@@ -1,6 +1,9 @@
 package wcs
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"maps"
+)
 
 // Names of the messages that clients send (docs/wcs-protocol.md#commands).
 const (
@@ -73,6 +76,13 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 // ConnectionFrame builds a connection command with the given members.
 func ConnectionFrame(members map[string]json.RawMessage) []byte {
 	return encodeObject(CmdConnection, members)
+}
+
+// WithToken builds a connectMediaTransport command like the one that was received as c, with another token.
+func (c Connection) WithToken(token string) []byte {
+	members := maps.Clone(c.Sent)
+	members["authToken"] = quote(token)
+	return encodeObject(CmdMediaTransport, members)
 }
 
 // LoginBytes returns the size of the longest user name in the command, as JSON: the login of a SIP account,
@@ -162,6 +172,7 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 type StreamRef struct {
 	MediaSessionID string `json:"mediaSessionId"`
 	Name           string `json:"name"`
+	MediaProvider  string `json:"mediaProvider"` // of publishStream and playStream, which have these members too
 }
 
 // StreamEvent is sendStreamEvent: a publisher's event for its players (docs/wcs-protocol.md#sendstreamevent).

@@ -48,7 +48,7 @@ var inward = map[string][]string{
 	"gateway/snapshot":  {"gateway/quota", "translate", "translate/wcs"},
 	"gateway/socket":    {"gateway/realip", "gateway/waiting", "translate/wcs"},
 	"gateway/tracing":   {},
-	"gateway/hybrid":    {"gateway/quota", "gateway/socket", "gateway/upstream", "translate/wcs"},
+	"gateway/hybrid":    {"gateway/quota", "gateway/socket", "gateway/upstream", "state", "translate/wcs"},
 	"gateway/upstream":  {"gateway/socket", "state", "translate/wcs"},
 	"gateway/waiting":   {},
 	"gateway/wheel":     {},

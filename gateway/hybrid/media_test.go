@@ -1,0 +1,76 @@
+package hybrid
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"wcsgateway/translate/wcs"
+)
+
+func mse(id, stream string) string {
+	return strings.Replace(command(wcs.CmdPlayStream, id, stream), `"sdp"`, `"mediaProvider":"MSE","sdp"`, 1)
+}
+
+func TestTokenIsKeptWhileSessionCanHaveMediaSockets(t *testing.T) {
+	srv := newServer(t)
+	p := newPod(t, srv.url, nil)
+	s := p.session(false, nil)
+	s.do(func() { s.client.Established("/s", token) })
+	s.sends(command(wcs.CmdPlayStream, "rtc", "x"))
+	v := srv.welcome()
+	v.read()
+	v.send(status("rtc", "x", wcs.StatusPlaying, ""))
+	s.want("PLAYING")
+	if _, calls := p.kept.get(); calls > 0 {
+		t.Error("a token is kept for a client that plays by WebRTC")
+	}
+	s.sends(mse("m", "x"))
+	v.want(mse("m", "x"))
+	kept, _ := p.kept.get()
+	if kept == nil || kept.Name != "old" || bytes.Contains(kept.Token, []byte("secret-of-upstream")) {
+		t.Fatalf("kept %+v", kept)
+	}
+	if got, err := OpenToken(kept, token); got != "secret-of-upstream" || err != nil {
+		t.Errorf("token %q, %v", got, err)
+	}
+	if got, err := OpenToken(kept, "/s/another"); got != "" || !errors.Is(err, ErrToken) {
+		t.Errorf("with another authToken: %q, %v", got, err)
+	}
+	_ = v.ws.Close()
+	lost := <-s.got + <-s.got
+	for _, want := range []string{`"mediaProvider":"WebRTC"`, `"mediaProvider":"MSE"`} {
+		if !strings.Contains(lost, want) {
+			t.Errorf("no %s in %s", want, lost)
+		}
+	}
+	if kept, _ = p.kept.get(); kept != nil {
+		t.Error("the token is kept without a link")
+	}
+	s.sends(mse("m", "x"))
+	v = srv.welcome()
+	v.read()
+	p.eventually("the token of the next link is kept", func() bool { kept, _ = p.kept.get(); return kept != nil })
+	s.do(func() { s.client.End() })
+	if kept, _ = p.kept.get(); kept != nil {
+		t.Error("the token is kept without a session")
+	}
+}
+
+func TestOtherMediaProvidersGoUpstreamWithFallback(t *testing.T) {
+	srv := newServer(t)
+	p := newPod(t, srv.url, nil)
+	s := p.session(false, func(a *App) { a.Fallback = true })
+	s.do(func() { s.client.Established("/s", token) })
+	s.set(func() { s.names["both"] = true })
+	s.sends(mse("m", "both"))
+	v := srv.welcome()
+	v.want(mse("m", "both"))
+	s.sends(command(wcs.CmdPlayStream, "rtc", "both"))
+	s.wantServed(wcs.CmdPlayStream)
+	without := p.session(false, nil)
+	without.set(func() { without.names["both"] = true })
+	without.sends(mse("m", "both"))
+	without.wantServed(wcs.CmdPlayStream)
+}
