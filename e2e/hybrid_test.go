@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"wcsgateway/e2e/rig"
 )
@@ -168,4 +171,99 @@ func TestResumedSessionLosesItsUpstreamStreams(t *testing.T) {
 	c.Play("again", "direct", screen)
 	wantPackets(t, screen)
 	wantNoMoreStatus(t, c, direct)
+}
+
+// The session is on one pod, and its media socket reaches another one.
+func TestMediaOfHybridSessionPassByteForByte(t *testing.T) {
+	t.Parallel()
+	old, redis, lk := rig.StartScriptedServer(t), rig.StartRedis(t), rig.StartLiveKit(t, rig.LiveKitOptions{})
+	var pods []*rig.Gateway
+	for range 2 {
+		g := rig.StartGateway(t, rig.GatewayOptions{
+			Ports: rig.NewPorts(t), LiveKit: lk, Redis: redis.Addr,
+			Env: map[string]string{
+				"WCS_UPSTREAMS":    fmt.Sprintf("{old: {url: %q}}", old.URL),
+				"WCS_APPLICATIONS": "{defaultApp: {hybrid: {upstream: old, fallback: true}}}",
+			},
+		})
+		g.AwaitReady(t)
+		pods = append(pods, g)
+	}
+	c, token := rig.ConnectKept(t, pods[0].URL, "defaultApp", "")
+	const play = `{"message":"playStream","data":[{"mediaSessionId":"m","name":"s","mediaProvider":"MSE","sdp":"v=0"}]}`
+	c.SendRaw(play)
+	link := old.Accept(t)
+	if _, hello, err := link.ReadMessage(); err != nil || strings.Contains(string(hello), "authToken") {
+		t.Fatalf("connection %s, %v", hello, err)
+	}
+	link.Send(websocket.TextMessage, `{"message":"getUserData","data":[{"authToken":"/10.0.0.1:1/10.0.0.2:8443-x"}]}`)
+	link.Want(websocket.TextMessage, play)
+	link.Send(websocket.TextMessage, `{"message":"setRemoteSDP","data":["m","v=0",true]}`)
+	c.AwaitSDP("m")
+	client := mediaSocket(t, pods[1], token)
+	media := old.Accept(t)
+	media.Want(websocket.TextMessage, mediaHello("/10.0.0.1:1/10.0.0.2:8443-x"))
+	passMedia(t, client, media)
+	for _, g := range pods {
+		for _, secret := range []string{token, "10.0.0.2:8443-x"} {
+			if strings.Contains(g.Output(), secret) {
+				t.Error("a log has a token")
+			}
+		}
+	}
+}
+
+// Applications with a route and hybrid: some sessions are spliced, and the others use the old server for
+// some streams.
+func TestPodsEndWithTheirLinksToUpstream(t *testing.T) {
+	t.Parallel()
+	m := startMigrationWith(t, `route: {rules: [{login: "spliced.*", to: old}]}, `+hybridSettings, map[string]string{"WCS_DRAIN_WINDOW": "3s"})
+	spliced := func(pod int) *rig.Client {
+		c, isNew := m.login(pod, "spliced-1")
+		if isNew {
+			t.Fatal("the session is not spliced")
+		}
+		return c
+	}
+	direct, screen := rig.Connect(t, m.old.Gateway.URL, "defaultApp"), rig.NewPlayer(t, rig.PeerOptions{})
+	there, here, through, through2 := m.hybridLogin(0, "there-1"), m.hybridLogin(1, "here-1"), spliced(0), spliced(1)
+	there.Publish("pub-there", "on-old", rig.NewPublisher(t, rig.PeerOptions{}))
+	through.Publish("pub-through", "spliced", rig.NewPublisher(t, rig.PeerOptions{}))
+	here.Publish("pub-here", "on-new", rig.NewPublisher(t, rig.PeerOptions{}))
+	here.Play("play-there", "on-old", rig.NewPlayer(t, rig.PeerOptions{}))
+	direct.Play("play-through", "spliced", rig.NewPlayer(t, rig.PeerOptions{}))
+	through2.Publish("pub-through2", "kept", rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240}))
+	direct.Play("play-kept", "kept", screen)
+
+	m.pods[0].Kill()
+	here.WantStatus("play-there", "FAILED", "Stopped by publisher stop")
+	direct.WantStatus("play-through", "FAILED", "Stopped by publisher stop")
+	wantPackets(t, screen)
+	moved := m.hybridLogin(1, "there-1")
+	moved.Publish("pub-there", "on-old", rig.NewPublisher(t, rig.PeerOptions{}))
+	here.Play("play-there", "on-old", rig.NewPlayer(t, rig.PeerOptions{}))
+	idle := m.hybridLogin(1, "there-2")
+	if !available(idle, "q", "on-old") {
+		t.Error("the stream on the old server is not available")
+	}
+
+	m.pods[1].Terminate()
+	if err := idle.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
+		t.Errorf("a client without streams saw %v", err)
+	}
+	moved.Unpublish("pub-there", "on-old") // the others go on
+	moved.WantStatus("pub-there", "UNPUBLISHED", "Stopped by publisher stop")
+	here.WantStatus("play-there", "FAILED", "Stopped by publisher stop")
+	for name, c := range map[string]*rig.Client{"with a stream here": here, "with an ended stream on the old server": moved, "spliced": through2} {
+		if err := c.AwaitClosed(); err == nil || !strings.Contains(err.Error(), "1001") {
+			t.Errorf("a client %s saw %v", name, err)
+		}
+	}
+	direct.WantStatus("play-kept", "FAILED", "Stopped by publisher stop")
+	if err := m.pods[1].Wait(); err != nil {
+		t.Errorf("the pod ended with %v", err)
+	}
+	wantNoMoreStatus(t, direct)
+	direct.Close()
+	m.old.WantClean(t)
 }

@@ -47,6 +47,12 @@ func shareOf(percent int) string {
 // startMigration starts both sides. settings are those of the new side's defaultApp.
 func startMigration(t *testing.T, settings string) *migration {
 	t.Helper()
+	return startMigrationWith(t, settings, nil)
+}
+
+// startMigrationWith has further settings of the new side, as WCS_… variables.
+func startMigrationWith(t *testing.T, settings string, extra map[string]string) *migration {
+	t.Helper()
 	m := &migration{t: t, file: filepath.Join(t.TempDir(), "gateway.yaml")}
 	old := restEnvFor(t, "gateway", "other-secret")
 	maps.Copy(old, map[string]string{"WCS_DEPLOYMENT": "old", "WCS_VERSION": oldVersion, "WCS_APPLICATIONS": "{defaultApp: {record: forbidden}}"})
@@ -60,6 +66,7 @@ func startMigration(t *testing.T, settings string) *migration {
 			"WCS_CONFIG": m.file, "WCS_DEPLOYMENT": "new", "WCS_VERSION": newVersion,
 			"WCS_REST_PASSON_URL": "http://" + m.old.Gateway.Listening(t, "rest.listen"), "WCS_REST_PASSON_USERNAME": "gateway", "WCS_REST_PASSON_PASSWORD": "other-secret",
 		})
+		maps.Copy(env, extra)
 		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: m.lk, Redis: m.old.Redis.Addr, Env: env})
 		g.AwaitReady(t)
 		m.pods = append(m.pods, g)
@@ -350,28 +357,43 @@ func mediaFrames(w io.Writer, d time.Duration) (total int64, err error) {
 // The second socket of an MSE player has no format that a gateway knows.
 func TestMediaOfSplicedSocketPassByteForByte(t *testing.T) {
 	t.Parallel()
-	d := 3 * time.Second
-	if *more {
-		d = 30 * time.Second
-	}
 	old := rig.StartScriptedServer(t)
 	g := rig.StartGateway(t, rig.GatewayOptions{
 		Ports: rig.NewPorts(t), LiveKit: rig.StartLiveKit(t, rig.LiveKitOptions{}), Redis: rig.StartRedis(t).Addr,
 		Env: map[string]string{"WCS_UPSTREAMS": fmt.Sprintf("{old: {url: %q, mediaSockets: true}}", old.URL)},
 	})
 	g.AwaitReady(t)
-	const hello = `{"message":"connectMediaTransport","data":[{"authToken":"token"}]}`
+	client := mediaSocket(t, g, "token")
+	server := old.Accept(t)
+	server.Want(websocket.TextMessage, mediaHello("token"))
+	passMedia(t, client, server)
+}
+
+func mediaHello(token string) string {
+	return fmt.Sprintf(`{"message":"connectMediaTransport","data":[{"authToken":%q}]}`, token)
+}
+
+// mediaSocket opens the second socket of an MSE player.
+func mediaSocket(t *testing.T, g *rig.Gateway, token string) *websocket.Conn {
+	t.Helper()
 	client, _, err := websocket.DefaultDialer.Dial(g.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = client.Close() }()
-	if err := client.WriteMessage(websocket.TextMessage, []byte(hello)); err != nil {
+	t.Cleanup(func() { _ = client.Close() })
+	if err := client.WriteMessage(websocket.TextMessage, []byte(mediaHello(token))); err != nil {
 		t.Fatal(err)
 	}
-	server := old.Accept(t)
-	server.Want(websocket.TextMessage, hello)
+	return client
+}
 
+// passMedia sends media to a client and compares the bytes of its connection.
+func passMedia(t *testing.T, client *websocket.Conn, server *rig.ScriptedConn) {
+	t.Helper()
+	d := 3 * time.Second
+	if *more {
+		d = 30 * time.Second
+	}
 	sent, got := sha256.New(), sha256.New()
 	done := make(chan int64, 1)
 	go func() {
