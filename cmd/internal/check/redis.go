@@ -35,13 +35,17 @@ func (c *connection) redis(ctx context.Context) []Result {
 	}
 	all = append(all, ok("redis.username", "may run all commands on the keys of the deployment"))
 	if err := c.listen(ctx); err != nil {
-		return append(all, fault("redis events", err, "Pub/Sub does not work: "+rights))
+		hint := c.redisHint()
+		if errors.Is(err, errNoEvents) || strings.Contains(err.Error(), "NOPERM") {
+			hint = "Pub/Sub does not work: " + rights
+		}
+		return append(all, fault("redis events", err, hint))
 	}
 	c.redisWorks = true
 	all = append(all, ok("redis events", "come"))
 	pods, err := c.store.Pods(ctx)
 	if err != nil {
-		return append(all, fault("redis", err, ""))
+		return append(all, fault("gateways", err, c.redisHint()))
 	}
 	c.gateways = len(pods)
 	return append(all, ok("gateways", "%d run as deployment %s", len(pods), d))
@@ -127,7 +131,7 @@ func (c *connection) listen(ctx context.Context) error {
 		case <-c.events:
 			return nil
 		case err := <-ended:
-			return err
+			return fmt.Errorf("the subscription ended: %w", err)
 		case <-limit.C:
 			return errNoEvents
 		case <-again.C:
