@@ -49,7 +49,7 @@ func (g router) serve(ws *websocket.Conn, p session.Peer, h upstream.Handshake) 
 		return
 	}
 	p.Conn.Established()
-	err := g.links.Open(upstream.Request{Client: p.Conn, Remote: p.Remote, App: app, Version: client.Version(), To: to, Handshake: h, Sent: sent})
+	err := g.links.Open(upstream.Request{Client: p.Conn, Remote: p.Remote, App: app, Version: client.Version(), To: to, Handshake: h, Sent: sent, Transcripts: chosen.transcripts})
 	if err != nil {
 		g.env.Sampled.Warn().Err(err).Str("remote", p.Remote).Str("app", app).Str("upstream", to.Name()).Msg("session not spliced")
 		g.metrics.Closed(socket.ClosedUpstream)
@@ -64,6 +64,8 @@ type choice struct {
 	client upstream.Client  // with what its first message says. App is "" if the application has no route
 	to     *upstream.Server // nil: this gateway
 	first  []byte           // the first message that the server gets; nil: the client's own
+
+	transcripts int // upstream.Request.Transcripts
 }
 
 // choose decides on a client by its first message. Whatever this gateway would reject is left to it.
@@ -89,7 +91,7 @@ func (g router) choose(first []byte, c upstream.Client, p session.Peer) (chosen 
 			return chosen
 		}
 		chosen.client.App = a.Key
-		chosen.to = a.Route.For(chosen.client)
+		chosen.to, chosen.transcripts = a.Route.For(chosen.client), a.Route.Transcripts
 	}
 	if chosen.to != nil && g.isOurs(c.Connection.AuthToken) {
 		chosen.to = nil

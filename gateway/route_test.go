@@ -192,6 +192,8 @@ func (w *world) wantNoLinks(t *testing.T, closes map[string]int) {
 // writtenUsage passes on what a pod writes of its upstreams' use.
 type writtenUsage chan map[state.UpstreamUse]int64
 
+func (w writtenUsage) AddTranscript(context.Context, string, int, []byte) error { return nil }
+
 func (w writtenUsage) CountUpstreamUse(_ context.Context, counts map[state.UpstreamUse]int64) error {
 	w <- counts
 	return nil

@@ -32,6 +32,8 @@ import (
 //	wcs:<d>:session:<id esc>  string: "<owner> <claim> <generation> <Session as JSON>"; after its end
 //	  "- <owner> <claim> " (endedSession) and for a dead pod's session the rest of the value; then 10 min
 //	wcs:<d>:upstreams:<day>  hash: see UpstreamUse.field → count; kept for UseDays after the last one
+//	wcs:<d>:transcripts:<app esc>  list: transcripts of sessions (package transcript) as JSON, the last one
+//	  first; kept for TranscriptDays after the last one
 //
 // The channel of a pod's events is wcs:<d>:pod:<pod>.
 //
@@ -82,6 +84,9 @@ func (k keys) media(id string) string   { return k.prefix + "media:" + url.Query
 func (k keys) session(id string) string { return k.prefix + "session:" + url.QueryEscape(id) }
 func (k keys) uses(at time.Time) string {
 	return k.prefix + "upstreams:" + at.UTC().Format(time.DateOnly)
+}
+func (k keys) transcripts(app string) string {
+	return k.prefix + "transcripts:" + url.QueryEscape(app)
 }
 func (k keys) channel(pod string) string { return k.prefix + "pod:" + pod }
 

@@ -21,7 +21,8 @@ type Deps struct {
 	// package. nil: not called. The names are claim_stream, put_stream, release_stream, displace_stream,
 	// find_stream, find_lease, adopt_stream, add_player, remove_player, adopt_player, write_sessions,
 	// find_session, list, take_session, end_session, publish, renew_lease, list_pod, sweep, look_at_leases,
-	// take_over, release_orphans, take_over_done, sync_room, refresh, leave, count_upstream and list_upstream.
+	// take_over, release_orphans, take_over_done, sync_room, refresh, leave, count_upstream, list_upstream,
+	// add_transcript and list_transcripts.
 	Observe func(op string, d time.Duration, err error)
 	// Trace is called after the same calls, with the context of the call. nil: not called.
 	Trace func(ctx context.Context, op string, start time.Time, err error)

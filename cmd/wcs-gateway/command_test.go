@@ -87,6 +87,7 @@ func TestCommandsPrintGoldenFiles(t *testing.T) {
 		{"config-show-faulty", "config show --config faulty.yaml", nil},
 		{"help-upstream", "upstream", nil},
 		{"help-upstream-report", "upstream report --help", nil},
+		{"help-upstream-transcripts", "upstream transcripts --help", nil},
 		{"upstream-report-days", "upstream report --days 32", nil},
 		{"upstream-report-faulty", "upstream report --config faulty.yaml", nil},
 		{"healthcheck-port", "healthcheck --address localhost:http", nil},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -21,7 +22,7 @@ import (
 
 func (p program) upstreamCommand(file func() string) *cobra.Command {
 	c := &cobra.Command{
-		Use: "upstream", Short: "Report what other WCS servers are used for",
+		Use: "upstream", Short: "Report what other WCS servers are used for, and how",
 		Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var days int
@@ -51,8 +52,52 @@ func (p program) upstreamCommand(file func() string) *cobra.Command {
 	}
 	report.Flags().IntVar(&days, "days", 7, fmt.Sprintf("`number` of days, today included, at most %d", state.UseDays))
 	report.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	c.AddCommand(report)
+	c.AddCommand(report, p.transcriptsCommand(file))
 	return c
+}
+
+func (p program) transcriptsCommand(file func() string) *cobra.Command {
+	var only string
+	c := &cobra.Command{
+		Use: "transcripts", Short: "Print the transcripts of spliced sessions, for wcs-doctor", Args: cobra.NoArgs,
+		Long: "transcripts reads the transcripts of all pods from Redis and prints each as JSON on one line. An application has\n" +
+			"transcripts if its route.transcripts is set.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			state.QuietClientLog(zerolog.Nop())
+			cfg, err := p.load(file())
+			if err != nil {
+				return p.fail(err)
+			}
+			keys := []string{only}
+			if only == "" {
+				keys = slices.Sorted(maps.Keys(cfg.Applications))
+			}
+			if err := p.printTranscripts(c.Context(), cfg, keys); err != nil {
+				return p.fail(err)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&only, "app", "", "`key` of the only application (default: all that are configured)")
+	return c
+}
+
+func (p program) printTranscripts(ctx context.Context, cfg config.Config, keys []string) error {
+	store, err := app.Store(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }() // nothing is pending
+	for _, key := range keys {
+		err := store.Transcripts(ctx, key, func(text string) error {
+			_, err := fmt.Fprintln(p.stdout, text)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // usesReport holds what went to upstreams in some days, the most frequent first.

@@ -12,7 +12,7 @@ import (
 const (
 	opContinuation = 0x0
 	opText         = 0x1
-	opClose        = 0x8
+	opClose        = 0x8 // it and higher ones are control frames
 )
 
 // scanner finds the frames in one direction of a WebSocket, in whatever pieces its bytes arrive.
@@ -25,6 +25,8 @@ type scanner struct {
 	onText func(start []byte) // nil: none; is called for each text message with its first bytes, unmasked
 	start  [maxStart]byte
 	kept   int // bytes of start
+
+	onPayload func(b []byte) // nil: none; is called for each piece of a frame, at least once, before left changes
 }
 
 // next passes over the bytes of one frame: all of b, or less if the frame ends before. started is true if the
@@ -42,6 +44,9 @@ func (s *scanner) next(b []byte) (n int, started, ended bool) {
 	}
 	passed := min(uint64(len(b)-n), s.left)
 	s.keep(b[n : n+int(passed)])
+	if s.onPayload != nil {
+		s.onPayload(b[n : n+int(passed)])
+	}
 	n, s.left = n+int(passed), s.left-passed
 	if s.left == 0 {
 		s.have, s.payload, ended = 0, false, true

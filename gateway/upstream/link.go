@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wcsgateway/gateway/socket"
+	"wcsgateway/translate/transcript"
 )
 
 // lingerTime is how long a link goes on when one direction has ended, so that the last messages and the close
@@ -30,6 +31,7 @@ type Link struct {
 	client *socket.MeteredConn
 	server net.Conn
 	stall  time.Duration // after which a receiver that takes nothing is closed
+	tap    *tap          // nil: no transcript is written
 
 	reason atomic.Pointer[socket.Reason] // why it ends: the first cause; nil: it does not end
 	closes atomic.Int32                  // close frames of both sides
@@ -141,6 +143,7 @@ func (l *Link) toServer(b []byte, count func() error) *socket.Reason {
 			return &fault
 		}
 	}
+	l.tap.take(transcript.Client, b)
 	if err := l.write(l.server, b); err != nil {
 		return &socket.ClosedUpstream
 	}
@@ -174,6 +177,7 @@ func (l *Link) toClient(b []byte) *socket.Reason {
 			l.sawClose(socket.ClosedUpstream)
 		}
 	}
+	l.tap.take(transcript.Server, b[:at])
 	if err := l.write(l.client, b[:at]); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return &socket.ClosedSlow

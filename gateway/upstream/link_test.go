@@ -24,6 +24,11 @@ import (
 // pipes is a link whose client and server ends are in memory, where a write waits for its read.
 func pipes(t *testing.T, bufferBytes int) (l *Link, client, server net.Conn, ended chan socket.Reason) {
 	t.Helper()
+	return tappedPipes(t, bufferBytes, nil)
+}
+
+func tappedPipes(t *testing.T, bufferBytes int, tap *tap) (l *Link, client, server net.Conn, ended chan socket.Reason) {
+	t.Helper()
 	to, err := NewServer(ServerConfig{Name: "old", URL: "ws://old", BufferBytes: bufferBytes})
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +36,7 @@ func pipes(t *testing.T, bufferBytes int) (l *Link, client, server net.Conn, end
 	metered, _ := socket.NewAdmission(func(socket.Rejection) {}).Acquire(netip.MustParseAddr("192.0.2.1"), &socket.Limits{})
 	client, metered.Conn = net.Pipe()
 	server, inner := net.Pipe()
-	l = &Link{to: to, client: metered, server: inner, stall: time.Minute}
+	l = &Link{to: to, client: metered, server: inner, stall: time.Minute, tap: tap}
 	ended = make(chan socket.Reason, 1)
 	go func() { ended <- l.run(nil, nil, func() {}) }()
 	return l, client, server, ended

@@ -50,15 +50,16 @@ type Links struct {
 	running sync.WaitGroup
 	usage   usage
 
-	mu     sync.Mutex
-	open   map[*Link]struct{}
-	closed bool // Wait was called
+	mu          sync.Mutex
+	open        map[*Link]struct{}
+	closed      bool                       // Wait was called
+	transcripts map[string]*appTranscripts // by application
 }
 
 // NewLinks returns a Links without links.
 func NewLinks(d Deps) *Links {
 	return &Links{
-		Deps: d, open: make(map[*Link]struct{}),
+		Deps: d, open: make(map[*Link]struct{}), transcripts: make(map[string]*appTranscripts),
 		usage: usage{store: d.Usage, log: d.Log, counts: make(map[state.UpstreamUse]int64), commands: make(map[state.UpstreamUse]int64)},
 	}
 }
@@ -72,6 +73,8 @@ type Request struct {
 	To        *Server
 	Handshake Handshake
 	Sent      []byte // all that the client has sent, as it came
+	// Transcripts is how many transcripts of the application's sessions are kept. 0: none are written.
+	Transcripts int
 }
 
 // Open connects to the server and starts a link, which ends on its own. After an error, ErrTooManyLinks or
@@ -95,6 +98,7 @@ func (ls *Links) Open(r Request) error {
 		r.To.release()
 		return fmt.Errorf("%w: the pod has shut down", ErrUnavailable)
 	}
+	l.tap = ls.transcribe(r)
 	ls.Metrics.Opened.WithLabelValues(r.To.Name(), resultOK).Inc()
 	ls.Metrics.Sessions.WithLabelValues(r.App, r.To.Name()).Inc()
 	ls.Opened()
@@ -172,6 +176,7 @@ func (ls *Links) CountCommand(app string, to *Server, name wcs.Name) {
 func (ls *Links) run(l *Link, sent, rest []byte, log zerolog.Logger) {
 	defer ls.Recovered()
 	reason := l.run(sent, rest, ls.Recovered)
+	l.tap.end()
 	ls.mu.Lock()
 	delete(ls.open, l)
 	ls.mu.Unlock()

@@ -21,6 +21,9 @@ type Route struct {
 	Share   int     // percent of the other clients that this gateway serves instead of Default
 	Salt    string  // another salt selects other clients for the share
 	Default *Server // of all other clients; nil: this gateway
+
+	// Transcripts is how many transcripts of spliced sessions are kept (docs/migrate-from-wcs.md#transcripts).
+	Transcripts int
 }
 
 // Rule is a condition on clients, and the server of those that match. All members that are set must match.

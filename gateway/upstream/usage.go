@@ -11,9 +11,11 @@ import (
 	"wcsgateway/state"
 )
 
-// UsageStore keeps the counts of all pods. It bounds the time of a call. The gateway's is state.Redis.
+// UsageStore keeps the counts and transcripts of all pods. It bounds the time of a call. The gateway's is
+// state.Redis.
 type UsageStore interface {
 	CountUpstreamUse(ctx context.Context, counts map[state.UpstreamUse]int64) error
+	AddTranscript(ctx context.Context, app string, keep int, text []byte) error
 }
 
 const (

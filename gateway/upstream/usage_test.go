@@ -17,9 +17,17 @@ import (
 
 // fakeUsageStore keeps each write.
 type fakeUsageStore struct {
-	mu     sync.Mutex
-	fail   error
-	writes []map[state.UpstreamUse]int64
+	mu          sync.Mutex
+	fail        error
+	writes      []map[state.UpstreamUse]int64
+	transcripts []string
+}
+
+func (f *fakeUsageStore) AddTranscript(_ context.Context, app string, keep int, text []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.transcripts = append(f.transcripts, fmt.Sprintf("%s %d %s", app, keep, text))
+	return f.fail
 }
 
 func (f *fakeUsageStore) CountUpstreamUse(_ context.Context, counts map[state.UpstreamUse]int64) error {

@@ -47,7 +47,7 @@ func OpenUpstream(name string, cfg config.Upstream) (*upstream.Server, error) {
 
 // route returns an application's route. Names without a server are this gateway.
 func route(cfg config.Route, servers map[string]*upstream.Server) (upstream.Route, error) {
-	r := upstream.Route{Share: cfg.Share, Salt: cfg.Salt, Default: servers[cfg.Default]}
+	r := upstream.Route{Share: cfg.Share, Salt: cfg.Salt, Default: servers[cfg.Default], Transcripts: cfg.Transcripts}
 	for i, rule := range cfg.Rules {
 		parsed, err := rule.Parse(servers[rule.To])
 		if err != nil {

@@ -49,7 +49,7 @@ var inward = map[string][]string{
 	"gateway/socket":    {"gateway/realip", "gateway/waiting", "translate/wcs"},
 	"gateway/tracing":   {},
 	"gateway/hybrid":    {"gateway/quota", "gateway/socket", "gateway/upstream", "state", "translate/wcs"},
-	"gateway/upstream":  {"gateway/socket", "state", "translate/wcs"},
+	"gateway/upstream":  {"gateway/socket", "state", "translate/transcript", "translate/wcs"},
 	"gateway/waiting":   {},
 	"gateway/wheel":     {},
 	"gateway/admin":     {"gateway/ends", "gateway/serial", "translate", "translate/wcs", "state"},
@@ -70,10 +70,11 @@ var inward = map[string][]string{
 		"gateway/admin", "gateway/egress", "gateway/embed", "gateway/ends", "gateway/upstream",
 		"translate", "translate/wcs", "state",
 	},
-	"internal/wcsclient": {},
-	"cmd":                {"*"},
-	"e2e":                {"*"},
-	"docs":               {},
+	"translate/transcript": {"translate/wcs"},
+	"internal/wcsclient":   {},
+	"cmd":                  {"*"},
+	"e2e":                  {"*"},
+	"docs":                 {},
 }
 
 // outward lists the packages of this module (including those below them) that may import certain other
@@ -96,7 +97,7 @@ var outward = []struct {
 
 // pure packages have no I/O and no logger.
 var (
-	pure   = []string{"translate", "translate/wcs", "translate/media"}
+	pure   = []string{"translate", "translate/wcs", "translate/transcript", "translate/media"}
 	impure = []string{"net", "net/http", "os", "log", "log/slog", "github.com/rs/zerolog"}
 )
 

@@ -56,6 +56,9 @@ type Route struct {
 	Salt string `koanf:"salt"`
 	// Rules, in order. The first one whose conditions all hold decides. See [rules](#rules-of-a-route).
 	Rules []RouteRule `koanf:"rules"`
+	// [Transcripts](migrate-from-wcs.md#transcripts) of spliced sessions that are kept in Redis, the last ones,
+	// each of at most 64 KB. They have names of messages and members, no contents. 0: none are written.
+	Transcripts int `koanf:"transcripts" rule:"min=0,max=1000"`
 }
 
 // RouteRule is a condition on what a client sends in connection. Patterns are regular expressions (RE2) of at

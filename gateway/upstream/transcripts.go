@@ -1,0 +1,212 @@
+package upstream
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"sync/atomic"
+	"time"
+
+	"wcsgateway/translate/transcript"
+)
+
+// Bounds of the transcripts of an application's sessions on this pod.
+const (
+	transcriptTime      = 10 * time.Minute // of a session
+	transcriptInterval  = time.Second      // between the beginnings of two
+	transcriptsAtOnce   = 8
+	maxTapped           = 256 << 10 // bytes of a session that wait for their description
+	maxTappedPieces     = 256
+	maxDescribedMessage = 128 << 10 // bytes; of larger messages only the size is written
+)
+
+// appTranscripts is guarded by Links.mu.
+type appTranscripts struct {
+	open int
+	last time.Time // when the last one began
+}
+
+// tap copies the bytes of a link for its transcript. It never holds the link up: a transcript that cannot
+// keep up with its session ends. All methods of a nil tap do nothing.
+type tap struct {
+	// set once
+	began  time.Time
+	pieces chan piece // is closed at the end of the link
+
+	waiting atomic.Int64 // bytes in pieces
+	over    atomic.Bool  // nothing more is taken
+}
+
+type piece struct {
+	from transcript.Side
+	at   time.Duration
+	b    []byte
+}
+
+// take takes a copy of what a side has sent. Calls for the same side must not overlap.
+func (t *tap) take(from transcript.Side, b []byte) {
+	if t == nil || len(b) == 0 || t.over.Load() {
+		return
+	}
+	if t.waiting.Add(int64(len(b))) > maxTapped {
+		t.over.Store(true)
+		return
+	}
+	select {
+	case t.pieces <- piece{from, time.Since(t.began), append([]byte(nil), b...)}:
+	default:
+		t.over.Store(true)
+	}
+}
+
+// end ends the transcript. take is not called afterwards.
+func (t *tap) end() {
+	if t != nil {
+		close(t.pieces)
+	}
+}
+
+// transcribe begins the transcript of a link that is about to run. It returns nil if none is to be written.
+func (ls *Links) transcribe(r Request) *tap {
+	if r.Transcripts == 0 || r.App == "" || ls.Usage == nil || !ls.takeTranscript(r.App) {
+		return nil
+	}
+	t := &tap{began: time.Now(), pieces: make(chan piece, maxTappedPieces)}
+	key := make([]byte, 16)
+	_, _ = rand.Read(key) // never fails
+	head := transcript.Transcript{App: r.App, Upstream: r.To.Name(), ClientVersion: r.Version, Began: t.began.UTC().Truncate(time.Second)}
+	ls.running.Add(1) // not after Wait: the link is among those that it waits for
+	go func() {
+		defer ls.running.Done()
+		defer ls.Recovered()
+		defer ls.releaseTranscript(r.App)
+		d := describer{transcript.NewWriter(head, key), newAssembler(), newAssembler()}
+		end := d.run(t)
+		ls.writeTranscript(r, d.w.Finish(end))
+	}()
+	return t
+}
+
+func (ls *Links) takeTranscript(app string) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	a := ls.transcripts[app]
+	if a == nil {
+		a = new(appTranscripts)
+		ls.transcripts[app] = a
+	}
+	if a.open == transcriptsAtOnce || time.Since(a.last) < transcriptInterval {
+		return false
+	}
+	a.open, a.last = a.open+1, time.Now()
+	return true
+}
+
+func (ls *Links) releaseTranscript(app string) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.transcripts[app].open--
+}
+
+func (ls *Links) writeTranscript(r Request, t transcript.Transcript) {
+	text, err := json.Marshal(t)
+	if err == nil {
+		err = ls.Usage.AddTranscript(context.WithoutCancel(ls.Context), r.App, r.Transcripts, text)
+	}
+	if err != nil {
+		ls.Log.Debug().Err(err).Str("app", r.App).Msg("transcript not written")
+	}
+}
+
+// describer describes the messages of one session.
+type describer struct {
+	w        *transcript.Writer
+	up, down *assembler
+}
+
+// run describes what is taken until the end of the link, of the time or of the room.
+func (d *describer) run(t *tap) transcript.End {
+	defer t.over.Store(true)
+	timeout := time.NewTimer(transcriptTime)
+	defer timeout.Stop()
+	for {
+		select {
+		case p, open := <-t.pieces:
+			switch {
+			case !open && t.over.Load():
+				return transcript.EndLost
+			case !open:
+				return transcript.EndSession
+			case !d.piece(p):
+				return transcript.EndFull
+			case t.over.Load():
+				return transcript.EndLost
+			}
+			t.waiting.Add(-int64(len(p.b)))
+		case <-timeout.C:
+			return transcript.EndTime
+		}
+	}
+}
+
+// piece reports whether there is room for more.
+func (d *describer) piece(p piece) bool {
+	a := d.down
+	if p.from == transcript.Client {
+		a = d.up
+	}
+	room := true
+	for rest := p.b; len(rest) > 0 && room; {
+		n, _, ended := a.next(rest)
+		rest = rest[n:]
+		switch {
+		case !ended || !a.complete():
+		case a.binary:
+			room = d.w.Other(p.at, p.from, transcript.NameBinary, int(a.length))
+		case a.length > maxDescribedMessage:
+			room = d.w.Other(p.at, p.from, transcript.NameLarge, int(a.length))
+		default:
+			room = d.w.Text(p.at, p.from, a.text)
+		}
+	}
+	return room
+}
+
+// assembler puts the messages of one direction together.
+type assembler struct {
+	scanner
+	binary bool
+	length uint64 // of the message
+	text   []byte // unmasked, not of messages that are too large
+}
+
+func newAssembler() *assembler {
+	a := new(assembler)
+	a.onPayload = a.payload
+	return a
+}
+
+func (a *assembler) payload(b []byte) {
+	if a.control() {
+		return
+	}
+	at := a.size() - a.left // position in the frame
+	if a.opcode() != opContinuation && at == 0 {
+		a.binary, a.length, a.text = a.opcode() != opText, 0, a.text[:0]
+	}
+	a.length += uint64(len(b))
+	if a.binary || a.length > maxDescribedMessage {
+		return
+	}
+	for i, c := range b {
+		if a.masked() {
+			c ^= a.head[a.headSize()-4+int((at+uint64(i))%4)]
+		}
+		a.text = append(a.text, c)
+	}
+}
+
+// complete reports whether a frame that has ended is the last one of a message.
+func (a *assembler) complete() bool { return a.head[0]&0x80 != 0 && !a.control() }
+
+func (a *assembler) control() bool { return a.opcode() >= opClose }
