@@ -8,11 +8,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/ends"
-	"wcsgateway/gateway/session"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -167,27 +168,37 @@ func TestTerminateEndsKeptSession(t *testing.T) {
 // A session with keepAlive that is terminated while its socket closes ends at once.
 func TestTerminateEndsKeptSessionThatCloses(t *testing.T) {
 	w := newWorld(t, keepFor(time.Hour))
+	metrics := w.pods[podA].env.Metrics
+	lost := &heldCounter{metrics.LostBytes, make(chan struct{}, 10), make(chan struct{})}
+	metrics.LostBytes = lost // counts when the end is decided, and before the session learns of it
 	c := w.dial(t, podA)
-	c.LoginKept("defaultApp", "")
-	var s *session.Session
+	id := sessionOf(t, c.LoginKept("defaultApp", ""))
 	rig.Eventually(t, 20*time.Second, "the session is open", func() bool {
-		for _, s = range w.pods[podA].table.All() {
-			if _, err := w.pods[podB].admin.FindSession(t.Context(), w.pods[podA].table.Inspect().ID(s)); err == nil {
-				return true
-			}
-		}
-		return false
+		_, err := w.pods[podB].admin.FindSession(t.Context(), id)
+		return err == nil
 	})
-	onClose := w.pods[podA].table.Inspect().DelayClose(s)
-	s.Close(socket.ClosedLost)
-	if err := w.pods[podB].admin.TerminateSession(t.Context(), w.pods[podA].table.Inspect().ID(s)); err != nil {
+	go w.pods[podA].table.All()[0].Close(socket.ClosedLost)
+	<-lost.held
+	if err := w.pods[podB].admin.TerminateSession(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	onClose(socket.ClosedLost)
+	close(lost.hold)
 	rig.Eventually(t, 20*time.Second, "the session is gone", func() bool {
-		_, err := w.pods[podB].admin.FindSession(t.Context(), w.pods[podA].table.Inspect().ID(s))
+		_, err := w.pods[podB].admin.FindSession(t.Context(), id)
 		return errors.Is(err, state.ErrNotFound)
 	})
+}
+
+// heldCounter is a counter that waits until hold is closed.
+type heldCounter struct {
+	prometheus.Counter
+	held, hold chan struct{}
+}
+
+func (h *heldCounter) Add(n float64) {
+	h.held <- struct{}{}
+	<-h.hold
+	h.Counter.Add(n)
 }
 
 // Streams that are already ending do not count as terminated.

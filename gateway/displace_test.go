@@ -103,17 +103,16 @@ func TestEvictionWhoseReplyWasLostRemovesParticipant(t *testing.T) {
 	inBubble(t, apps.RatesOff, func(c *Config) { c.Media.StoreTimeout = 5 * time.Second }, func(t *testing.T, w *world) {
 		pub := w.connect(t, podA)
 		w.publishUp(t, pub, "pub", "s")
-		old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")
-		if err != nil {
-			t.Fatal(err)
-		}
 		b := w.pods[podB]
-		b.env.Store = &lostDisplacement{Store: b.env.Store}
-		if err := b.table.Inspect().Evict(t.Context(), old); err != nil {
-			t.Error(err)
-		}
+		store := &lostDisplacement{Store: b.env.Store}
+		b.env.Store = store
+		w.store.Kill(podA)
+		w.publishUp(t, w.connect(t, podB), "new", "s")
 		pass(time.Second)
-		w.wantParticipants(t, 0)
+		w.wantParticipants(t, 1)
+		if !store.lost {
+			t.Error("nothing was displaced")
+		}
 	})
 }
 

@@ -211,7 +211,7 @@ func TestStreamGoesOnWithoutEgressService(t *testing.T) {
 
 		w.publishFor(t, c, "t", republished)
 		c.WantStatus("t", "FAILED", "Failed by RTMP writer error")
-		if n := testutil.ToFloat64(w.pods[podA].metrics.Egress.Egresses.WithLabelValues("record", "failed")); n != 1 {
+		if n := testutil.ToFloat64(w.pods[podA].metrics.Egresses.WithLabelValues("record", "failed")); n != 1 {
 			t.Errorf("%v failures counted", n)
 		}
 	})
@@ -263,7 +263,7 @@ func TestEgressStartsAreBounded(t *testing.T) {
 			}
 		})
 		time.Sleep(5 * time.Second)
-		if n := testutil.ToFloat64(w.pods[podA].metrics.Egress.Egresses.WithLabelValues("record", "failed")); n != egress.MaxStarting+4 {
+		if n := testutil.ToFloat64(w.pods[podA].metrics.Egresses.WithLabelValues("record", "failed")); n != egress.MaxStarting+4 {
 			t.Errorf("%v failures counted", n)
 		}
 	})
@@ -384,7 +384,7 @@ func TestBackendReceivesRecordingsAndFailures(t *testing.T) {
 		cfg := egress.Config{Template: "{streamName}", StartTimeout: 4 * time.Second} // set before the first client
 		g.env.Config.Egress = cfg
 		g.env.Egress = egress.New(egress.Deps{
-			Config: cfg, Client: w.files, Cleanup: g.env.Cleanup, Metrics: &g.metrics.Egress, Context: g.env.Context,
+			Config: cfg, Client: w.files, Cleanup: g.env.Cleanup, Egresses: g.metrics.Egresses, Context: g.env.Context,
 		})
 	}
 	c := w.connect(t, podA)

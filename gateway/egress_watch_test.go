@@ -70,23 +70,12 @@ func TestUnwantedEgressIsStoppedAfterStartTimedOut(t *testing.T) {
 	})
 }
 
-// Recordings that have ended leave no timers with the stream, which may last for days.
-func TestRecordingsLeaveNoTimers(t *testing.T) {
+// LiveKit is asked nothing about recordings that have ended: the stream may last for days.
+func TestEndedRecordingsAreNotPolled(t *testing.T) {
 	withEgress(t, func(t *testing.T, w *world) {
 		c := w.connect(t, podA)
 		w.publishFor(t, c, "s", nil)
 		g := w.pods[podA]
-		inspect, id := g.table.Inspect(), w.publisherOf("wcs.s")
-		timers := func() (n int) {
-			done := make(chan struct{})
-			inspect.OnLoop(id, func() {
-				n = inspect.Timers(id)
-				close(done)
-			})
-			<-done
-			return n
-		}
-		before := timers()
 		for range 5 {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			if _, err := g.admin.StartRecording(ctx, "s", ""); err != nil {
@@ -98,8 +87,10 @@ func TestRecordingsLeaveNoTimers(t *testing.T) {
 			cancel()
 			pass(2 * egress.QueryInterval)
 		}
-		if n := timers(); n != before {
-			t.Errorf("%d timers, %d before", n, before)
+		before := w.files.polls()
+		pass(10 * egress.QueryInterval)
+		if n := w.files.polls(); n != before {
+			t.Errorf("%d polls, %d when the recordings had ended", n, before)
 		}
 		c.Unpublish("s", "s")
 		c.WantStatus("s", "UNPUBLISHED", "Stopped by publisher stop")

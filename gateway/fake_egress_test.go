@@ -20,6 +20,7 @@ type fakeEgress struct {
 	requests []translate.EgressRequest // by number of the id
 	stopped  []string
 	starting int
+	polled   int
 	fail     map[string]error         // by operation: start, stop, find
 	hold     map[string]chan struct{} // an operation waits until its channel is closed
 }
@@ -91,6 +92,7 @@ func (f *fakeEgress) StopEgress(ctx context.Context, id string) (translate.Egres
 func (f *fakeEgress) FindEgress(ctx context.Context, r translate.EgressRequest, id string) (translate.Egress, error) {
 	err := f.enter(ctx, "find")
 	defer f.mu.Unlock()
+	f.polled++
 	if err != nil {
 		return translate.Egress{}, err
 	}
@@ -102,6 +104,13 @@ func (f *fakeEgress) FindEgress(ctx context.Context, r translate.EgressRequest, 
 		}
 	}
 	return translate.Egress{}, egressError("find", translate.ErrKindNotFound)
+}
+
+// polls returns how often an egress was asked about.
+func (f *fakeEgress) polls() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.polled
 }
 
 func (f *fakeEgress) ListEgresses(ctx context.Context) (all []translate.ListedEgress, err error) {

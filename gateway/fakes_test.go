@@ -26,6 +26,7 @@ type fakeSFU struct {
 	called    chan string              // operations as they begin
 	published map[translate.Identity]translate.PublishOffer
 	played    map[translate.Identity]string // offers of players
+	players   map[string]translate.Identity // by media id
 	up        []translate.Identity          // players reported as up
 	data      []string                      // that was sent to rooms
 	bound     []string                      // of whom the next answers to players have the tracks; then of the right publisher
@@ -40,6 +41,7 @@ func newFakeSFU() *fakeSFU {
 		called:    make(chan string, 1000),
 		published: make(map[translate.Identity]translate.PublishOffer),
 		played:    make(map[translate.Identity]string),
+		players:   make(map[string]translate.Identity),
 	}
 }
 
@@ -100,7 +102,7 @@ func (f *fakeSFU) Play(ctx context.Context, o translate.PlayOffer) (translate.An
 	if err != nil {
 		return translate.Answer{}, err
 	}
-	f.played[o.Identity] = offer
+	f.played[o.Identity], f.players[o.MediaID] = offer, o.Identity
 	f.join(o.Room, translate.Participant{Identity: o.Identity})
 	publisher := o.Publisher
 	if len(f.bound) > 0 {

@@ -33,18 +33,17 @@ import (
 
 // Deps are the services that a Gateway uses. Members are set unless their comment says otherwise.
 type Deps struct {
-	SFU        session.SFU
-	Prober     probe.Prober
-	Camera     snapshot.Camera
-	Notifier   session.Notifier
-	Egress     egress.Client
-	Webhooks   Webhooks
-	Store      session.Store
-	Sessions   session.Sessions
-	Events     bus.Events
-	Resumption session.Resumption
-	Rooms      roomapi.Store
-	Directory  admin.Directory
+	SFU       session.SFU
+	Prober    probe.Prober
+	Camera    snapshot.Camera
+	Notifier  session.Notifier
+	Egress    egress.Client
+	Webhooks  Webhooks
+	Store     session.Store
+	Sessions  session.Sessions
+	Events    bus.Events
+	Rooms     roomapi.Store
+	Directory admin.Directory
 	// Tokens keeps the tokens of upstreams with their sessions.
 	Tokens hybrid.Tokens
 	// Usage keeps what upstreams are used for. It can be nil.
@@ -97,23 +96,23 @@ func New(cfg Config, deps Deps) *Gateway {
 	env := &session.Env{
 		Config: cfg.Config, Context: ctx, Log: deps.Log, Sampled: sampled.Logger(deps.Log), HookLog: sampled.Failures(deps.Log), Tracer: deps.Tracer,
 		Metrics: &deps.Metrics.Metrics,
-		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions, Resumption: deps.Resumption,
+		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions,
 		Natives: natives.New(ctx, deps.SFU), Quotas: quota.New(), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
 		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick), Ends: deps.Metrics.Ends(cfg.Recent),
 	}
-	env.Bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Metrics: deps.Metrics.bus, Log: deps.Log})
+	env.Bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Transit: deps.Metrics.Transit(), Log: deps.Log})
 	env.Cleanup = cleanup.New(cleanup.Deps{
-		Context: ctx, Remove: deps.SFU.Remove, Recovered: env.Recovered, Metrics: deps.Metrics.cleanup, Log: deps.Log,
+		Context: ctx, Remove: deps.SFU.Remove, Recovered: env.Recovered, Pending: deps.Metrics.cleanup, Log: deps.Log,
 	})
 	env.Egress = egress.New(egress.Deps{
-		Config: cfg.Egress, Client: deps.Egress, Cleanup: env.Cleanup, Metrics: &deps.Metrics.Egress, Context: ctx,
+		Config: cfg.Egress, Client: deps.Egress, Cleanup: env.Cleanup, Egresses: deps.Metrics.Egresses, Context: ctx,
 	})
 	env.Rooms = roomapi.New(roomapi.Deps{
 		Context: ctx, Store: deps.Rooms, Bus: env.Bus, Cleanup: env.Cleanup, Recovered: env.Recovered, Metrics: deps.Metrics.rooms, Log: deps.Log,
 		Pod: cfg.Pod, MaxMembers: cfg.Rooms.MaxMembers, Timeout: cfg.Media.StoreTimeout, DetectionTime: cfg.Conn.DetectionTime(),
 	})
 	env.Snapshots = snapshot.New(snapshot.Deps{
-		Config: cfg.Snapshot.Config, Camera: deps.Camera, Metrics: &deps.Metrics.snapshot, Context: ctx, Recovered: env.Recovered,
+		Config: cfg.Snapshot.Config, Camera: deps.Camera, Duration: deps.Metrics.snapshot, Context: ctx, Recovered: env.Recovered,
 		NewIdentity: func() translate.Identity { return env.NewIdentity(translate.RoleSnapshot) },
 	})
 	g.env, g.table = env, session.NewTable(env)
@@ -138,7 +137,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Pod: cfg.Pod, MaxProbes: cfg.MaxProbes, Context: ctx, Metrics: &deps.Metrics.probe, Log: deps.Log,
 	})
 	g.admin = admin.New(admin.Deps{
-		Pod: cfg.Pod, Local: local{g.table.Local(), g}, Directory: deps.Directory, Bus: env.Bus, CheckData: g.table.CheckData,
+		Pod: cfg.Pod, Local: local{g.table, g}, Directory: deps.Directory, Bus: env.Bus, CheckData: g.table.CheckData,
 		Ready: g.Ready, History: deps.History, Ends: env.Ends, Template: cfg.Egress.Template, StartTimeout: cfg.Egress.StartTimeout,
 		Egresses: env.Egress, PushAddress: g.pushAddress, FilePrefix: cfg.Egress.Prefix,
 		Recovered: env.Recovered, Log: deps.Log,
@@ -177,6 +176,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	wheelCtx, stopWheels := context.WithCancel(context.Background())
 	defer stopWheels()
 	g.work.Go(func() { g.table.Run(wheelCtx) })
+	g.work.Go(func() { g.env.RateWheel.Run(wheelCtx) })
 	g.work.Go(func() { g.env.Rooms.Run(wheelCtx) })
 	g.work.Go(func() { g.env.Bus.MeasureTransit(wheelCtx) })
 	g.work.Go(func() { g.links.Run(g.env.Context) })

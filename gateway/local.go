@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/session"
 )
 
 // local implements admin.Local: the sessions of this pod, with the state of the pod itself.
 type local struct {
-	session.Local
+	*session.Table
 	g *Gateway
 }
 
@@ -51,4 +52,18 @@ func (l local) sides() (all []admin.Side) {
 		}
 	}
 	return all
+}
+
+// pushAddress returns the RTMP address of a stream, and whether its application is allowed to send there
+// (admin.PushAddress).
+func (g *Gateway) pushAddress(app, stream, base string, full bool) (address string, allowed bool) {
+	a := g.table.Settings().Apps[app]
+	if a == nil {
+		return "", false
+	}
+	address = base
+	if !full && !a.RTMPFullURL {
+		address = egress.Address(base, stream)
+	}
+	return address, a.RTMPHosts.Allow(base)
 }

@@ -10,8 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"wcsgateway/gateway/apps"
-	"wcsgateway/gateway/bus"
-	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hybrid"
@@ -19,7 +17,6 @@ import (
 	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/session"
-	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/upstream"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -43,10 +40,9 @@ type Metrics struct {
 	routed     *prometheus.CounterVec   // app, side
 	build      *prometheus.GaugeVec     // version
 	rooms      *roomapi.Metrics
-	bus        *bus.Metrics
-	cleanup    *cleanup.Metrics
+	cleanup    prometheus.Gauge
 	probe      probe.Metrics
-	snapshot   snapshot.Metrics
+	snapshot   prometheus.Observer
 	upstream   upstream.Metrics
 	hybrid     hybrid.Metrics
 }
@@ -83,9 +79,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			OwnShare:    histogram("wcs_answer_own_seconds", "Gateway time from the command (or the backend's approval) to setRemoteSDP, without the calls that start the stream at LiveKit.", "kind"),
 			HookCalls:   histogram("wcs_hook_call_seconds", "Calls to application backends, including queueing.", "method", "class"),
 			HookVetoes:  counter("wcs_hook_vetoes_total", "Client requests rejected by a backend hook.", "method"),
-			Egress: egress.Metrics{
-				Egresses: counter("wcs_egresses_total", "Recordings (record) and RTMP outputs (rtmp) of LiveKit's egress service, by result: started, complete, failed or forbidden.", "kind", "result"),
-			},
+			Egresses:    counter("wcs_egresses_total", "Recordings (record) and RTMP outputs (rtmp) of LiveKit's egress service, by result: started, complete, failed or forbidden.", "kind", "result"),
 			Rates: rates.Metrics{
 				Streams:     gauges("wcs_rate_streams", "Streams by the source of their video rate: the client's statistics or a probe.", "source"),
 				ClientStats: counter("wcs_client_stats_total", "Statistics messages of clients, by result.", "result"),
@@ -106,9 +100,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Rooms:   gauge("wcs_rooms", "Rooms of the room API that this pod has members of."),
 			Members: gauge("wcs_room_members", "Members of rooms on this pod."),
 		},
-		snapshot: snapshot.Metrics{
-			Duration: histogram("wcs_snapshot_seconds", "Time from the request for a picture to its PNG, for pictures that were taken.").WithLabelValues(),
-		},
+		snapshot: histogram("wcs_snapshot_seconds", "Time from the request for a picture to its PNG, for pictures that were taken.").WithLabelValues(),
 		probe: probe.Metrics{
 			Probes: gauges("wcs_probes", "Probes that run (running), and probes that wait because rates.maxProbes are running (waiting).", "state"),
 			Data:   counter("wcs_native_data_total", "Data messages of participants in rooms of applications with nativeData, by result.", "result"),
@@ -124,7 +116,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Streams: gauges("wcs_hybrid_streams", "Streams that sessions of this gateway have on the upstream of their application (hybrid).", "app"),
 			Dropped: counter("wcs_hybrid_dropped_total", "Messages of upstreams that clients do not get: those of statistics, binary ones, too long ones, and those about nothing that the client has there.", "app"),
 		},
-		cleanup:  &cleanup.Metrics{Pending: gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods.")},
+		cleanup:  gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods."),
 		draining: gauge("wcs_draining", "1 while the pod is shutting down."),
 		rest:     counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for endpoints that only WCS has.", "path", "status"),
 		restTime: histogram("wcs_rest_request_seconds", "Requests to the REST API and for statistics. A console's events are one request.", "path"),
@@ -133,9 +125,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		build:    gauges("wcs_build_info", "1; the label is the version of the build.", "version"),
 	}
 	m.Preset()
-	m.bus = &bus.Metrics{Transit: m.Transit()}
 	for _, kind := range []translate.EgressKind{translate.EgressRecord, translate.EgressRTMP} {
-		m.Egress.Egresses.WithLabelValues(string(kind), egress.Failed)
+		m.Egresses.WithLabelValues(string(kind), egress.Failed)
 	}
 	m.probe.Data.WithLabelValues(probe.DataPassed)
 	m.Rejections.WithLabelValues(string(rejectLoop))

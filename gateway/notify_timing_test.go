@@ -7,10 +7,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"wcsgateway/gateway/apps"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/gateway/apps"
 )
 
 // notifications returns the count and the sum of a pod's measurements of a stage.
@@ -38,18 +40,24 @@ func (w *world) notifications(t *testing.T, pod string, s string) (count int, su
 
 // Each stage of a notification is measured on its pod, without the time spent on other pods.
 func TestNotificationStagesAreMeasured(t *testing.T) {
-	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
+	const removal, busy = 30 * time.Millisecond, 80 * time.Millisecond // shorter than the interval at which LiveKit is polled
+	inBubble(t, apps.RatesOff, func(c *Config) { c.Limits.ClientLogsPerSecond = 1 }, func(t *testing.T, w *world) {
+		env := w.pods[podB].env
+		env.Log = env.Log.Hook(zerolog.HookFunc(func(_ *zerolog.Event, _ zerolog.Level, message string) {
+			if message == "client log" { // on the session's loop
+				time.Sleep(busy)
+			}
+		}))
 		pub, near, far := w.connect(t, podA), w.connect(t, podA), w.connect(t, podB)
 		w.publishUp(t, pub, "pub", "s")
 		w.playUp(t, near, "near", "s")
 		w.playUp(t, far, "far", "s")
 		synctest.Wait()
 
-		const removal, busy = 30 * time.Millisecond, 80 * time.Millisecond // shorter than the interval at which LiveKit is polled
 		hold := make(chan struct{})
 		w.sfu.set(func() { w.sfu.hold["remove"] = hold })
-		inspect := w.pods[podB].table.Inspect()
-		inspect.OnLoop(inspect.Players("s")["far"], func() { time.Sleep(busy) })
+		far.Send("pushLogs", map[string]any{"logs": "busy"})
+		synctest.Wait()
 		pub.Unpublish("pub", "s")
 		near.WantStatus("near", "FAILED", "Stopped by publisher stop")
 		time.Sleep(removal)

@@ -23,24 +23,11 @@ type orphans struct {
 
 	// The queued calls about sessions of dead pods, one line per application. The calls are made one at a time: a
 	// dead pod can leave many sessions, and the calls of live sessions must not wait for them.
-	mu    sync.Mutex
-	lines map[string]*serial.Executor // by app key
+	lines sync.Map // *serial.Executor by app key
 }
 
 // maxOrphans bounds the queued calls of an application.
 const maxOrphans = 100_000
-
-func (o *orphans) line(app string) *serial.Executor {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.lines == nil {
-		o.lines = make(map[string]*serial.Executor)
-	}
-	if o.lines[app] == nil {
-		o.lines[app] = new(serial.Executor)
-	}
-	return o.lines[app]
-}
 
 // takenOver removes the participants that a dead pod left at LiveKit, and notifies the pods with players of
 // its streams.
@@ -147,7 +134,8 @@ func (o *orphans) notify(m hooks.Method, appKey, session string, v any) {
 	body := hooks.Addressed(hooks.Body(v), o.env.Config.NodeID, appKey, session)
 	since := time.Now()
 	release := o.env.Cleanup.Hold()
-	queued := o.line(app.Key).TryPost(func() {
+	line, _ := o.lines.LoadOrStore(app.Key, new(serial.Executor))
+	queued := line.(*serial.Executor).TryPost(func() {
 		defer release()
 		defer o.env.Recovered()
 		if time.Since(since) > cleanup.Expiry || o.env.Context.Err() != nil {

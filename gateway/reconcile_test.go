@@ -27,7 +27,7 @@ func (w *world) crowd(t *testing.T, n int) (c *rig.Client, players map[string]tr
 	for i := range n {
 		w.playUp(t, c, fmt.Sprint("play-", i), "s")
 	}
-	maps.Copy(players, w.pods[podA].table.Inspect().Players("s"))
+	w.sfu.set(func() { maps.Copy(players, w.sfu.players) })
 	pass(time.Minute)
 	for len(w.sfu.called) > 0 {
 		<-w.sfu.called

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 	"wcsgateway/state"
 )
 
-func (w *world) resumption(pod string) session.Resumption { return w.pods[pod].env.Resumption }
+func (w *world) resumption(pod string) session.Sessions { return w.pods[pod].env.Sessions }
 
 // A pod that does not know that a session was taken writes a stream's record again, as after an outage of
 // Redis. The write is rejected, and the pod yields the session: the participant belongs to the other pod.
@@ -77,11 +78,26 @@ func TestLateHandOverOfEarlierTakeOverIsIgnored(t *testing.T) {
 	back, _ := w.keptAlive(t, podA, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
-	if w.pods[podA].table.Inspect().HandOver(t.Context(), id, first.TokenHash, podB) {
-		t.Error("the session was let go for who had it before")
+	if had := w.requestHandOver(t, first); had != "" {
+		t.Errorf("the session was handed over to the pod that had it before: %s", had)
 	}
 	wantNoStatus(t, back)
 	w.wantParticipants(t, 4)
+}
+
+// requestHandOver requests from pod A, for pod B, a session that pod B took when it was as given. The reply
+// is "" if pod A does not hand it over.
+func (w *world) requestHandOver(t *testing.T, was state.Session) (reply string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	reply, err := w.pods[podB].env.Bus.Request(ctx, podA, state.Event{
+		Kind: state.EventResumed, Name: was.ID, Body: asJSON(t, map[string]any{"was": was.TokenHash}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply
 }
 
 // A pod takes a session and dies, or gets no reply that it has taken it. No pod adopts the streams: the
@@ -89,7 +105,7 @@ func TestLateHandOverOfEarlierTakeOverIsIgnored(t *testing.T) {
 func TestUnadoptedStreamsAreReleased(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Minute), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
-		_, err := w.pods[podB].env.Resumption.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
+		_, err := w.pods[podB].env.Sessions.TakeSession(t.Context(), sessionOf(t, token), func(was state.Session) (state.Session, error) {
 			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
 			return was, nil
 		})
@@ -121,7 +137,7 @@ func TestAdoptedStreamIsNotEvicted(t *testing.T) {
 	back, _ := w.keptAlive(t, podB, "defaultApp", token)
 	back.WantStatus("kept-pub", "PUBLISHING", "")
 	back.WantStatus("kept-play", "PLAYING", "")
-	if err := w.pods[podB].table.Inspect().Evict(t.Context(), old); err != nil {
+	if _, err := w.pods[podB].env.Store.DisplaceStream(t.Context(), old); !errors.Is(err, state.ErrLostOwnership) {
 		t.Error(err)
 	}
 	wantNoStatus(t, other)
@@ -244,8 +260,8 @@ func TestAdoptionWaitsForWriteOfEarlierSession(t *testing.T) {
 		_, token, _ := w.keptUp(t)
 		synctest.Wait()
 		a := w.pods[podA]
-		store := &heldWrite{Store: a.env.Store, Resumption: a.env.Resumption, name: "s", hold: make(chan struct{})}
-		a.env.Store, a.env.Resumption = store, store
+		store := &heldWrite{Store: a.env.Store, Sessions: a.env.Sessions, name: "s", hold: make(chan struct{})}
+		a.env.Store, a.env.Sessions = store, store
 		a.table.Reregister()
 		synctest.Wait()
 		c := w.dial(t, podA)
@@ -266,7 +282,7 @@ func TestAdoptionWaitsForWriteOfEarlierSession(t *testing.T) {
 // heldWrite is a store in which writes of a stream's record wait until hold is closed.
 type heldWrite struct {
 	session.Store
-	session.Resumption
+	session.Sessions
 	name    string
 	hold    chan struct{}
 	adopted atomic.Int32
@@ -281,7 +297,7 @@ func (h *heldWrite) PutStream(ctx context.Context, s state.Stream) ([]string, er
 
 func (h *heldWrite) AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error {
 	h.adopted.Add(1)
-	return h.Resumption.AdoptStream(ctx, s, from)
+	return h.Sessions.AdoptStream(ctx, s, from)
 }
 
 // A pod handed a session over and resumed it again before it reaps the streams that no pod adopted.
@@ -308,7 +324,7 @@ func TestAdoptionAndReleaseExcludeEachOther(t *testing.T) {
 		_, token, _ := w.keptUp(t)
 		synctest.Wait()
 		id, a := sessionOf(t, token), w.pods[podA]
-		unlock := a.table.Inspect().LockMoves(t.Context(), id)
+		unlock := a.table.Moving.Lock(t.Context(), id)
 		c := w.dial(t, podA)
 		c.Send("connection", map[string]any{"appKey": "defaultApp", "mediaProviders": []string{"WebRTC"}, "keepAlive": true, "authToken": token})
 		pass(time.Second)
@@ -320,14 +336,14 @@ func TestAdoptionAndReleaseExcludeEachOther(t *testing.T) {
 		c.WantStatus("kept-play", "PLAYING", "")
 		synctest.Wait()
 
-		_, err := w.pods[podB].env.Resumption.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) {
+		_, err := w.pods[podB].env.Sessions.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) {
 			was.TokenHash, was.Generation = state.TokenHash{1}, was.Generation+1
 			return was, nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		unlock = a.table.Inspect().LockMoves(t.Context(), id)
+		unlock = a.table.Moving.Lock(t.Context(), id)
 		c.Drop()
 		pass(time.Hour + session.AdoptDeadline + time.Second)
 		w.wantParticipants(t, 4)
@@ -342,17 +358,13 @@ func TestAdoptionAndReleaseExcludeEachOther(t *testing.T) {
 func TestStreamOfResumedSessionFailsIfNameIsTaken(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
-		old, err := w.pods[podB].env.Store.FindStream(t.Context(), "s")
-		if err != nil {
-			t.Fatal(err)
-		}
 		w.store.Kill(podA)
 		c.Drop()
-		if err := w.pods[podB].table.Inspect().Evict(t.Context(), old); err != nil {
-			t.Fatal(err)
-		}
+		publishAV(t, other, "newcomer", "s")
 		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")
-		w.publishUp(t, other, "newcomer", "s")
+		other.AwaitSDP("newcomer")
+		w.allUp()
+		other.WantStatus("newcomer", "PUBLISHING", "")
 		back, _ := w.keptAlive(t, podB, "defaultApp", token)
 		back.WantStatus("kept-pub", "FAILED", "Stopped by session disconnect")
 		back.WantStatus("kept-play", "PLAYING", "")

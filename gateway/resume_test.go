@@ -387,8 +387,7 @@ func TestDetachedSessionOfAPodTakenOverEnds(t *testing.T) {
 	c, _, other := w.keptUp(t)
 	c.Drop()
 	rig.Eventually(t, 20*time.Second, "its pod has seen it go", func() bool {
-		s := w.pods[podA].table.All()
-		return len(s) == 1 && w.pods[podA].table.Inspect().Closed(s[0])
+		return testutil.ToFloat64(w.pods[podA].metrics.Detached) == 1
 	})
 	w.store.TakeOver(podA, podB)
 	other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -244,9 +245,12 @@ func TestHandOverNamesARoomThatWasJustJoined(t *testing.T) {
 			t.Fatal(err)
 		}
 		kept.Join("r")
-		rooms := w.pods[podB].table.Inspect().RequestHandOver(t.Context(), stale)
-		if len(rooms) != 1 || rooms[0].Name != "r" || rooms[0].Member.Login != "alice" {
-			t.Errorf("the pod before names %+v", rooms)
+		var had struct{ Rooms []state.SessionRoom }
+		if err := json.Unmarshal([]byte(w.requestHandOver(t, stale)), &had); err != nil {
+			t.Fatal(err)
+		}
+		if len(had.Rooms) != 1 || had.Rooms[0].Name != "r" || had.Rooms[0].Member.Login != "alice" {
+			t.Errorf("the pod before names %+v", had.Rooms)
 		}
 	})
 }

@@ -107,7 +107,7 @@ func (g router) mediaOf(id string, other choice, p session.Peer) choice {
 	ctx, cancel := context.WithTimeout(g.env.Context, g.cfg.Conn.HelloTimeout)
 	defer cancel()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		kept, err := g.env.Resumption.FindSessionOf(ctx, id, sha256.Sum256([]byte(other.client.Connection.AuthToken)))
+		kept, err := g.env.Sessions.FindSessionOf(ctx, id, sha256.Sum256([]byte(other.client.Connection.AuthToken)))
 		switch {
 		case err == nil && kept.Upstream != nil:
 			return g.mediaAt(kept, other.client, p)
@@ -152,6 +152,6 @@ func (g router) isOurs(token string) bool {
 	}
 	ctx, cancel := context.WithTimeout(g.env.Context, g.cfg.Media.StoreTimeout)
 	defer cancel()
-	_, err := g.env.Resumption.FindSessionOf(ctx, id, sha256.Sum256([]byte(token)))
+	_, err := g.env.Sessions.FindSessionOf(ctx, id, sha256.Sum256([]byte(token)))
 	return !errors.Is(err, state.ErrNotFound)
 }

@@ -118,7 +118,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Resumption: store, Rooms: w.holdableRooms(pod, store), Directory: store, Tokens: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Rooms: w.holdableRooms(pod, store), Directory: store, Tokens: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
 		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(newTestLog(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
@@ -375,7 +375,7 @@ func TestFailedRemovalIsRetried(t *testing.T) {
 	})
 	pub.Unpublish("pub", "s")
 	pub.WantStatus("pub", "UNPUBLISHED", "Stopped by publisher stop")
-	rig.Eventually(t, 20*time.Second, "two removals are pending", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.cleanup.Pending) == 2 })
+	rig.Eventually(t, 20*time.Second, "two removals are pending", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.cleanup) == 2 })
 	w.sfu.set(func() { w.sfu.fail["remove"] = nil })
 	w.wantClean(t)
 }

@@ -9,6 +9,11 @@ import (
 	"wcsgateway/translate"
 )
 
+// Webhooks verifies what LiveKit sends. ok is false for a genuine event that does not concern streams.
+type Webhooks interface {
+	Webhook(w http.ResponseWriter, r *http.Request) (e translate.Event, ok bool, err error)
+}
+
 // webhook handles LiveKit's webhooks. It answers 200 to every genuine one, also to those that are not used:
 // LiveKit delays later events of a room while it repeats an earlier one (docs/livekit-notes.md#webhooks).
 func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
@@ -51,6 +56,39 @@ func (g *Gateway) route(ctx context.Context, e translate.Event) (result string) 
 		}
 	}
 	return "ignored"
+}
+
+// routeEgress passes an egress event to its stream. Unlike events about participants, it matters after the
+// stream's session was resumed by another pod than the one that the identity names: then the stream's record
+// names the pod.
+func (g *Gateway) routeEgress(ctx context.Context, e translate.Event) (result string) {
+	if _, ours := g.env.PodOf(e.Identity); !ours {
+		return "ignored"
+	}
+	if g.table.Deliver(e) {
+		return "delivered"
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
+	defer cancel()
+	for name := range g.namesOf(e.Room) {
+		rec, err := g.env.Store.FindStream(ctx, name)
+		if err == nil && rec.Identity == string(e.Identity) && rec.Owner.Pod != g.cfg.Pod {
+			return g.forward(ctx, rec.Owner.Pod, e)
+		}
+	}
+	return "stale"
+}
+
+// namesOf returns the names that streams in a room may have. It is one name, unless applications were
+// reconfigured (translate.OneToOne).
+func (g *Gateway) namesOf(room translate.RoomName) map[string]struct{} {
+	names := make(map[string]struct{})
+	for _, app := range g.table.Settings().Apps {
+		if name, ok := app.Room.Name(app.Key, room); ok {
+			names[name] = struct{}{}
+		}
+	}
+	return names
 }
 
 // forward sends an event to another pod.

@@ -89,23 +89,14 @@ func (s *Service) egressError(err, outcome error, op, stream string) error {
 func (s *Service) Pushes(ctx context.Context, address string) (all []Push, err error) {
 	err = s.eachEgress(ctx, translate.EgressRTMP, func(rec state.Stream, e translate.ListedEgress) {
 		p := Push{ID: e.ID, Stream: rec.Name, Address: e.Address, masked: e.Address}
-		if base, _, ok := cutLast(e.Address); ok && s.sendsTo(p, rec.App, base) {
-			p.Address = base
+		if end := strings.LastIndexByte(e.Address, '/'); end >= 0 && s.sendsTo(p, rec.App, e.Address[:end]) {
+			p.Address = e.Address[:end] // without the stream's part
 		}
 		if address == "" || address == p.Address || s.sendsTo(p, rec.App, address) {
 			all = append(all, p)
 		}
 	})
 	return all, err
-}
-
-// cutLast splits an address before its last part.
-func cutLast(address string) (base, last string, ok bool) {
-	i := strings.LastIndexByte(address, '/')
-	if i < 0 {
-		return "", "", false
-	}
-	return address[:i], address[i+1:], true
 }
 
 // sendsTo reports whether a push is what StartPush makes of an address.

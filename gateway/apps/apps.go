@@ -4,7 +4,6 @@
 package apps
 
 import (
-	"iter"
 	"slices"
 	"time"
 
@@ -125,15 +124,4 @@ func (s *Settings) UpstreamOf(name string) *upstream.Server {
 		}
 	}
 	return nil
-}
-
-// Keys returns the keys of the applications as they are in logs and metrics.
-func (s *Settings) Keys() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for _, app := range s.Apps {
-			if !yield(app.Key) {
-				return
-			}
-		}
-	}
 }

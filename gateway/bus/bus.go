@@ -27,37 +27,32 @@ type Events interface {
 	Publish(ctx context.Context, pod string, e state.Event) error
 }
 
-// Metrics are the figures of a Bus.
-type Metrics struct {
-	Transit prometheus.Observer // seconds from publishing an event to receiving it
-}
-
 // Deps are what a Bus needs.
 type Deps struct {
 	Events Events
 	Pod    string // the id of this pod
 	// Handle handles an event for this pod. It must not block.
 	Handle  func(state.Event)
-	Metrics *Metrics
+	Transit prometheus.Observer // seconds from publishing an event to receiving it
 	Log     zerolog.Logger
 }
 
 // Bus sends events to pods and delivers received ones. Its methods are safe for concurrent use.
 type Bus struct {
 	deps    Deps
-	pending pendingReplies
+	pending sync.Map // by id of a request that waits: chan string, which takes its reply
 }
 
 // New returns a Bus.
 func New(d Deps) *Bus { return &Bus{deps: d} }
 
-// Deliver handles an event that this pod received.
+// Deliver handles an event that this pod received. Repeated and late replies are dropped.
 func (b *Bus) Deliver(e state.Event) {
-	if e.Kind == state.EventReply {
-		b.pending.resolve(e.ID, e.Answer)
-		return
+	if e.Kind != state.EventReply {
+		b.deps.Handle(e)
+	} else if replies, waits := b.pending.LoadAndDelete(e.ID); waits {
+		replies.(chan string) <- e.Answer
 	}
-	b.deps.Handle(e)
 }
 
 // Send sends an event to a pod through Redis, also to this one.
@@ -87,8 +82,9 @@ func (b *Bus) Notify(ctx context.Context, pods []string, e state.Event) (publish
 // Request sends an event to a pod and returns its reply. It waits until ctx is done.
 func (b *Bus) Request(ctx context.Context, pod string, e state.Event) (reply string, err error) {
 	e.ID = rand.Text()
-	replies := b.pending.add(e.ID)
-	defer b.pending.remove(e.ID)
+	replies := make(chan string, 1)
+	b.pending.Store(e.ID, replies)
+	defer b.pending.Delete(e.ID)
 	if err := b.Send(ctx, pod, e); err != nil {
 		return "", err
 	}
@@ -145,38 +141,6 @@ func (b *Bus) measureTransit(ctx context.Context) {
 	defer cancel()
 	sent := time.Now()
 	if _, err := b.Request(ctx, b.deps.Pod, state.Event{Kind: state.EventReply}); err == nil { // its own reply
-		b.deps.Metrics.Transit.Observe(time.Since(sent).Seconds())
-	}
-}
-
-// pendingReplies are the requests that wait for a reply, by id.
-type pendingReplies struct {
-	mu   sync.Mutex
-	byID map[string]chan string
-}
-
-func (p *pendingReplies) add(id string) <-chan string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.byID == nil {
-		p.byID = make(map[string]chan string)
-	}
-	p.byID[id] = make(chan string, 1)
-	return p.byID[id]
-}
-
-func (p *pendingReplies) remove(id string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.byID, id)
-}
-
-// resolve passes a reply to the request that waits for it. Repeated and late replies are dropped.
-func (p *pendingReplies) resolve(id, reply string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case p.byID[id] <- reply: // blocks if the id is unknown: the channel is nil then
-	default:
+		b.deps.Transit.Observe(time.Since(sent).Seconds())
 	}
 }

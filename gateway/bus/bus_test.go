@@ -58,7 +58,7 @@ func newPods(t *testing.T, names ...string) *pods {
 	}
 	for _, name := range names {
 		p.buses[name] = New(Deps{
-			Events: p, Pod: name, Metrics: &Metrics{Transit: p}, Log: zerolog.New(zerolog.NewTestWriter(t)),
+			Events: p, Pod: name, Transit: p, Log: zerolog.New(zerolog.NewTestWriter(t)),
 			Handle: func(e state.Event) {
 				p.handled[name] = append(p.handled[name], e)
 				p.handle(p.buses[name], e)
@@ -66,6 +66,15 @@ func newPods(t *testing.T, names ...string) *pods {
 		})
 	}
 	return p
+}
+
+// waiting returns the number of requests without a reply.
+func (b *Bus) waiting() (n int) {
+	b.pending.Range(func(any, any) bool {
+		n++
+		return true
+	})
+	return n
 }
 
 func TestNotifyReturnsNumberOfOtherPodsReached(t *testing.T) {
@@ -92,7 +101,7 @@ func TestRequestReturnsFirstReply(t *testing.T) {
 			t.Errorf("reply of pod %s: %q, %v", pod, got, err)
 		}
 	}
-	if n := len(p.buses["a"].pending.byID); n != 0 {
+	if n := p.buses["a"].waiting(); n != 0 {
 		t.Errorf("%d requests are pending", n)
 	}
 }
@@ -108,7 +117,7 @@ func TestFailedRequestIsNotPending(t *testing.T) {
 				t.Errorf("request to pod %s: %v, want %v", pod, err, want)
 			}
 		}
-		if n := len(p.buses["a"].pending.byID); n != 0 {
+		if n := p.buses["a"].waiting(); n != 0 {
 			t.Errorf("%d requests are pending", n)
 		}
 	})

@@ -76,11 +76,6 @@ func StoreTask(op string, party Party, run func(context.Context) error) Task {
 	return Task{Op: op, Target: Store, Party: party, Expiry: Expiry, Run: run}
 }
 
-// Metrics are the figures of a Queue.
-type Metrics struct {
-	Pending prometheus.Gauge // tasks and holds that have not ended
-}
-
 // Deps are what a Queue needs.
 type Deps struct {
 	// Context is the parent of all calls. Tasks are not retried once it is done.
@@ -89,7 +84,7 @@ type Deps struct {
 	Remove func(ctx context.Context, room translate.RoomName, id translate.Identity) error
 	// Recovered is deferred in every goroutine and recovers its panic.
 	Recovered func()
-	Metrics   *Metrics
+	Pending   prometheus.Gauge // tasks and holds that have not ended
 	Log       zerolog.Logger
 }
 
@@ -176,7 +171,7 @@ func (q *Queue) Hold() (release func()) {
 // addPending needs mu.
 func (q *Queue) addPending(by int) {
 	q.pending += by
-	q.deps.Metrics.Pending.Add(float64(by))
+	q.deps.Pending.Add(float64(by))
 	if q.pending == 0 && q.idle != nil {
 		close(q.idle)
 		q.idle = nil

@@ -53,7 +53,7 @@ func withQueue(t *testing.T, test func(t *testing.T, q *Queue, log *lineCount)) 
 				return &translate.Error{Kind: translate.ErrKindRefused, Err: errors.New("refused")}
 			},
 			Recovered: func() { _ = recover() },
-			Metrics:   &Metrics{Pending: pending},
+			Pending:   pending,
 			Log:       zerolog.New(log),
 		})
 		test(t, q, log)
@@ -313,7 +313,7 @@ func TestTasksThatWaitForAHangingTargetCountAsFailed(t *testing.T) {
 func TestTasksEndWithTheContext(t *testing.T) {
 	withQueue(t, func(t *testing.T, q *Queue, _ *lineCount) {
 		ctx, cancel := context.WithCancel(context.Background())
-		ended := New(Deps{Context: ctx, Remove: (&outage{}).remove, Recovered: q.deps.Recovered, Metrics: q.deps.Metrics, Log: q.deps.Log})
+		ended := New(Deps{Context: ctx, Remove: (&outage{}).remove, Recovered: q.deps.Recovered, Pending: q.deps.Pending, Log: q.deps.Log})
 		addRemovals(ended, 0, 10, party(1), false)
 		synctest.Wait()
 		cancel()

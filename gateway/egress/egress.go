@@ -198,7 +198,7 @@ func (e *egress) stop() <-chan struct{} {
 }
 
 func (e *egress) count(result string) {
-	e.set.s.d.Metrics.Egresses.WithLabelValues(string(e.request.Kind), result).Inc()
+	e.set.s.d.Egresses.WithLabelValues(string(e.request.Kind), result).Inc()
 }
 
 func (e *egress) log(level zerolog.Level) *zerolog.Event {

@@ -15,7 +15,7 @@ func (s *Service) Push(ctx context.Context, room translate.RoomName, publisher t
 	if err != nil {
 		result = Failed
 	}
-	s.d.Metrics.Egresses.WithLabelValues(string(translate.EgressRTMP), result).Inc()
+	s.d.Egresses.WithLabelValues(string(translate.EgressRTMP), result).Inc()
 	return e, err
 }
 

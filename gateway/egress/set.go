@@ -72,7 +72,7 @@ const (
 	stopExpiry   = 10 * time.Second // retries of a stop: an egress whose participant left ends automatically
 )
 
-// Values of the label result of Metrics.Egresses.
+// Values of the label result of Deps.Egresses.
 const (
 	Failed    = "failed"
 	Forbidden = "forbidden" // by the application's settings; counted by the caller
@@ -80,18 +80,13 @@ const (
 	complete  = "complete"
 )
 
-// Metrics are the figures of a Service.
-type Metrics struct {
-	Egresses *prometheus.CounterVec // kind, result
-}
-
 // Deps are the dependencies of a Service.
 type Deps struct {
-	Config  Config
-	Client  Client
-	Cleanup *cleanup.Queue
-	Metrics *Metrics
-	Context context.Context // ends all calls
+	Config   Config
+	Client   Client
+	Cleanup  *cleanup.Queue
+	Egresses *prometheus.CounterVec // kind, result
+	Context  context.Context        // ends all calls
 }
 
 // Service makes the calls of all Sets of a pod.

@@ -1,7 +1,6 @@
 package ends
 
 import (
-	"iter"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,16 +46,12 @@ func (r *Recorder) Add(e End) {
 // Failures returns the failures of the last hour, those that occurred most recently last.
 func (r *Recorder) Failures() []Failure { return r.recent.list(time.Now()) }
 
-// Preset creates the series of media failures of applications, so that a rate exists from the first failure
+// Preset creates the series of media failures of an application, so that a rate exists from the first failure
 // on.
-func (r *Recorder) Preset(apps iter.Seq[string]) {
-	for app := range apps {
-		for _, kind := range []string{Publish, Play} {
-			for reason := range causes {
-				if reason.Media() {
-					r.total.WithLabelValues(kind, string(reason.Class()), string(reason), app)
-				}
-			}
+func (r *Recorder) Preset(app string) {
+	for _, kind := range []string{Publish, Play} {
+		for _, reason := range mediaFailures {
+			r.total.WithLabelValues(kind, string(reason.Class()), string(reason), app)
 		}
 	}
 }

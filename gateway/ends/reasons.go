@@ -5,6 +5,8 @@
 package ends
 
 import (
+	"slices"
+
 	"github.com/rs/zerolog"
 
 	"wcsgateway/translate"
@@ -56,7 +58,7 @@ const (
 	NotFound        Reason = "not_found"
 	Forbidden       Reason = "forbidden"
 	BackendRejected Reason = "backend_rejected"
-	RTMPFailed      Reason = "rtmp_failed"
+	RTMPFailed      Reason = "rtmp_failed" // the address is the client's
 	Removed         Reason = "removed"
 	BackendFailed   Reason = "backend_failed"
 	LiveKitFailed   Reason = "livekit_failed"
@@ -69,55 +71,32 @@ const (
 	Fault           Reason = "fault"
 )
 
-// causes has every reason. The network of a client and what it sends are the client's.
-var causes = map[Reason]struct {
-	class  Class
-	failed bool
-}{
-	Stopped:        {OK, false},
-	PublisherEnded: {OK, false},
-	HandedOver:     {OK, false},
-	Disconnected:   {Client, false},
-	Terminated:     {Operator, false},
-
-	ICETimeout:      {Client, true},
-	ICEKeepAlive:    {Client, true},
-	RTPActivity:     {Client, true},
-	BadOffer:        {Client, true},
-	NoCodec:         {Client, true},
-	BadRequest:      {Client, true},
-	Limit:           {Client, true},
-	NameTaken:       {Client, true},
-	NotFound:        {Client, true},
-	Forbidden:       {Client, true},
-	BackendRejected: {Client, true},
-	RTMPFailed:      {Client, true}, // the address is the client's
-	Removed:         {Operator, true},
-	BackendFailed:   {Upstream, true},
-	LiveKitFailed:   {Upstream, true},
-	LiveKitShutdown: {Upstream, true},
-	LiveKitLost:     {Upstream, true},
-	RedisFailed:     {Upstream, true},
-	NameLost:        {Upstream, true},
-	PodLost:         {Internal, true},
-	Overloaded:      {Upstream, true},
-	Fault:           {Internal, true},
-}
-
-// Class returns the party that caused the end.
+// Class returns the party that caused the end. The network of a client and what it sends are the client's.
 func (r Reason) Class() Class {
-	if r == "" {
+	switch r {
+	case "", Stopped, PublisherEnded, HandedOver:
 		return OK
+	case Terminated, Removed:
+		return Operator
+	case BackendFailed, LiveKitFailed, LiveKitShutdown, LiveKitLost, RedisFailed, NameLost, Overloaded:
+		return Upstream
+	case PodLost, Fault:
+		return Internal
+	default:
+		return Client
 	}
-	return causes[r].class
 }
 
 // Failed reports whether the client got less than it requested.
-func (r Reason) Failed() bool { return causes[r].failed }
+func (r Reason) Failed() bool {
+	return !slices.Contains([]Reason{"", Stopped, PublisherEnded, HandedOver, Disconnected, Terminated}, r)
+}
 
-// Media reports whether the media did not arrive or was lost, so that the client's network and LiveKit's
-// addresses matter.
-func (r Reason) Media() bool { return r == ICETimeout || r == ICEKeepAlive || r == RTPActivity }
+// mediaFailures are the reasons for which the client's network and LiveKit's addresses matter.
+var mediaFailures = []Reason{ICETimeout, ICEKeepAlive, RTPActivity}
+
+// Media reports whether the media did not arrive or was lost.
+func (r Reason) Media() bool { return slices.Contains(mediaFailures, r) }
 
 // ByLiveKit returns the reason and the info text of the FAILED status for a client whose participant LiveKit
 // removed (docs/wcs-protocol.md#texts). wasUp reports whether its ICE and DTLS had been up.

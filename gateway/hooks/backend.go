@@ -32,6 +32,8 @@ type Deps struct {
 // Backend calls one application's backend. Each Backend has its own connections and limits, so that a slow
 // backend only delays its own application. Its methods are safe for concurrent use.
 type Backend struct {
+	Queued Budget // shared by the Queues of the application's sessions
+
 	cfg       Config
 	deps      Deps
 	endpoints map[Method]string

@@ -49,6 +49,29 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("refused by the backend: %d %s", r.Status, r.Reason)
 }
 
+// IsRefusal reports whether the backend answered with a refusal, as opposed to a call that failed.
+func IsRefusal(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
+}
+
+// ClassOf returns the class of a call's error for metrics.
+func ClassOf(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case IsRefusal(err):
+		return "refused"
+	case errors.Is(err, ErrBusy):
+		return "busy"
+	case errors.Is(err, ErrBadResponse):
+		return "bad_answer"
+	case errors.Is(err, context.Canceled): // the client is gone
+		return "given_up"
+	}
+	return "unavailable"
+}
+
 func answer(ctx context.Context, res *http.Response, limit int64) (Object, error) {
 	if res.StatusCode != http.StatusOK {
 		if res.StatusCode != http.StatusSwitchingProtocols { // its body is the connection, which ctx does not end

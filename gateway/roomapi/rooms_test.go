@@ -96,7 +96,7 @@ func withRooms(t *testing.T, test func(t *testing.T, r *Rooms, s *fakeStore)) {
 		s := &fakeStore{rooms: make(map[state.Room]map[string]state.Member)}
 		r := New(Deps{
 			Context: ctx, Store: s, Bus: noBus{}, Recovered: func() {}, Metrics: &Metrics{gauge(), gauge()}, Log: zerolog.Nop(),
-			Cleanup: cleanup.New(cleanup.Deps{Context: ctx, Metrics: &cleanup.Metrics{Pending: gauge()}, Log: zerolog.Nop()}),
+			Cleanup: cleanup.New(cleanup.Deps{Context: ctx, Pending: gauge(), Log: zerolog.Nop()}),
 			Pod:     "own", MaxMembers: 100, Timeout: time.Second,
 		})
 		go r.Run(ctx)

@@ -20,7 +20,7 @@ type Executor struct {
 	mu      sync.Mutex
 	queue   []func() // without the one that runs
 	running bool
-	room    chan struct{} // non-nil while PostWait waits for the queue to shrink
+	room    sync.Cond // the queue has shrunk; its locker is set by PostWait
 }
 
 // Post queues f. It never blocks.
@@ -47,15 +47,12 @@ func (e *Executor) TryPost(f func(), limit int) bool {
 // runs.
 func (e *Executor) PostWait(f func()) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.room.L = &e.mu
 	for len(e.queue) >= maxWaiting {
-		room := make(chan struct{})
-		e.room = room
-		e.mu.Unlock()
-		<-room
-		e.mu.Lock()
+		e.room.Wait()
 	}
 	e.push(f)
-	e.mu.Unlock()
 }
 
 // push needs mu.
@@ -85,10 +82,7 @@ func (e *Executor) next() func() {
 	}
 	f := e.queue[0]
 	e.queue = e.queue[1:]
-	if e.room != nil && len(e.queue) < maxWaiting {
-		close(e.room)
-		e.room = nil
-	}
+	e.room.Signal()
 	return f
 }
 

@@ -11,20 +11,7 @@ import (
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/state"
 	"wcsgateway/translate"
-	"wcsgateway/translate/wcs"
 )
-
-func handlePlayStream(s *Session, c wcs.Command) error {
-	var req wcs.StreamRequest
-	if err := c.Bind(&req); err != nil {
-		return s.malformedStream(c, played, err)
-	}
-	if req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0 {
-		s.sampled().Str("media", translate.Abridge(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
-			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters ignored")
-	}
-	return s.startStream(played, req, c.Arg)
-}
 
 // player is the role of a stream that a client plays.
 type player struct{}

@@ -15,28 +15,6 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-func handlePublishStream(s *Session, c wcs.Command) error {
-	var req wcs.StreamRequest
-	if err := c.Bind(&req); err != nil {
-		return s.malformedStream(c, published, err)
-	}
-	if err := s.checkRTMP(req); err != nil {
-		// Rejected, not ignored: viewers wait for the stream at that address.
-		return s.rejectStream(published, req, err)
-	}
-	return s.startStream(published, req, c.Arg)
-}
-
-// malformedStream answers an unreadable publishStream or playStream with the status of its stream, if the
-// media id can be read.
-func (s *Session) malformedStream(c wcs.Command, kind *kindOfStream, err error) error {
-	id, ok := mediaIDOf(c)
-	if !ok {
-		return err
-	}
-	return s.rejectStream(kind, wcs.StreamRequest{MediaSessionID: id}, err)
-}
-
 // handleStop handles unPublishStream and stopStream. Clients repeat them for streams that have ended; that
 // has no effect.
 func handleStop(s *Session, ref wcs.StreamRef) error {

@@ -29,7 +29,7 @@ func handleSendData(s *Session, d wcs.SendData) error {
 		s.answerData(d.OperationID, errTooManyRequests)
 		return fmt.Errorf("%w: %w", errAnswered, errTooManyRequests)
 	case h.wants(hooks.OnDataEvent): // room commands too: the backend can refuse them
-		h.request(hooks.OnDataEvent, h.body(d), func(_ hooks.Object, err error) {
+		h.request(s.table.Context, hooks.OnDataEvent, h.body(d), func(_ hooks.Object, err error) {
 			if room != nil && (err == nil || room.leaves()) {
 				s.rooms.handle(room, func(fault error) { s.answerData(d.OperationID, cmp.Or(err, fault)) })
 				return

@@ -38,7 +38,7 @@ func handleSnapshot(s *Session, ref wcs.StreamRef) error {
 		s.snapshot(ref)
 		return nil
 	}
-	h.request(hooks.Snapshot, h.body(ref), func(_ hooks.Object, err error) {
+	h.request(s.table.Context, hooks.Snapshot, h.body(ref), func(_ hooks.Object, err error) {
 		if err != nil {
 			s.answerSnapshot(ref, nil, err)
 			return

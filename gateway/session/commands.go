@@ -32,8 +32,8 @@ func on[T any](handle func(*Session, T) error) spec {
 // (docs/wcs-protocol.md#commands).
 var commands = map[wcs.Name]spec{
 	wcs.CmdConnection:      {early: true, run: on(handleConnection).run},
-	wcs.CmdPublishStream:   {run: handlePublishStream},
-	wcs.CmdPlayStream:      {run: handlePlayStream},
+	wcs.CmdPublishStream:   {run: func(s *Session, c wcs.Command) error { return s.startStream(published, c) }},
+	wcs.CmdPlayStream:      {run: func(s *Session, c wcs.Command) error { return s.startStream(played, c) }},
 	wcs.CmdUnPublishStream: on(handleStop),
 	wcs.CmdStopStream:      on(handleStop),
 	wcs.CmdAvailableStream: {run: handleAvailableStream},

@@ -73,7 +73,7 @@ func (t *Table) displace(ctx context.Context, st *stream) (freed bool, err error
 func (t *Table) isDead(ctx context.Context, old state.Stream, reply string) (bool, error) {
 	storeCtx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
 	defer cancel()
-	kept, err := t.Resumption.FindSession(storeCtx, old.Session)
+	kept, err := t.Sessions.FindSession(storeCtx, old.Session)
 	if err == nil && kept.Owner != old.Owner || err != nil && !errors.Is(err, state.ErrNotFound) {
 		return false, err
 	}

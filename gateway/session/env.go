@@ -35,11 +35,10 @@ type Env struct {
 	Tracer  trace.Tracer   // nil: no traces
 	Metrics *Metrics
 
-	SFU        SFU
-	Notifier   Notifier
-	Store      Store
-	Sessions   Sessions
-	Resumption Resumption
+	SFU      SFU
+	Notifier Notifier
+	Store    Store
+	Sessions Sessions
 
 	Bus       *bus.Bus
 	Ends      *ends.Recorder
@@ -144,15 +143,14 @@ type Store interface {
 	RemovePlayer(ctx context.Context, p state.Player) error
 }
 
-// Sessions registers sessions. The calls do not wait for Redis: registrations are written in batches, and
-// again after an outage.
+// Sessions registers sessions, and takes over resumable ones, with their streams, from other pods. Errors are
+// as Store's.
 type Sessions interface {
+	// PutSession registers a session. It does not wait for Redis, nor does DropSession: registrations are written
+	// in batches, and again after an outage.
 	PutSession(s state.Session)
+	// DropSession removes a session of this pod from the register.
 	DropSession(id string)
-}
-
-// Resumption takes over resumable sessions, with their streams, from other pods. Errors are as Store's.
-type Resumption interface {
 	// FindSession returns the registration of a session of any pod.
 	FindSession(ctx context.Context, id string) (state.Session, error)
 	// FindSessionOf is FindSession for a session with a token. With another token the error is state.ErrNotFound.

@@ -35,7 +35,7 @@ type sessionHooks struct {
 func newSessionHooks(s *Session, app *apps.App, id sessionID) *sessionHooks {
 	return &sessionHooks{
 		sess: s, app: app, id: id, log: s.table.HookLog.With().Str("session", id.public).Str("app", app.Key).Logger(),
-		queue: hooks.NewQueue(s.table.Config.MaxStreams, s.table.budgetOf(app.Key)),
+		queue: hooks.NewQueue(s.table.Config.MaxStreams, &app.Hooks.Backend.Queued),
 	}
 }
 
@@ -72,13 +72,8 @@ func (h *sessionHooks) eventFailed(m hooks.Method, err error) {
 
 // request calls a method that the backend can refuse. then runs on the loop with the outcome; err is nil if
 // the client's request continues, including after a failure that the policy ignores. then does not run once
-// the session is closed.
-func (h *sessionHooks) request(m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
-	h.requestIn(h.sess.table.Context, m, body, then)
-}
-
-// requestIn is request with a context derived from the gateway's, for traces.
-func (h *sessionHooks) requestIn(ctx context.Context, m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
+// the session is closed. ctx is the gateway's, with a trace if there is one.
+func (h *sessionHooks) request(ctx context.Context, m hooks.Method, body hooks.Object, then func(answer hooks.Object, err error)) {
 	answered := func(answer hooks.Object, err error) {
 		h.sess.loop.Post(func() {
 			h.requests--
@@ -131,12 +126,6 @@ func (h *sessionHooks) call(ctx context.Context, m hooks.Method, body hooks.Obje
 		t.hookCalls.Done()
 		h.dropped(m, done)
 	}
-}
-
-// budgetOf returns the budget that all sessions of an application share.
-func (t *Table) budgetOf(app string) *hooks.Budget {
-	b, _ := t.hookBudget.LoadOrStore(app, new(hooks.Budget))
-	return b.(*hooks.Budget)
 }
 
 // dropped reports a call that was not made because the session's queue is full.

@@ -17,12 +17,10 @@ import (
 func (st *stream) authorizeStart(m hooks.Method, arg json.RawMessage) {
 	h := st.sess.hooks
 	var body hooks.Object
-	if json.Unmarshal(arg, &body) != nil || body == nil {
-		body = hooks.Object{} // never: arg was decoded as StreamRequest
-	}
+	_ = json.Unmarshal(arg, &body) // does not fail: a StreamRequest with an SDP was decoded from it
 	hooks.Put(body, hooks.Body(st.requestBody()))
 	body = h.addressed(body)
-	h.requestIn(st.trace.In(st.sess.table.Context), m, body, func(answer hooks.Object, err error) {
+	h.request(st.trace.In(st.sess.table.Context), m, body, func(answer hooks.Object, err error) {
 		if st.ending != nil {
 			return
 		}

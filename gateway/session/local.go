@@ -16,16 +16,12 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// Local implements admin.Local but for State: it executes requests of operators on the sessions and streams
+// Table implements admin.Local but for State: it executes requests of operators on the sessions and streams
 // of this pod.
-type Local struct{ t *Table }
-
-// Local returns the executor of admin requests.
-func (t *Table) Local() Local { return Local{t} }
 
 // EndStreams implements admin.Local.
-func (l Local) EndStreams(ctx context.Context, mediaIDs []string) (n int) {
-	for _, ended := range onLoops(ctx, l.t, mediaIDs, func(st *stream) bool {
+func (t *Table) EndStreams(ctx context.Context, mediaIDs []string) (n int) {
+	for _, ended := range onLoops(ctx, t, mediaIDs, func(st *stream) bool {
 		running := st.ending == nil
 		st.end(endCause{status: st.stopped, info: wcs.InfoStoppedByRESTTerminate, reason: ends.Terminated})
 		return running
@@ -68,8 +64,8 @@ func onLoops[T any](ctx context.Context, t *Table, mediaIDs []string, f func(*st
 }
 
 // EndSession implements admin.Local.
-func (l Local) EndSession(id string) bool {
-	s := l.t.sessionByID(id)
+func (t *Table) EndSession(id string) bool {
+	s := t.sessionByID(id)
 	if s == nil {
 		return false
 	}
@@ -78,20 +74,15 @@ func (l Local) EndSession(id string) bool {
 }
 
 // Figures implements admin.Local.
-func (l Local) Figures(ctx context.Context, mediaIDs []string) map[string]admin.Figures {
-	return onLoops(ctx, l.t, mediaIDs, (*stream).figures)
+func (t *Table) Figures(ctx context.Context, mediaIDs []string) map[string]admin.Figures {
+	return onLoops(ctx, t, mediaIDs, (*stream).figures)
 }
 
 func (st *stream) figures() admin.Figures {
 	f := make(admin.Figures)
-	set := func(name string, v int) {
-		if v > 0 {
-			f[name] = int64(v)
-		}
+	if video := st.tracks[translate.Video]; video.Width > 0 && video.Height > 0 {
+		f["VIDEO_WIDTH"], f["VIDEO_HEIGHT"] = int64(video.Width), int64(video.Height)
 	}
-	video := st.tracks[translate.Video]
-	set("VIDEO_WIDTH", video.Width)
-	set("VIDEO_HEIGHT", video.Height)
 	if st.rates == nil || st.ending != nil {
 		return f
 	}
@@ -107,8 +98,8 @@ func (st *stream) figures() admin.Figures {
 }
 
 // Record implements admin.Local. It returns when LiveKit has answered.
-func (l Local) Record(ctx context.Context, r admin.RecordRequest) admin.RecordReply {
-	st := l.t.streams.find(r.Publisher)
+func (t *Table) Record(ctx context.Context, r admin.RecordRequest) admin.RecordReply {
+	st := t.streams.find(r.Publisher)
 	if st == nil {
 		return admin.NewRecordReply("", admin.ErrNoSuchStream)
 	}
@@ -146,8 +137,8 @@ func (st *stream) handleRecord(r admin.RecordRequest, then func(file string, err
 }
 
 // SendData implements admin.Local.
-func (l Local) SendData(ctx context.Context, d admin.SessionData) string {
-	s := l.t.sessionByID(d.Session)
+func (t *Table) SendData(ctx context.Context, d admin.SessionData) string {
+	s := t.sessionByID(d.Session)
 	if s == nil {
 		return admin.DataNoReceiver
 	}
@@ -163,8 +154,8 @@ func (l Local) SendData(ctx context.Context, d admin.SessionData) string {
 }
 
 // PublishData implements admin.Local.
-func (l Local) PublishData(ctx context.Context, publisher translate.Identity, payload []byte) string {
-	st := l.t.streams.find(publisher)
+func (t *Table) PublishData(ctx context.Context, publisher translate.Identity, payload []byte) string {
+	st := t.streams.find(publisher)
 	if st == nil {
 		return admin.DataNoReceiver
 	}
@@ -203,40 +194,35 @@ func (t *Table) CheckData(operationID string, payload json.RawMessage) error {
 
 // Statistics returns the figures of this pod.
 func (t *Table) Statistics() admin.Statistics {
-	stats := admin.Statistics{Pods: 1, Connections: t.Sockets()}
-	for _, st := range t.streams.all() {
-		switch {
-		case !st.settled.Load():
-		case st.published:
-			stats.Published++
-		default:
-			stats.Played++
-		}
-	}
-	return stats
+	published, played := t.up(func(*stream) bool { return true })
+	return admin.Statistics{Pods: 1, Connections: t.Sockets(), Published: published, Played: played}
 }
 
 // Side returns what this pod serves of an application.
 func (t *Table) Side(app string) admin.Side {
-	side := admin.Side{App: app}
-	for _, st := range t.streams.all() {
-		switch {
-		case !st.settled.Load() || st.sess.app.Key != app:
-		case st.published:
-			side.Published++
-		default:
-			side.Played++
-		}
-	}
+	published, played := t.up(func(st *stream) bool { return st.sess.app.Key == app })
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	side.Sessions = t.sessionsOf[app]
-	return side
+	return admin.Side{App: app, Sessions: t.sessionsOf[app], Published: published, Played: played}
+}
+
+// up returns the numbers of streams that are up, of those that count.
+func (t *Table) up(counts func(*stream) bool) (published, played int) {
+	for _, st := range t.streams.all() {
+		switch {
+		case !st.settled.Load() || !counts(st):
+		case st.published:
+			published++
+		default:
+			played++
+		}
+	}
+	return published, played
 }
 
 // Session implements admin.Local.
-func (l Local) Session(ctx context.Context, id string) *admin.SessionDetails {
-	s := l.t.sessionByID(id)
+func (t *Table) Session(ctx context.Context, id string) *admin.SessionDetails {
+	s := t.sessionByID(id)
 	if s == nil {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/rates"
@@ -32,7 +31,7 @@ type Metrics struct {
 	Notifications *prometheus.HistogramVec // stage
 	LostBytes     prometheus.Counter
 	Panics        prometheus.Counter
-	Egress        egress.Metrics
+	Egresses      *prometheus.CounterVec // kind, result
 	Rates         rates.Metrics
 }
 

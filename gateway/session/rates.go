@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -67,7 +66,7 @@ func (m metered) UpdateSize(width, height int) bool {
 		return false
 	}
 	video.Width, video.Height = width, height
-	m.st.updateTracks([]translate.Track{video})
+	m.st.updateTracks([]translate.Track{video}, false)
 	return true
 }
 
@@ -83,15 +82,7 @@ func (m metered) EndSilent() {
 
 // learnFromSFU is updateTracks for reports of LiveKit. Their sizes are late, and are ignored while the rate
 // source reports them.
-func (st *stream) learnFromSFU(tracks []translate.Track) {
-	if st.rates.Sized() {
-		tracks = slices.Clone(tracks)
-		for i := range tracks {
-			tracks[i].Width, tracks[i].Height = 0, 0
-		}
-	}
-	st.updateTracks(tracks)
-}
+func (st *stream) learnFromSFU(tracks []translate.Track) { st.updateTracks(tracks, st.rates.Sized()) }
 
 // WantRates handles another pod's request for the figures of a stream that is published here.
 func (t *Table) WantRates(e state.Event) {

@@ -24,7 +24,7 @@ func (st *stream) startEgresses() {
 		st.startRecording(s.table.Config.Egress.Template, func(string, error) {})
 	default:
 		s.log(zerolog.InfoLevel).Str("media", st.id).Str("hint", "the application has no recording.enabled").Msg("recording not allowed")
-		s.table.Metrics.Egress.Egresses.WithLabelValues(string(translate.EgressRecord), egress.Forbidden).Inc()
+		s.table.Metrics.Egresses.WithLabelValues(string(translate.EgressRecord), egress.Forbidden).Inc()
 	}
 	if address := st.req.RTMPURL; address != "" {
 		if !s.app.RTMPFullURL {
@@ -41,15 +41,6 @@ func (st *stream) startRecording(t translate.FileTemplate, then func(file string
 		StreamName: st.name, MediaID: st.id, SessionID: st.sess.id, Login: st.sess.recordLogin(),
 		AudioCodec: st.codec(translate.Audio), VideoCodec: st.codec(translate.Video), Start: time.Now(),
 	}, then)
-}
-
-// checkRTMP rejects an address that the application is not allowed to republish to.
-func (s *Session) checkRTMP(req wcs.StreamRequest) error {
-	if req.RTMPURL == "" || s.app.RTMPHosts.Allow(req.RTMPURL) {
-		return nil
-	}
-	s.table.Metrics.Egress.Egresses.WithLabelValues(string(translate.EgressRTMP), egress.Forbidden).Inc()
-	return errRTMP
 }
 
 // recordLogin is the value of {login}. For a client without a login it is the random end of the session id.

@@ -85,7 +85,7 @@ func (s *Session) resumeSession(app *apps.App, c wcs.Connection, id sessionID) {
 		defer cancel()
 		got, err := s.table.take(ctx, app, c, id, tell)
 		if err == nil {
-			unlock = s.table.moving.Lock(ctx, id.public)
+			unlock = s.table.Moving.Lock(ctx, id.public)
 			s.table.takeStreams(ctx, &got)
 		}
 		return got, err
@@ -135,7 +135,7 @@ func (t *Table) findSession(app *apps.App, token string) (sessionID, error) {
 	}
 	ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
 	defer cancel()
-	kept, err := t.Resumption.FindSessionOf(ctx, id, sha256.Sum256([]byte(token)))
+	kept, err := t.Sessions.FindSessionOf(ctx, id, sha256.Sum256([]byte(token)))
 	switch {
 	case errors.Is(err, state.ErrNotFound), err == nil && !resumes(kept, app, token):
 		return sessionID{}, errNotResumable
@@ -160,7 +160,7 @@ const takeTimeout = 30 * time.Second
 func (t *Table) take(ctx context.Context, app *apps.App, c wcs.Connection, id sessionID, tellEnd bool) (got resumed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
 	defer cancel()
-	got.was, err = t.Resumption.TakeSession(ctx, id.public, func(was state.Session) (state.Session, error) {
+	got.was, err = t.Sessions.TakeSession(ctx, id.public, func(was state.Session) (state.Session, error) {
 		if !resumes(was, app, c.AuthToken) {
 			return was, errNotResumable
 		}
@@ -221,9 +221,9 @@ func (t *Table) requestHandOver(ctx context.Context, was state.Session) *handove
 func (t *Table) adopt(ctx context.Context, k state.SessionStream, sess state.Session, from state.Owner) (rec state.Stream, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
 	defer cancel()
-	defer t.moving.Lock(ctx, k.Identity)()
+	defer t.Moving.Lock(ctx, k.Identity)()
 	if !k.Published {
-		return t.Resumption.AdoptPlayer(ctx, state.Player{
+		return t.Sessions.AdoptPlayer(ctx, state.Player{
 			MediaID: k.MediaID, Stream: k.Name, App: sess.App, Session: sess.ID, Room: k.Room, Identity: k.Identity,
 			CreatedAt: k.CreatedAt, Native: k.Native, Playing: true, Tracks: k.Tracks, Generation: sess.Generation, TellEnd: k.TellEnd,
 		}, from)
@@ -234,7 +234,7 @@ func (t *Table) adopt(ctx context.Context, k state.SessionStream, sess state.Ses
 	}
 	if err == nil {
 		rec.Generation = sess.Generation
-		err = t.Resumption.AdoptStream(ctx, rec, from)
+		err = t.Sessions.AdoptStream(ctx, rec, from)
 	}
 	return rec, err
 }

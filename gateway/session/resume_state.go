@@ -229,7 +229,7 @@ func (r *resumeState) endRegistration() (lost bool) {
 	_, err := backoff.Retry(t.Context, func() (struct{}, error) {
 		ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
 		defer cancel()
-		err := t.Resumption.EndSession(ctx, r.record)
+		err := t.Sessions.EndSession(ctx, r.record)
 		if errors.Is(err, state.ErrLostOwnership) {
 			err = backoff.Permanent(err)
 		}
@@ -309,13 +309,6 @@ func (r *resumeState) handOver(to string) *handover {
 	return now
 }
 
-// yield releases a session that another pod has taken.
-func (r *resumeState) yield() {
-	if r.active() {
-		r.handOver("unknown pod")
-	}
-}
-
 // handOverRequest is the body of EventResumed.
 type handOverRequest struct {
 	Was state.TokenHash `json:"was"` // of the session before it was resumed: a pod that has resumed it since does not yield it
@@ -366,7 +359,7 @@ func (s *Session) reapUnadopted(st *stream) {
 			return // another pod takes over this pod's records
 		}
 		t.Cleanup.Add(cleanup.StoreTask("release handed-over stream", s.Party, func(ctx context.Context) error {
-			defer t.moving.Lock(ctx, sess.ID)()
+			defer t.Moving.Lock(ctx, sess.ID)()
 			if t.streams.find(st.identity) != nil {
 				return nil // the session was resumed on this pod
 			}

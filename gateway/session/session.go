@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -51,10 +52,10 @@ type Session struct {
 
 // lifetime is the course of a session from its socket to the release of everything that it holds.
 type lifetime struct {
-	gone       serial.Latch // the session has released everything
-	leave      func()       // removes it from the pings
-	opening    bool         // its connection command has arrived
-	registered bool         // in Redis, as far as this pod knows
+	gone       chan struct{} // closed when the session has released everything
+	leave      func()        // removes it from the pings
+	opening    bool          // its connection command has arrived
+	registered bool          // in Redis, as far as this pod knows
 	closed     bool
 	terminated bool // ends with its socket, without a grace period
 	jobs       int  // calls off the loop that will post back
@@ -223,13 +224,7 @@ func withToken(id string) sessionID {
 
 // commonProviders returns the media providers of both sides, in the client's order.
 func commonProviders(client []string) []string {
-	common := []string{}
-	for _, p := range client {
-		if p == wcs.ProviderWebRTC {
-			common = append(common, p)
-		}
-	}
-	return common
+	return slices.DeleteFunc(append([]string{}, client...), func(p string) bool { return p != wcs.ProviderWebRTC })
 }
 
 // prefersWebRTC reports whether the client's first provider is WebRTC. Streams of other providers have no
@@ -275,12 +270,15 @@ func (s *Session) finish() {
 		return
 	}
 	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	if _, held := s.table.sessions[s]; !held {
+		return // finished before
+	}
 	delete(s.table.sessions, s)
 	if s.table.byID[s.id] == s { // not a session that was resumed on this pod
 		delete(s.table.byID, s.id)
 	}
-	s.table.mu.Unlock()
-	s.gone.Release()
+	close(s.gone)
 }
 
 // Close closes the session's socket. A session with keepAlive lives on for its grace period.
@@ -293,7 +291,7 @@ func (s *Session) ShortenGrace() { s.loop.Post(func() { s.resume.shortenGrace() 
 func (s *Session) HasStreams() bool { return s.streaming.Load() > 0 }
 
 // Done is closed when the session has released everything that it held.
-func (s *Session) Done() <-chan struct{} { return s.gone.Done() }
+func (s *Session) Done() <-chan struct{} { return s.gone }
 
 // async runs work beside the session's loop and then, on the loop, then with the result of work. After a
 // panic in work, then gets errPanic. The session is not gone before then has run.

@@ -3,7 +3,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -163,24 +162,33 @@ type stream struct {
 	trace    tracing.Start
 }
 
-// startStream checks a request and starts the stream, after the approval of the application's backend. The
-// client gets every fault as the stream's status. arg is the undecoded request.
-func (s *Session) startStream(kind *kindOfStream, req wcs.StreamRequest, arg json.RawMessage) error {
-	err := s.check(req)
-	if err == nil && !s.quotas.Allow(quota.Starts) {
-		err = errTooManyRequests
+// startStream handles publishStream and playStream. It checks the request and starts the stream, after the
+// approval of the application's backend. The client gets every fault as the stream's status, unless the media
+// id cannot be read.
+func (s *Session) startStream(kind *kindOfStream, c wcs.Command) error {
+	var req wcs.StreamRequest
+	if err := c.Bind(&req); err != nil {
+		id, ok := mediaIDOf(c)
+		if !ok {
+			return err
+		}
+		return s.rejectStream(kind, wcs.StreamRequest{MediaSessionID: id}, err)
 	}
-	if err != nil {
+	if !kind.published && (req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0) {
+		s.sampled().Str("media", translate.Abridge(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
+			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters ignored")
+	}
+	if err := s.check(kind, req); err != nil {
 		return s.rejectStream(kind, req, err)
 	}
 	st := s.requestedStream(kind, req)
 	if kind.published && s.app.Rooms {
-		st.inRoom = wcs.RoomOf(arg)
+		st.inRoom = wcs.RoomOf(c.Arg)
 	}
 	st.trace = tracing.Begin(s.table.Context, s.table.Tracer, string(kind.startMethod), s.app.Key, s.id, st.id)
 	s.addStream(st)
 	if s.hooks.wants(kind.startMethod) {
-		st.authorizeStart(kind.startMethod, arg)
+		st.authorizeStart(kind.startMethod, c.Arg)
 	} else {
 		st.launch()
 	}
@@ -252,8 +260,12 @@ func (s *Session) rejectStream(kind *kindOfStream, req wcs.StreamRequest, err er
 	return fmt.Errorf("%w: %w", errAnswered, err)
 }
 
-func (s *Session) check(req wcs.StreamRequest) error {
+// check checks a request and takes it from the client's quota.
+func (s *Session) check(kind *kindOfStream, req wcs.StreamRequest) error {
 	switch {
+	case kind.published && req.RTMPURL != "" && !s.app.RTMPHosts.Allow(req.RTMPURL):
+		s.table.Metrics.Egresses.WithLabelValues(string(translate.EgressRTMP), egress.Forbidden).Inc()
+		return errRTMP // not ignored: viewers wait for the stream at that address
 	case !validMediaID(req.MediaSessionID) || s.table.Settings().Limits.CheckID(req.MediaSessionID) != nil:
 		return errMediaIDNull
 	case s.streams[req.MediaSessionID] != nil:
@@ -265,10 +277,11 @@ func (s *Session) check(req wcs.StreamRequest) error {
 	case req.SDP == "":
 		return translate.ErrNoMedia
 	}
-	if err := s.table.Settings().Limits.CheckCustom(req.Custom); err != nil {
-		return err
+	err := cmp.Or(s.table.Settings().Limits.CheckCustom(req.Custom), s.checkName(req.Name))
+	if err == nil && !s.quotas.Allow(quota.Starts) {
+		err = errTooManyRequests
 	}
-	return s.checkName(req.Name)
+	return err
 }
 
 // validMediaID reports whether a media id is 1 to 128 printable ASCII characters: it becomes part of Redis

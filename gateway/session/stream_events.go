@@ -82,12 +82,13 @@ func (st *stream) played(publisher translate.Participant) (mine []translate.Trac
 	return mine
 }
 
-// updateTracks applies changes of the tracks. A webhook's track has no size yet; a known size is kept.
-func (st *stream) updateTracks(tracks []translate.Track) {
+// updateTracks applies changes of the tracks, except for known sizes with keepSizes. A webhook's track has no
+// size yet; a known size is kept.
+func (st *stream) updateTracks(tracks []translate.Track, keepSizes bool) {
 	changed := false
 	for _, t := range tracks {
 		old, known := st.tracks[t.Kind]
-		if known && (t.Width == 0 || t.Height == 0) {
+		if known && (keepSizes || t.Width == 0 || t.Height == 0) {
 			t.Width, t.Height = old.Width, old.Height
 		}
 		if known && t == old {
@@ -128,7 +129,7 @@ func (st *stream) onPublisherChanged(pod string, rec state.Stream, data [][]byte
 			tracks = append(tracks, old)
 		}
 	}
-	st.updateTracks(tracks)
+	st.updateTracks(tracks, false)
 }
 
 // onPublisherEnded ends a player of a stream that ended. It can be repeated.

@@ -57,7 +57,7 @@ func (w *recordWriter) save(then func()) {
 	asyncErr(st.sess, func() error {
 		ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
 		defer cancel()
-		defer t.moving.Lock(ctx, rec.Identity)() // a rejected claim is undone, which could undo an adoption
+		defer t.Moving.Lock(ctx, rec.Identity)() // a rejected claim is undone, which could undo an adoption
 		return st.role.write(ctx, st, rec)
 	}, func(err error) { w.onSaved(err, then) })
 }
@@ -70,7 +70,9 @@ func (w *recordWriter) onSaved(err error, then func()) {
 		return
 	}
 	if errors.Is(err, state.ErrAdopted) {
-		st.sess.resume.yield()
+		if r := st.sess.resume; r.active() {
+			r.handOver("unknown pod")
+		}
 		return
 	}
 	if isAny(err, state.ErrNameTaken, state.ErrLostOwnership) { // another client has the name now

@@ -31,12 +31,11 @@ type Table struct {
 	pings   *wheel.Wheel[*socket.Conn]
 
 	// any goroutine
-	streams    *registry
-	settings   atomic.Pointer[apps.Settings]
-	refusing   atomic.Bool    // no new sessions
-	moving     serial.KeyLock // by session id: while its streams are adopted or released; by identity: while a record is written or adopted
-	hookBudget sync.Map       // *hooks.Budget by app key
-	hookCalls  sync.WaitGroup // calls to backends that run or are queued
+	streams   *registry
+	settings  atomic.Pointer[apps.Settings]
+	refusing  atomic.Bool    // no new sessions
+	Moving    serial.KeyLock // by session id: while its streams are adopted or released; by identity: while a record is written or adopted
+	hookCalls sync.WaitGroup // calls to backends that run or are queued
 
 	mu         sync.Mutex
 	sessions   map[*Session]struct{}
@@ -61,17 +60,12 @@ func NewTable(env *Env) *Table {
 	return t
 }
 
-// Run pings clients and sends them their video rates until ctx is done.
-func (t *Table) Run(ctx context.Context) {
-	var work sync.WaitGroup
-	work.Go(func() { t.pings.Run(ctx) })
-	work.Go(func() { t.RateWheel.Run(ctx) })
-	work.Wait()
-}
+// Run pings clients until ctx is done.
+func (t *Table) Run(ctx context.Context) { t.pings.Run(ctx) }
 
 // Open starts a session on an upgraded socket. first is its first message, nil if that was not read yet.
 func (t *Table) Open(ws *websocket.Conn, p Peer, first []byte) {
-	s := &Session{table: t, Peer: p}
+	s := &Session{table: t, Peer: p, lifetime: lifetime{gone: make(chan struct{})}}
 	if t.Config.Recent {
 		s.messages = new(admin.MessageLog)
 	}
@@ -186,7 +180,9 @@ func (t *Table) sessionByID(id string) *Session {
 // Reload replaces the settings. Existing sessions keep their application.
 func (t *Table) Reload(r apps.Reloadable) {
 	t.settings.Store(apps.New(r))
-	t.Ends.Preset(t.Settings().Keys())
+	for _, app := range r.Apps {
+		t.Ends.Preset(app.Key)
+	}
 }
 
 // Settings returns the present settings.

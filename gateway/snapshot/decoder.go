@@ -10,10 +10,8 @@ import (
 	"strings"
 )
 
-// Errors of PNG, to be tested with errors.Is.
+// Errors of PNG, besides NoDecoderError.
 var (
-	// ErrNoDecoder: the codec needs ffmpeg, and there is none. The error is a *NoDecoderError.
-	ErrNoDecoder = errors.New("codec needs an external decoder")
 	// ErrCodec: pictures of this codec are not supported.
 	ErrCodec = errors.New("unknown codec")
 	// ErrTooBig: the picture or its PNG is larger than allowed.
@@ -22,21 +20,19 @@ var (
 	ErrDecode = errors.New("frame cannot be decoded")
 )
 
-// NoDecoderError names the codec that has no decoder.
+// NoDecoderError is the error for a codec that needs ffmpeg, if there is none.
 type NoDecoderError struct {
 	Codec string
 	Err   error // why ffmpeg could not be started; nil if none is configured
 }
 
 func (e *NoDecoderError) Error() string {
+	text := "codec needs an external decoder: " + e.Codec
 	if e.Err == nil {
-		return fmt.Sprintf("%v: %s", ErrNoDecoder, e.Codec)
+		return text
 	}
-	return fmt.Sprintf("%v: %s: %v", ErrNoDecoder, e.Codec, e.Err)
+	return text + ": " + e.Err.Error()
 }
-
-// Is reports whether target is ErrNoDecoder.
-func (e *NoDecoderError) Is(target error) bool { return target == ErrNoDecoder }
 
 // Unwrap returns the cause.
 func (e *NoDecoderError) Unwrap() error { return e.Err }

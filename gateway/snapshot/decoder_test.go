@@ -100,8 +100,6 @@ func TestUndecodableFrameIsAnError(t *testing.T) {
 	h264, vp8 := testdata(t, "bars.h264"), testdata(t, "bars.vp8")
 	small, few := withFFmpeg(t), withFFmpeg(t)
 	small.MaxPixels, few.MaxBytes = 480*240-1, 100
-	absent := limits()
-	absent.FFmpeg = filepath.Join(t.TempDir(), "ffmpeg")
 	for _, tt := range []struct {
 		name    string
 		decoder Decoder
@@ -109,8 +107,6 @@ func TestUndecodableFrameIsAnError(t *testing.T) {
 		frame   []byte
 		want    error
 	}{
-		{"no decoder", limits(), "video/H264", h264, ErrNoDecoder},
-		{"decoder is not there", absent, "video/H264", h264, ErrNoDecoder},
 		{"unknown codec", withFFmpeg(t), "video/H265", h264, ErrCodec},
 		{"many pixels of VP8", small, "video/VP8", vp8, ErrTooBig},
 		{"many pixels of H264", small, "video/H264", h264, ErrDecode}, // ffmpeg reports no reason
@@ -128,6 +124,17 @@ func TestUndecodableFrameIsAnError(t *testing.T) {
 				t.Errorf("%d bytes, %v; want %v", len(got), err, tt.want)
 			}
 		})
+	}
+}
+
+func TestCodecWithoutDecoderIsNamed(t *testing.T) {
+	h264, absent := testdata(t, "bars.h264"), limits()
+	absent.FFmpeg = filepath.Join(t.TempDir(), "ffmpeg")
+	for _, d := range []Decoder{limits(), absent} {
+		var none *NoDecoderError
+		if got, err := d.PNG(t.Context(), "video/H264", h264); !errors.As(err, &none) || none.Codec != "H264" || got != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
 	}
 }
 

@@ -48,16 +48,11 @@ type Config struct {
 	Decoder   Decoder
 }
 
-// Metrics are the figures of a Service.
-type Metrics struct {
-	Duration prometheus.Observer // of pictures that were taken, in seconds
-}
-
 // Deps are the dependencies of a Service.
 type Deps struct {
-	Config  Config
-	Camera  Camera
-	Metrics *Metrics
+	Config   Config
+	Camera   Camera
+	Duration prometheus.Observer // of pictures that were taken, in seconds
 	// NewIdentity returns the identity of a new hidden participant.
 	NewIdentity func() translate.Identity
 	// Recovered is deferred while a picture is taken: it handles a panic.
@@ -211,7 +206,7 @@ func (s *Service) takeInTime(src Source) ([]byte, error) {
 	png, err := s.decode(ctx, src)
 	switch {
 	case err == nil:
-		s.d.Metrics.Duration.Observe(time.Since(since).Seconds())
+		s.d.Duration.Observe(time.Since(since).Seconds())
 	case translate.KindOf(err) == translate.ErrKindNotFound:
 		err = ErrNoPublisher
 	case errors.Is(err, context.DeadlineExceeded):

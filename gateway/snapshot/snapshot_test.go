@@ -51,7 +51,7 @@ func testService(t *testing.T) (*Service, *stillCamera) {
 	}
 	return New(Deps{
 		Config: Config{Timeout: 3 * time.Second, MaxAtOnce: 4, Decoder: limits()}, Camera: camera,
-		Metrics:     &Metrics{Duration: prometheus.NewHistogram(prometheus.HistogramOpts{})},
+		Duration:    prometheus.NewHistogram(prometheus.HistogramOpts{}),
 		NewIdentity: func() translate.Identity { return "hidden" }, Recovered: func() {}, Context: t.Context(),
 	}), camera
 }
