@@ -44,6 +44,7 @@ rtc:
   udp_port: %d
   node_ip: %q
   use_external_ip: false
+  pli_throttle: {low_quality: 200ms}
 `, p.liveKit, bindHost(host), liveKitKey, liveKitSecret, liveKitKey, local(p.internal), p.liveKitTCP, p.liveKitUDP, media)
 	if media.IsLoopback() { // LiveKit omits it by default
 		y += fmt.Sprintf("  enable_loopback_candidate: true\n  ips: {includes: [%q]}\n", netip.PrefixFrom(media, media.BitLen()))

@@ -40,8 +40,15 @@ func newStage(b *testing.B, p *programs) *stage {
 // newStageWith starts everything, with settings of the gateway.
 func newStageWith(b *testing.B, p *programs, env map[string]string) *stage {
 	b.Helper()
+	return newStageFor(b, p, rig.LiveKitOptions{}, env)
+}
+
+// newStageFor starts everything, with options of LiveKit and settings of the gateway.
+func newStageFor(b *testing.B, p *programs, options rig.LiveKitOptions, env map[string]string) *stage {
+	b.Helper()
 	ports := rig.NewPorts(b)
-	s := &stage{redis: rig.StartRedis(b), livekit: rig.StartLiveKit(b, rig.LiveKitOptions{Webhook: ports.Webhook()})}
+	options.Webhook = ports.Webhook()
+	s := &stage{redis: rig.StartRedis(b), livekit: rig.StartLiveKit(b, options)}
 	all := map[string]string{"WCS_LIVEKIT_URL": s.livekit.URL, "WCS_LIVEKIT_APIKEY": s.livekit.Key, "WCS_LIVEKIT_APISECRET": s.livekit.Secret}
 	maps.Copy(all, env)
 	s.gateway = startGateway(b, p, ports, s.redis.Addr, all)

@@ -24,7 +24,8 @@ type LiveKitOptions struct {
 	Webhook string // URL that gets the webhooks; none if empty
 	Redis   string // host:port shared by the nodes of a deployment; single node without
 	Address string // an IPv4 address of this machine, for media; 127.0.0.1 if empty
-	Extra   string // further YAML; must not repeat the keys of liveKitConfig
+	RTC     string // a further line of rtc, as YAML
+	Extra   string // further YAML; must not repeat the keys of LiveKit.yaml
 }
 
 // LiveKit is a livekit-server on 127.0.0.1, a child process.
@@ -74,9 +75,10 @@ rtc:
   use_external_ip: false
   enable_loopback_candidate: %t
   ips: {includes: [%s/32]}
+  %s
 keys: {%s: %s}
 logging: {level: warn, json: false}
-`, lk.Port, lk.TCPPort, lk.UDPPort, address, o.Address == "", address, lk.Key, lk.Secret)
+`, lk.Port, lk.TCPPort, lk.UDPPort, address, o.Address == "", address, o.RTC, lk.Key, lk.Secret)
 	if o.Webhook != "" {
 		fmt.Fprintf(&y, "webhook: {api_key: %s, urls: [%q]}\n", lk.Key, o.Webhook)
 	}

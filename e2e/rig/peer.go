@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 
@@ -28,6 +30,7 @@ type PeerOptions struct {
 	TCP           bool   // ICE over TCP only
 	Mute          bool   // a publisher connects and sends nothing
 	MuteVideo     bool   // a publisher offers video and sends only audio
+	OnRequest     bool   // a publisher of VP8 sends key frames only when it is asked for one, as browsers do
 }
 
 func (o PeerOptions) withDefaults() PeerOptions {
@@ -61,15 +64,19 @@ type Peer struct {
 	up        chan struct{} // closed when ICE and DTLS are up for the first time
 	closed    chan struct{}
 	close     func()
-	send      []func() // the senders, started by SetAnswer
+	send      []func()      // the senders, started by SetAnswer
+	picture   chan struct{} // closed when the first VP8 key frame arrives
 	wg        sync.WaitGroup
 
-	mu      sync.Mutex
-	silent  bool
-	frames  []time.Time // when each was sent
-	frame   []byte
-	tracks  []PeerTrack
-	packets map[translate.Kind]int
+	onRequest bool // key frames are sent only when one is requested
+
+	mu        sync.Mutex
+	silent    bool
+	requested bool        // a key frame, since the last one
+	frames    []time.Time // when each was sent
+	frame     []byte
+	tracks    []PeerTrack
+	packets   map[translate.Kind]int
 }
 
 // NewPublisher makes a peer that sends silence and an even grey picture once SetAnswer was called.
@@ -78,13 +85,16 @@ func NewPublisher(t testing.TB, o PeerOptions) *Peer {
 	o = o.withDefaults()
 	p := newPeer(t, o)
 	if o.Audio {
-		track := p.addTrack(webrtc.MimeTypeOpus, "audio")
+		track, _ := p.addTrack(webrtc.MimeTypeOpus, "audio")
 		p.send = append(p.send, func() { p.pump(track, audioInterval, func() []byte { return wcsclient.OpusSilence }) })
 	}
 	if o.Video {
-		track := p.addTrack(o.VideoMime, "video")
+		track, sender := p.addTrack(o.VideoMime, "video")
 		p.Resize(o.Width, o.Height)
 		p.send = append(p.send, func() { p.pump(track, videoInterval, p.nextFrame) })
+		if p.onRequest, p.requested = o.OnRequest, true; o.OnRequest {
+			p.send = append(p.send, func() { p.awaitRequests(sender) })
+		}
 	}
 	switch {
 	case o.Mute:
@@ -128,6 +138,7 @@ func newPeer(t testing.TB, o PeerOptions) *Peer {
 		pc:        pc,
 		videoMime: o.VideoMime,
 		up:        make(chan struct{}),
+		picture:   make(chan struct{}),
 		closed:    make(chan struct{}),
 		packets:   map[translate.Kind]int{},
 	}
@@ -165,7 +176,7 @@ func loopback(tcp bool) webrtc.SettingEngine {
 	return s
 }
 
-func (p *Peer) addTrack(mime, id string) *webrtc.TrackLocalStaticSample {
+func (p *Peer) addTrack(mime, id string) (*webrtc.TrackLocalStaticSample, *webrtc.RTPSender) {
 	p.t.Helper()
 	track, err := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: mime}, id, "stream")
 	if err != nil {
@@ -184,7 +195,7 @@ func (p *Peer) addTrack(mime, id string) *webrtc.TrackLocalStaticSample {
 	if err := sender.SetCodecPreferences(codecs); err != nil {
 		p.t.Fatal(err)
 	}
-	return track
+	return track, sender.Sender()
 }
 
 func rank(c webrtc.RTPCodecParameters, mime string) int {
@@ -222,6 +233,9 @@ func (p *Peer) SetAnswer(sdp string) {
 
 // Up is closed when ICE and DTLS have come up.
 func (p *Peer) Up() <-chan struct{} { return p.up }
+
+// Picture is closed when a player has received the first packet of a VP8 key frame.
+func (p *Peer) Picture() <-chan struct{} { return p.picture }
 
 // State is the state of the connection now.
 func (p *Peer) State() webrtc.PeerConnectionState { return p.pc.ConnectionState() }
@@ -278,7 +292,30 @@ func (p *Peer) nextFrame() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.frames = append(p.frames, time.Now())
-	return p.frame
+	if !p.onRequest || p.requested {
+		p.requested = false
+		return p.frame
+	}
+	frame := slices.Clone(p.frame)
+	frame[0] |= 1 // not a key frame (RFC 6386 §9.1); nothing decodes it
+	return frame
+}
+
+// awaitRequests reads the requests for key frames until the peer is closed.
+func (p *Peer) awaitRequests(sender *webrtc.RTPSender) {
+	for {
+		packets, _, err := sender.ReadRTCP()
+		if err != nil {
+			return
+		}
+		for _, packet := range packets {
+			if _, ok := packet.(*rtcp.PictureLossIndication); ok {
+				p.mu.Lock()
+				p.requested = true
+				p.mu.Unlock()
+			}
+		}
+	}
 }
 
 func (p *Peer) isSilent() bool {
@@ -313,13 +350,24 @@ func (p *Peer) receive(track *webrtc.TrackRemote) {
 		Kind: kind, Mime: track.Codec().MimeType, StreamID: track.StreamID(), TrackID: track.ID(),
 	})
 	p.mu.Unlock()
-	buf := make([]byte, 1500)
+	picture := sync.OnceFunc(func() { close(p.picture) })
 	for {
-		if _, _, err := track.Read(buf); err != nil {
+		packet, _, err := track.ReadRTP()
+		if err != nil {
 			return // the track ended with the connection
+		}
+		if track.Codec().MimeType == webrtc.MimeTypeVP8 && startsKeyFrame(packet.Payload) {
+			picture()
 		}
 		p.mu.Lock()
 		p.packets[kind]++
 		p.mu.Unlock()
 	}
+}
+
+// startsKeyFrame reports whether an RTP payload is the start of a VP8 key frame (RFC 7741 §4.2, §4.3).
+func startsKeyFrame(payload []byte) bool {
+	var packet codecs.VP8Packet
+	frame, err := packet.Unmarshal(payload)
+	return err == nil && packet.S == 1 && packet.PID == 0 && len(frame) > 0 && frame[0]&1 == 0
 }
