@@ -71,13 +71,12 @@ func (a *API) listConnections(q *request, f connectionFilter) error {
 	return l.end(err)
 }
 
-func (a *API) terminateConnection(q *request) error {
-	var body struct {
-		SessionID string `json:"sessionId"`
-	}
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+// bySession is the body of requests about one session.
+type bySession struct {
+	SessionID string `json:"sessionId"`
+}
+
+func (a *API) terminateConnection(q *request, body bySession) error {
 	q.target = "sessionId=" + abridge(body.SessionID)
 	if body.SessionID == "" {
 		return badRequest("sessionId is missing")

@@ -6,13 +6,12 @@ import (
 	"wcsgateway/translate"
 )
 
-func (a *API) snapshot(q *request) error {
-	var body struct {
-		StreamName string `json:"streamName"`
-	}
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+// byStreamName is the body of requests about one published stream.
+type byStreamName struct {
+	StreamName string `json:"streamName"`
+}
+
+func (a *API) snapshot(q *request, body byStreamName) error {
 	q.target = "streamName=" + abridge(body.StreamName)
 	if body.StreamName == "" {
 		return badRequest("streamName is missing")
@@ -43,14 +42,13 @@ func (c recordingConfig) check() error {
 	return nil
 }
 
-func (a *API) startRecording(q *request) error {
-	var body struct {
-		byMediaID
-		Config recordingConfig `json:"config"`
-	}
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+// recordingStart is the body of startRecording.
+type recordingStart struct {
+	byMediaID
+	Config recordingConfig `json:"config"`
+}
+
+func (a *API) startRecording(q *request, body recordingStart) error {
 	q.target = "mediaSessionId=" + abridge(body.MediaSessionID)
 	name, err := a.publishedName(q, body.MediaSessionID)
 	if err != nil {
@@ -63,11 +61,7 @@ func (a *API) startRecording(q *request) error {
 	return err
 }
 
-func (a *API) stopRecording(q *request) error {
-	var body byMediaID
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+func (a *API) stopRecording(q *request, body byMediaID) error {
 	q.target = "mediaSessionId=" + abridge(body.MediaSessionID)
 	name, err := a.publishedName(q, body.MediaSessionID)
 	if err != nil {

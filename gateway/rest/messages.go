@@ -5,17 +5,15 @@ import (
 	"fmt"
 )
 
-// sendStreamEvent sends an event to the players of a stream, which is identified by its media id or its name.
-func (a *API) sendStreamEvent(q *request) error {
-	var body struct {
-		MediaSessionID string          `json:"mediaSessionId"`
-		StreamName     string          `json:"streamName"`
-		Type           string          `json:"type"`
-		Payload        json.RawMessage `json:"payload"`
-	}
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+// streamEvent is an event for the players of a stream, which is identified by its media id or its name.
+type streamEvent struct {
+	MediaSessionID string          `json:"mediaSessionId"`
+	StreamName     string          `json:"streamName"`
+	Type           string          `json:"type"`
+	Payload        json.RawMessage `json:"payload"`
+}
+
+func (a *API) sendStreamEvent(q *request, body streamEvent) error {
 	q.target = "mediaSessionId=" + abridge(body.MediaSessionID) + " streamName=" + abridge(body.StreamName)
 	if (body.MediaSessionID == "") == (body.StreamName == "") {
 		return badRequest("exactly one of mediaSessionId and streamName is required")
@@ -36,18 +34,15 @@ func (a *API) sendStreamEvent(q *request) error {
 	return a.deps.Messenger.SendStreamEvent(q.Context(), body.StreamName, body.Type, body.Payload)
 }
 
-// sendData sends data to a client, which receives it as OnDataEvent.
-func (a *API) sendData(q *request) error {
-	var body struct {
-		NodeID      string          `json:"nodeId"` // ignored: all pods are one server
-		AppKey      string          `json:"appKey"` // ignored: the session has it
-		SessionID   string          `json:"sessionId"`
-		OperationID string          `json:"operationId"`
-		Payload     json.RawMessage `json:"payload"`
-	}
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+// sessionData is for one client, which receives it as OnDataEvent. WCS's nodeId and appKey are ignored: all
+// pods are one server, and the session has an application.
+type sessionData struct {
+	SessionID   string          `json:"sessionId"`
+	OperationID string          `json:"operationId"`
+	Payload     json.RawMessage `json:"payload"`
+}
+
+func (a *API) sendData(q *request, body sessionData) error {
 	q.target = "sessionId=" + abridge(body.SessionID)
 	if body.SessionID == "" {
 		return badRequest("sessionId is missing")

@@ -98,10 +98,14 @@ func (a *API) passOnUnsupported(q *request) error {
 	return a.passOn(q)
 }
 
-// orOther returns an endpoint whose requests are passed on if what they name is not here.
-func orOther(serve func(*API, *request) error) func(*API, *request) error {
+// orOther returns an endpoint for requests with a body, which are passed on if what they name is not here.
+func orOther[B any](serve func(*API, *request, B) error) func(*API, *request) error {
 	return func(a *API, q *request) error {
-		err := serve(a, q)
+		var body B
+		if err := q.decode(&body); err != nil {
+			return err
+		}
+		err := serve(a, q, body)
 		notHere := errors.Is(err, errNothing) || errors.Is(err, admin.ErrNoSuchStream) || errors.Is(err, state.ErrNotFound)
 		if !notHere || !a.mayUseOther(q) {
 			return err

@@ -26,15 +26,14 @@ func pushOf(p admin.Push) push {
 	return push{MediaSessionID: p.ID, StreamName: pushPrefix + p.Stream, RTMPURL: p.Address, Options: json.RawMessage("{}")}
 }
 
-func (a *API) startPush(q *request) error {
-	var body struct {
-		StreamName string `json:"streamName"`
-		RTMPURL    string `json:"rtmpUrl"`
-		Full       bool   `json:"rtmpTransponderFullUrl"`
-	}
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+// pushStart is the body of startPush.
+type pushStart struct {
+	StreamName string `json:"streamName"`
+	RTMPURL    string `json:"rtmpUrl"`
+	Full       bool   `json:"rtmpTransponderFullUrl"`
+}
+
+func (a *API) startPush(q *request, body pushStart) error {
 	q.target = "streamName=" + abridge(body.StreamName) // the address usually contains a key
 	switch {
 	case body.StreamName == "":
@@ -86,11 +85,7 @@ func (a *API) listPushes(q *request, address string, matches func(admin.Push) bo
 	return l.end(nil)
 }
 
-func (a *API) stopPush(q *request) error {
-	var body byMediaID
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+func (a *API) stopPush(q *request, body byMediaID) error {
 	q.target = "mediaSessionId=" + abridge(body.MediaSessionID)
 	if body.MediaSessionID == "" {
 		return badRequest("mediaSessionId is missing")

@@ -3,6 +3,7 @@ package rest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"wcsgateway/gateway/admin"
@@ -69,15 +70,10 @@ func (a *API) statistics(q *request) error {
 	return badRequest("format must be text or json")
 }
 
-func selected(groups []group, names []string) (some []group) {
-	for _, g := range groups {
-		for _, name := range names {
-			if g.name == strings.TrimSpace(name) {
-				some = append(some, g)
-			}
-		}
-	}
-	return some
+func selected(groups []group, names []string) []group {
+	return slices.DeleteFunc(groups, func(g group) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return strings.TrimSpace(name) == g.name })
+	})
 }
 
 // statisticsText formats the groups, each with a header. The SDK needs a header in the first line.

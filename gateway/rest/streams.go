@@ -169,11 +169,7 @@ func (f *endFilter) UnmarshalJSON(b []byte) error {
 // terminateStreams responds as soon as the pods have started to end the streams. WCS without a filter ended
 // all streams. Here this needs rest.terminateAll and POST: a page of another site can make browsers send a
 // GET with stored credentials, and old browsers do not send Sec-Fetch-Site.
-func (a *API) terminateStreams(q *request) error {
-	var end endFilter
-	if err := q.decode(&end); err != nil {
-		return err
-	}
+func (a *API) terminateStreams(q *request, end endFilter) error {
 	f := end.streamFilter
 	filter, err := f.filter()
 	q.target = describe(f)
@@ -244,11 +240,7 @@ func (a *API) streamOfID(q *request, mediaID string) (found admin.StreamEntry, e
 	return found, err
 }
 
-func (a *API) streamMetrics(q *request) error {
-	var body byMediaID
-	if err := q.decode(&body); err != nil {
-		return err
-	}
+func (a *API) streamMetrics(q *request, body byMediaID) error {
 	e, err := a.streamOfID(q, body.MediaSessionID)
 	if err != nil {
 		return err
