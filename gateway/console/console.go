@@ -70,7 +70,7 @@ type Console struct {
 	deps    Deployment
 	log     zerolog.Logger
 	files   http.Handler // of static/
-	page    []byte
+	page    string
 	assets  string // hash of the files
 	started time.Time
 	viewers *semaphore.Weighted
@@ -91,30 +91,23 @@ const staticPrefix = pathPrefix + "static/"
 //go:embed static
 var static embed.FS
 
+//go:embed static/index.html
+var consolePage string
+
 // New returns the console.
-func New(cfg Config, d Deployment, log zerolog.Logger) (*Console, error) {
-	files, err := fs.Sub(static, "static")
-	if err != nil {
-		return nil, err
-	}
-	page, err := fs.ReadFile(files, "index.html")
-	if err != nil {
-		return nil, err
-	}
-	assets, err := hash(files)
-	if err != nil {
-		return nil, err
-	}
+func New(cfg Config, d Deployment, log zerolog.Logger) *Console {
+	files, _ := fs.Sub(static, "static") // the error is that of an invalid path
+	assets := hash(files)
 	return &Console{
 		cfg: cfg, deps: d, log: log, files: http.FileServerFS(files),
-		page: []byte(strings.ReplaceAll(string(page), "{{assets}}", assets)), assets: assets, started: time.Now(), viewers: semaphore.NewWeighted(int64(cfg.Viewers)),
-	}, nil
+		page: strings.ReplaceAll(consolePage, "{{assets}}", assets), assets: assets, started: time.Now(), viewers: semaphore.NewWeighted(int64(cfg.Viewers)),
+	}
 }
 
-// hash returns a hash of the names and contents of all files.
-func hash(files fs.FS) (string, error) {
+// hash returns a hash of the names and contents of all files, which are in memory.
+func hash(files fs.FS) string {
 	h := sha256.New()
-	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+	_ = fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -122,7 +115,7 @@ func hash(files fs.FS) (string, error) {
 		_, _ = h.Write(append([]byte(path+"\x00"), content...)) // never fails
 		return err
 	})
-	return hex.EncodeToString(h.Sum(nil)[:8]), err
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // policy only allows the page's own files and forbids frames. Snapshots are blobs.
@@ -140,7 +133,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reject(w, http.StatusMethodNotAllowed, "only GET and HEAD are supported")
 	case path == pathPrefix:
 		h.Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(c.page) // the client might have disconnected
+		_, _ = io.WriteString(w, c.page) // the client might have disconnected
 	case path == pathPrefix+"settings.yaml":
 		writeText(w, c.cfg.Settings())
 	case strings.HasPrefix(path, docsPrefix):
