@@ -51,6 +51,13 @@ func (f *faults) failed(key string, err error) {
 	}
 }
 
+// each adds a fault for each item of a list that fails a check.
+func (f *faults) each(key string, items []string, check func(string) error) {
+	for i, item := range items {
+		f.failed(fmt.Sprintf("%s[%d]", key, i), check(item))
+	}
+}
+
 // errorOf drops the result of a function that is called for its error.
 func errorOf[T any](_ T, err error) error { return err }
 

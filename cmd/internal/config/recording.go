@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -40,8 +39,6 @@ func (r Recording) validate(f *faults) {
 }
 
 func (a Application) validateEgress(f *faults, at string) {
-	for i, host := range a.RTMPHosts {
-		f.failed(fmt.Sprintf("%s.rtmpHosts[%d]", at, i), errorOf(rtmp.Parse([]string{host})))
-	}
+	f.each(at+".rtmpHosts", a.RTMPHosts, func(host string) error { return errorOf(rtmp.Parse([]string{host})) })
 	f.check(len(a.RTMPHosts) > 0 || !a.RTMPFullURL, at+".rtmpFullUrl", "needs rtmpHosts, which is empty")
 }

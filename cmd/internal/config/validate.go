@@ -91,16 +91,8 @@ func (l Listen) validate(f *faults) {
 }
 
 func (l Listen) validateEmbed(f *faults) {
-	for i, frame := range l.Embed.Frames {
-		if err := embed.CheckFrame(frame); err != nil {
-			f.add(fmt.Sprintf("listen.embed.frames[%d]", i), "%v", err)
-		}
-	}
-	for i, server := range l.Embed.Servers {
-		if err := embed.CheckServer(server); err != nil {
-			f.add(fmt.Sprintf("listen.embed.servers[%d]", i), "%v", err)
-		}
-	}
+	f.each("listen.embed.frames", l.Embed.Frames, embed.CheckFrame)
+	f.each("listen.embed.servers", l.Embed.Servers, embed.CheckServer)
 	f.check(!l.Embed.Enabled || l.LBPath != embed.Path, "listen.lbPath", "is the address of listen.embed")
 }
 
@@ -185,9 +177,7 @@ func (c Config) validateApplications(f *faults) {
 
 // origins checks a list of pages.
 func (f *faults) origins(key string, patterns []string) {
-	for i, p := range patterns {
-		f.failed(fmt.Sprintf("%s[%d]", key, i), errorOf(origins.Parse([]string{p})))
-	}
+	f.each(key, patterns, func(p string) error { return errorOf(origins.Parse([]string{p})) })
 }
 
 // address checks a host:port. Port 0 is any free port.
