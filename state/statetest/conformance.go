@@ -75,7 +75,7 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 	t.Helper()
 	for _, c := range []struct {
 		name string
-		run  func(*testing.T, *pair)
+		run  func(*pair)
 	}{
 		{"claimed stream is found by all pods", testClaimFind},
 		{"name is claimed once", testNameTaken},
@@ -113,21 +113,22 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, newPair(t, newDeployment(t))) })
+		t.Run(c.name, func(t *testing.T) { c.run(newPair(t, newDeployment(t))) })
 	}
 }
 
 // pair is two pods of a deployment.
 type pair struct {
-	a, b   Node
+	t      *testing.T
+	a, b   node
 	eventB chan state.Event
 }
 
 func newPair(t *testing.T, open Opener) *pair {
 	t.Helper()
-	p := &pair{eventB: make(chan state.Event, 1000)}
-	p.a = open(t, podA, state.Handlers{})
-	p.b = open(t, podB, state.Handlers{Event: func(e state.Event) { p.eventB <- e }})
+	p := &pair{t: t, eventB: make(chan state.Event, 1000)}
+	p.a = node{open(t, podA, state.Handlers{}), t}
+	p.b = node{open(t, podB, state.Handlers{Event: func(e state.Event) { p.eventB <- e }}), t}
 	return p
 }
 

@@ -18,7 +18,7 @@ type Fake struct {
 	mu          sync.Mutex
 	away        bool
 	pods        map[string]*Pod
-	streams     map[string]claimed
+	streams     map[string]state.Stream
 	players     map[string]map[playerKey]state.Player // by stream
 	media       map[string]claim
 	generations map[claim]int  // in which they were claimed
@@ -42,15 +42,10 @@ func (c claim) sameAs(o claim) bool {
 	return c == o
 }
 
-type claimed struct {
-	claim  claim
-	record state.Stream
-}
-
 type playerKey = claim
 
-func claimOfStream(o state.Owner, s state.Stream) claim {
-	return claim{owner: o, stream: s.Name, media: s.MediaID, identifier: s.Identity}
+func claimOfStream(s state.Stream) claim {
+	return claim{owner: s.Owner, stream: s.Name, media: s.MediaID, identifier: s.Identity}
 }
 
 func claimOfPlayer(o state.Owner, p state.Player) claim {
@@ -65,7 +60,7 @@ func New() *Fake {
 }
 
 func (f *Fake) clear() {
-	f.streams = make(map[string]claimed)
+	f.streams = make(map[string]state.Stream)
 	f.players = make(map[string]map[playerKey]state.Player)
 	f.media = make(map[string]claim)
 	f.generations = make(map[claim]int)
@@ -157,10 +152,10 @@ func (f *Fake) releaseAllOf(dead state.Owner) (orphans []state.Orphan) {
 			}
 		}
 	}
-	for name, c := range f.streams {
-		if c.claim.owner == dead {
-			orphans = append(orphans, state.Orphan{Stream: &c.record, Pods: f.podsOf(name)})
-			f.release(c.claim)
+	for name, s := range f.streams {
+		if s.Owner == dead {
+			orphans = append(orphans, state.Orphan{Stream: &s, Pods: f.podsOf(name)})
+			f.release(claimOfStream(s))
 		}
 	}
 	for id, s := range f.sessions {

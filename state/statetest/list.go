@@ -11,15 +11,15 @@ import (
 // EachStream is state.Redis' method, with one page for all.
 func (p *Pod) EachStream(ctx context.Context, q state.StreamQuery, yield func([]state.Listed) error) error {
 	page, err := call(ctx, p, "list", false, func() (page []state.Listed, err error) {
-		for _, c := range p.f.streams {
-			if wanted(q, c.record.MediaID, c.record.Name) {
-				page = append(page, state.Listed{Stream: c.record})
+		for _, s := range p.f.streams {
+			if wanted(q, s.MediaID, s.Name) {
+				page = append(page, state.Listed{Stream: s})
 			}
 		}
 		for name, players := range p.f.players {
 			for _, player := range players {
 				if wanted(q, player.MediaID, name) {
-					page = append(page, state.Listed{Stream: p.f.streams[name].record, Player: &player})
+					page = append(page, state.Listed{Stream: p.f.streams[name], Player: &player})
 				}
 			}
 		}

@@ -25,9 +25,10 @@ type Pod struct {
 // ClaimStream is state.Redis' method.
 func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
 	return p.call(ctx, "claim_stream", true, func() error {
-		c := claimOfStream(p.owner, s)
+		s.Owner = p.owner
+		c := claimOfStream(s)
 		if held, taken := p.f.streams[s.Name]; taken {
-			if err := p.f.refuses(c, s.Generation, held.claim, state.ErrNameTaken); err != nil {
+			if err := p.f.refuses(c, s.Generation, claimOfStream(held), state.ErrNameTaken); err != nil {
 				return err
 			}
 		}
@@ -37,8 +38,7 @@ func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
 		if err := p.f.claimMedia(c, s.Generation); err != nil {
 			return err
 		}
-		s.Owner = p.owner
-		p.f.streams[s.Name] = claimed{claim: c, record: s}
+		p.f.streams[s.Name] = s
 		return nil
 	})
 }
@@ -46,15 +46,14 @@ func (p *Pod) ClaimStream(ctx context.Context, s state.Stream) error {
 // PutStream is state.Redis' method.
 func (p *Pod) PutStream(ctx context.Context, s state.Stream) ([]string, error) {
 	return call(ctx, p, "put_stream", true, func() ([]string, error) {
-		c := claimOfStream(p.owner, s)
+		s.Owner = p.owner
 		switch held, taken := p.f.streams[s.Name]; {
 		case !taken:
 			return nil, state.ErrNotFound
-		case held.claim != c:
+		case claimOfStream(held) != claimOfStream(s):
 			return nil, state.ErrLostOwnership
 		}
-		s.Owner = p.owner
-		p.f.streams[s.Name] = claimed{claim: c, record: s}
+		p.f.streams[s.Name] = s
 		return p.f.podsOf(s.Name), nil
 	})
 }
@@ -62,10 +61,11 @@ func (p *Pod) PutStream(ctx context.Context, s state.Stream) ([]string, error) {
 // ReleaseStream is state.Redis' method.
 func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) ([]string, error) {
 	return call(ctx, p, "release_stream", true, func() ([]string, error) {
-		c := claimOfStream(p.owner, s)
+		s.Owner = p.owner
+		c := claimOfStream(s)
 		held, taken := p.f.streams[s.Name]
 		p.f.void[c] = true
-		if taken && held.claim == c {
+		if taken && claimOfStream(held) == c {
 			p.f.release(c)
 			return p.f.podsOf(s.Name), nil
 		}
@@ -80,8 +80,8 @@ func (p *Pod) ReleaseStream(ctx context.Context, s state.Stream) ([]string, erro
 // DisplaceStream is state.Redis' method.
 func (p *Pod) DisplaceStream(ctx context.Context, s state.Stream) ([]string, error) {
 	return call(ctx, p, "displace_stream", true, func() ([]string, error) {
-		c := claimOfStream(s.Owner, s)
-		if held, taken := p.f.streams[s.Name]; taken && held.claim != c {
+		c := claimOfStream(s)
+		if held, taken := p.f.streams[s.Name]; taken && claimOfStream(held) != c {
 			return nil, state.ErrLostOwnership
 		}
 		p.f.release(c)
@@ -105,7 +105,7 @@ func (p *Pod) FindStream(ctx context.Context, name string) (state.Stream, error)
 		if !ok {
 			return state.Stream{}, state.ErrNotFound
 		}
-		return held.record, nil
+		return held, nil
 	})
 }
 
@@ -126,7 +126,7 @@ func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream,
 			p.f.players[player.Stream] = make(map[playerKey]state.Player)
 		}
 		p.f.players[player.Stream][c] = player
-		return held.record, nil
+		return held, nil
 	})
 }
 

@@ -45,16 +45,16 @@ func (p *Pod) EndSession(ctx context.Context, s state.Session) error {
 // AdoptStream is state.Redis' method.
 func (p *Pod) AdoptStream(ctx context.Context, s state.Stream, from state.Owner) error {
 	return p.call(ctx, "adopt_stream", true, func() error {
-		mine := claimOfStream(p.owner, s)
+		s.Owner = p.owner
+		mine := claimOfStream(s)
 		held, taken := p.f.streams[s.Name]
 		switch {
 		case !taken:
 			return state.ErrNotFound
-		case p.f.refuses(mine, s.Generation, held.claim, state.ErrNameTaken) != nil || p.f.void[mine]:
+		case p.f.refuses(mine, s.Generation, claimOfStream(held), state.ErrNameTaken) != nil || p.f.void[mine]:
 			return state.ErrLostOwnership
 		}
-		s.Owner = p.owner
-		p.f.streams[s.Name] = claimed{claim: mine, record: s}
+		p.f.streams[s.Name] = s
 		_ = p.f.claimMedia(mine, s.Generation) // it can belong to another owner by now
 		return nil
 	})
@@ -76,6 +76,6 @@ func (p *Pod) AdoptPlayer(ctx context.Context, player state.Player, from state.O
 		}
 		player.Owner = p.owner
 		players[mine] = player
-		return p.f.streams[player.Stream].record, nil
+		return p.f.streams[player.Stream], nil
 	})
 }

@@ -2,9 +2,7 @@ package statetest
 
 import (
 	"errors"
-	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,104 +18,92 @@ func keptSession() state.Session {
 	}
 }
 
-func testTakeSession(t *testing.T, p *pair) {
+func testTakeSession(p *pair) {
 	s := keptSession()
-	noDecision := func(was state.Session) (state.Session, error) { return was, nil }
-	_, err := p.b.TakeSession(t.Context(), s.ID, noDecision)
-	wantErr(t, err, state.ErrNotFound)
+	p.b.take(s.ID, state.ErrNotFound, keep)
 	p.a.PutSession(s)
-	awaitSession(t, p.b, s, podA)
+	p.b.awaitSession(s, podA)
 
 	refused := errors.New("wrong token")
-	_, err = p.b.TakeSession(t.Context(), s.ID, func(state.Session) (state.Session, error) { return state.Session{}, refused })
-	wantErr(t, err, refused)
-	awaitSession(t, p.b, s, podA)
+	p.b.take(s.ID, refused, func(state.Session) (state.Session, error) { return state.Session{}, refused })
+	p.b.awaitSession(s, podA)
 	up := &state.SessionUpstream{Name: "old", Token: []byte{1}}
 	p.a.PutUpstream(s.ID, s.TokenHash, up)
-	awaitUpstream(t, p, s, up)
+	p.hasUpstream(s, up)
 
-	was, err := p.b.TakeSession(t.Context(), s.ID, func(was state.Session) (state.Session, error) {
-		was.TokenHash, was.Generation = state.TokenHash{2}, 1
-		return was, nil
-	})
-	must(t, err)
-	s.Upstream = up
-	if diff := cmp.Diff(s, was, ignoreOwner); diff != "" {
-		t.Errorf("session before it was taken (-want +got):\n%s", diff)
-	}
 	taken := s
 	taken.TokenHash, taken.Generation = state.TokenHash{2}, 1
-	awaitSession(t, p.a, taken, podB)
-	awaitUpstream(t, p, taken, nil)
+	was := p.b.take(s.ID, nil, func(was state.Session) (state.Session, error) {
+		was.TokenHash, was.Generation = taken.TokenHash, taken.Generation
+		return was, nil
+	})
+	s.Upstream = up
+	if diff := cmp.Diff(s, was, ignoreOwner); diff != "" {
+		p.t.Errorf("session before it was taken (-want +got):\n%s", diff)
+	}
+	p.a.awaitSession(taken, podB)
+	p.hasUpstream(taken, nil)
 
 	stale := s
 	stale.TokenHash = state.TokenHash{3}
 	p.a.PutSession(stale) // too late: the session is not a's any more
-	p.a.PutSession(state.Session{ID: "other"})
-	awaitSession(t, p.b, state.Session{ID: "other"}, podA) // a has processed its changes
-	awaitSession(t, p.a, taken, podB)
-	wantErr(t, p.a.EndSession(t.Context(), s), state.ErrLostOwnership)
-	awaitSession(t, p.a, taken, podB)
+	p.a.processed(podA)
+	p.a.awaitSession(taken, podB)
+	p.a.endSession(s, state.ErrLostOwnership)
+	p.a.awaitSession(taken, podB)
 	for range 2 {
-		must(t, p.b.EndSession(t.Context(), taken))
+		p.b.endSession(taken, nil)
 	}
-	wantNoSession(t, p.a, s.ID)
+	p.a.hasNoSession(s.ID)
 	p.a.PutSession(stale) // the previous owner does not restore it
-	p.a.PutSession(state.Session{ID: "another"})
-	awaitSession(t, p.b, state.Session{ID: "another"}, podA)
-	wantNoSession(t, p.a, s.ID)
-	must(t, p.a.EndSession(t.Context(), s))
+	p.a.processed(podA)
+	p.a.hasNoSession(s.ID)
+	p.a.endSession(s, nil)
 }
 
-func wantNoSession(t *testing.T, n Node, id string) {
-	t.Helper()
-	_, err := n.FindSession(t.Context(), id)
-	wantErr(t, err, state.ErrNotFound)
-	_, err = n.TakeSession(t.Context(), id, func(was state.Session) (state.Session, error) { return was, nil })
-	wantErr(t, err, state.ErrNotFound)
+// keep decides to take a session as it is.
+func keep(was state.Session) (state.Session, error) { return was, nil }
+
+func (n node) hasNoSession(id string) {
+	n.t.Helper()
+	_, err := n.FindSession(n.t.Context(), id)
+	wantErr(n.t, err, state.ErrNotFound)
+	n.take(id, state.ErrNotFound, keep)
 }
 
 // A pod that gets a session back is not affected by its own late commands for the earlier registration.
-func testTakeSessionBack(t *testing.T, p *pair) {
+func testTakeSessionBack(p *pair) {
 	first := keptSession()
 	p.a.PutSession(first)
-	awaitSession(t, p.b, first, podA)
+	p.b.awaitSession(first, podA)
 	second, third := first, first
 	second.TokenHash, third.TokenHash = state.TokenHash{2}, state.TokenHash{3}
 	second.Generation, third.Generation = 1, 2
-	for _, next := range []struct {
-		by Node
-		to state.Session
-	}{{p.b, second}, {p.a, third}} {
-		_, err := next.by.TakeSession(t.Context(), first.ID, func(state.Session) (state.Session, error) { return next.to, nil })
-		must(t, err)
-	}
+	p.b.take(first.ID, nil, func(state.Session) (state.Session, error) { return second, nil })
+	p.a.take(first.ID, nil, func(state.Session) (state.Session, error) { return third, nil })
 	p.b.DropSession(first.ID)
 	p.a.PutSession(first)
-	wantErr(t, p.a.EndSession(t.Context(), first), state.ErrLostOwnership)
-	wantErr(t, p.b.EndSession(t.Context(), second), state.ErrLostOwnership)
-	for _, n := range []Node{p.a, p.b} {
-		n.PutSession(state.Session{ID: "after"}) // the pod has processed its changes
-		awaitSession(t, n, state.Session{ID: "after"}, map[Node]string{p.a: podA, p.b: podB}[n])
-		n.DropSession("after")
-	}
-	awaitSession(t, p.b, third, podA)
+	p.a.endSession(first, state.ErrLostOwnership)
+	p.b.endSession(second, state.ErrLostOwnership)
+	p.a.processed(podA)
+	p.b.processed(podB)
+	p.b.awaitSession(third, podA)
 	p.a.DropSession(first.ID)
-	awaitNoSession(t, p.b, first.ID)
+	p.b.awaitNoSession(first.ID)
 }
 
 // Of several simultaneous uses of a token one succeeds.
-func testConcurrentTakers(t *testing.T, p *pair) {
+func testConcurrentTakers(p *pair) {
 	s := keptSession()
 	p.a.PutSession(s)
-	awaitSession(t, p.b, s, podA)
+	p.b.awaitSession(s, podA)
 	used := errors.New("token was used")
 	results := make([]error, 16)
 	var work sync.WaitGroup
 	for i := range results {
 		work.Go(func() {
-			node := []Node{p.a, p.b}[i%2]
-			_, results[i] = node.TakeSession(t.Context(), s.ID, func(was state.Session) (state.Session, error) {
+			n := []node{p.a, p.b}[i%2]
+			_, results[i] = n.TakeSession(p.t.Context(), s.ID, func(was state.Session) (state.Session, error) {
 				if was.TokenHash != s.TokenHash {
 					return was, used
 				}
@@ -133,150 +119,111 @@ func testConcurrentTakers(t *testing.T, p *pair) {
 		case err == nil:
 			won++
 		case !errors.Is(err, used):
-			t.Error(err)
+			p.t.Error(err)
 		}
 	}
 	if won != 1 {
-		t.Errorf("%d of %d took the session", won, len(results))
+		p.t.Errorf("%d of %d took the session", won, len(results))
 	}
 }
 
-func testAdoptStream(t *testing.T, p *pair) {
+func testAdoptStream(p *pair) {
 	s := streamOf("cam", "m1")
-	wantErr(t, p.b.AdoptStream(t.Context(), s, state.Owner{Pod: podA, Epoch: 1}), state.ErrNotFound)
-	must(t, p.a.ClaimStream(t.Context(), s))
-	found, err := p.b.FindStream(t.Context(), "cam")
-	must(t, err)
-	_, err = p.a.AddPlayer(t.Context(), playerOf("cam", "m2"))
-	must(t, err)
+	p.b.adoptStream(s, state.Owner{Pod: podA, Epoch: 1}, state.ErrNotFound)
+	p.a.claim(s, nil)
+	owner := p.b.find("cam", nil).Owner
+	p.a.addPlayer(playerOf("cam", "m2"), nil)
 	other := s
 	other.Identity += "x"
-	wantErr(t, p.b.AdoptStream(t.Context(), other, found.Owner), state.ErrLostOwnership)
-	wantErr(t, p.b.AdoptStream(t.Context(), s, found.Owner), state.ErrLostOwnership) // in the same generation
-	wantStream(t, p.a, s, podA)
+	p.b.adoptStream(other, owner, state.ErrLostOwnership)
+	p.b.adoptStream(s, owner, state.ErrLostOwnership) // in the same generation
+	p.a.has(s, podA)
 
 	claimed := s
 	s.VideoMuted, s.Generation = true, 1
 	for range 2 {
-		must(t, p.b.AdoptStream(t.Context(), s, found.Owner))
-		wantStream(t, p.a, s, podB)
+		p.b.adoptStream(s, owner, nil)
+		p.a.has(s, podB)
 	}
-	_, err = p.a.PutStream(t.Context(), claimed)
-	wantErr(t, err, state.ErrLostOwnership)
-	wantErr(t, p.a.ClaimStream(t.Context(), claimed), state.ErrAdopted)
-	wantStream(t, p.a, s, podB)
-	_, err = p.a.ReleaseStream(t.Context(), s)
-	wantErr(t, err, state.ErrLostOwnership)
-	wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", "m1")), state.ErrMediaIDTaken)
-	pods, err := p.b.PutStream(t.Context(), s)
-	must(t, err)
-	wantPods(t, pods, podA)
-	_, err = p.b.ReleaseStream(t.Context(), s)
-	must(t, err)
-	must(t, p.a.ClaimStream(t.Context(), streamOf("two", "m1"))) // name and media id are free
-	wantErr(t, p.b.AdoptStream(t.Context(), s, found.Owner), state.ErrNotFound)
+	p.a.put(claimed, state.ErrLostOwnership)
+	p.a.claim(claimed, state.ErrAdopted)
+	p.a.has(s, podB)
+	p.a.release(s, state.ErrLostOwnership)
+	p.a.claim(streamOf("two", "m1"), state.ErrMediaIDTaken)
+	p.b.put(s, nil, podA)
+	p.b.release(s, nil, podA)
+	p.a.claim(streamOf("two", "m1"), nil) // name and media id are free
+	p.b.adoptStream(s, owner, state.ErrNotFound)
 }
 
-func testAdoptPlayer(t *testing.T, p *pair) {
+func testAdoptPlayer(p *pair) {
 	s, player := streamOf("cam", "m1"), playerOf("cam", "m2")
-	must(t, p.a.ClaimStream(t.Context(), s))
-	found, err := p.b.FindStream(t.Context(), "cam")
-	must(t, err)
-	_, err = p.b.AdoptPlayer(t.Context(), player, found.Owner)
-	wantErr(t, err, state.ErrNotFound)
-	_, err = p.a.AddPlayer(t.Context(), player)
-	must(t, err)
+	p.a.claim(s, nil)
+	owner := p.b.find("cam", nil).Owner
+	p.b.adoptPlayer(player, owner, state.ErrNotFound)
+	p.a.addPlayer(player, nil)
 	added := player
 	player.Generation = 1
 	for range 2 {
-		got, err := p.b.AdoptPlayer(t.Context(), player, found.Owner)
-		must(t, err)
-		if diff := cmp.Diff(s, got, ignoreOwner); diff != "" {
-			t.Fatalf("record (-want +got):\n%s", diff)
-		}
+		wantRecord(p.t, p.b.adoptPlayer(player, owner, nil), s)
 	}
-	pods, err := p.a.PutStream(t.Context(), s)
-	must(t, err)
-	wantPods(t, pods, podB)
-	_, err = p.a.AddPlayer(t.Context(), added) // the previous owner registers it again
-	wantErr(t, err, state.ErrAdopted)
-	must(t, p.a.RemovePlayer(t.Context(), player)) // no longer its own
-	wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2")), state.ErrMediaIDTaken)
-	pods, err = p.a.ReleaseStream(t.Context(), s)
-	must(t, err)
-	wantPods(t, pods, podB)
-	got, err := p.b.AdoptPlayer(t.Context(), player, found.Owner)
-	must(t, err)
-	if diff := cmp.Diff(state.Stream{}, got); diff != "" {
-		t.Fatalf("record of an ended stream (-want +got):\n%s", diff)
-	}
-	must(t, p.b.RemovePlayer(t.Context(), player))
-	must(t, p.a.ClaimStream(t.Context(), streamOf("two", "m2")))
+	p.a.put(s, nil, podB)
+	p.a.addPlayer(added, state.ErrAdopted) // the previous owner registers it again
+	p.a.removePlayer(player)               // no longer its own
+	p.a.claim(streamOf("two", "m2"), state.ErrMediaIDTaken)
+	p.a.release(s, nil, podB)
+	wantRecord(p.t, p.b.adoptPlayer(player, owner, nil), state.Stream{}) // the stream has ended
+	p.b.removePlayer(player)
+	p.a.claim(streamOf("two", "m2"), nil)
 }
 
 // A pod that adopts its own records, as when a client returns to the same pod, loses nothing.
-func testAdoptOwn(t *testing.T, p *pair) {
+func testAdoptOwn(p *pair) {
 	s, player := streamOf("cam", "m1"), playerOf("cam", "m2")
-	must(t, p.a.ClaimStream(t.Context(), s))
-	_, err := p.a.AddPlayer(t.Context(), player)
-	must(t, err)
-	found, err := p.a.FindStream(t.Context(), "cam")
-	must(t, err)
-	must(t, p.a.AdoptStream(t.Context(), s, found.Owner))
-	_, err = p.a.AdoptPlayer(t.Context(), player, found.Owner)
-	must(t, err)
-	pods, err := p.a.PutStream(t.Context(), s)
-	must(t, err)
-	wantPods(t, pods, podA)
-	pods, err = p.a.ReleaseStream(t.Context(), s)
-	must(t, err)
-	if !slices.Equal(pods, []string{podA}) {
-		t.Errorf("pods %v", pods)
-	}
+	p.a.claim(s, nil)
+	p.a.addPlayer(player, nil)
+	owner := p.a.find("cam", nil).Owner
+	p.a.adoptStream(s, owner, nil)
+	p.a.adoptPlayer(player, owner, nil)
+	p.a.put(s, nil, podA)
+	p.a.release(s, nil, podA)
 }
 
 // Redis came back empty, and all pods register what they consider theirs: the last pod that took the session
 // has it, in any order.
-func testLatestGenerationWins(t *testing.T, p *pair) {
-	of, pods := map[Node]int{p.a: 0, p.b: 1}, map[Node]string{p.a: podA, p.b: podB}
-	for i, order := range [][]Node{{p.a, p.b}, {p.b, p.a}} {
+func testLatestGenerationWins(p *pair) {
+	of, pods := map[node]int{p.a: 0, p.b: 1}, map[node]string{p.a: podA, p.b: podB}
+	for i, order := range [][]node{{p.a, p.b}, {p.b, p.a}} {
 		name, published, played := "cam"+string('0'+rune(i)), "m1"+string('0'+rune(i)), "m2"+string('0'+rune(i))
 		session, s, player := keptSession(), streamOf(name, published), playerOf(name, played)
 		session.ID += name
 		for _, n := range order {
 			session.TokenHash, session.Generation, s.Generation, player.Generation = state.TokenHash{byte(of[n])}, of[n], of[n], of[n]
 			n.PutSession(session)
-			n.PutSession(state.Session{ID: "after"}) // the pod has processed its changes
-			awaitSession(t, n, state.Session{ID: "after"}, pods[n])
-			n.DropSession("after")
-			awaitNoSession(t, n, "after")
+			n.processed(pods[n])
 			var want error
 			if n == p.a && order[0] == p.b {
 				want = state.ErrAdopted
 			}
-			wantErr(t, n.ClaimStream(t.Context(), s), want)
-			_, err := n.AddPlayer(t.Context(), player)
-			wantErr(t, err, want)
+			n.claim(s, want)
+			n.addPlayer(player, want)
 		}
 		session.TokenHash, session.Generation, s.Generation = state.TokenHash{1}, 1, 1
-		awaitSession(t, p.a, session, podB)
+		p.a.awaitSession(session, podB)
 		earlier := s
 		earlier.Generation = 0
-		_, err := p.a.PutStream(t.Context(), earlier) // also after its own claim
-		wantErr(t, err, state.ErrLostOwnership)
-		wantErr(t, p.a.ClaimStream(t.Context(), earlier), state.ErrAdopted)
-		wantStream(t, p.a, s, podB)
-		_, err = p.a.AdoptPlayer(t.Context(), playerOf(name, played), state.Owner{}) // a checks whether it still has it
+		p.a.put(earlier, state.ErrLostOwnership) // also after its own claim
+		p.a.claim(earlier, state.ErrAdopted)
+		p.a.has(s, podB)
+		_, err := p.a.AdoptPlayer(p.t.Context(), playerOf(name, played), state.Owner{}) // a checks whether it still has it
 		if !errors.Is(err, state.ErrLostOwnership) && !errors.Is(err, state.ErrNotFound) {
-			t.Errorf("a has the player: %v", err)
+			p.t.Errorf("a has the player: %v", err)
 		}
-		wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", played)), state.ErrMediaIDTaken)
-		wantErr(t, p.a.ClaimStream(t.Context(), streamOf("two", published)), state.ErrMediaIDTaken)
-		players, err := p.b.ReleaseStream(t.Context(), s)
-		must(t, err)
-		wantPods(t, players, podB)
-		must(t, p.b.RemovePlayer(t.Context(), player))
+		p.a.claim(streamOf("two", played), state.ErrMediaIDTaken)
+		p.a.claim(streamOf("two", published), state.ErrMediaIDTaken)
+		p.b.release(s, nil, podB)
+		p.b.removePlayer(player)
 		p.b.DropSession(session.ID)
-		awaitNoSession(t, p.a, session.ID)
+		p.a.awaitNoSession(session.ID)
 	}
 }
