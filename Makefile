@@ -1,7 +1,7 @@
 # make dev    everything in one process, with a demo page
 # make test   installs what the tests need, then all tests; what CI runs
 # make check  gofmt, go vet, golangci-lint (if installed) and the tests that need no server: within two minutes
-# make build  bin/wcs-gateway, static
+# make build  bin/wcs-gateway and bin/wcs-doctor, static
 # make image  for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
 # make release  archives, Debian packages, chart, SBOM and checksums of the tag at HEAD, in bin/release
 # make test-k8s  the chart against a real Kubernetes control plane
@@ -96,7 +96,7 @@ setup:
 	touch $@
 
 build:
-	CGO_ENABLED=0 go build $(GOBUILD) -o bin/wcs-gateway ./cmd/wcs-gateway
+	CGO_ENABLED=0 go build $(GOBUILD) -o bin/ ./cmd/wcs-gateway ./cmd/wcs-doctor
 
 # The image's content for GOOS and GOARCH, and a tar file of it: the same bytes for the same tree, version, Go and
 # certificate authorities.
@@ -154,9 +154,9 @@ else
 	(cd deploy/sbom && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o ../../bin/release.build/ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod); \
 	for arch in $(ARCHES); do \
 		echo "release: $(VERSION) for linux/$$arch"; build=bin/release.build/$$arch; mkdir -p $$build; \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false $(GOBUILD) -o $$build/wcs-gateway ./cmd/wcs-gateway; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false $(GOBUILD) -o $$build/ ./cmd/wcs-gateway ./cmd/wcs-doctor; \
 		GOOS=linux GOARCH=$$arch sh deploy/release/notices >$$build/NOTICES; \
-		sh deploy/release/package $(VERSION) $$arch $$build/wcs-gateway $$build/NOTICES $(RELEASE); \
+		sh deploy/release/package $(VERSION) $$arch $$build $$build/NOTICES $(RELEASE); \
 		sbom=$(RELEASE)/wcs-gateway-$(VERSION)-linux-$$arch.cdx.json; \
 		bin/release.build/cyclonedx-gomod bin -json -noserial -version $(VERSION) -output $$sbom $$build/wcs-gateway 2>/dev/null; \
 		sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$$stamp\"/" $$sbom; \

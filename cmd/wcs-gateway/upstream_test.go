@@ -100,3 +100,35 @@ func TestReportOfUpstreamsIsReadFromRedis(t *testing.T) {
 		t.Errorf("without Redis: %+v", r)
 	}
 }
+
+func TestTranscriptsAreReadFromRedis(t *testing.T) {
+	rig.SkipShort(t)
+	redis := rig.StartRedis(t)
+	environ := []string{
+		"WCS_LIVEKIT_URL=http://h", "WCS_LIVEKIT_APIKEY=k", "WCS_LIVEKIT_APISECRET=" + secret, "WCS_REDIS_ADDRS=" + redis.Addr,
+		"WCS_APPLICATIONS={shop: {}, phone: {}}",
+	}
+	cfg, err := config.Load("", environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := app.Store(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }() // nothing is pending
+	for _, key := range []string{"shop", "phone"} {
+		if err := store.AddTranscript(t.Context(), key, 1, []byte(`{"app":"`+key+`"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for args, want := range map[string]string{
+		"upstream transcripts":            "{\"app\":\"phone\"}\n{\"app\":\"shop\"}\n",
+		"upstream transcripts --app shop": "{\"app\":\"shop\"}\n",
+		"upstream transcripts --app none": "",
+	} {
+		if r := runCommand("", environ, strings.Fields(args)...); r.code != exitOK || r.stdout != want {
+			t.Errorf("%s: %+v", args, r)
+		}
+	}
+}

@@ -38,6 +38,9 @@ func buildProgram(name string, args ...string) (string, error) {
 // BuildBench builds the load client and returns its path.
 func BuildBench() (string, error) { return buildProgram("wcs-bench", "./cmd/wcs-bench") }
 
+// BuildDoctor builds the program that examines transcripts and returns its path.
+func BuildDoctor() (string, error) { return buildProgram("wcs-doctor", "./cmd/wcs-doctor") }
+
 // lockFile waits for an exclusive lock, which ends with the process at the latest: test binaries of several
 // packages run at the same time.
 func lockFile(name string) (unlock func(), err error) {

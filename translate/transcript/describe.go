@@ -22,12 +22,14 @@ const (
 // more stands for further members or elements.
 const more = "(more)"
 
-// plainName matches names of messages and members. Longer ones, and those with several digits, can be an
+// plainName matches names of messages and members. Longer ones, and those with more numbers, can be an
 // application's ids.
-var plainName = regexp.MustCompile(`^[A-Za-z_]{1,40}[0-9]?$`)
+var plainName = regexp.MustCompile(`^[A-Za-z_]+([0-9]{1,2}[A-Za-z_]{2,})?[0-9]?$`)
+
+const maxName = 40
 
 func plain(name string) string {
-	if plainName.MatchString(name) {
+	if len(name) <= maxName && plainName.MatchString(name) {
 		return name
 	}
 	return NameOther

@@ -35,6 +35,9 @@ func Load(path string, environ []string) (Config, error) {
 	return load(path, text, environ)
 }
 
+// Parse is Load of a text, without variables.
+func Parse(text []byte) (Config, error) { return load("", text, nil) }
+
 // load is Load with the text of the file.
 func load(path string, text []byte, environ []string) (Config, error) {
 	k := koanf.New(".")
