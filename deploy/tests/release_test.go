@@ -35,17 +35,18 @@ func run(t *testing.T, environ []string, name string, args ...string) string {
 	return string(out)
 }
 
-// packages makes the packages of a program that only prints its version, and returns their directory.
+// packages makes the packages of programs that only print their version, and returns their directory.
 func packages(t *testing.T, environ ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	binary, notices, out := filepath.Join(dir, "program"), filepath.Join(dir, "NOTICES"), filepath.Join(dir, "out")
-	for file, text := range map[string]string{binary: "#!/bin/sh\necho 1.2.3-rc.1\n", notices: "notices\n"} {
+	notices, out := filepath.Join(dir, "NOTICES"), filepath.Join(dir, "out")
+	const program = "#!/bin/sh\necho 1.2.3-rc.1\n"
+	for file, text := range map[string]string{filepath.Join(dir, "wcs-gateway"): program, filepath.Join(dir, "wcs-doctor"): program, notices: "notices\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	run(t, append(environ, "SOURCE_DATE_EPOCH=1700000000"), "sh", "deploy/release/package", "1.2.3-rc.1", "amd64", binary, notices, out)
+	run(t, append(environ, "SOURCE_DATE_EPOCH=1700000000"), "sh", "deploy/release/package", "1.2.3-rc.1", "amd64", dir, notices, out)
 	run(t, append(environ, "SOURCE_DATE_EPOCH=1700000000", "HOME_URL=https://published.example"), "sh", "deploy/release/chart", "1.2.3-rc.1", out)
 	return out
 }
@@ -85,7 +86,7 @@ func TestArchiveHasWhatAnInstallationNeeds(t *testing.T) {
 		}
 		got[strings.TrimPrefix(h.Name, strings.TrimSuffix(archiveName, ".tar.gz")+"/")] = h.Mode
 	}
-	want := map[string]int64{"": 0o755, "wcs-gateway": 0o755, "LICENSE": 0o644, "NOTICES": 0o644, "wcs-gateway.example.yaml": 0o644, "wcs-gateway.service": 0o644}
+	want := map[string]int64{"": 0o755, "wcs-gateway": 0o755, "wcs-doctor": 0o755, "LICENSE": 0o644, "NOTICES": 0o644, "wcs-gateway.example.yaml": 0o644, "wcs-gateway.service": 0o644}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("files %v, want %v", got, want)
 	}
