@@ -102,7 +102,12 @@ func mustRender(t testing.TB, texts ...string) rendering {
 
 func mustRenderFor(t testing.TB, version string, texts ...string) rendering {
 	t.Helper()
-	text, err := render(version, values(t, append([]string{required}, texts...)...))
+	return mustRenderValues(t, version, values(t, append([]string{required}, texts...)...))
+}
+
+func mustRenderValues(t testing.TB, version string, v object) rendering {
+	t.Helper()
+	text, err := render(version, v)
 	if err != nil {
 		t.Fatal(err)
 	}

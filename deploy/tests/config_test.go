@@ -32,6 +32,35 @@ func TestGatewayTakesTheConfig(t *testing.T) {
 	}
 }
 
+// The values in the documents are complete, except for those that continue others, and the gateway accepts
+// what they render.
+func TestDocumentedValuesAreComplete(t *testing.T) {
+	run := runDir(t)
+	for _, file := range []string{root + "/docs/install-kubernetes.md", filepath.Join(chartDir, "README.md")} {
+		complete := 0
+		for _, block := range strings.Split(string(readFile(t, file)), "```yaml\n")[1:] {
+			text, _, _ := strings.Cut(block, "```")
+			var texts []string
+			switch {
+			case strings.HasPrefix(text, "# values.yaml\n"):
+				complete++
+			case strings.HasPrefix(text, "config:"):
+				texts = append(texts, required)
+			default:
+				continue // for another program
+			}
+			r := mustRenderValues(t, kubeVersion, values(t, append(texts, text)...))
+			config := strings.ReplaceAll(gatewayConfig(t, r), "/run/secrets", run)
+			if err := checkConfig(t.Context(), t, config, containerEnv(t, r, run)); err != nil {
+				t.Errorf("%s:\n%v\n%s", file, err, text)
+			}
+		}
+		if complete != 1 {
+			t.Errorf("%s has %d complete values.yaml, want one", file, complete)
+		}
+	}
+}
+
 // The gateway rejects an unknown key, so its check of the rendered configuration is effective.
 func TestGatewayRefusesUnknownKeys(t *testing.T) {
 	r := mustRender(t, "")
@@ -89,7 +118,8 @@ func runDir(t testing.TB) string {
 	cert, key := certificate(t)
 	for name, content := range map[string][]byte{
 		"wcs/livekit-api-secret": []byte("secret"), "wcs/redis-password": []byte("secret"), "wcs/redis-sentinel-password": []byte("secret"),
-		"wcs/shop-hook": []byte("secret"), "tls/tls.crt": cert, "tls/tls.key": key,
+		"wcs/shop-hook": []byte("secret"), "wcs/rest-ops": []byte("$2a$10$OtZR/CoR1LKx9AYNN3JiXu2yZnSA6wPFcWJAfM8VnD0n5qtOqbxaq"),
+		"tls/tls.crt": cert, "tls/tls.key": key,
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {

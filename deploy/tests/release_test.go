@@ -126,26 +126,74 @@ func TestDebIsInstalledAndPurged(t *testing.T) {
 	if err := checkConfig(t.Context(), t, config, nil); err != nil {
 		t.Error(err)
 	}
-	unit := filepath.Join(clean, "usr/lib/systemd/system/wcs-gateway.service")
-	text := string(readFile(t, unit))
-	if n := strings.Count(text, "/usr/bin/wcs-gateway "); n != 2 || strings.Contains(text, "/usr/local") {
-		t.Errorf("the unit names the installed program %d times, want twice:\n%s", n, text)
-	}
-	if tool, err := exec.LookPath("systemd-analyze"); err == nil {
-		here := filepath.Join(t.TempDir(), "wcs-gateway.service")
-		if err := os.WriteFile(here, []byte(strings.ReplaceAll(text, "/usr/bin/wcs-gateway", filepath.Join(clean, "usr/bin/wcs-gateway"))), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if out := run(t, nil, tool, "verify", here); out != "" {
-			t.Errorf("systemd-analyze verify reports:\n%s", out)
-		}
-	}
+	verifyUnit(t, clean, "/usr/lib/systemd/system", "/usr/bin/wcs-gateway")
 	dpkg("--purge", "wcs-gateway")
 	for _, left := range []string{"usr/bin/wcs-gateway", "usr/lib/systemd/system/wcs-gateway.service", "etc/wcs-gateway"} {
 		if _, err := os.Stat(filepath.Join(clean, left)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is left after the purge: %v", left, err)
 		}
 	}
+}
+
+// verifyUnit requires that systemd accepts the unit in a directory of a clean root, and that the unit starts
+// the installed program.
+func verifyUnit(t *testing.T, clean, dir, program string) {
+	t.Helper()
+	text := string(readFile(t, filepath.Join(clean, dir, "wcs-gateway.service")))
+	if n := strings.Count(text, "="+program+" "); n != 2 || strings.Count(text, "/bin/wcs-gateway ") != n {
+		t.Errorf("the unit names the installed program %d times, want twice:\n%s", n, text)
+	}
+	tool, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		return
+	}
+	here := filepath.Join(t.TempDir(), "wcs-gateway.service")
+	if err := os.WriteFile(here, []byte(strings.ReplaceAll(text, program, filepath.Join(clean, program))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(t, nil, tool, "verify", here); out != "" {
+		t.Errorf("systemd-analyze verify reports:\n%s", out)
+	}
+}
+
+// The commands of docs/install-linux.md install the archive into an empty root. systemd accepts the unit, and
+// the gateway the configuration of the document.
+func TestArchiveIsInstalledByDocumentedCommands(t *testing.T) {
+	document := string(readFile(t, root+"/docs/install-linux.md"))
+	block := func(language, first string) string {
+		_, text, found := strings.Cut(document, "```"+language+"\n"+first)
+		text, _, _ = strings.Cut(text, "```")
+		if !found {
+			t.Fatalf("docs/install-linux.md has no block that begins with %s", first)
+		}
+		return first + text
+	}
+	out, clean := packages(t), t.TempDir()
+	for _, dir := range []string{"usr/local/bin", "etc/systemd/system"} {
+		if err := os.MkdirAll(filepath.Join(clean, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const secret = "0123456789abcdef0123456789abcdef"
+	commands := strings.NewReplacer("1.2.3", "1.2.3-rc.1", "/usr/local/", clean+"/usr/local/", "/etc/", clean+"/etc/").Replace(block("sh", "tar -xzf"))
+	run(t, []string{"LIVEKIT_SECRET=" + secret}, "sh", "-euc", "cd "+out+"\n"+commands)
+	if out := run(t, nil, filepath.Join(clean, "usr/local/bin/wcs-gateway")); out != "1.2.3-rc.1\n" {
+		t.Errorf("the program prints %q", out)
+	}
+	file := filepath.Join(clean, "etc/wcs-gateway/secrets/livekit")
+	if got := string(readFile(t, file)); got != secret {
+		t.Errorf("the secret is %q", got)
+	}
+	for path, want := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): 0o700} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want mode %v", path, info, err, want)
+		}
+	}
+	config := strings.ReplaceAll(block("yaml", "# /etc/wcs-gateway/gateway.yaml"), "/run/credentials/wcs-gateway.service/livekit", file)
+	if err := checkConfig(t.Context(), t, config, nil); err != nil {
+		t.Error(err)
+	}
+	verifyUnit(t, clean, "/etc/systemd/system", "/usr/local/bin/wcs-gateway")
 }
 
 // The packaged chart has the version of the release, for the image of that version, and no examples.
