@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,6 +34,26 @@ func requireSDK(t *testing.T) {
 	}
 	if !isFile(filepath.Join(installedSDK, sdkFile)) {
 		t.Fatalf("the WebSDK is missing in %s: run npm ci --prefix cmd/wcs-dev, as make dev and make test do", installedSDK)
+	}
+}
+
+// make dev says what it does before it compiles, and installs nothing but the npm packages of the page.
+func TestMakeDevNeedsNoApt(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "make", "--dry-run", "dev")
+	cmd.Dir = "../.."
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	steps := string(out)
+	for _, word := range []string{"apt", "setup", "sudo"} {
+		if strings.Contains(steps, word) {
+			t.Errorf("%s is a part of make dev:\n%s", word, steps)
+		}
+	}
+	says, builds := strings.Index(steps, "echo 'Compiling"), strings.Index(steps, "go build -v ")
+	if says < 0 || builds < says {
+		t.Errorf("make dev does not say that it compiles before it does:\n%s", steps)
 	}
 }
 
