@@ -67,11 +67,16 @@ func (p program) checkConfig(file string) error {
 // examine examines the configuration and, if it has no fault, runs a further examination. It prints the
 // report and returns its worst result.
 func (p program) examine(file string, asJSON bool, further func(config.Config) []check.Result) (check.Level, error) {
+	var report check.Report
 	cfg, err := p.load(file)
-	if errors.Is(err, errUnconfigured) {
+	switch unset := errors.Is(err, errUnconfigured); {
+	case unset && asJSON:
+		report.Add(check.Result{Level: check.Fault, Check: "configuration", Text: unconfigured, Hint: "wcs-gateway config init prints a file to begin with"})
+	case unset:
 		return check.Fault, err
+	default:
+		report = check.Configuration(cfg, err)
 	}
-	report := check.Configuration(cfg, err)
 	if further != nil && report.Worst() != check.Fault {
 		report.Add(further(cfg)...)
 	}

@@ -92,7 +92,27 @@ func (p program) command() *cobra.Command {
 			},
 		},
 	)
+	root.SetHelpCommand(helpCommand(root))
 	return root
+}
+
+// helpCommand returns the command help. Unlike that of the library it rejects unknown commands.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [command]", Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			switch {
+			case err != nil:
+				return err
+			case len(rest) > 0:
+				return fmt.Errorf("unknown command %q for %q", rest[0], c.CommandPath())
+			}
+			c.InitDefaultHelpFlag()
+			c.InitDefaultVersionFlag()
+			return c.Help()
+		},
+	}
 }
 
 // fileOf returns the configuration file that the flag or the variable names, "" for none.

@@ -12,8 +12,10 @@ import (
 	"wcsgateway/state"
 )
 
+const unconfigured = "there is neither a file (--config FILE, or the variable " + config.EnvFile + ") nor a WCS_ variable"
+
 // errUnconfigured is for a first start.
-var errUnconfigured = errors.New("no configuration: there is neither a file (--config FILE, or the variable " + config.EnvFile + `) nor a WCS_ variable.
+var errUnconfigured = errors.New("no configuration: " + unconfigured + `.
 
 The least file, for wcs-gateway --config FILE:
 

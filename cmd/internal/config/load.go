@@ -95,6 +95,9 @@ func fileFault(path string, err error) *Fault {
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		at, text = path+":"+m[1], strings.TrimPrefix(text, m[0])
 	}
+	if strings.Contains(text, "into map[string]interface {}") { // a list or a word
+		return &Fault{Key: path, At: at, Text: "is not valid: it must have sections with keys, such as redis: {addrs: [...]}"}
+	}
 	return &Fault{Key: path, At: at, Text: "is not valid YAML: " + yamlValue.ReplaceAllString(text, "…")}
 }
 

@@ -57,6 +57,12 @@ log: {level: info}
 	if _, err := Load(broken, nil); !strings.HasPrefix(err.Error(), broken+":2: is not valid YAML: ") {
 		t.Errorf("fault of a file that is not YAML: %v", err)
 	}
+	for _, text := range []string{"- livekit\n", "livekit\n"} {
+		file := write(t, text)
+		if _, err := Load(file, nil); err == nil || !strings.HasPrefix(err.Error(), file+":1: is not valid: it must have sections with keys") {
+			t.Errorf("fault of a file with %q: %v", text, err)
+		}
+	}
 }
 
 func TestListInVariableHasCommasOrIsYAML(t *testing.T) {
