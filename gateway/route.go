@@ -150,8 +150,6 @@ func (g router) isOurs(token string) bool {
 	if !ok {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(g.env.Context, g.cfg.Media.StoreTimeout)
-	defer cancel()
-	_, err := g.env.Sessions.FindSessionOf(ctx, id, sha256.Sum256([]byte(token)))
+	_, err := g.env.Sessions.FindSessionOf(g.env.Context, id, sha256.Sum256([]byte(token)))
 	return !errors.Is(err, state.ErrNotFound)
 }

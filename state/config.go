@@ -36,7 +36,7 @@ type Config struct {
 	// member can have missed their events.
 	DepartureTTL time.Duration
 	// CallTimeout bounds connecting, sending and receiving, each (default 500 ms). A call to the store fails
-	// after twice this time.
+	// after this time if a client waits for it, other calls after twice this time.
 	CallTimeout time.Duration
 }
 

@@ -13,7 +13,7 @@ import (
 // was taken over, ErrLeaseStale, or ErrUnavailable: then the player can be registered, and RemovePlayer
 // undoes that.
 func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
-	err = r.write(ctx, "add_player", func(ctx context.Context, owner Owner) error {
+	err = r.change(ctx, "add_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner
 		record, err := encode(p)
 		if err != nil {
@@ -63,7 +63,7 @@ func unmarshalStream(record string, s *Stream) error {
 // and Identity must be those of the player. It can be repeated. It fails with ErrLeaseStale or
 // ErrUnavailable.
 func (r *Redis) RemovePlayer(ctx context.Context, p Player) error {
-	return r.write(ctx, "remove_player", func(ctx context.Context, owner Owner) error {
+	return r.change(ctx, "remove_player", func(ctx context.Context, owner Owner) error {
 		return r.removePlayer(ctx, owner, entryOfPlayer(p))
 	})
 }

@@ -18,7 +18,7 @@ const takeTries = 5
 // or ErrUnavailable: then the session can have been taken, and is ended when Redis answers again.
 func (r *Redis) TakeSession(ctx context.Context, id string, decide func(Session) (Session, error)) (was Session, err error) {
 	var refused error
-	err = r.write(ctx, "take_session", func(ctx context.Context, owner Owner) error {
+	err = r.change(ctx, "take_session", func(ctx context.Context, owner Owner) error {
 		for range takeTries {
 			value, err := r.client.Get(ctx, r.keys.session(id)).Result()
 			if errors.Is(err, redis.Nil) {
@@ -95,7 +95,7 @@ func (b *sessionWriter) end(s Session) {
 // those of the session. This pod forgets it in any case.
 func (r *Redis) EndSession(ctx context.Context, s Session) error {
 	r.sessions.forget(s)
-	return r.write(ctx, "end_session", func(ctx context.Context, owner Owner) error {
+	return r.change(ctx, "end_session", func(ctx context.Context, owner Owner) error {
 		g := s.registration()
 		status, _, err := r.script(ctx, r.scripts.endSession, []string{r.keys.session(g.id)}, g.text(owner), ms(voidTTL), "")
 		if err != nil {
@@ -128,7 +128,7 @@ func (b *sessionWriter) forget(s Session) {
 // ErrLeaseStale, or ErrUnavailable: then the stream can be this pod's, and ReleaseStream undoes that after
 // AdoptStream was repeated.
 func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
-	return r.write(ctx, "adopt_stream", func(ctx context.Context, owner Owner) error {
+	return r.change(ctx, "adopt_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
 		record, err := encode(s)
 		if err != nil {
@@ -147,7 +147,7 @@ func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 // player, ErrLostOwnership if a third pod has it in the same or a later generation, ErrLeaseStale, or
 // ErrUnavailable as AdoptStream does.
 func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream, err error) {
-	err = r.write(ctx, "adopt_player", func(ctx context.Context, owner Owner) error {
+	err = r.change(ctx, "adopt_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner
 		record, err := encode(p)
 		if err != nil {

@@ -397,7 +397,7 @@ const headBytes = 512
 // clients cannot have large records read with tokens that they invent.
 func (r *Redis) FindSessionOf(ctx context.Context, id string, h TokenHash) (Session, error) {
 	var head string
-	err := r.read(ctx, "find_session", func(ctx context.Context) (err error) {
+	err := r.ask(ctx, "find_session", func(ctx context.Context) (err error) {
 		head, err = r.client.GetRange(ctx, r.keys.session(id), 0, headBytes-1).Result()
 		return err
 	})
@@ -412,7 +412,7 @@ func (r *Redis) FindSessionOf(ctx context.Context, id string, h TokenHash) (Sess
 
 // FindSession returns a registered session of any pod, or ErrNotFound.
 func (r *Redis) FindSession(ctx context.Context, id string) (s Session, err error) {
-	err = r.read(ctx, "find_session", func(ctx context.Context) error {
+	err = r.ask(ctx, "find_session", func(ctx context.Context) error {
 		value, err := r.client.Get(ctx, r.keys.session(id)).Result()
 		if errors.Is(err, redis.Nil) {
 			return ErrNotFound

@@ -19,7 +19,7 @@ const voidTTL = 10 * time.Minute
 // ErrLostOwnership if the claim was released before it arrived or this pod was taken over, ErrLeaseStale, or
 // ErrUnavailable: then the name can be claimed, and ReleaseStream undoes that.
 func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
-	return r.write(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
+	return r.change(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
 		record, err := encode(s)
 		if err != nil {
@@ -116,7 +116,7 @@ func (r *Redis) enlist(ctx context.Context, owner Owner, index string, entries .
 // with ErrNotFound if there is no record, ErrLostOwnership if it is another owner's, ErrLeaseStale or
 // ErrUnavailable.
 func (r *Redis) PutStream(ctx context.Context, s Stream) (pods []string, err error) {
-	err = r.write(ctx, "put_stream", func(ctx context.Context, owner Owner) error {
+	err = r.change(ctx, "put_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
 		record, err := encode(s)
 		if err != nil {
@@ -158,7 +158,7 @@ func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err
 // and whose pod does not answer or does not know it. Later writes of that owner for the stream are rejected.
 // It returns the pods that have players, also when it is repeated, and fails like ReleaseStream.
 func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, err error) {
-	err = r.write(ctx, "displace_stream", func(ctx context.Context, _ Owner) error {
+	err = r.change(ctx, "displace_stream", func(ctx context.Context, _ Owner) error {
 		owners, err := r.release(ctx, s.Owner, entryOfStream(s), voidTTL, keepRecord)
 		if err != nil {
 			return err
@@ -206,7 +206,7 @@ func (r *Redis) addReleaseMedia(ctx context.Context, b *batch, owner Owner, e en
 
 // FindStream returns the record of a name, or ErrNotFound.
 func (r *Redis) FindStream(ctx context.Context, name string) (s Stream, err error) {
-	err = r.read(ctx, "find_stream", func(ctx context.Context) error {
+	err = r.ask(ctx, "find_stream", func(ctx context.Context) error {
 		record, err := r.client.HGet(ctx, r.keys.record(name), "json").Bytes()
 		if errors.Is(err, redis.Nil) {
 			return ErrNotFound

@@ -96,9 +96,7 @@ func play(ctx context.Context, st *stream, got *started, offered translate.Media
 // LiveKit's report of the old one's end would be taken for the new one's.
 func changeIdentity(ctx context.Context, st *stream, got started) error {
 	t, old := st.sess.table, st.identity
-	release, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
-	defer cancel()
-	if err := st.role.release(release, st); err != nil {
+	if err := st.role.release(ctx, st); err != nil {
 		return err
 	}
 	st.identity = t.NewIdentity(translate.RolePlay)
@@ -132,7 +130,7 @@ func codecOf(tracks []translate.Track, k translate.Kind) string {
 // findSource resolves the stream's name. claimed is true whenever something may be in Redis.
 func findSource(ctx context.Context, st *stream) (src source, claimed bool, err error) {
 	t := st.sess.table
-	src, err = t.resolve(ctx, st.sess.app, st.name, func(ctx context.Context) (state.Stream, error) { return awaitStream(ctx, st) })
+	src, err = t.resolve(ctx, st.sess.app, st.name, func() (state.Stream, error) { return awaitStream(ctx, st) })
 	if err != nil {
 		return src, !isAny(err, state.ErrMediaIDTaken, state.ErrLeaseStale), err
 	}
@@ -164,19 +162,11 @@ func awaitStream(ctx context.Context, st *stream) (state.Stream, error) {
 	case <-ctx.Done():
 		return rec, ctx.Err()
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
-	defer cancel()
 	return t.Store.FindStream(ctx, st.name)
 }
 
 func addPlayer(ctx context.Context, st *stream, native bool, room translate.RoomName) (state.Stream, error) {
-	return registerPlayer(ctx, st, st.player(native, room))
-}
-
-func registerPlayer(ctx context.Context, st *stream, p state.Player) (state.Stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, st.sess.table.Config.Media.StoreTimeout)
-	defer cancel()
-	return st.sess.table.Store.AddPlayer(ctx, p)
+	return st.sess.table.Store.AddPlayer(ctx, st.player(native, room))
 }
 
 // player returns the record of a player that is not up yet.
@@ -202,7 +192,7 @@ func (player) onMedia(st *stream) {
 func (player) write(ctx context.Context, st *stream, rec state.Stream) error {
 	p := st.player(st.publisher.Native(), translate.RoomName(rec.Room))
 	p.Playing, p.Tracks = true, rec.Tracks
-	_, err := registerPlayer(ctx, st, p)
+	_, err := st.sess.table.Store.AddPlayer(ctx, p)
 	return err
 }
 

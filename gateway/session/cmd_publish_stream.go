@@ -125,8 +125,6 @@ func claim(ctx context.Context, st *stream, room translate.RoomName, edited func
 }
 
 func claimOnce(ctx context.Context, st *stream, rec state.Stream) (claimed bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, st.sess.table.Config.Media.StoreTimeout)
-	defer cancel()
 	err = st.sess.table.Store.ClaimStream(ctx, rec)
 	return !isAny(err, state.ErrNameTaken, state.ErrMediaIDTaken, state.ErrLeaseStale), err
 }

@@ -38,7 +38,7 @@ type MediaConfig struct {
 	SecondTrackWait time.Duration // first track → PUBLISHING without the other
 	PlayWait        time.Duration // wait of a play for a stream that is not publishing yet
 	SFUTimeout      time.Duration // one call to LiveKit that starts a stream
-	StoreTimeout    time.Duration // one call to Redis
+	StoreTimeout    time.Duration // one event to other pods, or the calls to Redis that write or adopt a stream
 	SilenceTimeout  time.Duration // of a publisher that is up and sends nothing; 0: no limit
 	RemoteMute      bool          // a publisher's mutes are applied in LiveKit as well
 }

@@ -30,9 +30,7 @@ const (
 // pod does not reply but lives: the event or its reply can have been lost. freed reports whether the name may
 // be claimed.
 func (t *Table) displace(ctx context.Context, st *stream) (freed bool, err error) {
-	findCtx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
-	defer cancel()
-	old, err := t.Store.FindStream(findCtx, st.name)
+	old, err := t.Store.FindStream(ctx, st.name)
 	switch {
 	case errors.Is(err, state.ErrNotFound):
 		return true, nil
@@ -71,21 +69,19 @@ func (t *Table) displace(ctx context.Context, st *stream) (freed bool, err error
 // the pod's lease has ended, or its participant has gone or sends nothing. A stream whose session another pod
 // has just taken is about to be adopted.
 func (t *Table) isDead(ctx context.Context, old state.Stream, reply string) (bool, error) {
-	storeCtx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
-	defer cancel()
-	kept, err := t.Sessions.FindSession(storeCtx, old.Session)
+	kept, err := t.Sessions.FindSession(ctx, old.Session)
 	if err == nil && kept.Owner != old.Owner || err != nil && !errors.Is(err, state.ErrNotFound) {
 		return false, err
 	}
 	if reply == checkUnknown {
 		return true, nil
 	}
-	if leased, err := t.Store.Leased(storeCtx, old.Owner); err != nil || !leased {
+	if leased, err := t.Store.Leased(ctx, old.Owner); err != nil || !leased {
 		return err == nil, err
 	}
-	sfuCtx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
 	defer cancel()
-	p, err := t.SFU.Participant(sfuCtx, translate.RoomName(old.Room), translate.Identity(old.Identity))
+	p, err := t.SFU.Participant(ctx, translate.RoomName(old.Room), translate.Identity(old.Identity))
 	if translate.KindOf(err) == translate.ErrKindNotFound {
 		return true, nil
 	}
@@ -96,8 +92,6 @@ func (t *Table) isDead(ctx context.Context, old state.Stream, reply string) (boo
 // done at its end.
 func (t *Table) evict(ctx context.Context, old state.Stream) error {
 	t.Log.Warn().Str("room", old.Room).Str("identity", old.Identity).Str("pod_lost", old.Owner.Pod).Msg("stream taken from unreachable pod")
-	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
-	defer cancel()
 	pods, err := t.Store.DisplaceStream(ctx, old)
 	if errors.Is(err, state.ErrUnavailable) {
 		pods, err = t.Store.DisplaceStream(ctx, old) // the reply can have been lost

@@ -117,9 +117,9 @@ type Notifier interface {
 	SendData(ctx context.Context, room translate.RoomName, data []byte) error
 }
 
-// Store keeps the records of streams and players. Every call needs a context with a deadline. The store adds
-// the pod's owner (pod and epoch) to writes and refuses them with state.ErrLeaseStale once the lease is not
-// fresh. Errors wrap the sentinels of package state.
+// Store keeps the records of streams and players. Every call ends within the time limit for Redis, with
+// state.ErrUnavailable. The store adds the pod's owner (pod and epoch) to writes and refuses them with
+// state.ErrLeaseStale once the lease is not fresh. Errors wrap the sentinels of package state.
 type Store interface {
 	// ClaimStream claims the stream's name and its media id, or neither. The error is state.ErrAdopted if another
 	// pod took the session and this stream with it, as for AddPlayer.

@@ -20,18 +20,14 @@ type source struct {
 // locate resolves a name for the clients of an application. Without an application the name may be that of
 // any application's stream.
 func (t *Table) locate(ctx context.Context, app *apps.App, name string) (source, error) {
-	return t.resolve(ctx, app, name, func(ctx context.Context) (state.Stream, error) {
-		ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
-		defer cancel()
-		return t.Store.FindStream(ctx, name)
-	})
+	return t.resolve(ctx, app, name, func() (state.Stream, error) { return t.Store.FindStream(ctx, name) })
 }
 
 // resolve returns the stream whose record find returns, if the application is allowed to play it. Without a
 // record (state.ErrNotFound) it looks for a native publisher. The error is errNoStream, errRestricted,
 // errStreamNotReady, or that of find or of LiveKit.
-func (t *Table) resolve(ctx context.Context, app *apps.App, name string, find func(context.Context) (state.Stream, error)) (source, error) {
-	rec, err := find(ctx)
+func (t *Table) resolve(ctx context.Context, app *apps.App, name string, find func() (state.Stream, error)) (source, error) {
+	rec, err := find()
 	switch {
 	case errors.Is(err, state.ErrNotFound):
 		return t.resolveNative(ctx, app, name)

@@ -133,9 +133,7 @@ func (t *Table) findSession(app *apps.App, token string) (sessionID, error) {
 	if !ok {
 		return sessionID{}, errNotResumable
 	}
-	ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
-	defer cancel()
-	kept, err := t.Sessions.FindSessionOf(ctx, id, sha256.Sum256([]byte(token)))
+	kept, err := t.Sessions.FindSessionOf(t.Context, id, sha256.Sum256([]byte(token)))
 	switch {
 	case errors.Is(err, state.ErrNotFound), err == nil && !resumes(kept, app, token):
 		return sessionID{}, errNotResumable
@@ -158,8 +156,6 @@ const takeTimeout = 30 * time.Second
 
 // take transfers the session of an authToken to this pod, under its new token, without its streams.
 func (t *Table) take(ctx context.Context, app *apps.App, c wcs.Connection, id sessionID, tellEnd bool) (got resumed, err error) {
-	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.StoreTimeout)
-	defer cancel()
 	got.was, err = t.Sessions.TakeSession(ctx, id.public, func(was state.Session) (state.Session, error) {
 		if !resumes(was, app, c.AuthToken) {
 			return was, errNotResumable

@@ -227,9 +227,7 @@ func (r *resumeState) expire() {
 func (r *resumeState) endRegistration() (lost bool) {
 	t := r.s.table
 	_, err := backoff.Retry(t.Context, func() (struct{}, error) {
-		ctx, cancel := t.timeout(t.Config.Media.StoreTimeout)
-		defer cancel()
-		err := t.Sessions.EndSession(ctx, r.record)
+		err := t.Sessions.EndSession(t.Context, r.record)
 		if errors.Is(err, state.ErrLostOwnership) {
 			err = backoff.Permanent(err)
 		}
