@@ -48,9 +48,9 @@ type Deps struct {
 	Tokens hybrid.Tokens
 	// Usage keeps what upstreams are used for. It can be nil.
 	Usage upstream.UsageStore
-	// History returns this pod's figures of the last hour, as JSON. It can be nil.
+	// History returns this pod's figures of the last hour, as JSON.
 	History func() any
-	// Health returns what this pod found out of order in what its configuration names. It can be nil.
+	// Health returns what this pod found out of order in what its configuration names.
 	Health func() []admin.Finding
 	// StoreReady reports whether Redis was reached at least once. Until then the pod is not ready, because it
 	// could not start streams.
@@ -68,19 +68,17 @@ type Deps struct {
 // handle the store's notifications, and Run runs everything periodic.
 type Gateway struct {
 	// set once
-	cfg        Config
-	env        *session.Env
-	table      *session.Table
-	admin      *admin.Service
-	links      *upstream.Links
-	admission  *socket.Admission
-	upgrader   *socket.Upgrader
-	webhooks   Webhooks
-	metrics    *Metrics
-	storeReady func() bool
-	peers      func() []state.Peer
-	facts      podFacts
-	cancel     context.CancelFunc // of env.Context
+	cfg       Config
+	deps      Deps
+	started   time.Time
+	env       *session.Env
+	table     *session.Table
+	admin     *admin.Service
+	links     *upstream.Links
+	admission *socket.Admission
+	upgrader  *socket.Upgrader
+	metrics   *Metrics
+	cancel    context.CancelFunc // of env.Context
 
 	draining atomic.Bool    // not ready
 	work     sync.WaitGroup // goroutines that Run waits for
@@ -90,8 +88,8 @@ type Gateway struct {
 func New(cfg Config, deps Deps) *Gateway {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gateway{
-		cfg: cfg, admission: socket.NewAdmission(deps.Metrics.Rejected), upgrader: socket.NewUpgrader(), webhooks: deps.Webhooks,
-		metrics: deps.Metrics, storeReady: deps.StoreReady, peers: deps.Peers, facts: podFacts{started: time.Now(), health: deps.Health}, cancel: cancel,
+		cfg: cfg, deps: deps, started: time.Now(), cancel: cancel,
+		admission: socket.NewAdmission(deps.Metrics.Rejected), upgrader: socket.NewUpgrader(), metrics: deps.Metrics,
 	}
 	env := &session.Env{
 		Config: cfg.Config, Context: ctx, Log: deps.Log, Sampled: sampled.Logger(deps.Log), HookLog: sampled.Failures(deps.Log), Tracer: deps.Tracer,
@@ -215,7 +213,7 @@ func (g *Gateway) await(limit time.Duration) {
 }
 
 // Ready reports whether clients should be sent to this pod.
-func (g *Gateway) Ready() bool { return !g.draining.Load() && g.storeReady() }
+func (g *Gateway) Ready() bool { return !g.draining.Load() && g.deps.StoreReady() }
 
 // StoreHandlers returns the handlers of the store's notifications.
 func (g *Gateway) StoreHandlers() state.Handlers {

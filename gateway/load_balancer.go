@@ -42,7 +42,7 @@ func (g *Gateway) lbAnswer(asked string) lbAnswer {
 	switch {
 	case c.LBPodHost != "":
 		p := g.describe()
-		if choice, ok := fewerSessions(g.peers()); ok {
+		if choice, ok := fewerSessions(g.deps.Peers()); ok {
 			p = choice
 		}
 		return lbAnswer{Server: p.Server, WS: p.WS, WSS: p.WSS}

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"time"
-
 	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/session"
@@ -14,25 +12,15 @@ type local struct {
 	g *Gateway
 }
 
-// podFacts are for operators.
-type podFacts struct {
-	started time.Time
-	health  func() []admin.Finding // can be nil
-}
-
 // State implements admin.Local.
 func (l local) State() admin.PodState {
 	stats := l.g.table.Statistics()
 	stats.Spliced = l.g.links.Len()
 	stats.Connections += stats.Spliced
 	load, _ := l.g.Load()
-	var health []admin.Finding
-	if l.g.facts.health != nil {
-		health = l.g.facts.health()
-	}
 	return admin.PodState{
 		Statistics: stats, Draining: l.g.draining.Load(), Version: l.g.cfg.Version, Host: l.g.cfg.Host,
-		Started: l.g.facts.started, Load: load, Health: health, Sides: l.sides(),
+		Started: l.g.started, Load: load, Health: l.g.deps.Health(), Sides: l.sides(),
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/session"
@@ -119,7 +120,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	})
 	g = New(cfg, Deps{
 		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Rooms: w.holdableRooms(pod, store), Directory: store, Tokens: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
-		StoreReady: func() bool { return true }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(newTestLog(t)),
+		StoreReady: func() bool { return true }, History: func() any { return nil }, Health: func() []admin.Finding { return nil }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(newTestLog(t)),
 	})
 	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())

@@ -122,7 +122,7 @@ func (g *Gateway) Internal(metrics http.Handler) http.Handler {
 		switch {
 		case g.draining.Load():
 			http.Error(w, "draining", http.StatusServiceUnavailable)
-		case !g.storeReady():
+		case !g.deps.StoreReady():
 			http.Error(w, "Redis has not been reached yet", http.StatusServiceUnavailable)
 		default:
 			w.WriteHeader(http.StatusOK)

@@ -17,7 +17,7 @@ type Webhooks interface {
 // webhook handles LiveKit's webhooks. It answers 200 to every genuine one, also to those that are not used:
 // LiveKit delays later events of a room while it repeats an earlier one (docs/livekit-notes.md#webhooks).
 func (g *Gateway) webhook(w http.ResponseWriter, r *http.Request) {
-	e, ok, err := g.webhooks.Webhook(w, r)
+	e, ok, err := g.deps.Webhooks.Webhook(w, r)
 	switch {
 	case err != nil:
 		g.metrics.webhooks.WithLabelValues("refused").Inc()
@@ -68,8 +68,6 @@ func (g *Gateway) routeEgress(ctx context.Context, e translate.Event) (result st
 	if g.table.Deliver(e) {
 		return "delivered"
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.Media.StoreTimeout)
-	defer cancel()
 	for name := range g.namesOf(e.Room) {
 		rec, err := g.env.Store.FindStream(ctx, name)
 		if err == nil && rec.Identity == string(e.Identity) && rec.Owner.Pod != g.cfg.Pod {

@@ -88,7 +88,7 @@ type Deps struct {
 	CheckData func(operationID string, payload json.RawMessage) error
 	// Ready reports whether this pod accepts new clients.
 	Ready func() bool
-	// History returns this pod's figures of the last hour, which must marshal to JSON. It can be nil.
+	// History returns this pod's figures of the last hour, which must marshal to JSON.
 	History func() any
 	// Ends has this pod's failures of the last hour, and its last published streams.
 	Ends *ends.Recorder
@@ -203,9 +203,7 @@ func (s *Service) handle(ctx context.Context, e state.Event) (reply string) {
 	case methodPod:
 		result = local.State()
 	case methodHistory:
-		if s.deps.History != nil {
-			result = s.deps.History()
-		}
+		result = s.deps.History()
 	case methodFailures:
 		result = s.deps.Ends.Failures()
 	case methodStream:

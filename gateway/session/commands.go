@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/gateway/apps"
+	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
@@ -43,8 +44,8 @@ var commands = map[wcs.Name]spec{
 	wcs.CmdSendStreamEvent: on(handleStreamEvent),
 	wcs.CmdSessionDebug:    on(handleSessionDebug),
 	wcs.CmdSubmitBugReport: {run: handleBugReport},
-	wcs.CmdMetricsDesc:     {run: handleMetricsDescription},
-	wcs.CmdMetricsBatch:    {run: handleMetricsBatch},
+	wcs.CmdMetricsDesc:     onStats(func(d wcs.MetricsDescription) string { return d.MediaSessionID }, (*rates.Meter).Describe),
+	wcs.CmdMetricsBatch:    onStats(func(b wcs.MetricsBatch) string { return b.MediaSessionID }, (*rates.Meter).Batch),
 	wcs.CmdSendData:        on(handleSendData),
 	wcs.CmdSnapshot:        on(handleSnapshot),
 	wcs.CmdCall:            endCall(wcs.StatusFailed),
@@ -206,8 +207,6 @@ func (s *Session) releaseSlot() {
 	}
 	s.table.mu.Lock()
 	defer s.table.mu.Unlock()
-	if s.table.sessionsOf[s.admittedTo.Key]--; s.table.sessionsOf[s.admittedTo.Key] == 0 {
-		delete(s.table.sessionsOf, s.admittedTo.Key)
-	}
+	s.table.sessionsOf[s.admittedTo.Key]--
 	s.admittedTo = nil
 }

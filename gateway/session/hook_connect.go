@@ -26,15 +26,13 @@ const (
 
 // authorizeConnect lets the backend decide on a client. The client is accepted after the backend agreed.
 func (s *Session) authorizeConnect(app *apps.App, c wcs.Connection, id sessionID) {
-	if app.Hooks.Backend == nil {
-		s.enter(app, c, id)
-		return
+	if app.Hooks.Backend != nil {
+		s.hooks = newSessionHooks(s, app, id)
+		s.hooks.connection = s.hooks.connectBody(c)
 	}
-	h := newSessionHooks(s, app, id)
-	s.hooks = h
-	h.connection = h.connectBody(c)
+	h := s.hooks
 	if !h.wants(hooks.Connect) {
-		h.accept(c)
+		s.enter(app, c, id)
 		return
 	}
 	var ctx context.Context
@@ -55,7 +53,7 @@ func (h *sessionHooks) onConnect(c wcs.Connection, answer hooks.Object, err erro
 		c, err = h.takeConnect(c, answer)
 	}
 	if err = h.decide(hooks.Connect, err); err == nil {
-		h.accept(c)
+		s.enter(h.app, c, h.id)
 		return
 	}
 	v := classify(err)
@@ -65,8 +63,6 @@ func (h *sessionHooks) onConnect(c wcs.Connection, answer hooks.Object, err erro
 	h.notifyConnection(connectionFailed)
 	delete(h.connection, memberInfo)
 }
-
-func (h *sessionHooks) accept(c wcs.Connection) { h.sess.enter(h.app, c, h.id) }
 
 // established notifies the backend that the session is established. Its id can differ from the one in
 // connect: a session that was to be resumed can end in between.

@@ -97,30 +97,21 @@ func (t *Table) WantRates(e state.Event) {
 	})
 }
 
-func handleMetricsDescription(s *Session, c wcs.Command) error {
-	var d wcs.MetricsDescription
-	err := c.Bind(&d)
-	s.takeStats(d.MediaSessionID, err, func(m *rates.Meter) (string, error) { return m.Describe(d) })
-	return nil
-}
-
-func handleMetricsBatch(s *Session, c wcs.Command) error {
-	var b wcs.MetricsBatch
-	err := c.Bind(&b)
-	s.takeStats(b.MediaSessionID, err, func(m *rates.Meter) (string, error) { return m.Batch(b) })
-	return nil
-}
-
-// takeStats never answers: the SDK sends statistics without the app's knowledge.
-func (s *Session) takeStats(mediaID string, err error, take func(*rates.Meter) (string, error)) {
-	result := rates.Unknown
-	if err != nil {
-		result = rates.Invalid
-	} else if st := s.streams[mediaID]; st != nil && st.ending == nil {
-		result, err = take(st.rates)
-	}
-	if err != nil {
-		s.log(zerolog.DebugLevel).Err(err).Str("media", translate.Abridge(mediaID, 128)).Msg("client statistics not usable")
-	}
-	s.table.Metrics.Rates.ClientStats.WithLabelValues(result).Inc()
+// onStats returns a row for statistics of a stream. They are never answered: the SDK sends them without the
+// app's knowledge.
+func onStats[T any](mediaID func(T) string, take func(*rates.Meter, T) (string, error)) spec {
+	return spec{run: func(s *Session, c wcs.Command) error {
+		var arg T
+		result, err := rates.Unknown, c.Bind(&arg)
+		if err != nil {
+			result = rates.Invalid
+		} else if st := s.streams[mediaID(arg)]; st != nil && st.ending == nil {
+			result, err = take(st.rates, arg)
+		}
+		if err != nil {
+			s.log(zerolog.DebugLevel).Err(err).Str("media", translate.Abridge(mediaID(arg), 128)).Msg("client statistics not usable")
+		}
+		s.table.Metrics.Rates.ClientStats.WithLabelValues(result).Inc()
+		return nil
+	}}
 }

@@ -44,33 +44,27 @@ type Admission struct {
 	mu         sync.Mutex
 	handshakes waiting.Table[net.Conn] // TCP connections whose request has not come, or that are kept open after one
 	opened     map[net.Conn]*waiting.Entry[net.Conn]
-	sockets    addressCount
+	sockets    int                         // open ones
+	byAddress  map[netip.Addr]int          // the sockets of each known realip.LimitKey
 	pending    waiting.Table[*MeteredConn] // sockets without a session yet
 }
 
 // NewAdmission returns an Admission without connections. It calls rejected for each connection that it
 // closes.
 func NewAdmission(rejected func(Rejection)) *Admission {
-	return &Admission{budget: newBurstBudget(), rejected: rejected, opened: make(map[net.Conn]*waiting.Entry[net.Conn])}
+	return &Admission{
+		budget: newBurstBudget(), rejected: rejected, opened: make(map[net.Conn]*waiting.Entry[net.Conn]), byAddress: make(map[netip.Addr]int),
+	}
 }
 
-// addressCount counts by realip.LimitKey. It is not safe for concurrent use.
-type addressCount struct {
-	all   int
-	byKey map[netip.Addr]int
-}
-
-// add adds n, which can be negative. With an invalid key only the total changes.
-func (c *addressCount) add(key netip.Addr, n int) {
-	c.all += n
+// count adds n sockets of a client; n can be negative. It needs mu.
+func (a *Admission) count(key netip.Addr, n int) {
+	a.sockets += n
 	if !key.IsValid() {
 		return
 	}
-	if c.byKey == nil {
-		c.byKey = make(map[netip.Addr]int)
-	}
-	if c.byKey[key] += n; c.byKey[key] == 0 {
-		delete(c.byKey, key)
+	if a.byAddress[key] += n; a.byAddress[key] == 0 {
+		delete(a.byAddress, key)
 	}
 }
 
@@ -106,12 +100,12 @@ func (a *Admission) reserve(m *MeteredConn, l *Limits) (lost *waiting.Entry[*Met
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case l.Connections > 0 && a.sockets.all >= l.Connections:
+	case l.Connections > 0 && a.sockets >= l.Connections:
 		return nil, RejectConnections
-	case l.ConnectionsPerAddress > 0 && a.sockets.byKey[m.Key] >= l.ConnectionsPerAddress:
+	case l.ConnectionsPerAddress > 0 && a.byAddress[m.Key] >= l.ConnectionsPerAddress:
 		return nil, RejectAddress
 	}
-	a.sockets.add(m.Key, 1)
+	a.count(m.Key, 1)
 	m.Slot.pending, lost = a.pending.Add(m.Key, m, 0, l.Pending)
 	return lost, ""
 }
@@ -143,7 +137,7 @@ func (s *Slot) Release() {
 	s.established()
 	if !s.released {
 		s.released = true
-		s.admission.sockets.add(s.Key, -1)
+		s.admission.count(s.Key, -1)
 	}
 }
 

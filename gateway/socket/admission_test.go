@@ -36,7 +36,7 @@ func TestAdmissionRejectsAboveEachLimit(t *testing.T) {
 	acquire("192.0.2.3", "").Release()
 	first.Release()
 	third.Release()
-	if a.sockets.all != 0 || a.pending.Len() != 0 || len(a.sockets.byKey) != 0 || len(closed) != 0 {
+	if a.sockets != 0 || a.pending.Len() != 0 || len(a.byAddress) != 0 || len(closed) != 0 {
 		t.Errorf("left over: %+v, pending %d, closed %v", a.sockets, a.pending.Len(), closed)
 	}
 }
