@@ -5,7 +5,7 @@
 # make image  for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
 # make release  archives, Debian packages, chart, SBOM and checksums of the tag at HEAD, in bin/release
 # make test-k8s  the chart against a real Kubernetes control plane
-# make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s, test-clients, test-whip, test-splice, soak, test-release
+# make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s, test-clients, test-whip, test-long, soak, test-release
 # make test-clients  all cases of clients that are not the WCS SDK in Chromium
 # make attacks  what attacks cost other clients, as a table
 # make soak  50 players for an hour, while the publisher's tracks change; ARGS="-for 5m -players 10": less
@@ -24,7 +24,7 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: docs dev check test test-more test-deploy test-k8s test-clients test-whip test-splice build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom release test-release
+.PHONY: docs dev check test test-more test-deploy test-k8s test-clients test-whip test-long build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom release test-release
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -71,7 +71,7 @@ test-k8s:
 	cd deploy/tests && go test -tags controlplane -count=1 -timeout $(TESTTIMEOUT) -run TestControlPlaneAcceptsChart -v .
 
 # Before a release; about two hours. Each part can be run alone.
-test-more: attacks fuzz test-k8s test-clients test-whip test-splice soak test-release
+test-more: attacks fuzz test-k8s test-clients test-whip test-long soak test-release
 
 # Firefox, pages from files, GStreamer and aiortc: half a minute. make test has one short case of each.
 test-clients: setup $(SDK)
@@ -81,9 +81,11 @@ test-clients: setup $(SDK)
 test-whip: setup $(SDK)
 	WCS_LIVEKIT_PLAY=whip go test -count=1 -timeout $(TESTTIMEOUT) ./e2e ./e2e/browser
 
-# Media of another server through the gateway for 30 s. make test has 3 s.
-test-splice: setup
-	go test -count=1 -v -timeout $(TESTTIMEOUT) -run TestMediaOfSplicedSocket ./e2e -args -more
+# What make test has for a shorter time: media of another server through the gateway for 30 s, an outage of Redis of a
+# minute, 100,000 sessions, the SDK's quality for 30 s, and pages of the console and the player at every width in both colours.
+test-long: setup $(SDK)
+	go test -count=1 -v -p 1 -timeout $(TESTTIMEOUT) -run '$(LONG)' ./e2e ./e2e/faults ./e2e/browser -args -more
+LONG := TestMediaOfSplicedSocket|TestRESTListsMany|TestRoomContinuesWithEmptyRedis|TestRedisAway|TestSDKReportsPerfectQuality|TestConsoleShows|TestEmbeddedPlayer
 
 soak: setup
 	go test -count=1 -v -timeout 90m ./e2e/soak -args -for 1h $(ARGS)

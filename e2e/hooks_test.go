@@ -39,6 +39,7 @@ var hookApps = map[string]string{
 
 // TestHooksReachBackends runs the hook tests on one stage.
 func TestHooksReachBackends(t *testing.T) {
+	t.Parallel()
 	s := hookScene{backends: map[string]*rig.Backend{}}
 	var apps []string
 	for key, settings := range hookApps {

@@ -15,6 +15,7 @@ import (
 // TestEncoderPublishesThroughIngress is docs/rtmp-in.md: an encoder such as OBS sends to LiveKit's ingress,
 // and legacy clients play the stream by its name.
 func TestEncoderPublishesThroughIngress(t *testing.T) {
+	t.Parallel()
 	s := &rig.Stage{Ports: rig.NewPorts(t), Redis: rig.StartRedis(t)}
 	s.LiveKit = rig.StartLiveKit(t, rig.LiveKitOptions{
 		Webhook: s.Ports.Webhook(), Redis: s.Redis.Addr, Extra: "ingress: {rtmp_base_url: '" + rig.IngressURL + "'}",

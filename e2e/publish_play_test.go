@@ -9,6 +9,7 @@ import (
 )
 
 func TestPlayerReceivesPublishedMedia(t *testing.T) {
+	t.Parallel()
 	s := rig.NewStage(t, nil, "")
 	pub := rig.Connect(t, s.Gateway.URL, "defaultApp")
 	peer := rig.NewPublisher(t, rig.PeerOptions{Width: 320, Height: 240})

@@ -295,7 +295,9 @@ func TestRoomContinuesWithEmptyRedis(t *testing.T) {
 		return strings.TrimSpace(s.Redis.CLI("HLEN", "wcs:default:{room:roomApp/room}:members")) == "3"
 	})
 	t.Logf("registered again after %v", time.Since(since))
-	rig.Eventually(t, time.Minute, "every pod has looked again and again", func() bool { return time.Since(since) > 35*time.Second })
+	if *more { // the fakes of package gateway have this with a virtual clock
+		rig.Eventually(t, time.Minute, "missing members would have left", func() bool { return time.Since(since) > 35*time.Second })
+	}
 	wantMessagesDelivered(t, "room", logins)
 	dave := rig.EnterAs(t, g[0].URL, roomApp, "dave")
 	dave.Join("room", "alice, bob room-bob-1, carol")

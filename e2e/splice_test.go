@@ -318,7 +318,7 @@ func TestRESTListsAndEndsStreamsOfBothServers(t *testing.T) {
 }
 
 // more is set by make test-more.
-var more = flag.Bool("more", false, "splice media for 30 s, not only for 3")
+var more = flag.Bool("more", false, "run tests for longer, and with more sessions")
 
 // mediaFrames writes 5 Mbit/s of binary messages as an MSE server does, some of them in fragments, to a
 // WebSocket's connection and to a hash.

@@ -69,6 +69,7 @@ func (c *collector) traces() map[string][]string {
 // With a collector, a publish and a play are one trace each, over the backend, Redis and LiveKit, and nothing
 // else is traced: neither the pod's lease nor the regular polls of LiveKit.
 func TestPublishAndPlayAreOneTraceEach(t *testing.T) {
+	t.Parallel()
 	backend, c := rig.StartBackend(t), &collector{}
 	srv := httptest.NewServer(c)
 	t.Cleanup(srv.Close)

@@ -16,10 +16,11 @@ var stage *rig.Stage
 // TestGatewayServesClients runs all tests that share a stage as subtests, because a stage ends with the test
 // that started it.
 func TestGatewayServesClients(t *testing.T) {
+	t.Parallel()
 	stage = rig.NewStage(t, map[string]string{
 		"WCS_APPLICATIONS": `{defaultApp: {}, native: {native: both, room: "native.{name}"}, h264: {codecs: [opus, H264]}}`,
-		// short, so that the tests of timeouts are
-		"WCS_MEDIA_ICETIMEOUT": "3s", "WCS_MEDIA_MEDIATIMEOUT": "3s", "WCS_SESSION_MAXSTREAMS": "8",
+		// short, so that the tests of timeouts are, and long enough for a busy machine
+		"WCS_MEDIA_ICETIMEOUT": "5s", "WCS_MEDIA_MEDIATIMEOUT": "5s", "WCS_SESSION_MAXSTREAMS": "8",
 		"WCS_LISTEN_LB_SERVER": "media.example.com",
 	}, "")
 	for _, group := range []struct {

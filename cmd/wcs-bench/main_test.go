@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,10 +21,14 @@ import (
 // asProgram makes the test binary the program.
 const asProgram = "RUN_AS_BENCH"
 
+// atATime is how many scenarios run together unless -parallel sets another number: they mostly wait.
+const atATime = "8"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	_ = flag.Set("test.parallel", atATime) // fails only for a flag that is not there
 	goleak.VerifyTestMain(m)
 }
 

@@ -14,7 +14,7 @@ func TestSentinelFailoverEndsNoStream(t *testing.T) {
 	t.Parallel()
 	sentinel := rig.StartSentinel(t)
 	pods, lk := startPods(t, podOptions{n: 2, env: map[string]string{
-		"WCS_REDIS_ADDRS": yamlList(sentinel.Addrs), "WCS_REDIS_MASTERNAME": rig.SentinelMasterName,
+		"WCS_REDIS_ADDRS": yamlList(sentinel.Addrs), "WCS_REDIS_MASTERNAME": rig.SentinelMasterName, "WCS_REDIS_CALLTIMEOUT": callTimeout,
 	}})
 	before := sentinel.Master(t)
 	masters := func() []*rig.Redis {
@@ -54,7 +54,7 @@ func failOverCluster(t *testing.T, lose func(before *rig.Redis, others []*rig.Re
 	t.Helper()
 	cluster := rig.StartRedisCluster(t)
 	pods, lk := startPods(t, podOptions{n: 2, env: map[string]string{
-		"WCS_REDIS_ADDRS": yamlList(cluster.Addrs()), "WCS_REDIS_CLUSTER": "true",
+		"WCS_REDIS_ADDRS": yamlList(cluster.Addrs()), "WCS_REDIS_CLUSTER": "true", "WCS_REDIS_CALLTIMEOUT": callTimeout,
 	}})
 	name, before := "", (*rig.Redis)(nil)
 	for i := 0; name == ""; i++ {

@@ -77,14 +77,15 @@ func StartGateway(t testing.TB, o GatewayOptions) *Gateway {
 		t.Fatal(err)
 	}
 	env := map[string]string{
-		"WCS_LISTEN_PUBLIC":   fmt.Sprintf("127.0.0.1:%d", o.Ports.Public),
-		"WCS_LISTEN_INTERNAL": fmt.Sprintf("127.0.0.1:%d", o.Ports.Internal),
-		"WCS_REDIS_ADDRS":     fmt.Sprintf("[%q]", o.Redis),
-		"WCS_LOG_LEVEL":       "debug",
-		"WCS_DRAIN_NOTICE":    "0s",
-		"WCS_DRAIN_WINDOW":    "0s",
-		"WCS_DRAIN_PACE":      "0s",
-		"GORACE":              "halt_on_error=1 atexit_sleep_ms=0",
+		"WCS_LISTEN_PUBLIC":     fmt.Sprintf("127.0.0.1:%d", o.Ports.Public),
+		"WCS_LISTEN_INTERNAL":   fmt.Sprintf("127.0.0.1:%d", o.Ports.Internal),
+		"WCS_REDIS_ADDRS":       fmt.Sprintf("[%q]", o.Redis),
+		"WCS_REDIS_CALLTIMEOUT": "2s", // on a busy machine; the most for the default lease
+		"WCS_LOG_LEVEL":         "debug",
+		"WCS_DRAIN_NOTICE":      "0s",
+		"WCS_DRAIN_WINDOW":      "0s",
+		"WCS_DRAIN_PACE":        "0s",
+		"GORACE":                "halt_on_error=1 atexit_sleep_ms=0",
 	}
 	if o.LiveKit != nil {
 		env["WCS_LIVEKIT_URL"] = o.LiveKit.URL

@@ -18,6 +18,7 @@ import (
 // (docs/livekit-notes.md): WHIP, participants, tracks, webhooks. Not covered is the missing congestion
 // control for subscribed video, which needs a lossy network.
 func TestLiveKitBehavesAsDocumented(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
 		"publish names and measures tracks (1)":                  testPublish,

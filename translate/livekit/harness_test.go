@@ -3,6 +3,7 @@ package livekit
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -27,7 +28,12 @@ const (
 	shortTime  = 2 * time.Second  // for events that must not occur
 )
 
+// atATime is how many tests run together unless -parallel sets another number: those of LiveKit's timeouts
+// mostly wait.
+const atATime = "4"
+
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", atATime) // fails only for a flag that is not there
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		// The SDK's client keeps its connections in the default transport.
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()

@@ -14,6 +14,7 @@ import (
 // TestLiveKitSignalsAsDocumented checks against a real livekit-server what plays over signalling rely on
 // (docs/livekit-notes.md#players-over-signalling).
 func TestLiveKitSignalsAsDocumented(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
 		"player lives without its connection": testConnectionClosed,
