@@ -1,18 +1,19 @@
 package browser
 
 import (
+	"flag"
 	"strings"
 	"testing"
 )
 
-// sdkVersions are the SDK versions that the core tests run with.
-var sdkVersions = []string{oldestSDK, middleSDK, newestSDK}
+// more is set by make test-more.
+var more = flag.Bool("more", false, "judge the quality for longer, and check pages for accessibility at every width")
 
 // TestClientsWorkInChromium runs all tests on one world.
 func TestClientsWorkInChromium(t *testing.T) {
 	w := newWorld(t)
 	t.Run("all", func(t *testing.T) {
-		for _, sdk := range sdkVersions {
+		for _, sdk := range []string{oldestSDK, middleSDK, newestSDK} {
 			for name, test := range coreTests {
 				t.Run(sdk+" "+name, func(t *testing.T) {
 					t.Parallel()
@@ -28,17 +29,15 @@ func TestClientsWorkInChromium(t *testing.T) {
 				})
 			}
 		}
-		for _, sdk := range sdkVersions {
-			t.Run(sdk+" documented page", func(t *testing.T) {
+		for _, sdk := range []string{oldestSDK, newestSDK} {
+			t.Run(sdk+" the documented page publishes and plays", func(t *testing.T) {
 				t.Parallel()
 				documentedPage(w.newScene(t), sdk)
 			})
-			t.Run(sdk+" snapshot", func(t *testing.T) {
+			t.Run(sdk+" a snapshot has the published picture", func(t *testing.T) {
 				t.Parallel()
 				snapshots(w.newScene(t), sdk)
 			})
-		}
-		for _, sdk := range []string{oldestSDK, newestSDK} {
 			for name, test := range eventTests {
 				t.Run(sdk+" "+name, func(t *testing.T) {
 					t.Parallel()
@@ -46,7 +45,7 @@ func TestClientsWorkInChromium(t *testing.T) {
 				})
 			}
 		}
-		for _, group := range []map[string]func(*scene){codecTests, nativeTests, {"a client without an SDK": rawClient}} {
+		for _, group := range []map[string]func(*scene){codecTests, nativeTests, {"a client without an SDK publishes and plays": rawClient}} {
 			for name, test := range group {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()

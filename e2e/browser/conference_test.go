@@ -19,6 +19,7 @@ import (
 // TestConferenceExampleConnectsThreeUsers runs the vendor's own conference example, from the SDK's package:
 // three users in browser contexts of their own, on two pods that have different URLs.
 func TestConferenceExampleConnectsThreeUsers(t *testing.T) {
+	t.Parallel()
 	requireSDKs(t)
 	redis := rig.StartRedis(t)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t)}

@@ -170,6 +170,7 @@ func (w *embedWorld) viewers(t *testing.T, name string) (n int) {
 
 // TestEmbeddedPlayerPlaysForViewers uses the player as viewers do.
 func TestEmbeddedPlayerPlaysForViewers(t *testing.T) {
+	t.Parallel()
 	w := newEmbedWorld(t)
 	s := w.newScene(t)
 	live := s.name("live+1 #2")

@@ -18,6 +18,7 @@ import (
 // A page of another origin uses the SDK's REST module, as WCS' own consoles do: the browser sends a
 // preflight request before each POST.
 func TestPageCallsREST(t *testing.T) {
+	t.Parallel()
 	rig.SkipShort(t)
 	module, err := os.ReadFile("node_modules/websdk-" + newestSDK + "/src/rest-module.js")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 // TestSDKReportsRoomEventsMissedBeforeResume checks the callbacks of an app that uses the SDK's room API when
 // the session of its member is resumed on another pod.
 func TestSDKReportsRoomEventsMissedBeforeResume(t *testing.T) {
+	t.Parallel()
 	requireSDKs(t)
 	redis := rig.StartRedis(t)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t)}
