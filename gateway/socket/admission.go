@@ -83,8 +83,7 @@ type Slot struct {
 // rejects it. The caller passes the connection to Upgrade, which makes the socket release the slot when it is
 // closed.
 func (a *Admission) Acquire(key netip.Addr, l *Limits) (*MeteredConn, Rejection) {
-	m := newMeteredConn(l, a.budget)
-	m.Slot = Slot{Key: key, admission: a}
+	m := newMeteredConn(key, l, a)
 	lost, r := a.reserve(m, l)
 	if lost != nil {
 		_ = lost.Value.Close()

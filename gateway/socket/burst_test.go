@@ -3,6 +3,7 @@ package socket
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // fountain is a client that always has input.
@@ -37,14 +40,14 @@ func TestFloodingClientsShareBudget(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := newBurstBudget()
+				x := NewAdmission(nil)
 				const clients = 4
 				each := int(kind.bound) / 2
 				var work sync.WaitGroup
 				begun := time.Now()
 				for range clients {
 					work.Go(func() {
-						g := newMeteredConn(&limits, x)
+						g := newMeteredConn(netip.Addr{}, &limits, x)
 						g.Conn = fountain{}
 						for range each {
 							if err := kind.once(g); err != nil {
@@ -56,7 +59,7 @@ func TestFloodingClientsShareBudget(t *testing.T) {
 						}
 					})
 				}
-				calm := newMeteredConn(&limits, x)
+				calm := newMeteredConn(netip.Addr{}, &limits, x)
 				calm.Conn = fountain{}
 				for range 20 {
 					since := time.Now()
@@ -70,7 +73,7 @@ func TestFloodingClientsShareBudget(t *testing.T) {
 					t.Errorf("%d of %d clients took %.2f s, want %.2f s or somewhat more", each, clients, took, least)
 				}
 
-				g := newMeteredConn(&limits, x)
+				g := newMeteredConn(netip.Addr{}, &limits, x)
 				g.Conn = fountain{}
 				var err error
 				for n := 0; err == nil && n < 2*burst; n++ {
@@ -101,10 +104,10 @@ func TestFloodOfOneAddressLeavesEverySecondTurn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := newBurstBudget()
+				x := NewAdmission(nil)
 				newClient := func(address string) *MeteredConn {
-					m := newMeteredConn(&limits, x)
-					m.Conn, m.Key = fountain{}, netip.MustParseAddr(address)
+					m := newMeteredConn(netip.MustParseAddr(address), &limits, x)
+					m.Conn = fountain{}
 					return m
 				}
 				var turns, excess atomic.Int64
@@ -146,7 +149,7 @@ func TestFloodOfOneAddressLeavesEverySecondTurn(t *testing.T) {
 				if excess.Load() != floods {
 					t.Errorf("%d of %d floods were closed for waiting all the time", excess.Load(), floods)
 				}
-				bound := float64(x.messages.bursts.rate.Limit())*time.Since(begun).Seconds() + floods*float64(limits.MessagesPerSecond)/burstThreshold*1.1
+				bound := x.budget.messages.bursts.rate.perSecond*time.Since(begun).Seconds() + floods*float64(limits.MessagesPerSecond)/burstThreshold*1.1
 				if name == "messages" && float64(turns.Load()) > bound {
 					t.Errorf("%d messages were read, want at most %.0f: their limits refill while they wait", turns.Load(), bound)
 				}
@@ -159,11 +162,9 @@ func TestFloodOfOneAddressLeavesEverySecondTurn(t *testing.T) {
 func TestManyCalmClientsShareTheirBudget(t *testing.T) {
 	limits := Limits{MessagesPerSecond: 1000, MessageBurst: 10_000}
 	synctest.Test(t, func(t *testing.T) {
-		x := newBurstBudget()
+		x := NewAdmission(nil)
 		newClient := func(address string) *MeteredConn {
-			m := newMeteredConn(&limits, x)
-			m.Key = netip.MustParseAddr(address)
-			return m
+			return newMeteredConn(netip.MustParseAddr(address), &limits, x)
 		}
 		var read atomic.Int64
 		var stop atomic.Bool
@@ -208,16 +209,15 @@ func TestCloseEndsThrottledRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := newBurstBudget()
+				x := NewAdmission(nil)
 				flooding := func() *MeteredConn {
-					g := newMeteredConn(&limits, x)
-					g.Slot.admission = NewAdmission(nil)
+					g := newMeteredConn(netip.Addr{}, &limits, x)
 					g.Conn = fountain{Conn: nopConn{}}
-					g.messages.AllowN(time.Now(), perSecond)
-					g.bytes.AllowN(time.Now(), perSecond)
+					g.messages.take(x.budget.now(), perSecond, tokenRate{perSecond, burst})
+					g.bytes.take(x.budget.now(), perSecond, tokenRate{perSecond, burst})
 					return g
 				}
-				x.messages.bursts, x.bytes.bursts = newTurns(1, 1), newTurns(1, 1)
+				x.budget.messages.bursts, x.budget.bytes.bursts = newTurns(x.budget.since, tokenRate{1, 1}), newTurns(x.budget.since, tokenRate{1, 1})
 				if err := once(flooding()); err != nil {
 					t.Fatal(err)
 				}
@@ -247,6 +247,34 @@ func TestCloseEndsThrottledRead(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// rate.Limiter is the reference.
+func TestBucketIsTokenBucket(t *testing.T) {
+	for _, r := range []tokenRate{{8, 20}, {200, 10_000}, {256 << 10, 8 << 20}} {
+		var b bucket
+		reference := rate.NewLimiter(rate.Limit(r.perSecond), int(r.burst))
+		random := rand.New(rand.NewPCG(1, 2))
+		began := time.Now()
+		now := time.Duration(0)
+		taken := 0
+		for range 10_000 {
+			n := random.IntN(int(r.burst)/2) + 1
+			wait := b.take(now, n, r)
+			if allowed := reference.AllowN(began.Add(now), n); allowed != (wait == 0) {
+				t.Fatalf("%v: %d after %v: %v to wait, the reference allows %v", r, n, now, wait, allowed)
+			}
+			if wait == 0 {
+				taken++
+			} else if c := b; c.take(now+wait, n, r) != 0 {
+				t.Fatalf("%v: %d are not there after the wait of %v", r, n, wait)
+			}
+			now += time.Duration(random.IntN(64)) * time.Duration(r.timeOf(r.burst/64))
+		}
+		if taken == 0 || taken == 10_000 {
+			t.Errorf("%v: %d of 10000 taken: the test shows nothing", r, taken)
+		}
 	}
 }
 

@@ -54,8 +54,6 @@ type Conn struct {
 	metered *MeteredConn // nil: nothing is counted
 	Handlers
 
-	unanswered atomic.Int32 // pings since the last pong
-
 	// guarded by mu
 	mu          sync.Mutex
 	queue       []queued
@@ -68,6 +66,8 @@ type Conn struct {
 	writing     bool
 	split       bool // a frame is written in part
 	controls    int8 // control frames that are being written
+
+	unanswered atomic.Int32 // pings since the last pong; here, because the struct is smaller than elsewhere
 }
 
 // aliveProbe is what Alive needs. Few sockets have one.
@@ -118,7 +118,7 @@ func (c *Conn) Serve(first []byte) {
 	}
 	for {
 		typ, frame, err := c.ws.ReadMessage()
-		if err == nil {
+		if err == nil && !c.answersPing(frame) {
 			err = c.metered.CountMessage()
 		}
 		if err != nil {
@@ -129,16 +129,13 @@ func (c *Conn) Serve(first []byte) {
 			}
 			break
 		}
-		c.markAlive()
-		if c.Ended() {
+		if ended := c.markAlive(); ended {
 			continue // lingering: messages are ignored
 		}
 		switch {
 		case typ != websocket.TextMessage:
 			c.Close(ClosedBinary)
-		case bytes.Equal(frame, pongFrame):
-			c.Pong()
-		default:
+		case !bytes.Equal(frame, pongFrame):
 			c.OnMessage(frame)
 		}
 	}
@@ -201,6 +198,12 @@ func (c *Conn) Established() {
 
 // Pong records a JSON pong.
 func (c *Conn) Pong() { c.unanswered.Store(0) }
+
+// answersPing records a JSON pong, and reports whether it answers a ping. Such a pong does not count as a
+// message: the pings of a pod are sent in groups, whose answers would be read in turn.
+func (c *Conn) answersPing(frame []byte) bool {
+	return bytes.Equal(frame, pongFrame) && c.unanswered.Swap(0) > 0
+}
 
 // Ping sends the JSON ping, or closes the socket when too many pings are unanswered.
 func (c *Conn) Ping() {
@@ -379,17 +382,17 @@ func (c *Conn) Alive(limit time.Duration) bool {
 	return c.writing && c.closing == nil // congested: the ping waits too, and the deadline of the write decides
 }
 
-// markAlive records a frame of the client.
-func (c *Conn) markAlive() {
+// markAlive records a frame of the client, and reports whether the end of the socket is decided.
+func (c *Conn) markAlive() (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.alive == nil {
-		return
+	if c.alive != nil {
+		for _, h := range c.alive.waiters {
+			close(h)
+		}
+		c.alive.waiters = nil
 	}
-	for _, h := range c.alive.waiters {
-		close(h)
-	}
-	c.alive.waiters = nil
+	return c.closing != nil
 }
 
 // Ended reports whether the end of the socket is decided.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/translate/wcs"
 )
 
 // testConn is a Conn on the server's side and the client's socket to it.
@@ -182,6 +184,28 @@ func TestUnansweredPingsCloseSocket(t *testing.T) {
 
 // Other clients can trigger Alive at any rate. The pongs count as the client's messages, so concurrent calls
 // must share one ping: otherwise they could get the client closed.
+// Pongs are as many as pings, so that they cost a client nothing of its rate; others count.
+func TestPongOfEachPingIsNoMessage(t *testing.T) {
+	tc := newTestConn(t, connConfig())
+	limits := Limits{MessagesPerSecond: 1, MessageBurst: 3}
+	tc.server.metered = newMeteredConn(netip.Addr{}, &limits, NewAdmission(nil)) // before the first message
+	pong := func() {
+		t.Helper()
+		if err := tc.client.WriteMessage(websocket.TextMessage, wcs.Pong()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		tc.server.Ping()
+		pong()
+		rig.Eventually(t, 20*time.Second, "the pong is read", func() bool { return tc.server.unanswered.Load() == 0 })
+	}
+	for range 20 {
+		pong()
+	}
+	tc.wantClose(t, ClosedTooManyMessages)
+}
+
 func TestConcurrentAliveCallsShareOnePing(t *testing.T) {
 	const many = 50
 	tc := newTestConn(t, connConfig())

@@ -1,7 +1,5 @@
 package socket
 
-import "golang.org/x/time/rate"
-
 // Limits bound what clients' sockets can cost. 0 is no limit.
 type Limits struct {
 	Connections           int // sockets in all
@@ -10,12 +8,4 @@ type Limits struct {
 
 	MessagesPerSecond, MessageBurst int   // of a socket; control frames count
 	BytesPerSecond, ByteBurst       int64 // of a socket; ByteBurst is at least the largest message
-}
-
-// limiter returns a rate limiter, nil for no limit.
-func limiter(perSecond float64, burst int) *rate.Limiter {
-	if perSecond <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(perSecond), burst)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -27,7 +28,7 @@ type MeteredConn struct {
 	net.Conn // set by the upgrade
 	Slot
 
-	budget *burstBudget
+	limits *Limits // set once
 
 	// reader
 	sent            *recording // nil: what the client sends is not kept
@@ -39,13 +40,11 @@ type MeteredConn struct {
 	cancel context.CancelFunc // of a throttled read; nil unless there is one
 }
 
-func newMeteredConn(l *Limits, b *burstBudget) *MeteredConn {
-	return &MeteredConn{
-		budget:   b,
-		bytes:    bucket{Limiter: limiter(float64(l.BytesPerSecond), int(l.ByteBurst))},
-		messages: bucket{Limiter: limiter(float64(l.MessagesPerSecond), l.MessageBurst)},
-	}
+func newMeteredConn(key netip.Addr, l *Limits, a *Admission) *MeteredConn {
+	return &MeteredConn{Slot: Slot{Key: key, admission: a}, limits: l}
 }
+
+func (m *MeteredConn) budget() *burstBudget { return m.admission.budget }
 
 // Read fails with errTooManyBytes when the client exceeds its burst. Before that it is throttled, at most
 // until the connection is closed.
@@ -54,13 +53,14 @@ func (m *MeteredConn) Read(b []byte) (int, error) {
 	if m.sent != nil && !m.sent.keep(b[:n]) {
 		return 0, websocket.ErrReadLimit
 	}
-	if m.bytes.Limiter == nil || n == 0 {
+	if m.limits.BytesPerSecond <= 0 || n == 0 {
 		return n, err
 	}
-	if !m.bytes.AllowN(time.Now(), n) {
+	now := m.budget().now()
+	if m.bytes.take(now, n, tokenRate{float64(m.limits.BytesPerSecond), float64(m.limits.ByteBurst)}) > 0 {
 		return 0, errTooManyBytes
 	}
-	if err := m.throttle(&m.bytes, &m.budget.bytes, n); err != nil {
+	if err := m.throttle(now, &m.bytes, &m.budget().bytes, n); err != nil {
 		return 0, err
 	}
 	return n, err
@@ -93,24 +93,25 @@ func (m *MeteredConn) Close() error {
 // CountMessage fails with errTooManyMessages when the client exceeds its burst. Before that it is throttled.
 // A nil MeteredConn counts nothing.
 func (m *MeteredConn) CountMessage() error {
-	if m == nil || m.messages.Limiter == nil {
+	if m == nil || m.limits.MessagesPerSecond <= 0 {
 		return nil
 	}
-	if !m.messages.Allow() {
+	now := m.budget().now()
+	if m.messages.take(now, 1, tokenRate{float64(m.limits.MessagesPerSecond), float64(m.limits.MessageBurst)}) > 0 {
 		return errTooManyMessages
 	}
-	return m.throttle(&m.messages, &m.budget.messages, 1)
+	return m.throttle(now, &m.messages, &m.budget().messages, 1)
 }
 
 // throttle waits until the pod's budget has n messages or bytes for the client. own has counted them already.
 // It fails when the connection is closed: while very many clients flood, a client can be closed for
 // unanswered pings before its turn comes. It fails with errExcess when the client's burst does not end.
-func (m *MeteredConn) throttle(own *bucket, pod *budget, n int) error {
-	turns, inBurst := pod.calm, own.above()
+func (m *MeteredConn) throttle(now time.Duration, own *bucket, pod *budget, n int) error {
+	turns, inBurst := pod.calm, own.above(now)
 	if inBurst {
 		turns = pod.bursts
 	}
-	if turns.take(n) {
+	if turns.take(now, n) {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // only here, because few connections ever need it
@@ -120,18 +121,17 @@ func (m *MeteredConn) throttle(own *bucket, pod *budget, n int) error {
 	}
 	defer m.onClose(nil)
 	if !inBurst {
-		_, err := m.await(ctx, turns, own, n)
+		_, err := m.await(ctx, now, turns, own, n)
 		return err
 	}
 	ctx, cancelWait := context.WithTimeout(ctx, excessTime)
 	defer cancelWait()
-	since := time.Now()
-	contended, err := m.await(ctx, turns, own, n)
+	contended, err := m.await(ctx, now, turns, own, n)
 	if contended {
 		if m.excess == nil {
 			m.excess = newExcess()
 		}
-		if now := time.Now(); !m.excess.AllowN(now, int(now.Sub(since).Microseconds())) && !errors.Is(err, context.Canceled) {
+		if waited := m.budget().now() - now; !m.excess.AllowN(time.Now(), int(waited.Microseconds())) && !errors.Is(err, context.Canceled) {
 			return errExcess
 		}
 	}
@@ -146,8 +146,8 @@ func (m *MeteredConn) onClose(cancel context.CancelFunc) (open bool) {
 	return !m.closed
 }
 
-func (m *MeteredConn) await(ctx context.Context, t *turns, own *bucket, n int) (contended bool, err error) {
-	defer own.hold(own.Tokens())
+func (m *MeteredConn) await(ctx context.Context, since time.Duration, t *turns, own *bucket, n int) (contended bool, err error) {
+	defer func() { own.hold(since, m.budget().now()) }()
 	return t.wait(ctx, m.Key, n)
 }
 

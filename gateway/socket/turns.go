@@ -6,17 +6,18 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // turns distributes a rate of the pod among the sockets that wait for it. The addresses are served in turn by
 // what they were served while sockets waited (start-time fair queueing), so that a client waits for one turn
 // of each other address, however many sockets these have. The sockets of one address are served in order.
 type turns struct {
-	rate *rate.Limiter
+	// set once
+	since time.Time // of the times in tokens
+	rate  tokenRate
 
 	mu      sync.Mutex
+	tokens  bucket
 	parties map[netip.Addr]*turnParty // those that wait, or are ahead of the others
 	order   turnOrder
 	at      float64 // start of the last turn, in units of rate; 0 while no socket waits
@@ -38,20 +39,23 @@ type turn struct {
 	served chan struct{} // closed at its turn
 }
 
-func newTurns(perSecond rate.Limit, burst int) *turns {
-	return &turns{rate: rate.NewLimiter(perSecond, burst), parties: make(map[netip.Addr]*turnParty)}
+func newTurns(since time.Time, r tokenRate) *turns {
+	return &turns{since: since, rate: r, parties: make(map[netip.Addr]*turnParty)}
 }
 
+// atMost returns n, or as much as can be taken at once.
+func (t *turns) atMost(n int) int { return min(n, int(t.rate.burst)) }
+
 // take takes n at once if no socket waits.
-func (t *turns) take(n int) bool {
+func (t *turns) take(now time.Duration, n int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.waiting == 0 && t.rate.AllowN(time.Now(), min(n, t.rate.Burst()))
+	return t.waiting == 0 && t.tokens.take(now, t.atMost(n), t.rate) == 0
 }
 
 // wait takes n at the address's turn, or fails with ctx. contended reports whether other sockets waited too.
 func (t *turns) wait(ctx context.Context, key netip.Addr, n int) (contended bool, err error) {
-	w := &turn{n: min(n, t.rate.Burst()), served: make(chan struct{})}
+	w := &turn{n: t.atMost(n), served: make(chan struct{})}
 	t.mu.Lock()
 	p := t.enqueue(key, w)
 	contended = t.waiting > 1
@@ -103,10 +107,8 @@ func (t *turns) serve() {
 			delete(t.parties, p.key)
 			continue
 		}
-		w, now := p.queue[0], time.Now()
-		r := t.rate.ReserveN(now, w.n)
-		if delay := r.DelayFrom(now); delay > 0 {
-			r.CancelAt(now)
+		w := p.queue[0]
+		if delay := t.tokens.take(time.Since(t.since), w.n, t.rate); delay > 0 {
 			if t.timer != nil {
 				t.timer.Stop() // one that leave was too late to stop
 			}
