@@ -36,7 +36,7 @@ func (g router) serve(ws *websocket.Conn, p session.Peer, h upstream.Handshake) 
 		g.metrics.Closed(*fault)
 		return
 	}
-	chosen := g.choose(first, upstream.Client{Address: h.Client, Party: p.Party}, p)
+	chosen := g.choose(first, upstream.Client{Address: h.Client, Party: p.Conn.Key}, p)
 	client, to, app := chosen.client, chosen.to, chosen.client.App
 	if to != nil && chosen.first != nil {
 		sent = upstream.Replace(sent, first, chosen.first)

@@ -41,7 +41,7 @@ func (g *Gateway) Public() http.Handler {
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	settings := g.table.Settings()
 	address := g.clientAddress(r)
-	p := session.Peer{Remote: address.String(), Party: realip.LimitKey(address.Addr()), Origin: r.Header.Get("Origin")}
+	p := session.Peer{Remote: address.String(), Origin: r.Header.Get("Origin")}
 	p.OwnOrigin = origins.Own(p.Origin, r.Host, r.TLS != nil && strings.HasPrefix(p.Origin, "https:")) // the client has verified the name
 	reject := func(reason socket.Rejection, status int, text string) {
 		g.metrics.Rejected(reason)
@@ -65,7 +65,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 		reject(rejectLoop, http.StatusLoopDetected, "sent around by upstreams")
 		return
 	}
-	metered, rejection := g.admission.Acquire(p.Party, &settings.Limits.Limits)
+	metered, rejection := g.admission.Acquire(realip.LimitKey(address.Addr()), &settings.Limits.Limits)
 	if rejection != "" {
 		status := http.StatusServiceUnavailable
 		if rejection == socket.RejectAddress {
@@ -82,7 +82,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
 	p.Conn = metered
 	handshake := upstream.NewHandshake(r, address.Addr(), g.cfg.Deployment)
 	if settings.Hybrid {
-		p.Hybrid = &hybrid.Origin{Handshake: handshake, Party: p.Party}
+		p.Hybrid = &hybrid.Origin{Handshake: handshake, Party: metered.Key}
 	}
 	if !settings.Routed {
 		g.table.Open(ws, p, nil)

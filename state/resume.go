@@ -115,7 +115,7 @@ func (r *Redis) EndSession(ctx context.Context, s Session) error {
 func (b *sessionWriter) forget(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.known[s.ID].tokenHash == s.TokenHash {
+	if now := b.known[s.ID]; now != nil && now.tokenHash == s.TokenHash {
 		delete(b.known, s.ID)
 		delete(b.dirty, s.ID)
 	}

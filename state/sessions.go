@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -25,7 +26,7 @@ type sessionWriter struct {
 	wake chan struct{} // has a value while changes are pending
 
 	mu       sync.Mutex
-	known    map[string]sessionEntry
+	known    map[string]*sessionEntry  // as pointers: a table of large values has much room that is not used
 	dirty    map[string]struct{}       // ids to write
 	limit    int                       // sessions in the next batch: fewer after a failed one
 	failed   map[string]int            // by id: how often it could not be written although others could
@@ -53,8 +54,8 @@ type resumeParts struct {
 }
 
 // newSessionEntry returns the compact form of s.
-func newSessionEntry(s Session, written, taken bool) sessionEntry {
-	m := sessionEntry{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), generation: int32(s.Generation), written: written,
+func newSessionEntry(s Session, written, taken bool) *sessionEntry {
+	m := &sessionEntry{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), generation: int32(s.Generation), written: written,
 		version: unique.Make(s.ClientVersion), taken: taken, tellEnd: s.TellEnd}
 	if s.Resumable {
 		m.resume = &resumeParts{s.Streams, s.Rooms}
@@ -62,7 +63,7 @@ func newSessionEntry(s Session, written, taken bool) sessionEntry {
 	return m
 }
 
-func (m sessionEntry) session(id string) Session {
+func (m *sessionEntry) session(id string) Session {
 	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Generation: int(m.generation), TellEnd: m.tellEnd, Upstream: m.upstream}
 	if m.resume != nil {
 		s.Resumable, s.Streams, s.Rooms = true, m.resume.streams, m.resume.rooms
@@ -70,7 +71,7 @@ func (m sessionEntry) session(id string) Session {
 	return s
 }
 
-func (m sessionEntry) registration(id string) registration {
+func (m *sessionEntry) registration(id string) registration {
 	r := registrationOf(id, m.tokenHash)
 	r.final = m.taken || m.resume != nil
 	return r
@@ -78,7 +79,7 @@ func (m sessionEntry) registration(id string) registration {
 
 func (b *sessionWriter) init() {
 	b.wake = make(chan struct{}, 1)
-	b.known = make(map[string]sessionEntry)
+	b.known = make(map[string]*sessionEntry)
 	b.dirty = make(map[string]struct{})
 	b.limit, b.failed = sessionBatch, make(map[string]int)
 	b.toDelete = make(map[registration]struct{})
@@ -101,7 +102,7 @@ func (r *Redis) DropSession(id string) { r.sessions.drop(id) }
 func (b *sessionWriter) put(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	was := b.known[s.ID]
+	was := cmp.Or(b.known[s.ID], &sessionEntry{})
 	if was.taken && was.tokenHash != s.TokenHash {
 		return // stale: this pod has taken the session again since
 	}
@@ -128,13 +129,12 @@ func (b *sessionWriter) putUpstream(id string, h TokenHash, u *SessionUpstream) 
 		return
 	}
 	s.upstream = u
-	b.known[id] = s
 	b.dirty[id] = struct{}{}
 	b.signal()
 }
 
 // replace sets the entry of a session. An earlier registration of it is still in the index.
-func (b *sessionWriter) replace(id string, by sessionEntry) {
+func (b *sessionWriter) replace(id string, by *sessionEntry) {
 	if was, known := b.known[id]; known && was.written && was.tokenHash != by.tokenHash {
 		b.toDelete[was.registration(id)] = struct{}{}
 		b.signal()
@@ -211,7 +211,6 @@ func (b *sessionWriter) take(id string) Session {
 	delete(b.dirty, id)
 	s := b.known[id]
 	s.written = true
-	b.known[id] = s
 	return s.session(id)
 }
 

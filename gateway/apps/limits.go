@@ -37,7 +37,7 @@ type Limits struct {
 	CustomBytes  int
 	PayloadBytes int
 
-	Quota quota.Limits // of requests over time; taken when a socket opens, StartsUnderWay at the start of the pod
+	Quota quota.Limits // of requests over time; taken at the first request of a session, StartsUnderWay at the start of the pod
 
 	ClientLogsPerSecond int // lines that a client pushes for the log; 0: none
 }

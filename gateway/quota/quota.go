@@ -76,7 +76,7 @@ type Client struct {
 	table   *Table
 	address netip.Addr
 	limits  *Limits
-	own     *[kinds]*rate.Limiter // nil before the first request
+	own     [kinds]*rate.Limiter // nil before the first request
 }
 
 // Client returns full buckets for a client with the given realip.LimitKey. Clients without a valid one have
@@ -84,9 +84,6 @@ type Client struct {
 func (t *Table) Client(address netip.Addr, l *Limits) Client {
 	return Client{table: t, address: address, limits: l}
 }
-
-// Address returns the client's realip.LimitKey.
-func (c *Client) Address() netip.Addr { return c.address }
 
 // rateOf returns the bucket of one client.
 func (c *Client) rateOf(k Kind) Rate {
@@ -101,9 +98,6 @@ func (c *Client) rateOf(k Kind) Rate {
 }
 
 func (c *Client) bucket(k Kind) *rate.Limiter {
-	if c.own == nil {
-		c.own = new([kinds]*rate.Limiter)
-	}
 	if c.own[k] == nil {
 		c.own[k] = c.rateOf(k).limiter()
 	}

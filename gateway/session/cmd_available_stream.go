@@ -39,7 +39,7 @@ func handleAvailableStream(s *Session, c wcs.Command) error {
 	err := s.checkName(ref.Name) // before it waits: a waiting name is short
 	switch {
 	case err != nil:
-	case !s.quotas.Allow(quota.Lookups):
+	case !s.quota().Allow(quota.Lookups):
 		err = errTooManyLookups
 	case s.lookups.running < maxLookups:
 		s.lookUp(ref)

@@ -52,10 +52,10 @@ func handleSessionDebug(s *Session, d wcs.SessionDebug) error {
 // logFor logs a client's text. A text over the client's limit is counted and dropped.
 func (s *Session) logFor(what, text string) {
 	perSecond := s.table.Settings().Limits.ClientLogsPerSecond
-	if s.quotas.clientLogs == nil {
-		s.quotas.clientLogs = rate.NewLimiter(rate.Limit(perSecond), ClientLogBurst)
+	if s.quota().clientLogs == nil {
+		s.quota().clientLogs = rate.NewLimiter(rate.Limit(perSecond), ClientLogBurst)
 	}
-	if perSecond == 0 || !s.quotas.clientLogs.Allow() {
+	if perSecond == 0 || !s.quota().clientLogs.Allow() {
 		s.table.Metrics.Rejected(rejectClientLogs)
 		return
 	}

@@ -101,7 +101,7 @@ func changeIdentity(ctx context.Context, st *stream, got started) error {
 	}
 	st.identity = t.NewIdentity(translate.RolePlay)
 	t.streams.rename(old, st)
-	t.Cleanup.RemoveParticipant(st.sess.Party, got.room, old, cleanup.ExpiryNeverUp)
+	t.Cleanup.RemoveParticipant(st.sess.Conn.Key, got.room, old, cleanup.ExpiryNeverUp)
 	_, err := addPlayer(ctx, st, got.publisher.Native(), got.room)
 	return err
 }

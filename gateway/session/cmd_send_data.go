@@ -25,7 +25,7 @@ func handleSendData(s *Session, d wcs.SendData) error {
 	}
 	h, room := s.hooks, s.rooms.parse(d.Payload)
 	switch {
-	case !room.leaves() && !s.quotas.Allow(quota.Data), room.joins() && !s.quotas.Allow(quota.Joins):
+	case !room.leaves() && !s.quota().Allow(quota.Data), room.joins() && !s.quota().Allow(quota.Joins):
 		s.answerData(d.OperationID, errTooManyRequests)
 		return fmt.Errorf("%w: %w", errAnswered, errTooManyRequests)
 	case h.wants(hooks.OnDataEvent): // room commands too: the backend can refuse them

@@ -52,11 +52,11 @@ func (s *Session) checkSnapshot(ref wcs.StreamRef) error {
 	if err := s.checkName(ref.Name); err != nil {
 		return err
 	}
-	if s.quotas.snapshots == nil {
+	if s.quota().snapshots == nil {
 		perMinute := s.table.Config.Snapshot.PerMinute
-		s.quotas.snapshots = rate.NewLimiter(rate.Limit(perMinute)/60, min(SnapshotBurst, perMinute))
+		s.quota().snapshots = rate.NewLimiter(rate.Limit(perMinute)/60, min(SnapshotBurst, perMinute))
 	}
-	if !s.quotas.snapshots.AllowN(time.Now(), 1) {
+	if !s.quota().snapshots.AllowN(time.Now(), 1) {
 		return errTooManyLookups
 	}
 	return nil
@@ -68,7 +68,7 @@ func (s *Session) snapshot(ref wcs.StreamRef) {
 	if st := s.streams[ref.MediaSessionID]; st != nil {
 		answer.AudioMuted, answer.VideoMuted = st.mutes.Audio, st.mutes.Video
 	}
-	party := s.quotas.Address()
+	party := s.Conn.Key
 	async(s, func() (packed *socket.Bulk, err error) {
 		if answer.PNG, err = s.table.takeSnapshot(s.table.Context, s.app, party, ref.Name); err != nil {
 			return nil, err

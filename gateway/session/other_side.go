@@ -15,7 +15,7 @@ func (s hybridSession) Post(f func())                 { s.loop.Post(f) }
 func (s hybridSession) Send(frame []byte)             { s.send(frame) }
 func (s hybridSession) HasRoom() bool                 { return s.conn.HasRoom() }
 func (s hybridSession) HasStream(mediaID string) bool { return s.streams[mediaID] != nil }
-func (s hybridSession) Charge(k quota.Kind) bool      { return s.quotas.Allow(k) }
+func (s hybridSession) Charge(k quota.Kind) bool      { return s.quota().Allow(k) }
 func (s hybridSession) CountStreams(delta int)        { s.streaming.Add(int32(delta)) }
 func (s hybridSession) Serve(c wcs.Command) {
 	s.account(string(c.Name), commands[c.Name].run(s.Session, c))

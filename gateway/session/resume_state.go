@@ -356,7 +356,7 @@ func (s *Session) reapUnadopted(st *stream) {
 		if t.Context.Err() != nil {
 			return // another pod takes over this pod's records
 		}
-		t.Cleanup.Add(cleanup.StoreTask("release handed-over stream", s.Party, func(ctx context.Context) error {
+		t.Cleanup.Add(cleanup.StoreTask("release handed-over stream", s.Conn.Key, func(ctx context.Context) error {
 			defer t.Moving.Lock(ctx, sess.ID)()
 			if t.streams.find(st.identity) != nil {
 				return nil // the session was resumed on this pod
@@ -365,7 +365,7 @@ func (s *Session) reapUnadopted(st *stream) {
 			if err != nil {
 				return unlessGone(err)
 			}
-			t.Cleanup.RemoveParticipant(s.Party, st.room, st.identity, cleanup.Expiry)
+			t.Cleanup.RemoveParticipant(s.Conn.Key, st.room, st.identity, cleanup.Expiry)
 			return st.role.release(ctx, st)
 		}))
 	})

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"crypto/sha256"
-	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -47,7 +46,7 @@ type Session struct {
 	rooms   memberships
 	lookups lookups
 	other   *hybrid.Client // nil without an upstream
-	quotas  quotas
+	quotas  *quotas        // nil before the first request that has a limit; see quota
 }
 
 // lifetime is the course of a session from its socket to the release of everything that it holds.
@@ -76,6 +75,14 @@ type established struct {
 type quotas struct {
 	quota.Client
 	snapshots, clientLogs *rate.Limiter
+}
+
+// quota returns the session's limits, which most sessions never need.
+func (s *Session) quota() *quotas {
+	if s.quotas == nil {
+		s.quotas = &quotas{Client: s.table.Quotas.Client(s.Conn.Key, &s.table.Settings().Limits.Quota)}
+	}
+	return s.quotas
 }
 
 // log starts a line with the fields of this session. A disabled level costs nothing.
@@ -353,10 +360,9 @@ func callOn[T any](ctx context.Context, s *Session, f func() T) (got T, err erro
 
 // Peer is the client end of a socket.
 type Peer struct {
-	Remote    string     // address and port; the port is 0 if only a proxy knows it
-	Origin    string     // of the page; empty for clients that are not browsers
-	Party     netip.Addr // by which limits count the client: realip.LimitKey
-	OwnOrigin bool       // Origin is this server's address, as libraries that are not browsers send it: no page
+	Remote    string // address and port; the port is 0 if only a proxy knows it
+	Origin    string // of the page; empty for clients that are not browsers
+	OwnOrigin bool   // Origin is this server's address, as libraries that are not browsers send it: no page
 	Conn      *socket.MeteredConn
 	Hybrid    *hybrid.Origin // for upstreams of its session; nil: it gets none
 }

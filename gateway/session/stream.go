@@ -216,7 +216,7 @@ func (st *stream) launch() {
 	var ctx context.Context
 	ctx, st.cancel = context.WithCancel(st.trace.In(s.table.Context))
 
-	if err := s.table.Cleanup.CheckBacklog(s.Party); err != nil {
+	if err := s.table.Cleanup.CheckBacklog(s.Conn.Key); err != nil {
 		st.onStarted(started{}, err)
 		return
 	}
@@ -228,7 +228,7 @@ func (st *stream) turn(ctx context.Context) (release func(), err error) {
 	t := st.sess.table
 	ctx, cancel := context.WithTimeout(ctx, t.Config.Media.SFUTimeout)
 	defer cancel()
-	release, err = t.Turns.Acquire(ctx, st.sess.quotas.Address())
+	release, err = t.Turns.Acquire(ctx, st.sess.Conn.Key)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = errTooManyRequests
 	}
@@ -278,7 +278,7 @@ func (s *Session) check(kind *kindOfStream, req wcs.StreamRequest) error {
 		return translate.ErrNoMedia
 	}
 	err := cmp.Or(s.table.Settings().Limits.CheckCustom(req.Custom), s.checkName(req.Name))
-	if err == nil && !s.quotas.Allow(quota.Starts) {
+	if err == nil && !s.quota().Allow(quota.Starts) {
 		err = errTooManyRequests
 	}
 	return err

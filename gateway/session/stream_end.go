@@ -108,10 +108,10 @@ func (st *stream) cleanUp() {
 		}
 		if offered {
 			// The participant goes before the name: the next publisher of the name must find the room empty.
-			waitFor(limit, t.Cleanup.RemoveParticipant(st.sess.Party, room, st.identity, expiry))
+			waitFor(limit, t.Cleanup.RemoveParticipant(st.sess.Conn.Key, room, st.identity, expiry))
 		}
 		if claimed {
-			waitFor(limit, t.Cleanup.Add(cleanup.StoreTask("release stream", st.sess.Party, st.release)))
+			waitFor(limit, t.Cleanup.Add(cleanup.StoreTask("release stream", st.sess.Conn.Key, st.release)))
 		}
 	}, st.finished)
 }
@@ -119,7 +119,7 @@ func (st *stream) cleanUp() {
 // removeLate removes a player's participant again whose call to LiveKit was canceled: until the call's
 // deadline, it can appear after its removal.
 func (st *stream) removeLate() {
-	t, party, room, id := st.sess.table, st.sess.Party, st.room, st.identity
+	t, party, room, id := st.sess.table, st.sess.Conn.Key, st.room, st.identity
 	if st.published || !st.offered || st.ending.handedOver {
 		return
 	}
@@ -160,7 +160,7 @@ func (st *stream) finished() {
 	st.notifyEnd()
 	s.resume.recordEnd(st)
 	if class := st.ending.reason.Class(); !st.settled.Load() && (class == ends.Client || class == ends.OK) {
-		s.quotas.Charge(quota.Starts)
+		s.quota().Charge(quota.Starts)
 	}
 	st.logEnd()
 }

@@ -177,7 +177,7 @@ func (st *stream) announceMutes() {
 			st.relay.next()
 		}
 	}
-	if delay := st.sess.quotas.Delay(quota.Mutes); delay > 0 {
+	if delay := st.sess.quota().Delay(quota.Mutes); delay > 0 {
 		st.mutesWait = true
 		time.AfterFunc(delay, func() { st.sess.loop.Post(announce) })
 		return
@@ -190,7 +190,7 @@ func (st *stream) sendData(payload json.RawMessage) error {
 	if err := st.sess.table.Settings().Limits.CheckPayload(payload); err != nil {
 		return err
 	}
-	if !st.sess.quotas.Allow(quota.Data) {
+	if !st.sess.quota().Allow(quota.Data) {
 		return errTooManyEvents
 	}
 	return st.publishData(payload)

@@ -71,7 +71,6 @@ func (t *Table) Open(ws *websocket.Conn, p Peer, first []byte) {
 	}
 	s.loop.Recovered = s.onPanic
 	s.rooms.s = s
-	s.quotas.Client = t.Quotas.Client(p.Party, &t.Settings().Limits.Quota)
 	s.conn = socket.New(ws, &t.Config.Conn, p.Conn, socketEvents{s})
 	s.leave = t.pings.Add(s.conn)
 	t.mu.Lock()
