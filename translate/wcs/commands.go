@@ -75,14 +75,14 @@ func (c *Connection) UnmarshalJSON(b []byte) error {
 
 // ConnectionFrame builds a connection command with the given members.
 func ConnectionFrame(members map[string]json.RawMessage) []byte {
-	return encodeObject(CmdConnection, members)
+	return encodeObject(CmdConnection, membersOf(members))
 }
 
 // WithToken builds a connectMediaTransport command like the one that was received as c, with another token.
 func (c Connection) WithToken(token string) []byte {
 	members := maps.Clone(c.Sent)
 	members["authToken"] = quote(token)
-	return encodeObject(CmdMediaTransport, members)
+	return encodeObject(CmdMediaTransport, membersOf(members))
 }
 
 // LoginBytes returns the size of the longest user name in the command, as JSON: the login of a SIP account,
@@ -91,7 +91,9 @@ func (c Connection) LoginBytes() int {
 	var room struct {
 		Login Size `json:"login"`
 	}
-	_ = unmarshal(c.Sent["custom"], &room) // custom is any JSON
+	if custom, sent := c.Sent["custom"]; sent {
+		_ = unmarshal(custom, &room) // custom is any JSON
+	}
 	return max(int(room.Login), len(c.Sent["login"]), len(c.Sent["sipLogin"]))
 }
 
@@ -101,13 +103,15 @@ func (c Connection) Login() string {
 	var custom struct {
 		Login string `json:"login"`
 	}
-	_ = unmarshal(c.Sent["custom"], &custom) // custom is any JSON
+	if sent, ok := c.Sent["custom"]; ok {
+		_ = unmarshal(sent, &custom) // custom is any JSON
+	}
 	if custom.Login != "" {
 		return custom.Login
 	}
 	for _, member := range []string{"login", "sipLogin"} {
 		var login string
-		if unmarshal(c.Sent[member], &login) == nil && login != "" {
+		if sent, ok := c.Sent[member]; ok && unmarshal(sent, &login) == nil && login != "" {
 			return login
 		}
 	}

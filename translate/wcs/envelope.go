@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -93,27 +94,44 @@ func encode(name Name, args ...any) []byte {
 	}{name, args})
 }
 
+// member is a member of an object. Its value is JSON.
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+func membersOf(object map[string]json.RawMessage) (all []member) {
+	for name, value := range object {
+		all = append(all, member{name, value})
+	}
+	return all
+}
+
 // encodeObject is encode for an object whose members are JSON already. It does not parse them again, which
-// costs more than the rest of the frame.
-func encodeObject(name Name, members map[string]json.RawMessage) []byte {
+// costs more than the rest of the frame. It sorts the members.
+func encodeObject(name Name, members []member) []byte {
+	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
 	size := 64
-	for k, v := range members {
-		size += len(k) + len(v) + 4
+	for _, m := range members {
+		size += len(m.name) + len(m.value) + 4
 	}
 	frame := append(make([]byte, 0, size), `{"message":`...)
-	frame = append(append(frame, quote(string(name))...), `,"data":[{`...)
-	separator := ""
-	for _, k := range slices.Sorted(maps.Keys(members)) {
-		frame = append(append(append(append(frame, separator...), quote(k)...), ':'), members[k]...)
-		separator = ","
+	frame = append(appendQuoted(frame, string(name)), `,"data":[{`...)
+	for i, m := range members {
+		if i > 0 {
+			frame = append(frame, ',')
+		}
+		frame = append(append(appendQuoted(frame, m.name), ':'), m.value...)
 	}
 	return append(frame, "}]}"...)
 }
 
 // quote returns a JSON string. Bytes that are not UTF-8 are replaced.
-func quote(text string) json.RawMessage {
-	quoted, _ := jsontext.AppendQuote(nil, text) // the error is that bytes were replaced
-	return quoted
+func quote(text string) json.RawMessage { return appendQuoted(nil, text) }
+
+func appendQuoted(to []byte, text string) []byte {
+	to, _ = jsontext.AppendQuote(to, text) // the error is that bytes were replaced
+	return to
 }
 
 // Encode returns v as JSON without escapes for HTML, which take six bytes for each <, > and & of a client.

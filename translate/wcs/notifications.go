@@ -2,6 +2,7 @@ package wcs
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -46,6 +47,8 @@ const (
 	StatusFailed      Status = "FAILED"
 )
 
+var jsonFalse = json.RawMessage("false")
+
 // ConnectionFlags are the members of getUserData that are false if the client did not send them.
 var ConnectionFlags = []string{"useWsTunnel", "useWsTunnelPacketization2", "useBase64BinaryEncoding", "keepAlive"}
 
@@ -62,26 +65,24 @@ type UserData struct {
 
 // Frame echoes what the client sent, without its SIP account, and adds the members of the vendor's sample.
 func (u UserData) Frame() []byte {
-	no := json.RawMessage("false")
-	out := make(map[string]json.RawMessage, len(u.Sent)+8)
-	for k, v := range u.Sent {
-		if !strings.HasPrefix(k, "sip") {
-			out[k] = v
-		}
+	own := []member{
+		{"forceLogger", jsonFalse}, {"mediaProviders", mustMarshal(u.MediaProviders)}, {"authToken", quote(u.AuthToken)}, {"status", quote(connectionEstablished)},
 	}
-	for _, flag := range ConnectionFlags {
-		if _, ok := u.Sent[flag]; !ok {
-			out[flag] = no
-		}
-	}
-	out["forceLogger"] = no
-	out["mediaProviders"] = mustMarshal(u.MediaProviders)
-	out["authToken"] = quote(u.AuthToken)
-	out["status"] = quote(string(connectionEstablished))
 	if u.CollectMetrics {
-		out["webRTCMetricsServerDescription"] = clientMetricsJSON
+		own = append(own, member{"webRTCMetricsServerDescription", clientMetricsJSON})
 	}
-	return encodeObject(NoteGetUserData, out)
+	all := append(make([]member, 0, len(own)+len(ConnectionFlags)+len(u.Sent)), own...)
+	for _, flag := range ConnectionFlags {
+		if _, sent := u.Sent[flag]; !sent {
+			all = append(all, member{flag, jsonFalse})
+		}
+	}
+	for name, value := range u.Sent {
+		if !strings.HasPrefix(name, "sip") && !slices.ContainsFunc(own, func(m member) bool { return m.name == name }) {
+			all = append(all, member{name, value})
+		}
+	}
+	return encodeObject(NoteGetUserData, all)
 }
 
 // Version is the getVersion message.
