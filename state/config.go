@@ -3,17 +3,14 @@ package state
 import (
 	"cmp"
 	"crypto/tls"
-	"errors"
-	"fmt"
-	"net"
-	"net/url"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Config selects the Redis and its parameters. Zero durations mean the default.
+// Config selects the Redis and its parameters, which are valid: cmd/internal/config checks them. Zero
+// durations mean the default.
 type Config struct {
 	// Addrs are host:port of the server, of some nodes of a Cluster, or of the Sentinels.
 	Addrs []string
@@ -27,8 +24,7 @@ type Config struct {
 	DB                                 int         // 0 for a Cluster
 	TLS                                *tls.Config // nil: none
 
-	// Lease is how long a pod that no longer renews its lease is considered alive (default 8 s, at least 1
-	// s).
+	// Lease is how long a pod that no longer renews its lease is considered alive (default 8 s).
 	Lease time.Duration
 	// RecordTTL is the lifetime of a record that is neither released nor taken over (default 24 h).
 	RecordTTL time.Duration
@@ -40,13 +36,12 @@ type Config struct {
 	CallTimeout time.Duration
 }
 
-// Defaults and limits of Config.
+// Defaults of Config.
 const (
 	defaultLease        = 8 * time.Second
 	defaultRecordTTL    = 24 * time.Hour
 	defaultDepartureTTL = 2 * time.Minute
 	defaultCallTimeout  = 500 * time.Millisecond
-	minLease            = time.Second
 )
 
 // MaxCallTimeout returns the longest Config.CallTimeout for a lease, which is renewed every quarter of it.
@@ -69,34 +64,6 @@ func (c Config) withDefaults() Config {
 	c.DepartureTTL = cmp.Or(c.DepartureTTL, defaultDepartureTTL)
 	c.CallTimeout = cmp.Or(c.CallTimeout, defaultCallTimeout)
 	return c
-}
-
-func (c Config) validate() error {
-	var errs []error
-	if len(c.Addrs) == 0 {
-		errs = append(errs, errors.New("no address"))
-	}
-	for _, a := range c.Addrs {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			errs = append(errs, fmt.Errorf("address: %w", err))
-		}
-	}
-	if c.MasterName != "" && c.Cluster {
-		errs = append(errs, errors.New("sentinel master name and cluster exclude each other"))
-	}
-	if c.DB != 0 && c.isCluster() {
-		errs = append(errs, errors.New("a cluster has only database 0"))
-	}
-	if c.Lease < minLease {
-		errs = append(errs, fmt.Errorf("lease %v is below %v", c.Lease, minLease))
-	}
-	if c.CallTimeout <= 0 || c.CallTimeout > MaxCallTimeout(c.Lease) {
-		errs = append(errs, fmt.Errorf("call timeout %v is not between 0 and a quarter of the lease", c.CallTimeout))
-	}
-	if c.RecordTTL < MinRecordTTL(c.Lease) {
-		errs = append(errs, fmt.Errorf("record TTL %v is below ten leases", c.RecordTTL))
-	}
-	return errors.Join(errs...)
 }
 
 func (c Config) isCluster() bool {
@@ -147,14 +114,4 @@ type Pod struct {
 	Deployment string // part of the keys: deployments with different names can share a Redis
 	ID         string // unique, chosen at the process's start; 8 hex digits, also in LiveKit identities
 	Host       string // for operators who inspect Redis
-}
-
-func (p Pod) validate() error {
-	if p.Deployment == "" {
-		return errors.New("no deployment")
-	}
-	if p.ID == "" || url.QueryEscape(p.ID) != p.ID {
-		return fmt.Errorf("pod id %q has characters other than letters, digits and -_.~", p.ID)
-	}
-	return nil
 }

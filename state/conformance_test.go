@@ -52,10 +52,7 @@ func runConformance(t *testing.T, cfg state.Config) {
 // open returns a store that is ready and is closed with the test.
 func open(t testing.TB, cfg state.Config, pod state.Pod, h state.Handlers) *state.Redis {
 	t.Helper()
-	r, err := state.Open(cfg, pod, state.Deps{Log: zerolog.New(zerolog.NewTestWriter(t))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := state.Open(cfg, pod, state.Deps{Log: zerolog.New(zerolog.NewTestWriter(t))})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx, h) }()

@@ -20,14 +20,10 @@ const (
 func (r *Redis) Publish(ctx context.Context, pod string, e Event) error {
 	return r.read(ctx, "publish", func(ctx context.Context) error {
 		e.From = r.pod.ID
-		message, err := encode(e)
-		if err != nil {
-			return err
-		}
 		if r.sharded {
-			return r.client.SPublish(ctx, r.keys.channel(pod), message).Err()
+			return r.client.SPublish(ctx, r.keys.channel(pod), asJSON{e}).Err()
 		}
-		return r.client.Publish(ctx, r.keys.channel(pod), message).Err()
+		return r.client.Publish(ctx, r.keys.channel(pod), asJSON{e}).Err()
 	})
 }
 

@@ -15,24 +15,12 @@ import (
 func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 	err = r.change(ctx, "add_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner
-		record, err := encode(p)
-		if err != nil {
-			return err
-		}
 		e := entryOfPlayer(p)
-		native := ""
-		if p.Native {
-			native = "1"
-		}
-		added, media, err := r.claim(ctx, owner, e, p.Generation, func(b *batch, listing []string) *run {
+		status, rest, media, err := r.claim(ctx, owner, e, p.Generation, func(b *batch, listing []string) *run {
 			return b.run(ctx, r.scripts.addPlayer,
 				append([]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, owner)}, listing...),
-				owner.String(), e.claim(), record, ms(r.cfg.RecordTTL), native, e.String())
+				owner.String(), e.claim(), asJSON{p}, ms(r.cfg.RecordTTL), p.Native, e.String())
 		})
-		if err != nil {
-			return err
-		}
-		status, rest, err := added.reply()
 		if err != nil {
 			return err
 		}

@@ -45,10 +45,7 @@ type testPod struct {
 // newPod returns a store that does not run yet.
 func newPod(t testing.TB, cfg Config, id string) *testPod {
 	t.Helper()
-	r, err := Open(cfg, Pod{Deployment: "test", ID: id, Host: "host-" + id}, Deps{Log: zerolog.New(zerolog.NewTestWriter(t))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := Open(cfg, Pod{Deployment: "test", ID: id, Host: "host-" + id}, Deps{Log: zerolog.New(zerolog.NewTestWriter(t))})
 	r.grace = quickGrace
 	return &testPod{Redis: r, events: make(chan Event, 1000)}
 }

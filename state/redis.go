@@ -60,12 +60,9 @@ type Redis struct {
 // takeOverGrace is the time beyond a lease after which a dead pod is taken over.
 const takeOverGrace = 5 * time.Second
 
-// Open returns a pod's store. It checks the configuration and does not connect; Run does.
-func Open(cfg Config, pod Pod, deps Deps) (*Redis, error) {
+// Open returns a pod's store. It does not connect; Run does.
+func Open(cfg Config, pod Pod, deps Deps) *Redis {
 	cfg = cfg.withDefaults()
-	if err := errors.Join(cfg.validate(), pod.validate()); err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
 	r := &Redis{
 		cfg:     cfg,
 		pod:     pod,
@@ -86,7 +83,7 @@ func Open(cfg Config, pod Pod, deps Deps) (*Redis, error) {
 	r.lease.length = cfg.Lease
 	r.lease.begin(r.newLife(Owner{}))
 	r.sessions.init()
-	return r, nil
+	return r
 }
 
 // Run renews the pod's lease, registers sessions, delivers events, and takes over from dead pods, until ctx
@@ -151,10 +148,13 @@ func (r *Redis) change(ctx context.Context, op string, f func(context.Context, O
 	return r.write(ctx, op, f)
 }
 
-// classify wraps every error in a sentinel.
+// classify wraps every error in a sentinel. The reply for a missing key is ErrNotFound.
 func classify(op string, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, redis.Nil):
+		err = ErrNotFound
 	}
 	for _, ours := range []error{ErrNotFound, ErrNameTaken, ErrMediaIDTaken, ErrAdopted, ErrLostOwnership, ErrLeaseStale, ErrUnavailable} {
 		if errors.Is(err, ours) {
@@ -176,6 +176,12 @@ type clientLog struct{ log zerolog.Logger }
 func (l clientLog) Printf(_ context.Context, format string, args ...any) {
 	l.log.Debug().Msgf(format, args...)
 }
+
+// asJSON is an argument of a command or script: v as JSON. true and false are the arguments 1 and 0.
+type asJSON struct{ v any }
+
+// MarshalBinary implements encoding.BinaryMarshaler for go-redis.
+func (a asJSON) MarshalBinary() ([]byte, error) { return encode(a.v) }
 
 // encode returns v as JSON without escapes for HTML, which take six bytes for each <, > and & of a client.
 func encode(v any) ([]byte, error) {

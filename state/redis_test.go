@@ -29,36 +29,6 @@ func itoa(i int) string { return strconv.Itoa(i) }
 
 func contains(s, word string) bool { return strings.Contains(s, word) }
 
-func TestOpenRejectsInvalidConfiguration(t *testing.T) {
-	good := Config{Addrs: []string{"127.0.0.1:1"}}
-	pod := Pod{Deployment: "d", ID: podA}
-	if _, err := Open(good, pod, Deps{}); err != nil {
-		t.Errorf("minimal configuration rejected: %v", err)
-	}
-	for name, c := range map[string]struct {
-		change func(*Config, *Pod)
-		word   string
-	}{
-		"no address":               {func(c *Config, _ *Pod) { c.Addrs = nil }, "address"},
-		"address without port":     {func(c *Config, _ *Pod) { c.Addrs = []string{"redis"} }, "port"},
-		"sentinel and cluster":     {func(c *Config, _ *Pod) { c.MasterName, c.Cluster = "m", true }, "exclude"},
-		"database of a cluster":    {func(c *Config, _ *Pod) { c.Cluster, c.DB = true, 1 }, "database"},
-		"lease too short":          {func(c *Config, _ *Pod) { c.Lease = time.Millisecond }, "lease"},
-		"slow calls":               {func(c *Config, _ *Pod) { c.CallTimeout = time.Minute }, "call timeout"},
-		"records shorter than use": {func(c *Config, _ *Pod) { c.RecordTTL = time.Second }, "record TTL"},
-		"no deployment":            {func(_ *Config, p *Pod) { p.Deployment = "" }, "deployment"},
-		"odd pod id":               {func(_ *Config, p *Pod) { p.ID = "a/b" }, "pod id"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cfg, pod := good, pod
-			c.change(&cfg, &pod)
-			if _, err := Open(cfg, pod, Deps{}); err == nil || !contains(err.Error(), c.word) {
-				t.Errorf("Open returned %v, want an error with %q", err, c.word)
-			}
-		})
-	}
-}
-
 func TestIndexEntryIsParsedAsWritten(t *testing.T) {
 	for _, e := range []entry{
 		{streamEntry, "m", "i", "s"},

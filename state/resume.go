@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // takeTries limits the attempts of TakeSession if the session changes after it was read.
@@ -21,9 +19,6 @@ func (r *Redis) TakeSession(ctx context.Context, id string, decide func(Session)
 	err = r.change(ctx, "take_session", func(ctx context.Context, owner Owner) error {
 		for range takeTries {
 			value, err := r.client.Get(ctx, r.keys.session(id)).Result()
-			if errors.Is(err, redis.Nil) {
-				return ErrNotFound
-			}
 			if err != nil {
 				return err
 			}
@@ -130,13 +125,9 @@ func (b *sessionWriter) forget(s Session) {
 func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 	return r.change(ctx, "adopt_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
-		record, err := encode(s)
-		if err != nil {
-			return err
-		}
-		_, err = r.adopt(ctx, from, entryOfStream(s), s.Owner, s.Generation, func(b *batch, e entry) *run {
+		_, err := r.adopt(ctx, from, entryOfStream(s), s.Owner, s.Generation, func(b *batch, e entry) *run {
 			return b.run(ctx, r.scripts.adoptStream, []string{r.keys.record(s.Name), r.keys.void(e, owner)},
-				owner.String(), e.claim(), s.Generation, record, ms(r.cfg.RecordTTL))
+				owner.String(), e.claim(), s.Generation, asJSON{s}, ms(r.cfg.RecordTTL))
 		})
 		return err
 	})
@@ -149,14 +140,10 @@ func (r *Redis) AdoptStream(ctx context.Context, s Stream, from Owner) error {
 func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream, err error) {
 	err = r.change(ctx, "adopt_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner
-		record, err := encode(p)
-		if err != nil {
-			return err
-		}
 		rest, err := r.adopt(ctx, from, entryOfPlayer(p), p.Owner, p.Generation, func(b *batch, e entry) *run {
 			return b.run(ctx, r.scripts.adoptPlayer,
 				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, from), r.keys.playersOf(p.Stream, owner)},
-				from.String(), owner.String(), e.claim(), record, ms(r.cfg.RecordTTL))
+				from.String(), owner.String(), e.claim(), asJSON{p}, ms(r.cfg.RecordTTL))
 		})
 		if err != nil {
 			return err

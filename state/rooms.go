@@ -112,17 +112,13 @@ type RoomState struct {
 // nothing was sent.
 func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err error) {
 	err = r.write(ctx, "sync_room", func(ctx context.Context, owner Owner) error {
-		args, err := r.syncArgs(owner, u)
-		if err != nil {
-			return err
-		}
 		if len(u.Put) > 0 {
 			if err := r.enlist(ctx, owner, r.keys.rooms(owner), u.Room.entry()); err != nil {
 				return err
 			}
 		}
 		keys := []string{r.keys.members(u.Room), r.keys.roomVoid(u.Room, owner), r.keys.departures(u.Room)}
-		status, rest, err := r.script(ctx, r.scripts.syncRoom, keys, args...)
+		status, rest, err := r.script(ctx, r.scripts.syncRoom, keys, r.syncArgs(owner, u)...)
 		if err != nil {
 			return err
 		}
@@ -142,13 +138,9 @@ func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err er
 }
 
 // syncArgs returns the arguments of sync_room.lua.
-func (r *Redis) syncArgs(owner Owner, u RoomUpdate) ([]any, error) {
-	read := ""
-	if u.ReadDepartures {
-		read = "1"
-	}
+func (r *Redis) syncArgs(owner Owner, u RoomUpdate) []any {
 	args := []any{
-		owner.String(), ms(r.cfg.RecordTTL), u.MaxMembers, time.Now().UnixMilli(), ms(r.cfg.DepartureTTL), maxDepartures, read, len(u.Remove),
+		owner.String(), ms(r.cfg.RecordTTL), u.MaxMembers, time.Now().UnixMilli(), ms(r.cfg.DepartureTTL), maxDepartures, u.ReadDepartures, len(u.Remove),
 	}
 	for _, m := range u.Remove {
 		args = append(args, m.Login, m.ID)
@@ -159,13 +151,9 @@ func (r *Redis) syncArgs(owner Owner, u RoomUpdate) ([]any, error) {
 			from = m.From.String()
 		}
 		m.Owner = owner
-		record, err := encode(m)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, m.Login, m.ID, from, record)
+		args = append(args, m.Login, m.ID, from, asJSON{m})
 	}
-	return args, nil
+	return args
 }
 
 // parseRoomState reads the reply of sync_room.lua without its status.

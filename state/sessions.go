@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 	"unique"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -348,11 +346,7 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 	puts := make(map[*run]Session)
 	for i, s := range write {
 		g := s.registration()
-		resumable := ""
-		if s.Resumable {
-			resumable = "1"
-		}
-		puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, records[i], ms(r.cfg.RecordTTL), resumable)] = s
+		puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, records[i], ms(r.cfg.RecordTTL), s.Resumable)] = s
 	}
 	var gone []any
 	for _, g := range remove {
@@ -413,9 +407,6 @@ func (r *Redis) FindSessionOf(ctx context.Context, id string, h TokenHash) (Sess
 func (r *Redis) FindSession(ctx context.Context, id string) (s Session, err error) {
 	err = r.ask(ctx, "find_session", func(ctx context.Context) error {
 		value, err := r.client.Get(ctx, r.keys.session(id)).Result()
-		if errors.Is(err, redis.Nil) {
-			return ErrNotFound
-		}
 		if err != nil {
 			return err
 		}

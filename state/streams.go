@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,20 +22,13 @@ const voidTTL = 10 * time.Minute
 func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	return r.change(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
-		record, err := encode(s)
-		if err != nil {
-			return err
-		}
 		e := entryOfStream(s)
-		claimed, media, err := r.claim(ctx, owner, e, s.Generation, func(b *batch, listing []string) *run {
+		status, _, media, err := r.claim(ctx, owner, e, s.Generation, func(b *batch, listing []string) *run {
 			return b.run(ctx, r.scripts.claimStream, append([]string{r.keys.record(s.Name), r.keys.void(e, owner)}, listing...),
-				owner.String(), e.claim(), s.Generation, record, ms(r.cfg.RecordTTL), e.String())
+				owner.String(), e.claim(), s.Generation, asJSON{s}, ms(r.cfg.RecordTTL), e.String())
 		})
-		if err != nil {
-			return err
-		}
 		failure := media
-		switch status, _, err := claimed.reply(); {
+		switch {
 		case err != nil:
 			return err
 		case status == statusOK && media == nil:
@@ -54,44 +48,44 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 }
 
 // claim lists e in the index; then it claims e's media id and runs the script that add puts into the batch,
-// together. Where one server has all keys, these scripts list e, with the further keys listing. media is the
-// error of the media id.
-func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int, add func(b *batch, listing []string) *run) (added *run, media, err error) {
+// together. Where one server has all keys, these scripts list e, with the further keys listing. It returns
+// the script's reply; media is the error of the media id.
+func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int, add func(b *batch, listing []string) *run) (status string, rest []string, media, err error) {
 	var listing []string
 	if r.apart.Load() {
 		if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
-			return nil, nil, err
+			return "", nil, nil, err
 		}
 	} else {
 		listing = []string{r.keys.taken(owner), r.keys.index(owner)}
 	}
 	b := r.batch()
 	claimed := r.addClaimMedia(ctx, b, owner, e, generation, listing...)
-	added = add(b, listing)
+	added := add(b, listing)
 	err = b.exec(ctx)
 	if listing != nil && err != nil && redis.HasErrorPrefix(err, "CROSSSLOT") { // a Cluster, or a proxy of one, that is not configured as such
 		r.apart.Store(true)
 		return r.claim(ctx, owner, e, generation, add)
 	}
 	if err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
 	}
 	of, _, err := claimed.reply()
 	if err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
 	}
-	status, _, err := added.reply()
+	status, rest, err = added.reply()
 	switch {
 	case err != nil:
-		return nil, nil, err
+		return "", nil, nil, err
 	case of == statusOver || status == statusOver: // nothing is undone: the record is the taker's
-		return nil, nil, ErrLostOwnership
+		return "", nil, nil, ErrLostOwnership
 	case of == statusTaken:
 		media = ErrMediaIDTaken
 	case of == statusAdopted:
 		media = ErrAdopted
 	}
-	return added, media, nil
+	return status, rest, media, nil
 }
 
 func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entry, generation int, listing ...string) *run {
@@ -118,12 +112,8 @@ func (r *Redis) enlist(ctx context.Context, owner Owner, index string, entries .
 func (r *Redis) PutStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.change(ctx, "put_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
-		record, err := encode(s)
-		if err != nil {
-			return err
-		}
 		status, owners, err := r.script(ctx, r.scripts.putStream, []string{r.keys.record(s.Name), r.keys.players(s.Name)},
-			owner.String(), entryOfStream(s).claim(), record, ms(r.cfg.RecordTTL))
+			owner.String(), entryOfStream(s).claim(), asJSON{s}, ms(r.cfg.RecordTTL))
 		switch {
 		case err != nil:
 			return err
@@ -143,12 +133,8 @@ func (r *Redis) PutStream(ctx context.Context, s Stream) (pods []string, err err
 // arrives later is rejected. It fails with ErrLostOwnership if another owner has the name, ErrLeaseStale or
 // ErrUnavailable.
 func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err error) {
-	err = r.write(ctx, "release_stream", func(ctx context.Context, owner Owner) error {
-		owners, err := r.release(ctx, owner, entryOfStream(s), voidTTL, "")
-		if err != nil {
-			return err
-		}
-		pods, err = podsOf(owners)
+	err = r.write(ctx, "release_stream", func(ctx context.Context, owner Owner) (err error) {
+		pods, err = r.release(ctx, owner, entryOfStream(s), voidTTL, "")
 		return err
 	})
 	return pods, err
@@ -158,20 +144,17 @@ func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err
 // and whose pod does not answer or does not know it. Later writes of that owner for the stream are rejected.
 // It returns the pods that have players, also when it is repeated, and fails like ReleaseStream.
 func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, err error) {
-	err = r.change(ctx, "displace_stream", func(ctx context.Context, _ Owner) error {
-		owners, err := r.release(ctx, s.Owner, entryOfStream(s), voidTTL, keepRecord)
-		if err != nil {
-			return err
-		}
-		pods, err = podsOf(owners)
+	err = r.change(ctx, "displace_stream", func(ctx context.Context, _ Owner) (err error) {
+		pods, err = r.release(ctx, s.Owner, entryOfStream(s), voidTTL, keepRecord)
 		return err
 	})
 	return pods, err
 }
 
-// release undoes a stream's claim: record and media id, and then the entry in the index. For the time void,
-// the same claim is rejected, whether it arrived before or not. keep is keepRecord or "".
-func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Duration, keep string) (players []string, err error) {
+// release undoes a stream's claim: record and media id, and then the entry in the index. It returns the pods
+// that have players. For the time void, the same claim is rejected, whether it arrived before or not. keep is
+// keepRecord or "".
+func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Duration, keep string) (pods []string, err error) {
 	b := r.batch()
 	released := r.addRelease(ctx, b, owner, e, void, keep)
 	r.addReleaseMedia(ctx, b, owner, e)
@@ -188,7 +171,7 @@ func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Dur
 	if status == statusLost {
 		return nil, ErrLostOwnership
 	}
-	return rest[1:], nil // after the record
+	return podsOf(rest[1:]) // after the record
 }
 
 // keepRecord makes a release in place of another pod keep the record in its mark, so that a repetition
@@ -208,9 +191,6 @@ func (r *Redis) addReleaseMedia(ctx context.Context, b *batch, owner Owner, e en
 func (r *Redis) FindStream(ctx context.Context, name string) (s Stream, err error) {
 	err = r.ask(ctx, "find_stream", func(ctx context.Context) error {
 		record, err := r.client.HGet(ctx, r.keys.record(name), "json").Bytes()
-		if errors.Is(err, redis.Nil) {
-			return ErrNotFound
-		}
 		if err != nil {
 			return err
 		}
@@ -222,14 +202,12 @@ func (r *Redis) FindStream(ctx context.Context, name string) (s Stream, err erro
 // podsOf returns the pods of owners, each once.
 func podsOf(owners []string) ([]string, error) {
 	pods := make([]string, 0, len(owners))
-	seen := make(map[string]bool, len(owners))
 	for _, o := range owners {
 		pod, _, ok := strings.Cut(o, "/")
 		if !ok {
 			return nil, fmt.Errorf("%q is not an owner", o)
 		}
-		if !seen[pod] {
-			seen[pod] = true
+		if !slices.Contains(pods, pod) {
 			pods = append(pods, pod)
 		}
 	}

@@ -13,10 +13,7 @@ import (
 // openStore returns a store that is not registered as a pod.
 func openStore(t *testing.T, addr string) *Redis {
 	t.Helper()
-	r, err := Open(quickConfig(addr), Pod{Deployment: "test", ID: podA}, Deps{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := Open(quickConfig(addr), Pod{Deployment: "test", ID: podA}, Deps{})
 	t.Cleanup(func() { _ = r.Close() }) // nothing is pending
 	return r
 }

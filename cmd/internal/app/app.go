@@ -177,7 +177,7 @@ func openStore(cfg config.Config, pod string, deps state.Deps) (*state.Redis, er
 		SentinelUsername: r.SentinelUsername, SentinelPassword: r.SentinelPassword.Reveal(), DB: r.DB, TLS: tls,
 		Lease: r.Lease, RecordTTL: r.RecordTTL, CallTimeout: r.CallTimeout,
 		DepartureTTL: s.KeepAliveGrace + sockets.DetectionTime() + r.Lease,
-	}, state.Pod{Deployment: cfg.Deployment, ID: pod, Host: hostName()}, deps)
+	}, state.Pod{Deployment: cfg.Deployment, ID: pod, Host: hostName()}, deps), nil
 }
 
 // hostName returns the name of this machine or container, for information.
@@ -361,10 +361,13 @@ func (a *application) run(ctx context.Context, servers []server) error {
 			return s.http.Close() // client sockets are hijacked and closed by the gateway
 		})
 	}
-	group.Go(func() error {
-		(&reloader{application: a, now: a.cfg}).run(ctx)
-		return nil
-	})
+	untilDone := func(run func(context.Context)) {
+		group.Go(func() error {
+			run(ctx)
+			return nil
+		})
+	}
+	untilDone((&reloader{application: a, now: a.cfg}).run)
 	if a.agent != nil {
 		a.log.Info().Str("addr", a.agent.Addr().String()).Msg("listening: rest.agent")
 		group.Go(func() error { return serveAgent(a.agent, a.gateway) })
@@ -374,16 +377,10 @@ func (a *application) run(ctx context.Context, servers []server) error {
 		})
 	}
 	if a.cfg.REST.Console {
-		group.Go(func() error {
-			a.recorder.Run(ctx)
-			return nil
-		})
+		untilDone(a.recorder.Run)
 	}
 	if a.health.look != nil {
-		group.Go(func() error {
-			a.health.run(ctx)
-			return nil
-		})
+		untilDone(a.health.run)
 	}
 	storeDone := make(chan struct{})
 	group.Go(func() error {
