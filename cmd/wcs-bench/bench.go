@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wcsgateway/internal/wcsclient"
 	"wcsgateway/translate/wcs"
 )
 
@@ -54,7 +55,7 @@ func timings() []string {
 type bench struct {
 	o       options
 	server  *server
-	media   *media
+	media   *wcsclient.Media
 	records *records
 	id      string // part of the names of this run's streams
 
@@ -63,7 +64,7 @@ type bench struct {
 	units                     sync.WaitGroup // everything that the scenario started
 }
 
-func newBench(o options, m *media) *bench {
+func newBench(o options, m *wcsclient.Media) *bench {
 	return &bench{o: o, server: newServer(o), media: m, records: newRecords(), id: "bench-" + strings.ToLower(rand.Text()[:8])}
 }
 
@@ -115,7 +116,7 @@ func (b *bench) disconnect(s *session) {
 type cast struct {
 	*stream
 	session *session
-	peer    *peer
+	peer    *wcsclient.Peer
 	count   *atomic.Int64 // of publishing or playing streams
 }
 
@@ -124,16 +125,16 @@ type direction struct {
 	step, answer, started string
 	command               wcs.Name
 	status                wcs.Status // of a started stream
-	newPeer               func() (*peer, error)
+	newPeer               func() (*wcsclient.Peer, error)
 	count                 *atomic.Int64
 }
 
 func (b *bench) publisher() direction {
-	return direction{stepPublish, tookPublishSDP, tookPublishing, wcs.CmdPublishStream, wcs.StatusPublishing, b.media.newPublisher, &b.publishing}
+	return direction{stepPublish, tookPublishSDP, tookPublishing, wcs.CmdPublishStream, wcs.StatusPublishing, b.media.NewPublisher, &b.publishing}
 }
 
 func (b *bench) player() direction {
-	return direction{stepPlay, tookPlaySDP, tookPlaying, wcs.CmdPlayStream, wcs.StatusPlaying, b.media.newPlayer, &b.playing}
+	return direction{stepPlay, tookPlaySDP, tookPlaying, wcs.CmdPlayStream, wcs.StatusPlaying, b.media.NewPlayer, &b.playing}
 }
 
 // cast opens a session and a stream on it. A player's step lasts until media arrives.
@@ -154,10 +155,10 @@ func (b *bench) castOn(ctx context.Context, s *session, d direction, name string
 	err := b.step(ctx, d.step, func(ctx context.Context) error {
 		var err error
 		if c.peer, err = d.newPeer(); err != nil {
-			return err
+			return fmt.Errorf("new peer: %w", err)
 		}
 		if err = b.begin(ctx, c, d, name); err != nil {
-			c.peer.close()
+			c.peer.Close()
 		}
 		return err
 	})
@@ -178,8 +179,8 @@ func (b *bench) begin(ctx context.Context, c *cast, d direction, name string) (e
 		return err
 	}
 	b.records.took(d.answer, answer.at.Sub(began))
-	if err := c.peer.connect(answer.text); err != nil {
-		return err
+	if err := c.peer.Answer(answer.text); err != nil {
+		return fmt.Errorf("take the answer: %w", err)
 	}
 	started, err := c.session.await(ctx, c.stream, c.started, string(d.status))
 	if err != nil {
@@ -195,7 +196,7 @@ func (b *bench) begin(ctx context.Context, c *cast, d direction, name string) (e
 // awaitMedia records 0 ms if media arrived before PLAYING.
 func (b *bench) awaitMedia(ctx context.Context, c *cast, playing time.Time) error {
 	select {
-	case at := <-c.peer.first:
+	case at := <-c.peer.First():
 		b.records.took(tookMedia, max(0, at.Sub(playing)))
 		return nil
 	case <-c.ended:
@@ -215,7 +216,7 @@ func (b *bench) stop(c *cast) {
 
 // dispose closes the peer.
 func (c *cast) dispose() {
-	c.peer.close()
+	c.peer.Close()
 	c.count.Add(-1)
 }
 

@@ -14,6 +14,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"wcsgateway/internal/wcsclient"
 )
 
 // Exit codes.
@@ -59,7 +61,7 @@ func measure(ctx context.Context, o options, progress io.Writer) (report, error)
 	if err := probe(ctx, o); err != nil {
 		return report{}, fmt.Errorf("no session at %s: %w", o.url, err)
 	}
-	m, err := newMedia(o)
+	m, err := wcsclient.NewMedia(wcsclient.MediaOptions{Audio: interval(o.audioRate), Video: interval(o.videoRate)})
 	if err != nil {
 		return report{}, fmt.Errorf("prepare media: %w", err)
 	}
@@ -74,7 +76,7 @@ func measure(ctx context.Context, o options, progress io.Writer) (report, error)
 	r.Scenario, r.URL = o.scenario, o.url
 	r.Began, r.Seconds = began, time.Since(began).Seconds()
 	r.Interrupted = ctx.Err() != nil
-	r.RTPSent, r.RTPReceived = m.sent.Load(), m.received.Load()
+	r.RTPSent, r.RTPReceived = m.Sent.Load(), m.Received.Load()
 	return r, nil
 }
 

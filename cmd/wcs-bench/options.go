@@ -169,3 +169,11 @@ func (o options) ramp() time.Duration {
 func (o options) interval(n int) time.Duration {
 	return time.Duration(float64(n) / o.rate * float64(time.Second))
 }
+
+// interval returns the time between two events at a rate per second, 0 without events.
+func interval(rate float64) time.Duration {
+	if rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / rate)
+}

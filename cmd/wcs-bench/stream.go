@@ -56,12 +56,12 @@ type statusError struct{ info string }
 func (e *statusError) Error() string { return e.info }
 
 // begin sends publishStream or playStream. It registers the stream first, so that no reply is missed.
-func (s *session) begin(command wcs.Name, id, name string, p *peer) (*stream, error) {
+func (s *session) begin(command wcs.Name, id, name string, p *wcsclient.Peer) (*stream, error) {
 	st := &stream{id: id, name: name, answer: make(chan event, 1), started: make(chan event, 1), ended: make(chan struct{})}
 	s.mu.Lock()
 	s.streams[id] = st
 	s.mu.Unlock()
-	return st, s.send(command, wcsclient.StreamRequest(id, name, p.offer, command == wcs.CmdPublishStream, p.audio, p.video))
+	return st, s.send(command, p.Request(id, name))
 }
 
 func (s *session) unpublish(st *stream) error {

@@ -1,6 +1,6 @@
 // Package wcsclient is the client side of the WCS protocol without an SDK: the socket, the envelope, a
-// stream's request, and a video frame to send. The load generator cmd/wcs-bench, cmd/internal/check and the
-// test rig e2e/rig build their clients on it; the gateway does not use it.
+// stream's request, and the WebRTC half of a stream. The load generator cmd/wcs-bench, cmd/internal/check and
+// the test rig e2e/rig build their clients on it; the gateway does not use it.
 package wcsclient
 
 import (

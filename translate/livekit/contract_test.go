@@ -291,7 +291,7 @@ func testUnusableOffers(t *testing.T, s *stage) {
 	} {
 		id := publisher()
 		_, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{Room: room(t), Identity: id, SDP: c.sdp})
-		if !isKind(err, c.kind) {
+		if translate.KindOf(err) != c.kind {
 			t.Errorf("%s: error is %v, want %v", name, err, c.kind)
 		}
 		if left := s.find(t, id).SID != ""; left != strings.Contains(fmt.Sprint(err), "status 503") {
@@ -506,7 +506,7 @@ func testWrongKey(t *testing.T, s *stage) {
 		_, listErr := sfu.Participants(deadline(t, patience), room(t))
 		_, askErr := sfu.Participant(deadline(t, patience), room(t), "x")
 		for _, err := range []error{err, listErr, askErr, sfu.Remove(deadline(t, patience), room(t), "x")} {
-			if !isKind(err, translate.ErrKindDenied) {
+			if translate.KindOf(err) != translate.ErrKindDenied {
 				t.Errorf("wrong %s: error is %v", name, err)
 			}
 			if strings.Contains(fmt.Sprint(err), "eyJ") {

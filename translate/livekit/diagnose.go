@@ -11,7 +11,6 @@ import (
 
 	"github.com/livekit/protocol/auth"
 	lkproto "github.com/livekit/protocol/livekit"
-	"github.com/pion/webrtc/v4"
 
 	"wcsgateway/translate"
 )
@@ -96,30 +95,6 @@ func (s *SFU) TrySignalling(ctx context.Context, room translate.RoomName, id tra
 		return n.classify(err)
 	}
 	return nil
-}
-
-// TrialOffer returns the offer of a publisher of audio and video that sends no media.
-func TrialOffer() (string, error) {
-	pc, err := newSubscriberConnection()
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = pc.GracefulClose() }() // it never connected
-	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
-		if _, err := pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
-			return "", err
-		}
-	}
-	offer, err := pc.CreateOffer(nil)
-	if err != nil {
-		return "", err
-	}
-	gathered := webrtc.GatheringCompletePromise(pc)
-	if err := pc.SetLocalDescription(offer); err != nil {
-		return "", err
-	}
-	<-gathered
-	return pc.LocalDescription().SDP, nil
 }
 
 // DeleteRoom deletes a room with its participants. A missing room is not an error.

@@ -40,7 +40,7 @@ func (s *SFU) StartEgress(ctx context.Context, r translate.EgressRequest) (e tra
 func (s *SFU) StopEgress(ctx context.Context, id string) (e translate.Egress, err error) {
 	defer s.done(opStopEgress, time.Now(), "", "", &err)
 	info, err := callEgress(ctx, s, opStopEgress, &lkproto.StopEgressRequest{EgressId: id}, s.egress.StopEgress)
-	if isKind(err, translate.ErrKindRefused) { // LiveKit answers so after 3 s (docs/livekit-notes.md#egress)
+	if translate.KindOf(err) == translate.ErrKindRefused { // LiveKit answers so after 3 s (docs/livekit-notes.md#egress)
 		info, err = s.listed(ctx, &lkproto.ListEgressRequest{EgressId: id}, func(*lkproto.EgressInfo) bool { return true })
 	}
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *SFU) listed(ctx context.Context, r *lkproto.ListEgressRequest, fits fun
 // the output, which can contain a key.
 func callEgress[Q, R any](ctx context.Context, s *SFU, op string, q Q, do func(context.Context, Q) (R, error)) (R, error) {
 	r, err := call(ctx, s, op, &auth.VideoGrant{RoomRecord: true}, do, q)
-	if isKind(err, translate.ErrKindRefused) {
+	if translate.KindOf(err) == translate.ErrKindRefused {
 		err = &translate.Error{Kind: translate.ErrKindRefused, Op: op, Err: errors.New("refused: see LiveKit's log")}
 	}
 	return r, err

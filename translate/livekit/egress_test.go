@@ -108,7 +108,7 @@ func TestStartEgressSendsRequest(t *testing.T) {
 		}
 	}
 	api.err = twirp.NewError(twirp.InvalidArgument, "invalid output rtmp://h/app/s3cret")
-	if _, err := sfu.StartEgress(t.Context(), rtmpOrder); !isKind(err, translate.ErrKindRefused) || strings.Contains(err.Error(), "s3cret") {
+	if _, err := sfu.StartEgress(t.Context(), rtmpOrder); translate.KindOf(err) != translate.ErrKindRefused || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("refused: %v", err)
 	}
 }
@@ -126,7 +126,7 @@ func TestStartEgressWithoutEgressService(t *testing.T) {
 	t.Cleanup(sfu.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := sfu.StartEgress(ctx, recordOrder); !isKind(err, translate.ErrKindUnavailable) {
+	if _, err := sfu.StartEgress(ctx, recordOrder); translate.KindOf(err) != translate.ErrKindUnavailable {
 		t.Errorf("%v", err)
 	}
 }
@@ -148,7 +148,7 @@ func TestStopEgressReturnsStateOfEndedEgress(t *testing.T) {
 		t.Errorf("egress unknown to LiveKit: %+v, %v", e, err)
 	}
 	api.err = twirp.NewError(twirp.DeadlineExceeded, "no response")
-	if _, err = sfu.StopEgress(t.Context(), "EG_1"); !isKind(err, translate.ErrKindUnavailable) {
+	if _, err = sfu.StopEgress(t.Context(), "EG_1"); translate.KindOf(err) != translate.ErrKindUnavailable {
 		t.Errorf("no egress service: %v", err)
 	}
 }
@@ -169,7 +169,7 @@ func TestFindEgressSelectsByRequest(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	if _, err := sfu.FindEgress(t.Context(), translate.EgressRequest{Room: "wcs.a", Publisher: "x", Kind: translate.EgressRecord}, ""); !isKind(err, translate.ErrKindNotFound) || !errors.Is(err, errNoEgress) {
+	if _, err := sfu.FindEgress(t.Context(), translate.EgressRequest{Room: "wcs.a", Publisher: "x", Kind: translate.EgressRecord}, ""); translate.KindOf(err) != translate.ErrKindNotFound || !errors.Is(err, errNoEgress) {
 		t.Errorf("none: %v", err)
 	}
 	api.list = api.list[2:]

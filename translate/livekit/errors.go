@@ -105,8 +105,3 @@ func twirpKind(code twirp.ErrorCode) translate.ErrorKind {
 		return translate.ErrKindUnavailable
 	}
 }
-
-func isKind(err error, kind translate.ErrorKind) bool {
-	var e *translate.Error
-	return errors.As(err, &e) && e.Kind == kind
-}

@@ -26,7 +26,7 @@ func calls(t *testing.T, ctx context.Context, sfu *SFU) map[string]error {
 	}
 	_, list := sfu.Participants(ctx, room(t))
 	_, ask := sfu.Participant(ctx, room(t), "x")
-	if isKind(ask, translate.ErrKindNotFound) {
+	if translate.KindOf(ask) == translate.ErrKindNotFound {
 		ask = nil
 	}
 	return map[string]error{
@@ -52,7 +52,7 @@ func testCallsSucceedAfterServerReturns(t *testing.T, way PlayWay) {
 	lk.Kill()
 	start := time.Now()
 	for op, err := range calls(t, deadline(t, patience), sfu) {
-		if !isKind(err, translate.ErrKindUnavailable) {
+		if translate.KindOf(err) != translate.ErrKindUnavailable {
 			t.Errorf("%s with the server down: %v", op, err)
 		}
 	}
@@ -79,14 +79,14 @@ func testHangingServerIsUnavailableAtDeadline(t *testing.T, way PlayWay) {
 	lk.Pause()
 	t.Cleanup(lk.Resume)
 	for op, err := range calls(t, deadline(t, 100*time.Millisecond), sfu) {
-		if !isKind(err, translate.ErrKindUnavailable) {
+		if translate.KindOf(err) != translate.ErrKindUnavailable {
 			t.Errorf("%s after the deadline: %v", op, err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	time.AfterFunc(100*time.Millisecond, cancel)
 	for op, err := range calls(t, ctx, sfu) {
-		if !isKind(err, translate.ErrKindCanceled) {
+		if translate.KindOf(err) != translate.ErrKindCanceled {
 			t.Errorf("%s canceled: %v", op, err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestLiveKitShutdownEndsParticipants(t *testing.T) {
 	id := publisher()
 	s.publish(t, id, rig.PeerOptions{})
 	s.lk.Stop()
-	if _, err := s.sfu.Participants(deadline(t, patience), room(t)); !isKind(err, translate.ErrKindUnavailable) {
+	if _, err := s.sfu.Participants(deadline(t, patience), room(t)); translate.KindOf(err) != translate.ErrKindUnavailable {
 		t.Errorf("after the end: %v", err)
 	}
 	s.lk.Restart()

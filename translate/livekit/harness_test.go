@@ -313,7 +313,7 @@ func up(t *testing.T, peer *rig.Peer) {
 // wantKind requires an error of a kind.
 func wantKind(t *testing.T, err error, kind translate.ErrorKind) {
 	t.Helper()
-	if !isKind(err, kind) {
+	if translate.KindOf(err) != kind {
 		t.Fatalf("error is %v, want one of kind %v", err, kind)
 	}
 }

@@ -144,7 +144,7 @@ func testKeyFrameAsks(t *testing.T, s *stage) {
 
 func testKeyFrameNobody(t *testing.T, s *stage) {
 	_, err := s.keyFrame(t, deadline(t, patience), "nobody")
-	if !isKind(err, translate.ErrKindNotFound) {
+	if translate.KindOf(err) != translate.ErrKindNotFound {
 		t.Errorf("error is %v", err)
 	}
 	if list, err := s.sfu.Participants(deadline(t, patience), room(t)); err != nil || len(list) > 0 {
@@ -155,7 +155,7 @@ func testKeyFrameNobody(t *testing.T, s *stage) {
 func testKeyFrameNoVideo(t *testing.T, s *stage) {
 	s.nativePublisher(t)
 	_, err := s.keyFrame(t, deadline(t, patience), native)
-	if !errors.Is(err, translate.ErrNoVideo) || !isKind(err, translate.ErrKindRefused) {
+	if !errors.Is(err, translate.ErrNoVideo) || translate.KindOf(err) != translate.ErrKindRefused {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -166,7 +166,7 @@ func testKeyFrameNothing(t *testing.T, s *stage) {
 	s.appears(t, src.id)
 	stop()
 	_, err := s.keyFrame(t, deadline(t, 2*time.Second), src.id)
-	if !isKind(err, translate.ErrKindUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+	if translate.KindOf(err) != translate.ErrKindUnavailable || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error is %v", err)
 	}
 	rig.Eventually(t, patience, "whoever waited is gone", func() bool {
@@ -182,7 +182,7 @@ func testKeyFrameDenied(t *testing.T, s *stage) {
 	}
 	defer stranger.Close()
 	_, err = stranger.KeyFrame(deadline(t, patience), translate.ProbeTarget{Room: room(t), Identity: "x", Publisher: native})
-	if !isKind(err, translate.ErrKindDenied) {
+	if translate.KindOf(err) != translate.ErrKindDenied {
 		t.Errorf("error is %v", err)
 	}
 }

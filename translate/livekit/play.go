@@ -126,7 +126,7 @@ func (s *SFU) Play(ctx context.Context, o translate.PlayOffer) (translate.Answer
 // publishers, the tracks can be those of another one.
 func (s *SFU) playWHIP(ctx context.Context, o translate.PlayOffer) (a translate.Answer, err error) {
 	publisher, err := s.Participant(ctx, o.Room, o.Publisher)
-	if isKind(err, translate.ErrKindNotFound) {
+	if translate.KindOf(err) == translate.ErrKindNotFound {
 		err = &translate.Error{Kind: translate.ErrKindNotFound, Op: opPlay, Err: fmt.Errorf("%w: %w", translate.ErrPublisherGone, err)}
 	}
 	if err != nil {

@@ -50,7 +50,7 @@ func (s *SFU) Probe(ctx context.Context, t translate.ProbeTarget, report func(tr
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case !isKind(err, translate.ErrKindUnavailable):
+		case translate.KindOf(err) != translate.ErrKindUnavailable:
 			return err
 		case joined:
 			pause.Reset()

@@ -22,7 +22,7 @@ const (
 // newSubscriberConnection returns a PeerConnection that receives at the lowest cost: no interceptors, so that
 // it neither requests lost packets nor sends reports (LiveKit then sends everything, as to WHIP players); no
 // mDNS, no STUN, no TCP.
-func newSubscriberConnection(change ...func(*webrtc.SettingEngine)) (*webrtc.PeerConnection, error) {
+func newSubscriberConnection() (*webrtc.PeerConnection, error) {
 	var s webrtc.SettingEngine
 	s.LoggerFactory = &logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}
 	s.SetIncludeLoopbackCandidate(true) // for a LiveKit on the same machine that has no other network
@@ -31,9 +31,6 @@ func newSubscriberConnection(change ...func(*webrtc.SettingEngine)) (*webrtc.Pee
 	s.SetICETimeouts(iceDisconnected, iceFailed, iceKeepalive)
 	s.SetSRTPReplayProtectionWindow(replayWindow)
 	s.DisableCloseByDTLS(true) // the signalling connection carries the reason of an end
-	for _, f := range change {
-		f(&s)
-	}
 	var m webrtc.MediaEngine
 	if err := m.RegisterDefaultCodecs(); err != nil {
 		return nil, err

@@ -81,7 +81,7 @@ func adminOf(room translate.RoomName) *auth.VideoGrant {
 
 // unlessMissing returns err, or nil if LiveKit does not have the room or participant.
 func unlessMissing(err error) error {
-	if isKind(err, translate.ErrKindNotFound) {
+	if translate.KindOf(err) == translate.ErrKindNotFound {
 		return nil
 	}
 	return err

@@ -36,13 +36,14 @@ const (
 	opListEgresses = "list egresses"
 )
 
-// DefaultMaxConns is the default of Config.MaxConns.
-const DefaultMaxConns = 512
+// defaultMaxConns is the default of Config.MaxConns.
+const defaultMaxConns = 512
 
-// ErrConfig is wrapped by the errors about a Config.
+// ErrConfig is wrapped by the errors about a Config.URL.
 var ErrConfig = errors.New("livekit configuration")
 
-// Config holds the address of LiveKit and the credentials of the gateway.
+// Config holds the address of LiveKit and the credentials of the gateway, which are valid:
+// cmd/internal/config checks them.
 type Config struct {
 	// URL of LiveKit's API: http(s)://host[:port][/path], or the same with ws(s).
 	URL string
@@ -61,35 +62,6 @@ type Config struct {
 	MaxConns int
 	// Play is how LiveKit is asked for answers to players; PlayAuto by default.
 	Play PlayWay
-}
-
-// validate returns all faults of the configuration.
-func (c Config) validate() error {
-	var faults []error
-	if _, err := apiURL(c.URL); err != nil {
-		faults = append(faults, err)
-	}
-	if c.Key == "" || c.Secret == "" {
-		faults = append(faults, fmt.Errorf("%w: key and secret are both needed", ErrConfig))
-	}
-	for key, secret := range c.WebhookKeys {
-		if key == "" || secret == "" {
-			faults = append(faults, fmt.Errorf("%w: a webhook key needs a name and a secret", ErrConfig))
-		}
-		if key == c.Key && secret != c.Secret {
-			faults = append(faults, fmt.Errorf("%w: webhook key %q differs from the API key of the same name in its secret", ErrConfig, key))
-		}
-	}
-	if c.EmptyTimeout < 0 || c.DepartureTimeout < 0 {
-		faults = append(faults, fmt.Errorf("%w: negative room timeout", ErrConfig))
-	}
-	if c.MaxConns < 0 {
-		faults = append(faults, fmt.Errorf("%w: negative number of connections", ErrConfig))
-	}
-	if c.Play != "" && !slices.Contains([]PlayWay{PlayAuto, PlaySignal, PlayWHIP}, c.Play) {
-		faults = append(faults, fmt.Errorf("%w: unknown way of playing %q", ErrConfig, c.Play))
-	}
-	return errors.Join(faults...)
 }
 
 // CheckURL returns an error for an invalid Config.URL. The error does not contain the URL, which can contain
@@ -152,17 +124,14 @@ type SFU struct {
 	log     zerolog.Logger
 }
 
-// New checks the configuration and returns an SFU. It does not connect: LiveKit can be unreachable.
+// New returns an SFU; it fails for an invalid Config.URL. It does not connect: LiveKit can be unreachable.
 func New(cfg Config, deps Deps) (*SFU, error) {
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
 	base, err := apiURL(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.MaxConns == 0 {
-		cfg.MaxConns = DefaultMaxConns
+		cfg.MaxConns = defaultMaxConns
 	}
 	control, plays := SplitConns(cfg.MaxConns)
 	if deps.HTTP == nil {

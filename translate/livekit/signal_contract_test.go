@@ -168,7 +168,7 @@ func testUnusablePlayOffers(t *testing.T, s *stage) {
 		"no mid":             strings.ReplaceAll(offer, "a=mid", "a=x"),
 	} {
 		_, err := s.sfu.Play(deadline(t, shortTime), s.playOffer(t, player(), pub, sdp))
-		if !isKind(err, translate.ErrKindRefused) {
+		if translate.KindOf(err) != translate.ErrKindRefused {
 			t.Errorf("%s: error is %v", name, err)
 		}
 	}

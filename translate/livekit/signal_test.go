@@ -394,7 +394,7 @@ func TestUnusableAnswersArePlayedAgainAndThenByWHIP(t *testing.T) {
 			sfu := s.sfu(t, PlayAuto, Deps{})
 			for attempt := range signalAttempts {
 				_, err := s.play(t, sfu, attempt)
-				if !errors.Is(err, translate.ErrPlayAgain) || !isKind(err, translate.ErrKindUnavailable) {
+				if !errors.Is(err, translate.ErrPlayAgain) || translate.KindOf(err) != translate.ErrKindUnavailable {
 					t.Fatalf("attempt %d: %v", attempt, err)
 				}
 				s.wantClose(t)

@@ -102,7 +102,7 @@ func TestInvalidWebhookIsRejected(t *testing.T) {
 		if name == "expired" && !strings.Contains(fmt.Sprint(err), "expired") {
 			t.Errorf("expired: rejected for another reason: %v", err)
 		}
-		if ok || !isKind(err, c.kind) || e != (translate.Event{}) {
+		if ok || translate.KindOf(err) != c.kind || e != (translate.Event{}) {
 			t.Errorf("%s: %+v, %v, %v", name, e, ok, err)
 		}
 	}
@@ -226,12 +226,12 @@ func FuzzWebhook(f *testing.F) {
 	sfu := webhookSFU(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		_, _, err := sfu.Webhook(httptest.NewRecorder(), post(t, "key", "another secret", string(body), time.Minute))
-		if !isKind(err, translate.ErrKindDenied) {
+		if translate.KindOf(err) != translate.ErrKindDenied {
 			t.Fatalf("without the key: %v", err)
 		}
 		e, ok, err := sfu.Webhook(httptest.NewRecorder(), post(t, "key", testSecret, string(body), time.Minute))
 		switch {
-		case err != nil && !isKind(err, translate.ErrKindRefused):
+		case err != nil && translate.KindOf(err) != translate.ErrKindRefused:
 			t.Fatalf("with the key: %v", err)
 		case err == nil && ok && e.Kind == 0:
 			t.Fatalf("event without a kind: %+v", e)

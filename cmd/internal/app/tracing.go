@@ -80,9 +80,6 @@ func (t *tracing) clients(maxConns int) (control, plays *http.Client) {
 	if t == nil {
 		return nil, nil
 	}
-	if maxConns == 0 {
-		maxConns = livekit.DefaultMaxConns
-	}
 	controlConns, playConns := livekit.SplitConns(maxConns)
 	return t.client(controlConns), t.client(playConns)
 }

@@ -22,19 +22,17 @@ const backendTimeout = 10 * time.Second
 
 // certificates examines the names and dates of the certificates in files. That each has its key is a part of
 // validation.
-func certificates(cfg config.Config) func(context.Context) []Result {
-	return func(context.Context) (all []Result) {
-		if pair := cfg.Listen.TLS; pair != (config.KeyPair{}) {
-			all = append(all, certificate("listen.tls", pair, cfg.Listen.LB.Server, cfg.Listen.LB.PodHost))
-		}
-		if pair := cfg.REST.TLS; pair != (config.KeyPair{}) {
-			all = append(all, certificate("rest.tls", pair))
-		}
-		if pair := (config.KeyPair{Cert: cfg.Redis.TLS.Cert, Key: cfg.Redis.TLS.Key}); pair != (config.KeyPair{}) {
-			all = append(all, certificate("redis.tls", pair))
-		}
-		return all
+func (c *connection) certificates(context.Context) (all []Result) {
+	if pair := c.cfg.Listen.TLS; pair != (config.KeyPair{}) {
+		all = append(all, certificate("listen.tls", pair, c.cfg.Listen.LB.Server, c.cfg.Listen.LB.PodHost))
 	}
+	if pair := c.cfg.REST.TLS; pair != (config.KeyPair{}) {
+		all = append(all, certificate("rest.tls", pair))
+	}
+	if pair := (config.KeyPair{Cert: c.cfg.Redis.TLS.Cert, Key: c.cfg.Redis.TLS.Key}); pair != (config.KeyPair{}) {
+		all = append(all, certificate("redis.tls", pair))
+	}
+	return all
 }
 
 // certificate examines one certificate, which must be valid for the names that are not empty.
@@ -81,15 +79,13 @@ func namesOf(c *x509.Certificate) string {
 }
 
 // backends examines whether the applications' backends answer. It calls no hook.
-func backends(cfg config.Config) func(context.Context) []Result {
-	return func(ctx context.Context) (all []Result) {
-		for _, key := range slices.Sorted(maps.Keys(cfg.Applications)) {
-			if h := cfg.Applications[key].Hooks; h.URL != "" {
-				all = append(all, backend(ctx, "applications["+key+"].hooks.url", h))
-			}
+func (c *connection) backends(ctx context.Context) (all []Result) {
+	for _, key := range slices.Sorted(maps.Keys(c.cfg.Applications)) {
+		if h := c.cfg.Applications[key].Hooks; h.URL != "" {
+			all = append(all, backend(ctx, "applications["+key+"].hooks.url", h))
 		}
-		return all
 	}
+	return all
 }
 
 func backend(ctx context.Context, check string, h config.Hooks) Result {

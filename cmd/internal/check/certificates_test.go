@@ -64,10 +64,10 @@ func TestCertificatesAreExamined(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := config.Default()
 			cfg.Listen.TLS, cfg.Listen.LB.Server = keyPair(t, tt.from, tt.until), tt.server
-			wantResult(t, certificates(cfg)(t.Context()), "listen.tls", tt.level, tt.part)
+			wantResult(t, (&connection{cfg: cfg}).certificates(t.Context()), "listen.tls", tt.level, tt.part)
 		})
 	}
-	if found := certificates(config.Default())(t.Context()); len(found) > 0 {
+	if found := (&connection{cfg: config.Default()}).certificates(t.Context()); len(found) > 0 {
 		t.Errorf("results without certificates: %+v", found)
 	}
 }
@@ -86,7 +86,7 @@ func TestBackendsAreExaminedWithoutHook(t *testing.T) {
 	examine := func(url string) []Result {
 		cfg := config.Default()
 		cfg.Applications = map[string]config.Application{"shop": {Hooks: config.Hooks{URL: url}}, "none": {}}
-		return backends(cfg)(t.Context())
+		return (&connection{cfg: cfg}).backends(t.Context())
 	}
 	const check = "applications[shop].hooks.url"
 	wantResult(t, examine(backend.URL), check, OK)

@@ -9,6 +9,7 @@ import (
 
 	"wcsgateway/cmd/internal/app"
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/internal/wcsclient"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -28,6 +29,7 @@ type connection struct {
 	cfg    config.Config
 	store  *state.Redis
 	sfu    *livekit.SFU
+	peers  *wcsclient.Media
 	pod    string // of no gateway: the events for it come to this process
 	room   translate.RoomName
 	events chan state.Event
@@ -54,7 +56,7 @@ func Connect(ctx context.Context, cfg config.Config, gateway string) []Result {
 	defer c.listening.Wait()
 	defer stop()
 	var all []Result
-	steps := []func(context.Context) []Result{certificates(cfg), backends(cfg), upstreams(cfg), c.redis, c.liveKit, c.webhooks}
+	steps := []func(context.Context) []Result{c.certificates, c.backends, c.upstreams, c.redis, c.liveKit, c.webhooks}
 	if gateway != "" {
 		steps = append(steps, func(ctx context.Context) []Result { return c.media(ctx, gateway) })
 	}
@@ -77,7 +79,7 @@ func Look(ctx context.Context, cfg config.Config) (all []Result) {
 		return []Result{{Level: Fault, Check: "configuration", Text: err.Error()}}
 	}
 	defer c.release()
-	for _, step := range []func(context.Context) []Result{certificates(cfg), c.redisNodes, c.reachLiveKit} {
+	for _, step := range []func(context.Context) []Result{c.certificates, c.redisNodes, c.reachLiveKit} {
 		all = append(all, step(ctx)...)
 	}
 	return all
@@ -86,12 +88,16 @@ func Look(ctx context.Context, cfg config.Config) (all []Result) {
 // open prepares a check. Close it if it makes something, else release it.
 func open(cfg config.Config) (*connection, error) {
 	pod := translate.NewPodTag()
+	peers, err := newMedia()
+	if err != nil {
+		return nil, err
+	}
 	store, sfu, err := app.Clients(cfg, pod)
 	if err != nil {
 		return nil, err
 	}
 	return &connection{
-		cfg: cfg, store: store, sfu: sfu, pod: pod, room: translate.RoomName("wcs-check-" + pod),
+		cfg: cfg, store: store, sfu: sfu, peers: peers, pod: pod, room: translate.RoomName("wcs-check-" + pod),
 		events: make(chan state.Event, 16),
 	}, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/e2e/rig"
+	"wcsgateway/internal/wcsclient"
 	"wcsgateway/state"
 	"wcsgateway/translate/livekit"
 )
@@ -261,7 +262,7 @@ func TestPlayReportsProxyThatStopsSignalling(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer sfu.Close()
-			c := connection{cfg: cfg, sfu: sfu, pod: "0000000000000000", room: "wcs-check-0"}
+			c := connection{cfg: cfg, sfu: sfu, peers: peers(t), pod: "0000000000000000", room: "wcs-check-0"}
 			result := c.play(t.Context(), tt.version)
 			wantResult(t, []Result{result}, "livekit play", tt.level, tt.parts...)
 			if n := asked.Load(); n != tt.asked {
@@ -337,10 +338,19 @@ func TestConnectExaminesClusterAndSentinels(t *testing.T) {
 	wantResult(t, Connect(t.Context(), named("unknown"), ""), "redis", Fault, "redis.masterName")
 }
 
+func peers(t *testing.T) *wcsclient.Media {
+	t.Helper()
+	m, err := newMedia()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // media runs the last part of a check alone.
 func media(t *testing.T, cfg config.Config, gateway string) []Result {
 	t.Helper()
-	c := connection{cfg: cfg, pod: "0000000000000000"}
+	c := connection{cfg: cfg, peers: peers(t), pod: "0000000000000000"}
 	return c.media(t.Context(), gateway)
 }
 

@@ -100,12 +100,12 @@ func TestRedisOfOldVersionIsFault(t *testing.T) {
 func TestMissingFilesAreFaults(t *testing.T) {
 	cfg := config.Default()
 	cfg.Listen.TLS = config.KeyPair{Cert: "/missing.crt", Key: "/missing.key"}
-	wantResult(t, certificates(cfg)(t.Context()), "listen.tls", Fault, "/missing.crt")
+	wantResult(t, (&connection{cfg: cfg}).certificates(t.Context()), "listen.tls", Fault, "/missing.crt")
 	cfg.Applications = map[string]config.Application{"shop": {Hooks: config.Hooks{URL: "https://backend.example"}}}
 	app := cfg.Applications["shop"]
 	app.Hooks.TLS.CA = "/missing.ca"
 	cfg.Applications["shop"] = app
-	wantResult(t, backends(cfg)(t.Context()), "applications[shop].hooks.url", Fault, "/missing.ca")
+	wantResult(t, (&connection{cfg: cfg}).backends(t.Context()), "applications[shop].hooks.url", Fault, "/missing.ca")
 	results := Connect(t.Context(), config.Config{}, "")
 	wantResult(t, results, "configuration", Fault)
 }

@@ -68,7 +68,7 @@ func (c *connection) reachLiveKit(ctx context.Context) []Result {
 	defer cancel()
 	if _, err := c.sfu.Participants(call, c.room); err != nil {
 		hint := ""
-		if denied(err) {
+		if translate.KindOf(err) == translate.ErrKindDenied {
 			hint = "livekit.apiKey and livekit.apiSecret must be one of the keys in LiveKit's configuration, and the clocks must agree"
 		}
 		return append(all, fault("livekit.apiKey", err, hint))
@@ -76,18 +76,17 @@ func (c *connection) reachLiveKit(ctx context.Context) []Result {
 	return append(all, ok("livekit.apiKey", "LiveKit accepts key and secret"))
 }
 
-func denied(err error) bool { return translate.KindOf(err) == translate.ErrKindDenied }
-
 // offer publishes without media, and examines LiveKit's answer.
 func (c *connection) offer(ctx context.Context) []Result {
-	sdp, err := livekit.TrialOffer()
+	peer, err := c.peers.NewPublisher()
 	if err != nil {
 		return []Result{fault("livekit WHIP", err, "")}
 	}
+	defer peer.Close() // it never connects
 	call, cancel := context.WithTimeout(ctx, c.cfg.LiveKit.CallTimeout)
 	defer cancel()
 	id := translate.NewIdentity(c.cfg.Deployment, translate.RolePublish, c.pod)
-	answer, err := c.sfu.Publish(call, translate.PublishOffer{Room: c.room, Identity: id, MediaID: "check", SDP: sdp})
+	answer, err := c.sfu.Publish(call, translate.PublishOffer{Room: c.room, Identity: id, MediaID: "check", SDP: peer.Offer()})
 	if err != nil {
 		hint := "LiveKit must be able to create rooms and answer offers: see its log"
 		if translate.KindOf(err) == translate.ErrKindNotFound {

@@ -13,7 +13,6 @@ import (
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/internal/wcsclient"
 	"wcsgateway/translate"
-	"wcsgateway/translate/livekit"
 	"wcsgateway/translate/wcs"
 )
 
@@ -27,8 +26,8 @@ const (
 	sendTimeout = 5 * time.Second
 	// inbox is the number of the gateway's messages that wait for the check. Later ones are lost.
 	inbox = 64
-	// pictureSize is the width and height of the video in pixels.
-	pictureSize = 64
+	// audioInterval and videoInterval are the times between two packets or frames of the publisher.
+	audioInterval, videoInterval = 20 * time.Millisecond, 100 * time.Millisecond
 )
 
 // Local returns the address of a gateway of the configuration on this machine.
@@ -52,6 +51,11 @@ type client struct {
 	messages chan wcsclient.Message
 }
 
+// newMedia returns the maker of the check's peers.
+func newMedia() (*wcsclient.Media, error) {
+	return wcsclient.NewMedia(wcsclient.MediaOptions{Audio: audioInterval, Video: videoInterval, TCP: true})
+}
+
 // media publishes and plays a stream through a gateway as a client does.
 func (c *connection) media(ctx context.Context, gateway string) []Result {
 	const hint = "give the address of a running gateway with --gateway, such as wss://wcs.example.com:8443"
@@ -67,7 +71,7 @@ func (c *connection) media(ctx context.Context, gateway string) []Result {
 		return []Result{fault("gateway "+gateway, err, "the gateway must have the same livekit.apiSecret, and a version with check --media: see its log")}
 	}
 	all := []Result{ok("gateway "+gateway, "accepts clients")}
-	publisher, err := livekit.NewTrialPublisher(wcsclient.OpusSilence, wcsclient.VP8Frame(pictureSize, pictureSize))
+	publisher, err := c.peers.NewPublisher()
 	if err != nil {
 		return append(all, fault("media publish", err, ""))
 	}
@@ -76,7 +80,7 @@ func (c *connection) media(ctx context.Context, gateway string) []Result {
 		return append(all, fault("media publish", err, hintOfMedia(err)))
 	}
 	all = append(all, streamUp("media publish", wcs.StatusPublishing, publisher))
-	player, err := livekit.NewTrialPlayer()
+	player, err := c.peers.NewPlayer()
 	if err != nil {
 		return append(all, fault("media play", err, ""))
 	}
@@ -87,7 +91,7 @@ func (c *connection) media(ctx context.Context, gateway string) []Result {
 	limit, cancel := context.WithTimeout(ctx, firstPacketTimeout)
 	defer cancel()
 	select {
-	case <-player.Received():
+	case <-player.First():
 		return append(all, streamUp("media play", wcs.StatusPlaying, player))
 	case <-limit.Done():
 		return append(all, fault("media play", errNoPacket, "LiveKit must send to this machine: look at its log"))
@@ -95,7 +99,7 @@ func (c *connection) media(ctx context.Context, gateway string) []Result {
 }
 
 // streamUp is the result of a stream whose media flow.
-func streamUp(check string, status wcs.Status, peer *livekit.TrialPeer) Result {
+func streamUp(check string, status wcs.Status, peer *wcsclient.Peer) Result {
 	protocol, address := peer.Route()
 	text := fmt.Sprintf("%s, by %s %s", status, protocol, address)
 	if protocol == "tcp" {
@@ -181,10 +185,9 @@ func (c *client) login(ctx context.Context, appKey string) error {
 }
 
 // start starts a stream and waits until it is up.
-func (c *client) start(ctx context.Context, command wcs.Name, name string, peer *livekit.TrialPeer) error {
+func (c *client) start(ctx context.Context, command wcs.Name, name string, peer *wcsclient.Peer) error {
 	id := name + "-" + string(command)
-	request := wcsclient.StreamRequest(id, name, peer.Offer(), command == wcs.CmdPublishStream, true, true)
-	if err := c.conn.Send(string(command), request); err != nil {
+	if err := c.conn.Send(string(command), peer.Request(id, name)); err != nil {
 		return err
 	}
 	tried := ""

@@ -20,16 +20,14 @@ import (
 
 // upstreams examines whether the other WCS servers take WebSockets, and whether the REST API of one accepts
 // the gateway's password. No session is made, and nothing is changed.
-func upstreams(cfg config.Config) func(context.Context) []Result {
-	return func(ctx context.Context) (all []Result) {
-		for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
-			all = append(all, upstreamSocket(ctx, cfg, name))
-		}
-		if cfg.REST.PassOn.URL != "" {
-			all = append(all, otherREST(ctx, cfg))
-		}
-		return all
+func (c *connection) upstreams(ctx context.Context) (all []Result) {
+	for _, name := range slices.Sorted(maps.Keys(c.cfg.Upstreams)) {
+		all = append(all, upstreamSocket(ctx, c.cfg, name))
 	}
+	if c.cfg.REST.PassOn.URL != "" {
+		all = append(all, otherREST(ctx, c.cfg))
+	}
+	return all
 }
 
 func upstreamSocket(ctx context.Context, cfg config.Config, name string) Result {

@@ -130,7 +130,7 @@ func TestUpstreamsAreExamined(t *testing.T) {
 				u.ConnectTimeout = 100 * time.Millisecond
 			}
 			cfg.Upstreams = map[string]config.Upstream{"old": u}
-			wantResult(t, upstreams(cfg)(t.Context()), "upstreams[old]", tt.level, tt.parts...)
+			wantResult(t, (&connection{cfg: cfg}).upstreams(t.Context()), "upstreams[old]", tt.level, tt.parts...)
 			if tt.level == OK {
 				if err := <-old.closed; !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
 					t.Errorf("the server got %v", err)
@@ -138,7 +138,7 @@ func TestUpstreamsAreExamined(t *testing.T) {
 			}
 		})
 	}
-	if found := upstreams(config.Default())(t.Context()); len(found) > 0 {
+	if found := (&connection{cfg: config.Default()}).upstreams(t.Context()); len(found) > 0 {
 		t.Errorf("results without upstreams: %+v", found)
 	}
 }
@@ -184,7 +184,7 @@ func TestRESTOfOtherServerIsExamined(t *testing.T) {
 				defer cancel()
 				ctx = short
 			}
-			found := upstreams(cfg)(ctx)
+			found := (&connection{cfg: cfg}).upstreams(ctx)
 			wantResult(t, found, "rest.passOn", tt.level, tt.parts...)
 			for _, r := range found {
 				if strings.Contains(r.Text+r.Hint, "secret") {
