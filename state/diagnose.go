@@ -58,16 +58,16 @@ func (r *Redis) node(ctx context.Context, addr string) Node {
 }
 
 // directCommands are the commands that this package sends itself and that write nothing if the key does not
-// exist; scriptCommands are those of its scripts, and HSET, which it also sends itself. A user who may not
-// run scripts leaves no key.
+// exist; scriptCommands are those of its scripts, and the others that it sends itself. A user who may not run
+// scripts leaves no key.
 var (
-	directCommands = []string{"EXISTS", "GET", "GETRANGE", "HDEL", "HGET", "HGETALL", "HSCAN", "SMEMBERS", "SRANDMEMBER", "SREM", "SSCAN"}
+	directCommands = []string{"EXISTS", "GET", "GETRANGE", "HDEL", "HGET", "HGETALL", "HSCAN", "LRANGE", "SMEMBERS", "SRANDMEMBER", "SREM", "SSCAN"}
 	scriptCommands = []string{
-		"DEL", "EXISTS", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HLEN", "HMGET", "HSET", "HVALS", "PEXPIRE", "PTTL", "SADD", "SET", "SMEMBERS", "SREM",
+		"DEL", "EXISTS", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HLEN", "HMGET", "HSET", "HVALS", "LPUSH", "LTRIM", "PEXPIRE", "PTTL", "SADD", "SET", "SMEMBERS", "SREM",
 	}
 	// trialArguments are those after the key.
 	trialArguments = map[string][]any{
-		"GETRANGE": {0, 1}, "HDEL": {"f"}, "HEXISTS": {"f"}, "HGET": {"f"}, "HINCRBY": {"f", 1}, "HMGET": {"f"}, "HSCAN": {0}, "HSET": {"f", "v"},
+		"GETRANGE": {0, 1}, "HDEL": {"f"}, "HEXISTS": {"f"}, "HGET": {"f"}, "HINCRBY": {"f", 1}, "HMGET": {"f"}, "HSCAN": {0}, "HSET": {"f", "v"}, "LPUSH": {"v"}, "LRANGE": {0, 1}, "LTRIM": {0, 0},
 		"SRANDMEMBER": {1}, "SREM": {"m"}, "SSCAN": {0}, "SADD": {"m"}, "SET": {"v"}, "PEXPIRE": {1000},
 	}
 )

@@ -3,8 +3,6 @@ package state
 import (
 	"context"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // TranscriptDays is the number of days that an application's transcripts are kept after its last one.
@@ -17,13 +15,11 @@ const transcriptsPage = 50
 func (r *Redis) AddTranscript(ctx context.Context, app string, keep int, text []byte) error {
 	key := r.keys.transcripts(app)
 	return r.read(ctx, "add_transcript", func(ctx context.Context) error {
-		_, err := r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			p.LPush(ctx, key, text)
-			p.LTrim(ctx, key, 0, int64(keep)-1)
-			p.Expire(ctx, key, TranscriptDays*24*time.Hour)
-			return nil
-		})
-		return err
+		b := r.batch()
+		b.pipe.LPush(ctx, key, text)
+		b.pipe.LTrim(ctx, key, 0, int64(keep)-1)
+		b.pipe.PExpire(ctx, key, TranscriptDays*24*time.Hour)
+		return b.exec(ctx)
 	})
 }
 
