@@ -49,15 +49,16 @@ check-format:
 	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted" >&2; exit 1; fi
 
 # -count=1: the tests of e2e run binaries that go test does not track, so its cache would hide changes.
+# -vet=off: go vet has looked at everything before, and without the race detector its results are those of make check.
 test: setup $(SDK) build check-links test-deploy
 	go vet ./...
 	go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
-	go test -race -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser)
-	go test -race -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
+	go test -race -vet=off -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser)
+	go test -race -vet=off -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
 
 # The chart, the compose file, the systemd unit, the image, alerts and dashboard: a separate module, because of Helm.
 test-deploy: setup
-	cd deploy/tests && go vet ./... && go vet -tags controlplane ./... && go test -count=1 -timeout $(TESTTIMEOUT) ./...
+	cd deploy/tests && go vet ./... && go vet -tags controlplane ./... && go test -vet=off -count=1 -timeout $(TESTTIMEOUT) ./...
 
 # The chart against a real control plane with simulated machines. Not part of make test: the first build takes 7 minutes
 # and 3 GB of build cache, the test 4 minutes.
