@@ -62,13 +62,13 @@ func TestSDKPublishesAndPlaysOnBothServers(t *testing.T) {
 		},
 	})
 	front.AwaitReady(t)
-	phones := rig.StartScriptedServer(t)
+	phones, players := rig.StartScriptedServer(t), rig.StartScriptedServer(t)
 	caller := rig.StartGateway(t, rig.GatewayOptions{
 		Ports: rig.NewPorts(t), LiveKit: w.stage.LiveKit, Redis: w.stage.Redis.Addr,
 		Env: map[string]string{
 			"WCS_DEPLOYMENT":   "caller",
-			"WCS_UPSTREAMS":    fmt.Sprintf("{phones: {url: %q}}", phones.URL),
-			"WCS_APPLICATIONS": "{defaultApp: {hybrid: {upstream: phones, fallback: true}}}",
+			"WCS_UPSTREAMS":    fmt.Sprintf("{phones: {url: %q}, players: {url: %q}}", phones.URL, players.URL),
+			"WCS_APPLICATIONS": "{defaultApp: {hybrid: {upstream: phones, fallback: true}}, h264: {rates: probe, hybrid: {upstream: players, fallback: true}}}",
 		},
 	})
 	caller.AwaitReady(t)
@@ -76,6 +76,13 @@ func TestSDKPublishesAndPlaysOnBothServers(t *testing.T) {
 		t.Run("the phone example calls and is called", func(t *testing.T) {
 			t.Parallel()
 			phoneExample(w.newScene(t), caller.URL, phones)
+		})
+		t.Run("MSE", func(t *testing.T) {
+			for _, sdk := range []string{oldestSDK, newestSDK} {
+				s := w.newScene(t)
+				s.gateway = caller.URL
+				mediaSource(s, sdk, players)
+			}
 		})
 		for _, sdk := range []string{oldestSDK, newestSDK} {
 			t.Run(sdk+" one session plays streams of both servers", func(t *testing.T) {
@@ -112,6 +119,41 @@ func bothSides(s *scene, sdk string, direct *legacyTab) {
 	ours.stop()
 	last.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
 	direct.login(defaultApp).play(there, nil).wantMedia(cameraMedia)
+}
+
+// mediaSource plays with the SDK's MSE, with a scripted server in place of WCS.
+func mediaSource(s *scene, sdk string, server *rig.ScriptedServer) {
+	st := s.legacyTab(sdk).login("h264").start("play", "on-wcs", options{"mediaProvider": "MSE"})
+	link := server.Accept(s.t)
+	if hello := awaitCommand(s.t, link, "connection"); hello["authToken"] != nil {
+		s.t.Errorf("connection %v", hello)
+	}
+	const token = "/10.0.0.1:5/10.0.0.2:8443-x"
+	tell := func(text string, args ...any) { link.Send(websocket.TextMessage, fmt.Sprintf(text, args...)) }
+	tell(`{"message":"getUserData","data":[{"authToken":%q}]}`, token)
+	play := awaitCommand(s.t, link, "playStream")
+	if play["mediaProvider"] != "MSE" || !strings.Contains(fmt.Sprint(play["sdp"]), "RTP/AVP 112") {
+		s.t.Errorf("play %v", play)
+	}
+	tell(`{"message":"setRemoteSDP","data":[%q,%q,false]}`, play["mediaSessionId"], play["sdp"])
+	media := server.Accept(s.t)
+	if hello := awaitCommand(s.t, media, "connectMediaTransport"); hello["authToken"] != token {
+		s.t.Errorf("media socket %v", hello)
+	}
+	media.Send(websocket.TextMessage, `{"message":"ping"}`)
+	media.Want(websocket.TextMessage, `{"message":"pong"}`)
+	tell(`{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":%q,"name":"on-wcs","status":"PLAYING","mediaProvider":"MSE"}]}`, play["mediaSessionId"])
+	st.want(wcs.StatusPlaying, "")
+	st.stop()
+	stop := awaitCommand(s.t, link, "stopStream")
+	for {
+		if _, _, err := media.ReadMessage(); err != nil { // the close frame, which the read answers
+			break
+		}
+	}
+	_ = media.Close()
+	tell(`{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":%q,"name":"on-wcs","status":"STOPPED","info":"Stopped by user"}]}`, stop["mediaSessionId"])
+	st.want(wcs.StatusStopped, "Stopped by user")
 }
 
 // phoneExample is the vendor's phone page: a call out and a call in, with a scripted server in place of WCS.
