@@ -44,7 +44,7 @@ type Deps struct {
 	Events    bus.Events
 	Rooms     roomapi.Store
 	Directory admin.Directory
-	// Tokens keeps the tokens of upstreams with their sessions.
+	// Tokens keeps the tokens of upstreams with their sessions, and the names that clients publish there.
 	Tokens hybrid.Tokens
 	// Usage keeps what upstreams are used for. It can be nil.
 	Usage upstream.UsageStore
@@ -123,7 +123,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		},
 	})
 	env.Hybrid = hybrid.New(hybrid.Deps{
-		Context: ctx, Links: g.links, Tokens: deps.Tokens, MaxStreams: cfg.MaxStreams, MaxMessageBytes: cfg.Conn.MaxQueueBytes / 2, MaxQueueBytes: cfg.Conn.MaxQueueBytes,
+		Context: ctx, Links: g.links, Tokens: deps.Tokens, Names: deps.Tokens, StoreTimeout: cfg.Media.StoreTimeout, MaxStreams: cfg.MaxStreams, MaxMessageBytes: cfg.Conn.MaxQueueBytes / 2, MaxQueueBytes: cfg.Conn.MaxQueueBytes,
 		MaxQueued: cfg.Conn.MaxQueueMessages, Stall: cfg.Conn.DetectionTime(), Metrics: &deps.Metrics.hybrid, Recovered: env.Recovered, Log: deps.Log,
 	})
 	g.metrics.Limits(&cfg.Limits)
@@ -178,6 +178,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Go(func() { g.env.Rooms.Run(wheelCtx) })
 	g.work.Go(func() { g.env.Bus.MeasureTransit(wheelCtx) })
 	g.work.Go(func() { g.links.Run(g.env.Context) })
+	g.work.Go(func() { g.env.Hybrid.Run(g.env.Context) })
 
 	<-ctx.Done()
 	g.drain()

@@ -12,6 +12,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/hybrid"
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/state"
 )
 
@@ -162,4 +163,40 @@ func TestKeptTokenOfUpstreamIsReadOnlyWithTokenOfSession(t *testing.T) {
 	if err != nil || kept.Upstream == nil || strings.Contains(string(asJSON(t, kept)), "theirs") {
 		t.Errorf("kept %s, %v", asJSON(t, kept), err)
 	}
+}
+
+// A client publishes on the upstream through one pod, and another client here through the other.
+func TestNamePublishedUpstreamIsRefusedOnEveryPod(t *testing.T) {
+	old := rig.StartScriptedServer(t)
+	upstreams := map[bool]upstream.Route{true: {Default: upstreamAt(t, old.URL)}}
+	w := emptyWorld()
+	for _, pod := range []string{podA, podB} {
+		w.start(t, pod, func(c *Config) {
+			app := c.Apps["defaultApp"]
+			app.Hybrid = hybrid.App{Upstream: upstreamAt(t, old.URL), Publishes: upstreams[pod == podA]}
+			c.Apps["defaultApp"] = app
+		})
+	}
+	there, here := w.connect(t, podA), w.connect(t, podB)
+	there.AcceptUnknown()
+	publishAV(t, there, "there", "s")
+	server := old.Accept(t)
+	_, _, _ = server.ReadMessage()
+	server.Send(websocket.TextMessage, `{"message":"getUserData","data":[{}]}`)
+	_, _, _ = server.ReadMessage()
+	tell := func(status string) {
+		server.Send(websocket.TextMessage, fmt.Sprintf(`{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"there","name":"s","published":true,"status":%q}]}`, status))
+		there.WantStatus("there", status, "")
+	}
+	tell("PUBLISHING")
+	name := state.UpstreamName{Upstream: "old", Name: "s"}
+	store := w.store.Open("reader", state.Handlers{})
+	recorded := func() bool { has, err := store.HasUpstreamName(t.Context(), name); return has && err == nil }
+	rig.Eventually(t, 20*time.Second, "the name is recorded", recorded)
+	publishAV(t, here, "here", "s")
+	here.WantStatus("here", "FAILED", "Stream name is already in use")
+	tell("UNPUBLISHED")
+	rig.Eventually(t, 20*time.Second, "the name is free", func() bool { return !recorded() })
+	publishAV(t, here, "here", "s")
+	here.AwaitSDP("here")
 }

@@ -31,6 +31,8 @@ import (
 //	wcs:<d>:media:<media esc>  string: "<owner> <entry> <generation>"
 //	wcs:<d>:session:<id esc>  string: "<owner> <claim> <generation> <Session as JSON>"; after its end
 //	  "- <owner> <claim> " (endedSession) and for a dead pod's session the rest of the value; then 10 min
+//	wcs:<d>:upstream:<upstream esc>:<name esc>  string: "<owner> "; a client of the owner publishes the stream
+//	  there. Renewed, and kept for UpstreamNameTTL
 //	wcs:<d>:upstreams:<day>  hash: see UpstreamUse.field → count; kept for UseDays after the last one
 //	wcs:<d>:transcripts:<app esc>  list: transcripts of sessions (package transcript) as JSON, the last one
 //	  first; kept for TranscriptDays after the last one
@@ -87,6 +89,9 @@ func (k keys) uses(at time.Time) string {
 }
 func (k keys) transcripts(app string) string {
 	return k.prefix + "transcripts:" + url.QueryEscape(app)
+}
+func (k keys) upstreamName(n UpstreamName) string {
+	return k.prefix + "upstream:" + url.QueryEscape(n.Upstream) + ":" + url.QueryEscape(n.Name)
 }
 func (k keys) channel(pod string) string { return k.prefix + "pod:" + pod }
 

@@ -66,6 +66,7 @@ type held struct {
 	cmd   wcs.Command
 	ref   wcs.StreamRef
 	frame []byte
+	here  bool // it publishes here, and the look is whether the upstream has the name
 }
 
 // question is an availableStream or snapshot, which does not start a stream.
@@ -149,7 +150,7 @@ func (c *Client) route(h held) bool {
 			c.refuse(h, wcs.InfoStreamNameAlreadyInUse)
 			return true
 		}
-		return false
+		h.here = true
 	case h.cmd.Name != wcs.CmdPublishStream && c.missing(h.ref.Name):
 		return false
 	}
@@ -181,24 +182,28 @@ func (c *Client) hold(h held) {
 	}
 }
 
-// look looks whether this gateway has the stream of the first command that is held for a media id.
+// look looks which side has the stream of the first command that is held for a media id.
 func (c *Client) look(id string) {
 	if c.looking >= maxLooks {
 		c.looks = append(c.looks, id)
 		return
 	}
 	c.looking++
-	name := c.held[id][0].ref.Name
+	first := c.held[id][0]
 	go func() {
-		here := true // after a panic
-		defer c.session.Post(func() { c.looked(id, here) })
+		found := true // after a panic
+		defer func() { c.session.Post(func() { c.looked(id, found) }) }()
 		defer c.all.Recovered()
-		here = c.session.Knows(name)
+		if first.here {
+			found = c.recordedThere(first.ref.Name)
+		} else {
+			found = c.session.Knows(first.ref.Name)
+		}
 	}()
 }
 
 // looked continues with the commands that are held for a media id, and then with another one.
-func (c *Client) looked(id string, here bool) {
+func (c *Client) looked(id string, found bool) {
 	c.looking--
 	if c.ended {
 		return
@@ -210,7 +215,11 @@ func (c *Client) looked(id string, here bool) {
 		c.bytes -= len(h.frame)
 	}
 	switch first := waited[0]; {
-	case !here:
+	case first.here && (found || c.publishedThere(first.ref.Name)):
+		c.refuse(first, wcs.InfoStreamNameAlreadyInUse)
+	case first.here:
+		c.session.Serve(first.cmd)
+	case !found:
 		c.forward(first)
 	case first.cmd.Name == wcs.CmdPublishStream:
 		c.refuse(first, wcs.InfoStreamNameAlreadyInUse)
@@ -258,7 +267,7 @@ func (c *Client) add(id string, st stream) {
 	c.session.CountStreams(1)
 	c.all.Metrics.Streams.WithLabelValues(c.key).Inc()
 	if st.published {
-		c.countPublished(st.name, 1)
+		c.all.published.count(place{c.app.Upstream, st.name}, 1)
 	}
 	if st.provider != wcs.ProviderWebRTC && !c.media {
 		c.media = true
@@ -273,7 +282,7 @@ func (c *Client) remove(id string) {
 	c.session.CountStreams(-1)
 	c.all.Metrics.Streams.WithLabelValues(c.key).Dec()
 	if st.published {
-		c.countPublished(st.name, -1)
+		c.all.published.count(place{c.app.Upstream, st.name}, -1)
 	}
 }
 

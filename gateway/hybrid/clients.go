@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -39,6 +38,8 @@ type Deps struct {
 	Context         context.Context // of the links
 	Links           *upstream.Links
 	Tokens          Tokens
+	Names           Names
+	StoreTimeout    time.Duration // of a call of Names
 	MaxStreams      int           // of one client and side
 	MaxMessageBytes int           // of the upstream
 	MaxQueueBytes   int           // that wait for the upstream
@@ -60,14 +61,7 @@ type Clients struct {
 	reopen time.Duration                // before a SIP client's lost link is opened again; less than twice as long
 	absent *lru.Cache[place, time.Time] // when that was found
 
-	mu        sync.Mutex
-	published map[place]int // number of this pod's clients that publish it upstream
-}
-
-// place is a name on an upstream.
-type place struct {
-	server *upstream.Server
-	name   string
+	published *published
 }
 
 // New returns a Clients without clients.
@@ -76,7 +70,7 @@ func New(d Deps) *Clients {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Clients{Deps: d, reopen: reopenAfter, absent: absent, published: make(map[place]int)}
+	return &Clients{Deps: d, reopen: reopenAfter, absent: absent, published: newPublished()}
 }
 
 // Session is what a Client uses of its session. All but Post, HasRoom and Knows are called on the session's
@@ -141,16 +135,5 @@ func (c *Client) forget(name string) { c.all.absent.Remove(place{c.app.Upstream,
 
 // publishedThere reports whether a client of this pod publishes a name upstream.
 func (c *Client) publishedThere(name string) bool {
-	c.all.mu.Lock()
-	defer c.all.mu.Unlock()
-	return c.all.published[place{c.app.Upstream, name}] > 0
-}
-
-func (c *Client) countPublished(name string, delta int) {
-	at := place{c.app.Upstream, name}
-	c.all.mu.Lock()
-	defer c.all.mu.Unlock()
-	if c.all.published[at] += delta; c.all.published[at] == 0 {
-		delete(c.all.published, at)
-	}
+	return c.all.published.has(place{c.app.Upstream, name})
 }

@@ -1,6 +1,7 @@
 package hybrid
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -137,11 +138,13 @@ func TestNamePublishedOnOtherSideIsRejected(t *testing.T) {
 	v.want(publish)
 	here.sends(command(wcs.CmdPublishStream, "c", "theirs"))
 	here.want(`"c"`, `"FAILED"`, wcs.InfoStreamNameAlreadyInUse, `"published":true`)
-	here.wantHere(command(wcs.CmdPublishStream, "d", "another"))
+	here.sends(command(wcs.CmdPublishStream, "d", "another"))
+	here.wantServed(wcs.CmdPublishStream)
 	v.send(status("b", "theirs", wcs.StatusUnpublished, ""))
 	there.want("UNPUBLISHED")
-	here.wantHere(command(wcs.CmdPublishStream, "c", "theirs"))
-	if len(p.clients.published) != 0 {
+	here.sends(command(wcs.CmdPublishStream, "c", "theirs"))
+	here.wantServed(wcs.CmdPublishStream)
+	if len(p.clients.published.clients) != 0 {
 		t.Errorf("published names are kept: %v", p.clients.published)
 	}
 }
@@ -417,7 +420,9 @@ func TestDataGoesToConfiguredServerOnly(t *testing.T) {
 	inRoom := `{"message":"publishStream","data":[{"mediaSessionId":"m","name":"n","custom":{"name":"room"}}]}`
 	s.sends(inRoom)
 	v.want(inRoom)
-	p.session(true, nil).wantHere(strings.Replace(inRoom, `"n"`, `"n2"`, 1))
+	other := p.session(true, nil)
+	other.sends(strings.Replace(inRoom, `"n"`, `"n2"`, 1))
+	other.wantServed(wcs.CmdPublishStream)
 }
 
 func TestSnapshotIsForwardedInOneMessageOrTwo(t *testing.T) {
@@ -466,4 +471,64 @@ func TestEndedSessionClosesItsLink(t *testing.T) {
 	p.clients.Links.Wait()
 	s.wantQuiet()
 	p.wantFigure("streams", p.clients.Metrics.Streams.WithLabelValues("a"), 0)
+}
+
+// Two pods share what is recorded.
+func TestNameThatAnotherPodPublishesUpstreamIsRejected(t *testing.T) {
+	srv := newServer(t)
+	p := newPod(t, srv.url, nil)
+	q := newPod(t, srv.url, func(d *Deps, _ *upstream.ServerConfig) { d.Names = p.kept })
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.clients.Run(ctx)
+	}()
+	recorded := func(name string) bool { p.kept.mu.Lock(); defer p.kept.mu.Unlock(); return p.kept.names[name] }
+	there, here := p.session(true, nil), q.session(false, nil)
+	publish := command(wcs.CmdPublishStream, "a", "one")
+	there.sends(publish)
+	v := srv.welcome()
+	v.want(publish)
+	there.sends(command(wcs.CmdPublishStream, "b", "refused"))
+	v.read()
+	v.send(status("b", "refused", wcs.StatusFailed, wcs.InfoStreamNameAlreadyInUse)) // another client has it
+	there.want(wcs.InfoStreamNameAlreadyInUse)
+	v.send(status("a", "one", wcs.StatusPublishing, ""))
+	there.want("PUBLISHING")
+	p.eventually("the name is recorded", func() bool { return recorded("one") })
+	if recorded("refused") {
+		t.Error("a name that was refused is recorded")
+	}
+	here.sends(command(wcs.CmdPublishStream, "c", "one"))
+	here.want(`"c"`, `"FAILED"`, wcs.InfoStreamNameAlreadyInUse)
+	here.sends(command(wcs.CmdPublishStream, "d", "refused"))
+	here.sends(command(wcs.CmdUnPublishStream, "d", "refused")) // waits for its stream
+	here.wantServed(wcs.CmdPublishStream)
+	here.wantServed(wcs.CmdUnPublishStream)
+
+	v.send(status("a", "one", wcs.StatusUnpublished, ""))
+	there.want("UNPUBLISHED")
+	p.eventually("the name is not recorded any more", func() bool { return !recorded("one") })
+	here.sends(command(wcs.CmdPublishStream, "e", "one"))
+	here.wantServed(wcs.CmdPublishStream)
+
+	there.sends(publish)
+	v.want(publish)
+	v.send(status("a", "one", wcs.StatusPublishing, ""))
+	there.want("PUBLISHING")
+	p.eventually("the name is recorded again", func() bool { return recorded("one") })
+	p.kept.mu.Lock()
+	delete(p.kept.names, "one") // as after a restart of Redis
+	p.kept.mu.Unlock()
+	p.clients.passNames(p.clients.published.pending(true))
+	if !recorded("one") {
+		t.Error("the name is not renewed")
+	}
+	there.do(func() { there.client.End() })
+	stop()
+	<-ended
+	if recorded("one") {
+		t.Error("the name outlives its pod")
+	}
 }

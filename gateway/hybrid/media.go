@@ -15,6 +15,7 @@ type Tokens interface {
 	// PutUpstream replaces what is kept with the session that has an id and token; nil: nothing is kept. It does
 	// not wait for Redis.
 	PutUpstream(session string, h state.TokenHash, u *state.SessionUpstream)
+	Names
 }
 
 // maxToken bounds the token of an upstream, in bytes.

@@ -1,6 +1,7 @@
 package hybrid
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -250,6 +251,29 @@ type tokens struct {
 	mu    sync.Mutex
 	last  *state.SessionUpstream
 	calls int
+	names map[string]bool
+}
+
+func (k *tokens) PutUpstreamNames(_ context.Context, names []state.UpstreamName) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, n := range names {
+		k.names[n.Name] = true
+	}
+	return nil
+}
+
+func (k *tokens) DropUpstreamName(_ context.Context, n state.UpstreamName) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.names, n.Name)
+	return nil
+}
+
+func (k *tokens) HasUpstreamName(_ context.Context, n state.UpstreamName) (bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.names[n.Name], nil
 }
 
 func (k *tokens) PutUpstream(session string, h state.TokenHash, u *state.SessionUpstream) {
@@ -280,9 +304,9 @@ func newPod(t *testing.T, url string, change func(*Deps, *upstream.ServerConfig)
 		Context: t.Context(), Stall: patience, Recovered: func() {}, Log: zerolog.Nop(), Opened: func() {}, Ended: func(socket.Reason) {}, Refusing: func() bool { return false },
 		Metrics: &upstream.Metrics{Sessions: gauge("s", "app", "upstream"), Opened: counter("o", "upstream", "result"), Commands: counter("c", "app", "upstream", "cmd")},
 	})
-	kept := &tokens{}
+	kept := &tokens{names: make(map[string]bool)}
 	d := Deps{
-		Context: t.Context(), Links: links, Tokens: kept, MaxStreams: 8, MaxMessageBytes: 64 << 10, MaxQueueBytes: 128 << 10, MaxQueued: 100, Stall: patience,
+		Context: t.Context(), Links: links, Tokens: kept, Names: kept, StoreTimeout: patience, MaxStreams: 8, MaxMessageBytes: 64 << 10, MaxQueueBytes: 128 << 10, MaxQueued: 100, Stall: patience,
 		Metrics:   &Metrics{Links: gauge("l", "app"), Streams: gauge("st", "app"), Dropped: counter("d", "app")},
 		Recovered: func() {}, Log: zerolog.Nop(),
 	}

@@ -16,6 +16,7 @@ type Node interface {
 	Resumption
 	Rooms
 	Listing
+	Upstreams
 	Publish(ctx context.Context, pod string, e state.Event) error
 }
 
@@ -41,6 +42,13 @@ type Sessions interface {
 	DropSession(id string)
 	PutUpstream(id string, h state.TokenHash, u *state.SessionUpstream)
 	FindSession(ctx context.Context, id string) (state.Session, error)
+}
+
+// Upstreams is the part of Node about streams that clients publish on other servers.
+type Upstreams interface {
+	PutUpstreamNames(ctx context.Context, names []state.UpstreamName) error
+	DropUpstreamName(ctx context.Context, n state.UpstreamName) error
+	HasUpstreamName(ctx context.Context, n state.UpstreamName) (bool, error)
 }
 
 // Resumption is the part of Node about sessions that outlive their socket.
@@ -110,6 +118,7 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"streams are listed by all pods", testListStreams},
 		{"sessions are listed in pages", testListSessions},
 		{"the last generation wins when all register again", testLatestGenerationWins},
+		{"names on upstreams are their pods'", testUpstreamNames},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {

@@ -27,6 +27,8 @@ type Fake struct {
 	rooms       map[state.Room]map[string]state.Member // by login
 	left        map[state.Room]*departures
 	ended       map[string]bool // kept sessions, for good
+
+	upstreamNames map[state.UpstreamName]state.Owner
 }
 
 // claim identifies one claim of a stream or player.
@@ -69,6 +71,7 @@ func (f *Fake) clear() {
 	f.rooms = make(map[state.Room]map[string]state.Member)
 	f.left = make(map[state.Room]*departures)
 	f.ended = make(map[string]bool)
+	f.upstreamNames = make(map[state.UpstreamName]state.Owner)
 }
 
 // Open opens the store of a pod. It is ready at once.

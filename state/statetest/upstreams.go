@@ -1,0 +1,61 @@
+package statetest
+
+import (
+	"context"
+
+	"wcsgateway/state"
+)
+
+// PutUpstreamNames is state.Redis' method. The names do not expire.
+func (p *Pod) PutUpstreamNames(ctx context.Context, names []state.UpstreamName) error {
+	return p.call(ctx, "put_upstream_names", true, func() error {
+		for _, n := range names {
+			p.f.upstreamNames[n] = p.owner
+		}
+		return nil
+	})
+}
+
+// DropUpstreamName is state.Redis' method.
+func (p *Pod) DropUpstreamName(ctx context.Context, n state.UpstreamName) error {
+	return p.call(ctx, "drop_upstream_name", true, func() error {
+		if p.f.upstreamNames[n] == p.owner {
+			delete(p.f.upstreamNames, n)
+		}
+		return nil
+	})
+}
+
+// HasUpstreamName is state.Redis' method.
+func (p *Pod) HasUpstreamName(ctx context.Context, n state.UpstreamName) (bool, error) {
+	return call(ctx, p, "has_upstream_name", false, func() (bool, error) {
+		_, has := p.f.upstreamNames[n]
+		return has, nil
+	})
+}
+
+func testUpstreamNames(p *pair) {
+	one, other := state.UpstreamName{Upstream: "old", Name: "a:b {c}"}, state.UpstreamName{Upstream: "old:a", Name: "b {c}"}
+	ctx := p.t.Context()
+	want := func(n state.UpstreamName, want bool) {
+		p.t.Helper()
+		for _, pod := range []node{p.a, p.b} {
+			if has, err := pod.HasUpstreamName(ctx, n); err != nil || has != want {
+				p.t.Errorf("%+v is recorded: %v, %v", n, has, err)
+			}
+		}
+	}
+	want(one, false)
+	wantErr(p.t, p.a.PutUpstreamNames(ctx, []state.UpstreamName{one}), nil)
+	want(one, true)
+	want(other, false)
+	wantErr(p.t, p.b.DropUpstreamName(ctx, one), nil) // is not its own
+	want(one, true)
+	wantErr(p.t, p.b.PutUpstreamNames(ctx, []state.UpstreamName{one, other}), nil)
+	wantErr(p.t, p.a.DropUpstreamName(ctx, one), nil) // not any more
+	want(one, true)
+	want(other, true)
+	wantErr(p.t, p.b.DropUpstreamName(ctx, one), nil)
+	want(one, false)
+	want(other, true)
+}
