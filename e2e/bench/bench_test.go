@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, burst, handshake, idle, splice, rates, browser")
+	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, burst, handshake, idle, splice, hybrid, rates, browser")
 	jsonFile = flag.String("json", "", "also write the results to this file, as JSON; a relative path begins at the root of the module")
 )
 
@@ -36,6 +36,7 @@ var measures = []struct {
 	{"handshake", measureHandshake},
 	{"idle", measureIdle},
 	{"splice", measureSplice},
+	{"hybrid", measureHybrid},
 	{"rates", measureRates},
 	{"browser", measureBrowser},
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,8 @@ func measureSplice(b *testing.B, p *programs, results *report) {
 	needFiles(b, 2*splicedIdle)
 	old := startBaseline(b, p, idlePing)
 	spliced := idleOf(b, frontOf(b, p, old.URL, nil), splicedIdle)
+	idleProxy := rig.StartHAProxy(b, &rig.Gateway{URL: old.URL, Internal: old.internal})
+	behind := idleBehind(b, &server{Process: idleProxy.Process, URL: idleProxy.URL, internal: old.internal}, splicedIdle)
 	own := idleOf(b, startGateway(b, p, rig.NewPorts(b), rig.StartRedis(b).Addr, map[string]string{"WCS_SESSION_PINGINTERVAL": idlePing.String()}), splicedIdle)
 	const session = "session of the gateway"
 	results.add(
@@ -71,7 +74,37 @@ func measureSplice(b *testing.B, p *programs, results *report) {
 		row{Measure: "  live heap", Unit: "KB", Ours: spliced.heap, Baseline: own.heap, Against: session},
 		row{Measure: "  stacks", Unit: "KB", Ours: spliced.stacks, Baseline: own.stacks, Against: session},
 		row{Measure: fmt.Sprintf("splice: CPU of %d idle sessions", splicedIdle), Unit: "% of a core", Ours: spliced.cpu, Baseline: own.cpu, Against: session, Goal: goal{Ratio: 3}},
+		row{Measure: "  the same", Unit: "% of a core", Ours: spliced.cpu, Baseline: behind.cpu, Against: both, Goal: goal{Ratio: 1.5}},
+		row{Measure: "  resident memory per idle session", Unit: "KB", Ours: spliced.rss, Baseline: behind.rss, Against: both},
 	)
+}
+
+// idleBehind is idleOf for a proxy, which does not report its memory itself.
+func idleBehind(b *testing.B, proxy *server, n int) idleCost {
+	b.Helper()
+	empty := resident(b, proxy.PID())
+	sessions := openCrowd(b, proxy, n)
+	wait(b, idlePing/10)
+	used := cpu(b, proxy.PID())
+	wait(b, idleWatch)
+	used = cpu(b, proxy.PID()) - used
+	full := resident(b, proxy.PID())
+	sessions.close(b)
+	return idleCost{cpu: 100 * used.Seconds() / idleWatch.Seconds(), rss: (full - empty) / 1000 / float64(n)}
+}
+
+// resident returns the resident memory of a process in bytes.
+func resident(b *testing.B, pid int) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		b.Fatal(err)
+	}
+	return float64(pages * os.Getpagesize())
 }
 
 // startEcho starts a server that answers connection and returns every other message.

@@ -24,7 +24,7 @@ type HAProxy struct {
 // another server, and so does an upgrade that a draining gateway refuses with 503. Readiness is that of the
 // internal listener.
 const haproxyConfig = `global
-    maxconn 2000
+    maxconn 6000
     stats socket %s
 defaults
     mode http
