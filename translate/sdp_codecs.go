@@ -26,7 +26,7 @@ type codec struct {
 	clock uint32 // rate in Hz; LiveKit ignores a format of another one
 	// rank orders the payload types of the codec in an offer by their fmtp parameters, the best first. nil:
 	// all are equal.
-	rank func(params map[string]string) int
+	rank func(format) int
 	// playRank is the highest rank that is offered to LiveKit for a player, if the player has a payload type
 	// of at most that rank.
 	playRank int
@@ -56,11 +56,12 @@ const (
 
 // rankH264 evaluates packetization-mode (0 if absent) and the profile in profile-level-id (RFC 6184 §8.1):
 // profile_idc 0x42 is baseline, and constrained baseline if constraint_set1_flag is set.
-func rankH264(params map[string]string) int {
-	if params["packetization-mode"] != "1" {
+func rankH264(f format) int {
+	if mode, _ := f.param("packetization-mode"); mode != "1" {
 		return h264SingleNAL
 	}
-	id, err := hex.DecodeString(params["profile-level-id"])
+	profile, _ := f.param("profile-level-id")
+	id, err := hex.DecodeString(profile)
 	if err != nil || len(id) != 3 || id[0] != 0x42 {
 		return h264OtherProfile
 	}
@@ -72,9 +73,9 @@ func rankH264(params map[string]string) int {
 
 // rankProfile prefers profile 0, which is also the default if the parameter is absent (RFC 9628 §6.1 for VP9,
 // the AV1 RTP specification §7.2.1). Cameras send it, and every decoder supports it.
-func rankProfile(param string) func(map[string]string) int {
-	return func(params map[string]string) int {
-		if p, ok := params[param]; ok && p != "0" {
+func rankProfile(param string) func(format) int {
+	return func(f format) int {
+		if p, ok := f.param(param); ok && p != "0" {
 			return 1
 		}
 		return 0

@@ -55,7 +55,7 @@ func TestRankH264ByModeAndProfile(t *testing.T) {
 		{"", h264SingleNAL},
 	}
 	for _, tt := range tests {
-		if got := rankH264(format{fmtp: tt.fmtp}.params()); got != tt.want {
+		if got := rankH264(format{fmtp: tt.fmtp}); got != tt.want {
 			t.Errorf("rankH264(%s) = %d, want %d", tt.fmtp, got, tt.want)
 		}
 	}

@@ -1,9 +1,11 @@
 package translate
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/pion/sdp/v3"
 )
@@ -20,7 +22,13 @@ type format struct {
 }
 
 // ptSet is a set of payload types of one m-line.
-type ptSet map[uint8]bool
+type ptSet [4]uint64
+
+func (s *ptSet) add(pt uint8) { s[pt/64] |= 1 << (pt % 64) }
+
+func (s *ptSet) remove(pt uint8) { s[pt/64] &^= 1 << (pt % 64) }
+
+func (s *ptSet) has(pt uint8) bool { return s[pt/64]&(1<<(pt%64)) != 0 }
 
 // formatsOf lists the formats of an m-line, in its order, except unusable ones:
 //   - a payload type without rtpmap, unless it is PCMU, PCMA or G722: LiveKit rejects the whole offer for any
@@ -28,46 +36,82 @@ type ptSet map[uint8]bool
 //   - a codec that LiveKit supports, at another clock rate;
 //   - rtx without apt, or with the apt of an absent payload type, and such a RED: stripCodecs leaves them
 //     behind. Called with "opus" it leaves RED, which LiveKit would then use with nothing in it.
-//
-// It reads the m-line with the same function as LiveKit, so that both see the same formats.
 func formatsOf(m *sdp.MediaDescription) []format {
-	codecs, feedback := codecsOf(m)
-	var all []format
+	var codecs [256]codecLines
+	feedback, all := codecsOf(m, &codecs)
+	var formats []format
 	whole := ptSet{}
 	for _, text := range m.MediaName.Formats {
 		pt, ok := parsePT(text)
-		c, known := codecs[pt]
-		if !ok || !known || c.Name == "" {
+		c := codecs[pt]
+		if !ok || c.name == "" {
 			continue
 		}
-		if codec, supported := lookupCodec(kindOf(m), c.Name); supported && codec.clock != c.ClockRate {
+		if codec, supported := lookupCodec(kindOf(m), c.name); supported && codec.clock != c.clock {
 			continue
 		}
-		f := format{pt: pt, name: c.Name, fmtp: c.Fmtp, feedback: feedback["*"] || feedback[text]}
+		f := format{pt: pt, name: c.name, fmtp: c.fmtp, feedback: all || feedback.has(pt)}
 		f.refs = refsOf(kindOf(m), f)
-		all = append(all, f)
+		if formats == nil {
+			formats = make([]format, 0, len(m.MediaName.Formats))
+		}
+		formats = append(formats, f)
 		if f.refs == nil {
-			whole[pt] = true
+			whole.add(pt)
 		}
 	}
-	return slices.DeleteFunc(all, func(f format) bool { return !whole.hasAll(f.refs) })
+	return slices.DeleteFunc(formats, func(f format) bool { return !whole.hasAll(f.refs) })
 }
 
-// codecsOf reads the rtpmap and fmtp lines of an m-line, and returns which payload types have rtcp-fb lines.
-// Most lines of an offer are rtcp-fb lines, and reading them costs more than all others.
-func codecsOf(m *sdp.MediaDescription) (codecs map[uint8]sdp.Codec, feedback map[string]bool) {
-	lines := make([]sdp.Attribute, 0, len(m.Attributes))
-	feedback = make(map[string]bool)
+// codecLines is what the rtpmap and fmtp lines of a payload type say.
+type codecLines struct {
+	name  string
+	clock uint32
+	fmtp  string
+}
+
+// codecsOf reads the rtpmap and fmtp lines of an m-line as LiveKit does, by pion's GetCodecMap, which costs a
+// multiple: of several lines the first counts, and malformed ones are ignored. It returns which payload types
+// have rtcp-fb lines, and whether all have.
+func codecsOf(m *sdp.MediaDescription, codecs *[256]codecLines) (feedback ptSet, all bool) {
+	codecs[0], codecs[8], codecs[9] = codecLines{name: "PCMU", clock: 8000}, codecLines{name: "PCMA", clock: 8000}, codecLines{name: "G722", clock: 8000}
 	for _, a := range m.Attributes {
-		switch pt, ofFormat := formatOf(a); {
-		case a.Key == "rtcp-fb":
-			feedback[pt] = true
-		case ofFormat:
-			lines = append(lines, a)
+		text, rest, _ := strings.Cut(a.Value, " ")
+		switch a.Key {
+		case "rtcp-fb":
+			all = all || text == "*"
+			if pt, ok := parsePT(text); ok {
+				feedback.add(pt)
+			}
+		case "rtpmap", "fmtp":
+			pt, err := strconv.ParseUint(text, 10, 8)
+			if err != nil || len(text) == len(a.Value) {
+				continue
+			}
+			if a.Key == "rtpmap" {
+				codecs[pt].addMap(rest)
+			} else if codecs[pt].fmtp == "" {
+				codecs[pt].fmtp = rest
+			}
 		}
 	}
-	d := sdp.SessionDescription{MediaDescriptions: []*sdp.MediaDescription{{Attributes: lines}}}
-	return d.GetCodecMap(), feedback
+	return feedback, all
+}
+
+// addMap reads <encoding name>/<clock rate>[/<encoding parameters>].
+func (c *codecLines) addMap(text string) {
+	name, rest, hasClock := strings.Cut(text, "/")
+	rate, _, _ := strings.Cut(rest, "/")
+	clock, err := strconv.ParseUint(rate, 10, 32)
+	if strings.Contains(text, " ") || hasClock && err != nil {
+		return
+	}
+	if c.name == "" {
+		c.name = name
+	}
+	if c.clock == 0 {
+		c.clock = uint32(clock)
+	}
 }
 
 // refsOf returns the payload types that a format refers to. An unreadable reference becomes the format
@@ -77,7 +121,8 @@ func refsOf(kind Kind, f format) []uint8 {
 	var refs []string
 	switch {
 	case strings.EqualFold(f.name, nameRTX):
-		refs = []string{f.params()["apt"]}
+		apt, _ := f.param("apt")
+		refs = []string{apt}
 	case kind == Audio && strings.EqualFold(f.name, nameRED):
 		refs = strings.Split(f.fmtp, "/")
 	default:
@@ -96,29 +141,32 @@ func refsOf(kind Kind, f format) []uint8 {
 
 // parsePT accepts one spelling of a payload type only: with leading zeros its other lines would not be found.
 func parsePT(text string) (uint8, bool) {
-	n, err := strconv.ParseUint(text, 10, 8)
-	return uint8(n), err == nil && strconv.FormatUint(n, 10) == text
-}
-
-// params parses the parameters, key=value;key=value. The keys are in lower case.
-func (f format) params() map[string]string {
-	params := map[string]string{}
-	for p := range strings.SplitSeq(f.fmtp, ";") {
-		key, value, _ := strings.Cut(strings.TrimSpace(p), "=")
-		params[strings.ToLower(key)] = value
+	if text == "" || len(text) > 1 && text[0] == '0' {
+		return 0, false
 	}
-	return params
+	n, err := strconv.Atoi(text)
+	return uint8(n), err == nil && n <= math.MaxUint8 && text[0] >= '0'
 }
 
-func (s ptSet) hasAll(pts []uint8) bool {
-	return !slices.ContainsFunc(pts, func(pt uint8) bool { return !s[pt] })
+// param returns the last parameter of a name, key=value;key=value, ignoring case.
+func (f format) param(name string) (value string, ok bool) {
+	for p := range strings.SplitSeq(f.fmtp, ";") {
+		if k, v, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(k, name) {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}
+
+func (s *ptSet) hasAll(pts []uint8) bool {
+	return !slices.ContainsFunc(pts, func(pt uint8) bool { return !s.has(pt) })
 }
 
 // allOf returns the set of all these formats.
 func allOf(formats []format) ptSet {
 	s := ptSet{}
 	for _, f := range formats {
-		s[f.pt] = true
+		s.add(f.pt)
 	}
 	return s
 }
@@ -127,24 +175,14 @@ func allOf(formats []format) ptSet {
 func withRefs(formats []format, keep ptSet, red bool) ptSet {
 	out := ptSet{}
 	for _, f := range formats {
-		switch {
-		case f.refs == nil:
-			out[f.pt] = keep[f.pt]
-		case red || strings.EqualFold(f.name, nameRTX):
-			out[f.pt] = keep.hasAll(f.refs)
+		if f.refs == nil && keep.has(f.pt) || f.refs != nil && (red || strings.EqualFold(f.name, nameRTX)) && keep.hasAll(f.refs) {
+			out.add(f.pt)
 		}
 	}
 	return out
 }
 
-func (s ptSet) empty() bool {
-	for _, has := range s {
-		if has {
-			return false
-		}
-	}
-	return true
-}
+func (s ptSet) empty() bool { return s == ptSet{} }
 
 // trim removes every payload type that is not in keep from the m-line, with its rtpmap, fmtp and rtcp-fb
 // lines. If keep is empty, the m-line is unchanged: an m-line needs a format.
@@ -154,7 +192,7 @@ func trim(m *sdp.MediaDescription, keep ptSet) {
 	}
 	m.MediaName.Formats = slices.DeleteFunc(m.MediaName.Formats, func(text string) bool {
 		pt, ok := parsePT(text)
-		return !ok || !keep[pt]
+		return !ok || !keep.has(pt)
 	})
 	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
 		text, ofFormat := formatOf(a)
@@ -162,7 +200,7 @@ func trim(m *sdp.MediaDescription, keep ptSet) {
 			return false
 		}
 		pt, ok := parsePT(text)
-		return !ok || !keep[pt]
+		return !ok || !keep.has(pt)
 	})
 }
 
@@ -179,6 +217,17 @@ func formatOf(a sdp.Attribute) (pt string, ok bool) {
 // videoFeedback is the feedback that every browser offers for a video codec.
 var videoFeedback = [...]string{"goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"}
 
+// feedbackLines are the rtcp-fb lines with videoFeedback, by payload type.
+var feedbackLines = sync.OnceValue(func() *[256][len(videoFeedback)]sdp.Attribute {
+	var lines [256][len(videoFeedback)]sdp.Attribute
+	for pt := range lines {
+		for i, fb := range videoFeedback {
+			lines[pt][i] = sdp.NewAttribute("rtcp-fb", strconv.Itoa(pt)+" "+fb)
+		}
+	}
+	return &lines
+})
+
 // restoreFeedback adds the rtcp-fb lines of video codecs that stripCodecs removed: called with "G722"
 // (payload type 9) it removes those of every 9x, VP8 among them. The browser's own description still has
 // them. Without them LiveKit answers without retransmission and key frame requests.
@@ -189,8 +238,8 @@ func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
 	missing := ptSet{}
 	count := 0
 	for _, f := range formats {
-		if _, known := lookupCodec(Video, f.name); known && !f.feedback && keep[f.pt] {
-			missing[f.pt] = true
+		if _, known := lookupCodec(Video, f.name); known && !f.feedback && keep.has(f.pt) {
+			missing.add(f.pt)
 			count++
 		}
 	}
@@ -200,15 +249,16 @@ func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
 	attrs := make([]sdp.Attribute, 0, len(m.Attributes)+count*len(videoFeedback))
 	for _, a := range m.Attributes {
 		attrs = append(attrs, a)
-		text, _ := formatOf(a)
-		pt, ok := parsePT(text)
-		if a.Key != "rtpmap" || !ok || !missing[pt] {
+		if a.Key != "rtpmap" {
 			continue
 		}
-		missing[pt] = false
-		for _, fb := range videoFeedback {
-			attrs = append(attrs, sdp.NewAttribute("rtcp-fb", text+" "+fb))
+		text, _ := formatOf(a)
+		pt, ok := parsePT(text)
+		if !ok || !missing.has(pt) {
+			continue
 		}
+		missing.remove(pt)
+		attrs = append(attrs, feedbackLines()[pt][:]...)
 	}
 	m.Attributes = attrs
 }

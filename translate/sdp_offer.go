@@ -126,9 +126,14 @@ func checkBounds(d *sdp.SessionDescription) error {
 		if len(formats) > maxOfferFormats {
 			return fmt.Errorf("%w: %s has more than %d formats", ErrMalformedSDP, lineName(i, m), maxOfferFormats)
 		}
+		seen := ptSet{}
 		for j, format := range formats {
-			if slices.Contains(formats[:j], format) {
+			pt, ok := parsePT(format)
+			if ok && seen.has(pt) || !ok && slices.Contains(formats[:j], format) {
 				return fmt.Errorf("%w: %s has format %.8q twice", ErrMalformedSDP, lineName(i, m), format)
+			}
+			if ok {
+				seen.add(pt)
 			}
 		}
 		attributes += len(m.Attributes)
@@ -240,13 +245,19 @@ func disable(d *sdp.SessionDescription, m *sdp.MediaDescription) {
 
 // freePT returns a dynamic payload type that no m-line uses: bundled m-lines must not share one.
 func freePT(d *sdp.SessionDescription) string {
-	for pt := 96; pt < 127; pt++ {
-		text := strconv.Itoa(pt)
-		if !slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool { return slices.Contains(m.MediaName.Formats, text) }) {
-			return text
+	used := ptSet{}
+	for _, m := range d.MediaDescriptions {
+		for _, text := range m.MediaName.Formats {
+			if pt, ok := parsePT(text); ok {
+				used.add(pt)
+			}
 		}
 	}
-	return "127"
+	pt := uint8(96)
+	for pt < 127 && used.has(pt) {
+		pt++
+	}
+	return strconv.Itoa(int(pt))
 }
 
 // edit trims the m-line to these payload types, or to all usable ones if there are none.
@@ -261,23 +272,28 @@ func (m offered) edit(keep ptSet) {
 // publishFormats selects the payload types of an m-line that a publisher can use: all of the allowed codecs,
 // or the best one of a codec with ranks.
 func publishFormats(formats []format, kind Kind, allowed CodecSet) ptSet {
+	type ranked struct {
+		pt   uint8
+		rank int
+	}
 	keep := ptSet{}
-	best := map[string]format{}
+	best := map[string]ranked{}
 	for _, f := range formats {
 		c, ok := allowed.find(kind, f.name)
 		if !ok || f.refs != nil {
 			continue
 		}
 		if c.rank == nil {
-			keep[f.pt] = true
+			keep.add(f.pt)
 			continue
 		}
-		if b, found := best[c.name]; !found || c.rank(f.params()) < c.rank(b.params()) {
-			best[c.name] = f
+		rank := c.rank(f)
+		if b, found := best[c.name]; !found || rank < b.rank {
+			best[c.name] = ranked{f.pt, rank}
 		}
 	}
-	for _, f := range best {
-		keep[f.pt] = true
+	for _, b := range best {
+		keep.add(b.pt)
 	}
 	return withRefs(formats, keep, allowed.has(Audio, nameRED))
 }
@@ -302,10 +318,10 @@ func playFormats(formats []format, kind Kind, e PlayEdit) (keep ptSet, common bo
 	}
 	ofTrack := codecFormats(formats, kind, track)
 	if _, known := lookupCodec(kind, track); !known || ofTrack.empty() {
-		return nil, false
+		return ptSet{}, false
 	}
-	for pt := range ofTrack {
-		keep[pt] = true
+	for i := range keep {
+		keep[i] |= ofTrack[i]
 	}
 	return withRefs(formats, keep, true), true
 }
@@ -319,9 +335,9 @@ func codecFormats(formats []format, kind Kind, name string) ptSet {
 		if f.refs != nil || !strings.EqualFold(f.name, name) {
 			continue
 		}
-		all[f.pt] = true
-		if known && c.rank != nil && c.rank(f.params()) <= c.playRank {
-			good[f.pt] = true
+		all.add(f.pt)
+		if known && c.rank != nil && c.rank(f) <= c.playRank {
+			good.add(f.pt)
 		}
 	}
 	if good.empty() {
@@ -333,7 +349,10 @@ func codecFormats(formats []format, kind Kind, name string) ptSet {
 // withoutExtension removes the extmap lines of a header extension.
 func withoutExtension(attrs []sdp.Attribute, uri string) []sdp.Attribute {
 	return slices.DeleteFunc(attrs, func(a sdp.Attribute) bool {
+		if a.Key != sdp.AttrKeyExtMap {
+			return false
+		}
 		fields := strings.Fields(a.Value) // id[/direction] URI [attributes]
-		return a.Key == sdp.AttrKeyExtMap && len(fields) > 1 && fields[1] == uri
+		return len(fields) > 1 && fields[1] == uri
 	})
 }

@@ -181,7 +181,7 @@ func checkTrimmed(t testing.TB, offer, direction string) {
 		kept := allOf(formats)
 		for _, a := range m.Attributes {
 			text, ofFormat := formatOf(a)
-			if pt, ok := parsePT(text); ofFormat && text != "*" && !(ok && kept[pt]) {
+			if pt, ok := parsePT(text); ofFormat && text != "*" && !(ok && kept.has(pt)) {
 				t.Errorf("%s: left over a=%s:%s", lineName(i, m), a.Key, a.Value)
 			}
 		}

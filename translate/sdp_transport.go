@@ -220,12 +220,13 @@ func ssrcOf(a sdp.Attribute) (ssrc uint32, ok bool) {
 
 // repairOf parses FID <ssrc> <ssrc of its retransmissions> and FEC-FR <ssrc> <ssrc of its error correction>.
 func repairOf(a sdp.Attribute) (base, repair uint32, ok bool) {
-	fields := strings.Split(a.Value, " ")
-	if a.Key != sdp.AttrKeySSRCGroup || len(fields) != 3 ||
-		fields[0] != sdp.SemanticTokenFlowIdentification && fields[0] != sdp.SemanticTokenForwardErrorCorrectionFramework {
+	semantics, ssrcs, _ := strings.Cut(a.Value, " ")
+	if a.Key != sdp.AttrKeySSRCGroup ||
+		semantics != sdp.SemanticTokenFlowIdentification && semantics != sdp.SemanticTokenForwardErrorCorrectionFramework {
 		return 0, 0, false
 	}
-	b, err1 := strconv.ParseUint(fields[1], 10, 32)
-	r, err2 := strconv.ParseUint(fields[2], 10, 32)
+	first, second, _ := strings.Cut(ssrcs, " ")
+	b, err1 := strconv.ParseUint(first, 10, 32)
+	r, err2 := strconv.ParseUint(second, 10, 32)
 	return uint32(b), uint32(r), err1 == nil && err2 == nil
 }
