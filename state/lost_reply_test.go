@@ -15,11 +15,13 @@ import (
 	"wcsgateway/e2e/rig"
 )
 
-// replyLoser has Redis run the first pipeline or command that contains a word, and loses its reply.
+// replyLoser has Redis run the first pipeline or command that contains a word, and loses its reply. It is
+// added to a client before the client is used, and does nothing until lose is called.
 type replyLoser struct {
-	word string
-	lost atomic.Bool
+	word atomic.Pointer[string] // nil: no reply is lost, or one was
 }
+
+func (h *replyLoser) lose(word string) { h.word.Store(&word) }
 
 var errReplyLost = errors.New("read tcp: connection reset by peer")
 
@@ -50,7 +52,8 @@ func (h *replyLoser) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 }
 
 func (h *replyLoser) loses(cmd redis.Cmder, err error) bool {
-	return err == nil && strings.Contains(cmd.String(), h.word) && h.lost.CompareAndSwap(false, true)
+	word := h.word.Load()
+	return err == nil && word != nil && strings.Contains(cmd.String(), *word) && h.word.CompareAndSwap(word, nil)
 }
 
 // Whichever reply of a take-over is lost, each record is handed over, and once.
@@ -67,7 +70,10 @@ func TestLostReplyOfTakeOverHandsOverOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := quickConfig(rig.StartRedis(t).Addr)
-			a, b := startMortal(t, cfg, podA), startPod(t, cfg, podB)
+			a, b := startMortal(t, cfg, podA), newPod(t, cfg, podB)
+			h := new(replyLoser)
+			b.client.AddHook(h)
+			b.start(t)
 			claimAll(t, b, testStream("three", "m3"))
 			claimAll(t, a, testStream("one", "m1"), testStream("two", "m2"))
 			playAll(t, a, testPlayer("three", "m4"))
@@ -83,16 +89,15 @@ func TestLostReplyOfTakeOverHandsOverOnce(t *testing.T) {
 			if strings.HasPrefix(word, ":sessions") {
 				word = "srem wcs:test:{pod:" + dead.String() + "}:sessions"
 			}
-			h := &replyLoser{word: word}
 			a.end()
-			b.client.AddHook(h)
+			h.lose(word)
 
 			see := client(t, cfg)
 			rig.Eventually(t, eventually, "the dead pod is forgotten", func() bool {
 				listed, err := see.HExists(t.Context(), b.keys.pods(), dead.String()).Result()
 				return err == nil && !listed
 			})
-			if !h.lost.Load() {
+			if h.word.Load() != nil {
 				t.Fatal("no reply was lost")
 			}
 			want := []string{
@@ -115,12 +120,15 @@ func TestLostReplyOfTakeOverHandsOverOnce(t *testing.T) {
 func TestDisplacementIsRepeatedAfterLostReply(t *testing.T) {
 	t.Parallel()
 	cfg := quickConfig(rig.StartRedis(t).Addr)
-	a, b := startPod(t, cfg, podA), startPod(t, cfg, podB)
+	a, b := startPod(t, cfg, podA), newPod(t, cfg, podB)
+	h := new(replyLoser)
+	b.client.AddHook(h)
+	b.start(t)
 	claimAll(t, a, testStream("one", "m1"))
 	playAll(t, a, testPlayer("one", "m2"))
 	old, err := b.FindStream(t.Context(), "one")
 	must(t, err)
-	b.client.AddHook(&replyLoser{word: "{stream:one}:record"})
+	h.lose("{stream:one}:record")
 	_, err = b.DisplaceStream(t.Context(), old)
 	wantErr(t, err, ErrUnavailable)
 	claimAll(t, b, testStream("one", "m3"))
@@ -165,7 +173,8 @@ func TestLateRegistrationOfDeadPodIsRejected(t *testing.T) {
 			a, b := startMortal(t, cfg, podA), startPod(t, cfg, podB)
 			dead := a.life()
 			late := newPod(t, cfg, podA) // the dead pod's connection
-			h := &pipelineHolder{replyLoser{word: "session:a0"}, make(chan struct{}), make(chan struct{})}
+			h := &pipelineHolder{held: make(chan struct{}), release: make(chan struct{})}
+			h.lose("session:a0")
 			late.client.AddHook(h)
 			sent := make(chan error, 1)
 			write, records := encodeSessions(dead, []Session{s})
