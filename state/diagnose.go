@@ -61,14 +61,14 @@ func (r *Redis) node(ctx context.Context, addr string) Node {
 // exist; scriptCommands are those of its scripts, and the others that it sends itself. A user who may not run
 // scripts leaves no key.
 var (
-	directCommands = []string{"EXISTS", "GET", "GETRANGE", "HDEL", "HGET", "HGETALL", "HSCAN", "LRANGE", "SMEMBERS", "SRANDMEMBER", "SREM", "SSCAN"}
+	directCommands = []string{"EXISTS", "GET", "GETRANGE", "HDEL", "HGET", "HGETALL", "HRANDFIELD", "HSCAN", "LRANGE", "SMEMBERS"}
 	scriptCommands = []string{
 		"DEL", "EXISTS", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HLEN", "HMGET", "HSET", "HVALS", "LPUSH", "LTRIM", "PEXPIRE", "PTTL", "SADD", "SET", "SMEMBERS", "SREM",
 	}
 	// trialArguments are those after the key.
 	trialArguments = map[string][]any{
 		"GETRANGE": {0, 1}, "HDEL": {"f"}, "HEXISTS": {"f"}, "HGET": {"f"}, "HINCRBY": {"f", 1}, "HMGET": {"f"}, "HSCAN": {0}, "HSET": {"f", "v"}, "LPUSH": {"v"}, "LRANGE": {0, 1}, "LTRIM": {0, 0},
-		"SRANDMEMBER": {1}, "SREM": {"m"}, "SSCAN": {0}, "SADD": {"m"}, "SET": {"v"}, "PEXPIRE": {1000},
+		"HRANDFIELD": {1}, "SREM": {"m"}, "SADD": {"m"}, "SET": {"v"}, "PEXPIRE": {1000},
 	}
 )
 

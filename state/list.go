@@ -95,7 +95,7 @@ func (r *Redis) eachEntry(ctx context.Context, index string, do func([]string) e
 	for cursor := uint64(0); ; {
 		var names []string
 		err := r.read(ctx, "list", func(ctx context.Context) (err error) {
-			names, cursor, err = r.client.SScan(ctx, index, cursor, "", listPage).Result()
+			names, cursor, err = r.scanIndex(ctx, index, cursor, listPage)
 			return err
 		})
 		if err != nil {
@@ -116,6 +116,15 @@ func (r *Redis) eachEntry(ctx context.Context, index string, do func([]string) e
 			return nil
 		}
 	}
+}
+
+// scanIndex returns about n entries of an index from a cursor on, and the next cursor.
+func (r *Redis) scanIndex(ctx context.Context, index string, cursor uint64, n int64) (names []string, next uint64, err error) {
+	fields, next, err := r.client.HScan(ctx, index, cursor, "", n).Result()
+	for pair := range slices.Chunk(fields, 2) { // entry and generation
+		names = append(names, pair[0])
+	}
+	return names, next, err
 }
 
 // ownedEntry is an entry in the index of an owner.

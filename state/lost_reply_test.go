@@ -64,7 +64,7 @@ func TestLostReplyOfTakeOverHandsOverOnce(t *testing.T) {
 		"removal of a player":     "{stream:three}:players",
 		"end of a session":        "session:a0",
 		"release of a room":       "{room:roomApp/lobby}",
-		"removal of the entries":  "srem wcs:test:{pod:" + podA,
+		"removal of the entries":  "hdel wcs:test:{pod:" + podA,
 		"removal of the sessions": ":sessions a",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestLostReplyOfTakeOverHandsOverOnce(t *testing.T) {
 			awaitSessions(t, b, "a", 2, a.life())
 			dead := a.life()
 			if strings.HasPrefix(word, ":sessions") {
-				word = "srem wcs:test:{pod:" + dead.String() + "}:sessions"
+				word = "hdel wcs:test:{pod:" + dead.String() + "}:sessions"
 			}
 			a.end()
 			h.lose(word)

@@ -114,6 +114,9 @@ func runModel(t *testing.T, raw redis.UniversalClient, seed uint64, m mutant) *w
 	size := int(min(1+seed/8, 8))
 	w.names, w.media = 1+rng.IntN(3), 2+rng.IntN(4)
 	w.faults = []float64{0, 0.01, 0.03, 0.1}[rng.IntN(4)]
+	if m.repeats {
+		net.repeats = 2 * w.faults
+	}
 	w.cluster = w.chance(0.5)
 	if err := w.begin(2 + rng.IntN(min(3, size))); err != nil {
 		w.fail("begin: %v", err)

@@ -72,6 +72,7 @@ type modelNet struct {
 	loaded   map[string]string // scripts' names by SHA
 	ran      func(p *modelPod, t *task, args []any, answered bool)
 	skip     func(t *task, command string) bool // by a mutant
+	repeats  float64                            // share of removals from the index and of players that arrive again, after their reply
 	trouble  error
 }
 
@@ -141,6 +142,9 @@ func (n *modelNet) pass(t *task, cmd redis.Cmder, run func() error) error {
 	if t.await(n.yield) != deliver || v == loseReply || t.pod.gone {
 		cmd.SetErr(errModelNet)
 		return errModelNet
+	}
+	if text := n.text(cmd.Args()); n.repeats > 0 && (strings.Contains(text, "UNLIST") || strings.Contains(text, "ADD_PLAYER")) && n.rng.Float64() < n.repeats {
+		n.wire = append(n.wire, lateCall{pod: t.pod, from: t.started, args: cmd.Args(), text: text, task: t, slow: n.rng.IntN(5) == 0})
 	}
 	return err
 }

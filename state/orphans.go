@@ -34,7 +34,7 @@ func (r *Redis) releaseAllOf(ctx context.Context, dead Owner) (n int, err error)
 	for _, step := range steps {
 		for more := true; more; {
 			err := r.write(ctx, "release_orphans", func(ctx context.Context, _ Owner) error {
-				names, err := r.client.SRandMemberN(ctx, step.index, orphanBatch).Result()
+				names, err := r.client.HRandField(ctx, step.index, orphanBatch).Result()
 				if err != nil {
 					return err
 				}
@@ -73,7 +73,7 @@ func (r *Redis) handOver(index string, released []release) (n int) {
 
 // removeReleased removes the entries that are done from a dead owner's index.
 func (r *Redis) removeReleased(ctx context.Context, index string, released []release) error {
-	var done []any
+	var done []string
 	for _, e := range released {
 		if e.done {
 			done = append(done, e.entry)
@@ -82,7 +82,7 @@ func (r *Redis) removeReleased(ctx context.Context, index string, released []rel
 	if len(done) == 0 {
 		return nil
 	}
-	if err := r.client.SRem(ctx, index, done...).Err(); err != nil {
+	if err := r.client.HDel(ctx, index, done...).Err(); err != nil {
 		return err
 	}
 	r.handedOver.remove(index, done)
@@ -113,11 +113,11 @@ func (h *handedOver) add(index, entry string) bool {
 	return true
 }
 
-func (h *handedOver) remove(index string, entries []any) {
+func (h *handedOver) remove(index string, entries []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range entries {
-		delete(h.entries[index], e.(string))
+		delete(h.entries[index], e)
 	}
 }
 
@@ -180,7 +180,7 @@ func (r *Redis) addReleaseEntry(ctx context.Context, b *batch, dead Owner, name 
 	if e.kind == streamEntry {
 		p.run = r.addRelease(ctx, b, dead, e, voidTTL, keepRecord)
 	} else {
-		p.run = r.addRemoval(ctx, b, dead, e, voidTTL)
+		p.run = r.addRemoval(ctx, b, dead, e, allGenerations, voidTTL)
 	}
 	return p, nil
 }

@@ -177,7 +177,8 @@ func TestPodThatLeavesWithoutStreamsIsNotTakenOver(t *testing.T) {
 	}
 	owner := a.life()
 	a.end() // writes pending changes
-	marks := []string{"{pod:" + owner.String() + "}:taken", "{stream:cam}:void:" + owner.String() + ":m1+pub-m1"}
+	void := "{stream:cam}:void:" + owner.String() + ":"
+	marks := []string{"{pod:" + owner.String() + "}:taken", void + "m1+pub-m1", void + "m2+play-m2"}
 	if left := allKeys(t, client(t, cfg)); !slices.Equal(left, marks) {
 		t.Errorf("keys left: %v, want only %v", left, marks)
 	}

@@ -49,6 +49,7 @@ type Redis struct {
 	now      func() time.Time
 	grace    time.Duration // Redis must have answered for a lease and this before a take-over
 
+	stamps     atomic.Int64 // of this process: see stamp
 	lease      lease
 	sessions   sessionWriter
 	handedOver handedOver

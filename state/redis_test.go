@@ -154,7 +154,7 @@ func TestManySessionsLeaveNoKeys(t *testing.T) {
 	cfg := quickConfig(rig.StartRedis(t).Addr)
 	a := startPod(t, cfg, podA)
 	see := client(t, cfg)
-	registered := func() int64 { return see.SCard(t.Context(), a.keys.sessions(a.life())).Val() }
+	registered := func() int64 { return see.HLen(t.Context(), a.keys.sessions(a.life())).Val() }
 	putSessions(a, "gone", 100)
 	for i := range 100 {
 		a.DropSession("gone" + itoa(i)) // before or after it is written
@@ -230,6 +230,7 @@ func TestStreamCostsFewCommands(t *testing.T) {
 	var counter commandCounter
 	must(t, b.client.Ping(t.Context()).Err()) // connects
 	must(t, b.scripts.enlist.Load(t.Context(), b.client).Err())
+	must(t, b.scripts.unlist.Load(t.Context(), b.client).Err())
 	b.client.AddHook(&counter)
 
 	s, pl := testStream("cam", "m1"), testPlayer("cam", "m2")
@@ -243,8 +244,8 @@ func TestStreamCostsFewCommands(t *testing.T) {
 		{"claim", func() error { return b.ClaimStream(t.Context(), s) }, []string{"evalsha", "evalsha"}, 1, 1},
 		{"put", func() error { _, err := b.PutStream(t.Context(), s); return err }, []string{"evalsha"}, 1, 0},
 		{"play", func() error { _, err := b.AddPlayer(t.Context(), pl); return err }, []string{"evalsha", "evalsha"}, 1, 1},
-		{"stop", func() error { return b.RemovePlayer(t.Context(), pl) }, []string{"evalsha", "evalsha", "srem"}, 2, 0},
-		{"release", func() error { _, err := b.ReleaseStream(t.Context(), s); return err }, []string{"evalsha", "evalsha", "srem"}, 2, 0},
+		{"stop", func() error { return b.RemovePlayer(t.Context(), pl) }, []string{"evalsha", "evalsha", "evalsha"}, 2, 0},
+		{"release", func() error { _, err := b.ReleaseStream(t.Context(), s); return err }, []string{"evalsha", "evalsha", "evalsha"}, 2, 0},
 	} {
 		for more, apart := range []bool{false, true} {
 			b.apart.Store(apart)
@@ -271,7 +272,7 @@ func TestClaimsSucceedWithScriptsOfOneSlotOnly(t *testing.T) {
 		playAll(t, p, testPlayer(name, "p"+name))
 	}
 	owner, _ := p.lease.current()
-	if n := p.client.SCard(t.Context(), p.keys.index(owner)).Val(); n != 4 {
+	if n := p.client.HLen(t.Context(), p.keys.index(owner)).Val(); n != 4 {
 		t.Errorf("%d entries in the index", n)
 	}
 }

@@ -54,7 +54,7 @@ func (r *Redis) refreshNamed(ctx context.Context, index string, keysOf func(name
 	cursor := uint64(0)
 	for {
 		err := r.write(ctx, "refresh", func(ctx context.Context, _ Owner) error {
-			names, next, err := r.client.SScan(ctx, index, cursor, "", refreshBatch).Result()
+			names, next, err := r.scanIndex(ctx, index, cursor, refreshBatch)
 			if err != nil {
 				return err
 			}

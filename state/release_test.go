@@ -41,5 +41,5 @@ func TestClaimIsRejectedAfterPodLeft(t *testing.T) {
 	owner, _ := a.lease.current()
 	a.end()
 	e := entryOfStream(testStream("cam", "m1"))
-	wantErr(t, b.enlist(t.Context(), owner, b.keys.index(owner), e.String()), ErrLostOwnership)
+	wantErr(t, b.enlist(t.Context(), owner, b.keys.index(owner), b.stamp(0), e.String()), ErrLostOwnership)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // takeTries limits the attempts of TakeSession if the session changes after it was read.
@@ -52,7 +53,7 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 		return false, err
 	}
 	g := next.registration()
-	if err := r.enlist(ctx, owner, r.keys.sessions(owner), g.String()); err != nil {
+	if err := r.enlist(ctx, owner, r.keys.sessions(owner), unstamped, g.String()); err != nil {
 		return false, err
 	}
 	status, _, err := r.script(ctx, r.scripts.swap, []string{r.keys.session(g.id)}, seen, g.value(owner, next.Generation, record), ms(r.cfg.RecordTTL))
@@ -60,7 +61,7 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 		return false, err
 	}
 	if status != statusOK {
-		return false, r.client.SRem(ctx, r.keys.sessions(owner), g.String()).Err()
+		return false, r.client.HDel(ctx, r.keys.sessions(owner), g.String()).Err()
 	}
 	r.sessions.took(next)
 	return true, nil
@@ -96,7 +97,7 @@ func (r *Redis) EndSession(ctx context.Context, s Session) error {
 		if err != nil {
 			return err
 		}
-		if err := r.client.SRem(ctx, r.keys.sessions(owner), g.String()).Err(); err != nil {
+		if err := r.client.HDel(ctx, r.keys.sessions(owner), g.String()).Err(); err != nil {
 			return err
 		}
 		if status != statusOK {
@@ -142,8 +143,8 @@ func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream
 		p.Owner = owner
 		rest, err := r.adopt(ctx, from, entryOfPlayer(p), p.Owner, p.Generation, func(b *batch, e entry) *run {
 			return b.run(ctx, r.scripts.adoptPlayer,
-				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, from), r.keys.playersOf(p.Stream, owner)},
-				from.String(), owner.String(), e.claim(), asJSON{p}, ms(r.cfg.RecordTTL))
+				[]string{r.keys.record(p.Stream), r.keys.players(p.Stream), r.keys.playersOf(p.Stream, from), r.keys.playersOf(p.Stream, owner), r.keys.void(e, from), r.keys.void(e, owner)},
+				from.String(), owner.String(), e.claim(), asJSON{p}, ms(r.cfg.RecordTTL), p.Generation, ms(voidTTL))
 		})
 		if err != nil {
 			return err
@@ -156,14 +157,14 @@ func (r *Redis) AdoptPlayer(ctx context.Context, p Player, from Owner) (s Stream
 // adopt moves an entry between owners. It is added to the new owner's index first and removed from the old
 // one's last, so that it is never left out of a take-over.
 func (r *Redis) adopt(ctx context.Context, from Owner, e entry, owner Owner, generation int, add func(*batch, entry) *run) (rest []string, err error) {
-	if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
+	if err := r.enlist(ctx, owner, r.keys.index(owner), r.stamp(generation), e.String()); err != nil {
 		return nil, err
 	}
 	b := r.batch()
 	adopted := add(b, e)
 	// A pod that takes over from the old owner can have released the media id already, and arrive too late
 	// for the rest.
-	media := r.addClaimMedia(ctx, b, owner, e, generation)
+	media := r.addClaimMedia(ctx, b, owner, e, generation, unstamped)
 	if err := b.exec(ctx); err != nil {
 		return nil, err
 	}
@@ -177,24 +178,24 @@ func (r *Redis) adopt(ctx context.Context, from Owner, e entry, owner Owner, gen
 	case err != nil:
 		return nil, err
 	case status != statusOK:
-		return nil, r.notAdopted(ctx, owner, e, status)
+		return nil, r.notAdopted(ctx, owner, e, generation, status)
 	case owner == from:
 		return rest, nil
 	}
-	return rest, r.client.SRem(ctx, r.keys.index(from), e.String()).Err()
+	return rest, r.unlist(ctx, from, e, lastStamp(generation-1))
 }
 
 // notAdopted undoes the other effects of adopt.
-func (r *Redis) notAdopted(ctx context.Context, owner Owner, e entry, status string) error {
+func (r *Redis) notAdopted(ctx context.Context, owner Owner, e entry, generation int, status string) error {
 	b := r.batch()
 	if e.kind == playerEntry {
-		r.addRemoval(ctx, b, owner, e, 0)
+		r.addRemoval(ctx, b, owner, e, strconv.Itoa(generation), 0)
 	}
 	r.addReleaseMedia(ctx, b, owner, e)
 	if err := b.exec(ctx); err != nil {
 		return err
 	}
-	if err := r.client.SRem(ctx, r.keys.index(owner), e.String()).Err(); err != nil {
+	if err := r.unlist(ctx, owner, e, r.stamp(generation)); err != nil {
 		return err
 	}
 	if status == statusNone {

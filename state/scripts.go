@@ -31,27 +31,28 @@ func newScript(names ...string) *redis.Script { return redis.NewScript(source(na
 // scripts are the Lua scripts. Each can be repeated, except countUse, and touches keys of one slot only,
 // except those that claim if one server has all keys.
 type scripts struct {
-	enlist, claimStream, claimMedia, putStream, releaseStream, addPlayer, removePlayer *redis.Script
-	deleteOwned, putSession, endSession, swap, adoptStream, adoptPlayer                *redis.Script
-	syncRoom, releaseRoom                                                              *redis.Script
-	renewLease, takeOver, leave, countUse                                              *redis.Script
+	enlist, unlist, claimStream, claimMedia, putStream, releaseStream, addPlayer, removePlayer *redis.Script
+	deleteOwned, putSession, endSession, swap, adoptStream, adoptPlayer                        *redis.Script
+	syncRoom, releaseRoom                                                                      *redis.Script
+	renewLease, takeOver, leave, countUse                                                      *redis.Script
 }
 
 func newScripts() scripts {
 	return scripts{
-		enlist:        newScript("enlist"),
+		enlist:        newScript("listed", "enlist"),
+		unlist:        newScript("unlist"),
 		claimStream:   newScript("listed", "claim_stream"),
 		claimMedia:    newScript("listed", "claim_media"),
 		putStream:     newScript("put_stream"),
 		releaseStream: newScript("release_stream"),
-		addPlayer:     newScript("listed", "add_player"),
-		removePlayer:  newScript("remove_player"),
+		addPlayer:     newScript("listed", "voided", "add_player"),
+		removePlayer:  newScript("voided", "remove_player"),
 		deleteOwned:   newScript("delete_owned"),
 		putSession:    newScript("put_session"),
 		endSession:    newScript("end_session"),
 		swap:          newScript("swap"),
 		adoptStream:   newScript("adopt_stream"),
-		adoptPlayer:   newScript("adopt_player"),
+		adoptPlayer:   newScript("voided", "adopt_player"),
 		syncRoom:      newScript("departures", "sync_room"),
 		releaseRoom:   newScript("departures", "release_room"),
 		renewLease:    newScript("renew_lease"),

@@ -338,7 +338,7 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 		for i, s := range write {
 			names[i] = s.registration().String()
 		}
-		if err := r.enlist(ctx, owner, r.keys.sessions(owner), names...); err != nil {
+		if err := r.enlist(ctx, owner, r.keys.sessions(owner), unstamped, names...); err != nil {
 			return write, err
 		}
 	}
@@ -348,7 +348,7 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 		g := s.registration()
 		puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, records[i], ms(r.cfg.RecordTTL), s.Resumable)] = s
 	}
-	var gone []any
+	var gone []string
 	for _, g := range remove {
 		r.addRemovalOfSession(ctx, b, owner, g)
 		gone = append(gone, g.String())
@@ -367,7 +367,7 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 	if err != nil || len(gone) == 0 {
 		return unwritten, err
 	}
-	return nil, r.client.SRem(ctx, r.keys.sessions(owner), gone...).Err()
+	return nil, r.client.HDel(ctx, r.keys.sessions(owner), gone...).Err()
 }
 
 func (r *Redis) addRemovalOfSession(ctx context.Context, b *batch, owner Owner, g registration) {

@@ -115,8 +115,8 @@ func (s *snapshot) addOfPod(owner, what string, row []string) {
 		if s.index[owner] == nil {
 			s.index[owner] = make(map[string]bool)
 		}
-		for _, e := range row {
-			s.index[owner][e] = true
+		for i := 0; i < len(row); i += 2 {
+			s.index[owner][row[i]] = true
 		}
 	}
 }

@@ -23,9 +23,9 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	return r.change(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
 		e := entryOfStream(s)
-		status, _, media, err := r.claim(ctx, owner, e, s.Generation, func(b *batch, listing []string) *run {
+		status, _, media, err := r.claim(ctx, owner, e, s.Generation, func(b *batch, stamp string, listing []string) *run {
 			return b.run(ctx, r.scripts.claimStream, append([]string{r.keys.record(s.Name), r.keys.void(e, owner)}, listing...),
-				owner.String(), e.claim(), s.Generation, asJSON{s}, ms(r.cfg.RecordTTL), e.String())
+				owner.String(), e.claim(), s.Generation, asJSON{s}, ms(r.cfg.RecordTTL), e.String(), stamp)
 		})
 		failure := media
 		switch {
@@ -40,7 +40,7 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 		case status == statusLost:
 			failure = ErrLostOwnership
 		}
-		if _, err := r.release(ctx, owner, e, 0, ""); err != nil && !errors.Is(err, ErrLostOwnership) {
+		if _, err := r.release(ctx, owner, e, s.Generation, 0, ""); err != nil && !errors.Is(err, ErrLostOwnership) {
 			return fmt.Errorf("%w; not undone: %w", ErrUnavailable, err) // ReleaseStream is needed
 		}
 		return failure
@@ -50,18 +50,19 @@ func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 // claim lists e in the index; then it claims e's media id and runs the script that add puts into the batch,
 // together. Where one server has all keys, these scripts list e, with the further keys listing. It returns
 // the script's reply; media is the error of the media id.
-func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int, add func(b *batch, listing []string) *run) (status string, rest []string, media, err error) {
+func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int, add func(b *batch, stamp string, listing []string) *run) (status string, rest []string, media, err error) {
+	stamp := r.stamp(generation)
 	var listing []string
 	if r.apart.Load() {
-		if err := r.enlist(ctx, owner, r.keys.index(owner), e.String()); err != nil {
+		if err := r.enlist(ctx, owner, r.keys.index(owner), stamp, e.String()); err != nil {
 			return "", nil, nil, err
 		}
 	} else {
 		listing = []string{r.keys.taken(owner), r.keys.index(owner)}
 	}
 	b := r.batch()
-	claimed := r.addClaimMedia(ctx, b, owner, e, generation, listing...)
-	added := add(b, listing)
+	claimed := r.addClaimMedia(ctx, b, owner, e, generation, stamp, listing...)
+	added := add(b, stamp, listing)
 	err = b.exec(ctx)
 	if listing != nil && err != nil && redis.HasErrorPrefix(err, "CROSSSLOT") { // a Cluster, or a proxy of one, that is not configured as such
 		r.apart.Store(true)
@@ -88,14 +89,30 @@ func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int,
 	return status, rest, media, nil
 }
 
-func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entry, generation int, listing ...string) *run {
-	return b.run(ctx, r.scripts.claimMedia, append([]string{r.keys.media(e.media)}, listing...), owner.String(), e.String(), generation, ms(r.cfg.RecordTTL))
+func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entry, generation int, stamp string, listing ...string) *run {
+	return b.run(ctx, r.scripts.claimMedia, append([]string{r.keys.media(e.media)}, listing...), owner.String(), e.String(), generation, ms(r.cfg.RecordTTL), stamp)
+}
+
+// A stamp orders the calls that add an entry to an index or remove it: by generation, then as their pod makes
+// them. Texts of the same length are ordered as the numbers are.
+const stampFormat = "%010d%015d"
+
+// unstamped is for entries that are not removed by unlist.
+const unstamped = "0"
+
+func (r *Redis) stamp(generation int) string {
+	return fmt.Sprintf(stampFormat, generation, r.stamps.Add(1))
+}
+
+// lastStamp is later than all stamps of a generation.
+func lastStamp(generation int) string {
+	return fmt.Sprintf(stampFormat, max(generation, 0), int64(999_999_999_999_999))
 }
 
 // enlist adds entries to an index of the owner.
-func (r *Redis) enlist(ctx context.Context, owner Owner, index string, entries ...string) error {
-	args := make([]any, 0, 1+len(entries))
-	args = append(args, ms(r.cfg.RecordTTL))
+func (r *Redis) enlist(ctx context.Context, owner Owner, index, stamp string, entries ...string) error {
+	args := make([]any, 0, 2+len(entries))
+	args = append(args, ms(r.cfg.RecordTTL), stamp)
 	for _, e := range entries {
 		args = append(args, e)
 	}
@@ -103,6 +120,12 @@ func (r *Redis) enlist(ctx context.Context, owner Owner, index string, entries .
 	if err == nil && status == statusLost {
 		err = ErrLostOwnership
 	}
+	return err
+}
+
+// unlist removes a stream or player from an owner's index, unless it is listed again under a later stamp.
+func (r *Redis) unlist(ctx context.Context, owner Owner, e entry, stamp string) error {
+	_, _, err := r.script(ctx, r.scripts.unlist, []string{r.keys.index(owner)}, e.String(), stamp)
 	return err
 }
 
@@ -128,13 +151,13 @@ func (r *Redis) PutStream(ctx context.Context, s Stream) (pods []string, err err
 	return pods, err
 }
 
-// ReleaseStream releases name and media id and returns the pods that have players. Name, MediaID and Identity
-// must be those of the claim. It can be repeated, and succeeds if the name is not claimed; a claim that
-// arrives later is rejected. It fails with ErrLostOwnership if another owner has the name, ErrLeaseStale or
-// ErrUnavailable.
+// ReleaseStream releases name and media id and returns the pods that have players. Name, MediaID, Identity
+// and Generation must be those of the claim. It can be repeated, and succeeds if the name is not claimed; a
+// claim that arrives later is rejected. It fails with ErrLostOwnership if another owner has the name,
+// ErrLeaseStale or ErrUnavailable.
 func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.write(ctx, "release_stream", func(ctx context.Context, owner Owner) (err error) {
-		pods, err = r.release(ctx, owner, entryOfStream(s), voidTTL, "")
+		pods, err = r.release(ctx, owner, entryOfStream(s), s.Generation, voidTTL, "")
 		return err
 	})
 	return pods, err
@@ -145,7 +168,7 @@ func (r *Redis) ReleaseStream(ctx context.Context, s Stream) (pods []string, err
 // It returns the pods that have players, also when it is repeated, and fails like ReleaseStream.
 func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, err error) {
 	err = r.change(ctx, "displace_stream", func(ctx context.Context, _ Owner) (err error) {
-		pods, err = r.release(ctx, s.Owner, entryOfStream(s), voidTTL, keepRecord)
+		pods, err = r.release(ctx, s.Owner, entryOfStream(s), s.Generation, voidTTL, keepRecord)
 		return err
 	})
 	return pods, err
@@ -154,14 +177,14 @@ func (r *Redis) DisplaceStream(ctx context.Context, s Stream) (pods []string, er
 // release undoes a stream's claim: record and media id, and then the entry in the index. It returns the pods
 // that have players. For the time void, the same claim is rejected, whether it arrived before or not. keep is
 // keepRecord or "".
-func (r *Redis) release(ctx context.Context, owner Owner, e entry, void time.Duration, keep string) (pods []string, err error) {
+func (r *Redis) release(ctx context.Context, owner Owner, e entry, generation int, void time.Duration, keep string) (pods []string, err error) {
 	b := r.batch()
 	released := r.addRelease(ctx, b, owner, e, void, keep)
 	r.addReleaseMedia(ctx, b, owner, e)
 	if err := b.exec(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.client.SRem(ctx, r.keys.index(owner), e.String()).Err(); err != nil {
+	if err := r.unlist(ctx, owner, e, r.stamp(generation)); err != nil {
 		return nil, err
 	}
 	status, rest, err := released.reply()

@@ -202,7 +202,7 @@ func TestLateClaimOfDeadPodIsRefused(t *testing.T) {
 	a, b := startMortal(t, cfg, podA), startPod(t, cfg, podB)
 	owner := a.life()
 	s := testStream("cam", "m1")
-	must(t, a.enlist(t.Context(), owner, a.keys.index(owner), entryOfStream(s).String())) // and then the network is slow
+	must(t, a.enlist(t.Context(), owner, a.keys.index(owner), a.stamp(0), entryOfStream(s).String())) // and then the network is slow
 	a.end()
 	see := client(t, cfg)
 	rig.Eventually(t, eventually, "the dead pod is forgotten", func() bool {
@@ -215,7 +215,7 @@ func TestLateClaimOfDeadPodIsRefused(t *testing.T) {
 	if status != statusLost {
 		t.Errorf("status of a claim of a pod that was taken over: %q", status)
 	}
-	wantErr(t, b.enlist(t.Context(), owner, b.keys.index(owner), "x"), ErrLostOwnership)
+	wantErr(t, b.enlist(t.Context(), owner, b.keys.index(owner), b.stamp(0), "x"), ErrLostOwnership)
 }
 
 func TestTakeOverOfDeadTakerIsContinued(t *testing.T) {

@@ -29,11 +29,21 @@ type mutant struct {
 	change func(*Redis)
 	skip   func(t *task, command string) bool // reports commands that are not sent
 	rules  rules
-	joint  bool // no fault: claims enlist themselves, except in a Cluster
+	conditions
+}
+
+// conditions are no faults.
+type conditions struct {
+	joint bool // claims enlist themselves, except in a Cluster
+	// repeats: some commands reach Redis again after their reply, as those of a Cluster client can. Clients
+	// return in a Cluster, too.
+	repeats bool
 }
 
 // sound returns the protocol without a fault, as in a schedule.
-func sound(seed uint64) mutant { return mutant{joint: seed%2 == 0} }
+func sound(seed uint64) mutant {
+	return mutant{conditions: conditions{joint: seed%2 == 0, repeats: seed%4 > 1}}
+}
 
 // rules are rules of the gateway and of the watch of leases, each with the fault of omitting it.
 type rules struct {
@@ -135,7 +145,7 @@ func (w *world) begin(pods int) error {
 
 func (s scripts) named() map[string]*redis.Script {
 	return map[string]*redis.Script{
-		"ENLIST": s.enlist, "CLAIM": s.claimStream, "PUT": s.putStream, "RELEASE": s.releaseStream, "ADD_PLAYER": s.addPlayer,
+		"ENLIST": s.enlist, "UNLIST": s.unlist, "CLAIM": s.claimStream, "PUT": s.putStream, "RELEASE": s.releaseStream, "ADD_PLAYER": s.addPlayer,
 		"REMOVE_PLAYER": s.removePlayer, "DELETE_OWNED": s.deleteOwned, "RENEW": s.renewLease, "TAKE_OVER": s.takeOver, "LEAVE": s.leave,
 		"CLAIM_MEDIA": s.claimMedia, "PUT_SESSION": s.putSession, "END": s.endSession, "SWAP": s.swap, "ADOPT_STREAM": s.adoptStream, "ADOPT_PLAYER": s.adoptPlayer,
 	}
@@ -279,10 +289,9 @@ func (w *world) callerActs(p *modelPod) {
 	}
 }
 
-// maybeComeBack prefers clients with streams. With a Cluster sessions stay where they are: a pod that had a
-// session registers all again after its lease was lost, and that is not fenced against a taker's players.
+// maybeComeBack prefers clients with streams.
 func (w *world) maybeComeBack(p *modelPod) {
-	if w.cluster {
+	if w.cluster && !w.mutant.repeats {
 		return
 	}
 	busy := slices.DeleteFunc(w.living(), func(v *modelClient) bool { return len(v.holder.holdings(held)) == 0 })

@@ -198,6 +198,6 @@ func (player) write(ctx context.Context, st *stream, rec state.Stream) error {
 
 func (player) release(ctx context.Context, st *stream) error {
 	return st.sess.table.Store.RemovePlayer(ctx, state.Player{
-		MediaID: st.id, Stream: st.name, Identity: string(st.identity),
+		MediaID: st.id, Stream: st.name, Identity: string(st.identity), Generation: st.sess.generation,
 	})
 }

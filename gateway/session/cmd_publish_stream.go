@@ -194,7 +194,7 @@ func (publisher) write(ctx context.Context, st *stream, rec state.Stream) error 
 
 func (publisher) release(ctx context.Context, st *stream) error {
 	t := st.sess.table
-	pods, err := t.Store.ReleaseStream(ctx, state.Stream{Name: st.name, MediaID: st.id, Identity: string(st.identity)})
+	pods, err := t.Store.ReleaseStream(ctx, state.Stream{Name: st.name, MediaID: st.id, Identity: string(st.identity), Generation: st.sess.generation})
 	if err != nil {
 		return unlessGone(err) // never claimed, or taken over by a pod that notified the players
 	}

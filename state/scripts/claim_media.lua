@@ -1,6 +1,7 @@
 -- Claims a media id. Can be repeated, and takes it from the owner that had the same stream or player in an
 -- earlier generation.
--- KEYS 1 the media id, 2… see listed; ARGV 1 owner, 2 entry, 3 generation, 4 TTL in ms
+-- KEYS 1 the media id, 2… see listed; ARGV 1 owner, 2 entry, 3 generation, 4 TTL in ms,
+-- 5 stamp
 -- Returns 'ok', 'taken', 'adopted' if another owner has it in a later generation, or 'over'.
 local v = redis.call('GET', KEYS[1])
 local generation = ARGV[3]
@@ -15,7 +16,7 @@ if v then
   end
   generation = math.max(of, generation)
 end
-if not listed(KEYS[2], KEYS[3], ARGV[2], ARGV[4]) then
+if not listed(KEYS[2], KEYS[3], ARGV[2], ARGV[5], ARGV[4]) then
   return {'over'}
 end
 redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. generation, 'PX', ARGV[4])

@@ -1,7 +1,8 @@
 -- Claims a stream name. Can be repeated with the same owner and claim, and takes the name from an owner that
 -- had the same claim in an earlier generation.
 -- KEYS 1 the record, 2 the mark that the owner released this claim (possibly before it arrived), 3… see listed
--- ARGV 1 owner, 2 claim, 3 generation, 4 record as JSON, 5 TTL in ms, 6 entry
+-- ARGV 1 owner, 2 claim, 3 generation, 4 record as JSON, 5 TTL in ms, 6 entry, 7 its
+-- stamp
 -- Returns 'ok', 'taken', 'adopted' if another owner has the same claim in a later generation, 'lost', or
 -- 'over'.
 local r = redis.call('HMGET', KEYS[1], 'owner', 'claim', 'gen')
@@ -15,7 +16,7 @@ end
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return {'lost'}
 end
-if not listed(KEYS[3], KEYS[4], ARGV[6], ARGV[5]) then
+if not listed(KEYS[3], KEYS[4], ARGV[6], ARGV[7], ARGV[5]) then
   return {'over'}
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'claim', ARGV[2], 'gen', math.max(r[3] or 0, ARGV[3]), 'json', ARGV[4])

@@ -127,6 +127,19 @@ func testLateClaim(p *pair) {
 	p.b.has(again, podA)
 }
 
+func testLatePlayer(p *pair) {
+	s, other, player := streamOf("cam", "m1"), streamOf("two", "m2"), playerOf("cam", "m2")
+	p.a.claim(s, nil)
+	p.b.removePlayer(player) // overtakes the call that adds it
+	p.b.addPlayer(player, state.ErrLostOwnership)
+	p.a.put(s, nil)
+	p.a.claim(other, nil) // the media id is free
+	p.a.release(other, nil)
+	player.Identity += "x"
+	p.b.addPlayer(player, nil)
+	p.a.put(s, nil, podB)
+}
+
 func testPut(p *pair) {
 	s := streamOf("cam", "m1")
 	p.a.put(s, state.ErrNotFound)

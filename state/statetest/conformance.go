@@ -91,6 +91,7 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"media id is claimed once", testMediaIDTaken},
 		{"failed claim leaves nothing", testFailedClaimLeavesNothing},
 		{"released claim is refused when it comes late", testLateClaim},
+		{"removed player is refused when it comes late", testLatePlayer},
 		{"record is replaced by its owner only", testPut},
 		{"release is repeatable and the owner's only", testRelease},
 		{"displaced stream is the owner's no more", testDisplace},

@@ -22,7 +22,8 @@ type Fake struct {
 	players     map[string]map[playerKey]state.Player // by stream
 	media       map[string]claim
 	generations map[claim]int  // in which they were claimed
-	void        map[claim]bool // released: rejected when they arrive again
+	void        map[claim]bool // released streams: rejected when they arrive again
+	removed     map[claim]int  // removed players: the number of generations that are rejected
 	sessions    map[string]state.Session
 	rooms       map[state.Room]map[string]state.Member // by login
 	left        map[state.Room]*departures
@@ -67,6 +68,7 @@ func (f *Fake) clear() {
 	f.media = make(map[string]claim)
 	f.generations = make(map[claim]int)
 	f.void = make(map[claim]bool)
+	f.removed = make(map[claim]int)
 	f.sessions = make(map[string]state.Session)
 	f.rooms = make(map[state.Room]map[string]state.Member)
 	f.left = make(map[state.Room]*departures)

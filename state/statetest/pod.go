@@ -114,12 +114,17 @@ func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream,
 	return call(ctx, p, "add_player", true, func() (state.Stream, error) {
 		c := claimOfPlayer(p.owner, player)
 		held, ok := p.f.streams[player.Stream]
-		if !ok && !player.Native {
+		late := p.f.removed[c] > player.Generation
+		if !ok && !player.Native && !late {
 			return state.Stream{}, state.ErrNotFound
 		}
 		if err := p.f.claimMedia(c, player.Generation); err != nil {
 			delete(p.f.players[player.Stream], c)
 			return state.Stream{}, err
+		}
+		if late {
+			p.f.removePlayer(c)
+			return state.Stream{}, state.ErrLostOwnership
 		}
 		player.Owner = p.owner
 		if p.f.players[player.Stream] == nil {
@@ -133,7 +138,9 @@ func (p *Pod) AddPlayer(ctx context.Context, player state.Player) (state.Stream,
 // RemovePlayer is state.Redis' method.
 func (p *Pod) RemovePlayer(ctx context.Context, player state.Player) error {
 	return p.call(ctx, "remove_player", true, func() error {
-		p.f.removePlayer(claimOfPlayer(p.owner, player))
+		c := claimOfPlayer(p.owner, player)
+		p.f.removed[c] = max(p.f.removed[c], player.Generation+1)
+		p.f.removePlayer(c)
 		return nil
 	})
 }

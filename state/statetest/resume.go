@@ -69,6 +69,13 @@ func (p *Pod) AdoptPlayer(ctx context.Context, player state.Player, from state.O
 		if _, hasNow := players[mine]; !has && !hasNow {
 			return state.Stream{}, state.ErrNotFound
 		}
+		if p.f.removed[mine] > player.Generation {
+			p.f.removePlayer(mine)
+			return state.Stream{}, state.ErrLostOwnership
+		}
+		if has && old != mine {
+			p.f.removed[old] = max(p.f.removed[old], player.Generation)
+		}
 		delete(players, old)
 		if err := p.f.claimMedia(mine, player.Generation); errors.Is(err, state.ErrAdopted) {
 			p.f.removePlayer(mine)
