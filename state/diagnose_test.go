@@ -12,7 +12,7 @@ import (
 // TryCommands tries every command that this package uses.
 func TestTriedCommandsAreThoseInUse(t *testing.T) {
 	// Of connections, Pub/Sub and scripts, which are tried otherwise, and methods that are no commands.
-	other := strings.Fields("PING PUBLISH SPUBLISH SUBSCRIBE SSUBSCRIBE CLOSE ADDHOOK PIPELINE EXEC DO INFO")
+	other := strings.Fields("PING PUBLISH SPUBLISH SUBSCRIBE SSUBSCRIBE CLOSE ADDHOOK PIPELINE PIPELINED EXEC DO INFO")
 	tried := append(slices.Concat(directCommands, scriptCommands), other...)
 	used := make(map[string]string)
 	for pattern, command := range map[string]*regexp.Regexp{
