@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,14 +28,16 @@ type appTranscripts struct {
 }
 
 // tap copies the bytes of a link for its transcript. It never holds the link up: a transcript that cannot
-// keep up with its session ends. All methods of a nil tap do nothing.
+// keep up with its session ends. A tap whose transcript has ended holds nothing. All methods of a nil tap do
+// nothing.
 type tap struct {
-	// set once
-	began  time.Time
-	pieces chan piece // is closed at the end of the link
+	began time.Time // set once
 
 	waiting atomic.Int64 // bytes in pieces
-	over    atomic.Bool  // nothing more is taken
+
+	mu     sync.Mutex
+	pieces chan piece // nil: nothing more is taken; guarded by mu
+	lost   bool       // the transcript could not keep up; guarded by mu
 }
 
 type piece struct {
@@ -43,27 +46,55 @@ type piece struct {
 	b    []byte
 }
 
+// newTap returns a tap, and what it takes. The channel is closed when nothing more is taken.
+func newTap() (*tap, <-chan piece) {
+	pieces := make(chan piece, maxTappedPieces)
+	return &tap{began: time.Now(), pieces: pieces}, pieces
+}
+
 // take takes a copy of what a side has sent. Calls for the same side must not overlap.
 func (t *tap) take(from transcript.Side, b []byte) {
-	if t == nil || len(b) == 0 || t.over.Load() {
+	if t == nil || len(b) == 0 {
 		return
 	}
-	if t.waiting.Add(int64(len(b))) > maxTapped {
-		t.over.Store(true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pieces == nil {
 		return
 	}
-	select {
-	case t.pieces <- piece{from, time.Since(t.began), append([]byte(nil), b...)}:
-	default:
-		t.over.Store(true)
+	if t.waiting.Add(int64(len(b))) <= maxTapped {
+		select {
+		case t.pieces <- piece{from, time.Since(t.began), append([]byte(nil), b...)}:
+			return
+		default:
+		}
+	}
+	t.lost = true
+	t.close()
+}
+
+// end ends the transcript. It can be repeated.
+func (t *tap) end() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.close()
+}
+
+// close needs mu.
+func (t *tap) close() {
+	if t.pieces != nil {
+		close(t.pieces)
+		t.pieces = nil
 	}
 }
 
-// end ends the transcript. take is not called afterwards.
-func (t *tap) end() {
-	if t != nil {
-		close(t.pieces)
-	}
+func (t *tap) isLost() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lost
 }
 
 // transcribe begins the transcript of a link that is about to run. It returns nil if none is to be written.
@@ -71,7 +102,7 @@ func (ls *Links) transcribe(r Request) *tap {
 	if r.Transcripts == 0 || r.App == "" || ls.Usage == nil || !ls.takeTranscript(r.App) {
 		return nil
 	}
-	t := &tap{began: time.Now(), pieces: make(chan piece, maxTappedPieces)}
+	t, pieces := newTap()
 	key := make([]byte, 16)
 	_, _ = rand.Read(key) // never fails
 	head := transcript.Transcript{App: r.App, Upstream: r.To.Name(), ClientVersion: r.Version, Began: t.began.UTC().Truncate(time.Second)}
@@ -81,7 +112,7 @@ func (ls *Links) transcribe(r Request) *tap {
 		defer ls.Recovered()
 		defer ls.releaseTranscript(r.App)
 		d := describer{transcript.NewWriter(head, key), newAssembler(), newAssembler()}
-		end := d.run(t)
+		end := d.run(t, pieces)
 		ls.writeTranscript(r, d.w.Finish(end))
 	}()
 	return t
@@ -124,23 +155,22 @@ type describer struct {
 	up, down *assembler
 }
 
-// run describes what is taken until the end of the link, of the time or of the room.
-func (d *describer) run(t *tap) transcript.End {
-	defer t.over.Store(true)
+// run describes the pieces of a tap until the end of the link, of the time or of the room. The tap takes
+// nothing afterwards.
+func (d *describer) run(t *tap, pieces <-chan piece) transcript.End {
+	defer t.end()
 	timeout := time.NewTimer(transcriptTime)
 	defer timeout.Stop()
 	for {
 		select {
-		case p, open := <-t.pieces:
+		case p, open := <-pieces:
 			switch {
-			case !open && t.over.Load():
+			case !open && t.isLost():
 				return transcript.EndLost
 			case !open:
 				return transcript.EndSession
 			case !d.piece(p):
 				return transcript.EndFull
-			case t.over.Load():
-				return transcript.EndLost
 			}
 			t.waiting.Add(-int64(len(p.b)))
 		case <-timeout.C:

@@ -87,18 +87,53 @@ func TestTranscriptIsWrittenAtTheEndOfItsSession(t *testing.T) {
 func TestTranscriptOfFastSessionIsLostAndItsLinkGoesOn(t *testing.T) {
 	for name, sent := range map[string][]byte{"bytes": make([]byte, maxTapped/2), "pieces": {1}} {
 		t.Run(name, func(t *testing.T) {
-			tap := &tap{began: time.Now(), pieces: make(chan piece, maxTappedPieces)}
+			tap, pieces := newTap()
 			for range 2 * maxTappedPieces { // none is described
 				tap.take(transcript.Server, sent)
 			}
-			if n := tap.waiting.Load(); n > maxTapped+int64(len(sent)) || !tap.over.Load() {
+			if n := tap.waiting.Load(); n > maxTapped+int64(len(sent)) || !tap.isLost() {
 				t.Errorf("%d bytes wait", n)
 			}
 			tap.end()
-			d := describer{transcript.NewWriter(transcript.Transcript{}, nil), newAssembler(), newAssembler()}
-			if end := d.run(tap); end != transcript.EndLost {
+			if end := newDescriber().run(tap, pieces); end != transcript.EndLost {
 				t.Errorf("the transcript ends with %s", end)
 			}
+		})
+	}
+}
+
+func newDescriber() *describer {
+	return &describer{transcript.NewWriter(transcript.Transcript{}, nil), newAssembler(), newAssembler()}
+}
+
+// A link keeps its tap until it ends. After the end of the transcript that holds no bytes of the session.
+func TestTapOfTranscriptThatHasEndedHoldsNothing(t *testing.T) {
+	message := frame(opText, true, 0, []byte(`{"message":"ping"}`))
+	for end, send := range map[transcript.End]func(tap *tap){
+		transcript.EndFull: func(tap *tap) {
+			for range maxTappedPieces {
+				tap.take(transcript.Server, bytes.Repeat(message, 40)) // 5,000 messages are the most
+			}
+		},
+		transcript.EndLost: func(tap *tap) {
+			for range maxTappedPieces + 1 {
+				tap.take(transcript.Server, message)
+			}
+		},
+		transcript.EndTime: func(tap *tap) { tap.take(transcript.Server, message) },
+	} {
+		t.Run(string(end), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tap, pieces := newTap()
+				send(tap)
+				if got := newDescriber().run(tap, pieces); got != end {
+					t.Errorf("it ends with %s", got)
+				}
+				tap.take(transcript.Client, message)
+				if tap.pieces != nil {
+					t.Errorf("the tap holds %d pieces", len(tap.pieces))
+				}
+			})
 		})
 	}
 }
@@ -153,9 +188,10 @@ func TestNoTranscriptUnlessAskedFor(t *testing.T) {
 
 // A link passes the same bytes with a transcript, also while that is not taken from the tap.
 func TestLinkIsNotHeldUpByItsTranscript(t *testing.T) {
-	_, client, server, ended := tappedPipes(t, 4096, &tap{began: time.Now(), pieces: make(chan piece, 1)})
+	slow, _ := newTap() // nothing is described
+	_, client, server, ended := tappedPipes(t, 4096, slow)
 	message := frame(opText, true, 0, bytes.Repeat([]byte("x"), 1000))
-	for range 50 {
+	for range 2 * maxTappedPieces {
 		go func() { _, _ = server.Write(message) }()
 		got := make([]byte, len(message))
 		for n := 0; n < len(got); {
