@@ -124,6 +124,10 @@ func firstConfig(transcripts []transcript.Transcript, properties []property, all
 	tried := make(map[string]translation)
 	for _, t := range translations {
 		if v, ok := valueOf(t, properties); ok {
+			if pages, _ := v.([]string); t.setting == "rest.origins" && slices.Contains(pages, "*") {
+				notes = append(notes, t.setting+": "+t.property+" is *, so that every page can use the REST API. List the pages that do")
+				continue
+			}
 			set(root, t.setting, v)
 			tried[t.setting] = t
 		}

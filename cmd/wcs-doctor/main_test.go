@@ -187,6 +187,20 @@ func TestFirstConfigurationIsAccepted(t *testing.T) {
 	}
 }
 
+// WCS lets every page use the REST API by default. The first configuration does not.
+func TestFirstConfigurationDoesNotLetEveryPageUseTheRESTAPI(t *testing.T) {
+	for value, want := range map[string]bool{"*": false, "https://a.example, *": false, "https://a.example": true} {
+		text, err := firstConfig(nil, []property{{"rest_access_control_allow_origin", value}, {"http.port", "8081"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Parse([]byte(text))
+		if err != nil || len(cfg.REST.Origins) == 1 != want || strings.Contains(text, "#   rest.origins: ") == want {
+			t.Errorf("%s: origins %q, %v:\n%s", value, cfg.REST.Origins, err, text)
+		}
+	}
+}
+
 // A session with a server that sends what this gateway sends has no differences.
 func TestOwnResponsesHaveNoDifferences(t *testing.T) {
 	var own []transcript.Response
