@@ -52,14 +52,14 @@ type Links struct {
 
 	mu          sync.Mutex
 	open        map[*Link]struct{}
-	closed      bool                       // Wait was called
-	transcripts map[string]*appTranscripts // by application
+	closed      bool                    // Wait was called
+	transcripts map[string][]*beginning // that are open or began lately, by application
 }
 
 // NewLinks returns a Links without links.
 func NewLinks(d Deps) *Links {
 	return &Links{
-		Deps: d, open: make(map[*Link]struct{}), transcripts: make(map[string]*appTranscripts),
+		Deps: d, open: make(map[*Link]struct{}), transcripts: make(map[string][]*beginning),
 		usage: usage{store: d.Usage, log: d.Log, counts: make(map[state.UpstreamUse]int64), commands: make(map[state.UpstreamUse]int64)},
 	}
 }

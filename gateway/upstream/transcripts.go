@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,15 +18,19 @@ const (
 	transcriptTime      = 10 * time.Minute // of a session
 	transcriptInterval  = time.Second      // between the beginnings of two
 	transcriptsAtOnce   = 8
-	maxTapped           = 256 << 10 // bytes of a session that wait for their description
+	transcriptsOfClient = 2 // of one address, that are open or began within transcriptMemory
+	transcriptMemory    = time.Minute
+	transcriptUnheard   = time.Second // a shorter session that the server answered nothing in is not kept
+	maxTapped           = 256 << 10   // bytes of a session that wait for their description
 	maxTappedPieces     = 256
 	maxDescribedMessage = 128 << 10 // bytes; of larger messages only the size is written
 )
 
-// appTranscripts is guarded by Links.mu.
-type appTranscripts struct {
-	open int
-	last time.Time // when the last one began
+// beginning is that of a transcript. It is guarded by Links.mu.
+type beginning struct {
+	at     time.Time
+	client netip.Addr // by which limits count the client
+	open   bool
 }
 
 // tap copies the bytes of a link for its transcript. It never holds the link up: a transcript that cannot
@@ -99,7 +105,11 @@ func (t *tap) isLost() bool {
 
 // transcribe begins the transcript of a link that is about to run. It returns nil if none is to be written.
 func (ls *Links) transcribe(r Request) *tap {
-	if r.Transcripts == 0 || r.App == "" || ls.Usage == nil || !ls.takeTranscript(r.App) {
+	if r.Transcripts == 0 || r.App == "" || ls.Usage == nil {
+		return nil
+	}
+	place := ls.takeTranscript(r.App, r.Client.Key)
+	if place == nil {
 		return nil
 	}
 	t, pieces := newTap()
@@ -110,33 +120,52 @@ func (ls *Links) transcribe(r Request) *tap {
 	go func() {
 		defer ls.running.Done()
 		defer ls.Recovered()
-		defer ls.releaseTranscript(r.App)
+		defer ls.releaseTranscript(place)
 		d := describer{transcript.NewWriter(head, key), newAssembler(), newAssembler()}
 		end := d.run(t, pieces)
-		ls.writeTranscript(r, d.w.Finish(end))
+		if result := d.w.Finish(end); time.Since(t.began) >= transcriptUnheard || answered(result) {
+			ls.writeTranscript(r, result)
+		}
 	}()
 	return t
 }
 
-func (ls *Links) takeTranscript(app string) bool {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	a := ls.transcripts[app]
-	if a == nil {
-		a = new(appTranscripts)
-		ls.transcripts[app] = a
-	}
-	if a.open == transcriptsAtOnce || time.Since(a.last) < transcriptInterval {
-		return false
-	}
-	a.open, a.last = a.open+1, time.Now()
-	return true
+// answered reports whether the server sent something.
+func answered(t transcript.Transcript) bool {
+	return slices.ContainsFunc(t.Messages, func(m transcript.Message) bool { return m.From == transcript.Server })
 }
 
-func (ls *Links) releaseTranscript(app string) {
+// takeTranscript returns the place of a transcript that begins, nil if none may begin. There are few places,
+// because of the interval between two.
+func (ls *Links) takeTranscript(app string, client netip.Addr) *beginning {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	ls.transcripts[app].open--
+	all := slices.DeleteFunc(ls.transcripts[app], func(b *beginning) bool { return !b.open && time.Since(b.at) >= transcriptMemory })
+	ls.transcripts[app] = all
+	open, own := 0, 0
+	for _, b := range all {
+		if time.Since(b.at) < transcriptInterval {
+			return nil
+		}
+		if b.open {
+			open++
+		}
+		if b.client == client {
+			own++
+		}
+	}
+	if open == transcriptsAtOnce || own == transcriptsOfClient {
+		return nil
+	}
+	place := &beginning{at: time.Now(), client: client, open: true}
+	ls.transcripts[app] = append(all, place)
+	return place
+}
+
+func (ls *Links) releaseTranscript(place *beginning) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	place.open = false
 }
 
 func (ls *Links) writeTranscript(r Request, t transcript.Transcript) {

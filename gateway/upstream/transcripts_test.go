@@ -3,6 +3,8 @@ package upstream
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"wcsgateway/gateway/socket"
 	"wcsgateway/translate/transcript"
 )
 
@@ -23,7 +26,11 @@ func transcribing(t *testing.T) (*Links, *fakeUsageStore, Request) {
 	}
 	store := new(fakeUsageStore)
 	ls := NewLinks(Deps{Context: t.Context(), Usage: store, Recovered: func() {}, Log: zerolog.Nop()})
-	return ls, store, Request{App: "shop", Version: "2.0", To: to, Transcripts: 5}
+	return ls, store, Request{Client: clientAt("192.0.2.1"), App: "shop", Version: "2.0", To: to, Transcripts: 5}
+}
+
+func clientAt(address string) *socket.MeteredConn {
+	return &socket.MeteredConn{Slot: socket.Slot{Key: netip.MustParseAddr(address)}}
 }
 
 func (f *fakeUsageStore) transcript(t *testing.T) (got transcript.Transcript) {
@@ -144,13 +151,15 @@ func TestTranscriptsAreBoundedInTimeNumberAndRate(t *testing.T) {
 		if ls.transcribe(r) == nil || ls.transcribe(r) != nil {
 			t.Error("two transcripts begin at once, or none")
 		}
-		for range transcriptsAtOnce - 1 {
+		for i := range transcriptsAtOnce - 1 {
 			time.Sleep(transcriptInterval)
+			r.Client = clientAt(fmt.Sprintf("198.51.100.%d", i))
 			if ls.transcribe(r) == nil {
 				t.Error("no further transcript")
 			}
 		}
 		time.Sleep(transcriptInterval)
+		r.Client = clientAt("203.0.113.1")
 		if ls.transcribe(r) != nil {
 			t.Error("too many transcripts at once")
 		}
@@ -160,6 +169,7 @@ func TestTranscriptsAreBoundedInTimeNumberAndRate(t *testing.T) {
 		if tap == nil {
 			t.Fatal("no transcript of another application")
 		}
+		time.Sleep(transcriptUnheard)
 		tap.end()
 		time.Sleep(transcriptTime)
 		synctest.Wait()
@@ -172,6 +182,43 @@ func TestTranscriptsAreBoundedInTimeNumberAndRate(t *testing.T) {
 		}
 		store.mu.Unlock()
 		time.Sleep(transcriptTime)
+	})
+}
+
+// A client that opens and ends sessions without end leaves the transcripts of others in place.
+func TestTranscriptsOfOneClientAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ls, store, r := transcribing(t)
+		session := func(r Request, from transcript.Side) bool {
+			time.Sleep(transcriptInterval)
+			tap := ls.transcribe(r)
+			tap.take(from, frame(opText, true, 0, []byte(`{"message":"ping","data":[]}`)))
+			tap.end()
+			synctest.Wait()
+			return tap != nil
+		}
+		begun := 0
+		for range 50 {
+			if session(r, transcript.Server) {
+				begun++
+			}
+		}
+		if n := len(store.transcripts); n != transcriptsOfClient || begun != n {
+			t.Errorf("%d transcripts began, and %d are kept", begun, n)
+		}
+		other := r
+		other.Client = clientAt("198.51.100.1")
+		session(other, transcript.Client)
+		if len(store.transcripts) != transcriptsOfClient {
+			t.Error("a short session without an answer has a transcript")
+		}
+		if !session(other, transcript.Server) {
+			t.Error("no transcript of another client")
+		}
+		time.Sleep(transcriptMemory)
+		if !session(r, transcript.Server) || len(ls.transcripts[r.App]) > 1 {
+			t.Errorf("no transcript after a while, or places %v", ls.transcripts[r.App])
+		}
 	})
 }
 
