@@ -80,6 +80,7 @@ type Gateway struct {
 	metrics   *Metrics
 	cancel    context.CancelFunc // of env.Context
 
+	waits    mediaWaits
 	draining atomic.Bool    // not ready
 	work     sync.WaitGroup // goroutines that Run waits for
 }

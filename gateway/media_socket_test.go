@@ -137,10 +137,7 @@ func TestMediaSocketWithoutUpstreamIsClosed(t *testing.T) {
 
 func TestMediaSocketsOfOtherDeploymentFindTheirServer(t *testing.T) {
 	other := rig.StartScriptedServer(t)
-	w, old := hybridWorld(t, func(c *Config) {
-		c.Conn.HelloTimeout = 100 * time.Millisecond
-		c.MediaSockets = upstreamAt(t, other.URL)
-	})
+	w, old := hybridWorld(t, func(c *Config) { c.MediaSockets = upstreamAt(t, other.URL) })
 	client := dialSocket(t, w.urls[podA], nil)
 	foreign := mediaHello("/10.0.0.1:1/0011223344556677/" + strings.Repeat("0", 64)) // of a gateway, too
 	send(t, client, websocket.TextMessage, foreign)

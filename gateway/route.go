@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -37,6 +38,17 @@ func (g router) serve(ws *websocket.Conn, p session.Peer, h upstream.Handshake) 
 		return
 	}
 	chosen := g.choose(first, upstream.Client{Address: h.Client, Party: p.Conn.Key}, p)
+	if chosen.media && len(sent) > maxMediaHello {
+		g.metrics.Closed(*socket.Refuse(ws, socket.ClosedTooBig))
+		return
+	}
+	if chosen.session != "" {
+		sent, fault = socket.Meanwhile(g.env.Context, ws, p.Conn, sent, func(ctx context.Context) { chosen = g.mediaOf(ctx, chosen, p) })
+		if fault != nil {
+			g.metrics.Closed(*fault)
+			return
+		}
+	}
 	client, to, app := chosen.client, chosen.to, chosen.client.App
 	if to != nil && chosen.first != nil {
 		sent = upstream.Replace(sent, first, chosen.first)
@@ -66,6 +78,9 @@ type choice struct {
 	first  []byte           // the first message that the server gets; nil: the client's own
 
 	transcripts int // upstream.Request.Transcripts
+
+	media   bool   // it is a media socket
+	session string // of a media socket whose token can be this deployment's
 }
 
 // choose decides on a client by its first message. Whatever this gateway would reject is left to it.
@@ -81,9 +96,10 @@ func (g router) choose(first []byte, c upstream.Client, p session.Peer) (chosen 
 	chosen.client = c
 	switch cmd.Name {
 	case wcs.CmdMediaTransport:
-		chosen.to = settings.MediaSockets
+		chosen.media, chosen.to = true, settings.MediaSockets
 		if id, ok := ownID(c.Connection.AuthToken); ok && settings.Hybrid {
-			return g.mediaOf(id, chosen, p)
+			chosen.session = id
+			return chosen
 		}
 	case wcs.CmdConnection:
 		a := settings.Apps[cmp.Or(c.Connection.AppKey, session.DefaultAppKey)]
@@ -99,24 +115,65 @@ func (g router) choose(first []byte, c upstream.Client, p session.Peer) (chosen 
 	return chosen
 }
 
+// Bounds of media sockets.
+const (
+	maxMediaHello = 16 << 10               // bytes up to the first message, which has a token and little more
+	maxMediaWaits = 8                      // sockets of a session that wait: as many as its client starts players at a time
+	lateSession   = 500 * time.Millisecond // in which the registration of a session reaches Redis
+)
+
+// mediaWaits counts the media sockets that wait for their session's upstream.
+type mediaWaits struct {
+	mu sync.Mutex
+	of map[string]int // by session
+}
+
+// enter counts a socket of a session, unless too many wait. leave undoes it.
+func (w *mediaWaits) enter(session string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of[session] >= maxMediaWaits {
+		return false
+	}
+	if w.of == nil {
+		w.of = make(map[string]int)
+	}
+	w.of[session]++
+	return true
+}
+
+func (w *mediaWaits) leave(session string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of[session]--; w.of[session] == 0 {
+		delete(w.of, session)
+	}
+}
+
 // mediaOf returns the server of a media socket with a token that can be this deployment's: the upstream of
-// the token's session, which gets its own token instead. Without such a session it returns other. It waits as
-// long as for a first message, because some clients open the socket before the play that opens the session's
-// link to the upstream.
-func (g router) mediaOf(id string, other choice, p session.Peer) choice {
-	ctx, cancel := context.WithTimeout(g.env.Context, g.cfg.Conn.HelloTimeout)
-	defer cancel()
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		kept, err := g.env.Sessions.FindSessionOf(ctx, id, sha256.Sum256([]byte(other.client.Connection.AuthToken)))
+// the token's session, which gets its own token instead. Without such a session it returns other. Some clients
+// open the socket before the play that opens the session's link to the upstream: then it waits until ctx is
+// done.
+func (g router) mediaOf(ctx context.Context, other choice, p session.Peer) choice {
+	id, hash := other.session, sha256.Sum256([]byte(other.client.Connection.AuthToken))
+	began, found := time.Now(), false
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		kept, err := g.deps.Tokens.FindUpstream(ctx, id, hash)
 		switch {
 		case err == nil && kept.Upstream != nil:
 			return g.mediaAt(kept, other.client, p)
-		case err != nil && !errors.Is(err, state.ErrNotFound):
-			return choice{} // this gateway closes it
-		case state.Sleep(ctx, pause):
-		case err != nil:
+		case err == nil && !found:
+			if found = g.waits.enter(id); !found {
+				g.metrics.Rejected(socket.RejectPending)
+				return choice{} // this gateway closes it
+			}
+			defer g.waits.leave(id)
+		case errors.Is(err, state.ErrNotFound) && (found || time.Since(began) > min(lateSession, g.cfg.Conn.HelloTimeout/2)):
 			return other
-		default:
+		case err != nil && !errors.Is(err, state.ErrNotFound):
+			return choice{}
+		}
+		if !state.Sleep(ctx, pause) {
 			return choice{}
 		}
 	}

@@ -111,6 +111,10 @@ func (h *TokenHash) UnmarshalText(text []byte) error {
 
 // Session is an established client session.
 type Session struct {
+	// Upstream is set by PutUpstream only. It is the first member, so that FindUpstream finds it in the head of
+	// a record.
+	Upstream *SessionUpstream `json:"upstream,omitempty"`
+
 	ID        string    `json:"id"` // public session id; grants nothing
 	App       string    `json:"app"`
 	TokenHash TokenHash `json:"tokenHash"`
@@ -132,8 +136,6 @@ type Session struct {
 	Streams []SessionStream `json:"streams,omitempty"`
 	// Rooms are the memberships of a resumable session.
 	Rooms []SessionRoom `json:"rooms,omitempty"`
-	// Upstream is set by PutUpstream only.
-	Upstream *SessionUpstream `json:"upstream,omitempty"`
 }
 
 // SessionUpstream is what a pod needs to connect a further socket of a session's client to another WCS

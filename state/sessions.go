@@ -389,18 +389,40 @@ const headBytes = 512
 // FindSessionOf is FindSession for a session with a token. It reads a record only if the token fits, so that
 // clients cannot have large records read with tokens that they invent.
 func (r *Redis) FindSessionOf(ctx context.Context, id string, h TokenHash) (Session, error) {
-	var head string
-	err := r.ask(ctx, "find_session", func(ctx context.Context) (err error) {
+	if _, err := r.headOf(ctx, id, h); err != nil {
+		return Session{}, err
+	}
+	return r.FindSession(ctx, id)
+}
+
+// FindUpstream is FindSessionOf, but reads only the head of a record without an upstream. It then returns the
+// session's id only.
+func (r *Redis) FindUpstream(ctx context.Context, id string, h TokenHash) (Session, error) {
+	head, err := r.headOf(ctx, id, h)
+	if err != nil {
+		return Session{}, err
+	}
+	if _, record, _ := strings.Cut(head, " "); !strings.HasPrefix(record, `{"upstream":`) {
+		return Session{ID: id}, nil
+	}
+	return r.FindSession(ctx, id)
+}
+
+// headOf returns the head of the value of a session with a token, from the generation on.
+func (r *Redis) headOf(ctx context.Context, id string, h TokenHash) (head string, err error) {
+	err = r.ask(ctx, "find_session", func(ctx context.Context) (err error) {
 		head, err = r.client.GetRange(ctx, r.keys.session(id), 0, headBytes-1).Result()
 		return err
 	})
 	if err != nil {
-		return Session{}, err
+		return "", err
 	}
-	if _, rest, _ := strings.Cut(head, " "); !strings.HasPrefix(rest, registrationOf(id, h).claim+" ") {
-		return Session{}, ErrNotFound
+	_, rest, _ := strings.Cut(head, " ")
+	head, ours := strings.CutPrefix(rest, registrationOf(id, h).claim+" ")
+	if !ours {
+		return "", ErrNotFound
 	}
-	return r.FindSession(ctx, id)
+	return head, nil
 }
 
 // FindSession returns a registered session of any pod, or ErrNotFound.

@@ -1,6 +1,7 @@
 package hybrid
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
@@ -15,6 +16,9 @@ type Tokens interface {
 	// PutUpstream replaces what is kept with the session that has an id and token; nil: nothing is kept. It does
 	// not wait for Redis.
 	PutUpstream(session string, h state.TokenHash, u *state.SessionUpstream)
+	// FindUpstream returns the session that has an id and token, or state.ErrNotFound. Of a session without an
+	// upstream it reads little, and returns the id only.
+	FindUpstream(ctx context.Context, session string, h state.TokenHash) (state.Session, error)
 	Names
 }
 

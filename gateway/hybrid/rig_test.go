@@ -286,6 +286,10 @@ func (k *tokens) PutUpstream(session string, h state.TokenHash, u *state.Session
 	k.calls++
 }
 
+func (*tokens) FindUpstream(context.Context, string, state.TokenHash) (state.Session, error) {
+	return state.Session{}, state.ErrNotFound
+}
+
 func (k *tokens) get() (*state.SessionUpstream, int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -2,6 +2,9 @@ package socket
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"os"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -47,16 +50,60 @@ func First(ws *websocket.Conn, cfg *Config, m *MeteredConn) (message, sent []byt
 		}
 		switch {
 		case err != nil:
-			return nil, nil, refuse(ws, ReadFault(err))
+			return nil, nil, Refuse(ws, ReadFault(err))
 		case typ != websocket.TextMessage:
-			return nil, nil, refuse(ws, ClosedBinary)
+			return nil, nil, Refuse(ws, ClosedBinary)
 		case !bytes.Equal(frame, pongFrame):
 			return frame, m.sent.Bytes(), nil
 		}
 	}
 }
 
-func refuse(ws *websocket.Conn, r Reason) *Reason {
+// maxMeanwhile is how much a client can send while its socket waits for what serves it, in bytes.
+const maxMeanwhile = 16 << 10
+
+// Meanwhile runs f, which decides what serves a client, after First. The context of f ends when the client or
+// the pod closes the socket, and at the deadline of First. sent is as that of First, with what the client has
+// sent meanwhile. After a fault, the socket is closed or closes soon.
+func Meanwhile(ctx context.Context, ws *websocket.Conn, m *MeteredConn, sent []byte, f func(context.Context)) (all []byte, fault *Reason) {
+	pod := ctx
+	ctx, cancel := context.WithCancel(pod)
+	defer cancel()
+	m.sent = &recording{limit: len(sent) + maxMeanwhile}
+	m.sent.Write(sent)
+	done := make(chan error, 1)
+	go func() {
+		defer cancel()
+		done <- drain(ws, m)
+	}()
+	f(ctx)
+	late := ctx.Err() != nil
+	_ = ws.SetReadDeadline(time.Unix(1, 0)) // fails only on a dead socket, which the read reports
+	err := <-done
+	all, m.sent = m.sent.Bytes(), nil
+	switch {
+	case pod.Err() != nil:
+		return nil, Refuse(ws, ClosedShutdown)
+	case late || !errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, Refuse(ws, ReadFault(err))
+	}
+	return all, nil
+}
+
+// drain reads messages, which the recording keeps, until an error.
+func drain(ws *websocket.Conn, m *MeteredConn) error {
+	for {
+		if _, _, err := ws.ReadMessage(); err != nil {
+			return err
+		}
+		if err := m.CountMessage(); err != nil {
+			return err
+		}
+	}
+}
+
+// Refuse closes the socket of a client whose first message was read, and returns the reason.
+func Refuse(ws *websocket.Conn, r Reason) *Reason {
 	if r.byGateway() {
 		sendClose(ws, r)
 	} else {

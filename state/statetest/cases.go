@@ -346,6 +346,18 @@ func (p *pair) hasUpstream(s state.Session, want *state.SessionUpstream) {
 	if diff := cmp.Diff(want, got.Upstream); diff != "" {
 		p.t.Errorf("upstream (-want +got):\n%s", diff)
 	}
+	if want == nil {
+		got = state.Session{ID: s.ID}
+	}
+	for _, pod := range []node{p.a, p.b} {
+		found, err := pod.FindUpstream(p.t.Context(), s.ID, s.TokenHash)
+		wantErr(p.t, err, nil)
+		if diff := cmp.Diff(got, found); diff != "" {
+			p.t.Errorf("found for a media socket (-want +got):\n%s", diff)
+		}
+		_, err = pod.FindUpstream(p.t.Context(), s.ID, state.TokenHash{7})
+		wantErr(p.t, err, state.ErrNotFound)
+	}
 }
 
 func testEvents(p *pair) {

@@ -41,6 +41,7 @@ type Sessions interface {
 	PutSession(s state.Session)
 	DropSession(id string)
 	PutUpstream(id string, h state.TokenHash, u *state.SessionUpstream)
+	FindUpstream(ctx context.Context, id string, h state.TokenHash) (state.Session, error)
 	FindSession(ctx context.Context, id string) (state.Session, error)
 }
 

@@ -218,6 +218,15 @@ func (p *Pod) FindSessionOf(ctx context.Context, id string, h state.TokenHash) (
 	return s, err
 }
 
+// FindUpstream is state.Redis' method.
+func (p *Pod) FindUpstream(ctx context.Context, id string, h state.TokenHash) (state.Session, error) {
+	s, err := p.FindSessionOf(ctx, id, h)
+	if err == nil && s.Upstream == nil {
+		s = state.Session{ID: id}
+	}
+	return s, err
+}
+
 // FindSession is state.Redis' method.
 func (p *Pod) FindSession(ctx context.Context, id string) (state.Session, error) {
 	return call(ctx, p, "find_session", false, func() (state.Session, error) {
