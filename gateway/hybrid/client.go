@@ -91,7 +91,7 @@ type stream struct {
 
 // stream returns the stream that a command starts.
 func (h held) stream() stream {
-	return stream{h.ref.Name, h.cmd.Name == wcs.CmdPublishStream, cmp.Or(h.ref.MediaProvider, wcs.ProviderWebRTC), time.Now()}
+	return stream{h.ref.Name, h.cmd.Name == wcs.CmdPublishStream, cmp.Or(string(h.ref.MediaProvider), wcs.ProviderWebRTC), time.Now()}
 }
 
 // Take passes a command to the upstream if the upstream has it, or might have it. Then it returns true, and

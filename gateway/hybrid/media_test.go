@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/translate/wcs"
 )
 
@@ -73,4 +74,16 @@ func TestOtherMediaProvidersGoUpstreamWithFallback(t *testing.T) {
 	without.set(func() { without.names["both"] = true })
 	without.sends(mse("m", "both"))
 	without.wantServed(wcs.CmdPlayStream)
+}
+
+func TestMediaProviderIsShortText(t *testing.T) {
+	p := newPod(t, newServer(t).url, func(d *Deps, _ *upstream.ServerConfig) { d.MaxStreams = 0 })
+	s := p.session(false, func(a *App) { a.Fallback = true })
+	for sent, want := range map[string]string{
+		`"MSE"`: "MSE", `"` + strings.Repeat("M", 32) + `"`: strings.Repeat("M", 32),
+		`"` + strings.Repeat("M", 33) + `"`: wcs.ProviderWebRTC, `{"x":["y"]}`: wcs.ProviderWebRTC, `7`: wcs.ProviderWebRTC, `null`: wcs.ProviderWebRTC,
+	} {
+		s.sends(strings.Replace(mse("m", "x"), `"MSE"`, sent, 1)) // goes upstream, where the session has no room for it
+		s.want("FAILED", infoTooManyStreams, `"mediaProvider":"`+want+`"`)
+	}
 }

@@ -176,7 +176,25 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 type StreamRef struct {
 	MediaSessionID string `json:"mediaSessionId"`
 	Name           string `json:"name"`
-	MediaProvider  string `json:"mediaProvider"` // of publishStream and playStream, which have these members too
+	// MediaProvider is of publishStream and playStream, which have these members too.
+	MediaProvider Provider `json:"mediaProvider"`
+}
+
+// Provider is a media provider for another server. It is "" if what was sent is no text of at most
+// maxProvider bytes, which no client sends.
+type Provider string
+
+// maxProvider is the longest Provider, in bytes.
+const maxProvider = 32
+
+// UnmarshalJSON never fails.
+func (p *Provider) UnmarshalJSON(b []byte) error {
+	var text string
+	if len(b) > maxProvider+2 || json.Unmarshal(b, &text) != nil {
+		text = ""
+	}
+	*p = Provider(text)
+	return nil
 }
 
 // StreamEvent is sendStreamEvent: a publisher's event for its players (docs/wcs-protocol.md#sendstreamevent).
