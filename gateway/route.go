@@ -151,9 +151,9 @@ func (w *mediaWaits) leave(session string) {
 }
 
 // mediaOf returns the server of a media socket with a token that can be this deployment's: the upstream of
-// the token's session, which gets its own token instead. Without such a session it returns other. Some clients
-// open the socket before the play that opens the session's link to the upstream: then it waits until ctx is
-// done.
+// the token's session, which gets its own token instead. Without such a session it returns other. Some
+// clients open the socket before the play that opens the session's link to the upstream: then it waits until
+// ctx is done.
 func (g router) mediaOf(ctx context.Context, other choice, p session.Peer) choice {
 	id, hash := other.session, sha256.Sum256([]byte(other.client.Connection.AuthToken))
 	began, found := time.Now(), false
