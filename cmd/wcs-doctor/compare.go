@@ -224,8 +224,23 @@ func shapes(all []transcript.Response) map[string]*shape {
 
 func (s *shape) object(prefix string, m map[string]any) {
 	for name, v := range m {
-		s.value(prefix+name, v)
+		types, counted := v.(map[string]any)
+		if name != transcript.NameOther || !counted {
+			s.value(prefix+name, v)
+			continue
+		}
+		s.n[prefix+name]++
+		for description := range types {
+			s.add(prefix+name, typeOf(description))
+		}
 	}
+}
+
+func (s *shape) add(path, typ string) {
+	if s.types[path] == nil {
+		s.types[path] = make(map[string]struct{})
+	}
+	s.types[path][typ] = struct{}{}
 }
 
 func (s *shape) value(path string, v any) {
@@ -241,10 +256,7 @@ func (s *shape) value(path string, v any) {
 	case string:
 		typ = typeOf(v)
 	}
-	if s.types[path] == nil {
-		s.types[path] = make(map[string]struct{})
-	}
-	s.types[path][typ] = struct{}{}
+	s.add(path, typ)
 	s.n[path]++
 }
 

@@ -44,7 +44,7 @@ var video = []message{
 	{transcript.Client, `{"message":"connection","data":[{"appKey":"shop","mediaProviders":["WebRTC"],"clientVersion":"2.0"}]}`},
 	{transcript.Server, `{"message":"getUserData","data":[{"appKey":"shop","authToken":"` + secret + `","status":"ESTABLISHED"}]}`},
 	{transcript.Client, `{"message":"publishStream","data":[{"mediaSessionId":"p","name":"` + secret + `","record":true,"rtmpUrl":"rtmp://` + secret + `","bitrate":0,"published":true,"sdp":"v=0\r\nm=audio 9 x\r\n"}]}`},
-	{transcript.Server, `{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"p","name":"` + secret + `","status":"PUBLISHING","createDate":"` + secret + `","gop":25}]}`},
+	{transcript.Server, `{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"p","name":"` + secret + `","status":"PUBLISHING","createDate":"` + secret + `","gop":25,"streamInfo":{"alice":1,"bob":"x"}}]}`},
 	{transcript.Server, `{"message":"setRemoteSDP","data":["p","v=0\r\nm=audio 9 x\r\n",true]}`},
 	{transcript.Client, `{"message":"sendStreamEvent","data":[{"mediaSessionId":"p","type":"data","payload":{"a":"` + secret + `"}}]}`},
 	{transcript.Client, `{"message":"playStream","data":[{"mediaSessionId":"q","name":"` + secret + `","published":false,"width":640,"height":0,"myMember":1}]}`},

@@ -22,17 +22,25 @@ const (
 // more stands for further members or elements.
 const more = "(more)"
 
-// plainName matches names of messages and members. Longer ones, and those with more numbers, can be an
-// application's ids.
+// plainName matches names that are shown although the protocol does not have them: those of messages, and of
+// members of a known message's argument. Longer ones, and those with more numbers, can be an application's
+// ids.
 var plainName = regexp.MustCompile(`^[A-Za-z_]+([0-9]{1,2}[A-Za-z_]{2,})?[0-9]?$`)
 
 const maxName = 40
 
-func plain(name string) string {
-	if len(name) <= maxName && plainName.MatchString(name) {
-		return name
-	}
-	return NameOther
+func plain(name string) bool { return len(name) <= maxName && plainName.MatchString(name) }
+
+// The first element of data, the argument, has depth 1. Below it, in other elements, and in messages that the
+// protocol does not have, objects can be dictionaries whose names are contents, so that only names of the
+// protocol are shown.
+const (
+	depthArgument = 1
+	depthBelow    = 2
+)
+
+func shown(member string, depth int) bool {
+	return knownMembers[member] || depth == depthArgument && plain(member)
 }
 
 // Messages and members whose content is an application's or a user's own: only its JSON type is described.
@@ -56,7 +64,9 @@ func (w *Writer) describe(message []byte) (name string, data []any) {
 	if json.Unmarshal(message, &m) != nil || m.Message == "" {
 		return NameInvalid, nil
 	}
-	name = plain(m.Message)
+	if name = m.Message; !plain(name) {
+		name = NameOther
+	}
 	var argument any
 	if json.Unmarshal(m.Data, &argument) != nil {
 		return name, nil // without data
@@ -66,6 +76,10 @@ func (w *Writer) describe(message []byte) (name string, data []any) {
 		elements = []any{argument} // hand-written clients send an object
 	}
 	for i, e := range elements {
+		depth := depthArgument
+		if i > 0 || !knownMessages[name] {
+			depth = depthBelow
+		}
 		switch text, isText := e.(string); {
 		case i == maxElements:
 			return name, append(data, more)
@@ -76,7 +90,7 @@ func (w *Writer) describe(message []byte) (name string, data []any) {
 		case isText && name == "setRemoteSDP" && i == 1:
 			data = append(data, describeSDP(text))
 		default:
-			data = append(data, w.value(e, 1))
+			data = append(data, w.value(e, depth))
 		}
 	}
 	return name, data
@@ -88,13 +102,19 @@ func (w *Writer) value(v any, depth int) any {
 		if depth > maxDepth {
 			return "object"
 		}
-		described := make(map[string]any, len(v))
+		described, others := make(map[string]any), make(map[string]int)
 		for _, member := range slices.Sorted(maps.Keys(v)) {
-			if len(described) == maxMembers {
+			switch {
+			case !shown(member, depth):
+				others[jsonType(v[member])]++
+			case len(described) == maxMembers:
 				described[more] = "object"
-				break
+			case len(described) < maxMembers:
+				described[member] = w.member(member, v[member], depth)
 			}
-			described[plain(member)] = w.member(member, v[member], depth)
+		}
+		if len(others) > 0 {
+			described[NameOther] = others
 		}
 		return described
 	case []any:

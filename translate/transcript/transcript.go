@@ -56,7 +56,7 @@ const (
 	NameBinary  = "(binary)"
 	NameLarge   = "(large)"   // was not looked at
 	NameInvalid = "(invalid)" // not the JSON of a message
-	NameOther   = "(other)"   // a name or member that could be a content
+	NameOther   = "(other)"   // names that could be contents
 )
 
 // Bounds of a transcript.
@@ -91,7 +91,8 @@ func NewWriter(head Transcript, key []byte) *Writer {
 // A description of a value is its JSON type: "null", "true", "false", "0", "integer", "number", "empty" (a
 // text without characters), "string", "object" or "array". An object or array that is not an application's
 // own is described by its members or elements. "=TEXT" is a text of the protocol, such as a status,
-// "#12345678" the hash of an id, and {"(sdp)": […]} a session description.
+// "#12345678" the hash of an id, and {"(sdp)": […]} a session description. Members whose names are not shown
+// are counted by their types: {"(other)": {"string": 2}}.
 func (w *Writer) Text(at time.Duration, from Side, message []byte) bool {
 	w.read += len(message)
 	name, data := w.describe(message)

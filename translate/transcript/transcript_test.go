@@ -3,7 +3,9 @@ package transcript
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,8 +41,13 @@ func TestDescriptionsOfMessages(t *testing.T) {
 		`{"message":"ping","data":[]}`:                 `"message":"ping","bytes":28`,
 		`{"message":"pong","data":[null]}`:             `"data":["null"]`,
 		`{"message":"pong"}`:                           `"message":"pong","bytes":18}`,
-		`{"message":"x","data":{"a":1.5,"b":0}}`:       `"data":[{"a":"number","b":"0"}]`,
-		`{"message":"user-4711","data":[{"a4711":1}]}`: `"message":"(other)","bytes":44,"data":[{"(other)":"integer"}]`,
+		`{"message":"call","data":{"a":1.5,"b":0}}`:    `"data":[{"a":"number","b":"0"}]`,
+		`{"message":"call","data":{"a4711":1}}`:        `"data":[{"(other)":{"integer":1}}]`,
+		`{"message":"user-4711","data":[{"a4711":1}]}`: `"message":"(other)","bytes":44,"data":[{"(other)":{"integer":1}}]`,
+		// A dictionary of users, and a message that the protocol does not have.
+		`{"message":"connection","data":[{"members":{"alice":{},"bob":{},"carol":"","login":1}}]}`: `[{"members":{"(other)":{"empty":1,"object":2},"login":"integer"}}]`,
+		`{"message":"getMembers","data":[{"alice":{"bob":1},"login":{"bob":1,"name":"a"}}]}`:       `"message":"getMembers","bytes":82,"data":[{"(other)":{"object":1},"login":{"(other)":{"integer":1},"name":"#780c3db4"}}]`,
+		`{"message":"connection","data":[[{"alice":1}],{"alice":1}]}`:                              `"data":[[{"(other)":{"integer":1}}],{"(other)":{"integer":1}}]`,
 		`not json`: `"message":"(invalid)"`,
 		`[]`:       `"message":"(invalid)"`,
 		`{"message":"connection","data":[{"mediaProviders":["WebRTC","mine"],"custom":{"login":"me"},"keepAlive":true,"sipLogin":""}]}`:           `{"custom":"object","keepAlive":"true","mediaProviders":["=WebRTC","string"],"sipLogin":"empty"}`,
@@ -48,7 +55,7 @@ func TestDescriptionsOfMessages(t *testing.T) {
 		`{"message":"setRemoteSDP","data":["a",` + string(quoted) + `,true]}`:                                                                     `"data":["#780c3db4",` + sdp + `,"true"]`,
 		`{"message":"notifyStreamEvent","data":[{"type":"data","payload":{"type":"data"}}]}`:                                                      `[{"payload":"object","type":"=data"}]`,
 		`{"message":"pushLogs","data":[{"logs":"x"}]}`:                                                                                            `"data":["object"]`,
-		`{"message":"x","data":[{"a":{"b":{"c":{"d":1}}},"l":[1,2,3,4,5,6]},1,2,3,4,5]}`:                                                          `"data":[{"a":{"b":{"c":"object"}},"l":["integer","integer","integer","integer","(more)"]},"integer","integer","integer","(more)"]`,
+		`{"message":"call","data":[{"a":{"data":{"from":{"to":1}}},"l":[1,2,3,4,5,6]},1,2,3,4,5]}`:                                                `"data":[{"a":{"data":{"from":"object"}},"l":["integer","integer","integer","integer","(more)"]},"integer","integer","integer","(more)"]`,
 	} {
 		if got := described(t, message); !strings.Contains(got, want) {
 			t.Errorf("%s:\n%s, want\n%s", message, got, want)
@@ -80,6 +87,17 @@ func (s *secrets) text() string {
 	return text
 }
 
+// letters returns a name that looks as one of the protocol.
+func (s *secrets) letters() string {
+	name := []byte("secretQ")
+	for range 12 {
+		name = append(name, byte('a'+s.r.IntN(26)))
+	}
+	s.all = append(s.all, string(name))
+	return string(name)
+}
+
+// value returns a value at a depth. Only at depthArgument a name of letters is shown.
 func (s *secrets) value(depth int) any {
 	switch n := s.r.IntN(8); {
 	case n < 4 || depth == 6:
@@ -97,15 +115,48 @@ func (s *secrets) value(depth int) any {
 		}
 		return list
 	}
+	return s.object(depth)
+}
+
+func (s *secrets) object(depth int) map[string]any {
 	object := make(map[string]any)
 	for range s.r.IntN(12) {
 		names := []string{
-			s.text(), "authToken", "custom", "payload", "name", "mediaSessionId", "operationId", "callId", "id", "sdp", "info", "status",
+			"authToken", "custom", "payload", "name", "mediaSessionId", "operationId", "callId", "id", "sdp", "info", "status",
 			"sipLogin", "sipPassword", "type", "logs", "snapshot", "caller", "callee", "rtmpUrl", "recordName", "login", "data", "message",
 		}
-		object[names[s.r.IntN(len(names))]] = s.value(depth + 1)
+		name := names[s.r.IntN(len(names))]
+		switch {
+		case s.r.IntN(4) == 0 && depth > depthArgument:
+			name = s.letters()
+		case s.r.IntN(8) == 0:
+			name = s.text()
+		case s.r.IntN(4) == 0 && depth == depthArgument:
+			name = "members" // is shown
+		}
+		object[name] = s.value(depth + 1)
 	}
 	return object
+}
+
+// message returns a message with the data of some client.
+func (s *secrets) message(name string) map[string]any {
+	depth := depthArgument
+	if !knownMessages[name] {
+		depth = depthBelow
+	}
+	var data any = s.value(depth)
+	switch s.r.IntN(3) {
+	case 0:
+		data = []any{data}
+	case 1:
+		data = []any{s.object(depth), s.value(depthBelow)}
+	default:
+		if _, isList := data.([]any); isList {
+			data = []any{data}
+		}
+	}
+	return map[string]any{"message": name, "data": data, s.text(): s.text()}
 }
 
 // Whatever a client or server sends, a transcript has none of its values and unknown names.
@@ -120,7 +171,7 @@ func TestTranscriptHasNoContents(t *testing.T) {
 			if s.r.IntN(10) == 0 {
 				name = s.text()
 			}
-			text, err := json.Marshal(map[string]any{"message": name, "data": s.value(0), s.text(): s.text()})
+			text, err := json.Marshal(s.message(name))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,11 +195,12 @@ func TestTranscriptIsBounded(t *testing.T) {
 	for i := range 500 {
 		fmt.Fprintf(&members, wide, rune('a'+i%26), i%10)
 	}
+	known := slices.Sorted(maps.Keys(knownMessages))
 	for name, message := range map[string]func(i int) string{
 		"names":       func(i int) string { return fmt.Sprintf(`{"message":"%s","data":[{}]}`, letters(i)) },
 		"one message": func(int) string { return `{"message":"ping","data":[]}` },
 		"members": func(i int) string {
-			return fmt.Sprintf(`{"message":"%s","data":[{%s"x":1}]}`, letters(i), members.String())
+			return fmt.Sprintf(`{"message":"%s","data":[{%s"x":1}]}`, known[i%len(known)], members.String())
 		},
 		"nesting": func(i int) string {
 			return fmt.Sprintf(`{"message":"%s","data":[%s%s]}`, letters(i), strings.Repeat(`{"a":[`, 2000), strings.Repeat(`]}`, 2000))
