@@ -54,7 +54,7 @@ func unmarshalStream(record string, s *Stream) error {
 // stays until its TTL ends. MediaID, Stream, Identity and Generation must be those of the player. It can be
 // repeated. It fails with ErrLeaseStale or ErrUnavailable.
 func (r *Redis) RemovePlayer(ctx context.Context, p Player) error {
-	return r.change(ctx, "remove_player", func(ctx context.Context, owner Owner) error {
+	return r.write(ctx, "remove_player", func(ctx context.Context, owner Owner) error {
 		return r.removePlayer(ctx, owner, entryOfPlayer(p), p.Generation, voidTTL)
 	})
 }

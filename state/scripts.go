@@ -28,13 +28,13 @@ func source(names ...string) string {
 
 func newScript(names ...string) *redis.Script { return redis.NewScript(source(names...)) }
 
-// scripts are the Lua scripts. Each can be repeated, except countUse, and touches keys of one slot only,
-// except those that claim if one server has all keys.
+// scripts are the Lua scripts. Each can be repeated, except countUse and addTranscript, and touches keys of
+// one slot only, except those that claim if one server has all keys.
 type scripts struct {
 	enlist, unlist, claimStream, claimMedia, putStream, releaseStream, addPlayer, removePlayer *redis.Script
 	deleteOwned, putSession, endSession, swap, adoptStream, adoptPlayer                        *redis.Script
 	syncRoom, releaseRoom                                                                      *redis.Script
-	renewLease, takeOver, leave, countUse                                                      *redis.Script
+	renewLease, takeOver, leave, countUse, addTranscript                                       *redis.Script
 }
 
 func newScripts() scripts {
@@ -59,6 +59,7 @@ func newScripts() scripts {
 		takeOver:      newScript("take_over"),
 		leave:         newScript("leave"),
 		countUse:      newScript("count_use"),
+		addTranscript: newScript("add_transcript"),
 	}
 }
 

@@ -14,12 +14,10 @@ const transcriptsPage = 50
 // AddTranscript adds a transcript to those of an application, of which the last ones are kept.
 func (r *Redis) AddTranscript(ctx context.Context, app string, keep int, text []byte) error {
 	key := r.keys.transcripts(app)
+	const lifetime = TranscriptDays * 24 * time.Hour
 	return r.read(ctx, "add_transcript", func(ctx context.Context) error {
-		b := r.batch()
-		b.pipe.LPush(ctx, key, text)
-		b.pipe.LTrim(ctx, key, 0, int64(keep)-1)
-		b.pipe.PExpire(ctx, key, TranscriptDays*24*time.Hour)
-		return b.exec(ctx)
+		_, _, err := r.script(ctx, r.scripts.addTranscript, []string{key}, text, keep, lifetime.Milliseconds())
+		return err
 	})
 }
 

@@ -23,8 +23,13 @@ func TestLastTranscriptsOfApplicationAreKept(t *testing.T) {
 		}
 		want = append(want, text)
 	}
-	if err := r.AddTranscript(t.Context(), "other", 1, []byte("other")); err != nil {
-		t.Fatal(err)
+	for _, text := range []string{"replaced", "other"} {
+		if err := r.AddTranscript(t.Context(), "other", 1, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept := strings.Fields(redis.CLI("LRANGE", r.keys.transcripts("other"), "0", "-1")); !slices.Equal(kept, []string{"other"}) {
+		t.Errorf("of the other application %v are kept", kept)
 	}
 	var got []string
 	if err := r.Transcripts(t.Context(), "an app", func(text string) error {

@@ -16,8 +16,9 @@ const (
 	maxAppBytes     = 64 << 20 // of all sessions of an application
 )
 
-// Budget counts the bytes of the queued calls of one application. The application's queues share it. The zero
-// Budget is ready to use.
+// Budget counts the bytes of the queued calls of one Backend, whose queues share it. After a reload that
+// changes an application's backend, sessions of before and after have different ones. The zero Budget is
+// ready to use.
 type Budget struct{ bytes atomic.Int64 }
 
 // Queue makes a session's calls one at a time, in the order of Do. It bounds their number and bytes.
