@@ -21,8 +21,9 @@ func hybridWorld(t *testing.T, change func(*Config)) (*world, *rig.ScriptedServe
 	t.Helper()
 	old := rig.StartScriptedServer(t)
 	return newWorld(t, func(c *Config) {
+		c.Upstreams = map[string]*upstream.Server{"old": upstreamAt(t, old.URL)}
 		app := c.Apps["defaultApp"]
-		app.Hybrid = hybrid.App{Upstream: upstreamAt(t, old.URL), Fallback: true}
+		app.Hybrid = hybrid.App{Upstream: c.Upstreams["old"], Fallback: true}
 		c.Apps["defaultApp"] = app
 		if change != nil {
 			change(c)

@@ -8,7 +8,10 @@ import (
 	"github.com/gorilla/websocket"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/apps"
+	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/socket"
+	"wcsgateway/gateway/upstream"
 )
 
 func (g *Gateway) waiting() (n int) {
@@ -114,6 +117,34 @@ func TestMediaSocketOfNoSessionDoesNotWait(t *testing.T) {
 	client := dialSocket(t, w.urls[podA], nil)
 	send(t, client, websocket.TextMessage, mediaHello("/x/"+strings.Repeat("0", 64)))
 	rig.WantClose(t, client, websocket.ClosePolicyViolation)
+}
+
+// Running sessions stay, so the settings of new ones do not matter. The token is for one server only.
+func TestMediaSocketReachesServerThatIssuedItsTokenAfterReload(t *testing.T) {
+	w, old, c, token := waitingWorld(t, nil)
+	playMSE(t, c, old, "theirs")
+	other := rig.StartScriptedServer(t)
+	settings := w.pods[podB].table.Settings()
+	app := *settings.Apps["defaultApp"]
+	app.Hybrid = hybrid.App{}
+	open := func(url string) *websocket.Conn {
+		next := apps.Reloadable{Apps: map[string]apps.App{"defaultApp": app}, Limits: settings.Limits}
+		if url != "" {
+			next.Upstreams = map[string]*upstream.Server{"old": upstreamAt(t, url)}
+		}
+		w.pods[podB].Reload(next)
+		client := dialSocket(t, w.urls[podB], nil)
+		send(t, client, websocket.TextMessage, mediaHello(token))
+		return client
+	}
+	open(old.URL)
+	old.Accept(t).Want(websocket.TextMessage, mediaHello("theirs"))
+	for _, url := range []string{other.URL, ""} {
+		rig.WantClose(t, open(url), websocket.ClosePolicyViolation)
+	}
+	if other.Accepted() != 0 {
+		t.Error("the token is shown to another server")
+	}
 }
 
 func TestFirstMessageOfMediaSocketIsBounded(t *testing.T) {

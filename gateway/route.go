@@ -97,7 +97,7 @@ func (g router) choose(first []byte, c upstream.Client, p session.Peer) (chosen 
 	switch cmd.Name {
 	case wcs.CmdMediaTransport:
 		chosen.media, chosen.to = true, settings.MediaSockets
-		if id, ok := ownID(c.Connection.AuthToken); ok && settings.Hybrid {
+		if id, ok := ownID(c.Connection.AuthToken); ok {
 			chosen.session = id
 			return chosen
 		}
@@ -179,12 +179,13 @@ func (g router) mediaOf(ctx context.Context, other choice, p session.Peer) choic
 	}
 }
 
-// mediaAt is mediaOf for the session of the token.
+// mediaAt is mediaOf for the session of the token. The upstream is the one that issued the session's own
+// token, whether new sessions use it or not.
 func (g router) mediaAt(kept state.Session, c upstream.Client, p session.Peer) choice {
 	settings := g.table.Settings()
-	to := settings.UpstreamOf(kept.Upstream.Name)
+	to := settings.Upstreams[kept.Upstream.Name]
 	theirs, err := hybrid.OpenToken(kept.Upstream, c.Connection.AuthToken)
-	if a := settings.Apps[kept.App]; to == nil || err != nil || a != nil && !p.OwnOrigin && !a.Origins.Allows(p.Origin) {
+	if a := settings.Apps[kept.App]; to == nil || to.Fingerprint() != kept.Upstream.Server || err != nil || a != nil && !p.OwnOrigin && !a.Origins.Allows(p.Origin) {
 		return choice{}
 	}
 	c.App = kept.App

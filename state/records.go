@@ -141,8 +141,9 @@ type Session struct {
 // SessionUpstream is what a pod needs to connect a further socket of a session's client to another WCS
 // server.
 type SessionUpstream struct {
-	Name  string `json:"name"`
-	Token []byte `json:"token"` // of the server, encrypted with the session's authToken
+	Name   string `json:"name"`
+	Server string `json:"server"` // identifies the server's address, which can change under the name
+	Token  []byte `json:"token"`  // of the server, encrypted with the session's authToken
 }
 
 // SessionStream is a published or played stream of a resumable session.

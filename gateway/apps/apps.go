@@ -89,6 +89,9 @@ type Reloadable struct {
 	Apps    map[string]App
 	Origins origins.List // of pages that can connect, whatever the application
 	Limits  Limits
+	// Upstreams are the other servers, by name. One that no application uses serves the media sockets of the
+	// sessions that have a link to it.
+	Upstreams map[string]*upstream.Server
 	// MediaSockets serves the second sockets of clients with media providers that this gateway has not, which
 	// name no application. nil: they are closed.
 	MediaSockets *upstream.Server
@@ -99,6 +102,7 @@ type Settings struct {
 	Apps         map[string]*App // by the key that clients send, which for the application of a check is a secret
 	Origins      origins.List
 	Limits       Limits
+	Upstreams    map[string]*upstream.Server
 	MediaSockets *upstream.Server
 	Routed       bool // sockets can be served by another server
 	Hybrid       bool // sessions can have an upstream
@@ -106,22 +110,12 @@ type Settings struct {
 
 // New returns the settings in use of a configuration.
 func New(r Reloadable) *Settings {
-	s := &Settings{Apps: make(map[string]*App, len(r.Apps)), Origins: r.Origins, Limits: r.Limits, MediaSockets: r.MediaSockets}
-	s.Routed = r.MediaSockets != nil
+	s := &Settings{Apps: make(map[string]*App, len(r.Apps)), Origins: r.Origins, Limits: r.Limits, Upstreams: r.Upstreams, MediaSockets: r.MediaSockets}
+	s.Routed = r.MediaSockets != nil || len(r.Upstreams) > 0
 	for key, app := range r.Apps {
 		s.Apps[key] = &app
 		s.Hybrid = s.Hybrid || app.Hybrid.Upstream != nil
 		s.Routed = s.Routed || s.Hybrid || app.Route.Upstream()
 	}
 	return s
-}
-
-// UpstreamOf returns the server that sessions of applications have as their upstream, by its name; nil: none.
-func (s *Settings) UpstreamOf(name string) *upstream.Server {
-	for _, app := range s.Apps {
-		if to := app.Hybrid.Upstream; to != nil && to.Name() == name {
-			return to
-		}
-	}
-	return nil
 }

@@ -33,7 +33,8 @@ func (c *Client) keepToken() {
 	}
 	var kept *state.SessionUpstream
 	if c.link != nil && c.link.token != "" && len(c.link.token) <= maxToken {
-		kept = &state.SessionUpstream{Name: c.app.Upstream.Name(), Token: sealer(c.token).Seal(nil, nil, []byte(c.link.token), nil)}
+		to := c.app.Upstream
+		kept = &state.SessionUpstream{Name: to.Name(), Server: to.Fingerprint(), Token: sealer(c.token).Seal(nil, nil, []byte(c.link.token), nil)}
 	}
 	c.all.Tokens.PutUpstream(c.id, sha256.Sum256([]byte(c.token)), kept)
 }

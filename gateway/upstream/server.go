@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // RFC 6455 requires it
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -81,6 +83,12 @@ func (s *Server) ConnectTimeout() time.Duration { return s.cfg.ConnectTimeout }
 
 // Name returns the server's name in the configuration.
 func (s *Server) Name() string { return s.cfg.Name }
+
+// Fingerprint identifies the server's address. A secret of a client for a server is for no other address.
+func (s *Server) Fingerprint() string {
+	sum := sha256.Sum256(fmt.Append(nil, s.secure, " ", s.address))
+	return hex.EncodeToString(sum[:8])
+}
 
 // Handshake is what a server gets of a client's upgrade request.
 type Handshake struct {

@@ -317,7 +317,7 @@ func testSessions(p *pair) {
 		_, err = p.b.FindSessionOf(p.t.Context(), id, s.TokenHash)
 		wantErr(p.t, err, state.ErrNotFound)
 	}
-	up := &state.SessionUpstream{Name: "old", Token: []byte{0, 255}}
+	up := &state.SessionUpstream{Name: "old", Server: "a1", Token: []byte{0, 255}}
 	p.a.PutUpstream(s.ID, s.TokenHash, up) // the earlier token
 	p.a.PutUpstream("none", s.TokenHash, up)
 	p.hasUpstream(changed, nil)

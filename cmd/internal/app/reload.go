@@ -102,7 +102,7 @@ func liveOf(cfg config.Config, b *backends) (apps.Reloadable, error) {
 	if err != nil {
 		return apps.Reloadable{}, fmt.Errorf("listen.origins: %w", err)
 	}
-	return apps.Reloadable{Apps: all, Origins: origin, Limits: limits(cfg.Limits), MediaSockets: mediaSockets(cfg, servers)}, nil
+	return apps.Reloadable{Apps: all, Origins: origin, Limits: limits(cfg.Limits), Upstreams: servers, MediaSockets: mediaSockets(cfg, servers)}, nil
 }
 
 func limits(l config.Limits) apps.Limits {
