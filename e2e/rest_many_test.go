@@ -20,7 +20,7 @@ import (
 )
 
 // indexedSessions returns how many sessions the pods have in Redis.
-const indexedSessions = `local n = 0 for _, pod in ipairs(redis.call('HKEYS', 'wcs:default:pods')) do n = n + redis.call('SCARD', 'wcs:default:{pod:' .. pod .. '}:sessions') end return n`
+const indexedSessions = `local n = 0 for _, pod in ipairs(redis.call('HKEYS', 'wcs:default:pods')) do n = n + redis.call('HLEN', 'wcs:default:{pod:' .. pod .. '}:sessions') end return n`
 
 // Thirty thousand sessions, six thousand streams and as many players of other pods are listed by a pod that
 // does not grow with them. With the flag more they are a hundred thousand, and ten thousand.
