@@ -22,7 +22,7 @@ type Deps struct {
 	// find_stream, find_lease, adopt_stream, add_player, remove_player, adopt_player, write_sessions,
 	// find_session, list, take_session, end_session, publish, renew_lease, list_pod, sweep, look_at_leases,
 	// take_over, release_orphans, take_over_done, sync_room, refresh, leave, count_upstream, list_upstream,
-	// add_transcript and list_transcripts.
+	// put_upstream_names, drop_upstream_names, has_upstream_name, add_transcript and list_transcripts.
 	Observe func(op string, d time.Duration, err error)
 	// Trace is called after the same calls, with the context of the call. nil: not called.
 	Trace func(ctx context.Context, op string, start time.Time, err error)

@@ -29,11 +29,14 @@ func (r *Redis) PutUpstreamNames(ctx context.Context, names []UpstreamName) erro
 
 func upstreamNameOf(o Owner) string { return o.String() + " " }
 
-// DropUpstreamName removes the record of a stream unless another pod has recorded it since.
-func (r *Redis) DropUpstreamName(ctx context.Context, n UpstreamName) error {
-	return r.write(ctx, "drop_upstream_name", func(ctx context.Context, owner Owner) error {
-		_, _, err := r.script(ctx, r.scripts.deleteOwned, []string{r.keys.upstreamName(n)}, upstreamNameOf(owner))
-		return err
+// DropUpstreamNames removes the records of streams that no other pod has recorded since.
+func (r *Redis) DropUpstreamNames(ctx context.Context, names []UpstreamName) error {
+	return r.write(ctx, "drop_upstream_names", func(ctx context.Context, owner Owner) error {
+		b := r.batch()
+		for _, n := range names {
+			b.run(ctx, r.scripts.deleteOwned, []string{r.keys.upstreamName(n)}, upstreamNameOf(owner))
+		}
+		return b.exec(ctx)
 	})
 }
 

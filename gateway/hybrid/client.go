@@ -267,7 +267,7 @@ func (c *Client) add(id string, st stream) {
 	c.session.CountStreams(1)
 	c.all.Metrics.Streams.WithLabelValues(c.key).Inc()
 	if st.published {
-		c.all.published.count(place{c.app.Upstream, st.name}, 1)
+		c.all.published.count(c.at(st.name), 1)
 	}
 	if st.provider != wcs.ProviderWebRTC && !c.media {
 		c.media = true
@@ -282,7 +282,7 @@ func (c *Client) remove(id string) {
 	c.session.CountStreams(-1)
 	c.all.Metrics.Streams.WithLabelValues(c.key).Dec()
 	if st.published {
-		c.all.published.count(place{c.app.Upstream, st.name}, -1)
+		c.all.published.count(c.at(st.name), -1)
 	}
 }
 

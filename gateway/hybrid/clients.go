@@ -121,19 +121,19 @@ func (all *Clients) Open(key string, app App, c wcs.Connection, from *Origin, s 
 
 // missing reports whether the upstream has recently not had a name.
 func (c *Client) missing(name string) bool {
-	since, ok := c.all.absent.Get(place{c.app.Upstream, name})
+	since, ok := c.all.absent.Get(c.at(name))
 	return ok && time.Since(since) < absentFor
 }
 
 // remember remembers that the upstream does not have a name.
 func (c *Client) remember(name string) {
-	c.all.absent.Add(place{c.app.Upstream, name}, time.Now())
+	c.all.absent.Add(c.at(name), time.Now())
 }
 
 // forget forgets that the upstream did not have a name.
-func (c *Client) forget(name string) { c.all.absent.Remove(place{c.app.Upstream, name}) }
+func (c *Client) forget(name string) { c.all.absent.Remove(c.at(name)) }
 
 // publishedThere reports whether a client of this pod publishes a name upstream.
 func (c *Client) publishedThere(name string) bool {
-	return c.all.published.has(place{c.app.Upstream, name})
+	return c.all.published.has(c.at(name))
 }

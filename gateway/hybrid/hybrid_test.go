@@ -167,7 +167,7 @@ func TestAbsentNameIsRememberedForOneSecond(t *testing.T) {
 	if n := len(s.lookedAt()) + len(other.lookedAt()); n != 1 {
 		t.Errorf("%d looks", n)
 	}
-	at := place{p.server, "none"}
+	at := place{Upstream: p.server.Name(), Name: "none"}
 	p.clients.absent.Add(at, time.Now().Add(-absentFor))
 	s.sends(ask)
 	v.want(ask)
@@ -521,7 +521,7 @@ func TestNameThatAnotherPodPublishesUpstreamIsRejected(t *testing.T) {
 	p.kept.mu.Lock()
 	delete(p.kept.names, "one") // as after a restart of Redis
 	p.kept.mu.Unlock()
-	p.clients.passNames(p.clients.published.pending(true))
+	p.clients.passNames(true)
 	if !recorded("one") {
 		t.Error("the name is not renewed")
 	}

@@ -100,7 +100,7 @@ func (c *Client) onStatus(a argument, st stream) {
 	switch wcs.Status(a.Status) {
 	case wcs.StatusPublishing:
 		c.forget(st.name)
-		c.all.published.confirm(place{c.app.Upstream, st.name})
+		c.all.published.confirm(c.at(st.name))
 	case wcs.StatusFailed:
 		if !st.published && a.info() != "" && isAbsent(a.info()) {
 			c.remember(st.name)

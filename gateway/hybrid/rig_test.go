@@ -252,21 +252,31 @@ type tokens struct {
 	last  *state.SessionUpstream
 	calls int
 	names map[string]bool
+
+	failing bool
 }
 
 func (k *tokens) PutUpstreamNames(_ context.Context, names []state.UpstreamName) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if len(names) > maxNames || k.failing {
+		return state.ErrUnavailable
+	}
 	for _, n := range names {
 		k.names[n.Name] = true
 	}
 	return nil
 }
 
-func (k *tokens) DropUpstreamName(_ context.Context, n state.UpstreamName) error {
+func (k *tokens) DropUpstreamNames(_ context.Context, names []state.UpstreamName) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.names, n.Name)
+	if len(names) > maxNames || k.failing {
+		return state.ErrUnavailable
+	}
+	for _, n := range names {
+		delete(k.names, n.Name)
+	}
 	return nil
 }
 

@@ -48,7 +48,7 @@ type Sessions interface {
 // Upstreams is the part of Node about streams that clients publish on other servers.
 type Upstreams interface {
 	PutUpstreamNames(ctx context.Context, names []state.UpstreamName) error
-	DropUpstreamName(ctx context.Context, n state.UpstreamName) error
+	DropUpstreamNames(ctx context.Context, names []state.UpstreamName) error
 	HasUpstreamName(ctx context.Context, n state.UpstreamName) (bool, error)
 }
 

@@ -16,11 +16,13 @@ func (p *Pod) PutUpstreamNames(ctx context.Context, names []state.UpstreamName) 
 	})
 }
 
-// DropUpstreamName is state.Redis' method.
-func (p *Pod) DropUpstreamName(ctx context.Context, n state.UpstreamName) error {
-	return p.call(ctx, "drop_upstream_name", true, func() error {
-		if p.f.upstreamNames[n] == p.owner {
-			delete(p.f.upstreamNames, n)
+// DropUpstreamNames is state.Redis' method.
+func (p *Pod) DropUpstreamNames(ctx context.Context, names []state.UpstreamName) error {
+	return p.call(ctx, "drop_upstream_names", true, func() error {
+		for _, n := range names {
+			if p.f.upstreamNames[n] == p.owner {
+				delete(p.f.upstreamNames, n)
+			}
 		}
 		return nil
 	})
@@ -49,13 +51,13 @@ func testUpstreamNames(p *pair) {
 	wantErr(p.t, p.a.PutUpstreamNames(ctx, []state.UpstreamName{one}), nil)
 	want(one, true)
 	want(other, false)
-	wantErr(p.t, p.b.DropUpstreamName(ctx, one), nil) // is not its own
+	wantErr(p.t, p.b.DropUpstreamNames(ctx, []state.UpstreamName{one}), nil) // is not its own
 	want(one, true)
 	wantErr(p.t, p.b.PutUpstreamNames(ctx, []state.UpstreamName{one, other}), nil)
-	wantErr(p.t, p.a.DropUpstreamName(ctx, one), nil) // not any more
+	wantErr(p.t, p.a.DropUpstreamNames(ctx, []state.UpstreamName{one}), nil) // not any more
 	want(one, true)
 	want(other, true)
-	wantErr(p.t, p.b.DropUpstreamName(ctx, one), nil)
+	wantErr(p.t, p.b.DropUpstreamNames(ctx, []state.UpstreamName{one}), nil)
 	want(one, false)
 	want(other, true)
 }
