@@ -502,8 +502,7 @@ func TestNameThatAnotherPodPublishesUpstreamIsRejected(t *testing.T) {
 	}
 	here.sends(command(wcs.CmdPublishStream, "c", "one"))
 	here.want(`"c"`, `"FAILED"`, wcs.InfoStreamNameAlreadyInUse)
-	here.sends(command(wcs.CmdPublishStream, "d", "refused"))
-	here.sends(command(wcs.CmdUnPublishStream, "d", "refused")) // waits for its stream
+	here.sends(command(wcs.CmdPublishStream, "d", "refused"), command(wcs.CmdUnPublishStream, "d", "refused")) // waits for its stream
 	here.wantServed(wcs.CmdPublishStream)
 	here.wantServed(wcs.CmdUnPublishStream)
 

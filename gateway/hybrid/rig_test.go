@@ -173,22 +173,25 @@ func (s *session) do(f func()) {
 	<-done
 }
 
-// command sends a command of the client. It reports whether the upstream might have it.
-func (s *session) command(frame string) (taken bool) {
+// command sends commands of the client, with nothing between them. It reports whether the upstream might have
+// all of them.
+func (s *session) command(frames ...string) (taken bool) {
 	s.t.Helper()
-	cmd, err := wcs.Decode([]byte(frame))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.do(func() { taken = s.client.Take(cmd, []byte(frame)) })
+	taken = true
+	s.do(func() {
+		for _, frame := range frames {
+			cmd, err := wcs.Decode([]byte(frame))
+			taken = err == nil && s.client.Take(cmd, []byte(frame)) && taken
+		}
+	})
 	return taken
 }
 
-// sends is command for one that must be taken.
-func (s *session) sends(frame string) {
+// sends is command for those that must be taken.
+func (s *session) sends(frames ...string) {
 	s.t.Helper()
-	if !s.command(frame) {
-		s.t.Fatalf("%s is executed here", frame)
+	if !s.command(frames...) {
+		s.t.Fatalf("%s is executed here", frames)
 	}
 }
 
