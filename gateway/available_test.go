@@ -92,3 +92,17 @@ func TestClientsShareListsOfNatives(t *testing.T) {
 		}
 	})
 }
+
+// Each application has the text that its apps compare.
+func TestPlayOfMissingStreamFailsWithTextOfApplication(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		app := c.Apps["defaultApp"]
+		app.Key, app.MissingStream = "older", wcs.InfoStreamNotFound
+		c.Apps["older"] = app
+	})
+	for app, info := range map[string]string{"defaultApp": wcs.InfoSessionDoesNotExist, "older": wcs.InfoStreamNotFound} {
+		c := w.connectAs(t, podA, app)
+		playAV(t, c, "none", "none")
+		c.WantStatus("none", "FAILED", info)
+	}
+}
