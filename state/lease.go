@@ -112,7 +112,7 @@ func (r *Redis) keepLease(ctx context.Context) {
 // Leased reports whether an owner has a lease: it renewed the lease within Config.Lease. It fails with
 // ErrUnavailable.
 func (r *Redis) Leased(ctx context.Context, o Owner) (leased bool, err error) {
-	err = r.ask(ctx, "find_lease", func(ctx context.Context) error {
+	err = r.query(ctx, "find_lease", func(ctx context.Context) error {
 		n, err := r.client.Exists(ctx, r.keys.lease(o)).Result()
 		leased = n == 1
 		return err

@@ -135,8 +135,8 @@ func (r *Redis) write(ctx context.Context, op string, f func(context.Context, Ow
 	return r.read(ctx, op, func(ctx context.Context) error { return f(ctx, owner) })
 }
 
-// ask is read for a call that a client waits for: it has half the time.
-func (r *Redis) ask(ctx context.Context, op string, f func(context.Context) error) error {
+// query is read for a call that a client waits for: it has half the time.
+func (r *Redis) query(ctx context.Context, op string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
 	return r.read(ctx, op, f)

@@ -410,7 +410,7 @@ func (r *Redis) FindUpstream(ctx context.Context, id string, h TokenHash) (Sessi
 
 // headOf returns the head of the value of a session with a token, from the generation on.
 func (r *Redis) headOf(ctx context.Context, id string, h TokenHash) (head string, err error) {
-	err = r.ask(ctx, "find_session", func(ctx context.Context) (err error) {
+	err = r.query(ctx, "find_session", func(ctx context.Context) (err error) {
 		head, err = r.client.GetRange(ctx, r.keys.session(id), 0, headBytes-1).Result()
 		return err
 	})
@@ -427,7 +427,7 @@ func (r *Redis) headOf(ctx context.Context, id string, h TokenHash) (head string
 
 // FindSession returns a registered session of any pod, or ErrNotFound.
 func (r *Redis) FindSession(ctx context.Context, id string) (s Session, err error) {
-	err = r.ask(ctx, "find_session", func(ctx context.Context) error {
+	err = r.query(ctx, "find_session", func(ctx context.Context) error {
 		value, err := r.client.Get(ctx, r.keys.session(id)).Result()
 		if err != nil {
 			return err

@@ -212,7 +212,7 @@ func (r *Redis) addReleaseMedia(ctx context.Context, b *batch, owner Owner, e en
 
 // FindStream returns the record of a name, or ErrNotFound.
 func (r *Redis) FindStream(ctx context.Context, name string) (s Stream, err error) {
-	err = r.ask(ctx, "find_stream", func(ctx context.Context) error {
+	err = r.query(ctx, "find_stream", func(ctx context.Context) error {
 		record, err := r.client.HGet(ctx, r.keys.record(name), "json").Bytes()
 		if err != nil {
 			return err
