@@ -26,7 +26,10 @@ func TestAllowsMatchesPatterns(t *testing.T) {
 		{"https://*.example.com !https://bad.example.com", "https://bad.example.com", "https://other"}, // the first match decides
 		{"!*.evil.com *", "https://a.com null garbage", "https://x.evil.com http://x.evil.com:8"},
 		{"!null *", "https://a.com", "null"},
-		{"null", "null", "https://null https://a.com"},
+		{"null", "null file://", "https://null https://a.com file:///x"},
+		{"https://a.example null", "file:// https://a.example", "file://x"},
+		{"https://a.example", "https://a.example", "file://"},
+		{"!null *", "https://a.com", "file://"},
 		{"http://[::1]:8080", "http://[::1]:8080", "http://[::1] http://[::2]:8080"},
 		{"http://10.0.0.1", "http://10.0.0.1", "http://10x0.0.1"},
 		{"https://a.example", "", "garbage https:// //a.example https://a.example?x https://u@a.example https://a.example#f a.example"},
