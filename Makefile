@@ -53,6 +53,7 @@ check-format:
 test: setup $(SDK) build check-links test-deploy
 	go vet ./...
 	go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
+	go test -vet=off -count=1 -run Alloc ./gateway ./gateway/socket # the race detector allocates, too
 	go test -race -vet=off -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser)
 	go test -race -vet=off -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
 

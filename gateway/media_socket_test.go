@@ -198,3 +198,15 @@ func TestNamePublishedUpstreamIsRefusedOnEveryPod(t *testing.T) {
 	publishAV(t, here, "here", "s")
 	here.AwaitSDP("here")
 }
+
+// The token of a session that ended is for no other server.
+func TestMediaSocketOfEndedSessionReachesNoServer(t *testing.T) {
+	other := rig.StartScriptedServer(t)
+	w, old, c, token := waitingWorld(t, func(c *Config) { c.MediaSockets = upstreamAt(t, other.URL) })
+	client := w.waitForUpstream(t, token)
+	c.Close()
+	rig.WantClose(t, client, websocket.ClosePolicyViolation)
+	if old.Accepted()+other.Accepted() != 0 {
+		t.Error("a server got the socket")
+	}
+}

@@ -168,7 +168,9 @@ func (g router) mediaOf(ctx context.Context, other choice, p session.Peer) choic
 				return choice{} // this gateway closes it
 			}
 			defer g.waits.leave(id)
-		case errors.Is(err, state.ErrNotFound) && (found || time.Since(began) > min(lateSession, g.cfg.Conn.HelloTimeout/2)):
+		case errors.Is(err, state.ErrNotFound) && found:
+			return choice{} // the session has ended; its token is for no other server
+		case errors.Is(err, state.ErrNotFound) && time.Since(began) > min(lateSession, g.cfg.Conn.HelloTimeout/2):
 			return other
 		case err != nil && !errors.Is(err, state.ErrNotFound):
 			return choice{}

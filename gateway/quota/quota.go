@@ -14,8 +14,8 @@ import (
 // Kind is a kind of requests with its own buckets.
 type Kind int
 
-// The kinds of requests. Those that change what other clients are sent, or that start something at LiveKit,
-// are also limited for each address.
+// The kinds of requests. Starts, joins and mutes reach LiveKit or other pods, and are limited for each
+// address as well.
 const (
 	Starts  Kind = iota // publishStream and playStream
 	Joins               // of rooms; leaves are free, because there are not more of them
@@ -38,8 +38,8 @@ func (r Rate) limiter() *rate.Limiter {
 // Limits are the buckets of new clients.
 type Limits struct {
 	Starts, Joins Rate
-	// AddressFactor is how many times the requests of one client all clients of an address can make: starts and
-	// joins. 0: no limit.
+	// AddressFactor is how many times the requests of one client all clients of an address can make: starts,
+	// joins and mutes. 0: no limit.
 	AddressFactor int
 	// StartsUnderWay bounds Turns. 0: no limit.
 	StartsUnderWay int
@@ -107,7 +107,7 @@ func (c *Client) bucket(k Kind) *rate.Limiter {
 // shared returns the bucket of the client's address, nil if there is none.
 func (c *Client) shared(k Kind) *rate.Limiter {
 	r := c.rateOf(k)
-	if k != Starts && k != Joins || !c.address.IsValid() || c.limits.AddressFactor == 0 || r.PerSecond == 0 {
+	if k != Starts && k != Joins && k != Mutes || !c.address.IsValid() || c.limits.AddressFactor == 0 || r.PerSecond == 0 {
 		return nil
 	}
 	key := party{c.address, k}
@@ -139,6 +139,12 @@ func (c *Client) Charge(k Kind) {
 	}
 }
 
-// Delay takes a token and returns the time until the client can use it. The caller has at most one request
-// that waits.
-func (c *Client) Delay(k Kind) time.Duration { return c.bucket(k).Reserve().Delay() }
+// Delay takes a token of the client and of its address, and returns the time until the client can use both.
+// The caller has at most one request that waits.
+func (c *Client) Delay(k Kind) time.Duration {
+	delay := c.bucket(k).Reserve().Delay()
+	if b := c.shared(k); b != nil {
+		delay = max(delay, b.Reserve().Delay())
+	}
+	return delay
+}

@@ -66,6 +66,26 @@ func TestClientsOfOneAddressShareItsBucket(t *testing.T) {
 	})
 }
 
+func TestMutesWaitForTheBucketOfTheirAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := New()
+		l := Limits{AddressFactor: 2} // 40 mutes at once, then 4 a second
+		for i := range 40 {
+			c := table.Client(one, &l)
+			if delay := c.Delay(Mutes); delay != 0 {
+				t.Errorf("mute %d waits %v", i, delay)
+			}
+		}
+		c, other := table.Client(one, &l), table.Client(two, &l)
+		if delay := c.Delay(Mutes); delay != time.Second/4 {
+			t.Errorf("a mute above the address's burst waits %v", delay)
+		}
+		if delay := other.Delay(Mutes); delay != 0 {
+			t.Errorf("a mute of another address waits %v", delay)
+		}
+	})
+}
+
 func TestTurnsAreFairBetweenParties(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := NewTurns(8)

@@ -17,6 +17,7 @@ var commands = []wcs.Name{
 	wcs.CmdSnapshot, wcs.CmdSendStreamEvent, wcs.CmdSendData, wcs.CmdPing, wcs.CmdPong, wcs.CmdPushLogs, wcs.CmdSessionDebug,
 	wcs.CmdSubmitBugReport, wcs.CmdMetricsDesc, wcs.CmdMetricsBatch, wcs.CmdMediaTransport, wcs.CmdCall, wcs.CmdAnswer,
 	wcs.CmdHangup, wcs.CmdHold, wcs.CmdUnhold, wcs.CmdSendDTMF, wcs.CmdTransfer,
+	"pauseStream", "changeQuality", "getStreamInfo", // the gateway has no counterpart
 }
 
 // maxStart is how much of a message is looked at for its name.

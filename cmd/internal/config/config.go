@@ -275,8 +275,8 @@ type Limits struct {
 	JoinsPerSecond int `koanf:"joinsPerSecond" rule:"min=0"`
 	// Rooms that a session may join at once.
 	JoinBurst int `koanf:"joinBurst" rule:"min=1"`
-	// How many times as many starts and joins as one session all sessions of one client address (IPv6: of one
-	// /64 network) may make on this pod. 0: no limit.
+	// How many times as many starts, joins and mutes as one session all sessions of one client address (IPv6: of
+	// one /64 network) may make on this pod. 0: no limit.
 	//
 	// The default lets hundreds of users behind one address start at once. Set 0 behind a proxy that is not in
 	// `listen.trustedProxies`: all its clients would have one address.
