@@ -35,6 +35,7 @@ func TestLiveKitBehavesAsDocumented(t *testing.T) {
 		"a resource has an etag, a location and a token":         testResource,
 		"unusable offers are refused":                            testUnusableOffers,
 		"mended offers are accepted":                             func(t *testing.T, s *stage) { eachWay(t, s, testMendedOffers) },
+		"recorded offers of browsers are answered":               func(t *testing.T, s *stage) { eachWay(t, s, testBrowserOffers) },
 		"unbundled offers are answered with port 0":              testUnbundledOffer,
 		"removal is idempotent":                                  testRemove,
 		"a participant is replaced by the same identity":         testReplaced,
