@@ -3,6 +3,7 @@ package wcs
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,9 +14,13 @@ import (
 func TestRefusedBatchAllocatesWithinBound(t *testing.T) {
 	array := func(row string, n int) string { return "[" + strings.Repeat(row+",", n-1) + row + "]" }
 	filled := func(row string) string { return array(row, (maxMetricsBatchBytes-2)/(len(row)+1)) }
+	var different strings.Builder
+	for i := range 1600 {
+		fmt.Fprintf(&different, `"%d;5",`, 10000+i)
+	}
 	for name, batch := range map[string]json.RawMessage{
 		"empty rows":           json.RawMessage(filled(`""`)),
-		"short rows":           json.RawMessage(filled(`"1;2;3"`)),
+		"different rows":       json.RawMessage("[" + different.String() + `""]`),
 		"rows, one too many":   json.RawMessage(array(`"`+strings.Repeat("1;", 60)+`"`, maxMetricsRows+1)),
 		"numbers":              json.RawMessage(filled(`1`)),
 		"nested arrays":        json.RawMessage(filled(`[0,0]`)),
@@ -32,7 +37,8 @@ func TestRefusedBatchAllocatesWithinBound(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
-		if got := testing.AllocsPerRun(runs, refuse); got > 10 {
+		// The decoder keeps what it needs in pools, of which the race detector takes some away.
+		if got := testing.AllocsPerRun(runs, refuse); got > 50 {
 			t.Errorf("%s, %d bytes: %.0f allocations", name, len(batch), got)
 		}
 		var before, after runtime.MemStats
@@ -41,7 +47,7 @@ func TestRefusedBatchAllocatesWithinBound(t *testing.T) {
 			refuse()
 		}
 		runtime.ReadMemStats(&after)
-		if got := (after.TotalAlloc - before.TotalAlloc) / runs; got > 4*maxMetricsBatchBytes {
+		if got := (after.TotalAlloc - before.TotalAlloc) / runs; got > 8*maxMetricsBatchBytes {
 			t.Errorf("%s, %d bytes: %d allocated", name, len(batch), got)
 		}
 	}
