@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,47 @@ func TestKilledPodIsTakenOver(t *testing.T) {
 			t.Errorf("notified more than once: %s", p.Names())
 		}
 	}
+}
+
+// A pod is killed after a player got its answer, before the player has media. LiveKit's participant ends, and
+// another pod removes the player's keys, and only those.
+func TestKilledPodLeavesNoPlayerWithoutMedia(t *testing.T) {
+	t.Parallel()
+	g, s := pods(t, 2)
+	c, d := rig.Connect(t, g[1].URL, "defaultApp"), rig.Connect(t, g[0].URL, "defaultApp")
+	c.Publish("unmet-pub", "unmet", rig.NewPublisher(t, rig.PeerOptions{}))
+	claims := func() []string { return slices.Sorted(slices.Values(s.Redis.Claims())) }
+	players := func() (list []string) {
+		for _, p := range s.LiveKit.Participants(t, "wcs.unmet") {
+			if _, role, _, _ := translate.Identity(p.GetIdentity()).Parse(); role == translate.RolePlay {
+				list = append(list, p.GetIdentity())
+			}
+		}
+		return list
+	}
+	before := claims() // those of the publisher
+	d.Send("playStream", rig.StreamRequest("unmet-play", "unmet", rig.NewPlayer(t, rig.PeerOptions{}).Offer(), false, nil))
+	d.AwaitSDP("unmet-play")
+	if list := players(); len(list) != 1 {
+		t.Errorf("players in LiveKit: %v, want one", list)
+	}
+	if slices.Equal(claims(), before) {
+		t.Errorf("the player has no keys: %v", before)
+	}
+	g[0].Kill()
+	since := time.Now()
+	rig.Eventually(t, 60*time.Second, "LiveKit lists no player", func() bool { return len(players()) == 0 })
+	t.Logf("the participant is gone after %v", time.Since(since))
+	rig.Eventually(t, 60*time.Second, "Redis has no key of the player", func() bool { return slices.Equal(claims(), before) })
+	t.Logf("its keys are gone after %v", time.Since(since))
+	e, screen := rig.Connect(t, g[1].URL, "defaultApp"), rig.NewPlayer(t, rig.PeerOptions{})
+	e.Play("unmet-play", "unmet", screen) // its media id is free too
+	wantMedia(t, screen, translate.Audio, translate.Video)
+	c.Unpublish("unmet-pub", "unmet")
+	c.WantStatus("unmet-pub", "UNPUBLISHED", "Stopped by publisher stop")
+	e.WantStatus("unmet-play", "FAILED", "Stopped by publisher stop")
+	s.WantClean(t)
+	wantNoMoreStatus(t, c, e)
 }
 
 // A pod is frozen for so long that others take it for dead: it closes its sockets and starts clean, and
