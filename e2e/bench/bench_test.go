@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, burst, handshake, idle, splice, hybrid, rates, browser")
+	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, burst, handshake, idle, pods, splice, hybrid, rates, browser")
 	jsonFile = flag.String("json", "", "also write the results to this file, as JSON; a relative path begins at the root of the module")
 )
 
@@ -35,6 +35,7 @@ var measures = []struct {
 	{"burst", measureBurst},
 	{"handshake", measureHandshake},
 	{"idle", measureIdle},
+	{"pods", measurePods},
 	{"splice", measureSplice},
 	{"hybrid", measureHybrid},
 	{"rates", measureRates},
