@@ -79,9 +79,9 @@ test-more: attacks fuzz test-k8s test-clients test-whip test-long soak test-rele
 test-clients: setup $(SDK)
 	go test -count=1 -timeout $(TESTTIMEOUT) ./e2e/clients -args -more
 
-# What make test runs with plays over signalling, with plays by WHIP.
+# What make test runs with plays over signalling, with plays by WHIP: streams, faults, browsers and other clients.
 test-whip: setup $(SDK)
-	WCS_LIVEKIT_PLAY=whip go test -count=1 -timeout $(TESTTIMEOUT) ./e2e ./e2e/browser
+	WCS_LIVEKIT_PLAY=whip go test -count=1 -timeout $(TESTTIMEOUT) ./e2e ./e2e/browser ./e2e/faults ./e2e/clients
 
 # What make test has for a shorter time: media of another server through the gateway for 30 s, an outage of Redis of a
 # minute, 100,000 sessions, the SDK's quality for 30 s, and pages of the console and the player at every width in both colours.
