@@ -19,10 +19,15 @@ const (
 // deployment against one that is alone.
 func measurePods(b *testing.B, p *programs, results *report) {
 	redis := rig.StartRedis(b)
-	running := 0
+	var running []*server
+	defer func() { // each would drain by itself, one after the other
+		for _, s := range running {
+			s.Kill()
+		}
+	}()
 	perPod := func(pods int) float64 {
-		for ; running < pods; running++ {
-			startGateway(b, p, rig.NewPorts(b), redis.Addr, nil)
+		for len(running) < pods {
+			running = append(running, startGateway(b, p, rig.NewPorts(b), redis.Addr, nil))
 		}
 		wait(b, podsSettle)
 		before, began := processed(b, redis), time.Now()
