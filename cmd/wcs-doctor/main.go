@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"wcsgateway/cmd/internal/build"
 )
 
 // version is set by the linker: -ldflags "-X main.version=1.2.3".
@@ -54,7 +55,7 @@ func command(code *int) *cobra.Command {
 		Example: "  wcs-gateway upstream transcripts >transcripts.jsonl\n" +
 			"  wcs-doctor --transcripts transcripts.jsonl --properties flashphoner.properties --log access.log\n" +
 			"  wcs-doctor --transcripts transcripts.jsonl --print-config >gateway.yaml",
-		Version: buildVersion(), SilenceErrors: true, SilenceUsage: true,
+		Version: build.Version(version), SilenceErrors: true, SilenceUsage: true,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if in.empty() {
 				return errNoInput
@@ -85,19 +86,4 @@ func command(code *int) *cobra.Command {
 	c.Flags().BoolVar(&onlyConfig, "print-config", false, "print the configuration file only")
 	c.MarkFlagsMutuallyExclusive("json", "print-config")
 	return c
-}
-
-// buildVersion returns the version set by the linker, else the commit of the build, else "dev".
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-				return s.Value[:12]
-			}
-		}
-	}
-	return "dev"
 }

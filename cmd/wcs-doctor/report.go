@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"wcsgateway/cmd/internal/build"
 	"wcsgateway/translate/transcript"
 )
 
@@ -91,7 +92,7 @@ func examine(in inputs) (r report, err error) {
 			return r, err
 		}
 	}
-	r.Version, r.Transcripts, r.Used = buildVersion(), len(transcripts), u.all()
+	r.Version, r.Transcripts, r.Used = build.Version(version), len(transcripts), u.all()
 	r.Properties = u.k.used(properties)
 	if r.Differences, err = compare(transcripts, u.k.namesOf(kindField)); err != nil {
 		return r, err

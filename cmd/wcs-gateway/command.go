@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wcsgateway/cmd/internal/build"
 	"wcsgateway/cmd/internal/config"
 )
 
@@ -60,7 +61,7 @@ func (p program) command() *cobra.Command {
 		Short: "A WCS signalling server that runs on LiveKit",
 		Long: "wcs-gateway is a signalling server: unmodified Flashphoner WCS applications run on LiveKit.\n" +
 			"Without a command it serves. Each setting can also be a variable: livekit.apiKey is WCS_LIVEKIT_APIKEY.",
-		Version: buildVersion(), SilenceErrors: true, SilenceUsage: true,
+		Version: build.Version(version), SilenceErrors: true, SilenceUsage: true,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if onlyCheck {
 				return p.checkConfig(given())
@@ -87,7 +88,7 @@ func (p program) command() *cobra.Command {
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error {
-				_, err := fmt.Fprintln(p.stdout, buildVersion())
+				_, err := fmt.Fprintln(p.stdout, build.Version(version))
 				return err
 			},
 		},

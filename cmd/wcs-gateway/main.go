@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 )
 
@@ -47,19 +46,4 @@ func handleSignals(signals <-chan os.Signal, drain func(), exit func(code int)) 
 	drain()
 	<-signals
 	exit(exitFault)
-}
-
-// buildVersion returns the version set by the linker, else the commit of the build, else "dev".
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-				return s.Value[:12]
-			}
-		}
-	}
-	return "dev"
 }

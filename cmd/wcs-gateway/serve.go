@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"wcsgateway/cmd/internal/app"
+	"wcsgateway/cmd/internal/build"
 	"wcsgateway/cmd/internal/check"
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway/admin"
@@ -45,7 +46,7 @@ func (p program) serve(ctx context.Context, file string) error {
 	log := newLogger(cfg.Log, p.stderr, p.colours(p.stderr))
 	state.QuietClientLog(log)
 	app.TakeStandardLog(log)
-	log.Info().Str("build", buildVersion()).Fields(cfg.Redacted()).Msg("starting")
+	log.Info().Str("build", build.Version(version)).Fields(cfg.Redacted()).Msg("starting")
 	for _, w := range cfg.Warnings() {
 		log.Warn().Msg(w)
 	}
@@ -60,7 +61,7 @@ func (p program) serve(ctx context.Context, file string) error {
 		}
 		return check.Findings(check.Look(ctx, now))
 	}
-	if err := app.Run(ctx, cfg, app.Options{Log: log, Version: buildVersion(), Source: source, Look: look}); err != nil {
+	if err := app.Run(ctx, cfg, app.Options{Log: log, Version: build.Version(version), Source: source, Look: look}); err != nil {
 		log.Error().Err(err).Msg("ended by fault")
 		return exit(exitFault)
 	}
