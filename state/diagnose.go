@@ -61,13 +61,15 @@ func (r *Redis) node(ctx context.Context, addr string) Node {
 // exist; scriptCommands are those of its scripts, and the others that it sends itself. A user who may not run
 // scripts leaves no key.
 var (
-	directCommands = []string{"EXISTS", "GET", "GETRANGE", "HDEL", "HGET", "HGETALL", "HRANDFIELD", "HSCAN", "LRANGE", "SMEMBERS"}
+	directCommands = []string{"EXISTS", "GET", "GETRANGE", "HDEL", "HGET", "HGETALL", "HRANDFIELD", "HSCAN", "LRANGE", "SMEMBERS", "ZRANGE", "ZREM"}
 	scriptCommands = []string{
 		"DEL", "EXISTS", "GET", "HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HLEN", "HMGET", "HSET", "HVALS", "LPUSH", "LTRIM", "PEXPIRE", "PTTL", "SADD", "SET", "SMEMBERS", "SREM",
+		"TIME", "ZADD", "ZCARD", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZSCORE",
 	}
 	// trialArguments are those after the key.
 	trialArguments = map[string][]any{
 		"GETRANGE": {0, 1}, "HDEL": {"f"}, "HEXISTS": {"f"}, "HGET": {"f"}, "HINCRBY": {"f", 1}, "HMGET": {"f"}, "HSCAN": {0}, "HSET": {"f", "v"}, "LPUSH": {"v"}, "LRANGE": {0, 1}, "LTRIM": {0, 0},
+		"ZADD": {1, "m"}, "ZRANGE": {0, 1}, "ZRANGEBYSCORE": {0, 1}, "ZREM": {"m"}, "ZREMRANGEBYSCORE": {0, 1}, "ZSCORE": {"m"},
 		"HRANDFIELD": {1}, "SREM": {"m"}, "SADD": {"m"}, "SET": {"v"}, "PEXPIRE": {1000},
 	}
 )
@@ -111,7 +113,7 @@ func (r *Redis) TryCommands(ctx context.Context) (missing []string, err error) {
 // Run it does not register the pod.
 func (r *Redis) Listen(ctx context.Context, event func(Event)) error {
 	r.handlers.Event = event
-	return r.subscribe(ctx)
+	return r.subscribe(ctx, r.keys.channel(r.pod.ID), func() { r.subscribed.Store(true) }, r.received)
 }
 
 // Close closes the connections of a store on which Run was not called.

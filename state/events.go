@@ -31,7 +31,7 @@ func (r *Redis) Publish(ctx context.Context, pod string, e Event) error {
 // is lost.
 func (r *Redis) receiveEvents(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := r.subscribe(ctx)
+		err := r.subscribe(ctx, r.keys.channel(r.pod.ID), func() { r.subscribed.Store(true) }, r.received)
 		if ctx.Err() != nil {
 			return
 		}
@@ -42,15 +42,15 @@ func (r *Redis) receiveEvents(ctx context.Context) {
 
 var errUnsubscribed = errors.New("subscription ended by the server")
 
-// subscribe receives events until the subscription is lost or ctx is done. It does not use go-redis'
-// channels: they keep a subscription that a Cluster ended when it moved the slot, and drop messages after a
-// minute of blocking.
-func (r *Redis) subscribe(ctx context.Context) error {
+// subscribe receives the messages of a channel until the subscription is lost or ctx is done. It does not use
+// go-redis' channels: they keep a subscription that a Cluster ended when it moved the slot, and drop messages
+// after a minute of blocking.
+func (r *Redis) subscribe(ctx context.Context, channel string, subscribed func(), received func(text string)) error {
 	var sub *redis.PubSub
 	if r.sharded {
-		sub = r.client.SSubscribe(ctx, r.keys.channel(r.pod.ID))
+		sub = r.client.SSubscribe(ctx, channel)
 	} else {
-		sub = r.client.Subscribe(ctx, r.keys.channel(r.pod.ID))
+		sub = r.client.Subscribe(ctx, channel)
 	}
 	end := context.AfterFunc(ctx, func() { closeSubscription(sub) }) // a read ignores ctx
 	defer func() {
@@ -72,8 +72,14 @@ func (r *Redis) subscribe(ctx context.Context) error {
 			return err
 		}
 		asked = false
-		if err := r.received(got); err != nil {
-			return err
+		switch got := got.(type) {
+		case *redis.Subscription:
+			if got.Kind == "unsubscribe" || got.Kind == "sunsubscribe" {
+				return errUnsubscribed
+			}
+			subscribed()
+		case *redis.Message:
+			received(got.Payload)
 		}
 	}
 }
@@ -81,22 +87,14 @@ func (r *Redis) subscribe(ctx context.Context) error {
 // closeSubscription ignores the error, which means that the connection was broken already.
 func closeSubscription(sub *redis.PubSub) { _ = sub.Close() }
 
-func (r *Redis) received(got any) error {
-	switch got := got.(type) {
-	case *redis.Subscription:
-		if got.Kind == "unsubscribe" || got.Kind == "sunsubscribe" {
-			return errUnsubscribed
-		}
-		r.subscribed.Store(true)
-	case *redis.Message:
-		var e Event
-		if err := json.Unmarshal([]byte(got.Payload), &e); err != nil {
-			r.log.Warn().Err(fmt.Errorf("event: %w", err)).Msg("unreadable event")
-			return nil
-		}
-		if r.handlers.Event != nil {
-			r.handlers.Event(e)
-		}
+// received passes an event for this pod to the handler.
+func (r *Redis) received(text string) {
+	var e Event
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		r.log.Warn().Err(fmt.Errorf("event: %w", err)).Msg("unreadable event")
+		return
 	}
-	return nil
+	if r.handlers.Event != nil {
+		r.handlers.Event(e)
+	}
 }

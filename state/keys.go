@@ -34,10 +34,20 @@ import (
 //	wcs:<d>:upstream:<upstream esc>:<name esc>  string: "<owner> "; a client of the owner publishes the stream
 //	  there. Renewed, and kept for UpstreamNameTTL
 //	wcs:<d>:upstreams:<day>  hash: see UpstreamUse.field → count; kept for UseDays after the last one
+//	wcs:<d>:pulls  zset: id of a wanted pull → time until which it is wanted, in ms of Redis; as many as
+//	  PullWant.Max. It is a hint: the next want of a holder writes a lost entry again
+//	wcs:<d>:pull-workers  hash: worker → "<time until which it counts as alive in ms> <PullWorker as JSON>"; at
+//	  most maxPullWorkers
+//	wcs:<d>:{pull:<id esc>}:job  hash: json (Pull), state, fault, detail, at (of the state, in ms), gen, before
+//	  (the gen before), worker (empty: none), take (the worker's last one), lease (its end in ms); removed when
+//	  the pull has no holder, and 10 min after it failed
+//	wcs:<d>:{pull:<id esc>}:wants  zset: holder (a pod's owner, or another name) → time until which it wants
+//	  the pull, in ms; one for each pod
 //	wcs:<d>:transcripts:<app esc>  list: transcripts of sessions (package transcript) as JSON, the last one
 //	  first; kept for TranscriptDays after the last one
 //
-// The channel of a pod's events is wcs:<d>:pod:<pod>.
+// The channel of a pod's events is wcs:<d>:pod:<pod>, that of changed pulls wcs:<d>:pulls. A worker's user
+// needs wcs:<d>:pull* and wcs:<d>:{pull:* only.
 //
 // A record is listed in the index of its owner before it is written, or with it, and removed from it after it
 // is deleted.
@@ -93,6 +103,13 @@ func (k keys) transcripts(app string) string {
 }
 func (k keys) upstreamName(n UpstreamName) string {
 	return k.prefix + "upstream:" + url.QueryEscape(n.Upstream) + ":" + url.QueryEscape(n.Name)
+}
+func (k keys) pulls() string              { return k.prefix + "pulls" }
+func (k keys) pullWorkers() string        { return k.prefix + "pull-workers" }
+func (k keys) pull(id string) string      { return k.ofPull(id, "job") }
+func (k keys) pullWants(id string) string { return k.ofPull(id, "wants") }
+func (k keys) ofPull(id, what string) string {
+	return k.prefix + "{pull:" + url.QueryEscape(id) + "}:" + what
 }
 func (k keys) channel(pod string) string { return k.prefix + "pod:" + pod }
 

@@ -275,6 +275,12 @@ var (
 	ErrLostOwnership = errors.New("lost ownership")
 	// ErrLeaseStale: this pod has not renewed its lease in time and must not write. Nothing was sent.
 	ErrLeaseStale = errors.New("lease is stale")
+	// ErrFull: there are as many pulls or workers as there can be.
+	ErrFull = errors.New("full")
+	// ErrTaken: a living worker has the pull.
+	ErrTaken = errors.New("taken by another worker")
+	// ErrUnwanted: the pull has no holder. It was removed.
+	ErrUnwanted = errors.New("no longer wanted")
 	// ErrUnavailable: Redis did not answer in time, or failed.
 	ErrUnavailable = errors.New("redis is unavailable")
 )

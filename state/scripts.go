@@ -35,6 +35,8 @@ type scripts struct {
 	deleteOwned, putSession, endSession, swap, adoptStream, adoptPlayer                        *redis.Script
 	syncRoom, releaseRoom                                                                      *redis.Script
 	renewLease, takeOver, leave, countUse, addTranscript                                       *redis.Script
+	enlistPull, wantPull, releasePull, endPull, findPull                                       *redis.Script
+	takePull, renewPull, returnPull, pullWorkers                                               *redis.Script
 }
 
 func newScripts() scripts {
@@ -60,6 +62,15 @@ func newScripts() scripts {
 		leave:         newScript("leave"),
 		countUse:      newScript("count_use"),
 		addTranscript: newScript("add_transcript"),
+		enlistPull:    newScript("pull_clock", "enlist_pull"),
+		wantPull:      newScript("pull_clock", "pull_status", "want_pull"),
+		releasePull:   newScript("pull_clock", "release_pull"),
+		endPull:       newScript("pull_clock", "end_pull"),
+		findPull:      newScript("pull_clock", "pull_status", "find_pull"),
+		takePull:      newScript("pull_clock", "pull_status", "take_pull"),
+		renewPull:     newScript("pull_clock", "renew_pull"),
+		returnPull:    newScript("pull_clock", "return_pull"),
+		pullWorkers:   newScript("pull_clock", "pull_workers"),
 	}
 }
 
@@ -71,7 +82,10 @@ const (
 	statusTaken   = "taken"   // another owner has it
 	statusAdopted = "adopted" // another owner has it in a later generation
 	statusOver    = "over"    // the owner was taken over
-	statusMissing = "missing" // the lease did not exist
+	statusMissing = "missing" // the lease or pull did not exist
+
+	statusFull     = "full"     // there are as many as there can be
+	statusUnwanted = "unwanted" // the pull has no holder
 )
 
 // batch is a set of commands and scripts that are sent together. In a Cluster their order is undefined.

@@ -25,6 +25,7 @@ var inward = map[string][]string{
 	"translate/wcs":     {},
 	"translate":         {"translate/wcs"},
 	"translate/media":   {},
+	"translate/pull":    {},
 	"translate/livekit": {"translate", "translate/media"},
 	"state":             {},
 	"state/statetest":   {"state"},
@@ -97,7 +98,7 @@ var outward = []struct {
 
 // pure packages have no I/O and no logger.
 var (
-	pure   = []string{"translate", "translate/wcs", "translate/transcript", "translate/media"}
+	pure   = []string{"translate", "translate/wcs", "translate/transcript", "translate/media", "translate/pull"}
 	impure = []string{"net", "net/http", "os", "log", "log/slog", "github.com/rs/zerolog"}
 )
 
