@@ -7,7 +7,7 @@ import (
 )
 
 // more is set by make test-more.
-var more = flag.Bool("more", false, "judge the quality for longer, and check pages for accessibility at every width")
+var more = flag.Bool("more", false, "judge the quality for longer and on a narrow path, and check pages for accessibility at every width")
 
 // TestClientsWorkInChromium runs all tests on one world.
 func TestClientsWorkInChromium(t *testing.T) {

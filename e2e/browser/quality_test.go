@@ -62,6 +62,52 @@ func TestSDKNoticesBadPathAndRecovery(t *testing.T) {
 	}
 }
 
+// The pictures of a native publisher with two sizes, and a path for the smaller one and its sound only.
+var (
+	large = mediaWant{Audio: true, Video: true, Width: 640, Height: 360}
+	small = mediaWant{Audio: true, Video: true, Width: 320, Height: 180}
+)
+
+const narrowPath = 200_000 // bit/s
+
+// A native publisher sends its video in two sizes, WCS clients in one. LiveKit learns the bandwidth of a
+// player from its REMB. While the path has no room for the larger picture, LiveKit sends the smaller one
+// (docs/livekit-notes.md#players-over-signalling).
+func TestPlayerOnNarrowPathGetsSmallerPictureOfNativePublisher(t *testing.T) {
+	if !*more {
+		t.Skip("takes a minute, -more is not set")
+	}
+	w := newWorld(t)
+	s := w.newScene(t)
+	name := s.name("layers")
+	native := s.joinNative(name, "star")
+	native.do("publish", native.room, large.Width, large.Height)
+	relay := rig.StartRelay(t, w.stage.LiveKit.UDPPort)
+	player := s.relayTab(newestSDK).login(nativeApp).startThrough(relay, "play", options{"name": name})
+	player.who = "player"
+	player.want(wcs.StatusPlaying, "")
+	player.wantMedia(large)
+	player.qualities(0, settledRun, "PERFECT")
+
+	full := call[float64](player.tab.tab, "receivedRate", player.index)
+	narrow := call[float64](player.tab.tab, "now")
+	player.impair(rig.Direction{Rate: narrowPath})
+	worse := player.qualities(narrow, impairedRun, "GOOD", "BAD")
+	player.wantMedia(small)
+	reduced := call[float64](player.tab.tab, "receivedRate", player.index)
+	t.Logf("%.0f bit/s of %dx%d; with %d bit/s %s after %.1f s, then %.0f bit/s of %dx%d",
+		full, large.Width, large.Height, narrowPath, worse.Quality, (worse.At-narrow)/1000, reduced, small.Width, small.Height)
+	if reduced > narrowPath {
+		t.Errorf("LiveKit still sends %.0f bit/s", reduced)
+	}
+	wide := call[float64](player.tab.tab, "now")
+	player.impair(rig.Direction{})
+	player.wantMedia(large)
+	t.Logf("the larger picture is back after %.1f s", (call[float64](player.tab.tab, "now")-wide)/1000)
+	native.leave()
+	player.want(wcs.StatusFailed, wcs.InfoStoppedByPublisherStop)
+}
+
 // impairAndRecover impairs all streams at once, and then removes the impairment. A source that counts losses
 // must have counted some.
 func impairAndRecover(t *testing.T, all []*relayed, d rig.Direction) {

@@ -18,3 +18,12 @@ function now() {
 async function lossesOver(index, lostPackets, nack) {
   return until(() => rates(index).findLast((r) => r.lostPackets > lostPackets && r.nack > nack));
 }
+
+/** The bit/s of video that a player receives, over 3 s. */
+async function receivedRate(index) {
+  const read = async () => [...(await connectionOf(index).getStats()).values()].find((s) => s.type === "inbound-rtp" && s.kind === "video");
+  const first = await read();
+  await pause(3000); // what is measured
+  const last = await read();
+  return (last.bytesReceived - first.bytesReceived) * 8000 / (last.timestamp - first.timestamp);
+}
