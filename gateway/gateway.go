@@ -96,7 +96,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Config: cfg.Config, Context: ctx, Log: deps.Log, Sampled: sampled.Logger(deps.Log), HookLog: sampled.Failures(deps.Log), Tracer: deps.Tracer,
 		Metrics: &deps.Metrics.Metrics,
 		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions,
-		Natives: natives.New(ctx, deps.SFU), Quotas: quota.New(), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
+		Natives: natives.New(ctx, deps.SFU), Quotas: quota.New(cfg.Snapshot.PerMinute), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
 		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick), Ends: deps.Metrics.Ends(cfg.Recent),
 	}
 	env.Bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Transit: deps.Metrics.Transit(), Log: deps.Log})

@@ -11,6 +11,7 @@ import (
 type pipeNet struct {
 	mu        sync.Mutex
 	listeners map[string]*pipeListener
+	from      string // address and port of further clients; "": none
 }
 
 func newPipeNet() *pipeNet { return &pipeNet{listeners: make(map[string]*pipeListener)} }
@@ -25,12 +26,15 @@ func (n *pipeNet) listen(name string) *pipeListener {
 
 func (n *pipeNet) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	n.mu.Lock()
-	l := n.listeners[addr]
+	l, from := n.listeners[addr], n.from
 	n.mu.Unlock()
 	if l == nil {
 		return nil, net.UnknownNetworkError(addr)
 	}
 	client, server := net.Pipe()
+	if from != "" {
+		server = pipeFrom{server, from}
+	}
 	select {
 	case l.conns <- server:
 		return client, nil
@@ -40,6 +44,21 @@ func (n *pipeNet) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 		return nil, ctx.Err()
 	}
 }
+
+// setClient sets the address and port of further clients.
+func (n *pipeNet) setClient(from string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.from = from
+}
+
+// pipeFrom is a pipe of a client with an address.
+type pipeFrom struct {
+	net.Conn
+	from string
+}
+
+func (c pipeFrom) RemoteAddr() net.Addr { return pipeAddr(c.from) }
 
 type pipeListener struct {
 	name   string

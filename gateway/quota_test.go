@@ -74,6 +74,52 @@ func TestJoinsBeyondRateAreRejectedAndLeavesAreNot(t *testing.T) {
 	})
 }
 
+// A client that opens further sockets cannot ask more than its address may, and another address is answered.
+func TestQuestionsBeyondRateOfAddressAreRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, func(c *Config) { c.Limits.Quota.AddressFactor = 2 })
+		type limit struct {
+			session, perSecond int
+			ask                func(c *rig.Client) (answered bool)
+		}
+		for name, l := range map[string]limit{
+			"availableStream": {200, 50, func(c *rig.Client) bool {
+				c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "none"})
+				return !strings.Contains(c.Await("availableStream").Raw, "Too many requests at a time")
+			}},
+			"snapshot": {quota.SnapshotBurst, 1, func(c *rig.Client) bool {
+				askSnapshot(c, "q", "none")
+				return awaitStreamEvent(t, c, "q").Payload.Info != "Too many requests at a time"
+			}},
+		} {
+			answered := func(from string, n int) (answers int) {
+				w.net.setClient(from)
+				c := w.connect(t, podA)
+				for range n {
+					if l.ask(c) {
+						answers++
+					}
+				}
+				return answers
+			}
+			for i, want := range []int{l.session, l.session, 0} {
+				if n := answered(fmt.Sprint("192.0.2.1:", i+1), l.session+1); n != want {
+					t.Errorf("%s, client %d: %d answers, want %d", name, i+1, n, want)
+				}
+			}
+			if n := answered("192.0.2.2:1", 1); n != 1 {
+				t.Errorf("%s: another address is rejected", name)
+			}
+			time.Sleep(time.Second)
+			if n := answered("192.0.2.1:9", l.session); n != 2*l.perSecond {
+				t.Errorf("%s: %d answers a second later, want %d", name, n, 2*l.perSecond)
+			}
+		}
+	})
+}
+
 // A publisher's mutes are a state: one that changes them without end causes two messages a second.
 func TestMutesAreSentAtTheSessionsRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/apps"
-	"wcsgateway/gateway/session"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -190,7 +190,7 @@ func TestSnapshotIsShared(t *testing.T) {
 func TestSnapshotsOfOneSessionAreBounded(t *testing.T) {
 	w := newWorld(t, nil)
 	pub := w.publish(t, podA)
-	const asked = session.SnapshotBurst + 1
+	const asked = quota.SnapshotBurst + 1
 	for i := range asked {
 		askSnapshot(pub, fmt.Sprintf("snap-%d", i), "s")
 	}

@@ -14,19 +14,26 @@ import (
 // Kind is a kind of requests with its own buckets.
 type Kind int
 
-// The kinds of requests. Starts, joins and mutes reach LiveKit or other pods, and are limited for each
-// address as well.
+// The kinds of requests. All but Data reach Redis, LiveKit or other pods, and are limited for each address as
+// well.
 const (
-	Starts  Kind = iota // publishStream and playStream
-	Joins               // of rooms; leaves are free, because there are not more of them
-	Mutes               // changes of a publisher's mutes
-	Data                // sendData, and data of a stream
-	Lookups             // availableStream
+	Starts    Kind = iota // publishStream and playStream
+	Joins                 // of rooms; leaves are free, because there are not more of them
+	Mutes                 // changes of a publisher's mutes
+	Lookups               // availableStream
+	Snapshots             // snapshot
+	Data                  // sendData, and data of a stream
 	kinds
 )
 
+// SnapshotBurst is the number of snapshots that one client can request at once.
+const SnapshotBurst = 10
+
 // Rate is a token bucket. Without PerSecond there is no limit.
-type Rate struct{ PerSecond, Burst int }
+type Rate struct {
+	PerSecond float64
+	Burst     int
+}
 
 func (r Rate) limiter() *rate.Limiter {
 	if r.PerSecond <= 0 {
@@ -38,8 +45,8 @@ func (r Rate) limiter() *rate.Limiter {
 // Limits are the buckets of new clients.
 type Limits struct {
 	Starts, Joins Rate
-	// AddressFactor is how many times the requests of one client all clients of an address can make: starts,
-	// joins and mutes. 0: no limit.
+	// AddressFactor is how many times the requests of one client all clients of an address can make, of each
+	// kind but Data. 0: no limit.
 	AddressFactor int
 	// StartsUnderWay bounds Turns. 0: no limit.
 	StartsUnderWay int
@@ -54,7 +61,8 @@ const maxParties = 1 << 14
 
 // Table holds the buckets of addresses. Its methods may be called from any goroutine.
 type Table struct {
-	parties *lru.Cache[party, *rate.Limiter]
+	snapshots Rate
+	parties   *lru.Cache[party, *rate.Limiter]
 }
 
 type party struct {
@@ -62,13 +70,15 @@ type party struct {
 	kind    Kind
 }
 
-// New returns a Table without addresses.
-func New() *Table {
+// New returns a Table without addresses. One client can request a number of snapshots per minute.
+func New(snapshotsPerMinute int) *Table {
 	parties, err := lru.New[party, *rate.Limiter](maxParties)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Table{parties: parties}
+	return &Table{
+		snapshots: Rate{float64(snapshotsPerMinute) / 60, min(SnapshotBurst, snapshotsPerMinute)}, parties: parties,
+	}
 }
 
 // Client is the buckets of one client. Its methods must not be called concurrently.
@@ -92,7 +102,9 @@ func (c *Client) rateOf(k Kind) Rate {
 		return c.limits.Starts
 	case Joins:
 		return c.limits.Joins
-	case Mutes, Data, Lookups, kinds:
+	case Snapshots:
+		return c.table.snapshots
+	case Mutes, Lookups, Data, kinds:
 	}
 	return fixed[k]
 }
@@ -107,13 +119,13 @@ func (c *Client) bucket(k Kind) *rate.Limiter {
 // shared returns the bucket of the client's address, nil if there is none.
 func (c *Client) shared(k Kind) *rate.Limiter {
 	r := c.rateOf(k)
-	if k != Starts && k != Joins && k != Mutes || !c.address.IsValid() || c.limits.AddressFactor == 0 || r.PerSecond == 0 {
+	if k == Data || !c.address.IsValid() || c.limits.AddressFactor == 0 || r.PerSecond == 0 {
 		return nil
 	}
 	key := party{c.address, k}
 	b, known := c.table.parties.Get(key)
 	if !known {
-		b = Rate{r.PerSecond * c.limits.AddressFactor, r.Burst * c.limits.AddressFactor}.limiter()
+		b = Rate{r.PerSecond * float64(c.limits.AddressFactor), r.Burst * c.limits.AddressFactor}.limiter()
 		if other, was, _ := c.table.parties.PeekOrAdd(key, b); was {
 			b = other
 		}

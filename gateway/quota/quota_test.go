@@ -13,7 +13,7 @@ var one, two = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"
 
 func TestClientsOfOneAddressShareItsBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := New()
+		table := New(60)
 		l := Limits{Starts: Rate{5, 64}, AddressFactor: 2}
 		client := func(address netip.Addr) *Client {
 			c := table.Client(address, &l)
@@ -66,9 +66,42 @@ func TestClientsOfOneAddressShareItsBucket(t *testing.T) {
 	})
 }
 
+// What reaches Redis, LiveKit or other pods is limited for an address: a client that opens many sockets
+// cannot request more of it.
+func TestAddressHasABucketOfEachKindButData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := New(60)
+		l := Limits{Starts: Rate{5, 64}, Joins: Rate{2, 32}, AddressFactor: 3}
+		most := map[Kind]int{Starts: 64, Joins: 32, Mutes: 20, Lookups: 200, Snapshots: 10, Data: 500}
+		for k := range kinds {
+			allowed := func(clients int, address netip.Addr) (n int) {
+				for range clients {
+					c := table.Client(address, &l)
+					for range 1000 {
+						if c.Allow(k) {
+							n++
+						}
+					}
+				}
+				return n
+			}
+			want := 3 * most[k]
+			if k == Data {
+				want = 5 * most[k]
+			}
+			if n := allowed(5, one); n != want {
+				t.Errorf("kind %d: five clients of one address may make %d requests, want %d", k, n, want)
+			}
+			if n := allowed(1, two); n != most[k] {
+				t.Errorf("kind %d: a client of another address may make %d requests, want %d", k, n, most[k])
+			}
+		}
+	})
+}
+
 func TestMutesWaitForTheBucketOfTheirAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		table := New()
+		table := New(60)
 		l := Limits{AddressFactor: 2} // 40 mutes at once, then 4 a second
 		for i := range 40 {
 			c := table.Client(one, &l)

@@ -5,22 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
-
-	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
-
-// SnapshotBurst is the number of snapshots that a session can request at once.
-const SnapshotBurst = 10
 
 // handleSnapshot takes a picture of a stream that the client is allowed to play, by its name. The media id is
 // normally that of a stream object that is not used otherwise. It is not registered
@@ -52,11 +47,7 @@ func (s *Session) checkSnapshot(ref wcs.StreamRef) error {
 	if err := s.checkName(ref.Name); err != nil {
 		return err
 	}
-	if s.quota().snapshots == nil {
-		perMinute := s.table.Config.Snapshot.PerMinute
-		s.quota().snapshots = rate.NewLimiter(rate.Limit(perMinute)/60, min(SnapshotBurst, perMinute))
-	}
-	if !s.quota().snapshots.AllowN(time.Now(), 1) {
+	if !s.quota().Allow(quota.Snapshots) {
 		return errTooManyLookups
 	}
 	return nil

@@ -71,10 +71,10 @@ type established struct {
 	login         string // of its user; "" if it sent none
 }
 
-// quotas limit what one session can request over time. A limiter is nil before the first request.
+// quotas limit what one session can request over time. clientLogs is nil before the first line.
 type quotas struct {
 	quota.Client
-	snapshots, clientLogs *rate.Limiter
+	clientLogs *rate.Limiter
 }
 
 // quota returns the session's limits, which most sessions never need.

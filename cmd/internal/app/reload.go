@@ -119,7 +119,7 @@ func limits(l config.Limits) apps.Limits {
 		JSONDepth: l.JSONDepth, NameBytes: l.NameBytes, IDBytes: l.IDBytes, LoginBytes: l.LoginBytes,
 		CustomBytes: l.CustomBytes, PayloadBytes: l.PayloadBytes, ClientLogsPerSecond: l.ClientLogsPerSecond,
 		Quota: quota.Limits{
-			Starts: quota.Rate{PerSecond: l.StartsPerSecond, Burst: l.StartBurst}, Joins: quota.Rate{PerSecond: l.JoinsPerSecond, Burst: l.JoinBurst},
+			Starts: quota.Rate{PerSecond: float64(l.StartsPerSecond), Burst: l.StartBurst}, Joins: quota.Rate{PerSecond: float64(l.JoinsPerSecond), Burst: l.JoinBurst},
 			AddressFactor: l.AddressFactor, StartsUnderWay: l.StartsUnderWay,
 		},
 	}

@@ -275,8 +275,8 @@ type Limits struct {
 	JoinsPerSecond int `koanf:"joinsPerSecond" rule:"min=0"`
 	// Rooms that a session may join at once.
 	JoinBurst int `koanf:"joinBurst" rule:"min=1"`
-	// How many times as many starts, joins and mutes as one session all sessions of one client address (IPv6: of
-	// one /64 network) may make on this pod. 0: no limit.
+	// How many times as many starts, joins, mutes, `availableStream` and `snapshot` as one session all sessions
+	// of one client address (IPv6: of one /64 network) may make on this pod. 0: no limit.
 	//
 	// The default lets hundreds of users behind one address start at once. Set 0 behind a proxy that is not in
 	// `listen.trustedProxies`: all its clients would have one address.
@@ -349,7 +349,8 @@ type Snapshot struct {
 	// Pictures that one pod takes at the same time, a quarter of them for clients of one address. Further
 	// requests wait, for `snapshot.timeout` at most.
 	MaxAtOnce int `koanf:"maxAtOnce" rule:"min=1"`
-	// Snapshots that one session may request per minute on average, and 10 at once.
+	// Snapshots that one session may request per minute on average, and 10 at once. All sessions of one address:
+	// `limits.addressFactor` times as many.
 	PerMinute int `koanf:"perMinute" rule:"min=1"`
 }
 
