@@ -172,7 +172,7 @@ func TestTerminateEndsMatches(t *testing.T) {
 		}
 	}
 	w.deployment.ended = nil
-	for _, body := range []string{`{"name":"","mediaSessionId":""}`, `{"name":""}`, `{"mediaSessionIds":null}`, `{"mediaSessionIds":[]}`, `{"display":[]}`} {
+	for _, body := range []string{`{"name":"","mediaSessionId":""}`, `{"name":""}`, `{"mediaSessionIds":null}`, `{"mediaSessionIds":[]}`, `{"display":[]}`, `[]`, `false`, `17`} {
 		if r := w.post(t, "/stream/terminate", body); r.status == http.StatusOK {
 			t.Errorf("%s: ended %v", body, w.deployment.ended)
 		}
