@@ -189,8 +189,9 @@ const maxProvider = 32
 
 // UnmarshalJSON never fails.
 func (p *Provider) UnmarshalJSON(b []byte) error {
+	const longest = 2 + 6*maxProvider // quoted, with an escape for each character
 	var text string
-	if len(b) > maxProvider+2 || json.Unmarshal(b, &text) != nil {
+	if len(b) > longest || json.Unmarshal(b, &text) != nil || len(text) > maxProvider {
 		text = ""
 	}
 	*p = Provider(text)

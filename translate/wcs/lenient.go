@@ -39,11 +39,7 @@ type Bool bool
 
 // UnmarshalJSON never fails.
 func (v *Bool) UnmarshalJSON(b []byte) error {
-	switch string(bytes.Trim(b, ` "`)) {
-	case "true":
-		*v = true
-	default:
-		*v = false
-	}
+	var text string
+	*v = Bool(unmarshal(b, &text) == nil && text == "true")
 	return nil
 }
