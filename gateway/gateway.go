@@ -46,6 +46,8 @@ type Deps struct {
 	Directory admin.Directory
 	// Tokens keeps the tokens of upstreams with their sessions, and the names that clients publish there.
 	Tokens hybrid.Tokens
+	// Issued records which upstream issued the token of a spliced session.
+	Issued upstream.TokenStore
 	// Usage keeps what upstreams are used for. It can be nil.
 	Usage upstream.UsageStore
 	// History returns this pod's figures of the last hour, as JSON.
@@ -117,7 +119,7 @@ func New(cfg Config, deps Deps) *Gateway {
 	g.env, g.table = env, session.NewTable(env)
 	g.links = upstream.NewLinks(upstream.Deps{
 		Context: ctx, Stall: cfg.Conn.DetectionTime(), Metrics: &deps.Metrics.upstream, Refusing: g.table.Refusing, Recovered: env.Recovered, Log: deps.Log,
-		Usage: deps.Usage, Opened: deps.Metrics.Connections.Inc,
+		Usage: deps.Usage, Tokens: deps.Issued, Opened: deps.Metrics.Connections.Inc,
 		Ended: func(r socket.Reason) {
 			deps.Metrics.Connections.Dec()
 			deps.Metrics.Closed(r)
@@ -179,6 +181,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Go(func() { g.env.Rooms.Run(wheelCtx) })
 	g.work.Go(func() { g.env.Bus.MeasureTransit(wheelCtx) })
 	g.work.Go(func() { g.links.Run(g.env.Context) })
+	g.work.Go(func() { g.links.KeepTokens(g.env.Context) })
 	g.work.Go(func() { g.env.Hybrid.Run(g.env.Context) })
 
 	<-ctx.Done()
@@ -222,7 +225,7 @@ func (g *Gateway) StoreHandlers() state.Handlers {
 	return state.Handlers{
 		Event:     g.env.Bus.Deliver,
 		TakenOver: g.env.TakenOver,
-		Reset:     g.table.Reregister,
+		Reset:     func() { g.table.Reregister(); g.links.RenewTokens() },
 		Lost:      g.table.StartClean,
 		Describe:  g.describe,
 	}

@@ -107,7 +107,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		},
 		routed: counter("wcs_routed_total", "Clients that were routed, by application and side: here, or the name of an upstream.", "app", "side"),
 		upstream: upstream.Metrics{
-			Sessions: gauges("wcs_upstream_sessions", "Open sessions that are spliced to an upstream. The application is empty for second sockets of media providers in spliced sessions.", "app", "upstream"),
+			Sessions: gauges("wcs_upstream_sessions", "Open sessions that are spliced to an upstream. The application is empty for second sockets of media providers whose session is not known.", "app", "upstream"),
 			Opened:   counter("wcs_upstream_links_total", "Connections to upstreams, by result: ok, limit (upstreams.<name>.maxLinks) or unavailable.", "upstream", "result"),
 			Commands: counter("wcs_upstream_commands_total", "Commands of clients that an upstream serves, except pongs; other for unknown names.", "app", "upstream", "cmd"),
 		},

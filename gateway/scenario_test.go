@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,7 +18,6 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
@@ -53,6 +53,7 @@ type world struct {
 
 	tracer           trace.Tracer        // of pods that are started later
 	usage            upstream.UsageStore // of pods that are started later
+	podLog           io.Writer           // of pods that are started later; nil: the test's
 	podWithoutEvents atomic.Value        // string: gets no events from others
 }
 
@@ -119,8 +120,8 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Rooms: w.holdableRooms(pod, store), Directory: store, Tokens: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
-		StoreReady: func() bool { return true }, History: func() any { return nil }, Health: func() []admin.Finding { return nil }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: zerolog.New(newTestLog(t)),
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Rooms: w.holdableRooms(pod, store), Directory: store, Tokens: store, Issued: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
+		StoreReady: func() bool { return true }, History: func() any { return nil }, Health: func() []admin.Finding { return nil }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: w.log(t),
 	})
 	srv := w.serve(t, pod, g.Public())
 	ctx, cancel := context.WithCancel(context.Background())

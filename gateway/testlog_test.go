@@ -29,3 +29,11 @@ func (l *testLog) Write(line []byte) (int, error) {
 	defer l.mu.Unlock()
 	return l.out.Write(line)
 }
+
+// log returns the log of a pod.
+func (w *world) log(t *testing.T) zerolog.Logger {
+	if w.podLog != nil {
+		return zerolog.New(w.podLog)
+	}
+	return zerolog.New(newTestLog(t))
+}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/url"
 	"strings"
@@ -33,6 +34,8 @@ import (
 //	  "- <owner> <claim> " (endedSession) and for a dead pod's session the rest of the value; then 10 min
 //	wcs:<d>:upstream:<upstream esc>:<name esc>  string: "<owner> "; a client of the owner publishes the stream
 //	  there. Renewed, and kept for UpstreamNameTTL
+//	wcs:<d>:issued:<SHA-256 of a token>  string: UpstreamToken.text; an upstream issued the token to a spliced
+//	  session. Renewed, and kept for UpstreamTokenTTL
 //	wcs:<d>:upstreams:<day>  hash: see UpstreamUse.field → count; kept for UseDays after the last one
 //	wcs:<d>:pulls  zset: id of a wanted pull → time until which it is wanted, in ms of Redis; as many as
 //	  PullWant.Max. It is a hint: the next want of a holder writes a lost entry again
@@ -110,6 +113,9 @@ func (k keys) pull(id string) string      { return k.ofPull(id, "job") }
 func (k keys) pullWants(id string) string { return k.ofPull(id, "wants") }
 func (k keys) ofPull(id, what string) string {
 	return k.prefix + "{pull:" + url.QueryEscape(id) + "}:" + what
+}
+func (k keys) upstreamToken(h TokenHash) string {
+	return k.prefix + "issued:" + hex.EncodeToString(h[:])
 }
 func (k keys) channel(pod string) string { return k.prefix + "pod:" + pod }
 

@@ -89,11 +89,11 @@ type Reloadable struct {
 	Apps    map[string]App
 	Origins origins.List // of pages that can connect, whatever the application
 	Limits  Limits
-	// Upstreams are the other servers, by name. One that no application uses serves the media sockets of the
-	// sessions that have a link to it.
+	// Upstreams are the other servers, by name. One that no application uses serves the sockets of the sessions
+	// that it has.
 	Upstreams map[string]*upstream.Server
-	// MediaSockets serves the second sockets of clients with media providers that this gateway has not, which
-	// name no application. nil: they are closed.
+	// MediaSockets serves the second sockets of clients with media providers that this gateway has not, of
+	// sessions that are not known. nil: they are closed.
 	MediaSockets *upstream.Server
 }
 

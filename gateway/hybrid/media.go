@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 
+	"wcsgateway/gateway/upstream"
 	"wcsgateway/state"
 )
 
@@ -22,9 +23,6 @@ type Tokens interface {
 	Names
 }
 
-// maxToken bounds the token of an upstream, in bytes.
-const maxToken = 1024
-
 // keepToken keeps the upstream's token with the session while there is a link and the client can have media
 // sockets. It can be read only with the client's own token.
 func (c *Client) keepToken() {
@@ -32,7 +30,7 @@ func (c *Client) keepToken() {
 		return
 	}
 	var kept *state.SessionUpstream
-	if c.link != nil && c.link.token != "" && len(c.link.token) <= maxToken {
+	if c.link != nil && c.link.token != "" && len(c.link.token) <= upstream.MaxToken {
 		to := c.app.Upstream
 		kept = &state.SessionUpstream{Name: to.Name(), Server: to.Fingerprint(), Token: sealer(c.token).Seal(nil, nil, []byte(c.link.token), nil)}
 	}

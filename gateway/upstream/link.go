@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wcsgateway/gateway/socket"
+	"wcsgateway/state"
 	"wcsgateway/translate/transcript"
 )
 
@@ -38,8 +39,13 @@ type Link struct {
 
 	up scanner // of the client's frames; belongs to the goroutine that reads the client
 
-	mu   sync.Mutex     // of writes to the client
-	down scanner        // of the server's frames; guarded by mu
+	mu   sync.Mutex // of writes to the client
+	down scanner    // of the server's frames; guarded by mu
+
+	issued   *issued         // set once; nil: no token is looked for
+	greeting *greeting       // nil: the token is known, or not looked for; guarded by mu
+	token    state.TokenHash // zero: none; guarded by mu until the link has ended
+
 	bye  *socket.Reason // of the close frame that the gateway is to send; guarded by mu
 	said bool           // it was sent, and nothing more is; guarded by mu
 }
@@ -178,6 +184,7 @@ func (l *Link) toClient(b []byte) *socket.Reason {
 		}
 	}
 	l.tap.take(transcript.Server, b[:at])
+	l.greet(b[:at])
 	if err := l.write(l.client, b[:at]); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return &socket.ClosedSlow

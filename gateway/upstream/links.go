@@ -37,6 +37,7 @@ type Deps struct {
 	Stall     time.Duration   // after which a receiver that takes nothing is closed
 	Metrics   *Metrics
 	Usage     UsageStore          // nil: none
+	Tokens    TokenStore          // nil: no token is remembered
 	Opened    func()              // is called for each link
 	Ended     func(socket.Reason) // is called for each link that has ended
 	Refusing  func() bool         // links are closed at once, because the pod shuts down
@@ -49,6 +50,7 @@ type Links struct {
 	Deps
 	running sync.WaitGroup
 	usage   usage
+	issued  *issued
 
 	mu          sync.Mutex
 	open        map[*Link]struct{}
@@ -59,7 +61,7 @@ type Links struct {
 // NewLinks returns a Links without links.
 func NewLinks(d Deps) *Links {
 	return &Links{
-		Deps: d, open: make(map[*Link]struct{}), transcripts: make(map[string][]*beginning),
+		Deps: d, open: make(map[*Link]struct{}), issued: newIssued(), transcripts: make(map[string][]*beginning),
 		usage: usage{store: d.Usage, log: d.Log, counts: make(map[state.UpstreamUse]int64), commands: make(map[state.UpstreamUse]int64)},
 	}
 }
@@ -73,6 +75,7 @@ type Request struct {
 	To        *Server
 	Handshake Handshake
 	Sent      []byte // all that the client has sent, as it came
+	Session   bool   // the client opens a session, so that the server issues a token
 	// Transcripts is how many transcripts of the application's sessions are kept. 0: none are written.
 	Transcripts int
 }
@@ -93,6 +96,9 @@ func (ls *Links) Open(r Request) error {
 	_ = r.Client.SetReadDeadline(time.Time{}) // fails only on a dead socket, which the read reports
 	l := &Link{app: r.App, to: r.To, client: r.Client, server: server, stall: ls.Stall}
 	l.up.onText = ls.counter(r.App, r.To.Name())
+	if r.Session && ls.Tokens != nil {
+		l.issued, l.greeting = ls.issued, newGreeting()
+	}
 	if !ls.enter(l) {
 		_ = server.Close() // the client is rejected
 		r.To.release()
@@ -177,6 +183,7 @@ func (ls *Links) run(l *Link, sent, rest []byte, log zerolog.Logger) {
 	defer ls.Recovered()
 	reason := l.run(sent, rest, ls.Recovered)
 	l.tap.end()
+	ls.issued.drop(l.token, l)
 	ls.mu.Lock()
 	delete(ls.open, l)
 	ls.mu.Unlock()

@@ -39,6 +39,7 @@ type Server struct {
 	// set once
 	cfg     ServerConfig
 	address string // host:port
+	print   string // Fingerprint
 	host    string // of the URL
 	secure  bool
 	buffers sync.Pool // of *[]byte
@@ -59,6 +60,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if u.Port() == "" {
 		s.address = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[s.secure])
 	}
+	sum := sha256.Sum256(fmt.Append(nil, s.secure, " ", s.address))
+	s.print = hex.EncodeToString(sum[:8])
 	s.buffers.New = func() any { b := make([]byte, max(cfg.BufferBytes, smallBuffer)); return &b }
 	return s, nil
 }
@@ -85,10 +88,7 @@ func (s *Server) ConnectTimeout() time.Duration { return s.cfg.ConnectTimeout }
 func (s *Server) Name() string { return s.cfg.Name }
 
 // Fingerprint identifies the server's address. A secret of a client for a server is for no other address.
-func (s *Server) Fingerprint() string {
-	sum := sha256.Sum256(fmt.Append(nil, s.secure, " ", s.address))
-	return hex.EncodeToString(sum[:8])
-}
+func (s *Server) Fingerprint() string { return s.print }
 
 // Handshake is what a server gets of a client's upgrade request.
 type Handshake struct {

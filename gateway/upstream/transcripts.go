@@ -121,7 +121,7 @@ func (ls *Links) transcribe(r Request) *tap {
 		defer ls.running.Done()
 		defer ls.Recovered()
 		defer ls.releaseTranscript(place)
-		d := describer{transcript.NewWriter(head, key), newAssembler(), newAssembler()}
+		d := describer{transcript.NewWriter(head, key), newAssembler(maxDescribedMessage), newAssembler(maxDescribedMessage)}
 		end := d.run(t, pieces)
 		if result := d.w.Finish(end); time.Since(t.began) >= transcriptUnheard || answered(result) {
 			ls.writeTranscript(r, result)
@@ -234,13 +234,14 @@ func (d *describer) piece(p piece) bool {
 // assembler puts the messages of one direction together.
 type assembler struct {
 	scanner
+	limit  uint64 // bytes of a message that is kept; set once
 	binary bool
 	length uint64 // of the message
 	text   []byte // unmasked, not of messages that are too large
 }
 
-func newAssembler() *assembler {
-	a := new(assembler)
+func newAssembler(limit uint64) *assembler {
+	a := &assembler{limit: limit}
 	a.onPayload = a.payload
 	return a
 }
@@ -254,7 +255,7 @@ func (a *assembler) payload(b []byte) {
 		a.binary, a.length, a.text = a.opcode() != opText, 0, a.text[:0]
 	}
 	a.length += uint64(len(b))
-	if a.binary || a.length > maxDescribedMessage {
+	if a.binary || a.length > a.limit {
 		return
 	}
 	for i, c := range b {

@@ -59,7 +59,7 @@ func TestMessagesAreDescribedInPiecesOfAnySize(t *testing.T) {
 		frame(opClose, true, 1, []byte{3, 0xe8}),
 	)
 	for _, size := range []int{1, 5, 4096, len(up)} {
-		d := describer{transcript.NewWriter(transcript.Transcript{}, nil), newAssembler(), newAssembler()}
+		d := describer{transcript.NewWriter(transcript.Transcript{}, nil), newAssembler(maxDescribedMessage), newAssembler(maxDescribedMessage)}
 		for part := range slices.Chunk(up, size) {
 			if !d.piece(piece{transcript.Client, time.Second, part}) {
 				t.Fatal("no room")
@@ -110,7 +110,7 @@ func TestTranscriptOfFastSessionIsLostAndItsLinkGoesOn(t *testing.T) {
 }
 
 func newDescriber() *describer {
-	return &describer{transcript.NewWriter(transcript.Transcript{}, nil), newAssembler(), newAssembler()}
+	return &describer{transcript.NewWriter(transcript.Transcript{}, nil), newAssembler(maxDescribedMessage), newAssembler(maxDescribedMessage)}
 }
 
 // A link keeps its tap until it ends. After the end of the transcript that holds no bytes of the session.

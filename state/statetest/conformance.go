@@ -45,11 +45,13 @@ type Sessions interface {
 	FindSession(ctx context.Context, id string) (state.Session, error)
 }
 
-// Upstreams is the part of Node about streams that clients publish on other servers.
+// Upstreams is the part of Node about streams that clients publish on other servers, and tokens of these.
 type Upstreams interface {
 	PutUpstreamNames(ctx context.Context, names []state.UpstreamName) error
 	DropUpstreamNames(ctx context.Context, names []state.UpstreamName) error
 	HasUpstreamName(ctx context.Context, n state.UpstreamName) (bool, error)
+	PutUpstreamTokens(ctx context.Context, tokens []state.UpstreamToken) error
+	FindUpstreamToken(ctx context.Context, h state.TokenHash) (state.UpstreamToken, error)
 }
 
 // Resumption is the part of Node about sessions that outlive their socket.
@@ -121,6 +123,7 @@ func RunConformance(t *testing.T, newDeployment func(t testing.TB) Opener) {
 		{"sessions are listed in pages", testListSessions},
 		{"the last generation wins when all register again", testLatestGenerationWins},
 		{"names on upstreams are their pods'", testUpstreamNames},
+		{"tokens of upstreams are found on every pod", testUpstreamTokens},
 		{"events arrive in order", testEvents},
 		{"expired context is unavailable", testExpiredContext},
 	} {

@@ -29,7 +29,8 @@ type Fake struct {
 	left        map[state.Room]*departures
 	ended       map[string]bool // kept sessions, for good
 
-	upstreamNames map[state.UpstreamName]state.Owner
+	upstreamNames  map[state.UpstreamName]state.Owner
+	upstreamTokens map[state.TokenHash]state.UpstreamToken
 }
 
 // claim identifies one claim of a stream or player.
@@ -74,6 +75,7 @@ func (f *Fake) clear() {
 	f.left = make(map[state.Room]*departures)
 	f.ended = make(map[string]bool)
 	f.upstreamNames = make(map[state.UpstreamName]state.Owner)
+	f.upstreamTokens = make(map[state.TokenHash]state.UpstreamToken)
 }
 
 // Open opens the store of a pod. It is ready at once.

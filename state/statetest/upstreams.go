@@ -36,6 +36,27 @@ func (p *Pod) HasUpstreamName(ctx context.Context, n state.UpstreamName) (bool, 
 	})
 }
 
+// PutUpstreamTokens is state.Redis' method. The tokens do not expire.
+func (p *Pod) PutUpstreamTokens(ctx context.Context, tokens []state.UpstreamToken) error {
+	return p.call(ctx, "put_upstream_tokens", false, func() error {
+		for _, t := range tokens {
+			p.f.upstreamTokens[t.Hash] = t
+		}
+		return nil
+	})
+}
+
+// FindUpstreamToken is state.Redis' method.
+func (p *Pod) FindUpstreamToken(ctx context.Context, h state.TokenHash) (state.UpstreamToken, error) {
+	return call(ctx, p, "find_upstream_token", false, func() (state.UpstreamToken, error) {
+		t, found := p.f.upstreamTokens[h]
+		if !found {
+			return t, state.ErrNotFound
+		}
+		return t, nil
+	})
+}
+
 func testUpstreamNames(p *pair) {
 	one, other := state.UpstreamName{Upstream: "old", Name: "a:b {c}"}, state.UpstreamName{Upstream: "old:a", Name: "b {c}"}
 	ctx := p.t.Context()
@@ -60,4 +81,25 @@ func testUpstreamNames(p *pair) {
 	wantErr(p.t, p.b.DropUpstreamNames(ctx, []state.UpstreamName{one}), nil)
 	want(one, false)
 	want(other, true)
+}
+
+func testUpstreamTokens(p *pair) {
+	ctx := p.t.Context()
+	one := state.UpstreamToken{Hash: state.TokenHash{1}, Upstream: "old", Server: "0011", App: "an app"}
+	other := state.UpstreamToken{Hash: state.TokenHash{2}, Upstream: "older", Server: "2233", App: "a+b"}
+	_, err := p.a.FindUpstreamToken(ctx, one.Hash)
+	wantErr(p.t, err, state.ErrNotFound)
+	wantErr(p.t, p.a.PutUpstreamTokens(ctx, []state.UpstreamToken{one, other}), nil)
+	moved := one
+	moved.Upstream = "older"
+	for _, want := range []state.UpstreamToken{one, other, moved} {
+		if want == moved {
+			wantErr(p.t, p.b.PutUpstreamTokens(ctx, []state.UpstreamToken{moved}), nil)
+		}
+		for _, pod := range []node{p.a, p.b} {
+			if got, err := pod.FindUpstreamToken(ctx, want.Hash); err != nil || got != want {
+				p.t.Errorf("recorded %+v, %v; want %+v", got, err, want)
+			}
+		}
+	}
 }

@@ -78,6 +78,13 @@ func ConnectionFrame(members map[string]json.RawMessage) []byte {
 	return encodeObject(CmdConnection, membersOf(members))
 }
 
+// WithoutToken builds a connection command like the one that was received as c, without its token.
+func (c Connection) WithoutToken() []byte {
+	members := maps.Clone(c.Sent)
+	delete(members, "authToken")
+	return ConnectionFrame(members)
+}
+
 // WithToken builds a connectMediaTransport command like the one that was received as c, with another token.
 func (c Connection) WithToken(token string) []byte {
 	members := maps.Clone(c.Sent)

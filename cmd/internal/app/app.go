@@ -27,6 +27,7 @@ import (
 	"wcsgateway/gateway/embed"
 	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/rest"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/gateway/sampled"
 	"wcsgateway/gateway/session"
@@ -83,6 +84,7 @@ type application struct {
 	backends    *backends
 	certificate *certificate // nil without TLS for clients
 	rest        *certificate // of the REST API; nil without TLS
+	api         *rest.API    // nil: none
 	agent       net.Listener // of HAProxy's agent-check; nil: none
 	metrics     *gateway.Metrics
 	registry    *prometheus.Registry
@@ -126,7 +128,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	var g *gateway.Gateway
 	recorder := console.NewRecorder(registry, func() admin.Statistics { return g.Admin().PodStatistics() }, log)
 	g = gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Rooms: store, Directory: store, Tokens: store, Usage: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
+		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Rooms: store, Directory: store, Tokens: store, Issued: store, Usage: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
 		History: func() any { return recorder.Samples() }, Health: health.findings,
 	})
 	return &application{log: log, sampled: sampled.Logger(log), gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, health: health, version: version}, nil

@@ -24,9 +24,9 @@ type Upstream struct {
 	// Bytes of one client that may wait in the gateway, in each direction. A sender is not read while its
 	// receiver is behind by more.
 	BufferBytes int `koanf:"bufferBytes" rule:"min=4096,max=1048576"`
-	// The server also serves the second sockets of MSE and WSPlayer clients (`connectMediaTransport`) of
-	// spliced sessions, which name no application. One server may have it. `false` for all: such sockets are
-	// closed. Those of sessions with `hybrid` find their server without it.
+	// The server also serves second sockets of MSE and WSPlayer clients (`connectMediaTransport`) with a token
+	// that no session of the deployment is known to have. One server may have it. `false` for all: such sockets
+	// are closed. Those of spliced sessions, and of sessions with `hybrid`, find their server without it.
 	MediaSockets bool        `koanf:"mediaSockets"`
 	TLS          UpstreamTLS `koanf:"tls"`
 }
