@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -35,7 +36,8 @@ type Config struct {
 	Proxies realip.Proxies
 	// NodeID identifies the server to backends; hooks have the same.
 	NodeID string
-	// PassOn is another WCS server, which answers what this one does not have; nil: none.
+	// PassOn is another WCS server, which answers what this one does not have; nil: none. API.SetPassOn replaces
+	// it.
 	PassOn *PassOn
 }
 
@@ -62,7 +64,7 @@ type API struct {
 	sampled  zerolog.Logger // for events that unauthenticated clients can cause
 	rejected zerolog.Logger // sampled audit log of rejected actions
 	auth     *basicAuth
-	other    *other // nil: none
+	other    atomic.Pointer[other] // nil: none
 	routes   map[string]route
 }
 
@@ -77,14 +79,24 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if deps.Observe == nil {
 		deps.Observe = func(string, int, time.Duration) {}
 	}
-	other, err := newOther(cfg.PassOn)
-	if err != nil {
-		return nil, fmt.Errorf("rest.passOn.url: %w", err)
-	}
-	return &API{
+	a := &API{
 		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled.Logger(deps.Log), rejected: sampled.Logger(deps.Log),
-		auth: newBasicAuth(cfg.Users), other: other, routes: routes(),
-	}, nil
+		auth: newBasicAuth(cfg.Users), routes: routes(),
+	}
+	return a, a.SetPassOn(cfg.PassOn)
+}
+
+// SetPassOn replaces the other WCS server; nil: there is none. Requests that are being passed on end at the
+// former one. It fails for a wrong URL, and changes nothing then.
+func (a *API) SetPassOn(p *PassOn) error {
+	next, err := newOther(p)
+	if err != nil {
+		return fmt.Errorf("rest.passOn.url: %w", err)
+	}
+	if former := a.other.Swap(next); former != nil {
+		former.client.CloseIdleConnections()
+	}
+	return nil
 }
 
 // routes returns the endpoints by path. WCS's other endpoints are in unsupported.go. Lists (newList) have the
@@ -132,8 +144,8 @@ const bodyLimit = 1 << 20
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start, from := time.Now(), a.cfg.Proxies.Client(r)
-	q := &request{Request: r, w: &response{ResponseWriter: w}, from: from.String(), api: a}
-	name, rt := a.find(r)
+	q := &request{Request: r, w: &response{ResponseWriter: w}, from: from.String(), api: a, other: a.other.Load()}
+	name, rt := a.find(q)
 	err := a.admit(q, name, rt, realip.LimitKey(from.Addr()))
 	switch {
 	case errors.Is(err, errPreflight):
@@ -150,7 +162,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // find returns the route of a request and its name in metrics.
-func (a *API) find(r *http.Request) (name string, rt route) {
+func (a *API) find(q *request) (name string, rt route) {
+	r := q.Request
 	if r.URL.Path == "/" && r.URL.Query().Get("action") == "stat" {
 		return routeStatistics, route{serve: (*API).statistics}
 	}
@@ -172,7 +185,7 @@ func (a *API) find(r *http.Request) (name string, rt route) {
 		}}
 	}
 	instead, ok := unsupported(at)
-	if ok && a.other != nil {
+	if ok && q.other != nil {
 		return routeUnsupported, route{"passed on", (*API).passOnUnsupported}
 	}
 	if ok {

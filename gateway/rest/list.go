@@ -23,7 +23,7 @@ type list struct {
 // first, because a failure must be in the headers.
 func (a *API) newList(q *request) *list {
 	l := &list{q: q, out: bufio.NewWriterSize(q.w, 16<<10)}
-	if a.mayUseOther(q) {
+	if q.mayUseOther() {
 		l.others = a.askOther(q)
 	}
 	return l

@@ -39,13 +39,13 @@ func (o *otherList) release() {
 
 // askOther reads the list that the other server has for a request. A failure is in the response's header.
 func (a *API) askOther(q *request) otherList {
-	ctx, cancel := context.WithTimeout(q.Context(), a.other.listTimeout)
+	ctx, cancel := context.WithTimeout(q.Context(), q.other.listTimeout)
 	defer cancel()
-	if err := a.other.lists.Acquire(ctx, 1); err != nil {
+	if err := q.other.lists.Acquire(ctx, 1); err != nil {
 		return a.otherFailed(q, otherBusy, err)
 	}
-	free := func() { a.other.lists.Release(1) }
-	entries, reason, err := a.other.list(ctx, q)
+	free := func() { q.other.lists.Release(1) }
+	entries, reason, err := q.other.list(ctx, q)
 	if err != nil {
 		free()
 		return a.otherFailed(q, reason, err)

@@ -106,9 +106,9 @@ func TestFailureOfOtherServerIsInHeaderOfList(t *testing.T) {
 		"sends too much":       {text("[" + strings.Repeat(" ", maxOtherList) + "]"), otherTooLarge},
 	} {
 		first = cmp.Or(first, tt.want)
-		w.api.other.listTimeout = listTimeout
+		w.api.other.Load().listTimeout = listTimeout
 		if name == silent {
-			w.api.other.listTimeout = 50 * time.Millisecond
+			w.api.other.Load().listTimeout = 50 * time.Millisecond
 		}
 		answer <- tt.answer
 		r := w.do(t, http.MethodPost, prefix+"/connection/find_all", "", asOps)
@@ -130,7 +130,7 @@ func TestFailureOfOtherServerIsInHeaderOfList(t *testing.T) {
 
 func TestListsOfOtherServerInMemoryAreBounded(t *testing.T) {
 	w, got := serveWithOther(t, nil, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") })
-	o := w.api.other
+	o := w.api.other.Load()
 	o.listTimeout = 50 * time.Millisecond
 	if err := o.lists.Acquire(context.Background(), maxOtherLists); err != nil {
 		t.Fatal(err)
@@ -235,7 +235,7 @@ func TestRequestForOwnOrUnnamedStreamIsNotPassedOn(t *testing.T) {
 	if r := w.do(t, http.MethodPost, prefix+"/connection/find_all", "", back); r.status != http.StatusOK || r.header.Get(OtherHeader) != "" {
 		t.Errorf("a list that came back: %+v", r)
 	}
-	w.api.other.Users = []string{"boss"}
+	w.api.other.Load().Users = []string{"boss"}
 	if r := w.do(t, http.MethodPost, prefix+"/connection/terminate", `{"sessionId":"/old"}`, asOps); r.status != http.StatusNotFound {
 		t.Errorf("a user who may not use the other server: %+v", r)
 	}

@@ -90,9 +90,9 @@ func newOther(p *PassOn) (*other, error) {
 func (a *API) passOnUnsupported(q *request) error {
 	q.target = path.Clean(q.URL.Path)
 	switch {
-	case !a.other.allows(q.user):
+	case !q.other.allows(q.user):
 		return errNotAllowed
-	case upstream.Loops(q.Request, a.other.Deployment):
+	case upstream.Loops(q.Request, q.other.Deployment):
 		return errLoop
 	}
 	return a.passOn(q)
@@ -107,7 +107,7 @@ func orOther[B any](serve func(*API, *request, B) error) func(*API, *request) er
 		}
 		err := serve(a, q, body)
 		notHere := errors.Is(err, errNothing) || errors.Is(err, admin.ErrNoSuchStream) || errors.Is(err, state.ErrNotFound)
-		if !notHere || !a.mayUseOther(q) {
+		if !notHere || !q.mayUseOther() {
 			return err
 		}
 		return a.passOn(q)
@@ -116,8 +116,8 @@ func orOther[B any](serve func(*API, *request, B) error) func(*API, *request) er
 
 // mayUseOther reports whether there is another server that may answer the request of the user. A request that
 // came back is answered by this server alone.
-func (a *API) mayUseOther(q *request) bool {
-	return a.other != nil && a.other.allows(q.user) && !upstream.Loops(q.Request, a.other.Deployment)
+func (q *request) mayUseOther() bool {
+	return q.other != nil && q.other.allows(q.user) && !upstream.Loops(q.Request, q.other.Deployment)
 }
 
 func (o *other) allows(user string) bool { return len(o.Users) == 0 || slices.Contains(o.Users, user) }
@@ -130,7 +130,7 @@ func (a *API) passOn(q *request) error {
 	if err != nil {
 		return err
 	}
-	res, err := a.other.send(q.Context(), q.Request, body)
+	res, err := q.other.send(q.Context(), q.Request, body)
 	if err == nil && res.StatusCode == http.StatusUnauthorized {
 		_ = res.Body.Close() // not of interest
 		err = errors.New(res.Status)

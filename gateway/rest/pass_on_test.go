@@ -141,3 +141,49 @@ func TestURLOfOtherServerIsAddressOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestOtherServerIsReplacedWhileRequestsRun(t *testing.T) {
+	running, finish := make(chan struct{}), make(chan struct{})
+	w, got := serveWithOther(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == prefix+"/call/slow" {
+			close(running)
+			<-finish
+		}
+		_, _ = io.WriteString(w, "first")
+	})
+	second := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "" || password != "" {
+			t.Errorf("credentials of the first server: %s", user)
+		}
+		_, _ = io.WriteString(w, "second")
+	}))
+	defer second.Close()
+	want := func(path, body string, status int) {
+		t.Helper()
+		if r := w.do(t, http.MethodPost, prefix+path, `{}`, asOps); r.status != status || body != "" && r.body != body {
+			t.Errorf("%s: %+v, want %d %s", path, r, status, body)
+		}
+	}
+	slow := make(chan reply, 1)
+	go func() { slow <- w.do(t, http.MethodPost, prefix+"/call/slow", `{}`, asOps) }()
+	<-running
+	if err := w.api.SetPassOn(&PassOn{URL: second.URL, Deployment: "media"}); err != nil {
+		t.Fatal(err)
+	}
+	want("/call/find_all", "second", http.StatusOK)
+	if err := w.api.SetPassOn(&PassOn{URL: "ws://old"}); err == nil {
+		t.Error("a wrong URL is accepted")
+	}
+	want("/call/find_all", "second", http.StatusOK)
+	if err := w.api.SetPassOn(nil); err != nil {
+		t.Fatal(err)
+	}
+	want("/call/find_all", "", http.StatusNotImplemented)
+	close(finish)
+	if r := <-slow; r.status != http.StatusOK || r.body != "first" {
+		t.Errorf("the running request: %+v", r)
+	}
+	if len(got) != 1 {
+		t.Errorf("the first server got %d requests", len(got))
+	}
+}

@@ -21,6 +21,8 @@ type request struct {
 	from string // the client's address
 	user string // "" without authentication
 
+	other *other // the other server when the request came; nil: none
+
 	target   string // for the audit log
 	passedOn bool   // the other server answers
 

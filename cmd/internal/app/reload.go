@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway/apps"
@@ -71,7 +73,12 @@ func (r *reloader) reloadConfig() (ok bool) {
 		r.log.Error().Err(err).Msg("new configuration rejected, old one kept")
 		return false
 	}
-	changes := r.now.Compare(next)
+	taken, changes := r.now.Take(next), r.now.Compare(next)
+	other, err := OtherREST(taken)
+	if err != nil {
+		r.log.Error().Err(err).Msg("new configuration rejected, old one kept")
+		return false
+	}
 	if len(changes.Restart) > 0 {
 		r.log.Warn().Strs("keys", changes.Restart).Msg("changed settings need a restart")
 	}
@@ -79,7 +86,13 @@ func (r *reloader) reloadConfig() (ok bool) {
 		r.log.Info().Msg("configuration checked: nothing changed")
 		return true
 	}
-	r.now = r.now.Take(next)
+	if r.api != nil && slices.ContainsFunc(changes.Live, func(key string) bool { return strings.HasPrefix(key, config.PassOnSection) }) {
+		if err := r.api.SetPassOn(other); err != nil {
+			r.log.Error().Err(err).Msg("new configuration rejected, old one kept")
+			return false
+		}
+	}
+	r.now = taken
 	inUse := r.now
 	r.inUse.Store(&inUse)
 	r.gateway.Reload(live)

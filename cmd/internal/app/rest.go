@@ -21,6 +21,7 @@ func (a *application) restServer(cfg config.Config) (server, error) {
 	if err != nil {
 		return server{}, err
 	}
+	a.api = handler
 	s := server{name: "rest.listen", http: a.server("rest.listen", handler, internalTimeout)}
 	if a.rest, err = a.loadCertificate("rest.tls", cfg.REST.TLS); err != nil {
 		return server{}, err

@@ -85,6 +85,46 @@ func TestRESTRequestIsPassedOnWithConfiguredPassword(t *testing.T) {
 	}
 }
 
+func TestReloadReplacesOtherRESTServer(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var others [2]string
+	for i := range others {
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot + i) }))
+		defer other.Close()
+		others[i] = other.URL
+	}
+	cfg := base(t)
+	cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
+	cfg.REST.Users = map[string]config.Secret{"ops": config.Secret(hash)}
+	g := start(t, cfg)
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	want := func(status int) {
+		t.Helper()
+		res, err := client.Get("http://ops:secret@" + cfg.REST.Listen + "/rest-api/call/find_all")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close() // only the status matters
+		if res.StatusCode != status {
+			t.Errorf("status %d, want %d", res.StatusCode, status)
+		}
+	}
+	want(http.StatusNotImplemented)
+	for i, url := range []string{others[0], others[1], ""} {
+		next := cfg
+		next.REST.PassOn.URL = url
+		next.Complete()
+		g.reload(func() (config.Config, error) { return next, nil })
+		want([]int{http.StatusTeapot, http.StatusTeapot + 1, http.StatusNotImplemented}[i])
+	}
+	if !g.log.has("configuration reloaded", `"keys":["rest.passOn.url"]`) {
+		t.Error("the reload is not logged")
+	}
+}
+
 // Connections to the REST API are limited; waiting ones are served when another one closes.
 func TestRESTConnectionsAreBounded(t *testing.T) {
 	cfg := base(t)

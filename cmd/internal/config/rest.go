@@ -36,7 +36,7 @@ type REST struct {
 	// `limits.connections`. Empty: no listener.
 	Agent string `koanf:"agent" pattern:"^(.*:[0-9]+)?$"`
 	// Another WCS server, whose streams and sessions are in the lists, and which gets the requests that are
-	// answered with 501 or 404 otherwise.
+	// answered with 501 or 404 otherwise. Reloaded without a restart.
 	PassOn PassOn `koanf:"passOn"`
 }
 
