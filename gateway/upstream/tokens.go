@@ -235,8 +235,8 @@ func (ls *Links) KeepTokens(ctx context.Context) {
 	}
 }
 
-// writeTokens writes the tokens that wait, or all, in parts. After a failure it keeps what was not written and
-// returns false.
+// writeTokens writes the tokens that wait, or all, in parts. After a failure it keeps what was not written
+// and returns false.
 func (ls *Links) writeTokens(ctx context.Context, all bool) bool {
 	for tokens := ls.issued.take(all); len(tokens) > 0; {
 		part := tokens[:min(maxTokens, len(tokens))]
