@@ -87,9 +87,10 @@ func TestStreamsOfBothSidesArePlayedInOneSession(t *testing.T) {
 	for _, c := range clients {
 		c.Close()
 	}
+	wantGauge(t, m.pods[0], `wcs_hybrid_streams{app="defaultApp",kind="publish",upstream="old"} 0`)
 	for _, g := range m.pods {
-		wantGauge(t, g, `wcs_hybrid_streams{app="defaultApp"} 0`)
-		wantGauge(t, g, `wcs_hybrid_links{app="defaultApp"} 0`)
+		wantGauge(t, g, `wcs_hybrid_streams{app="defaultApp",kind="play",upstream="old"} 0`)
+		wantGauge(t, g, `wcs_hybrid_links{app="defaultApp",upstream="old"} 0`)
 	}
 	rig.WantClean(t, m.lk, m.old.Redis)
 	m.old.WantClean(t)

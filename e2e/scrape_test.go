@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"wcsgateway/e2e/rig"
 )
 
@@ -21,7 +23,7 @@ func TestScrapeHasWhatAlertsAndDashboardName(t *testing.T) {
 	cert, key, _ := certificate(t)
 	old := rig.StartScriptedServer(t)
 	s := rig.NewStage(t, map[string]string{
-		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q}}, moving: {route: {default: old}}}", backend.URL),
+		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q}}, moving: {route: {default: old}}, both: {hybrid: {upstream: old}}}", backend.URL),
 		"WCS_UPSTREAMS":    fmt.Sprintf("{old: {url: %q}}", old.URL), "WCS_REST_LISTEN": rest, "WCS_REST_AUTH": "none",
 		"WCS_LISTEN_SECURE": "127.0.0.1:0", "WCS_LISTEN_TLS_CERT": cert, "WCS_LISTEN_TLS_KEY": key,
 	}, "")
@@ -31,6 +33,12 @@ func TestScrapeHasWhatAlertsAndDashboardName(t *testing.T) {
 	c.Await("inboundVideoRate") // a probe measures
 	rig.Dial(t, s.Gateway.URL).Send("connection", map[string]any{"appKey": "moving"})
 	_ = old.Accept(t)
+	both := rig.Connect(t, s.Gateway.URL, "both")
+	both.Send("playStream", rig.StreamRequest("there-play", "there", rig.NewPlayer(t, rig.PeerOptions{}).Offer(), false, nil))
+	link := old.Accept(t)
+	for _, m := range []string{`{"message":"getUserData","data":[{}]}`, `{"message":"getVersion","data":["5.2"]}`} { // the latter is dropped
+		link.Send(websocket.TextMessage, m)
+	}
 	if status, _, _ := get(t, "http://"+rest+"/rest-api/stream/find_all"); status != http.StatusOK {
 		t.Errorf("find_all: %d", status)
 	}

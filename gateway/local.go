@@ -20,26 +20,8 @@ func (l local) State() admin.PodState {
 	load, _ := l.g.Load()
 	return admin.PodState{
 		Statistics: stats, Draining: l.g.draining.Load(), Version: l.g.cfg.Version, Host: l.g.cfg.Host,
-		Started: l.g.started, Load: load, Health: l.g.deps.Health(), Sides: l.sides(),
+		Started: l.g.started, Load: load, Health: l.g.deps.Health(), Sides: l.g.sides(),
 	}
-}
-
-// sides returns the sides of the applications that an upstream serves, too.
-func (l local) sides() (all []admin.Side) {
-	shared := make(map[string]bool)
-	for key, app := range l.g.table.Settings().Apps {
-		shared[key] = app.Route.Upstream() || app.Hybrid.Upstream != nil
-	}
-	for _, use := range l.g.links.Uses() {
-		shared[use.App] = true
-		all = append(all, admin.Side{App: use.App, Upstream: use.Upstream, Sessions: use.Sessions, Commands: use.Commands})
-	}
-	for key, is := range shared {
-		if is && key != "" {
-			all = append(all, l.g.table.Side(key))
-		}
-	}
-	return all
 }
 
 // pushAddress returns the RTMP address of a stream, and whether its application is allowed to send there

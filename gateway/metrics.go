@@ -45,6 +45,7 @@ type Metrics struct {
 	snapshot   prometheus.Observer
 	upstream   upstream.Metrics
 	hybrid     hybrid.Metrics
+	sides      *prometheus.Registry // those of the above that differ by server: see sides
 }
 
 // Buckets from 1 ms to 30 s: a publish answer takes 5 to 20 ms, an ICE timeout 20 s.
@@ -68,11 +69,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		Metrics: session.Metrics{
 			Connections: gauge("wcs_connections", "Open client sockets."),
-			Sessions:    gauge("wcs_sessions", "Established sessions."),
+			Sessions:    gauges("wcs_sessions", "Established sessions.", "app"),
 			Detached:    gauge("wcs_sessions_detached", "Sessions with keepAlive that lost their socket and can be resumed."),
 			Resumes:     counter("wcs_resumes_total", "Attempts of clients to resume a session with an authToken.", "result"),
-			Streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind"),
-			Commands:    counter("wcs_commands_total", "Commands of clients.", "cmd", "class"),
+			Streams:     gauges("wcs_streams", "Streams of this pod's clients that are starting or up.", "kind", "app"),
+			Commands:    counter("wcs_commands_total", "Commands of clients that this gateway serves. The application is empty before the client has named one.", "app", "cmd", "class"),
 			Closes:      counter("wcs_closes_total", "Client sockets that ended.", "reason"),
 			Rejections:  counter("wcs_refusals_total", "TCP connections, sockets, sessions, commands and log lines rejected by a limit or a list.", "reason"),
 			StartTime:   histogram("wcs_stream_start_seconds", "From publishStream to PUBLISHING and from playStream to PLAYING.", "kind"),
@@ -112,8 +113,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Commands: counter("wcs_upstream_commands_total", "Commands of clients that an upstream serves, except pongs; other for unknown names.", "app", "upstream", "cmd"),
 		},
 		hybrid: hybrid.Metrics{
-			Links:   gauges("wcs_hybrid_links", "Links of sessions of this gateway to the upstream of their application (hybrid).", "app"),
-			Streams: gauges("wcs_hybrid_streams", "Streams that sessions of this gateway have on the upstream of their application (hybrid).", "app"),
+			Links:   gauges("wcs_hybrid_links", "Links of sessions of this gateway to the upstream of their application (hybrid).", "app", "upstream"),
+			Streams: gauges("wcs_hybrid_streams", "Streams that sessions of this gateway have on the upstream of their application (hybrid).", "app", "upstream", "kind"),
 			Dropped: counter("wcs_hybrid_dropped_total", "Messages of upstreams that clients do not get: those of statistics, binary ones, too long ones, and those about nothing that the client has there.", "app"),
 		},
 		cleanup:  gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods."),
@@ -131,6 +132,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.probe.Data.WithLabelValues(probe.DataPassed)
 	m.Rejections.WithLabelValues(string(rejectLoop))
 	m.ConfigTaken(true)
+	m.sides = prometheus.NewRegistry()
+	m.sides.MustRegister(m.Sessions, m.Streams, m.Commands, m.upstream.Sessions, m.upstream.Commands, m.hybrid.Links, m.hybrid.Streams)
 	return m
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/realip"
 	"wcsgateway/gateway/upstream"
@@ -352,14 +353,17 @@ func TestReloadMovesNewSessionsOnly(t *testing.T) {
 	server.Want(websocket.TextMessage, `{"message":"call","data":[{}]}`)
 	w.allUp()
 	c.WantStatus("pub", "PUBLISHING", "")
-	sides := local{g: g}.sides()
+	sides := make(map[string]admin.Side)
+	for _, s := range g.sides() {
+		sides[s.Upstream] = s
+	}
 	if len(sides) != 2 {
 		t.Fatalf("sides %+v", sides)
 	}
-	if s := sides[0]; s.App != "defaultApp" || s.Upstream != "old" || s.Sessions != 2 || s.Commands["call"] != 1 || s.Commands["connection"] != 2 {
+	if s := sides["old"]; s.App != "defaultApp" || s.Upstream != "old" || s.Sessions != 2 || s.Commands["call"] != 1 || s.Commands["connection"] != 2 {
 		t.Errorf("side of the upstream %+v", s)
 	}
-	if s := sides[1]; s.App != "defaultApp" || s.Upstream != "" || s.Sessions != 1 || s.Published != 1 || s.Played != 0 {
+	if s := sides[""]; s.App != "defaultApp" || s.Sessions != 1 || s.Published != 1 || s.Played != 0 {
 		t.Errorf("side of the gateway %+v", s)
 	}
 	for side, want := range map[string]float64{"old": 2} {

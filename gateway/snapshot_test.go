@@ -172,7 +172,7 @@ func TestSnapshotIsShared(t *testing.T) {
 	}
 	g := w.pods[podA]
 	rig.Eventually(t, 20*time.Second, "all questions are being looked into", func() bool {
-		return testutil.ToFloat64(g.metrics.Commands.WithLabelValues("snapshot", "ok")) == clients+1
+		return testutil.ToFloat64(g.metrics.Commands.WithLabelValues("defaultApp", "snapshot", "ok")) == clients+1
 	})
 	close(hold)
 	first := snapshotOf(t, pub, "snap")

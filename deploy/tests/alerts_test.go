@@ -136,7 +136,7 @@ func TestDashboardUsesExistingMetrics(t *testing.T) {
 			if target.Datasource.UID != "${datasource}" {
 				t.Errorf("%s: data source %q", p.Title, target.Datasource.UID)
 			}
-			known.check(t, p.Title, strings.NewReplacer("$__rate_interval", "5m", "$namespace", "a", "$job", "b").Replace(target.Expr))
+			known.check(t, p.Title, strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$namespace", "a", "$job", "b").Replace(target.Expr))
 		}
 	}
 }

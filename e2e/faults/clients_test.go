@@ -64,7 +64,7 @@ func (h *clientGroup) sessions(t *testing.T) []float64 {
 	n := make([]float64, len(h.pods))
 	for i, g := range h.pods {
 		if !h.gone[i] {
-			n[i] = metric(t, g, "wcs_sessions")
+			n[i] = metric(t, g, `wcs_sessions{app="defaultApp"}`)
 		}
 	}
 	return n

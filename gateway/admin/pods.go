@@ -44,12 +44,13 @@ type PodState struct {
 // Side is what one server serves of an application.
 type Side struct {
 	App      string `json:"app"`      // "": the clients sent none
-	Upstream string `json:"upstream"` // "": the gateway serves them
-	Sessions int    `json:"sessions"`
-	// Published and Played are streams. Those of an upstream are not known.
+	Upstream string `json:"upstream"` // "": the gateway
+	Sessions int    `json:"sessions"` // of an upstream: those that are spliced
+	Linked   int    `json:"linked"`   // of an upstream: sessions of the gateway that have a link to it, too
+	// Published and Played are streams that are starting or up. Those of spliced sessions are not known.
 	Published int              `json:"published"`
 	Played    int              `json:"played"`
-	Commands  map[string]int64 `json:"commands"` // of an upstream's clients since the pod's start, by name
+	Commands  map[string]int64 `json:"commands"` // since the pod's start, by name, without pongs
 }
 
 // Finding is what a pod found out of order in what its configuration names.

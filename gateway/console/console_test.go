@@ -298,13 +298,13 @@ func TestConsoleShowsStreamsAndTheirPlayers(t *testing.T) {
 func TestOverviewAddsUpSidesOfApplications(t *testing.T) {
 	f := newDeployment(3)
 	f.sides = []admin.Side{
-		{App: "shop", Upstream: "old", Sessions: 3, Commands: map[string]int64{"call": 1, "playStream": 5, "ping": 1}},
-		{App: "shop", Sessions: 2, Published: 1, Played: 4}, {Upstream: "old", Sessions: 1},
+		{App: "shop", Upstream: "old", Sessions: 3, Linked: 2, Published: 1, Played: 5, Commands: map[string]int64{"call": 1, "playStream": 5, "ping": 1}},
+		{App: "shop", Sessions: 2, Published: 1, Played: 4, Commands: map[string]int64{"playStream": 4}}, {Upstream: "old", Sessions: 1},
 	}
 	want := []sideRow{
 		{Upstream: "old", Sessions: 2, Commands: []commandCount{}},
-		{App: "shop", Sessions: 4, Published: 2, Played: 8, Commands: []commandCount{}},
-		{App: "shop", Upstream: "old", Sessions: 6, Commands: []commandCount{{"playStream", 10}, {"call", 2}, {"ping", 2}}},
+		{App: "shop", Sessions: 4, Published: 2, Played: 8, Commands: []commandCount{{"playStream", 8}}},
+		{App: "shop", Upstream: "old", Sessions: 6, Linked: 4, Published: 2, Played: 10, Commands: []commandCount{{"playStream", 10}, {"call", 2}, {"ping", 2}}},
 	}
 	var o overview
 	if !watch(t, serve(t, f, 1)+"live?view=pods").await("overview", &o) || !reflect.DeepEqual(o.Sides, want) {

@@ -35,14 +35,15 @@ type overview struct {
 	hosts hosts
 }
 
-// sideRow is what one server serves of an application.
+// sideRow is what one server serves of an application (admin.Side).
 type sideRow struct {
 	App       string         `json:"app"`
 	Upstream  string         `json:"upstream"` // "": the gateway
 	Sessions  int            `json:"sessions"`
-	Published int            `json:"published"` // 0 for upstreams
-	Played    int            `json:"played"`    // 0 for upstreams
-	Commands  []commandCount `json:"commands"`  // of an upstream's clients since the pods' starts, the most frequent first
+	Linked    int            `json:"linked"`
+	Published int            `json:"published"`
+	Played    int            `json:"played"`
+	Commands  []commandCount `json:"commands"` // since the pods' starts, the most frequent first
 }
 
 type commandCount struct {
@@ -64,7 +65,10 @@ func sidesOf(states map[string]*admin.PodState) []sideRow {
 			if !known {
 				sum.Commands = make(map[string]int64)
 			}
-			sum.Sessions, sum.Published, sum.Played = sum.Sessions+side.Sessions, sum.Published+side.Published, sum.Played+side.Played
+			sum.Sessions += side.Sessions
+			sum.Linked += side.Linked
+			sum.Published += side.Published
+			sum.Played += side.Played
 			for name, n := range side.Commands {
 				sum.Commands[name] += n
 			}
@@ -73,7 +77,7 @@ func sidesOf(states map[string]*admin.PodState) []sideRow {
 	}
 	rows := []sideRow{}
 	for k, sum := range sums {
-		r := sideRow{App: k.app, Upstream: k.upstream, Sessions: sum.Sessions, Published: sum.Published, Played: sum.Played, Commands: []commandCount{}}
+		r := sideRow{App: k.app, Upstream: k.upstream, Sessions: sum.Sessions, Linked: sum.Linked, Published: sum.Published, Played: sum.Played, Commands: []commandCount{}}
 		for name, n := range sum.Commands {
 			r.Commands = append(r.Commands, commandCount{name, n})
 		}

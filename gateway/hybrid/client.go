@@ -94,6 +94,14 @@ func (h held) stream() stream {
 	return stream{h.ref.Name, h.cmd.Name == wcs.CmdPublishStream, cmp.Or(string(h.ref.MediaProvider), wcs.ProviderWebRTC), time.Now()}
 }
 
+// kind returns the media type of a stream, which is also a label of metrics.
+func (st stream) kind() string {
+	if st.published {
+		return "publish"
+	}
+	return "play"
+}
+
 // Take passes a command to the upstream if the upstream has it, or might have it. Then it returns true, and
 // the client is answered later; the command can come back by Session.Serve. frame is the command as it came.
 func (c *Client) Take(cmd wcs.Command, frame []byte) bool {
@@ -265,7 +273,7 @@ func (c *Client) forward(h held) {
 func (c *Client) add(id string, st stream) {
 	c.streams[id] = st
 	c.session.CountStreams(1)
-	c.all.Metrics.Streams.WithLabelValues(c.key).Inc()
+	c.countStream(st, 1)
 	if st.published {
 		c.all.published.count(c.at(st.name), 1)
 	}
@@ -280,10 +288,14 @@ func (c *Client) remove(id string) {
 	st := c.streams[id]
 	delete(c.streams, id)
 	c.session.CountStreams(-1)
-	c.all.Metrics.Streams.WithLabelValues(c.key).Dec()
+	c.countStream(st, -1)
 	if st.published {
 		c.all.published.count(c.at(st.name), -1)
 	}
+}
+
+func (c *Client) countStream(st stream, delta float64) {
+	c.all.Metrics.Streams.WithLabelValues(c.key, c.app.Upstream.Name(), st.kind()).Add(delta)
 }
 
 // answered returns the name in the first question of a kind about a media id, and forgets the question.
@@ -330,13 +342,9 @@ func (c *Client) refuse(h held, info string) {
 }
 
 func (c *Client) sendFailed(id string, st stream, info string) {
-	mediaType := "play"
-	if st.published {
-		mediaType = "publish"
-	}
 	c.session.Send(wcs.StreamStatus{
 		StreamHead: wcs.StreamHead{MediaSessionID: id, Name: st.name, Published: st.published, Status: wcs.StatusFailed},
-		Info:       info, CreateDate: st.created.UnixMilli(), MediaProvider: st.provider, MediaType: mediaType,
+		Info:       info, CreateDate: st.created.UnixMilli(), MediaProvider: st.provider, MediaType: st.kind(),
 	}.Frame())
 }
 

@@ -26,10 +26,10 @@ type App struct {
 	Fallback  bool             // commands that this gateway does not have go to the upstream, with calls
 }
 
-// Metrics are the figures of clients with an upstream. Their labels are application keys.
+// Metrics are the figures of clients with an upstream. All label sets are closed.
 type Metrics struct {
-	Links   *prometheus.GaugeVec   // app
-	Streams *prometheus.GaugeVec   // app
+	Links   *prometheus.GaugeVec   // app, upstream
+	Streams *prometheus.GaugeVec   // app, upstream, kind
 	Dropped *prometheus.CounterVec // app; messages of the upstream
 }
 

@@ -229,7 +229,7 @@ func TestLostUpstreamEndsItsStreamsAndIsOpenedAgain(t *testing.T) {
 	if s.streams != 0 {
 		t.Errorf("%d streams", s.streams)
 	}
-	p.wantFigure("links", p.clients.Metrics.Links.WithLabelValues("a"), 0)
+	p.wantFigure("links", p.clients.Metrics.Links.WithLabelValues("a", "old"), 0)
 	again := command(wcs.CmdPublishStream, "p", "one")
 	s.sends(again)
 	srv.welcome().want(again)
@@ -470,7 +470,7 @@ func TestEndedSessionClosesItsLink(t *testing.T) {
 	s.wantHere(command(wcs.CmdPublishStream, "m2", "n"))
 	p.clients.Links.Wait()
 	s.wantQuiet()
-	p.wantFigure("streams", p.clients.Metrics.Streams.WithLabelValues("a"), 0)
+	p.wantFigure("streams", p.clients.Metrics.Streams.WithLabelValues("a", "old", "publish"), 0)
 }
 
 // Two pods share what is recorded.

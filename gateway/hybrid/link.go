@@ -111,7 +111,7 @@ func (l *link) serve() error {
 	if err != nil {
 		return err
 	}
-	gauge := c.all.Metrics.Links.WithLabelValues(c.key)
+	gauge := c.all.Metrics.Links.WithLabelValues(c.key, c.app.Upstream.Name())
 	gauge.Inc()
 	defer gauge.Dec()
 	c.session.Post(func() {

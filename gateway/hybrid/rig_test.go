@@ -324,7 +324,7 @@ func newPod(t *testing.T, url string, change func(*Deps, *upstream.ServerConfig)
 	kept := &tokens{names: make(map[string]bool)}
 	d := Deps{
 		Context: t.Context(), Links: links, Tokens: kept, Names: kept, StoreTimeout: patience, MaxStreams: 8, MaxMessageBytes: 64 << 10, MaxQueueBytes: 128 << 10, MaxQueued: 100, Stall: patience,
-		Metrics:   &Metrics{Links: gauge("l", "app"), Streams: gauge("st", "app"), Dropped: counter("d", "app")},
+		Metrics:   &Metrics{Links: gauge("l", "app", "upstream"), Streams: gauge("st", "app", "upstream", "kind"), Dropped: counter("d", "app")},
 		Recovered: func() {}, Log: zerolog.Nop(),
 	}
 	cfg := upstream.ServerConfig{Name: "old", URL: url, ConnectTimeout: patience, BufferBytes: 4096}

@@ -98,7 +98,11 @@ func (s *Session) decode(frame []byte) (wcs.Command, error) {
 
 // account counts a command, and sends the client a fault that no status event can carry.
 func (s *Session) account(label string, err error) {
-	s.table.Metrics.Commands.WithLabelValues(label, string(classify(err).reason.Class())).Inc()
+	app := "" // not named yet, or not configured
+	if s.admittedTo != nil {
+		app = s.admittedTo.Key
+	}
+	s.table.Metrics.Commands.WithLabelValues(app, label, string(classify(err).reason.Class())).Inc()
 	if err == nil {
 		return
 	}

@@ -194,30 +194,17 @@ func (t *Table) CheckData(operationID string, payload json.RawMessage) error {
 
 // Statistics returns the figures of this pod.
 func (t *Table) Statistics() admin.Statistics {
-	published, played := t.up(func(*stream) bool { return true })
-	return admin.Statistics{Pods: 1, Connections: t.Sockets(), Published: published, Played: played}
-}
-
-// Side returns what this pod serves of an application.
-func (t *Table) Side(app string) admin.Side {
-	published, played := t.up(func(st *stream) bool { return st.sess.app.Key == app })
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return admin.Side{App: app, Sessions: t.sessionsOf[app], Published: published, Played: played}
-}
-
-// up returns the numbers of streams that are up, of those that count.
-func (t *Table) up(counts func(*stream) bool) (published, played int) {
+	s := admin.Statistics{Pods: 1, Connections: t.Sockets()}
 	for _, st := range t.streams.all() {
 		switch {
-		case !st.settled.Load() || !counts(st):
+		case !st.settled.Load():
 		case st.published:
-			published++
+			s.Published++
 		default:
-			played++
+			s.Played++
 		}
 	}
-	return published, played
+	return s
 }
 
 // Session implements admin.Local.

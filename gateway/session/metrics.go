@@ -15,11 +15,11 @@ import (
 // closed.
 type Metrics struct {
 	Connections   prometheus.Gauge
-	Sessions      prometheus.Gauge
+	Sessions      *prometheus.GaugeVec // app
 	Detached      prometheus.Gauge
 	Resumes       *prometheus.CounterVec   // result
-	Streams       *prometheus.GaugeVec     // kind
-	Commands      *prometheus.CounterVec   // cmd, class
+	Streams       *prometheus.GaugeVec     // kind, app
+	Commands      *prometheus.CounterVec   // app, cmd, class
 	Closes        *prometheus.CounterVec   // reason
 	Rejections    *prometheus.CounterVec   // reason
 	StartTime     *prometheus.HistogramVec // kind

@@ -205,7 +205,7 @@ func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
 	s.table.byID[s.id] = s
 	s.table.mu.Unlock()
 	s.knowsBitrates, s.knowsResize, s.login = c.KnowsBitrates, c.KnowsResize, c.Login()
-	s.table.Metrics.Sessions.Inc()
+	s.table.Metrics.Sessions.WithLabelValues(app.Key).Inc()
 	data := wcs.UserData{
 		Sent: c.Sent, MediaProviders: commonProviders(c.MediaProviders), AuthToken: token,
 		CollectMetrics: app.Rates.UsesClients() && prefersWebRTC(c.MediaProviders),
@@ -256,7 +256,7 @@ func (s *Session) onClose(r socket.Reason) {
 
 // endOrDetach ends a session that lost its socket, or detaches it if it asked for keepAlive.
 func (s *Session) endOrDetach(r socket.Reason) {
-	s.table.Metrics.Sessions.Dec()
+	s.table.Metrics.Sessions.WithLabelValues(s.app.Key).Dec()
 	s.endOther()
 	s.log(zerolog.InfoLevel).Str("reason", r.Name).Int("streams", len(s.streams)).Bool("detached", s.resume != nil).Msg("session closed")
 	if s.resume != nil {

@@ -201,7 +201,7 @@ func (s *Session) addStream(st *stream) {
 	}
 	s.streams[st.id] = st
 	s.streaming.Add(1)
-	s.table.Metrics.Streams.WithLabelValues(st.kind).Inc()
+	s.table.Metrics.Streams.WithLabelValues(st.kind, s.app.Key).Inc()
 }
 
 // launch starts the stream off the loop.

@@ -181,6 +181,7 @@ func (t *Table) Reload(r apps.Reloadable) {
 	t.settings.Store(apps.New(r))
 	for _, app := range r.Apps {
 		t.Ends.Preset(app.Key)
+		t.Metrics.Sessions.WithLabelValues(app.Key)
 	}
 }
 

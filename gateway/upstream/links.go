@@ -62,7 +62,7 @@ type Links struct {
 func NewLinks(d Deps) *Links {
 	return &Links{
 		Deps: d, open: make(map[*Link]struct{}), issued: newIssued(), transcripts: make(map[string][]*beginning),
-		usage: usage{store: d.Usage, log: d.Log, counts: make(map[state.UpstreamUse]int64), commands: make(map[state.UpstreamUse]int64)},
+		usage: usage{store: d.Usage, log: d.Log, counts: make(map[state.UpstreamUse]int64)},
 	}
 }
 
@@ -205,35 +205,6 @@ func (ls *Links) Len() int {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	return len(ls.open)
-}
-
-// Use is what one server is used for by the clients of an application.
-type Use struct {
-	App      string // "" if the client sent none
-	Upstream string
-	Sessions int              // that are spliced now
-	Commands map[string]int64 // since the pod's start, by name
-}
-
-// Uses returns what the servers are and were used for, in no particular order.
-func (ls *Links) Uses() (all []Use) {
-	type key struct{ app, upstream string }
-	uses := make(map[key]*Use)
-	of := func(app, upstream string) *Use {
-		k := key{app, upstream}
-		if uses[k] == nil {
-			uses[k] = &Use{App: app, Upstream: upstream, Commands: make(map[string]int64)}
-		}
-		return uses[k]
-	}
-	for _, l := range ls.All() {
-		of(l.app, l.to.Name()).Sessions++
-	}
-	ls.usage.eachCommand(func(use state.UpstreamUse, n int64) { of(use.App, use.Upstream).Commands[use.Command] = n })
-	for _, u := range uses {
-		all = append(all, *u)
-	}
-	return all
 }
 
 // Wait waits for the end of all links. Open fails from now on.

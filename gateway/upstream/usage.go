@@ -25,40 +25,27 @@ const (
 )
 
 // usage counts the sessions and commands of upstreams until they are written. A failed write loses its
-// counts. The commands are also counted since the start, in a map of closed sets.
+// counts.
 type usage struct {
 	store UsageStore // nil: nothing is written
 	log   zerolog.Logger
 
-	mu       sync.Mutex
-	counts   map[state.UpstreamUse]int64
-	commands map[state.UpstreamUse]int64 // since the start
+	mu     sync.Mutex
+	counts map[state.UpstreamUse]int64
 }
 
 // add counts one session or command. While too many different ones wait, further versions of clients are
 // state.OtherVersion.
 func (u *usage) add(use state.UpstreamUse) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if use.Command != "" {
-		u.commands[use]++
-	}
 	if u.store == nil {
 		return
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if _, known := u.counts[use]; !known && len(u.counts) >= maxUses && use.Command == "" {
 		use.ClientVersion = state.OtherVersion
 	}
 	u.counts[use]++
-}
-
-// eachCommand passes the commands since the start to yield, which must not wait.
-func (u *usage) eachCommand(yield func(use state.UpstreamUse, n int64)) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for use, n := range u.commands {
-		yield(use, n)
-	}
 }
 
 // write writes what was counted since the last write.

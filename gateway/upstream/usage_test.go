@@ -91,7 +91,7 @@ func TestCountsAreWrittenTogetherAndLostWithFailedWrite(t *testing.T) {
 
 func TestVersionsThatWaitAreBounded(t *testing.T) {
 	store := &fakeUsageStore{}
-	u := usage{store: store, log: zerolog.Nop(), counts: make(map[state.UpstreamUse]int64), commands: make(map[state.UpstreamUse]int64)}
+	u := usage{store: store, log: zerolog.Nop(), counts: make(map[state.UpstreamUse]int64)}
 	use := state.UpstreamUse{App: "a", Upstream: "old"}
 	for i := range 10 * maxUses {
 		use.ClientVersion = fmt.Sprint(i)

@@ -45,22 +45,55 @@ export function Overview({ overview, history, failures }) {
   </section>`;
 }
 
+const server = (upstream) => upstream || 'the gateway';
+
+// Streams of an upstream are those that the gateway's own sessions have there.
+const ofSide = (s, n) => (s.upstream && s.sessions > 0 && s.linked === 0 && n === 0 ? text(null) : n);
+
 const sideColumns = [
   { label: 'Application', show: (s) => text(s.app) },
-  { label: 'Served by', show: (s) => s.upstream || 'the gateway' },
+  { label: 'Served by', show: (s) => server(s.upstream) },
   { label: 'Sessions', number: true, show: (s) => s.sessions },
-  { label: 'Streams', number: true, show: (s) => (s.upstream ? text(null) : s.published) },
-  { label: 'Players', number: true, show: (s) => (s.upstream ? text(null) : s.played) },
-  { label: 'Commands since the start', show: (s) => (s.upstream ? s.commands.map((c) => `${c.name} ${c.count}`).join(', ') || 'none' : text(null)) },
+  { label: 'Linked sessions', number: true, linked: true, show: (s) => (s.upstream ? s.linked : text(null)) },
+  { label: 'Streams', number: true, show: (s) => ofSide(s, s.published) },
+  { label: 'Players', number: true, show: (s) => ofSide(s, s.played) },
 ];
 
 // Sides shows what the gateway and other servers serve of the same applications.
 export function Sides({ sides }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Applications with another server"><table class="sides">
-    <thead><tr>${sideColumns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
-    <tbody>${sides.map((s) => html`<tr key=${s.app + ' ' + s.upstream}>${sideColumns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(s)}</td>`)}</tr>`)}</tbody>
-  </table></div>
-  <p class="empty"><a href="docs/migrate-from-wcs.md">What still needs the other server</a></p>`;
+  const upstreams = [...new Set(sides.map((s) => s.upstream))].filter(Boolean).sort();
+  const commands = commandsOf(sides, ['', ...upstreams]);
+  const columns = [
+    { label: 'Application', show: (r) => text(r.app) },
+    { label: 'Command', show: (r) => html`<code>${r.name}</code>` },
+    ...['', ...upstreams].map((u) => ({ label: 'By ' + server(u), number: true, show: (r) => r.counts[u] ?? 0 })),
+  ];
+  return html`<${Grid} label="Applications with another server" rows=${sides}
+      columns=${sideColumns.filter((c) => !c.linked || sides.some((s) => s.linked > 0))} />
+    <h2>Their commands since the pods' starts</h2>
+    <${Grid} label="Commands by server" rows=${commands} columns=${columns} />
+    <p class="empty"><a href="docs/migrate-from-wcs.md">What still needs the other server</a></p>`;
+}
+
+// commandsOf returns a row for each command of an application, those that the other servers get most first.
+function commandsOf(sides, servers) {
+  const rows = new Map();
+  for (const s of sides) {
+    for (const c of s.commands) {
+      const at = s.app + ' ' + c.name;
+      if (!rows.has(at)) rows.set(at, { app: s.app, name: c.name, counts: {} });
+      rows.get(at).counts[s.upstream] = c.count;
+    }
+  }
+  const there = (r) => servers.reduce((sum, u) => sum + (u ? r.counts[u] ?? 0 : 0), 0);
+  return [...rows.values()].sort((a, b) => a.app.localeCompare(b.app) || there(b) - there(a) || (b.counts[''] ?? 0) - (a.counts[''] ?? 0));
+}
+
+function Grid({ label, rows, columns }) {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
+    <thead><tr>${columns.map((c) => html`<th key=${c.label} scope="col" class=${c.number ? 'number' : ''}>${c.label}</th>`)}</tr></thead>
+    <tbody>${rows.map((r) => html`<tr>${columns.map((c) => html`<td key=${c.label} data-label=${c.label} class=${c.number ? 'number' : ''}>${c.show(r)}</td>`)}</tr>`)}</tbody>
+  </table></div>`;
 }
 
 const podColumns = [
