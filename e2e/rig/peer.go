@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 
 	"wcsgateway/internal/wcsclient"
 	"wcsgateway/translate"
+	rtpmedia "wcsgateway/translate/media"
 )
 
 const (
@@ -65,7 +65,7 @@ type Peer struct {
 	closed    chan struct{}
 	close     func()
 	send      []func()      // the senders, started by SetAnswer
-	picture   chan struct{} // closed when the first VP8 key frame arrives
+	picture   chan struct{} // closed when the first key frame arrives
 	wg        sync.WaitGroup
 
 	onRequest bool // key frames are sent only when one is requested
@@ -234,7 +234,7 @@ func (p *Peer) SetAnswer(sdp string) {
 // Up is closed when ICE and DTLS have come up.
 func (p *Peer) Up() <-chan struct{} { return p.up }
 
-// Picture is closed when a player has received the first packet of a VP8 key frame.
+// Picture is closed when a player has received the first packet of a key frame.
 func (p *Peer) Picture() <-chan struct{} { return p.picture }
 
 // State is the state of the connection now.
@@ -351,23 +351,17 @@ func (p *Peer) receive(track *webrtc.TrackRemote) {
 	})
 	p.mu.Unlock()
 	picture := sync.OnceFunc(func() { close(p.picture) })
+	var sizes rtpmedia.Sizes
 	for {
 		packet, _, err := track.ReadRTP()
 		if err != nil {
 			return // the track ended with the connection
 		}
-		if track.Codec().MimeType == webrtc.MimeTypeVP8 && startsKeyFrame(packet.Payload) {
+		if _, _, key := sizes.KeyFrame(track.Codec().MimeType, packet.Payload); key {
 			picture()
 		}
 		p.mu.Lock()
 		p.packets[kind]++
 		p.mu.Unlock()
 	}
-}
-
-// startsKeyFrame reports whether an RTP payload is the start of a VP8 key frame (RFC 7741 §4.2, §4.3).
-func startsKeyFrame(payload []byte) bool {
-	var packet codecs.VP8Packet
-	frame, err := packet.Unmarshal(payload)
-	return err == nil && packet.S == 1 && packet.PID == 0 && len(frame) > 0 && frame[0]&1 == 0
 }

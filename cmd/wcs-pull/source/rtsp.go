@@ -1,0 +1,378 @@
+package source
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4"
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+	"github.com/bluenviron/gortsplib/v4/pkg/description"
+	rtpformat "github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
+	"github.com/pion/rtp"
+
+	"wcsgateway/cmd/wcs-pull/guard"
+	"wcsgateway/translate/pull"
+)
+
+const (
+	rtspTimeout = 5 * time.Second // of one request, and of a write
+	// rtspStall is how long a source may send no packet before it counts as lost.
+	rtspStall = 5 * time.Second
+	rtspDials = 4 // connections of one attempt: the first and those of redirects
+	// syncEvery is how often the sender reports of the source are looked at, syncSlack what they may differ.
+	syncEvery = 5 * time.Second
+	syncSlack = 5 * time.Millisecond
+	syncMax   = 5 * time.Second
+)
+
+// rtspReader reads a source over RTSP, interleaved in its TCP connection.
+type rtspReader struct {
+	client *gortsplib.Client
+	url    *base.URL
+	video  *rtspTrack // nil without
+	audio  *rtspTrack
+	heard  atomic.Int64 // Unix nanoseconds of the last packet
+	// anyOrder allows B-frames. Set before run.
+	anyOrder bool
+
+	// owned by the library's reader goroutine
+	begun  time.Time
+	synced time.Time
+	sets   [][]byte // parameter sets of the description, for the first key frame
+}
+
+// rtspTrack is a track that is read, and its clock.
+type rtspTrack struct {
+	codec  codec
+	media  *description.Media
+	format rtpformat.Format
+	decode func(*rtp.Packet) ([][]byte, error) // frames of audio, or NAL units
+	step   time.Duration                       // of frames in one packet
+
+	started bool
+	stamp   uint32
+	ticks   int64
+	offset  time.Duration
+}
+
+// at returns the time of a packet on the source's clock. A track starts at the time of its first packet's
+// arrival.
+func (t *rtspTrack) at(stamp uint32, since time.Duration) time.Duration {
+	if !t.started {
+		t.started, t.stamp, t.offset = true, stamp, since
+	}
+	t.ticks += int64(int32(stamp - t.stamp))
+	t.stamp = stamp
+	rate := int64(t.format.ClockRate())
+	return t.offset + time.Duration(t.ticks/rate)*time.Second + time.Duration(t.ticks%rate)*time.Second/time.Duration(rate)
+}
+
+// openRTSP describes and sets up a source. Its errors are *pull.Error.
+func (r *Runner) openRTSP(ctx context.Context, s pull.Source) (reader, error) {
+	u, err := base.ParseURL(s.Reveal())
+	if err != nil {
+		return nil, &pull.Error{Fault: pull.BadURL, Detail: "not an RTSP URL"}
+	}
+	tcp := gortsplib.TransportTCP
+	rd := &rtspReader{url: u, client: &gortsplib.Client{
+		ReadTimeout: rtspTimeout, WriteTimeout: rtspTimeout, Transport: &tcp, UserAgent: userAgent,
+		TLSConfig:         &tls.Config{RootCAs: r.config.RootCAs, MinVersion: tls.VersionTLS12},
+		DialContext:       limitedDial(r.guard.Network(s.Host()), u.User != nil),
+		OnTransportSwitch: func(error) {}, OnPacketLost: func(error) {}, OnDecodeError: func(error) {},
+	}}
+	if err := rd.client.Start(u.Scheme, u.Host); err != nil {
+		return nil, rtspFault(err)
+	}
+	stop := context.AfterFunc(ctx, rd.client.Close)
+	defer stop()
+	if err := rd.setup(); err != nil {
+		rd.client.Close()
+		return nil, rtspFault(err)
+	}
+	return rd, nil
+}
+
+// limitedDial bounds redirects. One to another address is refused for a source with credentials, which the
+// library would send there.
+func limitedDial(n *guard.Network, credentials bool) func(ctx context.Context, network, address string) (net.Conn, error) {
+	first, dials := "", 0
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials++; dials > rtspDials {
+			return nil, guard.ErrTooMany
+		}
+		if first == "" {
+			first = address
+		}
+		if credentials && address != first {
+			return nil, &pull.Error{Fault: pull.Forbidden, Detail: "a redirect to another host would get the credentials"}
+		}
+		return n.DialContext(ctx, network, address)
+	}
+}
+
+func (rd *rtspReader) setup() error {
+	session, _, err := rd.client.Describe(rd.url)
+	if err != nil {
+		return err
+	}
+	rd.choose(session.Medias)
+	if rd.video == nil && rd.audio == nil {
+		return &pull.Error{Fault: pull.NoMedia, Detail: "no H264, H265, Opus, PCMU, PCMA or AAC"}
+	}
+	for _, track := range []*rtspTrack{rd.video, rd.audio} {
+		if track == nil {
+			continue
+		}
+		if _, err := rd.client.Setup(session.BaseURL, track.media, 0, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// choose takes the first track of each kind that can be used; H264 before H265.
+func (rd *rtspReader) choose(medias []*description.Media) {
+	for _, media := range medias {
+		if media.IsBackChannel {
+			continue
+		}
+		for _, f := range media.Formats {
+			track := newRTSPTrack(f)
+			if track == nil {
+				continue
+			}
+			m := *media
+			m.Formats = []rtpformat.Format{f} // the library handles the others too, and ends the program at some
+			track.media = &m
+			switch {
+			case track.codec == codecH264 && (rd.video == nil || rd.video.codec == codecH265), track.codec == codecH265 && rd.video == nil:
+				rd.video = track
+			case track.codec != codecH264 && track.codec != codecH265 && rd.audio == nil:
+				rd.audio = track
+			}
+		}
+	}
+}
+
+// newRTSPTrack returns nil for a format that cannot be used.
+func newRTSPTrack(f rtpformat.Format) *rtspTrack {
+	one := func(p *rtp.Packet) ([][]byte, error) { return [][]byte{p.Payload}, nil }
+	switch f := f.(type) {
+	case *rtpformat.H264:
+		if d, err := f.CreateDecoder(); err == nil {
+			return &rtspTrack{codec: codecH264, format: f, decode: d.Decode}
+		}
+	case *rtpformat.H265:
+		if d, err := f.CreateDecoder(); err == nil {
+			return &rtspTrack{codec: codecH265, format: f, decode: d.Decode}
+		}
+	case *rtpformat.Opus:
+		return &rtspTrack{codec: codecOpus, format: f, decode: one}
+	case *rtpformat.G711:
+		if f.SampleRate != 8000 || f.ChannelCount != 1 {
+			return nil
+		}
+		if f.MULaw {
+			return &rtspTrack{codec: codecPCMU, format: f, decode: one}
+		}
+		return &rtspTrack{codec: codecPCMA, format: f, decode: one}
+	case *rtpformat.MPEG4Audio:
+		if f.LATM || f.Config == nil || f.Config.SampleRate <= 0 {
+			return nil
+		}
+		if d, err := f.CreateDecoder(); err == nil {
+			step := mpeg4audio.SamplesPerAccessUnit * time.Second / time.Duration(f.Config.SampleRate)
+			return &rtspTrack{codec: codecAAC, format: f, decode: d.Decode, step: step}
+		}
+	}
+	return nil
+}
+
+// aac returns the parameters of AAC, which ffmpeg needs.
+func (t *rtspTrack) aac() *mpeg4audio.Config {
+	c := t.format.(*rtpformat.MPEG4Audio).Config
+	return &mpeg4audio.Config{Type: mpeg4audio.ObjectType(c.Type), SampleRate: c.SampleRate, ChannelCount: c.ChannelCount}
+}
+
+func (rd *rtspReader) format() format {
+	var f format
+	if rd.video != nil {
+		f.video = rd.video.codec
+	}
+	if rd.audio != nil {
+		f.audio = rd.audio.codec
+	}
+	return f
+}
+
+func (rd *rtspReader) run(ctx context.Context, to sink) error {
+	broken := make(chan error, 1)
+	fail := func(err error) {
+		if err == nil {
+			return
+		}
+		select {
+		case broken <- err:
+		default: // the first counts
+		}
+	}
+	rd.begun = time.Now()
+	rd.heard.Store(rd.begun.UnixNano())
+	if rd.video != nil {
+		rd.sets = parameterSets(rd.video.format)
+		rd.client.OnPacketRTP(rd.video.media, rd.video.format, func(p *rtp.Packet) { fail(rd.onVideo(p, to)) })
+	}
+	if rd.audio != nil {
+		rd.client.OnPacketRTP(rd.audio.media, rd.audio.format, func(p *rtp.Packet) { fail(rd.onAudio(p, to)) })
+	}
+	stop := context.AfterFunc(ctx, rd.client.Close)
+	defer stop()
+	if _, err := rd.client.Play(nil); err != nil {
+		return rtspFault(err)
+	}
+	return rd.watch(ctx, broken)
+}
+
+// watch waits for the end of the source.
+func (rd *rtspReader) watch(ctx context.Context, broken <-chan error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- rd.client.Wait() }()
+	tick := time.NewTicker(rtspStall / 5)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-broken:
+			return err
+		case err := <-ended:
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return rtspLoss(err)
+		case now := <-tick.C:
+			if now.Sub(time.Unix(0, rd.heard.Load())) > rtspStall {
+				return &pull.Error{Fault: pull.Lost, Detail: "no packets"}
+			}
+		}
+	}
+}
+
+func (rd *rtspReader) close() { rd.client.Close() }
+
+func (rd *rtspReader) onVideo(p *rtp.Packet, to sink) error {
+	now := time.Now()
+	rd.heard.Store(now.UnixNano())
+	unit, err := rd.video.decode(p)
+	if err != nil {
+		return nil // incomplete, or damaged: the decoder waits for the next frame
+	}
+	before, first := rd.video.ticks, !rd.video.started
+	at := rd.video.at(p.Timestamp, now.Sub(rd.begun))
+	if !first && !rd.anyOrder && rd.video.codec == codecH264 && rd.video.ticks < before && rd.video.ticks > before-5*videoClock {
+		return &pull.Error{Fault: pull.NeedsTranscoding, Detail: "video with B-frames"}
+	}
+	if rd.audio != nil && rd.audio.started && now.Sub(rd.synced) > syncEvery {
+		rd.synchronize(p.Timestamp, now)
+	}
+	if rd.sets != nil && rd.isKey(unit) {
+		unit = append(slices.Clip(rd.sets), unit...) // sets of the key frame itself come later, and count
+		rd.sets = nil
+	}
+	return to.WriteVideo(unit, at)
+}
+
+func (rd *rtspReader) isKey(unit [][]byte) bool {
+	if rd.video.codec == codecH265 {
+		return h265.IsRandomAccess(unit)
+	}
+	return h264.IsRandomAccess(unit)
+}
+
+// parameterSets returns those of a description, or nil if they are not complete.
+func parameterSets(f rtpformat.Format) [][]byte {
+	var sets [][]byte
+	switch f := f.(type) {
+	case *rtpformat.H264:
+		sets = [][]byte{f.SPS, f.PPS}
+	case *rtpformat.H265:
+		sets = [][]byte{f.VPS, f.SPS, f.PPS}
+	}
+	if slices.ContainsFunc(sets, func(set []byte) bool { return len(set) == 0 }) {
+		return nil
+	}
+	return sets
+}
+
+const videoClock = 90000
+
+func (rd *rtspReader) onAudio(p *rtp.Packet, to sink) error {
+	now := time.Now()
+	rd.heard.Store(now.UnixNano())
+	frames, err := rd.audio.decode(p)
+	if err != nil {
+		return nil // as above
+	}
+	at := rd.audio.at(p.Timestamp, now.Sub(rd.begun))
+	for i, frame := range frames {
+		if err := to.WriteAudio(slices.Clip(frame), at+time.Duration(i)*rd.audio.step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// synchronize moves the clock of video to that of audio, as the sender reports of the source relate them.
+// Before the first reports the arrival of the first packets relates them.
+func (rd *rtspReader) synchronize(stamp uint32, now time.Time) {
+	video, ok := rd.client.PacketNTP(rd.video.media, &rtp.Packet{Header: rtp.Header{PayloadType: rd.video.format.PayloadType(), Timestamp: stamp}})
+	if !ok {
+		return
+	}
+	audio, ok := rd.client.PacketNTP(rd.audio.media, &rtp.Packet{Header: rtp.Header{PayloadType: rd.audio.format.PayloadType(), Timestamp: rd.audio.stamp}})
+	if !ok {
+		return
+	}
+	rd.synced = now
+	videoAt, audioAt := rd.video.at(rd.video.stamp, 0), rd.audio.at(rd.audio.stamp, 0)
+	off := video.Sub(audio) - (videoAt - audioAt)
+	if off.Abs() > syncSlack && off.Abs() < syncMax {
+		rd.video.offset += off
+	}
+}
+
+// rtspFault classifies an error before the first packet.
+func rtspFault(err error) error {
+	var own *pull.Error
+	if errors.As(err, &own) {
+		return own
+	}
+	if status, ok := rtspStatus(err); ok {
+		switch status {
+		case base.StatusUnauthorized, base.StatusForbidden:
+			return &pull.Error{Fault: pull.Unauthorized, Detail: statusDetail("RTSP", int(status))}
+		case base.StatusNotFound, base.StatusGone:
+			return &pull.Error{Fault: pull.NotFound, Detail: statusDetail("RTSP", int(status))}
+		}
+		return &pull.Error{Fault: pull.Unreachable, Detail: statusDetail("RTSP", int(status))}
+	}
+	return connectionFault(err)
+}
+
+// rtspLoss classifies the end of a source that was read.
+func rtspLoss(err error) error {
+	detail := "connection ended"
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() {
+		detail = "no packets"
+	}
+	return &pull.Error{Fault: pull.Lost, Detail: detail}
+}

@@ -1,0 +1,300 @@
+// Package source reads the source of one pull and publishes it: cameras over RTSP in this process, everything
+// else with ffmpeg, which also transcodes. It classifies faults, opens a lost source again while its tracks
+// stay published, and bounds what a source costs. cmd/wcs-pull/worker runs one Runner for all pulls.
+package source
+
+import (
+	"context"
+	"crypto/x509"
+	"net/netip"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/rs/zerolog"
+
+	"wcsgateway/cmd/wcs-pull/guard"
+	"wcsgateway/translate"
+	"wcsgateway/translate/livekit"
+	"wcsgateway/translate/pull"
+)
+
+const (
+	openTimeout    = 15 * time.Second
+	publishTimeout = 10 * time.Second
+	removeTimeout  = 5 * time.Second
+	// trackPatience is how long every announced track is waited for, before those count that sent something.
+	trackPatience = 3 * time.Second
+	firstRetry    = 500 * time.Millisecond
+	maxRetry      = 10 * time.Second
+)
+
+// Config configures a Runner.
+type Config struct {
+	LiveKit *livekit.SFU
+	// Private are the networks that sources may be in although they are not public.
+	Private []netip.Prefix
+	// RootCAs verify servers of sources; nil are the system's.
+	RootCAs *x509.CertPool
+	// Folder has the files of vod://; none without.
+	Folder string
+	// FFmpeg and FFprobe are the programs, by default those in PATH.
+	FFmpeg, FFprobe string
+	Log             zerolog.Logger
+}
+
+// Job is one pull.
+type Job struct {
+	Source         pull.Source
+	Room, Identity string
+	// Retry is how long a source that was lost is opened again, before the pull fails.
+	Retry time.Duration
+	// Transcode allows to encode the video of a camera that cannot pass: H265, or H264 with B-frames.
+	Transcode bool
+}
+
+// Publisher publishes the frames of one pull; *livekit.PullPublisher implements it.
+type Publisher interface {
+	sink
+	// Published waits until the tracks can be played.
+	Published(ctx context.Context, patience time.Duration) error
+	// Restart says that the source was opened again.
+	Restart()
+	// Done is closed when the connection was lost.
+	Done() <-chan struct{}
+	Close()
+}
+
+// Runner runs pulls. It is safe for concurrent use.
+type Runner struct {
+	config  Config
+	guard   *guard.Guard
+	publish func(ctx context.Context, t translate.PullTarget) (Publisher, error)
+	remove  func(ctx context.Context, t translate.PullTarget)
+}
+
+// New returns a Runner.
+func New(c Config) (*Runner, error) {
+	for program, name := range map[*string]string{&c.FFmpeg: "ffmpeg", &c.FFprobe: "ffprobe"} {
+		if *program == "" {
+			*program = name
+		}
+		path, err := exec.LookPath(*program)
+		if err != nil {
+			return nil, err
+		}
+		*program = path
+	}
+	return &Runner{
+		config: c, guard: guard.New(c.Private),
+		publish: func(ctx context.Context, t translate.PullTarget) (Publisher, error) {
+			return c.LiveKit.PublishPull(ctx, t)
+		},
+		remove: func(ctx context.Context, t translate.PullTarget) {
+			_ = c.LiveKit.Remove(ctx, t.Room, t.Identity) // otherwise LiveKit removes it within 15 s
+		},
+	}, nil
+}
+
+// Run reads the source and publishes it until ctx ends, which returns nil, or until the source ended or
+// failed for good, which returns a *pull.Error. report is called with each change of state, one call after
+// the other: Connecting, Running when all tracks can be played, Interrupted with the error of a loss, and
+// Failed with the error of the end, before the publisher leaves the room.
+func (r *Runner) Run(ctx context.Context, j Job, report func(pull.State, error)) error {
+	p := &running{runner: r, job: j, report: report, target: translate.PullTarget{
+		Room: translate.RoomName(j.Room), Identity: translate.Identity(j.Identity),
+	}}
+	defer p.leave()
+	report(pull.Connecting, nil)
+	err := p.retry(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	report(pull.Failed, err)
+	return err
+}
+
+// running is one pull that runs.
+type running struct {
+	runner *Runner
+	job    Job
+	report func(pull.State, error)
+	target translate.PullTarget
+	pub    Publisher // nil before the first frames were published
+	door   door
+	has    format // of the publication
+	encode bool   // the video is H264 with B-frames, and is encoded
+}
+
+// leave ends the publication.
+func (p *running) leave() {
+	if p.pub == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+	defer cancel()
+	p.runner.remove(ctx, p.target)
+	p.pub.Close()
+}
+
+// retry opens the source again after a loss. The error of a source that was never published is final.
+func (p *running) retry(ctx context.Context) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = firstRetry, maxRetry
+	var lostAt time.Time
+	for {
+		before := p.door.count()
+		err := p.attempt(ctx)
+		ran := p.door.count() > before
+		if fault, _ := pull.FaultOf(err); fault == pull.NeedsTranscoding && p.job.Transcode && !p.encode {
+			p.encode = true
+			continue
+		}
+		if ctx.Err() != nil || p.final(err) {
+			return err
+		}
+		if ran || lostAt.IsZero() {
+			lostAt = time.Now()
+			pause.Reset()
+			p.report(pull.Interrupted, err)
+		}
+		wait := pause.NextBackOff()
+		if left := p.job.Retry - time.Since(lostAt); left <= wait {
+			return &pull.Error{Fault: pull.Lost, Detail: detailOf(err)}
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// final reports whether the source is not opened again after an error.
+func (p *running) final(err error) bool {
+	fault, _ := pull.FaultOf(err)
+	switch {
+	case p.pub == nil, p.job.Source.IsFile():
+		return true
+	case fault == pull.Ended, fault == pull.Internal, fault == pull.NeedsTranscoding, fault == pull.NoMedia, fault == pull.Forbidden:
+		return true
+	}
+	return false
+}
+
+// attempt opens the source and publishes it until it ends. It always returns an error.
+func (p *running) attempt(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	rd, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer rd.close()
+	to, stop, err := p.transcoded(ctx, rd)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	var starting sync.WaitGroup
+	defer starting.Wait()
+	defer cancel(nil)
+	if p.pub != nil {
+		if p.has != rd.format().published() {
+			return &pull.Error{Fault: pull.NoMedia, Detail: "the source came back with other codecs"}
+		}
+		p.pub.Restart()
+		p.door.expect(func() { starting.Go(func() { p.report(pull.Running, nil) }) })
+		starting.Go(func() { watchPublisher(ctx, p.pub, cancel) })
+	} else {
+		p.has = rd.format().published()
+		p.target.Video, p.target.Audio = p.has.video != "", p.has.audio.mime()
+		starting.Go(func() {
+			if err := p.begin(ctx); err != nil {
+				cancel(err)
+				return
+			}
+			watchPublisher(ctx, p.pub, cancel)
+		})
+	}
+	err = rd.run(ctx, to)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// watchPublisher ends an attempt when LiveKit was lost.
+func watchPublisher(ctx context.Context, pub Publisher, cancel context.CancelCauseFunc) {
+	select {
+	case <-pub.Done():
+		cancel(&pull.Error{Fault: pull.Internal, Detail: "LiveKit ended the publisher, or was lost"})
+	case <-ctx.Done():
+	}
+}
+
+func (p *running) open(ctx context.Context) (reader, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	switch p.job.Source.Scheme() {
+	case pull.RTSP, pull.RTSPS:
+		return p.runner.openRTSP(ctx, p.job.Source)
+	case pull.HTTP, pull.HTTPS, pull.VOD, pull.VODLive:
+		return p.runner.openFFmpeg(ctx, p.job)
+	}
+	return nil, &pull.Error{Fault: pull.Forbidden, Detail: "the scheme is not supported"}
+}
+
+// transcoded returns the sink for a reader's frames. Only those of cameras are transcoded behind the reader.
+func (p *running) transcoded(ctx context.Context, rd reader) (to sink, stop func(), err error) {
+	camera, ok := rd.(*rtspReader)
+	if !ok {
+		return &p.door, func() {}, nil
+	}
+	var of format
+	var aac *mpeg4audio.Config
+	if camera.video != nil && camera.video.codec == codecH265 {
+		if !p.job.Transcode {
+			return nil, nil, &pull.Error{Fault: pull.NeedsTranscoding, Detail: "video of H265"}
+		}
+		of.video = codecH265
+	}
+	if p.encode {
+		of.video, camera.anyOrder = camera.format().video, true
+	}
+	if camera.audio != nil && camera.audio.codec == codecAAC {
+		of.audio, aac = codecAAC, camera.audio.aac()
+	}
+	if of == (format{}) {
+		return &p.door, func() {}, nil
+	}
+	t, stop, err := p.runner.transcode(ctx, of, aac, &p.door)
+	return t, stop, err
+}
+
+// begin publishes the tracks, and reports when they can be played.
+func (p *running) begin(ctx context.Context) error {
+	call, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	pub, err := p.runner.publish(call, p.target)
+	if err != nil {
+		p.runner.config.Log.Warn().Err(err).Msg("pull not published")
+		return &pull.Error{Fault: pull.Internal, Detail: "LiveKit does not accept the publisher"}
+	}
+	p.pub = pub
+	if err := p.door.open(pub); err != nil {
+		return &pull.Error{Fault: pull.Internal, Detail: "frames cannot be sent to LiveKit"}
+	}
+	if err := pub.Published(ctx, trackPatience); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &pull.Error{Fault: pull.Internal, Detail: "LiveKit does not have the tracks"}
+	}
+	p.report(pull.Running, nil)
+	return nil
+}
