@@ -87,7 +87,7 @@ test-whip: setup $(SDK)
 # minute, 100,000 sessions, the SDK's quality for 30 s, and pages of the console and the player at every width in both colours.
 test-long: setup $(SDK)
 	go test -count=1 -v -p 1 -timeout $(TESTTIMEOUT) -run '$(LONG)' ./e2e ./e2e/faults ./e2e/browser -args -more
-LONG := TestMediaOfSplicedSocket|TestRESTListsMany|TestRoomContinuesWithEmptyRedis|TestRedisAway|TestSDKReportsPerfectQuality|TestConsoleShows|TestPlayerOnNarrowPath|TestEmbeddedPlayer
+LONG := TestMediaOfSplicedSocket|TestMediaOfHybridSession|TestRESTListsMany|TestRoomContinuesWithEmptyRedis|TestRedisAway|TestSDKReportsPerfectQuality|TestConsoleShows|TestPlayerOnNarrowPath|TestEmbeddedPlayer
 
 soak: setup
 	go test -count=1 -v -timeout 90m ./e2e/soak -args -for 1h $(ARGS)

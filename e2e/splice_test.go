@@ -77,11 +77,16 @@ func startMigrationWith(t *testing.T, settings string, extra map[string]string) 
 // configure writes the configuration. Pods that run reload it.
 func (m *migration) configure(settings string) {
 	m.t.Helper()
-	text := fmt.Sprintf(`
+	m.write(fmt.Sprintf(`
 upstreams: {old: {url: %q}}
 applications:
   defaultApp: {%s}
-`, strings.TrimSuffix(m.old.Gateway.URL, "/"), settings)
+`, strings.TrimSuffix(m.old.Gateway.URL, "/"), settings))
+}
+
+// write replaces the file of the configuration.
+func (m *migration) write(text string) {
+	m.t.Helper()
 	if err := os.WriteFile(m.file+".new", []byte(text), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
@@ -93,12 +98,18 @@ applications:
 // reload changes the settings, and waits until the pods have them.
 func (m *migration) reload(settings string) {
 	m.t.Helper()
+	m.awaitReload(func() { m.configure(settings) })
+}
+
+// awaitReload waits until the pods have what change writes.
+func (m *migration) awaitReload(change func()) {
+	m.t.Helper()
 	const done = "configuration reloaded"
 	before := make([]int, len(m.pods))
 	for i, g := range m.pods {
 		before[i] = strings.Count(g.Output(), done)
 	}
-	m.configure(settings)
+	change()
 	for i, g := range m.pods {
 		rig.Eventually(m.t, 20*time.Second, "the pod has reloaded", func() bool { return strings.Count(g.Output(), done) > before[i] })
 	}

@@ -170,3 +170,22 @@ func TestDrainingPodWaitsForStreamsOnUpstream(t *testing.T) {
 	}
 	w.pods[podA].links.Wait()
 }
+
+// The question does not fix the side of its media id.
+func TestStreamIsPublishedHereAfterQuestionThatWentUpstream(t *testing.T) {
+	w, old := hybridWorld(t, nil)
+	c := w.connect(t, podA)
+	c.SendRaw(`{"message":"availableStream","data":[{"mediaSessionId":"id","name":"s"}]}`)
+	server := old.Accept(t)
+	_, _, _ = server.ReadMessage()
+	server.Send(websocket.TextMessage, `{"message":"getUserData","data":[{}]}`)
+	server.Want(websocket.TextMessage, `{"message":"availableStream","data":[{"mediaSessionId":"id","name":"s"}]}`)
+	server.Send(websocket.TextMessage, `{"message":"availableStream","data":[{"id":"id","status":"false"}]}`)
+	c.Await("availableStream")
+	publishAV(t, c, "id", "s")
+	c.AwaitSDP("id")
+	w.allUp()
+	c.WantStatus("id", "PUBLISHING", "")
+	c.Unpublish("id", "s")
+	c.WantStatus("id", "UNPUBLISHED", "Stopped by publisher stop")
+}

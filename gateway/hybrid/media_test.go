@@ -10,11 +10,21 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-func mse(id, stream string) string {
-	return strings.Replace(command(wcs.CmdPlayStream, id, stream), `"sdp"`, `"mediaProvider":"MSE","sdp"`, 1)
+func mse(id, stream string) string { return playWith("MSE", id, stream) }
+
+func playWith(provider, id, stream string) string {
+	return strings.Replace(command(wcs.CmdPlayStream, id, stream), `"sdp"`, `"mediaProvider":"`+provider+`","sdp"`, 1)
 }
 
+var otherProviders = []string{"MSE", "WSPlayer"}
+
 func TestTokenIsKeptWhileSessionCanHaveMediaSockets(t *testing.T) {
+	for _, provider := range otherProviders {
+		t.Run(provider, func(t *testing.T) { keepsToken(t, provider) })
+	}
+}
+
+func keepsToken(t *testing.T, provider string) {
 	srv := newServer(t)
 	p := newPod(t, srv.url, nil)
 	s := p.session(false, nil)
@@ -27,8 +37,9 @@ func TestTokenIsKeptWhileSessionCanHaveMediaSockets(t *testing.T) {
 	if _, calls := p.kept.get(); calls > 0 {
 		t.Error("a token is kept for a client that plays by WebRTC")
 	}
-	s.sends(mse("m", "x"))
-	v.want(mse("m", "x"))
+	play := playWith(provider, "m", "x")
+	s.sends(play)
+	v.want(play)
 	kept, _ := p.kept.get()
 	if kept == nil || kept.Name != "old" || bytes.Contains(kept.Token, []byte("secret-of-upstream")) {
 		t.Fatalf("kept %+v", kept)
@@ -41,7 +52,7 @@ func TestTokenIsKeptWhileSessionCanHaveMediaSockets(t *testing.T) {
 	}
 	_ = v.ws.Close()
 	lost := <-s.got + <-s.got
-	for _, want := range []string{`"mediaProvider":"WebRTC"`, `"mediaProvider":"MSE"`} {
+	for _, want := range []string{`"mediaProvider":"WebRTC"`, `"mediaProvider":"` + provider + `"`} {
 		if !strings.Contains(lost, want) {
 			t.Errorf("no %s in %s", want, lost)
 		}
@@ -49,7 +60,7 @@ func TestTokenIsKeptWhileSessionCanHaveMediaSockets(t *testing.T) {
 	if kept, _ = p.kept.get(); kept != nil {
 		t.Error("the token is kept without a link")
 	}
-	s.sends(mse("m", "x"))
+	s.sends(play)
 	v = srv.welcome()
 	v.read()
 	p.eventually("the token of the next link is kept", func() bool { kept, _ = p.kept.get(); return kept != nil })
@@ -60,20 +71,27 @@ func TestTokenIsKeptWhileSessionCanHaveMediaSockets(t *testing.T) {
 }
 
 func TestOtherMediaProvidersGoUpstreamWithFallback(t *testing.T) {
-	srv := newServer(t)
-	p := newPod(t, srv.url, nil)
-	s := p.session(false, func(a *App) { a.Fallback = true })
-	s.do(func() { s.client.Established("/s", token) })
-	s.set(func() { s.names["both"] = true })
-	s.sends(mse("m", "both"))
-	v := srv.welcome()
-	v.want(mse("m", "both"))
-	s.sends(command(wcs.CmdPlayStream, "rtc", "both"))
-	s.wantServed(wcs.CmdPlayStream)
-	without := p.session(false, nil)
-	without.set(func() { without.names["both"] = true })
-	without.sends(mse("m", "both"))
-	without.wantServed(wcs.CmdPlayStream)
+	for _, provider := range otherProviders {
+		srv := newServer(t)
+		p := newPod(t, srv.url, nil)
+		s := p.session(false, func(a *App) { a.Fallback = true })
+		s.do(func() { s.client.Established("/s", token) })
+		s.set(func() { s.names["both"] = true })
+		play := playWith(provider, "m", "both")
+		s.sends(play)
+		v := srv.welcome()
+		v.want(play)
+		v.send(status("m", "both", wcs.StatusPlaying, ""))
+		s.want("PLAYING")
+		s.sends(command(wcs.CmdPlayStream, "rtc", "both"))
+		s.wantServed(wcs.CmdPlayStream)
+		s.sends(command(wcs.CmdStopStream, "m", "both"))
+		v.want(command(wcs.CmdStopStream, "m", "both"))
+		without := p.session(false, nil)
+		without.set(func() { without.names["both"] = true })
+		without.sends(play)
+		without.wantServed(wcs.CmdPlayStream)
+	}
 }
 
 func TestMediaProviderIsShortText(t *testing.T) {

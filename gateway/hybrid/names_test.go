@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wcsgateway/gateway/upstream"
+	"wcsgateway/translate/wcs"
 )
 
 // fail lets writes of names fail from now on, or not any more. It returns the number of recorded names.
@@ -58,5 +59,38 @@ func TestNameStaysPublishedWhenItsServerIsReplaced(t *testing.T) {
 	after := p.session(false, func(a *App) { a.Upstream = next })
 	if !after.client.publishedThere("s") {
 		t.Error("the name is free after a reload")
+	}
+}
+
+// A question about a name does not decide the side of its media id.
+func TestQuestionThatWentUpstreamFixesNoSide(t *testing.T) {
+	for _, question := range []wcs.Name{wcs.CmdAvailableStream, wcs.CmdSnapshot} {
+		srv := newServer(t)
+		s := newPod(t, srv.url, nil).session(false, nil)
+		ask, publish := command(question, "id", "x"), command(wcs.CmdPublishStream, "id", "x")
+		s.sends(ask)
+		v := srv.welcome()
+		v.want(ask)
+		s.sends(publish) // before the answer
+		s.wantServed(wcs.CmdPublishStream)
+		s.set(func() { s.own["id"] = true })
+		answer := `{"message":"availableStream","data":[{"id":"id","status":"true"}]}`
+		if question == wcs.CmdSnapshot {
+			answer = `{"message":"notifyStreamEvent","data":[{"mediaSessionId":"id","type":"snapshotCompleted","info":"cGljdHVyZQ=="}]}`
+		}
+		v.send(answer)
+		s.want(answer)
+		s.wantHere(command(wcs.CmdUnPublishStream, "id", "x"))
+		v.send(status("id", "x", wcs.StatusFailed, "")) // of no stream that the client has there
+		v.send(`{"message":"setRemoteSDP","data":["id","v=0",true]}`)
+		v.send(`{"message":"availableStream","data":[{"id":"id","status":"true"}]}`)
+		s.set(func() { s.own["id"] = false })
+		s.sends(ask)
+		v.want(ask)
+		v.send(answer)
+		s.want(answer)   // and nothing else before
+		s.sends(publish) // after the answer
+		s.wantServed(wcs.CmdPublishStream)
+		s.wantQuiet()
 	}
 }
