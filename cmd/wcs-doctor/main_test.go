@@ -41,14 +41,17 @@ var phone = []message{
 
 // video is a session whose app uses what the gateway has.
 var video = []message{
-	{transcript.Client, `{"message":"connection","data":[{"appKey":"shop","mediaProviders":["WebRTC"],"clientVersion":"2.0"}]}`},
-	{transcript.Server, `{"message":"getUserData","data":[{"appKey":"shop","authToken":"` + secret + `","status":"ESTABLISHED"}]}`},
+	{transcript.Client, `{"message":"connection","data":[{"appKey":"shop","mediaProviders":["WebRTC"],"clientVersion":"2.0","own":1}]}`},
+	{transcript.Server, `{"message":"getUserData","data":[{"appKey":"shop","own":1,"authToken":"` + secret + `","status":"ESTABLISHED"}]}`},
 	{transcript.Client, `{"message":"publishStream","data":[{"mediaSessionId":"p","name":"` + secret + `","record":true,"rtmpUrl":"rtmp://` + secret + `","bitrate":0,"published":true,"sdp":"v=0\r\nm=audio 9 x\r\n"}]}`},
 	{transcript.Server, `{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"p","name":"` + secret + `","status":"PUBLISHING","createDate":"` + secret + `","gop":25,"streamInfo":{"alice":1,"bob":"x"}}]}`},
 	{transcript.Server, `{"message":"setRemoteSDP","data":["p","v=0\r\nm=audio 9 x\r\n",true]}`},
 	{transcript.Client, `{"message":"sendStreamEvent","data":[{"mediaSessionId":"p","type":"data","payload":{"a":"` + secret + `"}}]}`},
 	{transcript.Client, `{"message":"playStream","data":[{"mediaSessionId":"q","name":"` + secret + `","published":false,"width":640,"height":0,"myMember":1}]}`},
 	{transcript.Server, `{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"q","status":"FAILED","info":"Stream not found"}]}`},
+	{transcript.Client, `{"message":"sendData","data":[{"operationId":"` + secret + `","payload":{"a":1},"urgent":true}]}`},
+	{transcript.Server, `{"message":"DataStatusEvent","data":[{"operationId":"` + secret + `","status":"ACCEPTED","queue":1}]}`},
+	{transcript.Client, `{"message":"unPublishStream","data":[{"mediaSessionId":"p","name":"` + secret + `","published":true,"hasVideo":true,"record":false}]}`},
 	{transcript.Client, `{"message":"pauseStream","data":[{"mediaSessionId":"q"}]}`},
 }
 

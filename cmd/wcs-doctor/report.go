@@ -30,6 +30,7 @@ type report struct {
 type used struct {
 	Kind         string   `json:"kind"`
 	Name         string   `json:"name"`
+	Fields       []string `json:"fields,omitempty"` // of a command or message that is not served at all
 	Applications []string `json:"applications,omitempty"`
 	Count        int      `json:"count"`
 	Support      support  `json:"support"`
@@ -49,23 +50,27 @@ type uses struct {
 	k      knowledge
 	counts map[what]int
 	apps   map[what]map[string]bool
+	with   map[what]map[string]bool // fields of commands and messages that are not served at all
 }
 
 func (u *uses) add(kind, name, app string, n int) {
 	w := what{kind, name}
 	u.counts[w] += n
-	if app == "" {
-		return
+	if app != "" {
+		note(u.apps, w, app)
 	}
-	if u.apps[w] == nil {
-		u.apps[w] = make(map[string]bool)
+}
+
+func note(of map[what]map[string]bool, w what, text string) {
+	if of[w] == nil {
+		of[w] = make(map[string]bool)
 	}
-	u.apps[w][app] = true
+	of[w][text] = true
 }
 
 // examine reads all inputs.
 func examine(in inputs) (r report, err error) {
-	u := uses{learn(), make(map[what]int), make(map[what]map[string]bool)}
+	u := uses{learn(), make(map[what]int), make(map[what]map[string]bool), make(map[what]map[string]bool)}
 	var transcripts []transcript.Transcript
 	for _, file := range in.transcripts {
 		all, err := readTranscripts(file)
@@ -103,22 +108,31 @@ func examine(in inputs) (r report, err error) {
 
 // transcript adds what a session uses.
 func (u *uses) transcript(t transcript.Transcript) {
+	var connection map[string]any
 	for _, m := range t.Messages {
 		argument := map[string]any{}
 		if len(m.Data) > 0 {
 			argument, _ = m.Data[0].(map[string]any)
 		}
+		switch m.Name {
+		case "connection":
+			connection = argument
+		case "getUserData": // what it echoes are fields of connection
+			argument = maps.Clone(argument)
+			maps.DeleteFunc(argument, func(name string, _ any) bool { return connection[name] != nil })
+		}
 		typ, _ := argument["type"].(string)
 		typ, isType := strings.CutPrefix(typ, "=")
-		u.fields(m.Name, argument, t.App)
 		if m.From == transcript.Server {
 			u.add(kindMessage, m.Name, t.App, 1)
+			u.fields(what{kindMessage, m.Name}, argument, t.App)
 			if m.Name == "notifyStreamEvent" && isType {
 				u.add(kindEvent, typ, t.App, 1)
 			}
 			continue
 		}
 		u.add(kindCommand, m.Name, t.App, 1)
+		u.fields(what{kindCommand, m.Name}, argument, t.App)
 		if m.Name == "sendStreamEvent" && isType {
 			u.add(kindEvent, typ, t.App, 1)
 		}
@@ -130,26 +144,19 @@ func (u *uses) transcript(t transcript.Transcript) {
 	}
 }
 
-// fields adds the members of a message that have a table of their own and that are set.
-func (u *uses) fields(message string, argument map[string]any, app string) {
-	if !hasFields(message) {
-		return
-	}
+// fields adds the members of a command or message that are set.
+func (u *uses) fields(of what, argument map[string]any, app string) {
+	unserved := u.k.of(of).support == none
 	for name, v := range argument {
-		if text, ok := v.(string); !ok || !slices.Contains([]string{"null", "false", "0", "empty"}, text) {
-			u.add(kindField, message+"."+name, app, 1)
+		text, isText := v.(string)
+		switch {
+		case isText && slices.Contains([]string{"null", "false", "0", "empty"}, text):
+		case unserved:
+			note(u.with, of, name)
+		default:
+			u.add(kindField, of.name+"."+name, app, 1)
 		}
 	}
-}
-
-// hasFields reports whether a document has a table of a message's members.
-func hasFields(message string) bool {
-	for _, s := range sections {
-		if s.prefix == message+"." {
-			return true
-		}
-	}
-	return false
 }
 
 // provider adds the media provider of a stream, or the first one of a client, if it is not WebRTC.
@@ -197,7 +204,7 @@ func (u *uses) all() []used {
 	for w, n := range u.counts {
 		s := u.k.of(w)
 		all = append(all, used{
-			Kind: w.kind, Name: w.name, Applications: slices.Sorted(maps.Keys(u.apps[w])), Count: n,
+			Kind: w.kind, Name: w.name, Fields: slices.Sorted(maps.Keys(u.with[w])), Applications: slices.Sorted(maps.Keys(u.apps[w])), Count: n,
 			Support: s.support, How: s.how, Configure: setting(w, s), Document: s.doc,
 		})
 	}
@@ -291,6 +298,9 @@ func (r report) writeUsed(text *strings.Builder, of support, title string) {
 		text.WriteString(")\n")
 		if u.How != "" && of != full {
 			fmt.Fprintf(text, "    here: %s (docs/%s)\n", u.How, u.Document)
+		}
+		if len(u.Fields) > 0 {
+			fmt.Fprintf(text, "    with: %s\n", strings.Join(u.Fields, ", "))
 		}
 		if u.Configure != "" {
 			fmt.Fprintf(text, "    configure: %s\n", u.Configure)

@@ -63,6 +63,10 @@ var sections = []struct {
 	{kindREST, "", "rest-api.md", "## What differs from WCS"},
 }
 
+// fieldSections of docs/fidelity.md have tables whose rows are names of messages, fields, support and an
+// explanation.
+var fieldSections = []string{"## Fields of other commands", "## Fields of other messages"}
+
 // propertySections of docs/migrate-from-wcs.md have tables of properties.
 var propertySections = []string{"### Connections", "### Hooks and applications", "### REST API and statistics", "### Media"}
 
@@ -73,6 +77,15 @@ func learn() knowledge {
 		for _, row := range docs.Table(s.file, s.heading) {
 			for _, name := range docs.Names(row[0]) {
 				k.rows[what{s.kind, s.prefix + name}] = served{support(row[1]), docs.Plain(row[2]), s.file}
+			}
+		}
+	}
+	for _, heading := range fieldSections {
+		for _, row := range docs.Table("fidelity.md", heading) {
+			for _, message := range docs.Names(row[0]) {
+				for _, field := range docs.Names(row[1]) {
+					k.rows[what{kindField, message + "." + field}] = served{support(row[2]), docs.Plain(row[3]), "fidelity.md"}
+				}
 			}
 		}
 	}
@@ -115,8 +128,15 @@ func (k knowledge) of(w what) served {
 	case kindCommand:
 		return k.rows[what{kindCommand, anyOther}]
 	case kindField:
-		if command, member, _ := strings.Cut(w.name, "."); command == "connection" && strings.HasPrefix(member, "sip") {
+		message, member, _ := strings.Cut(w.name, ".")
+		if message == "connection" && strings.HasPrefix(member, "sip") {
 			return k.rows[what{kindField, "connection.sip…"}]
+		}
+		if s, ok := k.rows[what{kindField, message + ".…"}]; ok {
+			return s
+		}
+		if _, isCommand := k.rows[what{kindCommand, message}]; !isCommand {
+			return served{none, "not known: never sent", "fidelity.md"}
 		}
 		return served{none, "not known: ignored", "wcs-protocol.md"}
 	case kindMessage:
