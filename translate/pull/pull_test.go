@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -175,5 +176,21 @@ func TestFaultOfForeignErrorShowsNothingOfIt(t *testing.T) {
 	}
 	if f, _ := FaultOf(nil); f != "" {
 		t.Error(f)
+	}
+}
+
+// The table of docs/pull.md has every fault and its texts.
+func TestDocumentListsEveryFault(t *testing.T) {
+	text, err := os.ReadFile("../../docs/pull.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range Faults {
+		row := fmt.Sprintf("| `%s` | `%s` | `%s` |\n", f.Info(RTSP), f.Info(VOD), f.Info(HTTP))
+		if !slices.ContainsFunc(strings.SplitAfter(string(text), "\n"), func(line string) bool {
+			return strings.HasPrefix(line, "| `"+string(f)+"` |") && strings.HasSuffix(line, row)
+		}) {
+			t.Errorf("docs/pull.md has no row of %s that ends with %s", f, row)
+		}
 	}
 }

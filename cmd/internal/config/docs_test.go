@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,21 +24,37 @@ const (
 	root        = "../../.."
 	document    = root + "/docs/configuration.md"
 	exampleFile = root + "/deploy/wcs-gateway.example.yaml"
-	tableBegin  = "<!-- config:begin -->\n"
-	tableEnd    = "<!-- config:end -->"
+
+	workerDocument = root + "/docs/pull.md"
+
+	tableBegin = "<!-- config:begin -->\n"
+	tableEnd   = "<!-- config:end -->"
 )
 
 func TestDocumentListsEverySetting(t *testing.T) {
+	compareTables(t, document, tables(t, everySetting()))
+}
+
+// The settings for Redis and the log are those of the gateway.
+func TestDocumentListsEverySettingOfWorker(t *testing.T) {
+	cfg := DefaultWorker()
+	compareTables(t, workerDocument, tables(t, slices.DeleteFunc(cfg.settings(), func(s setting) bool {
+		return strings.HasPrefix(s.key, "redis.") || strings.HasPrefix(s.key, "log.")
+	})))
+}
+
+// compareTables compares the generated tables of a document, or writes them.
+func compareTables(t *testing.T, document, want string) {
+	t.Helper()
 	text, err := os.ReadFile(document)
 	if err != nil {
-		t.Fatalf("docs/configuration.md is missing: %v", err)
+		t.Fatal(err)
 	}
 	before, rest, ok := strings.Cut(string(text), tableBegin)
 	got, after, ok2 := strings.Cut(rest, tableEnd)
 	if !ok || !ok2 {
-		t.Fatalf("docs/configuration.md lacks the marks %q and %q", tableBegin, tableEnd)
+		t.Fatalf("%s lacks the marks %q and %q", document, tableBegin, tableEnd)
 	}
-	want := tables(t)
 	if *update {
 		if err := os.WriteFile(document, []byte(before+tableBegin+want+tableEnd+after), 0o644); err != nil {
 			t.Fatal(err)
@@ -45,7 +62,7 @@ func TestDocumentListsEverySetting(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the tables in docs/configuration.md differ from the comments of config.go; go test ./cmd/internal/config -update writes them (-want +got):\n%s", diff)
+		t.Errorf("the tables in %s differ from the comments of the fields; go test ./cmd/internal/config -update writes them (-want +got):\n%s", document, diff)
 	}
 }
 
@@ -123,8 +140,8 @@ func documentedConfigurations(t *testing.T) (all []string) {
 // table.
 const maxRowWords = 60
 
-// tables are the tables of all settings in docs/configuration.md, one for each section of the file.
-func tables(t *testing.T) string {
+// tables are the tables of settings in a document, one for each section of the file.
+func tables(t *testing.T, settings []setting) string {
 	docs := fieldDocs(t)
 	var b, notes strings.Builder
 	section := ""
@@ -155,7 +172,7 @@ func tables(t *testing.T) string {
 			writeWrapped(&notes, fmt.Sprintf("**`%s`**: %s", s.key, paragraph), "", 130)
 		}
 	}
-	for _, s := range everySetting() {
+	for _, s := range settings {
 		row(s)
 	}
 	b.WriteString(notes.String())

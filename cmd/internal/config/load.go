@@ -19,7 +19,9 @@ import (
 )
 
 // EnvFile is the variable that names the configuration file. It is not a setting.
-const EnvFile = envPrefix + "CONFIG"
+const EnvFile = envPrefix + envFile
+
+const envFile = "CONFIG"
 
 // Load reads the configuration: variables (in the form of os.Environ) override the file, which overrides
 // Default. An empty path means no file. Either the result is complete and valid, or the error joins one
@@ -40,19 +42,38 @@ func Parse(text []byte) (Config, error) { return load("", text, nil) }
 
 // load is Load with the text of the file.
 func load(path string, text []byte, environ []string) (Config, error) {
+	cfg := Default()
+	err := read(path, text, environ, form{prefix: envPrefix, into: &cfg, faults: func() []*Fault {
+		cfg.Complete()
+		return cfg.faults()
+	}})
+	return cfg, err
+}
+
+// form is the configuration of a program.
+type form struct {
+	prefix string          // of its variables
+	into   any             // pointer to a struct of this package, with the defaults
+	faults func() []*Fault // of the complete struct
+}
+
+// settings returns the settings without those of sections in maps.
+func (f form) settings() []setting { return settings("", reflect.ValueOf(f.into).Elem()) }
+
+// read reads a configuration into a form.
+func read(path string, text []byte, environ []string, f form) error {
 	k := koanf.New(".")
 	if err := k.Load(content(text), koanfyaml.Parser()); err != nil {
-		return Config{}, fileFault(path, err)
+		return fileFault(path, err)
 	}
 	from := places{file: path, lines: lines(text)}
-	found, err := loadVariables(k, environ, &from)
+	found, err := f.loadVariables(k, environ, &from)
 	if err != nil {
-		return Config{}, fmt.Errorf("configuration variables: %w", err)
+		return fmt.Errorf("configuration variables: %w", err)
 	}
-	cfg, undecoded := decode(k)
+	undecoded := f.decode(k)
 	found = append(found, undecoded...)
-	cfg.Complete()
-	for _, f := range cfg.faults() {
+	for _, f := range f.faults() {
 		unread := func(u *Fault) bool { return u.Key == f.Key } // it was set, so it is not missing
 		if !slices.ContainsFunc(undecoded, unread) {
 			found = append(found, f)
@@ -61,7 +82,7 @@ func load(path string, text []byte, environ []string) (Config, error) {
 	for _, f := range found {
 		f.At = from.of(f.Key)
 	}
-	return cfg, join(found)
+	return join(found)
 }
 
 // IsSet reports whether there is any configuration: a file, or a variable of this program.
@@ -102,18 +123,18 @@ func fileFault(path string, err error) *Fault {
 }
 
 // loadVariables overrides the values in k by the variables. A variable replaces a list or map as a whole.
-func loadVariables(k *koanf.Koanf, environ []string, from *places) ([]*Fault, error) {
+func (f form) loadVariables(k *koanf.Koanf, environ []string, from *places) ([]*Fault, error) {
 	var (
 		found faults
-		cfg   Config
 		known = make(map[string]setting)
 		names []string
 	)
-	for _, s := range cfg.settings() {
-		known[s.env()] = s
-		names = append(names, s.env())
+	for _, s := range f.settings() {
+		name := s.variable(f.prefix)
+		known[name] = s
+		names = append(names, name)
 		if s.isSecret() {
-			names = append(names, s.env()+fileSuffix)
+			names = append(names, name+fileSuffix)
 		}
 	}
 	environ, unread := readSecretFiles(environ, known)
@@ -121,7 +142,7 @@ func loadVariables(k *koanf.Koanf, environ []string, from *places) ([]*Fault, er
 	take := func(name, text string) (key string, value any) {
 		s, ok := known[name]
 		if !ok {
-			if name != EnvFile && !ofKubernetes(name, text) {
+			if name != f.prefix+envFile && !ofKubernetes(name, text) {
 				found.add(name, "unknown variable%s", suggest(name, names))
 			}
 			return "", nil
@@ -135,7 +156,7 @@ func loadVariables(k *koanf.Koanf, environ []string, from *places) ([]*Fault, er
 		from.setByVariable(s.key, name)
 		return s.key, value
 	}
-	opt := env.Opt{Prefix: envPrefix, TransformFunc: take, EnvironFunc: func() []string { return environ }}
+	opt := env.Opt{Prefix: f.prefix, TransformFunc: take, EnvironFunc: func() []string { return environ }}
 	return found, k.Load(env.Provider(".", opt), nil)
 }
 
@@ -173,28 +194,27 @@ func ofKubernetes(name, text string) bool {
 	return kubernetesVariable.MatchString(name) || strings.HasSuffix(name, "_PORT") && strings.Contains(text, "://")
 }
 
-// decode merges the values in k into Default.
-func decode(k *koanf.Koanf) (Config, []*Fault) {
-	cfg := Default()
+// decode merges the values in k into the form.
+func (f form) decode(k *koanf.Koanf) []*Fault {
 	var meta mapstructure.Metadata
-	err := k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+	err := k.UnmarshalWithConf("", f.into, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		DecodeHook: checkType,
 		MatchName:  func(key, field string) bool { return key == field },
 		Metadata:   &meta,
 	}})
 	found := decodeFaults(err)
-	keys := cfg.keys()
+	keys := f.keys()
 	slices.Sort(meta.Unused)
 	for _, key := range meta.Unused {
 		found.add(key, "unknown key%s", suggest(key, keys))
 	}
-	return cfg, found
+	return found
 }
 
 // keys returns all keys of the file, including those of sections and of the configured applications.
-func (c *Config) keys() []string {
+func (f form) keys() []string {
 	var keys []string
-	for _, s := range c.all() {
+	for _, s := range withSections(f.settings()) {
 		keys = append(keys, s.key)
 		for i, r := range s.key {
 			if r == '.' {

@@ -44,9 +44,12 @@ func settings(prefix string, v reflect.Value) []setting {
 func (c *Config) settings() []setting { return settings("", reflect.ValueOf(c).Elem()) }
 
 // all returns the settings with those of each application and upstream, by key.
-func (c *Config) all() []setting {
-	all := c.settings()
-	for _, s := range c.settings() {
+func (c *Config) all() []setting { return withSections(c.settings()) }
+
+// withSections adds the settings of each section in a map.
+func withSections(flat []setting) []setting {
+	all := slices.Clone(flat)
+	for _, s := range flat {
 		for _, name := range s.sections() {
 			all = append(all, settings(fmt.Sprintf("%s[%s].", s.key, name), s.value.MapIndex(reflect.ValueOf(name)))...)
 		}
@@ -87,9 +90,12 @@ func defaultSection(t reflect.Type) (defaults reflect.Value, placeholder string,
 	return reflect.Value{}, "", false
 }
 
-// env returns the name of the variable.
-func (s setting) env() string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
+// env returns the name of the gateway's variable.
+func (s setting) env() string { return s.variable(envPrefix) }
+
+// variable returns the name of the variable of a program whose variables have the prefix.
+func (s setting) variable(prefix string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 }
 
 // isText reports whether the variable's text is the value itself. All other values are YAML.
@@ -103,8 +109,12 @@ func (s setting) isSecret() bool { return s.value.Type() == reflect.TypeFor[Secr
 
 // Redacted returns the configuration for the log, by key, without secrets.
 func (c Config) Redacted() map[string]any {
+	return redacted(c.all())
+}
+
+func redacted(settings []setting) map[string]any {
 	all := make(map[string]any)
-	for _, s := range c.all() {
+	for _, s := range settings {
 		if !s.hasSections() {
 			all[s.key] = s.redacted()
 		}

@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"wcsgateway/state"
+	"wcsgateway/translate/pull"
+)
+
+// Metrics are the metrics of a worker (docs/pull.md#health-and-metrics).
+type Metrics struct {
+	running, max prometheus.Gauge
+	takes, ends  *prometheus.CounterVec
+	start        prometheus.Histogram
+	store, sfu   *prometheus.HistogramVec
+}
+
+// Results of a take.
+const (
+	takeOK     = "taken"
+	takeOther  = "other"  // a living worker has it
+	takeNone   = "none"   // not wanted, or failed
+	takeFailed = "failed" // the store is away
+)
+
+var callBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
+
+// NewMetrics registers the metrics.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		running: prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_pull_running", Help: "Pulls that this worker has."}),
+		max:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_pull_max", Help: "Pulls that this worker can have."}),
+		takes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wcs_pull_takes_total", Help: "Attempts to take a pull, by result.",
+		}, []string{"result"}),
+		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wcs_pull_ends_total", Help: "Ends of pulls at this worker, by reason.",
+		}, []string{"reason"}),
+		start: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "wcs_pull_start_seconds", Help: "Time from the take of a pull until its tracks are published.",
+			Buckets: []float64{.1, .25, .5, 1, 2, 3, 5, 10, 20},
+		}),
+		store: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wcs_pull_store_call_seconds", Help: "Duration of calls to Redis.", Buckets: callBuckets,
+		}, []string{"op", "result"}),
+		sfu: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wcs_pull_sfu_call_seconds", Help: "Duration of calls to LiveKit.", Buckets: callBuckets,
+		}, []string{"op", "result"}),
+	}
+	registry.MustRegister(m.running, m.max, m.takes, m.ends, m.start, m.store, m.sfu)
+	for _, result := range []string{takeOK, takeOther, takeNone, takeFailed} {
+		m.takes.WithLabelValues(result)
+	}
+	for _, reason := range []string{endLost, endMissing, endUnwanted, endReturned} {
+		m.ends.WithLabelValues(reason)
+	}
+	for _, fault := range pull.Faults {
+		m.ends.WithLabelValues(string(fault))
+	}
+	return m
+}
+
+func (m *Metrics) take(err error) {
+	result := takeFailed
+	switch {
+	case err == nil:
+		result = takeOK
+	case errors.Is(err, state.ErrTaken):
+		result = takeOther
+	case errors.Is(err, state.ErrNotFound):
+		result = takeNone
+	}
+	m.takes.WithLabelValues(result).Inc()
+}
+
+// started records the first Running of a pull.
+func (m *Metrics) started(after time.Duration, before string) {
+	if before == string(pull.Connecting) {
+		m.start.Observe(after.Seconds())
+	}
+}
+
+// StoreCall records a call to Redis.
+func (m *Metrics) StoreCall(op string, d time.Duration, err error) {
+	m.store.WithLabelValues(op, resultOf(err)).Observe(d.Seconds())
+}
+
+// SFUCall records a call to LiveKit.
+func (m *Metrics) SFUCall(op string, d time.Duration, err error) {
+	m.sfu.WithLabelValues(op, resultOf(err)).Observe(d.Seconds())
+}
+
+// resultOf is the result of a call: answers that deny something are answers.
+func resultOf(err error) string {
+	for _, answer := range []error{state.ErrNotFound, state.ErrTaken, state.ErrUnwanted, state.ErrLostOwnership, state.ErrFull} {
+		if errors.Is(err, answer) {
+			return "ok"
+		}
+	}
+	if err != nil {
+		return "error"
+	}
+	return "ok"
+}
