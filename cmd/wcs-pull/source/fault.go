@@ -73,19 +73,6 @@ func httpFault(err error) *pull.Error {
 	return &pull.Error{Fault: pull.Unreachable, Detail: detail}
 }
 
-// logFault classifies what ffmpeg logged about rtmp and srt.
-func logFault(l *logTail) *pull.Error {
-	switch {
-	case l.contains("NetStream.Play.StreamNotFound", "Stream not found", "not found"):
-		return &pull.Error{Fault: pull.NotFound, Detail: "the server has no such stream"}
-	case l.contains("NetConnection.Connect.Rejected", "authfailed", "Unauthorized", "ERROR:BADSECRET", "BADSECRET"):
-		return &pull.Error{Fault: pull.Unauthorized, Detail: "the server rejected the connection"}
-	case l.contains("Invalid data found", "could not find codec parameters", "Could not find codec parameters"):
-		return &pull.Error{Fault: pull.NoMedia, Detail: "not a known container"}
-	}
-	return &pull.Error{Fault: pull.Unreachable, Detail: "no connection"}
-}
-
 // detailOf is the detail of a loss, for the fault that follows when the source does not return.
 func detailOf(err error) string {
 	_, detail := pull.FaultOf(err)

@@ -162,7 +162,7 @@ func (r *Runner) probe(ctx context.Context, in *ffmpegInput) (*probed, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var out limitedBuffer
-	args := append([]string{"-hide_banner", "-loglevel", "error", "-probesize", "1000000", "-analyzeduration", "2000000"}, in.options...)
+	args := append([]string{"-hide_banner", "-loglevel", "quiet", "-probesize", "1000000", "-analyzeduration", "2000000"}, in.options...)
 	args = append(args,
 		"-show_entries", "stream=codec_type,codec_name,has_b_frames,pix_fmt,width,height:stream_disposition=attached_pic",
 		"-of", "json", "-i", in.url)
@@ -175,7 +175,7 @@ func (r *Runner) probe(ctx context.Context, in *ffmpegInput) (*probed, error) {
 		return nil, &pull.Error{Fault: pull.Unreachable, Detail: "no answer in time"}
 	}
 	if failed != nil {
-		return nil, in.fault(&p.log)
+		return nil, in.fault()
 	}
 	var answer probed
 	if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
@@ -185,14 +185,19 @@ func (r *Runner) probe(ctx context.Context, in *ffmpegInput) (*probed, error) {
 }
 
 // fault classifies the failed start of a source.
-func (in *ffmpegInput) fault(log *logTail) *pull.Error {
-	switch {
-	case in.proxy == nil:
-		return &pull.Error{Fault: pull.NoMedia, Detail: "not a known container"}
-	case in.proxy.Fault() != nil:
+func (in *ffmpegInput) fault() *pull.Error {
+	if in.proxy != nil && in.proxy.Fault() != nil {
 		return httpFault(in.proxy.Fault())
 	}
-	return logFault(log)
+	return &pull.Error{Fault: pull.NoMedia, Detail: "not a known container"}
+}
+
+// lossDetail says why a source that was read is lost.
+func (in *ffmpegInput) lossDetail() string {
+	if in.proxy != nil && in.proxy.Fault() != nil {
+		return httpFault(in.proxy.Fault()).Detail
+	}
+	return "connection ended"
 }
 
 // limitedBuffer is a buffer that refuses more than maxProbe bytes.
@@ -219,7 +224,7 @@ func (rd *ffmpegReader) run(ctx context.Context, to sink) error {
 		return &pull.Error{Fault: pull.Internal, Detail: "no pipe for ffmpeg"}
 	}
 	defer func() { _ = read.Close() }()
-	args := []string{"-hide_banner", "-nostdin", "-loglevel", "error", "-probesize", "1000000", "-analyzeduration", "2000000"}
+	args := []string{"-hide_banner", "-nostdin", "-loglevel", "quiet", "-probesize", "1000000", "-analyzeduration", "2000000"}
 	args = append(append(args, rd.input.options...), "-i", rd.input.url)
 	args = append(args, output(rd.has, !rd.copy, true)...)
 	for _, f := range rd.input.files {
@@ -260,7 +265,7 @@ func (rd *ffmpegReader) run(ctx context.Context, to sink) error {
 	case rd.input.proxy == nil:
 		return &pull.Error{Fault: pull.FileUnreadable, Detail: "ffmpeg cannot read the file to its end"}
 	}
-	return &pull.Error{Fault: pull.Lost, Detail: rd.input.fault(&p.log).Detail}
+	return &pull.Error{Fault: pull.Lost, Detail: rd.input.lossDetail()}
 }
 
 func isDone(p *process) bool {

@@ -3,7 +3,9 @@ package source
 import (
 	"context"
 	"net/netip"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate"
@@ -116,4 +118,19 @@ func TestPullFailsWhenLiveKitIsLost(t *testing.T) {
 	p.await(pull.Running)
 	s.lk.Kill()
 	p.wantFault(pull.Internal)
+}
+
+// The first players of a source that has a key frame each minute do not wait for the next.
+func TestFirstPlayerGetsAKeyFrameAtOnce(t *testing.T) {
+	s := newStage(t)
+	record(t, filepath.Join(s.runner.config.Folder, "film.mp4"), 60, rig.CameraH264, []string{"-g", "1500", "-keyint_min", "1500"}, rig.CameraAAC)
+	p := s.run("vod://film.mp4")
+	p.await(pull.Running)
+	peer := s.play(rig.PeerOptions{Audio: true, Video: true})
+	select {
+	case <-peer.Picture():
+	case <-time.After(patience):
+		t.Fatal("no key frame arrives")
+	}
+	s.flows(peer, translate.Audio, translate.Video)
 }

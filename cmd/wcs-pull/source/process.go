@@ -1,14 +1,12 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,16 +16,15 @@ import (
 const (
 	maxMemory     = 1 << 30 // of its data, in bytes: a transcoding 1080p decoder needs 200 MB
 	maxFiles      = 64
-	niceness      = 5 // below that of the worker, which passes packets on
-	keptLog       = 4 << 10
+	niceness      = 5    // below that of the worker, which passes packets on
 	maxSourceSide = 4096 // pixels of a picture that is decoded
 )
 
 // process is a child: ffmpeg or ffprobe. It ends with its context, and with the worker in whatever way that
-// ends. It has no environment but the one it is given.
+// ends. It has no environment but the one it is given. What it logs can contain the URL of the source, and is
+// dropped.
 type process struct {
 	cmd  *exec.Cmd
-	log  logTail
 	done chan struct{} // closed when it has ended and was waited for
 	err  error         // of its end, after done
 }
@@ -51,7 +48,6 @@ func start(ctx context.Context, c command) (*process, error) {
 		cmd.Env = []string{}
 	}
 	cmd.Dir = "/"
-	cmd.Stderr = &p.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
 	go p.run(started)
@@ -101,32 +97,4 @@ func (p *process) limit() error {
 func (p *process) wait() error {
 	<-p.done
 	return p.err
-}
-
-// logTail keeps the end of what a child logs. It can contain the source's URL: it is for classification only.
-type logTail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-// Write appends, and drops the beginning.
-func (l *logTail) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buf = append(l.buf, b...)
-	if len(l.buf) > 2*keptLog {
-		l.buf = append([]byte(nil), l.buf[len(l.buf)-keptLog:]...)
-	}
-	return len(b), nil
-}
-
-func (l *logTail) contains(texts ...string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, text := range texts {
-		if bytes.Contains(l.buf, []byte(text)) {
-			return true
-		}
-	}
-	return false
 }

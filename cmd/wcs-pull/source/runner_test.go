@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -18,7 +19,13 @@ import (
 	"wcsgateway/translate/pull"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(workerFolder); dir != "" {
+		work(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 30 * time.Second
 

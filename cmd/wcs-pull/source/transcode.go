@@ -56,7 +56,7 @@ func (r *Runner) transcode(ctx context.Context, of format, aac *mpeg4audio.Confi
 		return nil, nil, &pull.Error{Fault: pull.Internal, Detail: "no pipe for ffmpeg"}
 	}
 	args := []string{
-		"-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-format_whitelist", "mpegts",
+		"-hide_banner", "-nostdin", "-loglevel", "quiet", "-protocol_whitelist", "pipe", "-format_whitelist", "mpegts",
 		"-f", "mpegts", "-probesize", "32768", "-analyzeduration", "200000", "-fflags", "nobuffer", "-copyts", "-i", "pipe:0",
 	}
 	args = append(args, output(of, true, true)...)
