@@ -156,67 +156,6 @@ func mediaSource(s *scene, sdk string, server *rig.ScriptedServer) {
 	st.want(wcs.StatusStopped, "Stopped by user")
 }
 
-// phoneExample is the vendor's phone page: a call out and a call in, with a scripted server in place of WCS.
-func phoneExample(s *scene, gateway string, server *rig.ScriptedServer) {
-	page := s.openPage("node_modules/websdk-" + newestSDK + "/examples/demo/sip/phone/phone.html")
-	page.do("(async () => { while (!$('#urlServer').val()) await new Promise((r) => setTimeout(r, 20)) })")
-	fill := func(selector, value string) {
-		page.do("((selector, value) => { $(selector).val(value) })", selector, value)
-	}
-	click := func(selector string) { page.do("((selector) => { $(selector).click() })", selector) }
-	wantText := func(selector, text string) {
-		s.t.Helper()
-		page.do("(async (selector, text) => { while (!$(selector).text().includes(text)) await new Promise((r) => setTimeout(r, 20)) })", selector, text)
-	}
-	for selector, value := range map[string]string{
-		"#urlServer": gateway, "#sipLogin": "100", "#sipAuthenticationName": "100", "#sipPassword": "secret", "#sipDomain": "sip.example",
-		"#sipOutboundProxy": "sip.example", "#sipPort": "5060",
-	} {
-		fill(selector, value)
-	}
-	click("#connectBtn")
-	phone := server.Accept(s.t)
-	if hello := awaitCommand(s.t, phone, "connection"); hello["sipLogin"] != "100" || hello["sipPassword"] != "secret" {
-		s.t.Errorf("connection %v", hello)
-	}
-	tell := func(text string, args ...any) { phone.Send(websocket.TextMessage, fmt.Sprintf(text, args...)) }
-	tell(`{"message":"getUserData","data":[{"authToken":"/10.0.0.1:5/10.0.0.2:8443-x","sipLogin":"100","status":"ESTABLISHED"}]}`)
-	wantText("#regStatus", "ESTABLISHED")
-	tell(`{"message":"registered","data":[{"status":"REGISTERED"}]}`)
-	wantText("#regStatus", "REGISTERED")
-
-	fill("#callee", "200")
-	click("#callBtn")
-	call := awaitCommand(s.t, phone, "call")
-	if call["callee"] != "200" || !strings.HasPrefix(fmt.Sprint(call["sdp"]), "v=0") {
-		s.t.Errorf("call %v", call)
-	}
-	tell(`{"message":"ring","data":[{"callId":%q,"status":"RING"}]}`, call["callId"])
-	wantText("#callStatus", "RING")
-	phone.Send(websocket.BinaryMessage, strings.Repeat("media", 10_000)) // the SDK ignores it
-	tell(`{"message":"finish","data":[{"callId":%q,"status":"FINISH"}]}`, call["callId"])
-	wantText("#callStatus", "FINISH")
-
-	tell(`{"message":"notifyIncomingCall","data":[{"callId":"in-1","incoming":true,"status":"RING","caller":"300","callee":"100","hasAudio":true,"hasVideo":false}]}`)
-	wantText("#incomingCallAlert", "You have a new call from 300")
-	tell(`{"message":"ring","data":[{"callId":"in-1","status":"RING"}]}`)
-	wantText("#callStatus", "RING")
-	click("#hangupBtn")
-	if hangup := awaitCommand(s.t, phone, "hangup"); hangup["callId"] != "in-1" {
-		s.t.Errorf("hangup %v", hangup)
-	}
-	tell(`{"message":"finish","data":[{"callId":"in-1","status":"FINISH"}]}`)
-	wantText("#callStatus", "FINISH")
-	click("#connectBtn") // disconnects
-	for {
-		if _, _, err := phone.ReadMessage(); err != nil { // the close frame, which the read answers
-			break
-		}
-	}
-	_ = phone.Close()
-	wantText("#regStatus", "DISCONNECTED")
-}
-
 // awaitCommand reads until a command comes, and returns its argument.
 func awaitCommand(t *testing.T, c *rig.ScriptedConn, name string) map[string]any {
 	t.Helper()
