@@ -17,6 +17,7 @@ import (
 	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/reconcile"
@@ -44,6 +45,7 @@ type Deps struct {
 	Events    bus.Events
 	Rooms     roomapi.Store
 	Directory admin.Directory
+	Pulls     pulls.Store
 	// Tokens keeps the tokens of upstreams with their sessions, and the names that clients publish there.
 	Tokens hybrid.Tokens
 	// Issued records which upstream issued the token of a spliced session.
@@ -112,6 +114,10 @@ func New(cfg Config, deps Deps) *Gateway {
 		Context: ctx, Store: deps.Rooms, Bus: env.Bus, Cleanup: env.Cleanup, Recovered: env.Recovered, Metrics: deps.Metrics.rooms, Log: deps.Log,
 		Pod: cfg.Pod, MaxMembers: cfg.Rooms.MaxMembers, Timeout: cfg.Media.StoreTimeout, DetectionTime: cfg.Conn.DetectionTime(),
 	})
+	env.Pulls = pulls.New(pulls.Deps{
+		Config: cfg.Pulls, Deployment: cfg.Deployment, Pod: cfg.Pod, Context: ctx, Store: deps.Pulls, SFU: deps.SFU,
+		Settings: func() map[string]*pulls.App { return pullSettings(g.table.Settings()) }, Recovered: env.Recovered, Log: deps.Log,
+	})
 	env.Snapshots = snapshot.New(snapshot.Deps{
 		Config: cfg.Snapshot.Config, Camera: deps.Camera, Duration: deps.Metrics.snapshot, Context: ctx, Recovered: env.Recovered,
 		NewIdentity: func() translate.Identity { return env.NewIdentity(translate.RoleSnapshot) },
@@ -148,6 +154,18 @@ func New(cfg Config, deps Deps) *Gateway {
 
 // Admin returns the service that queries and controls the deployment.
 func (g *Gateway) Admin() *admin.Service { return g.admin }
+
+// Pulls returns the service that holds the sources outside the deployment.
+func (g *Gateway) Pulls() *pulls.Service { return g.env.Pulls }
+
+// pullSettings returns what each application is allowed to play from outside.
+func pullSettings(s *apps.Settings) map[string]*pulls.App {
+	all := make(map[string]*pulls.App)
+	for key, app := range s.Apps {
+		all[key] = &app.Pull
+	}
+	return all
+}
 
 // Snapshot takes a picture of a published stream, as a PNG (session.Table.Snapshot).
 func (g *Gateway) Snapshot(ctx context.Context, name string) ([]byte, error) {
@@ -189,6 +207,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	stopWheels()
 	g.await(g.cfg.Handover + shutdownTimeout)
 	g.cancel()
+	g.env.Pulls.Wait()
 	g.env.Cleanup.Wait(context.Background()) // its tasks end with g.env.Context
 	g.work.Wait()
 }

@@ -44,6 +44,7 @@ type world struct {
 	camera    *fakeCamera
 	files     *fakeEgress
 	store     *statetest.Fake
+	pulls     *statetest.Pulls
 	net       *pipeNet // nil: sockets
 	pods      map[string]*Gateway
 	urls      map[string]string
@@ -72,7 +73,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 
 func emptyWorld() *world {
 	return &world{
-		sfu: newFakeSFU(), probe: newFakeProber(), camera: newFakeCamera(), files: newFakeEgress(), store: statetest.New(), pods: make(map[string]*Gateway), urls: make(map[string]string),
+		sfu: newFakeSFU(), probe: newFakeProber(), camera: newFakeCamera(), files: newFakeEgress(), store: statetest.New(), pulls: statetest.NewPulls(), pods: make(map[string]*Gateway), urls: make(map[string]string),
 		podEvents: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc),
 	}
 }
@@ -120,7 +121,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		Lost:      func() { g.StoreHandlers().Lost() },
 	})
 	g = New(cfg, Deps{
-		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Sessions: store, Rooms: w.holdableRooms(pod, store), Directory: store, Tokens: store, Issued: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
+		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Pulls: w.pulls, Sessions: store, Rooms: w.holdableRooms(pod, store), Directory: store, Tokens: store, Issued: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
 		StoreReady: func() bool { return true }, History: func() any { return nil }, Health: func() []admin.Finding { return nil }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: w.log(t),
 	})
 	srv := w.serve(t, pod, g.Public())

@@ -171,6 +171,9 @@ type SessionStream struct {
 	Info         string    `json:"info,omitempty"`    // of Status
 	InRoom       string    `json:"inRoom,omitempty"`  // room of the room API in which it is published
 	TellEnd      bool      `json:"tellEnd,omitempty"` // as Stream.TellEnd
+	// Pull is the source that a player plays, and Said its name for the client if it is not the source's own.
+	Pull *Pull  `json:"pull,omitempty"`
+	Said string `json:"said,omitempty"`
 }
 
 // Egress is a recording or republishing of a published stream by LiveKit's egress service.

@@ -10,6 +10,7 @@ import (
 	"wcsgateway/gateway/hooks"
 	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/gateway/upstream"
 	"wcsgateway/translate"
@@ -35,6 +36,7 @@ type App struct {
 	// or wcs.InfoStreamNotFound. The zero value means the former.
 	MissingStream string
 	Route         upstream.Route // which server serves its clients
+	Pull          pulls.App      // sources outside the deployment that its clients are allowed to play
 	Hybrid        hybrid.App     // how the sessions that this gateway serves use another server
 }
 

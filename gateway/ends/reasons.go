@@ -68,6 +68,7 @@ const (
 	NameLost        Reason = "name_lost"
 	PodLost         Reason = "pod_lost"
 	Overloaded      Reason = "overloaded"
+	SourceFailed    Reason = "source_failed" // a camera, server or file outside the deployment
 	Fault           Reason = "fault"
 )
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 
 	"wcsgateway/gateway/quota"
@@ -36,7 +37,7 @@ func handleAvailableStream(s *Session, c wcs.Command) error {
 	if err := s.table.Settings().Limits.CheckID(ref.MediaSessionID); err != nil {
 		return err
 	}
-	err := s.checkName(ref.Name) // before it waits: a waiting name is short
+	_, err := s.checkPlayed(ref.Name) // before it waits: a waiting name is short
 	switch {
 	case err != nil:
 	case !s.quota().Allow(quota.Lookups):
@@ -86,6 +87,9 @@ func mediaIDOf(c wcs.Command) (id string, ok bool) {
 
 // available returns nil for a stream that can be played.
 func (s *Session) available(name string) error {
+	if p, err := s.checkPlayed(name); p != nil || err != nil {
+		return cmp.Or(err, s.table.Pulls.Available(s.table.Context, p))
+	}
 	_, err := s.table.locate(s.table.Context, s.app, name)
 	return err
 }

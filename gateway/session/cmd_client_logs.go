@@ -72,5 +72,8 @@ var secretMarks = []string{"v=0", "a=ice-", "a=fingerprint", "a=candidate", "a=c
 // mayHoldSecret reports whether text might contain credentials or SDP. Then only its length is logged.
 func mayHoldSecret(text string) bool {
 	text = strings.ToLower(text)
+	if _, address, ok := strings.Cut(text, "://"); ok && strings.ContainsRune(address, '@') {
+		return true // a source's address with a password
+	}
 	return slices.ContainsFunc(secretMarks, func(mark string) bool { return strings.Contains(text, mark) })
 }

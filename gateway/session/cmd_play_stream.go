@@ -130,6 +130,12 @@ func codecOf(tracks []translate.Track, k translate.Kind) string {
 // findSource resolves the stream's name. claimed is true whenever something may be in Redis.
 func findSource(ctx context.Context, st *stream) (src source, claimed bool, err error) {
 	t := st.sess.table
+	if st.pull != nil {
+		src.room = st.pull.Room()
+		src.publisher, err = t.Pulls.Join(ctx, st.pull)
+		st.expect(src.publisher)
+		return src, err == nil, err
+	}
 	src, err = t.resolve(ctx, st.sess.app, st.name, func() (state.Stream, error) { return awaitStream(ctx, st) })
 	if err != nil {
 		return src, !isAny(err, state.ErrMediaIDTaken, state.ErrLeaseStale), err

@@ -44,7 +44,7 @@ func handleSnapshot(s *Session, ref wcs.StreamRef) error {
 }
 
 func (s *Session) checkSnapshot(ref wcs.StreamRef) error {
-	if err := s.checkName(ref.Name); err != nil {
+	if _, err := s.checkPlayed(ref.Name); err != nil {
 		return err
 	}
 	if !s.quota().Allow(quota.Snapshots) {

@@ -5,6 +5,7 @@ import (
 
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/egress"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
 )
@@ -23,6 +24,7 @@ type Config struct {
 	Snapshot        SnapshotConfig
 	Egress          egress.Config
 	Rooms           RoomsConfig
+	Pulls           pulls.Config
 	MaxStreams      int // published and played at a time by one session
 	MaxProbes       int // at a time, for video rates
 	// KeepAliveGrace is how long a session with keepAlive outlives its socket; 0: not at all.

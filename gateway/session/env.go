@@ -15,6 +15,7 @@ import (
 	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/natives"
 	"wcsgateway/gateway/probe"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/reconcile"
 	"wcsgateway/gateway/roomapi"
@@ -49,6 +50,7 @@ type Env struct {
 	Probes    *probe.Pool
 	RateWheel *wheel.Wheel[probe.Ticker] // one tick a second for each stream with rates
 	Natives   *natives.Finder
+	Pulls     *pulls.Service
 	Poller    *reconcile.Poller
 	Egress    *egress.Service
 	Snapshots *snapshot.Service

@@ -10,6 +10,7 @@ import (
 	"wcsgateway/gateway/cleanup"
 	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/gateway/roomapi"
 	"wcsgateway/gateway/snapshot"
 	"wcsgateway/gateway/socket"
@@ -118,7 +119,10 @@ func find(err error) outcome {
 	var sfu *translate.Error
 	var refusal *hooks.Refusal
 	var decoder *snapshot.NoDecoderError
+	var pulled *pulls.Failure
 	switch {
+	case errors.As(err, &pulled):
+		return outcome{err, pulled.Info, pulled.Reason, "", ""}
 	case errors.As(err, &refusal):
 		return outcome{err, refusal.Reason, ends.BackendRejected, "", "refused"}
 	case isAny(err, translate.ErrMalformedSDP, translate.ErrDirection):

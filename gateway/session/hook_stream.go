@@ -77,13 +77,15 @@ func (st *stream) overwrite(p hooks.Policy, body, answer hooks.Object) error {
 	if err := rebind(taken, &req); err != nil {
 		return fmt.Errorf("%w: %w", hooks.ErrBadResponse, err)
 	}
-	if err := st.sess.checkName(req.Name); err != nil {
-		return fmt.Errorf("%w: %w", hooks.ErrBadResponse, err)
-	}
-	if req.Name != st.name {
+	if said, name, p := st.said(), st.name, st.pull; req.Name != said {
+		if err := st.rename(req.Name); err != nil {
+			st.name, st.pull = name, p
+			return fmt.Errorf("%w: %w", hooks.ErrBadResponse, err)
+		}
+		st.pull.Say(said) // the backend's address can have credentials
 		log.Info().Str("media", st.id).Msg("stream renamed by backend hook")
 	}
-	st.req, st.name = req, req.Name
+	st.req = req
 	return nil
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
@@ -20,7 +21,10 @@ func (s hybridSession) CountStreams(delta int)        { s.streaming.Add(int32(de
 func (s hybridSession) Serve(c wcs.Command) {
 	s.account(string(c.Name), commands[c.Name].run(s.Session, c))
 }
-func (s hybridSession) Knows(name string) bool { return !errors.Is(s.available(name), errNoStream) }
+func (s hybridSession) Knows(name string) bool {
+	err := s.available(name)
+	return !errors.Is(err, errNoStream) && !pulls.IsForeign(err)
+}
 
 // endOther ends the streams that the session has upstream. The client is notified if it resumes the session.
 func (s *Session) endOther() {

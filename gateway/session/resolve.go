@@ -18,8 +18,11 @@ type source struct {
 }
 
 // locate resolves a name for the clients of an application. Without an application the name may be that of
-// any application's stream.
+// any application's stream. A source outside the deployment is located while it is pulled.
 func (t *Table) locate(ctx context.Context, app *apps.App, name string) (source, error) {
+	if src, ok, err := t.locatePulled(ctx, app, name); ok {
+		return src, err
+	}
 	return t.resolve(ctx, app, name, func() (state.Stream, error) { return t.Store.FindStream(ctx, name) })
 }
 

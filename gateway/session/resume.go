@@ -276,6 +276,7 @@ func (s *Session) restoreStream(a adopted, sess state.Session) {
 	}
 	s.addStream(st)
 	s.table.streams.add(st)
+	s.table.Pulls.Rejoin(st.pull)
 	if a.err != nil {
 		from := sess.Owner
 		st.adopt = func(ctx context.Context) error { // it may be this pod's or not: only its owner can release it

@@ -84,6 +84,7 @@ func (st *stream) snapshotForResume() state.SessionStream {
 		TellEnd:  st.sess.hooks.wants(hooks.StreamStatusEvent),
 		Egresses: st.egresses.Records(),
 	}
+	k.Pull, k.Said = st.sess.table.Pulls.Save(st.pull)
 	if st.ending != nil {
 		k.Status, k.Info = string(st.ending.status), st.ending.info
 	}
@@ -395,7 +396,7 @@ func (s *Session) newRestoredStream(k state.SessionStream) *stream {
 		kind = published
 	}
 	st := newStream(s, streamSpec{
-		kindOfStream: kind, id: k.MediaID, name: k.Name, provider: k.Provider,
+		kindOfStream: kind, id: k.MediaID, name: k.Name, pull: s.table.Pulls.Restore(k.Pull, k.Said), provider: k.Provider,
 		minKbps: k.MinKbps, maxKbps: k.MaxKbps, created: k.CreatedAt, inRoom: k.InRoom,
 	}, translate.MediaKinds{Audio: k.Audio, Video: k.Video})
 	st.phase, st.cancel = phaseUp, func() {}

@@ -15,6 +15,7 @@ import (
 	"wcsgateway/gateway/egress"
 	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/hooks"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/rates"
 	"wcsgateway/gateway/tracing"
@@ -92,8 +93,9 @@ const (
 // streamSpec is what a client requested. It is set once.
 type streamSpec struct {
 	*kindOfStream
-	id       string // media id
-	name     string
+	id       string      // media id
+	name     string      // for records, logs and operators; see said
+	pull     *pulls.Pull // of a player: the source that it plays; nil: a stream
 	provider string
 	minKbps  int
 	maxKbps  int
@@ -172,16 +174,16 @@ func (s *Session) startStream(kind *kindOfStream, c wcs.Command) error {
 		if !ok {
 			return err
 		}
-		return s.rejectStream(kind, wcs.StreamRequest{MediaSessionID: id}, err)
+		return s.requestedStream(kind, wcs.StreamRequest{MediaSessionID: id}).reject(err)
 	}
 	if !kind.published && (req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0) {
 		s.sampled().Str("media", translate.Abridge(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).
 			Int("bitrate", int(req.Bitrate)).Int("quality", int(req.Quality)).Msg("play parameters ignored")
 	}
-	if err := s.check(kind, req); err != nil {
-		return s.rejectStream(kind, req, err)
-	}
 	st := s.requestedStream(kind, req)
+	if err := s.check(st); err != nil {
+		return st.reject(err)
+	}
 	if kind.published && s.app.Rooms {
 		st.inRoom = wcs.RoomOf(c.Arg)
 	}
@@ -252,18 +254,19 @@ func newStream(s *Session, spec streamSpec, kinds translate.MediaKinds) *stream 
 	return st
 }
 
-// rejectStream answers a publishStream or playStream that is not started.
-func (s *Session) rejectStream(kind *kindOfStream, req wcs.StreamRequest, err error) error {
-	st, v := s.requestedStream(kind, req), classify(err)
+// reject answers a publishStream or playStream that is not started.
+func (st *stream) reject(err error) error {
+	v := classify(err)
 	st.sendStatus(wcs.StatusFailed, v.info)
-	s.ended(st.kind, v.reason)
+	st.sess.ended(st.kind, v.reason)
 	return fmt.Errorf("%w: %w", errAnswered, err)
 }
 
-// check checks a request and takes it from the client's quota.
-func (s *Session) check(kind *kindOfStream, req wcs.StreamRequest) error {
+// check checks the request for a stream and takes it from the client's quota.
+func (s *Session) check(st *stream) error {
+	req := st.req
 	switch {
-	case kind.published && req.RTMPURL != "" && !s.app.RTMPHosts.Allow(req.RTMPURL):
+	case st.published && req.RTMPURL != "" && !s.app.RTMPHosts.Allow(req.RTMPURL):
 		s.table.Metrics.Egresses.WithLabelValues(string(translate.EgressRTMP), egress.Forbidden).Inc()
 		return errRTMP // not ignored: viewers wait for the stream at that address
 	case !validMediaID(req.MediaSessionID) || s.table.Settings().Limits.CheckID(req.MediaSessionID) != nil:
@@ -277,7 +280,7 @@ func (s *Session) check(kind *kindOfStream, req wcs.StreamRequest) error {
 	case req.SDP == "":
 		return translate.ErrNoMedia
 	}
-	err := cmp.Or(s.table.Settings().Limits.CheckCustom(req.Custom), s.checkName(req.Name))
+	err := cmp.Or(s.table.Settings().Limits.CheckCustom(req.Custom), st.rename(req.Name))
 	if err == nil && !s.quota().Allow(quota.Starts) {
 		err = errTooManyRequests
 	}
@@ -294,7 +297,7 @@ func validMediaID(id string) bool {
 const maxRoomName = 256
 
 func (s *Session) checkName(name string) error {
-	if len(s.app.Room.Room(s.app.Key, name)) > maxRoomName {
+	if room := s.app.Room.Room(s.app.Key, name); len(room) > maxRoomName || pulls.Reserved(room) {
 		return apps.ErrBadName
 	}
 	return s.table.Settings().Limits.CheckName(name)
@@ -425,7 +428,7 @@ func (st *stream) status(status wcs.Status, info string) wcs.StreamStatus {
 
 func (st *stream) head(status wcs.Status) wcs.StreamHead {
 	return wcs.StreamHead{
-		MediaSessionID: st.id, Name: st.name, Published: st.published, HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: status,
+		MediaSessionID: st.id, Name: st.said(), Published: st.published, HasVideo: st.kinds.Video, HasAudio: st.kinds.Audio, Status: status,
 	}
 }
 

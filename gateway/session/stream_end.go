@@ -154,6 +154,7 @@ func (st *stream) finished() {
 	delete(s.streams, st.id)
 	s.streaming.Add(-1)
 	s.table.streams.remove(st)
+	s.table.Pulls.Leave(st.pull)
 	s.table.Metrics.Streams.WithLabelValues(st.kind, s.app.Key).Dec()
 	s.ended(st.kind, st.ending.reason)
 	s.table.Ends.Keep(ends.Stream{Session: s.id, MediaID: st.id}, st.kind, ends.Ended{Name: st.name, App: s.app.Key, Status: st.ending.status, Info: st.ending.info, Reason: st.ending.reason})

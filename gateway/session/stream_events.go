@@ -140,7 +140,12 @@ func (st *stream) onPublisherEnded(publisher translate.Identity, timing notifyTi
 	if publisher.Native() {
 		st.sess.table.Natives.Forget(st.room)
 	}
-	st.end(endCause{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, reason: ends.PublisherEnded, timing: timing})
+	e := endCause{status: wcs.StatusFailed, info: wcs.InfoStoppedByPublisherStop, reason: ends.PublisherEnded, timing: timing}
+	if st.pull != nil {
+		st.pullEnded(e)
+		return
+	}
+	st.end(e)
 }
 
 // Identity implements reconcile.Stream, as the methods below do.

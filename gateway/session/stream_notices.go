@@ -120,7 +120,7 @@ func (st *stream) sendMute(muted bool, mute, unmute wcs.StreamEventType) {
 	if muted {
 		typ = mute
 	}
-	st.sess.sendState(wcs.StreamMute(st.id, typ, st.name))
+	st.sess.sendState(wcs.StreamMute(st.id, typ, st.said()))
 }
 
 // showFormat sends the client of a player that is up the picture size that it was not sent, as showMutes

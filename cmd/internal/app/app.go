@@ -27,6 +27,7 @@ import (
 	"wcsgateway/gateway/embed"
 	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/gateway/rest"
 	"wcsgateway/gateway/rtmp"
 	"wcsgateway/gateway/sampled"
@@ -37,6 +38,7 @@ import (
 	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
+	"wcsgateway/translate/pull"
 )
 
 // Options are the inputs of Run besides the configuration.
@@ -128,7 +130,7 @@ func build(cfg config.Config, log zerolog.Logger, version string) (*application,
 	var g *gateway.Gateway
 	recorder := console.NewRecorder(registry, func() admin.Statistics { return g.Admin().PodStatistics() }, log)
 	g = gateway.New(gatewayCfg, gateway.Deps{
-		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Sessions: store, Events: store, Rooms: store, Directory: store, Tokens: store, Issued: store, Usage: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
+		SFU: sfu, Prober: sfu, Camera: sfu, Notifier: sfu, Egress: sfu, Webhooks: sfu, Store: store, Pulls: store, Sessions: store, Events: store, Rooms: store, Directory: store, Tokens: store, Issued: store, Usage: store, StoreReady: store.Ready, Peers: store.Peers, Metrics: metrics, Tracer: tracing.tracer(), Log: log,
 		History: func() any { return recorder.Samples() }, Health: health.findings,
 	})
 	return &application{log: log, sampled: sampled.Logger(log), gateway: g, store: store, sfu: sfu, backends: backends, metrics: metrics, registry: registry, recorder: recorder, tracing: tracing, health: health, version: version}, nil
@@ -215,6 +217,10 @@ func applications(cfg config.Config, b *backends, servers map[string]*upstream.S
 		if err != nil {
 			return nil, fmt.Errorf("applications.%s.rtmpHosts: %w", key, err)
 		}
+		sources, err := pull.ParseAllow(app.Pull.Allow)
+		if err != nil {
+			return nil, fmt.Errorf("applications.%s.pull.allow: %w", key, err)
+		}
 		backend, err := b.of(key, app.Hooks)
 		if err != nil {
 			return nil, err
@@ -229,6 +235,7 @@ func applications(cfg config.Config, b *backends, servers map[string]*upstream.S
 		}
 		all[key] = apps.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: app.Native, Codecs: codecs,
+			Pull:  pulls.App{Allow: sources, Transcode: app.Pull.Transcode},
 			Rates: cfg.RateSource(app), NativeData: app.NativeData, MissingStream: app.MissingStream, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
 			Hooks:  apps.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,
@@ -249,6 +256,10 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 		return gateway.Config{}, err
 	}
 	s, m := cfg.Session, cfg.Media
+	sources, err := pullConfig(cfg)
+	if err != nil {
+		return gateway.Config{}, err
+	}
 	var player http.Handler
 	if e := cfg.Listen.Embed; e.Enabled {
 		player = embed.New(embed.Config{AppKey: e.AppKey, Frames: e.Frames, Servers: e.Servers})
@@ -269,6 +280,7 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 			Egress: egress.Config{
 				Prefix: cfg.Recording.Prefix, Template: translate.FileTemplate(cfg.Recording.Template), StartTimeout: cfg.Recording.StartTimeout,
 			},
+			Pulls:     sources,
 			MaxProbes: cfg.Rates.MaxProbes,
 			Snapshot: session.SnapshotConfig{
 				Config: snapshot.Config{
@@ -286,6 +298,19 @@ func gatewayConfig(cfg config.Config, pod, version string, b *backends) (gateway
 			LBWS: strconv.Itoa(cfg.Listen.LB.WS), LBWSS: strconv.Itoa(cfg.Listen.LB.WSS),
 		},
 	}, nil
+}
+
+func pullConfig(cfg config.Config) (pulls.Config, error) {
+	p := cfg.Pull
+	c := pulls.Config{Linger: p.Linger, Retry: p.Retry, Max: p.Max, PerApp: p.MaxPerApplication, PerSession: p.MaxPerSession}
+	if p.Secret == "" {
+		return c, nil
+	}
+	var err error
+	if c.Keys, err = pull.NewKeys(p.Secret.Reveal(), cfg.Deployment); err != nil {
+		return c, fmt.Errorf("pull.secret: %w", err)
+	}
+	return c, nil
 }
 
 // server is one listener and its HTTP server.

@@ -39,6 +39,7 @@ type Config struct {
 	Rates     Rates     `koanf:"rates"`
 	Snapshot  Snapshot  `koanf:"snapshot"`
 	Recording Recording `koanf:"recording"`
+	Pull      Pull      `koanf:"pull"`
 	Drain     Drain     `koanf:"drain"`
 	RoomAPI   Rooms     `koanf:"rooms"`
 	REST      REST      `koanf:"rest"`
@@ -410,9 +411,10 @@ type Application struct {
 	//
 	// Text of at most `limits.payloadBytes` is forwarded, 20 messages per second. For each published stream a
 	// hidden participant joins its room (the probe, if the stream has one); `rates.maxProbes` bounds both.
-	NativeData bool   `koanf:"nativeData"`
-	Route      Route  `koanf:"route"`
-	Hybrid     Hybrid `koanf:"hybrid"`
+	NativeData bool    `koanf:"nativeData"`
+	Pull       AppPull `koanf:"pull"`
+	Route      Route   `koanf:"route"`
+	Hybrid     Hybrid  `koanf:"hybrid"`
 }
 
 // Tracing configures traces of publishes and plays, sent to an OpenTelemetry collector.
@@ -466,6 +468,7 @@ func Default() Config {
 			SecondTrackWait: 2 * time.Second, PlayWait: 2 * time.Second, SilenceTimeout: time.Minute,
 		},
 		Recording: Recording{Template: string(translate.DefaultFileTemplate), StartTimeout: 4 * time.Second},
+		Pull:      Pull{Linger: 30 * time.Second, Retry: 5 * time.Minute, MaxPerSession: 16, MaxPerApplication: 100, Max: 1000},
 		Drain:     Drain{Notice: 5 * time.Second, Window: time.Minute, Pace: 10 * time.Second, Handover: 8 * time.Second},
 		REST:      REST{Listen: ":8081", Auth: AuthBasic},
 		Rates:     Rates{Source: apps.RatesAuto, MaxProbes: 100},

@@ -48,6 +48,7 @@ func (c Config) faults() []*Fault {
 	c.Tracing.validate(&f)
 	c.validateUpstreams(&f)
 	c.validateApplications(&f)
+	c.validatePulls(&f)
 	return f
 }
 

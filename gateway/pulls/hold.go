@@ -1,0 +1,374 @@
+package pulls
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/pull"
+)
+
+const (
+	renewEvery   = 5 * time.Second
+	renewFor     = 15 * time.Second // beyond the linger: a pod that dies holds its sources for so long
+	lookEvery    = 100 * time.Millisecond
+	validFor     = time.Second // of an answer, for players that come after it
+	takeTimeout  = 1500 * time.Millisecond
+	startTimeout = 30 * time.Second // of a source that a worker has taken; the worker ends it earlier
+	callTimeout  = 2 * time.Second
+	whyTimeout   = time.Second // for the worker's report of why it left
+)
+
+// held is a source that this pod has players of. Its goroutine asks about the source while players wait for
+// it, and renews the hold.
+type held struct {
+	s      *Service
+	record state.Pull
+	wake   chan struct{} // the goroutine is to look at once; it has a buffer of 1
+
+	// guarded by Service.mu
+	players int // that hold it, or wait for it
+	waiting int
+	last    answer
+	changed chan struct{} // closed when last changes
+
+	// the goroutine
+	renewed time.Time        // zero: it is not held in the store
+	status  state.PullStatus // the last known one
+	since   time.Time        // no worker has had the source
+}
+
+// answer is what is known about a source: its publisher, or an error, or neither yet.
+type answer struct {
+	at        time.Time
+	publisher translate.Participant
+	err       error
+	over      bool // the pull ended; err is a *Failure
+}
+
+func (a answer) found() bool { return a.publisher.Identity != "" }
+
+// Join holds the source of a player, starts it if no pod holds it, and returns its publisher in Pull.Room.
+// Call Leave afterwards, also after an error: a *Failure, or that of the store, of LiveKit or of ctx.
+func (s *Service) Join(ctx context.Context, p *Pull) (translate.Participant, error) {
+	began := time.Now()
+	h := s.hold(p, 1)
+	defer s.stopWaiting(h)
+	limit := time.NewTimer(startTimeout)
+	defer limit.Stop()
+	for {
+		last, changed := s.look(h)
+		if (last.found() || last.err != nil) && last.at.After(began.Add(-validFor)) {
+			return last.publisher, last.err
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return translate.Participant{}, failure(&pull.Error{Fault: pull.Unreachable, Detail: "not started in time"}, schemeOf(p.record))
+		case <-ctx.Done():
+			return translate.Participant{}, ctx.Err()
+		}
+	}
+}
+
+// Rejoin holds the source of a player of a resumed session. Call Leave afterwards.
+func (s *Service) Rejoin(p *Pull) {
+	if p != nil {
+		s.hold(p, 0)
+	}
+}
+
+// hold counts a player of a source.
+func (s *Service) hold(p *Pull, waiting int) *held {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.held[p.record.ID]
+	if h == nil {
+		h = &held{s: s, record: p.record, wake: make(chan struct{}, 1), changed: make(chan struct{}), since: time.Now()}
+		s.held[p.record.ID] = h
+		s.work.Go(h.run)
+	}
+	h.players++
+	h.waiting += waiting
+	p.holds = h
+	h.kick()
+	return h
+}
+
+// kick makes the goroutine look at once.
+func (h *held) kick() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Service) look(h *held) (answer, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return h.last, h.changed
+}
+
+func (s *Service) stopWaiting(h *held) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.waiting--
+}
+
+// Leave ends the hold of a player. It can be repeated, and p can be nil.
+func (s *Service) Leave(p *Pull) {
+	if p == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := p.holds
+	p.holds = nil
+	if h == nil {
+		return
+	}
+	if h.players--; h.players == 0 {
+		h.kick()
+	}
+}
+
+// Why returns why the source of a player ended, nil if it goes on, or can go on with another worker.
+func (s *Service) Why(ctx context.Context, p *Pull) *Failure {
+	ctx, cancel := context.WithTimeout(ctx, whyTimeout)
+	defer cancel()
+	for {
+		st, err := s.status(ctx, p.record.ID)
+		if err == nil && failed(st) {
+			return failureOf(st)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// run holds the source until it has no players, or ends.
+func (h *held) run() {
+	defer h.s.deps.Recovered()
+	for {
+		a := h.ask()
+		h.publish(a)
+		if a.over {
+			h.release(0)
+			h.remove(true)
+			return
+		}
+		pause := renewEvery
+		switch players, waiting := h.users(); {
+		case players == 0:
+			h.release(h.linger(a))
+			if h.remove(false) {
+				return
+			}
+			continue
+		case waiting > 0 && !a.found():
+			pause = lookEvery
+		}
+		select {
+		case <-h.wake:
+		case <-time.After(pause):
+		case <-h.s.deps.Context.Done():
+			return
+		}
+	}
+}
+
+func (h *held) users() (players, waiting int) {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	return h.players, h.waiting
+}
+
+func (h *held) publish(a answer) {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	h.last = a
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// remove forgets the hold, unless it has players again and is not over. Players that come within validFor
+// after the end get the same failure.
+func (h *held) remove(over bool) bool {
+	s := h.s
+	if over {
+		select {
+		case <-time.After(validFor):
+		case <-s.deps.Context.Done():
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !over && h.players > 0 {
+		return false
+	}
+	delete(s.held, h.record.ID)
+	return true
+}
+
+// linger returns how long the source is pulled without players: not at all if there was no picture.
+func (h *held) linger(a answer) time.Duration {
+	if a.found() {
+		return h.s.deps.Linger
+	}
+	return 0
+}
+
+// release ends the hold in the store.
+func (h *held) release(linger time.Duration) {
+	if h.renewed.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(h.s.deps.Context, callTimeout)
+	defer cancel()
+	if err := h.s.deps.Store.ReleasePull(ctx, h.record.ID, h.s.deps.Pod, linger); err != nil {
+		h.s.deps.Log.Warn().Err(err).Str("pull", h.record.Public).Msg("pull not released; it ends by itself")
+	}
+	h.renewed = time.Time{}
+}
+
+// ask renews the hold if that is due, and asks about the source.
+func (h *held) ask() answer {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(h.s.deps.Context, callTimeout)
+	defer cancel()
+	st, err := h.renew(ctx)
+	if err == nil {
+		h.status = st
+		var a answer
+		if a, err = h.answerOf(ctx, st); err == nil {
+			a.at = began
+			return a
+		}
+	}
+	a := answer{at: began, err: err}
+	if last, _ := h.s.look(h); last.found() { // its players go on
+		a.publisher = last.publisher
+	}
+	return a
+}
+
+// renew holds the source in the store if that is due, and returns its status.
+func (h *held) renew(ctx context.Context) (st state.PullStatus, err error) {
+	s := h.s
+	first := h.renewed.IsZero()
+	if first {
+		defer s.starting.Lock(ctx, h.record.App)()
+		err = s.admit(ctx, h.record)
+	} else if time.Since(h.renewed) < renewEvery {
+		if st, err = s.status(ctx, h.record.ID); !errors.Is(err, state.ErrNotFound) {
+			return st, err
+		}
+		err = nil // Redis has lost it
+	}
+	if err != nil {
+		return st, err
+	}
+	began := time.Now()
+	st, err = s.deps.Store.WantPull(ctx, h.record, state.PullWant{
+		Holder: s.deps.Pod, For: renewFor + s.deps.Linger, Start: first, Last: h.status, Max: s.deps.Max,
+	})
+	if errors.Is(err, state.ErrFull) {
+		err = s.tooMany(h.record)
+	}
+	if err == nil {
+		h.renewed = began
+	}
+	return st, err
+}
+
+// status returns the status of a pull, or state.ErrNotFound.
+func (s *Service) status(ctx context.Context, id string) (state.PullStatus, error) {
+	found, err := s.deps.Store.FindPulls(ctx, id)
+	st, ok := found[id]
+	if err == nil && !ok {
+		err = state.ErrNotFound
+	}
+	return st, err
+}
+
+func failed(st state.PullStatus) bool { return st.State == string(pull.Failed) }
+
+func (s *Service) tooMany(p state.Pull) error {
+	return failure(&pull.Error{Fault: pull.TooMany, Detail: "of the deployment or application"}, schemeOf(p))
+}
+
+// all returns the pulls that have not failed.
+func (s *Service) all(ctx context.Context) ([]state.PullStatus, error) {
+	all, err := s.deps.Store.Pulls(ctx)
+	return slices.DeleteFunc(all, func(st state.PullStatus) bool { return failed(st) || len(st.Holders) == 0 }), err
+}
+
+// admit checks the limits for a source that is new, and that a worker can take it.
+func (s *Service) admit(ctx context.Context, p state.Pull) error {
+	st, err := s.status(ctx, p.ID)
+	if err == nil && (!failed(st) || st.Age < state.PullFailureHold) || err != nil && !errors.Is(err, state.ErrNotFound) {
+		return err
+	}
+	workers, err := s.deps.Store.PullWorkers(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(workers, func(w state.PullWorker) bool { return w.Running < w.Max }) {
+		return failure(&pull.Error{Fault: pull.NoWorker, Detail: "none is alive that is not full"}, schemeOf(p))
+	}
+	if p.App == "" {
+		return nil
+	}
+	all, err := s.all(ctx)
+	if err != nil {
+		return err
+	}
+	ofApp := 0
+	for _, other := range all {
+		if other.Pull.App == p.App {
+			ofApp++
+		}
+	}
+	if ofApp >= s.deps.PerApp {
+		return s.tooMany(p)
+	}
+	return nil
+}
+
+// answerOf returns the answer for a status. A publisher that LiveKit does not have (yet) is none.
+func (h *held) answerOf(ctx context.Context, st state.PullStatus) (answer, error) {
+	switch pull.State(st.State) {
+	case pull.Failed:
+		return answer{err: failureOf(st), over: true}, nil
+	case pull.Running, pull.Interrupted:
+		h.since = time.Now()
+		p, err := h.s.deps.SFU.Participant(ctx, translate.RoomName(st.Pull.Room), translate.Identity(pull.Identity(st.Pull.ID, st.Generation)))
+		switch {
+		case translate.KindOf(err) == translate.ErrKindNotFound || err == nil && len(p.Tracks) == 0:
+			return answer{}, nil
+		case err != nil:
+			return answer{}, err
+		}
+		return answer{publisher: p}, nil
+	case pull.Connecting:
+		h.since = time.Now()
+	}
+	if time.Since(h.since) < takeTimeout {
+		return answer{}, nil
+	}
+	workers, err := h.s.deps.Store.PullWorkers(ctx)
+	if err == nil && (len(workers) == 0 || st.Generation == 0) {
+		err = failure(&pull.Error{Fault: pull.NoWorker, Detail: "none took it"}, schemeOf(h.record))
+	}
+	return answer{}, err
+}
+
+func failureOf(st state.PullStatus) *Failure {
+	return failure(&pull.Error{Fault: pull.Fault(st.Fault), Detail: st.Detail}, schemeOf(st.Pull))
+}
