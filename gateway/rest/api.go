@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"path"
@@ -48,6 +49,8 @@ type Deps struct {
 	Recorder   Recorder
 	Pusher     Pusher
 	Messenger  Messenger
+	// Puller is nil if nothing is pulled: then its endpoints are not supported.
+	Puller Puller
 	// Console serves the paths under consolePrefix, for the same users. It can be nil.
 	Console http.Handler
 	// Observe receives the route of every request, one of a closed set, the status of its response and its
@@ -81,7 +84,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	a := &API{
 		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled.Logger(deps.Log), rejected: sampled.Logger(deps.Log),
-		auth: newBasicAuth(cfg.Users), routes: routes(),
+		auth: newBasicAuth(cfg.Users), routes: routes(deps.Puller != nil),
 	}
 	return a, a.SetPassOn(cfg.PassOn)
 }
@@ -101,8 +104,8 @@ func (a *API) SetPassOn(p *PassOn) error {
 
 // routes returns the endpoints by path. WCS's other endpoints are in unsupported.go. Lists (newList) have the
 // entries of the other server, too.
-func routes() map[string]route {
-	return map[string]route{
+func routes(pulls bool) map[string]route {
+	all := map[string]route{
 		prefix + "/stream/find":           {"", (*API).findStreams},
 		prefix + "/stream/find_all":       {"", (*API).findAllStreams},
 		prefix + "/stream/terminate":      {"stream/terminate", orOther((*API).terminateStreams)},
@@ -124,6 +127,10 @@ func routes() map[string]route {
 		prefix + "/connection/terminate":  {"connection/terminate", orOther((*API).terminateConnection)},
 		prefix + "/openapi.yaml":          {"", (*API).openAPI},
 	}
+	if pulls {
+		maps.Copy(all, pullRoutes())
+	}
+	return all
 }
 
 const (

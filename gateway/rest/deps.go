@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/state"
 	"wcsgateway/translate"
 )
@@ -54,6 +55,20 @@ type Pusher interface {
 	Pushes(ctx context.Context, address string) ([]admin.Push, error)
 	// StopPush ends a push.
 	StopPush(ctx context.Context, id string) error
+}
+
+// Puller pulls sources outside the deployment. Its errors are those of the methods of *pulls.Service.
+type Puller interface {
+	// Start pulls a source until Stop.
+	Start(ctx context.Context, address string) error
+	// List returns the pulls of an address; "": all.
+	List(ctx context.Context, address string) ([]pulls.Listed, error)
+	// Stop ends the pulls of an address, or returns state.ErrNotFound.
+	Stop(ctx context.Context, address string) error
+	// Stored returns the name under which the players of what a client calls name are stored.
+	Stored(name string) string
+	// Shown returns a stored name for operators.
+	Shown(name string) string
 }
 
 // Messenger sends to clients. Without such a session or stream its errors wrap state.ErrNotFound.

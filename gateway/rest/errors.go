@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"wcsgateway/gateway/admin"
+	"wcsgateway/gateway/pulls"
 	"wcsgateway/state"
 )
 
@@ -62,6 +63,10 @@ func outcome(err error) (status int, text string) {
 		{admin.ErrPushForbidden, http.StatusInternalServerError, ""},
 		{admin.ErrPushFailed, http.StatusInternalServerError, ""},
 		{admin.ErrEgresses, http.StatusInternalServerError, ""},
+		{pulls.ErrExists, http.StatusConflict, ""},
+		{pulls.ErrBadAddress, http.StatusInternalServerError, ""},
+		{pulls.ErrNoWorker, http.StatusInternalServerError, ""},
+		{pulls.ErrLimit, http.StatusInternalServerError, ""},
 		{state.ErrNotFound, http.StatusNotFound, errNothing.Error()},
 		{state.ErrUnavailable, http.StatusInternalServerError, "Redis does not answer"},
 	} {

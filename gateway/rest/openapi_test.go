@@ -33,7 +33,7 @@ func described(t *testing.T, w *world) *openapi3.T {
 
 func TestEveryRouteIsDescribed(t *testing.T) {
 	doc := described(t, serve(t, Config{}, nil))
-	want := append(slices.Collect(maps.Keys(routes())), routeStatistics)
+	want := append(slices.Collect(maps.Keys(routes(true))), routeStatistics)
 	slices.Sort(want)
 	if got := slices.Sorted(maps.Keys(doc.Paths.Map())); !slices.Equal(got, want) {
 		t.Errorf("described %q\nserved    %q", got, want)
@@ -97,7 +97,7 @@ func (v *validator) try(method, path, body string) {
 
 // Each operation is tried with success and with failure, as described.
 func TestResponsesMatchDescription(t *testing.T) {
-	w := serve(t, Config{TerminateAll: true}, nil)
+	w := serve(t, Config{TerminateAll: true}, func(d *Deps) { d.Puller = &fakeParts{} })
 	w.deployment.figures["pub"] = admin.Figures{
 		"VIDEO_WIDTH": 1, "VIDEO_HEIGHT": 1, "VIDEO_RATE": 1, "VIDEO_FPS": 1, "VIDEO_LOST": 1, "VIDEO_NACK": 1, "VIDEO_PLI": 1,
 	}
@@ -109,7 +109,7 @@ func TestResponsesMatchDescription(t *testing.T) {
 	}
 	openapi3filter.RegisterBodyDecoder("application/yaml", openapi3filter.FileBodyDecoder)
 	v := &validator{t: t, router: router, w: w, seen: make(map[string]bool)}
-	for _, path := range []string{"/stream/find_all", "/stream/find", "/connection/find_all", "/connection/find", "/recorder/find_all", "/push/find", "/push/find_all", "/openapi.yaml"} {
+	for _, path := range []string{"/stream/find_all", "/stream/find", "/connection/find_all", "/connection/find", "/recorder/find_all", "/push/find", "/push/find_all", "/rtsp/find", "/rtsp/find_all", "/pull/find", "/pull/find_all", "/openapi.yaml"} {
 		v.try(http.MethodGet, prefix+path, "")
 	}
 	v.try(http.MethodGet, "/?action=stat", "")
@@ -130,6 +130,15 @@ func TestResponsesMatchDescription(t *testing.T) {
 		"/push/find":             {`{"streamName":"rtmp_s","rtmpUrl":"rtmp://h/a"}`, `{"mediaSessionId":"EG_3"}`, `{"x":1}`},
 		"/push/find_all":         {""},
 		"/push/terminate":        {`{"mediaSessionId":"EG_1"}`, `{}`},
+		"/rtsp/startup":          {`{"uri":"rtsp://cam/live"}`, `{}`},
+		"/rtsp/find":             {`{"uri":"rtsp://cam/live#12345678","status":"PLAYING"}`, `{"uri":"rtsp://nobody"}`, `{"x":1}`},
+		"/rtsp/find_all":         {""},
+		"/rtsp/terminate":        {`{"uri":"rtsp://cam/live"}`, `{}`},
+		"/pull/startup":          {`{"uri":"https://cdn/a.m3u8"}`, `{}`},
+		"/pull/pull":             {`{"uri":"https://cdn/a.m3u8"}`},
+		"/pull/find":             {`{"localMediaSessionId":"3"}`, `{"status":"NEW"}`, `{"x":1}`},
+		"/pull/find_all":         {""},
+		"/pull/terminate":        {`{"uri":"https://cdn/a.m3u8"}`, `{}`},
 		"/stream/event/send":     {`{"streamName":"s","payload":{"a":1}}`, `{}`},
 		"/data/send":             {`{"sessionId":"/1","operationId":"o","payload":[1]}`, `{}`},
 		"/connection/find_all":   {""},

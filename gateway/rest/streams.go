@@ -39,7 +39,7 @@ type stream struct {
 
 func (a *API) streamOf(e admin.StreamEntry) stream {
 	s := stream{
-		NodeID: a.cfg.NodeID, AppKey: e.App, SessionID: e.Session, MediaSessionID: e.MediaID, Name: e.Name, Published: e.Published, Status: e.Status,
+		NodeID: a.cfg.NodeID, AppKey: e.App, SessionID: e.Session, MediaSessionID: e.MediaID, Name: a.shown(e.Name), Published: e.Published, Status: e.Status,
 		MinBitrate: e.MinKbps, MaxBitrate: e.MaxKbps, CreateDate: e.CreatedAt.UnixMilli(), MediaType: "play", MediaProvider: wcs.ProviderWebRTC,
 	}
 	if e.Published {
@@ -124,7 +124,25 @@ func (a *API) findStreams(q *request) error {
 	if err != nil {
 		return err
 	}
+	filter.Name = a.stored(filter.Name)
 	return a.listStreams(q, filter, len(f.Display) > 0)
+}
+
+// stored returns the name under which streams and players are stored: that of a source has no credentials.
+func (a *API) stored(name string) string {
+	if a.deps.Puller == nil {
+		return name
+	}
+	return a.deps.Puller.Stored(name)
+}
+
+// shown returns a stored name for operators: a source's address as clients write it, if nothing of it is
+// hidden.
+func (a *API) shown(name string) string {
+	if a.deps.Puller == nil {
+		return name
+	}
+	return a.deps.Puller.Shown(name)
 }
 
 func (a *API) listStreams(q *request, f admin.StreamFilter, metrics bool) error {
@@ -183,6 +201,7 @@ func (a *API) terminateStreams(q *request, end endFilter) error {
 	case filter.Empty() && q.Method != http.MethodPost:
 		return badRequest("no filter: ending all streams requires POST")
 	}
+	filter.Name = a.stored(filter.Name)
 	ended, err := a.deps.Deployment.TerminateStreams(q.Context(), filter)
 	switch {
 	case err == nil && ended == 0 && filter.Empty():
@@ -214,9 +233,9 @@ func describe(f streamFilter) string {
 	return strings.Join(parts, " ")
 }
 
-// abridge bounds the length of a request's text in a log line.
+// abridge returns a request's text for a log line: bounded, and without credentials.
 func abridge(text string) string {
-	return translate.Abridge(text, 1000)
+	return translate.Abridge(withoutCredentials(text), 1000)
 }
 
 // byMediaID is the body of requests about one stream.

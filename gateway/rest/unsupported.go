@@ -5,8 +5,8 @@ import "strings"
 // unsupportedPaths lists WCS's endpoints that this server does not have, with alternatives.
 var unsupportedPaths = []struct{ path, instead string }{
 	{"/push/", "LiveKit's egress to RTMP has no mute and no sounds"},
-	{"/pull/", "use LiveKit's ingress"},
-	{"/rtsp/", "use LiveKit's ingress"},
+	{"/pull/", "sources are pulled with pull.secret and pull.allow of an application, and by LiveKit's ingress"},
+	{"/rtsp/", "sources are pulled with pull.secret and pull.allow of an application"},
 	{"/mixer/", "use LiveKit's room composite egress"},
 	{"/call/", "use LiveKit SIP"},
 	{"/cdn/", "all pods of a deployment share all streams, and LiveKit distributes media: routes are not needed"},

@@ -58,6 +58,9 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 	}
 	deployment := a.gateway.Admin()
 	deps := rest.Deps{Deployment: deployment, Snapshots: a.gateway, Recorder: deployment, Pusher: deployment, Messenger: deployment, Observe: a.metrics.RESTRequest, Log: a.log}
+	if cfg.Pull.Secret != "" {
+		deps.Puller = a.gateway.Pulls()
+	}
 	if r.Console {
 		deps.Console = console.New(console.Config{
 			Pod: deployment.Pod(), Host: hostName(), Ready: deployment.Ready, Settings: a.settings, Version: cfg.ServerVersion(a.version), Viewers: console.DefaultViewers, Refresh: console.DefaultRefresh,
