@@ -71,7 +71,9 @@ type Deps struct {
 // other pods to the sessions, and shuts them down. Public and Internal are its HTTP handlers, StoreHandlers
 // handle the store's notifications, and Run runs everything periodic.
 type Gateway struct {
-	// set once
+	// Pulls holds the sources outside the deployment. It is set once, as are the following.
+	Pulls *pulls.Service
+
 	cfg       Config
 	deps      Deps
 	started   time.Time
@@ -122,7 +124,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Config: cfg.Snapshot.Config, Camera: deps.Camera, Duration: deps.Metrics.snapshot, Context: ctx, Recovered: env.Recovered,
 		NewIdentity: func() translate.Identity { return env.NewIdentity(translate.RoleSnapshot) },
 	})
-	g.env, g.table = env, session.NewTable(env)
+	g.env, g.table, g.Pulls = env, session.NewTable(env), env.Pulls
 	g.links = upstream.NewLinks(upstream.Deps{
 		Context: ctx, Stall: cfg.Conn.DetectionTime(), Metrics: &deps.Metrics.upstream, Refusing: g.table.Refusing, Recovered: env.Recovered, Log: deps.Log,
 		Usage: deps.Usage, Tokens: deps.Issued, Opened: deps.Metrics.Connections.Inc,
@@ -154,9 +156,6 @@ func New(cfg Config, deps Deps) *Gateway {
 
 // Admin returns the service that queries and controls the deployment.
 func (g *Gateway) Admin() *admin.Service { return g.admin }
-
-// Pulls returns the service that holds the sources outside the deployment.
-func (g *Gateway) Pulls() *pulls.Service { return g.env.Pulls }
 
 // pullSettings returns what each application is allowed to play from outside.
 func pullSettings(s *apps.Settings) map[string]*pulls.App {

@@ -59,7 +59,7 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 	deployment := a.gateway.Admin()
 	deps := rest.Deps{Deployment: deployment, Snapshots: a.gateway, Recorder: deployment, Pusher: deployment, Messenger: deployment, Observe: a.metrics.RESTRequest, Log: a.log}
 	if cfg.Pull.Secret != "" {
-		deps.Puller = a.gateway.Pulls()
+		deps.Puller = a.gateway.Pulls
 	}
 	if r.Console {
 		deps.Console = console.New(console.Config{
