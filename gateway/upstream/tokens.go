@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"maps"
 	"sync"
 	"time"
 
@@ -142,20 +143,24 @@ func (i *issued) wait(t state.UpstreamToken) {
 	}
 }
 
-// take returns the tokens that wait, or all.
+// take returns the tokens that wait, or all. It holds the links up only while it copies the map of them.
 func (i *issued) take(all bool) (tokens []state.UpstreamToken) {
+	var links map[state.TokenHash]*Link
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	for h, t := range i.waiting {
-		if !all || i.links[h] == nil {
+	waiting := i.waiting
+	i.waiting = make(map[state.TokenHash]state.UpstreamToken)
+	if all {
+		links = maps.Clone(i.links)
+	}
+	i.mu.Unlock()
+	tokens = make([]state.UpstreamToken, 0, len(waiting)+len(links))
+	for h, t := range waiting {
+		if links[h] == nil {
 			tokens = append(tokens, t)
 		}
 	}
-	clear(i.waiting)
-	if all {
-		for h, l := range i.links {
-			tokens = append(tokens, l.record(h))
-		}
+	for h, l := range links {
+		tokens = append(tokens, l.record(h))
 	}
 	return tokens
 }
