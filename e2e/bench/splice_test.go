@@ -53,14 +53,16 @@ func measureSplice(b *testing.B, p *programs, results *report) {
 		row{Measure: "splice: latency added, there and back, p50", Unit: "µs", Ours: micros(added.at(50)), Baseline: micros(proxied.at(50)), Against: both, Goal: goal{Ours: 600}},
 		row{Measure: "splice: latency added, there and back, p99", Unit: "µs", Ours: micros(added.at(99)), Baseline: micros(proxied.at(99)), Against: both},
 	)
-	var ours, theirs samples
+	var ours, theirs busyCosts
 	for range 2 {
-		ours = append(ours, busyCPU(b, front.URL, front.PID()))
-		theirs = append(theirs, busyCPU(b, proxy.URL, proxy.PID()))
+		ours = append(ours, busy(b, front.URL, front.PID()))
+		theirs = append(theirs, busy(b, proxy.URL, proxy.PID()))
 	}
-	percent := func(s samples) float64 { return 100 * s.median().Seconds() / spliceBusy.Seconds() }
-	results.add(row{Measure: fmt.Sprintf("splice: CPU of %d sessions at 100 messages/s, echoed", spliceSockets), Unit: "% of a core",
-		Ours: percent(ours), Baseline: percent(theirs), Against: both, Goal: goal{Ratio: 1.5}})
+	results.add(
+		row{Measure: fmt.Sprintf("splice: CPU of %d sessions at 100 messages/s, echoed", spliceSockets), Unit: "% of a core",
+			Ours: ours.percent(), Baseline: theirs.percent(), Against: both, Goal: goal{Ratio: 1.5}},
+		row{Measure: "  resident memory per session", Unit: "KB", Ours: ours[0].rss, Baseline: theirs[0].rss, Against: both}, // later a process has memory to reuse
+	)
 
 	needFiles(b, 2*splicedIdle)
 	old := startBaseline(b, p, idlePing)
@@ -175,9 +177,28 @@ func roundTrip(ws *websocket.Conn) error {
 	return err
 }
 
-// busyCPU returns the CPU time of a process while sockets send 100 messages a second each, which come back.
-func busyCPU(b *testing.B, url string, pid int) time.Duration {
+// busyCost is what sessions that send 100 messages a second cost a process: CPU time of all, and KB of
+// resident memory of one.
+type busyCost struct {
+	cpu time.Duration
+	rss float64
+}
+
+type busyCosts []busyCost
+
+// percent returns the CPU in percent of a core.
+func (all busyCosts) percent() float64 {
+	var used samples
+	for _, c := range all {
+		used = append(used, c.cpu)
+	}
+	return 100 * used.median().Seconds() / spliceBusy.Seconds()
+}
+
+// busy measures a process while sockets send messages, which come back.
+func busy(b *testing.B, url string, pid int) (cost busyCost) {
 	b.Helper()
+	empty := resident(b, pid)
 	group, ctx := errgroup.WithContext(context.Background())
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -203,11 +224,13 @@ func busyCPU(b *testing.B, url string, pid int) time.Duration {
 	}
 	used := cpu(b, pid)
 	close(start)
-	time.AfterFunc(spliceBusy, cancel)
+	wait(b, spliceBusy)
+	cost = busyCost{cpu: cpu(b, pid) - used, rss: (resident(b, pid) - empty) / 1000 / spliceSockets}
+	cancel()
 	if err := group.Wait(); err != nil {
 		b.Fatal(err)
 	}
-	return cpu(b, pid) - used
+	return cost
 }
 
 // at returns a percentile.
