@@ -152,14 +152,11 @@ func TestPlayersOnTwoPodsPlayOneCamera(t *testing.T) {
 	if n := len(w.pulls.Wanted()); n != 0 {
 		t.Errorf("%d further pulls", n)
 	}
-	entries := w.entries(t, podA, admin.StreamFilter{})
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name, "rtsp://cam.example.com/live#") || e.Status != "PLAYING" {
+	rig.Eventually(t, 20*time.Second, "three players are listed", func() bool { return len(w.entries(t, podA, admin.StreamFilter{Status: "PLAYING"})) == 3 })
+	for _, e := range w.entries(t, podA, admin.StreamFilter{}) {
+		if !strings.HasPrefix(e.Name, "rtsp://cam.example.com/live#") {
 			t.Errorf("listed %+v", e)
 		}
-	}
-	if len(entries) != 3 {
-		t.Errorf("%d players listed", len(entries))
 	}
 	rig.Eventually(t, 20*time.Second, "both pods hold the pull", func() bool { return len(w.pulls.Holders(id)) == 2 })
 	a.Send("stopStream", map[string]any{"mediaSessionId": "one", "name": camera})
