@@ -1,7 +1,7 @@
 # make dev    everything in one process, with a demo page
 # make test   installs what the tests need, then all tests; what CI runs
 # make check  gofmt, go vet, golangci-lint (if installed) and the tests that need no server: within two minutes
-# make build  bin/wcs-gateway and bin/wcs-doctor, static
+# make build  bin/wcs-gateway, bin/wcs-doctor and bin/wcs-pull, static
 # make image  for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
 # make release  archives, Debian packages, chart, SBOM and checksums of the tag at HEAD, in bin/release
 # make test-k8s  the chart against a real Kubernetes control plane
@@ -100,7 +100,7 @@ setup:
 	touch $@
 
 build:
-	CGO_ENABLED=0 go build $(GOBUILD) -o bin/ ./cmd/wcs-gateway ./cmd/wcs-doctor
+	CGO_ENABLED=0 go build $(GOBUILD) -o bin/ ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
 
 # The image's content for GOOS and GOARCH, and a tar file of it: the same bytes for the same tree, version, Go and
 # certificate authorities.
@@ -206,7 +206,7 @@ fuzz:
 
 # Known vulnerabilities of called code. Needs access to the Go vulnerability database.
 vuln:
-	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./cmd/wcs-gateway
+	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./cmd/wcs-gateway ./cmd/wcs-pull
 
 fuzz-keep:
 	tar -czf $(CORPUS) --sort=name --owner=0 --group=0 --mtime=@0 -C "$$(go env GOCACHE)/fuzz" wcsgateway

@@ -19,7 +19,6 @@ type Pull struct {
 	App    string `json:"app,omitempty"` // that started it
 	// Transcode: codecs that LiveKit's clients cannot decode are transcoded also for live sources.
 	Transcode bool          `json:"transcode,omitempty"`
-	UDP       bool          `json:"udp,omitempty"`   // RTSP over UDP
 	Retry     time.Duration `json:"retry,omitempty"` // how long a lost source is tried again
 	CreatedAt time.Time     `json:"createdAt"`
 }

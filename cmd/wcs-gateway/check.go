@@ -9,6 +9,7 @@ import (
 
 	"wcsgateway/cmd/internal/check"
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/cmd/internal/process"
 	"wcsgateway/state"
 )
 
@@ -83,5 +84,5 @@ func (p program) examine(file string, asJSON bool, further func(config.Config) [
 	if asJSON {
 		return report.Worst(), report.WriteJSON(p.stdout)
 	}
-	return report.Worst(), report.Write(p.stdout, p.colours(p.stdout))
+	return report.Worst(), report.Write(p.stdout, process.Colours(p.stdout, p.environ))
 }

@@ -202,28 +202,3 @@ func TestHashPasswordPrintsBcryptHash(t *testing.T) {
 		}
 	}
 }
-
-func TestColoursOnlyOnTerminals(t *testing.T) {
-	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip("no terminals here")
-	}
-	defer terminal.Close()
-	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for _, tt := range []struct {
-		environ []string
-		w       *os.File
-		want    bool
-	}{
-		{nil, terminal, true}, {nil, file, false}, {[]string{"NO_COLOR=1"}, terminal, false},
-		{[]string{"NO_COLOR="}, terminal, true}, {[]string{"TERM=dumb"}, terminal, false},
-	} {
-		if got := (program{environ: tt.environ}).colours(tt.w); got != tt.want {
-			t.Errorf("%v on %s: colours %t", tt.environ, tt.w.Name(), got)
-		}
-	}
-}

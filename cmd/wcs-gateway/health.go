@@ -1,21 +1,11 @@
 package main
 
 import (
-	"cmp"
-	"context"
-	"fmt"
-	"net"
-	"net/http"
-	"net/netip"
-	"time"
-
 	"github.com/spf13/cobra"
 
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/cmd/internal/process"
 )
-
-// healthTimeout bounds the request. It is shorter than the usual timeout of those who ask.
-const healthTimeout = 3 * time.Second
 
 func (p program) healthCommand(file func() string) *cobra.Command {
 	var (
@@ -38,7 +28,7 @@ func (p program) healthCommand(file func() string) *cobra.Command {
 			if ready {
 				path = "/readyz"
 			}
-			if err := askHealth(c.Context(), "http://"+reachable(address)+path); err != nil {
+			if err := process.AskHealth(c.Context(), address, path); err != nil {
 				return p.fail(err)
 			}
 			return p.print("ok\n", nil)
@@ -47,35 +37,4 @@ func (p program) healthCommand(file func() string) *cobra.Command {
 	c.Flags().StringVar(&address, "address", "", "`host:port` instead of listen.internal")
 	c.Flags().BoolVar(&ready, "ready", false, "whether the gateway accepts clients")
 	return c
-}
-
-// reachable returns the address under which this machine reaches a listener.
-func reachable(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return listen // the request fails with the reason
-	}
-	if ip, err := netip.ParseAddr(cmp.Or(host, "0.0.0.0")); err == nil && ip.IsUnspecified() {
-		host = "localhost" // of either family
-	}
-	return net.JoinHostPort(host, port)
-}
-
-func askHealth(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // without a proxy
-	res, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	_ = res.Body.Close() // only the status is of interest
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, res.Status)
-	}
-	return nil
 }

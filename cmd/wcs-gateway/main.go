@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"wcsgateway/cmd/internal/process"
 )
 
 // version is set by the linker: -ldflags "-X main.version=1.2.3".
@@ -26,7 +28,7 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	go handleSignals(signals, cancel, os.Exit)
+	go process.HandleSignals(signals, cancel, func() { os.Exit(exitFault) })
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	os.Exit(run(ctx, os.Args[1:], program{hangups: hangups, environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
@@ -38,12 +40,4 @@ type program struct {
 	environ        []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-}
-
-// handleSignals drains at the first signal and ends the process at the second.
-func handleSignals(signals <-chan os.Signal, drain func(), exit func(code int)) {
-	<-signals
-	drain()
-	<-signals
-	exit(exitFault)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"wcsgateway/cmd/internal/config"
 	"wcsgateway/e2e/rig"
 )
 
@@ -63,35 +61,3 @@ func TestSignalEndsProcess(t *testing.T) {
 }
 
 const secret = "not-for-the-log"
-
-func TestSecondSignalEndsAtOnce(t *testing.T) {
-	signals := make(chan os.Signal)
-	drained, code := make(chan struct{}), make(chan int)
-	go handleSignals(signals, func() { close(drained) }, func(c int) { code <- c })
-	signals <- syscall.SIGTERM
-	<-drained
-	signals <- os.Interrupt
-	if c := <-code; c != exitFault {
-		t.Errorf("exit code %d, want %d", c, exitFault)
-	}
-}
-
-func TestLoggerWritesJSONFromItsLevel(t *testing.T) {
-	var b bytes.Buffer
-	log := newLogger(config.Log{Level: "warn", Format: "json"}, &b, false)
-	log.Info().Msg("quiet")
-	log.Warn().Str("app", "a").Msg("loud")
-	var line struct{ Level, App, Message, Time string }
-	if err := json.Unmarshal(b.Bytes(), &line); err != nil {
-		t.Fatalf("not exactly one line of JSON: %v\n%s", err, b.String())
-	}
-	if line.Level != "warn" || line.App != "a" || line.Message != "loud" || line.Time == "" {
-		t.Errorf("line %+v", line)
-	}
-	b.Reset()
-	log = newLogger(config.Log{Level: "debug", Format: "console"}, &b, false)
-	log.Debug().Msg("for people")
-	if text := b.String(); !strings.Contains(text, "for people") || strings.HasPrefix(text, "{") {
-		t.Errorf("console line %q", text)
-	}
-}

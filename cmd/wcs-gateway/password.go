@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/term"
+
+	"wcsgateway/cmd/internal/process"
 )
 
 var (
@@ -33,7 +35,7 @@ func (p program) hashPassword() error {
 
 func (p program) readPassword() ([]byte, error) {
 	f, ok := p.stdin.(*os.File)
-	if !ok || !isTerminal(f) {
+	if !ok || !process.IsTerminal(f) {
 		line, err := bufio.NewReader(p.stdin).ReadString('\n')
 		if errors.Is(err, io.EOF) {
 			err = nil

@@ -9,6 +9,7 @@ import (
 	"wcsgateway/cmd/internal/build"
 	"wcsgateway/cmd/internal/check"
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/cmd/internal/process"
 	"wcsgateway/gateway/admin"
 	"wcsgateway/state"
 )
@@ -43,16 +44,16 @@ func (p program) serve(ctx context.Context, file string) error {
 	if err != nil {
 		return p.fail(err)
 	}
-	log := newLogger(cfg.Log, p.stderr, p.colours(p.stderr))
+	log := process.Logger(cfg.Log, p.stderr, process.Colours(p.stderr, p.environ))
 	state.QuietClientLog(log)
-	app.TakeStandardLog(log)
+	process.TakeStandardLog(log)
 	log.Info().Str("build", build.Version(version)).Fields(cfg.Redacted()).Msg("starting")
 	for _, w := range cfg.Warnings() {
 		log.Warn().Msg(w)
 	}
 	source := app.Source{
 		Load:    func() (config.Config, error) { return config.Load(file, p.environ) },
-		Changed: changes(ctx, watched(file, cfg), p.hangups, log), SetLogLevel: setLogLevel,
+		Changed: changes(ctx, watched(file, cfg), p.hangups, log), SetLogLevel: process.SetLogLevel,
 	}
 	look := func(ctx context.Context) []admin.Finding {
 		now, err := source.Load()

@@ -13,6 +13,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/cmd/internal/process"
 )
 
 // requestTimeout bounds a client's request until the upgrade: the TLS handshake, a PROXY header, the header
@@ -73,7 +74,7 @@ func (a *application) publicServer(setting string) *http.Server {
 
 func (a *application) server(setting string, h http.Handler, limit time.Duration) *http.Server {
 	return &http.Server{
-		Handler: h, ErrorLog: stdlog.New(plainLines{a.sampled.With().Str("listener", setting).Logger()}, "", 0), Protocols: http1(),
+		Handler: h, ErrorLog: stdlog.New(process.PlainLines{Log: a.sampled.With().Str("listener", setting).Logger()}, "", 0), Protocols: http1(),
 		ReadHeaderTimeout: requestTimeout, ReadTimeout: limit, WriteTimeout: limit, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 	}
 }

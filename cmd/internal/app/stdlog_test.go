@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"wcsgateway/cmd/internal/config"
+	"wcsgateway/cmd/internal/process"
 	"wcsgateway/e2e/rig"
 )
 
@@ -25,7 +26,7 @@ func TestStandardLogIsRedirected(t *testing.T) {
 	log := &logged{}
 	flags, out := stdlog.Flags(), stdlog.Writer()
 	t.Cleanup(func() { stdlog.SetFlags(flags); stdlog.SetOutput(out) })
-	TakeStandardLog(zerolog.New(log))
+	process.TakeStandardLog(zerolog.New(log))
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,7 +71,7 @@ func TestFailedHandshakeIsLogged(t *testing.T) {
 
 func TestPanicOfHandlerIsLoggedAsError(t *testing.T) {
 	var b bytes.Buffer
-	stdlog.New(plainLines{zerolog.New(&b)}, "", 0).Printf("http: panic serving 127.0.0.1:1: oops\ngoroutine 1 [running]:\n")
+	stdlog.New(process.PlainLines{Log: zerolog.New(&b)}, "", 0).Printf("http: panic serving 127.0.0.1:1: oops\ngoroutine 1 [running]:\n")
 	var line struct{ Level, Message string }
 	if err := json.Unmarshal(b.Bytes(), &line); err != nil {
 		t.Fatal(err)

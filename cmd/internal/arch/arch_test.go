@@ -104,7 +104,7 @@ var (
 )
 
 // unlinked are packages that the production binary must not contain, not even indirectly.
-var unlinked = []string{"github.com/livekit/livekit-server", "github.com/alicebob/miniredis", module + "/e2e", "testing"}
+var unlinked = []string{"github.com/livekit/livekit-server", "github.com/alicebob/miniredis", "github.com/bluenviron/gortsplib", module + "/cmd/wcs-pull", module + "/e2e", "testing"}
 
 // goPackage is the part of go list's output that the tests need. Imports are those of its code, not of its
 // tests.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -90,7 +91,7 @@ func (m *Metrics) StoreCall(op string, d time.Duration, err error) {
 
 // SFUCall records a call to LiveKit.
 func (m *Metrics) SFUCall(op string, d time.Duration, err error) {
-	m.sfu.WithLabelValues(op, resultOf(err)).Observe(d.Seconds())
+	m.sfu.WithLabelValues(strings.ReplaceAll(op, " ", "_"), resultOf(err)).Observe(d.Seconds())
 }
 
 // resultOf is the result of a call: answers that deny something are answers.

@@ -88,7 +88,7 @@ func (r *run) work(ctx context.Context) {
 func (r *run) read(source pull.Source) {
 	p := r.taken.Pull
 	err := r.worker.deps.Run(r.ctx, Job{
-		Source: source, Room: p.Room, Identity: pull.Identity(p.ID, r.taken.Generation), Retry: p.Retry, Transcode: p.Transcode, UDP: p.UDP,
+		Source: source, Room: p.Room, Identity: pull.Identity(p.ID, r.taken.Generation), Retry: p.Retry, Transcode: p.Transcode,
 	}, r.reported)
 	if r.ctx.Err() != nil {
 		return

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"wcsgateway/cmd/internal/build"
+	"wcsgateway/cmd/internal/config"
+	"wcsgateway/cmd/internal/process"
+	"wcsgateway/cmd/wcs-pull/source"
+	"wcsgateway/cmd/wcs-pull/worker"
+	"wcsgateway/state"
+	"wcsgateway/translate"
+	"wcsgateway/translate/livekit"
+	"wcsgateway/translate/pull"
+)
+
+// Paths of the listener.
+const (
+	pathHealth  = "/healthz"
+	pathReady   = "/readyz"
+	pathMetrics = "/metrics"
+)
+
+const requestTimeout = 10 * time.Second
+
+// application is a built worker.
+type application struct {
+	log      zerolog.Logger
+	registry *prometheus.Registry
+	store    *state.Redis
+	sfu      *livekit.SFU
+	worker   *worker.Worker
+}
+
+// build builds a worker. It opens no connection.
+func (p program) build(cfg config.Worker) (*application, error) {
+	log := process.Logger(cfg.Log, p.stderr, process.Colours(p.stderr, p.environ))
+	registry := prometheus.NewRegistry() // not the default registry: LiveKit's packages use it
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics := worker.NewMetrics(registry)
+	keys, err := pull.NewKeys(cfg.Secret.Reveal(), cfg.Deployment)
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	networks, err := cfg.PrivateNetworks()
+	if err != nil {
+		return nil, fmt.Errorf("networks: %w", err)
+	}
+	tls, err := cfg.Redis.TLS.Config()
+	if err != nil {
+		return nil, fmt.Errorf("redis.tls: %w", err)
+	}
+	host, id := hostName(), translate.NewPodTag()
+	log = log.With().Str("worker", id).Logger()
+	sfu, err := livekit.New(livekit.Config{
+		URL: cfg.LiveKit.URL, Key: cfg.LiveKit.APIKey, Secret: cfg.LiveKit.APISecret.Reveal(), MaxConns: 2 * cfg.Max,
+	}, livekit.Deps{Observe: metrics.SFUCall, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	runner, err := source.New(source.Config{
+		LiveKit: sfu, Private: networks, Folder: cfg.Folder, FFmpeg: cfg.FFmpeg, FFprobe: cfg.FFprobe, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ffmpeg, ffprobe: %w", err)
+	}
+	r := cfg.Redis
+	store := state.Open(state.Config{
+		Addrs: r.Addrs, MasterName: r.MasterName, Cluster: r.Cluster, Username: r.Username, Password: r.Password.Reveal(),
+		SentinelUsername: r.SentinelUsername, SentinelPassword: r.SentinelPassword.Reveal(), DB: r.DB, TLS: tls,
+		Lease: r.Lease, RecordTTL: r.RecordTTL, CallTimeout: r.CallTimeout,
+	}, state.Pod{Deployment: cfg.Deployment, ID: id, Host: host}, state.Deps{Log: log, Observe: metrics.StoreCall})
+	return &application{log: log, registry: registry, store: store, sfu: sfu, worker: worker.New(
+		worker.Config{Max: cfg.Max, Lease: r.Lease, Host: host},
+		worker.Deps{
+			Store: store, Keys: keys, Metrics: metrics, Log: log,
+			Run: func(ctx context.Context, j worker.Job, report func(pull.State, error)) error {
+				return runner.Run(ctx, source.Job(j), report)
+			},
+			Remove: func(ctx context.Context, room, identity string) error {
+				return sfu.Remove(ctx, translate.RoomName(room), translate.Identity(identity))
+			},
+		},
+	)}, nil
+}
+
+// serve works until ctx is done.
+func (p program) serve(ctx context.Context, cfg config.Worker) error {
+	a, err := p.build(cfg)
+	if err != nil {
+		return fault{err}
+	}
+	state.QuietClientLog(a.log)
+	process.TakeStandardLog(a.log)
+	a.log.Info().Str("build", build.Version(version)).Fields(cfg.Redacted()).Msg("starting")
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fault{fmt.Errorf("listen: %w", err)}
+	}
+	if err := a.run(ctx, listener); err != nil {
+		a.log.Error().Err(err).Msg("ended by fault")
+		return fault{err}
+	}
+	a.log.Info().Msg("ended")
+	return nil
+}
+
+// run works until ctx is done or the listener fails. It closes everything.
+func (a *application) run(ctx context.Context, listener net.Listener) error {
+	a.log.Info().Str("addr", listener.Addr().String()).Msg("listening")
+	server := &http.Server{
+		Handler: a.handler(), ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
+		IdleTimeout: time.Minute, ErrorLog: stdlog.New(process.PlainLines{Log: a.log}, "", 0),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("listen: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		a.worker.Work(ctx)
+		a.sfu.Close()
+		_ = server.Close() // answers may be cut
+		return a.store.Close()
+	})
+	return group.Wait()
+}
+
+func (a *application) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry}))
+	mux.HandleFunc("GET "+pathHealth, func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET "+pathReady, func(w http.ResponseWriter, _ *http.Request) {
+		if !a.worker.Ready() {
+			http.Error(w, "not ready: Redis does not answer, or the worker leaves", http.StatusServiceUnavailable)
+		}
+	})
+	return mux
+}
+
+// hostName returns the name of this machine or container, for information.
+func hostName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return host
+}
