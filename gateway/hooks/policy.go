@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"wcsgateway/translate/wcs"
 )
 
 // OnError is a policy's restOnError. Its effect depends on the method: a failed connect always rejects the
@@ -94,10 +96,14 @@ func isNull(value json.RawMessage) bool {
 	return len(v) == 0 || string(v) == "null"
 }
 
-// same reports whether two values are equal apart from white space, escapes and the order of members.
+// same reports whether two values are equal apart from white space, escapes and the order of members. Values
+// of very different size are not compared: an escape has six bytes for one, and decoding costs a multiple.
 func same(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true
+	}
+	if len(b) > 6*len(a) || len(a) > 6*len(b) {
+		return false
 	}
 	x, errX := value(a)
 	y, errY := value(b)
@@ -125,17 +131,17 @@ type Policies map[Method]Policy
 // For returns the method's policy, by default the zero Policy.
 func (ps Policies) For(m Method) Policy { return ps[m] }
 
-// ParsePolicies reads the restClientConfig of an answer to connect. It ignores unknown methods and fields,
-// because WCS has more of both. The Policies are usable even if err is not nil: invalid settings are at their
-// defaults, and protected members are removed from Overwrite. A missing or null configuration is not an
-// error.
+// ParsePolicies reads the restClientConfig of an answer to connect, which Call has returned. It ignores
+// unknown methods and fields, because WCS has more of both. The Policies are usable even if err is not nil:
+// invalid settings are at their defaults, and protected members are removed from Overwrite. A missing or null
+// configuration is not an error.
 func ParsePolicies(raw json.RawMessage) (Policies, error) {
 	if isNull(raw) {
 		return nil, nil
 	}
-	var byMethod Object
-	if err := json.Unmarshal(raw, &byMethod); err != nil {
-		return nil, errors.New("restClientConfig is not an object")
+	byMethod, err := wcs.Members(raw)
+	if err != nil {
+		return nil, fmt.Errorf("restClientConfig is not an object: %s", wcs.FaultOf(err))
 	}
 	ps := make(Policies)
 	var faults []error
@@ -154,9 +160,9 @@ func ParsePolicies(raw json.RawMessage) (Policies, error) {
 }
 
 func parsePolicy(raw json.RawMessage) (p Policy, err error) {
-	var fields Object
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return p, errors.New("not an object")
+	fields, err := wcs.Members(raw)
+	if err != nil {
+		return p, fmt.Errorf("not an object: %s", wcs.FaultOf(err))
 	}
 	var faults []error
 	text := func(field string) (s string) {
@@ -165,9 +171,16 @@ func parsePolicy(raw json.RawMessage) (p Policy, err error) {
 		}
 		return s
 	}
-	p.RestExclude = commaList(text("restExclude"))
-	p.ClientExclude = commaList(text("clientExclude"))
-	p.Overwrite = slices.DeleteFunc(commaList(text("restOverwrite")), func(name string) bool {
+	list := func(field string) []string {
+		names, more := commaList(text(field))
+		if more {
+			faults = append(faults, fmt.Errorf("%s has more than %d names, of which the first count", field, maxNames))
+		}
+		return names
+	}
+	p.RestExclude = list("restExclude")
+	p.ClientExclude = list("clientExclude")
+	p.Overwrite = slices.DeleteFunc(list("restOverwrite"), func(name string) bool {
 		if protected(name) {
 			faults = append(faults, fmt.Errorf("%s cannot be overwritten", name))
 		}
@@ -192,12 +205,20 @@ func parsePolicy(raw json.RawMessage) (p Policy, err error) {
 	return p, errors.Join(faults...)
 }
 
-// commaList returns the distinct names in a comma-separated list.
-func commaList(s string) (names []string) {
+// maxNames bounds the lists of a policy, which are searched for each name and each member.
+const maxNames = 256
+
+// commaList returns the distinct names in a comma-separated list, up to maxNames, and reports whether there
+// are more.
+func commaList(s string) (names []string, more bool) {
 	for name := range strings.SplitSeq(s, ",") {
-		if name = strings.TrimSpace(name); name != "" && !slices.Contains(names, name) {
-			names = append(names, name)
+		if name = strings.TrimSpace(name); name == "" || slices.Contains(names, name) {
+			continue
 		}
+		if len(names) == maxNames {
+			return names, true
+		}
+		names = append(names, name)
 	}
-	return names
+	return names, false
 }

@@ -2,6 +2,9 @@ package hooks
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +83,30 @@ func TestParsePoliciesRejectsMistakes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A backend's lists and objects are bounded: each name of a list is compared with each other.
+func TestPoliciesAreBounded(t *testing.T) {
+	names := make([]string, 2*maxNames)
+	for i := range names {
+		names[i] = fmt.Sprint("n", i)
+	}
+	text := strings.Join(names, ",")
+	ps, err := ParsePolicies(json.RawMessage(`{"publishStream":{"restExclude":"` + text + "," + text + `","restOverwrite":"` + text + `","restPolicy":"OVERWRITE"}}`))
+	if err == nil || !strings.Contains(err.Error(), "restExclude has more than 256 names") || !strings.Contains(err.Error(), "restOverwrite has") {
+		t.Errorf("fault: %v", err)
+	}
+	p := ps.For(PublishStream)
+	if !slices.Equal(p.RestExclude, names[:maxNames]) || !slices.Equal(p.Overwrite, names[:maxNames]) || p.Mode != Overwrite {
+		t.Errorf("%d names excluded, %d overwritten, mode %d", len(p.RestExclude), len(p.Overwrite), p.Mode)
+	}
+	members := `{"a` + strings.Join(names, `":0,"a`) + `":0,"b` + strings.Join(names, `":0,"b`) + `":0}`
+	if _, err := decode([]byte(members)); !errors.Is(err, ErrBadResponse) || !strings.Contains(err.Error(), "more than 1000 members") {
+		t.Errorf("answer: %v", err)
+	}
+	if _, err := ParsePolicies(json.RawMessage(members)); err == nil {
+		t.Error("restClientConfig of many members has no fault")
 	}
 }
 

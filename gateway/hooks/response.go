@@ -96,9 +96,9 @@ func decode(body []byte) (Object, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return Object{}, nil
 	}
-	var o Object
 	body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
-	if err := wcs.Unmarshal(body, &o); err != nil {
+	o, err := wcs.Object(body)
+	if err != nil {
 		return nil, fmt.Errorf("%w: not a JSON object: %s", ErrBadResponse, wcs.FaultOf(err))
 	}
 	if o == nil {

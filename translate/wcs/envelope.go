@@ -46,6 +46,9 @@ func Decode(frame []byte) (Command, error) {
 	if err != nil {
 		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, FaultOf(err))
 	}
+	if len(e.Data) > 0 && moreMembers(e.Data[0]) {
+		return Command{}, fmt.Errorf("%w: an argument of %w", ErrMalformed, errMembers)
+	}
 	if err := checkNames(frame); err != nil {
 		return Command{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

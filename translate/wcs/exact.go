@@ -1,6 +1,7 @@
 package wcs
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -51,6 +52,57 @@ func unmarshalWith(b []byte, v any, o exact.Options) error {
 	return checkNames(b)
 }
 
+// maxMembers bounds the objects of which the gateway keeps each member: the argument of a command, a
+// backend's answer and its settings. A member of a map costs a multiple of its text. Clients send about 30.
+const maxMembers = 1000
+
+// errMembers is the error about an object with more members than maxMembers.
+var errMembers = fmt.Errorf("more than %d members", maxMembers)
+
+// Object decodes an object as Unmarshal does, if it has at most maxMembers members. null is a nil map.
+func Object(b []byte) (o map[string]json.RawMessage, err error) {
+	if o, err = Members(b); err == nil {
+		err = checkNames(b)
+	}
+	return o, err
+}
+
+// Members is Object for a part of a text that Object has checked.
+func Members(b []byte) (o map[string]json.RawMessage, err error) {
+	if moreMembers(b) {
+		return nil, errMembers
+	}
+	err = unmarshal(b, &o)
+	return o, err
+}
+
+// moreMembers reports whether a JSON text is an object with more than maxMembers members.
+func moreMembers(text []byte) bool {
+	depth, commas := 0, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i += stringEnd(text[i+1:]) + 1
+		case '{':
+			depth++
+		case '[':
+			if depth++; depth == 1 {
+				return false
+			}
+		case '}', ']':
+			depth--
+		case ',':
+			if depth > 1 {
+				continue
+			}
+			if commas++; commas == maxMembers {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // unmarshal is Unmarshal for a part of a text that Decode or Unmarshal has checked.
 func unmarshal(b []byte, v any) error { return exact.Unmarshal(b, v, leniently) }
 
@@ -68,7 +120,7 @@ func FaultOf(err error) string {
 		return typ.Err.Error()
 	case errors.As(err, &typ):
 		return strings.TrimSpace(shorten(dotted(typ.JSONPointer)) + " must not be a JSON " + kind(typ.JSONKind))
-	case errors.Is(err, ErrAmbiguous):
+	case errors.Is(err, ErrAmbiguous), errors.Is(err, errMembers):
 		return err.Error()
 	}
 	return "not JSON"

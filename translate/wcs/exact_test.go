@@ -71,3 +71,31 @@ func TestDecodingOfManyNamesAllocatesLittle(t *testing.T) {
 		}
 	}
 }
+
+// The gateway keeps each member of an argument, which costs a multiple of its text. What an app nests is not
+// bounded.
+func TestArgumentsOfManyMembersAreRejected(t *testing.T) {
+	members := func(n int) string {
+		var text strings.Builder
+		for i := range n {
+			fmt.Fprintf(&text, `,"%d":[0,{"a":"}","b":0}]`, i)
+		}
+		return "{" + text.String()[1:] + "}"
+	}
+	for name, tt := range map[string]struct {
+		data string
+		ok   bool
+	}{
+		"most":        {"[" + members(maxMembers) + "]", true},
+		"one more":    {"[" + members(maxMembers+1) + "]", false},
+		"no array":    {members(maxMembers + 1), false},
+		"nested":      {`[{"payload":` + members(maxMembers+1) + "}]", true},
+		"two of most": {"[" + members(maxMembers) + "," + members(maxMembers) + "]", true},
+		"an array":    {"[[" + strings.Repeat("0,", maxMembers) + "0]]", true},
+	} {
+		_, err := Decode([]byte(`{"message":"connection","data":` + tt.data + `}`))
+		if (err == nil) != tt.ok || err != nil && (!errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "more than 1000 members")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

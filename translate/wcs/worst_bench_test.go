@@ -2,65 +2,106 @@ package wcs
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
+
+	"wcsgateway/e2e/worst"
 )
 
-// processorTime returns what this process has used, with the garbage collector and without other processes.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		b.Fatal(err)
+// largest is the size of the largest message in bytes.
+const largest = 1 << 20
+
+// named returns a message of 1 MB whose members have the given format.
+func named(begin, format, end string) []byte {
+	var text bytes.Buffer
+	text.WriteString(begin)
+	for i := 0; text.Len() < largest; i++ {
+		fmt.Fprintf(&text, format, i)
 	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	text.WriteString(end)
+	return text.Bytes()
 }
 
-// BenchmarkWorstMessage reports the cost of 1 MB of the messages that cost most to decode, also in relation
-// to the validation of the same bytes (÷json).
+// filled returns a sendData of 1 MB whose payload is an array of the given elements.
+func filled(element string) []byte {
+	return []byte(`{"message":"sendData","data":[{"payload":[` + strings.TrimSuffix(strings.Repeat(element+",", largest/(len(element)+1)), ",") + `]}]}`)
+}
+
+// BenchmarkWorstMessage measures the decoding of the messages of 1 MB that cost most.
 func BenchmarkWorstMessage(b *testing.B) {
-	const size = 1 << 20
-	names := func(format string) []byte {
-		var text bytes.Buffer
-		text.WriteString(`{"message":"sendData","data":[{"payload":{"":0`)
-		for i := 0; text.Len() < size; i++ {
-			fmt.Fprintf(&text, format, i)
-		}
-		text.WriteString(`}}]}`)
-		return text.Bytes()
-	}
-	payload := func(text string) []byte {
-		return []byte(`{"message":"sendData","data":[{"payload":[` + strings.TrimSuffix(strings.Repeat(text, size/len(text)), ",") + `]}]}`)
-	}
-	for name, frame := range map[string][]byte{
-		"names": names(`,"%x":0`), "escaped names": names(`,"\u0061%x":0`), "objects": payload(`{},`), "strings": payload(`"",`),
-		"escapes": payload(`"` + strings.Repeat(`\u0061`, 1000) + `",`),
+	payload := func() any { return new(SendData) }
+	for name, m := range map[string]struct {
+		frame []byte
+		arg   func() any
+	}{
+		"names":         {named(`{"message":"sendData","data":[{"payload":{"":0`, `,"%x":0`, `}}]}`), payload},
+		"escaped names": {named(`{"message":"sendData","data":[{"payload":{"":0`, `,"\u0061%x":0`, `}}]}`), payload},
+		"objects":       {filled(`{}`), payload},
+		"strings":       {filled(`""`), payload},
+		"escapes":       {filled(`"` + strings.Repeat(`\u0061`, 1000) + `"`), payload},
+		"members of connection": {
+			named(`{"message":"connection","data":[{"appKey":"a"`, `,"%x":"`+strings.Repeat("x", 1100)+`"`, `}]}`), func() any { return new(Connection) },
+		},
+		"names in custom": {
+			named(`{"message":"publishStream","data":[{"custom":{"":0`, `,"%x":0`, `}}]}`), func() any { return new(StreamRequest) },
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(frame)))
-			begun := processorTime(b)
-			for b.Loop() {
-				var data SendData
-				c, err := Decode(frame)
+			worst.Measure(b, m.frame, func() error {
+				c, err := Decode(m.frame)
 				if err == nil {
-					err = c.Bind(&data)
+					err = c.Bind(m.arg())
 				}
+				return err
+			})
+		})
+	}
+}
+
+// BenchmarkWorstStatistics measures descriptions and batches as large as they may be.
+func BenchmarkWorstStatistics(b *testing.B) {
+	described := func(columns int) MetricsDescription {
+		var headers []string
+		for i := range columns {
+			headers = append(headers, fmt.Sprintf("%s.V%d.bytesSent", outboundRTP, i%maxMetricsReports))
+		}
+		return MetricsDescription{Compression: compressionNone, Headers: strings.Join(headers, ",")}
+	}
+	batch := func(columns int, value string) (rows []string) {
+		row := func(value string) string { return strings.Repeat(value+";", columns-1) + value }
+		rows = []string{row("1")} // the first one has all values
+		for len(rows) < maxMetricsRows && len(mustMarshal(append(rows, row(value)))) <= maxMetricsBatchBytes {
+			rows = append(rows, row(value))
+		}
+		return rows
+	}
+	frame := func(metrics any) []byte {
+		return mustMarshal(map[string]any{"message": CmdMetricsBatch, "data": []any{map[string]any{"metrics": metrics}}})
+	}
+	for name, m := range map[string]struct {
+		columns int
+		message []byte
+	}{
+		"description":           {1, mustMarshal(map[string]any{"message": CmdMetricsDesc, "data": []any{map[string]any{"headers": described(maxMetricsHeaders).Headers}}})},
+		"batch of most rows":    {60, frame(batch(60, "1"))},
+		"batch of most columns": {maxMetricsHeaders, frame(batch(maxMetricsHeaders, "1"))},
+		"batch of long numbers": {maxMetricsHeaders, frame(batch(maxMetricsHeaders, "0.9007199254740991"))},
+		"batch of empty values": {maxMetricsHeaders, frame(batch(maxMetricsHeaders, ""))},
+		"batch as text":         {maxMetricsHeaders, frame(string(mustMarshal(batch(maxMetricsHeaders, "1"))))},
+	} {
+		b.Run(name, func(b *testing.B) {
+			c := NewClientStats(true)
+			if err := c.Describe(described(m.columns)); err != nil {
+				b.Fatal(err)
+			}
+			worst.Measure(b, m.message, func() error {
+				cmd, err := Decode(m.message)
 				if err != nil {
-					b.Fatal(err)
+					return err
 				}
-			}
-			own := float64(processorTime(b) - begun)
-			begun = processorTime(b)
-			for range b.N {
-				json.Valid(frame)
-			}
-			b.ReportMetric(own/float64(b.N)/1e3, "cpu-µs/op")
-			b.ReportMetric(own/float64(processorTime(b)-begun), "÷json")
+				return feed(c, cmd)
+			})
 		})
 	}
 }
