@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,6 +76,46 @@ func TestFaultyOfferDisplacesNoPublisher(t *testing.T) {
 		back, _ := w.keptAlive(t, podB, "defaultApp", token)
 		back.WantStatus("kept-pub", "PUBLISHING", "")
 	})
+}
+
+// An offer is checked before anything is claimed.
+func TestFaultyOfferClaimsNothing(t *testing.T) {
+	inBubble(t, apps.RatesOff, nil, func(t *testing.T, w *world) {
+		a := w.pods[podA]
+		store := &countedClaims{Store: a.env.Store}
+		a.env.Store = store
+		c, good := w.connect(t, podA), offerOf(t, "publish")
+		noSSRC := regexp.MustCompile("a=ssrc.*\r\n").ReplaceAllString(good, "")
+		for i, offer := range []string{
+			"v=0", noSSRC, strings.ReplaceAll(good, "a=sendonly", "a=recvonly"), good + strings.Repeat("a=x\r\n", 1000),
+			good + "a=x:" + strings.Repeat("y", 64<<10) + "\r\n", strings.ReplaceAll(good, "a=fingerprint", "a=x"),
+		} {
+			id := fmt.Sprint("faulty", i)
+			c.Send("publishStream", rig.StreamRequest(id, id, offer, true, nil))
+			if s := c.AwaitStatus(id); s.Status != "FAILED" {
+				t.Errorf("offer %d: %+v", i, s)
+			}
+		}
+		if n := store.claims.Load(); n != 0 {
+			t.Errorf("%d claims for faulty offers", n)
+		}
+		publishAV(t, c, "good", "good")
+		c.AwaitSDP("good")
+		if n := store.claims.Load(); n != 1 {
+			t.Errorf("%d claims for a good offer", n)
+		}
+	})
+}
+
+// countedClaims counts the claims of streams.
+type countedClaims struct {
+	session.Store
+	claims atomic.Int32
+}
+
+func (c *countedClaims) ClaimStream(ctx context.Context, s state.Stream) error {
+	c.claims.Add(1)
+	return c.Store.ClaimStream(ctx, s)
 }
 
 // aliveRequest is how long a pod waits for the reply of another.

@@ -124,8 +124,3 @@ func setDirection(m *sdp.MediaDescription, direction string) {
 	}
 	m.Attributes = append(m.Attributes, a)
 }
-
-// insertAfter inserts attributes after the m-line's attribute with this index.
-func insertAfter(m *sdp.MediaDescription, i int, attrs ...sdp.Attribute) {
-	m.Attributes = slices.Insert(m.Attributes, i+1, attrs...)
-}

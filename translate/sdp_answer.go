@@ -41,7 +41,7 @@ type AnswerNotes struct {
 
 // EditAnswer adapts LiveKit's answer for a WCS client. m-lines, mids, payload types, ICE and DTLS lines and
 // the order of lines stay. LiveKit puts fmtp or rtcp-fb right after the rtpmap of VP8 and H264, where clients
-// look when they set their rate limits; EditPublishOffer ensures that there are such lines. The errors are
+// look when they set their rate limits; CheckedOffer.Edit ensures that there are such lines. The errors are
 // ErrMalformedSDP, and ErrRejected if no media can flow: otherwise the client would wait for ICE without
 // success.
 func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, err error) {
@@ -100,8 +100,11 @@ func (n *AnswerNotes) addTrack(m *sdp.MediaDescription) {
 
 // isTCPCandidate parses candidate:<foundation> <component> <transport> … (RFC 8839 §5.1).
 func isTCPCandidate(a sdp.Attribute) bool {
+	if !a.IsICECandidate() {
+		return false
+	}
 	fields := strings.Fields(a.Value)
-	return a.IsICECandidate() && len(fields) > 2 && strings.EqualFold(fields[2], "tcp")
+	return len(fields) > 2 && strings.EqualFold(fields[2], "tcp")
 }
 
 // hasTrack reports whether an answer's m-line names the track that it sends.
@@ -181,31 +184,52 @@ func limitBitrate(m *sdp.MediaDescription, low, high int) {
 	if len(limits) == 0 {
 		return
 	}
+	limited := ptSet{}
 	for _, f := range formatsOf(m) {
-		if _, known := lookupCodec(Video, f.name); known {
-			addParams(m, f.pt, limits)
+		if f.codec != nil {
+			limited.add(f.pt)
 		}
 	}
+	addParams(m, limited, limits)
 }
 
-// addParams adds key=value parameters to the fmtp line of a payload type and replaces earlier values of the
-// same keys. A new line is inserted right after the rtpmap.
-func addParams(m *sdp.MediaDescription, pt uint8, params []string) {
-	i := formatLine(m, "fmtp", pt)
-	if i < 0 {
-		if at := rtpmapIndex(m, pt); at >= 0 {
-			insertAfter(m, at, sdp.NewAttribute("fmtp", strconv.Itoa(int(pt))+" "+strings.Join(params, ";")))
+// addParams adds key=value parameters to the first fmtp line of each of these payload types and replaces
+// earlier values of the same keys. A new line is inserted right after the rtpmap.
+func addParams(m *sdp.MediaDescription, pts ptSet, params []string) {
+	added, without := strings.Join(params, ";"), pts
+	for _, a := range m.Attributes {
+		if pt, ok := ptOf(a, "fmtp"); ok {
+			without.remove(pt)
 		}
-		return
 	}
-	format, old, _ := strings.Cut(m.Attributes[i].Value, " ")
-	var all []string
+	attrs := make([]sdp.Attribute, 0, len(m.Attributes))
+	for _, a := range m.Attributes {
+		if pt, ok := ptOf(a, "fmtp"); ok && pts.has(pt) {
+			pts.remove(pt)
+			format, old, _ := strings.Cut(a.Value, " ")
+			a.Value = format + " " + withoutParams(old, params) + added
+		}
+		attrs = append(attrs, a)
+		if pt, ok := ptOf(a, "rtpmap"); ok && without.has(pt) {
+			without.remove(pt)
+			attrs = append(attrs, sdp.NewAttribute("fmtp", strconv.Itoa(int(pt))+" "+added))
+		}
+	}
+	m.Attributes = attrs
+}
+
+// withoutParams returns the parameters of an fmtp line, each with a semicolon, except those with a key of
+// params.
+func withoutParams(old string, params []string) string {
+	var kept strings.Builder
+	kept.Grow(len(old) + 1)
 	for p := range strings.SplitSeq(old, ";") {
 		if p = strings.TrimSpace(p); p != "" && !slices.ContainsFunc(params, func(n string) bool { return sameKey(n, p) }) {
-			all = append(all, p)
+			kept.WriteString(p)
+			kept.WriteByte(';')
 		}
 	}
-	m.Attributes[i].Value = format + " " + strings.Join(append(all, params...), ";")
+	return kept.String()
 }
 
 func sameKey(a, b string) bool {

@@ -218,7 +218,7 @@ func TestBitrateLimitsAreWrittenPerCodec(t *testing.T) {
 }
 
 // The SDK inserts its rate limit into the line after the rtpmap of H264 or VP8, and fails if that is another
-// rtpmap. These answers are LiveKit's to offers that EditPublishOffer produced from testdata's.
+// rtpmap. These answers are LiveKit's to offers that CheckedOffer.Edit produced from testdata's.
 func TestPublisherAnswerHasLineForSDKRateLimit(t *testing.T) {
 	paths, err := filepath.Glob("testdata/answers/publish-*.sdp")
 	if err != nil {

@@ -24,8 +24,10 @@ type codec struct {
 	kind  Kind
 	name  string
 	clock uint32 // rate in Hz; LiveKit ignores a format of another one
+	// alike: the payload types of the codec have no parameters that matter, so that one is enough.
+	alike bool
 	// rank orders the payload types of the codec in an offer by their fmtp parameters, the best first. nil:
-	// all are equal.
+	// all stay.
 	rank func(format) int
 	// playRank is the highest rank that is offered to LiveKit for a player, if the player has a payload type
 	// of at most that rank.
@@ -39,7 +41,7 @@ var knownCodecs = [...]codec{
 	{kind: Audio, name: nameRED, clock: 48000},
 	{kind: Audio, name: "PCMU", clock: 8000},
 	{kind: Audio, name: "PCMA", clock: 8000},
-	{kind: Video, name: nameVP8, clock: 90000},
+	{kind: Video, name: nameVP8, clock: 90000, alike: true},
 	{kind: Video, name: "H264", clock: 90000, rank: rankH264, playRank: h264OtherProfile},
 	{kind: Video, name: "VP9", clock: 90000, rank: rankProfile("profile-id")},
 	{kind: Video, name: "AV1", clock: 90000, rank: rankProfile("profile")},
@@ -82,11 +84,15 @@ func rankProfile(param string) func(format) int {
 	}
 }
 
-// allCodecs is the set of all known codecs.
-const allCodecs = 1<<len(knownCodecs) - 1
-
-// lookupCodec finds the codec of an encoding name, ignoring case.
-func lookupCodec(kind Kind, name string) (codec, bool) { return CodecSet{allCodecs}.find(kind, name) }
+// lookupCodec finds the codec of an encoding name, ignoring case. It returns nil if there is none.
+func lookupCodec(kind Kind, name string) *codec {
+	for i := range knownCodecs {
+		if c := &knownCodecs[i]; c.kind == kind && strings.EqualFold(c.name, name) {
+			return c
+		}
+	}
+	return nil
+}
 
 // CodecSet is a set of codecs that an application allows publishers. The zero set allows none; as an m-line
 // is never trimmed to nothing, offers are then not trimmed at all.
@@ -116,7 +122,7 @@ func ParseCodecs(names []string) (CodecSet, error) {
 		}
 		s.bits |= 1 << i
 	}
-	if s.has(Audio, nameRED) && !s.has(Audio, nameOpus) {
+	if s.has(lookupCodec(Audio, nameRED)) && !s.has(lookupCodec(Audio, nameOpus)) {
 		return CodecSet{}, fmt.Errorf("%w: red needs opus", ErrCodecs)
 	}
 	return s, nil
@@ -135,17 +141,12 @@ func (s CodecSet) Names() []string {
 
 func (s CodecSet) String() string { return strings.Join(s.Names(), ",") }
 
-// find returns the codec of an encoding name if it is in the set.
-func (s CodecSet) find(kind Kind, name string) (codec, bool) {
-	for i, c := range knownCodecs {
-		if s.bits&(1<<i) != 0 && c.kind == kind && strings.EqualFold(c.name, name) {
-			return c, true
+// has reports whether a codec is in the set.
+func (s CodecSet) has(c *codec) bool {
+	for i := range knownCodecs {
+		if c == &knownCodecs[i] {
+			return s.bits&(1<<i) != 0
 		}
 	}
-	return codec{}, false
-}
-
-func (s CodecSet) has(kind Kind, name string) bool {
-	_, ok := s.find(kind, name)
-	return ok
+	return false
 }

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +13,9 @@ import (
 type format struct {
 	pt       uint8
 	name     string // encoding name as offered
+	clock    uint32
 	fmtp     string // parameters
+	codec    *codec // nil: none that LiveKit supports
 	feedback bool   // has rtcp-fb lines, or a wildcard applies
 	// refs are the payload types that this one depends on: the one that rtx repeats, or those that RED wraps.
 	// nil: none.
@@ -37,80 +38,102 @@ func (s *ptSet) has(pt uint8) bool { return s[pt/64]&(1<<(pt%64)) != 0 }
 //   - rtx without apt, or with the apt of an absent payload type, and such a RED: stripCodecs leaves them
 //     behind. Called with "opus" it leaves RED, which LiveKit would then use with nothing in it.
 func formatsOf(m *sdp.MediaDescription) []format {
-	var codecs [256]codecLines
-	feedback, all := codecsOf(m, &codecs)
-	var formats []format
-	whole := ptSet{}
-	for _, text := range m.MediaName.Formats {
-		pt, ok := parsePT(text)
-		c := codecs[pt]
-		if !ok || c.name == "" {
+	kind, formats, whole := kindOf(m), codecsOf(m), ptSet{}
+	usable := formats[:0]
+	for _, f := range formats {
+		f.codec = lookupCodec(kind, f.name)
+		if f.name == "" || f.codec != nil && f.codec.clock != f.clock {
 			continue
 		}
-		if codec, supported := lookupCodec(kindOf(m), c.name); supported && codec.clock != c.clock {
-			continue
+		if f.refs = refsOf(kind, f); f.refs == nil {
+			whole.add(f.pt)
 		}
-		f := format{pt: pt, name: c.name, fmtp: c.fmtp, feedback: all || feedback.has(pt)}
-		f.refs = refsOf(kindOf(m), f)
-		if formats == nil {
-			formats = make([]format, 0, len(m.MediaName.Formats))
-		}
-		formats = append(formats, f)
-		if f.refs == nil {
-			whole.add(pt)
+		usable = append(usable, f)
+	}
+	return slices.DeleteFunc(usable, func(f format) bool { return !whole.hasAll(f.refs) })
+}
+
+// staticFormat returns a format, with its name and clock rate if it needs no rtpmap (RFC 3551 §6).
+func staticFormat(pt uint8) format {
+	switch pt {
+	case 0:
+		return format{pt: pt, name: "PCMU", clock: 8000}
+	case 8:
+		return format{pt: pt, name: "PCMA", clock: 8000}
+	case 9:
+		return format{pt: pt, name: "G722", clock: 8000}
+	}
+	return format{pt: pt}
+}
+
+// codecsOf returns the formats of an m-line that are static or have an rtpmap line, each once, with what
+// their rtpmap, fmtp and rtcp-fb lines say. It reads them as LiveKit does, by pion's GetCodecMap, which costs
+// a multiple: of several lines the first counts, and malformed ones are ignored, so that a name can be
+// missing.
+func codecsOf(m *sdp.MediaDescription) []format {
+	mapped, count := ptSet{1<<0 | 1<<8 | 1<<9}, 3
+	for _, a := range m.Attributes {
+		if pt, ok := ptOf(a, "rtpmap"); ok && !mapped.has(pt) {
+			mapped.add(pt)
+			count++
 		}
 	}
-	return slices.DeleteFunc(formats, func(f format) bool { return !whole.hasAll(f.refs) })
-}
-
-// codecLines is what the rtpmap and fmtp lines of a payload type say.
-type codecLines struct {
-	name  string
-	clock uint32
-	fmtp  string
-}
-
-// codecsOf reads the rtpmap and fmtp lines of an m-line as LiveKit does, by pion's GetCodecMap, which costs a
-// multiple: of several lines the first counts, and malformed ones are ignored. It returns which payload types
-// have rtcp-fb lines, and whether all have.
-func codecsOf(m *sdp.MediaDescription, codecs *[256]codecLines) (feedback ptSet, all bool) {
-	codecs[0], codecs[8], codecs[9] = codecLines{name: "PCMU", clock: 8000}, codecLines{name: "PCMA", clock: 8000}, codecLines{name: "G722", clock: 8000}
+	var formats []format
+	var at [256]uint16 // by payload type: the index in formats + 1
+	for _, text := range m.MediaName.Formats {
+		pt, ok := parsePT(text)
+		if !ok || at[pt] > 0 || !mapped.has(pt) {
+			continue
+		}
+		if formats == nil {
+			formats = make([]format, 0, min(len(m.MediaName.Formats), count))
+		}
+		formats = append(formats, staticFormat(pt))
+		at[pt] = uint16(len(formats))
+	}
+	if formats == nil {
+		return nil
+	}
+	all := false // have rtcp-fb lines
 	for _, a := range m.Attributes {
 		text, rest, _ := strings.Cut(a.Value, " ")
 		switch a.Key {
 		case "rtcp-fb":
 			all = all || text == "*"
-			if pt, ok := parsePT(text); ok {
-				feedback.add(pt)
+			if pt, ok := parsePT(text); ok && at[pt] > 0 {
+				formats[at[pt]-1].feedback = true
 			}
 		case "rtpmap", "fmtp":
 			pt, err := strconv.ParseUint(text, 10, 8)
-			if err != nil || len(text) == len(a.Value) {
+			if err != nil || len(text) == len(a.Value) || at[pt] == 0 {
 				continue
 			}
-			if a.Key == "rtpmap" {
-				codecs[pt].addMap(rest)
-			} else if codecs[pt].fmtp == "" {
-				codecs[pt].fmtp = rest
+			if f := &formats[at[pt]-1]; a.Key == "rtpmap" {
+				f.addMap(rest)
+			} else if f.fmtp == "" {
+				f.fmtp = rest
 			}
 		}
 	}
-	return feedback, all
+	for i := range formats {
+		formats[i].feedback = formats[i].feedback || all
+	}
+	return formats
 }
 
 // addMap reads <encoding name>/<clock rate>[/<encoding parameters>].
-func (c *codecLines) addMap(text string) {
+func (f *format) addMap(text string) {
 	name, rest, hasClock := strings.Cut(text, "/")
 	rate, _, _ := strings.Cut(rest, "/")
 	clock, err := strconv.ParseUint(rate, 10, 32)
 	if strings.Contains(text, " ") || hasClock && err != nil {
 		return
 	}
-	if c.name == "" {
-		c.name = name
+	if f.name == "" {
+		f.name = name
 	}
-	if c.clock == 0 {
-		c.clock = uint32(clock)
+	if f.clock == 0 {
+		f.clock = uint32(clock)
 	}
 }
 
@@ -141,11 +164,18 @@ func refsOf(kind Kind, f format) []uint8 {
 
 // parsePT accepts one spelling of a payload type only: with leading zeros its other lines would not be found.
 func parsePT(text string) (uint8, bool) {
-	if text == "" || len(text) > 1 && text[0] == '0' {
+	if text == "" || len(text) > 3 || len(text) > 1 && text[0] == '0' {
 		return 0, false
 	}
-	n, err := strconv.Atoi(text)
-	return uint8(n), err == nil && n <= math.MaxUint8 && text[0] >= '0'
+	n := 0
+	for i := range len(text) {
+		digit := text[i] - '0'
+		if digit > 9 {
+			return 0, false
+		}
+		n = 10*n + int(digit)
+	}
+	return uint8(n), n < 256
 }
 
 // param returns the last parameter of a name, key=value;key=value, ignoring case.
@@ -228,6 +258,10 @@ var feedbackLines = sync.OnceValue(func() *[256][len(videoFeedback)]sdp.Attribut
 	return &lines
 })
 
+// maxRestored bounds the payload types of an m-line that get the lines of videoFeedback: what LiveKit is sent
+// must not be a multiple of what the client sent. stripCodecs removes the lines of ten at once.
+const maxRestored = 16
+
 // restoreFeedback adds the rtcp-fb lines of video codecs that stripCodecs removed: called with "G722"
 // (payload type 9) it removes those of every 9x, VP8 among them. The browser's own description still has
 // them. Without them LiveKit answers without retransmission and key frame requests.
@@ -238,7 +272,7 @@ func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
 	missing := ptSet{}
 	count := 0
 	for _, f := range formats {
-		if _, known := lookupCodec(Video, f.name); known && !f.feedback && keep.has(f.pt) {
+		if f.codec != nil && !f.feedback && keep.has(f.pt) && count < maxRestored {
 			missing.add(f.pt)
 			count++
 		}
@@ -249,11 +283,7 @@ func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
 	attrs := make([]sdp.Attribute, 0, len(m.Attributes)+count*len(videoFeedback))
 	for _, a := range m.Attributes {
 		attrs = append(attrs, a)
-		if a.Key != "rtpmap" {
-			continue
-		}
-		text, _ := formatOf(a)
-		pt, ok := parsePT(text)
+		pt, ok := ptOf(a, "rtpmap")
 		if !ok || !missing.has(pt) {
 			continue
 		}
@@ -263,17 +293,11 @@ func restoreFeedback(m *sdp.MediaDescription, formats []format, keep ptSet) {
 	m.Attributes = attrs
 }
 
-// rtpmapIndex returns the index of the rtpmap line of a payload type, or -1.
-func rtpmapIndex(m *sdp.MediaDescription, pt uint8) int { return formatLine(m, "rtpmap", pt) }
-
-// formatLine returns the index of the first line of this key for a payload type, or -1.
-func formatLine(m *sdp.MediaDescription, key string, pt uint8) int {
-	return slices.IndexFunc(m.Attributes, func(a sdp.Attribute) bool {
-		if a.Key != key {
-			return false
-		}
-		text, _ := formatOf(a)
-		n, ok := parsePT(text)
-		return ok && n == pt
-	})
+// ptOf returns the payload type that an attribute with this key refers to.
+func ptOf(a sdp.Attribute, key string) (pt uint8, ok bool) {
+	if a.Key != key {
+		return 0, false
+	}
+	text, _, _ := strings.Cut(a.Value, " ")
+	return parsePT(text)
 }

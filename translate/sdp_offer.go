@@ -30,36 +30,45 @@ type EditedOffer struct {
 	Fixes OfferFixes // for AnswerEdit
 }
 
-// EditPublishOffer adapts a publisher's offer for LiveKit. Matching the
-// payload types of a browser's offer takes a fifth of LiveKit's CPU under publish load. So only the allowed
-// codecs stay, with one payload type each of H264 (packetization-mode 1; constrained baseline, else baseline
-// if offered), VP9 and AV1 (profile 0). They stay in the client's order. An m-line without an allowed codec
-// is unchanged, and LiveKit decides. An m-line without a codec that LiveKit supports becomes inactive.
-//
-// sendrecv becomes sendonly. No m-line is removed, because the answer must have as many in the same order:
-// those that only receive, or are rejected, become inactive. The errors are ErrMalformedSDP, also for
-// whatever LiveKit is known to fail at; ErrNoMedia; ErrDirection if all m-lines only receive; and
-// ErrNoCommonCodecs if LiveKit supports no codec of any m-line.
-func EditPublishOffer(offer string, e PublishEdit) (edited EditedOffer, err error) {
+// CheckedOffer is a publisher's offer that LiveKit can serve after the edit.
+type CheckedOffer struct {
+	d     *sdp.SessionDescription
+	media []offered
+	fixes OfferFixes
+}
+
+// CheckPublishOffer checks a publisher's offer against the bounds and for whatever LiveKit is known to fail
+// at, so that nothing is done for a faulty offer. The errors are ErrMalformedSDP; ErrNoMedia; ErrDirection if
+// all m-lines only receive; and ErrNoCommonCodecs if LiveKit supports no codec of any m-line.
+func CheckPublishOffer(offer string) (*CheckedOffer, error) {
 	d, media, fixes, err := parseOffer(offer, sdp.AttrKeySendOnly)
 	if err == nil {
 		err = fixTracks(media)
 	}
-	if err != nil {
-		return EditedOffer{}, err
-	}
-	edited.Fixes = fixes
-	for _, m := range media {
+	return &CheckedOffer{d, media, fixes}, err
+}
+
+// Edit adapts the offer for LiveKit. It must be called once. Matching the payload types of a browser's offer
+// takes a fifth of LiveKit's CPU under publish load. So only the allowed codecs stay, with one payload type
+// each of VP8, H264 (packetization-mode 1; constrained baseline, else baseline if offered), VP9 and AV1
+// (profile 0). They stay in the client's order. An m-line without an allowed codec is unchanged, and LiveKit
+// decides. An m-line without a codec that LiveKit supports becomes inactive.
+//
+// sendrecv becomes sendonly. No m-line is removed, because the answer must have as many in the same order:
+// those that only receive, or are rejected, become inactive.
+func (o *CheckedOffer) Edit(e PublishEdit) (edited EditedOffer, err error) {
+	edited.Fixes = o.fixes
+	for _, m := range o.media {
 		edited.Kinds.add(m.MediaDescription)
-		m.edit(publishFormats(m.formats, kindOf(m.MediaDescription), e.Codecs))
+		m.edit(publishFormats(m.formats, e.Codecs))
 	}
 	if !e.KeepVideoOrientation {
-		d.Attributes = withoutExtension(d.Attributes, videoOrientation)
-		for _, m := range d.MediaDescriptions {
+		o.d.Attributes = withoutExtension(o.d.Attributes, videoOrientation)
+		for _, m := range o.d.MediaDescriptions {
 			m.Attributes = withoutExtension(m.Attributes, videoOrientation)
 		}
 	}
-	edited.SDP, err = marshalSDP(d)
+	edited.SDP, err = marshalSDP(o.d)
 	return edited, err
 }
 
@@ -81,9 +90,9 @@ type PlayEdit struct{ AudioCodec, VideoCodec string }
 // fmtp line equals the publisher's, else the first one left (pion matchRemoteCodec, livekit-server
 // DownTrack.Bind). It never rejects because of the profile. So a payload type that can be sent always stays,
 // with it the publisher's own profile if the player has it, and a stream in packetization-mode 1 is not sent
-// as mode 0. VP9 and AV1: profile 0, which publishers send, if offered, else all.
+// as mode 0. VP9 and AV1: profile 0, which publishers send, if offered, else all. VP8: the first.
 //
-// sendrecv becomes recvonly; the other m-lines are treated as in EditPublishOffer. The errors are
+// sendrecv becomes recvonly; the other m-lines are treated as in CheckedOffer.Edit. The errors are
 // ErrMalformedSDP, ErrNoMedia, ErrDirection, and ErrNoCommonCodecs if nothing can be played.
 func EditPlayOffer(offer string, e PlayEdit) (edited EditedOffer, err error) {
 	d, media, fixes, err := parseOffer(offer, sdp.AttrKeyRecvOnly)
@@ -115,22 +124,23 @@ const (
 	maxOfferAttributes = 1000
 )
 
-// checkBounds rejects offers beyond the bounds, and those with a payload type twice in one m-line.
-func checkBounds(d *sdp.SessionDescription) error {
+// checkBounds rejects offers beyond the bounds, and those with a payload type twice in one m-line. It returns
+// the payload types of each m-line.
+func checkBounds(d *sdp.SessionDescription) (lines [maxOfferMLines]ptSet, err error) {
 	if len(d.MediaDescriptions) > maxOfferMLines {
-		return fmt.Errorf("%w: more than %d m-lines", ErrMalformedSDP, maxOfferMLines)
+		return lines, fmt.Errorf("%w: more than %d m-lines", ErrMalformedSDP, maxOfferMLines)
 	}
 	attributes := len(d.Attributes)
 	for i, m := range d.MediaDescriptions {
 		formats := m.MediaName.Formats
 		if len(formats) > maxOfferFormats {
-			return fmt.Errorf("%w: %s has more than %d formats", ErrMalformedSDP, lineName(i, m), maxOfferFormats)
+			return lines, fmt.Errorf("%w: %s has more than %d formats", ErrMalformedSDP, lineName(i, m), maxOfferFormats)
 		}
-		seen := ptSet{}
+		seen := &lines[i]
 		for j, format := range formats {
 			pt, ok := parsePT(format)
 			if ok && seen.has(pt) || !ok && slices.Contains(formats[:j], format) {
-				return fmt.Errorf("%w: %s has format %.8q twice", ErrMalformedSDP, lineName(i, m), format)
+				return lines, fmt.Errorf("%w: %s has format %.8q twice", ErrMalformedSDP, lineName(i, m), format)
 			}
 			if ok {
 				seen.add(pt)
@@ -139,9 +149,9 @@ func checkBounds(d *sdp.SessionDescription) error {
 		attributes += len(m.Attributes)
 	}
 	if attributes > maxOfferAttributes {
-		return fmt.Errorf("%w: more than %d attributes", ErrMalformedSDP, maxOfferAttributes)
+		return lines, fmt.Errorf("%w: more than %d attributes", ErrMalformedSDP, maxOfferAttributes)
 	}
-	return nil
+	return lines, nil
 }
 
 // removeCandidates removes ICE candidates from an offer. WCS clients send none (docs/wcs-protocol.md#offers),
@@ -170,20 +180,21 @@ func parseOffer(offer, direction string) (d *sdp.SessionDescription, media []off
 	if d, err = parseSDP(offer); err != nil {
 		return nil, nil, fixes, err
 	}
-	if err = checkBounds(d); err != nil {
+	lines, err := checkBounds(d)
+	if err != nil {
 		return nil, nil, fixes, err
 	}
 	removeCandidates(d)
-	if media, err = inUse(d, direction); err != nil {
+	if media, err = inUse(d, direction, lines); err != nil {
 		return nil, nil, fixes, err
 	}
 	fixes, err = fixTransport(d, media)
 	return d, media, fixes, err
 }
 
-// inUse sets the direction of each audio and video m-line and returns those that take part. The error says
-// why there is none.
-func inUse(d *sdp.SessionDescription, direction string) (media []offered, err error) {
+// inUse sets the direction of each audio and video m-line and returns those that take part. lines are the
+// payload types of each m-line. The error says why there is none.
+func inUse(d *sdp.SessionDescription, direction string, lines [maxOfferMLines]ptSet) (media []offered, err error) {
 	err = ErrNoMedia
 	for i, m := range d.MediaDescriptions {
 		if kind := kindOf(m); kind != Audio && kind != Video {
@@ -193,7 +204,7 @@ func inUse(d *sdp.SessionDescription, direction string) (media []offered, err er
 			continue
 		}
 		formats := formatsOf(m)
-		known := hasKnownCodec(kindOf(m), formats)
+		known := hasKnownCodec(formats)
 		switch has := directionOf(d, m); {
 		case !takesPart(d, m):
 		case has != direction && has != sdp.AttrKeySendRecv:
@@ -210,9 +221,11 @@ func inUse(d *sdp.SessionDescription, direction string) (media []offered, err er
 		// A format that LiveKit does not know makes it reject the whole offer, also in an inactive m-line.
 		if known {
 			setDirection(m, sdp.AttrKeyInactive)
-			trim(m, allOf(formats))
+			lines[i] = allOf(formats)
+			trim(m, lines[i])
 		} else {
-			disable(d, m)
+			lines[i] = ptSet{}
+			lines[i] = disable(m, lines)
 		}
 	}
 	if len(media) == 0 {
@@ -221,43 +234,31 @@ func inUse(d *sdp.SessionDescription, direction string) (media []offered, err er
 	return media, nil
 }
 
-func hasKnownCodec(kind Kind, formats []format) bool {
-	return slices.ContainsFunc(formats, func(f format) bool {
-		_, known := lookupCodec(kind, f.name)
-		return known && f.refs == nil
-	})
+func hasKnownCodec(formats []format) bool {
+	return slices.ContainsFunc(formats, func(f format) bool { return f.codec != nil && f.refs == nil })
 }
 
 // disable makes an m-line inactive and replaces its codecs by one that LiveKit supports: without one LiveKit
 // rejects a player's whole offer, and it does not treat port 0 as a rejection. The answer's m-line is
-// inactive as well.
-func disable(d *sdp.SessionDescription, m *sdp.MediaDescription) {
+// inactive as well. used are the payload types of the other m-lines; the one that m has now is returned.
+func disable(m *sdp.MediaDescription, used [maxOfferMLines]ptSet) (own ptSet) {
 	setDirection(m, sdp.AttrKeyInactive)
 	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool { _, ofFormat := formatOf(a); return ofFormat })
 	if kindOf(m) == Audio {
 		m.MediaName.Formats = []string{"0"} // PCMU, which needs no rtpmap (RFC 3551 §6)
-		return
+		own.add(0)
+		return own
 	}
-	pt := freePT(d)
-	m.MediaName.Formats = []string{pt}
-	m.Attributes = append(m.Attributes, sdp.NewAttribute("rtpmap", pt+" "+nameVP8+"/90000"))
-}
-
-// freePT returns a dynamic payload type that no m-line uses: bundled m-lines must not share one.
-func freePT(d *sdp.SessionDescription) string {
-	used := ptSet{}
-	for _, m := range d.MediaDescriptions {
-		for _, text := range m.MediaName.Formats {
-			if pt, ok := parsePT(text); ok {
-				used.add(pt)
-			}
-		}
-	}
+	// Bundled m-lines must not share a dynamic payload type.
 	pt := uint8(96)
-	for pt < 127 && used.has(pt) {
+	for pt < 127 && slices.ContainsFunc(used[:], func(line ptSet) bool { return line.has(pt) }) {
 		pt++
 	}
-	return strconv.Itoa(int(pt))
+	own.add(pt)
+	text := strconv.Itoa(int(pt))
+	m.MediaName.Formats = []string{text}
+	m.Attributes = append(m.Attributes, sdp.NewAttribute("rtpmap", text+" "+nameVP8+"/90000"))
+	return own
 }
 
 // edit trims the m-line to these payload types, or to all usable ones if there are none.
@@ -271,31 +272,34 @@ func (m offered) edit(keep ptSet) {
 
 // publishFormats selects the payload types of an m-line that a publisher can use: all of the allowed codecs,
 // or the best one of a codec with ranks.
-func publishFormats(formats []format, kind Kind, allowed CodecSet) ptSet {
+func publishFormats(formats []format, allowed CodecSet) ptSet {
 	type ranked struct {
 		pt   uint8
 		rank int
 	}
 	keep := ptSet{}
-	best := map[string]ranked{}
+	best := map[*codec]ranked{}
 	for _, f := range formats {
-		c, ok := allowed.find(kind, f.name)
-		if !ok || f.refs != nil {
+		c := f.codec
+		if f.refs != nil || !allowed.has(c) {
 			continue
 		}
-		if c.rank == nil {
+		if c.rank == nil && !c.alike {
 			keep.add(f.pt)
 			continue
 		}
-		rank := c.rank(f)
-		if b, found := best[c.name]; !found || rank < b.rank {
-			best[c.name] = ranked{f.pt, rank}
+		rank := 0
+		if !c.alike {
+			rank = c.rank(f)
+		}
+		if b, found := best[c]; !found || rank < b.rank {
+			best[c] = ranked{f.pt, rank}
 		}
 	}
 	for _, b := range best {
 		keep.add(b.pt)
 	}
-	return withRefs(formats, keep, allowed.has(Audio, nameRED))
+	return withRefs(formats, keep, allowed.has(lookupCodec(Audio, nameRED)))
 }
 
 // playFormats selects the payload types of an m-line that a player needs, and reports whether they include
@@ -317,7 +321,7 @@ func playFormats(formats []format, kind Kind, e PlayEdit) (keep ptSet, common bo
 		return withRefs(formats, keep, true), false
 	}
 	ofTrack := codecFormats(formats, kind, track)
-	if _, known := lookupCodec(kind, track); !known || ofTrack.empty() {
+	if lookupCodec(kind, track) == nil || ofTrack.empty() {
 		return ptSet{}, false
 	}
 	for i := range keep {
@@ -330,13 +334,13 @@ func playFormats(formats []format, kind Kind, e PlayEdit) (keep ptSet, common bo
 // none.
 func codecFormats(formats []format, kind Kind, name string) ptSet {
 	all, good := ptSet{}, ptSet{}
-	c, known := lookupCodec(kind, name)
+	c := lookupCodec(kind, name)
 	for _, f := range formats {
-		if f.refs != nil || !strings.EqualFold(f.name, name) {
+		if f.refs != nil || !strings.EqualFold(f.name, name) || c != nil && c.alike && !all.empty() {
 			continue
 		}
 		all.add(f.pt)
-		if known && c.rank != nil && c.rank(f) <= c.playRank {
+		if c != nil && c.rank != nil && c.rank(f) <= c.playRank {
 			good.add(f.pt)
 		}
 	}

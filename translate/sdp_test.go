@@ -115,7 +115,7 @@ func TestOfferKindsOmitUnusedMedia(t *testing.T) {
 }
 
 func TestErrorOfMalformedSDPOmitsText(t *testing.T) {
-	_, err := EditPublishOffer("v=1\r\no=s3cret\r\n", PublishEdit{})
+	_, err := editPublishOffer("v=1\r\no=s3cret\r\n", PublishEdit{})
 	if !errors.Is(err, ErrMalformedSDP) || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("err = %v", err)
 	}
@@ -125,7 +125,7 @@ func TestLineEndsBecomeCRLF(t *testing.T) {
 	crlf := offerText(opusSection + "a=sendonly\n")
 	lf := strings.ReplaceAll(crlf, "\r\n", "\n")
 	for name, offer := range map[string]string{"CRLF": crlf, "LF": lf, "last line open": strings.TrimSuffix(crlf, "\r\n")} {
-		got, err := EditPublishOffer(offer, PublishEdit{Codecs: DefaultCodecs()})
+		got, err := editPublishOffer(offer, PublishEdit{Codecs: DefaultCodecs()})
 		if err != nil || got.SDP != crlf {
 			t.Errorf("%s: %v\n%s", name, err, cmp.Diff(crlf, got.SDP))
 		}

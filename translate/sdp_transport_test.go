@@ -32,7 +32,7 @@ func TestLinesOfWrongDirectionBecomeInactive(t *testing.T) {
 	if want := offerText(opusSection+"a=recvonly\n", vp8Section+"a=inactive\n"); got != want || kinds != audio {
 		t.Errorf("play: %+v\n%s", kinds, got)
 	}
-	if _, err := EditPublishOffer(offerText(opusSection+"a=recvonly\n", vp8Section+"a=recvonly\n"), PublishEdit{}); !errors.Is(err, ErrDirection) {
+	if _, err := editPublishOffer(offerText(opusSection+"a=recvonly\n", vp8Section+"a=recvonly\n"), PublishEdit{}); !errors.Is(err, ErrDirection) {
 		t.Errorf("a publisher that only receives: %v", err)
 	}
 }
@@ -64,7 +64,7 @@ func TestOffersWithoutGroupAreServed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			edited, err := EditPublishOffer(tt.offer, PublishEdit{Codecs: DefaultCodecs()})
+			edited, err := editPublishOffer(tt.offer, PublishEdit{Codecs: DefaultCodecs()})
 			if err != nil || !strings.Contains(edited.SDP, tt.edited) {
 				t.Fatalf("%v\n%s", err, edited.SDP)
 			}
@@ -128,7 +128,7 @@ func TestOffersThatCannotConnectAreRejected(t *testing.T) {
 		"one SSRC in two m-lines":          {strings.Replace(whole, "a=ssrc:2", "a=ssrc:1", 1), "two m-lines with one SSRC", false},
 		"supported codec of another clock": {strings.NewReplacer("opus/48000", "opus/8000", "VP8/90000", "VP8/8000").Replace(whole), ErrNoCommonCodecs.Error(), true},
 	} {
-		_, err := EditPublishOffer(tt.offer, PublishEdit{Codecs: DefaultCodecs()})
+		_, err := editPublishOffer(tt.offer, PublishEdit{Codecs: DefaultCodecs()})
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, ErrMalformedSDP) && !errors.Is(err, ErrNoCommonCodecs) {
 			t.Errorf("%s: publish: %v, want %s", name, err, tt.want)
 		}

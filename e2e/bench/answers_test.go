@@ -38,7 +38,11 @@ func measurePublishAnswer(b *testing.B, p *programs, results *report) {
 // without a gateway.
 func publishAnswer(b *testing.B, results *report, s *stage, offer string, codecs translate.CodecSet, measure string, wanted goal) {
 	b.Helper()
-	trimmed, err := translate.EditPublishOffer(offer, translate.PublishEdit{Codecs: codecs})
+	checked, err := translate.CheckPublishOffer(offer)
+	if err != nil {
+		b.Fatal(err)
+	}
+	trimmed, err := checked.Edit(translate.PublishEdit{Codecs: codecs})
 	if err != nil {
 		b.Fatal(err)
 	}

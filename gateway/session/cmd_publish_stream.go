@@ -33,6 +33,10 @@ type publisher struct{}
 func (publisher) start(ctx context.Context, st *stream) (got started, err error) {
 	s := st.sess
 	t := s.table
+	checked, err := translate.CheckPublishOffer(st.req.SDP)
+	if err != nil {
+		return got, err // nothing was claimed
+	}
 	got.room = s.app.Room.Room(s.app.Key, st.name)
 	var offer translate.EditedOffer
 	fault := errPanic // unless the edit returns
@@ -40,19 +44,16 @@ func (publisher) start(ctx context.Context, st *stream) (got started, err error)
 	defer editing.Wait() // it reads the request
 	editing.Go(func() {  // while Redis answers the claim
 		defer t.Recovered()
-		offer, fault = translate.EditPublishOffer(st.req.SDP, translate.PublishEdit{Codecs: s.app.Codecs, KeepVideoOrientation: bool(st.req.CVOExtension)})
+		offer, fault = checked.Edit(translate.PublishEdit{Codecs: s.app.Codecs, KeepVideoOrientation: bool(st.req.CVOExtension)})
 	})
 	if s.app.Native.Plays() {
 		if err := s.rejectNativeName(ctx, got.room); err != nil {
 			return got, err
 		}
 	}
-	edited := func() error {
-		editing.Wait()
-		return fault
-	}
-	got.claimed, err = claim(ctx, st, got.room, edited)
-	if err = cmp.Or(edited(), err); err != nil {
+	got.claimed, err = claim(ctx, st, got.room)
+	editing.Wait()
+	if err = cmp.Or(err, fault); err != nil {
 		return got, err
 	}
 	release, err := st.turn(ctx)
@@ -95,8 +96,8 @@ func (s *Session) rejectNativeName(ctx context.Context, room translate.RoomName)
 
 // claim claims name and media id. It waits for a name that this pod is about to release: clients publish
 // again under it as soon as their socket is closed. For a name whose publisher might be dead, it checks the
-// publisher, unless the offer is faulty (edited). claimed is true if something may be in Redis.
-func claim(ctx context.Context, st *stream, room translate.RoomName, edited func() error) (claimed bool, err error) {
+// publisher. claimed is true if something may be in Redis.
+func claim(ctx context.Context, st *stream, room translate.RoomName) (claimed bool, err error) {
 	t := st.sess.table
 	rec := st.firstRecord(room)
 	for displaced := false; ; {
@@ -105,8 +106,6 @@ func claim(ctx context.Context, st *stream, room translate.RoomName, edited func
 		switch {
 		case !errors.Is(err, state.ErrNameTaken):
 			return claimed, err
-		case edited() != nil:
-			return false, edited()
 		case released != nil:
 			select {
 			case <-released:

@@ -363,7 +363,11 @@ var unifiedMids = strings.NewReplacer("a=mid:audio", "a=mid:0", "a=mid:video", "
 // mended publishes and plays with changed offers, which the gateway edits.
 func (s *stage) mended(t *testing.T, o rig.PeerOptions, publish, play func(string) string, kinds []translate.Kind) {
 	peer, id := rig.NewPublisher(t, o), publisher()
-	offer, err := translate.EditPublishOffer(publish(peer.Offer()), translate.PublishEdit{Codecs: translate.DefaultCodecs()})
+	checked, err := translate.CheckPublishOffer(publish(peer.Offer()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer, err := checked.Edit(translate.PublishEdit{Codecs: translate.DefaultCodecs()})
 	if err != nil {
 		t.Fatal(err)
 	}
