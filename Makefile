@@ -2,7 +2,7 @@
 # make test   installs what the tests need, then all tests; what CI runs
 # make check  gofmt, go vet, golangci-lint (if installed) and the tests that need no server: within two minutes
 # make build  bin/wcs-gateway, bin/wcs-doctor and bin/wcs-pull, static
-# make image  for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
+# make image, make image-pull  the gateway and the worker, for PLATFORMS, with docker buildx; make rootfs writes its content, make sbom lists its modules
 # make release  archives, Debian packages, chart, SBOM and checksums of the tag at HEAD, in bin/release
 # make test-k8s  the chart against a real Kubernetes control plane
 # make test-more  the long tests that no user's path needs, before a release: attacks, fuzz tests, test-k8s, test-clients, test-whip, test-long, soak, test-release
@@ -24,7 +24,7 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: docs dev check test test-more test-deploy test-k8s test-clients test-whip test-long build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-verify image sbom release test-release
+.PHONY: docs dev check test test-more test-deploy test-k8s test-clients test-whip test-long build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-pull rootfs-verify image image-pull sbom release test-release
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -121,6 +121,15 @@ rootfs:
 	find $(ROOTFS) -exec touch -h -d @0 {} +
 	tar -cf bin/rootfs.tar --format=ustar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C $(ROOTFS) .
 
+# What the worker's image has besides Debian's ffmpeg.
+rootfs-pull:
+	rm -rf bin/rootfs-pull
+	mkdir -p bin/rootfs-pull/usr/local/bin bin/rootfs-pull/usr/share/doc/wcs-pull
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(GOBUILD) -o bin/rootfs-pull/usr/local/bin/wcs-pull ./cmd/wcs-pull
+	cp LICENSE bin/rootfs-pull/usr/share/doc/wcs-pull/LICENSE
+	sh deploy/release/notices wcs-pull >bin/rootfs-pull/usr/share/doc/wcs-pull/NOTICES
+	chmod -R u=rwX,go=rX bin/rootfs-pull
+
 # Builds twice with empty caches, which takes minutes, and compares.
 rootfs-verify:
 	@for run in first second; do \
@@ -134,6 +143,11 @@ rootfs-verify:
 
 image:
 	docker buildx build --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg HOME_URL=$(HOME_URL) --build-arg GO_DIGEST=$(GO_DIGEST) -t $(IMAGE) $(BUILDX) .
+
+# The worker's image, as make image.
+image-pull: IMAGE := $(if $(filter command line environment,$(origin IMAGE)),$(IMAGE),wcs-pull:$(VERSION))
+image-pull:
+	docker buildx build --target wcs-pull --platform $(PLATFORMS) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg HOME_URL=$(HOME_URL) --build-arg GO_DIGEST=$(GO_DIGEST) -t $(IMAGE) $(BUILDX) .
 
 # CycloneDX list of the modules in the binary.
 sbom: rootfs

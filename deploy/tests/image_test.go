@@ -40,9 +40,11 @@ func TestDockerfileBuildsWithoutWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(stages) != 2 {
+	if len(stages) != 4 {
 		t.Fatalf("%d stages", len(stages))
 	}
+	testWorkerStages(t, stages[1], stages[2])
+	stages = []instructions.Stage{stages[0], stages[3]} // the gateway's is the last: it is built without --target
 
 	for digest, want := range map[string]string{"": "golang:1.26", "sha256:1234": "golang:1.26@sha256:1234"} {
 		env := shell.EnvsFromSlice(append(defaults(args), "GO_DIGEST="+digest))
@@ -80,6 +82,36 @@ func TestDockerfileBuildsWithoutWarnings(t *testing.T) {
 	}
 	if want := []string{"CMD", "/wcs-gateway", "healthcheck"}; !slices.Equal(health, want) {
 		t.Errorf("its health check is %q, want %q: the image has no shell", health, want)
+	}
+}
+
+// testWorkerStages checks the image of workers: Debian's ffmpeg and the output of make rootfs-pull.
+func testWorkerStages(t *testing.T, build, image instructions.Stage) {
+	t.Helper()
+	if build.BaseName != "build" || image.Name != "wcs-pull" || !strings.HasPrefix(image.BaseName, "debian:bookworm") {
+		t.Errorf("%s is based on %s, %s on %s", build.Name, build.BaseName, image.Name, image.BaseName)
+	}
+	found := map[string]bool{}
+	for _, c := range append(build.Commands, image.Commands...) {
+		switch c := c.(type) {
+		case *instructions.RunCommand:
+			line := strings.Join(c.CmdLine, " ")
+			found["make"] = found["make"] || strings.Contains(line, "make rootfs-pull")
+			found["ffmpeg"] = found["ffmpeg"] || strings.Contains(line, "ffmpeg")
+		case *instructions.UserCommand:
+			found["user"] = c.User == "65532:65532"
+		case *instructions.HealthCheckCommand:
+			found["health"] = slices.Equal(c.Health.Test, []string{"CMD", "/usr/local/bin/wcs-pull", "healthcheck"})
+		case *instructions.EntrypointCommand:
+			found["entry"] = slices.Equal(c.CmdLine, []string{"/usr/local/bin/wcs-pull"})
+		case *instructions.CopyCommand:
+			found["copy"] = c.From == build.Name && slices.Equal(c.SourcePaths, []string{"/src/bin/rootfs-pull/"})
+		}
+	}
+	for _, what := range []string{"make", "ffmpeg", "user", "health", "entry", "copy"} {
+		if !found[what] {
+			t.Errorf("the image of workers is wrong: %s", what)
+		}
 	}
 }
 
