@@ -33,7 +33,8 @@ type standIn struct {
 	refusal int // status of upgrades, 0: they are served
 	tracks  int
 	// steps are LiveKit's messages after each message of the gateway.
-	steps func(m *lkproto.SignalRequest) []*lkproto.SignalResponse
+	steps      func(m *lkproto.SignalRequest) []*lkproto.SignalResponse
+	beforeSend func() // is called before each message of LiveKit; nil: nothing
 
 	mu        sync.Mutex
 	received  []*lkproto.SignalRequest
@@ -98,6 +99,9 @@ func (s *standIn) signal(w http.ResponseWriter, r *http.Request) {
 	defer ws.Close()
 	send := func(list ...*lkproto.SignalResponse) {
 		for _, m := range list {
+			if s.beforeSend != nil {
+				s.beforeSend()
+			}
 			b, _ := proto.Marshal(m) // the gateway would see nothing
 			_ = ws.WriteMessage(websocket.BinaryMessage, b)
 		}
