@@ -17,7 +17,7 @@ const (
 	playPairs    = 100
 	publishers   = 8   // of measureCycle, each with a socket
 	cycles       = 100 // of each publisher
-	playBlock    = 40  // plays whose CPU is measured together: /proc counts ticks of 10 ms
+	playBlock    = 40  // plays whose CPU is measured together
 	playBlocks   = 8
 )
 
