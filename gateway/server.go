@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/embed"
 	"wcsgateway/gateway/hybrid"
 	"wcsgateway/gateway/origins"
@@ -26,7 +27,7 @@ func (g *Gateway) Public() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case websocket.IsWebSocketUpgrade(r):
-			g.accept(w, r)
+			entrance{g}.accept(w, r)
 		case g.cfg.LBPath != "" && r.URL.Path == g.cfg.LBPath && r.Method == http.MethodGet:
 			g.loadBalancer(w, r)
 		case g.cfg.Embed != nil && r.URL.Path == embed.Path:
@@ -37,58 +38,73 @@ func (g *Gateway) Public() http.Handler {
 	})
 }
 
+// entrance admits clients and passes their sockets on.
+type entrance struct{ *Gateway }
+
 // accept makes a session of an upgrade. It returns at once, which frees the HTTP server's stack and buffers.
-func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) {
+func (g entrance) accept(w http.ResponseWriter, r *http.Request) {
 	settings := g.table.Settings()
-	address := g.clientAddress(r)
-	p := session.Peer{Remote: address.String(), Origin: r.Header.Get("Origin")}
-	p.OwnOrigin = origins.Own(p.Origin, r.Host, r.TLS != nil && strings.HasPrefix(p.Origin, "https:")) // the client has verified the name
-	reject := func(reason socket.Rejection, status int, text string) {
-		g.metrics.Rejected(reason)
-		g.env.Sampled.Info().Str("remote", p.Remote).Str("origin", translate.Abridge(p.Origin, 300)).
-			Str("rejection", string(reason)).Msg("socket rejected: " + text)
-		if status != http.StatusForbidden && status != http.StatusLoopDetected {
-			w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
-		}
-		w.Header().Set("Connection", "close")
-		http.Error(w, text, status)
-	}
-	switch {
-	case g.table.Refusing():
-		reject(session.RejectDraining, http.StatusServiceUnavailable, "shutting down")
-		return
-	case len(p.Origin) > origins.MaxLength || len(r.Header["Origin"]) > 1 || !p.OwnOrigin && !settings.Origins.Allows(p.Origin):
-		reject(session.RejectOrigin, http.StatusForbidden, "origin not allowed")
+	p := g.peer(r)
+	reason, status, text := g.admit(r, p, settings)
+	if reason != "" {
+		g.reject(w, p, reason, status, text)
 		return
 	}
-	if upstream.Loops(r, g.cfg.Deployment) {
-		reject(rejectLoop, http.StatusLoopDetected, "sent around by upstreams")
-		return
-	}
-	metered, rejection := g.admission.Acquire(realip.LimitKey(address.Addr()), &settings.Limits.Limits)
-	if rejection != "" {
-		status := http.StatusServiceUnavailable
-		if rejection == socket.RejectAddress {
-			status = http.StatusTooManyRequests
-		}
-		reject(rejection, status, "too many connections")
-		return
-	}
-	ws, err := g.upgrader.Upgrade(w, r, metered)
+	ws, err := g.upgrader.Upgrade(w, r, p.Conn)
 	if err != nil {
 		g.env.Sampled.Info().Err(err).Str("remote", p.Remote).Msg("upgrade failed") // the upgrader answered
 		return
 	}
-	p.Conn = metered
-	handshake := upstream.NewHandshake(r, address.Addr(), g.cfg.Deployment)
-	if settings.Hybrid {
-		p.Hybrid = &hybrid.Origin{Handshake: handshake, Party: metered.Key}
-	}
-	if !settings.Routed {
-		g.table.Open(ws, p, nil)
+	if settings.Routed {
+		g.startRouter(ws, r, *p, settings.Hybrid)
 		return
 	}
-	go router{g}.serve(ws, p, handshake)
+	g.table.Open(ws, *p, nil)
+}
+
+// startRouter has a router serve a client that another server can serve, or help to serve.
+func (g entrance) startRouter(ws *websocket.Conn, r *http.Request, p session.Peer, withUpstream bool) {
+	handshake := upstream.NewHandshake(r, g.clientAddress(r).Addr(), g.cfg.Deployment)
+	if withUpstream {
+		p.Hybrid = &hybrid.Origin{Handshake: handshake, Party: p.Conn.Key}
+	}
+	go router{g.Gateway}.serve(ws, p, handshake)
+}
+
+// peer returns the client of a request.
+func (g entrance) peer(r *http.Request) *session.Peer {
+	p := &session.Peer{Remote: g.clientAddress(r).String(), Origin: r.Header.Get("Origin")}
+	p.OwnOrigin = origins.Own(p.Origin, r.Host, r.TLS != nil && strings.HasPrefix(p.Origin, "https:")) // the client has verified the name
+	return p
+}
+
+// admit sets the client's Conn, or returns the limit that rejects the client and the response.
+func (g entrance) admit(r *http.Request, p *session.Peer, settings *apps.Settings) (reason socket.Rejection, status int, text string) {
+	switch {
+	case g.table.Refusing():
+		return session.RejectDraining, http.StatusServiceUnavailable, "shutting down"
+	case len(p.Origin) > origins.MaxLength || len(r.Header["Origin"]) > 1 || !p.OwnOrigin && !settings.Origins.Allows(p.Origin):
+		return session.RejectOrigin, http.StatusForbidden, "origin not allowed"
+	case upstream.Loops(r, g.cfg.Deployment):
+		return rejectLoop, http.StatusLoopDetected, "sent around by upstreams"
+	}
+	p.Conn, reason = g.admission.Acquire(realip.LimitKey(g.clientAddress(r).Addr()), &settings.Limits.Limits)
+	status = http.StatusServiceUnavailable
+	if reason == socket.RejectAddress {
+		status = http.StatusTooManyRequests
+	}
+	return reason, status, "too many connections"
+}
+
+func (g entrance) reject(w http.ResponseWriter, p *session.Peer, reason socket.Rejection, status int, text string) {
+	g.metrics.Rejected(reason)
+	g.env.Sampled.Info().Str("remote", p.Remote).Str("origin", translate.Abridge(p.Origin, 300)).
+		Str("rejection", string(reason)).Msg("socket rejected: " + text)
+	if status != http.StatusForbidden && status != http.StatusLoopDetected {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	w.Header().Set("Connection", "close")
+	http.Error(w, text, status)
 }
 
 // clientAddress returns the client's address. With the PROXY protocol it is that of the connection, which the

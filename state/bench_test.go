@@ -63,7 +63,7 @@ func BenchmarkSessionMemory(b *testing.B) {
 		var writer sessionWriter
 		writer.init()
 		for _, id := range ids {
-			writer.put(Session{ID: id, App: "defaultApp"})
+			writer.put(&Session{ID: id, App: "defaultApp"})
 		}
 		for writer.pending() {
 			writer.nextBatch()

@@ -71,7 +71,7 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 func (b *sessionWriter) took(s Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.replace(s.ID, newSessionEntry(s, true, true))
+	b.replace(s.ID, newSessionEntry(&s, true, true))
 	delete(b.dirty, s.ID)
 }
 

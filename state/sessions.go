@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unique"
 )
 
 const (
@@ -24,6 +23,7 @@ type sessionWriter struct {
 	wake chan struct{} // has a value while changes are pending
 
 	mu       sync.Mutex
+	version  string                    // of the last client
 	known    map[string]*sessionEntry  // as pointers: a table of large values has much room that is not used
 	dirty    map[string]struct{}       // ids to write
 	limit    int                       // sessions in the next batch: fewer after a failed one
@@ -36,7 +36,7 @@ type sessionEntry struct {
 	app        string
 	tokenHash  TokenHash
 	created    int64 // Unix milliseconds
-	version    unique.Handle[string]
+	version    string
 	generation int32        // Session.Generation
 	written    bool         // can be in Redis
 	taken      bool         // by TakeSession
@@ -52,9 +52,9 @@ type resumeParts struct {
 }
 
 // newSessionEntry returns the compact form of s.
-func newSessionEntry(s Session, written, taken bool) *sessionEntry {
+func newSessionEntry(s *Session, written, taken bool) *sessionEntry {
 	m := &sessionEntry{app: s.App, tokenHash: s.TokenHash, created: s.CreatedAt.UnixMilli(), generation: int32(s.Generation), written: written,
-		version: unique.Make(s.ClientVersion), taken: taken, tellEnd: s.TellEnd}
+		version: s.ClientVersion, taken: taken, tellEnd: s.TellEnd}
 	if s.Resumable {
 		m.resume = &resumeParts{s.Streams, s.Rooms}
 	}
@@ -62,7 +62,7 @@ func newSessionEntry(s Session, written, taken bool) *sessionEntry {
 }
 
 func (m *sessionEntry) session(id string) Session {
-	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version.Value(), Generation: int(m.generation), TellEnd: m.tellEnd, Upstream: m.upstream}
+	s := Session{ID: id, App: m.app, TokenHash: m.tokenHash, CreatedAt: time.UnixMilli(m.created), ClientVersion: m.version, Generation: int(m.generation), TellEnd: m.tellEnd, Upstream: m.upstream}
 	if m.resume != nil {
 		s.Resumable, s.Streams, s.Rooms = true, m.resume.streams, m.resume.rooms
 	}
@@ -92,12 +92,12 @@ func (b *sessionWriter) signal() {
 
 // PutSession registers a session, or updates its registration. A resumable session that another pod took
 // stays that pod's, and an ended one stays ended. It does not wait for Redis.
-func (r *Redis) PutSession(s Session) { r.sessions.put(s) }
+func (r *Redis) PutSession(s Session) { r.sessions.put(&s) }
 
 // DropSession removes a session from the register. It does not wait for Redis.
 func (r *Redis) DropSession(id string) { r.sessions.drop(id) }
 
-func (b *sessionWriter) put(s Session) {
+func (b *sessionWriter) put(s *Session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := cmp.Or(b.known[s.ID], &sessionEntry{})
@@ -108,6 +108,10 @@ func (b *sessionWriter) put(s Session) {
 	if was.tokenHash == s.TokenHash {
 		entry.upstream = was.upstream
 	}
+	if entry.version == b.version {
+		entry.version = b.version // most clients have the same one, which then takes memory once
+	}
+	b.version = entry.version
 	b.replace(s.ID, entry)
 	b.dirty[s.ID] = struct{}{}
 	b.signal()
@@ -177,6 +181,7 @@ func (b *sessionWriter) pending() bool {
 func (b *sessionWriter) nextBatch() (write []Session, remove []registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	write = make([]Session, 0, min(len(b.dirty), b.limit))
 	for id := range b.dirty {
 		if len(write) == b.limit {
 			break
@@ -343,10 +348,10 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 		}
 	}
 	b := r.batch()
-	puts := make(map[*run]Session)
+	puts := make([]*run, len(write))
 	for i, s := range write {
 		g := s.registration()
-		puts[b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, records[i], ms(r.cfg.RecordTTL), s.Resumable)] = s
+		puts[i] = b.run(ctx, r.scripts.putSession, []string{r.keys.session(s.ID)}, g.text(owner), s.Generation, records[i], ms(r.cfg.RecordTTL), s.Resumable)
 	}
 	var gone []string
 	for _, g := range remove {
@@ -354,7 +359,8 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 		gone = append(gone, g.String())
 	}
 	err = b.exec(ctx)
-	for put, s := range puts {
+	for i, put := range puts {
+		s := write[i]
 		// Without Resumable this life of the pod was taken over, and the next one registers the session again.
 		switch status, _, failed := put.reply(); {
 		case failed != nil:

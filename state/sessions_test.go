@@ -132,7 +132,7 @@ func TestFailedBatchesAreHalvedDownToOneSession(t *testing.T) {
 	var b sessionWriter
 	b.init()
 	for i := range 100 {
-		b.put(Session{ID: fmt.Sprint(i)})
+		b.put(&Session{ID: fmt.Sprint(i)})
 	}
 	batches, alone, written := 0, 0, 0
 	for ; alone < sessionTries; batches++ {

@@ -51,7 +51,7 @@ func (l *Limits) CheckID(id string) error {
 }
 
 // CheckConnection checks the sizes of login and custom.
-func (l *Limits) CheckConnection(c wcs.Connection) error {
+func (l *Limits) CheckConnection(c *wcs.Connection) error {
 	switch {
 	case over(c.LoginBytes(), l.LoginBytes):
 		return ErrLoginSize

@@ -44,7 +44,8 @@ func TestOversizedMembersAreRejected(t *testing.T) {
 		`{"sipLogin":"123456789"}`:         ErrLoginSize,
 		`{"custom":{"token":"` + strings.Repeat("x", 30) + `"}}`: ErrCustomSize,
 	} {
-		if err := l.CheckConnection(connection(arg)); !errors.Is(err, want) {
+		c := connection(arg)
+		if err := l.CheckConnection(&c); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", arg, err, want)
 		}
 	}

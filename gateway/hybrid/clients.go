@@ -102,11 +102,11 @@ type Origin struct {
 
 // Open returns the client of a session. It is nil if the application has no upstream, or from is nil. The
 // link is opened when it is needed.
-func (all *Clients) Open(key string, app App, c wcs.Connection, from *Origin, s Session) *Client {
+func (all *Clients) Open(key string, app App, c *wcs.Connection, from *Origin, s Session) *Client {
 	if app.Upstream == nil || from == nil {
 		return nil
 	}
-	client := upstream.Client{App: key, Connection: c, Address: from.Handshake.Client, Party: from.Party}
+	client := upstream.Client{App: key, Connection: *c, Address: from.Handshake.Client, Party: from.Party}
 	hello := maps.Clone(c.Sent)
 	maps.DeleteFunc(hello, func(member string, _ json.RawMessage) bool {
 		// The token is ours. A kept session would outlive the link with its streams. SIP accounts are for calls.

@@ -354,7 +354,7 @@ func (p *pod) session(there bool, change func(*App)) *session {
 	}
 	s := &session{t: p.t, names: map[string]bool{}, own: map[string]bool{}, got: make(chan string, 1000), served: make(chan string, 1000)}
 	from := Origin{Handshake: upstream.Handshake{Target: "/path?q=1", Origin: "https://page.example", UserAgent: "Browser", Client: netip.MustParseAddr("192.0.2.7"), Via: []string{"new"}}}
-	s.client = p.clients.Open("a", app, c, &from, s)
+	s.client = p.clients.Open("a", app, &c, &from, s)
 	p.t.Cleanup(func() { s.do(func() { s.client.End() }) })
 	return s
 }

@@ -138,14 +138,14 @@ func handleConnection(s *Session, c wcs.Connection) error {
 	if s.id != "" || s.opening {
 		return nil // a repeat changes nothing
 	}
-	if err := s.table.Settings().Limits.CheckConnection(c); err != nil {
+	if err := s.table.Settings().Limits.CheckConnection(&c); err != nil {
 		return err
 	}
 	s.conn.Established()
 	s.opening = true
 	if app, ok := s.admit(cmp.Or(c.AppKey, DefaultAppKey)); ok {
-		s.other = s.table.Hybrid.Open(app.Key, app.Hybrid, c, s.Hybrid, hybridSession{s})
-		s.connect(app, c)
+		s.other = s.table.Hybrid.Open(app.Key, app.Hybrid, &c, s.Hybrid, hybridSession{s})
+		s.connect(app, &c)
 	}
 	return nil
 }

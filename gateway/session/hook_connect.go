@@ -25,7 +25,7 @@ const (
 )
 
 // authorizeConnect lets the backend decide on a client. The client is accepted after the backend agreed.
-func (s *Session) authorizeConnect(app *apps.App, c wcs.Connection, id sessionID) {
+func (s *Session) authorizeConnect(app *apps.App, c *wcs.Connection, id sessionID) {
 	if app.Hooks.Backend != nil {
 		s.hooks = newSessionHooks(s, app, id)
 		s.hooks.connection = s.hooks.connectBody(c)
@@ -43,14 +43,14 @@ func (s *Session) authorizeConnect(app *apps.App, c wcs.Connection, id sessionID
 }
 
 // onConnect handles the backend's answer to connect.
-func (h *sessionHooks) onConnect(c wcs.Connection, answer hooks.Object, err error) {
+func (h *sessionHooks) onConnect(c *wcs.Connection, answer hooks.Object, err error) {
 	h.cancelConnect()
 	s := h.sess
 	if s.closed || s.conn.Ended() {
 		return // the client disconnected
 	}
 	if err == nil {
-		c, err = h.takeConnect(c, answer)
+		err = h.takeConnect(c, answer)
 	}
 	if err = h.decide(hooks.Connect, err); err == nil {
 		s.enter(h.app, c, h.id)
@@ -80,7 +80,7 @@ func (h *sessionHooks) established(id sessionID) {
 
 // takeConnect applies the members that the backend changed and its policies for the session. Members that the
 // answer lacks keep their value.
-func (h *sessionHooks) takeConnect(c wcs.Connection, answer hooks.Object) (wcs.Connection, error) {
+func (h *sessionHooks) takeConnect(c *wcs.Connection, answer hooks.Object) error {
 	policies, fault := hooks.ParsePolicies(answer[memberPolicies])
 	if fault != nil {
 		h.log.Warn().Err(fault).Msg("restClientConfig partly ignored")
@@ -94,12 +94,12 @@ func (h *sessionHooks) takeConnect(c wcs.Connection, answer hooks.Object) (wcs.C
 	for _, name := range changed {
 		sent[name] = taken[name]
 	}
-	if err := rebind(sent, &c); err != nil {
-		return c, fmt.Errorf("%w: %w", hooks.ErrBadResponse, err)
+	if err := rebind(sent, c); err != nil {
+		return fmt.Errorf("%w: %w", hooks.ErrBadResponse, err)
 	}
 	h.policies, h.connection = policies, taken
 	h.log.Debug().Strs("changed", changed).Msg("connection accepted by backend hook")
-	return c, nil
+	return nil
 }
 
 // rebind decodes changed members of a command's argument into v, the value decoded from the original

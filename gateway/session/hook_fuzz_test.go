@@ -35,8 +35,9 @@ func FuzzAnswers(f *testing.F) {
 		s := &Session{table: table, established: established{app: &apps.App{Key: "defaultApp", Room: "wcs.{name}"}}}
 		h := &sessionHooks{sess: s, app: s.app, id: newSessionID("1.2.3.4:5"), log: zerolog.Nop()}
 		s.hooks = h
-		h.connection = h.connectBody(wcs.Connection{Sent: sent})
-		c, err := h.takeConnect(wcs.Connection{AppKey: "defaultApp", Sent: sent}, answer)
+		h.connection = h.connectBody(&wcs.Connection{Sent: sent})
+		c := &wcs.Connection{AppKey: "defaultApp", Sent: sent}
+		err := h.takeConnect(c, answer)
 		if err == nil {
 			id := h.connection
 			if string(id["appKey"]) != `"defaultApp"` || string(id["sessionId"]) != string(hooks.Raw(h.id.public)) || string(id["nodeId"]) != string(hooks.Raw(testNode)) {

@@ -187,7 +187,7 @@ func (h *sessionHooks) addressed(o hooks.Object) hooks.Object {
 
 // connectBody returns the members that the client sent and those that the server adds. authToken, a secret
 // between client and server, is omitted.
-func (h *sessionHooks) connectBody(c wcs.Connection) hooks.Object {
+func (h *sessionHooks) connectBody(c *wcs.Connection) hooks.Object {
 	o := maps.Clone(c.Sent)
 	hooks.Drop(o, memberAuthToken, memberPolicies, memberStatus)
 	hooks.Put(o, hooks.Object{"origin": hooks.Raw(h.sess.Origin)})

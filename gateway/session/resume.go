@@ -49,7 +49,7 @@ func IDOfToken(token string) (id string, ok bool) {
 
 // connect opens the client's session after the approval of the application's backend: the session of its
 // authToken, or a new one.
-func (s *Session) connect(app *apps.App, c wcs.Connection) {
+func (s *Session) connect(app *apps.App, c *wcs.Connection) {
 	fresh := newSessionID(s.Remote)
 	if c.AuthToken == "" {
 		s.authorizeConnect(app, c, fresh)
@@ -67,7 +67,7 @@ func (s *Session) connect(app *apps.App, c wcs.Connection) {
 }
 
 // enter starts or resumes the session after the approval.
-func (s *Session) enter(app *apps.App, c wcs.Connection, id sessionID) {
+func (s *Session) enter(app *apps.App, c *wcs.Connection, id sessionID) {
 	if id.resumed {
 		s.resumeSession(app, c, id)
 		return
@@ -77,7 +77,7 @@ func (s *Session) enter(app *apps.App, c wcs.Connection, id sessionID) {
 }
 
 // resumeSession takes the session of the client, or starts a new one if that has ended.
-func (s *Session) resumeSession(app *apps.App, c wcs.Connection, id sessionID) {
+func (s *Session) resumeSession(app *apps.App, c *wcs.Connection, id sessionID) {
 	unlock := func() {}
 	tell := s.hooks.wants(hooks.ConnectionStatusEvent)
 	async(s, func() (resumed, error) {
@@ -155,7 +155,7 @@ func resumes(kept state.Session, app *apps.App, token string) bool {
 const takeTimeout = 30 * time.Second
 
 // take transfers the session of an authToken to this pod, under its new token, without its streams.
-func (t *Table) take(ctx context.Context, app *apps.App, c wcs.Connection, id sessionID, tellEnd bool) (got resumed, err error) {
+func (t *Table) take(ctx context.Context, app *apps.App, c *wcs.Connection, id sessionID, tellEnd bool) (got resumed, err error) {
 	got.was, err = t.Sessions.TakeSession(ctx, id.public, func(was state.Session) (state.Session, error) {
 		if !resumes(was, app, c.AuthToken) {
 			return was, errNotResumable
@@ -245,7 +245,7 @@ func recordOf(k state.SessionStream, sess state.Session) state.Stream {
 
 // restore continues a session that was taken. If the client has lost its socket since, the session is
 // detached.
-func (s *Session) restore(app *apps.App, c wcs.Connection, id sessionID, got resumed) {
+func (s *Session) restore(app *apps.App, c *wcs.Connection, id sessionID, got resumed) {
 	s.id, s.generation = id.public, got.record.Generation
 	if got.record.Resumable {
 		s.enableResume(got.record)

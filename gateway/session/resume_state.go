@@ -416,6 +416,6 @@ func (s *Session) newRestoredStream(k state.SessionStream) *stream {
 }
 
 // wantsResume reports whether a client asks for a resumable session and can have one.
-func (t *Table) wantsResume(c wcs.Connection) bool {
+func (t *Table) wantsResume(c *wcs.Connection) bool {
 	return bool(c.KeepAlive) && t.Config.KeepAliveGrace > 0
 }

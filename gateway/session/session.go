@@ -172,25 +172,30 @@ func (s *Session) reject(info string) {
 }
 
 // establish starts a new session for the client.
-func (s *Session) establish(app *apps.App, c wcs.Connection, id sessionID) {
+func (s *Session) establish(app *apps.App, c *wcs.Connection, id sessionID) {
 	s.id = id.public
+	s.register(app, c, id.token)
+	s.welcome(app, c, id.token)
+	s.log(zerolog.InfoLevel).Msg("session established")
+}
+
+// register registers a new session.
+func (s *Session) register(app *apps.App, c *wcs.Connection, token string) {
 	rec := state.Session{
-		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(id.token)), CreatedAt: time.Now(), Resumable: s.table.wantsResume(c),
+		ID: s.id, App: app.Key, TokenHash: sha256.Sum256([]byte(token)), CreatedAt: time.Now(), Resumable: s.table.wantsResume(c),
 		ClientVersion: clientVersion(c), TellEnd: s.hooks.wants(hooks.ConnectionStatusEvent),
 	}
 	s.table.Sessions.PutSession(rec)
 	if rec.Resumable {
 		s.enableResume(rec)
 	}
-	s.welcome(app, c, id.token)
-	s.log(zerolog.InfoLevel).Msg("session established")
 }
 
 // maxVersion is the longest accepted client version. The SDK's have about 20 bytes.
 const maxVersion = 64
 
 // clientVersion returns the client's version, "" if it is not valid.
-func clientVersion(c wcs.Connection) string {
+func clientVersion(c *wcs.Connection) string {
 	text, err := jsontext.AppendUnquote(nil, c.Sent["clientVersion"])
 	if err != nil || len(text) > maxVersion {
 		return ""
@@ -199,7 +204,7 @@ func clientVersion(c wcs.Connection) string {
 }
 
 // welcome sends the client its established session.
-func (s *Session) welcome(app *apps.App, c wcs.Connection, token string) {
+func (s *Session) welcome(app *apps.App, c *wcs.Connection, token string) {
 	s.app, s.registered = app, true
 	s.table.mu.Lock()
 	s.table.byID[s.id] = s

@@ -159,7 +159,11 @@ type hijacker struct {
 
 // Hijack is called by the upgrader.
 func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	c, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	server, ok := h.ResponseWriter.(http.Hijacker)
+	if !ok {
+		return nil, nil, http.ErrNotSupported
+	}
+	c, rw, err := server.Hijack()
 	if err != nil {
 		return nil, nil, err
 	}

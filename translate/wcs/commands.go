@@ -1,8 +1,13 @@
 package wcs
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"maps"
+
+	exact "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Names of the messages that clients send (docs/wcs-protocol.md#commands).
@@ -52,30 +57,33 @@ type Connection struct {
 	Sent        map[string]json.RawMessage
 }
 
-// UnmarshalJSON decodes the members that the gateway uses and keeps the whole object in Sent.
+// UnmarshalJSON keeps the whole object in Sent and decodes the members that the gateway uses.
 func (c *Connection) UnmarshalJSON(b []byte) error {
-	var known struct {
-		AppKey         string   `json:"appKey"`
-		MediaProviders []string `json:"mediaProviders"`
-		ClientInfo     Present  `json:"clientInfo"`
-		MSE            Present  `json:"msePacketizationVersion"`
-		KeepAlive      Bool     `json:"keepAlive"`
-		AuthToken      string   `json:"authToken"`
-	}
-	if err := unmarshal(b, &known); err != nil {
+	var sent rawObject
+	if err := exact.Unmarshal(b, &sent, exactly); err != nil {
 		return err
 	}
-	*c = Connection{
-		AppKey: known.AppKey, MediaProviders: known.MediaProviders, KnowsBitrates: bool(known.ClientInfo),
-		KnowsResize: bool(known.MSE),
-		KeepAlive:   known.KeepAlive, AuthToken: known.AuthToken,
+	*c = Connection{Sent: sent, KnowsBitrates: !isNull(sent["clientInfo"]), KnowsResize: !isNull(sent["msePacketizationVersion"])}
+	_ = c.KeepAlive.UnmarshalJSON(sent["keepAlive"]) // never fails
+	return cmp.Or(c.decode("appKey", &c.AppKey), c.decode("mediaProviders", &c.MediaProviders), c.decode("authToken", &c.AuthToken))
+}
+
+// decode decodes a member of Sent, if it was sent.
+func (c *Connection) decode(name string, to any) error {
+	value, sent := c.Sent[name]
+	if !sent {
+		return nil
 	}
-	return unmarshal(b, &c.Sent)
+	err := unmarshal(value, to)
+	if typ := new(exact.SemanticError); errors.As(err, &typ) {
+		typ.JSONPointer = jsontext.Pointer("/"+name) + typ.JSONPointer
+	}
+	return err
 }
 
 // ConnectionFrame builds a connection command with the given members.
 func ConnectionFrame(members map[string]json.RawMessage) []byte {
-	return encodeObject(CmdConnection, membersOf(members))
+	return encodeObject(CmdConnection, members)
 }
 
 // WithoutToken builds a connection command like the one that was received as c, without its token.
@@ -89,7 +97,7 @@ func (c Connection) WithoutToken() []byte {
 func (c Connection) WithToken(token string) []byte {
 	members := maps.Clone(c.Sent)
 	members["authToken"] = quote(token)
-	return encodeObject(CmdMediaTransport, membersOf(members))
+	return encodeObject(CmdMediaTransport, members)
 }
 
 // LoginBytes returns the size of the longest user name in the command, as JSON: the login of a SIP account,
@@ -107,19 +115,21 @@ func (c Connection) LoginBytes() int {
 // Login returns the user name in the command, "" without one. A login of the room API takes precedence over
 // that of a SIP account; see LoginBytes.
 func (c Connection) Login() string {
-	var custom struct {
-		Login string `json:"login"`
-	}
 	if sent, ok := c.Sent["custom"]; ok {
+		var custom struct {
+			Login string `json:"login"`
+		}
 		_ = unmarshal(sent, &custom) // custom is any JSON
-	}
-	if custom.Login != "" {
-		return custom.Login
+		if custom.Login != "" {
+			return custom.Login
+		}
 	}
 	for _, member := range []string{"login", "sipLogin"} {
-		var login string
-		if sent, ok := c.Sent[member]; ok && unmarshal(sent, &login) == nil && login != "" {
-			return login
+		if sent, ok := c.Sent[member]; ok {
+			var login string
+			if unmarshal(sent, &login) == nil && login != "" {
+				return login
+			}
 		}
 	}
 	return ""

@@ -72,7 +72,7 @@ func Members(b []byte) (o map[string]json.RawMessage, err error) {
 	if moreMembers(b) {
 		return nil, errMembers
 	}
-	err = unmarshal(b, &o)
+	err = exact.Unmarshal(b, (*rawObject)(&o), exactly)
 	return o, err
 }
 
@@ -132,12 +132,6 @@ func isOwn(err error) bool {
 	return err != nil && !errors.As(err, &number)
 }
 
-// isMember reports whether err is about the type of the member with that path.
-func isMember(err error, path jsontext.Pointer) bool {
-	var typ *exact.SemanticError
-	return errors.As(err, &typ) && typ.JSONPointer == path
-}
-
 // dotted returns the names of a path, without the indexes of arrays.
 func dotted(p jsontext.Pointer) string {
 	var names []string
@@ -176,9 +170,9 @@ var seed = maphash.MakeSeed()
 // names that are equal when case is ignored. Decoders that ignore case and decoders that do not would read
 // different values. It takes one pass, and 8 bytes a name.
 func checkNames(text []byte) error {
-	var names []uint64 // of all open objects
-	var starts []int   // for each open array and object: the start of its names; arrays have none
-	var folded []byte  // a name
+	names := make([]uint64, 0, 32) // of all open objects
+	starts := make([]int, 0, 8)    // for each open array and object: the start of its names; arrays have none
+	folded := make([]byte, 0, 64)  // a name
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '{', '[':

@@ -150,7 +150,7 @@ func TestClientsAreAskedForMetrics(t *testing.T) {
 	if frame := (UserData{}).Frame(); bytes.Contains(frame, []byte(name)) {
 		t.Errorf("asks for metrics: %s", frame)
 	}
-	var e envelope[[]map[string]json.RawMessage]
+	var e struct{ Data []map[string]json.RawMessage }
 	if err := json.Unmarshal(UserData{CollectMetrics: true}.Frame(), &e); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package wcs
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 )
 
@@ -63,26 +62,28 @@ type UserData struct {
 	CollectMetrics bool
 }
 
-// Frame echoes what the client sent, without its SIP account, and adds the members of the vendor's sample.
-func (u UserData) Frame() []byte {
-	own := []member{
-		{"forceLogger", jsonFalse}, {"mediaProviders", mustMarshal(u.MediaProviders)}, {"authToken", quote(u.AuthToken)}, {"status", quote(connectionEstablished)},
-	}
-	if u.CollectMetrics {
-		own = append(own, member{"webRTCMetricsServerDescription", clientMetricsJSON})
-	}
-	all := append(make([]member, 0, len(own)+len(ConnectionFlags)+len(u.Sent)), own...)
+// Frame returns the message.
+func (u UserData) Frame() []byte { return encodeObject(NoteGetUserData, u.members()) }
+
+// members echoes what the client sent, without its SIP account, and adds the members of the vendor's sample.
+func (u UserData) members() map[string]json.RawMessage {
+	all := make(map[string]json.RawMessage, 5+len(ConnectionFlags)+len(u.Sent))
 	for _, flag := range ConnectionFlags {
-		if _, sent := u.Sent[flag]; !sent {
-			all = append(all, member{flag, jsonFalse})
-		}
+		all[flag] = jsonFalse
 	}
 	for name, value := range u.Sent {
-		if !strings.HasPrefix(name, "sip") && !slices.ContainsFunc(own, func(m member) bool { return m.name == name }) {
-			all = append(all, member{name, value})
+		if !strings.HasPrefix(name, "sip") {
+			all[name] = value
 		}
 	}
-	return encodeObject(NoteGetUserData, all)
+	all["forceLogger"] = jsonFalse
+	all["mediaProviders"] = quoteAll(u.MediaProviders)
+	all["authToken"] = quote(u.AuthToken)
+	all["status"] = quote(connectionEstablished)
+	if u.CollectMetrics {
+		all["webRTCMetricsServerDescription"] = clientMetricsJSON
+	}
+	return all
 }
 
 // Version is the getVersion message.
