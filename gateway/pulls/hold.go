@@ -14,7 +14,7 @@ import (
 const (
 	renewEvery   = 5 * time.Second
 	renewFor     = 15 * time.Second // beyond the linger: a pod that dies holds its sources for so long
-	lookEvery    = 100 * time.Millisecond
+	lookEvery    = 50 * time.Millisecond
 	validFor     = time.Second // of an answer, for players that come after it
 	takeTimeout  = 1500 * time.Millisecond
 	startTimeout = 30 * time.Second // of a source that a worker has taken; the worker ends it earlier

@@ -1,0 +1,44 @@
+package browser
+
+import (
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate/wcs"
+)
+
+// The stock SDK plays an IP camera by its address, with pictures that are decoded, and is told its end.
+func TestSDKPlaysAnIPCamera(t *testing.T) {
+	requireSDKs(t)
+	w := &world{stage: rig.NewStage(t, map[string]string{
+		"WCS_PULL_SECRET": rig.PullSecret, "WCS_PULL_RETRY": "2s", "WCS_APPLICATIONS": `{defaultApp: {pull: {allow: ["rtsp://127.0.0.1:*"]}}}`,
+	}, "")}
+	rig.StartPullWorker(t, w.stage.LiveKit, w.stage.Redis.Addr, nil)
+	cameras := rig.StartRTSP(t, "admin", "geheim")
+	cameras.Camera("door", "640x360", rig.CameraH264, rig.CameraG711)
+	server := httptest.NewServer(pageHandler())
+	t.Cleanup(server.Close)
+	w.pages, w.browser = server.URL+"/", startBrowser(t)
+
+	for _, sdk := range []string{newestSDK, oldestSDK} {
+		s := w.newScene(t)
+		session := s.legacyTab(sdk).login(defaultApp)
+		since := time.Now()
+		player := session.play(cameras.URL("door"), nil)
+		t.Logf("SDK %s: PLAYING after %v", sdk, time.Since(since))
+		want := mediaWant{Audio: true, Video: true, Width: 640, Height: 360}
+		if got := player.wantMedia(want); got.VideoCodec != "H264" {
+			t.Errorf("player receives %+v", got)
+		}
+		player.wantSize(640, 360)
+		if sdk == newestSDK {
+			player.stop()
+			player.want(wcs.StatusStopped, wcs.InfoStoppedByUser)
+			continue
+		}
+		cameras.Stop()
+		player.want(wcs.StatusFailed, "RtspAgent shutdown")
+	}
+}
