@@ -310,3 +310,35 @@ func TestRoomContinuesWithEmptyRedis(t *testing.T) {
 	dave.Close()
 	wantNoRoom(t, s)
 }
+
+// A session is resumed on another pod as soon as its client was admitted to a room, before the session's
+// record has the room: the client stays a member.
+func TestSessionResumedAtOnceStaysMemberOfNewRoom(t *testing.T) {
+	t.Parallel()
+	g, s := podsWithLongTimeouts(t, 2)
+	bob := rig.EnterAs(t, g[1].URL, roomApp, "bob")
+	for i := range 5 {
+		room := fmt.Sprint("room-", i)
+		bob.Join(room)
+		alice, token := rig.LoginKeptAs(rig.Dial(t, g[0].URL), roomApp, "alice", "")
+		digits := strings.Split(token, "/")[2] // of its id
+		rig.Eventually(t, 20*time.Second, "the session is registered", func() bool {
+			return strings.Contains(s.Redis.CLI("--raw", "KEYS", "wcs:*:session:*"), digits)
+		})
+		socket := rig.Dial(t, g[1].URL)
+		if got := alice.TryJoin(room); got != "ACCEPTED" {
+			t.Fatalf("join: %s", got)
+		}
+		back, _ := rig.LoginKeptAs(socket, roomApp, "alice", token)
+		if got := back.Say(room, "bob", "hello"); got != "ACCEPTED" {
+			t.Errorf("attempt %d: a message of the member: %s", i, got)
+		}
+		bob.WantEvents("JOINED alice", "MESSAGE alice: hello")
+		back.Leave(room)
+		bob.WantEvents("LEFT alice")
+		bob.Leave(room)
+		back.Close()
+	}
+	bob.Close()
+	s.WantClean(t)
+}
