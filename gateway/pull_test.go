@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/rs/zerolog"
 
 	"wcsgateway/e2e/rig"
@@ -333,4 +334,40 @@ func TestDataOfSessionsThatMoveHasNoCredentials(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// A session with an upstream plays the cameras that its application allows here, and all other addresses
+// there.
+func TestAddressesThatAreNotAllowedAreTheOtherServers(t *testing.T) {
+	allow, err := pull.ParseAllow([]string{"rtsp://*.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := pull.NewKeys("0123456789abcdef0123456789abcdef", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, old := hybridWorld(t, func(c *Config) {
+		app := c.Apps["defaultApp"]
+		app.Pull = pulls.App{Allow: allow}
+		c.Apps["defaultApp"] = app
+		c.Pulls = pulls.Config{Keys: keys, Linger: 30 * time.Second, Max: 10, PerApp: 10, PerSession: 2}
+	})
+	w.pulls.SetWorkers(state.PullWorker{ID: "w1", Max: 10})
+	c := w.connect(t, podA)
+	playAV(t, c, "here", camera)
+	pullWorld{world: w}.work(t)
+	c.AwaitSDP("here")
+	question := func(name string) string {
+		return `{"message":"availableStream","data":[{"mediaSessionId":"q","name":"` + name + `"}]}`
+	}
+	c.SendRaw(question("rtsp://example.org/live"))
+	server := old.Accept(t)
+	_, _, _ = server.ReadMessage() // its connection command
+	server.Send(websocket.TextMessage, `{"message":"getUserData","data":[{}]}`)
+	server.Want(websocket.TextMessage, question("rtsp://example.org/live"))
+	for _, name := range []string{"rtsp://cam.example.com:1/live", "rtsp://cam.example.com:x/", "http://cam.example.com/live"} {
+		c.SendRaw(question(name))
+		server.Want(websocket.TextMessage, question(name))
+	}
 }

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"fmt"
 
 	"wcsgateway/gateway/quota"
@@ -87,8 +86,11 @@ func mediaIDOf(c wcs.Command) (id string, ok bool) {
 
 // available returns nil for a stream that can be played.
 func (s *Session) available(name string) error {
-	if p, err := s.checkPlayed(name); p != nil || err != nil {
-		return cmp.Or(err, s.table.Pulls.Available(s.table.Context, p))
+	switch p, err := s.checkPlayed(name); {
+	case err != nil:
+		return err
+	case p != nil:
+		return s.table.Pulls.Available(s.table.Context, p)
 	}
 	_, err := s.table.locate(s.table.Context, s.app, name)
 	return err
