@@ -40,6 +40,7 @@ type RTSPServer struct {
 	streams map[string]*gortsplib.ServerStream
 	frozen  bool
 	readers int
+	timed   map[string]map[*description.Media]bool // by path: tracks whose times the camera has reported
 }
 
 // StartRTSP starts a server. Players need user and password if there is a user. It ends with the test.
@@ -57,6 +58,7 @@ func (s *RTSPServer) Start() {
 	server := &gortsplib.Server{Handler: s, RTSPAddress: fmt.Sprintf("127.0.0.1:%d", s.Port)}
 	s.mu.Lock()
 	s.server, s.streams = server, map[string]*gortsplib.ServerStream{}
+	s.timed = map[string]map[*description.Media]bool{}
 	s.mu.Unlock()
 	if err := server.Start(); err != nil {
 		s.t.Fatal(err)
@@ -123,6 +125,32 @@ func (s *RTSPServer) Camera(path, size string, encoders ...[]string) *Process {
 		return s.stream("/"+path) != nil
 	})
 	return p
+}
+
+func (s *RTSPServer) setTimed(path string, m *description.Media, timed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timed[path] == nil {
+		s.timed[path] = map[*description.Media]bool{}
+	}
+	s.timed[path][m] = timed
+}
+
+// AwaitTimes waits until a camera with two tracks has reported how their times relate. Before, the server
+// relates them by the arrival of packets.
+func (s *RTSPServer) AwaitTimes(path string) {
+	s.t.Helper()
+	Eventually(s.t, 20*time.Second, "the camera reports its times", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		timed := s.timed["/"+path]
+		for _, ok := range timed {
+			if !ok {
+				return false
+			}
+		}
+		return len(timed) == 2
+	})
 }
 
 func (s *RTSPServer) stream(path string) *gortsplib.ServerStream {
@@ -197,9 +225,15 @@ func (s *RTSPServer) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Re
 		s.mu.Lock()
 		frozen := s.frozen
 		s.mu.Unlock()
-		if !frozen {
-			_ = stream.WritePacketRTP(m, p) // a reader that does not read is closed
+		if frozen {
+			return
 		}
+		ntp, ok := ctx.Session.PacketNTP(m, p)
+		if !ok {
+			ntp = time.Now()
+		}
+		s.setTimed(ctx.Path, m, ok)
+		_ = stream.WritePacketRTPWithNTP(m, p, ntp) // a reader that does not read is closed
 	})
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }

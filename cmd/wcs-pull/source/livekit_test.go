@@ -15,7 +15,7 @@ import (
 
 // stage is a LiveKit with a Runner.
 type stage struct {
-	t      *testing.T
+	t      testing.TB
 	lk     *rig.LiveKit
 	sfu    *livekit.SFU
 	runner *Runner
@@ -23,7 +23,7 @@ type stage struct {
 
 const testRoom = translate.RoomName("wcs-pull.test.1")
 
-func newStage(t *testing.T) *stage {
+func newStage(t testing.TB) *stage {
 	t.Helper()
 	lk := rig.StartLiveKit(t, rig.LiveKitOptions{})
 	sfu, err := livekit.New(livekit.Config{URL: lk.URL, Key: lk.Key, Secret: lk.Secret}, livekit.Deps{})

@@ -37,7 +37,7 @@ func work(dir string) {
 }
 
 // children returns the ids and states of a process' children that run a program.
-func children(t *testing.T, parent int, program string) map[string]string {
+func children(t testing.TB, parent int, program string) map[string]string {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {

@@ -31,6 +31,7 @@ const (
 	syncEvery = 5 * time.Second
 	syncSlack = 5 * time.Millisecond
 	syncMax   = 5 * time.Second
+	syncStep  = 4 * time.Millisecond // by which the clock of video is moved with each frame
 )
 
 // rtspReader reads a source over RTSP, interleaved in its TCP connection.
@@ -46,7 +47,8 @@ type rtspReader struct {
 	// owned by the library's reader goroutine
 	begun  time.Time
 	synced time.Time
-	sets   [][]byte // parameter sets of the description, for the first key frame
+	behind time.Duration // what the clock of video is still to be moved
+	sets   [][]byte      // parameter sets of the description, for the first key frame
 }
 
 // rtspTrack is a track that is read, and its clock.
@@ -63,16 +65,33 @@ type rtspTrack struct {
 	offset  time.Duration
 }
 
-// at returns the time of a packet on the source's clock. A track starts at the time of its first packet's
-// arrival.
+// duration returns that of the frames of one packet of audio, which is sent when it is full.
+func (t *rtspTrack) duration(frames [][]byte) time.Duration {
+	switch {
+	case len(frames) == 0:
+		return 0
+	case t.codec == codecOpus:
+		return opusDuration(frames[0])
+	case t.step > 0:
+		return time.Duration(len(frames)) * t.step
+	}
+	return time.Duration(len(frames[0])) * time.Second / time.Duration(t.format.ClockRate())
+}
+
+// at returns the time of a packet on the source's clock, on which a track begins at since.
 func (t *rtspTrack) at(stamp uint32, since time.Duration) time.Duration {
 	if !t.started {
 		t.started, t.stamp, t.offset = true, stamp, since
 	}
 	t.ticks += int64(int32(stamp - t.stamp))
 	t.stamp = stamp
-	rate := int64(t.format.ClockRate())
-	return t.offset + time.Duration(t.ticks/rate)*time.Second + time.Duration(t.ticks%rate)*time.Second/time.Duration(rate)
+	return t.atOf(stamp)
+}
+
+// atOf returns the time of a timestamp near that of the last packet.
+func (t *rtspTrack) atOf(stamp uint32) time.Duration {
+	ticks, rate := t.ticks+int64(int32(stamp-t.stamp)), int64(t.format.ClockRate())
+	return t.offset + time.Duration(ticks/rate)*time.Second + time.Duration(ticks%rate)*time.Second/time.Duration(rate)
 }
 
 // openRTSP describes and sets up a source. Its errors are *pull.Error.
@@ -281,8 +300,9 @@ func (rd *rtspReader) onVideo(p *rtp.Packet, to sink) error {
 		return &pull.Error{Fault: pull.NeedsTranscoding, Detail: "video with B-frames"}
 	}
 	if rd.audio != nil && rd.audio.started && now.Sub(rd.synced) > syncEvery {
-		rd.synchronize(p.Timestamp, now)
+		rd.synchronize(now)
 	}
+	rd.slew()
 	if rd.sets != nil && rd.isKey(unit) {
 		unit = append(slices.Clip(rd.sets), unit...) // sets of the key frame itself come later, and count
 		rd.sets = nil
@@ -321,7 +341,7 @@ func (rd *rtspReader) onAudio(p *rtp.Packet, to sink) error {
 	if err != nil {
 		return nil // as above
 	}
-	at := rd.audio.at(p.Timestamp, now.Sub(rd.begun))
+	at := rd.audio.at(p.Timestamp, now.Sub(rd.begun)-rd.audio.duration(frames))
 	for i, frame := range frames {
 		if err := to.WriteAudio(slices.Clip(frame), at+time.Duration(i)*rd.audio.step); err != nil {
 			return err
@@ -331,22 +351,32 @@ func (rd *rtspReader) onAudio(p *rtp.Packet, to sink) error {
 }
 
 // synchronize moves the clock of video to that of audio, as the sender reports of the source relate them.
-// Before the first reports the arrival of the first packets relates them.
-func (rd *rtspReader) synchronize(stamp uint32, now time.Time) {
-	video, ok := rd.client.PacketNTP(rd.video.media, &rtp.Packet{Header: rtp.Header{PayloadType: rd.video.format.PayloadType(), Timestamp: stamp}})
-	if !ok {
-		return
-	}
-	audio, ok := rd.client.PacketNTP(rd.audio.media, &rtp.Packet{Header: rtp.Header{PayloadType: rd.audio.format.PayloadType(), Timestamp: rd.audio.stamp}})
-	if !ok {
+// Before these come, the arrival of the first packets relates them. The RTP-Info of PLAY is not used: that of
+// gortsplib's own server was wrong by up to seconds.
+func (rd *rtspReader) synchronize(now time.Time) {
+	video, ok := rd.ntp(rd.video)
+	audio, okAudio := rd.ntp(rd.audio)
+	if !ok || !okAudio {
 		return
 	}
 	rd.synced = now
-	videoAt, audioAt := rd.video.at(rd.video.stamp, 0), rd.audio.at(rd.audio.stamp, 0)
-	off := video.Sub(audio) - (videoAt - audioAt)
+	off := video.Sub(audio) - (rd.video.atOf(rd.video.stamp) - rd.audio.atOf(rd.audio.stamp))
 	if off.Abs() > syncSlack && off.Abs() < syncMax {
-		rd.video.offset += off
+		rd.behind = off
 	}
+}
+
+// slew moves the clock of video by a part of what it is to move: less than a frame, so that no timestamp goes
+// backwards.
+func (rd *rtspReader) slew() {
+	step := min(max(rd.behind, -syncStep), syncStep)
+	rd.video.offset += step
+	rd.behind -= step
+}
+
+func (rd *rtspReader) ntp(t *rtspTrack) (time.Time, bool) {
+	header := rtp.Header{PayloadType: t.format.PayloadType(), Timestamp: t.stamp}
+	return rd.client.PacketNTP(t.media, &rtp.Packet{Header: header})
 }
 
 // rtspFault classifies an error before the first packet.

@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		work(dir)
 		return
 	}
+	if text := os.Getenv(benchWorker); text != "" {
+		workMany(text)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -90,7 +94,7 @@ func (f *fakeRoom) counts() (video, audio int) {
 
 // started is a pull that runs in a test.
 type started struct {
-	t      *testing.T
+	t      testing.TB
 	room   *fakeRoom
 	stop   func()
 	states chan pull.State
@@ -114,7 +118,7 @@ func testRunner(t *testing.T, room *fakeRoom) *Runner {
 }
 
 // begin runs a pull of a URL.
-func begin(t *testing.T, r *Runner, room *fakeRoom, url string, change func(*Job)) *started {
+func begin(t testing.TB, r *Runner, room *fakeRoom, url string, change func(*Job)) *started {
 	t.Helper()
 	source, err := pull.Parse(url)
 	if err != nil {
