@@ -46,9 +46,9 @@ func loadCompose(ctx context.Context, t testing.TB, settings map[string]string) 
 	return loadComposeFile(ctx, t, "compose.yaml", environ)
 }
 
-func loadComposeFile(ctx context.Context, t testing.TB, file string, environ []string) (*types.Project, error) {
+func loadComposeFile(ctx context.Context, t testing.TB, file string, environ []string, profiles ...string) (*types.Project, error) {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(composeDir, file)}, cli.WithEnv(environ), cli.WithResolvedPaths(true))
+	options, err := cli.NewProjectOptions([]string{filepath.Join(composeDir, file)}, cli.WithEnv(environ), cli.WithResolvedPaths(true), cli.WithProfiles(profiles))
 	if err != nil {
 		t.Fatal(err)
 	}

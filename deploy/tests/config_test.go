@@ -118,7 +118,7 @@ func runDir(t testing.TB) string {
 	cert, key := certificate(t)
 	for name, content := range map[string][]byte{
 		"wcs/livekit-api-secret": []byte("secret"), "wcs/redis-password": []byte("secret"), "wcs/redis-sentinel-password": []byte("secret"),
-		"wcs/shop-hook": []byte("secret"), "wcs/rest-ops": []byte("$2a$10$OtZR/CoR1LKx9AYNN3JiXu2yZnSA6wPFcWJAfM8VnD0n5qtOqbxaq"),
+		"wcs/shop-hook": []byte("secret"), "wcs/pull-secret": []byte("0123456789abcdef0123456789abcdef"), "wcs/rest-ops": []byte("$2a$10$OtZR/CoR1LKx9AYNN3JiXu2yZnSA6wPFcWJAfM8VnD0n5qtOqbxaq"),
 		"tls/tls.crt": cert, "tls/tls.key": key,
 	} {
 		file := filepath.Join(dir, name)

@@ -137,6 +137,60 @@ annotations: {{- toYaml . | nindent 2 }}
 livekit-api-secret: WCS_LIVEKIT_APISECRET_FILE
 redis-password: WCS_REDIS_PASSWORD_FILE
 redis-sentinel-password: WCS_REDIS_SENTINELPASSWORD_FILE
+pull-secret: WCS_PULL_SECRET_FILE
+{{- end -}}
+
+{{/* The same of workers. */}}
+{{- define "wcs-gateway.knownPullSecrets" -}}
+livekit-api-secret: WCS_PULL_LIVEKIT_APISECRET_FILE
+redis-password: WCS_PULL_REDIS_PASSWORD_FILE
+redis-sentinel-password: WCS_PULL_REDIS_SENTINELPASSWORD_FILE
+pull-secret: WCS_PULL_SECRET_FILE
+{{- end -}}
+
+{{/* The secrets of workers: their own, and the one that they share with the gateways. */}}
+{{- define "wcs-gateway.pullSecrets" -}}
+{{- merge (deepCopy .Values.pull.secrets) (pick .Values.secrets "pull-secret") | toYaml -}}
+{{- end -}}
+
+{{- define "wcs-gateway.ownPullSecrets" -}}
+{{- range $name, $secret := .Values.pull.secrets }}
+{{- if hasKey $secret "value" }}
+{{ $name }}: {{ $secret.value | b64enc }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Not the gateway's name, so that no selector of the gateway matches workers. */}}
+{{- define "wcs-gateway.pullSelector" -}}
+app.kubernetes.io/name: {{ include "wcs-gateway.name" . }}-pull
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "wcs-gateway.pullLabels" -}}
+{{ include "wcs-gateway.pullSelector" . }}
+app.kubernetes.io/component: pull
+app.kubernetes.io/version: {{ .Values.pull.image.tag | default .Chart.AppVersion | quote }}
+{{- end -}}
+
+{{- define "wcs-gateway.pullImage" -}}
+{{- with .Values.pull.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The configuration of workers: pull.config, with the gateways' deployment, Redis (without its user) and LiveKit. */}}
+{{- define "wcs-gateway.pullConfig" -}}
+{{- $config := deepCopy .Values.pull.config -}}
+{{- $shared := dict "redis" (omit .Values.config.redis "username" "password" "sentinelUsername" "sentinelPassword") "livekit" (pick .Values.config.livekit "url") -}}
+{{- with .Values.config.deployment -}}
+{{- $_ := set $shared "deployment" . -}}
+{{- end -}}
+{{- toYaml (merge (dict "listen" ":9091") $config (deepCopy $shared)) -}}
 {{- end -}}
 
 {{/* Fails for the first secret in the configuration that is a plain value, not {file: …}: (dict "at" path "value" value). */}}
@@ -173,6 +227,29 @@ redis-sentinel-password: WCS_REDIS_SENTINELPASSWORD_FILE
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.listeners.ws) -}}
 {{- fail "httpRoute.enabled needs listeners.ws: TLS ends at the Gateway" -}}
+{{- end -}}
+{{- if .Values.pull.enabled -}}
+{{- include "wcs-gateway.noSecrets" (dict "at" "pull.config" "value" .Values.pull.config) -}}
+{{- if not .Values.pull.image.repository -}}
+{{- fail "pull.image.repository is required: no image is published. Push one, for example with make image-pull IMAGE=registry.example/wcs-pull:1.0.0 BUILDX=--push" -}}
+{{- end -}}
+{{- if not (hasKey .Values.secrets "pull-secret") -}}
+{{- fail "pull.enabled needs secrets.pull-secret, which gateways and workers share" -}}
+{{- end -}}
+{{- if not (hasKey .Values.pull.secrets "livekit-api-secret") -}}
+{{- fail "pull.enabled needs pull.secrets.livekit-api-secret, that of pull.config.livekit.apiKey" -}}
+{{- end -}}
+{{- if not (dig "livekit" "apiKey" "" .Values.pull.config) -}}
+{{- fail "pull.enabled needs pull.config.livekit.apiKey: workers have a key of their own" -}}
+{{- end -}}
+{{- with .Values.pull.autoscaling -}}
+{{- if and .enabled (not .pullsPerPod) (not .targetCPU) -}}
+{{- fail "pull.autoscaling.enabled needs pull.autoscaling.pullsPerPod or pull.autoscaling.targetCPU" -}}
+{{- end -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- fail "pull.autoscaling.minReplicas is greater than pull.autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (not .Values.autoscaling.sessionsPerPod) (not .Values.autoscaling.targetCPU) -}}
 {{- fail "autoscaling.enabled needs autoscaling.sessionsPerPod or autoscaling.targetCPU" -}}
