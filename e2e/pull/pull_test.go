@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -172,6 +173,12 @@ func TestPlayersOfTwoPodsShareOneConnectionToACamera(t *testing.T) {
 	if n := s.rtsp.Readers(); n != 1 {
 		t.Errorf("%d connections to the camera, want 1", n)
 	}
+	if m := b.Await("outboundVideoRate"); !strings.Contains(m.Raw, `"videoRate"`) {
+		t.Errorf("rate: %s", m.Raw)
+	}
+	b.AwaitMatch("the size of the picture", func(m rig.Message) bool {
+		return m.Name == "notifyVideoFormat" && strings.Contains(m.Raw, `"streamerVideoWidth":640`)
+	})
 	b.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": address})
 	if m := b.Await("availableStream"); !strings.Contains(m.Raw, `"status":"true"`) {
 		t.Errorf("availableStream: %s", m.Raw)
@@ -292,7 +299,11 @@ func TestResumedSessionKeepsItsCamera(t *testing.T) {
 // A backend keeps a camera pulled without players, on whatever pod, and ends it with its players.
 func TestBackendKeepsACameraPulled(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, 1, nil)
+	ffmpeg, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStage(t, 1, map[string]string{"WCS_SNAPSHOT_FFMPEG": ffmpeg})
 	s.rtsp.Camera("cam", "320x240", rig.CameraH264, rig.CameraG711)
 	body := fmt.Sprintf(`{"uri":%q}`, s.rtsp.URL("cam"))
 	if status, text := s.post(0, "/rtsp/startup", body); status != http.StatusOK {
@@ -316,6 +327,9 @@ func TestBackendKeepsACameraPulled(t *testing.T) {
 	if status, text := s.post(1, "/stream/find", fmt.Sprintf(`{"name":%q}`, s.rtsp.URL("cam"))); status != http.StatusOK || !strings.Contains(text, `"mediaSessionId":"play"`) {
 		t.Errorf("players of the camera: %d %s", status, text)
 	}
+	if status, text := s.post(1, "/stream/snapshot", fmt.Sprintf(`{"streamName":%q}`, s.rtsp.URL("cam"))); status != http.StatusOK || !strings.Contains(text, `"data":"iVBOR`) {
+		t.Errorf("snapshot: %d %.200s", status, text)
+	}
 	if status, text := s.post(1, "/pull/terminate", body); status != http.StatusOK {
 		t.Errorf("terminate: %d %s", status, text)
 	}
@@ -324,4 +338,33 @@ func TestBackendKeepsACameraPulled(t *testing.T) {
 		t.Errorf("list after the end: %d %s", status, text)
 	}
 	s.wantNoCredentials()
+}
+
+// Fifty players on two pods are one pull, also after Redis came back empty.
+func TestCameraGoesOnWithoutRedis(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1, nil)
+	s.rtsp.Camera("cam", "320x240", rig.CameraH264, rig.CameraG711)
+	clients := []*rig.Client{s.connect(0), s.connect(1)}
+	first := rig.NewPlayer(t, rig.PeerOptions{})
+	clients[0].Play("first", s.rtsp.URL("cam"), first)
+	for i := range 49 {
+		clients[i%2].Play(fmt.Sprintf("player-%d", i), s.rtsp.URL("cam"), rig.NewPlayer(t, rig.PeerOptions{Audio: true}))
+	}
+	s.redis.Stop()
+	s.wantMedia(first)
+	s.redis.Restart()
+	rig.Eventually(t, patience, "both pods hold the pull again", func() bool { return s.wanted() == 1 && s.holders() == 2 })
+	s.wantMedia(first)
+	s.pods[1].AwaitReady(t)
+	rig.Eventually(t, patience, "a new player joins", func() bool {
+		start(clients[1], "late", s.rtsp.URL("cam"), rig.NewPlayer(t, rig.PeerOptions{}))
+		m := clients[1].AwaitMatch("answer or failure", func(m rig.Message) bool {
+			return strings.Contains(m.Raw, `"late"`) && (m.Name == "setRemoteSDP" || strings.Contains(m.Raw, `"FAILED"`))
+		})
+		return m.Name == "setRemoteSDP"
+	})
+	if n := s.rtsp.Readers(); n != 1 {
+		t.Errorf("%d connections to the camera, want 1", n)
+	}
 }
