@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/session"
+	"wcsgateway/state"
 	"wcsgateway/translate"
 	"wcsgateway/translate/wcs"
 )
@@ -91,6 +95,59 @@ func TestClientsShareListsOfNatives(t *testing.T) {
 			t.Errorf("%d calls to LiveKit for a publisher that the list shows, want 2", n)
 		}
 	})
+}
+
+// One address has a part of the lookups that run at a time: those of another do not wait for it.
+func TestAddressesTakeTurnsToLookUpStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, nil)
+		hold := make(chan struct{})
+		store := &heldFinds{Store: w.pods[podA].env.Store, hold: hold}
+		w.pods[podA].env.Store = store
+		ask := func(from string, questions int) *rig.Client {
+			w.net.setClient(from)
+			c := w.connect(t, podA)
+			for range questions {
+				c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "none"})
+			}
+			synctest.Wait()
+			return c
+		}
+		var all []*rig.Client
+		for i := range 20 {
+			all = append(all, ask(fmt.Sprint("192.0.2.1:", i+1), 4))
+		}
+		if n := store.asked.Load(); n != session.MaxLookups/4 {
+			t.Errorf("%d lookups of one address at a time, want %d", n, session.MaxLookups/4)
+		}
+		all = append(all, ask("192.0.2.2:1", 4))
+		if n := store.asked.Load(); n != session.MaxLookups/4+4 {
+			t.Errorf("%d lookups with those of another address, want 4 more", n)
+		}
+		close(hold)
+		for _, c := range all {
+			for range 4 {
+				if m := c.Await("availableStream"); !strings.Contains(m.Raw, wcs.InfoStreamNotFound) {
+					t.Errorf("%s", m.Raw)
+				}
+			}
+		}
+	})
+}
+
+// heldFinds holds lookups in the store.
+type heldFinds struct {
+	session.Store
+	hold  chan struct{}
+	asked atomic.Int32
+}
+
+func (h *heldFinds) FindStream(ctx context.Context, name string) (state.Stream, error) {
+	h.asked.Add(1)
+	<-h.hold
+	return h.Store.FindStream(ctx, name)
 }
 
 // Each application has the text that its apps compare.

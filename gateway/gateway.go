@@ -103,6 +103,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Metrics: &deps.Metrics.Metrics,
 		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions,
 		Natives: natives.New(ctx, deps.SFU), Quotas: quota.New(cfg.Snapshot.PerMinute), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
+		Lookups:   quota.NewTurns(session.MaxLookups),
 		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick), Ends: deps.Metrics.Ends(cfg.Recent),
 	}
 	env.Bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Transit: deps.Metrics.Transit(), Log: deps.Log})

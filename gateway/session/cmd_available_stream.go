@@ -1,17 +1,21 @@
 package session
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"wcsgateway/gateway/quota"
 	"wcsgateway/translate/wcs"
 )
 
-// Bounds of one client's availableStream lookups that run at a time and that wait: a client that asks without
-// end must not fill the queue for Redis.
+// Bounds of availableStream lookups: those of one client that run at a time and that wait, and those of all
+// clients that run at a time. A client that asks without end must not fill the queue for Redis. Addresses
+// take turns, and one has at most a quarter.
 const (
 	maxLookups        = 4
 	MaxWaitingLookups = 128
+	MaxLookups        = 64
 )
 
 // lookups are a session's availableStream requests. They belong to the session's loop.
@@ -92,6 +96,16 @@ func (s *Session) available(name string) error {
 	case p != nil:
 		return s.table.Pulls.Available(s.table.Context, p)
 	}
-	_, err := s.table.locate(s.table.Context, s.app, name)
+	ctx, cancel := s.table.timeout(s.table.Config.Media.StoreTimeout)
+	defer cancel()
+	release, err := s.table.Lookups.Acquire(ctx, s.Conn.Key)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errTooManyLookups
+	}
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = s.table.locate(s.table.Context, s.app, name)
 	return err
 }

@@ -44,7 +44,8 @@ type Env struct {
 	Bus       *bus.Bus
 	Ends      *ends.Recorder
 	Quotas    *quota.Table
-	Turns     *quota.Turns
+	Turns     *quota.Turns // of calls to LiveKit that start streams
+	Lookups   *quota.Turns // of availableStream
 	Cleanup   *cleanup.Queue
 	Rooms     *roomapi.Rooms
 	Probes    *probe.Pool
