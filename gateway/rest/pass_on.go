@@ -49,13 +49,13 @@ var (
 	errTooMuch    = errors.New("the response of the other WCS server is too large")
 )
 
-var errOtherURL = errors.New("must be http://host[:port] or https://host[:port]")
+var errOtherURL = errors.New("must be http://host[:port] or https://host[:port], with a port up to 65535 and without a path")
 
 // ParseOther parses PassOn.URL.
 func ParseOther(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	web := strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
-	if err != nil || !web || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || !web || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || !upstream.IsPort(u.Port()) {
 		return nil, errOtherURL
 	}
 	return u, nil

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,7 @@ type Server struct {
 }
 
 // ErrURL is the fault of an address of a server.
-var ErrURL = errors.New("must be ws://host[:port] or wss://host[:port], without a path")
+var ErrURL = errors.New("must be ws://host[:port] or wss://host[:port], with a port up to 65535 and without a path")
 
 // NewServer returns a Server. It opens no connection.
 func NewServer(cfg ServerConfig) (*Server, error) {
@@ -75,10 +76,16 @@ func CheckURL(text string) error {
 func parseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Hostname() == "" || u.User != nil ||
-		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || !IsPort(u.Port()) {
 		return nil, ErrURL // the text is not shown: it can contain a password by mistake
 	}
 	return u, nil
+}
+
+// IsPort reports whether the port of an address is one of TCP. Without a port, the scheme has one.
+func IsPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 // ConnectTimeout returns the time that the server has to accept a client.

@@ -66,6 +66,7 @@ func (p PassOn) validate(f *faults, users map[string]Secret) {
 	for _, user := range p.Users {
 		f.check(users[user] != "", "rest.passOn.users", "%q is not in rest.users", user)
 	}
+	f.check(p.TLS == UpstreamTLS{} || strings.HasPrefix(p.URL, "https:"), "rest.passOn.tls", "is for a url with https")
 	f.failed("rest.passOn.tls", errorOf(p.TLS.Config()))
 }
 

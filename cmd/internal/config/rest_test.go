@@ -60,6 +60,8 @@ func TestInvalidPassOnIsReported(t *testing.T) {
 	const url, ops = "WCS_REST_PASSON_URL=https://old:8444", "WCS_REST_USERS={ops: " + hash + "}"
 	for want, variables := range map[string][]string{
 		"rest.passOn.url":      {ops, "WCS_REST_PASSON_URL=https://old/rest-api"},
+		"with a port up to":    {ops, "WCS_REST_PASSON_URL=https://old:84440"},
+		"url with https":       {ops, "WCS_REST_PASSON_URL=http://old:8081", "WCS_REST_PASSON_TLS_SERVERNAME=old"},
 		"rest.passOn.username": {ops, url, "WCS_REST_PASSON_USERNAME=u"},
 		"rest.passOn.users":    {ops, url, "WCS_REST_PASSON_USERS=ops,other"},
 		"rest.passOn.tls":      {ops, url, "WCS_REST_PASSON_TLS_CA=none.pem"},

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"wcsgateway/gateway/upstream"
@@ -133,6 +134,7 @@ func (c Config) validateUpstreams(f *faults) {
 		} else if err := upstream.CheckURL(u.URL); err != nil {
 			f.add(at+".url", "%v", err)
 		}
+		f.check(u.TLS == UpstreamTLS{} || strings.HasPrefix(strings.ToLower(u.URL), "wss:"), at+".tls", "is for a url with wss")
 		f.failed(at+".tls", errorOf(u.TLS.Config()))
 		f.check(!u.MediaSockets || media == "", at+".mediaSockets", "is set for %s too: the sockets do not say whose they are", media)
 		if u.MediaSockets {
