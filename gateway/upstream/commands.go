@@ -8,8 +8,8 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// otherCommand is the metric label of all names that are not in the list, and of messages that do not begin
-// with their name.
+// otherCommand is the metric label of all names that are not in the list, and of messages that neither begin
+// nor end with their name.
 const otherCommand = "other"
 
 var commands = []wcs.Name{
@@ -20,22 +20,29 @@ var commands = []wcs.Name{
 	"pauseStream", "changeQuality", "getStreamInfo", // the gateway has no counterpart
 }
 
-// maxStart is how much of a message is looked at for its name.
-const maxStart = 56
+// maxEdge is how much of a message's beginning and of its end is looked at for its name.
+const maxEdge = 56
 
-// nameIn returns the command of a message by its first bytes, as SDKs write them: {"message":"name".
-func nameIn(start []byte) string {
-	rest, ok := bytes.CutPrefix(start, []byte(`{"message":"`))
-	if name, _, found := bytes.Cut(rest, []byte(`"`)); ok && found && slices.Contains(commands, wcs.Name(name)) {
+// nameIn returns the command of a message by its first and last bytes. Web SDKs begin it with
+// {"message":"name"; other clients can end it with ,"message":"name"}.
+func nameIn(start, end []byte) string {
+	rest, first := bytes.CutPrefix(start, []byte(`{"message":"`))
+	name, _, found := bytes.Cut(rest, []byte(`"`))
+	if at := bytes.LastIndex(end, []byte(lastMember)); !first && at >= 0 {
+		name, found = bytes.CutSuffix(end[at+len(lastMember):], []byte(`"}`))
+	}
+	if found && slices.Contains(commands, wcs.Name(name)) {
 		return string(name)
 	}
 	return otherCommand
 }
 
-// counter returns what counts the messages of one link by their first bytes. Pongs are not counted.
-func (ls *Links) counter(app, upstream string) func(start []byte) {
-	return func(start []byte) {
-		if name := nameIn(start); name != string(wcs.CmdPong) {
+const lastMember = `,"message":"`
+
+// counter returns what counts the messages of one link by their edges. Pongs are not counted.
+func (ls *Links) counter(app, upstream string) func(start, end []byte) {
+	return func(start, end []byte) {
+		if name := nameIn(start, end); name != string(wcs.CmdPong) {
 			ls.count(app, upstream, name)
 		}
 	}

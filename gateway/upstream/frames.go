@@ -22,9 +22,11 @@ type scanner struct {
 	payload bool     // head is complete
 	left    uint64   // bytes of the payload that have not come
 
-	onText func(start []byte) // nil: none; is called for each text message with its first bytes, unmasked
-	start  [maxStart]byte
-	kept   int // bytes of start
+	onText func(start, end []byte) // nil: none; is called for each text message with its first and last bytes, unmasked
+	text   bool                    // a text message is in progress
+	kept   int                     // bytes at the beginning of start, and at the end of end
+	start  [maxEdge]byte
+	end    [maxEdge]byte
 
 	onPayload func(b []byte) // nil: none; is called for each piece of a frame, at least once, before left changes
 }
@@ -40,7 +42,7 @@ func (s *scanner) next(b []byte) (n int, started, ended bool) {
 		if s.have < s.headSize() {
 			return n, false, false
 		}
-		s.payload, s.left, started, s.kept = true, s.size(), true, 0
+		s.payload, s.left, started = true, s.size(), true
 	}
 	passed := min(uint64(len(b)-n), s.left)
 	s.keep(b[n : n+int(passed)])
@@ -54,22 +56,39 @@ func (s *scanner) next(b []byte) (n int, started, ended bool) {
 	return n, started, ended
 }
 
-// keep keeps the first bytes of a text message and calls onText when it has enough, or all.
+// keep keeps the first and the last bytes of a text message, and calls onText when it has all.
 func (s *scanner) keep(b []byte) {
-	if s.onText == nil || s.opcode() != opText || s.kept < 0 {
+	opcode, at := s.opcode(), s.size()-s.left
+	if s.onText == nil || opcode >= opClose { // a control frame can be between the fragments of a message
 		return
 	}
-	for i := 0; i < len(b) && s.kept < maxStart; i++ {
-		s.start[s.kept] = b[i]
-		if s.masked() {
-			s.start[s.kept] ^= s.head[s.headSize()-4+s.kept%4]
-		}
-		s.kept++
+	if opcode != opContinuation && at == 0 {
+		s.text, s.kept = opcode == opText, 0
 	}
-	if s.kept == maxStart || uint64(len(b)) == s.left {
-		s.onText(s.start[:s.kept])
-		s.kept = -1 // of this frame
+	if !s.text {
+		return
 	}
+	s.kept += s.unmask(s.start[s.kept:], b, at)
+	last := b[max(0, len(b)-maxEdge):]
+	copy(s.end[:], s.end[len(last):])
+	s.unmask(s.end[maxEdge-len(last):], last, at+uint64(len(b)-len(last)))
+	if final := s.head[0]&0x80 != 0; final && uint64(len(b)) == s.left {
+		s.text = false
+		s.onText(s.start[:s.kept], s.end[maxEdge-s.kept:])
+	}
+}
+
+// unmask copies what comes at a place of the payload, as far as there is room for it, and returns its size.
+func (s *scanner) unmask(to, b []byte, at uint64) int {
+	var mask [4]byte
+	if s.masked() {
+		copy(mask[:], s.head[s.headSize()-4:])
+	}
+	n := copy(to, b)
+	for i := range to[:n] {
+		to[i] ^= mask[(at+uint64(i))%4]
+	}
+	return n
 }
 
 // between reports whether no frame is in progress.

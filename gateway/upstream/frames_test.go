@@ -78,7 +78,7 @@ func TestScannerFindsFramesInPiecesOfAnySize(t *testing.T) {
 	}
 }
 
-func TestScannerShowsStartsOfTextMessages(t *testing.T) {
+func TestScannerShowsEdgesOfTextMessages(t *testing.T) {
 	long := `{"message":"publishStream","data":[{"sdp":"` + string(bytes.Repeat([]byte("x"), 9000)) + `"}]}`
 	stream := slices.Concat(
 		frame(opText, true, 0xdeadbeef, []byte(`{"message":"call","data":[{}]}`)),
@@ -88,11 +88,17 @@ func TestScannerShowsStartsOfTextMessages(t *testing.T) {
 		frame(opText, true, 0, []byte(`{"message":"pong","data":[null]}`)),
 		frame(opText, true, 5, []byte(`{}`)),
 		frame(opText, true, 6, nil),
+		frame(opText, true, 7, []byte(`{"data":[null],"message":"pong"}`)),
+		frame(opText, true, 8, []byte(`{"data":[{"sdp":"`+string(bytes.Repeat([]byte("x"), 9001))+`"}],"message":"playStream"}`)),
+		frame(opText, true, 9, []byte(`{"data":[{"a":1,"message":"call"}]}`)),
+		frame(opText, true, 9, []byte(`{"message":"later","data":[{}],"x":1,"message":"call"}`)),
+		frame(opText, true, 9, []byte(`,"message":"`)),
+		frame(opText, false, 9, []byte(`{"data":[null],"mess`)), frame(9, true, 1, []byte("ping")), frame(0, false, 0, nil), frame(0, true, 3, []byte(`age":"hangup"}`)),
 	)
-	want := []string{"call", "publishStream", "pong", "other", "other"}
+	want := []string{"call", "publishStream", "pong", "other", "other", "pong", "playStream", "other", "other", "other", "hangup"}
 	for _, piece := range []int{1, 5, 64, len(stream)} {
 		var got []string
-		s := scanner{onText: func(start []byte) { got = append(got, nameIn(start)) }}
+		s := scanner{onText: func(start, end []byte) { got = append(got, nameIn(start, end)) }}
 		for chunk := range slices.Chunk(stream, piece) {
 			for len(chunk) > 0 {
 				n, _, _ := s.next(chunk)
@@ -109,7 +115,7 @@ func FuzzScannerNeverStops(f *testing.F) {
 	f.Add([]byte{0x81, 0xfe, 0, 1, 2, 3, 4, 5, 6}, 3)
 	f.Add([]byte{0x82, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, 1)
 	f.Fuzz(func(t *testing.T, stream []byte, piece int) {
-		s := scanner{onText: func([]byte) {}}
+		s := scanner{onText: func(_, _ []byte) {}}
 		for chunk := range slices.Chunk(stream, 1+piece&0xff) {
 			for len(chunk) > 0 {
 				n, _, _ := s.next(chunk)
