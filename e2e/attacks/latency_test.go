@@ -67,7 +67,7 @@ func (f *figures) round(t *testing.T, s *scene, l load) {
 
 	refused := s.refusedFor(t, l)
 	s.forgetPeak(t)
-	p := start(t, niced(t), role+"="+roleAttacker, attackName+"="+l.name, attackURL+"="+s.Gateway.URL, attackHook+"="+s.Gateway.Internal+"/webhook")
+	p := start(t, pinned(t), role+"="+roleAttacker, attackName+"="+l.name, attackURL+"="+s.Gateway.URL, attackHook+"="+s.Gateway.Internal+"/webhook")
 	begun := time.Now()
 	took, busy := s.load(t)
 	f.during = append(f.during, took...)
@@ -84,10 +84,11 @@ func (f *figures) round(t *testing.T, s *scene, l load) {
 	s.awaitCalm(t)
 
 	share := func(processors float64) string { return fmt.Sprintf("%s=%.3f", burnShare, max(processors, 0)) }
-	away := start(t, niced(t), role+"="+roleBurner, share(attackers/lasted+busy.liveKit-idle.liveKit))
+	attack := start(t, pinned(t), role+"="+roleBurner, share(attackers/lasted))
+	liveKit := start(t, niced(t), role+"="+roleBurner, share(busy.liveKit-idle.liveKit))
 	beside := start(t, exec.Command(os.Args[0]), role+"="+roleBurner, share(busy.gateway+busy.redis-idle.gateway-idle.redis))
 	f.control = append(f.control, s.observer.during(t, func() { pause(t, *measureFor) })...)
-	for _, p := range []*rig.Process{away, beside} {
+	for _, p := range []*rig.Process{attack, liveKit, beside} {
 		p.Signal(syscall.SIGTERM)
 		<-p.Done()
 	}
@@ -208,15 +209,22 @@ func (s *scene) awaitCalm(t *testing.T) {
 	rig.Eventually(t, patience, "the attackers' sockets are closed", func() bool { return s.metric(t, "wcs_connections") <= 2 })
 }
 
-// niced returns this program as a process of low priority, on the last processor.
-func niced(t *testing.T) *exec.Cmd {
+// niced returns this program as a process of low priority, as LiveKit is.
+func niced(t *testing.T, before ...string) *exec.Cmd {
 	t.Helper()
+	args := append(append([]string{"nice", "-n", strconv.Itoa(lowest)}, before...), os.Args[0])
 	for _, tool := range []string{"nice", "taskset"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("%s is missing: %v", tool, err)
 		}
 	}
-	return exec.Command("nice", "-n", strconv.Itoa(lowest), "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1), os.Args[0])
+	return exec.Command(args[0], args[1:]...)
+}
+
+// pinned is niced on the last processor, where the attackers are.
+func pinned(t *testing.T) *exec.Cmd {
+	t.Helper()
+	return niced(t, "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1))
 }
 
 // figures is what the observer measured during an attack.
