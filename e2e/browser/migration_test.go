@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,9 @@ type front struct {
 	old  string // ws://
 }
 
+// frontVersion is the version that a front's own clients get.
+const frontVersion = "5.2.0-front"
+
 // startFront starts the gateway. settings are those of its defaultApp.
 func (w *world) startFront(t *testing.T, settings string) *front {
 	t.Helper()
@@ -27,7 +31,7 @@ func (w *world) startFront(t *testing.T, settings string) *front {
 	ports := rig.NewPorts(t)
 	f.Gateway = rig.StartGateway(t, rig.GatewayOptions{
 		Ports: ports, LiveKit: rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports.Webhook()}), Redis: w.stage.Redis.Addr,
-		Env: map[string]string{"WCS_DEPLOYMENT": "front", "WCS_CONFIG": f.file},
+		Env: map[string]string{"WCS_DEPLOYMENT": "front", "WCS_VERSION": frontVersion, "WCS_CONFIG": f.file},
 	})
 	f.AwaitReady(t)
 	return f
@@ -51,6 +55,54 @@ func (f *front) reload(settings string) {
 	before := strings.Count(f.Output(), done)
 	f.configure(settings)
 	rig.Eventually(f.t, patience, "the gateway has reloaded", func() bool { return strings.Count(f.Output(), done) > before })
+}
+
+// Users keep their side when they come back to another pod with another SDK.
+func TestShareOfSDKLoginsIsSticky(t *testing.T) {
+	w := newWorld(t)
+	pods := []*front{w.startFront(t, "route: {default: old, share: 10, salt: fixed}"), w.startFront(t, "route: {default: old, share: 10, salt: fixed}")}
+	t.Run("all", func(t *testing.T) {
+		s := w.newScene(t)
+		tabs := []*legacyTab{s.legacyTab(oldestSDK), s.legacyTab(newestSDK)}
+		isNew := func(pod, sdk int, logins []string) (all []bool) {
+			for part := range slices.Chunk(logins, 50) {
+				for _, version := range call[[]string](tabs[sdk].tab, "versionsFor", pods[pod].URL, defaultApp, part) {
+					all = append(all, version == frontVersion)
+				}
+			}
+			return all
+		}
+		const half = 250
+		var again [2][]string
+		here := make(map[string]bool)
+		count := 0
+		for i := range 2 {
+			logins := make([]string, half)
+			for j := range logins {
+				logins[j] = fmt.Sprintf("user-%d", i*half+j)
+			}
+			for j, side := range isNew(i, i, logins) {
+				here[logins[j]] = side
+				if side {
+					count++
+				}
+				if side || j%10 == 0 {
+					again[i] = append(again[i], logins[j])
+				}
+			}
+		}
+		for i := range 2 {
+			for j, side := range isNew(1-i, 1-i, again[i]) {
+				if side != here[again[i][j]] {
+					t.Errorf("%s changed sides", again[i][j])
+				}
+			}
+		}
+		t.Logf("%d of 500 logins are served by the new side", count)
+		if count < 30 || count > 70 {
+			t.Errorf("%d of 500 logins are served by the new side, with a share of 10 %%", count)
+		}
+	})
 }
 
 // All users are moved to the new server, and back while they publish and play.

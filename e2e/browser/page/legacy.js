@@ -21,6 +21,20 @@ async function connect(url, appKey, custom) {
   return index;
 }
 
+/** Opens and closes a session for each login, and returns the versions of the servers that served them. */
+async function versionsFor(url, appKey, logins) {
+  const versions = [];
+  for (const login of logins) {
+    const before = journal.length;
+    const index = await connect(url, appKey, {login});
+    const version = await until(() => journal.slice(before).find((e) => e.way === "in" && e.message === "getVersion"));
+    versions.push(version.args[0]);
+    disconnect(index);
+    await sessionStatus(index, [SESSION_STATUS.DISCONNECTED]);
+  }
+  return versions;
+}
+
 /** Waits until a session has had one of these statuses, and returns it. */
 async function sessionStatus(index, statuses) {
   return (await until(() => journal.find((e) => e.session === index && statuses.includes(e.status)))).status;
