@@ -12,13 +12,22 @@ type TakenPull struct {
 	Before     int64 // the generation before, of which a participant can be left; 0: none
 }
 
+const (
+	// maxPullDeaths is the number of workers that can die in a row while they have a pull; then it fails.
+	maxPullDeaths = 3
+	// pullDeathFault is its fault, one of package pull.
+	pullDeathFault = "internal"
+	// pullSettled is how long a pull must run before earlier deaths no longer count.
+	pullSettled = time.Minute
+)
+
 // TakePull takes a pull that no living worker has. It returns ErrNotFound if the pull is not wanted or has
 // failed, and ErrTaken with the rest of the lease of the worker that has it.
 func (r *Redis) TakePull(ctx context.Context, id string) (p TakenPull, left time.Duration, err error) {
 	number := r.stamps.Add(1)
 	err = r.read(ctx, "take_pull", func(ctx context.Context) error {
 		status, words, err := r.script(ctx, r.scripts.takePull, []string{r.keys.pull(id), r.keys.pullWants(id)},
-			r.pod.ID, number, ms(r.cfg.Lease), ms(r.cfg.RecordTTL))
+			r.pod.ID, number, ms(r.cfg.Lease), ms(r.cfg.RecordTTL), maxPullDeaths, pullDeathFault, ms(pullFailureTTL))
 		switch {
 		case err != nil:
 			return err
@@ -28,6 +37,11 @@ func (r *Redis) TakePull(ctx context.Context, id string) (p TakenPull, left time
 				return err
 			}
 			return ErrTaken
+		case status == statusGone:
+			if err := r.client.ZRem(ctx, r.keys.pulls(), id).Err(); err != nil {
+				return err
+			}
+			return ErrNotFound
 		}
 		s, err := parsePull(status, words)
 		p = TakenPull{s.Pull, s.Generation, s.Before}
@@ -52,7 +66,7 @@ func (r *Redis) RenewPull(ctx context.Context, p TakenPull, report PullReport) e
 	return r.read(ctx, "renew_pull", func(ctx context.Context) error {
 		id := p.Pull.ID
 		status, _, err := r.script(ctx, r.scripts.renewPull, []string{r.keys.pull(id), r.keys.pullWants(id)},
-			r.pod.ID, p.Generation, ms(r.cfg.Lease), report.State, report.Fault, report.Detail, ms(r.cfg.RecordTTL), ms(pullFailureTTL))
+			r.pod.ID, p.Generation, ms(r.cfg.Lease), report.State, report.Fault, report.Detail, ms(r.cfg.RecordTTL), ms(pullFailureTTL), ms(pullSettled))
 		switch {
 		case err != nil:
 			return err

@@ -75,23 +75,40 @@ func (r *Redis) WantPull(ctx context.Context, p Pull, w PullWant) (s PullStatus,
 	if w.Start {
 		again = "1"
 	}
-	err = r.query(ctx, "want_pull", func(ctx context.Context) error {
-		switch status, _, err := r.script(ctx, r.scripts.enlistPull, []string{r.keys.pulls()}, p.ID, duration, w.Max, ms(r.cfg.RecordTTL)); {
-		case err != nil:
-			return err
-		case status == statusFull:
-			return ErrFull
-		}
+	want := func(ctx context.Context, listed int) (PullStatus, error) {
 		status, words, err := r.script(ctx, r.scripts.wantPull, []string{r.keys.pull(p.ID), r.keys.pullWants(p.ID)},
 			w.Holder, duration, asJSON{p}, again, ms(PullFailureHold), ms(r.cfg.RecordTTL),
-			w.Last.Generation, w.Last.Worker, w.Last.State, ms(r.cfg.Lease))
+			w.Last.Generation, w.Last.Worker, w.Last.State, ms(r.cfg.Lease), listed)
 		if err != nil {
-			return err
+			return PullStatus{}, err
 		}
-		if s, err = parsePull(status, words); err != nil || s.State == pullFailed {
-			return err
+		return parsePull(status, words)
+	}
+	enlist := func(ctx context.Context, most int) error {
+		status, _, err := r.script(ctx, r.scripts.enlistPull, []string{r.keys.pulls()}, p.ID, duration, most, ms(r.cfg.RecordTTL))
+		if err == nil && status == statusFull {
+			return ErrFull
 		}
-		if !s.Alive() {
+		return err
+	}
+	err = r.query(ctx, "want_pull", func(ctx context.Context) error {
+		s, err = want(ctx, 0)
+		switch {
+		case errors.Is(err, ErrNotFound): // only what is held takes a place in the list
+			if err := enlist(ctx, w.Max); err != nil {
+				return err
+			}
+			if s, err = want(ctx, 1); err != nil {
+				return err
+			}
+		case err != nil || s.State == pullFailed:
+			return err
+		default:
+			if err := enlist(ctx, maxListedPulls); err != nil {
+				return err
+			}
+		}
+		if s.State != pullFailed && !s.Alive() {
 			r.announcePull(ctx, p.ID)
 		}
 		return nil
@@ -102,7 +119,10 @@ func (r *Redis) WantPull(ctx context.Context, p Pull, w PullWant) (s PullStatus,
 // ReleasePull ends the want of a holder after a time. A pull without holders ends soon after.
 func (r *Redis) ReleasePull(ctx context.Context, id, holder string, after time.Duration) error {
 	return r.read(ctx, "release_pull", func(ctx context.Context) error {
-		_, _, err := r.script(ctx, r.scripts.releasePull, []string{r.keys.pullWants(id)}, holder, ms(after))
+		status, _, err := r.script(ctx, r.scripts.releasePull, []string{r.keys.pull(id), r.keys.pullWants(id)}, holder, ms(after))
+		if err == nil && status == statusGone {
+			return r.client.ZRem(ctx, r.keys.pulls(), id).Err()
+		}
 		return err
 	})
 }
@@ -132,7 +152,7 @@ func (r *Redis) FindPulls(ctx context.Context, ids ...string) (map[string]PullSt
 		b := r.batch()
 		runs := make([]*run, len(ids))
 		for i, id := range ids {
-			runs[i] = b.run(ctx, r.scripts.findPull, []string{r.keys.pull(id), r.keys.pullWants(id)})
+			runs[i] = b.run(ctx, r.scripts.findPull, []string{r.keys.pull(id), r.keys.pullWants(id)}, ms(r.cfg.Lease))
 		}
 		if err := b.exec(ctx); err != nil {
 			return err
@@ -155,10 +175,15 @@ func (r *Redis) FindPulls(ctx context.Context, ids ...string) (map[string]PullSt
 	return found, err
 }
 
-// WantedPulls returns the ids of the listed pulls: those that are wanted, and some that no longer are.
+// WantedPulls returns the ids of the listed pulls: those that are wanted, and some that no longer are. It
+// keeps the list alive.
 func (r *Redis) WantedPulls(ctx context.Context) (ids []string, err error) {
-	err = r.read(ctx, "list_pulls", func(ctx context.Context) (err error) {
-		ids, err = r.client.ZRange(ctx, r.keys.pulls(), 0, maxListedPulls-1).Result()
+	err = r.read(ctx, "list_pulls", func(ctx context.Context) error {
+		b := r.batch()
+		list := b.pipe.ZRange(ctx, r.keys.pulls(), 0, maxListedPulls-1)
+		b.pipe.PExpire(ctx, r.keys.pulls(), r.cfg.RecordTTL)
+		err := b.exec(ctx)
+		ids = list.Val()
 		return err
 	})
 	return ids, err

@@ -60,6 +60,11 @@ func testPulls(t *testing.T, cfg Config) {
 		{"late take is refused", testPullLateTake},
 		{"workers are listed while they live", testPullWorkers},
 		{"changes are announced", testPullAnnounced},
+		{"only held pulls are listed", testPullPlaces},
+		{"holder without end ends with the failure", testPullOperator},
+		{"list is kept alive", testPullListKept},
+		{"clock set back frees the pull", testPullClockBack},
+		{"source that ends its workers fails", testPullDeaths},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := &pullWorld{t: t, deployment: fmt.Sprintf("test%d", i), id: "0123{x}" + fmt.Sprint(i)}
@@ -306,6 +311,97 @@ func testPullsBounded(w *pullWorld) {
 	must(w.t, err)
 	if ids := w.listed(); !slices.Equal(ids, []string{w.id, "0"}) {
 		w.t.Errorf("listed are %v", ids)
+	}
+}
+
+// A failed pull, and one that its holder released before a worker took it, is not listed.
+func testPullPlaces(w *pullWorld) {
+	ctx := w.t.Context()
+	one := func(p *PullWant) { p.Start, p.Max = true, 1 }
+	for _, id := range []string{"a", "b"} {
+		w.id, w.pull.ID = id, id
+		w.want(w.podA, "a", one)
+		w.renew(w.first, w.take(w.first, nil), "failed", nil)
+		for range 2 {
+			if s := w.want(w.podA, "a", one); s.State != "failed" {
+				w.t.Errorf("the failed pull is %+v", s)
+			}
+			must(w.t, w.podA.ReleasePull(ctx, id, "a", 0))
+		}
+		if s := w.status(); s.State != "failed" {
+			w.t.Errorf("the released failed pull is %+v", s)
+		}
+	}
+	w.id, w.pull.ID = "c", "c"
+	w.want(w.podA, "a", one)
+	must(w.t, w.podA.ReleasePull(ctx, "c", "a", 0))
+	if s := w.status(); s.State != "" {
+		w.t.Errorf("the pull that no worker took is %+v", s)
+	}
+	if ids := w.listed(); len(ids) != 0 {
+		w.t.Errorf("listed are %v", ids)
+	}
+	must(w.t, w.raw.ZAdd(ctx, w.podA.keys.pulls(), redis.Z{Score: 1e15, Member: "d"}).Err()) // without a pull
+	w.id = "d"
+	w.take(w.first, ErrNotFound)
+	if ids := w.listed(); len(ids) != 0 {
+		w.t.Errorf("listed are %v", ids)
+	}
+}
+
+func testPullOperator(w *pullWorld) {
+	w.want(w.podA, "rest", func(p *PullWant) { p.For = 0 })
+	w.renew(w.first, w.take(w.first, nil), "failed", nil)
+	w.set("at", at(0).UnixMilli())
+	if s := w.want(w.podA, "a", func(p *PullWant) { p.Start = true }); !slices.Equal(s.Holders, []string{"a"}) {
+		w.t.Errorf("holders are %v", s.Holders)
+	}
+}
+
+func testPullListKept(w *pullWorld) {
+	w.want(w.podA, "rest", func(p *PullWant) { p.For = 0 })
+	must(w.t, w.raw.PExpire(w.t.Context(), w.podA.keys.pulls(), time.Minute).Err())
+	w.listed()
+	if ttl := w.raw.PTTL(w.t.Context(), w.podA.keys.pulls()).Val(); ttl < time.Hour {
+		w.t.Errorf("TTL of the list is %v", ttl)
+	}
+}
+
+// A lease that lasts longer than the lease time was written by a server whose clock was ahead.
+func testPullClockBack(w *pullWorld) {
+	w.want(w.podA, "a")
+	late := w.take(w.first, nil)
+	w.set("lease", time.Now().Add(5*time.Hour).UnixMilli())
+	if s := w.status(); s.Alive() {
+		w.t.Errorf("the pull is %+v", s)
+	}
+	w.take(w.second, nil)
+	w.renew(w.first, late, "running", ErrLostOwnership)
+}
+
+func testPullDeaths(w *pullWorld) {
+	w.want(w.podA, "a")
+	workers := []*Redis{w.first, w.second}
+	for i := range maxPullDeaths {
+		p := w.take(workers[i%2], nil)
+		w.renew(workers[i%2], p, "running", nil)
+		w.set("lease", 1)
+	}
+	next := workers[maxPullDeaths%2]
+	w.take(next, ErrNotFound)
+	if s := w.status(); s.State != "failed" || s.Fault != pullDeathFault || len(s.Holders) != 0 {
+		w.t.Errorf("the pull is %+v", s)
+	}
+	w.set("at", at(0).UnixMilli())
+	w.want(w.podA, "a", func(p *PullWant) { p.Start = true })
+	w.take(next, nil)
+	w.set("lease", 1)
+	p := w.take(workers[0], nil)
+	w.renew(workers[0], p, "running", nil)
+	w.set("at", at(0).UnixMilli())
+	w.renew(workers[0], p, "running", nil) // has settled
+	if n := w.raw.HExists(w.t.Context(), w.podA.keys.pull(w.id), "deaths").Val(); n {
+		w.t.Error("earlier deaths count")
 	}
 }
 

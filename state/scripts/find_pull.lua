@@ -1,2 +1,2 @@
--- KEYS 1 the pull, 2 its holders. Returns the status.
-return status(KEYS[1], KEYS[2], now())
+-- KEYS 1 the pull, 2 its holders; ARGV 1 lease in ms. Returns the status.
+return status(KEYS[1], KEYS[2], now(), ARGV[1])

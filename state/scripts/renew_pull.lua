@@ -2,10 +2,10 @@
 -- lost: only another worker's take ends it.
 -- KEYS 1 the pull, 2 its holders
 -- ARGV 1 the worker, 2 generation, 3 lease in ms, 4 state, 5 fault, 6 detail, 7 TTL in ms, 8 how long a fault is
--- kept in ms
+-- kept in ms, 9 after how many ms in a state dead workers no longer count
 -- Returns 'ok'; 'missing' if Redis does not have the pull; 'lost' if another worker took it or it was ended;
 -- 'unwanted' if it has no holder: then it is removed.
-local h = redis.call('HMGET', KEYS[1], 'state', 'gen', 'worker')
+local h = redis.call('HMGET', KEYS[1], 'state', 'gen', 'worker', 'at', 'deaths')
 if not h[1] then
   return {'missing'}
 end
@@ -16,12 +16,16 @@ local time = now()
 if ARGV[4] == 'failed' then
   redis.call('HSET', KEYS[1], 'state', 'failed', 'fault', ARGV[5], 'detail', ARGV[6], 'worker', '', 'lease', 0, 'at', number(time))
   redis.call('PEXPIRE', KEYS[1], ARGV[8])
+  redis.call('DEL', KEYS[2]) -- a holder without end must not keep the pull that another one starts
   return {'ok'}
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', number(time))
 if redis.call('ZCARD', KEYS[2]) == 0 then
   redis.call('DEL', KEYS[1], KEYS[2])
   return {'unwanted'}
+end
+if h[1] == ARGV[4] and h[5] and ARGV[4] == 'running' and time - tonumber(h[4]) > tonumber(ARGV[9]) then
+  redis.call('HDEL', KEYS[1], 'deaths')
 end
 if h[1] ~= ARGV[4] then
   redis.call('HSET', KEYS[1], 'state', ARGV[4], 'at', number(time))

@@ -378,7 +378,7 @@ func TestFailedPullIsReportedWithFault(t *testing.T) {
 func TestRunThatReturnsErrorIsReported(t *testing.T) {
 	w := newWorld(t)
 	for name, result := range map[string]error{"rtsp://one": errors.New("geheim"), "rtsp://two": nil} {
-		w.start(strings.TrimPrefix(name, "rtsp://"), 1, func(d *Deps) {
+		worker := w.start(strings.TrimPrefix(name, "rtsp://"), 1, func(d *Deps) {
 			d.Run = func(context.Context, Job, func(pull.State, error)) error { return result }
 		})
 		p := w.want(name)
@@ -390,6 +390,7 @@ func TestRunThatReturnsErrorIsReported(t *testing.T) {
 		if s.Fault != string(want) || s.Detail != "" {
 			t.Errorf("%s: %s %q, want %s", name, s.Fault, s.Detail, want)
 		}
+		worker.end()
 	}
 }
 
