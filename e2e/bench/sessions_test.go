@@ -134,10 +134,11 @@ func openCrowd(b *testing.B, s *server, n int) *crowd {
 	for _, ws := range c.sockets {
 		c.readers.Go(func() { answerPings(ws) })
 	}
+	s.awaitConnections(b, n)
 	return c
 }
 
-// dialCrowd is openCrowd for sessions that answer no pings.
+// dialCrowd is openCrowd for sessions that answer no pings. It requests no metrics of the server.
 func dialCrowd(b *testing.B, s *server, n int) *crowd {
 	b.Helper()
 	c := &crowd{server: s, sockets: make([]*websocket.Conn, n)}
@@ -153,7 +154,6 @@ func dialCrowd(b *testing.B, s *server, n int) *crowd {
 	if err := group.Wait(); err != nil {
 		b.Fatal(err)
 	}
-	s.awaitConnections(b, n)
 	return c
 }
 

@@ -200,7 +200,7 @@ func parseOrigin(header string) (o origin, ok bool) {
 	if header == Null || header == fileOrigin {
 		return origin{}, true
 	}
-	if len(header) > MaxLength {
+	if header == "" || len(header) > MaxLength {
 		return origin{}, false
 	}
 	u, err := url.Parse(header)

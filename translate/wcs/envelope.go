@@ -25,9 +25,10 @@ type Command struct {
 	Arg  json.RawMessage
 }
 
-// argument is what a message has as "data": the first element of an array, or anything else. It is read in
-// the first pass: each further pass over an offer of 8 KB costs more than everything else in Decode.
-type argument json.RawMessage
+// argument is the part of a message that is its argument: the first element of "data", or all of a "data"
+// that is no array. It is found in the first pass: each further pass over an offer of 8 KB costs more than
+// everything else in Decode.
+type argument struct{ start, end int64 }
 
 // UnmarshalJSONFrom fails only for what is not JSON.
 func (a *argument) UnmarshalJSONFrom(d *jsontext.Decoder) error {
@@ -40,7 +41,8 @@ func (a *argument) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		if err != nil {
 			return err
 		}
-		*a = bytes.Clone(v) // v is valid until the next read
+		a.end = d.InputOffset()
+		a.start = a.end - int64(len(v))
 	}
 	for array && d.PeekKind() != ']' {
 		if err := d.SkipValue(); err != nil {
@@ -83,7 +85,8 @@ func (o *rawObject) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 }
 
 // Decode reads a text frame. SDK clients send {"message":name,"data":[arg]}; hand-written clients also send
-// an object as data, or no data (docs/wcs-protocol.md#envelope). Errors wrap ErrMalformed.
+// an object as data, or no data (docs/wcs-protocol.md#envelope). The argument is a part of frame. Errors wrap
+// ErrMalformed.
 func Decode(frame []byte) (Command, error) {
 	var e struct {
 		Message Name     `json:"message"`
@@ -92,7 +95,8 @@ func Decode(frame []byte) (Command, error) {
 	if err := exact.Unmarshal(frame, &e, exactly); err != nil {
 		return Command{}, fmt.Errorf("%w: %s", ErrMalformed, FaultOf(err))
 	}
-	if moreMembers(e.Data) {
+	arg := json.RawMessage(frame[e.Data.start:e.Data.end:e.Data.end])
+	if moreMembers(arg) {
 		return Command{}, fmt.Errorf("%w: an argument of %w", ErrMalformed, errMembers)
 	}
 	if err := checkNames(frame); err != nil {
@@ -101,10 +105,10 @@ func Decode(frame []byte) (Command, error) {
 	switch {
 	case e.Message == "":
 		return Command{}, fmt.Errorf(`%w: no "message"`, ErrMalformed)
-	case isNull(json.RawMessage(e.Data)):
+	case isNull(arg):
 		return Command{Name: e.Message}, nil
 	}
-	return Command{Name: e.Message, Arg: json.RawMessage(e.Data)}, nil
+	return Command{Name: e.Message, Arg: arg}, nil
 }
 
 func isNull(raw json.RawMessage) bool {
