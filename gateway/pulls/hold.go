@@ -3,7 +3,6 @@ package pulls
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"wcsgateway/state"
@@ -16,7 +15,7 @@ const (
 	renewFor     = 15 * time.Second // beyond the linger: a pod that dies holds its sources for so long
 	lookEvery    = 50 * time.Millisecond
 	validFor     = time.Second // of an answer, for players that come after it
-	takeTimeout  = 1500 * time.Millisecond
+	takeTimeout  = 1800 * time.Millisecond
 	startTimeout = 30 * time.Second // of a source that a worker has taken; the worker ends it earlier
 	callTimeout  = 2 * time.Second
 	whyTimeout   = time.Second // for the worker's report of why it left
@@ -46,8 +45,10 @@ type answer struct {
 	at        time.Time
 	publisher translate.Participant
 	err       error
-	over      bool // the pull ended; err is a *Failure
+	over      bool // the hold ended; err is a *Failure if the pull did
 }
+
+var errEnded = errors.New("hold of a source ended")
 
 func (a answer) found() bool { return a.publisher.Identity != "" }
 
@@ -61,7 +62,7 @@ func (s *Service) Join(ctx context.Context, p *Pull) (translate.Participant, err
 	defer limit.Stop()
 	for {
 		last, changed := s.look(h)
-		if (last.found() || last.err != nil) && last.at.After(began.Add(-validFor)) {
+		if last.over || (last.found() || last.err != nil) && last.at.After(began.Add(-validFor)) {
 			return last.publisher, last.err
 		}
 		select {
@@ -155,19 +156,20 @@ func (s *Service) Why(ctx context.Context, p *Pull) *Failure {
 // run holds the source until it has no players, or ends.
 func (h *held) run() {
 	defer h.s.deps.Recovered()
+	defer h.end() // also after a panic, or when the pod stops
 	for {
 		a := h.ask()
 		h.publish(a)
 		if a.over {
+			h.end() // the next player gets the failure from the store
 			h.release(0)
-			h.remove(true)
 			return
 		}
 		pause := renewEvery
 		switch players, waiting := h.users(); {
 		case players == 0:
 			h.release(h.linger(a))
-			if h.remove(false) {
+			if h.endUnused() {
 				return
 			}
 			continue
@@ -197,22 +199,28 @@ func (h *held) publish(a answer) {
 	h.changed = make(chan struct{})
 }
 
-// remove forgets the hold, unless it has players again and is not over. Players that come within validFor
-// after the end get the same failure.
-func (h *held) remove(over bool) bool {
-	s := h.s
-	if over {
-		select {
-		case <-time.After(validFor):
-		case <-s.deps.Context.Done():
-		}
+// end forgets the hold. Players that wait get an error if there is no answer for them. It can be repeated.
+func (h *held) end() {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	if h.s.held[h.record.ID] == h {
+		delete(h.s.held, h.record.ID)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !over && h.players > 0 {
+	if !h.last.over {
+		h.last = answer{err: errEnded, over: true}
+		close(h.changed)
+		h.changed = make(chan struct{})
+	}
+}
+
+// endUnused forgets the hold unless it has players again.
+func (h *held) endUnused() bool {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	if h.players > 0 {
 		return false
 	}
-	delete(s.held, h.record.ID)
+	delete(h.s.held, h.record.ID)
 	return true
 }
 
@@ -284,6 +292,9 @@ func (h *held) renew(ctx context.Context) (st state.PullStatus, err error) {
 	if err == nil {
 		h.renewed = began
 	}
+	if err == nil && first && len(st.Holders) == 1 { // it is new
+		s.census.started(h.record.App)
+	}
 	return st, err
 }
 
@@ -303,67 +314,55 @@ func (s *Service) tooMany(p state.Pull) error {
 	return failure(&pull.Error{Fault: pull.TooMany, Detail: "of the deployment or application"}, schemeOf(p))
 }
 
-// all returns the pulls that have not failed.
-func (s *Service) all(ctx context.Context) ([]state.PullStatus, error) {
-	all, err := s.deps.Store.Pulls(ctx)
-	return slices.DeleteFunc(all, func(st state.PullStatus) bool { return failed(st) || len(st.Holders) == 0 }), err
-}
-
 // admit checks the limits for a source that is new, and that a worker can take it.
 func (s *Service) admit(ctx context.Context, p state.Pull) error {
 	st, err := s.status(ctx, p.ID)
-	if err == nil && (!failed(st) || st.Age < state.PullFailureHold) || err != nil && !errors.Is(err, state.ErrNotFound) {
+	switch {
+	case err != nil && !errors.Is(err, state.ErrNotFound):
 		return err
+	case err == nil && (failed(st) && st.Age < state.PullFailureHold || !failed(st) && len(st.Holders) > 0):
+		return nil // it runs, or the store answers with its failure
 	}
-	workers, err := s.deps.Store.PullWorkers(ctx)
-	if err != nil {
+	free, _, err := s.census.free(ctx)
+	switch {
+	case err != nil:
 		return err
-	}
-	if !slices.ContainsFunc(workers, func(w state.PullWorker) bool { return w.Running < w.Max }) {
+	case !free:
 		return failure(&pull.Error{Fault: pull.NoWorker, Detail: "none is alive that is not full"}, schemeOf(p))
-	}
-	if p.App == "" {
+	case p.App == "":
 		return nil
 	}
-	all, err := s.all(ctx)
-	if err != nil {
-		return err
+	ofApp, err := s.census.ofApp(ctx, p.App)
+	if err == nil && ofApp >= s.deps.PerApp {
+		err = s.tooMany(p)
 	}
-	ofApp := 0
-	for _, other := range all {
-		if other.Pull.App == p.App {
-			ofApp++
-		}
-	}
-	if ofApp >= s.deps.PerApp {
-		return s.tooMany(p)
-	}
-	return nil
+	return err
 }
 
 // answerOf returns the answer for a status. A publisher that LiveKit does not have (yet) is none.
 func (h *held) answerOf(ctx context.Context, st state.PullStatus) (answer, error) {
-	switch pull.State(st.State) {
+	progress := pull.State(st.State)
+	switch progress {
 	case pull.Failed:
 		return answer{err: failureOf(st), over: true}, nil
 	case pull.Running, pull.Interrupted:
-		h.since = time.Now()
 		p, err := h.s.deps.SFU.Participant(ctx, translate.RoomName(st.Pull.Room), translate.Identity(pull.Identity(st.Pull.ID, st.Generation)))
 		switch {
-		case translate.KindOf(err) == translate.ErrKindNotFound || err == nil && len(p.Tracks) == 0:
-			return answer{}, nil
-		case err != nil:
+		case err == nil && len(p.Tracks) > 0:
+			h.since = time.Now()
+			return answer{publisher: p}, nil
+		case err != nil && translate.KindOf(err) != translate.ErrKindNotFound:
 			return answer{}, err
 		}
-		return answer{publisher: p}, nil
-	case pull.Connecting:
+	}
+	if progress != pull.Waiting && st.Alive() {
 		h.since = time.Now()
 	}
 	if time.Since(h.since) < takeTimeout {
 		return answer{}, nil
 	}
-	workers, err := h.s.deps.Store.PullWorkers(ctx)
-	if err == nil && (len(workers) == 0 || st.Generation == 0) {
+	_, alive, err := h.s.census.free(ctx)
+	if err == nil && (!alive || progress == pull.Waiting) { // otherwise another worker takes it from a dead one
 		err = failure(&pull.Error{Fault: pull.NoWorker, Detail: "none took it"}, schemeOf(h.record))
 	}
 	return answer{}, err

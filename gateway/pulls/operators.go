@@ -60,17 +60,21 @@ func kept(st state.PullStatus) bool { return slices.Contains(st.Holders, operato
 // anyones returns the source of an address that any application is allowed to play. It counts for none.
 func (s *Service) anyones(address string) (*Pull, error) {
 	cause := fmt.Errorf("%w: it has none of the schemes of sources, or there is no list", ErrBadAddress)
+	var found *Pull
 	for _, app := range s.deps.Settings() {
 		p, err := s.Of("", app, address)
 		var f *Failure
 		switch {
-		case p != nil:
-			return p, nil
+		case p != nil && (found == nil || p.record.Transcode):
+			found = p
 		case errors.As(err, &f) && f.fault() == pull.BadURL:
 			return nil, fmt.Errorf("%w: %w", ErrBadAddress, f)
 		case err != nil:
 			cause = ErrBadAddress
 		}
+	}
+	if found != nil {
+		return found, nil
 	}
 	return nil, cause
 }
@@ -88,7 +92,7 @@ func operatorError(err error) error {
 
 // List returns the pulls that have not ended: all, or those of an address as a client or List writes it.
 func (s *Service) List(ctx context.Context, address string) (all []Listed, err error) {
-	pulls, err := s.all(ctx)
+	pulls, err := wanted(ctx, s.deps.Store)
 	id := s.idOf(address)
 	for _, st := range pulls {
 		l := Listed{ID: st.Pull.ID, Address: s.Shown(st.Pull.Public), State: pull.State(st.State), Kept: kept(st)}

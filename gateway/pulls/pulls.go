@@ -76,6 +76,7 @@ type Deps struct {
 type Service struct {
 	deps     Deps
 	starting serial.KeyLock // by application: from the count of its pulls to the new one
+	census   census
 	work     sync.WaitGroup
 
 	mu   sync.Mutex
@@ -83,7 +84,9 @@ type Service struct {
 }
 
 // New returns a Service.
-func New(d Deps) *Service { return &Service{deps: d, held: make(map[string]*held)} }
+func New(d Deps) *Service {
+	return &Service{deps: d, held: make(map[string]*held), census: census{store: d.Store}}
+}
 
 // Wait waits for the goroutines of all holds, after the end of Deps.Context.
 func (s *Service) Wait() { s.work.Wait() }

@@ -3,8 +3,10 @@ package pulls
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -330,6 +332,7 @@ func TestPlayerAfterWorkerDiedGetsTheNextOnesPublisher(t *testing.T) {
 		w.work(p.ID(), "w1")
 		before := <-wait
 		w.room.leave()
+		w.store.Die(p.ID())
 		time.Sleep(2 * time.Second)
 		late := w.source(t, a, camera)
 		wait = join(t, a, late)
@@ -422,6 +425,75 @@ func TestResumedSessionHoldsItsSource(t *testing.T) {
 	})
 }
 
+// slowStore answers releases late, as a busy Redis, and counts lists.
+type slowStore struct {
+	Store
+	lists *atomic.Int32
+}
+
+func (s slowStore) ReleasePull(ctx context.Context, id, holder string, after time.Duration) error {
+	time.Sleep(50 * time.Millisecond)
+	return s.Store.ReleasePull(ctx, id, holder, after)
+}
+
+func (s slowStore) Pulls(ctx context.Context) ([]state.PullStatus, error) {
+	s.lists.Add(1)
+	return s.Store.Pulls(ctx)
+}
+
+func TestPlayerAtTheEndOfAHoldGetsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newPods(t)
+		a := w.pod(t, "a")
+		a.deps.Store = slowStore{w.store, new(atomic.Int32)}
+		p := w.source(t, a, camera)
+		first := join(t, a, p)
+		synctest.Wait()
+		w.store.Report(p.ID(), "w1", string(pull.Failed), string(pull.NotFound))
+		<-first
+		a.Leave(p)
+		for range 100 {
+			began := time.Now()
+			late := w.source(t, a, camera)
+			got := <-join(t, a, late)
+			a.Leave(late)
+			if took := time.Since(began); got.err == nil || took > 3*time.Second {
+				t.Fatalf("the player waited %v for %v", took, got.err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+}
+
+// Clients cannot make a pod list all pulls for each of their questions.
+func TestQuestionsOfClientsShareAList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newPods(t)
+		a := w.pod(t, "a")
+		lists := new(atomic.Int32)
+		a.deps.Store, a.census.store = slowStore{w.store, lists}, slowStore{w.store, lists}
+		for i := range 500 {
+			if err := a.Available(t.Context(), w.source(t, a, fmt.Sprintf("rtsp://cam.example.com/%d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := lists.Load(); n != 1 {
+			t.Errorf("%d lists for 500 questions at a time", n)
+		}
+	})
+}
+
+func TestOperatorsPullIsTranscodedIfAnyApplicationTranscodes(t *testing.T) {
+	w := newPods(t)
+	w.apps["other"] = &App{Allow: w.apps["shop"].Allow, Transcode: true}
+	a := w.pod(t, "a")
+	for range 50 {
+		if p, err := a.anyones(camera); err != nil || !p.record.Transcode {
+			t.Fatalf("%+v, %v", p, err)
+		}
+	}
+}
+
 func TestOperatorsStartListAndEndPulls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newPods(t)
@@ -482,6 +554,7 @@ func TestAvailableDoesNotStartAPull(t *testing.T) {
 			t.Error("the question started a pull")
 		}
 		w.store.SetWorkers()
+		time.Sleep(time.Second)
 		if err := a.Available(t.Context(), p); info(t, err) != "No worker for pulled streams is available" {
 			t.Error(err)
 		}
@@ -489,6 +562,7 @@ func TestAvailableDoesNotStartAPull(t *testing.T) {
 			t.Errorf("found %s, %v", publisher, err)
 		}
 		w.store.SetWorkers(state.PullWorker{ID: "w1", Max: 1})
+		time.Sleep(time.Second)
 		wait := join(t, a, p)
 		synctest.Wait()
 		w.work(p.ID(), "w1")

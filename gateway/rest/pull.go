@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"wcsgateway/gateway/pulls"
@@ -174,12 +175,15 @@ func (a *API) stopPull(q *request, body byURI) error {
 	return a.deps.Puller.Stop(q.Context(), body.URI)
 }
 
-// withoutCredentials returns a text of a request without what can be secret in an address.
+// withoutCredentials returns a text of a request without what can be secret in an address: of a source its
+// public name, of what looks like another address its length.
 func withoutCredentials(text string) string {
-	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok {
-		return text
+	if src, err := pull.Parse(text); err == nil {
+		return strings.TrimSuffix(src.Public(""), "#")
 	}
-	rest, _, _ = strings.Cut(rest, "?")
-	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+	at := strings.LastIndexByte(text, '@')
+	if strings.Contains(text, "://") || at >= 0 && strings.ContainsAny(text[:at], ":/") {
+		return fmt.Sprintf("(%d bytes)", len(text))
+	}
+	return text
 }

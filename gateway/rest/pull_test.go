@@ -157,3 +157,22 @@ func TestSourcesOfOtherServerAreListedAndReached(t *testing.T) {
 		<-got
 	}
 }
+
+func TestAuditLogHasNoPasswordOfAnAddress(t *testing.T) {
+	for _, text := range []string{
+		"rtsp://admin:hunter?2@cam.example.com/live", "rtsp://admin:hunter/2@cam.example.com/live", "rtsp://admin:hunter2@cam.example.com/live",
+		"rtsp:/admin:hunter2@cam.example.com/live", "//admin:hunter2@cam.example.com/live", "rtsp://cam.example.com/user=admin_password=hunter2_channel=1",
+		"rtsp://cam.example.com/live;password=hunter2", "rtsp://cam.example.com/live#password=hunter2", "ftp://admin:hunter2@cam.example.com/live",
+	} {
+		if got := abridge(text); strings.Contains(got, "hunter") {
+			t.Errorf("%s: the audit log has %q", text, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"rtsp://admin:secret@cam.example.com/live?key=k": "rtsp://cam.example.com/live", "room/stream-1": "room/stream-1", "anna@example.com": "anna@example.com",
+	} {
+		if got := abridge(text); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func (f *Pulls) SetWorkers(workers ...state.PullWorker) {
 	f.workers = workers
 }
 
-// Report sets the state of a pull as its worker does. A new worker has another generation.
+// Report sets the state of a pull as its worker does, which lives on. A new worker has another generation.
 func (f *Pulls) Report(id, worker, progress, fault string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,7 +58,16 @@ func (f *Pulls) Report(id, worker, progress, fault string) {
 	if worker != "" && p.Worker != worker {
 		p.Generation++
 	}
-	p.Worker, p.State, p.Fault, p.at = worker, progress, fault, time.Now()
+	p.Worker, p.State, p.Fault, p.at, p.Left = worker, progress, fault, time.Now(), time.Minute
+}
+
+// Die ends the lease of a pull's worker.
+func (f *Pulls) Die(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.pulls[id]; p != nil {
+		p.Left = 0
+	}
 }
 
 // Lose removes all pulls, as a Redis that comes back empty.

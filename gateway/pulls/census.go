@@ -1,0 +1,106 @@
+package pulls
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"wcsgateway/state"
+)
+
+// A list of all pulls costs a few commands for each of them. So all questions of the pod share one list for a
+// time that grows with it, and count what this pod has started since.
+const (
+	listFor    = time.Second
+	listPerRow = 10 * time.Millisecond // 1,000 pulls: 10 s
+	workersFor = 250 * time.Millisecond
+)
+
+// census knows how many pulls the deployment has, and whether a worker is free.
+type census struct {
+	store   Store
+	flights singleflight.Group
+
+	mu      sync.Mutex
+	byApp   map[string]int
+	listed  time.Time     // when byApp was read
+	valid   time.Duration // for how long
+	workers []state.PullWorker
+	asked   time.Time // when workers was read
+}
+
+// ofApp returns the number of pulls of an application.
+func (c *census) ofApp(ctx context.Context, app string) (int, error) {
+	if n, ok := c.known(app); ok {
+		return n, nil
+	}
+	_, err, _ := c.flights.Do("pulls", func() (any, error) {
+		began := time.Now()
+		all, err := wanted(ctx, c.store)
+		if err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.byApp, c.listed, c.valid = make(map[string]int), began, listFor+time.Duration(len(all))*listPerRow
+		for _, st := range all {
+			c.byApp[st.Pull.App]++
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byApp[app], nil
+}
+
+func (c *census) known(app string) (n int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byApp[app], time.Since(c.listed) < c.valid
+}
+
+// started counts a pull that this pod has started.
+func (c *census) started(app string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byApp != nil {
+		c.byApp[app]++
+	}
+}
+
+// free reports whether a worker is alive that can take a pull, and alive whether one is alive at all. That
+// none is free is always asked again.
+func (c *census) free(ctx context.Context) (free, alive bool, err error) {
+	c.mu.Lock()
+	workers, asked := c.workers, c.asked
+	c.mu.Unlock()
+	if time.Since(asked) < workersFor && slices.ContainsFunc(workers, takes) {
+		return true, true, nil
+	}
+	got, err, _ := c.flights.Do("workers", func() (any, error) {
+		began := time.Now()
+		workers, err := c.store.PullWorkers(ctx)
+		if err == nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.workers, c.asked = workers, began
+		}
+		return workers, err
+	})
+	workers, _ = got.([]state.PullWorker)
+	return slices.ContainsFunc(workers, takes), len(workers) > 0, err
+}
+
+func takes(w state.PullWorker) bool { return w.Running < w.Max }
+
+// wanted returns the pulls of the deployment that have a holder and have not failed.
+func wanted(ctx context.Context, s Store) ([]state.PullStatus, error) {
+	all, err := s.Pulls(ctx)
+	return slices.DeleteFunc(all, func(st state.PullStatus) bool { return failed(st) || len(st.Holders) == 0 }), err
+}
