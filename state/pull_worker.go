@@ -21,13 +21,14 @@ const (
 	pullSettled = time.Minute
 )
 
-// TakePull takes a pull that no living worker has. It returns ErrNotFound if the pull is not wanted or has
-// failed, and ErrTaken with the rest of the lease of the worker that has it.
-func (r *Redis) TakePull(ctx context.Context, id string) (p TakenPull, left time.Duration, err error) {
+// TakePull takes a pull that no worker has, with orphans also one whose worker is dead. It returns
+// ErrNotFound if the pull is not wanted or has failed, and ErrTaken with the time after which to try again if
+// another worker has it.
+func (r *Redis) TakePull(ctx context.Context, id string, orphans bool) (p TakenPull, left time.Duration, err error) {
 	number := r.stamps.Add(1)
 	err = r.read(ctx, "take_pull", func(ctx context.Context) error {
 		status, words, err := r.script(ctx, r.scripts.takePull, []string{r.keys.pull(id), r.keys.pullWants(id)},
-			r.pod.ID, number, ms(r.cfg.Lease), ms(r.cfg.RecordTTL), maxPullDeaths, pullDeathFault, ms(pullFailureTTL))
+			r.pod.ID, number, ms(r.cfg.Lease), ms(r.cfg.RecordTTL), maxPullDeaths, pullDeathFault, ms(pullFailureTTL), orphans)
 		switch {
 		case err != nil:
 			return err

@@ -94,7 +94,7 @@ func (w *pullWorld) want(pod *Redis, holder string, change ...func(*PullWant)) P
 
 func (w *pullWorld) take(worker *Redis, want error) TakenPull {
 	w.t.Helper()
-	p, left, err := worker.TakePull(w.t.Context(), w.id)
+	p, left, err := worker.TakePull(w.t.Context(), w.id, true)
 	wantErr(w.t, err, want)
 	if (left > 0) != errors.Is(want, ErrTaken) {
 		w.t.Errorf("the other lease lasts %v", left)
@@ -170,6 +170,9 @@ func testPullFenced(w *pullWorld) {
 	if s := w.status(); s.Alive() || s.Worker != "first" {
 		w.t.Errorf("the pull of a dead worker is %+v", s)
 	}
+	if _, left, err := w.second.TakePull(w.t.Context(), w.id, false); !errors.Is(err, ErrTaken) || left <= 0 {
+		w.t.Errorf("a worker that must not take from dead ones gets %v, %v", left, err)
+	}
 	p := w.take(w.second, nil)
 	if p.Generation <= late.Generation || p.Before != late.Generation || late.Before != 0 {
 		w.t.Errorf("generation %d after %d", p.Generation, late.Generation)
@@ -213,6 +216,7 @@ func testPullUnwanted(w *pullWorld) {
 	w.renew(w.first, p, "running", nil)
 	must(w.t, w.podB.ReleasePull(ctx, w.id, "b", time.Millisecond))
 	rig.Eventually(w.t, eventually, "the want ends", func() bool { return len(w.status().Holders) == 0 })
+	w.take(w.second, ErrTaken) // its worker is to notice, and not that the pull is missing
 	w.renew(w.first, p, "running", ErrUnwanted)
 	w.renew(w.first, p, "running", ErrNotFound)
 	w.take(w.second, ErrNotFound)
@@ -223,7 +227,7 @@ func testPullUnwanted(w *pullWorld) {
 	}
 	w.want(w.podA, "a", func(p *PullWant) { p.For = time.Millisecond })
 	rig.Eventually(w.t, eventually, "no worker takes what is not wanted", func() bool {
-		_, _, err := w.first.TakePull(ctx, w.id)
+		_, _, err := w.first.TakePull(ctx, w.id, true)
 		return errors.Is(err, ErrNotFound)
 	})
 }
@@ -433,7 +437,7 @@ func testPullLateTake(w *pullWorld) {
 	ctx := w.t.Context()
 	w.want(w.podA, "a")
 	take := func(number int) string {
-		_, words, err := w.first.script(ctx, w.first.scripts.takePull, []string{w.first.keys.pull(w.id), w.first.keys.pullWants(w.id)}, "first", number, 1000, 100000)
+		_, words, err := w.first.script(ctx, w.first.scripts.takePull, []string{w.first.keys.pull(w.id), w.first.keys.pullWants(w.id)}, "first", number, 1000, 100000, 3, "internal", 1000, true)
 		must(w.t, err)
 		return words[4]
 	}
@@ -530,7 +534,7 @@ func TestWorkerNeedsOnlyKeysOfPulls(t *testing.T) {
 	if !slices.Equal(ids, []string{"x"}) {
 		t.Errorf("wanted are %v", ids)
 	}
-	p, _, err := worker.TakePull(ctx, "x")
+	p, _, err := worker.TakePull(ctx, "x", false)
 	must(t, err)
 	must(t, worker.RenewPull(ctx, p, PullReport{State: "running"}))
 	must(t, worker.ReturnPull(ctx, p))

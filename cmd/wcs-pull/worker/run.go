@@ -189,6 +189,7 @@ func (r *run) renew() {
 		}
 	default:
 		r.away = true
+		r.worker.since.Store(0)
 		if !wasAway {
 			r.log.Warn().Err(err).Msg("pull not renewed")
 		}

@@ -20,7 +20,7 @@ import (
 // Store is the store of pulls; *state.Redis implements it.
 type Store interface {
 	WantedPulls(ctx context.Context) (ids []string, err error)
-	TakePull(ctx context.Context, id string) (p state.TakenPull, left time.Duration, err error)
+	TakePull(ctx context.Context, id string, orphans bool) (p state.TakenPull, left time.Duration, err error)
 	RenewPull(ctx context.Context, p state.TakenPull, report state.PullReport) error
 	ReturnPull(ctx context.Context, p state.TakenPull) error
 	PutPullWorker(ctx context.Context, w state.PullWorker, alive time.Duration) error
@@ -77,6 +77,7 @@ type Worker struct {
 	ended chan *run   // runs that ended, one message each
 
 	reached atomic.Int64 // when the store last answered, in Unix nanoseconds
+	since   atomic.Int64 // since when it has answered every call; 0: it did not answer the last one
 	leaving atomic.Bool
 
 	// of the goroutine of Work
@@ -124,8 +125,7 @@ func (w *Worker) Work(ctx context.Context) {
 		w.list(ctx)
 	}
 	w.leaving.Store(true)
-	ctx = context.WithoutCancel(ctx)
-	w.noted(w.deps.Store.DropPullWorker(ctx)) // before the pulls are returned: gateways count it no more
+	w.noted(w.deps.Store.DropPullWorker(context.WithoutCancel(ctx))) // before the pulls are returned: gateways count it no more
 	work.Wait()
 	w.deps.Metrics.running.Set(0)
 }
@@ -192,7 +192,7 @@ func (w *Worker) patience() time.Duration {
 
 // take takes a pull, or notes when to try again.
 func (w *Worker) take(ctx context.Context, id string, work *sync.WaitGroup) (wait time.Duration) {
-	taken, left, err := w.deps.Store.TakePull(ctx, id)
+	taken, left, err := w.deps.Store.TakePull(ctx, id, w.unbroken() > w.cfg.Lease)
 	w.deps.Metrics.take(err)
 	switch {
 	case err == nil:
@@ -230,8 +230,25 @@ func (w *Worker) list(ctx context.Context) {
 func (w *Worker) noted(err error) error {
 	if err == nil || errors.Is(err, state.ErrNotFound) || errors.Is(err, state.ErrFull) {
 		w.reach()
+	} else {
+		w.since.Store(0)
 	}
 	return err
 }
 
-func (w *Worker) reach() { w.reached.Store(time.Now().UnixNano()) }
+// reach notes that the store answered.
+func (w *Worker) reach() {
+	now := time.Now().UnixNano()
+	w.reached.Store(now)
+	w.since.CompareAndSwap(0, now)
+}
+
+// unbroken is how long the store has answered every call. After an outage the leases of all workers have
+// ended, and each gets the time to renew its own before another takes its pulls.
+func (w *Worker) unbroken() time.Duration {
+	since := w.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, since))
+}

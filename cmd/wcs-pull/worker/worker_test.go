@@ -149,11 +149,11 @@ func (c *cutStore) WantedPulls(ctx context.Context) ([]string, error) {
 	return c.Store.WantedPulls(ctx)
 }
 
-func (c *cutStore) TakePull(ctx context.Context, id string) (state.TakenPull, time.Duration, error) {
+func (c *cutStore) TakePull(ctx context.Context, id string, orphans bool) (state.TakenPull, time.Duration, error) {
 	if c.cut.Load() {
 		return state.TakenPull{}, 0, state.ErrUnavailable
 	}
-	return c.Store.TakePull(ctx, id)
+	return c.Store.TakePull(ctx, id, orphans)
 }
 
 type lockedBuffer struct {
@@ -331,6 +331,31 @@ func TestPullGoesOnWithoutRedis(t *testing.T) {
 	a.wantEnds(endMissing, 1) // no holder wants it again
 	if n := a.running.Load(); n != 0 {
 		t.Errorf("%d pulls run", n)
+	}
+}
+
+// After an outage that is longer than the lease every pull stays where it is.
+func TestPullsStayAtTheirWorkersAfterOutage(t *testing.T) {
+	w := newWorld(t)
+	a := w.start("a", 10)
+	var pulls []state.Pull
+	var generations []int64
+	for _, name := range []string{"rtsp://one", "rtsp://two", "rtsp://three", "rtsp://four"} {
+		p := w.want(name)
+		pulls = append(pulls, p)
+		generations = append(generations, w.awaits("the pull runs", p, runsAt("a")).Generation)
+	}
+	b := w.start("b", 10)
+	w.redis.Pause()
+	rig.Eventually(t, eventually, "the leases have ended", func() bool { return !a.Ready() && !b.Ready() })
+	w.redis.Resume()
+	for i, p := range pulls {
+		if s := w.awaits("the lease is renewed", p, runsAt("a")); s.Generation != generations[i] {
+			t.Errorf("generation %d after %d", s.Generation, generations[i])
+		}
+	}
+	if n := b.running.Load(); n != 0 || a.running.Load() != int32(len(pulls)) {
+		t.Errorf("%d pulls have moved", n)
 	}
 }
 
