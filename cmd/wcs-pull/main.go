@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"wcsgateway/cmd/internal/process"
+	"wcsgateway/cmd/wcs-pull/source"
 )
 
 // version is set by the linker: -ldflags "-X main.version=1.2.3".
@@ -25,6 +26,10 @@ const (
 )
 
 func main() {
+	if err := source.Protect(); err != nil {
+		_, _ = io.WriteString(os.Stderr, "wcs-pull: "+err.Error()+"\n")
+		os.Exit(exitFault)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)

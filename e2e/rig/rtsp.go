@@ -40,6 +40,7 @@ type RTSPServer struct {
 	streams map[string]*gortsplib.ServerStream
 	frozen  bool
 	readers int
+	packets int                                    // that cameras sent
 	timed   map[string]map[*description.Media]bool // by path: tracks whose times the camera has reported
 }
 
@@ -90,6 +91,13 @@ func (s *RTSPServer) Readers() int {
 	return s.readers
 }
 
+// Packets counts the packets that the cameras sent.
+func (s *RTSPServer) Packets() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.packets
+}
+
 // URL returns the address of a path, with the server's user and password.
 func (s *RTSPServer) URL(path string) string {
 	u := url.URL{Scheme: "rtsp", Host: fmt.Sprintf("127.0.0.1:%d", s.Port), Path: "/" + path}
@@ -103,11 +111,7 @@ func (s *RTSPServer) URL(path string) string {
 // until it can be played. encoders are arguments of ffmpeg.
 func (s *RTSPServer) Camera(path, size string, encoders ...[]string) *Process {
 	s.t.Helper()
-	ffmpeg, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		s.t.Fatalf("ffmpeg, which the tests of pulls need: %v", err)
-	}
-	args := []string{"-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=" + size}
+	args := []string{"-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=" + size}
 	audio := strings.Contains(fmt.Sprint(encoders), "-c:a")
 	if audio {
 		args = append(args, "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000")
@@ -115,6 +119,17 @@ func (s *RTSPServer) Camera(path, size string, encoders ...[]string) *Process {
 	for _, e := range encoders {
 		args = append(args, e...)
 	}
+	return s.Feed(path, args...)
+}
+
+// Feed publishes to a path what ffmpeg makes of its arguments, and waits until it can be played.
+func (s *RTSPServer) Feed(path string, args ...string) *Process {
+	s.t.Helper()
+	ffmpeg, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		s.t.Fatalf("ffmpeg, which the tests of pulls need: %v", err)
+	}
+	args = append([]string{"-hide_banner", "-loglevel", "error"}, args...)
 	p := Start(s.t, ffmpeg, append(args, "-f", "rtsp", "-rtsp_transport", "tcp", s.URL(path))...)
 	Eventually(s.t, 20*time.Second, "the camera publishes", func() bool {
 		select {
@@ -224,6 +239,7 @@ func (s *RTSPServer) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Re
 	ctx.Session.OnPacketRTPAny(func(m *description.Media, _ format.Format, p *rtp.Packet) {
 		s.mu.Lock()
 		frozen := s.frozen
+		s.packets++
 		s.mu.Unlock()
 		if frozen {
 			return

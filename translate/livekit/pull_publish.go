@@ -23,8 +23,10 @@ const (
 	// pullHistory is how many packets of a track are kept for LiveKit to request again: one second at 6
 	// Mbit/s.
 	pullHistory = 512
-	// publishedEvery is the interval at which LiveKit is asked whether it has the tracks of a pull.
-	publishedEvery = 50 * time.Millisecond
+	// publishedFirst is when LiveKit is asked whether it has the tracks of a pull; each further question
+	// takes half as long again, up to publishedEvery.
+	publishedFirst = 30 * time.Millisecond
+	publishedEvery = time.Second
 )
 
 // PullPublisher publishes one pulled source in a room, frame by frame: H264 and one of the audio codecs of a
@@ -203,7 +205,8 @@ func (p *PullPublisher) Published(ctx context.Context, patience time.Duration) e
 	}
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
-	tick := time.NewTicker(publishedEvery)
+	pause := publishedFirst
+	tick := time.NewTimer(pause)
 	defer tick.Stop()
 	late := false
 	for {
@@ -214,6 +217,8 @@ func (p *PullPublisher) Published(ctx context.Context, patience time.Duration) e
 		}
 		select {
 		case <-tick.C:
+			pause = min(pause*3/2, publishedEvery)
+			tick.Reset(pause)
 		case <-limit.C:
 			late = true
 		case <-p.over:

@@ -19,8 +19,10 @@ const (
 	// bytes.
 	pullPayload = 1150
 	reportEvery = time.Second
-	// pullJump is how far the times of a source may jump. Beyond it they start again.
+	// pullJump is how far the times of a source may jump ahead, pullBack how far back: audio and video come
+	// in any order. Beyond it they start again.
 	pullJump = 10 * time.Second
+	pullBack = 2 * time.Second
 	// baseWindow is how long the fastest frame counts for the clock of a source.
 	baseWindow = 10 * time.Second
 )
@@ -42,7 +44,7 @@ type pullClock struct {
 // media returns the time of the publication of a frame with a time of the source.
 func (c *pullClock) media(t time.Duration, now time.Time) time.Duration {
 	m := t + c.shift
-	if !c.started || c.restart || m > c.last+pullJump || m < c.last-pullJump {
+	if !c.started || c.restart || m > c.last+pullJump || m < c.last-pullBack {
 		if c.started {
 			c.shift = c.last + now.Sub(c.lastAt) - t
 		} else {

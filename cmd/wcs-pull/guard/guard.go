@@ -21,12 +21,13 @@ import (
 var ErrForbidden = errors.New("address is not public, and not named in the worker's private networks")
 
 // ErrTooMany is returned for a connection beyond the limit of a pull.
-var ErrTooMany = errors.New("too many connections of a source")
+var ErrTooMany = errors.New("too many hosts or redirects of a source")
 
 const (
 	lookupTimeout = 5 * time.Second
 	dialTimeout   = 5 * time.Second // per address
 	maxAddresses  = 4               // of a name that are tried
+	maxHosts      = 32              // with ports, of one source: those of its playlists and redirects
 )
 
 // Guard makes the connections of all pulls of a worker. It is safe for concurrent use.
@@ -54,17 +55,21 @@ type Network struct {
 	host  string // of the source
 
 	mu      sync.Mutex
-	private bool // the source itself is in a network that the operator named
+	private bool            // the source itself is in a network that the operator named
+	hosts   map[string]bool // that were asked for
 }
 
 // Network returns the network of a source, whose host is a name or an address without brackets.
 func (g *Guard) Network(host string) *Network {
-	return &Network{guard: g, host: canonical(host)}
+	return &Network{guard: g, host: canonical(host), hosts: map[string]bool{}}
 }
 
 // DialContext connects to address (host:port) over TCP or UDP. Errors wrap ErrForbidden if no address of the
 // host may be reached, and net's errors otherwise. They do not contain more of the source than host and port.
 func (n *Network) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if !n.enlist(address) {
+		return nil, ErrTooMany
+	}
 	targets, err := n.resolve(ctx, address)
 	if err != nil {
 		return nil, err
@@ -78,6 +83,16 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 		failed = errors.Join(failed, err)
 	}
 	return nil, failed
+}
+
+// enlist reports whether a host is among the first maxHosts.
+func (n *Network) enlist(address string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.hosts) < maxHosts {
+		n.hosts[address] = true
+	}
+	return n.hosts[address]
 }
 
 // resolve returns the addresses of host:port that may be reached. There is at least one without an error.

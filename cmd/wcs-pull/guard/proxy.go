@@ -2,18 +2,23 @@ package guard
 
 import (
 	"bufio"
-	"bytes"
-	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"net/http/httputil"
+	"net/http/cookiejar"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"sync"
@@ -23,25 +28,27 @@ import (
 )
 
 const (
-	// sourceHost stands for the source in the requests of the program, which so knows neither its host, nor
-	// the user, the password and the query of its URL.
-	sourceHost = "source.invalid"
-	// tlsSuffix marks a host that is reached by TLS. The program speaks plain HTTP to the proxy only.
-	tlsSuffix = ".tls.invalid"
-
-	maxPlaylist   = 1 << 20
 	maxProxyConns = 16
+	maxIdle       = 8
+	maxRedirects  = 8
 	headerTimeout = 10 * time.Second
 )
 
-// Proxy is an HTTP proxy on loopback for the program that reads one source over http(s). TLS is the proxy's:
-// it verifies names, which ffmpeg 5.1 does not do for the segments of HLS. Redirects and playlists lead back
-// to the proxy, so that each connection is checked.
+// errRedirect is returned for redirects that are not followed.
+var errRedirect = errors.New("redirect from TLS to plain HTTP, or one too many")
+
+// Proxy serves one source over http(s) to the program that reads it, which so needs neither names nor TLS nor
+// other addresses: it opens a URL on loopback that contains the source's URL encrypted. In a playlist the
+// proxy resolves every address and writes it in the same way. It follows redirects itself, with each
+// connection checked, and verifies the names of servers, which ffmpeg 5.1 does not do for the segments of
+// HLS. A request for another URL than those that the proxy made is not answered.
 type Proxy struct {
 	origin   *url.URL
 	listener net.Listener
 	server   *http.Server
-	client   *http.Transport
+	client   *http.Client
+	seal     cipher.AEAD
+	nonces   []byte // key of nonces
 	done     chan struct{}
 
 	mu    sync.Mutex
@@ -56,24 +63,33 @@ func (e StatusError) Error() string { return fmt.Sprintf("HTTP status %d", int(e
 // Proxy starts a proxy for the source at origin, an http(s) URL. roots verify servers; nil are the system's.
 // It ends with Close.
 func (n *Network) Proxy(origin *url.URL, roots *x509.CertPool) (*Proxy, error) {
+	secret := make([]byte, 32+sha256.Size)
+	_, _ = rand.Read(secret) // never fails since Go 1.24
+	block, err := aes.NewCipher(secret[:32])
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Transport{
+	p := &Proxy{origin: origin, listener: l, seal: aead, nonces: secret[32:], done: make(chan struct{})}
+	p.client = &http.Client{Jar: jar, CheckRedirect: p.redirect, Transport: &http.Transport{
 		DialContext:     n.DialContext,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: dialTimeout,
-		ResponseHeaderTimeout: headerTimeout, MaxConnsPerHost: maxProxyConns, MaxIdleConnsPerHost: 2,
-		IdleConnTimeout: 30 * time.Second, DisableCompression: true,
-	}
-	p := &Proxy{origin: origin, listener: l, client: client, done: make(chan struct{})}
-	quiet := log.New(io.Discard, "", 0)
+		ResponseHeaderTimeout: headerTimeout, MaxConnsPerHost: maxProxyConns, MaxIdleConnsPerHost: 2, MaxIdleConns: maxIdle,
+		IdleConnTimeout: 30 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
+	}}
 	p.server = &http.Server{
-		Handler: &httputil.ReverseProxy{
-			Rewrite: p.rewrite, ModifyResponse: p.modify, ErrorHandler: p.failed,
-			Transport: client, FlushInterval: -1, ErrorLog: quiet,
-		},
-		ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: quiet,
+		Handler: p, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: log.New(io.Discard, "", 0),
 	}
 	go func() {
 		defer close(p.done)
@@ -82,15 +98,14 @@ func (n *Network) Proxy(origin *url.URL, roots *x509.CertPool) (*Proxy, error) {
 	return p, nil
 }
 
-// Address is the proxy for the program: http://127.0.0.1:port.
-func (p *Proxy) Address() string { return "http://" + p.listener.Addr().String() }
-
-// Source is the URL under which the program reads the source through the proxy. It has no secrets.
+// Source is the URL under which the program reads the source.
 func (p *Proxy) Source() string {
-	return (&url.URL{Scheme: "http", Host: sourceHost, Path: p.origin.Path, RawPath: p.origin.RawPath}).String()
+	target := *p.origin
+	target.User = nil
+	return p.sealed(&target)
 }
 
-// Fault returns why the last request to the source failed: a StatusError, an error of the connection, or nil.
+// Fault returns why the last request failed: a StatusError, an error of the connection, or nil.
 func (p *Proxy) Fault() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,113 +125,152 @@ func (p *Proxy) note(err error) {
 	p.fault = err
 }
 
-// rewrite turns a request of the program into that to the server.
-func (p *Proxy) rewrite(r *httputil.ProxyRequest) {
-	out := r.Out
-	if out.Method == http.MethodConnect || out.URL.Host == "" {
-		out.URL = &url.URL{Scheme: "refused"} // the transport knows no such scheme
-		return
+// sealed returns the proxy's URL for a target. It is always the same for one target: ffmpeg compares the URLs
+// of keys and of initialization segments. It has the extension of the target's path, which ffmpeg looks at.
+func (p *Proxy) sealed(target *url.URL) string {
+	text, extension := target.String(), path.Ext(target.Path)
+	if !plainExtension.MatchString(extension) {
+		extension = ".ts"
 	}
-	target := p.target(out.URL)
-	out.URL, out.Host = target, ""
-	out.Header.Del("Referer")
-	if p.isOrigin(target) && p.origin.User != nil {
-		password, _ := p.origin.User.Password()
-		out.SetBasicAuth(p.origin.User.Username(), password)
-	}
-	if out.Header.Get("User-Agent") == "" {
-		out.Header.Set("User-Agent", "")
-	}
+	mac := hmac.New(sha256.New, p.nonces)
+	mac.Write([]byte(text))
+	nonce := mac.Sum(nil)[:p.seal.NonceSize()]
+	sealed := p.seal.Seal(nonce, nonce, []byte(text), nil)
+	return "http://" + p.listener.Addr().String() + "/" + base64.RawURLEncoding.EncodeToString(sealed) + extension
 }
 
-// target is the URL that a URL of the program stands for.
-func (p *Proxy) target(u *url.URL) *url.URL {
-	target := *u
-	target.Scheme, target.User = "http", nil
-	host, port := u.Hostname(), u.Port()
-	switch {
-	case host == sourceHost:
-		target.Scheme, target.Host = p.origin.Scheme, p.origin.Host
-		if target.RawQuery == "" && target.EscapedPath() == p.origin.EscapedPath() {
-			target.RawQuery = p.origin.RawQuery
-		}
-	case strings.HasSuffix(host, tlsSuffix):
-		target.Scheme, target.Host = "https", strings.TrimSuffix(host, tlsSuffix)
-		if port != "" {
-			target.Host = net.JoinHostPort(target.Host, port)
-		}
-	}
-	return &target
-}
+var plainExtension = regexp.MustCompile(`^\.[A-Za-z0-9]{1,5}$`)
 
-func (p *Proxy) isOrigin(u *url.URL) bool {
-	return u.Scheme == p.origin.Scheme && canonical(u.Host) == canonical(p.origin.Host)
-}
-
-// modify notes the status, and makes redirects and playlists lead back to the proxy.
-func (p *Proxy) modify(res *http.Response) error {
-	p.note(nil)
-	if res.StatusCode >= http.StatusBadRequest {
-		p.note(StatusError(res.StatusCode))
+// target returns the target of a URL that sealed made.
+func (p *Proxy) target(sealed string) (*url.URL, bool) {
+	sealed, _, _ = strings.Cut(strings.TrimPrefix(sealed, "/"), ".")
+	b, err := base64.RawURLEncoding.DecodeString(sealed)
+	if err != nil || len(b) < p.seal.NonceSize() {
+		return nil, false
 	}
-	for _, location := range res.Header["Location"] {
-		res.Header.Set("Location", string(plain([]byte(location))))
-	}
-	res.Body = &noted{ReadCloser: res.Body, proxy: p, ctx: res.Request.Context()}
-	if res.StatusCode != http.StatusOK || res.Request.Method != http.MethodGet {
-		return nil
-	}
-	const mark = "#EXTM3U"
-	body := bufio.NewReader(res.Body)
-	if start, _ := body.Peek(len(mark) + 3); !bytes.HasPrefix(bytes.TrimPrefix(start, []byte("\xef\xbb\xbf")), []byte(mark)) {
-		res.Body = struct {
-			io.Reader
-			io.Closer
-		}{body, res.Body}
-		return nil
-	}
-	playlist, err := io.ReadAll(io.LimitReader(body, maxPlaylist+1))
-	if err == nil && len(playlist) > maxPlaylist {
-		err = fmt.Errorf("playlist of more than %d bytes", maxPlaylist)
-	}
-	_ = res.Body.Close() // it was read
+	text, err := p.seal.Open(nil, b[:p.seal.NonceSize()], b[p.seal.NonceSize():], nil)
 	if err != nil {
-		return err
+		return nil, false
 	}
-	playlist = plain(playlist)
-	res.Body = io.NopCloser(bytes.NewReader(playlist))
-	res.ContentLength = int64(len(playlist))
-	res.Header.Set("Content-Length", fmt.Sprint(len(playlist)))
+	u, err := url.Parse(string(text))
+	return u, err == nil
+}
+
+// authorize sets the credentials of the source for its own server only.
+func (p *Proxy) authorize(r *http.Request) {
+	r.Header.Del("Authorization")
+	r.Header.Del("Referer")
+	if p.origin.User != nil && r.URL.Scheme == p.origin.Scheme && canonical(r.URL.Host) == canonical(p.origin.Host) {
+		password, _ := p.origin.User.Password()
+		r.SetBasicAuth(p.origin.User.Username(), password)
+	}
+}
+
+func (p *Proxy) redirect(r *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects || via[len(via)-1].URL.Scheme == "https" && r.URL.Scheme != "https" {
+		return errRedirect
+	}
+	p.authorize(r)
 	return nil
 }
 
-func (p *Proxy) failed(w http.ResponseWriter, _ *http.Request, err error) {
-	if !errors.Is(err, context.Canceled) { // the program closed its connection
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	target, ok := p.target(r.URL.Path)
+	if !ok || r.Method != http.MethodGet {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	res, err := p.get(r, target)
+	if err != nil {
+		if r.Context().Err() == nil {
+			p.note(err)
+		}
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer func() { _ = res.Body.Close() }() // it was read as far as it is needed
+	if res.StatusCode >= http.StatusBadRequest {
+		p.note(StatusError(res.StatusCode))
+		w.WriteHeader(res.StatusCode)
+		return
+	}
+	begun, err := p.answer(w, res)
+	switch {
+	case err == nil:
+		p.note(nil)
+		return
+	case r.Context().Err() == nil:
 		p.note(err)
 	}
-	w.WriteHeader(http.StatusBadGateway)
-}
-
-// tlsURL matches an https URL of a playlist up to the end of its authority: user, host, port.
-var tlsURL = regexp.MustCompile(`(?im)(^|")https://([^/?#\s"'@]*@)?([a-z0-9._-]+)(:[0-9]+)?`)
-
-// plain writes all https URLs as the proxy gets them. One with an IPv6 address stays, which the program
-// cannot open.
-func plain(text []byte) []byte {
-	return tlsURL.ReplaceAll(text, []byte("${1}http://${3}"+tlsSuffix+"${4}"))
-}
-
-// noted notes that the body of a response ended with an error.
-type noted struct {
-	io.ReadCloser
-	proxy *Proxy
-	ctx   context.Context
-}
-
-func (n *noted) Read(b []byte) (int, error) {
-	count, err := n.ReadCloser.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) && n.ctx.Err() == nil {
-		n.proxy.note(err)
+	if !begun {
+		w.WriteHeader(http.StatusBadGateway)
+		return
 	}
-	return count, err
+	// The program must not take what it has for all.
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = conn.Close()
+	}
+}
+
+func (p *Proxy) get(r *http.Request, target *url.URL) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", r.Header.Get("User-Agent"))
+	if part := r.Header.Get("Range"); part != "" && part != "bytes=0-" {
+		req.Header.Set("Range", part)
+	}
+	p.authorize(req)
+	res, err := p.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if encoding := res.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		_ = res.Body.Close() // nothing of it is read
+		return nil, errors.New("content encoding")
+	}
+	return res, nil
+}
+
+// answer passes a response on, playlists rewritten. begun says whether a part of it was written.
+func (p *Proxy) answer(w http.ResponseWriter, res *http.Response) (begun bool, err error) {
+	body := bufio.NewReaderSize(res.Body, maxTag)
+	playlist, err := startsPlaylist(body)
+	if err != nil {
+		return false, err
+	}
+	if playlist {
+		text, err := io.ReadAll(io.LimitReader(body, maxPlaylist+1))
+		if err == nil {
+			text, err = p.playlist(text, res.Request.URL)
+		}
+		if err != nil {
+			return false, err
+		}
+		w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
+		_, err = w.Write(text)
+		return true, err
+	}
+	for _, name := range []string{"Content-Type", "Content-Length", "Content-Range", "Accept-Ranges"} {
+		if value := res.Header.Get(name); value != "" {
+			w.Header().Set(name, value)
+		}
+	}
+	w.WriteHeader(res.StatusCode)
+	_, err = io.Copy(flushed{w}, body)
+	return true, err
+}
+
+// flushed writes without delay.
+type flushed struct{ http.ResponseWriter }
+
+// Write implements io.Writer.
+func (f flushed) Write(b []byte) (int, error) {
+	n, err := f.ResponseWriter.Write(b)
+	if err == nil {
+		err = http.NewResponseController(f.ResponseWriter).Flush()
+	}
+	return n, err
 }

@@ -3,18 +3,18 @@ package guard
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 )
 
-// proxied is a client that uses the proxy of a source as ffmpeg does.
-func proxied(t *testing.T, source string, roots *x509.CertPool, private ...string) (*Proxy, *http.Client) {
+// proxied starts the proxy of a source.
+func proxied(t *testing.T, source string, roots *x509.CertPool, private ...string) *Proxy {
 	t.Helper()
 	origin, err := url.Parse(source)
 	if err != nil {
@@ -25,18 +25,22 @@ func proxied(t *testing.T, source string, roots *x509.CertPool, private ...strin
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	at, err := url.Parse(p.Address())
+	return p
+}
+
+// get reads a URL of the proxy as ffmpeg does.
+func get(t *testing.T, address string, header ...string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &http.Transport{Proxy: http.ProxyURL(at)}
-	t.Cleanup(transport.CloseIdleConnections)
-	return p, &http.Client{Transport: transport}
-}
-
-func get(t *testing.T, c *http.Client, address string) (int, string) {
-	t.Helper()
-	res, err := c.Get(address)
+	req.Header.Set("Range", "bytes=0-")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,122 +52,223 @@ func get(t *testing.T, c *http.Client, address string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-func TestProgramKnowsNoSecretOfTheSource(t *testing.T) {
+func server(t *testing.T, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestProgramKnowsNothingOfTheSource(t *testing.T) {
 	var asked []string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := server(t, func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
-		asked = append(asked, r.Host+r.URL.String()+" "+user+":"+password)
-	}))
-	defer server.Close()
-	host := strings.TrimPrefix(server.URL, "http://")
-	p, client := proxied(t, "http://admin:se%40cret@"+host+"/live/a.m3u8?token=abc", nil, "127.0.0.0/8")
-	if got := p.Source(); got != "http://source.invalid/live/a.m3u8" {
+		asked = append(asked, r.Host+r.URL.String()+" "+user+":"+password+" "+r.Header.Get("Range"))
+		_, _ = io.WriteString(w, "#EXTM3U\n#EXTINF:1,\n1.ts?n=1\n")
+	})
+	host := strings.TrimPrefix(s.URL, "http://")
+	p := proxied(t, "http://admin:se%40cret@"+host+"/user=x/a.m3u8?token=abc", nil, "127.0.0.0/8")
+	if got := p.Source(); strings.ContainsAny(got, "?=@") || !strings.HasPrefix(got, "http://127.0.0.1:") || strings.Contains(got, "user") {
 		t.Errorf("program gets %s", got)
 	}
-	get(t, client, p.Source())
-	get(t, client, "http://source.invalid/live/1.ts?n=1")
-	want := []string{host + "/live/a.m3u8?token=abc admin:se@cret", host + "/live/1.ts?n=1 admin:se@cret"}
+	_, list := get(t, p.Source())
+	get(t, strings.Split(list, "\n")[2], "Range", "bytes=5-")
+	want := []string{host + "/user=x/a.m3u8?token=abc admin:se@cret ", host + "/user=x/1.ts?n=1 admin:se@cret bytes=5-"}
 	if strings.Join(asked, "|") != strings.Join(want, "|") {
 		t.Errorf("server got %q, want %q", asked, want)
 	}
 }
 
-func TestOtherServersGetNoCredentials(t *testing.T) {
-	auth := "none"
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { auth = r.Header.Get("Authorization") }))
-	defer other.Close()
-	first := httptest.NewServer(http.RedirectHandler(other.URL+"/x", http.StatusFound))
-	defer first.Close()
-	p, client := proxied(t, strings.Replace(first.URL, "//", "//user:password@", 1)+"/x", nil, "127.0.0.0/8")
-	if status, _ := get(t, client, p.Source()); status != http.StatusOK || auth != "" {
-		t.Errorf("status %d, authorization %q, want none", status, auth)
-	}
-}
-
-func TestProxyRefusesWhatLeadsInside(t *testing.T) {
+func TestOthersGetNothingFromTheProxy(t *testing.T) {
 	touched := false
-	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { touched = true }))
-	defer inside.Close()
-	// The source itself is allowed by its exact address, everything else on loopback is not.
-	l, err := net.Listen("tcp", "127.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var server httptest.Server
-	server.Listener = l
-	server.Config = &http.Server{Handler: http.RedirectHandler(inside.URL, http.StatusFound)}
-	server.Start()
-	defer server.Close()
-	p, client := proxied(t, server.URL+"/a.m3u8", nil, "127.0.0.2/32")
-	port := inside.Listener.Addr().(*net.TCPAddr).Port
-	for _, address := range []string{
-		p.Source(), inside.URL, "http://localhost:" + netip.MustParseAddrPort(inside.Listener.Addr().String()).String()[len("127.0.0.1:"):],
-		"http://127.0.0.1.tls.invalid:1/", "http://[::ffff:127.0.0.1]:80/", "http://2130706433/", "http://0177.0.0.1/", "http://[::1]/",
-		p.Address() + "/",
-	} {
-		if status, _ := get(t, client, address); status != http.StatusBadGateway {
-			t.Errorf("%s: status %d, want it refused", address, status)
+	s := server(t, func(http.ResponseWriter, *http.Request) { touched = true })
+	p := proxied(t, s.URL+"/a.m3u8", nil, "127.0.0.0/8")
+	at := "http://" + p.listener.Addr().String()
+	foreign := proxied(t, s.URL+"/a.m3u8", nil, "127.0.0.0/8").Source()
+	for _, path := range []string{"/", "/a.m3u8", "/" + s.URL, "/AAAA", foreign[strings.LastIndexByte(foreign, '/'):]} {
+		if status, _ := get(t, at+path); status != http.StatusNotFound {
+			t.Errorf("%s: status %d", path, status)
 		}
 	}
-	if !errors.Is(p.Fault(), ErrForbidden) {
-		t.Errorf("fault is %v, want ErrForbidden", p.Fault())
-	}
-	if touched {
-		t.Errorf("the server on port %d was reached", port)
-	}
-}
-
-func TestProxyMakesNoTunnels(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	p, _ := proxied(t, server.URL, nil, "127.0.0.0/8")
 	conn, err := net.Dial("tcp", p.listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	host := strings.TrimPrefix(server.URL, "http://")
+	host := strings.TrimPrefix(s.URL, "http://")
 	if _, err := io.WriteString(conn, "CONNECT "+host+" HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	answer := make([]byte, len("HTTP/1.1 502"))
-	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 502" {
-		t.Errorf("answer %q, error %v", answer, err)
+	answer := make([]byte, len("HTTP/1.1 404"))
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 404" {
+		t.Errorf("answer to CONNECT is %q, error %v", answer, err)
+	}
+	if touched {
+		t.Error("the server was reached")
+	}
+}
+
+func TestOtherServersGetNoCredentials(t *testing.T) {
+	auth := "none"
+	other := server(t, func(_ http.ResponseWriter, r *http.Request) {
+		auth = r.Header.Get("Authorization") + r.Header.Get("Referer") + r.Header.Get("Cookie")
+	})
+	first := server(t, func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "1", Path: "/x"})
+		http.Redirect(w, r, strings.Replace(other.URL, "127.0.0.1", "127.0.0.2", 1)+"/y", http.StatusFound)
+	})
+	// The other server listens on 127.0.0.1 only, so the redirect to 127.0.0.2 fails: the same port is
+	// another host.
+	p := proxied(t, strings.Replace(first.URL, "//", "//user:password@", 1)+"/x", nil, "127.0.0.0/8")
+	if status, _ := get(t, p.Source()); status != http.StatusBadGateway || auth != "none" {
+		t.Errorf("status %d, credentials %q", status, auth)
+	}
+	second := server(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+"/y", http.StatusFound) })
+	p = proxied(t, strings.Replace(second.URL, "//", "//user:password@", 1)+"/x", nil, "127.0.0.0/8")
+	if status, _ := get(t, p.Source()); status != http.StatusOK || auth != "" {
+		t.Errorf("status %d, credentials %q, want none", status, auth)
+	}
+}
+
+func TestRedirectsLeadNowhereInside(t *testing.T) {
+	touched := false
+	inside := server(t, func(http.ResponseWriter, *http.Request) { touched = true })
+	port := inside.Listener.Addr().(*net.TCPAddr).Port
+	for _, location := range []string{
+		inside.URL, fmt.Sprintf("http://localhost:%d/", port), fmt.Sprintf("http://[::ffff:127.0.0.1]:%d/", port), fmt.Sprintf("//127.0.0.1:%d/", port),
+		fmt.Sprintf("http://2130706433:%d/", port), fmt.Sprintf("http://0177.0.0.1:%d/", port), fmt.Sprintf("http://127.1:%d/", port),
+		fmt.Sprintf("http://127.0.0.2@127.0.0.1:%d/", port), "file:///etc/passwd", fmt.Sprintf("tcp://127.0.0.1:%d", port), "http://169.254.169.254/",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.2:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", location)
+			w.WriteHeader(http.StatusFound)
+		})}}
+		s.Start()
+		p := proxied(t, s.URL+"/a.m3u8", nil, "127.0.0.2/32")
+		if status, _ := get(t, p.Source()); status != http.StatusBadGateway || p.Fault() == nil {
+			t.Errorf("%s: status %d, fault %v", location, status, p.Fault())
+		}
+		p.Close()
+		s.Close()
+	}
+	if touched {
+		t.Error("the server inside was reached")
+	}
+}
+
+// Addresses that ffmpeg would open by itself, or that an attacker hopes so.
+func TestPlaylistsWithOtherAddressesAreRefused(t *testing.T) {
+	for _, address := range []string{
+		"tcp://127.0.0.1:6379/x", "tcp://0.0.0.0:9999?listen=1", "file:///etc/passwd", "file:x", "concat:a|b", "crypto:tcp://127.0.0.1", "crypto+http://x/y",
+		"data:,x", "udp://127.0.0.1:1", "HTTP:x", "http:x", "subfile,,start,0,end,0,,:/etc/passwd", "javascript:x", "http://", "http:///x", "ftp://x/y",
+	} {
+		for _, form := range []string{
+			"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n%s\n", "#EXTM3U\r#EXTINF:1,\r%s\r", "#EXTM3U\n#EXT-X-MAP:URI=\"%s\"\n", "#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"%s\"\n",
+			"#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,URI=%s\n", "#EXTM3U\n#EXT-X-MEDIA:URI=\"http://x/a\",URI=%s\n", "#EXTM3U\n#EXT-X-KEY:X=\"\\\",URI=\"%s\"\n",
+		} {
+			s := server(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, form, address) })
+			p := proxied(t, s.URL+"/a.m3u8", nil, "127.0.0.0/8")
+			status, body := get(t, p.Source())
+			if sealed := status == http.StatusOK && !strings.Contains(body, address) && strings.Contains(body, "http://127.0.0.1"); status != http.StatusBadGateway && !sealed {
+				t.Errorf("%q: status %d\n%s", fmt.Sprintf(form, address), status, body)
+			}
+			if status == http.StatusOK && strings.Contains(address, "://") {
+				t.Errorf("%q passes", fmt.Sprintf(form, address))
+			}
+		}
+	}
+}
+
+// However a server sends it, a playlist does not pass unchanged.
+func TestPlaylistsAreFoundInEveryAnswer(t *testing.T) {
+	const list = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\ntcp://127.0.0.1:6379/x\n"
+	tag := "ID3\x03\x00\x00\x00\x00\x00\x05hello"
+	long := "ID3\x03\x00\x00\x00\x08\x00\x00" + strings.Repeat("x", 8<<14)
+	for name, answer := range map[string]http.HandlerFunc{
+		"partial": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(list)-1, len(list)))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = io.WriteString(w, list)
+		},
+		"compressed": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = io.WriteString(w, "\x1f\x8b")
+		},
+		"created": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, list)
+		},
+		"tag":       func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, tag+list) },
+		"tags":      func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, tag+tag+tag+list) },
+		"large tag": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long+list) },
+		"zero": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "#EXTM3U\x00tcp://127.0.0.1:6379\n")
+		},
+		"endless": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "#EXTM3U\n"+strings.Repeat("#\n", maxPlaylist))
+		},
+	} {
+		s := server(t, answer)
+		p := proxied(t, s.URL+"/a.m3u8", nil, "127.0.0.0/8")
+		if status, body := get(t, p.Source()); status != http.StatusBadGateway {
+			t.Errorf("%s: status %d, %q", name, status, body[:min(len(body), 100)])
+		}
+	}
+}
+
+func TestMediaPassesUnchanged(t *testing.T) {
+	for _, body := range []string{"", "x", "media", "\x00#EXTM3U\n", "ID3\x03\x00\x00\x00\x00\x00\x05hello" + strings.Repeat("audio", 1000), strings.Repeat("G", 1<<20)} {
+		s := server(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
+		p := proxied(t, s.URL+"/a.ts", nil, "127.0.0.0/8")
+		if status, got := get(t, p.Source()); status != http.StatusOK || got != body {
+			t.Errorf("%.20q: status %d, %d bytes of %d", body, status, len(got), len(body))
+		}
 	}
 }
 
 func TestTLSIsVerifiedForSourcesRedirectsAndSegments(t *testing.T) {
-	segment := "segment"
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var plain *httptest.Server
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/moved":
 			http.Redirect(w, r, "https://"+r.Host+"/list", http.StatusFound)
+		case "/down":
+			http.Redirect(w, r, plain.URL, http.StatusFound)
 		case "/list":
-			_, _ = io.WriteString(w, "#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"HTTPS://u:p@"+r.Host+"/key\"\nhttps://"+r.Host+"/1.ts\nhttps://cdn.example/2.ts?a=https://x.example\nrelative.ts\n")
+			_, _ = io.WriteString(w, "#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"HTTPS://u:p@"+r.Host+"/key\"\nhttps://"+r.Host+"/1.ts\n//"+r.Host+"/2.ts\n3.ts\n")
 		default:
-			_, _ = io.WriteString(w, segment)
+			_, _ = io.WriteString(w, "TLS "+r.URL.Path)
 		}
 	}))
-	defer server.Close()
-	server.Config.ErrorLog = nil
-	port := server.Listener.Addr().(*net.TCPAddr).Port
+	defer s.Close()
+	plain = server(t, func(http.ResponseWriter, *http.Request) { t.Error("the server without TLS was reached") })
 	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	p, client := proxied(t, server.URL+"/moved", roots, "127.0.0.0/8")
-	status, list := get(t, client, p.Source())
-	at := strings.TrimPrefix(server.URL, "https://127.0.0.1")
-	want := "#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"http://127.0.0.1.tls.invalid" + at + "/key\"\nhttp://127.0.0.1.tls.invalid" + at +
-		"/1.ts\nhttp://cdn.example.tls.invalid/2.ts?a=https://x.example\nrelative.ts\n"
-	if status != http.StatusOK || list != want {
-		t.Errorf("status %d, playlist\n%s\nwant\n%s", status, list, want)
+	roots.AddCert(s.Certificate())
+	p := proxied(t, s.URL+"/moved", roots, "127.0.0.0/8")
+	status, list := get(t, p.Source())
+	lines := strings.Split(list, "\n")
+	if status != http.StatusOK || len(lines) != 6 {
+		t.Fatalf("status %d, playlist\n%s", status, list)
 	}
-	if _, body := get(t, client, "http://127.0.0.1.tls.invalid"+at+"/1.ts"); body != segment {
-		t.Errorf("segment is %q", body)
+	key := quotedAddress.FindStringSubmatch(lines[1])[1]
+	for address, want := range map[string]string{key: "TLS /key", lines[2]: "TLS /1.ts", lines[3]: "TLS /2.ts", lines[4]: "TLS /3.ts"} {
+		if _, body := get(t, address); body != want {
+			t.Errorf("segment is %q, want %q", body, want)
+		}
 	}
-	// The certificate is for 127.0.0.1 and example.com.
-	strict, client := proxied(t, server.URL+"/list", nil, "127.0.0.0/8")
-	if status, _ := get(t, client, strict.Source()); status != http.StatusBadGateway {
-		t.Errorf("port %d: status %d without the root, want the certificate refused", port, status)
+	if again := strings.Split(func() string { _, l := get(t, p.Source()); return l }(), "\n"); again[2] != lines[2] {
+		t.Error("an address of a playlist changes")
+	}
+	if status, _ := get(t, proxied(t, s.URL+"/down", roots, "127.0.0.0/8").Source()); status != http.StatusBadGateway {
+		t.Errorf("redirect from TLS: status %d", status)
+	}
+	strict := proxied(t, s.URL+"/list", nil, "127.0.0.0/8")
+	if status, _ := get(t, strict.Source()); status != http.StatusBadGateway {
+		t.Errorf("status %d without the root, want the certificate refused", status)
 	}
 	if strict.Fault() == nil || !strings.Contains(strict.Fault().Error(), "certificate") {
 		t.Errorf("fault is %v", strict.Fault())
@@ -171,23 +276,26 @@ func TestTLSIsVerifiedForSourcesRedirectsAndSegments(t *testing.T) {
 }
 
 func TestStatusOfTheSourceIsItsFault(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	p, client := proxied(t, server.URL+"/none", nil, "127.0.0.0/8")
-	get(t, client, p.Source())
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	p := proxied(t, s.URL+"/none", nil, "127.0.0.0/8")
+	get(t, p.Source())
 	var status StatusError
 	if !errors.As(p.Fault(), &status) || status != http.StatusNotFound {
 		t.Errorf("fault is %v", p.Fault())
 	}
 }
 
-func TestPlaylistWithoutAnEndIsRefused(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "#EXTM3U\n"+strings.Repeat("#\n", maxPlaylist))
-	}))
-	defer server.Close()
-	p, client := proxied(t, server.URL+"/list", nil, "127.0.0.0/8")
-	if status, _ := get(t, client, p.Source()); status != http.StatusBadGateway {
-		t.Errorf("status %d, want it refused", status)
+func TestSourceLeadsToFewHosts(t *testing.T) {
+	f := &fakeNet{}
+	n := f.guard().Network("8.8.8.8")
+	for i := range maxHosts + 10 {
+		_, err := f.try(t, n, fmt.Sprintf("9.9.9.%d:80", i))
+		if (err == nil) != (i < maxHosts) {
+			t.Errorf("host %d: error %v", i, err)
+		}
+	}
+	if _, err := f.try(t, n, "9.9.9.1:80"); err != nil {
+		t.Errorf("known host: %v", err)
 	}
 }

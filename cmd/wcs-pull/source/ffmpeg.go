@@ -41,10 +41,8 @@ type ffmpegReader struct {
 type ffmpegInput struct {
 	options []string // before -i
 	url     string
-	env     []string
 	files   []*os.File
 	proxy   *guard.Proxy // nil for files
-	live    bool
 }
 
 func (in *ffmpegInput) close() {
@@ -90,7 +88,7 @@ func (r *Runner) openFFmpeg(ctx context.Context, j Job) (_ reader, err error) {
 	return rd, nil
 }
 
-// input prepares the way to a source. Nothing of its URL but the path is visible in the arguments of ffmpeg.
+// input prepares the way to a source. Nothing of its URL is visible in the arguments of ffmpeg.
 func (r *Runner) input(s pull.Source) (*ffmpegInput, error) {
 	if s.IsFile() {
 		return r.fileInput(s.File())
@@ -108,7 +106,7 @@ func (r *Runner) input(s pull.Source) (*ffmpegInput, error) {
 			"-protocol_whitelist", webProtocols, "-format_whitelist", webContainers,
 			"-rw_timeout", strconv.Itoa(int(fileStall / time.Microsecond)), "-user_agent", userAgent,
 		},
-		url: proxy.Source(), env: []string{"http_proxy=" + proxy.Address()}, proxy: proxy, live: true,
+		url: proxy.Source(), proxy: proxy,
 	}, nil
 }
 
@@ -166,7 +164,7 @@ func (r *Runner) probe(ctx context.Context, in *ffmpegInput) (*probed, error) {
 	args = append(args,
 		"-show_entries", "stream=codec_type,codec_name,has_b_frames,pix_fmt,width,height:stream_disposition=attached_pic",
 		"-of", "json", "-i", in.url)
-	p, err := start(ctx, command{program: r.config.FFprobe, args: args, env: in.env, stdout: &out, files: in.files})
+	p, err := start(ctx, command{program: r.config.FFprobe, args: args, stdout: &out, files: in.files})
 	if err != nil {
 		return nil, &pull.Error{Fault: pull.Internal, Detail: "ffprobe cannot be started"}
 	}
@@ -233,7 +231,7 @@ func (rd *ffmpegReader) run(ctx context.Context, to sink) error {
 			return &pull.Error{Fault: pull.FileUnreadable, Detail: "the file cannot be read"}
 		}
 	}
-	p, err := start(ctx, command{program: rd.runner.config.FFmpeg, args: args, env: rd.input.env, stdout: write, files: rd.input.files})
+	p, err := start(ctx, command{program: rd.runner.config.FFmpeg, args: args, stdout: write, files: rd.input.files, encodes: !rd.copy && rd.has.video != ""})
 	_ = write.Close() // the child has it
 	if err != nil {
 		return &pull.Error{Fault: pull.Internal, Detail: "ffmpeg cannot be started"}

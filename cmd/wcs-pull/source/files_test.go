@@ -3,6 +3,7 @@ package source
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,9 +23,14 @@ import (
 )
 
 // record writes a file of so many seconds with ffmpeg; encoders and the name's ending say what it is.
-func record(t *testing.T, file string, seconds int, encoders ...[]string) {
+func record(t testing.TB, file string, seconds int, encoders ...[]string) {
 	t.Helper()
-	args := []string{"-y", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x180", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"}
+	recordAs(t, file, "320x180", seconds, encoders...)
+}
+
+func recordAs(t testing.TB, file, size string, seconds int, encoders ...[]string) {
+	t.Helper()
+	args := []string{"-y", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=rate=25:size=" + size, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"}
 	for _, e := range encoders {
 		args = append(args, e...)
 	}
@@ -204,16 +210,24 @@ func TestPlaylistsLeadNowhereElse(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret.ts")
 	record(t, secret, 1, rig.CameraH264, rig.CameraAAC)
 	at := inside.Addr().String()
-	for name, line := range map[string]string{
+	lines := map[string]string{
 		"file": secret, "file URL": "file://" + secret, "file protocol": "file:" + secret, "concat": "concat:" + secret + "|" + secret,
 		"subfile": "subfile,,start,0,end,0,,:" + secret, "crypto": "crypto:" + secret, "crypto file": "crypto+file:" + secret,
 		"data": "data:video/mp2t;base64,R0AA", "tcp": "tcp://" + at, "udp": "udp://" + at, "rtsp": "rtsp://" + at + "/x", "rtmp": "rtmp://" + at + "/x/y",
 		"tls": "tls://" + at, "https": "https://" + at + "/x.ts", "http": "http://" + at + "/x.ts", "decimal": "http://2130706433:" + at[strings.LastIndexByte(at, ':')+1:] + "/x.ts",
 		"mapped": "http://[::ffff:127.0.0.1]:" + at[strings.LastIndexByte(at, ':')+1:] + "/x.ts", "ftp": "ftp://" + at + "/x.ts", "gopher": "gopher://" + at + "/x.ts",
-	} {
+	}
+	for name, line := range maps.Clone(lines) {
+		lines["variant "+name] = line
+	}
+	for name, line := range lines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := other(t, "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n"+line+"\n#EXT-X-ENDLIST\n")
+			form := "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n%s\n#EXT-X-ENDLIST\n"
+			if variant, ok := strings.CutPrefix(name, "variant "); ok {
+				form, name = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n%s\n", variant
+			}
+			server := other(t, fmt.Sprintf(form, line))
 			room := &fakeRoom{lost: make(chan struct{})}
 			r := testRunner(t, room)
 			r.guard = loopbackOnly(t)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,14 +15,15 @@ import (
 
 // Limits of one ffmpeg process.
 const (
-	maxMemory     = 1 << 30 // of its data, in bytes: a transcoding 1080p decoder needs 200 MB
+	copyMemory    = 256 << 20 // of its data, in bytes, if it encodes no video
+	encodeMemory  = 1 << 30
 	maxFiles      = 64
 	niceness      = 5    // below that of the worker, which passes packets on
 	maxSourceSide = 4096 // pixels of a picture that is decoded
 )
 
 // process is a child: ffmpeg or ffprobe. It ends with its context, and with the worker in whatever way that
-// ends. It has no environment but the one it is given. What it logs can contain the URL of the source, and is
+// ends. It has no environment. What it logs can contain the URL of the source, and is
 // dropped.
 type process struct {
 	cmd  *exec.Cmd
@@ -33,24 +35,25 @@ type process struct {
 type command struct {
 	program string
 	args    []string
-	env     []string
 	stdin   io.Reader
 	stdout  io.Writer // *os.File for a pipe that the child gets itself
 	files   []*os.File
+	encodes bool // video
 }
 
 // start starts a child.
 func start(ctx context.Context, c command) (*process, error) {
 	cmd := exec.CommandContext(ctx, c.program, c.args...)
 	p := &process{cmd: cmd, done: make(chan struct{})}
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = c.env, c.stdin, c.stdout, c.files
-	if cmd.Env == nil {
-		cmd.Env = []string{}
-	}
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = []string{}, c.stdin, c.stdout, c.files
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
-	go p.run(started)
+	memory := uint64(copyMemory)
+	if c.encodes {
+		memory = encodeMemory
+	}
+	go p.run(started, memory)
 	if err := <-started; err != nil {
 		return nil, err
 	}
@@ -59,12 +62,12 @@ func start(ctx context.Context, c command) (*process, error) {
 
 // run keeps its thread to itself: Pdeathsig is sent when the thread that started the child ends, not the
 // process.
-func (p *process) run(started chan<- error) {
+func (p *process) run(started chan<- error, memory uint64) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := p.cmd.Start()
 	if err == nil {
-		err = p.limit()
+		err = p.limit(memory)
 		if err != nil {
 			_ = p.cmd.Process.Kill() // Wait below returns
 			_ = p.cmd.Wait()
@@ -78,10 +81,10 @@ func (p *process) run(started chan<- error) {
 }
 
 // limit bounds the child's resources. A child that has ended already needs none.
-func (p *process) limit() error {
+func (p *process) limit(memory uint64) error {
 	pid := p.cmd.Process.Pid
 	for resource, value := range map[int]uint64{
-		unix.RLIMIT_DATA: maxMemory, unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
+		unix.RLIMIT_DATA: memory, unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
 	} {
 		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: value, Max: value}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
 			return os.NewSyscallError("prlimit", err)
@@ -90,6 +93,9 @@ func (p *process) limit() error {
 	if err := unix.Setpriority(unix.PRIO_PROCESS, pid, niceness); err != nil && !errors.Is(err, unix.ESRCH) {
 		return os.NewSyscallError("setpriority", err)
 	}
+	// The kernel ends a child before the worker when memory is short. Where this is not possible, it is not
+	// done.
+	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte("900"), 0)
 	return nil
 }
 
@@ -97,4 +103,10 @@ func (p *process) limit() error {
 func (p *process) wait() error {
 	<-p.done
 	return p.err
+}
+
+// Protect hides the memory, the environment and the open files of this process from its children, in case a
+// source takes one over: they have the secrets of the deployment. It holds unless the process is root's.
+func Protect() error {
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
 }

@@ -130,7 +130,7 @@ func TestChildHasLimitsAndNoSecrets(t *testing.T) {
 					t.Errorf("%s contains %q", file, secret)
 				}
 			}
-			if file == "environ" && strings.Count(string(text), "\x00") != 1 {
+			if file == "environ" && len(text) != 0 {
 				t.Errorf("the environment is %q", text)
 			}
 		}
@@ -140,7 +140,7 @@ func TestChildHasLimitsAndNoSecrets(t *testing.T) {
 		}
 		for _, line := range strings.Split(string(limits), "\n") {
 			fields := strings.Fields(line)
-			for name, want := range map[string]string{"Max data size": fmt.Sprint(maxMemory), "Max file size": "0", "Max open files": fmt.Sprint(maxFiles)} {
+			for name, want := range map[string]string{"Max data size": fmt.Sprint(copyMemory), "Max file size": "0", "Max open files": fmt.Sprint(maxFiles)} {
 				if strings.HasPrefix(line, name) && fields[3] != want {
 					t.Errorf("%s is %s, want %s", name, fields[3], want)
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math/bits"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -24,7 +25,7 @@ import (
 
 const (
 	rtspTimeout = 5 * time.Second // of one request, and of a write
-	// rtspStall is how long a source may send no packet before it counts as lost.
+	// rtspStall is how long a source may send no frame before it counts as lost.
 	rtspStall = 5 * time.Second
 	rtspDials = 4 // connections of one attempt: the first and those of redirects
 	// syncEvery is how often the sender reports of the source are looked at, syncSlack what they may differ.
@@ -40,12 +41,13 @@ type rtspReader struct {
 	url    *base.URL
 	video  *rtspTrack // nil without
 	audio  *rtspTrack
-	heard  atomic.Int64 // Unix nanoseconds of the last packet
+	heard  atomic.Int64 // Unix nanoseconds of the last frame
 	// anyOrder allows B-frames. Set before run.
 	anyOrder bool
 
 	// owned by the library's reader goroutine
 	begun  time.Time
+	recent uint32 // a bit for each of the last frames, set if its time went back
 	synced time.Time
 	behind time.Duration // what the clock of video is still to be moved
 	sets   [][]byte      // parameter sets of the description, for the first key frame
@@ -279,7 +281,10 @@ func (rd *rtspReader) watch(ctx context.Context, broken <-chan error) error {
 			return rtspLoss(err)
 		case now := <-tick.C:
 			if now.Sub(time.Unix(0, rd.heard.Load())) > rtspStall {
-				return &pull.Error{Fault: pull.Lost, Detail: "no packets"}
+				if rd.heard.Load() == rd.begun.UnixNano() {
+					return &pull.Error{Fault: pull.NoMedia, Detail: "no frames"}
+				}
+				return &pull.Error{Fault: pull.Lost, Detail: "no frames"}
 			}
 		}
 	}
@@ -289,14 +294,14 @@ func (rd *rtspReader) close() { rd.client.Close() }
 
 func (rd *rtspReader) onVideo(p *rtp.Packet, to sink) error {
 	now := time.Now()
-	rd.heard.Store(now.UnixNano())
 	unit, err := rd.video.decode(p)
 	if err != nil {
 		return nil // incomplete, or damaged: the decoder waits for the next frame
 	}
+	rd.heard.Store(now.UnixNano())
 	before, first := rd.video.ticks, !rd.video.started
 	at := rd.video.at(p.Timestamp, now.Sub(rd.begun))
-	if !first && !rd.anyOrder && rd.video.codec == codecH264 && rd.video.ticks < before && rd.video.ticks > before-5*videoClock {
+	if !first && rd.video.codec == codecH264 && !rd.anyOrder && rd.reorders(rd.video.ticks < before) {
 		return &pull.Error{Fault: pull.NeedsTranscoding, Detail: "video with B-frames"}
 	}
 	if rd.audio != nil && rd.audio.started && now.Sub(rd.synced) > syncEvery {
@@ -308,6 +313,17 @@ func (rd *rtspReader) onVideo(p *rtp.Packet, to sink) error {
 		rd.sets = nil
 	}
 	return to.WriteVideo(unit, at)
+}
+
+// reorders reports whether the frames have B-frames: the times of several among the last ones went back. One
+// is a camera whose clock was set.
+func (rd *rtspReader) reorders(back bool) bool {
+	const window = 30 // frames
+	rd.recent = rd.recent << 1 & (1<<window - 1)
+	if back {
+		rd.recent |= 1
+	}
+	return bits.OnesCount32(rd.recent) >= 3
 }
 
 func (rd *rtspReader) isKey(unit [][]byte) bool {
@@ -336,11 +352,11 @@ const videoClock = 90000
 
 func (rd *rtspReader) onAudio(p *rtp.Packet, to sink) error {
 	now := time.Now()
-	rd.heard.Store(now.UnixNano())
 	frames, err := rd.audio.decode(p)
 	if err != nil {
 		return nil // as above
 	}
+	rd.heard.Store(now.UnixNano())
 	at := rd.audio.at(p.Timestamp, now.Sub(rd.begun)-rd.audio.duration(frames))
 	for i, frame := range frames {
 		if err := to.WriteAudio(slices.Clip(frame), at+time.Duration(i)*rd.audio.step); err != nil {

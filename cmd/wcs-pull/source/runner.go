@@ -29,6 +29,10 @@ const (
 	trackPatience = 3 * time.Second
 	firstRetry    = 500 * time.Millisecond
 	maxRetry      = 10 * time.Second
+	// steady is how long a source must run to count as returned.
+	steady = 10 * time.Second
+	// startLimit is the time from the opening of a source until LiveKit has a track of it.
+	startLimit = 25 * time.Second
 )
 
 // Config configures a Runner.
@@ -126,6 +130,7 @@ type running struct {
 	door   door
 	has    format // of the publication
 	encode bool   // the video is H264 with B-frames, and is encoded
+	ran    bool   // its tracks could be played
 }
 
 // leave ends the publication.
@@ -139,13 +144,13 @@ func (p *running) leave() {
 	p.pub.Close()
 }
 
-// retry opens the source again after a loss. The error of a source that was never published is final.
+// retry opens the source again after a loss. The error of a source that was never played is final.
 func (p *running) retry(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstRetry, maxRetry
 	var lostAt time.Time
 	for {
-		before := p.door.count()
+		before, begun := p.door.count(), time.Now()
 		err := p.attempt(ctx)
 		ran := p.door.count() > before
 		if fault, _ := pull.FaultOf(err); fault == pull.NeedsTranscoding && p.job.Transcode && !p.encode {
@@ -156,9 +161,11 @@ func (p *running) retry(ctx context.Context) error {
 			return err
 		}
 		if ran || lostAt.IsZero() {
+			p.report(pull.Interrupted, err)
+		}
+		if lostAt.IsZero() || ran && time.Since(begun) > steady { // one that sends a frame now and then is lost, too
 			lostAt = time.Now()
 			pause.Reset()
-			p.report(pull.Interrupted, err)
 		}
 		wait := pause.NextBackOff()
 		if left := p.job.Retry - time.Since(lostAt); left <= wait {
@@ -178,7 +185,7 @@ func (p *running) retry(ctx context.Context) error {
 func (p *running) final(err error) bool {
 	fault, _ := pull.FaultOf(err)
 	switch {
-	case p.pub == nil, p.job.Source.IsFile():
+	case !p.ran, p.job.Source.IsFile():
 		return true
 	case fault == pull.Ended, fault == pull.Internal, fault == pull.NeedsTranscoding, fault == pull.NoMedia, fault == pull.Forbidden:
 		return true
@@ -289,12 +296,18 @@ func (p *running) begin(ctx context.Context) error {
 	if err := p.door.open(pub); err != nil {
 		return &pull.Error{Fault: pull.Internal, Detail: "frames cannot be sent to LiveKit"}
 	}
-	if err := pub.Published(ctx, trackPatience); err != nil {
-		if ctx.Err() != nil {
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := pub.Published(limited, trackPatience); err != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case limited.Err() != nil:
+			return &pull.Error{Fault: pull.NoMedia, Detail: "no picture and no sound that can be played"}
 		}
 		return &pull.Error{Fault: pull.Internal, Detail: "LiveKit does not have the tracks"}
 	}
+	p.ran = true
 	p.report(pull.Running, nil)
 	return nil
 }

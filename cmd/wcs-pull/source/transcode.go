@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
@@ -26,7 +27,7 @@ type transcoder struct {
 	fail  chan error // capacity 1
 	video *mpegts.Track
 	audio *mpegts.Track
-	rate  int
+	wrote atomic.Bool // ffmpeg wrote a frame
 }
 
 // transcode starts ffmpeg. It ends with ctx; done is called when it has ended by itself.
@@ -61,7 +62,7 @@ func (r *Runner) transcode(ctx context.Context, of format, aac *mpeg4audio.Confi
 	}
 	args = append(args, output(of, true, true)...)
 	ctx, cancel := context.WithCancel(ctx)
-	p, err := start(ctx, command{program: r.config.FFmpeg, args: args, stdin: inRead, stdout: outWrite})
+	p, err := start(ctx, command{program: r.config.FFmpeg, args: args, stdin: inRead, stdout: outWrite, encodes: of.video != ""})
 	_, _ = inRead.Close(), outWrite.Close() // the child has them
 	if err != nil {
 		cancel()
@@ -81,7 +82,7 @@ func (r *Runner) transcode(ctx context.Context, of format, aac *mpeg4audio.Confi
 	}()
 	go func() {
 		defer close(readDone)
-		_ = readTS(outRead, shifted{to}) // why it ended does not matter
+		_ = readTS(outRead, shifted{to, &t.wrote}) // why it ended does not matter
 		if ctx.Err() == nil {
 			t.failed()
 		}
@@ -96,8 +97,12 @@ func (r *Runner) transcode(ctx context.Context, of format, aac *mpeg4audio.Confi
 }
 
 func (t *transcoder) failed() {
+	err := &pull.Error{Fault: pull.Lost, Detail: "ffmpeg ended while it transcoded"}
+	if !t.wrote.Load() {
+		err = &pull.Error{Fault: pull.NoMedia, Detail: "ffmpeg cannot transcode the source"}
+	}
 	select {
-	case t.fail <- &pull.Error{Fault: pull.Lost, Detail: "ffmpeg ended while it transcoded"}:
+	case t.fail <- err:
 	default: // the first counts
 	}
 }
@@ -161,14 +166,19 @@ func (t *transcoder) WriteAudio(frame []byte, at time.Duration) error {
 }
 
 // shifted undoes transcodeShift.
-type shifted struct{ to sink }
+type shifted struct {
+	to    sink
+	wrote *atomic.Bool
+}
 
 // WriteVideo implements sink.
 func (s shifted) WriteVideo(unit [][]byte, at time.Duration) error {
+	s.wrote.Store(true)
 	return s.to.WriteVideo(unit, at-transcodeShift)
 }
 
 // WriteAudio implements sink.
 func (s shifted) WriteAudio(frame []byte, at time.Duration) error {
+	s.wrote.Store(true)
 	return s.to.WriteAudio(frame, at-transcodeShift)
 }
