@@ -99,6 +99,21 @@ func (c *census) free(ctx context.Context) (free, alive bool, err error) {
 
 func takes(w state.PullWorker) bool { return w.Running < w.Max }
 
+// leastShare is how many sources without a publisher one address may have on a pod in any case.
+const leastShare = 8
+
+// share returns how many sources without a publisher one address may have on this pod: a quarter of what the
+// workers can take, so that addresses that do not answer leave room for others.
+func (c *census) share() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slots := 0
+	for _, w := range c.workers {
+		slots += max(0, w.Max-w.Running)
+	}
+	return max(leastShare, slots/4)
+}
+
 // wanted returns the pulls of the deployment that have a holder and have not failed.
 func wanted(ctx context.Context, s Store) ([]state.PullStatus, error) {
 	all, err := s.Pulls(ctx)

@@ -3,6 +3,7 @@ package pulls
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"wcsgateway/state"
@@ -14,11 +15,14 @@ const (
 	renewEvery   = 5 * time.Second
 	renewFor     = 15 * time.Second // beyond the linger: a pod that dies holds its sources for so long
 	lookEvery    = 50 * time.Millisecond
+	lookOften    = 2 * time.Second // after the first player; then every lookSeldom
+	lookSeldom   = 500 * time.Millisecond
 	validFor     = time.Second // of an answer, for players that come after it
 	takeTimeout  = 1800 * time.Millisecond
 	startTimeout = 30 * time.Second // of a source that a worker has taken; the worker ends it earlier
 	callTimeout  = 2 * time.Second
 	whyTimeout   = time.Second // for the worker's report of why it left
+	whyEvery     = 100 * time.Millisecond
 )
 
 // held is a source that this pod has players of. Its goroutine asks about the source while players wait for
@@ -26,6 +30,8 @@ const (
 type held struct {
 	s      *Service
 	record state.Pull
+	party  netip.Addr // that started it
+	began  time.Time
 	wake   chan struct{} // the goroutine is to look at once; it has a buffer of 1
 
 	// guarded by Service.mu
@@ -53,10 +59,14 @@ var errEnded = errors.New("hold of a source ended")
 func (a answer) found() bool { return a.publisher.Identity != "" }
 
 // Join holds the source of a player, starts it if no pod holds it, and returns its publisher in Pull.Room.
-// Call Leave afterwards, also after an error: a *Failure, or that of the store, of LiveKit or of ctx.
-func (s *Service) Join(ctx context.Context, p *Pull) (translate.Participant, error) {
+// party is the client's address. Call Leave afterwards, also after an error: a *Failure, or that of the
+// store, of LiveKit or of ctx.
+func (s *Service) Join(ctx context.Context, p *Pull, party netip.Addr) (translate.Participant, error) {
 	began := time.Now()
-	h := s.hold(p, 1)
+	if s.connecting(p, party) >= s.census.share() {
+		return translate.Participant{}, s.tooMany(p.record)
+	}
+	h := s.hold(p, party, 1)
 	defer s.stopWaiting(h)
 	limit := time.NewTimer(startTimeout)
 	defer limit.Stop()
@@ -78,17 +88,34 @@ func (s *Service) Join(ctx context.Context, p *Pull) (translate.Participant, err
 // Rejoin holds the source of a player of a resumed session. Call Leave afterwards.
 func (s *Service) Rejoin(p *Pull) {
 	if p != nil {
-		s.hold(p, 0)
+		s.hold(p, netip.Addr{}, 0)
 	}
 }
 
+// connecting returns how many sources an address has this pod start that have no publisher yet, without those
+// that p would share.
+func (s *Service) connecting(p *Pull, party netip.Addr) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[p.record.ID] != nil {
+		return 0
+	}
+	for _, h := range s.held {
+		if h.party == party && !h.last.found() && !h.last.over {
+			n++
+		}
+	}
+	return n
+}
+
 // hold counts a player of a source.
-func (s *Service) hold(p *Pull, waiting int) *held {
+func (s *Service) hold(p *Pull, party netip.Addr, waiting int) *held {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.held[p.record.ID]
 	if h == nil {
-		h = &held{s: s, record: p.record, wake: make(chan struct{}, 1), changed: make(chan struct{}), since: time.Now()}
+		now := time.Now()
+		h = &held{s: s, record: p.record, party: party, began: now, wake: make(chan struct{}, 1), changed: make(chan struct{}), since: now}
 		s.held[p.record.ID] = h
 		s.work.Go(h.run)
 	}
@@ -136,19 +163,26 @@ func (s *Service) Leave(p *Pull) {
 	}
 }
 
-// Why returns why the source of a player ended, nil if it goes on, or can go on with another worker.
+// Why returns why the source of a player ended, nil if it goes on, or can go on with another worker. All
+// players of a source share the question.
 func (s *Service) Why(ctx context.Context, p *Pull) *Failure {
+	got, _, _ := s.whys.Do(p.record.ID, func() (any, error) { return s.why(ctx, p.record.ID), nil })
+	f, _ := got.(*Failure)
+	return f
+}
+
+func (s *Service) why(ctx context.Context, id string) *Failure {
 	ctx, cancel := context.WithTimeout(ctx, whyTimeout)
 	defer cancel()
 	for {
-		st, err := s.status(ctx, p.record.ID)
+		st, err := s.status(ctx, id)
 		if err == nil && failed(st) {
 			return failureOf(st)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(lookEvery):
+		case <-time.After(whyEvery):
 		}
 	}
 }
@@ -173,8 +207,10 @@ func (h *held) run() {
 				return
 			}
 			continue
-		case waiting > 0 && !a.found():
+		case waiting > 0 && !a.found() && time.Since(h.began) < lookOften:
 			pause = lookEvery
+		case waiting > 0 && !a.found():
+			pause = lookSeldom
 		}
 		select {
 		case <-h.wake:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
 
 	"wcsgateway/gateway/ends"
 	"wcsgateway/gateway/serial"
@@ -78,6 +79,7 @@ type Service struct {
 	starting serial.KeyLock // by application: from the count of its pulls to the new one
 	census   census
 	work     sync.WaitGroup
+	whys     singleflight.Group // by id
 
 	mu   sync.Mutex
 	held map[string]*held // by id
@@ -172,10 +174,12 @@ func (s *Service) Save(p *Pull) (saved *state.Pull, said string) {
 		return nil, ""
 	}
 	said = p.said
-	if src, err := pull.Parse(said); err == nil && s.deps.Keys != nil && s.deps.Keys.ID(src) == p.record.ID {
+	src, err := pull.Parse(said)
+	switch {
+	case err == nil && s.deps.Keys != nil && s.deps.Keys.ID(src) == p.record.ID:
 		said = ""
-	} else if pull.IsName(said) { // the client's; a backend chose another source
-		said = p.Name
+	case err == nil: // a backend chose another source; the client's own address is kept without its secrets
+		said = src.String()
 	}
 	return &p.record, said
 }

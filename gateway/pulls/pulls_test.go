@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,6 +111,8 @@ func (w *pods) work(id, worker string) {
 	w.room.publish(id, found[id].Generation)
 }
 
+var client = netip.MustParseAddr("192.0.2.1")
+
 type joined struct {
 	publisher translate.Participant
 	err       error
@@ -118,7 +121,7 @@ type joined struct {
 func join(t *testing.T, s *Service, p *Pull) <-chan joined {
 	done := make(chan joined, 1)
 	go func() {
-		publisher, err := s.Join(t.Context(), p)
+		publisher, err := s.Join(t.Context(), p, client)
 		done <- joined{publisher, err}
 	}()
 	return done
@@ -185,8 +188,8 @@ func TestCredentialsAreInNoNameThatIsStored(t *testing.T) {
 	}
 	p.Say("rtsp://cam.example.com/of-the-client")
 	saved, said = s.Save(p)
-	if got := s.Restore(saved, said); got.Said() != p.Name {
-		t.Errorf("restored %q, want the public name: the client does not know the backend's address", got.Said())
+	if got := s.Restore(saved, said); got.Said() != "rtsp://cam.example.com" {
+		t.Errorf("restored %q, want what is no secret of the client's address", got.Said())
 	}
 }
 
@@ -479,6 +482,55 @@ func TestQuestionsOfClientsShareAList(t *testing.T) {
 		}
 		if n := lists.Load(); n != 1 {
 			t.Errorf("%d lists for 500 questions at a time", n)
+		}
+	})
+}
+
+// A client whose cameras do not answer leaves room for those of others.
+func TestSourcesThatDoNotAnswerLeaveRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newPods(t)
+		a := w.pod(t, "a")
+		a.deps.PerApp, a.deps.Max = 100, 100
+		w.store.SetWorkers(state.PullWorker{ID: "w1", Max: 48})
+		var waits []<-chan joined
+		var held []*Pull
+		for i := range leastShare {
+			p := w.source(t, a, fmt.Sprintf("rtsp://silent.example.com/%d", i))
+			waits, held = append(waits, join(t, a, p)), append(held, p)
+			synctest.Wait()
+			w.store.Report(p.ID(), "w1", string(pull.Connecting), "")
+		}
+		time.Sleep(5 * time.Second)
+		w.store.SetWorkers(state.PullWorker{ID: "w1", Running: leastShare, Max: 20})
+		time.Sleep(time.Second)
+		p := w.source(t, a, camera)
+		if err := a.Available(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Join(t.Context(), p, client); info(t, err) != "Too many pulled streams" {
+			t.Errorf("a further source of the address: %v", err)
+		}
+		again := w.source(t, a, "rtsp://silent.example.com/0")
+		waits, held = append(waits, join(t, a, again)), append(held, again)
+		done := make(chan error, 1)
+		go func() {
+			_, err := a.Join(t.Context(), p, netip.MustParseAddr("192.0.2.2"))
+			done <- err
+		}()
+		synctest.Wait()
+		w.work(p.ID(), "w1")
+		if err := <-done; err != nil {
+			t.Errorf("a source of another address: %v", err)
+		}
+		for _, h := range held {
+			w.store.Report(h.ID(), "w1", string(pull.Failed), string(pull.Unreachable))
+		}
+		for _, wait := range waits {
+			<-wait
+		}
+		if _, err := a.Join(t.Context(), w.source(t, a, "rtsp://next.example.com/"), client); info(t, err) != "No worker for pulled streams is available" {
+			t.Errorf("a source after the failures is refused for their number: %v", err)
 		}
 	})
 }

@@ -90,11 +90,9 @@ func mediaIDOf(c wcs.Command) (id string, ok bool) {
 
 // available returns nil for a stream that can be played.
 func (s *Session) available(name string) error {
-	switch p, err := s.checkPlayed(name); {
-	case err != nil:
+	p, err := s.checkPlayed(name)
+	if err != nil {
 		return err
-	case p != nil:
-		return s.table.Pulls.Available(s.table.Context, p)
 	}
 	ctx, cancel := s.table.timeout(s.table.Config.Media.StoreTimeout)
 	defer cancel()
@@ -106,6 +104,9 @@ func (s *Session) available(name string) error {
 		return err
 	}
 	defer release()
+	if p != nil {
+		return s.table.Pulls.Available(s.table.Context, p)
+	}
 	_, err = s.table.locate(s.table.Context, s.app, name)
 	return err
 }

@@ -132,7 +132,7 @@ func findSource(ctx context.Context, st *stream) (src source, claimed bool, err 
 	t := st.sess.table
 	if st.pull != nil {
 		src.room = st.pull.Room()
-		src.publisher, err = t.Pulls.Join(ctx, st.pull)
+		src.publisher, err = t.Pulls.Join(ctx, st.pull, st.sess.Conn.Key)
 		st.expect(src.publisher)
 		return src, err == nil, err
 	}
