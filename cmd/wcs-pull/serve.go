@@ -84,7 +84,7 @@ func (p program) build(cfg config.Worker) (*application, error) {
 		Lease: r.Lease, RecordTTL: r.RecordTTL, CallTimeout: r.CallTimeout,
 	}, state.Pod{Deployment: cfg.Deployment, ID: id, Host: host}, state.Deps{Log: log, Observe: metrics.StoreCall})
 	return &application{log: log, registry: registry, store: store, sfu: sfu, worker: worker.New(
-		worker.Config{Max: cfg.Max, Lease: r.Lease, Host: host},
+		worker.Config{Max: cfg.Max, Lease: r.Lease, Host: host, Deployment: cfg.Deployment},
 		worker.Deps{
 			Store: store, Keys: keys, Metrics: metrics, Log: log,
 			Run: func(ctx context.Context, j worker.Job, report func(pull.State, error)) error {

@@ -289,18 +289,20 @@ func (s Source) String() string { return s.scheme + "://" + s.authority() }
 // Limits of a public name.
 const (
 	publicPart = 40  // of one part of the path
+	publicHex  = 15  // of a part in hexadecimal
+	publicMix  = 19  // of a part of letters and digits without words
 	publicPath = 120 // of the whole path
 	publicID   = 8   // digits of the id
 	hidden     = "***"
 )
 
 // Public returns the public name of the source with this id: scheme, host, path, and the first digits of the
-// id. It has no user, password and query. Parts of the path that can be secrets are hidden: long ones, and
-// those with a value, as in user=admin_password=x.
+// id. It has no user, password and query. Parts of the path that can be secrets are hidden: long ones, those
+// that look random, and those with a value, as in user=admin_password=x.
 func (s Source) Public(id string) string {
 	parts := strings.Split(s.path, "/")
 	for i, part := range parts {
-		if len(part) > publicPart || !s.IsFile() && strings.ContainsAny(part, "=;") {
+		if len(part) > publicPart || !s.IsFile() && (strings.ContainsAny(part, "=;") || looksRandom(part)) {
 			parts[i] = hidden
 		}
 	}
@@ -309,4 +311,21 @@ func (s Source) Public(id string) string {
 		path = path[:strings.LastIndexByte(path[:publicPath], '/')+1] + hidden
 	}
 	return s.String() + path + "#" + id[:min(publicID, len(id))]
+}
+
+// looksRandom reports whether a part of a path looks like a token or key rather than a name.
+func looksRandom(part string) bool {
+	stem, _, _ := strings.Cut(part, ".")
+	digits, letters, hex := 0, 0, true
+	for _, r := range stem {
+		switch {
+		case r >= '0' && r <= '9':
+			digits++
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z':
+			letters++
+		}
+		hex = hex && strings.ContainsRune("0123456789abcdefABCDEF-", r)
+	}
+	const some = 4 // 264 in h264Preview_01_main are not many
+	return hex && len(stem) > publicHex && digits > 0 || len(stem) > publicMix && digits >= some && letters >= some
 }

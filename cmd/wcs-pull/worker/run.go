@@ -88,7 +88,7 @@ func (r *run) work(ctx context.Context) {
 func (r *run) read(source pull.Source) {
 	p := r.taken.Pull
 	err := r.worker.deps.Run(r.ctx, Job{
-		Source: source, Room: p.Room, Identity: pull.Identity(p.ID, r.taken.Generation), Retry: p.Retry, Transcode: p.Transcode,
+		Source: source, Room: r.room(), Identity: pull.Identity(p.ID, r.taken.Generation), Retry: p.Retry, Transcode: p.Transcode,
 	}, r.reported)
 	if r.ctx.Err() != nil {
 		return
@@ -99,6 +99,9 @@ func (r *run) read(source pull.Source) {
 	r.reported(pull.Failed, err)
 }
 
+// room returns the room of the pull. That of the record is not used: Redis could name any.
+func (r *run) room() string { return pull.Room(r.worker.cfg.Deployment, r.taken.Pull.ID) }
+
 // removeOld removes the participant of the worker that had the pull before: LiveKit notices late that a
 // killed one is gone.
 func (r *run) removeOld() {
@@ -108,7 +111,7 @@ func (r *run) removeOld() {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, removeTimeout)
 	defer cancel()
-	if err := remove(ctx, r.taken.Pull.Room, pull.Identity(r.taken.Pull.ID, r.taken.Before)); err != nil {
+	if err := remove(ctx, r.room(), pull.Identity(r.taken.Pull.ID, r.taken.Before)); err != nil {
 		r.log.Debug().Err(err).Msg("earlier participant not removed")
 	}
 }

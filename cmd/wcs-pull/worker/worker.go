@@ -46,6 +46,8 @@ type Config struct {
 	Max   int           // pulls at a time
 	Lease time.Duration // of the store
 	Host  string        // of the process, for operators
+	// Deployment is part of the pulls' rooms.
+	Deployment string
 }
 
 // Deps are the dependencies of a Worker.
@@ -119,6 +121,7 @@ func (w *Worker) Work(ctx context.Context) {
 			w.look(ctx)
 		case r := <-w.ended:
 			delete(w.runs, r.taken.Pull.ID)
+			w.wanted[r.taken.Pull.ID] = time.Now() // it can be wanted again; its announcement came too early
 		case <-next.C:
 		}
 		next.Reset(w.takeDue(ctx, &work))

@@ -182,7 +182,7 @@ func (w *world) start(id string, most int, change ...func(*Deps)) *testWorker {
 	for _, c := range change {
 		c(&deps)
 	}
-	tw.Worker = New(Config{Max: most, Lease: testLease, Host: id}, deps)
+	tw.Worker = New(Config{Max: most, Lease: testLease, Host: id, Deployment: "test"}, deps)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -469,4 +469,34 @@ func TestPatienceGrowsWithLoad(t *testing.T) {
 		}
 		last = p
 	}
+}
+
+// A pull that is wanted again while its worker ends it is taken when it has ended, and not a second later.
+func TestPullIsTakenAgainWhenItHasEnded(t *testing.T) {
+	w := newWorld(t)
+	leave, ending := make(chan struct{}), make(chan struct{}, 1)
+	a := w.start("a", 10, func(d *Deps) {
+		run := d.Run
+		d.Run = func(ctx context.Context, j Job, report func(pull.State, error)) error {
+			err := run(ctx, j, report)
+			select {
+			case ending <- struct{}{}:
+				<-leave
+			default:
+			}
+			return err
+		}
+	})
+	p := w.want(testName)
+	w.awaits("the pull runs", p, runsAt("a"))
+	if err := w.gateway.ReleasePull(t.Context(), p.ID, "gateway", 0); err != nil {
+		t.Fatal(err)
+	}
+	<-ending
+	w.want(testName)
+	rig.Eventually(t, eventually, "the announcement is heard", func() bool { return len(a.heard) == 0 })
+	close(leave)
+	ended := time.Now()
+	w.awaits("the pull runs again", p, runsAt("a"))
+	t.Logf("it runs %v after its end", time.Since(ended))
 }
