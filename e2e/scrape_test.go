@@ -31,8 +31,10 @@ func TestScrapeHasWhatAlertsAndDashboardName(t *testing.T) {
 	c.Publish("scraped", "scraped", rig.NewPublisher(t, rig.PeerOptions{}))
 	d.Play("scraped-play", "scraped", rig.NewPlayer(t, rig.PeerOptions{}))
 	c.Await("inboundVideoRate") // a probe measures
-	rig.Dial(t, s.Gateway.URL).Send("connection", map[string]any{"appKey": "moving"})
-	_ = old.Accept(t)
+	moving := rig.Dial(t, s.Gateway.URL)
+	moving.AcceptUnknown() // its server's message is short
+	moving.Send("connection", map[string]any{"appKey": "moving"})
+	old.Accept(t).Send(websocket.TextMessage, `{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":"m","status":"PLAYING"}]}`)
 	both := rig.Connect(t, s.Gateway.URL, "both")
 	both.Send("playStream", rig.StreamRequest("there-play", "there", rig.NewPlayer(t, rig.PeerOptions{}).Offer(), false, nil))
 	link := old.Accept(t)

@@ -237,6 +237,7 @@ func TestKilledOldServerEndsItsSessionsOnly(t *testing.T) {
 	lost, login := m.loginOn(0, false)
 	lost.Publish("pub", "old", rig.NewPublisher(t, rig.PeerOptions{}))
 
+	wantGauge(t, m.pods[0], `wcs_upstream_streams{app="defaultApp",kind="publish",upstream="old"} 1`)
 	m.old.Gateway.Kill()
 	if err := lost.AwaitClosed(); err == nil {
 		t.Error("the session of the old server ended as if it was closed")
@@ -257,6 +258,7 @@ func TestKilledOldServerEndsItsSessionsOnly(t *testing.T) {
 	rig.Eventually(t, 20*time.Second, "no session is spliced", func() bool {
 		return strings.Contains(m.pods[0].Metrics(t), `wcs_upstream_sessions{app="defaultApp",upstream="old"} 0`)
 	})
+	wantGauge(t, m.pods[0], `wcs_upstream_streams{app="defaultApp",kind="publish",upstream="old"} 0`)
 }
 
 // One address for backends, whichever side has what they ask for.

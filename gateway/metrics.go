@@ -109,6 +109,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		routed: counter("wcs_routed_total", "Clients that were routed, by application and side: here, or the name of an upstream.", "app", "side"),
 		upstream: upstream.Metrics{
 			Sessions: gauges("wcs_upstream_sessions", "Open sessions that are spliced to an upstream. The application is empty for second sockets of media providers whose session is not known.", "app", "upstream"),
+			Streams:  gauges("wcs_upstream_streams", "Streams of spliced sessions that are up, as the upstream's messages to the client say.", "app", "upstream", "kind"),
 			Opened:   counter("wcs_upstream_links_total", "Connections to upstreams, by result: ok, limit (upstreams.<name>.maxLinks) or unavailable.", "upstream", "result"),
 			Commands: counter("wcs_upstream_commands_total", "Commands of clients that an upstream serves, except pongs; other for unknown names.", "app", "upstream", "cmd"),
 		},
@@ -133,7 +134,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.Rejections.WithLabelValues(string(rejectLoop))
 	m.ConfigTaken(true)
 	m.sides = prometheus.NewRegistry()
-	m.sides.MustRegister(m.Sessions, m.Streams, m.Commands, m.upstream.Sessions, m.upstream.Commands, m.hybrid.Links, m.hybrid.Streams)
+	m.sides.MustRegister(m.Sessions, m.Streams, m.Commands, m.upstream.Sessions, m.upstream.Streams, m.upstream.Commands, m.hybrid.Links, m.hybrid.Streams)
 	return m
 }
 

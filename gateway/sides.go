@@ -56,11 +56,11 @@ func sidesIn(metrics prometheus.Gatherer) (map[place]*admin.Side, error) {
 				side.Sessions = n
 			case "wcs_hybrid_links":
 				side.Linked = n
-			case "wcs_streams", "wcs_hybrid_streams":
+			case "wcs_streams", "wcs_hybrid_streams", "wcs_upstream_streams":
 				if labels["kind"] == ends.Publish {
-					side.Published = n
+					side.Published += n
 				} else {
-					side.Played = n
+					side.Played += n
 				}
 			case "wcs_commands_total", "wcs_upstream_commands_total":
 				if name := labels["cmd"]; name != string(wcs.CmdPong) {

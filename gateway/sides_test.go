@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -39,11 +40,15 @@ func TestSidesOfSharedApplicationsAreCounted(t *testing.T) {
 	} {
 		send(t, spliced, websocket.TextMessage, m)
 	}
+	server := old.Accept(t)
+	for id, status := range map[string]string{"a": "PUBLISHING", "b": "PLAYING", "c": "PLAYING", "d": "PENDING"} {
+		server.Send(websocket.TextMessage, fmt.Sprintf(`{"message":"notifyStreamStatusEvent","data":[{"mediaSessionId":%q,"status":%q}]}`, id, status))
+	}
 	want := []admin.Side{
 		{App: "defaultApp", Sessions: 1, Published: 1, Commands: map[string]int64{"connection": 1, "publishStream": 1}},
 		{App: "defaultApp", Upstream: "old", Linked: 1, Played: 1, Commands: map[string]int64{"other": 1, "playStream": 1}},
 		{App: "moving", Commands: map[string]int64{}},
-		{App: "moving", Upstream: "old", Sessions: 1, Commands: map[string]int64{"connection": 1, "publishStream": 1}},
+		{App: "moving", Upstream: "old", Sessions: 1, Published: 1, Played: 2, Commands: map[string]int64{"connection": 1, "publishStream": 1}},
 	}
 	var diff string
 	t.Cleanup(func() {

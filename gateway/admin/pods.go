@@ -47,7 +47,7 @@ type Side struct {
 	Upstream string `json:"upstream"` // "": the gateway
 	Sessions int    `json:"sessions"` // of an upstream: those that are spliced
 	Linked   int    `json:"linked"`   // of an upstream: sessions of the gateway that have a link to it, too
-	// Published and Played are streams that are starting or up. Those of spliced sessions are not known.
+	// Published and Played are streams that are starting or up, of spliced sessions those that are up.
 	Published int              `json:"published"`
 	Played    int              `json:"played"`
 	Commands  map[string]int64 `json:"commands"` // since the pod's start, by name, without pongs

@@ -72,7 +72,7 @@ func (s *scanner) keep(b []byte) {
 	last := b[max(0, len(b)-maxEdge):]
 	copy(s.end[:], s.end[len(last):])
 	s.unmask(s.end[maxEdge-len(last):], last, at+uint64(len(b)-len(last)))
-	if final := s.head[0]&0x80 != 0; final && uint64(len(b)) == s.left {
+	if s.final() && uint64(len(b)) == s.left {
 		s.text = false
 		s.onText(s.start[:s.kept], s.end[maxEdge-s.kept:])
 	}
@@ -95,6 +95,9 @@ func (s *scanner) unmask(to, b []byte, at uint64) int {
 func (s *scanner) between() bool { return s.have == 0 }
 
 func (s *scanner) opcode() byte { return s.head[0] & 0xf }
+
+// final reports whether the frame is the last one of its message.
+func (s *scanner) final() bool { return s.head[0]&0x80 != 0 }
 
 // headSize is what is known of the size of the frame's head.
 func (s *scanner) headSize() int {
@@ -146,7 +149,7 @@ func Replace(sent, message, by []byte) []byte {
 		for i, b := range payload {
 			got = append(got, b^mask[i%4])
 		}
-		if final := s.head[0]&0x80 != 0; final && bytes.Equal(got, message) {
+		if s.final() && bytes.Equal(got, message) {
 			return append(textFrame(by), sent[at:]...)
 		}
 	}

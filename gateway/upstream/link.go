@@ -42,6 +42,8 @@ type Link struct {
 	mu   sync.Mutex // of writes to the client
 	down scanner    // of the server's frames; guarded by mu
 
+	streams *streams // nil: none are counted; guarded by mu until the link has ended
+
 	issued   *issued         // set once; nil: no token is looked for
 	greeting *greeting       // nil: the token is known, or not looked for; guarded by mu
 	token    state.TokenHash // zero: none; guarded by mu until the link has ended

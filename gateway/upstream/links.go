@@ -20,6 +20,7 @@ import (
 // Metrics are the figures of links. All label sets are closed: applications, upstreams and commands.
 type Metrics struct {
 	Sessions *prometheus.GaugeVec   // app, upstream
+	Streams  *prometheus.GaugeVec   // app, upstream, kind
 	Opened   *prometheus.CounterVec // upstream, result
 	Commands *prometheus.CounterVec // app, upstream, cmd
 }
@@ -96,6 +97,12 @@ func (ls *Links) Open(r Request) error {
 	_ = r.Client.SetReadDeadline(time.Time{}) // fails only on a dead socket, which the read reports
 	l := &Link{app: r.App, to: r.To, client: r.Client, server: server, stall: ls.Stall}
 	l.up.onText = ls.counter(r.App, r.To.Name())
+	if r.Session {
+		l.streams = &streams{frames: &l.down, count: func(kind string, delta float64) {
+			ls.Metrics.Streams.WithLabelValues(r.App, r.To.Name(), kind).Add(delta)
+		}}
+		l.down.onPayload = l.streams.payload
+	}
 	if r.Session && ls.Tokens != nil {
 		l.issued, l.greeting = ls.issued, newGreeting()
 	}
@@ -183,6 +190,7 @@ func (ls *Links) run(l *Link, sent, rest []byte, log zerolog.Logger) {
 	defer ls.Recovered()
 	reason := l.run(sent, rest, ls.Recovered)
 	l.tap.end()
+	l.streams.end()
 	ls.issued.drop(l.token, l)
 	ls.mu.Lock()
 	delete(ls.open, l)

@@ -267,6 +267,6 @@ func (a *assembler) payload(b []byte) {
 }
 
 // complete reports whether a frame that has ended is the last one of a message.
-func (a *assembler) complete() bool { return a.head[0]&0x80 != 0 && !a.control() }
+func (a *assembler) complete() bool { return a.final() && !a.control() }
 
 func (a *assembler) control() bool { return a.opcode() >= opClose }

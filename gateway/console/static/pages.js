@@ -47,16 +47,13 @@ export function Overview({ overview, history, failures }) {
 
 const server = (upstream) => upstream || 'the gateway';
 
-// Streams of an upstream are those that the gateway's own sessions have there.
-const ofSide = (s, n) => (s.upstream && s.sessions > 0 && s.linked === 0 && n === 0 ? text(null) : n);
-
 const sideColumns = [
   { label: 'Application', show: (s) => text(s.app) },
   { label: 'Served by', show: (s) => server(s.upstream) },
   { label: 'Sessions', number: true, show: (s) => s.sessions },
   { label: 'Linked sessions', number: true, linked: true, show: (s) => (s.upstream ? s.linked : text(null)) },
-  { label: 'Streams', number: true, show: (s) => ofSide(s, s.published) },
-  { label: 'Players', number: true, show: (s) => ofSide(s, s.played) },
+  { label: 'Streams', number: true, show: (s) => s.published },
+  { label: 'Players', number: true, show: (s) => s.played },
 ];
 
 // Sides shows what the gateway and other servers serve of the same applications.
