@@ -105,6 +105,9 @@ func (p *Proxy) Source() string {
 	return p.sealed(&target)
 }
 
+// Address is the proxy for the program's environment: an address that the proxy did not make ends there too.
+func (p *Proxy) Address() string { return "http://" + p.listener.Addr().String() }
+
 // Fault returns why the last request failed: a StatusError, an error of the connection, or nil.
 func (p *Proxy) Fault() error {
 	p.mu.Lock()
@@ -136,7 +139,7 @@ func (p *Proxy) sealed(target *url.URL) string {
 	mac.Write([]byte(text))
 	nonce := mac.Sum(nil)[:p.seal.NonceSize()]
 	sealed := p.seal.Seal(nonce, nonce, []byte(text), nil)
-	return "http://" + p.listener.Addr().String() + "/" + base64.RawURLEncoding.EncodeToString(sealed) + extension
+	return p.Address() + "/" + base64.RawURLEncoding.EncodeToString(sealed) + extension
 }
 
 var plainExtension = regexp.MustCompile(`^\.[A-Za-z0-9]{1,5}$`)
@@ -177,7 +180,7 @@ func (p *Proxy) redirect(r *http.Request, via []*http.Request) error {
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	target, ok := p.target(r.URL.Path)
-	if !ok || r.Method != http.MethodGet {
+	if !ok || r.Method != http.MethodGet || r.URL.Host != "" && r.URL.Host != p.listener.Addr().String() {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}

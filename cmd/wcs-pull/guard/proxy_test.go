@@ -90,6 +90,23 @@ func TestOthersGetNothingFromTheProxy(t *testing.T) {
 			t.Errorf("%s: status %d", path, status)
 		}
 	}
+	via, err := url.Parse(p.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return via, nil }, DisableKeepAlives: true}}
+	for address, want := range map[string]int{p.Source(): http.StatusOK, s.URL: http.StatusNotFound, strings.Replace(p.Source(), "127.0.0.1", "127.0.0.2", 1): http.StatusNotFound} {
+		touched = false
+		res, err := client.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want || touched != (want == http.StatusOK) {
+			t.Errorf("%s by way of the proxy: status %d, reached %v", address, res.StatusCode, touched)
+		}
+	}
+	touched = false
 	conn, err := net.Dial("tcp", p.listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

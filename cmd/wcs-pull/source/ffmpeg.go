@@ -41,6 +41,7 @@ type ffmpegReader struct {
 type ffmpegInput struct {
 	options []string // before -i
 	url     string
+	env     []string
 	files   []*os.File
 	proxy   *guard.Proxy // nil for files
 }
@@ -106,7 +107,7 @@ func (r *Runner) input(s pull.Source) (*ffmpegInput, error) {
 			"-protocol_whitelist", webProtocols, "-format_whitelist", webContainers,
 			"-rw_timeout", strconv.Itoa(int(fileStall / time.Microsecond)), "-user_agent", userAgent,
 		},
-		url: proxy.Source(), proxy: proxy,
+		url: proxy.Source(), proxy: proxy, env: []string{"http_proxy=" + proxy.Address()},
 	}, nil
 }
 
@@ -164,7 +165,7 @@ func (r *Runner) probe(ctx context.Context, in *ffmpegInput) (*probed, error) {
 	args = append(args,
 		"-show_entries", "stream=codec_type,codec_name,has_b_frames,pix_fmt,width,height:stream_disposition=attached_pic",
 		"-of", "json", "-i", in.url)
-	p, err := start(ctx, command{program: r.config.FFprobe, args: args, stdout: &out, files: in.files})
+	p, err := start(ctx, command{program: r.config.FFprobe, args: args, env: in.env, stdout: &out, files: in.files})
 	if err != nil {
 		return nil, &pull.Error{Fault: pull.Internal, Detail: "ffprobe cannot be started"}
 	}
@@ -231,7 +232,7 @@ func (rd *ffmpegReader) run(ctx context.Context, to sink) error {
 			return &pull.Error{Fault: pull.FileUnreadable, Detail: "the file cannot be read"}
 		}
 	}
-	p, err := start(ctx, command{program: rd.runner.config.FFmpeg, args: args, stdout: write, files: rd.input.files, encodes: !rd.copy && rd.has.video != ""})
+	p, err := start(ctx, command{program: rd.runner.config.FFmpeg, args: args, env: rd.input.env, stdout: write, files: rd.input.files, encodes: !rd.copy && rd.has.video != ""})
 	_ = write.Close() // the child has it
 	if err != nil {
 		return &pull.Error{Fault: pull.Internal, Detail: "ffmpeg cannot be started"}

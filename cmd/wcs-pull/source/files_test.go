@@ -256,11 +256,21 @@ func TestPlaylistsLeadNowhereElse(t *testing.T) {
 // other serves one text on another address of loopback.
 func other(t *testing.T, text string) string {
 	t.Helper()
+	return files(t, map[string]string{"": text})
+}
+
+// files serves texts by path on another address of loopback; "" is that of all other paths.
+func files(t *testing.T, texts map[string]string) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, ok := texts[r.URL.Path]
+		if !ok {
+			text = texts[""]
+		}
 		_, _ = io.WriteString(w, text)
 	})}}
 	server.Start()

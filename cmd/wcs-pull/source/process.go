@@ -23,7 +23,7 @@ const (
 )
 
 // process is a child: ffmpeg or ffprobe. It ends with its context, and with the worker in whatever way that
-// ends. It has no environment. What it logs can contain the URL of the source, and is
+// ends. It has no environment but the one it is given. What it logs can contain the URL of the source, and is
 // dropped.
 type process struct {
 	cmd  *exec.Cmd
@@ -35,6 +35,7 @@ type process struct {
 type command struct {
 	program string
 	args    []string
+	env     []string
 	stdin   io.Reader
 	stdout  io.Writer // *os.File for a pipe that the child gets itself
 	files   []*os.File
@@ -45,7 +46,7 @@ type command struct {
 func start(ctx context.Context, c command) (*process, error) {
 	cmd := exec.CommandContext(ctx, c.program, c.args...)
 	p := &process{cmd: cmd, done: make(chan struct{})}
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = []string{}, c.stdin, c.stdout, c.files
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = append([]string{}, c.env...), c.stdin, c.stdout, c.files
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
