@@ -22,6 +22,9 @@ func (o options) lines() []line {
 		{"LiveKit", "ws://" + o.public(o.ports.liveKit)},
 		{"", "key " + liveKitKey + ", secret " + liveKitSecret},
 	}
+	for i, url := range o.cameraURLs() {
+		all = append(all, line{[]string{"Sample cameras", ""}[min(i, 1)], url})
+	}
 	switch {
 	case o.mediaHost().IsLoopback():
 		all = append(all, line{"Firefox", "gets no media: this machine has no address but 127.0.0.1,"},

@@ -104,6 +104,28 @@ func TestDemoPageOverHTTPSFitsPhone(t *testing.T) {
 	}
 }
 
+// A camera plays after one click. The other one replaces it.
+func TestDemoPagePlaysSampleCameras(t *testing.T) {
+	requireSDK(t)
+	page, _, _ := startAll(t, options{host: loopback, pull: true})
+	b := openBrowser(t)
+	b.do(chromedp.EmulateViewport(1100, 900), chromedp.Navigate(page))
+	b.click(`[data-camera$="/clock"]`)
+	b.see("player of the clock", `#status-play`, `e.textContent === "PLAYING"`)
+	b.see("picture of the clock", `#remote video`, `e.videoWidth === 640 && e.currentTime > 1`)
+	b.see("audio rate", `#player [data-figure=audio]`, `/^[1-9]\d* kbit\/s \w+$/.test(e.textContent)`)
+	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "camera.png"), picture, 0o600); err != nil {
+		t.Error(err)
+	}
+	b.click(`[data-camera$="/bars"]`)
+	b.see("picture of the bars", `#remote video`, `e.videoWidth === 1280 && e.currentTime > 1`)
+	b.see("address", `#stream`, `e.value.startsWith("rtsp://127.0.0.1:") && e.value.endsWith("/bars")`)
+}
+
 // startAll runs wcs-dev on free ports, and returns the three addresses for browsers that it prints.
 func startAll(t *testing.T, o options) (page, ws, consolePage string) {
 	t.Helper()

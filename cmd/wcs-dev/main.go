@@ -70,6 +70,10 @@ func run(ctx context.Context, o options, user console, log zerolog.Logger) (err 
 	if err := o.ports.claim(bindHost(o.host)); err != nil {
 		return err
 	}
+	ffmpeg, err := o.findFFmpeg()
+	if err != nil {
+		return err
+	}
 	log.Info().Msg("starting LiveKit, Redis and the gateway")
 	redis, err := startRedis(local(o.ports.redis))
 	if err != nil {
@@ -87,6 +91,10 @@ func run(ctx context.Context, o options, user console, log zerolog.Logger) (err 
 	group.Go(func() error { return runDown(ctx, redis) })
 	group.Go(func() error { return runGateway(ctx, o, log) })
 	group.Go(func() error { return runPage(ctx, o, log) })
+	if o.pull {
+		group.Go(func() error { return runCameras(ctx, o, ffmpeg) })
+		group.Go(func() error { return runWorker(ctx, o, log) })
+	}
 	group.Go(func() error { return announce(ctx, o, user) })
 	return group.Wait()
 }
@@ -104,7 +112,7 @@ func runGateway(ctx context.Context, o options, log zerolog.Logger) error {
 }
 
 func runPage(ctx context.Context, o options, log zerolog.Logger) error {
-	p, err := newPage(o.gatewayURL(), o.appKeys(), o.sdk)
+	p, err := newPage(o)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func TestTakenPortIsReportedWithItsFlag(t *testing.T) {
 			}
 			defer func() { _ = taken.Close() }() // nothing was written
 			o, err := parseOptions([]string{
-				"--page-port=0", "--ws-port=0", "--internal-port=0", "--livekit-port=0", "--livekit-udp=0", "--livekit-tcp=0",
+				"--rtsp-port=0", "--worker-port=0", "--page-port=0", "--ws-port=0", "--internal-port=0", "--livekit-port=0", "--livekit-udp=0", "--livekit-tcp=0",
 				fmt.Sprintf("--%s=%d", one.flag, number),
 			}, t.Output())
 			if err != nil {
@@ -113,9 +113,17 @@ func TestInvalidOptionsAreReported(t *testing.T) {
 	}
 }
 
+func TestSampleCamerasNeedFFmpeg(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	err := run(t.Context(), options{host: loopback, pull: true}, console{out: io.Discard}, zerolog.Nop())
+	if err == nil || !strings.Contains(err.Error(), "--pull needs ffmpeg (Debian package ffmpeg)") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestConfigIsValid(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "192.0.2.1"} {
-		o := options{host: netip.MustParseAddr(host), ports: freePorts(t)}
+		o := options{host: netip.MustParseAddr(host), ports: freePorts(t), pull: host == loopback.String()}
 		if _, err := o.config(); err != nil {
 			t.Errorf("--host %s: %v", host, err)
 		}
@@ -209,7 +217,7 @@ func TestPageIsServedWithAndWithoutSDK(t *testing.T) {
 	const ws = "ws://127.0.0.1:18080"
 	t.Run("with the SDK", func(t *testing.T) {
 		requireSDK(t)
-		server := servePage(t, ws, installedSDK)
+		server := servePage(t, installedSDK)
 		index := get(t, server.URL+"/")
 		for _, want := range []string{`<script defer src="flashphoner.js">`, `data-ws="` + ws + `"`, `data-apps="defaultApp, roomApp"`} {
 			if !strings.Contains(index, want) {
@@ -228,7 +236,7 @@ func TestPageIsServedWithAndWithoutSDK(t *testing.T) {
 		}
 	})
 	t.Run("without", func(t *testing.T) {
-		index := get(t, servePage(t, ws, t.TempDir()).URL+"/")
+		index := get(t, servePage(t, t.TempDir()).URL+"/")
 		if !strings.Contains(index, "<code>make dev</code>") {
 			t.Errorf("page lacks the hint about the installation:\n%s", index)
 		}
@@ -238,9 +246,9 @@ func TestPageIsServedWithAndWithoutSDK(t *testing.T) {
 	})
 }
 
-func servePage(t *testing.T, ws, sdk string) *httptest.Server {
+func servePage(t *testing.T, sdk string) *httptest.Server {
 	t.Helper()
-	p, err := newPage(ws, []string{"defaultApp", "roomApp"}, sdk)
+	p, err := newPage(options{host: loopback, ports: ports{ws: 18080}, sdk: sdk})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,12 @@ type options struct {
 	https bool       // the demo page and, through it, the gateway
 	ports ports
 	sdk   string // folder of the SDK's npm package
+	pull  bool   // sample cameras, and a worker that reads them
 	debug bool
 }
+
+// deployment names the gateway and its worker in Redis.
+const deployment = "dev"
 
 // parseOptions reads the flags. It writes errors and the usage to stderr.
 func parseOptions(args []string, stderr io.Writer) (options, error) {
@@ -41,6 +45,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	})
 	flags.BoolVar(&o.https, "https", false, "serve the demo page, and the gateway at "+gatewayPath+" below it, with a certificate that is made at the start, for all machines of the network: phones can then use their cameras")
 	flags.StringVar(&o.sdk, "sdk", defaultSDK, "`folder` of the SDK's npm package")
+	flags.BoolVar(&o.pull, "pull", false, "serve sample cameras over RTSP on 127.0.0.1, and run a worker that reads what the page plays by URL. Needs ffmpeg")
 	flags.BoolVar(&o.debug, "debug", false, "log each message")
 	o.ports.register(flags)
 	if err := flags.Parse(args); err != nil {
@@ -128,7 +133,7 @@ func local(port int) string { return netip.AddrPortFrom(loopback, uint16(port)).
 func (o options) config() (config.Config, error) {
 	app := config.Application{Room: "{name}", Native: apps.NativeBoth}
 	cfg := config.Default()
-	cfg.Deployment = "dev"
+	cfg.Deployment = deployment
 	cfg.Listen.Public = net.JoinHostPort(bindHost(o.host), strconv.Itoa(o.ports.ws))
 	cfg.Listen.Internal = local(o.ports.internal)
 	cfg.REST.Listen, cfg.REST.Auth, cfg.REST.Console = local(o.ports.rest), config.AuthNone, true
@@ -138,6 +143,9 @@ func (o options) config() (config.Config, error) {
 	cfg.Applications = make(map[string]config.Application)
 	for _, key := range o.appKeys() {
 		cfg.Applications[key] = app
+	}
+	if o.pull {
+		o.allowCameras(&cfg)
 	}
 	cfg.Drain = config.Drain{} // no other pod can take the clients, and the user waits for the prompt
 	cfg.Complete()

@@ -27,16 +27,16 @@ var pageFiles embed.FS
 
 // page serves the demo page, which needs no other host.
 type page struct {
-	index *template.Template
-	files fs.FS
-	ws    string // the SDK's address, ws://host:port
-	apps  []string
-	sdk   string // path of the SDK's build for browsers
+	index   *template.Template
+	files   fs.FS
+	ws      string // the SDK's address, ws://host:port
+	apps    []string
+	sdk     string   // path of the SDK's build for browsers
+	cameras []string // addresses of the sample cameras
 }
 
-// newPage returns the page for a gateway at ws with these app keys, with the SDK of the npm package in folder
-// sdk.
-func newPage(ws string, apps []string, sdk string) (*page, error) {
+// newPage returns the page for a gateway, its applications and sample cameras.
+func newPage(o options) (*page, error) {
 	index, err := template.ParseFS(pageFiles, "page/index.html")
 	if err != nil {
 		return nil, fmt.Errorf("read the demo page: %w", err)
@@ -45,7 +45,9 @@ func newPage(ws string, apps []string, sdk string) (*page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the demo page: %w", err)
 	}
-	return &page{index: index, files: files, ws: ws, apps: apps, sdk: filepath.Join(sdk, sdkFile)}, nil
+	return &page{
+		index: index, files: files, ws: o.gatewayURL(), apps: o.appKeys(), sdk: filepath.Join(o.sdk, sdkFile), cameras: o.cameraURLs(),
+	}, nil
 }
 
 func (p *page) handler() http.Handler {
@@ -62,7 +64,7 @@ func (p *page) hasSDK() bool { return isFile(p.sdk) }
 
 func (p *page) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	var body bytes.Buffer
-	if err := p.index.Execute(&body, map[string]any{"WS": p.ws, "Apps": strings.Join(p.apps, ", "), "SDK": p.hasSDK()}); err != nil {
+	if err := p.index.Execute(&body, map[string]any{"WS": p.ws, "Apps": strings.Join(p.apps, ", "), "SDK": p.hasSDK(), "Cameras": p.cameras}); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

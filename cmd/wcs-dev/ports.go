@@ -22,6 +22,8 @@ type ports struct {
 	liveKit            int // HTTP and native clients
 	liveKitUDP         int // media
 	liveKitTCP         int // media over ICE-TCP
+	rtsp               int // sample cameras
+	worker             int // metrics and health of the worker
 }
 
 // port is one listener: its flag and its address. LiveKit's media ports, and the listeners for browsers on
@@ -43,6 +45,8 @@ func (p *ports) all(public string) []port {
 		{"livekit-port", "LiveKit's HTTP and native clients", "tcp", public, &p.liveKit},
 		{"livekit-udp", "media over UDP", "udp", "", &p.liveKitUDP},
 		{"livekit-tcp", "media over TCP", "tcp", "", &p.liveKitTCP},
+		{"rtsp-port", "sample cameras, with --pull, on 127.0.0.1 only", "tcp", local, &p.rtsp},
+		{"worker-port", "metrics and health of the worker, with --pull, on 127.0.0.1 only", "tcp", local, &p.worker},
 		{"redis-port", "embedded Redis, on 127.0.0.1 only", "tcp", local, &p.redis},
 	}
 }

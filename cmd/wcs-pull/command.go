@@ -11,6 +11,8 @@ import (
 	"wcsgateway/cmd/internal/build"
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/cmd/internal/process"
+	"wcsgateway/cmd/wcs-pull/app"
+	"wcsgateway/state"
 )
 
 // fault is an error of a command that is no wrong usage.
@@ -70,7 +72,7 @@ func (p program) command() *cobra.Command {
 				}
 				address = cfg.Listen
 			}
-			if err := process.AskHealth(c.Context(), address, pathHealth); err != nil {
+			if err := process.AskHealth(c.Context(), address, app.PathHealth); err != nil {
 				return fault{err}
 			}
 			return nil
@@ -86,7 +88,7 @@ func (p program) command() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if _, err := p.build(cfg); err != nil {
+				if err := app.Check(cfg); err != nil {
 					return fault{err}
 				}
 				_, err = fmt.Fprintln(p.stdout, "ok")
@@ -103,6 +105,20 @@ func (p program) command() *cobra.Command {
 	)
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
+}
+
+// serve works until ctx is done.
+func (p program) serve(ctx context.Context, cfg config.Worker) error {
+	log := process.Logger(cfg.Log, p.stderr, process.Colours(p.stderr, p.environ))
+	state.QuietClientLog(log)
+	process.TakeStandardLog(log)
+	log.Info().Str("build", build.Version(version)).Fields(cfg.Redacted()).Msg("starting")
+	if err := app.Run(ctx, cfg, log); err != nil {
+		log.Error().Err(err).Msg("ended by fault")
+		return fault{err}
+	}
+	log.Info().Msg("ended")
+	return nil
 }
 
 // variable returns the value of a variable of the process, "" without.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"wcsgateway/cmd/wcs-pull/app"
 	"wcsgateway/e2e/rig"
 	"wcsgateway/state"
 	"wcsgateway/translate"
@@ -92,8 +93,8 @@ func TestSignalEndsProcess(t *testing.T) {
 	rig.SkipShort(t)
 	unreachable := fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	w := startProcess(t, "WCS_PULL_LIVEKIT_URL=http://"+unreachable, "WCS_PULL_LIVEKIT_APIKEY=key", "WCS_PULL_LIVEKIT_APISECRET=geheim", "WCS_PULL_REDIS_ADDRS="+unreachable)
-	w.awaitStatus(t, pathHealth, http.StatusOK)
-	w.awaitStatus(t, pathReady, http.StatusServiceUnavailable)
+	w.awaitStatus(t, app.PathHealth, http.StatusOK)
+	w.awaitStatus(t, app.PathReady, http.StatusServiceUnavailable)
 	if code := run(t.Context(), []string{"healthcheck", "--address", strings.TrimPrefix(w.url, "http://")}, program{stdout: io.Discard, stderr: io.Discard}); code != exitOK {
 		t.Errorf("healthcheck: exit code %d", code)
 	}
@@ -116,7 +117,7 @@ func TestPullOfKilledProcessMoves(t *testing.T) {
 	camera.Camera("cam", "320x180", rig.CameraH264, rig.CameraAAC) // AAC needs a child
 	environ := []string{"WCS_PULL_LIVEKIT_URL=" + lk.URL, "WCS_PULL_LIVEKIT_APIKEY=" + lk.Key, "WCS_PULL_LIVEKIT_APISECRET=" + lk.Secret, "WCS_PULL_REDIS_ADDRS=" + redis.Addr}
 	first := startProcess(t, environ...)
-	first.awaitStatus(t, pathReady, http.StatusOK)
+	first.awaitStatus(t, app.PathReady, http.StatusOK)
 
 	store := state.Open(state.Config{Addrs: []string{redis.Addr}}, state.Pod{Deployment: "test", ID: "gateway"}, state.Deps{})
 	t.Cleanup(func() { _ = store.Close() }) // nothing is pending
@@ -148,7 +149,7 @@ func TestPullOfKilledProcessMoves(t *testing.T) {
 		t.Error("ffmpeg does not run")
 	}
 	second := startProcess(t, environ...)
-	second.awaitStatus(t, pathReady, http.StatusOK)
+	second.awaitStatus(t, app.PathReady, http.StatusOK)
 	start := time.Now()
 	first.Kill()
 	after := running(before.Worker)
@@ -160,7 +161,7 @@ func TestPullOfKilledProcessMoves(t *testing.T) {
 	for _, pid := range children {
 		rig.Eventually(t, eventually, "its ffmpeg has ended", func() bool { return !isRunning(pid) })
 	}
-	if _, text := second.get(t, pathMetrics); !strings.Contains(text, "wcs_pull_running 1") || !strings.Contains(text, `wcs_pull_sfu_call_seconds_count{op="remove_participant"`) {
+	if _, text := second.get(t, app.PathMetrics); !strings.Contains(text, "wcs_pull_running 1") || !strings.Contains(text, `wcs_pull_sfu_call_seconds_count{op="remove_participant"`) {
 		t.Errorf("metrics: %s", text)
 	}
 	second.Signal(syscall.SIGTERM)

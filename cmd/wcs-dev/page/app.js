@@ -19,6 +19,9 @@ const player = new StreamPanel({
 });
 
 let session = null; // set while a session is open or opening
+const cameras = document.querySelectorAll("[data-camera]");
+let camera = ""; // the sample camera to play as soon as that is possible
+
 let leaving = false; // Disconnect was clicked: the end of streams is not a failure
 
 function show(text) {
@@ -38,6 +41,7 @@ function render() {
   byId("server").disabled = byId("app-key").disabled = Boolean(session);
   publisher.render(open);
   player.render(open);
+  for (const button of cameras) button.disabled = false;
 
   const next = !session ? "connect" : !publisher.stream ? "publish" : !player.stream ? "play" : "";
   for (const id of ["connect", "publish", "play"]) byId(id).classList.toggle("next", id === next);
@@ -52,6 +56,7 @@ function connect() {
   const ended = (text) => () => {
     if (session !== opened) return;
     session = null;
+    camera = "";
     byId("availability").textContent = "";
     if (text) show(text);
     render();
@@ -59,6 +64,7 @@ function connect() {
   let refusal = "";
   opened.on(SESSION_STATUS.CONNECTED, render);
   opened.on(SESSION_STATUS.ESTABLISHED, render);
+  opened.on(SESSION_STATUS.ESTABLISHED, startCamera);
   opened.on(SESSION_STATUS.WARN, (fail) => {
     refusal = fail?.info ?? "";
     if (refusal) show(rejected(refusal));
@@ -103,6 +109,21 @@ function play() {
   toggle(player, {unmutePlayOnStart: byId("sound").checked});
 }
 
+/** Plays a sample camera: after the session is established, and after the stream that is played has ended. */
+function playCamera(url) {
+  camera = url;
+  byId("stream").value = url;
+  if (!session) connect(); else if (player.stream) player.stop();
+  render();
+  startCamera();
+}
+
+function startCamera() {
+  if (!camera || session?.status() !== SESSION_STATUS.ESTABLISHED || player.stream) return;
+  camera = "";
+  play();
+}
+
 async function askAvailable() {
   const name = byId("stream").value;
   const answer = byId("availability");
@@ -118,6 +139,7 @@ async function askAvailable() {
 
 for (const panel of [publisher, player]) {
   panel.addEventListener("change", render);
+  panel.addEventListener("change", startCamera);
   panel.addEventListener("failed", (e) => leaving || show(e.detail));
 }
 byId("session").addEventListener("submit", (e) => {
@@ -126,6 +148,7 @@ byId("session").addEventListener("submit", (e) => {
 });
 byId("publish").addEventListener("click", publish);
 byId("play").addEventListener("click", play);
+for (const button of cameras) button.addEventListener("click", () => playCamera(button.dataset.camera));
 byId("available").addEventListener("click", askAvailable);
 byId("sound").addEventListener("change", () => player.sound(byId("sound").checked));
 

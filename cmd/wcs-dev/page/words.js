@@ -14,6 +14,9 @@ const WORDS = [
   [/^Too many sessions of this application$/, "The application has as many sessions as it may have. Close another tab with this page"],
   [/^Origin not allowed$/, "The gateway rejects this page. Add its address to listen.origins, or open the page that wcs-dev serves"],
   [/^No common codecs$/, "The browser cannot play the codecs of this stream"],
+  [/^Rtsp stream not found$/, "The camera has no stream at this path"],
+  [/^Failed to connect to rtsp stream$/, "The worker cannot connect to the camera. Check the address, the user and the password"],
+  [/^Restricted access$/, "The application may not play this"],
   [/^Failed to add stream to proxy$/, "The gateway cannot reach LiveKit or Redis. See its log"],
 ];
 

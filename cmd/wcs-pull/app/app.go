@@ -1,4 +1,6 @@
-package main
+// Package app builds a worker from its configuration, with its store, its SFU client and its listener, and
+// runs it. cmd/wcs-pull and cmd/wcs-dev use it.
+package app
 
 import (
 	"context"
@@ -16,7 +18,6 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
-	"wcsgateway/cmd/internal/build"
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/cmd/internal/process"
 	"wcsgateway/cmd/wcs-pull/source"
@@ -29,9 +30,9 @@ import (
 
 // Paths of the listener.
 const (
-	pathHealth  = "/healthz"
-	pathReady   = "/readyz"
-	pathMetrics = "/metrics"
+	PathHealth  = "/healthz"
+	PathReady   = "/readyz"
+	PathMetrics = "/metrics"
 )
 
 const requestTimeout = 10 * time.Second
@@ -45,9 +46,15 @@ type application struct {
 	worker   *worker.Worker
 }
 
+// Check reports whether Run could build a worker from a configuration. It opens no connection and no
+// listener.
+func Check(cfg config.Worker) error {
+	_, err := build(cfg, zerolog.Nop())
+	return err
+}
+
 // build builds a worker. It opens no connection.
-func (p program) build(cfg config.Worker) (*application, error) {
-	log := process.Logger(cfg.Log, p.stderr, process.Colours(p.stderr, p.environ))
+func build(cfg config.Worker, log zerolog.Logger) (*application, error) {
 	registry := prometheus.NewRegistry() // not the default registry: LiveKit's packages use it
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics := worker.NewMetrics(registry)
@@ -97,25 +104,18 @@ func (p program) build(cfg config.Worker) (*application, error) {
 	)}, nil
 }
 
-// serve works until ctx is done.
-func (p program) serve(ctx context.Context, cfg config.Worker) error {
-	a, err := p.build(cfg)
+// Run works until ctx is done. It returns an error if it cannot start or the listener fails, nil after a
+// regular end.
+func Run(ctx context.Context, cfg config.Worker, log zerolog.Logger) error {
+	a, err := build(cfg, log)
 	if err != nil {
-		return fault{err}
+		return err
 	}
-	state.QuietClientLog(a.log)
-	process.TakeStandardLog(a.log)
-	a.log.Info().Str("build", build.Version(version)).Fields(cfg.Redacted()).Msg("starting")
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return fault{fmt.Errorf("listen: %w", err)}
+		return fmt.Errorf("listen: %w", err)
 	}
-	if err := a.run(ctx, listener); err != nil {
-		a.log.Error().Err(err).Msg("ended by fault")
-		return fault{err}
-	}
-	a.log.Info().Msg("ended")
-	return nil
+	return a.run(ctx, listener)
 }
 
 // run works until ctx is done or the listener fails. It closes everything.
@@ -143,9 +143,9 @@ func (a *application) run(ctx context.Context, listener net.Listener) error {
 
 func (a *application) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET "+pathMetrics, promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry}))
-	mux.HandleFunc("GET "+pathHealth, func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET "+pathReady, func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("GET "+PathMetrics, promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry}))
+	mux.HandleFunc("GET "+PathHealth, func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET "+PathReady, func(w http.ResponseWriter, _ *http.Request) {
 		if !a.worker.Ready() {
 			http.Error(w, "not ready: Redis does not answer, or the worker leaves", http.StatusServiceUnavailable)
 		}
