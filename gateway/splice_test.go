@@ -145,3 +145,18 @@ func TestPageThatMayNotConnectReachesNoUpstream(t *testing.T) {
 	send(t, dialSocket(t, m.urls[podA], http.Header{"Origin": {"https://other.example"}}), websocket.TextMessage, opening(false, ""))
 	m.old.Accept(t).Want(websocket.TextMessage, opening(false, ""))
 }
+
+// The place of a spliced socket is free when the socket has ended.
+func TestSplicedSocketsTakePlacesOfTheirAddress(t *testing.T) {
+	w, old := splicedWorld(t, func(c *Config) { c.Limits.ConnectionsPerAddress = 2 })
+	client, server := spliced(t, w, old)
+	_, _ = spliced(t, w, old)
+	if _, response, err := websocket.DefaultDialer.Dial(w.urls[podA], nil); err == nil || response == nil || response.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("a third socket of the address: %v, %v", response, err)
+	}
+	_ = client.Close()
+	_, _, _ = server.ReadMessage()
+	_ = server.Close()
+	rig.Eventually(t, 20*time.Second, "the place is free", func() bool { return w.pods[podA].links.Len() == 1 })
+	_, _ = spliced(t, w, old)
+}
