@@ -79,11 +79,14 @@ func startGateway(b *testing.B, p *programs, ports rig.Ports, redis string, env 
 	return startServer(b, cmd, ports)
 }
 
-func startBaseline(b *testing.B, p *programs, pingInterval time.Duration) *server {
+// startBaseline starts the lean server, with further arguments.
+func startBaseline(b *testing.B, p *programs, pingInterval time.Duration, more ...string) *server {
 	b.Helper()
 	ports := rig.NewPorts(b)
-	return startServer(b, exec.Command(p.baseline, "-public", fmt.Sprintf("127.0.0.1:%d", ports.Public),
-		"-internal", fmt.Sprintf("127.0.0.1:%d", ports.Internal), "-ping", pingInterval.String()), ports)
+	args := append([]string{
+		"-public", fmt.Sprintf("127.0.0.1:%d", ports.Public), "-internal", fmt.Sprintf("127.0.0.1:%d", ports.Internal), "-ping", pingInterval.String(),
+	}, more...)
+	return startServer(b, exec.Command(p.baseline, args...), ports)
 }
 
 func startServer(b *testing.B, cmd *exec.Cmd, ports rig.Ports) *server {

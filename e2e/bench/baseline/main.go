@@ -1,7 +1,7 @@
 // Command baseline is the server that the gateway is compared with: gorilla/websocket with
 // small buffers and no application. It answers a socket's first message with a canned text, pings all
 // sockets with the WCS ping, and drops all other messages. It shows the metrics of the Go runtime and of the
-// process as the gateway does.
+// process as the gateway does. With parts of the gateway's work (-with) it shows what these cost.
 package main
 
 import (
@@ -37,17 +37,21 @@ func main() {
 	public := flag.String("public", "127.0.0.1:8080", "address for WebSocket clients")
 	internal := flag.String("internal", "127.0.0.1:9090", "address for /metrics and /readyz")
 	interval := flag.Duration("ping", 5*time.Second, "how often each socket is pinged")
+	with := flag.String("with", "", "parts of the gateway's work, separated by commas: protocol, log, redis, timeouts")
+	redis := flag.String("redis", "", "address for -with redis")
 	flag.Parse()
-	if err := run(*public, *internal, *interval); err != nil {
+	if err := run(*public, *internal, *interval, newParts(*with, *redis)); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(public, internal string, interval time.Duration) error {
-	s := newServer()
+func run(public, internal string, interval time.Duration, p *parts) error {
+	s := newServer(p)
 	go s.pingAll(interval)
 	failed := make(chan error, 2)
-	go func() { failed <- http.ListenAndServe(public, http.HandlerFunc(s.accept)) }()
+	clients := &http.Server{Addr: public, Handler: http.HandlerFunc(s.accept)}
+	p.limit(clients)
+	go func() { failed <- clients.ListenAndServe() }()
 	go func() { failed <- http.ListenAndServe(internal, s.internal()) }()
 	err := <-failed
 	if errors.Is(err, http.ErrServerClosed) {
@@ -58,6 +62,7 @@ func run(public, internal string, interval time.Duration) error {
 
 type server struct {
 	upgrader websocket.Upgrader
+	parts    *parts
 	canned   []byte
 	open     prometheus.Gauge
 
@@ -66,8 +71,9 @@ type server struct {
 	conns [slots]map[*websocket.Conn]struct{}
 }
 
-func newServer() *server {
+func newServer(p *parts) *server {
 	s := &server{
+		parts:    p,
 		upgrader: websocket.Upgrader{ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: new(sync.Pool)},
 		canned:   []byte(`{"message":"getUserData","data":[{"text":"` + strings.Repeat("x", cannedBytes) + `"}]}`),
 		open:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_connections", Help: "Open client sockets."}),
@@ -102,18 +108,32 @@ func (s *server) serve(ws *websocket.Conn) {
 	defer func() { _ = ws.Close() }() // the socket has ended anyway
 	s.open.Inc()
 	defer s.open.Dec()
-	if _, _, err := ws.ReadMessage(); err != nil {
+	end, err := s.greet(ws)
+	if err != nil {
 		return
 	}
-	if err := ws.WriteMessage(websocket.TextMessage, s.canned); err != nil {
-		return
-	}
+	defer end()
 	defer s.add(ws)()
 	for {
 		if _, _, err := ws.ReadMessage(); err != nil {
 			return
 		}
 	}
+}
+
+// greet answers the first message. What it needs is not held by an idle socket.
+func (s *server) greet(ws *websocket.Conn) (end func(), err error) {
+	_, frame, err := ws.ReadMessage()
+	if err != nil {
+		return nil, err
+	}
+	answer, end := s.canned, func() {}
+	if s.parts.has(partProtocol) {
+		if answer, end, err = s.parts.open(frame, ws.RemoteAddr().String()); err != nil {
+			return nil, err
+		}
+	}
+	return end, ws.WriteMessage(websocket.TextMessage, answer)
 }
 
 func (s *server) add(ws *websocket.Conn) (leave func()) {
