@@ -3,7 +3,6 @@ package apps
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -69,13 +68,10 @@ func (l *Limits) CheckCustom(custom wcs.Size) error {
 	return nil
 }
 
-// CheckPayload checks the size and the encoding of a payload.
+// CheckPayload checks the size of a payload.
 func (l *Limits) CheckPayload(payload json.RawMessage) error {
-	switch {
-	case over(len(payload), l.PayloadBytes):
+	if over(len(payload), l.PayloadBytes) {
 		return ErrDataSize
-	case !utf8.Valid(payload): // it would break the sockets of other clients
-		return fmt.Errorf("%w: payload is not UTF-8", wcs.ErrMalformed)
 	}
 	return nil
 }

@@ -112,22 +112,22 @@ func (c Connection) LoginBytes() int {
 	return max(int(room.Login), len(c.Sent["login"]), len(c.Sent["sipLogin"]))
 }
 
-// Login returns the user name in the command, "" without one. A login of the room API takes precedence over
-// that of a SIP account; see LoginBytes.
+// Login returns the user name in the command, "" without one, and "" if that which a backend would read is no
+// name. A login of the room API takes precedence over that of a SIP account; see LoginBytes.
 func (c Connection) Login() string {
 	if sent, ok := c.Sent["custom"]; ok {
 		var custom struct {
 			Login string `json:"login"`
 		}
-		_ = unmarshal(sent, &custom) // custom is any JSON
-		if custom.Login != "" {
+		err := unmarshal(sent, &custom)
+		if custom.Login != "" || err != nil && sent[0] == '{' { // custom is any JSON
 			return custom.Login
 		}
 	}
 	for _, member := range []string{"login", "sipLogin"} {
 		if sent, ok := c.Sent[member]; ok {
 			var login string
-			if unmarshal(sent, &login) == nil && login != "" {
+			if err := unmarshal(sent, &login); err != nil || login != "" {
 				return login
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	exact "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -85,9 +86,13 @@ func (o *rawObject) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 }
 
 // Decode reads a text frame. SDK clients send {"message":name,"data":[arg]}; hand-written clients also send
-// an object as data, or no data (docs/wcs-protocol.md#envelope). The argument is a part of frame. Errors wrap
-// ErrMalformed.
+// an object as data, or no data (docs/wcs-protocol.md#envelope). The argument is a part of frame, or of a
+// copy in which halves of surrogate pairs are replaced. Errors wrap ErrMalformed.
 func Decode(frame []byte) (Command, error) {
+	if !utf8.Valid(frame) { // readers replace the faulty bytes differently, and browsers close their sockets
+		return Command{}, fmt.Errorf("%w: not UTF-8", ErrMalformed)
+	}
+	frame = wellFormed(frame)
 	var e struct {
 		Message Name     `json:"message"`
 		Data    argument `json:"data"`

@@ -23,18 +23,6 @@ var ErrAmbiguous = errors.New("ambiguous member")
 // twice; the decoder's own check costs 40 bytes for each byte of a message of short names.
 var exactly = exact.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 
-// leniently takes a number or a boolean as its JSON text where a string is wanted. Apps pass numbers as
-// names, logins and ids, and WCS and the mobile SDKs take them.
-var leniently = exact.JoinOptions(exactly, exact.WithUnmarshalers(exact.UnmarshalFromFunc(func(d *jsontext.Decoder, s *string) error {
-	switch d.PeekKind() {
-	case '0', 't', 'f':
-		v, err := d.ReadValue()
-		*s = string(v)
-		return err
-	}
-	return exact.SkipFunc
-})))
-
 // Unmarshal decodes JSON of clients and backends. Unlike encoding/json it matches names exactly, as the
 // backends' decoders do, and rejects a text in which an object has two names that are equal when case is
 // ignored. A member of type string takes numbers and booleans as their JSON text. Its errors are for FaultOf.
@@ -59,8 +47,10 @@ const maxMembers = 1000
 // errMembers is the error about an object with more members than maxMembers.
 var errMembers = fmt.Errorf("more than %d members", maxMembers)
 
-// Object decodes an object as Unmarshal does, if it has at most maxMembers members. null is a nil map.
+// Object decodes an object as Unmarshal does, if it has at most maxMembers members. null is a nil map. Halves
+// of surrogate pairs are replaced in its values, which go to others, too.
 func Object(b []byte) (o map[string]json.RawMessage, err error) {
+	b = wellFormed(b)
 	if o, err = Members(b); err == nil {
 		err = checkNames(b)
 	}
@@ -116,6 +106,8 @@ func FaultOf(err error) string {
 		return fmt.Sprintf("unknown member %q", shorten(typ.JSONPointer.LastToken()))
 	case errors.As(err, &syntax):
 		return fmt.Sprintf("not JSON (at byte %d)", syntax.ByteOffset+1)
+	case errors.As(err, &typ) && errors.Is(typ.Err, errNumber):
+		return strings.TrimSpace(shorten(dotted(typ.JSONPointer)) + " must not be a " + errNumber.Error())
 	case errors.As(err, &typ) && isOwn(typ.Err):
 		return typ.Err.Error()
 	case errors.As(err, &typ):

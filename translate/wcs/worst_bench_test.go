@@ -40,6 +40,7 @@ func BenchmarkWorstMessage(b *testing.B) {
 		"objects":       {filled(`{}`), payload},
 		"strings":       {filled(`""`), payload},
 		"escapes":       {filled(`"` + strings.Repeat(`\u0061`, 1000) + `"`), payload},
+		"half pairs":    {filled(`"` + strings.Repeat(`\ud800`, 1000) + `"`), payload},
 		"members of connection": {
 			named(`{"message":"connection","data":[{"appKey":"a"`, `,"%x":"`+strings.Repeat("x", 1100)+`"`, `}]}`), func() any { return new(Connection) },
 		},
