@@ -65,7 +65,7 @@ func (s *Service) anyones(address string) (*Pull, error) {
 		p, err := s.Of("", app, address)
 		var f *Failure
 		switch {
-		case p != nil && (found == nil || p.record.Transcode):
+		case p != nil && (found == nil || more(p.rights, found.rights)):
 			found = p
 		case errors.As(err, &f) && f.fault() == pull.BadURL:
 			return nil, fmt.Errorf("%w: %w", ErrBadAddress, f)
@@ -77,6 +77,15 @@ func (s *Service) anyones(address string) (*Pull, error) {
 		return found, nil
 	}
 	return nil, cause
+}
+
+// more reports whether rights allow more than others: an operator's pull has the most that any application
+// has.
+func more(a, b pull.Rights) bool {
+	if a.PublicOnly != b.PublicOnly {
+		return !a.PublicOnly
+	}
+	return a.Transcode && !b.Transcode
 }
 
 func operatorError(err error) error {
@@ -93,23 +102,33 @@ func operatorError(err error) error {
 // List returns the pulls that have not ended: all, or those of an address as a client or List writes it.
 func (s *Service) List(ctx context.Context, address string) (all []Listed, err error) {
 	pulls, err := wanted(ctx, s.deps.Store)
-	id := s.idOf(address)
+	ids := s.idsOf(address)
 	for _, st := range pulls {
 		l := Listed{ID: st.Pull.ID, Address: s.Shown(st.Pull.Public), State: pull.State(st.State), Kept: kept(st)}
-		if address == "" || id == l.ID || address == l.Address || address == st.Pull.Public {
+		if address == "" || slices.Contains(ids, l.ID) || address == l.Address || address == st.Pull.Public {
 			all = append(all, l)
 		}
 	}
 	return all, err
 }
 
-// idOf returns the id of the source with an address, "" if it is none.
-func (s *Service) idOf(address string) string {
+// idsOf returns the ids of the sources with an address, with all rights.
+func (s *Service) idsOf(address string) []string {
 	src, err := pull.Parse(address)
-	if err != nil || s.deps.Keys == nil {
-		return ""
+	if err != nil {
+		return nil
 	}
-	return s.deps.Keys.ID(src)
+	return s.ids(src)
+}
+
+func (s *Service) ids(src pull.Source) (ids []string) {
+	if s.deps.Keys == nil {
+		return nil
+	}
+	for _, v := range src.Variants() {
+		ids = append(ids, s.deps.Keys.ID(v))
+	}
+	return ids
 }
 
 // Stop ends the pulls of an address, with their players. The error is state.ErrNotFound without any.
@@ -126,12 +145,18 @@ func (s *Service) Stop(ctx context.Context, address string) error {
 	return err
 }
 
-// Stored returns the name under which records and lists have the players of what a client calls name.
-func (s *Service) Stored(name string) string {
-	if p, err := s.anyones(name); err == nil {
-		return p.Name
+// Stored returns the names under which records and lists have the players of what a client calls name: of a
+// source one for each combination of rights that applications have.
+func (s *Service) Stored(name string) (names []string) {
+	for _, app := range s.deps.Settings() {
+		if p, err := s.Of("", app, name); err == nil && p != nil && !slices.Contains(names, p.Name) {
+			names = append(names, p.Name)
+		}
 	}
-	return name
+	if len(names) == 0 {
+		return []string{name}
+	}
+	return names
 }
 
 // Shown returns a stored name for operators: a source's address if nothing of it is hidden.
@@ -140,7 +165,8 @@ func (s *Service) Shown(name string) string {
 	if at < 0 || !pull.IsName(name) {
 		return name
 	}
-	if src, err := pull.Parse(name[:at]); err == nil && s.deps.Keys != nil && src.Public(s.deps.Keys.ID(src)) == name {
+	src, err := pull.Parse(name[:at])
+	if err == nil && slices.ContainsFunc(s.ids(src), func(id string) bool { return src.Public(id) == name }) {
 		return name[:at]
 	}
 	return name
@@ -160,30 +186,47 @@ func (s *Service) Available(ctx context.Context, p *Pull) error {
 // failureShown is how long availableStream returns the last failure of a source.
 const failureShown = 10 * time.Second
 
-// Find returns the room and the publisher of a source that is pulled, by its address or public name. The
-// publisher is empty if there is none.
+// Find returns the room and the publisher of a source that is pulled, by its address or public name, for
+// operators. The publisher is empty if there is none.
 func (s *Service) Find(ctx context.Context, name string) (room translate.RoomName, publisher translate.Identity, err error) {
 	if s.deps.Keys == nil || !pull.IsName(name) {
 		return "", "", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	id := s.idOf(name)
+	ids := s.idsOf(name)
 	if strings.Contains(name, "#") { // a public name
 		all, err := s.List(ctx, name)
-		if err != nil || len(all) == 0 {
+		if err != nil {
 			return "", "", err
 		}
-		id = all[0].ID
+		for _, l := range all {
+			ids = append(ids, l.ID)
+		}
 	}
-	st, err := s.status(ctx, id)
-	switch {
-	case errors.Is(err, state.ErrNotFound):
+	return s.publisherOf(ctx, ids...)
+}
+
+// Publisher is Find for a source of a client.
+func (s *Service) Publisher(ctx context.Context, p *Pull) (room translate.RoomName, publisher translate.Identity, err error) {
+	return s.publisherOf(ctx, p.record.ID)
+}
+
+// publisherOf returns the room and the publisher of the first of some pulls that runs.
+func (s *Service) publisherOf(ctx context.Context, ids ...string) (room translate.RoomName, publisher translate.Identity, err error) {
+	if len(ids) == 0 {
 		return "", "", nil
-	case err != nil || st.State != string(pull.Running) && st.State != string(pull.Interrupted):
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	found, err := s.deps.Store.FindPulls(ctx, ids...)
+	if err != nil {
 		return "", "", err
 	}
-	return translate.RoomName(st.Pull.Room), translate.Identity(pull.Identity(st.Pull.ID, st.Generation)), nil
+	for _, id := range ids {
+		if st := found[id]; st.State == string(pull.Running) || st.State == string(pull.Interrupted) {
+			return translate.RoomName(st.Pull.Room), translate.Identity(pull.Identity(id, st.Generation)), nil
+		}
+	}
+	return "", "", nil
 }
 
 // schemeOf returns the scheme of a source.

@@ -7,6 +7,7 @@ package pulls
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,6 +100,7 @@ type Pull struct {
 	Name   string
 	said   string // the name that the client knows, which may have credentials
 	record state.Pull
+	rights pull.Rights
 	holds  *held // guarded by Service.mu
 }
 
@@ -135,21 +137,23 @@ func (s *Service) Of(appKey string, app *App, name string) (*Pull, error) {
 		return nil, nil
 	}
 	src, err := pull.Parse(name)
+	rights := pull.Rights{Transcode: app.Transcode}
 	if err == nil {
-		err = app.Allow.Allowed(src)
+		rights.PublicOnly, err = app.Allow.Allowed(src)
 	}
 	if err != nil {
 		return nil, failure(err, src.Scheme())
 	}
-	p := s.of(src, name)
-	p.record.App, p.record.Transcode = appKey, app.Transcode
+	p := s.of(src.With(rights), name)
+	p.record.App = appKey
 	return p, nil
 }
 
 func (s *Service) of(src pull.Source, said string) *Pull {
 	id := s.deps.Keys.ID(src)
-	return &Pull{Name: src.Public(id), said: said, record: state.Pull{
+	return &Pull{Name: src.Public(id), said: said, rights: src.Rights(), record: state.Pull{
 		ID: id, Public: src.Public(id), Sealed: s.deps.Keys.Seal(src), Room: pull.Room(s.deps.Deployment, id), Retry: s.deps.Retry, CreatedAt: time.Now(),
+		Transcode: src.Rights().Transcode,
 	}}
 }
 
@@ -176,7 +180,7 @@ func (s *Service) Save(p *Pull) (saved *state.Pull, said string) {
 	said = p.said
 	src, err := pull.Parse(said)
 	switch {
-	case err == nil && s.deps.Keys != nil && s.deps.Keys.ID(src) == p.record.ID:
+	case err == nil && slices.Contains(s.ids(src), p.record.ID):
 		said = ""
 	case err == nil: // a backend chose another source; the client's own address is kept without its secrets
 		said = src.String()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -531,6 +532,52 @@ func TestSourcesThatDoNotAnswerLeaveRoomForOthers(t *testing.T) {
 		}
 		if _, err := a.Join(t.Context(), w.source(t, a, "rtsp://next.example.com/"), client); info(t, err) != "No worker for pulled streams is available" {
 			t.Errorf("a source after the failures is refused for their number: %v", err)
+		}
+	})
+}
+
+// An application does not get what only another one may have, nor its failures.
+func TestApplicationsWithOtherRightsDoNotShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newPods(t)
+		every, err := pull.ParseAllow([]string{"rtsp://*"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.apps["other"], w.apps["every"] = &App{Allow: w.apps["shop"].Allow, Transcode: true}, &App{Allow: every}
+		a := w.pod(t, "a")
+		p := w.source(t, a, camera)
+		wait := join(t, a, p)
+		synctest.Wait()
+		w.store.Report(p.ID(), "w1", string(pull.Failed), string(pull.NeedsTranscoding))
+		<-wait
+		a.Leave(p)
+		for _, key := range []string{"other", "every"} {
+			q, err := a.Of(key, w.apps[key], camera)
+			if err != nil || q.ID() == p.ID() || q.record.Transcode != (key == "other") {
+				t.Fatalf("%s: %+v, %v", key, q, err)
+			}
+			wait := join(t, a, q)
+			synctest.Wait()
+			w.work(q.ID(), "w1")
+			if got := <-wait; got.err != nil {
+				t.Errorf("%s: %v", key, got.err)
+			}
+			src, err := a.deps.open(w.store.Record(q.ID()))
+			if err != nil || src.Rights().PublicOnly != (key == "every") {
+				t.Errorf("%s: the worker has %+v, %v", key, src.Rights(), err)
+			}
+			if room, publisher, err := a.Find(t.Context(), camera); err != nil || publisher == "" || room == "" {
+				t.Errorf("%s: found %s, %v", key, publisher, err)
+			}
+			if got := a.Stored(camera); len(got) != 3 || !slices.Contains(got, q.Name) {
+				t.Errorf("stored under %q", got)
+			}
+			defer a.Leave(q)
+		}
+		all, err := a.List(t.Context(), camera)
+		if err != nil || len(all) != 2 {
+			t.Errorf("list %+v, %v", all, err)
 		}
 	})
 }

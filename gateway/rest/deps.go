@@ -65,8 +65,8 @@ type Puller interface {
 	List(ctx context.Context, address string) ([]pulls.Listed, error)
 	// Stop ends the pulls of an address, or returns state.ErrNotFound.
 	Stop(ctx context.Context, address string) error
-	// Stored returns the name under which the players of what a client calls name are stored.
-	Stored(name string) string
+	// Stored returns the names under which the players of what a client calls name are stored.
+	Stored(name string) []string
 	// Shown returns a stored name for operators.
 	Shown(name string) string
 }

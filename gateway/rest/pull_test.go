@@ -35,8 +35,8 @@ func (f *fakeParts) Stop(_ context.Context, address string) error {
 	return f.record("stop %s", address)
 }
 
-func (f *fakeParts) Stored(name string) string {
-	return strings.Replace(name, "rtsp://u:p@cam/live", "rtsp://cam/live#12345678", 1)
+func (f *fakeParts) Stored(name string) []string {
+	return []string{"other", strings.Replace(name, "rtsp://u:p@cam/live", "rtsp://cam/live#12345678", 1)}
 }
 
 func (f *fakeParts) Shown(name string) string { return strings.TrimSuffix(name, "#87654321") }

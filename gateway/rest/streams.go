@@ -124,16 +124,22 @@ func (a *API) findStreams(q *request) error {
 	if err != nil {
 		return err
 	}
-	filter.Name = a.stored(filter.Name)
 	return a.listStreams(q, filter, len(f.Display) > 0)
 }
 
-// stored returns the name under which streams and players are stored: that of a source has no credentials.
-func (a *API) stored(name string) string {
-	if a.deps.Puller == nil {
-		return name
+// eachName calls f with a filter for each name under which what it names is stored: that of a source has no
+// credentials.
+func (a *API) eachName(filter admin.StreamFilter, f func(admin.StreamFilter) error) error {
+	if a.deps.Puller == nil || filter.Name == "" {
+		return f(filter)
 	}
-	return a.deps.Puller.Stored(name)
+	for _, name := range a.deps.Puller.Stored(filter.Name) {
+		filter.Name = name
+		if err := f(filter); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shown returns a stored name for operators: a source's address as clients write it, if nothing of it is
@@ -147,7 +153,7 @@ func (a *API) shown(name string) string {
 
 func (a *API) listStreams(q *request, f admin.StreamFilter, metrics bool) error {
 	l := a.newList(q)
-	err := a.deps.Deployment.EachStream(q.Context(), f, func(page []admin.StreamEntry) error {
+	page := func(page []admin.StreamEntry) error {
 		var figures map[string]admin.Figures
 		if metrics {
 			var err error
@@ -163,8 +169,8 @@ func (a *API) listStreams(q *request, f admin.StreamFilter, metrics bool) error 
 			}
 		}
 		return l.nextPage()
-	})
-	return l.end(err)
+	}
+	return l.end(a.eachName(f, func(f admin.StreamFilter) error { return a.deps.Deployment.EachStream(q.Context(), f, page) }))
 }
 
 // endFilter is the body of terminate. An empty member is rejected: ignoring it would widen the filter.
@@ -201,8 +207,12 @@ func (a *API) terminateStreams(q *request, end endFilter) error {
 	case filter.Empty() && q.Method != http.MethodPost:
 		return badRequest("no filter: ending all streams requires POST")
 	}
-	filter.Name = a.stored(filter.Name)
-	ended, err := a.deps.Deployment.TerminateStreams(q.Context(), filter)
+	ended := 0
+	err = a.eachName(filter, func(f admin.StreamFilter) error {
+		n, err := a.deps.Deployment.TerminateStreams(q.Context(), f)
+		ended += n
+		return err
+	})
 	switch {
 	case err == nil && ended == 0 && filter.Empty():
 		return errNotAny // the streams of another server are ended by a filter only

@@ -55,15 +55,21 @@ func (st *stream) said() string {
 // application or for an operator. ok is false for the name of a stream.
 func (t *Table) locatePulled(ctx context.Context, app *apps.App, name string) (src source, ok bool, err error) {
 	if app != nil {
-		if p, err := t.Pulls.Of(app.Key, &app.Pull, name); p == nil {
+		p, err := t.Pulls.Of(app.Key, &app.Pull, name)
+		if p == nil {
 			return src, err != nil, err
 		}
+		src.room, src.publisher.Identity, err = t.Pulls.Publisher(ctx, p)
+		if err == nil && src.publisher.Identity == "" {
+			err = errNoStream
+		}
+		return src, true, err
 	}
 	src.room, src.publisher.Identity, err = t.Pulls.Find(ctx, name)
 	if err == nil && src.publisher.Identity == "" {
 		err = errNoStream
 	}
-	return src, app != nil || !errors.Is(err, errNoStream), err
+	return src, !errors.Is(err, errNoStream), err
 }
 
 // pullEnded ends a player of a source whose worker has left, with the worker's reason.

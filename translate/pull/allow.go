@@ -123,12 +123,20 @@ func ParseAllow(texts []string) (Allow, error) {
 	return all, nil
 }
 
-// Allowed returns an *Error with Forbidden unless a pattern allows the source.
-func (a Allow) Allowed(s Source) error {
+// Allowed returns an *Error with Forbidden unless a pattern allows the source. public reports that only
+// patterns for every host do: such a source must be on public networks.
+func (a Allow) Allowed(s Source) (public bool, err error) {
 	for _, p := range a {
-		if p.allows(s) {
-			return nil
+		switch {
+		case !p.allows(s):
+		case p.host != "*":
+			return false, nil
+		default:
+			public = true
 		}
 	}
-	return &Error{Fault: Forbidden, Detail: "no pattern allows the source"}
+	if !public {
+		err = &Error{Fault: Forbidden, Detail: "no pattern allows the source"}
+	}
+	return public, err
 }

@@ -54,10 +54,10 @@ func NewKeys(secret, deployment string) (*Keys, error) {
 }
 
 // ID returns the id of a source: 32 hex digits, from which nothing can be guessed without the secret.
-// Sources with different credentials have different ids.
+// Sources with different credentials or Rights have different ids.
 func (k *Keys) ID(s Source) string {
 	mac := hmac.New(sha256.New, k.id)
-	mac.Write([]byte(s.Reveal()))
+	mac.Write([]byte(s.Reveal() + s.rights.text()))
 	return hex.EncodeToString(mac.Sum(nil)[:idLength/2])
 }
 
@@ -68,17 +68,22 @@ func (k *Keys) Seal(s Source) []byte {
 
 var errSealed = errors.New("the sealed source is damaged, or of another secret, deployment or id")
 
-// Open returns the source with this id that Seal encrypted.
+// Open returns the source with this id that Seal encrypted, with its Rights.
 func (k *Keys) Open(id string, sealed []byte) (Source, error) {
 	text, err := k.aead.Open(nil, nil, sealed, []byte(id))
 	if err != nil {
 		return Source{}, errSealed
 	}
 	s, err := Parse(string(text))
-	if err == nil && k.ID(s) != id { // another version had another canonical form
-		err = errSealed
+	if err != nil {
+		return s, err
 	}
-	return s, err
+	for _, v := range s.Variants() {
+		if k.ID(v) == id {
+			return v, nil
+		}
+	}
+	return Source{}, errSealed // another version had another canonical form
 }
 
 const roomPrefix = "wcs-pull."

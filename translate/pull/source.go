@@ -40,7 +40,7 @@ var defaultPorts = map[string]int{RTSP: 554, RTSPS: 322, RTMP: 1935, RTMPS: 443,
 
 // Source is a source in canonical form: the scheme and host in lower case, IDNA names in ASCII, addresses in
 // their shortest form, default ports filled in, and credentials escaped in one way. Path and query stay as
-// the client wrote them. Sources are equal (==) if their URLs are. The zero value is not a source.
+// the client wrote them. Sources are equal (==) if their URLs and Rights are. The zero value is not a source.
 //
 // It is printed without credentials, path and query. Only Reveal returns the URL.
 type Source struct {
@@ -50,6 +50,7 @@ type Source struct {
 	port   int
 	path   string // escaped; of a file: its path in the folder, not escaped
 	query  string // escaped; "" without
+	rights Rights // Parse sets none
 }
 
 // IsName reports whether a stream name begins with the scheme of a source. All other names are names of

@@ -35,7 +35,8 @@ type AppPull struct {
 	// port. `*.name` stands for all names below `name`, `*` for every host, and a network for the addresses in
 	// it. Files of the workers: `vod://*` or `vod://folder/*`. Empty list: none.
 	//
-	// A host on a private, loopback or link-local network must also be named in the worker's configuration.
+	// A host on a private, loopback or link-local network must also be in the worker's `networks`, and a pattern
+	// must name it, its domain or its network: `*` allows public addresses only.
 	Allow []string `koanf:"allow" pattern:"^[a-z-]+://.+$"`
 	// Transcode cameras whose video cannot pass through: H265, or H264 with B-frames. `false`: they fail with
 	// `Transcoding required, but disabled`.

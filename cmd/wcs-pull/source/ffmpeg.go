@@ -98,7 +98,7 @@ func (r *Runner) input(s pull.Source) (*ffmpegInput, error) {
 	if err != nil {
 		return nil, &pull.Error{Fault: pull.BadURL, Detail: "not a URL"}
 	}
-	proxy, err := r.guard.Network(s.Host()).Proxy(origin, r.config.RootCAs)
+	proxy, err := r.network(s).Proxy(origin, r.config.RootCAs)
 	if err != nil {
 		return nil, &pull.Error{Fault: pull.Internal, Detail: "no proxy for ffmpeg"}
 	}

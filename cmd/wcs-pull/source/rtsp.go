@@ -106,7 +106,7 @@ func (r *Runner) openRTSP(ctx context.Context, s pull.Source) (reader, error) {
 	rd := &rtspReader{url: u, client: &gortsplib.Client{
 		ReadTimeout: rtspTimeout, WriteTimeout: rtspTimeout, Transport: &tcp, UserAgent: userAgent,
 		TLSConfig:         &tls.Config{RootCAs: r.config.RootCAs, MinVersion: tls.VersionTLS12},
-		DialContext:       limitedDial(r.guard.Network(s.Host()), u.User != nil),
+		DialContext:       limitedDial(r.network(s), u.User != nil),
 		OnTransportSwitch: func(error) {}, OnPacketLost: func(error) {}, OnDecodeError: func(error) {},
 	}}
 	if err := rd.client.Start(u.Scheme, u.Host); err != nil {
