@@ -43,7 +43,8 @@ import (
 //	  most maxPullWorkers
 //	wcs:<d>:{pull:<id esc>}:job  hash: json (Pull), state, fault, detail, at (of the state, in ms), gen, before
 //	  (the gen before), worker (empty: none), take (the worker's last one), lease (its end in ms), deaths (of
-//	  workers that had it, in a row); removed when the pull has no holder, and 10 min after it failed
+//	  workers that had it, in a row), restored (when its worker wrote it again); removed when the pull has no
+//	  holder, and 10 min after it failed
 //	wcs:<d>:{pull:<id esc>}:wants  zset: holder (a pod's owner, or another name) → time until which it wants
 //	  the pull, in ms; one for each pod
 //	wcs:<d>:transcripts:<app esc>  list: transcripts of sessions (package transcript) as JSON, the last one

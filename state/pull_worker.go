@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
@@ -10,6 +11,8 @@ type TakenPull struct {
 	Pull       Pull
 	Generation int64
 	Before     int64 // the generation before, of which a participant can be left; 0: none
+	// Kept are the holders without end, as RenewPull returned them.
+	Kept []string
 }
 
 const (
@@ -45,7 +48,7 @@ func (r *Redis) TakePull(ctx context.Context, id string, orphans bool) (p TakenP
 			return ErrNotFound
 		}
 		s, err := parsePull(status, words)
-		p = TakenPull{s.Pull, s.Generation, s.Before}
+		p = TakenPull{Pull: s.Pull, Generation: s.Generation, Before: s.Before}
 		return err
 	})
 	return p, left, err
@@ -56,18 +59,19 @@ type PullReport struct {
 	State, Fault, Detail string
 }
 
-// RenewPull renews the lease of a taken pull and reports its state. After an error the worker must
+// RenewPull renews the lease of a taken pull and reports its state. It returns the holders without end. After
+// an error the worker must
 //   - ErrLostOwnership: end the pull at once. Another worker has it, or it was ended.
 //   - ErrUnwanted: end the pull. It was removed.
-//   - ErrNotFound: go on for a while. Redis lost the pull; its holders want it again soon.
+//   - ErrNotFound: call RestorePull. Redis lost the pull.
 //   - ErrUnavailable: go on.
 //
 // A pull that is reported as failed is no longer the worker's.
-func (r *Redis) RenewPull(ctx context.Context, p TakenPull, report PullReport) error {
-	return r.read(ctx, "renew_pull", func(ctx context.Context) error {
+func (r *Redis) RenewPull(ctx context.Context, p TakenPull, report PullReport) (kept []string, err error) {
+	err = r.read(ctx, "renew_pull", func(ctx context.Context) error {
 		id := p.Pull.ID
-		status, _, err := r.script(ctx, r.scripts.renewPull, []string{r.keys.pull(id), r.keys.pullWants(id)},
-			r.pod.ID, p.Generation, ms(r.cfg.Lease), report.State, report.Fault, report.Detail, ms(r.cfg.RecordTTL), ms(pullFailureTTL), ms(pullSettled))
+		status, words, err := r.script(ctx, r.scripts.renewPull, []string{r.keys.pull(id), r.keys.pullWants(id)},
+			r.pod.ID, p.Generation, ms(r.cfg.Lease), report.State, report.Fault, report.Detail, ms(r.cfg.RecordTTL), ms(pullFailureTTL), ms(pullSettled), ms(r.restoredFor()))
 		switch {
 		case err != nil:
 			return err
@@ -83,7 +87,33 @@ func (r *Redis) RenewPull(ctx context.Context, p TakenPull, report PullReport) e
 		if status == statusUnwanted {
 			return ErrUnwanted
 		}
+		kept = words
 		return nil
+	})
+	return kept, err
+}
+
+// restoredFor is the time that the holders of a restored pull have to want it again.
+func (r *Redis) restoredFor() time.Duration { return 2 * r.cfg.Lease }
+
+// RestorePull writes a taken pull again that Redis lost, with its holders without end. The other holders want
+// it again soon. It returns ErrLostOwnership if there is a pull: RenewPull says whose it is.
+func (r *Redis) RestorePull(ctx context.Context, p TakenPull, report PullReport) error {
+	return r.read(ctx, "restore_pull", func(ctx context.Context) error {
+		id, duration := p.Pull.ID, strconv.FormatInt(ms(r.restoredFor()), 10)
+		args := []any{r.pod.ID, p.Generation, ms(r.cfg.Lease), report.State, asJSON{p.Pull}, ms(r.cfg.RecordTTL)}
+		for _, holder := range p.Kept {
+			args, duration = append(args, holder), ""
+		}
+		status, _, err := r.script(ctx, r.scripts.restorePull, []string{r.keys.pull(id), r.keys.pullWants(id)}, args...)
+		switch {
+		case err != nil:
+			return err
+		case status == statusLost:
+			return ErrLostOwnership
+		}
+		_, _, err = r.script(ctx, r.scripts.enlistPull, []string{r.keys.pulls()}, id, duration, maxListedPulls, ms(r.cfg.RecordTTL))
+		return err
 	})
 }
 

@@ -104,7 +104,8 @@ func (w *pullWorld) take(worker *Redis, want error) TakenPull {
 
 func (w *pullWorld) renew(worker *Redis, p TakenPull, state string, want error) {
 	w.t.Helper()
-	wantErr(w.t, worker.RenewPull(w.t.Context(), p, PullReport{State: state}), want)
+	_, err := worker.RenewPull(w.t.Context(), p, PullReport{State: state})
+	wantErr(w.t, err, want)
 }
 
 func (w *pullWorld) status() PullStatus {
@@ -236,7 +237,8 @@ func testPullFailed(w *pullWorld) {
 	start := func(p *PullWant) { p.Start = true }
 	w.want(w.podA, "a")
 	p := w.take(w.first, nil)
-	wantErr(w.t, w.first.RenewPull(w.t.Context(), p, PullReport{"failed", "not-found", "404"}), nil)
+	_, err := w.first.RenewPull(w.t.Context(), p, PullReport{"failed", "not-found", "404"})
+	must(w.t, err)
 	for what, s := range map[string]PullStatus{"found": w.status(), "wanted": w.want(w.podA, "a"), "started": w.want(w.podB, "b", start)} {
 		if s.State != "failed" || s.Fault != "not-found" || s.Detail != "404" || s.Alive() || slices.Contains(s.Holders, "b") {
 			w.t.Errorf("the failed pull that is %s is %+v", what, s)
@@ -411,25 +413,59 @@ func testPullDeaths(w *pullWorld) {
 
 func testPullLost(w *pullWorld) {
 	ctx := w.t.Context()
+	lose := func() {
+		w.t.Helper()
+		for _, key := range []string{w.podA.keys.pull(w.id), w.podA.keys.pullWants(w.id), w.podA.keys.pulls()} {
+			must(w.t, w.raw.Del(ctx, key).Err()) // a Cluster refuses keys of two slots in one command
+		}
+	}
 	w.want(w.podA, "a")
+	w.want(w.podA, "rest", func(p *PullWant) { p.For = 0 })
 	p := w.take(w.first, nil)
-	w.renew(w.first, p, "running", nil)
+	kept, err := w.first.RenewPull(ctx, p, PullReport{State: "running"})
+	must(w.t, err)
+	if !slices.Equal(kept, []string{"rest"}) {
+		w.t.Errorf("holders without end are %v", kept)
+	}
+	runs := func(how string, s PullStatus) {
+		w.t.Helper()
+		if s.Worker != "first" || !s.Alive() || s.State != "running" || s.Generation != p.Generation || s.Pull.Public != w.pull.Public {
+			w.t.Errorf("the pull that %s is %+v", how, s)
+		}
+		w.take(w.second, ErrTaken)
+	}
 	last := w.status()
-	must(w.t, w.raw.Del(ctx, w.podA.keys.pull(w.id)).Err()) // a Cluster refuses keys of two slots
-	must(w.t, w.raw.Del(ctx, w.podA.keys.pullWants(w.id)).Err())
-	must(w.t, w.raw.Del(ctx, w.podA.keys.pulls()).Err())
+
+	lose()
 	w.renew(w.first, p, "running", ErrNotFound)
 	w.take(w.second, ErrNotFound)
-	s := w.want(w.podA, "a", func(p *PullWant) { p.Last = last })
-	if s.Worker != "first" || !s.Alive() || s.State != "running" || s.Generation != p.Generation {
-		w.t.Errorf("the pull is %+v", s)
-	}
-	w.take(w.second, ErrTaken)
+	runs("a holder wrote", w.want(w.podA, "a", func(p *PullWant) { p.Last = last }))
 	w.renew(w.first, p, "running", nil)
+
+	lose()
+	p.Kept = kept
+	must(w.t, w.first.RestorePull(ctx, p, PullReport{State: "running"}))
+	wantErr(w.t, w.second.RestorePull(ctx, p, PullReport{State: "running"}), ErrLostOwnership)
+	runs("its worker wrote", w.status())
+	if s := w.status(); !slices.Equal(s.Holders, kept) || !slices.Equal(w.listed(), []string{w.id}) {
+		w.t.Errorf("holders are %v, listed are %v", s.Holders, w.listed())
+	}
+
+	lose()
+	p.Kept = nil
+	must(w.t, w.first.RestorePull(ctx, p, PullReport{State: "running"}))
+	w.renew(w.first, p, "running", nil) // its holders have time
+	w.set("restored", 1)
+	w.renew(w.first, p, "running", ErrUnwanted)
+
+	w.want(w.podB, "b") // does not know the worker
+	w.renew(w.first, p, "running", nil)
+	runs("runs already", w.status())
 	w.set("lease", 1)
 	if again := w.take(w.second, nil); again.Generation <= p.Generation {
 		w.t.Errorf("generation %d after %d", again.Generation, p.Generation)
 	}
+	w.renew(w.first, p, "running", ErrLostOwnership)
 }
 
 // A client of a Cluster can send a take twice, and the first copy can come late.
@@ -536,7 +572,8 @@ func TestWorkerNeedsOnlyKeysOfPulls(t *testing.T) {
 	}
 	p, _, err := worker.TakePull(ctx, "x", false)
 	must(t, err)
-	must(t, worker.RenewPull(ctx, p, PullReport{State: "running"}))
+	_, err = worker.RenewPull(ctx, p, PullReport{State: "running"})
+	must(t, err)
 	must(t, worker.ReturnPull(ctx, p))
 	must(t, worker.DropPullWorker(ctx))
 	_, err = worker.FindStream(ctx, "cam")

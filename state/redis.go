@@ -24,7 +24,7 @@ type Deps struct {
 	// take_over, release_orphans, take_over_done, sync_room, refresh, leave, count_upstream, list_upstream,
 	// put_upstream_names, drop_upstream_names, has_upstream_name, put_upstream_tokens, find_upstream_token,
 	// add_transcript, list_transcripts, want_pull, release_pull, end_pull, find_pulls, list_pulls, take_pull,
-	// renew_pull, return_pull, list_pull_workers and put_pull_worker.
+	// renew_pull, restore_pull, return_pull, list_pull_workers and put_pull_worker.
 	Observe func(op string, d time.Duration, err error)
 	// Trace is called after the same calls, with the context of the call. nil: not called.
 	Trace func(ctx context.Context, op string, start time.Time, err error)

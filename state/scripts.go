@@ -36,7 +36,7 @@ type scripts struct {
 	syncRoom, releaseRoom                                                                      *redis.Script
 	renewLease, takeOver, leave, countUse, addTranscript                                       *redis.Script
 	enlistPull, wantPull, releasePull, endPull, findPull                                       *redis.Script
-	takePull, renewPull, returnPull, pullWorkers                                               *redis.Script
+	takePull, renewPull, restorePull, returnPull, pullWorkers                                  *redis.Script
 }
 
 func newScripts() scripts {
@@ -69,6 +69,7 @@ func newScripts() scripts {
 		findPull:      newScript("pull_clock", "pull_status", "find_pull"),
 		takePull:      newScript("pull_clock", "pull_status", "take_pull"),
 		renewPull:     newScript("pull_clock", "renew_pull"),
+		restorePull:   newScript("pull_clock", "restore_pull"),
 		returnPull:    newScript("pull_clock", "return_pull"),
 		pullWorkers:   newScript("pull_clock", "pull_workers"),
 	}

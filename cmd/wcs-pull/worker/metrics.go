@@ -55,7 +55,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	for _, result := range []string{takeOK, takeOther, takeNone, takeFailed} {
 		m.takes.WithLabelValues(result)
 	}
-	for _, reason := range []string{endLost, endMissing, endUnwanted, endReturned} {
+	for _, reason := range []string{endLost, endUnwanted, endReturned} {
 		m.ends.WithLabelValues(reason)
 	}
 	for _, fault := range pull.Faults {

@@ -15,7 +15,6 @@ import (
 // Reasons of the end of a run besides the faults of pulls.
 const (
 	endLost     = "lost-pull" // another worker took the pull, or it was ended
-	endMissing  = "missing"   // Redis lost the pull, and its holders did not want it again
 	endUnwanted = "unwanted"  // the pull has no holder
 	endReturned = "returned"  // this worker leaves
 )
@@ -38,11 +37,10 @@ type run struct {
 	cancel  context.CancelFunc
 	ctx     context.Context // ended by cancel and with the worker
 
-	mu      sync.Mutex // one renewal after the other
-	report  state.PullReport
-	reason  string    // of the end; "": not ended
-	missing time.Time // since when Redis does not have the pull; zero: it has
-	away    bool      // the last renewal was not answered
+	mu     sync.Mutex // one renewal after the other
+	report state.PullReport
+	reason string // of the end; "": not ended
+	away   bool   // the last renewal was not answered
 }
 
 func newRun(w *Worker, taken state.TakenPull) *run {
@@ -173,26 +171,27 @@ func (r *run) renew() {
 	if r.reason != "" {
 		return
 	}
-	err := r.worker.deps.Store.RenewPull(context.WithoutCancel(r.ctx), r.taken, r.report)
+	ctx := context.WithoutCancel(r.ctx)
+	kept, err := r.worker.deps.Store.RenewPull(ctx, r.taken, r.report)
+	if errors.Is(err, state.ErrNotFound) && r.report.State != string(pull.Failed) {
+		r.log.Warn().Msg("redis has lost the pull: restoring it")
+		if err = r.worker.deps.Store.RestorePull(ctx, r.taken, r.report); err == nil || errors.Is(err, state.ErrLostOwnership) {
+			kept, err = r.worker.deps.Store.RenewPull(ctx, r.taken, r.report)
+		}
+	}
 	wasAway := r.away
 	r.away = false
 	switch {
 	case err == nil:
-		r.missing = time.Time{}
+		r.taken.Kept = kept
 	case errors.Is(err, state.ErrLostOwnership):
 		r.stop(endLost)
 	case errors.Is(err, state.ErrUnwanted):
 		r.stop(endUnwanted)
-	case errors.Is(err, state.ErrNotFound):
-		if r.missing.IsZero() {
-			r.missing = time.Now()
-			r.log.Warn().Msg("redis has lost the pull")
-		} else if time.Since(r.missing) > 2*r.worker.cfg.Lease {
-			r.stop(endMissing)
-		}
+	case errors.Is(err, state.ErrNotFound): // a failure of a pull that Redis has lost
 	default:
 		r.away = true
-		r.worker.since.Store(0)
+		r.worker.miss()
 		if !wasAway {
 			r.log.Warn().Err(err).Msg("pull not renewed")
 		}

@@ -21,7 +21,8 @@ import (
 type Store interface {
 	WantedPulls(ctx context.Context) (ids []string, err error)
 	TakePull(ctx context.Context, id string, orphans bool) (p state.TakenPull, left time.Duration, err error)
-	RenewPull(ctx context.Context, p state.TakenPull, report state.PullReport) error
+	RenewPull(ctx context.Context, p state.TakenPull, report state.PullReport) (kept []string, err error)
+	RestorePull(ctx context.Context, p state.TakenPull, report state.PullReport) error
 	ReturnPull(ctx context.Context, p state.TakenPull) error
 	PutPullWorker(ctx context.Context, w state.PullWorker, alive time.Duration) error
 	DropPullWorker(ctx context.Context) error
@@ -80,6 +81,7 @@ type Worker struct {
 
 	reached atomic.Int64 // when the store last answered, in Unix nanoseconds
 	since   atomic.Int64 // since when it has answered every call; 0: it did not answer the last one
+	broken  atomic.Bool  // it did not answer a call once
 	leaving atomic.Bool
 
 	// of the goroutine of Work
@@ -195,7 +197,11 @@ func (w *Worker) patience() time.Duration {
 
 // take takes a pull, or notes when to try again.
 func (w *Worker) take(ctx context.Context, id string, work *sync.WaitGroup) (wait time.Duration) {
-	taken, left, err := w.deps.Store.TakePull(ctx, id, w.unbroken() > w.cfg.Lease)
+	unbroken := w.unbroken()
+	if left := w.cfg.Lease/4 - unbroken; left > 0 && w.broken.Load() {
+		return left // Redis can be empty: workers restore the pulls that run
+	}
+	taken, left, err := w.deps.Store.TakePull(ctx, id, unbroken > w.cfg.Lease)
 	w.deps.Metrics.take(err)
 	switch {
 	case err == nil:
@@ -234,7 +240,7 @@ func (w *Worker) noted(err error) error {
 	if err == nil || errors.Is(err, state.ErrNotFound) || errors.Is(err, state.ErrFull) {
 		w.reach()
 	} else {
-		w.since.Store(0)
+		w.miss()
 	}
 	return err
 }
@@ -244,6 +250,12 @@ func (w *Worker) reach() {
 	now := time.Now().UnixNano()
 	w.reached.Store(now)
 	w.since.CompareAndSwap(0, now)
+}
+
+// miss notes that the store did not answer.
+func (w *Worker) miss() {
+	w.since.Store(0)
+	w.broken.Store(true)
 }
 
 // unbroken is how long the store has answered every call. After an outage the leases of all workers have
