@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/session"
@@ -89,6 +90,30 @@ func TestClientLogsAreBoundedAndHaveNoSecrets(t *testing.T) {
 		t.Errorf("%d lines", n)
 	}
 	if n := testutil.ToFloat64(g.metrics.Rejections.WithLabelValues("client_logs")); n < 100 {
+		t.Errorf("%v dropped", n)
+	}
+}
+
+// Clients with new sockets have new bursts, so that the lines of all clients have a limit, too.
+func TestLogsOfAllClientsAreBounded(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.ClientLogsPerSecond = 1 })
+	g, book := w.pods[podA], &logBook{}
+	if most := g.env.ClientLogs; most.Limit() != session.PodClientLogs || most.Burst() != session.PodClientLogs {
+		t.Errorf("%v lines a second, %d at once", most.Limit(), most.Burst())
+	}
+	const most = session.ClientLogBurst * 3 / 2
+	g.env.Log, g.env.ClientLogs = zerolog.New(book), rate.NewLimiter(0, most)
+	for range 2 {
+		c := w.connect(t, podA)
+		for range session.ClientLogBurst {
+			c.Send("pushLogs", map[string]any{"logs": "x"})
+		}
+		wantNoStatus(t, c)
+	}
+	if n := len(book.lines("client log")); n != most {
+		t.Errorf("%d lines, want %d", n, most)
+	}
+	if n := testutil.ToFloat64(g.metrics.Rejections.WithLabelValues("client_logs")); n != 2*session.ClientLogBurst-most {
 		t.Errorf("%v dropped", n)
 	}
 }

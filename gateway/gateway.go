@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/admin"
 	"wcsgateway/gateway/apps"
@@ -103,7 +104,7 @@ func New(cfg Config, deps Deps) *Gateway {
 		Metrics: &deps.Metrics.Metrics,
 		SFU:     deps.SFU, Notifier: deps.Notifier, Store: deps.Store, Sessions: deps.Sessions,
 		Natives: natives.New(ctx, deps.SFU), Quotas: quota.New(cfg.Snapshot.PerMinute), Turns: quota.NewTurns(cfg.Limits.Quota.StartsUnderWay),
-		Lookups:   quota.NewTurns(session.MaxLookups),
+		Lookups: quota.NewTurns(session.MaxLookups), ClientLogs: rate.NewLimiter(session.PodClientLogs, session.PodClientLogs),
 		RateWheel: wheel.New(rates.Interval, probe.Ticker.Tick), Ends: deps.Metrics.Ends(cfg.Recent),
 	}
 	env.Bus = bus.New(bus.Deps{Events: deps.Events, Pod: cfg.Pod, Handle: g.handleEvent, Transit: deps.Metrics.Transit(), Log: deps.Log})

@@ -18,6 +18,10 @@ import (
 // far.
 const ClientLogBurst = 200
 
+// PodClientLogs is the number of lines of all clients that a pod logs per second, and at once: a client has
+// ClientLogBurst again with each new socket.
+const PodClientLogs = 1000
+
 // MaxClientLog bounds a logged line, in bytes.
 const MaxClientLog = 2000
 
@@ -49,7 +53,7 @@ func handleSessionDebug(s *Session, d wcs.SessionDebug) error {
 	return nil
 }
 
-// logFor logs a client's text. A text over the client's limit is counted and dropped.
+// logFor logs a client's text. A text over the limit of the client or of the pod is counted and dropped.
 func (s *Session) logFor(what, text string) {
 	perSecond := s.table.Settings().Limits.ClientLogsPerSecond
 	if s.quota().clientLogs == nil {
@@ -59,9 +63,17 @@ func (s *Session) logFor(what, text string) {
 		s.table.Metrics.Rejected(rejectClientLogs)
 		return
 	}
-	e := s.log(zerolog.DebugLevel).Int("bytes", len(text))
-	if e.Enabled() && !mayHoldSecret(text) {
-		e = e.Str("text", translate.Abridge(text, MaxClientLog))
+	e := s.log(zerolog.DebugLevel)
+	switch {
+	case !e.Enabled():
+		return // costs the pod nothing
+	case !s.table.ClientLogs.Allow():
+		s.table.Metrics.Rejected(rejectClientLogs)
+		return
+	}
+	e.Int("bytes", len(text))
+	if !mayHoldSecret(text) {
+		e.Str("text", translate.Abridge(text, MaxClientLog))
 	}
 	e.Msg(what)
 }

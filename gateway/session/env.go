@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 
 	"wcsgateway/gateway/bus"
 	"wcsgateway/gateway/cleanup"
@@ -41,21 +42,22 @@ type Env struct {
 	Store    Store
 	Sessions Sessions
 
-	Bus       *bus.Bus
-	Ends      *ends.Recorder
-	Quotas    *quota.Table
-	Turns     *quota.Turns // of calls to LiveKit that start streams
-	Lookups   *quota.Turns // of availableStream
-	Cleanup   *cleanup.Queue
-	Rooms     *roomapi.Rooms
-	Probes    *probe.Pool
-	RateWheel *wheel.Wheel[probe.Ticker] // one tick a second for each stream with rates
-	Natives   *natives.Finder
-	Pulls     *pulls.Service
-	Poller    *reconcile.Poller
-	Egress    *egress.Service
-	Snapshots *snapshot.Service
-	Hybrid    *hybrid.Clients
+	Bus        *bus.Bus
+	Ends       *ends.Recorder
+	Quotas     *quota.Table
+	Turns      *quota.Turns  // of calls to LiveKit that start streams
+	Lookups    *quota.Turns  // of availableStream
+	ClientLogs *rate.Limiter // of lines that clients push
+	Cleanup    *cleanup.Queue
+	Rooms      *roomapi.Rooms
+	Probes     *probe.Pool
+	RateWheel  *wheel.Wheel[probe.Ticker] // one tick a second for each stream with rates
+	Natives    *natives.Finder
+	Pulls      *pulls.Service
+	Poller     *reconcile.Poller
+	Egress     *egress.Service
+	Snapshots  *snapshot.Service
+	Hybrid     *hybrid.Clients
 
 	// TakenOver cleans up after a stream, player, session or room membership of a pod that no longer has it.
 	TakenOver func(state.Orphan)
