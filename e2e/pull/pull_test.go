@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -367,4 +368,39 @@ func TestCameraGoesOnWithoutRedis(t *testing.T) {
 	if n := s.rtsp.Readers(); n != 1 {
 		t.Errorf("%d connections to the camera, want 1", n)
 	}
+}
+
+// A file is played from the workers' folder, from its beginning for the first player, and its end is that of
+// its players.
+func TestFileEndsWithItsPlayers(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 0, map[string]string{"WCS_APPLICATIONS": `{defaultApp: {pull: {allow: ["vod://lessons/*"]}}}`})
+	folder := t.TempDir()
+	if err := os.Mkdir(filepath.Join(folder, "lessons"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("ffmpeg", "-hide_banner", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x240:duration=6",
+		"-f", "lavfi", "-i", "sine=frequency=440:duration=6", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "0", "-g", "25", "-c:a", "aac",
+		filepath.Join(folder, "lessons", "one.mp4")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("make a film: %v\n%s", err, out)
+	}
+	s.workers = append(s.workers, rig.StartPullWorker(t, s.liveKit, s.redis.Addr, map[string]string{"WCS_PULL_FOLDER": folder}))
+	a, b := s.connect(0), s.connect(1)
+	start(b, "none", "vod://lessons/two.mp4", rig.NewPlayer(t, rig.PeerOptions{}))
+	b.WantStatus("none", "FAILED", "File not found")
+	start(b, "forbidden", "vod://one.mp4", rig.NewPlayer(t, rig.PeerOptions{}))
+	b.WantStatus("forbidden", "FAILED", "Restricted access")
+	one, two := rig.NewPlayer(t, rig.PeerOptions{}), rig.NewPlayer(t, rig.PeerOptions{})
+	since := time.Now()
+	a.Play("one", "vod://lessons/one.mp4", one)
+	<-one.Picture()
+	t.Logf("%v from playStream to the first picture", time.Since(since))
+	b.Play("two", "vod://lessons/one.mp4", two)
+	s.wantMedia(one)
+	s.wantMedia(two)
+	a.WantStatus("one", "FAILED", "Stopped by publisher stop")
+	t.Logf("the end of a film of 6 s after %v", time.Since(since))
+	b.WantStatus("two", "FAILED", "Stopped by publisher stop")
+	rig.Eventually(t, patience, "the pull is over", func() bool { return len(s.liveKit.Participants(t, "")) == 0 })
 }
