@@ -1,7 +1,7 @@
 // Package guard is the network of the sources that pulls read. It resolves each name itself, checks the
 // addresses, and connects to an address that it has checked; nothing resolves the name again. A pull reaches
 // public networks, and private ones only as far as the operator named them. Programs that have connections
-// of their own get a proxy on loopback (proxy.go). Only cmd/wcs-pull uses it.
+// of their own get a proxy or a relay on loopback (proxy.go, relay.go). Only cmd/wcs-pull uses it.
 package guard
 
 import (

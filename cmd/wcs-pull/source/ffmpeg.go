@@ -333,6 +333,11 @@ func watchStall(ctx context.Context, h *heard, cancel func()) *atomic.Bool {
 	return &stalled
 }
 
+// muxed are ffmpeg's arguments for MPEG-TS on standard output without delay.
+var muxed = []string{
+	"-f", "mpegts", "-muxdelay", "0", "-muxpreload", "0", "-pes_payload_size", "0", "-flush_packets", "1", "-omit_video_pes_length", "0", "pipe:1",
+}
+
 // output returns ffmpeg's arguments for MPEG-TS on standard output. A track that is not encoded passes.
 func output(f format, encodeVideo, encodeAudio bool) []string {
 	var args []string
@@ -354,8 +359,7 @@ func output(f format, encodeVideo, encodeAudio bool) []string {
 			args = append(args, "-c:a", "copy")
 		}
 	}
-	return append(args, "-threads", "2", "-filter_threads", "1", "-sn", "-dn", "-f", "mpegts", "-muxdelay", "0", "-muxpreload", "0",
-		"-pes_payload_size", "0", "-flush_packets", "1", "-omit_video_pes_length", "0", "pipe:1")
+	return append(append(args, "-threads", "2", "-filter_threads", "1", "-sn", "-dn"), muxed...)
 }
 
 const userAgent = "wcs-pull"

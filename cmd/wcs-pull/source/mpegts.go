@@ -21,22 +21,27 @@ func readTS(r io.Reader, to sink) error {
 				return to.WriteVideo(unit, clock.at(pts))
 			})
 		case *mpegts.CodecOpus:
-			ts.OnDataOpus(track, func(pts int64, frames [][]byte) error {
-				at := clock.at(pts)
-				for _, frame := range frames {
-					if err := to.WriteAudio(frame, at); err != nil {
-						return err
-					}
-					at += opusDuration(frame)
-				}
-				return nil
-			})
+			ts.OnDataOpus(track, opusTo(&clock, to))
 		}
 	}
 	for {
 		if err := ts.Read(); err != nil {
 			return err
 		}
+	}
+}
+
+// opusTo returns the function that writes packets of Opus to a sink.
+func opusTo(clock *tsClock, to sink) func(pts int64, frames [][]byte) error {
+	return func(pts int64, frames [][]byte) error {
+		at := clock.at(pts)
+		for _, frame := range frames {
+			if err := to.WriteAudio(frame, at); err != nil {
+				return err
+			}
+			at += opusDuration(frame)
+		}
+		return nil
 	}
 }
 

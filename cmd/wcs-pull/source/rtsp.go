@@ -217,9 +217,12 @@ func newRTSPTrack(f rtpformat.Format) *rtspTrack {
 	return nil
 }
 
-// aac returns the parameters of AAC, which ffmpeg needs.
-func (t *rtspTrack) aac() *mpeg4audio.Config {
-	c := t.format.(*rtpformat.MPEG4Audio).Config
+// allowReorder implements passing.
+func (rd *rtspReader) allowReorder() { rd.anyOrder = true }
+
+// aac implements passing.
+func (rd *rtspReader) aac() *mpeg4audio.Config {
+	c := rd.audio.format.(*rtpformat.MPEG4Audio).Config
 	return &mpeg4audio.Config{Type: mpeg4audio.ObjectType(c.Type), SampleRate: c.SampleRate, ChannelCount: c.ChannelCount}
 }
 

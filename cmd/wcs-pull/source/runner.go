@@ -253,28 +253,37 @@ func (p *running) open(ctx context.Context) (reader, error) {
 	case pull.HTTP, pull.HTTPS, pull.VOD, pull.VODLive:
 		return p.runner.openFFmpeg(ctx, p.job)
 	}
-	return nil, &pull.Error{Fault: pull.Forbidden, Detail: "the scheme is not supported"}
+	return p.runner.openRelayed(ctx, p.job.Source)
+}
+
+// passing is a reader whose frames pass unchanged unless they are transcoded behind it.
+type passing interface {
+	reader
+	aac() *mpeg4audio.Config // of a format with AAC
+	allowReorder()           // B-frames are encoded; called before run
 }
 
 // transcoded returns the sink for a reader's frames. Only those of cameras are transcoded behind the reader.
 func (p *running) transcoded(ctx context.Context, rd reader) (to sink, stop func(), err error) {
-	camera, ok := rd.(*rtspReader)
+	camera, ok := rd.(passing)
 	if !ok {
 		return &p.door, func() {}, nil
 	}
+	has := rd.format()
 	var of format
 	var aac *mpeg4audio.Config
-	if camera.video != nil && camera.video.codec == codecH265 {
+	if has.video == codecH265 {
 		if !p.job.Transcode {
 			return nil, nil, &pull.Error{Fault: pull.NeedsTranscoding, Detail: "video of H265"}
 		}
 		of.video = codecH265
 	}
 	if p.encode {
-		of.video, camera.anyOrder = camera.format().video, true
+		of.video = has.video
+		camera.allowReorder()
 	}
-	if camera.audio != nil && camera.audio.codec == codecAAC {
-		of.audio, aac = codecAAC, camera.audio.aac()
+	if has.audio == codecAAC {
+		of.audio, aac = codecAAC, camera.aac()
 	}
 	if of == (format{}) {
 		return &p.door, func() {}, nil

@@ -1,0 +1,91 @@
+package source
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	"wcsgateway/e2e/rig"
+	"wcsgateway/translate"
+	"wcsgateway/translate/pull"
+)
+
+// serve lets ffmpeg serve a test picture with a tone to one client, and waits until it listens.
+func serve(t *testing.T, network string, port int, arguments ...string) *rig.Process {
+	t.Helper()
+	args := []string{"-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x180", "-f", "lavfi", "-i", "sine=sample_rate=48000"}
+	p := rig.Start(t, "ffmpeg", append(args, arguments...)...)
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	rig.Eventually(t, patience, "ffmpeg listens", func() bool {
+		if network == "udp" {
+			conn, err := net.ListenPacket(network, address)
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err != nil
+		}
+		l, err := net.Listen(network, address)
+		if err == nil {
+			_ = l.Close()
+		}
+		return err != nil
+	})
+	return p
+}
+
+func TestStreamsOfServersPlay(t *testing.T) {
+	rig.SkipShort(t)
+	for name, tt := range map[string]struct {
+		network, format, listen, play string
+	}{
+		"rtmp": {"tcp", "flv", "rtmp://127.0.0.1:%d/live/cam", "rtmp://127.0.0.1:%d/live/cam?token=1"},
+		"srt":  {"udp", "mpegts", "srt://127.0.0.1:%d?mode=listener&passphrase=0123456789", "srt://127.0.0.1:%d?passphrase=0123456789&streamid=cam"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			port := rig.FreePort(t)
+			args := append(append([]string{}, rig.CameraH264...), rig.CameraAAC...)
+			args = append(args, "-f", tt.format)
+			if name == "rtmp" {
+				args = append(args, "-listen", "1")
+			}
+			server := serve(t, tt.network, port, append(args, fmt.Sprintf(tt.listen, port))...)
+			s := start1(t, fmt.Sprintf(tt.play, port), nil)
+			s.await(pull.Running)
+			s.frames(50, 50)
+			if want := (translate.PullTarget{Room: "room", Identity: "wcs-pull-1-1", Video: true, Audio: translate.MimeOpus}); s.room.target != want {
+				t.Errorf("published %+v, want %+v", s.room.target, want)
+			}
+			server.Kill()
+			s.await(pull.Interrupted)
+			server = serve(t, tt.network, port, append(args, fmt.Sprintf(tt.listen, port))...)
+			s.await(pull.Running)
+			s.frames(20, 20)
+			s.stop()
+			if s.room.keys == 0 || s.room.reorders > 0 {
+				t.Errorf("%d key frames, %d frames out of order", s.room.keys, s.room.reorders)
+			}
+			server.Kill()
+		})
+	}
+}
+
+func TestFaultsOfStreamsOfServers(t *testing.T) {
+	port := rig.FreePort(t)
+	for name, tt := range map[string]struct {
+		url  string
+		want pull.Fault
+	}{
+		"rtmp refused":   {fmt.Sprintf("rtmp://127.0.0.1:%d/live/cam", port), pull.Unreachable},
+		"rtmps refused":  {fmt.Sprintf("rtmps://127.0.0.1:%d/live/cam", port), pull.Unreachable},
+		"srt refused":    {fmt.Sprintf("srt://127.0.0.1:%d", port), pull.Unreachable},
+		"rtmp forbidden": {"rtmp://169.254.169.254/live/cam", pull.Forbidden},
+		"srt forbidden":  {"srt://169.254.169.254:1", pull.Forbidden},
+		"rtmp name":      {"rtmp://server.invalid/live/cam", pull.Unreachable},
+		"srt name":       {"srt://server.invalid:1", pull.Unreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start1(t, tt.url, nil).wantFault(tt.want)
+		})
+	}
+}
