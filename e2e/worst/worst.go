@@ -5,14 +5,15 @@ package worst
 import (
 	"encoding/json"
 	"runtime"
+	"runtime/metrics"
 	"syscall"
 	"testing"
 	"time"
 )
 
 // Measure runs the work for a message, and reports its processor time (cpu-µs/op), how many times that of
-// the validation of as many bytes of JSON (÷json), and for 1 MB of the message the time (cpu-ms/MB) and the
-// memory that is allocated (MB/MB).
+// the validation of as many bytes of JSON (÷json), and for 1 MB of the message the time (cpu-ms/MB), the
+// memory that is allocated (MB/MB), and what is in use at once while it is worked on (live-MB).
 func Measure(b *testing.B, message []byte, work func() error) {
 	b.Helper()
 	text := message
@@ -41,7 +42,36 @@ func Measure(b *testing.B, message []byte, work func() error) {
 	b.ReportMetric(own/1e3, "cpu-µs/op")
 	b.ReportMetric(own/valid, "÷json")
 	b.ReportMetric(messages*own/1e6, "cpu-ms/MB")
-	b.ReportMetric(messages*float64(after.TotalAlloc-before.TotalAlloc)/float64(b.N)/(1<<20), "MB/MB")
+	allocated := float64(after.TotalAlloc-before.TotalAlloc) / float64(b.N) / (1 << 20)
+	b.ReportMetric(messages*allocated, "MB/MB")
+	b.ReportMetric(min(allocated, mostInUse(work)), "live-MB") // one message of 1 MB begins where another has ended
+}
+
+// mostInUse returns the most memory in MB that the work has in use. The collector runs all the time
+// meanwhile, and what is allocated during a collection counts as in use. So the result is an upper bound.
+func mostInUse(work func() error) float64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	inUse := func() float64 {
+		runtime.GC()
+		metrics.Read(sample)
+		return float64(sample[0].Value.Uint64()) / (1 << 20)
+	}
+	before, most := inUse(), 0.0
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for begun := time.Now(); time.Since(begun) < 300*time.Millisecond; {
+			_ = work() // it had no error before
+		}
+	}()
+	for {
+		most = max(most, inUse()-before)
+		select {
+		case <-done:
+			return most
+		default:
+		}
+	}
 }
 
 // processorTime returns what this process has used, with the garbage collector and without other processes.
