@@ -41,6 +41,16 @@ func TestHalvesOfSurrogatePairsAreReplacedForAllReaders(t *testing.T) {
 	}
 }
 
+// Text of which much is replaced costs one copy.
+func TestReplacingHalvesOfPairsCostsOneCopy(t *testing.T) {
+	for _, unit := range []string{`\ud800`, `\udfff\n`, `\udzzz`, `\\`} {
+		text := []byte(strings.Repeat(unit, 10_000))
+		if n := testing.AllocsPerRun(5, func() { _ = wellFormed(text) }); n > 1 || len(wellFormed(text)) != len(text) {
+			t.Errorf("%s: %v allocations, %d bytes become %d", unit, n, len(text), len(wellFormed(text)))
+		}
+	}
+}
+
 func TestMessageThatIsNotUTF8IsRejected(t *testing.T) {
 	_, err := Decode([]byte("{\"message\":\"connection\",\"data\":[{\"custom\":{\"login\":\"\xff\"}}]}"))
 	if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "UTF-8") {
