@@ -223,6 +223,24 @@ func TestMessageWithAmbiguousMembersIsRejected(t *testing.T) {
 	}
 }
 
+// The backend is sent the login that the user has in rooms, and a number that readers write differently is no
+// room's name.
+func TestBackendReadsTextAsTheGatewayDoes(t *testing.T) {
+	w := newHookWorld(t, func(_ *hooks.Config, app *apps.App) { app.Rooms = true })
+	c := w.dial(t, podA)
+	c.SendRaw(`{"message":"connection","data":[{"appKey":"defaultApp","custom":{"login":"a\ud800"}}]}`)
+	c.Await("getUserData")
+	if h := w.backend.Await("connect"); !strings.Contains(string(h.Raw), `"custom":{"login":"a\ufffd"}`) {
+		t.Errorf("connect: %s", h.Raw)
+	}
+	c.SendRaw(`{"message":"sendData","data":[{"operationId":"1","payload":{"command":"join","options":{"name":1e2}}}]}`)
+	c.AwaitMatch("the rejection", func(m rig.Message) bool {
+		return strings.Contains(m.Raw, "Bad request") && strings.Contains(m.Raw, "options of join")
+	})
+	(&rig.RoomUser{Client: c}).Join("lobby")
+	rig.LoginAs(w.dial(t, podA), "defaultApp", "other").Join("lobby", "a\ufffd")
+}
+
 // A member in another case neither replaces a member of the gateway nor has an effect.
 func TestMemberInAnotherCaseHasNoEffect(t *testing.T) {
 	w := newHookWorld(t, nil)
