@@ -42,6 +42,7 @@ func TestStreamsOfServersPlay(t *testing.T) {
 		"srt":  {"udp", "mpegts", "srt://127.0.0.1:%d?mode=listener&passphrase=0123456789", "srt://127.0.0.1:%d?passphrase=0123456789&streamid=cam"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			port := rig.FreePort(t)
 			args := append(append([]string{}, rig.CameraH264...), rig.CameraAAC...)
 			args = append(args, "-f", tt.format)
