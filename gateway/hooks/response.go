@@ -96,7 +96,9 @@ func decode(body []byte) (Object, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return Object{}, nil
 	}
-	body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+	if !utf8.Valid(body) {
+		body = bytes.ToValidUTF8(body, []byte("\uFFFD")) // copies in any case
+	}
 	o, err := wcs.Object(body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: not a JSON object: %s", ErrBadResponse, wcs.FaultOf(err))
