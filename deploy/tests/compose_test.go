@@ -212,7 +212,7 @@ func TestComposeDemoHasPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(out)
-	for _, want := range []string{`data-ws="ws://localhost:8080" data-apps="defaultApp"`, `value="ws://localhost:8080"`, `src="flashphoner.js"`, `src="app.js"`} {
+	for _, want := range []string{`data-ws="ws://localhost:8080" data-apps="defaultApp"`, `value="ws://localhost:8080"`, `src="flashphoner.js"`, `src="app.js"`, `then <b>Play</b>.</p>`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
 		}
