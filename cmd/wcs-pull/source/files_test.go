@@ -302,3 +302,25 @@ func TestWebServerThatEndsItsConnectionIsALoss(t *testing.T) {
 	s.await(pull.Interrupted)
 	s.wantFault(pull.Lost)
 }
+
+func TestLivePlaylistPlaysOn(t *testing.T) {
+	rig.SkipShort(t)
+	dir := t.TempDir()
+	args := []string{"-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x180", "-f", "lavfi", "-i", "sine=sample_rate=48000"}
+	args = append(append(args, rig.CameraH264...), rig.CameraAAC...)
+	list := filepath.Join(dir, "live.m3u8")
+	encoder := rig.Start(t, "ffmpeg", append(args, "-f", "hls", "-hls_time", "1", "-hls_list_size", "4", "-hls_flags", "delete_segments", list)...)
+	rig.Eventually(t, patience, "the playlist has segments", func() bool {
+		text, err := os.ReadFile(list)
+		return err == nil && strings.Count(string(text), "#EXTINF") > 2
+	})
+	server, _ := web(t, dir)
+	s := start1(t, withPassword(server, "pass%20word")+"/live.m3u8", nil)
+	s.await(pull.Running)
+	s.frames(200, 300) // more than the playlist had at first
+	if s.room.reorders > 0 {
+		t.Errorf("%d frames out of order", s.room.reorders)
+	}
+	encoder.Stop() // which ends the playlist
+	s.wantFault(pull.Ended)
+}
