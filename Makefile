@@ -201,6 +201,7 @@ check-links:
 bench: setup $(SDK)
 	go test -run '^$$' -bench . -benchtime 1x -timeout $(TESTTIMEOUT) ./e2e/bench -args $(ARGS)
 	go test -run '^$$' -bench Worst -benchtime 0.5s ./translate ./translate/wcs ./gateway/hooks
+	go test -run '^$$' -bench . -benchtime 1x ./cmd/wcs-pull/source
 
 # Without the race detector, which would dominate the results. About 20 minutes; ARGS="-measure 1s -rounds 2": less.
 attacks: setup
