@@ -215,7 +215,15 @@ func (p *running) attempt(ctx context.Context) error {
 			return &pull.Error{Fault: pull.NoMedia, Detail: "the source came back with other codecs"}
 		}
 		p.pub.Restart()
-		p.door.expect(func() { starting.Go(func() { p.report(pull.Running, nil) }) })
+		arrived := make(chan struct{})
+		p.door.expect(func() { close(arrived) })
+		starting.Go(func() {
+			select {
+			case <-arrived:
+				p.report(pull.Running, nil)
+			case <-ctx.Done():
+			}
+		})
 		starting.Go(func() { watchPublisher(ctx, p.pub, cancel) })
 	} else {
 		p.has = rd.format().published()
