@@ -64,7 +64,6 @@ func startMigrationWith(t *testing.T, settings string, extra map[string]string) 
 		env := restEnv(t)
 		maps.Copy(env, map[string]string{
 			"WCS_CONFIG": m.file, "WCS_DEPLOYMENT": "new", "WCS_VERSION": newVersion,
-			"WCS_REST_PASSON_URL": "http://" + m.old.Gateway.Listening(t, "rest.listen"), "WCS_REST_PASSON_USERNAME": "gateway", "WCS_REST_PASSON_PASSWORD": "other-secret",
 		})
 		maps.Copy(env, extra)
 		g := rig.StartGateway(t, rig.GatewayOptions{Ports: p, LiveKit: m.lk, Redis: m.old.Redis.Addr, Env: env})
@@ -78,10 +77,11 @@ func startMigrationWith(t *testing.T, settings string, extra map[string]string) 
 func (m *migration) configure(settings string) {
 	m.t.Helper()
 	m.write(fmt.Sprintf(`
-upstreams: {old: {url: %q}}
+upstreams:
+  old: {url: %q, rest: {url: "http://%s", username: gateway, password: other-secret}}
 applications:
   defaultApp: {%s}
-`, strings.TrimSuffix(m.old.Gateway.URL, "/"), settings))
+`, strings.TrimSuffix(m.old.Gateway.URL, "/"), m.old.Gateway.Listening(m.t, "rest.listen"), settings))
 }
 
 // write replaces the file of the configuration.

@@ -197,7 +197,7 @@ func setting(w what, s served) string {
 	}
 	switch {
 	case w.kind == kindREST && s.support == none:
-		return "rest.passOn"
+		return "upstreams.<name>.rest.url"
 	case w.kind == kindREST:
 		return "rest.users"
 	case w.kind == kindHook && s.support == full:

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 
 	"wcsgateway/gateway/origins"
 	"wcsgateway/gateway/realip"
@@ -37,9 +38,9 @@ type Config struct {
 	Proxies realip.Proxies
 	// NodeID identifies the server to backends; hooks have the same.
 	NodeID string
-	// PassOn is another WCS server, which answers what this one does not have; nil: none. API.SetPassOn replaces
-	// it.
-	PassOn *PassOn
+	// Others are other WCS servers, which answer what this one does not have, in this order. API.SetOthers
+	// replaces them.
+	Others []Other
 }
 
 // Deps are the dependencies of the API.
@@ -67,8 +68,11 @@ type API struct {
 	sampled  zerolog.Logger // for events that unauthenticated clients can cause
 	rejected zerolog.Logger // sampled audit log of rejected actions
 	auth     *basicAuth
-	other    atomic.Pointer[other] // nil: none
+	others   atomic.Pointer[[]*other]
 	routes   map[string]route
+
+	lists       *semaphore.Weighted // of maxOtherLists
+	listTimeout time.Duration
 }
 
 // route is one endpoint.
@@ -77,7 +81,7 @@ type route struct {
 	serve func(*API, *request) error
 }
 
-// New returns the API. It fails if Config.PassOn has a wrong URL.
+// New returns the API. It fails if one of Config.Others has a wrong URL.
 func New(cfg Config, deps Deps) (*API, error) {
 	if deps.Observe == nil {
 		deps.Observe = func(string, int, time.Duration) {}
@@ -85,25 +89,32 @@ func New(cfg Config, deps Deps) (*API, error) {
 	a := &API{
 		cfg: cfg, deps: deps, log: deps.Log, sampled: sampled.Logger(deps.Log), rejected: sampled.Logger(deps.Log),
 		auth: newBasicAuth(cfg.Users), routes: routes(deps.Puller != nil),
+		lists: semaphore.NewWeighted(maxOtherLists), listTimeout: listTimeout,
 	}
-	return a, a.SetPassOn(cfg.PassOn)
+	return a, a.SetOthers(cfg.Others)
 }
 
-// SetPassOn replaces the other WCS server; nil: there is none. Requests that are being passed on end at the
-// former one. It fails for a wrong URL, and changes nothing then.
-func (a *API) SetPassOn(p *PassOn) error {
-	next, err := newOther(p)
-	if err != nil {
-		return fmt.Errorf("rest.passOn.url: %w", err)
+// SetOthers replaces the other WCS servers. Requests that are being passed on end at the former ones. It
+// fails for a wrong URL, and changes nothing then.
+func (a *API) SetOthers(all []Other) error {
+	var next []*other
+	for _, one := range all {
+		o, err := newOther(one)
+		if err != nil {
+			return fmt.Errorf("upstreams.%s.rest.url: %w", one.Name, err)
+		}
+		next = append(next, o)
 	}
-	if former := a.other.Swap(next); former != nil {
-		former.client.CloseIdleConnections()
+	if former := a.others.Swap(&next); former != nil {
+		for _, o := range *former {
+			o.client.CloseIdleConnections()
+		}
 	}
 	return nil
 }
 
 // routes returns the endpoints by path. WCS's other endpoints are in unsupported.go. Lists (newList) have the
-// entries of the other server, too.
+// entries of the other servers, too.
 func routes(pulls bool) map[string]route {
 	all := map[string]route{
 		prefix + "/stream/find":           {"", (*API).findStreams},
@@ -151,7 +162,7 @@ const bodyLimit = 1 << 20
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start, from := time.Now(), a.cfg.Proxies.Client(r)
-	q := &request{Request: r, w: &response{ResponseWriter: w}, from: from.String(), api: a, other: a.other.Load()}
+	q := &request{Request: r, w: &response{ResponseWriter: w}, from: from.String(), api: a, others: *a.others.Load()}
 	name, rt := a.find(q)
 	err := a.admit(q, name, rt, realip.LimitKey(from.Addr()))
 	switch {
@@ -192,7 +203,7 @@ func (a *API) find(q *request) (name string, rt route) {
 		}}
 	}
 	instead, ok := unsupported(at)
-	if ok && q.other != nil {
+	if ok && len(q.others) > 0 {
 		return routeUnsupported, route{"passed on", (*API).passOnUnsupported}
 	}
 	if ok {

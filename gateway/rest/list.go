@@ -16,15 +16,15 @@ type list struct {
 	q      *request
 	out    *bufio.Writer
 	n      int
-	others otherList
+	others otherLists
 }
 
-// newList returns the list of a request, which end ends with the entries of the other server. They are read
+// newList returns the list of a request, which end ends with the entries of the other servers. They are read
 // first, because a failure must be in the headers.
 func (a *API) newList(q *request) *list {
 	l := &list{q: q, out: bufio.NewWriterSize(q.w, 16<<10)}
-	if q.mayUseOther() {
-		l.others = a.askOther(q)
+	if servers := q.usable(); len(servers) > 0 {
+		l.others = a.askOthers(q, servers)
 	}
 	return l
 }
@@ -52,20 +52,19 @@ func (l *list) separate() error {
 	return l.out.WriteByte(separator)
 }
 
-// addOthers adds the entries of the other server.
+// addOthers adds the entries of the other servers.
 func (l *list) addOthers() error {
-	if len(l.others.entries) == 0 {
-		return nil
-	}
-	if err := l.separate(); err != nil {
-		return err
-	}
-	for part := range slices.Chunk(l.others.entries, 1<<20) {
-		if err := l.nextPage(); err != nil {
+	for _, entries := range l.others.entries {
+		if err := l.separate(); err != nil {
 			return err
 		}
-		if _, err := l.out.Write(part); err != nil {
-			return err
+		for part := range slices.Chunk(entries, 1<<20) {
+			if err := l.nextPage(); err != nil {
+				return err
+			}
+			if _, err := l.out.Write(part); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -76,8 +75,9 @@ func (l *list) nextPage() error {
 	return http.NewResponseController(l.q.w.ResponseWriter).SetWriteDeadline(time.Now().Add(pageTimeout))
 }
 
-// end adds the entries of the other server and closes the array. Like WCS, an empty list is errNothing. After
-// an error the array stays open, so that the client cannot take the partial response for a complete list.
+// end adds the entries of the other servers and closes the array. Like WCS, an empty list is errNothing.
+// After an error the array stays open, so that the client cannot take the partial response for a complete
+// list.
 func (l *list) end(err error) error {
 	defer l.others.release()
 	if err == nil {

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"sync"
 )
 
-// OtherHeader is the header of a list that lacks the entries of the other server. Its value is one of the
-// reasons below.
+// OtherHeader is the header of a list that lacks the entries of other servers. Its value has the name of each
+// with one of the reasons below: name=reason, name=reason.
 const OtherHeader = "X-Wcs-Other-Server"
 
 // Values of OtherHeader.
@@ -20,52 +22,80 @@ const (
 	otherStatus      = "status"      // neither a list nor that nothing was found
 	otherInvalid     = "invalid"     // the response is no list
 	otherTooLarge    = "too-large"   // more than maxOtherList
-	otherBusy        = "busy"        // maxOtherLists are in memory
+	otherBusy        = "busy"        // lists of maxOtherLists requests are in memory
 )
 
-// otherList holds the entries of the other server in memory.
-type otherList struct {
-	entries []byte // JSON, separated by commas
-	failed  bool
-	free    func() // nil: nothing is held
+// otherLists holds the entries of other servers in memory.
+type otherLists struct {
+	entries [][]byte // of each server that has any: JSON, separated by commas
+	failed  bool     // a server's are missing
+	free    func()   // nil: nothing is held
 }
 
 // release ends the use of the entries.
-func (o *otherList) release() {
+func (o *otherLists) release() {
 	if o.free != nil {
 		o.free()
+		o.free = nil
 	}
 }
 
-// askOther reads the list that the other server has for a request. A failure is in the response's header.
-func (a *API) askOther(q *request) otherList {
-	ctx, cancel := context.WithTimeout(q.Context(), q.other.listTimeout)
+// otherList is the list of one server.
+type otherList struct {
+	entries []byte
+	reason  string // of err
+	err     error
+}
+
+// askOthers reads the lists that other servers have for a request. Failures are in the response's header.
+func (a *API) askOthers(q *request, servers []*other) (all otherLists) {
+	ctx, cancel := context.WithTimeout(q.Context(), a.listTimeout)
 	defer cancel()
-	if err := q.other.lists.Acquire(ctx, 1); err != nil {
-		return a.otherFailed(q, otherBusy, err)
+	lists := make([]otherList, len(servers))
+	if err := a.lists.Acquire(ctx, 1); err == nil {
+		all.free = func() { a.lists.Release(1) }
+		var reading sync.WaitGroup
+		body, err := q.body()
+		for i, o := range servers {
+			if lists[i] = (otherList{reason: otherUnavailable, err: err}); err == nil {
+				reading.Go(func() { lists[i] = o.list(ctx, q.Request, body) })
+			}
+		}
+		reading.Wait()
+	} else {
+		for i := range lists {
+			lists[i] = otherList{reason: otherBusy, err: err}
+		}
 	}
-	free := func() { q.other.lists.Release(1) }
-	entries, reason, err := q.other.list(ctx, q)
-	if err != nil {
-		free()
-		return a.otherFailed(q, reason, err)
+	var failures []string
+	for i, l := range lists {
+		switch {
+		case l.err != nil:
+			name := servers[i].Name
+			a.sampled.Warn().Err(l.err).Str("path", q.URL.Path).Str("upstream", name).Str("reason", l.reason).Msg("list without the other server")
+			failures = append(failures, name+"="+l.reason)
+		case len(l.entries) > 0:
+			all.entries = append(all.entries, l.entries)
+		}
 	}
-	return otherList{entries: entries, free: free}
+	if all.failed = len(failures) > 0; all.failed {
+		q.w.Header().Set(OtherHeader, strings.Join(failures, ", "))
+	}
+	if len(all.entries) == 0 {
+		all.release()
+	}
+	return all
 }
 
-func (a *API) otherFailed(q *request, reason string, err error) otherList {
-	a.sampled.Warn().Err(err).Str("path", q.URL.Path).Str("reason", reason).Msg("list without the other server")
-	q.w.Header().Set(OtherHeader, reason)
-	return otherList{failed: true}
+// list returns the entries that the other server has for a request.
+func (o *other) list(ctx context.Context, r *http.Request, body []byte) otherList {
+	entries, reason, err := o.read(ctx, r, body)
+	return otherList{entries, reason, err}
 }
 
-// list returns the entries that the other server has for a request, or a value of OtherHeader with the error.
-func (o *other) list(ctx context.Context, q *request) (entries []byte, reason string, err error) {
-	body, err := q.body()
-	if err != nil {
-		return nil, otherUnavailable, err
-	}
-	res, err := o.send(ctx, q.Request, body)
+// read returns the entries that the other server has for a request, or a value of OtherHeader with the error.
+func (o *other) read(ctx context.Context, r *http.Request, body []byte) (entries []byte, reason string, err error) {
+	res, err := o.send(ctx, r, body)
 	if err != nil {
 		return nil, otherUnavailable, err
 	}

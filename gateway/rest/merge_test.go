@@ -106,18 +106,18 @@ func TestFailureOfOtherServerIsInHeaderOfList(t *testing.T) {
 		"sends too much":       {text("[" + strings.Repeat(" ", maxOtherList) + "]"), otherTooLarge},
 	} {
 		first = cmp.Or(first, tt.want)
-		w.api.other.Load().listTimeout = listTimeout
+		w.api.listTimeout = listTimeout
 		if name == silent {
-			w.api.other.Load().listTimeout = 50 * time.Millisecond
+			w.api.listTimeout = 50 * time.Millisecond
 		}
 		answer <- tt.answer
 		r := w.do(t, http.MethodPost, prefix+"/connection/find_all", "", asOps)
-		if r.status != http.StatusOK || r.header.Get(OtherHeader) != tt.want || strings.Contains(r.body, "old") || len(names(t, r.body, "sessionId")) != 2 {
+		if r.status != http.StatusOK || r.header.Get(OtherHeader) != "old="+tt.want || strings.Contains(r.body, "old") || len(names(t, r.body, "sessionId")) != 2 {
 			t.Errorf("a server that %s: %d %s %s, want %s", name, r.status, r.header.Get(OtherHeader), r.body, tt.want)
 		}
 		answer <- tt.answer
 		r = w.do(t, http.MethodPost, prefix+"/stream/find", `{"name":"nowhere"}`, asOps)
-		if r.status != http.StatusBadGateway || r.header.Get(OtherHeader) != tt.want {
+		if r.status != http.StatusBadGateway || r.header.Get(OtherHeader) != "old="+tt.want {
 			t.Errorf("nothing here and a server that %s: %+v", name, r)
 		}
 		<-got
@@ -130,16 +130,15 @@ func TestFailureOfOtherServerIsInHeaderOfList(t *testing.T) {
 
 func TestListsOfOtherServerInMemoryAreBounded(t *testing.T) {
 	w, got := serveWithOther(t, nil, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") })
-	o := w.api.other.Load()
-	o.listTimeout = 50 * time.Millisecond
-	if err := o.lists.Acquire(context.Background(), maxOtherLists); err != nil {
+	w.api.listTimeout = 50 * time.Millisecond
+	if err := w.api.lists.Acquire(context.Background(), maxOtherLists); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.do(t, http.MethodGet, prefix+"/stream/find_all", "", asOps); r.status != http.StatusOK || r.header.Get(OtherHeader) != otherBusy {
+	if r := w.do(t, http.MethodGet, prefix+"/stream/find_all", "", asOps); r.status != http.StatusOK || r.header.Get(OtherHeader) != "old="+otherBusy {
 		t.Errorf("one more list: %+v", r)
 	}
-	o.lists.Release(maxOtherLists)
-	o.listTimeout = listTimeout
+	w.api.lists.Release(maxOtherLists)
+	w.api.listTimeout = listTimeout
 	w.deployment.fail = io.ErrUnexpectedEOF
 	w.deployment.failAfter = 1
 	for range 2 * maxOtherLists { // lists that succeed, are empty and fail
@@ -149,7 +148,7 @@ func TestListsOfOtherServerInMemoryAreBounded(t *testing.T) {
 			<-got
 		}
 	}
-	if !o.lists.TryAcquire(maxOtherLists) {
+	if !w.api.lists.TryAcquire(maxOtherLists) {
 		t.Error("lists are held after their requests")
 	}
 }
@@ -235,7 +234,7 @@ func TestRequestForOwnOrUnnamedStreamIsNotPassedOn(t *testing.T) {
 	if r := w.do(t, http.MethodPost, prefix+"/connection/find_all", "", back); r.status != http.StatusOK || r.header.Get(OtherHeader) != "" {
 		t.Errorf("a list that came back: %+v", r)
 	}
-	w.api.other.Load().Users = []string{"boss"}
+	(*w.api.others.Load())[0].Users = []string{"boss"}
 	if r := w.do(t, http.MethodPost, prefix+"/connection/terminate", `{"sessionId":"/old"}`, asOps); r.status != http.StatusNotFound {
 		t.Errorf("a user who may not use the other server: %+v", r)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // serveWithOther returns an API that passes requests on to a server, and the requests that the server got.
-func serveWithOther(t *testing.T, change func(*PassOn), handler http.HandlerFunc) (*world, chan *http.Request) {
+func serveWithOther(t *testing.T, change func(*Other), handler http.HandlerFunc) (*world, chan *http.Request) {
 	t.Helper()
 	got := make(chan *http.Request, 10)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -21,11 +21,11 @@ func serveWithOther(t *testing.T, change func(*PassOn), handler http.HandlerFunc
 		handler(w, r)
 	}))
 	t.Cleanup(srv.Close)
-	p := &PassOn{URL: srv.URL + "/", Username: "gateway", Password: "other-secret", Deployment: "media"}
+	o := Other{Name: "old", URL: srv.URL + "/", Username: "gateway", Password: "other-secret", Deployment: "media"}
 	if change != nil {
-		change(p)
+		change(&o)
 	}
-	return serve(t, Config{Users: users(t), PassOn: p}, nil), got
+	return serve(t, Config{Users: users(t), Others: []Other{o}}, nil), got
 }
 
 func asOps(r *http.Request) { r.SetBasicAuth("ops", "secret") }
@@ -70,7 +70,7 @@ func TestUnsupportedRequestIsPassedOnWithoutCredentials(t *testing.T) {
 }
 
 func TestRequestIsPassedOnForAllowedUsersOnly(t *testing.T) {
-	w, got := serveWithOther(t, func(p *PassOn) { p.Users = []string{"boss"} }, func(http.ResponseWriter, *http.Request) {})
+	w, got := serveWithOther(t, func(o *Other) { o.Users = []string{"boss"} }, func(http.ResponseWriter, *http.Request) {})
 	for _, tt := range []struct {
 		path   string
 		change func(*http.Request)
@@ -131,7 +131,7 @@ func TestURLOfOtherServerIsAddressOnly(t *testing.T) {
 		if _, err := ParseOther(text); err == nil {
 			t.Errorf("%q is accepted", text)
 		}
-		if _, err := New(Config{PassOn: &PassOn{URL: text}}, Deps{}); err == nil {
+		if _, err := New(Config{Others: []Other{{URL: text}}}, Deps{}); err == nil {
 			t.Errorf("an API with %q is made", text)
 		}
 	}
@@ -167,15 +167,15 @@ func TestOtherServerIsReplacedWhileRequestsRun(t *testing.T) {
 	slow := make(chan reply, 1)
 	go func() { slow <- w.do(t, http.MethodPost, prefix+"/call/slow", `{}`, asOps) }()
 	<-running
-	if err := w.api.SetPassOn(&PassOn{URL: second.URL, Deployment: "media"}); err != nil {
+	if err := w.api.SetOthers([]Other{{URL: second.URL, Deployment: "media"}}); err != nil {
 		t.Fatal(err)
 	}
 	want("/call/find_all", "second", http.StatusOK)
-	if err := w.api.SetPassOn(&PassOn{URL: "ws://old"}); err == nil {
+	if err := w.api.SetOthers([]Other{{URL: second.URL}, {URL: "ws://old"}}); err == nil {
 		t.Error("a wrong URL is accepted")
 	}
 	want("/call/find_all", "second", http.StatusOK)
-	if err := w.api.SetPassOn(nil); err != nil {
+	if err := w.api.SetOthers(nil); err != nil {
 		t.Fatal(err)
 	}
 	want("/call/find_all", "", http.StatusNotImplemented)

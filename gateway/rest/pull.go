@@ -54,19 +54,20 @@ func (a *API) start(q *request, fits func(uri string) bool) error {
 		return err
 	}
 	q.target = "uri=" + abridge(body.URI)
+	servers := q.usable()
 	switch {
 	case body.URI == "":
 		return badRequest("uri is missing")
 	case fits(body.URI) && body.ToStream == "" && body.LocalStreamName == "" && body.RemoteStreamName == "":
-		if err := a.deps.Puller.Start(q.Context(), body.URI); !errors.Is(err, pulls.ErrBadAddress) || !q.mayUseOther() {
+		if err := a.deps.Puller.Start(q.Context(), body.URI); !errors.Is(err, pulls.ErrBadAddress) || len(servers) == 0 {
 			return err
 		}
-	case !q.mayUseOther() && !fits(body.URI):
+	case len(servers) == 0 && !fits(body.URI):
 		return badRequest("uri has no scheme of a source that this endpoint starts")
-	case !q.mayUseOther():
+	case len(servers) == 0:
 		return unsupportedError("toStream, localStreamName and remoteStreamName: clients play the source by its uri")
 	}
-	return a.passOn(q)
+	return a.passOn(q, servers)
 }
 
 // WCS's statuses of sources.

@@ -21,10 +21,10 @@ type request struct {
 	from string // the client's address
 	user string // "" without authentication
 
-	other *other // the other server when the request came; nil: none
+	others []*other // the other servers when the request came
 
 	target   string // for the audit log
-	passedOn bool   // the other server answers
+	passedOn bool   // another server answers
 
 	read   []byte // the body, once it was read
 	isRead bool
@@ -134,7 +134,7 @@ func (w *response) code() int { return w.status }
 // Unwrap supports http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// audit logs an operator's action or attempt: user, address, action, target, outcome, and whether the other
+// audit logs an operator's action or attempt: user, address, action, target, outcome, and whether another
 // server answered. The level is a plain field, so that a higher log.level does not drop the lines.
 func (a *API) audit(log *zerolog.Logger, q *request, rt route, err error) {
 	if rt.audit == "" {

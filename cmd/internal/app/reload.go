@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway/apps"
@@ -74,7 +73,7 @@ func (r *reloader) reloadConfig() (ok bool) {
 		return false
 	}
 	taken, changes := r.now.Take(next), r.now.Compare(next)
-	other, err := OtherREST(taken)
+	others, err := otherREST(taken)
 	if err != nil {
 		r.log.Error().Err(err).Msg("new configuration rejected, old one kept")
 		return false
@@ -86,8 +85,8 @@ func (r *reloader) reloadConfig() (ok bool) {
 		r.log.Info().Msg("configuration checked: nothing changed")
 		return true
 	}
-	if r.api != nil && slices.ContainsFunc(changes.Live, func(key string) bool { return strings.HasPrefix(key, config.PassOnSection) }) {
-		if err := r.api.SetPassOn(other); err != nil {
+	if r.api != nil && slices.Contains(changes.Live, "upstreams") {
+		if err := r.api.SetOthers(others); err != nil {
 			r.log.Error().Err(err).Msg("new configuration rejected, old one kept")
 			return false
 		}

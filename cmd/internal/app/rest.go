@@ -2,7 +2,9 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 
 	"golang.org/x/net/netutil"
 
@@ -50,7 +52,7 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 		c.Origins = &pages
 	}
 	var err error
-	if c.PassOn, err = OtherREST(cfg); err != nil {
+	if c.Others, err = otherREST(cfg); err != nil {
 		return nil, err
 	}
 	if c.Proxies, err = trustedProxies(cfg.Listen.TrustedProxies); err != nil {
@@ -69,15 +71,31 @@ func (a *application) restAPI(cfg config.Config) (*rest.API, error) {
 	return rest.New(c, deps)
 }
 
-// OtherREST returns the REST API of another WCS server, nil if none is configured.
-func OtherREST(cfg config.Config) (*rest.PassOn, error) {
-	on := cfg.REST.PassOn
-	if on.URL == "" {
+// otherREST returns the REST APIs of the upstreams that have one, by name. While the REST API has no users
+// there are none, also after a reload: all clients would have the rights at the other servers.
+func otherREST(cfg config.Config) (all []rest.Other, err error) {
+	if cfg.REST.Auth == config.AuthNone {
 		return nil, nil
 	}
-	tls, err := on.TLS.Config()
-	if err != nil {
-		return nil, fmt.Errorf("rest.passOn.tls: %w", err)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
+		if cfg.Upstreams[name].REST.URL == "" {
+			continue
+		}
+		one, err := UpstreamREST(cfg, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
 	}
-	return &rest.PassOn{URL: on.URL, TLS: tls, Username: on.Username, Password: on.Password.Reveal(), Users: on.Users, Deployment: cfg.Deployment}, nil
+	return all, nil
+}
+
+// UpstreamREST returns the REST API of an upstream.
+func UpstreamREST(cfg config.Config, name string) (rest.Other, error) {
+	u := cfg.Upstreams[name].REST
+	tls, err := u.TLS.Config()
+	if err != nil {
+		return rest.Other{}, fmt.Errorf("upstreams.%s.rest.tls: %w", name, err)
+	}
+	return rest.Other{Name: name, URL: u.URL, TLS: tls, Username: u.Username, Password: u.Password.Reveal(), Users: u.Users, Deployment: cfg.Deployment}, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/e2e/rig"
+	"wcsgateway/gateway/upstream"
 )
 
 func TestRESTListensOverHTTPAndHTTPS(t *testing.T) {
@@ -70,7 +71,10 @@ func TestRESTRequestIsPassedOnWithConfiguredPassword(t *testing.T) {
 	cfg := base(t)
 	cfg.REST.Listen = fmt.Sprintf("127.0.0.1:%d", rig.FreePort(t))
 	cfg.REST.Users = map[string]config.Secret{"ops": config.Secret(hash), "guest": config.Secret(hash)}
-	cfg.REST.PassOn = config.PassOn{URL: other.URL, Username: "gateway", Password: "other", Users: []string{"ops"}}
+	old := config.DefaultUpstream()
+	old.URL = "ws://127.0.0.1:1"
+	old.REST = config.UpstreamREST{URL: other.URL, Username: "gateway", Password: "other", Users: []string{"ops"}}
+	cfg.Upstreams = map[string]config.Upstream{"old": old}
 	start(t, cfg)
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	for user, want := range map[string]int{"ops": http.StatusOK, "guest": http.StatusForbidden} {
@@ -115,13 +119,54 @@ func TestReloadReplacesOtherRESTServer(t *testing.T) {
 	want(http.StatusNotImplemented)
 	for i, url := range []string{others[0], others[1], ""} {
 		next := cfg
-		next.REST.PassOn.URL = url
+		if next.Upstreams = nil; url != "" {
+			old := config.DefaultUpstream()
+			old.URL, old.REST.URL = "ws://127.0.0.1:1", url
+			next.Upstreams = map[string]config.Upstream{"old": old}
+		}
 		next.Complete()
 		g.reload(func() (config.Config, error) { return next, nil })
 		want([]int{http.StatusTeapot, http.StatusTeapot + 1, http.StatusNotImplemented}[i])
 	}
-	if !g.log.has("configuration reloaded", `"keys":["rest.passOn.url"]`) {
+	if !g.log.has("configuration reloaded", `"keys":["upstreams"]`) {
 		t.Error("the reload is not logged")
+	}
+}
+
+// All clients of a REST API without users would have the rights at the other servers.
+func TestRESTOfUpstreamsIsUnusedWithoutUsers(t *testing.T) {
+	var now, next config.Config
+	now.REST.Auth, next.REST.Auth = config.AuthNone, config.AuthBasic
+	next.Upstreams = map[string]config.Upstream{"b": {}, "c": {REST: config.UpstreamREST{URL: "http://c"}}, "a": {REST: config.UpstreamREST{URL: "http://a"}}}
+	if all, err := otherREST(now.Take(next)); err != nil || len(all) > 0 {
+		t.Errorf("after a reload: %+v, %v", all, err)
+	}
+	all, err := otherREST(next)
+	if err != nil || len(all) != 2 || all[0].Name != "a" || all[1].Name != "c" {
+		t.Errorf("after a restart: %+v, %v", all, err)
+	}
+}
+
+// A server keeps its count of links.
+func TestUpstreamStaysWhenItsRESTChanges(t *testing.T) {
+	old := config.DefaultUpstream()
+	old.URL = "ws://old"
+	var all upstreams
+	load := func() *upstream.Server {
+		t.Helper()
+		servers, err := all.load(map[string]config.Upstream{"old": old})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return servers["old"]
+	}
+	first := load()
+	old.REST = config.UpstreamREST{URL: "http://old", Users: []string{"ops"}}
+	if load() != first {
+		t.Error("another server after a change of rest")
+	}
+	if old.MaxLinks = 1; load() == first {
+		t.Error("the same server after a change of maxLinks")
 	}
 }
 

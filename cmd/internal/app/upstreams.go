@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"reflect"
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/gateway/upstream"
@@ -12,7 +13,7 @@ import (
 type upstreams map[string]namedUpstream
 
 type namedUpstream struct {
-	cfg config.Upstream
+	cfg config.Upstream // without its REST API
 	*upstream.Server
 }
 
@@ -21,7 +22,8 @@ func (u *upstreams) load(all map[string]config.Upstream) (map[string]*upstream.S
 	servers, known := make(map[string]*upstream.Server), make(upstreams)
 	for name, cfg := range all {
 		one, ok := (*u)[name]
-		if !ok || one.cfg != cfg {
+		cfg.REST = config.UpstreamREST{} // not the server's
+		if !ok || !reflect.DeepEqual(one.cfg, cfg) {
 			server, err := OpenUpstream(name, cfg)
 			if err != nil {
 				return nil, fmt.Errorf("upstreams.%s: %w", name, err)

@@ -18,14 +18,14 @@ import (
 	"wcsgateway/gateway/upstream"
 )
 
-// upstreams examines whether the other WCS servers take WebSockets, and whether the REST API of one accepts
-// the gateway's password. No session is made, and nothing is changed.
+// upstreams examines whether the other WCS servers take WebSockets, and whether their REST APIs accept the
+// gateway's password. No session is made, and nothing is changed.
 func (c *connection) upstreams(ctx context.Context) (all []Result) {
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.Upstreams)) {
 		all = append(all, upstreamSocket(ctx, c.cfg, name))
-	}
-	if c.cfg.REST.PassOn.URL != "" {
-		all = append(all, otherREST(ctx, c.cfg))
+		if c.cfg.Upstreams[name].REST.URL != "" {
+			all = append(all, upstreamREST(ctx, c.cfg, name))
+		}
 	}
 	return all
 }
@@ -57,9 +57,9 @@ func upstreamHint(err error, at string) string {
 	return "the port may be one for TLS, which needs wss, or none of WCS"
 }
 
-func otherREST(ctx context.Context, cfg config.Config) Result {
-	const at = "rest.passOn"
-	other, err := app.OtherREST(cfg)
+func upstreamREST(ctx context.Context, cfg config.Config, name string) Result {
+	at := "upstreams[" + name + "].rest"
+	other, err := app.UpstreamREST(cfg, name)
 	if err != nil {
 		return fault(at, err, "")
 	}
@@ -67,7 +67,7 @@ func otherREST(ctx context.Context, cfg config.Config) Result {
 	defer cancel()
 	switch err := other.Try(ctx); {
 	case errors.Is(err, rest.ErrOtherPassword):
-		return fault(at, err, "set rest.passOn.username and password to a user of the other server's REST API")
+		return fault(at, err, "set "+at+".username and password to a user of the other server's REST API")
 	case errors.Is(err, rest.ErrOtherNotWCS):
 		return fault(at, err, "use the port for the REST API of WCS (8081 for http, 8444 for https)")
 	case err != nil:
@@ -77,7 +77,7 @@ func otherREST(ctx context.Context, cfg config.Config) Result {
 		}
 		return fault(at, err, hint)
 	}
-	return ok(at, "the REST API at %s accepts the password", cfg.REST.PassOn.URL)
+	return ok(at, "the REST API at %s accepts the password", other.URL)
 }
 
 // linkHint says what to do about a connection that failed; "" if it was made. settings is the key of the TLS

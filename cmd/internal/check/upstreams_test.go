@@ -163,20 +163,20 @@ func TestRESTOfOtherServerIsExamined(t *testing.T) {
 	}{
 		{"works", plain.URL, "secret", config.UpstreamTLS{}, 404, nothing, OK, []string{"accepts the password"}},
 		{"works with TLS", secure.URL, "secret", config.UpstreamTLS{CA: ca}, 404, "", OK, nil},
-		{"has another password", plain.URL, "wrong", config.UpstreamTLS{}, 404, nothing, Fault, []string{"rejects", "set rest.passOn.username and password"}},
+		{"has another password", plain.URL, "wrong", config.UpstreamTLS{}, 404, nothing, Fault, []string{"rejects", "set upstreams[old].rest.username and password"}},
 		{"allows nothing", plain.URL, "secret", config.UpstreamTLS{}, 403, nothing, Fault, []string{"rejects"}},
 		{"is a web server", plain.URL, "secret", config.UpstreamTLS{}, 404, "<h1>Not Found", Fault, []string{"not JSON", "8444 for https"}},
 		{"redirects", plain.URL, "secret", config.UpstreamTLS{}, 302, "", Fault, []string{"status 302", "8081 for http"}},
 		{"does not answer", "http://" + silent(t), "secret", config.UpstreamTLS{}, 0, "", Fault, []string{"deadline exceeded", "firewall"}},
 		{"is down", gone.URL, "secret", config.UpstreamTLS{}, 0, "", Fault, []string{"refused", "must run and listen"}},
-		{"has a certificate of its own", secure.URL, "secret", config.UpstreamTLS{}, 0, "", Fault, []string{"set rest.passOn.tls.ca"}},
-		{"has a certificate for another name", secure.URL, "secret", config.UpstreamTLS{CA: ca, ServerName: "wcs.test"}, 0, "", Fault, []string{"set rest.passOn.tls.serverName"}},
+		{"has a certificate of its own", secure.URL, "secret", config.UpstreamTLS{}, 0, "", Fault, []string{"set upstreams[old].rest.tls.ca"}},
+		{"has a certificate for another name", secure.URL, "secret", config.UpstreamTLS{CA: ca, ServerName: "wcs.test"}, 0, "", Fault, []string{"set upstreams[old].rest.tls.serverName"}},
 		{"has no TLS", "https" + strings.TrimPrefix(plain.URL, "http"), "secret", config.UpstreamTLS{}, 0, "", Fault, []string{"another port, or an address without TLS"}},
 		{"has TLS only", "http" + strings.TrimPrefix(secure.URL, "https"), "secret", config.UpstreamTLS{}, 0, "", Fault, []string{"status 400", "8444 for https"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := config.Default()
-			cfg.REST.PassOn = config.PassOn{URL: tt.url, Username: "gateway", Password: config.Secret(tt.password), TLS: tt.tls}
+			cfg.Upstreams = map[string]config.Upstream{"old": {REST: config.UpstreamREST{URL: tt.url, Username: "gateway", Password: config.Secret(tt.password), TLS: tt.tls}}}
 			old.status, old.body = tt.status, tt.body
 			ctx := t.Context()
 			if tt.name == "does not answer" {
@@ -184,8 +184,8 @@ func TestRESTOfOtherServerIsExamined(t *testing.T) {
 				defer cancel()
 				ctx = short
 			}
-			found := (&connection{cfg: cfg}).upstreams(ctx)
-			wantResult(t, found, "rest.passOn", tt.level, tt.parts...)
+			found := []Result{upstreamREST(ctx, cfg, "old")}
+			wantResult(t, found, "upstreams[old].rest", tt.level, tt.parts...)
 			for _, r := range found {
 				if strings.Contains(r.Text+r.Hint, "secret") {
 					t.Errorf("the password is shown: %+v", r)

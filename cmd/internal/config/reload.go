@@ -10,15 +10,10 @@ import (
 // reloadable are the settings, or sections of settings, that apply without a restart.
 var reloadable = []string{"applications", "upstreams", "limits.", "listen.origins", "log.level"}
 
-// isLive reports whether a setting applies without a restart. rest.passOn does not while the REST API has no
-// users: all clients would have the rights at the other server.
-func (c Config) isLive(key string) bool {
-	return slices.ContainsFunc(reloadable, func(prefix string) bool { return strings.HasPrefix(key, prefix) }) ||
-		strings.HasPrefix(key, PassOnSection) && c.REST.Auth != AuthNone
+// isLive reports whether a setting applies without a restart.
+func isLive(key string) bool {
+	return slices.ContainsFunc(reloadable, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
-
-// PassOnSection begins the keys of REST.PassOn.
-const PassOnSection = "rest.passOn."
 
 // Changes are the keys of the settings that differ between two configurations.
 type Changes struct {
@@ -34,7 +29,7 @@ func (c Config) Compare(next Config) Changes {
 		if reflect.DeepEqual(s.value.Interface(), then[i].value.Interface()) {
 			continue
 		}
-		if c.isLive(s.key) {
+		if isLive(s.key) {
 			changes.Live = append(changes.Live, s.key)
 		} else {
 			changes.Restart = append(changes.Restart, s.key)
@@ -47,9 +42,6 @@ func (c Config) Compare(next Config) Changes {
 func (c Config) Take(next Config) Config {
 	c.Applications, c.builtInApps = next.Applications, next.builtInApps
 	c.Upstreams = next.Upstreams
-	if c.isLive(PassOnSection) {
-		c.REST.PassOn = next.REST.PassOn
-	}
 	c.Limits, c.Listen.Origins, c.Log.Level = next.Limits, next.Listen.Origins, next.Log.Level
 	return c
 }

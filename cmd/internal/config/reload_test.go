@@ -33,25 +33,6 @@ func TestCompareSeparatesRestartSettings(t *testing.T) {
 	}
 }
 
-// All clients of a REST API without users would have the rights at the other server.
-func TestPassOnNeedsRestartWithoutUsers(t *testing.T) {
-	for auth, live := range map[string]bool{AuthBasic: true, AuthNone: false} {
-		var now, next Config
-		now.REST.Auth, next.REST.Auth = auth, AuthBasic
-		next.REST.PassOn.URL = "http://old"
-		want := Changes{Live: []string{"rest.passOn.url"}}
-		if !live {
-			want = Changes{Restart: []string{"rest.auth", "rest.passOn.url"}}
-		}
-		got := now.Compare(next)
-		check(t, auth+": live", got.Live, want.Live)
-		check(t, auth+": not before a restart", got.Restart, want.Restart)
-		if taken := now.Take(next).REST.PassOn.URL; (taken != "") != live {
-			t.Errorf("%s: taken %q", auth, taken)
-		}
-	}
-}
-
 // Take covers every setting that Compare lists as live.
 func TestTakeCoversEveryLiveSetting(t *testing.T) {
 	var now, next Config

@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"golang.org/x/crypto/bcrypt"
-
-	"wcsgateway/gateway/rest"
 )
 
 // REST configures the REST API and the statistics, for backends and operators.
@@ -35,39 +32,6 @@ type REST struct {
 	// Address of the agent check for HAProxy. It answers `drain`, or `ready up` and the free share of
 	// `limits.connections`. Empty: no listener.
 	Agent string `koanf:"agent" pattern:"^(.*:[0-9]+)?$"`
-	// Another WCS server, whose streams and sessions are in the lists, and which gets the requests that are
-	// answered with 501 or 404 otherwise. Reloaded without a restart.
-	PassOn PassOn `koanf:"passOn"`
-}
-
-// PassOn configures the REST API of another WCS server.
-type PassOn struct {
-	// Address of the REST API of another WCS server, `http(s)://host[:port]`. Its streams and sessions are in
-	// the lists, and it gets the requests that the gateway [answers with 501 or
-	// 404](rest-api.md#with-another-wcs-server) otherwise. Empty: none.
-	URL string `koanf:"url" pattern:"^(https?://.+)?$"`
-	// User name and password of the other server (HTTP Basic), if it needs them.
-	Username string `koanf:"username"`
-	// Password of the other server.
-	Password Secret `koanf:"password"`
-	// Users of `rest.users` whose requests reach the other server. Empty: all.
-	Users []string    `koanf:"users"`
-	TLS   UpstreamTLS `koanf:"tls"`
-}
-
-func (p PassOn) validate(f *faults, users map[string]Secret) {
-	if p.URL == "" {
-		f.check(p.Username == "" && p.Password == "" && len(p.Users) == 0 && p.TLS == UpstreamTLS{}, "rest.passOn", "has settings, but no url")
-		return
-	}
-	f.failed("rest.passOn.url", errorOf(rest.ParseOther(p.URL)))
-	f.check((p.Username == "") == (p.Password == ""), "rest.passOn.username", "and password are needed together")
-	f.check(!strings.Contains(p.Username, ":"), "rest.passOn.username", "must not have a colon")
-	for _, user := range p.Users {
-		f.check(users[user] != "", "rest.passOn.users", "%q is not in rest.users", user)
-	}
-	f.check(p.TLS == UpstreamTLS{} || strings.HasPrefix(p.URL, "https:"), "rest.passOn.tls", "is for a url with https")
-	f.failed("rest.passOn.tls", errorOf(p.TLS.Config()))
 }
 
 // Values of REST.Auth.
@@ -105,8 +69,6 @@ func (r REST) validate(f *faults) {
 		f.address("rest.agent", r.Agent)
 	}
 	f.origins("rest.origins", r.Origins)
-	r.PassOn.validate(f, r.Users)
-	f.check(r.PassOn.URL == "" || r.Auth != AuthNone, "rest.passOn", "needs rest.auth: basic, because all clients would have the rights at the other server")
 }
 
 // warnings returns the warnings about the REST API; see Config.Warnings.

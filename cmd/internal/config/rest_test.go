@@ -55,23 +55,3 @@ func TestInvalidRESTSettingsAreReported(t *testing.T) {
 		t.Errorf("users without authentication: %v", err)
 	}
 }
-
-func TestInvalidPassOnIsReported(t *testing.T) {
-	const url, ops = "WCS_REST_PASSON_URL=https://old:8444", "WCS_REST_USERS={ops: " + hash + "}"
-	for want, variables := range map[string][]string{
-		"rest.passOn.url":      {ops, "WCS_REST_PASSON_URL=https://old/rest-api"},
-		"with a port up to":    {ops, "WCS_REST_PASSON_URL=https://old:84440"},
-		"url with https":       {ops, "WCS_REST_PASSON_URL=http://old:8081", "WCS_REST_PASSON_TLS_SERVERNAME=old"},
-		"rest.passOn.username": {ops, url, "WCS_REST_PASSON_USERNAME=u"},
-		"rest.passOn.users":    {ops, url, "WCS_REST_PASSON_USERS=ops,other"},
-		"rest.passOn.tls":      {ops, url, "WCS_REST_PASSON_TLS_CA=none.pem"},
-		"rest.passOn: has":     {ops, "WCS_REST_PASSON_USERNAME=u", "WCS_REST_PASSON_PASSWORD=p"},
-		"rest.passOn: needs":   {url, "WCS_REST_AUTH=none"},
-		"":                     {ops, url, "WCS_REST_PASSON_USERNAME=u", "WCS_REST_PASSON_PASSWORD=p", "WCS_REST_PASSON_USERS=ops"},
-	} {
-		_, err := Load("", append(variables, required...))
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n")) {
-			t.Errorf("%v: %v, want a fault of %s", variables, err, want)
-		}
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"wcsgateway/gateway/rest"
 	"wcsgateway/gateway/upstream"
 )
 
@@ -28,11 +29,43 @@ type Upstream struct {
 	// The server also serves second sockets of MSE and WSPlayer clients (`connectMediaTransport`) with a token
 	// that no session of the deployment is known to have. One server may have it. `false` for all: such sockets
 	// are closed. Those of spliced sessions, and of sessions with `hybrid`, find their server without it.
-	MediaSockets bool        `koanf:"mediaSockets"`
-	TLS          UpstreamTLS `koanf:"tls"`
+	MediaSockets bool         `koanf:"mediaSockets"`
+	TLS          UpstreamTLS  `koanf:"tls"`
+	REST         UpstreamREST `koanf:"rest"`
 }
 
-// UpstreamTLS configures TLS for a server with a wss address.
+// UpstreamREST configures the REST API of an upstream.
+type UpstreamREST struct {
+	// Address of the server's REST API, `http(s)://host[:port]`. Its streams and sessions are in the lists of
+	// the gateway's REST API, and it gets the requests that the gateway [answers with 501 or
+	// 404](rest-api.md#with-another-wcs-server) otherwise. Empty: none.
+	URL string `koanf:"url" pattern:"^(https?://.+)?$"`
+	// User name and password of the server (HTTP Basic), if it needs them.
+	Username string `koanf:"username"`
+	// Password of the server.
+	Password Secret `koanf:"password"`
+	// Users of `rest.users` whose requests reach the server. Empty: all.
+	Users []string    `koanf:"users"`
+	TLS   UpstreamTLS `koanf:"tls"`
+}
+
+func (u UpstreamREST) validate(f *faults, at string, r REST) {
+	if u.URL == "" {
+		f.check(u.Username == "" && u.Password == "" && len(u.Users) == 0 && u.TLS == UpstreamTLS{}, at, "has settings, but no url")
+		return
+	}
+	f.failed(at+".url", errorOf(rest.ParseOther(u.URL)))
+	f.check((u.Username == "") == (u.Password == ""), at+".username", "and password are needed together")
+	f.check(!strings.Contains(u.Username, ":"), at+".username", "must not have a colon")
+	for _, user := range u.Users {
+		f.check(r.Users[user] != "", at+".users", "%q is not in rest.users", user)
+	}
+	f.check(u.TLS == UpstreamTLS{} || strings.HasPrefix(u.URL, "https:"), at+".tls", "is for a url with https")
+	f.failed(at+".tls", errorOf(u.TLS.Config()))
+	f.check(r.Auth != AuthNone, at, "needs rest.auth: basic, because all clients would have the rights at the other server")
+}
+
+// UpstreamTLS configures TLS for a server with a wss or https address.
 type UpstreamTLS struct {
 	// PEM file with the authorities that may sign the server's certificate. Empty: the system's.
 	CA string `koanf:"ca"`
@@ -136,6 +169,7 @@ func (c Config) validateUpstreams(f *faults) {
 		}
 		f.check(u.TLS == UpstreamTLS{} || strings.HasPrefix(strings.ToLower(u.URL), "wss:"), at+".tls", "is for a url with wss")
 		f.failed(at+".tls", errorOf(u.TLS.Config()))
+		u.REST.validate(f, at+".rest", c.REST)
 		f.check(!u.MediaSockets || media == "", at+".mediaSockets", "is set for %s too: the sockets do not say whose they are", media)
 		if u.MediaSockets {
 			media = name

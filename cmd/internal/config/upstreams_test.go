@@ -107,3 +107,31 @@ func TestFaultyUpstreamsAndRoutesAreRejected(t *testing.T) {
 		}
 	}
 }
+
+func TestInvalidRESTOfUpstreamIsReported(t *testing.T) {
+	ops := "WCS_REST_USERS={ops: " + hash + "}"
+	for text, want := range map[string]string{
+		"{url: 'https://old/rest-api'}":                                "upstreams[old].rest.url",
+		"{url: 'https://old:84440'}":                                   "with a port up to",
+		"{url: 'http://old:8081', tls: {serverName: old}}":             "upstreams[old].rest.tls: is for a url with https",
+		"{url: 'https://old', username: u}":                            "upstreams[old].rest.username: and password",
+		"{url: 'https://old', username: 'u:v', password: p}":           "must not have a colon",
+		"{url: 'https://old', users: [ops, other]}":                    `upstreams[old].rest.users: "other" is not in rest.users`,
+		"{url: 'https://old', tls: {ca: none.pem}}":                    "upstreams[old].rest.tls",
+		"{username: u, password: p}":                                   "upstreams[old].rest: has settings, but no url",
+		"{url: 'https://old', user: u}":                                "unknown key",
+		"{url: 'https://old', username: u, password: p, users: [ops]}": "",
+	} {
+		_, err := Load("", append([]string{ops, "WCS_UPSTREAMS={old: {url: 'ws://h', rest: " + text + "}}"}, required...))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%s: %v, want a fault of %s", text, err, want)
+		}
+	}
+	_, err := Load("", append([]string{"WCS_REST_AUTH=none", "WCS_UPSTREAMS={old: {url: 'ws://h', rest: {url: 'http://old'}}}"}, required...))
+	if err == nil || !strings.Contains(err.Error(), "upstreams[old].rest: needs rest.auth: basic") {
+		t.Errorf("a REST API without users: %v", err)
+	}
+	if _, err := Load(write(t, "rest: {passOn: {url: 'http://old'}}"), required); err == nil || !strings.Contains(err.Error(), "rest.passOn: unknown key") {
+		t.Errorf("the former place: %v", err)
+	}
+}
