@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,6 +90,29 @@ func (w workerProcess) awaitEnd(t *testing.T) {
 	}
 }
 
+// wantNamedMetrics checks that a scrape has each metric of workers that the alerts and the dashboard name.
+func (w workerProcess) wantNamedMetrics(t *testing.T) {
+	t.Helper()
+	_, scrape := w.get(t, app.PathMetrics)
+	for file, least := range map[string]int{"alerts.yaml": 4, "dashboard.json": 7} {
+		text, err := os.ReadFile("../../deploy/chart/wcs-gateway/files/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := regexp.MustCompile(`\bwcs_pull_[a-z_]+`).FindAllString(string(text), -1)
+		slices.Sort(named)
+		named = slices.Compact(named)
+		if len(named) < least {
+			t.Errorf("%s names only %q", file, named)
+		}
+		for _, name := range named {
+			if !strings.Contains(scrape, "\n"+name+"{") && !strings.Contains(scrape, "\n"+name+" ") {
+				t.Errorf("the scrape lacks %s of %s", name, file)
+			}
+		}
+	}
+}
+
 // The process starts without Redis and LiveKit, says so, and ends in order after a signal.
 func TestSignalEndsProcess(t *testing.T) {
 	rig.SkipShort(t)
@@ -98,6 +123,7 @@ func TestSignalEndsProcess(t *testing.T) {
 	if code := run(t.Context(), []string{"healthcheck", "--address", strings.TrimPrefix(w.url, "http://")}, program{stdout: io.Discard, stderr: io.Discard}); code != exitOK {
 		t.Errorf("healthcheck: exit code %d", code)
 	}
+	w.wantNamedMetrics(t)
 	w.Signal(syscall.SIGTERM)
 	w.awaitEnd(t)
 	for line := range strings.Lines(w.Output()) {

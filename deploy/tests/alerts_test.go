@@ -39,7 +39,7 @@ func alerts(t testing.TB) []rulefmt.Rule {
 }
 
 // Prometheus accepts the rules. Each has a severity and a summary, and uses only metrics and labels of
-// the gateway.
+// gateways and workers.
 func TestAlertsUseExistingMetrics(t *testing.T) {
 	known := metrics(t)
 	for _, r := range alerts(t) {
@@ -94,7 +94,7 @@ func TestPrometheusRuleLinksToRunbook(t *testing.T) {
 }
 
 // Grafana can read the dashboard: each panel has a data source and its own id and place, and its
-// expressions are valid and use only metrics and labels of the gateway.
+// expressions are valid and use only metrics and labels of gateways and workers.
 func TestDashboardUsesExistingMetrics(t *testing.T) {
 	var dashboard struct {
 		UID, Title string
@@ -141,8 +141,8 @@ func TestDashboardUsesExistingMetrics(t *testing.T) {
 	}
 }
 
-// metricTable is the table of docs/metrics.md. The gateway's tests compare it with the registered
-// metrics.
+// metricTable has the tables of docs/metrics.md and docs/pull.md. The tests of gateways and workers compare
+// them with the registered metrics.
 type metricTable map[string][]string // labels by name
 
 // process lists metrics of Prometheus' own collectors, which the gateway registers as well.
@@ -156,8 +156,9 @@ func metrics(t testing.TB) metricTable {
 	m := metricTable{}
 	_, table, _ := strings.Cut(string(readFile(t, filepath.Join(root, "docs/metrics.md"))), "<!-- metrics:begin -->")
 	table, _, _ = strings.Cut(table, "<!-- metrics:end -->")
-	for _, row := range regexp.MustCompile("(?m)^\\| `(wcs_\\w+)` \\| ([^|]*) \\|").FindAllStringSubmatch(table, -1) {
-		m[row[1]] = strings.FieldsFunc(row[2], func(r rune) bool { return r == ',' || r == ' ' })
+	table += string(readFile(t, filepath.Join(root, "docs/pull.md")))
+	for _, row := range regexp.MustCompile("(?m)^\\| `(wcs_\\w+)` \\|([^|]*)\\|").FindAllStringSubmatch(table, -1) {
+		m[row[1]] = strings.FieldsFunc(row[2], func(r rune) bool { return strings.ContainsRune(", `", r) })
 	}
 	if len(m) < 20 {
 		t.Fatalf("the table of metrics has %d rows", len(m))

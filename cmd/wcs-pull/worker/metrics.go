@@ -13,10 +13,12 @@ import (
 
 // Metrics are the metrics of a worker (docs/pull.md#health-and-metrics).
 type Metrics struct {
-	running, max prometheus.Gauge
-	takes, ends  *prometheus.CounterVec
-	start        prometheus.Histogram
-	store, sfu   *prometheus.HistogramVec
+	registry      prometheus.Registerer
+	running, max  prometheus.Gauge
+	takes, ends   *prometheus.CounterVec
+	interruptions prometheus.Counter
+	start         prometheus.Histogram
+	store, sfu    *prometheus.HistogramVec
 }
 
 // Results of a take.
@@ -32,14 +34,18 @@ var callBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2
 // NewMetrics registers the metrics.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		running: prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_pull_running", Help: "Pulls that this worker has."}),
-		max:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_pull_max", Help: "Pulls that this worker can have."}),
+		registry: registry,
+		running:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_pull_running", Help: "Pulls that this worker has."}),
+		max:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_pull_max", Help: "Pulls that this worker can have."}),
 		takes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wcs_pull_takes_total", Help: "Attempts to take a pull, by result.",
 		}, []string{"result"}),
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wcs_pull_ends_total", Help: "Ends of pulls at this worker, by reason.",
 		}, []string{"reason"}),
+		interruptions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "wcs_pull_interruptions_total", Help: "Losses of sources that are tried again.",
+		}),
 		start: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "wcs_pull_start_seconds", Help: "Time from the take of a pull until its tracks are published.",
 			Buckets: []float64{.1, .25, .5, 1, 2, 3, 5, 10, 20},
@@ -51,7 +57,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "wcs_pull_sfu_call_seconds", Help: "Duration of calls to LiveKit.", Buckets: callBuckets,
 		}, []string{"op", "result"}),
 	}
-	registry.MustRegister(m.running, m.max, m.takes, m.ends, m.start, m.store, m.sfu)
+	registry.MustRegister(m.running, m.max, m.takes, m.ends, m.interruptions, m.start, m.store, m.sfu)
 	for _, result := range []string{takeOK, takeOther, takeNone, takeFailed} {
 		m.takes.WithLabelValues(result)
 	}
@@ -62,6 +68,18 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		m.ends.WithLabelValues(string(fault))
 	}
 	return m
+}
+
+// watch registers whether the worker is ready, which is asked at each scrape.
+func (m *Metrics) watch(ready func() bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "wcs_pull_ready", Help: "1 while this worker takes pulls: Redis answers, and it is not leaving.",
+	}, func() float64 {
+		if ready() {
+			return 1
+		}
+		return 0
+	}))
 }
 
 func (m *Metrics) take(err error) {
@@ -77,10 +95,13 @@ func (m *Metrics) take(err error) {
 	m.takes.WithLabelValues(result).Inc()
 }
 
-// started records the first Running of a pull.
-func (m *Metrics) started(after time.Duration, before string) {
-	if before == string(pull.Connecting) {
+// changed records a change of the state of a pull: its first Running, and each loss of its source.
+func (m *Metrics) changed(before, now pull.State, after time.Duration) {
+	switch {
+	case now == pull.Running && before == pull.Connecting:
 		m.start.Observe(after.Seconds())
+	case now == pull.Interrupted && before == pull.Running:
+		m.interruptions.Inc()
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/state"
+	"wcsgateway/translate/pull"
 )
 
 func TestDocumentListsEveryMetric(t *testing.T) {
@@ -20,13 +21,14 @@ func TestDocumentListsEveryMetric(t *testing.T) {
 	}
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry)
+	New(Config{Max: 1}, Deps{Metrics: m})
 	m.StoreCall("take_pull", time.Second, nil)
 	m.SFUCall("remove participant", time.Second, errors.New("refused"))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(families) != 7 {
+	if len(families) != 9 {
 		t.Errorf("%d metrics", len(families))
 	}
 	for _, f := range families {
@@ -41,6 +43,19 @@ func TestDocumentListsEveryMetric(t *testing.T) {
 	}
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+// Each loss of a source that ran is one interruption, however often it is reported.
+func TestInterruptionsAreCountedOnce(t *testing.T) {
+	m := NewMetrics(prometheus.NewRegistry())
+	before := pull.Connecting
+	for _, now := range []pull.State{pull.Interrupted, pull.Running, pull.Interrupted, pull.Interrupted, pull.Running, pull.Interrupted, pull.Failed} {
+		m.changed(before, now, time.Second)
+		before = now
+	}
+	if got := testutil.ToFloat64(m.interruptions); got != 2 {
+		t.Errorf("%v interruptions", got)
 	}
 }
 

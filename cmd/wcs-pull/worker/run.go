@@ -127,9 +127,7 @@ func (r *run) reported(s pull.State, err error) {
 	if before != string(s) {
 		r.log.Info().Str("state", string(s)).Str("fault", string(fault)).Str("detail", r.report.Detail).Msg("pull changed")
 	}
-	if s == pull.Running {
-		r.worker.deps.Metrics.started(time.Since(r.started), before)
-	}
+	r.worker.deps.Metrics.changed(pull.State(before), s, time.Since(r.started))
 	r.renew()
 	for range failureRetries {
 		if s != pull.Failed || !r.away || !state.Sleep(context.WithoutCancel(r.ctx), failurePause) {

@@ -94,10 +94,12 @@ type Worker struct {
 // New returns a worker.
 func New(cfg Config, deps Deps) *Worker {
 	deps.Metrics.max.Set(float64(cfg.Max))
-	return &Worker{
+	w := &Worker{
 		cfg: cfg, deps: deps, heard: make(chan string, heardQueue), ended: make(chan *run, cfg.Max),
 		runs: make(map[string]*run), wanted: make(map[string]time.Time),
 	}
+	deps.Metrics.watch(w.Ready)
+	return w
 }
 
 // Ready reports whether the worker takes pulls: the store has answered within the time of a lease.
