@@ -184,7 +184,7 @@ func TestRESTOfOtherServerIsExamined(t *testing.T) {
 				defer cancel()
 				ctx = short
 			}
-			found := []Result{upstreamREST(ctx, cfg, "old")}
+			found := (&connection{cfg: cfg}).upstreams(ctx)[1:] // without the WebSocket
 			wantResult(t, found, "upstreams[old].rest", tt.level, tt.parts...)
 			for _, r := range found {
 				if strings.Contains(r.Text+r.Hint, "secret") {
