@@ -55,11 +55,18 @@ func (o options) findFFmpeg() (string, error) {
 	return path, nil
 }
 
+// privateNetworks are those of the sample cameras and of the user's own.
+var privateNetworks = []string{loopback.String() + "/32", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
+
 // allowCameras lets an application play what the worker can read.
 func (o options) allowCameras(cfg *config.Config) {
 	cfg.Pull.Secret = pullSecret
+	allow := []string{"rtsp://*:*", "rtsps://*:*", "http://*:*", "https://*:*"} // public hosts
+	for _, network := range privateNetworks {
+		allow = append(allow, "rtsp://"+network+":*")
+	}
 	for key, app := range cfg.Applications {
-		app.Pull.Allow = []string{"rtsp://*:*", "rtsps://*:*", "http://*:*", "https://*:*"}
+		app.Pull.Allow = allow
 		cfg.Applications[key] = app
 	}
 }
@@ -97,8 +104,7 @@ func runCameras(ctx context.Context, o options, ffmpeg string) error {
 func runWorker(ctx context.Context, o options, log zerolog.Logger) error {
 	cfg := config.DefaultWorker()
 	cfg.Deployment, cfg.Secret, cfg.Listen = deployment, pullSecret, local(o.ports.worker)
-	// the sample cameras, and those of the network
-	cfg.Networks = []string{loopback.String() + "/32", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
+	cfg.Networks = privateNetworks
 	cfg.LiveKit = config.WorkerLiveKit{URL: "http://" + o.public(o.ports.liveKit), APIKey: liveKitKey, APISecret: liveKitSecret}
 	cfg.Redis.Addrs = []string{local(o.ports.redis)}
 	if err := app.Run(ctx, cfg, log); err != nil {

@@ -63,8 +63,10 @@ function connect() {
   };
   let refusal = "";
   opened.on(SESSION_STATUS.CONNECTED, render);
-  opened.on(SESSION_STATUS.ESTABLISHED, render);
-  opened.on(SESSION_STATUS.ESTABLISHED, startCamera);
+  opened.on(SESSION_STATUS.ESTABLISHED, () => {
+    render();
+    startCamera();
+  });
   opened.on(SESSION_STATUS.WARN, (fail) => {
     refusal = fail?.info ?? "";
     if (refusal) show(rejected(refusal));
