@@ -119,6 +119,17 @@ type joined struct {
 	err       error
 }
 
+// playing returns the camera with a player on a pod, and a worker that has it.
+func (w *pods) playing(t *testing.T, s *Service) *Pull {
+	t.Helper()
+	p := w.source(t, s, camera)
+	wait := join(t, s, p)
+	synctest.Wait()
+	w.work(p.ID(), "w1")
+	<-wait
+	return p
+}
+
 func join(t *testing.T, s *Service, p *Pull) <-chan joined {
 	done := make(chan joined, 1)
 	go func() {
@@ -241,11 +252,7 @@ func TestPlayerWithinLingerJoinsTheSamePull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newPods(t)
 		a := w.pod(t, "a")
-		p := w.source(t, a, camera)
-		wait := join(t, a, p)
-		synctest.Wait()
-		w.work(p.ID(), "w1")
-		<-wait
+		p := w.playing(t, a)
 		a.Leave(p)
 		time.Sleep(20 * time.Second)
 		p = w.source(t, a, camera)
@@ -348,47 +355,11 @@ func TestPlayerAfterWorkerDiedGetsTheNextOnesPublisher(t *testing.T) {
 	})
 }
 
-func TestLimitsCountNewSourcesOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newPods(t)
-		a := w.pod(t, "a")
-		var held []*Pull
-		for _, name := range []string{"rtsp://a.example.com", "rtsp://b.example.com"} {
-			p := w.source(t, a, name)
-			wait := join(t, a, p)
-			synctest.Wait()
-			w.work(p.ID(), "w1")
-			if got := <-wait; got.err != nil {
-				t.Fatal(got.err)
-			}
-			held = append(held, p)
-		}
-		third := w.source(t, a, "rtsp://c.example.com")
-		if got := <-join(t, a, third); info(t, got.err) != "Too many pulled streams" {
-			t.Errorf("third source of the application: %v", got.err)
-		}
-		again := w.source(t, a, "rtsp://b.example.com")
-		if got := <-join(t, a, again); got.err != nil {
-			t.Errorf("player of a source that is pulled: %v", got.err)
-		}
-		if err := a.CheckSession(again, []*Pull{nil, held[1]}); err != nil {
-			t.Errorf("second player of a source in a session: %v", err)
-		}
-		if err := a.CheckSession(again, held); info(t, err) != "Too many pulled streams" {
-			t.Errorf("second source of a session: %v", err)
-		}
-	})
-}
-
 func TestStoreThatLostPullsGetsThemAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newPods(t)
 		a := w.pod(t, "a")
-		p := w.source(t, a, camera)
-		wait := join(t, a, p)
-		synctest.Wait()
-		w.work(p.ID(), "w1")
-		<-wait
+		p := w.playing(t, a)
 		w.store.SetAway(true)
 		time.Sleep(20 * time.Second)
 		w.store.Lose()
@@ -409,11 +380,7 @@ func TestResumedSessionHoldsItsSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newPods(t)
 		a, b := w.pod(t, "a"), w.pod(t, "b")
-		p := w.source(t, a, camera)
-		wait := join(t, a, p)
-		synctest.Wait()
-		w.work(p.ID(), "w1")
-		<-wait
+		p := w.playing(t, a)
 		saved, said := a.Save(p)
 		moved := b.Restore(saved, said)
 		b.Rejoin(moved)
@@ -487,55 +454,6 @@ func TestQuestionsOfClientsShareAList(t *testing.T) {
 	})
 }
 
-// A client whose cameras do not answer leaves room for those of others.
-func TestSourcesThatDoNotAnswerLeaveRoomForOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newPods(t)
-		a := w.pod(t, "a")
-		a.deps.PerApp, a.deps.Max = 100, 100
-		w.store.SetWorkers(state.PullWorker{ID: "w1", Max: 48})
-		var waits []<-chan joined
-		var held []*Pull
-		for i := range leastShare {
-			p := w.source(t, a, fmt.Sprintf("rtsp://silent.example.com/%d", i))
-			waits, held = append(waits, join(t, a, p)), append(held, p)
-			synctest.Wait()
-			w.store.Report(p.ID(), "w1", string(pull.Connecting), "")
-		}
-		time.Sleep(5 * time.Second)
-		w.store.SetWorkers(state.PullWorker{ID: "w1", Running: leastShare, Max: 20})
-		time.Sleep(time.Second)
-		p := w.source(t, a, camera)
-		if err := a.Available(t.Context(), p); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := a.Join(t.Context(), p, client); info(t, err) != "Too many pulled streams" {
-			t.Errorf("a further source of the address: %v", err)
-		}
-		again := w.source(t, a, "rtsp://silent.example.com/0")
-		waits, held = append(waits, join(t, a, again)), append(held, again)
-		done := make(chan error, 1)
-		go func() {
-			_, err := a.Join(t.Context(), p, netip.MustParseAddr("192.0.2.2"))
-			done <- err
-		}()
-		synctest.Wait()
-		w.work(p.ID(), "w1")
-		if err := <-done; err != nil {
-			t.Errorf("a source of another address: %v", err)
-		}
-		for _, h := range held {
-			w.store.Report(h.ID(), "w1", string(pull.Failed), string(pull.Unreachable))
-		}
-		for _, wait := range waits {
-			<-wait
-		}
-		if _, err := a.Join(t.Context(), w.source(t, a, "rtsp://next.example.com/"), client); info(t, err) != "No worker for pulled streams is available" {
-			t.Errorf("a source after the failures is refused for their number: %v", err)
-		}
-	})
-}
-
 // An application does not get what only another one may have, nor its failures.
 func TestApplicationsWithOtherRightsDoNotShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -578,65 +496,6 @@ func TestApplicationsWithOtherRightsDoNotShare(t *testing.T) {
 		all, err := a.List(t.Context(), camera)
 		if err != nil || len(all) != 2 {
 			t.Errorf("list %+v, %v", all, err)
-		}
-	})
-}
-
-func TestOperatorsPullIsTranscodedIfAnyApplicationTranscodes(t *testing.T) {
-	w := newPods(t)
-	w.apps["other"] = &App{Allow: w.apps["shop"].Allow, Transcode: true}
-	a := w.pod(t, "a")
-	for range 50 {
-		if p, err := a.anyones(camera); err != nil || !p.record.Transcode {
-			t.Fatalf("%+v, %v", p, err)
-		}
-	}
-}
-
-func TestOperatorsStartListAndEndPulls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newPods(t)
-		a := w.pod(t, "a")
-		ctx := t.Context()
-		plain := "rtsp://cam.example.com/plain"
-		for _, address := range []string{camera, plain} {
-			if err := a.Start(ctx, address); err != nil {
-				t.Fatal(err)
-			}
-			if err := a.Start(ctx, address); !errors.Is(err, ErrExists) {
-				t.Errorf("second start: %v", err)
-			}
-		}
-		time.Sleep(time.Hour)
-		all, err := a.List(ctx, "")
-		if err != nil || len(all) != 2 {
-			t.Fatalf("list %+v, %v", all, err)
-		}
-		for _, l := range all {
-			if !l.Kept || strings.Contains(l.Address, "hunter") {
-				t.Errorf("listed %+v", l)
-			}
-			if one, err := a.List(ctx, l.Address); err != nil || len(one) != 1 || one[0] != l {
-				t.Errorf("list of %s: %+v, %v", l.Address, one, err)
-			}
-		}
-		if one, err := a.List(ctx, plain); err != nil || len(one) != 1 || one[0].Address != plain {
-			t.Errorf("list of an address without secrets: %+v, %v", one, err)
-		}
-		for _, address := range []string{"rtsp://example.org/x", "camera", "rtsp://cam.example.com:0"} {
-			if err := a.Start(ctx, address); !errors.Is(err, ErrBadAddress) {
-				t.Errorf("start of %s: %v", address, err)
-			}
-		}
-		if err := a.Stop(ctx, camera); err != nil {
-			t.Error(err)
-		}
-		if err := a.Stop(ctx, camera); !errors.Is(err, state.ErrNotFound) {
-			t.Errorf("second stop: %v", err)
-		}
-		w.store.SetWorkers()
-		if err := a.Start(ctx, camera); err != nil && !errors.Is(err, ErrNoWorker) {
-			t.Errorf("start without a worker: %v", err)
 		}
 	})
 }
