@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +138,9 @@ func TestProbeLeavesNothingBehind(t *testing.T) {
 	src := publishSource(t, s.sfu, room(t), webrtc.MimeTypeVP8)
 	src.run()
 	s.appears(t, src.id)
+	rig.Eventually(t, patience, "last goroutine of the source", func() bool { // pion starts it after the connection is up
+		return strings.Contains(goroutines(t), "undeclaredRTCPMediaProcessor")
+	})
 
 	before := goleak.IgnoreCurrent()
 	p := startProbe(t, s.sfu, src.id)
@@ -153,6 +157,15 @@ func TestProbeLeavesNothingBehind(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	wantNoMore(t, before)
+}
+
+func goroutines(t *testing.T) string {
+	t.Helper()
+	var stacks strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+		t.Fatal(err)
+	}
+	return stacks.String()
 }
 
 // frozen freezes LiveKit at a certain point of the joining.
