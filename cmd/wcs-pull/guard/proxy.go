@@ -82,12 +82,13 @@ func (n *Network) Proxy(origin *url.URL, roots *x509.CertPool) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{origin: origin, listener: l, seal: aead, nonces: secret[32:], done: make(chan struct{})}
-	p.client = &http.Client{Jar: jar, CheckRedirect: p.redirect, Transport: &http.Transport{
+	transport := &http.Transport{
 		DialContext:     n.DialContext,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: dialTimeout,
 		ResponseHeaderTimeout: headerTimeout, MaxConnsPerHost: maxProxyConns, MaxIdleConnsPerHost: 2, MaxIdleConns: maxIdle,
 		IdleConnTimeout: 30 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
-	}}
+	}
+	p.client = &http.Client{Jar: jar, CheckRedirect: followRedirect, Transport: &credentials{origin: origin, next: transport}}
 	p.server = &http.Server{
 		Handler: p, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: log.New(io.Discard, "", 0),
 	}
@@ -159,21 +160,11 @@ func (p *Proxy) target(sealed string) (*url.URL, bool) {
 	return u, err == nil
 }
 
-// authorize sets the credentials of the source for its own server only.
-func (p *Proxy) authorize(r *http.Request) {
-	r.Header.Del("Authorization")
-	r.Header.Del("Referer")
-	if p.origin.User != nil && r.URL.Scheme == p.origin.Scheme && canonical(r.URL.Host) == canonical(p.origin.Host) {
-		password, _ := p.origin.User.Password()
-		r.SetBasicAuth(p.origin.User.Username(), password)
-	}
-}
-
-func (p *Proxy) redirect(r *http.Request, via []*http.Request) error {
+func followRedirect(r *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects || via[len(via)-1].URL.Scheme == "https" && r.URL.Scheme != "https" {
 		return errRedirect
 	}
-	p.authorize(r)
+	r.Header.Del("Referer")
 	return nil
 }
 
@@ -225,7 +216,6 @@ func (p *Proxy) get(r *http.Request, target *url.URL) (*http.Response, error) {
 	if part := r.Header.Get("Range"); part != "" && part != "bytes=0-" {
 		req.Header.Set("Range", part)
 	}
-	p.authorize(req)
 	res, err := p.client.Do(req)
 	if err != nil {
 		return nil, err

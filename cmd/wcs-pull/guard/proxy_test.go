@@ -62,7 +62,11 @@ func server(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 func TestProgramKnowsNothingOfTheSource(t *testing.T) {
 	var asked []string
 	s := server(t, func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := r.BasicAuth()
+		user, password, ok := r.BasicAuth()
+		if !ok {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
 		asked = append(asked, r.Host+r.URL.String()+" "+user+":"+password+" "+r.Header.Get("Range"))
 		_, _ = io.WriteString(w, "#EXTM3U\n#EXTINF:1,\n1.ts?n=1\n")
 	})
