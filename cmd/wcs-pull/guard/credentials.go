@@ -12,8 +12,8 @@ import (
 
 const maxRejection = 16 << 10
 
-// credentials sends user and password of a source to its own server only, and only when that asks for them: by
-// Digest where the server offers it, otherwise by Basic.
+// credentials sends user and password of a source to its own server only, and only when that asks for them:
+// by Digest where the server offers it, otherwise by Basic.
 type credentials struct {
 	origin *url.URL
 	next   *http.Transport
@@ -24,7 +24,7 @@ type credentials struct {
 	basic  bool              // the server has asked for it
 }
 
-// RoundTrip implements http.RoundTripper. A request that the server rejects is sent once more.
+// RoundTrip implements http.RoundTripper. A request that the server rejects is sent again, once.
 func (c *credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 	if c.origin.User == nil || r.URL.Scheme != c.origin.Scheme || canonical(r.URL.Host) != canonical(c.origin.Host) {
 		return c.next.RoundTrip(r)
