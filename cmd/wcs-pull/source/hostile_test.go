@@ -208,32 +208,39 @@ func encrypt(t *testing.T, key []byte, text string) string {
 	return string(out)
 }
 
-// Segments that are a playlist after decryption lead nowhere: the server on loopback cannot see them.
-func TestEncryptedPlaylistLeadsNowhere(t *testing.T) {
-	rig.SkipShort(t)
-	key := []byte("0123456789abcdef")
-	trap, err := net.Listen("tcp", "127.0.0.1:0")
+// trap listens on loopback, and counts connections.
+func trap(t *testing.T) (address string, reached func() int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	segment := encrypt(t, key, fmt.Sprintf("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\ntcp://%s/x\n", trap.Addr()))
-	reached := make(chan struct{}, 100)
+	var n atomic.Int64
 	accepted := make(chan struct{})
 	go func() {
 		defer close(accepted)
 		for {
-			conn, err := trap.Accept()
+			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
 			_ = conn.Close()
-			reached <- struct{}{}
+			n.Add(1)
 		}
 	}()
-	defer func() {
-		_ = trap.Close()
+	t.Cleanup(func() {
+		_ = l.Close()
 		<-accepted
-	}()
+	})
+	return l.Addr().String(), n.Load
+}
+
+// Segments that are a playlist after decryption lead nowhere: the server on loopback cannot see them.
+func TestEncryptedPlaylistLeadsNowhere(t *testing.T) {
+	rig.SkipShort(t)
+	key := []byte("0123456789abcdef")
+	address, reached := trap(t)
+	segment := encrypt(t, key, fmt.Sprintf("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\ntcp://%s/x\n", address))
 	url := files(t, map[string]string{
 		"/list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-KEY:METHOD=AES-128,URI=\"key\",IV=0x00000000000000000000000000000000\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n",
 		"/key":       string(key), "/1.ts": segment,
@@ -242,7 +249,7 @@ func TestEncryptedPlaylistLeadsNowhere(t *testing.T) {
 	r := testRunner(t, room)
 	r.guard = loopbackOnly(t)
 	begin(t, r, room, url+"/list.m3u8", func(j *Job) { j.Retry = time.Second }).wantFault(pull.NoMedia)
-	if len(reached) > 0 {
+	if reached() > 0 {
 		t.Error("the address inside was reached")
 	}
 }

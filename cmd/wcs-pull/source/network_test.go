@@ -15,10 +15,11 @@ func TestSourceForEveryHostReachesPublicNetworksOnly(t *testing.T) {
 	asked := make(chan string, 10)
 	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
 	t.Cleanup(web.Close)
-	for _, url := range []string{server.URL("cam"), web.URL + "/film.mp4"} {
+	inside, reached := trap(t)
+	for _, url := range []string{server.URL("cam"), web.URL + "/film.mp4", "rtmp://" + inside + "/live/cam", "srt://" + inside} {
 		start1(t, url, func(j *Job) { j.Source = j.Source.With(pull.Rights{PublicOnly: true}) }).wantFault(pull.Forbidden)
 	}
-	if n := server.Readers() + len(asked); n != 0 {
+	if n := server.Readers() + len(asked) + int(reached()); n != 0 {
 		t.Errorf("%d connections", n)
 	}
 }

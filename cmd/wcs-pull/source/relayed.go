@@ -76,7 +76,7 @@ func (r *Runner) relay(ctx context.Context, s pull.Source) (*guard.Relay, []stri
 	if err != nil {
 		return nil, nil, &pull.Error{Fault: pull.BadURL, Detail: "not a URL"}
 	}
-	network, address := r.guard.Network(s.Host()), net.JoinHostPort(s.Host(), strconv.Itoa(s.Port()))
+	network, address := r.network(s), net.JoinHostPort(s.Host(), strconv.Itoa(s.Port()))
 	if s.Scheme() == pull.SRT {
 		relay, err := network.RelayUDP(ctx, address)
 		if err != nil {
