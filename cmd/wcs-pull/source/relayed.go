@@ -34,7 +34,7 @@ type relayedReader struct {
 
 // openRelayed connects to a source and waits for its tracks. Its errors are *pull.Error.
 func (r *Runner) openRelayed(ctx context.Context, s pull.Source) (reader, error) {
-	relay, options, err := r.relay(ctx, s)
+	relay, script, err := r.relay(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -44,12 +44,14 @@ func (r *Runner) openRelayed(ctx context.Context, s pull.Source) (reader, error)
 		relay.Close()
 		return nil, err
 	}
-	args := append([]string{"-hide_banner", "-nostdin", "-loglevel", "quiet", "-probesize", "500000", "-analyzeduration", "1000000", "-fflags", "nobuffer"}, options...)
-	args = append(args, "-map", "0:v:0?", "-map", "0:a:0?", "-c", "copy", "-sn", "-dn")
-	args = append(args, muxed...)
+	args := append([]string{
+		"-hide_banner", "-nostdin", "-loglevel", "quiet", "-probesize", "32", "-analyzeduration", "0", "-fflags", "nobuffer",
+		"-protocol_whitelist", "pipe", "-format_whitelist", "concat", "-f", "concat", "-safe", "0", "-i", "pipe:0",
+		"-map", "0:v:0?", "-map", "0:a:0?", "-c", "copy", "-sn", "-dn",
+	}, muxed...)
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	rd.cancel = cancel
-	rd.child, err = start(life, command{program: r.config.FFmpeg, args: args, stdout: write})
+	rd.child, err = start(life, command{program: r.config.FFmpeg, args: args, stdin: strings.NewReader(script), stdout: write})
 	_ = write.Close() // the child has it
 	if err != nil {
 		rd.close()
@@ -70,20 +72,20 @@ func (r *Runner) openRelayed(ctx context.Context, s pull.Source) (reader, error)
 	return rd, nil
 }
 
-// relay starts the relay of a source, and returns it with ffmpeg's options for its input.
-func (r *Runner) relay(ctx context.Context, s pull.Source) (*guard.Relay, []string, error) {
+// relay starts the relay of a source, and returns it with the script from which ffmpeg reads its address.
+func (r *Runner) relay(ctx context.Context, s pull.Source) (*guard.Relay, string, error) {
 	u, err := url.Parse(s.Reveal())
 	if err != nil {
-		return nil, nil, &pull.Error{Fault: pull.BadURL, Detail: "not a URL"}
+		return nil, "", &pull.Error{Fault: pull.BadURL, Detail: "not a URL"}
 	}
 	network, address := r.network(s), net.JoinHostPort(s.Host(), strconv.Itoa(s.Port()))
 	if s.Scheme() == pull.SRT {
 		relay, err := network.RelayUDP(ctx, address)
 		if err != nil {
-			return nil, nil, connectionFault(err)
+			return nil, "", connectionFault(err)
 		}
 		u.Host = relay.Address()
-		return relay, []string{"-protocol_whitelist", "srt", "-format_whitelist", "mpegts", "-f", "mpegts", "-i", u.String()}, nil
+		return relay, script(u, "protocol_whitelist", "srt", "format_whitelist", "mpegts"), nil
 	}
 	var secure *tls.Config
 	if s.Scheme() == pull.RTMPS {
@@ -91,16 +93,30 @@ func (r *Runner) relay(ctx context.Context, s pull.Source) (*guard.Relay, []stri
 	}
 	relay, err := network.RelayTCP(address, secure)
 	if err != nil {
-		return nil, nil, &pull.Error{Fault: pull.Internal, Detail: "no relay for ffmpeg"}
+		return nil, "", &pull.Error{Fault: pull.Internal, Detail: "no relay for ffmpeg"}
 	}
 	path := strings.TrimPrefix(u.EscapedPath(), "/")
 	app := path[:max(0, strings.LastIndexByte(path, '/'))]
 	server := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/" + app}
 	u.Scheme, u.Host = pull.RTMP, relay.Address()
-	return relay, []string{
-		"-protocol_whitelist", "rtmp,tcp", "-format_whitelist", "flv,live_flv", "-rtmp_tcurl", server.String(), "-rtmp_live", "live", "-i", u.String(),
-	}, nil
+	return relay, script(u, "protocol_whitelist", "rtmp,tcp", "format_whitelist", "flv,live_flv", "rtmp_tcurl", server.String(), "rtmp_live", "live"), nil
 }
+
+// script returns a script of ffmpeg's demuxer concat with one address, which other users of the machine would
+// see among the arguments, and its options. They bind what the address is opened with: a source that sends a
+// script itself is not read as one.
+func script(address *url.URL, options ...string) string {
+	var b strings.Builder
+	b.WriteString("ffconcat version 1.0\nfile " + quoted(address.String()) + "\n")
+	for i := 0; i < len(options); i += 2 {
+		b.WriteString("option " + options[i] + " " + quoted(options[i+1]) + "\n")
+	}
+	b.WriteString("option probesize 500000\noption analyzeduration 1000000\noption fflags nobuffer\n")
+	return b.String()
+}
+
+// quoted quotes a text for ffmpeg. Texts with line breaks are no URL.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func (rd *relayedReader) pipe() (write *os.File, err error) {
 	rd.out, write, err = os.Pipe()

@@ -3,6 +3,8 @@ package source
 import (
 	"fmt"
 	"net"
+	"os"
+	"strings"
 	"testing"
 
 	"wcsgateway/e2e/rig"
@@ -15,6 +17,13 @@ func serve(t *testing.T, network string, port int, arguments ...string) *rig.Pro
 	t.Helper()
 	args := []string{"-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x180", "-f", "lavfi", "-i", "sine=sample_rate=48000"}
 	p := rig.Start(t, "ffmpeg", append(args, arguments...)...)
+	awaitListener(t, network, port)
+	return p
+}
+
+// awaitListener waits until a port of loopback is taken.
+func awaitListener(t *testing.T, network string, port int) {
+	t.Helper()
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	rig.Eventually(t, patience, "ffmpeg listens", func() bool {
 		if network == "udp" {
@@ -30,7 +39,6 @@ func serve(t *testing.T, network string, port int, arguments ...string) *rig.Pro
 		}
 		return err != nil
 	})
-	return p
 }
 
 func TestStreamsOfServersPlay(t *testing.T) {
@@ -38,7 +46,7 @@ func TestStreamsOfServersPlay(t *testing.T) {
 	for name, tt := range map[string]struct {
 		network, format, listen, play string
 	}{
-		"rtmp": {"tcp", "flv", "rtmp://127.0.0.1:%d/live/cam", "rtmp://127.0.0.1:%d/live/cam?token=1"},
+		"rtmp": {"tcp", "flv", "rtmp://127.0.0.1:%d/live/cam", "rtmp://user:geheim@127.0.0.1:%d/live/cam?token='1'"},
 		"srt":  {"udp", "mpegts", "srt://127.0.0.1:%d?mode=listener&passphrase=0123456789", "srt://127.0.0.1:%d?passphrase=0123456789&streamid=cam"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,6 +61,7 @@ func TestStreamsOfServersPlay(t *testing.T) {
 			s := start1(t, fmt.Sprintf(tt.play, port), nil)
 			s.await(pull.Running)
 			s.frames(50, 50)
+			wantArgumentsWithout(t, "cam", "token", "0123456789", "live/")
 			if want := (translate.PullTarget{Room: "room", Identity: "wcs-pull-1-1", Video: true, Audio: translate.MimeOpus}); s.room.target != want {
 				t.Errorf("published %+v, want %+v", s.room.target, want)
 			}
@@ -67,6 +76,27 @@ func TestStreamsOfServersPlay(t *testing.T) {
 			}
 			server.Kill()
 		})
+	}
+}
+
+// wantArgumentsWithout looks at the arguments of the ffmpeg processes that read from a server.
+func wantArgumentsWithout(t *testing.T, secrets ...string) {
+	t.Helper()
+	readers := 0
+	for id := range children(t, os.Getpid(), "ffmpeg") {
+		text, err := os.ReadFile("/proc/" + id + "/cmdline")
+		if err != nil || !strings.Contains(string(text), "\x00concat\x00") {
+			continue // it ended, or is a server
+		}
+		readers++
+		for _, secret := range secrets {
+			if strings.Contains(string(text), secret) {
+				t.Errorf("the arguments contain %q: %q", secret, text)
+			}
+		}
+	}
+	if readers == 0 {
+		t.Error("no process of ffmpeg reads")
 	}
 }
 
