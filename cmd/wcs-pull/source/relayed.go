@@ -29,6 +29,7 @@ type relayedReader struct {
 	audio  *mpegts.Track
 	has    format
 
+	stall    time.Duration
 	anyOrder bool
 }
 
@@ -38,7 +39,7 @@ func (r *Runner) openRelayed(ctx context.Context, s pull.Source) (reader, error)
 	if err != nil {
 		return nil, err
 	}
-	rd := &relayedReader{relay: relay}
+	rd := &relayedReader{relay: relay, stall: r.stall.other}
 	write, err := rd.pipe()
 	if err != nil {
 		relay.Close()
@@ -168,7 +169,7 @@ func (rd *relayedReader) run(ctx context.Context, to sink) error {
 	defer cancel()
 	h := &heard{Reader: rd.out}
 	h.touch()
-	stalled := watchStall(watched, h, func() { _ = rd.out.Close() })
+	stalled := watchStall(watched, h, rd.stall, func() { _ = rd.out.Close() })
 	var clock tsClock
 	if rd.video != nil {
 		video := func(pts, dts int64, unit [][]byte) error {

@@ -2,7 +2,6 @@ package source
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -11,35 +10,6 @@ import (
 	"wcsgateway/translate"
 	"wcsgateway/translate/pull"
 )
-
-// serve lets ffmpeg serve a test picture with a tone to one client, and waits until it listens.
-func serve(t *testing.T, network string, port int, arguments ...string) *rig.Process {
-	t.Helper()
-	args := []string{"-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x180", "-f", "lavfi", "-i", "sine=sample_rate=48000"}
-	p := rig.Start(t, "ffmpeg", append(args, arguments...)...)
-	awaitListener(t, network, port)
-	return p
-}
-
-// awaitListener waits until a port of loopback is taken.
-func awaitListener(t *testing.T, network string, port int) {
-	t.Helper()
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	rig.Eventually(t, patience, "ffmpeg listens", func() bool {
-		if network == "udp" {
-			conn, err := net.ListenPacket(network, address)
-			if err == nil {
-				_ = conn.Close()
-			}
-			return err != nil
-		}
-		l, err := net.Listen(network, address)
-		if err == nil {
-			_ = l.Close()
-		}
-		return err != nil
-	})
-}
 
 func TestStreamsOfServersPlay(t *testing.T) {
 	rig.SkipShort(t)
@@ -57,7 +27,7 @@ func TestStreamsOfServersPlay(t *testing.T) {
 			if name == "rtmp" {
 				args = append(args, "-listen", "1")
 			}
-			server := serve(t, tt.network, port, append(args, fmt.Sprintf(tt.listen, port))...)
+			server := rig.StartFeed(t, tt.network, port, append(args, fmt.Sprintf(tt.listen, port))...)
 			s := start1(t, fmt.Sprintf(tt.play, port), nil)
 			s.await(pull.Running)
 			s.frames(50, 50)
@@ -67,7 +37,7 @@ func TestStreamsOfServersPlay(t *testing.T) {
 			}
 			server.Kill()
 			s.await(pull.Interrupted)
-			server = serve(t, tt.network, port, append(args, fmt.Sprintf(tt.listen, port))...)
+			server = rig.StartFeed(t, tt.network, port, append(args, fmt.Sprintf(tt.listen, port))...)
 			s.await(pull.Running)
 			s.frames(20, 20)
 			s.stop()
