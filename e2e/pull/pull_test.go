@@ -379,12 +379,7 @@ func TestFileEndsWithItsPlayers(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(folder, "lessons"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("ffmpeg", "-hide_banner", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x240:duration=6",
-		"-f", "lavfi", "-i", "sine=frequency=440:duration=6", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-bf", "0", "-g", "25", "-c:a", "aac",
-		filepath.Join(folder, "lessons", "one.mp4")).CombinedOutput()
-	if err != nil {
-		t.Fatalf("make a film: %v\n%s", err, out)
-	}
+	rig.MakeFilm(t, filepath.Join(folder, "lessons", "one.mp4"), "320x240", 6, rig.CameraH264, rig.CameraAAC)
 	s.workers = append(s.workers, rig.StartPullWorker(t, s.liveKit, s.redis.Addr, map[string]string{"WCS_PULL_FOLDER": folder}))
 	a, b := s.connect(0), s.connect(1)
 	start(b, "none", "vod://lessons/two.mp4", rig.NewPlayer(t, rig.PeerOptions{}))

@@ -40,6 +40,7 @@ type RTSPServer struct {
 	streams map[string]*gortsplib.ServerStream
 	frozen  bool
 	readers int
+	reading []*gortsplib.ServerSession             // of readers, also of those that left
 	packets int                                    // that cameras sent
 	timed   map[string]map[*description.Media]bool // by path: tracks whose times the camera has reported
 }
@@ -82,6 +83,17 @@ func (s *RTSPServer) Freeze(frozen bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.frozen = frozen
+}
+
+// Cut ends the connections of the readers. The cameras go on.
+func (s *RTSPServer) Cut() {
+	s.mu.Lock()
+	reading := s.reading
+	s.reading = nil
+	s.mu.Unlock()
+	for _, session := range reading {
+		session.Close()
+	}
 }
 
 // Readers counts the PLAY requests that were answered.
@@ -226,10 +238,11 @@ func (s *RTSPServer) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Resp
 }
 
 // OnPlay implements gortsplib.ServerHandlerOnPlay.
-func (s *RTSPServer) OnPlay(*gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+func (s *RTSPServer) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.readers++
+	s.reading = append(s.reading, ctx.Session)
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 

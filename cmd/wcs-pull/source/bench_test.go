@@ -83,7 +83,7 @@ func BenchmarkCameras(b *testing.B) {
 	for name, audio := range map[string][]string{"passed": rig.CameraG711, "aac": rig.CameraAAC} {
 		b.Run(name, func(b *testing.B) {
 			film := filepath.Join(b.TempDir(), "film.mkv")
-			recordAs(b, film, "1280x720", 30, rig.CameraH264, two, audio)
+			rig.MakeFilm(b, film, "1280x720", 30, rig.CameraH264, two, audio)
 			camera := server.Feed(name, "-re", "-stream_loop", "-1", "-i", film, "-c", "copy") // costs no time to encode
 			self, err := os.Executable()
 			if err != nil {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +18,6 @@ import (
 const (
 	probeTimeout = 12 * time.Second
 	maxProbe     = 64 << 10 // bytes of ffprobe's answer
-	// fileStall is how long ffmpeg may write nothing: segments of HLS come every 2 to 10 s.
-	fileStall = 20 * time.Second
 
 	// containers are the formats that ffmpeg may read: none that names files, devices or other addresses but
 	// HLS, whose addresses lead through the proxy.
@@ -103,11 +100,9 @@ func (r *Runner) input(s pull.Source) (*ffmpegInput, error) {
 		return nil, &pull.Error{Fault: pull.Internal, Detail: "no proxy for ffmpeg"}
 	}
 	return &ffmpegInput{
-		options: []string{
-			"-protocol_whitelist", webProtocols, "-format_whitelist", webContainers,
-			"-rw_timeout", strconv.Itoa(int(fileStall / time.Microsecond)), "-user_agent", userAgent,
-		},
-		url: proxy.Source(), proxy: proxy, env: []string{"http_proxy=" + proxy.Address()},
+		// Not -rw_timeout: ffmpeg ends after it as if the source had ended.
+		options: []string{"-protocol_whitelist", webProtocols, "-format_whitelist", webContainers, "-user_agent", userAgent},
+		url:     proxy.Source(), proxy: proxy, env: []string{"http_proxy=" + proxy.Address()},
 	}, nil
 }
 
@@ -241,7 +236,7 @@ func (rd *ffmpegReader) run(ctx context.Context, to sink) error {
 	defer stop()
 	heard := &heard{Reader: read}
 	heard.touch()
-	stalled := watchStall(ctx, heard, cancel)
+	stalled := watchStall(ctx, heard, rd.runner.stall.other, cancel)
 	_ = readTS(heard, &pacer{ctx: ctx, to: heard.sink(to)}) // the end of the process says more
 	lost := ctx.Err() != nil && stalled.Load()
 	if ctx.Err() == nil {
@@ -311,18 +306,18 @@ func (s heardSink) WriteAudio(frame []byte, at time.Duration) error {
 	return s.to.WriteAudio(frame, at)
 }
 
-// watchStall cancels when there was no data for fileStall, and says so.
-func watchStall(ctx context.Context, h *heard, cancel func()) *atomic.Bool {
+// watchStall cancels when there was no data for a time, and says so.
+func watchStall(ctx context.Context, h *heard, after time.Duration, cancel func()) *atomic.Bool {
 	var stalled atomic.Bool
 	go func() {
-		tick := time.NewTicker(fileStall / 10)
+		tick := time.NewTicker(after / 10)
 		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case now := <-tick.C:
-				if now.Sub(time.Unix(0, h.at.Load())) > fileStall {
+				if now.Sub(time.Unix(0, h.at.Load())) > after {
 					stalled.Store(true)
 					cancel()
 					return

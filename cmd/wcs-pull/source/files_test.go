@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -25,23 +24,7 @@ import (
 // record writes a file of so many seconds with ffmpeg; encoders and the name's ending say what it is.
 func record(t testing.TB, file string, seconds int, encoders ...[]string) {
 	t.Helper()
-	recordAs(t, file, "320x180", seconds, encoders...)
-}
-
-func recordAs(t testing.TB, file, size string, seconds int, encoders ...[]string) {
-	t.Helper()
-	args := []string{"-y", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=rate=25:size=" + size, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"}
-	for _, e := range encoders {
-		args = append(args, e...)
-	}
-	args = append(args, "-t", fmt.Sprint(seconds))
-	if strings.HasSuffix(file, ".m3u8") {
-		args = append(args, "-hls_time", "1", "-hls_list_size", "0", "-hls_playlist_type", "vod")
-	}
-	out, err := exec.Command("ffmpeg", append(args, file)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("ffmpeg: %v\n%s", err, out)
-	}
+	rig.MakeFilm(t, file, "320x180", seconds, encoders...)
 }
 
 // folder returns a runner and its folder of files.
@@ -304,16 +287,8 @@ func TestWebServerThatEndsItsConnectionIsALoss(t *testing.T) {
 }
 
 func TestLivePlaylistPlaysOn(t *testing.T) {
-	rig.SkipShort(t)
 	dir := t.TempDir()
-	args := []string{"-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x180", "-f", "lavfi", "-i", "sine=sample_rate=48000"}
-	args = append(append(args, rig.CameraH264...), rig.CameraAAC...)
-	list := filepath.Join(dir, "live.m3u8")
-	encoder := rig.Start(t, "ffmpeg", append(args, "-f", "hls", "-hls_time", "1", "-hls_list_size", "4", "-hls_flags", "delete_segments", list)...)
-	rig.Eventually(t, patience, "the playlist has segments", func() bool {
-		text, err := os.ReadFile(list)
-		return err == nil && strings.Count(string(text), "#EXTINF") > 2
-	})
+	encoder := rig.StartPlaylist(t, filepath.Join(dir, "live.m3u8"), 4)
 	server, _ := web(t, dir)
 	s := start1(t, withPassword(server, "pass%20word")+"/live.m3u8", nil)
 	s.await(pull.Running)

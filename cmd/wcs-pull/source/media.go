@@ -81,7 +81,9 @@ type door struct {
 	kept    []keptFrame
 	size    int
 	arrived func() // called once, with the first frame; nil afterwards
+	cut     bool   // video goes on with a key frame
 	frames  int64
+	last    time.Time // when the newest frame came
 }
 
 type keptFrame struct {
@@ -90,11 +92,12 @@ type keptFrame struct {
 	at    time.Duration
 }
 
-// expect sets the function that is called with the next frame.
-func (d *door) expect(arrived func()) {
+// reopen is called when the source was opened again, with the function that is called with its first frame.
+// Video that comes before a key frame is dropped: it refers to pictures that players do not have.
+func (d *door) reopen(arrived func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.arrived = arrived
+	d.arrived, d.cut = arrived, true
 }
 
 // open passes on what was kept, and everything that comes.
@@ -118,16 +121,24 @@ func (d *door) pass(f keptFrame) error {
 	return d.to.WriteAudio(f.audio, f.at)
 }
 
-func (d *door) count() int64 {
+// count returns how many frames came, and when the newest did.
+func (d *door) count() (frames int64, last time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.frames
+	return d.frames, d.last
 }
 
 func (d *door) write(f keptFrame) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if f.unit != nil && d.cut {
+		if !h264.IsRandomAccess(f.unit) {
+			return nil
+		}
+		d.cut = false
+	}
 	d.frames++
+	d.last = time.Now()
 	if d.arrived != nil {
 		d.arrived()
 		d.arrived = nil

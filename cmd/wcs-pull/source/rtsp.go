@@ -25,9 +25,7 @@ import (
 
 const (
 	rtspTimeout = 5 * time.Second // of one request, and of a write
-	// rtspStall is how long a source may send no frame before it counts as lost.
-	rtspStall = 5 * time.Second
-	rtspDials = 4 // connections of one attempt: the first and those of redirects
+	rtspDials   = 4               // connections of one attempt: the first and those of redirects
 	// syncEvery is how often the sender reports of the source are looked at, syncSlack what they may differ.
 	syncEvery = 5 * time.Second
 	syncSlack = 5 * time.Millisecond
@@ -42,6 +40,7 @@ type rtspReader struct {
 	video  *rtspTrack // nil without
 	audio  *rtspTrack
 	heard  atomic.Int64 // Unix nanoseconds of the last frame
+	stall  time.Duration
 	// anyOrder allows B-frames. Set before run.
 	anyOrder bool
 
@@ -103,7 +102,7 @@ func (r *Runner) openRTSP(ctx context.Context, s pull.Source) (reader, error) {
 		return nil, &pull.Error{Fault: pull.BadURL, Detail: "not an RTSP URL"}
 	}
 	tcp := gortsplib.TransportTCP
-	rd := &rtspReader{url: u, client: &gortsplib.Client{
+	rd := &rtspReader{url: u, stall: r.stall.rtsp, client: &gortsplib.Client{
 		ReadTimeout: rtspTimeout, WriteTimeout: rtspTimeout, Transport: &tcp, UserAgent: userAgent,
 		TLSConfig:         &tls.Config{RootCAs: r.config.RootCAs, MinVersion: tls.VersionTLS12},
 		DialContext:       limitedDial(r.network(s), u.User != nil),
@@ -269,7 +268,7 @@ func (rd *rtspReader) run(ctx context.Context, to sink) error {
 func (rd *rtspReader) watch(ctx context.Context, broken <-chan error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- rd.client.Wait() }()
-	tick := time.NewTicker(rtspStall / 5)
+	tick := time.NewTicker(rd.stall / 5)
 	defer tick.Stop()
 	for {
 		select {
@@ -283,7 +282,7 @@ func (rd *rtspReader) watch(ctx context.Context, broken <-chan error) error {
 			}
 			return rtspLoss(err)
 		case now := <-tick.C:
-			if now.Sub(time.Unix(0, rd.heard.Load())) > rtspStall {
+			if now.Sub(time.Unix(0, rd.heard.Load())) > rd.stall {
 				if rd.heard.Load() == rd.begun.UnixNano() {
 					return &pull.Error{Fault: pull.NoMedia, Detail: "no frames"}
 				}

@@ -6,6 +6,7 @@ package source
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"os/exec"
 	"sync"
@@ -29,8 +30,10 @@ const (
 	trackPatience = 3 * time.Second
 	firstRetry    = 500 * time.Millisecond
 	maxRetry      = 10 * time.Second
-	// steady is how long a source must run to count as returned.
-	steady = 10 * time.Second
+	// rtspStall is how long a camera may send no frame before it counts as lost.
+	rtspStall = 5 * time.Second
+	// fileStall is how long ffmpeg may write nothing: segments of HLS come every 2 to 10 s.
+	fileStall = 20 * time.Second
 	// startLimit is the time from the opening of a source until LiveKit has a track of it.
 	startLimit = 25 * time.Second
 )
@@ -75,6 +78,7 @@ type Publisher interface {
 type Runner struct {
 	config  Config
 	guard   *guard.Guard
+	stall   struct{ rtsp, other time.Duration } // until a silent source counts as lost
 	publish func(ctx context.Context, t translate.PullTarget) (Publisher, error)
 	remove  func(ctx context.Context, t translate.PullTarget)
 }
@@ -91,7 +95,7 @@ func New(c Config) (*Runner, error) {
 		}
 		*program = path
 	}
-	return &Runner{
+	r := &Runner{
 		config: c, guard: guard.New(c.Private),
 		publish: func(ctx context.Context, t translate.PullTarget) (Publisher, error) {
 			return c.LiveKit.PublishPull(ctx, t)
@@ -99,7 +103,9 @@ func New(c Config) (*Runner, error) {
 		remove: func(ctx context.Context, t translate.PullTarget) {
 			_ = c.LiveKit.Remove(ctx, t.Room, t.Identity) // otherwise LiveKit removes it within 15 s
 		},
-	}, nil
+	}
+	r.stall.rtsp, r.stall.other = rtspStall, fileStall
+	return r, nil
 }
 
 // Run reads the source and publishes it until ctx ends, which returns nil, or until the source ended or
@@ -150,9 +156,11 @@ func (p *running) retry(ctx context.Context) error {
 	pause.InitialInterval, pause.MaxInterval = firstRetry, maxRetry
 	var lostAt time.Time
 	for {
-		before, begun := p.door.count(), time.Now()
+		before, _ := p.door.count()
+		begun := time.Now()
 		err := p.attempt(ctx)
-		ran := p.door.count() > before
+		after, last := p.door.count()
+		ran := after > before
 		if fault, _ := pull.FaultOf(err); fault == pull.NeedsTranscoding && p.job.Transcode && !p.encode {
 			p.encode = true
 			continue
@@ -163,7 +171,7 @@ func (p *running) retry(ctx context.Context) error {
 		if ran || lostAt.IsZero() {
 			p.report(pull.Interrupted, err)
 		}
-		if lostAt.IsZero() || ran && time.Since(begun) > steady { // one that sends a frame now and then is lost, too
+		if lostAt.IsZero() || ran && last.Sub(begun) > p.steady() {
 			lostAt = time.Now()
 			pause.Reset()
 		}
@@ -181,13 +189,29 @@ func (p *running) retry(ctx context.Context) error {
 	}
 }
 
-// final reports whether the source is not opened again after an error.
+// steady is how long a source must send frames to count as returned. One that sends a frame now and then is
+// lost, too, as is a playlist that does not grow: each time its last segments are read again.
+func (p *running) steady() time.Duration {
+	if p.isCamera() {
+		return 2 * p.runner.stall.rtsp
+	}
+	return 3 * p.runner.stall.other
+}
+
+func (p *running) isCamera() bool {
+	return p.job.Source.Scheme() == pull.RTSP || p.job.Source.Scheme() == pull.RTSPS
+}
+
+var errOtherCodecs = &pull.Error{Fault: pull.NoMedia, Detail: "the source came back with other codecs"}
+
+// final reports whether the source is not opened again after an error. One that sends nothing at the moment
+// can return.
 func (p *running) final(err error) bool {
 	fault, _ := pull.FaultOf(err)
 	switch {
 	case !p.ran, p.job.Source.IsFile():
 		return true
-	case fault == pull.Ended, fault == pull.Internal, fault == pull.NeedsTranscoding, fault == pull.NoMedia, fault == pull.Forbidden:
+	case fault == pull.Ended, fault == pull.Internal, fault == pull.NeedsTranscoding, fault == pull.Forbidden, errors.Is(err, errOtherCodecs):
 		return true
 	}
 	return false
@@ -212,11 +236,11 @@ func (p *running) attempt(ctx context.Context) error {
 	defer cancel(nil)
 	if p.pub != nil {
 		if p.has != rd.format().published() {
-			return &pull.Error{Fault: pull.NoMedia, Detail: "the source came back with other codecs"}
+			return errOtherCodecs
 		}
 		p.pub.Restart()
 		arrived := make(chan struct{})
-		p.door.expect(func() { close(arrived) })
+		p.door.reopen(func() { close(arrived) })
 		starting.Go(func() {
 			select {
 			case <-arrived:
@@ -255,9 +279,10 @@ func watchPublisher(ctx context.Context, pub Publisher, cancel context.CancelCau
 func (p *running) open(ctx context.Context) (reader, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	switch p.job.Source.Scheme() {
-	case pull.RTSP, pull.RTSPS:
+	if p.isCamera() {
 		return p.runner.openRTSP(ctx, p.job.Source)
+	}
+	switch p.job.Source.Scheme() {
 	case pull.HTTP, pull.HTTPS, pull.VOD, pull.VODLive:
 		return p.runner.openFFmpeg(ctx, p.job)
 	}

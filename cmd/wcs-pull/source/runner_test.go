@@ -40,8 +40,10 @@ type fakeRoom struct {
 	video    []time.Duration
 	audio    []time.Duration
 	keys     int
+	orphans  int // frames of video after a restart, before the next key frame
 	reorders int
 	restarts int
+	cut      bool // restarted, without a key frame since
 	bytes    int
 	removed  bool
 	closed   bool
@@ -55,8 +57,12 @@ func (f *fakeRoom) WriteVideo(unit [][]byte, at time.Duration) error {
 		f.reorders++
 	}
 	f.video = append(f.video, at)
-	if h264.IsRandomAccess(unit) {
+	switch {
+	case h264.IsRandomAccess(unit):
 		f.keys++
+		f.cut = false
+	case f.cut:
+		f.orphans++
 	}
 	return nil
 }
@@ -75,6 +81,7 @@ func (f *fakeRoom) Restart() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.restarts++
+	f.cut = true
 	f.video, f.audio = nil, nil
 }
 
@@ -328,16 +335,42 @@ func TestLostCameraIsOpenedAgainWhileItsTracksStay(t *testing.T) {
 	}
 }
 
-func TestFrozenCameraIsLost(t *testing.T) {
+// A camera that is read again and again and sends nothing is waited for, and plays on when it sends.
+func TestFrozenCameraIsWaitedFor(t *testing.T) {
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264, rig.CameraG711)
-	s := start1(t, server.URL("cam"), nil)
+	room := &fakeRoom{lost: make(chan struct{})}
+	r := testRunner(t, room)
+	r.stall.rtsp = time.Second
+	s := begin(t, r, room, server.URL("cam"), nil)
 	s.await(pull.Running)
 	s.frames(5, 5)
 	server.Freeze(true)
 	s.await(pull.Interrupted)
+	rig.Eventually(t, patience, "the camera is read three times", func() bool { return server.Readers() == 3 })
 	server.Freeze(false)
 	s.await(pull.Running)
+	s.frames(10, 10)
+}
+
+// A connection that ends between two key frames is followed by one that begins between two others: players
+// get nothing that they cannot decode.
+func TestCameraThatIsCutGoesOnWithAKeyFrame(t *testing.T) {
+	server := rig.StartRTSP(t, "", "")
+	server.Camera("cam", "320x180", rig.CameraH264, []string{"-g", "75"}, rig.CameraG711)
+	s := start1(t, server.URL("cam"), nil)
+	s.await(pull.Running)
+	s.frames(80, 5)
+	for range 2 {
+		server.Cut()
+		s.await(pull.Interrupted)
+		s.await(pull.Running)
+		s.frames(10, 10)
+	}
+	s.stop()
+	if s.room.orphans > 0 || s.room.restarts != 2 {
+		t.Errorf("%d frames without their key frame, %d restarts", s.room.orphans, s.room.restarts)
+	}
 }
 
 func TestCameraThatDoesNotReturnFailsAfterItsRetryTime(t *testing.T) {
