@@ -211,7 +211,12 @@ func encrypt(t *testing.T, key []byte, text string) string {
 // trap listens on loopback, and counts connections.
 func trap(t *testing.T) (address string, reached func() int64) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return trapAt(t, "127.0.0.1:0")
+}
+
+func trapAt(t *testing.T, at string) (address string, reached func() int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Fatal(err)
 	}

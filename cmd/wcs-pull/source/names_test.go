@@ -65,33 +65,6 @@ func startNames(t *testing.T, answer func(question int) string) (questions *atom
 	return questions
 }
 
-// trap counts the connections to another address of loopback.
-func trap(t *testing.T, port int) *atomic.Int64 {
-	t.Helper()
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.2:%d", port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var reached atomic.Int64
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			reached.Add(1)
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = l.Close()
-		<-done
-	})
-	return &reached
-}
-
 // firstOnly returns a runner whose sources may be at 127.0.0.1, and not at 127.0.0.2.
 func firstOnly(t *testing.T) (*Runner, *fakeRoom) {
 	t.Helper()
@@ -108,7 +81,7 @@ func TestNameOfACameraThatChangesLeadsNowhereElse(t *testing.T) {
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264)
 	questions := startNames(t, func(question int) string { return fmt.Sprintf("127.0.0.%d", min(question, 2)) })
-	reached := trap(t, server.Port)
+	_, reached := trapAt(t, fmt.Sprintf("127.0.0.2:%d", server.Port))
 	s := begin(t, r, room, fmt.Sprintf("rtsp://camera.example:%d/cam", server.Port), nil)
 	s.await(pull.Running)
 	s.frames(10, 0)
@@ -118,8 +91,8 @@ func TestNameOfACameraThatChangesLeadsNowhereElse(t *testing.T) {
 	server.Cut()
 	s.await(pull.Interrupted)
 	s.wantFault(pull.Forbidden)
-	if questions.Load() < 2 || reached.Load() != 0 {
-		t.Errorf("%d questions, and the other address was reached %d times", questions.Load(), reached.Load())
+	if questions.Load() < 2 || reached() != 0 {
+		t.Errorf("%d questions, and the other address was reached %d times", questions.Load(), reached())
 	}
 }
 
@@ -140,14 +113,14 @@ func TestNameOfAPlaylistThatChangesLeadsNowhereElse(t *testing.T) {
 		}
 		return "127.0.0.1"
 	})
-	reached := trap(t, port)
+	_, reached := trapAt(t, fmt.Sprintf("127.0.0.2:%d", port))
 	s := begin(t, r, room, fmt.Sprintf("http://web.example:%d/list.m3u8", port), func(j *Job) { j.Retry = 10 * time.Second })
 	s.await(pull.Running)
 	s.frames(10, 10)
 	before := questions.Load()
 	changed.Store(true)
 	s.wantFault(pull.Forbidden)
-	if questions.Load() <= before || reached.Load() != 0 {
-		t.Errorf("%d questions before the change and %d after; the other address was reached %d times", before, questions.Load(), reached.Load())
+	if questions.Load() <= before || reached() != 0 {
+		t.Errorf("%d questions before the change and %d after; the other address was reached %d times", before, questions.Load(), reached())
 	}
 }
