@@ -17,9 +17,9 @@ const (
 	playlistTag = "#EXTM3U"
 )
 
-// errPlaylist is wrapped by the errors of playlists that are refused: ffmpeg reads them in its own way, and
+// ErrPlaylist is wrapped by the errors of playlists that are refused: ffmpeg reads them in its own way, and
 // opens addresses of schemes that it should not in some places.
-var errPlaylist = errors.New("playlist refused")
+var ErrPlaylist = errors.New("playlist refused")
 
 // startsPlaylist reports whether ffmpeg could take a body for a playlist of HLS. It skips tags of ID3, as
 // ffmpeg does, behind which a playlist is an error.
@@ -36,12 +36,12 @@ func startsPlaylist(body *bufio.Reader) (bool, error) {
 	}
 	start, _ = body.Peek(maxTag) // shorter bodies end before
 	if bytes.Contains(start, []byte(playlistTag)) {
-		return false, fmt.Errorf("%w: behind a tag", errPlaylist)
+		return false, fmt.Errorf("%w: behind a tag", ErrPlaylist)
 	}
 	for at := 0; bytes.HasPrefix(start[at:], []byte("ID3")); {
 		const header = 10
 		if len(start)-at < header {
-			return false, fmt.Errorf("%w: tag without an end", errPlaylist)
+			return false, fmt.Errorf("%w: tag without an end", ErrPlaylist)
 		}
 		size := 0
 		for _, b := range start[at+6 : at+header] {
@@ -51,7 +51,7 @@ func startsPlaylist(body *bufio.Reader) (bool, error) {
 			at += header // a footer
 		}
 		if at > len(start)-len(playlistTag) && len(start) == maxTag || at > len(start) {
-			return false, fmt.Errorf("%w: tag of more than %d bytes", errPlaylist, maxTag)
+			return false, fmt.Errorf("%w: tag of more than %d bytes", ErrPlaylist, maxTag)
 		}
 	}
 	return false, nil
@@ -63,10 +63,10 @@ var quotedAddress = regexp.MustCompile(`URI="([^"\\]*)"`)
 // playlist returns a playlist in which every address leads to the proxy. base is where it came from.
 func (p *Proxy) playlist(text []byte, base *url.URL) ([]byte, error) {
 	if len(text) > maxPlaylist {
-		return nil, fmt.Errorf("%w: more than %d bytes", errPlaylist, maxPlaylist)
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrPlaylist, maxPlaylist)
 	}
 	if bytes.IndexByte(text, 0) >= 0 {
-		return nil, fmt.Errorf("%w: a zero byte", errPlaylist)
+		return nil, fmt.Errorf("%w: a zero byte", ErrPlaylist)
 	}
 	var out bytes.Buffer
 	for line := range strings.FieldsFuncSeq(string(text), func(r rune) bool { return r == '\n' || r == '\r' }) {
@@ -88,7 +88,7 @@ func (p *Proxy) line(line string, base *url.URL) (string, error) {
 		return p.address(line, base)
 	}
 	if strings.Count(line, "URI=") != len(quotedAddress.FindAllString(line, -1)) || strings.Contains(line, `\`) {
-		return "", fmt.Errorf("%w: an address in a tag that is not quoted", errPlaylist)
+		return "", fmt.Errorf("%w: an address in a tag that is not quoted", ErrPlaylist)
 	}
 	var failed error
 	line = quotedAddress.ReplaceAllStringFunc(line, func(match string) string {
@@ -104,13 +104,13 @@ func (p *Proxy) address(text string, base *url.URL) (string, error) {
 	u, err := base.Parse(text)
 	switch {
 	case err != nil || len(text) > maxAddress:
-		return "", fmt.Errorf("%w: an address that is not a URL", errPlaylist)
+		return "", fmt.Errorf("%w: an address that is not a URL", ErrPlaylist)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
-		return "", fmt.Errorf("%w: an address that is not of http or https", errPlaylist)
+		return "", fmt.Errorf("%w: an address that is not of http or https", ErrPlaylist)
 	}
 	u.User, u.Fragment = nil, ""
 	if len(u.String()) > maxAddress {
-		return "", fmt.Errorf("%w: an address of more than %d bytes", errPlaylist, maxAddress)
+		return "", fmt.Errorf("%w: an address of more than %d bytes", ErrPlaylist, maxAddress)
 	}
 	return p.sealed(u), nil
 }

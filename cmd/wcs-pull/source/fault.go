@@ -60,6 +60,9 @@ func isMalformed(err error) bool {
 // httpFault classifies what the proxy noted.
 func httpFault(err error) *pull.Error {
 	var status guard.StatusError
+	if errors.Is(err, guard.ErrPlaylist) {
+		return &pull.Error{Fault: pull.NoMedia, Detail: "the playlist must not be read"}
+	}
 	if !errors.As(err, &status) {
 		return connectionFault(err)
 	}

@@ -210,7 +210,7 @@ func TestPlaylistsLeadNowhereElse(t *testing.T) {
 			if variant, ok := strings.CutPrefix(name, "variant "); ok {
 				form, name = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n%s\n", variant
 			}
-			server := other(t, fmt.Sprintf(form, line))
+			server := files(t, map[string]string{"/list.m3u8": fmt.Sprintf(form, line)})
 			room := &fakeRoom{lost: make(chan struct{})}
 			r := testRunner(t, room)
 			r.guard = loopbackOnly(t)
@@ -218,8 +218,13 @@ func TestPlaylistsLeadNowhereElse(t *testing.T) {
 			select {
 			case err := <-s.done:
 				s.done <- err
-				if err == nil {
-					t.Error("no fault")
+				fault, _ := pull.FaultOf(err)
+				want := pull.NoMedia
+				if strings.HasPrefix(line, "http") {
+					want = pull.Forbidden
+				}
+				if fault != want && (name != "decimal" || fault != pull.Unreachable) { // a name, which can be unknown
+					t.Errorf("the fault is %q, want %s", fault, want)
 				}
 			case <-time.After(patience):
 				t.Error("the pull does not end")
@@ -236,13 +241,7 @@ func TestPlaylistsLeadNowhereElse(t *testing.T) {
 	})
 }
 
-// other serves one text on another address of loopback.
-func other(t *testing.T, text string) string {
-	t.Helper()
-	return files(t, map[string]string{"": text})
-}
-
-// files serves texts by path on another address of loopback; "" is that of all other paths.
+// files serves texts by path on another address of loopback.
 func files(t *testing.T, texts map[string]string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.2:0")
@@ -250,11 +249,7 @@ func files(t *testing.T, texts map[string]string) string {
 		t.Fatal(err)
 	}
 	server := httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text, ok := texts[r.URL.Path]
-		if !ok {
-			text = texts[""]
-		}
-		_, _ = io.WriteString(w, text)
+		_, _ = io.WriteString(w, texts[r.URL.Path])
 	})}}
 	server.Start()
 	t.Cleanup(server.Close)
