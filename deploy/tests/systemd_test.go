@@ -35,6 +35,14 @@ func TestSystemdAcceptsUnit(t *testing.T) {
 	}
 }
 
+// Media over WebRTC needs the addresses of the machine, which Linux lists over netlink. Without them no probe
+// and no snapshot reaches LiveKit.
+func TestSystemdUnitAllowsMedia(t *testing.T) {
+	if !regexp.MustCompile(`(?m)^RestrictAddressFamilies=.*\bAF_NETLINK\b`).Match(readFile(t, unitFile)) {
+		t.Error("the unit does not allow AF_NETLINK")
+	}
+}
+
 // systemd waits for the whole drain with the default settings before it kills the gateway.
 func TestSystemdUnitWaitsForTheDrain(t *testing.T) {
 	m := regexp.MustCompile(`(?m)^TimeoutStopSec=(\d+)min$`).FindSubmatch(readFile(t, unitFile))
