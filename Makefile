@@ -21,6 +21,8 @@ CA_CERTS    ?= /etc/ssl/certs/ca-certificates.crt
 
 GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 
+PROGRAMS := ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
+
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
@@ -100,7 +102,7 @@ setup:
 	touch $@
 
 build:
-	CGO_ENABLED=0 go build $(GOBUILD) -o bin/ ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
+	CGO_ENABLED=0 go build $(GOBUILD) -o bin/ $(PROGRAMS)
 
 # The image's content for GOOS and GOARCH, and a tar file of it: the same bytes for the same tree, version, Go and
 # certificate authorities.
@@ -111,7 +113,7 @@ rootfs:
 	mkdir -p $(ROOTFS)/etc/ssl/certs
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(GOBUILD) -o $(ROOTFS)/wcs-gateway ./cmd/wcs-gateway
 	cp LICENSE $(ROOTFS)/LICENSE
-	sh deploy/release/notices >$(ROOTFS)/NOTICES
+	sh deploy/release/notices ./cmd/wcs-gateway >$(ROOTFS)/NOTICES
 	cp $(CA_CERTS) $(ROOTFS)/etc/ssl/certs/ca-certificates.crt
 	echo 'nonroot:x:65532:65532::/:/sbin/nologin' >$(ROOTFS)/etc/passwd
 	echo 'nonroot:x:65532:' >$(ROOTFS)/etc/group
@@ -127,7 +129,7 @@ rootfs-pull:
 	mkdir -p bin/rootfs-pull/usr/local/bin bin/rootfs-pull/usr/share/doc/wcs-pull
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false $(GOBUILD) -o bin/rootfs-pull/usr/local/bin/wcs-pull ./cmd/wcs-pull
 	cp LICENSE bin/rootfs-pull/usr/share/doc/wcs-pull/LICENSE
-	sh deploy/release/notices wcs-pull >bin/rootfs-pull/usr/share/doc/wcs-pull/NOTICES
+	sh deploy/release/notices ./cmd/wcs-pull >bin/rootfs-pull/usr/share/doc/wcs-pull/NOTICES
 	chmod -R u=rwX,go=rX bin/rootfs-pull
 
 # Builds twice with empty caches, which takes minutes, and compares.
@@ -172,12 +174,14 @@ else
 	(cd deploy/sbom && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o ../../bin/release.build/ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod); \
 	for arch in $(ARCHES); do \
 		echo "release: $(VERSION) for linux/$$arch"; build=bin/release.build/$$arch; mkdir -p $$build; \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false $(GOBUILD) -o $$build/ ./cmd/wcs-gateway ./cmd/wcs-doctor; \
-		GOOS=linux GOARCH=$$arch sh deploy/release/notices >$$build/NOTICES; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false $(GOBUILD) -o $$build/ $(PROGRAMS); \
+		GOOS=linux GOARCH=$$arch sh deploy/release/notices $(PROGRAMS) >$$build/NOTICES; \
 		sh deploy/release/package $(VERSION) $$arch $$build $$build/NOTICES $(RELEASE); \
-		sbom=$(RELEASE)/wcs-gateway-$(VERSION)-linux-$$arch.cdx.json; \
-		bin/release.build/cyclonedx-gomod bin -json -noserial -version $(VERSION) -output $$sbom $$build/wcs-gateway 2>/dev/null; \
-		sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$$stamp\"/" $$sbom; \
+		for program in wcs-gateway wcs-pull; do \
+			sbom=$(RELEASE)/$$program-$(VERSION)-linux-$$arch.cdx.json; \
+			bin/release.build/cyclonedx-gomod bin -json -noserial -version $(VERSION) -output $$sbom $$build/$$program 2>/dev/null; \
+			sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$$stamp\"/" $$sbom; \
+		done; \
 	done; \
 	HOME_URL=$(HOME_URL) sh deploy/release/chart $(VERSION) $(RELEASE); \
 	rm -rf bin/release.build; cd $(RELEASE); sha256sum * >SHA256SUMS; cat SHA256SUMS

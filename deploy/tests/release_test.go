@@ -41,8 +41,8 @@ func packages(t *testing.T, environ ...string) string {
 	dir := t.TempDir()
 	notices, out := filepath.Join(dir, "NOTICES"), filepath.Join(dir, "out")
 	const program = "#!/bin/sh\necho 1.2.3-rc.1\n"
-	for file, text := range map[string]string{filepath.Join(dir, "wcs-gateway"): program, filepath.Join(dir, "wcs-doctor"): program, notices: "notices\n"} {
-		if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+	for name, text := range map[string]string{"wcs-gateway": program, "wcs-doctor": program, "wcs-pull": program, "NOTICES": "notices\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -54,13 +54,14 @@ func packages(t *testing.T, environ ...string) string {
 const (
 	archiveName = "wcs-gateway-1.2.3-rc.1-linux-amd64.tar.gz"
 	debName     = "wcs-gateway_1.2.3~rc.1_amd64.deb"
+	pullDebName = "wcs-pull_1.2.3~rc.1_amd64.deb"
 	chartName   = "wcs-gateway-chart-1.2.3-rc.1.tgz"
 )
 
 func TestPackagesAreReproducible(t *testing.T) {
 	first := packages(t, "TZ=UTC")
 	second := packages(t, "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8")
-	for _, name := range []string{archiveName, debName, chartName} {
+	for _, name := range []string{archiveName, debName, pullDebName, chartName} {
 		if a, b := sha256.Sum256(readFile(t, filepath.Join(first, name))), sha256.Sum256(readFile(t, filepath.Join(second, name))); a != b {
 			t.Errorf("%s has the sum %x, then %x", name, a, b)
 		}
@@ -86,68 +87,99 @@ func TestArchiveHasWhatAnInstallationNeeds(t *testing.T) {
 		}
 		got[strings.TrimPrefix(h.Name, strings.TrimSuffix(archiveName, ".tar.gz")+"/")] = h.Mode
 	}
-	want := map[string]int64{"": 0o755, "wcs-gateway": 0o755, "wcs-doctor": 0o755, "LICENSE": 0o644, "NOTICES": 0o644, "wcs-gateway.example.yaml": 0o644, "wcs-gateway.service": 0o644}
+	want := map[string]int64{
+		"": 0o755, "wcs-gateway": 0o755, "wcs-doctor": 0o755, "wcs-pull": 0o755, "LICENSE": 0o644, "NOTICES": 0o644,
+		"wcs-gateway.example.yaml": 0o644, "wcs-gateway.service": 0o644, "wcs-pull.service": 0o644, "pull.yaml": 0o644,
+	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("files %v, want %v", got, want)
 	}
 }
 
-// The package is installed into an empty root and purged. systemd accepts its unit, which starts the
-// installed program, and the gateway its configuration.
+// Each package is installed into an empty root and purged. systemd accepts its unit, which starts the
+// installed program, and the program its configuration.
 func TestDebIsInstalledAndPurged(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("dpkg needs root")
 	}
-	deb, clean := filepath.Join(packages(t), debName), t.TempDir()
-	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "var/log"} {
-		if err := os.MkdirAll(filepath.Join(clean, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(clean, "var/lib/dpkg/status"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	dpkg := func(args ...string) {
-		t.Helper()
-		run(t, nil, "dpkg", append([]string{"--root=" + clean, "--force-script-chrootless"}, args...)...)
-	}
-	dpkg("--install", deb)
-	if out := run(t, nil, filepath.Join(clean, "usr/bin/wcs-gateway")); out != "1.2.3-rc.1\n" {
-		t.Errorf("the program prints %q", out)
-	}
-	if info, err := os.Stat(filepath.Join(clean, "etc/wcs-gateway/secrets")); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("secrets: %v, %v", info, err)
-	}
-	secret := filepath.Join(clean, "etc/wcs-gateway/secrets/livekit")
-	if err := os.WriteFile(secret, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	config := strings.ReplaceAll(string(readFile(t, filepath.Join(clean, "etc/wcs-gateway/gateway.yaml"))), "/run/credentials/wcs-gateway.service/livekit", secret)
-	if err := checkConfig(t.Context(), t, config, nil); err != nil {
-		t.Error(err)
-	}
-	verifyUnit(t, clean, "/usr/lib/systemd/system", "/usr/bin/wcs-gateway")
-	dpkg("--purge", "wcs-gateway")
-	for _, left := range []string{"usr/bin/wcs-gateway", "usr/lib/systemd/system/wcs-gateway.service", "etc/wcs-gateway"} {
-		if _, err := os.Stat(filepath.Join(clean, left)); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s is left after the purge: %v", left, err)
-		}
+	out := packages(t)
+	for _, p := range []struct {
+		deb, name, config string
+		secrets           []string
+		check             func(config string) error
+	}{
+		{debName, "wcs-gateway", "gateway.yaml", []string{"livekit"}, func(config string) error { return checkConfig(t.Context(), t, config, nil) }},
+		{pullDebName, "wcs-pull", "pull.yaml", []string{"livekit", "secret"}, func(config string) error { return checkWorker(t, config, nil) }},
+	} {
+		t.Run(p.name, func(t *testing.T) {
+			clean := t.TempDir()
+			for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "var/log"} {
+				if err := os.MkdirAll(filepath.Join(clean, dir), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(clean, "var/lib/dpkg/status"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			dpkg := func(args ...string) { // ffmpeg is not in the empty root
+				t.Helper()
+				run(t, nil, "dpkg", append([]string{"--root=" + clean, "--force-script-chrootless", "--force-depends"}, args...)...)
+			}
+			dpkg("--install", filepath.Join(out, p.deb))
+			if out := run(t, nil, filepath.Join(clean, "usr/bin", p.name)); out != "1.2.3-rc.1\n" {
+				t.Errorf("the program prints %q", out)
+			}
+			etc := filepath.Join(clean, "etc", p.name)
+			if info, err := os.Stat(filepath.Join(etc, "secrets")); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("secrets: %v, %v", info, err)
+			}
+			for _, secret := range p.secrets {
+				if err := os.WriteFile(filepath.Join(etc, "secrets", secret), []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			config := string(readFile(t, filepath.Join(etc, p.config)))
+			if err := p.check(strings.ReplaceAll(config, "/run/credentials/"+p.name+".service", filepath.Join(etc, "secrets"))); err != nil {
+				t.Error(err)
+			}
+			verifyUnit(t, clean, "/usr/lib/systemd/system", "/usr/bin/"+p.name, p.secrets...)
+			dpkg("--purge", p.name)
+			for _, left := range []string{"usr/bin/" + p.name, "usr/lib/systemd/system/" + p.name + ".service", "etc/" + p.name} {
+				if _, err := os.Stat(filepath.Join(clean, left)); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s is left after the purge: %v", left, err)
+				}
+			}
+		})
 	}
 }
 
-// verifyUnit requires that systemd accepts the unit in a directory of a clean root, and that the unit starts
-// the installed program.
-func verifyUnit(t *testing.T, clean, dir, program string) {
+// The worker does not run without ffmpeg.
+func TestDebOfWorkerDependsOnFFmpeg(t *testing.T) {
+	if got := run(t, nil, "dpkg-deb", "--field", filepath.Join(packages(t), pullDebName), "Depends"); got != "ffmpeg\n" {
+		t.Errorf("the package depends on %q", got)
+	}
+}
+
+// verifyUnit requires that systemd accepts the unit of a program in a directory of a clean root, and that the
+// unit starts the installed program with these files of its folder of secrets.
+func verifyUnit(t *testing.T, clean, dir, program string, secrets ...string) {
 	t.Helper()
-	text := string(readFile(t, filepath.Join(clean, dir, "wcs-gateway.service")))
-	if n := strings.Count(text, "="+program+" "); n != 2 || strings.Count(text, "/bin/wcs-gateway ") != n {
+	name := filepath.Base(program)
+	unit := name + ".service"
+	text := string(readFile(t, filepath.Join(clean, dir, unit)))
+	if n := strings.Count(text, "="+program+" "); n != 2 || strings.Count(text, "/bin/"+name+" ") != n {
 		t.Errorf("the unit names the installed program %d times, want twice:\n%s", n, text)
+	}
+	for _, secret := range secrets {
+		if !strings.Contains(text, "\nLoadCredential="+secret+":/etc/"+name+"/secrets/"+secret+"\n") {
+			t.Errorf("the unit does not load %s:\n%s", secret, text)
+		}
 	}
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		return
 	}
-	here := filepath.Join(t.TempDir(), "wcs-gateway.service")
+	here := filepath.Join(t.TempDir(), unit)
 	if err := os.WriteFile(here, []byte(strings.ReplaceAll(text, program, filepath.Join(clean, program))), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -156,8 +188,8 @@ func verifyUnit(t *testing.T, clean, dir, program string) {
 	}
 }
 
-// The commands of docs/install-linux.md install the archive into an empty root. systemd accepts the unit, and
-// the gateway the configuration of the document.
+// The commands of docs/install-linux.md install the archive into an empty root. systemd accepts the units, the
+// gateway the configuration of the document, and the worker that of the archive.
 func TestArchiveIsInstalledByDocumentedCommands(t *testing.T) {
 	document := string(readFile(t, root+"/docs/install-linux.md"))
 	block := func(language, first string) string {
@@ -175,25 +207,32 @@ func TestArchiveIsInstalledByDocumentedCommands(t *testing.T) {
 		}
 	}
 	const secret = "0123456789abcdef0123456789abcdef"
-	commands := strings.NewReplacer("1.2.3", "1.2.3-rc.1", "/usr/local/", clean+"/usr/local/", "/etc/", clean+"/etc/").Replace(block("sh", "tar -xzf"))
-	run(t, []string{"LIVEKIT_SECRET=" + secret}, "sh", "-euc", "cd "+out+"\n"+commands)
-	if out := run(t, nil, filepath.Join(clean, "usr/local/bin/wcs-gateway")); out != "1.2.3-rc.1\n" {
-		t.Errorf("the program prints %q", out)
-	}
-	file := filepath.Join(clean, "etc/wcs-gateway/secrets/livekit")
-	if got := string(readFile(t, file)); got != secret {
-		t.Errorf("the secret is %q", got)
-	}
-	for path, want := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): 0o700} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
-			t.Errorf("%s: %v, %v, want mode %v", path, info, err, want)
+	commands := strings.NewReplacer("1.2.3", "1.2.3-rc.1", "/usr/local/", clean+"/usr/local/", "/etc/", clean+"/etc/").Replace(block("sh", "tar -xzf") + block("sh", "install -m 0755 wcs-pull"))
+	run(t, []string{"LIVEKIT_SECRET=" + secret, "PULL_LIVEKIT_SECRET=" + secret}, "sh", "-euc", "cd "+out+"\n"+commands)
+	for _, name := range []string{"wcs-gateway", "wcs-pull"} {
+		if out := run(t, nil, filepath.Join(clean, "usr/local/bin", name)); out != "1.2.3-rc.1\n" {
+			t.Errorf("%s prints %q", name, out)
+		}
+		file := filepath.Join(clean, "etc", name, "secrets/livekit")
+		if got := string(readFile(t, file)); got != secret {
+			t.Errorf("the secret of %s is %q", name, got)
+		}
+		for path, want := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): 0o700} {
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+				t.Errorf("%s: %v, %v, want mode %v", path, info, err, want)
+			}
 		}
 	}
-	config := strings.ReplaceAll(block("yaml", "# /etc/wcs-gateway/gateway.yaml"), "/run/credentials/wcs-gateway.service/livekit", file)
+	config := strings.ReplaceAll(block("yaml", "# /etc/wcs-gateway/gateway.yaml"), "/run/credentials/wcs-gateway.service", filepath.Join(clean, "etc/wcs-gateway/secrets"))
 	if err := checkConfig(t.Context(), t, config, nil); err != nil {
 		t.Error(err)
 	}
-	verifyUnit(t, clean, "/etc/systemd/system", "/usr/local/bin/wcs-gateway")
+	worker := string(readFile(t, filepath.Join(clean, "etc/wcs-pull/pull.yaml")))
+	if err := checkWorker(t, strings.ReplaceAll(worker, "/run/credentials/wcs-pull.service", filepath.Join(clean, "etc/wcs-pull/secrets")), nil); err != nil {
+		t.Error(err)
+	}
+	verifyUnit(t, clean, "/etc/systemd/system", "/usr/local/bin/wcs-gateway", "livekit")
+	verifyUnit(t, clean, "/etc/systemd/system", "/usr/local/bin/wcs-pull", "livekit", "secret")
 }
 
 // The packaged chart has the version of the release, for the image of that version, and no examples.
@@ -214,23 +253,25 @@ func TestChartPackageHasTheVersion(t *testing.T) {
 	}
 }
 
-// The notices have the licence of each module that the program links.
+// The notices have the licence of each module that the programs link.
 func TestNoticesNameEveryLinkedModule(t *testing.T) {
-	binary, err := gatewayBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := buildinfo.ReadFile(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	notices := run(t, nil, "sh", "deploy/release/notices")
-	if len(info.Deps) < 50 {
-		t.Fatalf("%d modules", len(info.Deps))
-	}
-	for _, module := range info.Deps {
-		if !strings.Contains(notices, "\n"+module.Path+" "+module.Version+"\n--- ") {
-			t.Errorf("no notice of %s %s", module.Path, module.Version)
+	notices := run(t, nil, "sh", "deploy/release/notices", "./cmd/wcs-gateway", "./cmd/wcs-doctor", "./cmd/wcs-pull")
+	for _, build := range []func() (string, error){gatewayBinary, workerBinary} {
+		binary, err := build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := buildinfo.ReadFile(binary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(info.Deps) < 50 {
+			t.Fatalf("%d modules in %s", len(info.Deps), binary)
+		}
+		for _, module := range info.Deps {
+			if !strings.Contains(notices, "\n"+module.Path+" "+module.Version+"\n--- ") {
+				t.Errorf("no notice of %s %s", module.Path, module.Version)
+			}
 		}
 	}
 }
