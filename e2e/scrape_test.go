@@ -23,7 +23,8 @@ func TestScrapeHasWhatAlertsAndDashboardName(t *testing.T) {
 	cert, key, _ := certificate(t)
 	old := rig.StartScriptedServer(t)
 	s := rig.NewStage(t, map[string]string{
-		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q}}, moving: {route: {default: old}}, both: {hybrid: {upstream: old}}}", backend.URL),
+		"WCS_APPLICATIONS": fmt.Sprintf("{defaultApp: {hooks: {url: %q}, pull: {allow: ['rtsp://*']}}, moving: {route: {default: old}}, both: {hybrid: {upstream: old}}}", backend.URL),
+		"WCS_PULL_SECRET":  "0123456789abcdef0123456789abcdef",
 		"WCS_UPSTREAMS":    fmt.Sprintf("{old: {url: %q}}", old.URL), "WCS_REST_LISTEN": rest, "WCS_REST_AUTH": "none",
 		"WCS_LISTEN_SECURE": "127.0.0.1:0", "WCS_LISTEN_TLS_CERT": cert, "WCS_LISTEN_TLS_KEY": key,
 	}, "")

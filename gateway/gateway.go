@@ -120,7 +120,8 @@ func New(cfg Config, deps Deps) *Gateway {
 	})
 	env.Pulls = pulls.New(pulls.Deps{
 		Config: cfg.Pulls, Deployment: cfg.Deployment, Pod: cfg.Pod, Context: ctx, Store: deps.Pulls, SFU: deps.SFU,
-		Settings: func() map[string]*pulls.App { return pullSettings(g.table.Settings()) }, Recovered: env.Recovered, Log: deps.Log,
+		Settings: func() map[string]*pulls.App { return pullSettings(g.table.Settings()) }, Workers: deps.Metrics.workers,
+		Recovered: env.Recovered, Log: deps.Log,
 	})
 	env.Snapshots = snapshot.New(snapshot.Deps{
 		Config: cfg.Snapshot.Config, Camera: deps.Camera, Duration: deps.Metrics.snapshot, Context: ctx, Recovered: env.Recovered,
@@ -202,6 +203,7 @@ func (g *Gateway) Run(ctx context.Context) {
 	g.work.Go(func() { g.links.Run(g.env.Context) })
 	g.work.Go(func() { g.links.KeepTokens(g.env.Context) })
 	g.work.Go(func() { g.env.Hybrid.Run(g.env.Context) })
+	g.work.Go(func() { g.env.Pulls.CountWorkers(g.env.Context) })
 
 	<-ctx.Done()
 	g.drain()

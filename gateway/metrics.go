@@ -43,6 +43,7 @@ type Metrics struct {
 	cleanup    prometheus.Gauge
 	probe      probe.Metrics
 	snapshot   prometheus.Observer
+	workers    *prometheus.GaugeVec // no labels; no value if no application may play sources
 	upstream   upstream.Metrics
 	hybrid     hybrid.Metrics
 	sides      *prometheus.Registry // those of the above that differ by server: see sides
@@ -118,6 +119,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Streams: gauges("wcs_hybrid_streams", "Streams that sessions of this gateway have on the upstream of their application (hybrid).", "app", "upstream", "kind"),
 			Dropped: counter("wcs_hybrid_dropped_total", "Messages of upstreams that clients do not get: those of statistics, binary ones, too long ones, and those about nothing that the client has there.", "app"),
 		},
+		workers:  gauges("wcs_workers", "Living workers (wcs-pull) of the deployment, as this pod sees them. Absent if no application has pull.allow."),
 		cleanup:  gauge("wcs_cleanup_pending", "Pending cleanup calls to LiveKit and Redis, and pending hook calls for sessions of dead pods."),
 		draining: gauge("wcs_draining", "1 while the pod is shutting down."),
 		rest:     counter("wcs_rest_requests_total", "Requests to the REST API and for statistics. The path is later for endpoints that only WCS has.", "path", "status"),

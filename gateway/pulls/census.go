@@ -83,6 +83,12 @@ func (c *census) free(ctx context.Context) (free, alive bool, err error) {
 	if time.Since(asked) < workersFor && slices.ContainsFunc(workers, takes) {
 		return true, true, nil
 	}
+	workers, err = c.ask(ctx)
+	return slices.ContainsFunc(workers, takes), len(workers) > 0, err
+}
+
+// ask returns the living workers.
+func (c *census) ask(ctx context.Context) ([]state.PullWorker, error) {
 	got, err, _ := c.flights.Do("workers", func() (any, error) {
 		began := time.Now()
 		workers, err := c.store.PullWorkers(ctx)
@@ -93,8 +99,43 @@ func (c *census) free(ctx context.Context) (free, alive bool, err error) {
 		}
 		return workers, err
 	})
-	workers, _ = got.([]state.PullWorker)
-	return slices.ContainsFunc(workers, takes), len(workers) > 0, err
+	workers, _ := got.([]state.PullWorker)
+	return workers, err
+}
+
+// workersEvery is how often a pod counts the workers for its metric.
+const workersEvery = 15 * time.Second
+
+// CountWorkers keeps Deps.Workers until ctx is done.
+func (s *Service) CountWorkers(ctx context.Context) {
+	tick := time.NewTicker(workersEvery)
+	defer tick.Stop()
+	for {
+		s.countWorkers(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// countWorkers sets the number of living workers, which stays as it is while the store does not answer.
+func (s *Service) countWorkers(ctx context.Context) {
+	defer s.deps.Recovered()
+	allowed := false
+	for _, app := range s.deps.Settings() {
+		allowed = allowed || len(app.Allow) > 0
+	}
+	if !allowed || s.deps.Keys == nil {
+		s.deps.Workers.DeleteLabelValues()
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if workers, err := s.census.ask(ctx); err == nil {
+		s.deps.Workers.WithLabelValues().Set(float64(len(workers)))
+	}
 }
 
 func takes(w state.PullWorker) bool { return w.Running < w.Max }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/singleflight"
 
@@ -70,7 +71,8 @@ type Deps struct {
 	SFU        SFU
 	// Settings returns what each application is allowed to play, by its key.
 	Settings  func() map[string]*App
-	Recovered func() // deferred in every goroutine
+	Workers   *prometheus.GaugeVec // living workers; no value if no application may play sources
+	Recovered func()               // deferred in every goroutine
 	Log       zerolog.Logger
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"wcsgateway/state"
@@ -87,7 +88,7 @@ func (w *pods) pod(t *testing.T, name string) *Service {
 	s := New(Deps{
 		Config:     Config{Keys: keys, Linger: 30 * time.Second, Retry: time.Minute, Max: 4, PerApp: 2, PerSession: 1},
 		Deployment: "test", Pod: name, Context: ctx, Store: w.store, SFU: w.room, Settings: func() map[string]*App { return w.apps },
-		Recovered: func() {}, Log: zerolog.New(&w.log),
+		Workers: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "workers"}, nil), Recovered: func() {}, Log: zerolog.New(&w.log),
 	})
 	t.Cleanup(func() {
 		cancel()
