@@ -25,8 +25,8 @@ const (
 )
 
 // TakePull takes a pull that no worker has, with orphans also one whose worker is dead. It returns
-// ErrNotFound if the pull is not wanted or has failed, and ErrTaken with the time after which to try again if
-// another worker has it.
+// ErrNotFound if the pull is not wanted or has failed, ErrWorkersDied to one worker if it fails now, and
+// ErrTaken with the time after which to try again if another worker has it.
 func (r *Redis) TakePull(ctx context.Context, id string, orphans bool) (p TakenPull, left time.Duration, err error) {
 	number := r.stamps.Add(1)
 	err = r.read(ctx, "take_pull", func(ctx context.Context) error {
@@ -41,6 +41,8 @@ func (r *Redis) TakePull(ctx context.Context, id string, orphans bool) (p TakenP
 				return err
 			}
 			return ErrTaken
+		case status == statusDead:
+			return ErrWorkersDied
 		case status == statusGone:
 			if err := r.client.ZRem(ctx, r.keys.pulls(), id).Err(); err != nil {
 				return err

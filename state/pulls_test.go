@@ -394,7 +394,8 @@ func testPullDeaths(w *pullWorld) {
 		w.set("lease", 1)
 	}
 	next := workers[maxPullDeaths%2]
-	w.take(next, ErrNotFound)
+	w.take(next, ErrWorkersDied)
+	w.take(workers[0], ErrNotFound)
 	if s := w.status(); s.State != "failed" || s.Fault != pullDeathFault || len(s.Holders) != 0 {
 		w.t.Errorf("the pull is %+v", s)
 	}

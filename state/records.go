@@ -282,6 +282,8 @@ var (
 	ErrFull = errors.New("full")
 	// ErrTaken: a living worker has the pull.
 	ErrTaken = errors.New("taken by another worker")
+	// ErrWorkersDied: the pull failed by this call, because too many of its workers died in a row.
+	ErrWorkersDied = errors.New("its workers died")
 	// ErrUnwanted: the pull has no holder. It was removed.
 	ErrUnwanted = errors.New("no longer wanted")
 	// ErrUnavailable: Redis did not answer in time, or failed.

@@ -159,7 +159,7 @@ func classify(op string, err error) error {
 	case errors.Is(err, redis.Nil):
 		err = ErrNotFound
 	}
-	for _, ours := range []error{ErrNotFound, ErrNameTaken, ErrMediaIDTaken, ErrAdopted, ErrLostOwnership, ErrLeaseStale, ErrUnavailable, ErrFull, ErrTaken, ErrUnwanted} {
+	for _, ours := range []error{ErrNotFound, ErrNameTaken, ErrMediaIDTaken, ErrAdopted, ErrLostOwnership, ErrLeaseStale, ErrUnavailable, ErrFull, ErrTaken, ErrWorkersDied, ErrUnwanted} {
 		if errors.Is(err, ours) {
 			return fmt.Errorf("%s: %w", op, err)
 		}

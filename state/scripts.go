@@ -88,6 +88,7 @@ const (
 	statusFull     = "full"     // there are as many as there can be
 	statusUnwanted = "unwanted" // the pull has no holder
 	statusGone     = "gone"     // there is no such pull any more
+	statusDead     = "dead"     // too many workers of the pull died
 )
 
 // batch is a set of commands and scripts that are sent together. In a Cluster their order is undefined.

@@ -2,8 +2,9 @@
 -- KEYS 1 the pull, 2 its holders; ARGV 1 the worker, 2 the number of the take, 3 lease in ms, 4 TTL in ms, 5 how
 -- many of its workers can die before the pull fails, 6 its fault then, 7 how long the fault is kept in ms, 8 '1' to
 -- take it from a dead worker
--- Returns the status with the state 'connecting' and the new generation; 'none' if the pull has failed; 'gone' if
--- it does not exist or has no holder; or 'taken' and the rest of the other worker's lease in ms.
+-- Returns the status with the state 'connecting' and the new generation; 'none' if the pull has failed; 'dead' if it
+-- fails now, by the deaths of its workers; 'gone' if it does not exist or has no holder; or 'taken' and the rest of
+-- the other worker's lease in ms.
 -- The generation is greater than every earlier one also if Redis lost the pull, because it is a time.
 local time = now()
 local h = redis.call('HMGET', KEYS[1], 'state', 'gen', 'worker', 'lease', 'take')
@@ -31,7 +32,7 @@ if h[3] ~= '' and h[3] ~= ARGV[1] and redis.call('HINCRBY', KEYS[1], 'deaths', 1
   redis.call('HSET', KEYS[1], 'state', 'failed', 'fault', ARGV[6], 'detail', 'its workers ended', 'worker', '', 'lease', 0, 'at', number(time))
   redis.call('DEL', KEYS[2])
   redis.call('PEXPIRE', KEYS[1], ARGV[7])
-  return {'none'}
+  return {'dead'}
 end
 redis.call('HSET', KEYS[1], 'before', h[2] or '0', 'gen', number(math.max((tonumber(h[2]) or 0) + 1, time)), 'worker', ARGV[1], 'take', take,
   'lease', number(time + ARGV[3]), 'state', 'connecting', 'at', number(time))

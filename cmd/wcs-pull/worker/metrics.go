@@ -89,7 +89,7 @@ func (m *Metrics) take(err error) {
 		result = takeOK
 	case errors.Is(err, state.ErrTaken):
 		result = takeOther
-	case errors.Is(err, state.ErrNotFound):
+	case errors.Is(err, state.ErrNotFound), errors.Is(err, state.ErrWorkersDied):
 		result = takeNone
 	}
 	m.takes.WithLabelValues(result).Inc()
@@ -117,7 +117,7 @@ func (m *Metrics) SFUCall(op string, d time.Duration, err error) {
 
 // resultOf is the result of a call: answers that deny something are answers.
 func resultOf(err error) string {
-	for _, answer := range []error{state.ErrNotFound, state.ErrTaken, state.ErrUnwanted, state.ErrLostOwnership, state.ErrFull} {
+	for _, answer := range []error{state.ErrNotFound, state.ErrTaken, state.ErrWorkersDied, state.ErrUnwanted, state.ErrLostOwnership, state.ErrFull} {
 		if errors.Is(err, answer) {
 			return "ok"
 		}

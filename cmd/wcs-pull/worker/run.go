@@ -47,7 +47,7 @@ func newRun(w *Worker, taken state.TakenPull) *run {
 	id := taken.Pull.ID
 	return &run{
 		worker: w, taken: taken, started: time.Now(), asked: make(chan struct{}, 1),
-		log:    w.deps.Log.With().Str("pull", id[:min(8, len(id))]).Int64("generation", taken.Generation).Logger(),
+		log:    w.deps.Log.With().Str("pull", short(id)).Int64("generation", taken.Generation).Logger(),
 		report: state.PullReport{State: string(pull.Connecting)},
 	}
 }
@@ -59,6 +59,9 @@ func (r *run) look() {
 	default: // it is about to
 	}
 }
+
+// short returns what logs have of a pull's id.
+func short(id string) string { return id[:min(8, len(id))] }
 
 // work runs the pull until it ends or ctx is done.
 func (r *run) work(ctx context.Context) {

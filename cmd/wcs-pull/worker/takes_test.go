@@ -3,13 +3,16 @@ package worker
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"wcsgateway/state"
+	"wcsgateway/translate/pull"
 )
 
 // deadStore is a store with one pull, whose worker is dead. It notes the takes.
@@ -99,5 +102,35 @@ func TestWorkerTakesFromDeadOnesAfterLeaseOfAnswers(t *testing.T) {
 		}
 		cancel()
 		<-done
+	})
+}
+
+// fatalStore is a store whose pull fails by the deaths of its workers, which it reports once.
+type fatalStore struct {
+	deadStore
+	reported atomic.Bool
+}
+
+func (f *fatalStore) TakePull(context.Context, string, bool) (p state.TakenPull, left time.Duration, err error) {
+	if f.reported.Swap(true) {
+		return p, 0, state.ErrNotFound
+	}
+	return p, 0, state.ErrWorkersDied
+}
+
+// A pull whose workers died has ended at the worker that finds it.
+func TestPullWhoseWorkersDiedIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMetrics(prometheus.NewRegistry())
+		w := New(Config{Max: 2, Lease: 8 * time.Second}, Deps{Store: &fatalStore{}, Metrics: m})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		w.Work(ctx)
+		if n := testutil.ToFloat64(m.ends.WithLabelValues(string(pull.Internal))); n != 1 {
+			t.Errorf("%v ends, want one", n)
+		}
+		if n := testutil.ToFloat64(m.takes.WithLabelValues(takeNone)); n < 2 {
+			t.Errorf("%v takes without a pull", n)
+		}
 	})
 }

@@ -214,6 +214,11 @@ func (w *Worker) take(ctx context.Context, id string, work *sync.WaitGroup) (wai
 		w.deps.Metrics.running.Set(float64(len(w.runs)))
 		work.Go(func() { r.work(ctx) })
 		return 0
+	case errors.Is(err, state.ErrWorkersDied): // only this worker learns it
+		w.reach()
+		w.deps.Metrics.ends.WithLabelValues(string(pull.Internal)).Inc()
+		w.deps.Log.Warn().Str("pull", short(id)).Str("reason", string(pull.Internal)).Msg("pull ended: its workers died")
+		left = lookInterval
 	case errors.Is(err, state.ErrTaken): // until it is due, its worker must have renewed the lease or died
 		w.reach()
 	default: // not wanted, failed, or the store is away
