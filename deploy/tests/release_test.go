@@ -161,7 +161,7 @@ func TestDebOfWorkerDependsOnFFmpeg(t *testing.T) {
 }
 
 // verifyUnit requires that systemd accepts the unit of a program in a directory of a clean root, and that the
-// unit starts the installed program with these files of its folder of secrets.
+// unit starts the installed program with these secrets.
 func verifyUnit(t *testing.T, clean, dir, program string, secrets ...string) {
 	t.Helper()
 	name := filepath.Base(program)
@@ -188,8 +188,8 @@ func verifyUnit(t *testing.T, clean, dir, program string, secrets ...string) {
 	}
 }
 
-// The commands of docs/install-linux.md install the archive into an empty root. systemd accepts the units, the
-// gateway the configuration of the document, and the worker that of the archive.
+// The commands of docs/install-linux.md install the archive into an empty root. systemd accepts the units,
+// the gateway the configuration of the document, and the worker that of the archive.
 func TestArchiveIsInstalledByDocumentedCommands(t *testing.T) {
 	document := string(readFile(t, root+"/docs/install-linux.md"))
 	block := func(language, first string) string {

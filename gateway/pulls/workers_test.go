@@ -11,7 +11,8 @@ import (
 	"wcsgateway/state"
 )
 
-// The number of workers has a value while an application may play sources: 0 also if there never was a worker.
+// The number of workers has a value while an application may play sources, 0 also if there never was a
+// worker.
 func TestWorkersAreCountedWhereSourcesAreAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newPods(t)
