@@ -234,7 +234,8 @@ func TestCameraThatCannotBePlayedIsAText(t *testing.T) {
 	s.wantNoCredentials("hunter9-falsch")
 }
 
-// The players of a killed worker's camera get FAILED and play again: another worker has it by then.
+// Players go on with a killed worker's camera when another worker has it. Those whose client needs SSRCs get
+// FAILED and play again.
 func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 2, nil)
@@ -244,6 +245,9 @@ func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	a.Play("one", s.rtsp.URL("cam"), one)
 	b.Play("two", s.rtsp.URL("cam"), two)
 	s.wantMedia(one)
+	follower := rig.NewPlayer(t, rig.PeerOptions{Follow: true})
+	b.Play("follower", s.rtsp.URL("cam"), follower)
+	<-follower.Picture()
 	owner := 0
 	if strings.Contains(s.workers[1].Output(), "pull taken") {
 		owner = 1
@@ -253,6 +257,9 @@ func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	a.WantStatus("one", "FAILED", "Stopped by publisher stop")
 	t.Logf("players end %v after their worker", time.Since(killed))
 	b.WantStatus("two", "FAILED", "Stopped by publisher stop")
+	went := follower.Packets(translate.Video)
+	rig.Eventually(t, patience, "the picture goes on", func() bool { return follower.Packets(translate.Video) > went+50 })
+	t.Logf("a player goes on %v after the kill", time.Since(killed))
 	for try := 0; ; try++ {
 		peer, id := rig.NewPlayer(t, rig.PeerOptions{}), fmt.Sprintf("again-%d", try)
 		start(a, id, s.rtsp.URL("cam"), peer)
@@ -270,6 +277,8 @@ func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 		break
 	}
 	t.Logf("a player has a picture again %v after the kill", time.Since(killed))
+	b.Stop("follower", s.rtsp.URL("cam"))
+	b.WantStatus("follower", "STOPPED", "Stopped by user")
 	s.wantNoCredentials()
 }
 
