@@ -318,7 +318,8 @@ func (c *Conn) startWriting() {
 
 // Close starts the end of the socket: queued frames and a close frame are sent, then the socket is read for
 // lingerTime, so that the client receives them. A client that is closed for reading too slowly gets nothing
-// more. Only the first call has an effect.
+// more, nor one that is gone or has closed the socket, and nothing of it is kept. Only the first call has an
+// effect.
 func (c *Conn) Close(r Reason) {
 	c.mu.Lock()
 	if c.closing != nil {
@@ -331,11 +332,11 @@ func (c *Conn) Close(r Reason) {
 		lost += c.own.bytes + c.others.bytes
 		c.queue, c.own, c.others = nil, load{}, load{}
 	}
-	if r != ClosedSlow {
+	if r.lingers() {
 		c.startWriting()
 	}
 	c.mu.Unlock()
-	if r == ClosedSlow {
+	if r == ClosedSlow || r == ClosedLost {
 		_ = c.ws.Close() // also ends a write that hangs
 	}
 	c.OnDropped(lost)
@@ -407,7 +408,7 @@ func (c *Conn) write() {
 	for {
 		q, limit, closing := c.next()
 		if q.frame == nil {
-			if closing != nil {
+			if closing != nil && closing.lingers() {
 				sendClose(c.ws, *closing)
 			}
 			return

@@ -13,6 +13,9 @@ type Reason struct {
 // frame can still reach the client.
 func (r Reason) byGateway() bool { return r != ClosedByClient && r != ClosedLost }
 
+// lingers reports whether the client is sent what waits for it, and a close frame.
+func (r Reason) lingers() bool { return r.byGateway() && r != ClosedSlow }
+
 // The catalogue of reasons.
 var (
 	ClosedByClient        = Reason{"client", websocket.CloseNormalClosure, ""}
