@@ -353,3 +353,21 @@ func TestRejectedCommandsAreCounted(t *testing.T) {
 	}
 	_ = d.AwaitClosed()
 }
+
+// headerless is a connection of a proxy that has not sent its PROXY header, for which RemoteAddr waits.
+type headerless struct {
+	net.Conn
+	t *testing.T
+}
+
+func (c headerless) RemoteAddr() net.Addr {
+	c.t.Error("the listener waits for a PROXY header and accepts no other connection")
+	return &net.TCPAddr{}
+}
+
+func TestConnectionWithoutProxyHeaderDoesNotDelayOthers(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.ProxyProtocol = true })
+	c := headerless{t: t}
+	w.pods[podA].ConnState(c, http.StateNew)
+	w.pods[podA].ConnState(c, http.StateClosed)
+}

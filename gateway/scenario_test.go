@@ -124,7 +124,7 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 		SFU: w.sfu, Prober: w.probe, Camera: w.camera, Notifier: w.sfu, Egress: w.files, Webhooks: noWebhooks{}, Store: store, Pulls: w.pulls, Sessions: store, Rooms: w.holdableRooms(pod, store), Directory: store, Tokens: store, Issued: store, Usage: w.usage, Events: countedEvents{store, pod, w.podEvents, w},
 		StoreReady: func() bool { return true }, History: func() any { return nil }, Health: func() []admin.Finding { return nil }, Peers: func() []state.Peer { return w.peers }, Metrics: NewMetrics(prometheus.NewRegistry()), Tracer: w.tracer, Log: w.log(t),
 	})
-	srv := w.serve(t, pod, g.Public())
+	srv := w.serve(t, pod, g)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -140,13 +140,15 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	w.pods[pod], w.urls[pod] = g, "ws"+strings.TrimPrefix(srv.URL, "http")
 }
 
-func (w *world) serve(t *testing.T, pod string, h http.Handler) *httptest.Server {
+func (w *world) serve(t *testing.T, pod string, g *Gateway) *httptest.Server {
 	t.Helper()
-	srv := httptest.NewUnstartedServer(h)
+	srv := httptest.NewUnstartedServer(g.Public())
 	if w.net != nil {
 		_ = srv.Listener.Close() // was never used
 		srv.Listener = w.net.listen(pod)
 	}
+	l := g.Listener(srv.Listener, time.Minute)
+	srv.Listener, srv.Config.ConnState = l, l.ConnState
 	srv.Start()
 	return srv
 }

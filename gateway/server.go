@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -116,11 +117,20 @@ func (g *Gateway) clientAddress(r *http.Request) netip.AddrPort {
 	return g.cfg.Proxies.Client(r)
 }
 
-// ConnState is for the http.Server of a public listener. It bounds the TCP connections that are not a socket.
+// Listener returns the public listener on l, which must have no TLS. An http.Server serves it with the
+// Listener's ConnState. timeout bounds a request until the upgrade.
+func (g *Gateway) Listener(l net.Listener, timeout time.Duration) *socket.Listener {
+	return socket.NewListener(l, socket.ListenerConfig{
+		Upgrade: g.Public(), Timeout: timeout, ConnState: g.ConnState, Abort: g.admission.AbortHandshakes, Recovered: g.env.Recovered,
+	})
+}
+
+// ConnState is for the http.Server of a public listener with TLS. It bounds the TCP connections that are not
+// a socket.
 func (g *Gateway) ConnState(c net.Conn, s http.ConnState) {
 	trusted := g.cfg.Proxies.Trust
-	if g.cfg.ProxyProtocol { // the client's address is known only after the header was read
-		trusted = func(netip.Addr) bool { return true }
+	if g.cfg.ProxyProtocol {
+		trusted = nil
 	}
 	g.admission.ConnState(c, s, trusted, &g.table.Settings().Limits.Limits)
 }

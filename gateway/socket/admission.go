@@ -143,7 +143,8 @@ func (s *Slot) Release() {
 // ConnState is for the http.Server of a public listener. It bounds the TCP connections that are not a socket,
 // which wait for a request for as long as the server's timeouts allow. A connection that must make room is
 // closed without a response. Connections from addresses that trusted accepts count as those of one address,
-// because a proxy's address stands for many clients, and are not bounded by the limit per address.
+// because a proxy's address stands for many clients, and are not bounded by the limit per address. A nil
+// trusted accepts all, without asking for their addresses: that would wait for a PROXY header.
 func (a *Admission) ConnState(c net.Conn, s http.ConnState, trusted func(netip.Addr) bool, l *Limits) {
 	switch s {
 	case http.StateNew:
@@ -172,6 +173,15 @@ func (a *Admission) open(c net.Conn, key netip.Addr, l *Limits) net.Conn {
 	return lost.Value
 }
 
+// AbortHandshakes closes all TCP connections that are not a socket.
+func (a *Admission) AbortHandshakes() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.opened {
+		abort(c)
+	}
+}
+
 // abort closes a connection at once. Closing a TLS connection could wait for its peer.
 func abort(c net.Conn) {
 	if t, ok := c.(*tls.Conn); ok {
@@ -183,6 +193,9 @@ func abort(c net.Conn) {
 // limitKey returns the key of a TCP connection, or the zero value if it is not known before the first byte is
 // read.
 func limitKey(c net.Conn, trusted func(netip.Addr) bool) netip.Addr {
+	if trusted == nil {
+		return netip.Addr{}
+	}
 	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if a := ap.Addr().Unmap(); err == nil && !trusted(a) {
 		return realip.LimitKey(a)

@@ -3,9 +3,14 @@
 package socket
 
 import (
+	"io"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
+
+	"wcsgateway/e2e/rig"
 )
 
 // Allocations do not depend on the machine.
@@ -24,5 +29,33 @@ func TestPingAndMessageAllocateLittle(t *testing.T) {
 	})
 	if pings > 1 || messages > 4 {
 		t.Errorf("%v allocations for a ping, %v for a message with the client's; want 1 and 4", pings, messages)
+	}
+}
+
+// What a connection costs that has not sent its whole request: 13 KB in net/http.
+func TestConnectionWithoutRequestTakesLittleMemory(t *testing.T) {
+	const conns, most = 400, 5 << 10
+	f := newFront(t)
+	begin := func() {
+		if _, err := io.WriteString(f.dial(t), "GET / HTTP/1.1\r\nHost: gateway\r\nX-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin()
+	used := func() (bytes uint64, goroutines int) {
+		runtime.GC()
+		runtime.GC() // empties pools
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse, runtime.NumGoroutine()
+	}
+	bytes, goroutines := used()
+	for range conns {
+		begin()
+	}
+	rig.Eventually(t, 20*time.Second, "all are accepted", func() bool { return f.counted() == conns+1 })
+	after, more := used()
+	if each := int64(after-bytes) / conns; each > most || more-goroutines > conns {
+		t.Errorf("%d bytes with the client's, %d goroutines for %d connections", each, more-goroutines, conns)
 	}
 }

@@ -335,11 +335,14 @@ func (a *application) listen(all config.Config) (servers []server, err error) {
 		return servers, err
 	}
 	if cfg.Public != "" {
-		l, err := listenPublic(cfg.Public, cfg)
+		tcp, err := listenPublic(cfg.Public, cfg)
 		if err != nil {
 			return servers, fmt.Errorf("listen.public: %w", err)
 		}
-		servers = append(servers, server{name: "listen.public", listener: l, http: a.publicServer("listen.public")})
+		l := a.gateway.Listener(tcp, requestTimeout)
+		s := server{name: "listen.public", listener: l, http: a.publicServer("listen.public")}
+		s.http.ConnState = l.ConnState
+		servers = append(servers, s)
 	}
 	if a.certificate != nil {
 		l, err := listenPublic(cfg.Secure, cfg)
