@@ -18,7 +18,9 @@ type Pull struct {
 	Room   string `json:"room"`
 	App    string `json:"app,omitempty"` // that started it
 	// Transcode: codecs that LiveKit's clients cannot decode are transcoded also for live sources.
-	Transcode bool          `json:"transcode,omitempty"`
+	Transcode bool `json:"transcode,omitempty"`
+	// UDP: cameras are asked for UDP. It is no part of the id: the first player of a source decides.
+	UDP       bool          `json:"udp,omitempty"`
 	Retry     time.Duration `json:"retry,omitempty"` // how long a lost source is tried again
 	CreatedAt time.Time     `json:"createdAt"`
 }

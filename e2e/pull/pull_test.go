@@ -67,7 +67,7 @@ func newStage(t *testing.T, workers int, env map[string]string) *stage {
 		g.AwaitReady(t)
 		s.pods = append(s.pods, g)
 	}
-	s.rtsp = rig.StartRTSP(t, user, password)
+	s.rtsp = rig.StartRTSPOverUDP(t, user, password)
 	for range workers {
 		s.workers = append(s.workers, rig.StartPullWorker(t, s.liveKit, s.redis.Addr, nil))
 	}
@@ -234,11 +234,11 @@ func TestCameraThatCannotBePlayedIsAText(t *testing.T) {
 	s.wantNoCredentials("hunter9-falsch")
 }
 
-// Players go on with a killed worker's camera when another worker has it. Those whose client needs SSRCs get
-// FAILED and play again.
+// Players go on with a killed worker's camera when another worker has it, over UDP as before. Those whose client
+// needs SSRCs get FAILED and play again.
 func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, 2, nil)
+	s := newStage(t, 2, map[string]string{"WCS_APPLICATIONS": `{defaultApp: {pull: {allow: ["rtsp://127.0.0.1:*"], rtspTransport: udp}}}`})
 	s.rtsp.Camera("cam", "320x240", rig.CameraH264, rig.CameraG711)
 	a, b := s.connect(0), s.connect(1)
 	one, two := rig.NewPlayer(t, rig.PeerOptions{}), rig.NewPlayer(t, rig.PeerOptions{})
@@ -277,6 +277,9 @@ func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 		break
 	}
 	t.Logf("a player has a picture again %v after the kill", time.Since(killed))
+	if all, over := s.rtsp.Readers(), s.rtsp.ReadersOverUDP(); all != 2 || over != 2 {
+		t.Errorf("%d reads of the camera, %d of them over UDP, want 2 and 2", all, over)
+	}
 	b.Stop("follower", s.rtsp.URL("cam"))
 	b.WantStatus("follower", "STOPPED", "Stopped by user")
 	s.wantNoCredentials()

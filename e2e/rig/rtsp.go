@@ -34,6 +34,7 @@ type RTSPServer struct {
 
 	t              testing.TB
 	user, password string
+	udp            int // port of its media, and the next one; 0: over TCP only
 
 	mu      sync.Mutex
 	server  *gortsplib.Server
@@ -41,6 +42,7 @@ type RTSPServer struct {
 	frozen  bool
 	readers int
 	reading []*gortsplib.ServerSession             // of readers, also of those that left
+	overUDP int                                    // of them
 	packets int                                    // that cameras sent
 	timed   map[string]map[*description.Media]bool // by path: tracks whose times the camera has reported
 }
@@ -54,10 +56,37 @@ func StartRTSP(t testing.TB, user, password string) *RTSPServer {
 	return s
 }
 
+// StartRTSPOverUDP starts a server that has UDP, too.
+func StartRTSPOverUDP(t testing.TB, user, password string) *RTSPServer {
+	t.Helper()
+	s := &RTSPServer{Port: FreePort(t), udp: freePair(t), t: t, user: user, password: password}
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// freePair returns an even port that is free as FreePort's are, like the next one.
+func freePair(t testing.TB) int {
+	t.Helper()
+	for {
+		port := FreePort(t)
+		if port%2 != 0 {
+			continue
+		}
+		if release, ok := reservePort(port + 1); ok {
+			t.Cleanup(release)
+			return port
+		}
+	}
+}
+
 // Start starts the server again after Stop, on the same port. Its streams are gone.
 func (s *RTSPServer) Start() {
 	s.t.Helper()
 	server := &gortsplib.Server{Handler: s, RTSPAddress: fmt.Sprintf("127.0.0.1:%d", s.Port)}
+	if s.udp != 0 {
+		server.UDPRTPAddress, server.UDPRTCPAddress = fmt.Sprintf("127.0.0.1:%d", s.udp), fmt.Sprintf("127.0.0.1:%d", s.udp+1)
+	}
 	s.mu.Lock()
 	s.server, s.streams = server, map[string]*gortsplib.ServerStream{}
 	s.timed = map[string]map[*description.Media]bool{}
@@ -101,6 +130,13 @@ func (s *RTSPServer) Readers() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.readers
+}
+
+// ReadersOverUDP counts those of Readers that get their media over UDP.
+func (s *RTSPServer) ReadersOverUDP() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.overUDP
 }
 
 // Packets counts the packets that the cameras sent.
@@ -243,6 +279,9 @@ func (s *RTSPServer) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Respon
 	defer s.mu.Unlock()
 	s.readers++
 	s.reading = append(s.reading, ctx.Session)
+	if transport := ctx.Session.SetuppedTransport(); transport != nil && *transport == gortsplib.TransportUDP {
+		s.overUDP++
+	}
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }
 

@@ -65,7 +65,7 @@ func (s *Service) anyones(address string) (*Pull, error) {
 		p, err := s.Of("", app, address)
 		var f *Failure
 		switch {
-		case p != nil && (found == nil || more(p.rights, found.rights)):
+		case p != nil && (found == nil || more(p.rights, found.rights) || p.rights == found.rights && p.record.UDP):
 			found = p
 		case errors.As(err, &f) && f.fault() == pull.BadURL:
 			return nil, fmt.Errorf("%w: %w", ErrBadAddress, f)

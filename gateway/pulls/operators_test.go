@@ -13,9 +13,10 @@ import (
 func TestOperatorsPullIsTranscodedIfAnyApplicationTranscodes(t *testing.T) {
 	w := newPods(t)
 	w.apps["other"] = &App{Allow: w.apps["shop"].Allow, Transcode: true}
+	w.apps["third"] = &App{Allow: w.apps["shop"].Allow, Transcode: true, UDP: true}
 	a := w.pod(t, "a")
 	for range 50 {
-		if p, err := a.anyones(camera); err != nil || !p.record.Transcode {
+		if p, err := a.anyones(camera); err != nil || !p.record.Transcode || !p.record.UDP {
 			t.Fatalf("%+v, %v", p, err)
 		}
 	}

@@ -36,6 +36,7 @@ type Config struct {
 type App struct {
 	Allow     pull.Allow
 	Transcode bool
+	UDP       bool // if this application's player is the first of a camera
 }
 
 // Store keeps the pulls of the deployment. Errors wrap the sentinels of package state.
@@ -150,7 +151,7 @@ func (s *Service) Of(appKey string, app *App, name string) (*Pull, error) {
 		return nil, failure(err, src.Scheme())
 	}
 	p := s.of(src.With(rights), name)
-	p.record.App = appKey
+	p.record.App, p.record.UDP = appKey, app.UDP
 	return p, nil
 }
 

@@ -464,6 +464,39 @@ func TestQuestionsOfClientsShareAList(t *testing.T) {
 	})
 }
 
+// Applications that differ in the transport share a camera: that of the first counts.
+func TestFirstPlayerDecidesTheTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newPods(t)
+		w.apps["lan"] = &App{Allow: w.apps["shop"].Allow, UDP: true}
+		a := w.pod(t, "a")
+		first, err := a.Of("lan", w.apps["lan"], camera)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := w.source(t, a, camera)
+		if first.ID() != second.ID() || !first.record.UDP || second.record.UDP {
+			t.Fatalf("first %+v, second %+v", first.record, second.record)
+		}
+		b := w.pod(t, "b")
+		waits := []<-chan joined{join(t, a, first)}
+		synctest.Wait()
+		waits = append(waits, join(t, b, second))
+		synctest.Wait()
+		defer a.Leave(first)
+		defer b.Leave(second)
+		if !w.store.Record(first.ID()).UDP {
+			t.Error("the second player changed the transport")
+		}
+		w.work(first.ID(), "w1")
+		for _, wait := range waits {
+			if got := <-wait; got.err != nil {
+				t.Error(got.err)
+			}
+		}
+	})
+}
+
 // An application does not get what only another one may have, nor its failures.
 func TestApplicationsWithOtherRightsDoNotShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -235,7 +235,7 @@ func applications(cfg config.Config, b *backends, servers map[string]*upstream.S
 		}
 		all[key] = apps.App{
 			Key: key, Room: translate.RoomTemplate(app.Room), Native: app.Native, Codecs: codecs,
-			Pull:  pulls.App{Allow: sources, Transcode: app.Pull.Transcode},
+			Pull:  pulls.App{Allow: sources, Transcode: app.Pull.Transcode, UDP: app.Pull.RTSPTransport == config.TransportUDP},
 			Rates: cfg.RateSource(app), NativeData: app.NativeData, MissingStream: app.MissingStream, Origins: pages, MaxSessions: app.MaxSessions, PlayFrom: app.PlayFrom, Rooms: app.HasRooms(key),
 			Hooks:  apps.Hooks{Backend: backend, FailClosed: app.Hooks.FailClosed, KeepAlive: app.Hooks.KeepAliveInterval},
 			Record: app.Record == config.RecordAllowed, RTMPHosts: targets, RTMPFullURL: app.RTMPFullURL,

@@ -483,7 +483,7 @@ func Default() Config {
 func DefaultApplication() Application {
 	return Application{
 		Room: "wcs.{name}", Native: apps.NativeOff, Codecs: translate.DefaultCodecs().Names(), Hooks: defaultHooks(), Record: RecordForbidden,
-		MissingStream: wcs.InfoSessionDoesNotExist, Route: Route{Default: RouteHere},
+		MissingStream: wcs.InfoSessionDoesNotExist, Route: Route{Default: RouteHere}, Pull: AppPull{RTSPTransport: TransportTCP},
 		Hybrid: Hybrid{Default: RouteHere, SendData: RouteHere},
 	}
 }
@@ -508,6 +508,7 @@ func (c *Config) Complete() {
 		}
 		app.Record = cmp.Or(app.Record, defaults.Record)
 		app.MissingStream = cmp.Or(app.MissingStream, defaults.MissingStream)
+		app.Pull.RTSPTransport = cmp.Or(app.Pull.RTSPTransport, defaults.Pull.RTSPTransport)
 		app.Route.Default = cmp.Or(app.Route.Default, defaults.Route.Default)
 		app.Hybrid.Default = cmp.Or(app.Hybrid.Default, defaults.Hybrid.Default)
 		app.Hybrid.SendData = cmp.Or(app.Hybrid.SendData, defaults.Hybrid.SendData)

@@ -41,7 +41,17 @@ type AppPull struct {
 	// Transcode cameras whose video cannot pass through: H265, or H264 with B-frames. `false`: they fail with
 	// `Transcoding required, but disabled`.
 	Transcode bool `koanf:"transcode"`
+	// How cameras (`rtsp://`) send: `tcp`, in the connection itself, or `udp`, as WCS with
+	// `rtsp_interleaved_mode=false`. With `udp` the worker goes on over TCP if the camera refuses UDP, or if
+	// nothing arrives within 3 s (docs/pull.md#udp). The first player of a camera decides for all others.
+	RTSPTransport string `koanf:"rtspTransport" rule:"one=|tcp|udp"`
 }
+
+// Values of AppPull.RTSPTransport.
+const (
+	TransportTCP = "tcp"
+	TransportUDP = "udp"
+)
 
 func (c Config) validatePulls(f *faults) {
 	secret := c.Pull.Secret

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,5 +38,30 @@ func TestCameraOfGStreamerPlays(t *testing.T) {
 	case <-peer.Picture():
 	case <-time.After(patience):
 		t.Error("no key frame arrives")
+	}
+	testOverUDP(t, port)
+}
+
+// testOverUDP reads a camera that has UDP, and one that has not.
+func testOverUDP(t *testing.T, port string) {
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay := rig.StartRTSPRelay(t, number)
+	before := 0
+	for _, path := range []string{"/cam", "/tcp"} {
+		s := start1(t, "rtsp://admin:secret@127.0.0.1:"+strconv.Itoa(relay.Port)+path, overUDP)
+		s.await(pull.Running)
+		s.frames(50, 50)
+		s.stop()
+		up, down := relay.Traffic()
+		if udp := down.Passed > before; udp != (path == "/cam") || udp && up.Passed == 0 {
+			t.Errorf("%s: %d datagrams of the camera, %d of the worker", path, down.Passed-before, up.Passed)
+		}
+		before = down.Passed
+		if s.room.keys == 0 || s.room.reorders > 0 {
+			t.Errorf("%s: %d key frames, %d frames out of order", path, s.room.keys, s.room.reorders)
+		}
 	}
 }

@@ -25,6 +25,9 @@ type oddCamera struct {
 	listener net.Listener
 	sdp      string
 	conns    atomic.Int64
+	// setup returns the answer to a Transport header; nil: interleaved. player is the port of the last one.
+	setup  func(transport string) string
+	player atomic.Uint32
 	// play sends packets until its context ends, or ends the connection by returning.
 	play func(ctx context.Context, send func(channel byte, packet []byte))
 }
@@ -68,7 +71,7 @@ func (c *oddCamera) serve(ctx context.Context, conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	lines := bufio.NewReader(conn)
 	for {
-		var method, cseq string
+		var method, cseq, transport string
 		for {
 			line, err := lines.ReadString('\n')
 			if err != nil {
@@ -83,13 +86,20 @@ func (c *oddCamera) serve(ctx context.Context, conn net.Conn) {
 			if rest, ok := strings.CutPrefix(line, "CSeq: "); ok {
 				cseq = rest
 			}
+			if rest, ok := strings.CutPrefix(line, "Transport: "); ok {
+				transport = rest
+			}
 		}
 		answer := "RTSP/1.0 200 OK\r\nCSeq: " + cseq + "\r\nSession: 1\r\n"
 		switch method {
 		case "DESCRIBE":
 			answer += fmt.Sprintf("Content-Type: application/sdp\r\nContent-Base: rtsp://%s/cam/\r\nContent-Length: %d\r\n\r\n%s", conn.LocalAddr(), len(c.sdp), c.sdp)
 		case "SETUP":
-			answer += "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
+			answered := "RTP/AVP/TCP;unicast;interleaved=0-1"
+			if c.setup != nil {
+				answered = c.setup(transport)
+			}
+			answer += "Transport: " + answered + "\r\n\r\n"
 		default:
 			answer += "\r\n"
 		}

@@ -33,9 +33,10 @@ const (
 	syncStep  = 4 * time.Millisecond // by which the clock of video is moved with each frame
 )
 
-// rtspReader reads a source over RTSP, interleaved in its TCP connection.
+// rtspReader reads a source over RTSP, interleaved in its TCP connection or over UDP.
 type rtspReader struct {
 	client *gortsplib.Client
+	udp    *datagrams // nil: over TCP
 	url    *base.URL
 	video  *rtspTrack // nil without
 	audio  *rtspTrack
@@ -49,7 +50,7 @@ type rtspReader struct {
 	recent uint32 // a bit for each of the last frames, set if its time went back
 	synced time.Time
 	behind time.Duration // what the clock of video is still to be moved
-	sets   [][]byte      // parameter sets of the description, for the first key frame
+	sets   [][]byte      // parameter sets of the description, while the frames have none
 }
 
 // rtspTrack is a track that is read, and its clock.
@@ -64,6 +65,14 @@ type rtspTrack struct {
 	stamp   uint32
 	ticks   int64
 	offset  time.Duration
+
+	// of the last packet
+	counted bool
+	number  uint16
+	sent    uint32 // its timestamp
+	marked  bool
+	// damaged: packets of the frame with the timestamp sent are missing.
+	damaged bool
 }
 
 // duration returns that of the frames of one packet of audio, which is sent when it is full.
@@ -95,8 +104,23 @@ func (t *rtspTrack) atOf(stamp uint32) time.Duration {
 	return t.offset + time.Duration(ticks/rate)*time.Second + time.Duration(ticks%rate)*time.Second/time.Duration(rate)
 }
 
-// openRTSP describes and sets up a source. Its errors are *pull.Error.
-func (r *Runner) openRTSP(ctx context.Context, s pull.Source) (reader, error) {
+// whole reports whether a packet is of a frame that can be complete. After a gap the decoder forgets what it
+// has, which would become a frame together with the next one.
+func (t *rtspTrack) whole(p *rtp.Packet) bool {
+	missing := p.SequenceNumber - t.number - 1
+	switch same := p.Timestamp == t.sent; {
+	case !t.counted || missing == 0:
+		t.damaged = t.damaged && same
+	default:
+		t.decode = newRTSPTrack(t.format).decode
+		t.damaged = same || missing > 1 || t.marked // otherwise only the end of the frame before is missing
+	}
+	t.counted, t.number, t.sent, t.marked = true, p.SequenceNumber, p.Timestamp, p.Marker
+	return !t.damaged
+}
+
+// openRTSP describes and sets up a source. Its errors are *pull.Error; errNoUDP says that TCP is left.
+func (r *Runner) openRTSP(ctx context.Context, s pull.Source, udp bool) (reader, error) {
 	u, err := base.ParseURL(s.Reveal())
 	if err != nil {
 		return nil, &pull.Error{Fault: pull.BadURL, Detail: "not an RTSP URL"}
@@ -107,7 +131,11 @@ func (r *Runner) openRTSP(ctx context.Context, s pull.Source) (reader, error) {
 		TLSConfig:         &tls.Config{RootCAs: r.config.RootCAs, MinVersion: tls.VersionTLS12},
 		DialContext:       limitedDial(r.network(s), u.User != nil),
 		OnTransportSwitch: func(error) {}, OnPacketLost: func(error) {}, OnDecodeError: func(error) {},
+		OnResponse: withoutNames,
 	}}
+	if udp && s.Scheme() == pull.RTSP { // rtsps encrypts what is in the connection
+		rd.overUDP()
+	}
 	if err := rd.client.Start(u.Scheme, u.Host); err != nil {
 		return nil, rtspFault(err)
 	}
@@ -120,9 +148,21 @@ func (r *Runner) openRTSP(ctx context.Context, s pull.Source) (reader, error) {
 	return rd, nil
 }
 
+// overUDP makes the client ask for UDP. Called before its start.
+func (rd *rtspReader) overUDP() {
+	d := &datagrams{}
+	rd.udp, rd.client.DialContext, rd.client.OnRequest = d, d.dial(rd.client.DialContext), d.request
+	rd.client.OnResponse = func(r *base.Response) {
+		d.response(r)
+		withoutNames(r)
+	}
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
 // limitedDial bounds redirects. One to another address is refused for a source with credentials, which the
 // library would send there.
-func limitedDial(n *guard.Network, credentials bool) func(ctx context.Context, network, address string) (net.Conn, error) {
+func limitedDial(n *guard.Network, credentials bool) dialFunc {
 	first, dials := "", 0
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if dials++; dials > rtspDials {
@@ -151,11 +191,25 @@ func (rd *rtspReader) setup() error {
 		if track == nil {
 			continue
 		}
-		if _, err := rd.client.Setup(session.BaseURL, track.media, 0, 0); err != nil {
+		if err := rd.setupTrack(session.BaseURL, track); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// setupTrack sets up a track. Servers refuse UDP with various statuses.
+func (rd *rtspReader) setupTrack(base *base.URL, track *rtspTrack) error {
+	if rd.udp == nil {
+		_, err := rd.client.Setup(base, track.media, 0, 0)
+		return err
+	}
+	rd.udp.clock = uint32(track.format.ClockRate())
+	_, err := rd.client.Setup(base, track.media, 0, 0)
+	if _, status := rtspStatus(err); status || rd.udp.refused {
+		return errNoUDP
+	}
+	return err
 }
 
 // choose takes the first track of each kind that can be used; H264 before H265.
@@ -268,6 +322,10 @@ func (rd *rtspReader) run(ctx context.Context, to sink) error {
 func (rd *rtspReader) watch(ctx context.Context, broken <-chan error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- rd.client.Wait() }()
+	var silent <-chan time.Time
+	if rd.udp != nil {
+		silent = time.After(udpSilence)
+	}
 	tick := time.NewTicker(rd.stall / 5)
 	defer tick.Stop()
 	for {
@@ -281,6 +339,10 @@ func (rd *rtspReader) watch(ctx context.Context, broken <-chan error) error {
 				return ctx.Err()
 			}
 			return rtspLoss(err)
+		case <-silent:
+			if !rd.udp.heard.Load() {
+				return errNoUDP
+			}
 		case now := <-tick.C:
 			if now.Sub(time.Unix(0, rd.heard.Load())) > rd.stall {
 				if rd.heard.Load() == rd.begun.UnixNano() {
@@ -296,6 +358,9 @@ func (rd *rtspReader) close() { rd.client.Close() }
 
 func (rd *rtspReader) onVideo(p *rtp.Packet, to sink) error {
 	now := time.Now()
+	if !rd.video.whole(p) {
+		return nil
+	}
 	unit, err := rd.video.decode(p)
 	if err != nil {
 		return nil // incomplete, or damaged: the decoder waits for the next frame
@@ -310,9 +375,11 @@ func (rd *rtspReader) onVideo(p *rtp.Packet, to sink) error {
 		rd.synchronize(now)
 	}
 	rd.slew()
-	if rd.sets != nil && rd.isKey(unit) {
-		unit = append(slices.Clip(rd.sets), unit...) // sets of the key frame itself come later, and count
-		rd.sets = nil
+	if rd.sets != nil && rd.hasSets(unit) {
+		rd.sets = nil // those of the frames count
+	}
+	if rd.sets != nil && rd.isKey(unit) { // each one: the first can be lost, or forgotten before the publication
+		unit = append(slices.Clip(rd.sets), unit...)
 	}
 	return to.WriteVideo(unit, at)
 }
@@ -335,6 +402,19 @@ func (rd *rtspReader) isKey(unit [][]byte) bool {
 	return h264.IsRandomAccess(unit)
 }
 
+// hasSets reports whether a frame has the parameter sets of a sequence.
+func (rd *rtspReader) hasSets(unit [][]byte) bool {
+	return slices.ContainsFunc(unit, func(nal []byte) bool {
+		switch {
+		case len(nal) == 0:
+			return false
+		case rd.video.codec == codecH265:
+			return h265.NALUType(nal[0]>>1&0x3f) == h265.NALUType_SPS_NUT
+		}
+		return h264.NALUType(nal[0]&0x1f) == h264.NALUTypeSPS
+	})
+}
+
 // parameterSets returns those of a description, or nil if they are not complete.
 func parameterSets(f rtpformat.Format) [][]byte {
 	var sets [][]byte
@@ -354,6 +434,7 @@ const videoClock = 90000
 
 func (rd *rtspReader) onAudio(p *rtp.Packet, to sink) error {
 	now := time.Now()
+	rd.audio.whole(p) // each packet has whole frames, or the decoder misses some of it
 	frames, err := rd.audio.decode(p)
 	if err != nil {
 		return nil // as above

@@ -60,6 +60,8 @@ type Job struct {
 	Retry time.Duration
 	// Transcode allows to encode the video of a camera that cannot pass: H265, or H264 with B-frames.
 	Transcode bool
+	// UDP: a camera is asked for UDP. It is read over TCP if none arrives.
+	UDP bool
 }
 
 // Publisher publishes the frames of one pull; *livekit.PullPublisher implements it.
@@ -161,11 +163,13 @@ func (p *running) retry(ctx context.Context) error {
 		err := p.attempt(ctx)
 		after, last := p.door.count()
 		ran := after > before
-		if fault, _ := pull.FaultOf(err); fault == pull.NeedsTranscoding && p.job.Transcode && !p.encode {
-			p.encode = true
+		if ctx.Err() != nil {
+			return err
+		}
+		if p.otherwise(err) {
 			continue
 		}
-		if ctx.Err() != nil || p.final(err) {
+		if p.final(err) {
 			return err
 		}
 		if ran || lostAt.IsZero() {
@@ -204,6 +208,21 @@ func (p *running) isCamera() bool {
 
 var errOtherCodecs = &pull.Error{Fault: pull.NoMedia, Detail: "the source came back with other codecs"}
 
+// otherwise reports whether the source is read in another way after an error.
+func (p *running) otherwise(err error) bool {
+	fault, _ := pull.FaultOf(err)
+	switch {
+	case errors.Is(err, errNoUDP) && p.job.UDP:
+		p.job.UDP = false
+		p.runner.config.Log.Info().Stringer("source", p.job.Source).Msg("no media over UDP: reading over TCP")
+	case fault == pull.NeedsTranscoding && p.job.Transcode && !p.encode:
+		p.encode = true
+	default:
+		return false
+	}
+	return true
+}
+
 // final reports whether the source is not opened again after an error. One that sends nothing at the moment
 // can return.
 func (p *running) final(err error) bool {
@@ -239,6 +258,8 @@ func (p *running) attempt(ctx context.Context) error {
 			return errOtherCodecs
 		}
 		p.pub.Restart()
+	}
+	if p.ran {
 		arrived := make(chan struct{})
 		p.door.reopen(func() { close(arrived) })
 		starting.Go(func() {
@@ -280,7 +301,7 @@ func (p *running) open(ctx context.Context) (reader, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if p.isCamera() {
-		return p.runner.openRTSP(ctx, p.job.Source)
+		return p.runner.openRTSP(ctx, p.job.Source, p.job.UDP)
 	}
 	switch p.job.Source.Scheme() {
 	case pull.HTTP, pull.HTTPS, pull.VOD, pull.VODLive:
@@ -325,8 +346,32 @@ func (p *running) transcoded(ctx context.Context, rd reader) (to sink, stop func
 	return t, stop, err
 }
 
-// begin publishes the tracks, and reports when they can be played.
+// begin publishes the tracks, and reports when they can be played. It is called again if the source is read
+// in another way before that.
 func (p *running) begin(ctx context.Context) error {
+	if p.pub == nil {
+		if err := p.enter(ctx); err != nil {
+			return err
+		}
+	}
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := p.pub.Published(limited, trackPatience); err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case limited.Err() != nil:
+			return &pull.Error{Fault: pull.NoMedia, Detail: "no picture and no sound that can be played"}
+		}
+		return &pull.Error{Fault: pull.Internal, Detail: "LiveKit does not have the tracks"}
+	}
+	p.ran = true
+	p.report(pull.Running, nil)
+	return nil
+}
+
+// enter publishes what the source has read.
+func (p *running) enter(ctx context.Context) error {
 	call, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	pub, err := p.runner.publish(call, p.target)
@@ -338,18 +383,5 @@ func (p *running) begin(ctx context.Context) error {
 	if err := p.door.open(pub); err != nil {
 		return &pull.Error{Fault: pull.Internal, Detail: "frames cannot be sent to LiveKit"}
 	}
-	limited, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	if err := pub.Published(limited, trackPatience); err != nil {
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case limited.Err() != nil:
-			return &pull.Error{Fault: pull.NoMedia, Detail: "no picture and no sound that can be played"}
-		}
-		return &pull.Error{Fault: pull.Internal, Detail: "LiveKit does not have the tracks"}
-	}
-	p.ran = true
-	p.report(pull.Running, nil)
 	return nil
 }

@@ -89,7 +89,8 @@ func (r *run) work(ctx context.Context) {
 func (r *run) read(source pull.Source) {
 	p := r.taken.Pull
 	err := r.worker.deps.Run(r.ctx, Job{
-		Source: source, Room: r.room(), Identity: pull.Identity(p.ID, r.taken.Generation), Retry: p.Retry, Transcode: p.Transcode,
+		Source: source, Room: r.room(), Identity: pull.Identity(p.ID, r.taken.Generation), Retry: p.Retry,
+		Transcode: p.Transcode, UDP: p.UDP,
 	}, r.reported)
 	if r.ctx.Err() != nil {
 		return

@@ -34,7 +34,7 @@ type Job struct {
 	Source         pull.Source
 	Room, Identity string
 	Retry          time.Duration // how long a lost source is tried again
-	Transcode      bool          // see state.Pull
+	Transcode, UDP bool          // see state.Pull
 }
 
 // Run reads the source of a job and publishes it until ctx ends, which returns nil, or until it ended or

@@ -67,7 +67,7 @@ func (w *world) pullOf(name string) state.Pull {
 		w.t.Fatal(err)
 	}
 	id := w.keys.ID(s)
-	return state.Pull{ID: id, Public: s.Public(id), Sealed: w.keys.Seal(s), Room: pull.Room("test", id), Retry: time.Minute, Transcode: true}
+	return state.Pull{ID: id, Public: s.Public(id), Sealed: w.keys.Seal(s), Room: pull.Room("test", id), Retry: time.Minute, Transcode: true, UDP: true}
 }
 
 func (w *world) want(name string, change ...func(*state.PullWant)) state.Pull {
@@ -258,7 +258,7 @@ func TestPullIsRunByOneWorkerWhileItIsWanted(t *testing.T) {
 	if len(removed) != 0 || len(jobs) != 1 {
 		t.Fatalf("jobs %v, removed %v", jobs, removed)
 	}
-	if j := jobs[0]; j.Source.Reveal() != testName || j.Room != p.Room || j.Identity != pull.Identity(p.ID, s.Generation) || j.Retry != p.Retry || !j.Transcode {
+	if j := jobs[0]; j.Source.Reveal() != testName || j.Room != p.Room || j.Identity != pull.Identity(p.ID, s.Generation) || j.Retry != p.Retry || !j.Transcode || !j.UDP {
 		t.Errorf("job %+v", j)
 	}
 	rig.Eventually(t, eventually, "workers are listed with their pulls", func() bool {
