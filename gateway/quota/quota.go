@@ -1,6 +1,6 @@
 // Package quota limits what clients can request over time: token buckets for one client and for all clients
-// of one address, and Turns, which bounds the calls to LiveKit that start streams. It owns these buckets.
-// Sessions call it.
+// of one address, and Turns, by which addresses make their calls to LiveKit and Redis. It owns these buckets.
+// Sessions and rooms call it.
 package quota
 
 import (

@@ -13,15 +13,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/semaphore"
 
 	"wcsgateway/gateway/cleanup"
+	"wcsgateway/gateway/quota"
 	"wcsgateway/gateway/wheel"
 	"wcsgateway/state"
 	"wcsgateway/translate/wcs"
@@ -76,6 +77,8 @@ type Client interface {
 	Relay(frame []byte)
 	// Dropped counts a message from another client that a slow client does not get.
 	Dropped(frame []byte)
+	// Address returns the key of the client's address, by which the syncs take turns.
+	Address() netip.Addr
 	// Left is called after a membership ended that the client did not end.
 	Left(room string, m *Member)
 }
@@ -121,7 +124,7 @@ type Rooms struct {
 	// set once
 	deps  Deps
 	wheel *wheel.Wheel[*room]
-	syncs *semaphore.Weighted
+	syncs *quota.Turns // of the addresses that join
 
 	mu   sync.Mutex // also guards the rooms
 	open map[state.Room]*room
@@ -142,12 +145,13 @@ type room struct {
 	syncedAt    time.Time            // when view was read
 	changes     map[*view][]event    // from views that members were sent to view
 	missing     missing
-	outbox      []message // to members on other pods
-	unresolved  []message // from members here, until the record was read
-	waiting     []message // to members here that do not know the sender yet, or that are joining or moving
-	stale       bool      // the record must be written and read
-	suspect     bool      // Redis may have lost a part of the record
-	unannounced bool      // the record may have changed without a notification of the other pods
+	outbox      []message  // to members on other pods
+	unresolved  []message  // from members here, until the record was read
+	waiting     []message  // to members here that do not know the sender yet, or that are joining or moving
+	stale       bool       // the record must be written and read
+	suspect     bool       // Redis may have lost a part of the record
+	party       netip.Addr // of the member that joined last
+	unannounced bool       // the record may have changed without a notification of the other pods
 	working     bool
 }
 
@@ -171,7 +175,7 @@ type Member struct {
 
 // New returns Rooms. The caller calls Run.
 func New(d Deps) *Rooms {
-	r := &Rooms{deps: d, syncs: semaphore.NewWeighted(parallelSyncs), open: make(map[state.Room]*room)}
+	r := &Rooms{deps: d, syncs: quota.NewTurns(parallelSyncs), open: make(map[state.Room]*room)}
 	r.wheel = wheel.New(syncInterval, func(one *room) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -360,6 +364,7 @@ func (r *Rooms) timeout(d time.Duration) (context.Context, context.CancelFunc) {
 func (one *room) add(m *Member) *Member {
 	one.members[m.rec.Login] = m
 	one.rooms.deps.Metrics.Members.Inc()
+	one.party = m.client.Address()
 	one.requestSync()
 	return m
 }
@@ -451,15 +456,23 @@ func (one *room) work(release func()) {
 // attempt sends pending messages and syncs. The caller does not hold mu.
 func (one *room) attempt() (err error) {
 	r := one.rooms
-	if err := r.syncs.Acquire(r.deps.Context, 1); err != nil {
+	release, err := r.syncs.Acquire(r.deps.Context, one.turnOf())
+	if err != nil {
 		return err
 	}
-	defer r.syncs.Release(1)
+	defer release()
 	err = errPanic // unless sync returns
 	defer r.deps.Recovered()
 	one.flush()
 	err = one.sync()
 	return err
+}
+
+// turnOf returns the address whose turn a sync needs. The caller does not hold mu.
+func (one *room) turnOf() netip.Addr {
+	one.rooms.mu.Lock()
+	defer one.rooms.mu.Unlock()
+	return one.party
 }
 
 // finish ends the work if nothing is left to do, or nothing that can succeed. The caller does not hold mu.

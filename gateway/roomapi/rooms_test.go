@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,9 +25,13 @@ type fakeStore struct {
 	calls    int
 	removals int
 	rooms    map[state.Room]map[string]state.Member
+	slow     func(state.Room) // called before each call; it can block
 }
 
 func (s *fakeStore) SyncRoom(_ context.Context, u state.RoomUpdate) (state.RoomState, error) {
+	if s.slow != nil {
+		s.slow(u.Room)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
@@ -76,7 +81,7 @@ func (noBus) Send(context.Context, string, state.Event) error   { return nil }
 func (noBus) Notify(context.Context, []string, state.Event) int { return 0 }
 
 // testClient runs what is posted at once, on a goroutine of its own.
-type testClient struct{}
+type testClient struct{ address netip.Addr }
 
 func (testClient) Post(f func())        { go f() }
 func (testClient) Send([]byte)          {}
@@ -85,6 +90,8 @@ func (testClient) SendState([]byte)     {}
 func (testClient) Relay([]byte)         {}
 func (testClient) Dropped([]byte)       {}
 func (testClient) Left(string, *Member) {}
+
+func (c testClient) Address() netip.Addr { return c.address }
 
 // withRooms runs a test with the rooms of one pod in a synctest bubble.
 func withRooms(t *testing.T, test func(t *testing.T, r *Rooms, s *fakeStore)) {
@@ -186,4 +193,45 @@ func TestFailedJoinsLeaveABoundedNumberOfRemovals(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Joins of one address, however many, leave places for those of others. Here Redis answers none of the former.
+func TestJoinsTakeTurnsByAddress(t *testing.T) {
+	withRooms(t, func(t *testing.T, r *Rooms, s *fakeStore) {
+		answer := make(chan struct{})
+		s.slow = func(room state.Room) {
+			if room.Name != "other" {
+				<-answer
+			}
+		}
+		flood := testClient{netip.MustParseAddr("192.0.2.1")}
+		joined := make(chan error, 100)
+		for i := range cap(joined) {
+			room, rec := state.Room{App: "a", Name: fmt.Sprint(i)}, state.Member{Login: "login", ID: fmt.Sprint(i)}
+			if _, err := r.Join(flood, room, rec, func(err error) { joined <- err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		other := testClient{netip.MustParseAddr("192.0.2.2")}
+		done := make(chan error, 1)
+		if _, err := r.Join(other, state.Room{App: "a", Name: "other"}, state.Member{Login: "login", ID: "x"}, func(err error) { done <- err }); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("a join of another address waits for the others")
+		}
+		close(answer)
+		for range cap(joined) {
+			if err := <-joined; err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

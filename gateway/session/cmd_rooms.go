@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -45,6 +46,9 @@ func (ms *memberships) Dropped(frame []byte) { ms.s.dropped(frame) }
 
 // Relay implements roomapi.Client.
 func (ms *memberships) Relay(frame []byte) { ms.s.relay(frame) }
+
+// Address implements roomapi.Client.
+func (ms *memberships) Address() netip.Addr { return ms.s.Conn.Key }
 
 // roomCommand is a command with its fault.
 type roomCommand struct {

@@ -43,7 +43,7 @@ var inward = map[string][]string{
 	"gateway/embed":     {},
 	"gateway/ends":      {"translate", "translate/wcs"},
 	"gateway/reconcile": {"translate"},
-	"gateway/roomapi":   {"gateway/cleanup", "gateway/wheel", "state", "translate/wcs"},
+	"gateway/roomapi":   {"gateway/cleanup", "gateway/quota", "gateway/wheel", "state", "translate/wcs"},
 	"gateway/rtmp":      {},
 	"gateway/sampled":   {},
 	"gateway/serial":    {},
