@@ -195,7 +195,8 @@ func TestFailedJoinsLeaveABoundedNumberOfRemovals(t *testing.T) {
 	}
 }
 
-// Joins of one address, however many, leave places for those of others. Here Redis answers none of the former.
+// Joins of one address, however many, leave places for those of others. Here Redis answers none of the
+// former.
 func TestJoinsTakeTurnsByAddress(t *testing.T) {
 	withRooms(t, func(t *testing.T, r *Rooms, s *fakeStore) {
 		answer := make(chan struct{})
