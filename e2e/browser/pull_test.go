@@ -1,7 +1,9 @@
 package browser
 
 import (
+	"fmt"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ func TestSDKPlaysAnIPCamera(t *testing.T) {
 	requireSDKs(t)
 	w := &world{stage: rig.NewStage(t, map[string]string{
 		"WCS_PULL_SECRET": rig.PullSecret, "WCS_PULL_RETRY": "2s", "WCS_APPLICATIONS": `{defaultApp: {pull: {allow: ["rtsp://127.0.0.1:*"]}}}`,
+		"WCS_LISTEN_EMBED_ENABLED": "true",
 	}, "")}
 	worker := rig.StartPullWorker(t, w.stage.LiveKit, w.stage.Redis.Addr, nil)
 	cameras := rig.StartRTSP(t, "admin", "geheim")
@@ -51,5 +54,31 @@ func TestSDKPlaysAnIPCamera(t *testing.T) {
 		}
 		cameras.Stop()
 		player.want(wcs.StatusFailed, "RtspAgent shutdown")
+	}
+	embeddedCamera(t, &embedWorld{world: w, at: fmt.Sprintf("127.0.0.1:%d", w.stage.Ports.Public)}, cameras)
+}
+
+// embeddedCamera plays a camera in the embedded player, which shows no password, waits while the camera is
+// away, and plays on when it is back. Its frames and its sound are decoded.
+func embeddedCamera(t *testing.T, w *embedWorld, cameras *rig.RTSPServer) {
+	t.Helper()
+	address := cameras.URL("porch") + "?token=geheim"
+	p := w.open(t, url.Values{"streamName": {address}, "autoplay": {"true"}}, "")
+	p.is("waiting", "cannot be reached", "The next attempt is in")
+	cameras.Start()
+	cameras.Camera("porch", "320x180", rig.CameraH264, rig.CameraG711)
+	p.is("playing", fmt.Sprintf("Playing rtsp://127.0.0.1:%d/porch.", cameras.Port))
+	p.decodes()
+	if p.muted() {
+		t.Error("the player is muted")
+	}
+	cameras.Stop()
+	p.is("waiting", "was interrupted")
+	cameras.Start()
+	cameras.Camera("porch", "320x180", rig.CameraH264, rig.CameraG711)
+	p.is("playing")
+	p.decodes()
+	if text := eval[string](p.consoleTab, `document.title + document.body.innerText + stage.outerHTML`); strings.Contains(text, "geheim") {
+		t.Errorf("the page shows a password: %s", text)
 	}
 }

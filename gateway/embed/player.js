@@ -15,16 +15,19 @@ const [video, stage, toggle, sound, full] = ["video", "stage", "toggle", "sound"
 const query = new URLSearchParams((location.search + location.hash).replaceAll("+", "%2B"));
 const isOn = (name) => ["", "1", "true", "yes", "on"].includes((query.get(name) ?? "no").toLowerCase());
 const name = query.get("streamName") ?? "";
+/** A camera, server or file that is played by its address (docs/pull.md). The page shows neither its password nor its query. */
+const source = /^[a-z-]+:\/\//i.test(name);
+const shown = source ? name.replace(/\?.*/s, "").replace(/:\/\/[^/]*@/, "://") : name;
 const settings = document.documentElement.dataset;
 
 /** Texts of the gateway that another attempt can change (docs/app-developers.md#error-texts-cause-and-remedy). */
 const passing = {
-  "Session does not exist": () => `“${name}” is not published at the moment.`,
-  "Stream not found": () => `“${name}” is not published at the moment.`,
-  "Publish stream is not ready": () => `“${name}” is starting.`,
-  "Stopped by publisher stop": () => `“${name}” has ended.`,
-  "Stream failed": () => `“${name}” was interrupted.`,
-  "Failed by RTP activity": () => `“${name}” sends neither picture nor sound.`,
+  "Session does not exist": () => `“${shown}” is not published at the moment.`,
+  "Stream not found": () => `“${shown}” is not published at the moment.`,
+  "Publish stream is not ready": () => `“${shown}” is starting.`,
+  "Stopped by publisher stop": () => `“${shown}” has ended.`,
+  "Stream failed": () => `“${shown}” was interrupted.`,
+  "Failed by RTP activity": () => `“${shown}” sends neither picture nor sound.`,
   "Failed by ICE timeout": () => "No media connection. A firewall may block it.",
   "Failed by ICE keep alive": () => "The media connection was lost.",
   "Failed by error": () => "The server has a fault.",
@@ -34,19 +37,27 @@ const passing = {
   "Application server is busy": () => "The application server is busy.",
   "Upstream server is not available": () => "The server is not available.",
   "Upstream server is busy": () => "The server is busy.",
+  "Failed to connect to rtsp stream": () => `“${shown}” cannot be reached.`,
+  "Failed to connect to origin stream": () => `“${shown}” cannot be reached.`,
+  "Rtsp stream not found": () => `“${shown}” is not there at the moment.`,
+  "RtspAgent shutdown": () => `“${shown}” was interrupted.`,
+  "No worker for pulled streams is available": () => "The server is busy.",
+  "Too many pulled streams": () => "The server is busy.",
   "Too many requests at a time": () => "The server is busy.",
   "Too many sessions of this application": () => "The server is full.",
 };
 
 /** Texts after which the page does not try again until the user does. All others are a backend's. */
 const lasting = {
-  "Restricted access": () => `This page may not play “${name}”.`,
+  "Restricted access": () => `This page may not play “${shown}”.`,
   "No common codecs": () => "This browser cannot play the format of the stream.",
-  "Stopped by rest /terminate": () => `“${name}” was ended by its operator.`,
-  "Requested stream shutdown": () => `“${name}” was ended by its operator.`,
+  "Stopped by rest /terminate": () => `“${shown}” was ended by its operator.`,
+  "Requested stream shutdown": () => `“${shown}” was ended by its operator.`,
   "Application not found": () => "The server does not serve this player.",
   "Origin not allowed": () => "The server does not accept this page.",
 };
+
+if (source) passing["Requested stream shutdown"] = passing["RtspAgent shutdown"]; // the server was lost; no operator ended it
 
 let session = null; // {socket, ready, heard}: the socket; null: none
 let stream = null; // {id, connection, media, since}: the attempt or the stream that plays; null: none
@@ -146,8 +157,9 @@ function retry(text) {
 
 /** Handles a text of the gateway that ends a stream or a session. */
 function ended(info) {
+  if (info === "Stopped by publisher stop" && /^vod/i.test(name)) return stop("idle", `“${shown}” has ended.`);
   if (Object.hasOwn(passing, info)) return retry(passing[info]());
-  return stop("failed", Object.hasOwn(lasting, info) ? lasting[info]() : `The server refuses to play “${name}”: ${info || "no reason given"}.`);
+  return stop("failed", Object.hasOwn(lasting, info) ? lasting[info]() : `The server refuses to play “${shown}”: ${info || "no reason given"}.`);
 }
 
 function connect() {
@@ -208,7 +220,7 @@ function receive(message, args) {
 function onStatus(status, info) {
   if (status === "PLAYING") {
     stream.since = performance.now();
-    show("playing", `Playing ${name}.`, name);
+    show("playing", `Playing ${shown}.`, shown);
     return showSound();
   }
   if (status !== "FAILED" && status !== "STOPPED") return undefined;
@@ -298,9 +310,9 @@ for (const [side, limit] of [["width", "maxWidth"], ["height", "maxHeight"]]) {
   if (pixels > 0 && pixels < 10000) element("stage").style[limit] = `${pixels}px`;
 }
 video.muted = isOn("mute");
-video.setAttribute("aria-label", name ? `Stream ${name}` : "Stream");
-element("name").textContent = name ? `Player of ${name}` : "Player";
+video.setAttribute("aria-label", name ? `Stream ${shown}` : "Stream");
+element("name").textContent = name ? `Player of ${shown}` : "Player";
 document.title = element("name").textContent;
-show("idle", name ? `Press Play to watch “${name}”.` : "");
+show("idle", name ? `Press Play to watch “${shown}”.` : "");
 showSound();
 if (isOn("autoplay")) start();
