@@ -22,7 +22,7 @@ import (
 var (
 	modelSeed = flag.Uint64("model.seed", 0, "run only this schedule of the model and print it")
 	modelTime = flag.Duration("model.time", 8*time.Second, "for how long schedules of the model are run")
-	modelHunt = flag.Duration("model.hunt", time.Minute, "for how long each mutant is looked for")
+	modelHunt = flag.Uint64("model.hunt", 500, "how many schedules are tried for a mutant that its own does not show")
 	modelFrom = flag.Uint64("model.from", 1, "the first seed")
 )
 

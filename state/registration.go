@@ -33,6 +33,8 @@ func (s Session) registration() registration { return registrationOf(s.ID, s.Tok
 // String returns the registration's name in its owner's index.
 func (g registration) String() string { return g.claim + " " + g.id }
 
+func (g registration) compare(o registration) int { return strings.Compare(g.String(), o.String()) }
+
 func parseRegistration(name string) (g registration, err error) {
 	claim, id, ok := strings.Cut(name, " ")
 	if !ok {

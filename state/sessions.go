@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -182,7 +185,7 @@ func (b *sessionWriter) nextBatch() (write []Session, remove []registration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	write = make([]Session, 0, min(len(b.dirty), b.limit))
-	for id := range b.dirty {
+	for id := range ordered(b.dirty, strings.Compare) {
 		if len(write) == b.limit {
 			break
 		}
@@ -190,14 +193,14 @@ func (b *sessionWriter) nextBatch() (write []Session, remove []registration) {
 			write = append(write, b.take(id))
 		}
 	}
-	for r := range b.toDelete {
+	for r := range ordered(b.toDelete, registration.compare) {
 		if len(write)+len(remove) == sessionBatch {
 			break
 		}
 		delete(b.toDelete, r)
 		remove = append(remove, r)
 	}
-	for id := range b.dirty {
+	for id := range ordered(b.dirty, strings.Compare) {
 		if len(write)+len(remove) > 0 {
 			break
 		}
@@ -207,6 +210,14 @@ func (b *sessionWriter) nextBatch() (write []Session, remove []registration) {
 		b.dirty, b.toDelete = make(map[string]struct{}), make(map[registration]struct{}) // maps do not shrink
 	}
 	return write, remove
+}
+
+// ordered returns the keys of a map, those of a small one in order: a schedule of the model can then be repeated.
+func ordered[K comparable](m map[K]struct{}, compare func(a, b K) int) iter.Seq[K] {
+	if len(m) > sessionBatch {
+		return maps.Keys(m)
+	}
+	return slices.Values(slices.SortedFunc(maps.Keys(m), compare))
 }
 
 // take needs mu.

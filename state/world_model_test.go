@@ -25,7 +25,7 @@ const (
 // mutant is a deliberate fault. The zero mutant has none.
 type mutant struct {
 	name   string
-	from   uint64 // a schedule known to find it; if it does not, others are tried
+	from   uint64 // a schedule that finds it; if it does not, because the protocol changed, others are tried
 	change func(*Redis)
 	skip   func(t *task, command string) bool // reports commands that are not sent
 	rules  rules
