@@ -212,7 +212,8 @@ func (b *sessionWriter) nextBatch() (write []Session, remove []registration) {
 	return write, remove
 }
 
-// ordered returns the keys of a map, those of a small one in order: a schedule of the model can then be repeated.
+// ordered returns the keys of a map, those of a small one in order: a schedule of the model can then be
+// repeated.
 func ordered[K comparable](m map[K]struct{}, compare func(a, b K) int) iter.Seq[K] {
 	if len(m) > sessionBatch {
 		return maps.Keys(m)
