@@ -234,8 +234,8 @@ func TestCameraThatCannotBePlayedIsAText(t *testing.T) {
 	s.wantNoCredentials("hunter9-falsch")
 }
 
-// Players go on with a killed worker's camera when another worker has it, over UDP as before. Those whose client
-// needs SSRCs get FAILED and play again.
+// Players go on with a killed worker's camera when another worker has it, over UDP as before. Those whose
+// client needs SSRCs get FAILED and play again.
 func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 2, map[string]string{"WCS_APPLICATIONS": `{defaultApp: {pull: {allow: ["rtsp://127.0.0.1:*"], rtspTransport: udp}}}`})
