@@ -364,6 +364,7 @@ func TestCameraGoesOnWithoutRedis(t *testing.T) {
 	for i := range 49 {
 		clients[i%2].Play(fmt.Sprintf("player-%d", i), s.rtsp.URL("cam"), rig.NewPlayer(t, rig.PeerOptions{Audio: true}))
 	}
+	read := s.rtsp.Readers() // again where a loaded machine delivered no packet for 5 s
 	s.redis.Stop()
 	s.wantMedia(first)
 	s.redis.Restart()
@@ -377,8 +378,8 @@ func TestCameraGoesOnWithoutRedis(t *testing.T) {
 		})
 		return m.Name == "setRemoteSDP"
 	})
-	if n := s.rtsp.Readers(); n != 1 {
-		t.Errorf("%d connections to the camera, want 1", n)
+	if n := s.rtsp.Readers(); n != read {
+		t.Errorf("%d connections to the camera, want %d", n, read)
 	}
 }
 

@@ -1,6 +1,8 @@
 package source
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -8,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate/pull"
@@ -63,5 +67,20 @@ func TestFrozenPlaylistIsLost(t *testing.T) {
 	s.wantFault(pull.Lost)
 	if room.restarts == 0 {
 		t.Error("the last segments were not read again")
+	}
+}
+
+// The reader ends by itself, before its watch, when it gets no packets.
+func TestSilenceOfACameraIsNamed(t *testing.T) {
+	for err, want := range map[error]string{
+		liberrors.ErrClientTCPTimeout{}: "no packets",
+		liberrors.ErrClientUDPTimeout{}: "no packets",
+		os.ErrDeadlineExceeded:          "no packets",
+		io.EOF:                          "connection ended",
+	} {
+		var fault *pull.Error
+		if got := rtspLoss(err); !errors.As(got, &fault) || fault.Fault != pull.Lost || fault.Detail != want {
+			t.Errorf("%v: error is %v, want %s", err, got, want)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	rtpformat "github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
@@ -500,7 +501,8 @@ func rtspFault(err error) error {
 func rtspLoss(err error) error {
 	detail := "connection ended"
 	var network net.Error
-	if errors.As(err, &network) && network.Timeout() {
+	if errors.Is(err, liberrors.ErrClientTCPTimeout{}) || errors.Is(err, liberrors.ErrClientUDPTimeout{}) ||
+		errors.As(err, &network) && network.Timeout() {
 		detail = "no packets"
 	}
 	return &pull.Error{Fault: pull.Lost, Detail: detail}
