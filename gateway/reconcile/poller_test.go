@@ -200,6 +200,30 @@ func TestStartingStreamIsPolledOften(t *testing.T) {
 
 // Departures are confirmed by the node: the list may have participants that left, or lack some that are
 // present.
+// A player of another publisher is added again. Only then is it asked for that one.
+func TestPlayerIsPolledForThePublisherThatItWasAddedWith(t *testing.T) {
+	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
+		s := &fakeStream{id: "play", publisher: "first"}
+		for _, id := range []translate.Identity{"play", "first", "second"} {
+			f.add(id)
+		}
+		p.Add("room", s)
+		for _, step := range []struct {
+			change func()
+			want   translate.Identity
+		}{
+			{func() { s.publisher = "second" }, "first"},
+			{func() { p.Remove("room", s); p.Add("room", s) }, "second"},
+		} {
+			step.change()
+			pass(time.Minute)
+			if got := s.observed[len(s.observed)-1]; got.Asked != step.want || !got.PublisherPresent {
+				t.Errorf("observed %+v, want the publisher %s", got, step.want)
+			}
+		}
+	})
+}
+
 func TestDeparturesAreConfirmedByNode(t *testing.T) {
 	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
 		f.add("pub")
@@ -222,6 +246,7 @@ func TestDeparturesAreConfirmedByNode(t *testing.T) {
 			f.total()
 			f.set(step.change)
 			pass(interval)
+			step.want.Asked = s.publisher
 			if diff := cmp.Diff(step.want, s.observed[len(s.observed)-1]); diff != "" {
 				t.Error(diff)
 			}
