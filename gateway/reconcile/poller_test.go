@@ -200,25 +200,18 @@ func TestStartingStreamIsPolledOften(t *testing.T) {
 
 // Departures are confirmed by the node: the list may have participants that left, or lack some that are
 // present.
-// A player of another publisher is added again. Only then is it asked for that one.
-func TestPlayerIsPolledForThePublisherThatItWasAddedWith(t *testing.T) {
+func TestPlayerThatIsAddedAgainIsPolledForItsNextPublisher(t *testing.T) {
 	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
-		s := &fakeStream{id: "play", publisher: "first"}
-		for _, id := range []translate.Identity{"play", "first", "second"} {
-			f.add(id)
-		}
-		p.Add("room", s)
-		for _, step := range []struct {
-			change func()
-			want   translate.Identity
-		}{
-			{func() { s.publisher = "second" }, "first"},
-			{func() { p.Remove("room", s); p.Add("room", s) }, "second"},
-		} {
-			step.change()
+		s := &fakeStream{id: "play"}
+		f.add("play")
+		for _, publisher := range []translate.Identity{"first", "second"} {
+			f.add(publisher)
+			p.Remove("room", s)
+			s.publisher = publisher
+			p.Add("room", s)
 			pass(time.Minute)
-			if got := s.observed[len(s.observed)-1]; got.Asked != step.want || !got.PublisherPresent {
-				t.Errorf("observed %+v, want the publisher %s", got, step.want)
+			if got := s.observed[len(s.observed)-1]; got.Asked != publisher || !got.PublisherPresent {
+				t.Errorf("observed %+v, want the publisher %s", got, publisher)
 			}
 		}
 	})
