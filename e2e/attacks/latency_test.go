@@ -63,8 +63,8 @@ func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 // largest size for a third of an address' sockets.
 const mostHeap = 200 << 20
 
-// serveSome serves clients that come and go: what any client needs, such as the program's pages, is no cost of
-// an attack.
+// serveSome serves clients that come and go: what any client needs, such as the program's pages, is no cost
+// of an attack.
 func (s *scene) serveSome(t *testing.T) {
 	t.Helper()
 	open := openMany(s.Gateway.URL, perAddress/2)
