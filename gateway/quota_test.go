@@ -45,6 +45,10 @@ func TestStartsBeyondRateAreRejected(t *testing.T) {
 		if s := other.AwaitStatus("x"); s.Info == "Too many requests at a time" {
 			t.Error("another client is rejected")
 		}
+		c.Send("playStream", map[string]any{"mediaSessionId": "unread", "name": "none", "mediaProvider": "WebRTC", "sdp": []int{1}})
+		if s := c.AwaitStatus("unread"); s.Info != "Too many requests at a time" || s.Name != "none" {
+			t.Errorf("%+v: an offer that is too much is decoded", s)
+		}
 		time.Sleep(20 * time.Second)
 		if n := flood("b", 1); n != 1 {
 			t.Error("rejected although the client was quiet")

@@ -83,7 +83,8 @@ func (t RoomTemplate) Validate() error {
 
 // Room returns the room of a stream.
 func (t RoomTemplate) Room(app, name string) RoomName {
-	return RoomName(strings.NewReplacer(appMark, app, nameMark, name).Replace(string(t)))
+	prefix, suffix := t.split(app)
+	return RoomName(prefix + name + suffix)
 }
 
 // Name returns the stream name of a room of the application. ok is false if the template does not produce the

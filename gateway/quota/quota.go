@@ -142,6 +142,14 @@ func (c *Client) Allow(k Kind) bool {
 	return b == nil || b.Allow()
 }
 
+// Exhausted reports whether Allow would refuse. It takes no token.
+func (c *Client) Exhausted(k Kind) bool {
+	b := c.shared(k)
+	return empty(c.bucket(k)) || b != nil && empty(b)
+}
+
+func empty(b *rate.Limiter) bool { return b.Limit() != rate.Inf && b.Tokens() < 1 }
+
 // Charge takes another token for a request that was allowed, whether or not there is one. A client is charged
 // once for each allowed request, so that what is missing is bounded by its burst.
 func (c *Client) Charge(k Kind) {

@@ -21,7 +21,10 @@ func TestClientsOfOneAddressShareItsBucket(t *testing.T) {
 		}
 		count := func(c *Client, k Kind) (n int) {
 			for range 10000 {
-				if c.Allow(k) {
+				switch exhausted := c.Exhausted(k); {
+				case c.Allow(k) == exhausted:
+					t.Fatalf("kind %d after %d requests: Exhausted is %v", k, n, exhausted)
+				case !exhausted:
 					n++
 				}
 			}

@@ -56,7 +56,7 @@ func FuzzAnswers(f *testing.F) {
 }
 
 func fuzzOverwrite(t *testing.T, s *Session, answer hooks.Object) {
-	st := s.requestedStream(published, wcs.StreamRequest{MediaSessionID: "m", Name: "a", SDP: "v=0"})
+	st := s.requestedStream(published, wcs.StreamRequest{StreamRequestHead: wcs.StreamRequestHead{MediaSessionID: "m", Name: "a"}, SDP: "v=0"})
 	all := hooks.Policy{Mode: hooks.Overwrite}
 	for name := range answer {
 		all.Overwrite = append(all.Overwrite, name)

@@ -170,12 +170,16 @@ type stream struct {
 // id cannot be read.
 func (s *Session) startStream(kind *kindOfStream, c wcs.Command) error {
 	var req wcs.StreamRequest
+	if s.quota().Exhausted(quota.Starts) && c.Bind(&req.StreamRequestHead) == nil && validMediaID(req.MediaSessionID) {
+		return s.requestedStream(kind, req).reject(errTooManyRequests) // a flood of offers must not be decoded
+	}
 	if err := c.Bind(&req); err != nil {
 		id, ok := mediaIDOf(c)
 		if !ok {
 			return err
 		}
-		return s.requestedStream(kind, wcs.StreamRequest{MediaSessionID: id}).reject(err)
+		req = wcs.StreamRequest{StreamRequestHead: wcs.StreamRequestHead{MediaSessionID: id}}
+		return s.requestedStream(kind, req).reject(err)
 	}
 	if !kind.published && (req.Width != 0 || req.Height != 0 || req.Bitrate != 0 || req.Quality != 0) {
 		s.sampled().Str("media", translate.Abridge(req.MediaSessionID, 128)).Int("width", int(req.Width)).Int("height", int(req.Height)).

@@ -3,6 +3,7 @@
 package socket
 
 import (
+	"bytes"
 	"io"
 	"runtime"
 	"testing"
@@ -57,5 +58,33 @@ func TestConnectionWithoutRequestTakesLittleMemory(t *testing.T) {
 	after, more := used()
 	if each := int64(after-bytes) / conns; each > most || more-goroutines > conns {
 		t.Errorf("%d bytes with the client's, %d goroutines for %d connections", each, more-goroutines, conns)
+	}
+}
+
+// A message is allocated once, however it is read: a flood must not make the garbage collector run more often
+// than what it sends.
+func TestMessageIsAllocatedOnce(t *testing.T) {
+	tc := newTestConn(t, connConfig())
+	for _, size := range []int{1 << 10, 8 << 10, maxPooled - 1} {
+		frame := bytes.Repeat([]byte("x"), size)
+		send := func() {
+			if err := tc.client.WriteMessage(websocket.TextMessage, frame); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-tc.messages; len(got) != size {
+				t.Fatalf("%d bytes of %d", len(got), size)
+			}
+		}
+		send() // makes the buffer
+		const messages = 50
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range messages {
+			send()
+		}
+		runtime.ReadMemStats(&after)
+		if each := int(after.TotalAlloc-before.TotalAlloc) / messages; each > size*3/2+1024 {
+			t.Errorf("%d bytes are allocated for a message of %d", each, size)
+		}
 	}
 }

@@ -117,7 +117,7 @@ func (c *Conn) Serve(first []byte) {
 		c.OnMessage(first)
 	}
 	for {
-		typ, frame, err := c.ws.ReadMessage()
+		typ, frame, err := readMessage(c.ws)
 		if err == nil && !c.answersPing(frame) {
 			err = c.metered.CountMessage()
 		}

@@ -139,29 +139,35 @@ func (c Connection) Login() string {
 // (docs/wcs-protocol.md#playstream). Members that the gateway does not use (constraints, the content of
 // custom and localMediaInfo) are not decoded.
 type StreamRequest struct {
-	MediaSessionID string `json:"mediaSessionId"`
-	Name           string `json:"name"`
-	HasVideo       Bool   `json:"hasVideo"`
-	HasAudio       Bool   `json:"hasAudio"`
-	Record         Bool   `json:"record"`
-	Width          Int    `json:"width"`
-	Height         Int    `json:"height"`
-	Bitrate        Int    `json:"bitrate"`    // kbps
-	MinBitrate     Int    `json:"minBitrate"` // kbps
-	MaxBitrate     Int    `json:"maxBitrate"` // kbps
-	Quality        Int    `json:"quality"`    // 0 to 100
-	MediaProvider  string `json:"mediaProvider"`
-	SDP            string `json:"sdp"`
-	RTMPURL        string `json:"rtmpUrl"`
-	Transport      string `json:"transport"` // UDP or TCP
-	CVOExtension   Bool   `json:"cvoExtension"`
+	StreamRequestHead
+	Record       Bool   `json:"record"`
+	Width        Int    `json:"width"`
+	Height       Int    `json:"height"`
+	Bitrate      Int    `json:"bitrate"`    // kbps
+	MinBitrate   Int    `json:"minBitrate"` // kbps
+	MaxBitrate   Int    `json:"maxBitrate"` // kbps
+	Quality      Int    `json:"quality"`    // 0 to 100
+	SDP          string `json:"sdp"`
+	RTMPURL      string `json:"rtmpUrl"`
+	Transport    string `json:"transport"` // UDP or TCP
+	CVOExtension Bool   `json:"cvoExtension"`
 	// LocalMediaInfo is sent since SDK 2.0.256, like Connection.KnowsBitrates.
 	LocalMediaInfo Present `json:"localMediaInfo"`
 	Custom         Size    `json:"custom"`
 }
 
+// StreamRequestHead is what the answer to a StreamRequest repeats of it. To decode it alone costs a tenth: the
+// offer, which is most of a request, is skipped.
+type StreamRequestHead struct {
+	MediaSessionID string `json:"mediaSessionId"`
+	Name           string `json:"name"`
+	HasVideo       Bool   `json:"hasVideo"`
+	HasAudio       Bool   `json:"hasAudio"`
+	MediaProvider  string `json:"mediaProvider"`
+}
+
 // Provider returns the requested media provider. It defaults to WebRTC: raw clients name none.
-func (r StreamRequest) Provider() string {
+func (r StreamRequestHead) Provider() string {
 	if r.MediaProvider == "" {
 		return ProviderWebRTC
 	}

@@ -89,6 +89,9 @@ func (o *rawObject) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 // an object as data, or no data (docs/wcs-protocol.md#envelope). The argument is a part of frame, or of a
 // copy in which halves of surrogate pairs are replaced. Errors wrap ErrMalformed.
 func Decode(frame []byte) (Command, error) {
+	if crowded(frame) {
+		return Command{}, fmt.Errorf("%w: %w", ErrMalformed, errCrowded)
+	}
 	if !utf8.Valid(frame) { // readers replace the faulty bytes differently, and browsers close their sockets
 		return Command{}, fmt.Errorf("%w: not UTF-8", ErrMalformed)
 	}

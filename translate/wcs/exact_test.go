@@ -99,3 +99,40 @@ func TestArgumentsOfManyMembersAreRejected(t *testing.T) {
 		}
 	}
 }
+
+// A name costs more than three hundred nanoseconds, so a message of 1 MB could keep a processor busy for 25 ms.
+func TestMessagesOfManyNamesOrValuesAreRejectedAtTheBound(t *testing.T) {
+	frame := func(payload string) []byte {
+		return []byte(`{"message":"sendData","data":[{"operationId":"1","payload":` + payload + `}]}`)
+	}
+	names := func(format string, n int) string {
+		var text strings.Builder
+		for i := range n {
+			fmt.Fprintf(&text, format, i)
+		}
+		return "{" + text.String()[1:] + "}"
+	}
+	elements := func(n int) string { return "[" + strings.Repeat("0,", n-1) + "0]" }
+	const ownNames, ownCommas = 4, 2 // of frame
+	for name, tt := range map[string]struct {
+		payload string
+		ok      bool
+	}{
+		"most names":          {names(`,"%x":0`, maxNames-ownNames), true},
+		"one name more":       {names(`,"%x":0`, maxNames-ownNames+1), false},
+		"names of objects":    {"[" + strings.Repeat(`{"a":0},`, maxNames) + "{}]", false},
+		"most elements":       {elements(maxElements - ownCommas + 1), true},
+		"one element more":    {elements(maxElements - ownCommas + 2), false},
+		"colons of a string":  {`"` + strings.Repeat(`:`, 4*maxNames) + `"`, true},
+		"commas and a string": {`"` + strings.Repeat(`\",`, 4*maxElements) + `"`, true},
+	} {
+		_, err := Decode(frame(tt.payload))
+		if (err == nil) != tt.ok || err != nil && (!errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "more than 16384 names or 65536 values")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	largest := frame(names(`,"%x":0`, 80_000))
+	if n := testing.AllocsPerRun(10, func() { _, _ = Decode(largest) }); n > 10 {
+		t.Errorf("a message with 80,000 names is rejected after %v allocations: it was decoded", n)
+	}
+}

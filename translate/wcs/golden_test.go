@@ -114,8 +114,8 @@ func TestNotificationsEqualVendorSamples(t *testing.T) {
 
 func TestVendorCommandsAreDecoded(t *testing.T) {
 	for name, want := range map[Name]StreamRequest{
-		CmdPublishStream: {MediaSessionID: "90e14ad0-fdb2-11e8-bce2-a3f72476fb49", Name: "test", HasVideo: true, HasAudio: true, MediaProvider: "WebRTC", SDP: "v=0\r\n"},
-		CmdPlayStream:    {MediaSessionID: "22588500-fdb3-11e8-bddf-9b115426f01b", Name: "test", HasVideo: true, HasAudio: true, MediaProvider: "WebRTC", SDP: "v=0\r\n"},
+		CmdPublishStream: {SDP: "v=0\r\n", StreamRequestHead: StreamRequestHead{"90e14ad0-fdb2-11e8-bce2-a3f72476fb49", "test", true, true, "WebRTC"}},
+		CmdPlayStream:    {SDP: "v=0\r\n", StreamRequestHead: StreamRequestHead{"22588500-fdb3-11e8-bddf-9b115426f01b", "test", true, true, "WebRTC"}},
 	} {
 		cmd, err := Decode(sample(t, "client-"+string(name)))
 		if err != nil || cmd.Name != name {

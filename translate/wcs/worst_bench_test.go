@@ -12,23 +12,25 @@ import (
 // largest is the size of the largest message in bytes.
 const largest = 1 << 20
 
-// named returns a message of 1 MB whose members have the given format.
+// named returns a message of 1 MB, or as many names as a message may have, whose members have the given format.
 func named(begin, format, end string) []byte {
 	var text bytes.Buffer
 	text.WriteString(begin)
-	for i := 0; text.Len() < largest; i++ {
+	for i := 0; text.Len() < largest && i < maxNames-8; i++ {
 		fmt.Fprintf(&text, format, i)
 	}
 	text.WriteString(end)
 	return text.Bytes()
 }
 
-// filled returns a sendData of 1 MB whose payload is an array of the given elements.
+// filled returns a sendData of 1 MB, or as many values as a message may have, whose payload is an array of the
+// given elements.
 func filled(element string) []byte {
-	return []byte(`{"message":"sendData","data":[{"payload":[` + strings.TrimSuffix(strings.Repeat(element+",", largest/(len(element)+1)), ",") + `]}]}`)
+	n := min(largest/(len(element)+1), maxElements)
+	return []byte(`{"message":"sendData","data":[{"payload":[` + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + `]}]}`)
 }
 
-// BenchmarkWorstMessage measures the decoding of the messages of 1 MB that cost most.
+// BenchmarkWorstMessage measures the decoding of the messages that cost most.
 func BenchmarkWorstMessage(b *testing.B) {
 	payload := func() any { return new(SendData) }
 	for name, m := range map[string]struct {
