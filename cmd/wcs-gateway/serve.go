@@ -47,6 +47,7 @@ func (p program) serve(ctx context.Context, file string) error {
 	log := process.Logger(cfg.Log, p.stderr, process.Colours(p.stderr, p.environ))
 	state.QuietClientLog(log)
 	process.TakeStandardLog(log)
+	process.CollectLessOften(p.environ)
 	log.Info().Str("build", build.Version(version)).Fields(cfg.Redacted()).Msg("starting")
 	for _, w := range cfg.Warnings() {
 		log.Warn().Msg(w)
