@@ -156,7 +156,7 @@ type StreamRequest struct {
 	Custom         Size    `json:"custom"`
 }
 
-// StreamRequestHead is what the answer to a StreamRequest repeats of it. To decode it alone costs a tenth: the
+// StreamRequestHead is what the answer to a StreamRequest repeats of it. To decode it alone costs less: the
 // offer, which is most of a request, is skipped.
 type StreamRequestHead struct {
 	MediaSessionID string `json:"mediaSessionId"`

@@ -100,7 +100,7 @@ func TestArgumentsOfManyMembersAreRejected(t *testing.T) {
 	}
 }
 
-// A name costs more than three hundred nanoseconds, so a message of 1 MB could keep a processor busy for 25 ms.
+// A name costs more than 300 ns, so a message of 1 MB could keep a processor busy for 25 ms.
 func TestMessagesOfManyNamesOrValuesAreRejectedAtTheBound(t *testing.T) {
 	frame := func(payload string) []byte {
 		return []byte(`{"message":"sendData","data":[{"operationId":"1","payload":` + payload + `}]}`)

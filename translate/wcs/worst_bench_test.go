@@ -12,7 +12,7 @@ import (
 // largest is the size of the largest message in bytes.
 const largest = 1 << 20
 
-// named returns a message of 1 MB, or as many names as a message may have, whose members have the given format.
+// named returns a message of 1 MB, or of as many names as a message may have, whose members have a format.
 func named(begin, format, end string) []byte {
 	var text bytes.Buffer
 	text.WriteString(begin)
@@ -23,8 +23,8 @@ func named(begin, format, end string) []byte {
 	return text.Bytes()
 }
 
-// filled returns a sendData of 1 MB, or as many values as a message may have, whose payload is an array of the
-// given elements.
+// filled returns a sendData of 1 MB, or of as many values as a message may have, whose payload is an array of
+// the given elements.
 func filled(element string) []byte {
 	n := min(largest/(len(element)+1), maxElements)
 	return []byte(`{"message":"sendData","data":[{"payload":[` + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + `]}]}`)
