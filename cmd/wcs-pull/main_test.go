@@ -257,6 +257,8 @@ func TestCommandsNameFaults(t *testing.T) {
 	}{
 		{"check-config", least, exitOK, "ok\n"},
 		{"check-config", append(least[:5:5], "WCS_PULL_FFMPEG=/does/not/exist", "WCS_PULL_FFPROBE=/bin/true"), exitFault, "ffmpeg"},
+		{"check-config", append(least[:7:7], "WCS_PULL_SANDBOX=off"), exitOK, "ok\n"},
+		{"check-config", append(least[:7:7], "WCS_PULL_SANDBOX=yes"), exitFault, "sandbox"},
 		{"check-config", nil, exitFault, "secret: is missing"},
 		{"", []string{"WCS_PULL_MAXIMUM=3"}, exitFault, "WCS_PULL_MAXIMUM: unknown variable"},
 		{"--config /does/not/exist", nil, exitFault, "/does/not/exist: cannot be read"},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -101,6 +102,24 @@ func workerEnv(t testing.TB, r rendering, dir string) (environ []string) {
 		environ = append(environ, e.Name+"="+strings.ReplaceAll(e.Value, "/run/secrets", dir))
 	}
 	return environ
+}
+
+// The sandbox needs a seccomp profile of the workers' own, which leaves the rest of their context as it is.
+func TestWorkersCanHaveASeccompProfileOfTheirOwn(t *testing.T) {
+	const context = "spec.template.spec.securityContext"
+	for values, want := range map[string]object{
+		"": {"type": "RuntimeDefault"},
+		"pull: {seccompProfile: {type: Localhost, localhostProfile: wcs-pull.json}, config: {sandbox: required}}": {"type": "Localhost", "localhostProfile": "wcs-pull.json"},
+	} {
+		r := mustRender(t, workers, values)
+		d := r.of(t, pullDeployment)
+		if got := at(d, context+".seccompProfile"); !reflect.DeepEqual(got, want) || at(d, context+".runAsNonRoot") != true {
+			t.Errorf("%q: profile %v, want %v; runAsNonRoot %v", values, got, want, at(d, context+".runAsNonRoot"))
+		}
+		if got := at(r.of(t, deployment), context+".seccompProfile.type"); got != "RuntimeDefault" {
+			t.Errorf("%q: the gateway's profile is %v", values, got)
+		}
+	}
 }
 
 func TestWorkersAreOffByDefault(t *testing.T) {

@@ -29,7 +29,10 @@ type Worker struct {
 	// Path of ffmpeg. Empty: the one in `PATH`.
 	FFmpeg string `koanf:"ffmpeg"`
 	// Path of ffprobe. Empty: the one in `PATH`.
-	FFprobe string        `koanf:"ffprobe"`
+	FFprobe string `koanf:"ffprobe"`
+	// Whether ffmpeg and ffprobe run in namespaces of their own, from which they reach the worker alone: `auto`
+	// (where the kernel allows it), `required` (otherwise the worker does not start) or `off`.
+	Sandbox string        `koanf:"sandbox" rule:"one=auto|required|off"`
 	LiveKit WorkerLiveKit `koanf:"livekit"`
 	Redis   Redis         `koanf:"redis"`
 	Log     Log           `koanf:"log"`
@@ -45,6 +48,12 @@ type WorkerLiveKit struct {
 	APISecret Secret `koanf:"apiSecret"`
 }
 
+// Values of Worker.Sandbox.
+const (
+	SandboxAuto     = "auto"
+	SandboxRequired = "required"
+)
+
 const workerPrefix = envPrefix + "PULL_"
 
 // WorkerEnvFile is the variable that names the file of a worker. It is not a setting.
@@ -53,7 +62,7 @@ const WorkerEnvFile = workerPrefix + envFile
 // DefaultWorker returns the settings of a worker that sets nothing.
 func DefaultWorker() Worker {
 	d := Default()
-	return Worker{Deployment: d.Deployment, Redis: d.Redis, Listen: ":9091", Max: 20, Log: d.Log}
+	return Worker{Deployment: d.Deployment, Redis: d.Redis, Listen: ":9091", Max: 20, Sandbox: SandboxAuto, Log: d.Log}
 }
 
 // LoadWorker is Load for a worker.

@@ -20,6 +20,7 @@ import (
 
 	"wcsgateway/cmd/internal/config"
 	"wcsgateway/cmd/internal/process"
+	"wcsgateway/cmd/wcs-pull/sandbox"
 	"wcsgateway/cmd/wcs-pull/source"
 	"wcsgateway/cmd/wcs-pull/worker"
 	"wcsgateway/state"
@@ -78,8 +79,13 @@ func build(cfg config.Worker, log zerolog.Logger) (*application, error) {
 	if err != nil {
 		return nil, err
 	}
+	sandboxed, err := sandboxed(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	metrics.Sandboxed(sandboxed)
 	runner, err := source.New(source.Config{
-		LiveKit: sfu, Private: networks, Folder: cfg.Folder, FFmpeg: cfg.FFmpeg, FFprobe: cfg.FFprobe, Log: log,
+		LiveKit: sfu, Private: networks, Folder: cfg.Folder, FFmpeg: cfg.FFmpeg, FFprobe: cfg.FFprobe, Sandbox: sandboxed, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ffmpeg, ffprobe: %w", err)
@@ -102,6 +108,22 @@ func build(cfg config.Worker, log zerolog.Logger) (*application, error) {
 			},
 		},
 	)}, nil
+}
+
+// sandboxed reports whether ffmpeg runs in a sandbox.
+func sandboxed(cfg config.Worker, log zerolog.Logger) (bool, error) {
+	if cfg.Sandbox != config.SandboxAuto && cfg.Sandbox != config.SandboxRequired {
+		return false, nil
+	}
+	err := sandbox.Available()
+	switch {
+	case err == nil:
+		return true, nil
+	case cfg.Sandbox == config.SandboxRequired:
+		return false, fmt.Errorf("sandbox: %w", err)
+	}
+	log.Warn().Err(err).Msg("no sandbox, ffmpeg shares the worker's network")
+	return false, nil
 }
 
 // Run works until ctx is done. It returns an error if it cannot start or the listener fails, nil after a

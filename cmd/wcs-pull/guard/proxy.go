@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"path"
 	"regexp"
 	"strings"
@@ -43,13 +44,13 @@ var errRedirect = errors.New("redirect from TLS to plain HTTP, or one too many")
 // connection checked, and verifies the names of servers, which ffmpeg 5.1 does not do for the segments of
 // HLS. A request for another URL than those that the proxy made is not answered.
 type Proxy struct {
-	origin   *url.URL
-	listener net.Listener
-	server   *http.Server
-	client   *http.Client
-	seal     cipher.AEAD
-	nonces   []byte // key of nonces
-	done     chan struct{}
+	origin  *url.URL
+	host    string // with port, for the program
+	server  *http.Server
+	client  *http.Client
+	seal    cipher.AEAD
+	nonces  []byte // key of nonces
+	serving sync.WaitGroup
 
 	mu    sync.Mutex
 	fault error
@@ -60,9 +61,9 @@ type StatusError int
 
 func (e StatusError) Error() string { return fmt.Sprintf("HTTP status %d", int(e)) }
 
-// Proxy starts a proxy for the source at origin, an http(s) URL. roots verify servers; nil are the system's.
-// It ends with Close.
-func (n *Network) Proxy(origin *url.URL, roots *x509.CertPool) (*Proxy, error) {
+// Proxy returns a proxy for the source at origin, an http(s) URL, which the program reaches at address
+// (host:port). roots verify servers; nil are the system's. It ends with Close.
+func (n *Network) Proxy(origin *url.URL, roots *x509.CertPool, address string) (*Proxy, error) {
 	secret := make([]byte, 32+sha256.Size)
 	_, _ = rand.Read(secret) // never fails since Go 1.24
 	block, err := aes.NewCipher(secret[:32])
@@ -77,11 +78,7 @@ func (n *Network) Proxy(origin *url.URL, roots *x509.CertPool) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	p := &Proxy{origin: origin, listener: l, seal: aead, nonces: secret[32:], done: make(chan struct{})}
+	p := &Proxy{origin: origin, host: address, seal: aead, nonces: secret[32:]}
 	transport := &http.Transport{
 		DialContext:     n.DialContext,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: dialTimeout,
@@ -92,11 +89,17 @@ func (n *Network) Proxy(origin *url.URL, roots *x509.CertPool) (*Proxy, error) {
 	p.server = &http.Server{
 		Handler: p, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: log.New(io.Discard, "", 0),
 	}
-	go func() {
-		defer close(p.done)
-		_ = p.server.Serve(netutil.LimitListener(l, maxProxyConns)) // ends with Close
-	}()
 	return p, nil
+}
+
+// Serve serves the program at a socket that listens, until that is closed. Several sockets can be served.
+func (p *Proxy) Serve(socket *os.File) (io.Closer, error) {
+	l, err := net.FileListener(socket)
+	if err != nil {
+		return nil, err
+	}
+	p.serving.Go(func() { _ = p.server.Serve(netutil.LimitListener(l, maxProxyConns)) }) // ends with the listener
+	return l, nil
 }
 
 // Source is the URL under which the program reads the source.
@@ -107,7 +110,7 @@ func (p *Proxy) Source() string {
 }
 
 // Address is the proxy for the program's environment: an address that the proxy did not make ends there too.
-func (p *Proxy) Address() string { return "http://" + p.listener.Addr().String() }
+func (p *Proxy) Address() string { return "http://" + p.host }
 
 // Fault returns why the last request failed: a StatusError, an error of the connection, or nil.
 func (p *Proxy) Fault() error {
@@ -119,7 +122,7 @@ func (p *Proxy) Fault() error {
 // Close ends the proxy and its connections.
 func (p *Proxy) Close() {
 	_ = p.server.Close() // its connections end
-	<-p.done
+	p.serving.Wait()
 	p.client.CloseIdleConnections()
 }
 
@@ -171,7 +174,7 @@ func followRedirect(r *http.Request, via []*http.Request) error {
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	target, ok := p.target(r.URL.Path)
-	if !ok || r.Method != http.MethodGet || r.URL.Host != "" && r.URL.Host != p.listener.Addr().String() {
+	if !ok || r.Method != http.MethodGet || r.URL.Host != "" && r.URL.Host != p.host {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"wcsgateway/cmd/wcs-pull/sandbox"
 )
 
 // proxied starts the proxy of a source.
@@ -20,11 +22,19 @@ func proxied(t *testing.T, source string, roots *x509.CertPool, private ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(prefixes(private...)).Network(origin.Hostname()).Proxy(origin, roots)
+	socket, address, err := sandbox.Listen(sandbox.TCP, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.Close() }()
+	p, err := New(prefixes(private...)).Network(origin.Hostname()).Proxy(origin, roots, address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
+	if _, err := p.Serve(socket); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
@@ -87,7 +97,7 @@ func TestOthersGetNothingFromTheProxy(t *testing.T) {
 	touched := false
 	s := server(t, func(http.ResponseWriter, *http.Request) { touched = true })
 	p := proxied(t, s.URL+"/a.m3u8", nil, "127.0.0.0/8")
-	at := "http://" + p.listener.Addr().String()
+	at := p.Address()
 	foreign := proxied(t, s.URL+"/a.m3u8", nil, "127.0.0.0/8").Source()
 	for _, path := range []string{"/", "/a.m3u8", "/" + s.URL, "/AAAA", foreign[strings.LastIndexByte(foreign, '/'):]} {
 		if status, _ := get(t, at+path); status != http.StatusNotFound {
@@ -111,7 +121,7 @@ func TestOthersGetNothingFromTheProxy(t *testing.T) {
 		}
 	}
 	touched = false
-	conn, err := net.Dial("tcp", p.listener.Addr().String())
+	conn, err := net.Dial("tcp", p.host)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"testing"
+
+	"wcsgateway/cmd/wcs-pull/sandbox"
 )
 
 // echo answers what it gets, over TCP and UDP on one address.
@@ -54,10 +56,7 @@ func echo(t *testing.T) string {
 func TestRelaysConnectOneClientToTheSource(t *testing.T) {
 	address := echo(t)
 	n := New(prefixes("127.0.0.0/8")).Network("127.0.0.1")
-	tcp, err := n.RelayTCP(address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tcp := n.RelayTCP(address, nil)
 	defer tcp.Close()
 	udp, err := n.RelayUDP(t.Context(), address)
 	if err != nil {
@@ -65,7 +64,8 @@ func TestRelaysConnectOneClientToTheSource(t *testing.T) {
 	}
 	defer udp.Close()
 	for network, r := range map[string]*Relay{"tcp": tcp, "udp": udp} {
-		conn, err := net.Dial(network, r.Address())
+		at := serve(t, network, r)
+		conn, err := net.Dial(network, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,10 +79,24 @@ func TestRelaysConnectOneClientToTheSource(t *testing.T) {
 				t.Errorf("%s: got %q, error %v", network, buf, err)
 			}
 		}
+		if _, err := net.Dial(network, at); err == nil && network == "tcp" {
+			t.Error("a second client is accepted")
+		}
 	}
-	if _, err := net.Dial("tcp", tcp.Address()); err == nil {
-		t.Error("a second client is accepted")
+}
+
+// serve lets a relay serve a socket, and returns its address.
+func serve(t *testing.T, network string, r *Relay) (address string) {
+	t.Helper()
+	socket, address, err := sandbox.Listen(network, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer func() { _ = socket.Close() }()
+	if _, err := r.Serve(socket); err != nil {
+		t.Fatal(err)
+	}
+	return address
 }
 
 func TestRelaysReachNothingForbidden(t *testing.T) {
@@ -91,12 +105,9 @@ func TestRelaysReachNothingForbidden(t *testing.T) {
 	if _, err := n.RelayUDP(t.Context(), address); !errors.Is(err, ErrForbidden) {
 		t.Errorf("udp: error %v, want ErrForbidden", err)
 	}
-	r, err := n.RelayTCP(address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := n.RelayTCP(address, nil)
 	defer r.Close()
-	conn, err := net.Dial("tcp", r.Address())
+	conn, err := net.Dial("tcp", serve(t, "tcp", r))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,12 +123,9 @@ func TestRelaysReachNothingForbidden(t *testing.T) {
 func TestRelayVerifiesTLS(t *testing.T) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
-	r, err := New([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}).Network("127.0.0.1").RelayTCP(s.Listener.Addr().String(), &tls.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := New([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}).Network("127.0.0.1").RelayTCP(s.Listener.Addr().String(), &tls.Config{})
 	defer r.Close()
-	conn, err := net.Dial("tcp", r.Address())
+	conn, err := net.Dial("tcp", serve(t, "tcp", r))
 	if err != nil {
 		t.Fatal(err)
 	}

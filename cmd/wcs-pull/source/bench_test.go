@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
+	"wcsgateway/cmd/wcs-pull/sandbox"
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -37,7 +39,7 @@ func workMany(text string) {
 		fmt.Println(err)
 		return
 	}
-	r, err := New(Config{LiveKit: sfu, Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	r, err := New(Config{LiveKit: sfu, Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Sandbox: sandbox.Available() == nil})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -330,4 +332,31 @@ func (w *watcher) offset() (time.Duration, bool) {
 func clockOf(report *rtcp.SenderReport, stamp, rate uint32) time.Time {
 	at := time.Unix(int64(report.NTPTime>>32)-2208988800, int64(report.NTPTime&0xffffffff)*int64(time.Second)>>32)
 	return at.Add(time.Duration(int32(stamp-report.RTPTime)) * time.Second / time.Duration(rate))
+}
+
+// BenchmarkStartOfAChild is what a sandbox costs at the start of a program: without one, in one without a
+// network, and in one with a connection to the worker, which the launcher makes.
+func BenchmarkStartOfAChild(b *testing.B) {
+	if err := sandbox.Available(); err != nil {
+		b.Skip(err)
+	}
+	for name, tt := range map[string]struct {
+		sandbox bool
+		network string
+	}{"shared": {}, "alone": {sandbox: true}, "with a connection": {sandbox: true, network: sandbox.TCP}} {
+		b.Run(name, func(b *testing.B) {
+			r := &Runner{config: Config{Sandbox: tt.sandbox}}
+			for b.Loop() {
+				p, err := r.start(b.Context(), command{program: "/bin/true", network: tt.network, serve: func(socket *os.File) (io.Closer, error) {
+					return io.NopCloser(nil), nil
+				}})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := p.wait(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wcsgateway/cmd/wcs-pull/guard"
+	"wcsgateway/cmd/wcs-pull/sandbox"
 	"wcsgateway/translate/pull"
 )
 
@@ -95,7 +96,7 @@ func (r *Runner) input(s pull.Source) (*ffmpegInput, error) {
 	if err != nil {
 		return nil, &pull.Error{Fault: pull.BadURL, Detail: "not a URL"}
 	}
-	proxy, err := r.network(s).Proxy(origin, r.config.RootCAs)
+	proxy, err := r.proxy(s, origin)
 	if err != nil {
 		return nil, &pull.Error{Fault: pull.Internal, Detail: "no proxy for ffmpeg"}
 	}
@@ -104,6 +105,28 @@ func (r *Runner) input(s pull.Source) (*ffmpegInput, error) {
 		options: []string{"-protocol_whitelist", webProtocols, "-format_whitelist", webContainers, "-user_agent", userAgent},
 		url:     proxy.Source(), proxy: proxy, env: []string{"http_proxy=" + proxy.Address()},
 	}, nil
+}
+
+// proxy returns the proxy of a source.
+func (r *Runner) proxy(s pull.Source, origin *url.URL) (*guard.Proxy, error) {
+	address, socket, err := r.loopback(sandbox.TCP)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := r.network(s).Proxy(origin, r.config.RootCAs, address)
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	return proxy, serveHere(socket, proxy.Serve)
+}
+
+// command returns what describes a program that reads the source.
+func (in *ffmpegInput) command(program string, args []string) command {
+	c := command{program: program, args: args, env: in.env, files: in.files}
+	if in.proxy != nil {
+		c.network, c.serve = sandbox.TCP, in.proxy.Serve
+	}
+	return c
 }
 
 // fileInput opens a file of the folder. ffmpeg gets it as an open file, so that no link leads it elsewhere.
@@ -160,7 +183,9 @@ func (r *Runner) probe(ctx context.Context, in *ffmpegInput) (*probed, error) {
 	args = append(args,
 		"-show_entries", "stream=codec_type,codec_name,has_b_frames,pix_fmt,width,height:stream_disposition=attached_pic",
 		"-of", "json", "-i", in.url)
-	p, err := start(ctx, command{program: r.config.FFprobe, args: args, env: in.env, stdout: &out, files: in.files})
+	c := in.command(r.config.FFprobe, args)
+	c.stdout = &out
+	p, err := r.start(ctx, c)
 	if err != nil {
 		return nil, &pull.Error{Fault: pull.Internal, Detail: "ffprobe cannot be started"}
 	}
@@ -227,7 +252,9 @@ func (rd *ffmpegReader) run(ctx context.Context, to sink) error {
 			return &pull.Error{Fault: pull.FileUnreadable, Detail: "the file cannot be read"}
 		}
 	}
-	p, err := start(ctx, command{program: rd.runner.config.FFmpeg, args: args, env: rd.input.env, stdout: write, files: rd.input.files, encodes: !rd.copy && rd.has.video != ""})
+	c := rd.input.command(rd.runner.config.FFmpeg, args)
+	c.stdout, c.encodes = write, !rd.copy && rd.has.video != ""
+	p, err := rd.runner.start(ctx, c)
 	_ = write.Close() // the child has it
 	if err != nil {
 		return &pull.Error{Fault: pull.Internal, Detail: "ffmpeg cannot be started"}

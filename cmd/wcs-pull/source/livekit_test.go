@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wcsgateway/cmd/wcs-pull/sandbox"
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate"
 	"wcsgateway/translate/livekit"
@@ -31,7 +32,7 @@ func newStage(t testing.TB) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(sfu.Close)
-	r, err := New(Config{LiveKit: sfu, Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Folder: t.TempDir()})
+	r, err := New(Config{LiveKit: sfu, Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Folder: t.TempDir(), Sandbox: sandbox.Available() == nil})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"wcsgateway/cmd/wcs-pull/sandbox"
 )
 
 // Limits of one ffmpeg process.
@@ -26,9 +28,11 @@ const (
 // ends. It has no environment but the one it is given. What it logs can contain the URL of the source, and is
 // dropped.
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended and was waited for
-	err  error         // of its end, after done
+	cmd    *exec.Cmd
+	door   *sandbox.Door // nil without
+	served io.Closer     // the socket of its sandbox, nil without
+	done   chan struct{} // closed when it has ended and was waited for
+	err    error         // of its end, after done
 }
 
 // command describes a child.
@@ -40,21 +44,45 @@ type command struct {
 	stdout  io.Writer // *os.File for a pipe that the child gets itself
 	files   []*os.File
 	encodes bool // video
+	// network and serve are for a child that reaches the worker at the address that loopback returned.
+	network string
+	serve   func(socket *os.File) (io.Closer, error)
+}
+
+// loopback returns the address at which a child finds the worker over a network. In a sandbox start makes the
+// socket; otherwise it is this one, which is for serveHere.
+func (r *Runner) loopback(network string) (address string, socket *os.File, err error) {
+	if r.config.Sandbox {
+		return sandbox.Address, nil, nil
+	}
+	socket, address, err = sandbox.Listen(network, 0)
+	return address, socket, err
+}
+
+// serveHere serves the socket of loopback, if there is one, and closes this copy of it.
+func serveHere(socket *os.File, serve func(*os.File) (io.Closer, error)) error {
+	if socket == nil {
+		return nil
+	}
+	_, err := serve(socket)
+	return errors.Join(err, socket.Close())
 }
 
 // start starts a child.
-func start(ctx context.Context, c command) (*process, error) {
+func (r *Runner) start(ctx context.Context, c command) (*process, error) {
 	cmd := exec.CommandContext(ctx, c.program, c.args...)
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = append([]string{}, c.env...), c.stdin, c.stdout, c.files
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	started := make(chan error)
-	memory := uint64(copyMemory)
-	if c.encodes {
-		memory = encodeMemory
+	if r.config.Sandbox {
+		var err error
+		if p.door, err = sandbox.Apply(cmd, c.network); err != nil {
+			return nil, err
+		}
 	}
-	go p.run(started, memory)
+	started := make(chan error)
+	go p.run(started, c)
 	if err := <-started; err != nil {
 		return nil, err
 	}
@@ -63,22 +91,50 @@ func start(ctx context.Context, c command) (*process, error) {
 
 // run keeps its thread to itself: Pdeathsig is sent when the thread that started the child ends, not the
 // process.
-func (p *process) run(started chan<- error, memory uint64) {
+func (p *process) run(started chan<- error, c command) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := p.cmd.Start()
 	if err == nil {
-		err = p.limit(memory)
-		if err != nil {
+		if err = p.prepare(c); err != nil {
 			_ = p.cmd.Process.Kill() // Wait below returns
 			_ = p.cmd.Wait()
 		}
 	}
+	if p.door != nil {
+		p.door.Close()
+	}
 	started <- err
 	if err == nil {
 		p.err = p.cmd.Wait()
+		if p.served != nil {
+			_ = p.served.Close() // the server may have closed it
+		}
 		close(p.done)
 	}
+}
+
+// prepare bounds a child that has started, and serves the socket of its sandbox.
+func (p *process) prepare(c command) error {
+	memory := uint64(copyMemory)
+	if c.encodes {
+		memory = encodeMemory
+	}
+	if p.door == nil {
+		return p.limit(memory)
+	}
+	socket, err := p.door.Socket()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = socket.Close() }() // the server has a copy
+	if err := p.limit(memory); err != nil {
+		return err
+	}
+	if p.served, err = c.serve(socket); err != nil {
+		return err
+	}
+	return p.door.Execute()
 }
 
 // limit bounds the child's resources. A child that has ended already needs none.

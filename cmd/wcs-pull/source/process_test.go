@@ -11,24 +11,31 @@ import (
 	"strings"
 	"testing"
 
+	"wcsgateway/cmd/wcs-pull/sandbox"
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate"
 	"wcsgateway/translate/pull"
 )
 
-// workerFolder is set in the process that TestKilledWorkerLeavesNoProcess kills.
-const workerFolder = "WCS_PULL_TEST_FOLDER"
+// workerFilm is set in the process that TestKilledWorkerLeavesNoProcess kills.
+const workerFilm = "WCS_PULL_TEST_FILM"
 
-// work plays a film until it is killed.
-func work(dir string) {
+// workerSandbox is set if the process has a sandbox.
+const workerSandbox = "WCS_PULL_TEST_SANDBOX"
+
+// work plays a film of a web server until it is killed.
+func work(film string) {
 	room := &fakeRoom{lost: make(chan struct{})}
-	r, err := New(Config{Private: []netip.Prefix{}, Folder: dir})
+	r, err := New(Config{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Sandbox: os.Getenv(workerSandbox) != ""})
+	if err == nil {
+		err = Protect()
+	}
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	r.publish = func(context.Context, translate.PullTarget) (Publisher, error) { return room, nil }
-	source, err := pull.Parse("vod://film.mp4")
+	source, err := pull.Parse(film)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -68,30 +75,67 @@ func TestKilledWorkerLeavesNoProcess(t *testing.T) {
 	rig.SkipShort(t)
 	dir := t.TempDir()
 	record(t, filepath.Join(dir, "film.mp4"), 60, rig.CameraH264, rig.CameraAAC)
+	server, _ := web(t, dir)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), workerFolder+"="+dir)
-	out, err := cmd.StdoutPipe()
+	for name, variable := range sandboxes(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(self)
+			cmd.Env = append(os.Environ(), workerFilm+"="+withPassword(server, "pass%20word")+"/film.mp4", variable)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			worker := rig.StartCmd(t, cmd)
+			lines := bufio.NewScanner(out)
+			for lines.Scan() && lines.Text() != string(pull.Running) {
+				t.Log(lines.Text())
+			}
+			var ids map[string]string
+			rig.Eventually(t, patience, "ffmpeg runs", func() bool {
+				ids = children(t, worker.PID(), "ffmpeg")
+				return len(ids) == 1
+			})
+			for id := range ids {
+				if alone := ownNetwork(t, id); alone != (name == "sandbox") {
+					t.Errorf("a network of its own: %v", alone)
+				}
+			}
+			worker.Kill()
+			for id := range ids {
+				rig.Eventually(t, patience, "ffmpeg ends", func() bool { return !alive(id) })
+			}
+		})
+	}
+}
+
+// sandboxes are the ways in which children can run here, with a variable of work for each.
+func sandboxes(t *testing.T) map[string]string {
+	t.Helper()
+	ways := map[string]string{"shared": workerSandbox + "="}
+	if err := sandbox.Available(); err != nil {
+		t.Logf("no sandbox here: %v", err)
+	} else {
+		ways["sandbox"] = workerSandbox + "=1"
+	}
+	return ways
+}
+
+// ownNetwork reports whether a process has another network than this one.
+func ownNetwork(t *testing.T, id string) bool {
+	t.Helper()
+	theirs, err := os.Readlink("/proc/" + id + "/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker := rig.StartCmd(t, cmd)
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && lines.Text() != string(pull.Running) {
-		t.Log(lines.Text())
+	ours, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
 	}
-	var ids map[string]string
-	rig.Eventually(t, patience, "ffmpeg runs", func() bool {
-		ids = children(t, worker.PID(), "ffmpeg")
-		return len(ids) == 1
-	})
-	worker.Kill()
-	for id := range ids {
-		rig.Eventually(t, patience, "ffmpeg ends", func() bool { return !alive(id) })
-	}
+	return theirs != ours
 }
 
 func TestStoppedPullLeavesNoProcess(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mpegts"
 
 	"wcsgateway/cmd/wcs-pull/guard"
+	"wcsgateway/cmd/wcs-pull/sandbox"
 	"wcsgateway/translate/pull"
 )
 
@@ -35,9 +36,22 @@ type relayedReader struct {
 
 // openRelayed connects to a source and waits for its tracks. Its errors are *pull.Error.
 func (r *Runner) openRelayed(ctx context.Context, s pull.Source) (reader, error) {
-	relay, script, err := r.relay(ctx, s)
+	network := sandbox.TCP
+	if s.Scheme() == pull.SRT {
+		network = sandbox.UDP
+	}
+	address, socket, err := r.loopback(network)
 	if err != nil {
+		return nil, &pull.Error{Fault: pull.Internal, Detail: "no relay for ffmpeg"}
+	}
+	relay, script, err := r.relay(ctx, s, address)
+	if err != nil {
+		_ = socket.Close() // nothing was served; without a socket this does nothing
 		return nil, err
+	}
+	if err := serveHere(socket, relay.Serve); err != nil {
+		relay.Close()
+		return nil, &pull.Error{Fault: pull.Internal, Detail: "no relay for ffmpeg"}
 	}
 	rd := &relayedReader{relay: relay, stall: r.stall.other}
 	write, err := rd.pipe()
@@ -52,7 +66,9 @@ func (r *Runner) openRelayed(ctx context.Context, s pull.Source) (reader, error)
 	}, muxed...)
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	rd.cancel = cancel
-	rd.child, err = start(life, command{program: r.config.FFmpeg, args: args, stdin: strings.NewReader(script), stdout: write})
+	rd.child, err = r.start(life, command{
+		program: r.config.FFmpeg, args: args, stdin: strings.NewReader(script), stdout: write, network: network, serve: relay.Serve,
+	})
 	_ = write.Close() // the child has it
 	if err != nil {
 		rd.close()
@@ -73,8 +89,9 @@ func (r *Runner) openRelayed(ctx context.Context, s pull.Source) (reader, error)
 	return rd, nil
 }
 
-// relay starts the relay of a source, and returns it with the script from which ffmpeg reads its address.
-func (r *Runner) relay(ctx context.Context, s pull.Source) (*guard.Relay, string, error) {
+// relay returns the relay of a source, which ffmpeg reaches at local, and the script from which ffmpeg reads
+// its address.
+func (r *Runner) relay(ctx context.Context, s pull.Source, local string) (*guard.Relay, string, error) {
 	u, err := url.Parse(s.Reveal())
 	if err != nil {
 		return nil, "", &pull.Error{Fault: pull.BadURL, Detail: "not a URL"}
@@ -85,22 +102,18 @@ func (r *Runner) relay(ctx context.Context, s pull.Source) (*guard.Relay, string
 		if err != nil {
 			return nil, "", connectionFault(err)
 		}
-		u.Host = relay.Address()
+		u.Host = local
 		return relay, script(u, "protocol_whitelist", "srt", "format_whitelist", "mpegts"), nil
 	}
 	var secure *tls.Config
 	if s.Scheme() == pull.RTMPS {
 		secure = &tls.Config{RootCAs: r.config.RootCAs, MinVersion: tls.VersionTLS12}
 	}
-	relay, err := network.RelayTCP(address, secure)
-	if err != nil {
-		return nil, "", &pull.Error{Fault: pull.Internal, Detail: "no relay for ffmpeg"}
-	}
 	path := strings.TrimPrefix(u.EscapedPath(), "/")
 	app := path[:max(0, strings.LastIndexByte(path, '/'))]
 	server := url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/" + app}
-	u.Scheme, u.Host = pull.RTMP, relay.Address()
-	return relay, script(u, "protocol_whitelist", "rtmp,tcp", "format_whitelist", "flv,live_flv", "rtmp_tcurl", server.String(), "rtmp_live", "live"), nil
+	u.Scheme, u.Host = pull.RTMP, local
+	return network.RelayTCP(address, secure), script(u, "protocol_whitelist", "rtmp,tcp", "format_whitelist", "flv,live_flv", "rtmp_tcurl", server.String(), "rtmp_live", "live"), nil
 }
 
 // script returns a script of ffmpeg's demuxer concat with one address, which other users of the machine would

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"wcsgateway/cmd/wcs-pull/sandbox"
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate"
 	"wcsgateway/translate/pull"
@@ -31,7 +32,7 @@ func TestStreamsOfServersPlay(t *testing.T) {
 			s := start1(t, fmt.Sprintf(tt.play, port), nil)
 			s.await(pull.Running)
 			s.frames(50, 50)
-			wantArgumentsWithout(t, "cam", "token", "0123456789", "live/")
+			wantReaders(t, sandbox.Available() == nil, "cam", "token", "0123456789", "live/")
 			if want := (translate.PullTarget{Room: "room", Identity: "wcs-pull-1-1", Video: true, Audio: translate.MimeOpus}); s.room.target != want {
 				t.Errorf("published %+v, want %+v", s.room.target, want)
 			}
@@ -49,8 +50,34 @@ func TestStreamsOfServersPlay(t *testing.T) {
 	}
 }
 
-// wantArgumentsWithout looks at the arguments of the ffmpeg processes that read from a server.
-func wantArgumentsWithout(t *testing.T, secrets ...string) {
+func TestStreamsPlayWithoutASandbox(t *testing.T) {
+	for scheme, tt := range map[string]struct{ network, format, listen string }{
+		"rtmp": {"tcp", "flv", "rtmp://127.0.0.1:%d/live/cam"}, "srt": {"udp", "mpegts", "srt://127.0.0.1:%d?mode=listener"},
+	} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			room := &fakeRoom{lost: make(chan struct{})}
+			r := testRunner(t, room)
+			r.config.Sandbox = false
+			port := rig.FreePort(t)
+			args := append(append([]string{}, rig.CameraH264...), rig.CameraAAC...)
+			args = append(args, "-f", tt.format)
+			if scheme == "rtmp" {
+				args = append(args, "-listen", "1")
+			}
+			server := rig.StartFeed(t, tt.network, port, append(args, fmt.Sprintf(tt.listen, port))...)
+			s := begin(t, r, room, strings.ReplaceAll(fmt.Sprintf(tt.listen, port), "?mode=listener", ""), nil)
+			s.await(pull.Running)
+			s.frames(10, 10)
+			s.stop()
+			server.Kill()
+		})
+	}
+}
+
+// wantReaders looks at the ffmpeg processes that read from a server: their arguments, and whether they have a
+// network of their own.
+func wantReaders(t *testing.T, alone bool, secrets ...string) {
 	t.Helper()
 	readers := 0
 	for id := range children(t, os.Getpid(), "ffmpeg") {
@@ -59,6 +86,9 @@ func wantArgumentsWithout(t *testing.T, secrets ...string) {
 			continue // it ended, or is a server
 		}
 		readers++
+		if got := ownNetwork(t, id); got != alone {
+			t.Errorf("a network of its own: %v", got)
+		}
 		for _, secret := range secrets {
 			if strings.Contains(string(text), secret) {
 				t.Errorf("the arguments contain %q: %q", secret, text)

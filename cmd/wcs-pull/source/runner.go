@@ -49,7 +49,9 @@ type Config struct {
 	Folder string
 	// FFmpeg and FFprobe are the programs, by default those in PATH.
 	FFmpeg, FFprobe string
-	Log             zerolog.Logger
+	// Sandbox lets them reach this process alone. The kernel must allow it: sandbox.Available.
+	Sandbox bool
+	Log     zerolog.Logger
 }
 
 // Job is one pull.

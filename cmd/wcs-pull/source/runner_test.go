@@ -14,14 +14,15 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"go.uber.org/goleak"
 
+	"wcsgateway/cmd/wcs-pull/sandbox"
 	"wcsgateway/e2e/rig"
 	"wcsgateway/translate"
 	"wcsgateway/translate/pull"
 )
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(workerFolder); dir != "" {
-		work(dir)
+	if film := os.Getenv(workerFilm); film != "" {
+		work(film)
 		return
 	}
 	if text := os.Getenv(benchWorker); text != "" {
@@ -112,7 +113,7 @@ type started struct {
 func testRunner(t *testing.T, room *fakeRoom) *Runner {
 	t.Helper()
 	rig.SkipShort(t)
-	r, err := New(Config{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Folder: t.TempDir()})
+	r, err := New(Config{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Folder: t.TempDir(), Sandbox: sandbox.Available() == nil})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func (r *Runner) transcode(ctx context.Context, of format, aac *mpeg4audio.Confi
 	}
 	args = append(args, output(of, true, true)...)
 	ctx, cancel := context.WithCancel(ctx)
-	p, err := start(ctx, command{program: r.config.FFmpeg, args: args, stdin: inRead, stdout: outWrite, encodes: of.video != ""})
+	p, err := r.start(ctx, command{program: r.config.FFmpeg, args: args, stdin: inRead, stdout: outWrite, encodes: of.video != ""})
 	_, _ = inRead.Close(), outWrite.Close() // the child has them
 	if err != nil {
 		cancel()

@@ -15,6 +15,7 @@ import (
 type Metrics struct {
 	registry      prometheus.Registerer
 	running, max  prometheus.Gauge
+	sandboxed     prometheus.Gauge
 	takes, ends   *prometheus.CounterVec
 	interruptions prometheus.Counter
 	start         prometheus.Histogram
@@ -37,6 +38,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		registry: registry,
 		running:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_pull_running", Help: "Pulls that this worker has."}),
 		max:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "wcs_pull_max", Help: "Pulls that this worker can have."}),
+		sandboxed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "wcs_pull_sandboxed", Help: "1 if ffmpeg has no network but a connection to this worker.",
+		}),
 		takes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wcs_pull_takes_total", Help: "Attempts to take a pull, by result.",
 		}, []string{"result"}),
@@ -57,7 +61,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "wcs_pull_sfu_call_seconds", Help: "Duration of calls to LiveKit.", Buckets: callBuckets,
 		}, []string{"op", "result"}),
 	}
-	registry.MustRegister(m.running, m.max, m.takes, m.ends, m.interruptions, m.start, m.store, m.sfu)
+	registry.MustRegister(m.running, m.max, m.sandboxed, m.takes, m.ends, m.interruptions, m.start, m.store, m.sfu)
 	for _, result := range []string{takeOK, takeOther, takeNone, takeFailed} {
 		m.takes.WithLabelValues(result)
 	}
@@ -68,6 +72,14 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		m.ends.WithLabelValues(string(fault))
 	}
 	return m
+}
+
+// Sandboxed notes whether ffmpeg runs in a sandbox.
+func (m *Metrics) Sandboxed(yes bool) {
+	m.sandboxed.Set(0)
+	if yes {
+		m.sandboxed.Set(1)
+	}
 }
 
 // watch registers whether the worker is ready, which is asked at each scrape.

@@ -28,7 +28,7 @@ func TestDocumentListsEveryMetric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(families) != 9 {
+	if len(families) != 10 {
 		t.Errorf("%d metrics", len(families))
 	}
 	for _, f := range families {
