@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, burst, handshake, idle, pods, splice, hybrid, rates, browser")
+	only     = flag.String("only", "", "measure only these, separated by commas: publish, play, sfu, cycle, burst, handshake, idle, pods, splice, hybrid, rates, browser, camera")
 	jsonFile = flag.String("json", "", "also write the results to this file, as JSON; a relative path begins at the root of the module")
 )
 
@@ -40,6 +40,7 @@ var measures = []struct {
 	{"hybrid", measureHybrid},
 	{"rates", measureRates},
 	{"browser", measureBrowser},
+	{"camera", measureCamera},
 }
 
 // BenchmarkGateway runs each measure once, independent of -benchtime, and prints the table.

@@ -68,6 +68,13 @@ function watch(stream) {
   };
 }
 
+let played = 0; // when the last playStream was sent
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (data) {
+  if (typeof data === "string" && data.includes('"playStream"')) played = performance.now();
+  return send.call(this, data);
+};
+
 async function wcs(url, options, event, start) {
   const begin = performance.now();
   const session = await wcsSession(url);
@@ -87,6 +94,13 @@ async function wcs(url, options, event, start) {
 function wcsPlay(url, name) {
   const display = newDisplay();
   return wcs(url, {name, display}, untilFirstFrame(display), (stream) => stream.play());
+}
+
+/** Counts from playStream: a page has its session when it plays a camera. */
+async function wcsCamera(url, name) {
+  const begin = performance.now();
+  const took = await wcsPlay(url, name);
+  return begin + took - played;
 }
 
 function wcsPublish(url, name) {

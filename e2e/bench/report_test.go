@@ -94,5 +94,13 @@ func (s samples) median() time.Duration {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
+func (s samples) mean() time.Duration {
+	var sum time.Duration
+	for _, d := range s {
+		sum += d
+	}
+	return sum / time.Duration(len(s))
+}
+
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -37,7 +37,7 @@ func TestSDKPlaysAnIPCamera(t *testing.T) {
 		player := session.play(cameras.URL("door"), nil)
 		t.Logf("SDK %s: PLAYING after %v", sdk, time.Since(since))
 		want := mediaWant{Audio: true, Video: true, Width: 640, Height: 360}
-		if got := player.wantMedia(want); got.VideoCodec != "H264" {
+		if got := player.wantMedia(want); got.VideoCodec != "H264" || got.AudioCodec != "PCMU" {
 			t.Errorf("player receives %+v", got)
 		}
 		player.wantSize(640, 360)
