@@ -263,6 +263,7 @@ func loopbackOnly(t *testing.T) *guard.Guard {
 }
 
 func TestWebServerThatEndsItsConnectionIsALoss(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	record(t, filepath.Join(dir, "film.ts"), 10, rig.CameraH264, rig.CameraAAC)
 	film, err := os.ReadFile(filepath.Join(dir, "film.ts"))
@@ -282,6 +283,7 @@ func TestWebServerThatEndsItsConnectionIsALoss(t *testing.T) {
 }
 
 func TestLivePlaylistPlaysOn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	encoder := rig.StartPlaylist(t, filepath.Join(dir, "live.m3u8"), 4)
 	server, _ := web(t, dir)

@@ -14,6 +14,7 @@ import (
 // GStreamer's RTSP server, beside gortsplib's own: other descriptions, Digest, and sender reports from the
 // start.
 func TestCameraOfGStreamerPlays(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	camera := rig.Start(t, "/usr/bin/python3", "testdata/camera.py") // Debian's interpreter, which finds its modules
 	var port string

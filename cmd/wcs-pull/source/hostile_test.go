@@ -141,6 +141,7 @@ func each(ctx context.Context, every time.Duration, send func(i int) bool) {
 
 // A server that sends a frame and ends the connection costs no connections without end.
 func TestSourceThatEndsAgainAndAgainFails(t *testing.T) {
+	t.Parallel()
 	c := &oddCamera{sdp: sdpAudio, play: func(_ context.Context, send func(byte, []byte)) {
 		send(0, rtpOf(0, 1, 160, true, make([]byte, 160)...))
 	}}

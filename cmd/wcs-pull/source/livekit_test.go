@@ -70,6 +70,7 @@ func (s *stage) flows(peer *rig.Peer, kinds ...translate.Kind) {
 }
 
 func TestPlayersOfACameraGetMediaAlsoAfterItReturned(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	server := rig.StartRTSP(t, "admin", "secret")
 	server.Camera("cam", "640x360", rig.CameraH264, rig.CameraG711)
@@ -112,6 +113,7 @@ func TestTranscodedAudioOfACameraReachesPlayers(t *testing.T) {
 }
 
 func TestPullFailsWhenLiveKitIsLost(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264)
@@ -123,6 +125,7 @@ func TestPullFailsWhenLiveKitIsLost(t *testing.T) {
 
 // The first players of a source that has a key frame each minute do not wait for the next.
 func TestFirstPlayerGetsAKeyFrameAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	record(t, filepath.Join(s.runner.config.Folder, "film.mp4"), 60, rig.CameraH264, []string{"-g", "1500", "-keyint_min", "1500"}, rig.CameraAAC)
 	p := s.run("vod://film.mp4")

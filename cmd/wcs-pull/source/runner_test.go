@@ -216,6 +216,7 @@ func (s *started) wantFault(want pull.Fault) *pull.Error {
 }
 
 func TestCameraPassesUnchanged(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSP(t, "admin", "pass word")
 	server.Camera("g711", "640x360", rig.CameraH264, rig.CameraG711)
 	s := start1(t, server.URL("g711"), nil)
@@ -319,6 +320,7 @@ func TestFaultsOfCameras(t *testing.T) {
 }
 
 func TestLostCameraIsOpenedAgainWhileItsTracksStay(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264, rig.CameraG711)
 	s := start1(t, server.URL("cam"), nil)
@@ -338,6 +340,7 @@ func TestLostCameraIsOpenedAgainWhileItsTracksStay(t *testing.T) {
 
 // A camera that is read again and again and sends nothing is waited for, and plays on when it sends.
 func TestFrozenCameraIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264, rig.CameraG711)
 	room := &fakeRoom{lost: make(chan struct{})}
@@ -357,6 +360,7 @@ func TestFrozenCameraIsWaitedFor(t *testing.T) {
 // A connection that ends between two key frames is followed by one that begins between two others: players
 // get nothing that they cannot decode.
 func TestCameraThatIsCutGoesOnWithAKeyFrame(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264, []string{"-g", "75"}, rig.CameraG711)
 	s := start1(t, server.URL("cam"), nil)
@@ -375,6 +379,7 @@ func TestCameraThatIsCutGoesOnWithAKeyFrame(t *testing.T) {
 }
 
 func TestCameraThatDoesNotReturnFailsAfterItsRetryTime(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264, rig.CameraG711)
 	s := start1(t, server.URL("cam"), func(j *Job) { j.Retry = 2 * time.Second })
@@ -386,6 +391,7 @@ func TestCameraThatDoesNotReturnFailsAfterItsRetryTime(t *testing.T) {
 }
 
 func TestCameraThatReturnsWithOtherTracksFails(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264, rig.CameraG711)
 	s := start1(t, server.URL("cam"), nil)
@@ -399,6 +405,7 @@ func TestCameraThatReturnsWithOtherTracksFails(t *testing.T) {
 }
 
 func TestPullEndsWithItsPublisher(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSP(t, "", "")
 	server.Camera("cam", "320x180", rig.CameraH264)
 	s := start1(t, server.URL("cam"), nil)

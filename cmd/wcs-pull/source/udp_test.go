@@ -26,6 +26,7 @@ import (
 func overUDP(j *Job) { j.UDP = true }
 
 func TestCameraIsReadOverUDPWhereThePullAsksForIt(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSPOverUDP(t, "admin", "pass word")
 	server.Camera("cam", "640x360", rig.CameraH264, rig.CameraG711)
 	for _, udp := range []bool{true, false} {
@@ -44,6 +45,7 @@ func TestCameraIsReadOverUDPWhereThePullAsksForIt(t *testing.T) {
 
 // A camera without UDP is read over TCP, also when it was lost and returns.
 func TestCameraWithoutUDPIsReadOverTCP(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSP(t, "admin", "secret")
 	server.Camera("cam", "320x180", rig.CameraH264, rig.CameraG711)
 	s := start1(t, server.URL("cam"), overUDP)
@@ -84,6 +86,7 @@ func portAfter(header, key string) int {
 }
 
 func TestCameraThatSendsNothingOverUDPIsReadOverTCP(t *testing.T) {
+	t.Parallel()
 	c := &oddCamera{sdp: sdpAudio}
 	withUDP(t, c, "")
 	c.play = func(ctx context.Context, send func(byte, []byte)) {
@@ -375,6 +378,7 @@ func (u *unitRoom) seen() (units [][32]byte) {
 // On the way of a camera that loses one packet in fifty, each frame that arrives is one that the camera sent,
 // most arrive, and sound goes on.
 func TestLostPacketsCostOnlyTheirFrames(t *testing.T) {
+	t.Parallel()
 	server := rig.StartRTSPOverUDP(t, "admin", "secret")
 	server.Camera("cam", "640x360", rig.CameraH264, rig.CameraG711)
 	relay := rig.StartRTSPRelay(t, server.Port)
@@ -410,6 +414,7 @@ func TestLostPacketsCostOnlyTheirFrames(t *testing.T) {
 }
 
 func TestPictureAndSoundOverUDPReachPlayers(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	server := rig.StartRTSPOverUDP(t, "admin", "secret")
 	server.Camera("cam", "640x360", rig.CameraH264, rig.CameraG711)
