@@ -161,12 +161,21 @@ func testProbeCounts(t *testing.T, s *stage, codec string) {
 	if all.seconds < seconds && all.bytes < sent/2 {
 		t.Errorf("only %d bytes of %d in %d seconds were reported", all.bytes, sent, all.seconds)
 	}
-	if after.Lost != 0 || after.NACK != 0 || after.PLI != 0 || after.Width != 320 || after.Height != 240 {
+	if after.NACK != 0 || after.PLI != 0 || after.Width != 320 || after.Height != 240 {
 		t.Errorf("figures are %+v", after)
 	}
 	src.resize(642, 362)
 	src.run()
-	p.await("new size", 0, 1, func(v translate.VideoFigures) bool { return v.Width == 642 && v.Height == 362 })
+	end := p.await("new size", 0, 1, func(v translate.VideoFigures) bool { return v.Width == 642 && v.Height == 362 })
+
+	// A machine without a free processor loses packets of UDP: then the probe must say so. It finds the loss of
+	// the last packet at the next one. LiveKit shortens the descriptors of VP8, so some of its bytes are missing
+	// without a loss.
+	missing := sent - int(after.MediaBytes-before.MediaBytes)
+	unsaid := missing > 0 && end.Lost == before.Lost && codec != "VP8"
+	if missing < after.Lost-before.Lost || unsaid {
+		t.Errorf("%d of %d bytes are missing, and %d packets lost", missing, sent, end.Lost-before.Lost)
+	}
 }
 
 // total is the sum of reports.
