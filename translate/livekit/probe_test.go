@@ -172,7 +172,7 @@ func testProbeCounts(t *testing.T, s *stage, codec string) {
 	// the last packet at the next one. LiveKit shortens the descriptors of VP8, so some of its bytes are missing
 	// without a loss.
 	missing := sent - int(after.MediaBytes-before.MediaBytes)
-	unsaid := missing > 0 && end.Lost == before.Lost && codec != "VP8"
+	unsaid := missing > 0 && end.Lost == before.Lost && codec != webrtc.MimeTypeVP8
 	if missing < after.Lost-before.Lost || unsaid {
 		t.Errorf("%d of %d bytes are missing, and %d packets lost", missing, sent, end.Lost-before.Lost)
 	}
