@@ -42,32 +42,12 @@ func newClientGroup(t *testing.T, lb *rig.HAProxy, pods []*rig.Gateway) *clientG
 	return h
 }
 
-// connect connects one client at a time and records its pod.
+// connect connects a client and records its pod.
 func (h *clientGroup) connect(t *testing.T, v *groupClient) {
 	t.Helper()
-	before := h.sessions(t)
-	v.c, v.pod = rig.Connect(t, h.lb.URL, "defaultApp"), -1
+	v.c, v.pod = h.lb.Dial(t)
+	v.c.Login("defaultApp")
 	v.connections++
-	for i, n := range h.sessions(t) {
-		if n > before[i] {
-			v.pod = i
-		}
-	}
-	if v.pod < 0 {
-		t.Fatal("the session is on none of the pods")
-	}
-}
-
-// sessions counts the sessions of every pod that is there.
-func (h *clientGroup) sessions(t *testing.T) []float64 {
-	t.Helper()
-	n := make([]float64, len(h.pods))
-	for i, g := range h.pods {
-		if !h.gone[i] {
-			n[i] = metric(t, g, `wcs_sessions{app="defaultApp"}`)
-		}
-	}
-	return n
 }
 
 // on returns the clients of a pod.

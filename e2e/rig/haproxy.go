@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // HAProxy is an haproxy in front of gateways.
@@ -46,6 +50,7 @@ backend gateways
     option httpchk GET /readyz
     http-check expect status 200
     default-server check inter 500ms fall 2 rise 1
+    http-response add-header set-cookie "gateway=%%s"
 `
 
 // StartHAProxy starts haproxy and waits until it accepts connections. It takes every gateway for ready until
@@ -98,6 +103,23 @@ func StartHAProxyWithAgents(t testing.TB, agents []string, gateways ...*Gateway)
 		return true
 	})
 	return h
+}
+
+// Dial opens a socket and returns the gateway that haproxy chose: its position in the call of StartHAProxy.
+func (h *HAProxy) Dial(t testing.TB) (c *Client, gateway int) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = DialWith(t, &websocket.Dialer{Jar: jar}, h.URL)
+	for _, cookie := range jar.Cookies(&url.URL{Scheme: "http", Host: strings.Trim(h.URL, "ws:/")}) {
+		if _, err := fmt.Sscanf(cookie.Value, "g%d", &gateway); err == nil {
+			return c, gateway
+		}
+	}
+	t.Fatal("haproxy does not name the gateway")
+	return nil, 0
 }
 
 // Server returns haproxy's view of a gateway: its status, such as UP or DRAIN, and its weight in percent.
