@@ -28,7 +28,7 @@ func TestDisplacementNeedsEvidence(t *testing.T) {
 		"the second request arrives": {func(_ *testing.T, w *world) {
 			time.AfterFunc(aliveRequest+time.Second, func() { w.dropEventsTo("") })
 		}, "FAILED", "Stream name is already in use"},
-		"the pod has no lease": {func(_ *testing.T, w *world) { w.store.Kill(podA) }, "PUBLISHING", ""},
+		"the pod has no lease": {func(_ *testing.T, w *world) { w.kill(podA) }, "PUBLISHING", ""},
 		"the participant is gone": {func(t *testing.T, w *world) {
 			room, id := w.sfu.only(t, translate.RolePublish)
 			w.sfu.set(func() { delete(w.sfu.rooms[room], id) })
@@ -128,7 +128,7 @@ func TestStreamOfSessionThatIsBeingResumedIsNotEvicted(t *testing.T) {
 		kept, token := w.keptAlive(t, podA, "defaultApp", "")
 		w.publishUp(t, kept, "kept-pub", "s")
 		w.dropEventsTo(podA)
-		w.store.Kill(podA)
+		w.kill(podA)
 		kept.Drop()
 		newcomer := w.connect(t, podB)
 		publishAV(t, newcomer, "new", "s")
@@ -148,7 +148,7 @@ func TestEvictionWhoseReplyWasLostRemovesParticipant(t *testing.T) {
 		b := w.pods[podB]
 		store := &lostDisplacement{Store: b.env.Store}
 		b.env.Store = store
-		w.store.Kill(podA)
+		w.kill(podA)
 		w.publishUp(t, w.connect(t, podB), "new", "s")
 		pass(time.Second)
 		w.wantParticipants(t, 1)

@@ -30,7 +30,7 @@ func TestBackendReceivesSessionEndsOfDeadPod(t *testing.T) {
 	_, rest = w.keptAlive(t, podA, "defaultApp", rest)
 	w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
 
-	w.store.Kill(podA)
+	w.kill(podA)
 	w.store.TakeOver(podA, podB)
 	notified := make(map[string]bool)
 	for range 3 {
@@ -59,7 +59,7 @@ func TestUnavailableBackendDelaysNoTakeOver(t *testing.T) {
 		w.backend.AwaitStatus("ConnectionStatusEvent", "ESTABLISHED")
 	}
 	w.backend.Stop()
-	w.store.Kill(podA)
+	w.kill(podA)
 	w.store.TakeOver(podA, podB)
 	rig.Eventually(t, 20*time.Second, "no backend call is pending", func() bool { return w.pods[podB].env.Cleanup.Pending() == 0 })
 	if n := w.backend.Count("ConnectionStatusEvent"); n != 3 {
@@ -80,7 +80,7 @@ func TestBackendReceivesStreamEndsOfDeadPod(t *testing.T) {
 	w.policy(map[string]map[string]string{"StreamStatusEvent": {"restPolicy": "DISABLE"}})
 	silent := w.connect(t, podA)
 	w.publishUp(t, silent, "silent", "other")
-	w.store.Kill(podA)
+	w.kill(podA)
 	w.store.TakeOver(podA, podB)
 	for _, want := range []map[string]any{
 		{"mediaSessionId": "pub", "name": "s", "published": true, "status": "UNPUBLISHED", "mediaType": "publish", "audioCodec": "opus", "videoCodec": "VP8"},

@@ -358,7 +358,7 @@ func TestAdoptionAndReleaseExcludeEachOther(t *testing.T) {
 func TestStreamOfResumedSessionFailsIfNameIsTaken(t *testing.T) {
 	inBubble(t, apps.RatesOff, keepFor(time.Hour), func(t *testing.T, w *world) {
 		c, token, other := w.keptUp(t)
-		w.store.Kill(podA)
+		w.kill(podA)
 		c.Drop()
 		publishAV(t, other, "newcomer", "s")
 		other.WantStatus("other-play", "FAILED", "Stopped by publisher stop")

@@ -119,7 +119,7 @@ func TestClientResumesSessionAfterLoss(t *testing.T) {
 		"on the same pod":                  {to: podA, gone: func(_ *world, c *rig.Client) { c.Close() }},
 		"on another pod, old socket open":  {to: podB, gone: func(*world, *rig.Client) {}},
 		"on the same pod, old socket open": {to: podA, gone: func(*world, *rig.Client) {}},
-		"when its pod is dead":             {to: podB, gone: func(w *world, _ *rig.Client) { w.store.Kill(podA) }, dead: true},
+		"when its pod is dead":             {to: podB, gone: func(w *world, _ *rig.Client) { w.kill(podA) }, dead: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, keepFor(time.Minute))

@@ -139,7 +139,7 @@ func TestRoomTextsOfResumedSessionReachPresentPods(t *testing.T) {
 		bob.Join("r", "alice")
 		carol.Join("r", "alice, bob")
 		alice.WantEvents("JOINED bob", "JOINED carol")
-		w.store.Kill(podA) // what it has registered of alice stays as it is
+		w.kill(podA) // what it has registered of alice stays as it is
 		alice.Drop()
 		bob.Leave("r")
 		carol.WantEvents("LEFT bob")

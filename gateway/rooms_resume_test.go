@@ -37,7 +37,7 @@ func TestRoomMemberIsResumed(t *testing.T) {
 			kept.Drop()
 			rig.Eventually(t, 20*time.Second, "the session is detached", func() bool { return testutil.ToFloat64(w.pods[podA].metrics.Detached) == 1 })
 			if c.dead {
-				w.store.Kill(podA)
+				w.kill(podA)
 			}
 			carol.Join("r", "bob, alice r-alice-1")
 			bob.WantEvents("JOINED carol")
@@ -79,7 +79,7 @@ func TestRoomMemberResumedWithAnotherLoginLeaves(t *testing.T) {
 				kept.Drop()
 				synctest.Wait()
 				if c.dead {
-					w.store.Kill(podA)
+					w.kill(podA)
 				}
 				since := time.Now()
 				back, _ := w.enterKept(t, c.to, "mallory", token)

@@ -288,7 +288,7 @@ func TestRoomMembersOfADeadPodLeave(t *testing.T) {
 	alice.Join("r", "bob")
 	w.publishIn(t, bob, "m1", "r-bob-1", "r")
 	alice.WantEvents("PUBLISHED bob r-bob-1")
-	w.store.Kill(podB)
+	w.kill(podB)
 	w.store.TakeOver(podB, podA)
 	alice.WantEvents("UNPUBLISHED bob r-bob-1", "LEFT bob")
 	again := w.enter(t, podA, "bob")
@@ -347,7 +347,7 @@ func TestRoomSurvivesEmptyRedis(t *testing.T) {
 		synctest.Wait()
 		bob.WantEvents("UNPUBLISHED alice r-alice-1")
 
-		w.store.Kill(podB)
+		w.kill(podB)
 		w.store.Restart()
 		time.Sleep(roomMissing - time.Second)
 		synctest.Wait()

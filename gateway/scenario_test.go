@@ -47,6 +47,7 @@ type world struct {
 	pulls     *statetest.Pulls
 	net       *pipeNet // nil: sockets
 	pods      map[string]*Gateway
+	dead      map[string]bool // pods that were killed
 	urls      map[string]string
 	podEvents chan state.Event // what went from pod to pod
 	stops     map[string]context.CancelFunc
@@ -62,6 +63,12 @@ func (w *world) dropEventsTo(pod string) { w.podWithoutEvents.Store(pod) }
 
 const podA, podB = "aaaaaaaa", "bbbbbbbb"
 
+// kill ends a pod's calls to the store, as if its process were dead.
+func (w *world) kill(pod string) {
+	w.store.Kill(pod)
+	w.dead[pod] = true
+}
+
 func newWorld(t *testing.T, change func(*Config)) *world {
 	t.Helper()
 	w := emptyWorld()
@@ -74,7 +81,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 func emptyWorld() *world {
 	return &world{
 		sfu: newFakeSFU(), probe: newFakeProber(), camera: newFakeCamera(), files: newFakeEgress(), store: statetest.New(), pulls: statetest.NewPulls(), pods: make(map[string]*Gateway), urls: make(map[string]string),
-		podEvents: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc),
+		podEvents: make(chan state.Event, 1000), stops: make(map[string]context.CancelFunc), dead: make(map[string]bool),
 	}
 }
 
@@ -133,6 +140,9 @@ func (w *world) start(t *testing.T, pod string, change func(*Config)) {
 	}()
 	t.Cleanup(func() {
 		cancel()
+		if w.dead[pod] {
+			g.cancel() // what it cannot release any more does not delay its end
+		}
 		<-ended
 		srv.Close()
 	})
@@ -399,7 +409,7 @@ func TestReleaseIsRetriedUntilStoreReturns(t *testing.T) {
 func TestDeadPodIsTakenOver(t *testing.T) {
 	w := newWorld(t, nil)
 	_, play := w.up(t, podA, podB)
-	w.store.Kill(podA)
+	w.kill(podA)
 	w.store.TakeOver(podA, podB)
 	play.WantStatus("play", "FAILED", "Stopped by publisher stop")
 	rig.Eventually(t, 20*time.Second, "its participant is removed", func() bool { return w.sfu.participants() == 0 })
@@ -477,7 +487,7 @@ func TestPlayerPlayedAgainIsRegisteredUnderItsLastIdentity(t *testing.T) {
 	playAV(t, play, "play", "s")
 	play.AwaitSDP("play")
 	rig.Eventually(t, 20*time.Second, "one player is left", func() bool { return len(w.sfu.inRoom("wcs.s", translate.RolePlay)) == 1 })
-	w.store.Kill(podB)
+	w.kill(podB)
 	w.store.TakeOver(podB, podA)
 	rig.Eventually(t, 20*time.Second, "the player is removed", func() bool { return len(w.sfu.inRoom("wcs.s", translate.RolePlay)) == 0 })
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,7 +23,11 @@ import (
 	"wcsgateway/translate/livekit"
 )
 
+// atATime is how many tests run together unless -parallel sets another number: most of them wait.
+const atATime = "4"
+
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", atATime) // fails only for a flag that is not there
 	state.QuietClientLog(zerolog.Nop())
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"),
 		goleak.Cleanup(func(int) { http.DefaultTransport.(*http.Transport).CloseIdleConnections() }))
@@ -93,6 +98,7 @@ func (s servers) wantNothingLeft(t *testing.T) {
 
 // A LiveKit and a Redis that work, without and with a running gateway.
 func TestConnectReportsWhatWorks(t *testing.T) {
+	t.Parallel()
 	s := startServers(t)
 	cfg := s.config(nil)
 	alone := Connect(t.Context(), cfg, "")
@@ -156,6 +162,7 @@ func TestLookOnlyReads(t *testing.T) {
 }
 
 func TestConnectReportsFaultsOfLiveKit(t *testing.T) {
+	t.Parallel()
 	s := startServers(t)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Server", "proxy")
@@ -276,6 +283,7 @@ func TestPlayReportsProxyThatStopsSignalling(t *testing.T) {
 }
 
 func TestConnectReportsFaultsOfRedis(t *testing.T) {
+	t.Parallel()
 	s := startServers(t)
 	s.redis.CLI("acl", "setuser", "full", "on", ">pw", "~wcs:default:*", "&wcs:default:*", "+@all")
 	s.redis.CLI("acl", "setuser", "few", "on", ">pw", "~wcs:default:*", "&wcs:default:*", "+@all", "-hset", "-pexpire", "-info")
@@ -315,6 +323,7 @@ func TestConnectReportsFaultsOfRedis(t *testing.T) {
 }
 
 func TestConnectExaminesClusterAndSentinels(t *testing.T) {
+	t.Parallel()
 	s := startServers(t)
 	cluster := rig.StartRedisCluster(t)
 	first := func(addrs ...string) func(*config.Config) { return func(c *config.Config) { c.Redis.Addrs = addrs } }

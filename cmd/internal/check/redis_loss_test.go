@@ -102,6 +102,7 @@ func (d *dyingRedis) die() {
 }
 
 func TestConnectReportsRedisThatDiesBetweenSteps(t *testing.T) {
+	t.Parallel()
 	s := startServers(t)
 	for _, tt := range []struct {
 		word   string // Redis dies when it is sent
