@@ -1,8 +1,9 @@
 package rig
 
 import (
+	"encoding/binary"
 	"fmt"
-	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,8 +61,8 @@ func StartPlaylist(t testing.TB, file string, segments int) *Process {
 
 var testPicture = []string{"-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x180", "-re", "-f", "lavfi", "-i", "sine=sample_rate=48000"}
 
-// awaitListener waits until a process listens: its address cannot be bound. It makes no connection, which
-// could be the only one.
+// awaitListener waits until a process listens at an IPv4 address. It makes no connection, which could be the
+// only one, and does not try to bind the address, which could keep the process from it.
 func (p *Process) awaitListener(network, address string) {
 	p.t.Helper()
 	Eventually(p.t, 20*time.Second, filepath.Base(p.cmd.Path)+" listens", func() bool {
@@ -70,18 +71,22 @@ func (p *Process) awaitListener(network, address string) {
 			p.t.Fatalf("%s ended:\n%s", p.cmd.Path, p.Output())
 		default:
 		}
-		if network == "udp" {
-			conn, err := net.ListenPacket(network, address)
-			if err == nil {
-				_ = conn.Close() // nothing was sent
+		addr, err := netip.ParseAddrPort(address)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		sockets, err := os.ReadFile("/proc/net/" + network) // proc_net_tcp: local address in the second column, 0A: listens
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		ip := addr.Addr().As4()
+		local := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), addr.Port())
+		for line := range strings.Lines(string(sockets)) {
+			if f := strings.Fields(line); len(f) > 3 && f[1] == local && (network == "udp" || f[3] == "0A") {
+				return true
 			}
-			return err != nil
 		}
-		l, err := net.Listen(network, address)
-		if err == nil {
-			_ = l.Close() // nothing was accepted
-		}
-		return err != nil
+		return false
 	})
 }
 
