@@ -21,7 +21,7 @@ import (
 	"wcsgateway/translate/pull"
 )
 
-// atATime is how many tests run together unless -parallel sets another number: most of them wait for a source.
+// atATime is how many tests run together unless -parallel sets another number: most wait for a source.
 const atATime = "4"
 
 func TestMain(m *testing.M) {
