@@ -53,7 +53,7 @@ backend gateways
     http-response add-header set-cookie "gateway=%%s"
 `
 
-// StartHAProxy starts haproxy and waits until it accepts connections. It takes every gateway for ready until
+// StartHAProxy starts haproxy and waits until it accepts connections and commands. It takes every gateway for ready until
 // its check fails.
 func StartHAProxy(t testing.TB, gateways ...*Gateway) *HAProxy {
 	t.Helper()
@@ -95,11 +95,13 @@ func StartHAProxyWithAgents(t testing.TB, agents []string, gateways ...*Gateway)
 			t.Fatalf("haproxy ended at once:\n%s", h.Output())
 		default:
 		}
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			return false
+		for network, address := range map[string]string{"tcp": addr, "unix": control} {
+			c, err := net.Dial(network, address)
+			if err != nil {
+				return false
+			}
+			_ = c.Close() // it was only to see
 		}
-		_ = c.Close() // it was only to see
 		return true
 	})
 	return h
