@@ -53,8 +53,8 @@ backend gateways
     http-response add-header set-cookie "gateway=%%s"
 `
 
-// StartHAProxy starts haproxy and waits until it accepts connections and commands. It takes every gateway for ready until
-// its check fails.
+// StartHAProxy starts haproxy and waits until it accepts connections and commands. It takes every gateway
+// for ready until its check fails.
 func StartHAProxy(t testing.TB, gateways ...*Gateway) *HAProxy {
 	t.Helper()
 	return StartHAProxyWithAgents(t, nil, gateways...)
