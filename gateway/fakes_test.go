@@ -28,8 +28,9 @@ type fakeSFU struct {
 	played    map[translate.Identity]string // offers of players
 	players   map[string]translate.Identity // by media id
 	up        []translate.Identity          // players reported as up
-	data      []string                      // that was sent to rooms
-	bound     []string                      // of whom the next answers to players have the tracks; then of the right publisher
+	followed  []translate.Following
+	data      []string // that was sent to rooms
+	bound     []string // of whom the next answers to players have the tracks; then of the right publisher
 }
 
 func newFakeSFU() *fakeSFU {
@@ -115,7 +116,16 @@ func (f *fakeSFU) Play(ctx context.Context, o translate.PlayOffer) (translate.An
 		at += strings.Index(sdp[at:], "a=mid")
 		sdp = sdp[:at] + "a=msid:PA_x|" + t.SID + " " + t.SID + "\r\n" + sdp[at:]
 	}
-	return translate.Answer{SDP: sdp}, nil
+	return translate.Answer{SDP: sdp, SID: "PA_" + string(o.Identity), Follows: true}, nil
+}
+
+func (f *fakeSFU) Follow(ctx context.Context, to translate.Following) error {
+	err := f.enter(ctx, "follow")
+	defer f.mu.Unlock()
+	if err == nil {
+		f.followed = append(f.followed, to)
+	}
+	return err
 }
 
 func (f *fakeSFU) PlayerUp(id translate.Identity) {

@@ -33,9 +33,16 @@ import (
 	"wcsgateway/translate"
 )
 
+// SFU is LiveKit.
+type SFU interface {
+	session.SFU
+	// Follow moves a player to the tracks of another publisher.
+	Follow(ctx context.Context, f translate.Following) error
+}
+
 // Deps are the services that a Gateway uses. Members are set unless their comment says otherwise.
 type Deps struct {
-	SFU       session.SFU
+	SFU       SFU
 	Prober    probe.Prober
 	Camera    snapshot.Camera
 	Notifier  session.Notifier

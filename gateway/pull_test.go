@@ -3,6 +3,8 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -99,7 +101,7 @@ func (w pullWorld) publish(id string, generation int64) (translate.RoomName, tra
 	w.sfu.set(func() {
 		w.sfu.join(room, translate.Participant{Identity: publisher, SID: "PA_1", Active: true, Tracks: avTracks})
 	})
-	w.pulls.Report(id, "w1", string(pull.Running), "")
+	w.pulls.Report(id, fmt.Sprint("w", generation), string(pull.Running), "")
 	return room, publisher
 }
 
@@ -168,6 +170,52 @@ func TestPlayersOnTwoPodsPlayOneCamera(t *testing.T) {
 	for _, media := range []string{"two", "three"} {
 		b.WantStatus(media, "FAILED", "RtspAgent shutdown")
 	}
+	w.wantNoCredentials(t)
+	w.wantClean(t)
+}
+
+// Players go on when another worker publishes their camera, and end with that one.
+func TestPlayersFollowTheirCamera(t *testing.T) {
+	w := newPullWorld(t)
+	a, b := w.connect(t, podA), w.connect(t, podB)
+	playAV(t, a, "one", camera)
+	id, room, publisher := w.work(t)
+	if sdp := a.AwaitSDP("one"); strings.Contains(sdp, "a=ssrc") {
+		t.Errorf("answer with an SSRC: the client would ignore others\n%s", sdp)
+	}
+	w.allUp()
+	a.WantStatus("one", "PLAYING", "")
+	w.play(t, b, "two", camera)
+	w.play(t, b, "three", camera)
+	w.pulls.Die(id)
+	w.leave(room, publisher)
+	b.Send("stopStream", map[string]any{"mediaSessionId": "three", "name": camera})
+	b.WantStatus("three", "STOPPED", "Stopped by user")
+	w.leave(room, publisher) // reported again
+	_, next := w.publish(id, 2)
+	rig.Eventually(t, 20*time.Second, "both players follow", func() (done bool) {
+		w.sfu.set(func() { done = len(w.sfu.followed) == 2 })
+		return done
+	})
+	w.sfu.set(func() {
+		for _, f := range w.sfu.followed {
+			if f.Publisher != next || f.Room != room || f.SID != "PA_"+string(f.Identity) || f.SDP != w.sfu.played[f.Identity] || len(f.Tracks) != 2 {
+				t.Errorf("player follows by %+v", f)
+			}
+		}
+	})
+	w.leave(room, publisher) // late
+	if n := len(w.entries(t, podA, admin.StreamFilter{Status: "PLAYING"})); n != 2 {
+		t.Errorf("%d players", n)
+	}
+	w.sfu.set(func() { w.sfu.fail["follow"] = errors.New("cannot") })
+	w.pulls.Die(id)
+	w.leave(room, next)
+	_, last := w.publish(id, 3)
+	for c, media := range map[*rig.Client]string{a: "one", b: "two"} {
+		c.WantStatus(media, "FAILED", "Stopped by publisher stop")
+	}
+	w.leave(room, last)
 	w.wantNoCredentials(t)
 	w.wantClean(t)
 }

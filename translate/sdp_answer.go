@@ -23,6 +23,9 @@ type AnswerEdit struct {
 	// Otherwise the client would show the stream of a track that does not exist, so that the sound is lost,
 	// or would wait for its first frame indefinitely.
 	Kinds MediaKinds
+	// Follow, for players, removes the SSRCs: the tracks of the m-lines change without another answer. It needs
+	// an offer with EditedOffer.Follow.
+	Follow bool
 	// TCPOnly removes all candidates except TCP ones, if the answer has a TCP candidate.
 	TCPOnly bool
 	// MinBitrate and MaxBitrate, in kbit/s, limit the client's video. They are for publishers whose client
@@ -67,6 +70,9 @@ func EditAnswer(answer string, e AnswerEdit) (edited string, notes AnswerNotes, 
 			if takesPart(d, m) && !((e.Kinds.none() || e.Kinds.Has(kindOf(m))) && hasTrack(m)) {
 				setDirection(m, sdp.AttrKeyInactive)
 			}
+		}
+		if e.Follow {
+			removeSSRCs(m)
 		}
 		accepted := takesPart(d, m)
 		if accepted {

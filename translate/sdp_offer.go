@@ -28,6 +28,8 @@ type EditedOffer struct {
 	SDP   string
 	Kinds MediaKinds // of a publisher: those offered; of a player: those that can be played
 	Fixes OfferFixes // for AnswerEdit
+	// Follow says that the player can follow its source to another publisher: see PlayEdit.
+	Follow bool
 }
 
 // CheckedOffer is a publisher's offer that LiveKit can serve after the edit.
@@ -74,7 +76,12 @@ func (o *CheckedOffer) Edit(e PublishEdit) (edited EditedOffer, err error) {
 
 // PlayEdit names the codecs of the published tracks in LiveKit's terms, without the prefix audio/ or video/.
 // "" = no such track.
-type PlayEdit struct{ AudioCodec, VideoCodec string }
+type PlayEdit struct {
+	AudioCodec, VideoCodec string
+	// Follow prepares the offer for tracks of other publishers, later and without another answer, if the client
+	// can do with that.
+	Follow bool
+}
 
 // EditPlayOffer adapts a player's offer for LiveKit. Kinds of media that can be played are those for which
 // the stream has a track and the offer has the track's codec. Only tracks of these kinds must be named to
@@ -99,11 +106,14 @@ func EditPlayOffer(offer string, e PlayEdit) (edited EditedOffer, err error) {
 	if err != nil {
 		return EditedOffer{}, err
 	}
-	edited.Fixes = fixes
+	edited.Fixes, edited.Follow = fixes, e.Follow && canFollow(media)
 	for _, m := range media {
 		keep, common := playFormats(m.formats, kindOf(m.MediaDescription), e)
 		if common {
 			edited.Kinds.add(m.MediaDescription)
+		}
+		if edited.Follow {
+			keep = m.follow(keep)
 		}
 		m.edit(keep)
 	}
@@ -352,11 +362,20 @@ func codecFormats(formats []format, kind Kind, name string) ptSet {
 
 // withoutExtension removes the extmap lines of a header extension.
 func withoutExtension(attrs []sdp.Attribute, uri string) []sdp.Attribute {
-	return slices.DeleteFunc(attrs, func(a sdp.Attribute) bool {
+	return slices.DeleteFunc(attrs, isExtension(uri))
+}
+
+func hasExtension(attrs []sdp.Attribute, uri string) bool {
+	return slices.ContainsFunc(attrs, isExtension(uri))
+}
+
+// isExtension returns a function that reports whether a line is the extmap of a header extension.
+func isExtension(uri string) func(sdp.Attribute) bool {
+	return func(a sdp.Attribute) bool {
 		if a.Key != sdp.AttrKeyExtMap {
 			return false
 		}
 		fields := strings.Fields(a.Value) // id[/direction] URI [attributes]
 		return len(fields) > 1 && fields[1] == uri
-	})
+	}
 }

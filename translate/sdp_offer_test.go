@@ -163,12 +163,13 @@ func TestPlayOfferKeepsCodecsOfTracks(t *testing.T) {
 		want  []string
 		kinds MediaKinds
 	}{
-		{PlayEdit{"opus", "VP8"}, []string{"111 63", "96 97"}, MediaKinds{true, true}},
-		{PlayEdit{"red", "VP8"}, []string{"111 63", "96 97"}, MediaKinds{true, true}},
-		{PlayEdit{"PCMU", "VP8"}, []string{"111 63 0", "96 97"}, MediaKinds{true, true}},
-		{PlayEdit{"opus", ""}, []string{"111 63", "96 97"}, MediaKinds{Audio: true}},
-		{PlayEdit{"", "AV1"}, []string{"111 63", "45 46"}, MediaKinds{Video: true}},
-		{PlayEdit{"opus", "not known here"}, []string{"111 63", formatsOfText(t, offer)[1]}, MediaKinds{Audio: true}},
+		{PlayEdit{AudioCodec: "opus", VideoCodec: "VP8"}, []string{"111 63", "96 97"}, MediaKinds{true, true}},
+		{PlayEdit{AudioCodec: "red", VideoCodec: "VP8"}, []string{"111 63", "96 97"}, MediaKinds{true, true}},
+		{PlayEdit{AudioCodec: "PCMU", VideoCodec: "VP8"}, []string{"111 63 0", "96 97"}, MediaKinds{true, true}},
+		{PlayEdit{AudioCodec: "opus", VideoCodec: ""}, []string{"111 63", "96 97"}, MediaKinds{Audio: true}},
+		{PlayEdit{AudioCodec: "", VideoCodec: "AV1"}, []string{"111 63", "45 46"}, MediaKinds{Video: true}},
+		{PlayEdit{AudioCodec: "opus", VideoCodec: "not known here"}, []string{"111 63", formatsOfText(t, offer)[1]}, MediaKinds{Audio: true}},
+		{PlayEdit{AudioCodec: "opus", VideoCodec: "VP8", Follow: true}, []string{"111 63", "96"}, MediaKinds{true, true}},
 	}
 	for _, tt := range tests {
 		got, kinds := play(t, offer, tt.edit)

@@ -61,10 +61,23 @@ type PlayOffer struct {
 	Attempt int
 }
 
+// Following moves a player to the tracks of another publisher, on the media path that it has.
+type Following struct {
+	Room      RoomName
+	Identity  Identity
+	MediaID   string
+	SID       string // of the answer
+	SDP       string // the offer that was answered: the client is not asked for another one
+	Publisher Identity
+	Tracks    []Track // of the publisher
+}
+
 // Answer is LiveKit's answer to an offer: SDP with all candidates, and the SID of the participant.
 type Answer struct {
 	SDP string
 	SID string
+	// Follows says that LiveKit can move the player to another publisher.
+	Follows bool
 }
 
 // EventKind is the kind of an Event.

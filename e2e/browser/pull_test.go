@@ -12,14 +12,18 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// The stock SDK plays an IP camera by its address, with pictures that are decoded, and is told its end.
+// followed is in the gateway's log.
+const followed = "player follows its source to another worker"
+
+// The stock SDK plays an IP camera by its address, with pictures that are decoded, also after its worker has
+// ended and another one has the camera, and is told its end.
 func TestSDKPlaysAnIPCamera(t *testing.T) {
 	requireSDKs(t)
 	w := &world{stage: rig.NewStage(t, map[string]string{
 		"WCS_PULL_SECRET": rig.PullSecret, "WCS_PULL_RETRY": "2s", "WCS_APPLICATIONS": `{defaultApp: {pull: {allow: ["rtsp://127.0.0.1:*"]}}}`,
 		"WCS_LISTEN_EMBED_ENABLED": "true",
 	}, "")}
-	rig.StartPullWorker(t, w.stage.LiveKit, w.stage.Redis.Addr, nil)
+	worker := rig.StartPullWorker(t, w.stage.LiveKit, w.stage.Redis.Addr, nil)
 	cameras := rig.StartRTSP(t, "admin", "geheim")
 	cameras.Camera("door", "640x360", rig.CameraH264, rig.CameraG711)
 	server := httptest.NewServer(pageHandler())
@@ -37,6 +41,12 @@ func TestSDKPlaysAnIPCamera(t *testing.T) {
 			t.Errorf("player receives %+v", got)
 		}
 		player.wantSize(640, 360)
+		other := rig.StartPullWorker(t, w.stage.LiveKit, w.stage.Redis.Addr, nil)
+		follows := strings.Count(w.stage.Gateway.Output(), followed)
+		worker.Stop()
+		worker = other
+		rig.Eventually(t, patience, "the player follows", func() bool { return strings.Count(w.stage.Gateway.Output(), followed) > follows })
+		player.wantMedia(want)
 		if sdk == newestSDK {
 			player.stop()
 			player.want(wcs.StatusStopped, wcs.InfoStoppedByUser)

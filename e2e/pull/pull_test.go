@@ -234,8 +234,8 @@ func TestCameraThatCannotBePlayedIsAText(t *testing.T) {
 	s.wantNoCredentials("hunter9-falsch")
 }
 
-// The players of a killed worker's camera get FAILED and play again: another worker has it by then, over UDP
-// as before.
+// Players go on with a killed worker's camera when another worker has it, over UDP as before. Those whose
+// client needs SSRCs get FAILED and play again.
 func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 2, map[string]string{"WCS_APPLICATIONS": `{defaultApp: {pull: {allow: ["rtsp://127.0.0.1:*"], rtspTransport: udp}}}`})
@@ -245,6 +245,9 @@ func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	a.Play("one", s.rtsp.URL("cam"), one)
 	b.Play("two", s.rtsp.URL("cam"), two)
 	s.wantMedia(one)
+	follower := rig.NewPlayer(t, rig.PeerOptions{Follow: true})
+	b.Play("follower", s.rtsp.URL("cam"), follower)
+	<-follower.Picture()
 	owner := 0
 	if strings.Contains(s.workers[1].Output(), "pull taken") {
 		owner = 1
@@ -254,6 +257,9 @@ func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	a.WantStatus("one", "FAILED", "Stopped by publisher stop")
 	t.Logf("players end %v after their worker", time.Since(killed))
 	b.WantStatus("two", "FAILED", "Stopped by publisher stop")
+	went := follower.Packets(translate.Video)
+	rig.Eventually(t, patience, "the picture goes on", func() bool { return follower.Packets(translate.Video) > went+50 })
+	t.Logf("a player goes on %v after the kill", time.Since(killed))
 	for try := 0; ; try++ {
 		peer, id := rig.NewPlayer(t, rig.PeerOptions{}), fmt.Sprintf("again-%d", try)
 		start(a, id, s.rtsp.URL("cam"), peer)
@@ -274,6 +280,8 @@ func TestKilledWorkersCameraIsPlayedFromAnother(t *testing.T) {
 	if all, over := s.rtsp.Readers(), s.rtsp.ReadersOverUDP(); all != 2 || over != 2 {
 		t.Errorf("%d reads of the camera, %d of them over UDP, want 2 and 2", all, over)
 	}
+	b.Stop("follower", s.rtsp.URL("cam"))
+	b.WantStatus("follower", "STOPPED", "Stopped by user")
 	s.wantNoCredentials()
 }
 

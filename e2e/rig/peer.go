@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 
@@ -31,6 +33,7 @@ type PeerOptions struct {
 	Mute          bool   // a publisher connects and sends nothing
 	MuteVideo     bool   // a publisher offers video and sends only audio
 	OnRequest     bool   // a publisher of VP8 sends key frames only when it is asked for one, as browsers do
+	Follow        bool   // a player takes whatever track arrives in an m-line, as browsers do
 }
 
 func (o PeerOptions) withDefaults() PeerOptions {
@@ -66,6 +69,7 @@ type Peer struct {
 	close     func()
 	send      []func()      // the senders, started by SetAnswer
 	picture   chan struct{} // closed when the first key frame arrives
+	shown     func()        // closes it, once
 	wg        sync.WaitGroup
 
 	onRequest bool // key frames are sent only when one is requested
@@ -128,7 +132,25 @@ func NewPlayer(t testing.TB, o PeerOptions) *Peer {
 
 func newPeer(t testing.TB, o PeerOptions) *Peer {
 	t.Helper()
-	api := webrtc.NewAPI(webrtc.WithSettingEngine(loopback(o.TCP))) // default codecs and interceptors
+	settings, engine := loopback(o.TCP), new(webrtc.MediaEngine)
+	if err := engine.RegisterDefaultCodecs(); err != nil {
+		t.Fatal(err)
+	}
+	if o.Follow {
+		settings.SetHandleUndeclaredSSRCWithoutAnswer(true)
+		for _, uri := range []string{sdp.SDESMidURI, sdp.ABSSendTimeURI} {
+			for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+				if err := engine.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	interceptors := new(interceptor.Registry)
+	if err := webrtc.RegisterDefaultInterceptors(engine, interceptors); err != nil {
+		t.Fatal(err)
+	}
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(interceptors))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)
@@ -142,6 +164,7 @@ func newPeer(t testing.TB, o PeerOptions) *Peer {
 		closed:    make(chan struct{}),
 		packets:   map[translate.Kind]int{},
 	}
+	p.shown = sync.OnceFunc(func() { close(p.picture) })
 	p.close = sync.OnceFunc(func() {
 		close(p.closed)
 		if err := pc.GracefulClose(); err != nil {
@@ -350,7 +373,6 @@ func (p *Peer) receive(track *webrtc.TrackRemote) {
 		Kind: kind, Mime: track.Codec().MimeType, StreamID: track.StreamID(), TrackID: track.ID(),
 	})
 	p.mu.Unlock()
-	picture := sync.OnceFunc(func() { close(p.picture) })
 	var sizes rtpmedia.Sizes
 	for {
 		packet, _, err := track.ReadRTP()
@@ -358,7 +380,7 @@ func (p *Peer) receive(track *webrtc.TrackRemote) {
 			return // the track ended with the connection
 		}
 		if _, _, key := sizes.KeyFrame(track.Codec().MimeType, packet.Payload); key {
-			picture()
+			p.shown()
 		}
 		p.mu.Lock()
 		p.packets[kind]++

@@ -15,7 +15,7 @@ const (
 	renewEvery   = 5 * time.Second
 	renewFor     = 15 * time.Second // beyond the linger: a pod that dies holds its sources for so long
 	lookEvery    = 50 * time.Millisecond
-	lookOften    = 2 * time.Second // after the first player; then every lookSeldom
+	lookOften    = 2 * time.Second // after the first player, or when a publisher left; then every lookSeldom
 	lookSeldom   = 500 * time.Millisecond
 	validFor     = time.Second // of an answer, for players that come after it
 	takeTimeout  = 1800 * time.Millisecond
@@ -30,13 +30,14 @@ const (
 type held struct {
 	s      *Service
 	record state.Pull
-	party  netip.Addr // that started it
-	began  time.Time
+	party  netip.Addr    // that started it
 	wake   chan struct{} // the goroutine is to look at once; it has a buffer of 1
 
 	// guarded by Service.mu
 	players int // that hold it, or wait for it
 	waiting int
+	left    translate.Identity // of the publisher that waiting players had before
+	eager   time.Time          // since when it is looked at often
 	last    answer
 	changed chan struct{} // closed when last changes
 
@@ -115,7 +116,7 @@ func (s *Service) hold(p *Pull, party netip.Addr, waiting int) *held {
 	h := s.held[p.record.ID]
 	if h == nil {
 		now := time.Now()
-		h = &held{s: s, record: p.record, party: party, began: now, wake: make(chan struct{}, 1), changed: make(chan struct{}), since: now}
+		h = &held{s: s, record: p.record, party: party, eager: now, wake: make(chan struct{}, 1), changed: make(chan struct{}), since: now}
 		s.held[p.record.ID] = h
 		s.work.Go(h.run)
 	}
@@ -199,18 +200,13 @@ func (h *held) run() {
 			h.release(0)
 			return
 		}
-		pause := renewEvery
-		switch players, waiting := h.users(); {
-		case players == 0:
+		used, pause := h.use(a)
+		if !used {
 			h.release(h.linger(a))
 			if h.endUnused() {
 				return
 			}
 			continue
-		case waiting > 0 && !a.found() && time.Since(h.began) < lookOften:
-			pause = lookEvery
-		case waiting > 0 && !a.found():
-			pause = lookSeldom
 		}
 		select {
 		case <-h.wake:
@@ -221,10 +217,19 @@ func (h *held) run() {
 	}
 }
 
-func (h *held) users() (players, waiting int) {
+// use reports whether there are players, and when to look again.
+func (h *held) use(a answer) (used bool, pause time.Duration) {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
-	return h.players, h.waiting
+	switch {
+	case h.waiting == 0 || a.found() && a.publisher.Identity != h.left:
+		pause = renewEvery
+	case time.Since(h.eager) < lookOften:
+		pause = lookEvery
+	default:
+		pause = lookSeldom
+	}
+	return h.players > 0, pause
 }
 
 func (h *held) publish(a answer) {

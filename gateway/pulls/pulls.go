@@ -60,6 +60,8 @@ type Store interface {
 type SFU interface {
 	// Participant returns the present state of one participant.
 	Participant(ctx context.Context, room translate.RoomName, id translate.Identity) (translate.Participant, error)
+	// Follow moves a player to the tracks of another publisher.
+	Follow(ctx context.Context, f translate.Following) error
 }
 
 // Deps are the dependencies of a Service.
@@ -104,6 +106,7 @@ type Pull struct {
 	said   string // the name that the client knows, which may have credentials
 	record state.Pull
 	rights pull.Rights
+	played translate.Following
 	holds  *held // guarded by Service.mu
 }
 

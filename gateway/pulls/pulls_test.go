@@ -32,6 +32,8 @@ type room struct {
 	mu    sync.Mutex
 	there map[translate.Identity]bool
 	err   error
+
+	followed []translate.Following
 }
 
 func (r *room) Participant(_ context.Context, _ translate.RoomName, id translate.Identity) (translate.Participant, error) {
@@ -44,6 +46,13 @@ func (r *room) Participant(_ context.Context, _ translate.RoomName, id translate
 		return translate.Participant{}, &translate.Error{Kind: translate.ErrKindNotFound}
 	}
 	return translate.Participant{Identity: id, Active: true, SID: "PA_" + string(id), Tracks: []translate.Track{{SID: "TR_1", Kind: translate.Video}}}, nil
+}
+
+func (r *room) Follow(_ context.Context, f translate.Following) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.followed = append(r.followed, f)
+	return r.err
 }
 
 func (r *room) publish(id string, generation int64) {

@@ -7,7 +7,6 @@ package reconcile
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 type Stream interface {
 	// Identity returns the identity of the stream's own participant.
 	Identity() translate.Identity
-	// Publisher returns the identity of a player's publisher.
+	// Publisher returns the identity of a player's publisher. Only Add calls it.
 	Publisher() translate.Identity
 	// Published reports whether this is a publisher's stream.
 	Published() bool
@@ -75,8 +74,8 @@ type polledRoom struct {
 	name translate.RoomName
 
 	// guarded by Poller.mu
-	streams map[Stream]struct{}
-	polls   int // since the last stream was added
+	streams map[Stream]translate.Identity // their publishers
+	polls   int                           // since the last stream was added
 	timer   *time.Timer
 
 	// the timer's goroutine
@@ -108,21 +107,21 @@ func New(d Deps) *Poller {
 	return &Poller{deps: d, slots: semaphore.NewWeighted(parallel), rooms: make(map[translate.RoomName]*polledRoom)}
 }
 
-// Add polls the room for the stream, starting with initialDelays. The stream's identity and publisher must
-// not change while it is polled.
+// Add polls the room for the stream, starting with initialDelays. The stream's identity must not change while
+// it is polled; for another publisher it is removed and added again.
 func (p *Poller) Add(room translate.RoomName, s Stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.rooms[room]
 	if r == nil {
-		r = &polledRoom{name: room, streams: make(map[Stream]struct{})}
+		r = &polledRoom{name: room, streams: make(map[Stream]translate.Identity)}
 		r.timer = time.AfterFunc(initialDelays[0], func() { p.poll(r) })
 		p.rooms[room] = r
 	} else if r.polls > 0 && r.timer.Stop() {
 		r.timer.Reset(initialDelays[0])
 	}
 	r.polls = 0
-	r.streams[s] = struct{}{}
+	r.streams[s] = s.Publisher()
 }
 
 // Remove stops polling for the stream. A poll that is running may still report to it.
@@ -142,17 +141,17 @@ func (p *Poller) Remove(room translate.RoomName, s Stream) {
 
 // PublisherLeft notifies the room's streams that a connection of a native publisher ended.
 func (p *Poller) PublisherLeft(room translate.RoomName, publisher translate.Identity, sid string) {
-	for _, s := range p.in(room) {
+	for s := range p.in(room) {
 		s.PublisherLeft(publisher, sid)
 	}
 }
 
-// in returns this pod's streams in a room.
-func (p *Poller) in(room translate.RoomName) []Stream {
+// in returns this pod's streams in a room, and their publishers.
+func (p *Poller) in(room translate.RoomName) map[Stream]translate.Identity {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r := p.rooms[room]; r != nil {
-		return slices.Collect(maps.Keys(r.streams))
+		return maps.Clone(r.streams)
 	}
 	return nil
 }
@@ -167,8 +166,8 @@ func (p *Poller) poll(r *polledRoom) {
 	}
 	defer p.slots.Release(1)
 	round := newRound(p.deps, r.name)
-	for _, s := range p.in(r.name) {
-		o, err := round.observe(s)
+	for s, publisher := range p.in(r.name) {
+		o, err := round.observe(s, publisher)
 		if err != nil {
 			atOnce = p.nodeFailed(r, round, err)
 			return // calls for the room's other streams would fail, too
@@ -193,7 +192,7 @@ func (p *Poller) nodeFailed(r *polledRoom, round *round, err error) (again bool)
 	}
 	streams := p.in(r.name)
 	p.deps.Log.Error().Err(err).Str("room", string(r.name)).Int("streams", len(streams)).Msg("LiveKit node of the room is dead")
-	for _, s := range streams {
+	for s := range streams {
 		s.Lost(translate.EndShutdown)
 	}
 	return false

@@ -200,6 +200,23 @@ func TestStartingStreamIsPolledOften(t *testing.T) {
 
 // Departures are confirmed by the node: the list may have participants that left, or lack some that are
 // present.
+func TestPlayerThatIsAddedAgainIsPolledForItsNextPublisher(t *testing.T) {
+	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
+		s := &fakeStream{id: "play"}
+		f.add("play")
+		for _, publisher := range []translate.Identity{"first", "second"} {
+			f.add(publisher)
+			p.Remove("room", s)
+			s.publisher = publisher
+			p.Add("room", s)
+			pass(time.Minute)
+			if got := s.observed[len(s.observed)-1]; got.Asked != publisher || !got.PublisherPresent {
+				t.Errorf("observed %+v, want the publisher %s", got, publisher)
+			}
+		}
+	})
+}
+
 func TestDeparturesAreConfirmedByNode(t *testing.T) {
 	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
 		f.add("pub")
@@ -222,6 +239,7 @@ func TestDeparturesAreConfirmedByNode(t *testing.T) {
 			f.total()
 			f.set(step.change)
 			pass(interval)
+			step.want.Asked = s.publisher
 			if diff := cmp.Diff(step.want, s.observed[len(s.observed)-1]); diff != "" {
 				t.Error(diff)
 			}

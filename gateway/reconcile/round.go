@@ -12,6 +12,7 @@ type Observation struct {
 	SelfPresent bool
 
 	// for a player
+	Asked            translate.Identity    // its publisher
 	Publisher        translate.Participant // set for native publishers only
 	PublisherPresent bool
 	PublisherMutes   translate.Mutes // as LiveKit's list has them
@@ -34,7 +35,7 @@ func newRound(d Deps, room translate.RoomName) *round {
 	return &round{deps: d, room: room, fetched: make(map[translate.Identity]*translate.Participant)}
 }
 
-func (r *round) observe(s Stream) (o Observation, err error) {
+func (r *round) observe(s Stream, publisher translate.Identity) (o Observation, err error) {
 	if s.Published() || !s.Up() {
 		o.Self, o.SelfPresent, err = r.fetch(s.Identity())
 	} else {
@@ -43,7 +44,7 @@ func (r *round) observe(s Stream) (o Observation, err error) {
 	if err != nil || s.Published() {
 		return o, err
 	}
-	publisher := s.Publisher()
+	o.Asked = publisher
 	switch {
 	case r.deps.Local(publisher): // its own stream notifies the players of its end
 		o.PublisherPresent = true

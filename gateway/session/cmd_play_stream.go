@@ -61,7 +61,7 @@ func play(ctx context.Context, st *stream, got *started, offered translate.Media
 		Offer: func(publisher translate.Participant) (string, []translate.Track, error) {
 			tracks := choose(publisher.Tracks, offered)
 			offer, offerErr = translate.EditPlayOffer(st.req.SDP, translate.PlayEdit{
-				AudioCodec: codecOf(tracks, translate.Audio), VideoCodec: codecOf(tracks, translate.Video),
+				AudioCodec: codecOf(tracks, translate.Audio), VideoCodec: codecOf(tracks, translate.Video), Follow: st.pull != nil,
 			})
 			got.sid = publisher.SID
 			got.tracks = slices.DeleteFunc(tracks, func(t translate.Track) bool { return !offer.Kinds.Has(t.Kind) })
@@ -78,8 +78,9 @@ func play(ctx context.Context, st *stream, got *started, offered translate.Media
 	case err != nil:
 		return err
 	}
+	follows := offer.Follow && answer.Follows
 	notes, err := finishAnswer(st, got, answer, translate.AnswerEdit{
-		Fixes: offer.Fixes, CommonStream: st.name, Kinds: offer.Kinds, TCPOnly: wantsTCP(st.req),
+		Fixes: offer.Fixes, CommonStream: st.name, Kinds: offer.Kinds, TCPOnly: wantsTCP(st.req), Follow: follows,
 	})
 	if err != nil {
 		return err
@@ -88,6 +89,11 @@ func play(ctx context.Context, st *stream, got *started, offered translate.Media
 		if t.SID != notes.AudioTrack && t.SID != notes.VideoTrack {
 			return fmt.Errorf("answer has tracks of another publisher in the room: %w", translate.ErrPlayAgain)
 		}
+	}
+	if follows {
+		st.pull.Played(translate.Following{
+			Room: got.room, Identity: st.identity, MediaID: st.id, SID: answer.SID, SDP: offer.SDP, Tracks: got.tracks,
+		})
 	}
 	return nil
 }

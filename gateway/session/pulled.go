@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 
+	"github.com/rs/zerolog"
+
 	"wcsgateway/gateway/apps"
 	"wcsgateway/gateway/pulls"
+	"wcsgateway/translate"
 )
 
 // A client plays a source outside the deployment, such as a camera, by its URL (package pulls). The stream's
@@ -72,13 +75,41 @@ func (t *Table) locatePulled(ctx context.Context, app *apps.App, name string) (s
 	return src, !errors.Is(err, errNoStream), err
 }
 
-// pullEnded ends a player of a source whose worker has left, with the worker's reason.
+// pullEnded has a player whose worker has left follow its source to another worker, without its client. If it
+// cannot, it ends, with the worker's reason.
 func (st *stream) pullEnded(e endCause) {
-	p, t := st.pull, st.sess.table
-	async(st.sess, func() (*pulls.Failure, error) { return t.Pulls.Why(t.Context, p), nil }, func(f *pulls.Failure, _ error) {
-		if f != nil {
+	t, left := st.sess.table, st.publisher
+	st.following = true
+	t.Poller.Remove(st.room, st)
+	var ctx context.Context
+	ctx, st.cancel = context.WithCancel(t.Context)
+	async(st.sess, func() (translate.Participant, error) { return t.Pulls.Follow(ctx, st.pull, left) }, func(next translate.Participant, err error) {
+		var f *pulls.Failure
+		st.cancel()
+		st.following = false
+		switch {
+		case st.ending != nil:
+		case err == nil:
+			st.follow(next)
+		case errors.As(err, &f):
 			e.info, e.reason, e.err = f.Info, f.Reason, f
+			st.end(e)
+		default:
+			e.err = err
+			st.end(e)
 		}
-		st.end(e)
 	})
+}
+
+// follow takes the publisher whose tracks the player receives now.
+func (st *stream) follow(next translate.Participant) {
+	st.sess.log(zerolog.InfoLevel).Str("media", st.id).Str("publisher", string(next.Identity)).Msg("player follows its source to another worker")
+	st.unsubscribeNativeData()
+	st.publisher, st.publisherSID = next.Identity, next.SID
+	if st.rates != nil {
+		st.subscribeNativeData()
+	}
+	st.learnFromSFU(next.Tracks)
+	st.sess.table.Poller.Add(st.room, st)
+	st.sess.resume.save()
 }

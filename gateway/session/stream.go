@@ -130,6 +130,7 @@ type playedStream struct {
 	publisher     translate.Identity
 	publisherSID  string       // of a native publisher's connection: it keeps its identity when it reconnects
 	publisherPod  string       // "" is this one, or that of a native publisher
+	following     bool         // the publisher has left, and another one of the source is waited for
 	pendingUpdate state.Stream // the latest record that arrived before the answer
 	shown
 }

@@ -46,6 +46,9 @@ func (st *stream) end(e endCause) {
 	st.stopTimers()
 	st.sess.table.Poller.Remove(st.room, st)
 	st.stopRates()
+	if st.following {
+		st.cancel()
+	}
 	if st.phase == phaseUp && !e.handedOver {
 		st.updateRoom()
 	}

@@ -48,7 +48,7 @@ func (st *stream) onObserved(o reconcile.Observation) {
 		st.lost(translate.EndAbsent)
 		return
 	case !st.published && !o.PublisherPresent, !st.published && st.publisher.Native() && len(st.played(o.Publisher)) == 0:
-		st.onPublisherEnded(st.publisher, notifyTiming{})
+		st.onPublisherEnded(o.Asked, notifyTiming{})
 		return
 	}
 	st.joined = st.joined || o.Self.Active
@@ -132,9 +132,9 @@ func (st *stream) onPublisherChanged(pod string, rec state.Stream, data [][]byte
 	st.updateTracks(tracks, false)
 }
 
-// onPublisherEnded ends a player of a stream that ended. It can be repeated.
+// onPublisherEnded ends a player of a stream that ended, or has it follow its source. It can be repeated.
 func (st *stream) onPublisherEnded(publisher translate.Identity, timing notifyTiming) {
-	if st.published || st.publisher != publisher || st.publisher == "" {
+	if st.published || st.publisher != publisher || st.publisher == "" || st.following {
 		return
 	}
 	if publisher.Native() {
@@ -151,7 +151,7 @@ func (st *stream) onPublisherEnded(publisher translate.Identity, timing notifyTi
 // Identity implements reconcile.Stream, as the methods below do.
 func (st *stream) Identity() translate.Identity { return st.identity }
 
-// Publisher returns the identity of a player's publisher. It does not change once the stream is polled.
+// Publisher returns the identity of a player's publisher.
 func (st *stream) Publisher() translate.Identity { return st.publisher }
 
 // Published reports whether this is a publisher's stream.

@@ -82,7 +82,7 @@ func (s *SFU) TrySignalling(ctx context.Context, room translate.RoomName, id tra
 	if err != nil {
 		return &translate.Error{Kind: translate.ErrKindRefused, Op: opSignalPlay, Err: err}
 	}
-	c, unbind, err := dialSignalling(ctx, s.base, token)
+	c, unbind, err := dialSignalling(ctx, s.base, token, "")
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ const (
 	opPublish      = "whip publish"
 	opPlay         = "whip play"
 	opSignalPlay   = "signal play"
+	opFollow       = "follow publisher"
 	opRemove       = "remove participant"
 	opParticipants = "list participants"
 	opParticipant  = "ask participant"

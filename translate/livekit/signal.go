@@ -51,9 +51,10 @@ type signalConn struct {
 
 // dialSignalling opens a connection. Until release is called, the end of ctx ends reads and writes. An error
 // wraps translate.ErrNotSent if there was no connection to LiveKit, and errUpgradeRefused if LiveKit serves
-// no signalling; LiveKit has no participant then.
-func dialSignalling(ctx context.Context, base, token string) (c *signalConn, release func() bool, err error) {
-	address, err := signalURL(base)
+// no signalling; LiveKit has no participant then. With the SID of a participant that has no connection, it is
+// that participant's.
+func dialSignalling(ctx context.Context, base, token, sid string) (c *signalConn, release func() bool, err error) {
+	address, err := signalURL(base, sid)
 	if err != nil {
 		return nil, nil, &translate.Error{Kind: translate.ErrKindRefused, Op: opSignalPlay, Err: err}
 	}
@@ -109,12 +110,13 @@ func upgradeRefused(ctx context.Context, status int) error {
 	return err
 }
 
-// signalURL returns the address for joining without subscriptions.
-func signalURL(base string) (string, error) {
+// signalURL returns the address for joining without subscriptions, or for a participant that has joined.
+func signalURL(base, sid string) (string, error) {
 	no := false
 	join, err := proto.Marshal(&lkproto.JoinRequest{
 		ClientInfo:         &lkproto.ClientInfo{Sdk: lkproto.ClientInfo_GO, Protocol: signalProtocol},
 		ConnectionSettings: &lkproto.ConnectionSettings{AutoSubscribeDataTrack: &no, SubscriberAllowPause: &no, DisableIceLite: true},
+		Reconnect:          sid != "", ParticipantSid: sid,
 	})
 	if err != nil {
 		return "", err

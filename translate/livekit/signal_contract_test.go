@@ -18,6 +18,7 @@ func TestLiveKitSignalsAsDocumented(t *testing.T) {
 	s := newStage(t)
 	for name, test := range map[string]func(*testing.T, *stage){
 		"player lives without its connection": testConnectionClosed,
+		"player follows":                      testFollow,
 		"player ends with an early close":     testConnectionClosedEarly,
 		"vanished player closes it":           func(t *testing.T, s *stage) { eachWay(t, s, testPlayerVanished) },
 		"player that never comes up leaves":   testPlayerNeverUp,

@@ -62,7 +62,7 @@ func (s *standIn) connect(t *testing.T) *signalConn {
 	srv := &http.Server{Handler: s}
 	go func() { _ = srv.Serve(l) }() // http.ErrServerClosed
 	t.Cleanup(func() { _ = srv.Close() })
-	address, err := signalURL("http://livekit")
+	address, err := signalURL("http://livekit", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package livekit
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -34,6 +35,14 @@ func (h *heldPlayers) reserve() (release func()) {
 		return nil
 	}
 	return func() { h.places.Release(1) }
+}
+
+// await waits for the place of a connection.
+func (h *heldPlayers) await(ctx context.Context) (release func(), err error) {
+	if err := h.places.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	return func() { h.places.Release(1) }, nil
 }
 
 // keep keeps the connection of an answered player until finish, the end of the participant, or heldLimit.

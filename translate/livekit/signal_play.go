@@ -37,7 +37,7 @@ func (s *SFU) playSignal(ctx context.Context, o translate.PlayOffer, place func(
 		place()
 		return a, &translate.Error{Kind: translate.ErrKindRefused, Op: opSignalPlay, Err: err}
 	}
-	c, unbind, err := dialSignalling(ctx, s.base, token)
+	c, unbind, err := dialSignalling(ctx, s.base, token, "")
 	if err != nil {
 		failure = err
 		place()
@@ -104,18 +104,22 @@ func (n *playNegotiation) run() (a translate.Answer, err error) {
 	if err := n.subscribe(tracks); err != nil {
 		return a, err
 	}
-	n.offered = true
-	err = n.c.send(&lkproto.SignalRequest{Message: &lkproto.SignalRequest_Offer{
-		Offer: &lkproto.SessionDescription{Type: "offer", Sdp: offer, Id: 1},
-	}})
-	if err != nil {
+	if err := n.send(offer, 1); err != nil {
 		return a, err
 	}
 	if err := n.await(func() bool { return n.answer != nil && n.gathered }); err != nil {
 		return a, err
 	}
 	text, err := n.check(parsed.MediaDescriptions, tracks)
-	return translate.Answer{SDP: text, SID: n.join.GetParticipant().GetSid()}, err
+	return translate.Answer{SDP: text, SID: n.join.GetParticipant().GetSid(), Follows: true}, err
+}
+
+// send sends an offer. Their ids rise.
+func (n *playNegotiation) send(offer string, id uint32) error {
+	n.offered, n.answer = true, nil
+	return n.c.send(&lkproto.SignalRequest{Message: &lkproto.SignalRequest_Offer{
+		Offer: &lkproto.SessionDescription{Type: "offer", Sdp: offer, Id: id},
+	}})
 }
 
 // choose returns the offer and the tracks for it. LiveKit's response to a join has the participants' present
@@ -222,14 +226,17 @@ func (n *playNegotiation) take(m *lkproto.SignalResponse) error {
 	return nil
 }
 
+// bound reports whether the answer has all tracks.
+func (n *playNegotiation) bound(tracks []translate.Track) bool {
+	bound := slices.Collect(maps.Values(n.answer.GetMidToTrackId()))
+	return !slices.ContainsFunc(tracks, func(t translate.Track) bool { return !slices.Contains(bound, t.SID) })
+}
+
 // check returns the answer with the candidates, if all tracks are bound and it has no format that was not
 // offered.
 func (n *playNegotiation) check(offered []*sdp.MediaDescription, tracks []translate.Track) (string, error) {
-	bound := n.answer.GetMidToTrackId()
-	for _, t := range tracks {
-		if !slices.Contains(slices.Collect(maps.Values(bound)), t.SID) {
-			return "", playAgain(opSignalPlay, fmt.Errorf("%d of %d tracks are bound", len(bound), len(tracks)))
-		}
+	if !n.bound(tracks) {
+		return "", playAgain(opSignalPlay, fmt.Errorf("%d of %d tracks are bound", len(n.answer.GetMidToTrackId()), len(tracks)))
 	}
 	var answered sdp.SessionDescription
 	if err := answered.UnmarshalString(n.answer.GetSdp()); err != nil {
