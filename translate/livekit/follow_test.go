@@ -1,8 +1,10 @@
 package livekit
 
 import (
+	"slices"
 	"testing"
 
+	lkproto "github.com/livekit/protocol/livekit"
 	"github.com/pion/webrtc/v4"
 
 	"wcsgateway/e2e/rig"
@@ -51,5 +53,42 @@ func testFollow(t *testing.T, s *stage) {
 			t.Errorf("player is %+v", p)
 		}
 		pub = next
+	}
+}
+
+// Tracks come and go while LiveKit answers: mid_to_track_id then lacks tracks that the answer still has, or has
+// some that LiveKit never sends. The offer is repeated until the answer itself has none, or all.
+func TestPlayerFollowsByTheAnswersThemselves(t *testing.T) {
+	answers := []struct {
+		mapped map[string]string
+		sent   []string
+	}{
+		{map[string]string{"0": "TR_old"}, []string{"TR_old"}},
+		{nil, []string{"TR_old"}},                                       // it left after the answer was made
+		{map[string]string{"0": "TR_1"}, nil},                           // not bound
+		{map[string]string{"0": "TR_1", "1": "TR_2"}, []string{"TR_1"}}, // the other came after the answer was made
+		{map[string]string{"0": "TR_1", "1": "TR_2"}, []string{"TR_1", "TR_2"}},
+	}
+	s, got := newStandIn(t), []string{}
+	s.steps = func(m *lkproto.SignalRequest) []*lkproto.SignalResponse {
+		if m.GetOffer() == nil {
+			got = append(got, "subscribe")
+			return s.usual(m)
+		}
+		got = append(got, "offer")
+		next := answered(sending(answers[0].sent...))
+		next.GetAnswer().MidToTrackId = answers[0].mapped
+		answers = answers[1:]
+		return []*lkproto.SignalResponse{next}
+	}
+	err := s.sfu(t, PlayAuto, Deps{}).Follow(deadline(t, patience), translate.Following{
+		Room: "r", Identity: "me", SID: "PA_me", SDP: standInOffer, Publisher: "pub", Tracks: []translate.Track{{SID: "TR_1"}, {SID: "TR_2"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantClose(t)
+	if want := []string{"offer", "offer", "offer", "subscribe", "offer", "offer"}; !slices.Equal(got, want) {
+		t.Errorf("messages %v, want %v", got, want)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/pion/sdp/v3"
+
 	"wcsgateway/translate"
 )
 
@@ -57,15 +59,19 @@ func (n *playNegotiation) follow(f translate.Following) error {
 		if err := n.await(func() bool { return n.answer != nil }); err != nil {
 			return err
 		}
-		if subscribed && n.bound(f.Tracks) {
+		var answered sdp.SessionDescription
+		if err := answered.UnmarshalString(n.answer.GetSdp()); err != nil {
+			return err
+		}
+		bound := boundTracks(&answered)
+		if subscribed && boundAll(bound, f.Tracks) {
 			return nil
 		}
-		if !subscribed && len(n.answer.GetMidToTrackId()) == 0 {
-			if err := n.subscribe(f.Tracks); err != nil {
+		if !subscribed && len(bound) == 0 {
+			if err := n.request(f.Tracks); err != nil {
 				return err
 			}
 			subscribed = true
-			continue
 		}
 		select {
 		case <-time.After(followPause):

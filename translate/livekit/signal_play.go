@@ -140,22 +140,24 @@ func publisherGone() error {
 	return &translate.Error{Kind: translate.ErrKindNotFound, Op: opSignalPlay, Err: translate.ErrPublisherGone}
 }
 
-// subscribe subscribes to the tracks and waits until LiveKit has bound them, most likely: check finds out.
-func (n *playNegotiation) subscribe(tracks []translate.Track) error {
+// request asks for subscriptions to the tracks.
+func (n *playNegotiation) request(tracks []translate.Track) error {
 	n.pending = make(map[string]bool, len(tracks))
-	sids := make([]string, 0, len(tracks))
 	for _, t := range tracks {
 		n.pending[t.SID] = true
-		sids = append(sids, t.SID)
 	}
-	err := n.c.send(&lkproto.SignalRequest{Message: &lkproto.SignalRequest_Subscription{
-		Subscription: &lkproto.UpdateSubscription{TrackSids: sids, Subscribe: true},
+	return n.c.send(&lkproto.SignalRequest{Message: &lkproto.SignalRequest_Subscription{
+		Subscription: &lkproto.UpdateSubscription{TrackSids: slices.Sorted(maps.Keys(n.pending)), Subscribe: true},
 	}})
-	if err != nil {
+}
+
+// subscribe subscribes to the tracks and waits until LiveKit has bound them, most likely: check finds out.
+func (n *playNegotiation) subscribe(tracks []translate.Track) error {
+	if err := n.request(tracks); err != nil {
 		return err
 	}
 	late := time.AfterFunc(permissionWait, func() { _ = n.c.ws.NetConn().SetReadDeadline(longAgo) }) // fails only for a closed connection
-	err = n.await(func() bool { return len(n.pending) == 0 })
+	err := n.await(func() bool { return len(n.pending) == 0 })
 	if !late.Stop() && n.ctx.Err() == nil {
 		return playAgain(opSignalPlay, errors.New("no permission to subscribe in time"))
 	}
@@ -226,21 +228,33 @@ func (n *playNegotiation) take(m *lkproto.SignalResponse) error {
 	return nil
 }
 
-// bound reports whether the answer has all tracks.
-func (n *playNegotiation) bound(tracks []translate.Track) bool {
-	bound := slices.Collect(maps.Values(n.answer.GetMidToTrackId()))
+// boundTracks returns the SIDs of the tracks that LiveKit sends after an answer. LiveKit makes the answer's
+// mid_to_track_id later: it can have tracks that are not sent, and lack some that were.
+func boundTracks(answered *sdp.SessionDescription) (sids []string) {
+	for _, m := range answered.MediaDescriptions {
+		for _, a := range m.Attributes {
+			if _, sid, found := strings.Cut(a.Value, " "); found && a.Key == sdp.AttrKeyMsid {
+				sids = append(sids, sid)
+			}
+		}
+	}
+	return sids
+}
+
+// boundAll reports whether all tracks are bound.
+func boundAll(bound []string, tracks []translate.Track) bool {
 	return !slices.ContainsFunc(tracks, func(t translate.Track) bool { return !slices.Contains(bound, t.SID) })
 }
 
 // check returns the answer with the candidates, if all tracks are bound and it has no format that was not
 // offered.
 func (n *playNegotiation) check(offered []*sdp.MediaDescription, tracks []translate.Track) (string, error) {
-	if !n.bound(tracks) {
-		return "", playAgain(opSignalPlay, fmt.Errorf("%d of %d tracks are bound", len(n.answer.GetMidToTrackId()), len(tracks)))
-	}
 	var answered sdp.SessionDescription
 	if err := answered.UnmarshalString(n.answer.GetSdp()); err != nil {
 		return "", err
+	}
+	if bound := boundTracks(&answered); !boundAll(bound, tracks) {
+		return "", playAgain(opSignalPlay, fmt.Errorf("%d of %d tracks are bound", len(bound), len(tracks)))
 	}
 	for i, m := range answered.MediaDescriptions {
 		for _, format := range m.MediaName.Formats {

@@ -21,10 +21,7 @@ import (
 	"wcsgateway/translate"
 )
 
-const (
-	standInOffer  = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
-	standInAnswer = standInOffer
-)
+const standInOffer = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
 
 // standIn is a LiveKit that the test plays. It has one publisher, "pub", with the tracks TR_1, TR_2, ….
 type standIn struct {
@@ -140,11 +137,11 @@ func (s *standIn) usual(m *lkproto.SignalRequest) (list []*lkproto.SignalRespons
 			list = append(list, allowed(sid))
 		}
 	case *lkproto.SignalRequest_Offer:
-		bound := map[string]string{}
-		for i, t := range s.publisher().GetTracks() {
-			bound[string(rune('0'+i))] = t.GetSid()
+		var bound []string
+		for _, t := range s.publisher().GetTracks() {
+			bound = append(bound, t.GetSid())
 		}
-		list = []*lkproto.SignalResponse{candidate("candidate:1 1 udp 1 192.0.2.1 7 typ host", false), answered(bound, standInAnswer), candidate("", true)}
+		list = []*lkproto.SignalResponse{candidate("candidate:1 1 udp 1 192.0.2.1 7 typ host", false), answered(sending(bound...)), candidate("", true)}
 	}
 	return list
 }
@@ -163,8 +160,17 @@ func candidate(text string, final bool) *lkproto.SignalResponse {
 	return &lkproto.SignalResponse{Message: &lkproto.SignalResponse_Trickle{Trickle: &lkproto.TrickleRequest{CandidateInit: init, Final: final}}}
 }
 
-func answered(bound map[string]string, sdp string) *lkproto.SignalResponse {
-	return &lkproto.SignalResponse{Message: &lkproto.SignalResponse_Answer{Answer: &lkproto.SessionDescription{Type: "answer", Sdp: sdp, MidToTrackId: bound}}}
+func answered(sdp string) *lkproto.SignalResponse {
+	return &lkproto.SignalResponse{Message: &lkproto.SignalResponse_Answer{Answer: &lkproto.SessionDescription{Type: "answer", Sdp: sdp}}}
+}
+
+// sending returns LiveKit's answer with these tracks.
+func sending(sids ...string) string {
+	text := standInOffer
+	for _, sid := range sids {
+		text += "a=msid:PA_pub|" + sid + " " + sid + "\r\n"
+	}
+	return text
 }
 
 func (s *standIn) sfu(t *testing.T, way PlayWay, deps Deps) *SFU {
@@ -225,7 +231,7 @@ func TestSignalPlaySubscribesThenOffersThenCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := standInAnswer + "a=candidate:1 1 udp 1 192.0.2.1 7 typ host\r\na=end-of-candidates\r\n"; answer.SDP != want || answer.SID != "PA_me" {
+	if want := sending("TR_1", "TR_2") + "a=candidate:1 1 udp 1 192.0.2.1 7 typ host\r\na=end-of-candidates\r\n"; answer.SDP != want || answer.SID != "PA_me" {
 		t.Errorf("answer %+v, want %q", answer, want)
 	}
 	if !slices.Equal(ops, []string{opSignalPlay}) {
@@ -377,11 +383,11 @@ func TestPlayConfiguredAsWHIPOrSignalling(t *testing.T) {
 func TestUnusableAnswersArePlayedAgainAndThenByWHIP(t *testing.T) {
 	for name, step := range map[string]func(*lkproto.SignalRequest) []*lkproto.SignalResponse{
 		"a track is missing": func(m *lkproto.SignalRequest) []*lkproto.SignalResponse {
-			return []*lkproto.SignalResponse{allowed("TR_1"), answered(map[string]string{"0": "TR_x"}, standInAnswer), candidate("", true)}
+			return []*lkproto.SignalResponse{allowed("TR_1"), answered(sending("TR_x")), candidate("", true)}
 		},
 		"a format was not offered": func(m *lkproto.SignalRequest) []*lkproto.SignalResponse {
 			return []*lkproto.SignalResponse{
-				allowed("TR_1"), answered(map[string]string{"0": "TR_1"}, strings.Replace(standInAnswer, "111", "111 63", 1)), candidate("", true),
+				allowed("TR_1"), answered(strings.Replace(sending("TR_1"), "111", "111 63", 1)), candidate("", true),
 			}
 		},
 		"the subscription fails": func(m *lkproto.SignalRequest) []*lkproto.SignalResponse {
@@ -451,7 +457,7 @@ func TestRefusedOfferIsReturnedAsItIs(t *testing.T) {
 func TestSignallingIsBounded(t *testing.T) {
 	for name, step := range map[string]func(*lkproto.SignalRequest) []*lkproto.SignalResponse{
 		"size": func(*lkproto.SignalRequest) []*lkproto.SignalResponse {
-			return []*lkproto.SignalResponse{answered(nil, strings.Repeat("x", maxSignalBytes))}
+			return []*lkproto.SignalResponse{answered(strings.Repeat("x", maxSignalBytes))}
 		},
 		"number": func(m *lkproto.SignalRequest) []*lkproto.SignalResponse {
 			if m.GetOffer() == nil {
