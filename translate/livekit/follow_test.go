@@ -56,8 +56,8 @@ func testFollow(t *testing.T, s *stage) {
 	}
 }
 
-// Tracks come and go while LiveKit answers: mid_to_track_id then lacks tracks that the answer still has, or has
-// some that LiveKit never sends. The offer is repeated until the answer itself has none, or all.
+// Tracks come and go while LiveKit answers: mid_to_track_id then lacks tracks that the answer has, or has some
+// that LiveKit never sends. The offer is repeated until the answer itself has none, or all.
 func TestPlayerFollowsByTheAnswersThemselves(t *testing.T) {
 	answers := []struct {
 		mapped map[string]string
