@@ -56,7 +56,7 @@ func testFollow(t *testing.T, s *stage) {
 	}
 }
 
-// Tracks come and go while LiveKit answers: mid_to_track_id then lacks tracks that the answer has, or has some
+// Tracks come and go while LiveKit answers: mid_to_track_id then lacks tracks of the answer, or has some
 // that LiveKit never sends. The offer is repeated until the answer itself has none, or all.
 func TestPlayerFollowsByTheAnswersThemselves(t *testing.T) {
 	answers := []struct {
