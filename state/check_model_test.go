@@ -173,8 +173,9 @@ func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot) {
 	}
 }
 
+// displaced reports whether a pod displaced the record, possibly while another adopts it.
 func (w *world) displaced(o owned) bool {
-	return slices.ContainsFunc(w.holdings(), func(h *holding) bool { return h.moved && h.entry.String() == o.entry })
+	return w.evicted[o] || slices.ContainsFunc(w.holdings(), func(h *holding) bool { return h.moved && h.entry.String() == o.entry })
 }
 
 // checkIndexes: indexes can list too much, but never too little.

@@ -128,14 +128,15 @@ func (w *world) removeOrphan(p *modelPod, o Orphan) {
 	w.checkRemoval(p, entryOfStream(*o.Stream), nil)
 }
 
-// checkRemoval: no pod ends a participant that another pod adopted and has.
+// checkRemoval: no pod ends a participant that another pod adopted and has, unless its session ended for good:
+// a pod that is not sure to have taken a session ends it.
 func (w *world) checkRemoval(p *modelPod, e entry, mine *holding) {
 	if p.gone || w.removed[e.identity] {
 		return
 	}
 	w.removed[e.identity] = true
 	for _, h := range w.holdings() {
-		if h == mine || h.entry != e || !h.taken || h.phase != held {
+		if h == mine || h.entry != e || !h.taken || h.phase != held || w.check.last.ended["session:"+h.session.rec.ID] {
 			continue
 		}
 		if h.session.rightful() && !h.session.unsure && !h.moved && !h.unsure && !h.pod.gone && !w.check.everTaken[h.owner] {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
 	"wcsgateway/e2e/rig"
@@ -144,4 +145,57 @@ func TestLatePlayerIsRejected(t *testing.T) {
 	must(t, a.RemovePlayer(t.Context(), player))
 	added.commands = added.commands[:1]
 	late()
+}
+
+// A taker dies after it released the records of a dead pod and before it handed them over. Calls of the dead
+// pod arrive in between: the next taker must find the records nevertheless.
+func TestLateCallsOfDeadPodHideNothingFromNextTaker(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a, b, c := idlePod(t, cfg, podA), idlePod(t, cfg, podB), idlePod(t, cfg, "cccccccc")
+	c.handlers = c.handlerSet()
+	dead, ctx := a.life(), t.Context()
+	one, two := testStream("one", "m1"), testStream("two", "m2")
+	removed, refused := testPlayer("one", "m3"), testPlayer("one", "m4")
+	claimAll(t, a, one, two)
+	playAll(t, a, removed, refused)
+	lobby := RoomUpdate{Room: Room{App: "roomApp", Name: "lobby"}, Put: []Member{{Login: "al", ID: "1"}}, MaxMembers: 10}
+	_, err := a.SyncRoom(ctx, lobby)
+	must(t, err)
+
+	mine, err := b.recordTakeOver(ctx, dead)
+	must(t, err)
+	if !mine {
+		t.Fatal("the pod is not taken over")
+	}
+	for index, add := range map[string]func(context.Context, *batch, Owner, string) (pendingRelease, error){
+		b.keys.index(dead): b.addReleaseEntry, b.keys.sessions(dead): b.addReleaseSession, b.keys.rooms(dead): b.addReleaseRoom,
+	} {
+		names, err := b.client.HKeys(ctx, index).Result()
+		must(t, err)
+		_, err = b.releaseTogether(ctx, names, func(to *batch, name string) (pendingRelease, error) { return add(ctx, to, dead, name) })
+		must(t, err)
+	}
+
+	_, err = a.ReleaseStream(ctx, one)
+	must(t, err)
+	wantErr(t, a.ClaimStream(ctx, two), ErrLostOwnership)
+	must(t, a.RemovePlayer(ctx, removed))
+	_, err = a.AddPlayer(ctx, refused)
+	wantErr(t, err, ErrLostOwnership)
+	_, err = a.SyncRoom(ctx, RoomUpdate{Room: lobby.Room, Remove: lobby.Put, MaxMembers: 10})
+	wantErr(t, err, ErrLostOwnership)
+
+	must(t, c.takeOver(ctx, dead))
+	want := []string{
+		"player of one wcs.one play-m3", "player of one wcs.one play-m4", "room lobby of roomApp members on []",
+		"stream one wcs.one pub-m1 players on []", "stream two wcs.two pub-m2 players on []",
+	}
+	if diff := cmp.Diff(want, c.taken()); diff != "" {
+		t.Errorf("handed over by the next taker (-want +got):\n%s", diff)
+	}
+	see := client(t, cfg)
+	if left := keysWithout(allKeys(t, see), ":void:", ":taken", "session:", ":departures"); len(left) != 0 {
+		t.Errorf("keys left: %v", left)
+	}
 }

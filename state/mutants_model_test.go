@@ -112,6 +112,7 @@ func resumeMutants(t *testing.T) []mutant {
 		{name: "take: named in the old index for ever", from: 10, skip: never("sessions: ", "hdel")},
 		{name: "unlist: whatever is listed", from: 64, conditions: conditions{repeats: true},
 			change: in(source("unlist"), "had <= ARGV[2]", "true", unlist)},
+		{name: "unlist: after a take-over", from: 2461, change: in(source("unlist"), "== 1 then", "== 2 then", unlist)},
 		{name: "gateway: never looks again", from: 368, rules: rules{forgets: true}},
 		{name: "gateway: loses to its own stream", from: 176, rules: rules{blind: true}},
 		{name: "gateway: is hasty", from: 1920, rules: rules{hasty: true}},
@@ -137,7 +138,7 @@ func TestModelFindsMutants(t *testing.T) {
 	for _, m := range append(modelMutants(t), resumeMutants(t)...) {
 		t.Run(m.name, func(t *testing.T) {
 			w := runModel(t, c, m.from, m)
-			for seed := uint64(1); w.failure == "" && seed <= *modelHunt; seed++ {
+			for seed := *modelFrom; w.failure == "" && seed < *modelFrom+*modelHunt; seed++ {
 				w = runModel(t, c, seed, m)
 			}
 			if w.failure == "" {

@@ -283,7 +283,7 @@ func (s *modelSession) takeUp(got []*holding, token TokenHash) {
 			p.world.remove(h)
 		} else {
 			p.world.adopted++
-			h.bare = p.world.mediaIsOthers(h)
+			h.bare = h.bare || p.world.mediaIsOthers(h)
 		}
 	}
 	p.world.note("%s: taken up with %v", s, got)
@@ -350,6 +350,7 @@ func (s *modelSession) adopt(ctx context.Context, k SessionStream, from Owner) *
 	p.world.note("%s: adopting it from %v gives %v", h, from, err)
 	switch {
 	case err == nil:
+		h.bare = p.world.evicted[owned{from.String(), h.entry.String()}] // just before, and its media id was free for a while
 		return h
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrLostOwnership):
 		return nil
