@@ -128,8 +128,8 @@ func (w *world) removeOrphan(p *modelPod, o Orphan) {
 	w.checkRemoval(p, entryOfStream(*o.Stream), nil)
 }
 
-// checkRemoval: no pod ends a participant that another pod adopted and has, unless its session ended for good:
-// a pod that is not sure to have taken a session ends it.
+// checkRemoval: no pod ends a participant that another pod adopted and has, unless its session ended for
+// good: a pod that is not sure to have taken a session ends it.
 func (w *world) checkRemoval(p *modelPod, e entry, mine *holding) {
 	if p.gone || w.removed[e.identity] {
 		return

@@ -123,8 +123,8 @@ func (r *Redis) enlist(ctx context.Context, owner Owner, index, stamp string, en
 	return err
 }
 
-// unlist removes a stream or player from an owner's index, unless it is listed again under a later stamp or the
-// owner was taken over.
+// unlist removes a stream or player from an owner's index, unless it is listed again under a later stamp or
+// the owner was taken over.
 func (r *Redis) unlist(ctx context.Context, owner Owner, e entry, stamp string) error {
 	_, _, err := r.script(ctx, r.scripts.unlist, []string{r.keys.taken(owner), r.keys.index(owner)}, e.String(), stamp)
 	return err

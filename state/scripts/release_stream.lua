@@ -5,18 +5,17 @@
 -- Returns 'ok' or 'none', the released record (empty for 'none'), and the owners that have players; or 'lost'.
 -- The same claim can arrive later: a claim that was sent and not answered can be overtaken by its release,
 -- also if it was sent again and the repetition was answered. The mark makes the scripts reject it, and an
--- adoption as well. The owner's own release leaves the record in the mark: the taker that put it there can have
--- died before it handed the record over.
+-- adoption as well.
 local r = redis.call('HMGET', KEYS[1], 'owner', 'claim', 'json')
-local mark, released = redis.call('GET', KEYS[2]) or '', ''
+local released = ''
 if r[1] == ARGV[1] and r[2] == ARGV[2] then
   redis.call('DEL', KEYS[1])
   released = r[3]
 elseif ARGV[4] == '1' then
-  released = mark
+  released = redis.call('GET', KEYS[2]) or ''
 end
 if ARGV[3] ~= '0' then
-  redis.call('SET', KEYS[2], ARGV[4] == '1' and released or mark, 'PX', ARGV[3])
+  redis.call('SET', KEYS[2], ARGV[4] == '1' and released or '', 'PX', ARGV[3])
 end
 if released ~= '' then
   return {'ok', released, unpack(redis.call('SMEMBERS', KEYS[3]))}
