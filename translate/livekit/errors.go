@@ -32,8 +32,9 @@ type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
 
-// trackTimeout is in the 503 that ends LiveKit's wait for a track, after 15 s.
-const trackTimeout = "request timed out"
+// nodeFaults are in a 503 if a call between LiveKit's own processes failed, whatever the offer (errors.go of
+// psrpc). The first one also ends the wait for a track, after 15 s.
+var nodeFaults = []string{"request timed out", "request canceled", "no response from servers", "client is closed", "server is closed", "stream closed", "stream message discarded by slow consumer"}
 
 // refused returns the error for a WHIP response other than 201. It wraps a statusError.
 func refused(op string, status int, body []byte) error {

@@ -197,7 +197,10 @@ func (s *SFU) Publish(ctx context.Context, o translate.PublishOffer) (a translat
 func (s *SFU) offer(ctx context.Context, client *whipClient, room translate.RoomName, id translate.Identity, w whipRequest) (translate.Answer, error) {
 	answer, err := client.post(ctx, w)
 	var sfu *translate.Error
-	if !errors.Is(err, statusError(http.StatusServiceUnavailable)) || !errors.As(err, &sfu) || strings.Contains(err.Error(), trackTimeout) {
+	if !errors.Is(err, statusError(http.StatusServiceUnavailable)) || !errors.As(err, &sfu) {
+		return answer, err
+	}
+	if slices.ContainsFunc(nodeFaults, func(text string) bool { return strings.Contains(err.Error(), text) }) {
 		return answer, err
 	}
 	if _, missing := s.Participant(ctx, room, id); missing != nil {

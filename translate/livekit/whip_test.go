@@ -186,6 +186,26 @@ func TestResponseStatusDecidesErrorKind(t *testing.T) {
 	}
 }
 
+// A 503 is a fault of the offer if the participant is in the room, but not if LiveKit's own processes did not
+// reach each other: LiveKit's repetition can have made the participant.
+func TestFaultsBetweenNodesAreNotTheOffers(t *testing.T) {
+	for text, kind := range map[string]translate.ErrorKind{
+		"server is closed": translate.ErrKindUnavailable, "request timed out": translate.ErrKindUnavailable,
+		"stream message discarded by slow consumer": translate.ErrKindUnavailable, "unsupported DTLS role": translate.ErrKindRefused,
+	} {
+		sfu := stub(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/whip") {
+				http.Error(w, text, http.StatusServiceUnavailable)
+				return
+			}
+			w.Header().Set("Content-Type", "application/protobuf") // an empty one: the participant
+		})
+		if _, err := sfu.Publish(t.Context(), translate.PublishOffer{SDP: "o"}); translate.KindOf(err) != kind {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestObserveReceivesEveryCall(t *testing.T) {
 	var seen []string
 	sfu := stub(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
