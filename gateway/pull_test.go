@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -273,6 +274,29 @@ func TestNamesWithASchemeAreOrdinaryNamesWithoutAList(t *testing.T) {
 }
 
 // A client knows a camera as "door". Its backend knows the address, which the client never gets.
+// A pull opens connections that a backend can forbid.
+func TestCameraIsPulledAfterTheBackendsAnswer(t *testing.T) {
+	w := newPullWorld(t)
+	w.backend.On("connect", rig.Change(map[string]any{"restClientConfig": map[string]any{
+		"playStream": map[string]string{"restOnError": "FAIL"},
+	}}))
+	answers := make(chan struct{})
+	w.backend.On("playStream", rig.Hold(answers, rig.Refuse(http.StatusForbidden)))
+	c := w.connect(t, podA)
+	playAV(t, c, "refused", camera)
+	w.backend.Await("playStream")
+	close(answers)
+	c.WantStatus("refused", "FAILED", "Forbidden")
+	if all, err := w.pulls.Pulls(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("pulls before the backend has allowed one: %v, %v", all, err)
+	}
+	w.backend.On("playStream", rig.Echo)
+	playAV(t, c, "play", camera)
+	w.backend.Await("playStream")
+	w.work(t)
+	c.AwaitSDP("play")
+}
+
 func TestBackendHidesAddressOfCamera(t *testing.T) {
 	w := newPullWorld(t)
 	w.backend.On("connect", rig.Change(map[string]any{"restClientConfig": map[string]any{
