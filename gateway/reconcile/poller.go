@@ -79,7 +79,8 @@ type polledRoom struct {
 	timer   *time.Timer
 
 	// the timer's goroutine
-	failures int // polls in a row that found the room's node dead
+	failures int             // polls in a row that found the room's node dead
+	missing  map[Stream]bool // the last poll did not find their participants
 }
 
 const (
@@ -93,6 +94,9 @@ const (
 	// maxFailures is after how many polls a node is given up. A dead node is noticed within interval +
 	// maxFailures * callTimeout after the last poll that it answered, which is less than 10 s.
 	maxFailures = 2
+	// webhookWait is the pause before a participant that was not found is looked for again. LiveKit's webhook,
+	// which has the reason, comes some milliseconds after the participant is gone.
+	webhookWait = 500 * time.Millisecond
 )
 
 // initialDelays are the pauses before the first polls after a stream was added. Media is usually up after 100
@@ -158,23 +162,29 @@ func (p *Poller) in(room translate.RoomName) map[Stream]translate.Identity {
 
 // poll runs on the room's timer and resets it.
 func (p *Poller) poll(r *polledRoom) {
-	atOnce := false
-	defer func() { p.schedule(r, atOnce) }()
+	pause := regularly
+	defer func() { p.schedule(r, pause) }()
 	defer p.deps.Recovered()
 	if err := p.slots.Acquire(p.deps.Context, 1); err != nil {
 		return
 	}
 	defer p.slots.Release(1)
-	round := newRound(p.deps, r.name)
+	round, missing := newRound(p.deps, r.name), make(map[Stream]bool)
 	for s, publisher := range p.in(r.name) {
 		o, err := round.observe(s, publisher)
-		if err != nil {
-			atOnce = p.nodeFailed(r, round, err)
+		switch {
+		case err != nil:
+			if p.nodeFailed(r, round, err) {
+				pause = 0
+			}
 			return // calls for the room's other streams would fail, too
+		case !o.SelfPresent && !r.missing[s]:
+			missing[s], pause = true, webhookWait
+		default:
+			s.Observe(o)
 		}
-		s.Observe(o)
 	}
-	r.failures = 0
+	r.failures, r.missing = 0, missing
 }
 
 // nodeFailed counts polls that the room's node did not answer while the rest of LiveKit answers. A killed
@@ -198,15 +208,17 @@ func (p *Poller) nodeFailed(r *polledRoom, round *round, err error) (again bool)
 	return false
 }
 
-// schedule sets the timer for the next poll. A poll that is repeated at once does not count.
-func (p *Poller) schedule(r *polledRoom, atOnce bool) {
+// regularly is the pause that follows from the number of polls.
+const regularly = time.Duration(-1)
+
+// schedule sets the timer for the next poll. A poll that is repeated after a pause of its own does not count.
+func (p *Poller) schedule(r *polledRoom, pause time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.rooms[r.name] != r || p.deps.Context.Err() != nil {
 		return
 	}
-	pause := time.Duration(0)
-	if !atOnce {
+	if pause == regularly {
 		r.polls++
 		pause = interval
 		if r.polls < len(initialDelays) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -232,7 +233,7 @@ func TestDeparturesAreConfirmedByNode(t *testing.T) {
 		}{
 			{func() {}, Observation{SelfPresent: true, PublisherPresent: true}, 1},
 			{func() { delete(f.stored, "play") }, Observation{SelfPresent: true, PublisherPresent: true}, 2},
-			{func() { delete(f.inRoom, "play") }, Observation{PublisherPresent: true}, 2},
+			{func() { delete(f.inRoom, "play") }, Observation{PublisherPresent: true}, 4},
 			{func() { f.add("play"); delete(f.stored, s.publisher); delete(f.inRoom, s.publisher) }, Observation{SelfPresent: true}, 2},
 		} {
 			pass(time.Minute)
@@ -246,6 +247,33 @@ func TestDeparturesAreConfirmedByNode(t *testing.T) {
 			if n := f.total(); n != step.calls {
 				t.Errorf("%d calls, want %d", n, step.calls)
 			}
+		}
+	})
+}
+
+// LiveKit's webhook with the reason comes after the participant is gone: a poll in between does not report it.
+func TestAbsenceIsReportedAfterAnotherLook(t *testing.T) {
+	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
+		f.add("pub")
+		s := &fakeStream{id: "pub"}
+		p.Add("room", s)
+		pass(time.Minute)
+		seen := len(s.observed)
+		f.set(func() { delete(f.inRoom, "pub") })
+		pass(interval)
+		before := s.observed[seen:]
+		if slices.ContainsFunc(before[:len(before)-1], func(o Observation) bool { return !o.SelfPresent }) || before[len(before)-1].SelfPresent {
+			t.Errorf("observed %+v", before)
+		}
+	})
+	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
+		s := &fakeStream{id: "pub"} // in the room 0.1 s after the first poll did not find it
+		p.Add("room", s)
+		pass(initialDelays[0] + 100*time.Millisecond)
+		f.set(func() { f.add("pub") })
+		pass(time.Minute)
+		if slices.ContainsFunc(s.observed, func(o Observation) bool { return !o.SelfPresent }) || len(s.observed) == 0 {
+			t.Errorf("observed %+v", s.observed)
 		}
 	})
 }
