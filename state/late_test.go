@@ -177,10 +177,10 @@ func TestLateCallsOfDeadPodHideNothingFromNextTaker(t *testing.T) {
 		must(t, err)
 	}
 
-	wantErr(t, a.ClaimStream(ctx, one), ErrLostOwnership)
+	wantErr(t, a.ClaimStream(ctx, one), ErrLeaseStale)
 	must(t, a.RemovePlayer(ctx, removed))
 	_, err = a.AddPlayer(ctx, refused)
-	wantErr(t, err, ErrLostOwnership)
+	wantErr(t, err, ErrLeaseStale)
 	_, err = a.SyncRoom(ctx, RoomUpdate{Room: lobby.Room, Remove: lobby.Put, MaxMembers: 10})
 	wantErr(t, err, ErrLostOwnership)
 

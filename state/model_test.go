@@ -59,6 +59,9 @@ func (s *modelSums) String() string {
 		s.schedules, s.steps, s.commands, s.takeOvers, s.orphans, s.silent, s.taken, s.adopted, s.wipes, s.strays, s.cut, s.losses)
 }
 
+// foundFaults are schedules by which long runs found faults.
+var foundFaults = []uint64{2461, 3689}
+
 func TestProtocolKeepsInvariants(t *testing.T) {
 	if *modelSeed != 0 {
 		w := runModel(t, newModelRedis(t), *modelSeed, sound(*modelSeed))
@@ -69,6 +72,13 @@ func TestProtocolKeepsInvariants(t *testing.T) {
 		return
 	}
 	var sums modelSums
+	first := newModelRedis(t)
+	for _, seed := range foundFaults {
+		w := runModel(t, first, seed, sound(seed))
+		if w.failure != "" {
+			t.Errorf("schedule %d: %s\n%s", seed, w.failure, strings.Join(w.trace, "\n"))
+		}
+	}
 	stop := time.Now().Add(*modelTime)
 	var wg sync.WaitGroup
 	workers := uint64(min(runtime.NumCPU(), 4))

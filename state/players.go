@@ -11,8 +11,8 @@ import (
 // AddPlayer claims the media id, registers the player with its stream and returns the stream's record, which
 // is zero for a Native player of a stream without one. It can be repeated with the same player. It fails with
 // ErrNotFound (no such stream; nothing is kept), ErrMediaIDTaken, ErrAdopted, ErrLostOwnership if the player
-// was removed before it arrived or this pod was taken over, ErrLeaseStale, or ErrUnavailable: then the player
-// can be registered, and RemovePlayer undoes that.
+// was removed before it arrived, ErrLeaseStale also if this pod was taken over, or ErrUnavailable: then the
+// player can be registered, and RemovePlayer undoes that.
 func (r *Redis) AddPlayer(ctx context.Context, p Player) (s Stream, err error) {
 	err = r.change(ctx, "add_player", func(ctx context.Context, owner Owner) error {
 		p.Owner = owner

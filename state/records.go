@@ -276,7 +276,8 @@ var (
 	// ErrLostOwnership: the record does not (any longer) belong to this pod in this epoch. Nothing was
 	// written.
 	ErrLostOwnership = errors.New("lost ownership")
-	// ErrLeaseStale: this pod has not renewed its lease in time and must not write. Nothing was sent.
+	// ErrLeaseStale: this pod has not renewed its lease in time and must not write, or another pod took it over.
+	// Nothing was written.
 	ErrLeaseStale = errors.New("lease is stale")
 	// ErrFull: there are as many pulls or workers as there can be.
 	ErrFull = errors.New("full")

@@ -17,8 +17,9 @@ const voidTTL = 10 * time.Minute
 
 // ClaimStream claims the stream's name and its media id, or neither. Repeating it with the same Name, MediaID
 // and Identity succeeds and writes the record again. It fails with ErrNameTaken, ErrMediaIDTaken, ErrAdopted,
-// ErrLostOwnership if the claim was released before it arrived or this pod was taken over, ErrLeaseStale, or
-// ErrUnavailable: then the name can be claimed, and ReleaseStream undoes that.
+// ErrLostOwnership if the claim was released before it arrived, ErrLeaseStale also if this pod was taken over
+// (Handlers.Lost follows: another pod can have adopted the stream), or ErrUnavailable: then the name can be
+// claimed, and ReleaseStream undoes that.
 func (r *Redis) ClaimStream(ctx context.Context, s Stream) error {
 	return r.change(ctx, "claim_stream", func(ctx context.Context, owner Owner) error {
 		s.Owner = owner
@@ -54,7 +55,10 @@ func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int,
 	stamp := r.stamp(generation)
 	var listing []string
 	if r.apart.Load() {
-		if err := r.enlist(ctx, owner, r.keys.index(owner), stamp, e.String()); err != nil {
+		switch err := r.enlist(ctx, owner, r.keys.index(owner), stamp, e.String()); {
+		case errors.Is(err, ErrLostOwnership):
+			return "", nil, nil, ErrLeaseStale
+		case err != nil:
 			return "", nil, nil, err
 		}
 	} else {
@@ -79,8 +83,9 @@ func (r *Redis) claim(ctx context.Context, owner Owner, e entry, generation int,
 	switch {
 	case err != nil:
 		return "", nil, nil, err
-	case of == statusOver || status == statusOver: // nothing is undone: the record is the taker's
-		return "", nil, nil, ErrLostOwnership
+	// Nothing is undone: the record is the taker's, or that of the pod that adopted it.
+	case of == statusOver || status == statusOver:
+		return "", nil, nil, ErrLeaseStale
 	case of == statusTaken:
 		media = ErrMediaIDTaken
 	case of == statusAdopted:
