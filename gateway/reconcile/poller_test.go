@@ -251,7 +251,7 @@ func TestDeparturesAreConfirmedByNode(t *testing.T) {
 	})
 }
 
-// LiveKit's webhook with the reason comes after the participant is gone. A poll in between does not report it.
+// LiveKit's webhook with the reason comes after the participant is gone: a poll in between reports nothing.
 func TestAbsenceIsReportedAfterAnotherLook(t *testing.T) {
 	with(t, false, func(t *testing.T, p *Poller, f *fakeRooms) {
 		f.add("pub")
