@@ -19,6 +19,9 @@ import (
 // pollInterval is the time between two polls of a room whose streams are up.
 const pollInterval = 5 * time.Second
 
+// webhookWait is the time after which a participant that was not found is looked for again.
+const webhookWait = 500 * time.Millisecond
+
 // crowd is a publisher and n players on one pod whose streams have been up for a minute.
 func (w *world) crowd(t *testing.T, n int) (c *rig.Client, players map[string]translate.Identity) {
 	t.Helper()
@@ -64,7 +67,7 @@ func TestDeadNodeEndsStreamsWithin10Seconds(t *testing.T) {
 }
 
 // A settled room costs at most two LiveKit calls per poll, however many players are on this pod. A player's
-// participant that left without a webhook is found by the next poll.
+// participant that left without a webhook is found by the next poll, and by the one that makes sure.
 func TestIdleRoomCostsTwoCalls(t *testing.T) {
 	for _, n := range []int{0, 1, 3, 18} {
 		t.Run(fmt.Sprint(n, " players"), func(t *testing.T) {
@@ -79,7 +82,7 @@ func TestIdleRoomCostsTwoCalls(t *testing.T) {
 				}
 				for id, identity := range players {
 					w.sfu.set(func() { delete(w.sfu.rooms["wcs.s"], identity) })
-					pass(pollInterval)
+					pass(pollInterval + webhookWait)
 					if c.Count("notifyStreamStatusEvent") != 1 {
 						t.Fatalf("departure of %s not found: %s", id, c.Names())
 					}

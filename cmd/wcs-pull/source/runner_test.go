@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"errors"
-	"flag"
 	"net/netip"
 	"os"
 	"slices"
@@ -21,9 +20,6 @@ import (
 	"wcsgateway/translate/pull"
 )
 
-// atATime is how many tests run together unless -parallel sets another number: most wait for a source.
-const atATime = "4"
-
 func TestMain(m *testing.M) {
 	if film := os.Getenv(workerFilm); film != "" {
 		work(film)
@@ -33,7 +29,6 @@ func TestMain(m *testing.M) {
 		workMany(text)
 		return
 	}
-	_ = flag.Set("test.parallel", atATime) // fails only for a flag that is not there
 	goleak.VerifyTestMain(m)
 }
 
