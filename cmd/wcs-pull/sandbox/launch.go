@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -53,9 +54,13 @@ func launch(control int, network string, program []string) error {
 	if len(program) == 0 {
 		return nil
 	}
-	environ := os.Environ()
-	if n, err := unix.Read(control, make([]byte, 1)); n != 1 { // until Execute: then there may be too little memory for this binary
+	environ, limit := os.Environ(), make([]byte, 8)
+	if n, err := unix.Read(control, limit); n != len(limit) { // until Execute
 		return errors.Join(errors.New("the worker has ended"), err)
+	}
+	memory := binary.NativeEndian.Uint64(limit)
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: memory, Max: memory}); err != nil {
+		return os.NewSyscallError("setrlimit", err)
 	}
 	return unix.Exec(program[0], program, environ)
 }

@@ -6,6 +6,7 @@
 package sandbox
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -97,10 +98,11 @@ func (d *Door) Socket() (*os.File, error) {
 	return os.NewFile(uintptr(files[0]), "socket"), nil
 }
 
-// Execute lets the launcher execute the program. Limits of the process are to be set between Socket and this:
-// the launcher needs more than the program may have.
-func (d *Door) Execute() error {
-	_, err := d.worker.Write([]byte{1})
+// Execute lets the launcher execute the program with this limit of its data, in bytes. Other limits of the
+// process are to be set between Socket and this. The launcher sets its own limit of data last: its runtime
+// can need memory at any time, and may have more than the program is allowed.
+func (d *Door) Execute(memory uint64) error {
+	_, err := d.worker.Write(binary.NativeEndian.AppendUint64(nil, memory))
 	return err
 }
 

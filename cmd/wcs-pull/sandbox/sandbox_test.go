@@ -162,7 +162,7 @@ func TestProgramReachesTheWorkerAlone(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = socket.Close() }()
-				if err := door.Execute(); err != nil {
+				if err := door.Execute(unix.RLIM_INFINITY); err != nil {
 					t.Fatal(err)
 				}
 				if network == TCP {

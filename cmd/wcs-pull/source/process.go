@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -121,28 +122,28 @@ func (p *process) prepare(c command) error {
 		memory = encodeMemory
 	}
 	if p.door == nil {
-		return p.limit(memory)
+		return p.limit(map[int]uint64{unix.RLIMIT_DATA: memory})
 	}
 	socket, err := p.door.Socket()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = socket.Close() }() // the server has a copy
-	if err := p.limit(memory); err != nil {
+	if err := p.limit(nil); err != nil {  // the launcher limits the memory itself
 		return err
 	}
 	if p.served, err = c.serve(socket); err != nil {
 		return err
 	}
-	return p.door.Execute()
+	return p.door.Execute(memory)
 }
 
-// limit bounds the child's resources. A child that has ended already needs none.
-func (p *process) limit(memory uint64) error {
+// limit bounds the child's resources, and more of them. A child that has ended already needs none.
+func (p *process) limit(more map[int]uint64) error {
 	pid := p.cmd.Process.Pid
-	for resource, value := range map[int]uint64{
-		unix.RLIMIT_DATA: memory, unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
-	} {
+	limits := map[int]uint64{unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0}
+	maps.Copy(limits, more)
+	for resource, value := range limits {
 		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: value, Max: value}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
 			return os.NewSyscallError("prlimit", err)
 		}
