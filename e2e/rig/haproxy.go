@@ -114,8 +114,13 @@ func (h *HAProxy) Dial(t testing.TB) (c *Client, gateway int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	address, err := url.Parse(h.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c = DialWith(t, &websocket.Dialer{Jar: jar}, h.URL)
-	for _, cookie := range jar.Cookies(&url.URL{Scheme: "http", Host: strings.Trim(h.URL, "ws:/")}) {
+	address.Scheme = "http" // under which the dialer keeps the cookies of ws
+	for _, cookie := range jar.Cookies(address) {
 		if _, err := fmt.Sscanf(cookie.Value, "g%d", &gateway); err == nil {
 			return c, gateway
 		}

@@ -138,7 +138,8 @@ func (p *process) prepare(c command) error {
 	return p.door.Execute(memory)
 }
 
-// limit bounds the child's resources, and more of them. A child that has ended already needs none.
+// limit bounds the child's resources: those of every child, and more. A child that has ended already needs
+// none.
 func (p *process) limit(more map[int]uint64) error {
 	pid := p.cmd.Process.Pid
 	limits := map[int]uint64{unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0}
