@@ -26,8 +26,8 @@ var (
 // there are several. LiveKit has the lowest priority, too, and Redis and the observer have a higher one than
 // the gateway: they are on other machines in production, and an attack costs the gateway's clients what it
 // costs the gateway. The control is the same load of the processors, of the attackers and of the servers, by
-// processes that do not touch the gateway. With one round, each fourth attack is run. -run 'Attack/name' -args
-// -rounds 5 measures one attack.
+// processes that do not touch the gateway. With one round, each fourth attack is run. -run 'Attack/name'
+// -args -rounds 5 measures one attack.
 func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 	s := newScene(t, map[string]string{
 		"WCS_REDIS_LEASE": "60s", "WCS_REDIS_CALLTIMEOUT": "10s", // as in TestAttacksDoNoHarm
