@@ -21,6 +21,13 @@ CA_CERTS    ?= /etc/ssl/certs/ca-certificates.crt
 
 GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 
+# What make test compiles without the race detector, and what a release consists of, is compiled in one way: on a new
+# machine each further one takes minutes.
+PLAIN := CGO_ENABLED=0 GOFLAGS=-trimpath
+
+# How many packages make test tests at a time. Their tests wait for the most part.
+PACKAGES ?= $(shell expr $$(nproc) + 1)
+
 PROGRAMS := ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
 
 # The stock WebSDK, for the demo page and the browser tests.
@@ -53,11 +60,11 @@ check-format:
 # -count=1: the tests of e2e run binaries that go test does not track, so its cache would hide changes.
 # -vet=off: go vet has looked at everything before, and without the race detector its results are those of make check.
 test: setup $(SDK) build check-links test-deploy
-	go vet ./...
-	go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
-	go test -vet=off -count=1 -run Alloc ./gateway ./gateway/socket # the race detector allocates, too
-	go test -vet=off -count=1 $(TEXTS)
-	go test -race -vet=off -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
+	$(PLAIN) go vet ./...
+	$(PLAIN) go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
+	$(PLAIN) go test -vet=off -count=1 -run Alloc ./gateway ./gateway/socket # the race detector allocates, too
+	$(PLAIN) go test -vet=off -count=1 $(TEXTS)
+	go test -race -p $(PACKAGES) -vet=off -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
 	go test -race -vet=off -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
 
 # Tests of documents and imports start no goroutines. With the race detector, regular expressions take 20 times as long.
@@ -65,7 +72,7 @@ TEXTS := ./cmd/internal/arch ./docs
 
 # The chart, the compose file, the systemd unit, the image, alerts and dashboard: a separate module, because of Helm.
 test-deploy: setup
-	cd deploy/tests && go vet ./... && go vet -tags controlplane ./... && go test -vet=off -count=1 -timeout $(TESTTIMEOUT) ./...
+	cd deploy/tests && export $(PLAIN) && go vet ./... && go vet -tags controlplane ./... && go test -vet=off -count=1 -timeout $(TESTTIMEOUT) ./...
 
 # The chart against a real control plane with simulated machines. Not part of make test: the first build takes 7 minutes
 # and 3 GB of build cache, the test 4 minutes.
@@ -106,7 +113,7 @@ setup:
 	touch $@
 
 build:
-	CGO_ENABLED=0 go build $(GOBUILD) -o bin/ $(PROGRAMS)
+	$(PLAIN) go build $(GOBUILD) -o bin/ $(PROGRAMS)
 
 # The image's content for GOOS and GOARCH, and a tar file of it: the same bytes for the same tree, version, Go and
 # certificate authorities.

@@ -15,8 +15,8 @@ import (
 // followed is in the gateway's log.
 const followed = "player follows its source to another worker"
 
-// The stock SDK plays an IP camera by its address, with pictures that are decoded, also after its worker has
-// ended and another one has the camera, and is told its end.
+// The stock SDK plays an IP camera by its address, with pictures that are decoded, also after its worker was
+// stopped or killed and another one has the camera, and is told its end.
 func TestSDKPlaysAnIPCamera(t *testing.T) {
 	requireSDKs(t)
 	w := &world{stage: rig.NewStage(t, map[string]string{
@@ -43,10 +43,16 @@ func TestSDKPlaysAnIPCamera(t *testing.T) {
 		player.wantSize(640, 360)
 		other := rig.StartPullWorker(t, w.stage.LiveKit, w.stage.Redis.Addr, nil)
 		follows := strings.Count(w.stage.Gateway.Output(), followed)
-		worker.Stop()
+		end := worker.Stop
+		if sdk == oldestSDK {
+			end = worker.Kill
+		}
+		end()
+		ended := time.Now()
 		worker = other
 		rig.Eventually(t, patience, "the player follows", func() bool { return strings.Count(w.stage.Gateway.Output(), followed) > follows })
 		player.wantMedia(want)
+		t.Logf("SDK %s: plays on %v after its worker", sdk, time.Since(ended))
 		if sdk == newestSDK {
 			player.stop()
 			player.want(wcs.StatusStopped, wcs.InfoStoppedByUser)
