@@ -14,6 +14,9 @@ RUN make rootfs VERSION=${VERSION} GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 
 # The worker (docker build --target wcs-pull), with Debian's ffmpeg.
 FROM build AS build-pull
+ARG VERSION=dev
+ARG TARGETOS=linux
+ARG TARGETARCH=amd64
 RUN make rootfs-pull VERSION=${VERSION} GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 
 FROM debian:bookworm-slim AS wcs-pull

@@ -23,7 +23,7 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 
 # What make test compiles without the race detector, and what a release consists of, is compiled in one way: on a new
 # machine each further one takes minutes.
-PLAIN := CGO_ENABLED=0 GOFLAGS=-trimpath
+PLAIN := CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 
 # How many packages make test tests at a time. Their tests wait for the most part.
 PACKAGES ?= $(shell expr $$(nproc) + 1)

@@ -91,7 +91,10 @@ func testWorkerStages(t *testing.T, build, image instructions.Stage) {
 	if build.BaseName != "build" || image.Name != "wcs-pull" || !strings.HasPrefix(image.BaseName, "debian:bookworm") {
 		t.Errorf("%s is based on %s, %s on %s", build.Name, build.BaseName, image.Name, image.BaseName)
 	}
-	found := map[string]bool{}
+	found := map[string]bool{"version": slices.ContainsFunc(build.Commands, func(c instructions.Command) bool {
+		a, ok := c.(*instructions.ArgCommand) // buildah does not hand them on from the stage before
+		return ok && a.Args[0].Key == "VERSION"
+	})}
 	for _, c := range append(build.Commands, image.Commands...) {
 		switch c := c.(type) {
 		case *instructions.RunCommand:
@@ -108,7 +111,7 @@ func testWorkerStages(t *testing.T, build, image instructions.Stage) {
 			found["copy"] = c.From == build.Name && slices.Equal(c.SourcePaths, []string{"/src/bin/rootfs-pull/"})
 		}
 	}
-	for _, what := range []string{"make", "ffmpeg", "user", "health", "entry", "copy"} {
+	for _, what := range []string{"make", "ffmpeg", "user", "health", "entry", "copy", "version"} {
 		if !found[what] {
 			t.Errorf("the image of workers is wrong: %s", what)
 		}

@@ -29,9 +29,10 @@ func buildProgram(name string, args ...string) (string, error) {
 	defer unlock()
 	program := filepath.Join(bin, name)
 	build := exec.Command("go", append([]string{"build", "-o", program}, args...)...)
-	build.Dir = root
+	build.Dir, build.Env = root, os.Environ()
 	if !slices.Contains(args, "-race") { // as make test compiles it
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
+		build.Args = slices.Insert(build.Args, 2, "-trimpath")
+		build.Env = append(build.Env, "CGO_ENABLED=0")
 	}
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)

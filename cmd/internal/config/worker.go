@@ -104,8 +104,9 @@ func (c *Worker) faults() []*Fault {
 	_, err := c.PrivateNetworks()
 	f.failed("networks", err)
 	if c.Folder != "" {
-		info, err := os.Stat(c.Folder)
-		f.check(filepath.IsAbs(c.Folder) && err == nil && info.IsDir(), "folder", "must be a folder, with a path that begins with /")
+		f.check(filepath.IsAbs(c.Folder), "folder", "must be a path that begins with /")
+		_, err := os.Stat(c.Folder + "/.") // fails for a file, and for a folder of which no file can be opened
+		f.check(err == nil, "folder", "must be a folder whose files the worker's user can open: %v", err)
 	}
 	return f
 }
