@@ -25,7 +25,8 @@ GOBUILD = -ldflags '-s -w -X main.version=$(VERSION)'
 # machine each further one takes minutes.
 PLAIN := CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 
-# How many packages make test tests at a time. Their tests wait for the most part.
+# How many packages make test tests at a time. Their tests wait for the most part. Those that take long and would be the
+# last by name are the first.
 PACKAGES ?= $(shell expr $$(nproc) + 1)
 
 PROGRAMS := ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
@@ -64,7 +65,7 @@ test: setup $(SDK) build check-links test-deploy
 	$(PLAIN) go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
 	$(PLAIN) go test -vet=off -count=1 -run Alloc ./gateway ./gateway/socket # the race detector allocates, too
 	$(PLAIN) go test -vet=off -count=1 $(TEXTS)
-	go test -race -p $(PACKAGES) -vet=off -count=1 -timeout $(TESTTIMEOUT) $$(go list ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
+	go test -race -p $(PACKAGES) -vet=off -count=1 -timeout $(TESTTIMEOUT) $$(go list ./state ./translate/livekit ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
 	go test -race -vet=off -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
 
 # Tests of documents and imports start no goroutines. With the race detector, regular expressions take 20 times as long.
