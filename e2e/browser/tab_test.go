@@ -49,11 +49,13 @@ func (s *scene) openPage(path string) *tab {
 }
 
 // playGivenUp is the exception of the WCS SDK when a stream is stopped, or an MSE play refused, while its
-// element is starting to play.
+// element is starting to play, or while the SDK waits for the browser's statistics of it.
 func playGivenUp(e *runtime.ExceptionDetails) bool {
 	return e.Exception != nil && (strings.HasPrefix(e.Exception.Description, "AbortError: The play() request was interrupted") ||
 		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot set properties of null (setting 'muted')") ||
-		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot read properties of null (reading 'play')"))
+		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot read properties of null (reading 'play')") ||
+		strings.HasPrefix(e.Exception.Description, "TypeError: Cannot read properties of null (reading 'srcObject')") &&
+			strings.Contains(e.Exception.Description, "/flashphoner.js"))
 }
 
 // close closes the tab as a user does: the page cannot act before. It can be called repeatedly.
