@@ -28,13 +28,14 @@ type checker struct {
 	strays    int             // media ids, players and sessions that were written late, after their release
 	past      map[string]bool // claims of sessions that others replaced
 	written   map[string]int  // how often players were written
+	refused   map[owned]bool  // of whom the last claim of its media id failed
 	due       map[string][]dueOrphan
 }
 
 func newChecker() checker {
 	return checker{
 		last: newSnapshot(), everTaken: map[string]bool{}, unmarked: map[string]bool{}, leaks: map[string]bool{}, due: map[string][]dueOrphan{}, late: map[string]bool{},
-		past: map[string]bool{}, written: map[string]int{},
+		past: map[string]bool{}, written: map[string]int{}, refused: map[owned]bool{},
 	}
 }
 
@@ -77,6 +78,7 @@ func (w *world) ran(p *modelPod, t *task, args []any, answered bool) {
 			p.unsure = false
 		}
 	}
+	w.noteMediaClaim(args, now)
 	w.checkWrites(p, t, before, now)
 	w.checkSessions(t, before, now)
 	w.checkIndexes(t, now)
@@ -149,13 +151,14 @@ func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot) {
 		}
 		w.note("    %s: %v is now %v", key, was, is)
 		delete(w.check.leaks, key)
-		taken := w.check.everTaken[was.owner]
-		if !strings.HasPrefix(was.owner, p.id+"/") && !taken && !w.displaced(was) && !w.moves(key, p, t, was, now) {
-			w.fail("%s changes %s of %s", p.id, key, was.owner)
-		}
 		by := t
 		if by == nil {
 			by = w.net.arriving.task
+		}
+		taken := w.check.everTaken[was.owner]
+		displaced := strings.HasPrefix(by.name, "displace ") && w.evicted[was]
+		if !strings.HasPrefix(was.owner, p.id+"/") && !taken && !displaced && !w.moves(key, p, t, was, now) {
+			w.fail("%s changes %s of %s", p.id, key, was.owner)
 		}
 		if taken && strings.HasPrefix(by.name, "take over") && !strings.HasPrefix(key, "media:") {
 			orphan := was.owner + " " + was.entry
@@ -173,9 +176,18 @@ func (w *world) checkWrites(p *modelPod, t *task, before, now snapshot) {
 	}
 }
 
-// displaced reports whether a pod displaced the record, possibly while another adopts it.
-func (w *world) displaced(o owned) bool {
-	return w.evicted[o] || slices.ContainsFunc(w.holdings(), func(h *holding) bool { return h.moved && h.entry.String() == o.entry })
+// noteMediaClaim notes whether a claim of a media id failed. A stream is adopted nevertheless.
+func (w *world) noteMediaClaim(args []any, now snapshot) {
+	if words := strings.Split(w.net.text(args), " "); len(words) < 2 || words[1] != "CLAIM_MEDIA" {
+		return
+	}
+	keys, err := strconv.Atoi(fmt.Sprint(args[2]))
+	if err != nil {
+		w.fail("%v keys: %v", args[2], err)
+		return
+	}
+	key, o := strings.TrimPrefix(fmt.Sprint(args[3]), "wcs:model:"), owned{fmt.Sprint(args[3+keys]), fmt.Sprint(args[4+keys])}
+	w.check.refused[o] = now.owned[key] != o
 }
 
 // checkIndexes: indexes can list too much, but never too little.
@@ -189,7 +201,7 @@ func (w *world) checkIndexes(t *task, now snapshot) {
 		case p.unsure || t != nil && t.started <= w.wipedAt, t == nil && w.net.arriving.from <= w.wipedAt:
 			w.check.leaks[key] = true
 			w.note("    %s leaks: redis was emptied in the middle", key)
-		case (w.check.late[key] || w.check.everTaken[o.owner] || w.displaced(o) || w.adoptedFrom(key, o)) && !strings.HasPrefix(key, "record"):
+		case (w.check.late[key] || w.check.everTaken[o.owner] || w.evicted[o] || w.adoptedFrom(key, o)) && !strings.HasPrefix(key, "record"):
 			w.check.leaks[key] = true
 			w.check.strays++
 			w.note("    %s was written after its release, and stays until its TTL ends", key)

@@ -15,7 +15,7 @@ func (w *world) checkSessions(t *task, before, now snapshot) {
 		if !strings.HasPrefix(key, "session:") || ok && is.entry == was.entry {
 			continue
 		}
-		if ok || now.ended[key] {
+		if ok || now.ended[key] != "" {
 			w.check.past[was.entry] = true
 		}
 	}
@@ -109,11 +109,9 @@ func (w *world) checkBelieves(s *modelSession) {
 	}
 }
 
-// mediaIsOthers reports whether another owner has the media id of an adopted stream. A dead pod's media id is
-// free as soon as another pod has begun to take over from it, and the stream can be adopted even then.
-func (w *world) mediaIsOthers(h *holding) bool {
-	o, taken := w.check.last.owned["media:"+h.entry.media]
-	return taken && o.entry != h.entry.String()
+// endedInDoubt reports whether a pod ended the session because it could not know whether it had taken it.
+func (w *world) endedInDoubt(v *modelClient) bool {
+	return v.uncertain[w.check.last.ended["session:"+v.id]]
 }
 
 // remove is called when a pod makes LiveKit end the participant of its holding.
@@ -128,15 +126,14 @@ func (w *world) removeOrphan(p *modelPod, o Orphan) {
 	w.checkRemoval(p, entryOfStream(*o.Stream), nil)
 }
 
-// checkRemoval: no pod ends a participant that another pod adopted and has, unless its session ended for
-// good: a pod that is not sure to have taken a session ends it.
+// checkRemoval: no pod ends a participant that another pod adopted and has.
 func (w *world) checkRemoval(p *modelPod, e entry, mine *holding) {
 	if p.gone || w.removed[e.identity] {
 		return
 	}
 	w.removed[e.identity] = true
 	for _, h := range w.holdings() {
-		if h == mine || h.entry != e || !h.taken || h.phase != held || w.check.last.ended["session:"+h.session.rec.ID] {
+		if h == mine || h.entry != e || !h.taken || h.phase != held || w.endedInDoubt(h.session.client) {
 			continue
 		}
 		if h.session.rightful() && !h.session.unsure && !h.moved && !h.unsure && !h.pod.gone && !w.check.everTaken[h.owner] {

@@ -113,6 +113,21 @@ func (w *world) crash(p *modelPod) {
 	}
 }
 
+// dieInTakeOver can end a pod whose command has just released a record of a dead pod: see frail.
+func (w *world) dieInTakeOver(t *task, command string) {
+	if !w.mutant.frail || w.faults == 0 || t.pod.gone || !strings.HasPrefix(t.name, "take over") {
+		return
+	}
+	for _, release := range []string{" RELEASE ", " REMOVE_PLAYER ", " END "} {
+		if strings.Contains(command, release) && w.chance(0.2) {
+			dead := w.podOf(strings.TrimPrefix(t.name, "take over "))
+			w.note("*** %s dies, %s goes on", t.pod.id, dead.id)
+			t.pod.gone, dead.frozen = true, false
+			return
+		}
+	}
+}
+
 // catch picks a pod in the middle of an operation, where failures have the most effect.
 func (w *world) catch(p *modelPod) {
 	if p.frozen || w.faults == 0 {

@@ -17,13 +17,15 @@ import (
 //	wcs:<d>:{pod:<owner>}:lease  string: host; expires if the owner does not renew it for a lease time
 //	wcs:<d>:{pod:<owner>}:taken  string: the owner that took over, itself if it left; kept for at least 24 h
 //	wcs:<d>:{pod:<owner>}:index  hash: entry (see entry) of each of the owner's streams and players → stamp
-//	wcs:<d>:{pod:<owner>}:sessions  hash: "<claim> <id>" of each of the owner's sessions (see registration) → 0
-//	wcs:<d>:{pod:<owner>}:rooms  hash: room (see Room.entry) with members of the owner → 0
+//	wcs:<d>:{pod:<owner>}:sessions  hash: "<claim> <id>" of each of the owner's sessions (see registration) →
+//	  stamp
+//	wcs:<d>:{pod:<owner>}:rooms  hash: room (see Room.entry) with members of the owner → stamp
 //	wcs:<d>:{stream:<name esc>}:record  hash: owner, claim (see entry.claim), gen, json (Stream)
 //	wcs:<d>:{stream:<name esc>}:players  set: owners that have players
 //	wcs:<d>:{stream:<name esc>}:players:<owner>  hash: claim → Player as JSON
 //	wcs:<d>:{stream:<name esc>}:void:<owner>:<claim esc>  string: the owner released the claim; of a player it
-//	  is the generation; or another pod did in its place: then it is the Stream or Player as JSON; 10 min
+//	  is the generation; or another pod did in its place: then it is the Stream or Player as JSON, with a space
+//	  before a Stream that was released in a take-over; 10 min
 //	wcs:<d>:{room:<room>}:members  hash: login → "<owner> <id> <Member as JSON>"; <room> is app and name, each
 //	  escaped, with / between them
 //	wcs:<d>:{room:<room>}:departures  hash: login → "<time in ms> <joinedAt>" of logins that left; kept for
@@ -56,8 +58,8 @@ import (
 // A record is listed in the index of its owner before it is written, or with it, and removed from it after it
 // is deleted.
 // A removal does not affect an entry with a later stamp, so that it can be late.
-// If an owner was taken over, only its takers remove streams and players from its index: one can have
-// released a record and died before it handed that over.
+// If an owner was taken over, only its takers remove entries from its indexes, and records from marks: one can
+// have released a record and died before it handed that over.
 // So the index can list too much, but never too little. A stream name is in use while its key :record exists.
 type keys struct {
 	prefix string // with the last colon

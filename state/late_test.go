@@ -109,6 +109,67 @@ func TestLateRemovalFromIndexKeepsLaterGeneration(t *testing.T) {
 	}
 }
 
+// A pod takes a session at its second attempt. The removal of the first attempt's entry then arrives again.
+func TestLateRemovalFromIndexKeepsSessionTakenSince(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a, b := idlePod(t, cfg, podA), idlePod(t, cfg, podB)
+	removal := &tape{words: []string{b.keys.sessions(b.life()), b.scripts.unlist.Hash(), "a0"}}
+	b.client.AddHook(removal)
+	s := Session{ID: "a0", Resumable: true}
+	a.PutSession(s)
+	must(t, a.writeSessionBatch(t.Context()))
+	attempts := 0
+	var next Session
+	_, err := b.TakeSession(t.Context(), s.ID, func(was Session) (Session, error) {
+		if attempts++; attempts == 1 {
+			s.App = "changed since it was read"
+			a.PutSession(s)
+			must(t, a.writeSessionBatch(t.Context()))
+		}
+		next = was
+		next.Generation, next.TokenHash = 1, TokenHash{1}
+		return next, nil
+	})
+	must(t, err)
+	see := client(t, cfg)
+	removal.arriveLate(t, see)
+	if listed := see.HExists(t.Context(), b.keys.sessions(b.life()), next.registration().String()).Val(); attempts != 2 || !listed {
+		t.Errorf("after %d attempts, the session is in its owner's index: %v", attempts, listed)
+	}
+	must(t, b.EndSession(t.Context(), next))
+	if left := keysWithout(allKeys(t, see), "session:", "{pod:"+podA); len(left) != 0 {
+		t.Errorf("keys left: %v", left)
+	}
+}
+
+// The last member of a pod leaves a room, and another one joins. The removal of the room from the pod's index
+// then arrives again: without the entry, no pod would take the members out of the room if the pod died.
+func TestLateRemovalFromIndexKeepsRoomJoinedSince(t *testing.T) {
+	t.Parallel()
+	cfg := quickConfig(rig.StartRedis(t).Addr)
+	a := idlePod(t, cfg, podA)
+	removal := &tape{words: []string{a.keys.rooms(a.life()), a.scripts.unlist.Hash()}}
+	a.client.AddHook(removal)
+	lobby := Room{App: "roomApp", Name: "lobby"}
+	one, two := []Member{{Login: "al", ID: "1"}}, []Member{{Login: "bob", ID: "2"}}
+	for _, u := range []RoomUpdate{{Put: one}, {Remove: one}, {Put: two}} {
+		u.Room, u.MaxMembers = lobby, 10
+		_, err := a.SyncRoom(t.Context(), u)
+		must(t, err)
+	}
+	see := client(t, cfg)
+	removal.arriveLate(t, see)
+	if !see.HExists(t.Context(), a.keys.rooms(a.life()), lobby.entry()).Val() {
+		t.Error("the room is not in the index of its member's owner")
+	}
+	_, err := a.SyncRoom(t.Context(), RoomUpdate{Room: lobby, Remove: two, MaxMembers: 10})
+	must(t, err)
+	if left := keysWithout(allKeys(t, see), ":departures"); len(left) != 0 {
+		t.Errorf("keys left: %v", left)
+	}
+}
+
 // A pod registers a player. The call arrives again when the player is another pod's, has come back, or is
 // removed: it must not make the pod one with players of the stream.
 func TestLatePlayerIsRejected(t *testing.T) {
@@ -155,10 +216,14 @@ func TestLateCallsOfDeadPodHideNothingFromNextTaker(t *testing.T) {
 	a, b, c := idlePod(t, cfg, podA), idlePod(t, cfg, podB), idlePod(t, cfg, "cccccccc")
 	c.handlers = c.handlerSet()
 	dead, ctx := a.life(), t.Context()
-	one := testStream("one", "m1")
+	one, two := testStream("one", "m1"), testStream("two", "m2")
 	removed, refused := testPlayer("one", "m3"), testPlayer("one", "m4")
-	claimAll(t, a, one)
+	claimAll(t, a, one, two)
 	playAll(t, a, removed, refused)
+	plain, ended := Session{ID: "plain"}, Session{ID: "ended", Resumable: true}
+	a.PutSession(plain)
+	a.PutSession(ended)
+	must(t, a.writeSessionBatch(ctx))
 	lobby := RoomUpdate{Room: Room{App: "roomApp", Name: "lobby"}, Put: []Member{{Login: "al", ID: "1"}}, MaxMembers: 10}
 	_, err := a.SyncRoom(ctx, lobby)
 	must(t, err)
@@ -177,17 +242,22 @@ func TestLateCallsOfDeadPodHideNothingFromNextTaker(t *testing.T) {
 		must(t, err)
 	}
 
-	wantErr(t, a.ClaimStream(ctx, one), ErrLeaseStale)
+	_, err = a.ReleaseStream(ctx, one)
+	must(t, err)
+	wantErr(t, a.ClaimStream(ctx, two), ErrLeaseStale)
 	must(t, a.RemovePlayer(ctx, removed))
 	_, err = a.AddPlayer(ctx, refused)
 	wantErr(t, err, ErrLeaseStale)
+	a.DropSession(plain.ID)
+	must(t, a.writeSessionBatch(ctx))
+	must(t, a.EndSession(ctx, ended))
 	_, err = a.SyncRoom(ctx, RoomUpdate{Room: lobby.Room, Remove: lobby.Put, MaxMembers: 10})
 	wantErr(t, err, ErrLostOwnership)
 
 	must(t, c.takeOver(ctx, dead))
 	want := []string{
 		"player of one wcs.one play-m3", "player of one wcs.one play-m4", "room lobby of roomApp members on []",
-		"stream one wcs.one pub-m1 players on []",
+		"session ended", "session plain", "stream one wcs.one pub-m1 players on []", "stream two wcs.two pub-m2 players on []",
 	}
 	if diff := cmp.Diff(want, c.taken()); diff != "" {
 		t.Errorf("handed over by the next taker (-want +got):\n%s", diff)

@@ -136,6 +136,7 @@ func (n *modelNet) pass(t *task, cmd redis.Cmder, run func() error) error {
 		return errModelNet
 	}
 	err := n.run(t, cmd, v == deliver, run)
+	t.pod.world.dieInTakeOver(t, n.text(cmd.Args()))
 	if v == twice && t.await(n.yield) == deliver && !t.pod.gone {
 		err = n.run(t, cmd, v == deliver, run)
 	}
@@ -143,7 +144,9 @@ func (n *modelNet) pass(t *task, cmd redis.Cmder, run func() error) error {
 		cmd.SetErr(errModelNet)
 		return errModelNet
 	}
-	if text := n.text(cmd.Args()); n.repeats > 0 && (strings.Contains(text, "UNLIST") || strings.Contains(text, "ADD_PLAYER")) && n.rng.Float64() < n.repeats {
+	text := n.text(cmd.Args())
+	repeated := strings.Contains(text, "UNLIST") && strings.Contains(text, "}:index ") || strings.Contains(text, "ADD_PLAYER")
+	if repeated && n.repeats > 0 && n.rng.Float64() < n.repeats {
 		n.wire = append(n.wire, lateCall{pod: t.pod, from: t.started, args: cmd.Args(), text: text, task: t, slow: n.rng.IntN(5) == 0})
 	}
 	return err

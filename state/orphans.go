@@ -178,7 +178,7 @@ func (r *Redis) addReleaseEntry(ctx context.Context, b *batch, dead Owner, name 
 	p.media = r.addReleaseMedia(ctx, b, dead, e)
 	p.orphan = func(reply []string) (*Orphan, error) { return orphanOf(dead, e, reply) }
 	if e.kind == streamEntry {
-		p.run = r.addRelease(ctx, b, dead, e, voidTTL, keepRecord)
+		p.run = r.addRelease(ctx, b, dead, e, voidTTL, keepForTaker)
 	} else {
 		p.run = r.addRemoval(ctx, b, dead, e, allGenerations, voidTTL)
 	}

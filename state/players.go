@@ -66,7 +66,7 @@ func (r *Redis) removePlayer(ctx context.Context, owner Owner, e entry, generati
 	if err := b.exec(ctx); err != nil {
 		return err
 	}
-	return r.unlist(ctx, owner, e, r.stamp(generation))
+	return r.unlistEntry(ctx, owner, e, r.stamp(generation))
 }
 
 // allGenerations makes the removal of a dead owner's player keep the player, for a repetition.

@@ -55,7 +55,7 @@ type holding struct {
 	from       *Owner // its previous owner, for its release
 	generation int    // of the client, when it was adopted
 	leftAt     int64
-	bare       bool // its media id belonged to another owner when it was adopted
+	bare       bool // adopted without its media id, which was free for a while: see refused
 	half       bool // the repetition of AddPlayer can have been rejected for lack of its stream, and undone
 }
 
@@ -227,7 +227,8 @@ func (h *holding) claimLocked(ctx context.Context) {
 	}
 	switch {
 	case err == nil:
-		h.phase, h.owner = held, owner.String()
+		h.phase, h.owner, h.bare = held, owner.String(), false
+		h.moved = h.pod.world.evicted[owned{h.owner, h.entry.String()}]
 		if sure && wipes == h.pod.world.wipes {
 			h.unsure = false
 		}

@@ -52,8 +52,8 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 	if err != nil {
 		return false, err
 	}
-	g := next.registration()
-	if err := r.enlist(ctx, owner, r.keys.sessions(owner), unstamped, g.String()); err != nil {
+	g, stamp := next.registration(), r.stamp(0)
+	if err := r.enlist(ctx, owner, r.keys.sessions(owner), stamp, g.String()); err != nil {
 		return false, err
 	}
 	status, _, err := r.script(ctx, r.scripts.swap, []string{r.keys.session(g.id)}, seen, g.value(owner, next.Generation, record), ms(r.cfg.RecordTTL))
@@ -61,7 +61,7 @@ func (r *Redis) swapSession(ctx context.Context, owner Owner, seen string, next 
 		return false, err
 	}
 	if status != statusOK {
-		return false, r.client.HDel(ctx, r.keys.sessions(owner), g.String()).Err()
+		return false, r.unlist(ctx, owner, r.keys.sessions(owner), stamp, g.String()) // it can be listed again by the next attempt
 	}
 	r.sessions.took(next)
 	return true, nil
@@ -97,7 +97,7 @@ func (r *Redis) EndSession(ctx context.Context, s Session) error {
 		if err != nil {
 			return err
 		}
-		if err := r.client.HDel(ctx, r.keys.sessions(owner), g.String()).Err(); err != nil {
+		if err := r.unlist(ctx, owner, r.keys.sessions(owner), r.stamp(0), g.String()); err != nil {
 			return err
 		}
 		if status != statusOK {
@@ -182,7 +182,7 @@ func (r *Redis) adopt(ctx context.Context, from Owner, e entry, owner Owner, gen
 	case owner == from:
 		return rest, nil
 	}
-	return rest, r.unlist(ctx, from, e, lastStamp(generation-1))
+	return rest, r.unlistEntry(ctx, from, e, lastStamp(generation-1))
 }
 
 // notAdopted undoes the other effects of adopt.
@@ -195,7 +195,7 @@ func (r *Redis) notAdopted(ctx context.Context, owner Owner, e entry, generation
 	if err := b.exec(ctx); err != nil {
 		return err
 	}
-	if err := r.unlist(ctx, owner, e, r.stamp(generation)); err != nil {
+	if err := r.unlistEntry(ctx, owner, e, r.stamp(generation)); err != nil {
 		return err
 	}
 	if status == statusNone {

@@ -17,6 +17,7 @@ type modelClient struct {
 	used       map[TokenHash]bool
 	holder     *modelSession   // the confirmed holder of the session
 	tried      map[string]bool // claims under which a pod can have it without knowing
+	uncertain  map[string]bool // claims of all takes that did not succeed, also if they can have had it for a while
 	generation int             // how often it was taken
 }
 
@@ -60,7 +61,7 @@ func (w *world) newToken() (h TokenHash) {
 // establish creates a session for a new client.
 func (p *modelPod) establish() {
 	w := p.world
-	v := &modelClient{id: fmt.Sprintf("s%d", len(w.clients)), used: map[TokenHash]bool{}, tried: map[string]bool{}}
+	v := &modelClient{id: fmt.Sprintf("s%d", len(w.clients)), used: map[TokenHash]bool{}, tried: map[string]bool{}, uncertain: map[string]bool{}}
 	v.tokens = []TokenHash{w.newToken()}
 	s := &modelSession{pod: p, client: v, rec: Session{ID: v.id, TokenHash: v.tokens[0], Resumable: true}, owner: p.life(), wipes: w.wipes, unsure: p.unsure}
 	v.holder = s
@@ -225,7 +226,7 @@ func (p *modelPod) take(ctx context.Context, v *modelClient, token TokenHash) {
 	t := ctx.Value(taskKey{}).(*task)
 	next, plain := w.newToken(), w.chance(0.15)
 	claim := registrationOf(v.id, next).claim
-	v.tried[claim] = true
+	v.tried[claim], v.uncertain[claim] = true, true
 	s := &modelSession{pod: p, client: v, owner: p.life(), plain: plain, wipes: w.wipes, unsure: p.unsure}
 	was, err := p.TakeSession(ctx, v.id, func(was Session) (Session, error) {
 		if !was.Resumable || was.TokenHash != token {
@@ -245,6 +246,12 @@ func (p *modelPod) take(ctx context.Context, v *modelClient, token TokenHash) {
 	if err != nil {
 		return
 	}
+	delete(v.uncertain, claim)
+	defer func() {
+		if w.mutant.wipes && w.faults > 0 && !w.cluster && w.chance(0.3) {
+			w.empty()
+		}
+	}()
 	if s.wipes == w.wipes {
 		w.checkToken(v, token)
 	}
@@ -283,7 +290,7 @@ func (s *modelSession) takeUp(got []*holding, token TokenHash) {
 			p.world.remove(h)
 		} else {
 			p.world.adopted++
-			h.bare = h.bare || p.world.mediaIsOthers(h)
+			h.bare = p.world.check.refused[owned{h.owner, h.entry.String()}]
 		}
 	}
 	p.world.note("%s: taken up with %v", s, got)
@@ -350,7 +357,6 @@ func (s *modelSession) adopt(ctx context.Context, k SessionStream, from Owner) *
 	p.world.note("%s: adopting it from %v gives %v", h, from, err)
 	switch {
 	case err == nil:
-		h.bare = p.world.evicted[owned{from.String(), h.entry.String()}] // just before, and its media id was free for a while
 		return h
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrLostOwnership):
 		return nil

@@ -112,8 +112,9 @@ type RoomState struct {
 // nothing was sent.
 func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err error) {
 	err = r.write(ctx, "sync_room", func(ctx context.Context, owner Owner) error {
+		stamp := r.stamp(0)
 		if len(u.Put) > 0 {
-			if err := r.enlist(ctx, owner, r.keys.rooms(owner), unstamped, u.Room.entry()); err != nil {
+			if err := r.enlist(ctx, owner, r.keys.rooms(owner), stamp, u.Room.entry()); err != nil {
 				return err
 			}
 		}
@@ -132,7 +133,7 @@ func (r *Redis) SyncRoom(ctx context.Context, u RoomUpdate) (s RoomState, err er
 		if slices.ContainsFunc(s.Members, func(m Member) bool { return m.Owner == owner }) {
 			return nil
 		}
-		return r.client.HDel(ctx, r.keys.rooms(owner), u.Room.entry()).Err()
+		return r.unlist(ctx, owner, r.keys.rooms(owner), stamp, u.Room.entry())
 	})
 	return s, err
 }

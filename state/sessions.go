@@ -385,7 +385,7 @@ func (r *Redis) sendSessions(ctx context.Context, owner Owner, write []Session, 
 	if err != nil || len(gone) == 0 {
 		return unwritten, err
 	}
-	return nil, r.client.HDel(ctx, r.keys.sessions(owner), gone...).Err()
+	return nil, r.unlist(ctx, owner, r.keys.sessions(owner), r.stamp(0), gone...)
 }
 
 func (r *Redis) addRemovalOfSession(ctx context.Context, b *batch, owner Owner, g registration) {

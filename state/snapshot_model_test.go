@@ -41,7 +41,7 @@ type owned struct {
 
 type snapshot struct {
 	owned   map[string]owned           // by a readable name; includes sessions
-	ended   map[string]bool            // permanently ended sessions
+	ended   map[string]string          // of permanently ended sessions: the claim under which each ended
 	index   map[string]map[string]bool // entries by owner
 	players map[string]bool            // "stream owner" of the sets of owners
 	taken   map[string]string          // taker by owner
@@ -51,7 +51,7 @@ type snapshot struct {
 
 func newSnapshot() snapshot {
 	return snapshot{
-		map[string]owned{}, map[string]bool{}, map[string]map[string]bool{}, map[string]bool{}, map[string]string{}, map[string]bool{}, map[string]bool{},
+		map[string]owned{}, map[string]string{}, map[string]map[string]bool{}, map[string]bool{}, map[string]string{}, map[string]bool{}, map[string]bool{},
 	}
 }
 
@@ -97,8 +97,8 @@ func (s *snapshot) add(key string, row []string) error {
 }
 
 func (s *snapshot) addSession(key, value string) {
-	if strings.HasPrefix(value, endedSession) {
-		s.ended[key] = true
+	if mark, ended := strings.CutPrefix(value, endedSession+" "); ended {
+		s.ended[key] = strings.Split(mark, " ")[1]
 		return
 	}
 	words := strings.SplitN(value, " ", 3)

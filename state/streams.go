@@ -102,7 +102,7 @@ func (r *Redis) addClaimMedia(ctx context.Context, b *batch, owner Owner, e entr
 // them. Texts of the same length are ordered as the numbers are.
 const stampFormat = "%010d%015d"
 
-// unstamped is for entries that are not removed by unlist.
+// unstamped is earlier than all stamps: for entries that are not listed again after their removal.
 const unstamped = "0"
 
 func (r *Redis) stamp(generation int) string {
@@ -128,11 +128,21 @@ func (r *Redis) enlist(ctx context.Context, owner Owner, index, stamp string, en
 	return err
 }
 
-// unlist removes a stream or player from an owner's index, unless it is listed again under a later stamp or
-// the owner was taken over.
-func (r *Redis) unlist(ctx context.Context, owner Owner, e entry, stamp string) error {
-	_, _, err := r.script(ctx, r.scripts.unlist, []string{r.keys.taken(owner), r.keys.index(owner)}, e.String(), stamp)
+// unlist removes entries from an index of an owner, unless they are listed again under a later stamp or the
+// owner was taken over.
+func (r *Redis) unlist(ctx context.Context, owner Owner, index, stamp string, entries ...string) error {
+	args := make([]any, 0, 1+len(entries))
+	args = append(args, stamp)
+	for _, e := range entries {
+		args = append(args, e)
+	}
+	_, _, err := r.script(ctx, r.scripts.unlist, []string{r.keys.taken(owner), index}, args...)
 	return err
+}
+
+// unlistEntry removes a stream or player.
+func (r *Redis) unlistEntry(ctx context.Context, owner Owner, e entry, stamp string) error {
+	return r.unlist(ctx, owner, r.keys.index(owner), stamp, e.String())
 }
 
 // PutStream replaces the record of a claimed stream and returns the pods that have players of it. It fails
@@ -190,7 +200,7 @@ func (r *Redis) release(ctx context.Context, owner Owner, e entry, generation in
 	if err := b.exec(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.unlist(ctx, owner, e, r.stamp(generation)); err != nil {
+	if err := r.unlistEntry(ctx, owner, e, r.stamp(generation)); err != nil {
 		return nil, err
 	}
 	status, rest, err := released.reply()
@@ -206,6 +216,10 @@ func (r *Redis) release(ctx context.Context, owner Owner, e entry, generation in
 // keepRecord makes a release in place of another pod keep the record in its mark, so that a repetition
 // returns it as well: the first reply can be lost, also to a client library that repeats the call unasked.
 const keepRecord = "1"
+
+// keepForTaker is keepRecord for a take-over: late calls of the dead owner do not remove the record from the
+// mark of a stream, as this pod can die before it hands it over.
+const keepForTaker = "2"
 
 func (r *Redis) addRelease(ctx context.Context, b *batch, owner Owner, e entry, void time.Duration, keep string) *run {
 	return b.run(ctx, r.scripts.releaseStream, []string{r.keys.record(e.stream), r.keys.void(e, owner), r.keys.players(e.stream)},

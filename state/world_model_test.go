@@ -38,11 +38,15 @@ type conditions struct {
 	// repeats: some commands reach Redis again after their reply, as those of a Cluster client can. Clients
 	// return in a Cluster, too.
 	repeats bool
+	// frail: many pods die after they released a record of a pod that is thought dead, and before they hand it
+	// over. That pod goes on at that moment.
+	frail bool
+	wipes bool // Redis is often emptied right after a session was taken
 }
 
 // sound returns the protocol without a fault, as in a schedule.
 func sound(seed uint64) mutant {
-	return mutant{conditions: conditions{joint: seed%2 == 0, repeats: seed%4 > 1}}
+	return mutant{conditions: conditions{joint: seed%2 == 0, repeats: seed%4 > 1, frail: seed%8 > 5}}
 }
 
 // rules are rules of the gateway and of the watch of leases, each with the fault of omitting it.
