@@ -58,8 +58,8 @@ import (
 // A record is listed in the index of its owner before it is written, or with it, and removed from it after it
 // is deleted.
 // A removal does not affect an entry with a later stamp, so that it can be late.
-// If an owner was taken over, only its takers remove entries from its indexes, and records from marks: one can
-// have released a record and died before it handed that over.
+// If an owner was taken over, only its takers remove entries from its indexes, and records from marks: one
+// can have released a record and died before it handed that over.
 // So the index can list too much, but never too little. A stream name is in use while its key :record exists.
 type keys struct {
 	prefix string // with the last colon
