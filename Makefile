@@ -60,13 +60,14 @@ check-format:
 
 # -count=1: the tests of e2e run binaries that go test does not track, so its cache would hide changes.
 # -vet=off: go vet has looked at everything before, and without the race detector its results are those of make check.
+# -ldflags=-w: without the tables for debuggers, 60 test programs are linked in two thirds of the time.
 test: setup $(SDK) build check-links test-deploy
 	$(PLAIN) go vet ./...
 	$(PLAIN) go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
 	$(PLAIN) go test -vet=off -count=1 -run Alloc ./gateway ./gateway/socket # the race detector allocates, too
 	$(PLAIN) go test -vet=off -count=1 $(TEXTS)
-	go test -race -p $(PACKAGES) -vet=off -count=1 -timeout $(TESTTIMEOUT) $$(go list ./state ./translate/livekit ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
-	go test -race -vet=off -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
+	go test -race -ldflags=-w -p $(PACKAGES) -vet=off -count=1 -timeout $(TESTTIMEOUT) $$(go list ./state ./translate/livekit ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
+	go test -race -ldflags=-w -vet=off -count=1 -timeout $(TESTTIMEOUT) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
 
 # Tests of documents and imports start no goroutines. With the race detector, regular expressions take 20 times as long.
 TEXTS := ./cmd/internal/arch ./docs

@@ -96,8 +96,8 @@ func (s *scene) wantUnnoticed(t *testing.T) {
 	wantNoMoreStatus(t, s.pub, s.view)
 }
 
-// wantProtected tries to publish under the scene's name on both pods. A pod of a Cluster can still look for the
-// name at a server that is away: then it refuses as well, and is asked again.
+// wantProtected tries to publish under the scene's name on both pods. A pod of a Cluster can still look for
+// the name at a server that is away: then it refuses as well, and is asked again.
 func (s *scene) wantProtected(t *testing.T) {
 	t.Helper()
 	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
