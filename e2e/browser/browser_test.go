@@ -7,13 +7,13 @@ import (
 )
 
 // more is set by make test-more.
-var more = flag.Bool("more", false, "judge the quality for longer and on a narrow path, and check pages for accessibility at every width")
+var more = flag.Bool("more", false, "all versions of the SDK, quality for longer and on a narrow path, and pages at every width")
 
 // TestClientsWorkInChromium runs all tests on one world.
 func TestClientsWorkInChromium(t *testing.T) {
 	w := newWorld(t)
 	t.Run("all", func(t *testing.T) {
-		for _, sdk := range []string{oldestSDK, middleSDK, newestSDK} {
+		for _, sdk := range versions() {
 			for name, test := range coreTests {
 				t.Run(sdk+" "+name, func(t *testing.T) {
 					t.Parallel()
@@ -21,7 +21,7 @@ func TestClientsWorkInChromium(t *testing.T) {
 				})
 			}
 		}
-		for _, sdk := range []string{oldestSDK, newestSDK} {
+		for _, sdk := range versionsOfFeatures() {
 			for name, test := range hookTests {
 				t.Run(sdk+" "+name, func(t *testing.T) {
 					t.Parallel()
@@ -29,7 +29,7 @@ func TestClientsWorkInChromium(t *testing.T) {
 				})
 			}
 		}
-		for _, sdk := range []string{oldestSDK, newestSDK} {
+		for _, sdk := range versionsOfFeatures() {
 			t.Run(sdk+" the documented page publishes and plays", func(t *testing.T) {
 				t.Parallel()
 				documentedPage(w.newScene(t), sdk)

@@ -33,8 +33,9 @@ func TestConferenceExampleConnectsThreeUsers(t *testing.T) {
 	pages := httptest.NewServer(pageHandler())
 	t.Cleanup(pages.Close)
 	h := &conferenceWorld{browser: startBrowser(t), pages: pages.URL, pods: pods}
-	t.Run(oldestSDK, func(t *testing.T) { h.checkConference(t, oldestSDK) })
-	t.Run(newestSDK, func(t *testing.T) { h.checkConference(t, newestSDK) })
+	for _, sdk := range versionsOfFeatures() {
+		t.Run(sdk, func(t *testing.T) { h.checkConference(t, sdk) })
+	}
 	t.Run("a pod is killed", h.podIsKilled)
 	rig.WantClean(t, lk, redis)
 	if strings.Contains(pods[0].Output(), "panic") {

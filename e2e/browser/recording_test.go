@@ -40,7 +40,7 @@ func TestSDKRecordsStreams(t *testing.T) {
 	t.Cleanup(pages.Close)
 	w := &world{stage: s, pages: pages.URL + "/", browser: startBrowser(t)}
 	t.Run("all", func(t *testing.T) {
-		for _, sdk := range []string{oldestSDK, newestSDK} {
+		for _, sdk := range versionsOfFeatures() {
 			for name, test := range recordingTests {
 				t.Run(sdk+" "+name, func(t *testing.T) {
 					t.Parallel()

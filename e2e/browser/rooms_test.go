@@ -31,7 +31,7 @@ func TestSDKReportsRoomEventsMissedBeforeResume(t *testing.T) {
 	pages := httptest.NewServer(pageHandler())
 	t.Cleanup(pages.Close)
 	w := &world{browser: startBrowser(t), pages: pages.URL + "/"}
-	for _, sdk := range []string{oldestSDK, newestSDK} {
+	for _, sdk := range versionsOfFeatures() {
 		t.Run(sdk, func(t *testing.T) {
 			resumedRoom(&scene{t: t, world: w}, sdk, pods, detected)
 		})

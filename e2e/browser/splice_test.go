@@ -78,13 +78,13 @@ func TestSDKPublishesAndPlaysOnBothServers(t *testing.T) {
 			phoneExample(w.newScene(t), caller.URL, phones)
 		})
 		t.Run("MSE", func(t *testing.T) {
-			for _, sdk := range []string{oldestSDK, newestSDK} {
+			for _, sdk := range versionsOfFeatures() {
 				s := w.newScene(t)
 				s.gateway = caller.URL
 				mediaSource(s, sdk, players)
 			}
 		})
-		for _, sdk := range []string{oldestSDK, newestSDK} {
+		for _, sdk := range versionsOfFeatures() {
 			t.Run(sdk+" one session plays streams of both servers", func(t *testing.T) {
 				t.Parallel()
 				s := w.newScene(t)

@@ -32,6 +32,23 @@ const (
 	newestSDK = "2.0.276"
 )
 
+// versions returns the SDKs with which a test of the basic operations runs: with -more all.
+func versions() []string {
+	if *more {
+		return []string{oldestSDK, middleSDK, newestSDK}
+	}
+	return []string{oldestSDK, newestSDK}
+}
+
+// versionsOfFeatures returns the SDKs with which a test of other features runs: with -more the oldest one,
+// too.
+func versionsOfFeatures() []string {
+	if *more {
+		return []string{oldestSDK, newestSDK}
+	}
+	return []string{newestSDK}
+}
+
 // Applications of the gateway. They share a template, because a room must belong to one stream name only.
 const (
 	defaultApp = "defaultApp"
