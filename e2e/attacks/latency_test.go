@@ -1,7 +1,6 @@
 package attacks
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,12 +21,12 @@ var (
 )
 
 // During a continuous attack other clients are served, and the attackers are refused. The waiting times are
-// logged, not asserted. The attackers are a process of the lowest priority, on a processor of its own where
-// there are several. LiveKit has the lowest priority, too, and Redis and the observer have a higher one than
-// the gateway: they are on other machines in production, and an attack costs the gateway's clients what it
-// costs the gateway. The control is the same load of the processors, of the attackers and of the servers, by
-// processes that do not touch the gateway. With one round, each fourth attack is run. -run 'Attack/name'
-// -args -rounds 5 measures one attack.
+// logged, not asserted. The attackers run on a processor of their own where there are several. They and
+// LiveKit run only when nothing else wants the processor (SCHED_IDLE): they are on other machines in
+// production, and with a low priority alone the kernel lets them finish slices of some ms before it wakes the
+// gateway. The control is the same load of the processors, of the attackers and of the servers, by processes
+// that do not touch the gateway. With one round, each fourth attack is run. -run 'Attack/name' -args
+// -rounds 5 measures one attack.
 func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 	s := newScene(t, map[string]string{
 		"WCS_REDIS_LEASE": "60s", "WCS_REDIS_CALLTIMEOUT": "10s", // as in TestAttacksDoNoHarm
@@ -36,8 +35,9 @@ func TestOtherClientsAreServedDuringAttack(t *testing.T) {
 		"WCS_LIMITS_BYTESPERSECOND": "65536", "WCS_LIMITS_BYTEBURST": "1048576",
 		"WCS_LIMITS_PENDING": "400", "WCS_LIMITS_DETACHED": "100", // full soon
 	})
-	lowerPriority(t, s.LiveKit.PID(), lowest)
-	lowerPriority(t, s.Gateway.PID(), lower)
+	if out, err := exec.Command("chrt", "--all-tasks", "--idle", "--pid", "0", strconv.Itoa(s.LiveKit.PID())).CombinedOutput(); err != nil {
+		t.Fatalf("chrt: %v\n%s", err, out)
+	}
 	s.serveSome(t)
 	var all []figures
 	for i, l := range loads {
@@ -110,8 +110,8 @@ func (f *figures) round(t *testing.T, s *scene, l load) {
 
 	share := func(processors float64) string { return fmt.Sprintf("%s=%.3f", burnShare, max(processors, 0)) }
 	attack := start(t, pinned(t), role+"="+roleBurner, share(attackers/lasted))
-	liveKit := start(t, niced(t, lowest), role+"="+roleBurner, share(busy.liveKit-idle.liveKit))
-	beside := start(t, niced(t, lower), role+"="+roleBurner, share(busy.gateway+busy.redis-idle.gateway-idle.redis))
+	liveKit := start(t, whenIdle(t), role+"="+roleBurner, share(busy.liveKit-idle.liveKit))
+	beside := start(t, exec.Command(os.Args[0]), role+"="+roleBurner, share(busy.gateway+busy.redis-idle.gateway-idle.redis))
 	f.control = append(f.control, s.observer.during(t, func() { pause(t, *measureFor) })...)
 	for _, p := range []*rig.Process{attack, liveKit, beside} {
 		p.Signal(syscall.SIGTERM)
@@ -178,28 +178,6 @@ func (s *scene) load(t *testing.T) (took []time.Duration, _ shares) {
 	return took, shares{gateway(), liveKit(), redis()}
 }
 
-// lowerPriority sets the priority of all threads of a process, which threads that they start have as well.
-func lowerPriority(t *testing.T, pid, to int) {
-	t.Helper()
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, thread := range threads {
-		id, _ := strconv.Atoi(thread.Name())
-		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, to); err != nil && !errors.Is(err, syscall.ESRCH) { // ended
-			t.Fatal(err)
-		}
-	}
-}
-
-// Priorities of processes: that of the gateway, and that of LiveKit and the attackers. Redis and the observer
-// have a higher one, 0.
-const (
-	lower  = 5
-	lowest = 19
-)
-
 // forgetPeak sets the gateway's peak of resident memory to the present size.
 func (s *scene) forgetPeak(t *testing.T) {
 	t.Helper()
@@ -237,11 +215,12 @@ func (s *scene) awaitCalm(t *testing.T) {
 	rig.Eventually(t, patience, "the attackers' sockets are closed", func() bool { return s.metric(t, "wcs_connections") <= 2 })
 }
 
-// niced returns this program as a process of a priority.
-func niced(t *testing.T, priority int, before ...string) *exec.Cmd {
+// whenIdle returns this program as a process that runs only when nothing else wants the processor, as LiveKit
+// does. What it starts does as well.
+func whenIdle(t *testing.T, before ...string) *exec.Cmd {
 	t.Helper()
-	args := append(append([]string{"nice", "-n", strconv.Itoa(priority)}, before...), os.Args[0])
-	for _, tool := range []string{"nice", "taskset"} {
+	args := append(append([]string{"chrt", "--idle", "0"}, before...), os.Args[0])
+	for _, tool := range []string{"chrt", "taskset"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("%s is missing: %v", tool, err)
 		}
@@ -249,10 +228,10 @@ func niced(t *testing.T, priority int, before ...string) *exec.Cmd {
 	return exec.Command(args[0], args[1:]...)
 }
 
-// pinned is niced on the last processor, where the attackers are.
+// pinned is whenIdle on the last processor, where the attackers are.
 func pinned(t *testing.T) *exec.Cmd {
 	t.Helper()
-	return niced(t, lowest, "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1))
+	return whenIdle(t, "taskset", "-c", strconv.Itoa(runtime.NumCPU()-1))
 }
 
 // figures is what the observer measured during an attack.
