@@ -27,7 +27,7 @@ PLAIN := CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 
 # How many packages make test tests at a time. Their tests wait for the most part. Those that take long and would be the
 # last by name are the first.
-PACKAGES ?= $(shell expr $$(nproc) + 1)
+PACKAGES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 PROGRAMS := ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
 

@@ -83,6 +83,7 @@ func failOverCluster(t *testing.T, lose func(before *rig.Redis, others []*rig.Re
 			return masters
 		},
 		listening: func() string { return channels(others, "pubsub", "shardchannels") },
+		meanwhile: infoAway,
 		lk:        lk,
 	})
 }
@@ -104,6 +105,7 @@ type failover struct {
 	kill      func()
 	masters   func() []*rig.Redis // nil while another one is not in place
 	listening func() string       // the channels with subscribers
+	meanwhile string              // of a pod that does not know the new master of the name yet
 	lk        *rig.LiveKit
 }
 
@@ -129,7 +131,7 @@ func failOver(t *testing.T, pods []*rig.Gateway, f failover) {
 	wantMedia(t, s.screen)
 	t.Logf("packets: %d before, %d in %v since", before, s.packets()-before, time.Since(since).Round(time.Second))
 	s.wantUnnoticed(t)
-	s.wantProtected(t)
+	s.wantProtected(t, f.meanwhile)
 	t.Logf("player on the other pod notified after %v", ms(s.end(t)))
 	for _, m := range f.masters() {
 		rig.WantClean(t, f.lk, m)

@@ -92,7 +92,7 @@ func checkOutage(t *testing.T, redis *rig.Redis, o outage) {
 	wantMedia(t, stays.screen)
 	t.Logf("packets: %d after", stays.packets()-after)
 	stays.wantUnnoticed(t)
-	stays.wantProtected(t)
+	stays.wantProtected(t, "")
 	t.Logf("player on the other pod notified after %v", ms(stays.end(t)))
 	rig.WantClean(t, lk, redis)
 	wantNoMoreStatus(t, stays.pub, stays.view, leaves.pub, leaves.view)

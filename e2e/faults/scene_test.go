@@ -96,9 +96,9 @@ func (s *scene) wantUnnoticed(t *testing.T) {
 	wantNoMoreStatus(t, s.pub, s.view)
 }
 
-// wantProtected tries to publish under the scene's name on both pods. A pod of a Cluster can still look for
-// the name at a server that is away: then it refuses as well, and is asked again.
-func (s *scene) wantProtected(t *testing.T) {
+// wantProtected tries to publish under the scene's name on both pods. A pod that refuses it with the text
+// meanwhile, if there is one, is asked again.
+func (s *scene) wantProtected(t *testing.T, meanwhile string) {
 	t.Helper()
 	offer := rig.NewPublisher(t, rig.PeerOptions{}).Offer()
 	for i, pod := range s.pods[:2] {
@@ -112,7 +112,7 @@ func (s *scene) wantProtected(t *testing.T) {
 			c.AwaitMatch("answer to "+id, func(m rig.Message) bool {
 				return (m.Name == "setRemoteSDP" || m.Name == statusEvent) && strings.Contains(m.Raw, id)
 			}).Arg(t, 0, &st)
-			if st.Status != "FAILED" || st.Info != infoInUse && st.Info != infoAway {
+			if st.Status != "FAILED" || st.Info != infoInUse && (st.Info != meanwhile || meanwhile == "") {
 				t.Fatalf("%s: %s %q, want FAILED %q", id, st.Status, st.Info, infoInUse)
 			}
 			return st.Info == infoInUse
