@@ -10,6 +10,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -75,7 +76,7 @@ func (o options) allowCameras(cfg *config.Config) {
 // server.
 func runCameras(ctx context.Context, o options, ffmpeg string) error {
 	s := &cameraServer{streams: make(map[string]*gortsplib.ServerStream)}
-	s.server = &gortsplib.Server{Handler: s, RTSPAddress: local(o.ports.rtsp)}
+	s.server = &gortsplib.Server{Handler: s, RTSPAddress: local(o.ports.rtsp), DisableRTCPSenderReports: true} // those of the cameras count
 	if err := s.server.Start(); err != nil {
 		return fmt.Errorf("serve the sample cameras: %w", err)
 	}
@@ -164,11 +165,10 @@ func (s *cameraServer) OnPlay(*gortsplib.ServerHandlerOnPlayCtx) (*base.Response
 func (s *cameraServer) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Response, error) {
 	stream := s.stream(ctx.Path)
 	ctx.Session.OnPacketRTPAny(func(m *description.Media, _ format.Format, p *rtp.Packet) {
-		if ntp, ok := ctx.Session.PacketNTP(m, p); ok {
-			_ = stream.WritePacketRTPWithNTP(m, p, ntp) // a reader that does not read is closed
-		} else {
-			_ = stream.WritePacketRTP(m, p)
-		}
+		_ = stream.WritePacketRTP(m, p) // a reader that does not read is closed
+	})
+	ctx.Session.OnPacketRTCPAny(func(m *description.Media, p rtcp.Packet) {
+		_ = stream.WritePacketRTCP(m, p) // as above
 	})
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }

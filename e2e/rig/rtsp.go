@@ -14,6 +14,7 @@ import (
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 )
 
@@ -41,10 +42,9 @@ type RTSPServer struct {
 	streams map[string]*gortsplib.ServerStream
 	frozen  bool
 	readers int
-	reading []*gortsplib.ServerSession             // of readers, also of those that left
-	overUDP int                                    // of them
-	packets int                                    // that cameras sent
-	timed   map[string]map[*description.Media]bool // by path: tracks whose times the camera has reported
+	reading []*gortsplib.ServerSession // of readers, also of those that left
+	overUDP int                        // of them
+	packets int                        // that cameras sent
 }
 
 // StartRTSP starts a server. Players need user and password if there is a user. It ends with the test.
@@ -83,13 +83,12 @@ func freePair(t testing.TB) int {
 // Start starts the server again after Stop, on the same port. Its streams are gone.
 func (s *RTSPServer) Start() {
 	s.t.Helper()
-	server := &gortsplib.Server{Handler: s, RTSPAddress: fmt.Sprintf("127.0.0.1:%d", s.Port)}
+	server := &gortsplib.Server{Handler: s, RTSPAddress: fmt.Sprintf("127.0.0.1:%d", s.Port), DisableRTCPSenderReports: true} // those of the cameras count
 	if s.udp != 0 {
 		server.UDPRTPAddress, server.UDPRTCPAddress = fmt.Sprintf("127.0.0.1:%d", s.udp), fmt.Sprintf("127.0.0.1:%d", s.udp+1)
 	}
 	s.mu.Lock()
 	s.server, s.streams = server, map[string]*gortsplib.ServerStream{}
-	s.timed = map[string]map[*description.Media]bool{}
 	s.mu.Unlock()
 	if err := server.Start(); err != nil {
 		s.t.Fatal(err)
@@ -190,32 +189,6 @@ func (s *RTSPServer) Feed(path string, args ...string) *Process {
 	return p
 }
 
-func (s *RTSPServer) setTimed(path string, m *description.Media, timed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.timed[path] == nil {
-		s.timed[path] = map[*description.Media]bool{}
-	}
-	s.timed[path][m] = timed
-}
-
-// AwaitTimes waits until a camera with two tracks has reported how their times relate. Before, the server
-// relates them by the arrival of packets.
-func (s *RTSPServer) AwaitTimes(path string) {
-	s.t.Helper()
-	Eventually(s.t, 20*time.Second, "the camera reports its times", func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		timed := s.timed["/"+path]
-		for _, ok := range timed {
-			if !ok {
-				return false
-			}
-		}
-		return len(timed) == 2
-	})
-}
-
 func (s *RTSPServer) stream(path string) *gortsplib.ServerStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -296,12 +269,15 @@ func (s *RTSPServer) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Re
 		if frozen {
 			return
 		}
-		ntp, ok := ctx.Session.PacketNTP(m, p)
-		if !ok {
-			ntp = time.Now()
+		_ = stream.WritePacketRTP(m, p) // a reader that does not read is closed
+	})
+	ctx.Session.OnPacketRTCPAny(func(m *description.Media, p rtcp.Packet) {
+		s.mu.Lock()
+		frozen := s.frozen
+		s.mu.Unlock()
+		if !frozen {
+			_ = stream.WritePacketRTCP(m, p) // as above
 		}
-		s.setTimed(ctx.Path, m, ok)
-		_ = stream.WritePacketRTPWithNTP(m, p, ntp) // a reader that does not read is closed
 	})
 	return &base.Response{StatusCode: base.StatusOK}, nil
 }

@@ -62,7 +62,8 @@ func StartPlaylist(t testing.TB, file string, segments int) *Process {
 var testPicture = []string{"-re", "-f", "lavfi", "-i", "testsrc2=rate=25:size=320x180", "-re", "-f", "lavfi", "-i", "sine=sample_rate=48000"}
 
 // awaitListener waits until a process listens at an IPv4 address. It makes no connection, which could be the
-// only one, and does not try to bind the address, which could keep the process from it.
+// only one, and does not try to bind the address, which could keep the process from it. A server of one
+// client that this client has reached no longer listens.
 func (p *Process) awaitListener(network, address string) {
 	p.t.Helper()
 	Eventually(p.t, 20*time.Second, filepath.Base(p.cmd.Path)+" listens", func() bool {
@@ -75,14 +76,14 @@ func (p *Process) awaitListener(network, address string) {
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		sockets, err := os.ReadFile("/proc/net/" + network) // proc_net_tcp: local address in the second column, 0A: listens
+		sockets, err := os.ReadFile("/proc/net/" + network) // proc_net_tcp: local address in the second column, 0A: listens, 01: connected
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		ip := addr.Addr().As4()
 		local := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), addr.Port())
 		for line := range strings.Lines(string(sockets)) {
-			if f := strings.Fields(line); len(f) > 3 && f[1] == local && (network == "udp" || f[3] == "0A") {
+			if f := strings.Fields(line); len(f) > 3 && f[1] == local && (network == "udp" || f[3] == "0A" || f[3] == "01") {
 				return true
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
 	"wcsgateway/cmd/wcs-pull/guard"
@@ -62,6 +63,7 @@ type rtspTrack struct {
 	decode func(*rtp.Packet) ([][]byte, error) // frames of audio, or NAL units
 	step   time.Duration                       // of frames in one packet
 
+	report  *rtcp.SenderReport // the last one of the source; nil before
 	started bool
 	stamp   uint32
 	ticks   int64
@@ -307,9 +309,11 @@ func (rd *rtspReader) run(ctx context.Context, to sink) error {
 	if rd.video != nil {
 		rd.sets = parameterSets(rd.video.format)
 		rd.client.OnPacketRTP(rd.video.media, rd.video.format, func(p *rtp.Packet) { fail(rd.onVideo(p, to)) })
+		rd.client.OnPacketRTCP(rd.video.media, rd.video.onReport)
 	}
 	if rd.audio != nil {
 		rd.client.OnPacketRTP(rd.audio.media, rd.audio.format, func(p *rtp.Packet) { fail(rd.onAudio(p, to)) })
+		rd.client.OnPacketRTCP(rd.audio.media, rd.audio.onReport)
 	}
 	stop := context.AfterFunc(ctx, rd.client.Close)
 	defer stop()
@@ -452,15 +456,16 @@ func (rd *rtspReader) onAudio(p *rtp.Packet, to sink) error {
 
 // synchronize moves the clock of video to that of audio, as the sender reports of the source relate them.
 // Before these come, the arrival of the first packets relates them. The RTP-Info of PLAY is not used: that of
-// gortsplib's own server was wrong by up to seconds.
+// gortsplib's own server was wrong by up to seconds. Neither is gortsplib's PacketNTP: it takes the fraction
+// of an NTP time for nanoseconds.
 func (rd *rtspReader) synchronize(now time.Time) {
-	video, ok := rd.ntp(rd.video)
-	audio, okAudio := rd.ntp(rd.audio)
-	if !ok || !okAudio {
+	video, audio := rd.video, rd.audio
+	if video.report == nil || audio.report == nil {
 		return
 	}
 	rd.synced = now
-	off := video.Sub(audio) - (rd.video.atOf(rd.video.stamp) - rd.audio.atOf(rd.audio.stamp))
+	apart := ntpSince(video.report.NTPTime, audio.report.NTPTime) + video.sinceReport() - audio.sinceReport()
+	off := apart - (video.atOf(video.stamp) - audio.atOf(audio.stamp))
 	if off.Abs() > syncSlack && off.Abs() < syncMax {
 		rd.behind = off
 	}
@@ -474,9 +479,24 @@ func (rd *rtspReader) slew() {
 	rd.behind -= step
 }
 
-func (rd *rtspReader) ntp(t *rtspTrack) (time.Time, bool) {
-	header := rtp.Header{PayloadType: t.format.PayloadType(), Timestamp: t.stamp}
-	return rd.client.PacketNTP(t.media, &rtp.Packet{Header: header})
+// onReport keeps a sender report. One without a time is from a source without a clock (RFC 3550 section
+// 6.4.1).
+func (t *rtspTrack) onReport(p rtcp.Packet) {
+	if report, ok := p.(*rtcp.SenderReport); ok && report.NTPTime != 0 {
+		t.report = report
+	}
+}
+
+// sinceReport returns the time of the last packet since the last sender report; negative if it is older.
+func (t *rtspTrack) sinceReport() time.Duration {
+	return time.Duration(int32(t.stamp-t.report.RTPTime)) * time.Second / time.Duration(t.format.ClockRate())
+}
+
+// ntpSince returns the time between two NTP times, which have seconds in the upper 32 bits, and 2^-32 seconds
+// in the lower ones (RFC 3550 section 4).
+func ntpSince(now, then uint64) time.Duration {
+	d := int64(now - then)
+	return time.Duration(d>>32)*time.Second + time.Duration(uint64(d)&(1<<32-1)*uint64(time.Second)>>32)
 }
 
 // rtspFault classifies an error before the first packet.
