@@ -194,17 +194,24 @@ func (c *consoleTab) accessible(what string) {
 	}
 }
 
-// shots looks at the page at several widths, in light and dark colours. Accessibility is checked once at each
-// width, in one of the colours; with the flag more in both.
+// shots looks at the page in a wide window with light colours and in a narrow one with dark colours, and
+// checks its accessibility; with the flag more at four widths, each in both colours.
 func (c *consoleTab) shots(name string) {
 	c.t.Helper()
-	for i, width := range []int{1920, 1280, 768, 390} {
-		for _, dark := range []bool{false, true} {
-			c.shot(name, width, dark)
-			if *more || dark == (i%2 == 0) {
-				c.accessible(fmt.Sprintf("%s, %d pixels, dark %v", name, width, dark))
-			}
+	type look struct {
+		width int
+		dark  bool
+	}
+	looks := []look{{1920, false}, {390, true}}
+	if *more {
+		looks = nil
+		for _, width := range []int{1920, 1280, 768, 390} {
+			looks = append(looks, look{width, false}, look{width, true})
 		}
+	}
+	for _, l := range looks {
+		c.shot(name, l.width, l.dark)
+		c.accessible(fmt.Sprintf("%s, %d pixels, dark %v", name, l.width, l.dark))
 	}
 	c.run(chromedp.EmulateViewport(1280, 844))
 }
