@@ -106,10 +106,11 @@ func StartBackend(t testing.TB) *Backend {
 // Start lets a backend that was stopped listen again.
 func (b *Backend) Start() {
 	b.t.Helper()
-	l, err := net.Listen("tcp", b.addr)
-	if err != nil {
-		b.t.Fatalf("backend: %v", err)
-	}
+	var l net.Listener
+	bind(b.t, func() (err error) {
+		l, err = net.Listen("tcp", b.addr)
+		return err
+	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.server, b.served = &http.Server{Handler: b, ReadHeaderTimeout: patience}, make(chan struct{})

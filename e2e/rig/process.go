@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -37,7 +38,11 @@ func FreePort(t testing.TB) int {
 		if !ok {
 			continue
 		}
-		if portIsFree(port) {
+		free, err := portIsFree(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if free {
 			t.Cleanup(release)
 			return port
 		}
@@ -57,19 +62,66 @@ func reservePort(port int) (release func(), ok bool) {
 	return func() { _ = l.Close() }, true // nothing was accepted
 }
 
-func portIsFree(port int) bool {
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	tcp, err := net.Listen("tcp", addr)
-	if err != nil {
-		return false
+// portIsFree reports whether a port has no socket that keeps a server from it. It leaves none behind: a child
+// that another goroutine starts has the sockets of its parent until its exec, also those that were closed. A
+// socket with SO_REUSEADDR that does not listen keeps no server from its port.
+func portIsFree(port int) (bool, error) {
+	for _, table := range []string{"udp", "udp6"} {
+		sockets, err := readSockets(table)
+		if err != nil {
+			return false, err
+		}
+		for _, s := range sockets {
+			if strings.HasSuffix(s.local, fmt.Sprintf(":%04X", port)) {
+				return false, nil
+			}
+		}
 	}
-	defer func() { _ = tcp.Close() }() // nothing was accepted
-	udp, err := net.ListenPacket("udp", addr)
+	tcp, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return false
+		return false, err
 	}
-	_ = udp.Close() // nothing was sent
-	return true
+	defer func() { _ = syscall.Close(tcp) }() // it was only bound
+	if err := syscall.SetsockoptInt(tcp, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return false, err
+	}
+	err = syscall.Bind(tcp, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// socket is a row of /proc/net/tcp and the like (proc_net_tcp in the kernel's documentation).
+type socket struct {
+	local string // address:port, in hexadecimal
+	state string // 0A: listens, 01: connected
+}
+
+func readSockets(table string) (all []socket, err error) {
+	text, err := os.ReadFile("/proc/net/" + table)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // no IPv6
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 3 {
+			all = append(all, socket{f[1], f[3]})
+		}
+	}
+	return all, err
+}
+
+// bind calls a function that binds a port that was closed before, until it is free: see portIsFree.
+func bind(t testing.TB, f func() error) {
+	t.Helper()
+	var err error
+	Eventually(t, patience, "a port that was closed is free", func() bool {
+		err = f()
+		return !errors.Is(err, syscall.EADDRINUSE)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Process is a child process of the test. It ends with the test at the latest, and its output is in the log

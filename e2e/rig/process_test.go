@@ -1,11 +1,13 @@
 package rig
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +26,31 @@ func TestFreePortCanBeBoundTwice(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A child has the sockets of its parent until its exec.
+func TestFreePortIsFreeWhileProcessesStart(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var starts sync.WaitGroup
+	defer starts.Wait()
+	defer cancel()
+	for range 4 {
+		starts.Go(func() {
+			for ctx.Err() == nil {
+				if err := exec.Command("true").Run(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 500 {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(FreePort(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = l.Close() // nothing was accepted
 	}
 }
 

@@ -83,16 +83,16 @@ func freePair(t testing.TB) int {
 // Start starts the server again after Stop, on the same port. Its streams are gone.
 func (s *RTSPServer) Start() {
 	s.t.Helper()
-	server := &gortsplib.Server{Handler: s, RTSPAddress: fmt.Sprintf("127.0.0.1:%d", s.Port), DisableRTCPSenderReports: true} // those of the cameras count
-	if s.udp != 0 {
-		server.UDPRTPAddress, server.UDPRTCPAddress = fmt.Sprintf("127.0.0.1:%d", s.udp), fmt.Sprintf("127.0.0.1:%d", s.udp+1)
-	}
-	s.mu.Lock()
-	s.server, s.streams = server, map[string]*gortsplib.ServerStream{}
-	s.mu.Unlock()
-	if err := server.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	bind(s.t, func() error {
+		server := &gortsplib.Server{Handler: s, RTSPAddress: fmt.Sprintf("127.0.0.1:%d", s.Port), DisableRTCPSenderReports: true} // those of the cameras count
+		if s.udp != 0 {
+			server.UDPRTPAddress, server.UDPRTCPAddress = fmt.Sprintf("127.0.0.1:%d", s.udp), fmt.Sprintf("127.0.0.1:%d", s.udp+1)
+		}
+		s.mu.Lock()
+		s.server, s.streams = server, map[string]*gortsplib.ServerStream{}
+		s.mu.Unlock()
+		return server.Start()
+	})
 }
 
 // Stop ends the server and its connections. It may be repeated.

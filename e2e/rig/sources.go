@@ -76,14 +76,14 @@ func (p *Process) awaitListener(network, address string) {
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		sockets, err := os.ReadFile("/proc/net/" + network) // proc_net_tcp: local address in the second column, 0A: listens, 01: connected
+		sockets, err := readSockets(network)
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		ip := addr.Addr().As4()
 		local := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), addr.Port())
-		for line := range strings.Lines(string(sockets)) {
-			if f := strings.Fields(line); len(f) > 3 && f[1] == local && (network == "udp" || f[3] == "0A" || f[3] == "01") {
+		for _, s := range sockets {
+			if s.local == local && (network == "udp" || s.state == "0A" || s.state == "01") {
 				return true
 			}
 		}
