@@ -28,9 +28,9 @@ PLAIN := CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 # A program with the race detector would wait a second at its end for reports of goroutines that still run.
 RACE := GORACE=atexit_sleep_ms=100 go test -race -ldflags=-w -vet=off -count=1 -timeout $(TESTTIMEOUT)
 
-# How many packages make test tests at a time, and how many tests with a browser: they wait for a part of their time.
-# Packages that take long and would be the last by name are the first.
-TOGETHER ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# How many packages make test tests at a time. Their tests wait for the most part. Those that take long and would be the
+# last by name are the first.
+PACKAGES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 PROGRAMS := ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
 
@@ -69,8 +69,8 @@ test: setup $(SDK) build check-links test-deploy
 	$(PLAIN) go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
 	$(PLAIN) go test -vet=off -count=1 -run Alloc ./gateway ./gateway/socket # the race detector allocates, too
 	$(PLAIN) go test -vet=off -count=1 $(TEXTS)
-	$(RACE) -p $(TOGETHER) $$(go list ./state ./translate/livekit ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
-	$(RACE) -parallel $(TOGETHER) ./e2e/browser # by itself: a browser that waits for the processor shows bad quality
+	$(RACE) -p $(PACKAGES) $$(go list ./state ./translate/livekit ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
+	$(RACE) -parallel 1 ./e2e/browser # by itself: a browser that waits for the processor shows bad quality, and takes longer
 
 # Tests of documents and imports start no goroutines. With the race detector, regular expressions take 20 times as long.
 TEXTS := ./cmd/internal/arch ./docs

@@ -59,7 +59,6 @@ func (f *front) reload(settings string) {
 
 // Users keep their side when they come back to another pod with another SDK.
 func TestShareOfSDKLoginsIsSticky(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	pods := []*front{w.startFront(t, "route: {default: old, share: 10, salt: fixed}"), w.startFront(t, "route: {default: old, share: 10, salt: fixed}")}
 	t.Run("all", func(t *testing.T) {
@@ -108,7 +107,6 @@ func TestShareOfSDKLoginsIsSticky(t *testing.T) {
 
 // All users are moved to the new server, and back while they publish and play.
 func TestRollbackByReloadCutsNoStreamOfSDK(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	f := w.startFront(t, "route: {default: old, share: 100}")
 	t.Run("all", func(t *testing.T) {
@@ -145,7 +143,6 @@ func TestRollbackByReloadCutsNoStreamOfSDK(t *testing.T) {
 
 // Some sessions are spliced, and the others play streams of both servers.
 func TestKilledOldServerEndsItsStreamsOfSDKOnly(t *testing.T) {
-	t.Parallel()
 	const unavailable = "Upstream server is not available"
 	w := newWorld(t)
 	f := w.startFront(t, `route: {rules: [{custom: {side: old}, to: old}]}, hybrid: {upstream: old}`)

@@ -45,7 +45,7 @@ func TestFreePortIsFreeWhileProcessesStart(t *testing.T) {
 			}
 		})
 	}
-	for range 500 {
+	for range 100 {
 		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(FreePort(t)))
 		if err != nil {
 			t.Fatal(err)
