@@ -77,9 +77,9 @@ test: setup $(SDK) build check-links
 test-browser:
 	$(RACE) ./e2e/browser
 
-# Packages whose tests start servers. Those that take longest and would be the last by name are the first.
-SERVERS := ./state ./translate/livekit ./gateway ./gateway/socket ./cmd/wcs-bench ./cmd/wcs-dev ./cmd/wcs-gateway ./cmd/wcs-doctor \
-	./cmd/internal/check ./cmd/wcs-pull/... $$(go list ./e2e/... | grep -v e2e/browser)
+# Packages whose tests start servers. Those that take longest are the first, those that mostly wait beside others.
+SERVERS := ./state ./translate/livekit ./e2e/faults ./e2e ./cmd/wcs-pull/source ./gateway ./e2e/pull ./e2e/attacks ./cmd/internal/check \
+	./gateway/socket ./cmd/wcs-bench ./cmd/wcs-dev ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull/... $$(go list ./e2e/... | grep -v e2e/browser)
 
 # All other tests.
 test-units: test-deploy
@@ -117,8 +117,8 @@ test-whip: setup $(SDK)
 	WCS_LIVEKIT_PLAY=whip go test -count=1 -timeout $(TESTTIMEOUT) ./e2e ./e2e/browser ./e2e/faults ./e2e/clients
 
 # What make test has for a shorter time or with fewer versions of the SDK: media of another server through the gateway for
-# 30 s, an outage of Redis of a minute, 100,000 sessions, the SDK's quality for 30 s, and pages of the console and the
-# player at every width in both colours.
+# 30 s, an outage of Redis of a minute, 100,000 sessions, the SDK's quality for 30 s, calls without each of the browser's
+# codecs, and pages of the console and the player at every width in both colours.
 test-long: setup $(SDK)
 	go test -count=1 -v -p 1 -timeout $(TESTTIMEOUT) -run '$(LONG)' ./e2e ./e2e/faults ./e2e/browser -args -more
 LONG := TestMediaOfSplicedSocket|TestMediaOfHybridSession|TestRESTListsMany|TestRoomContinuesWithEmptyRedis|TestRedisAway|TestSDKReportsPerfectQuality|TestConsoleShows|TestPlayerOnNarrowPath|TestEmbeddedPlayer|TestClientsWorkInChromium|TestConferenceExample|TestSDKPublishesAndPlaysOnBothServers|TestSDKRecords|TestSDKReportsRoomEvents

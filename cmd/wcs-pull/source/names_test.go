@@ -103,9 +103,15 @@ func TestNameOfAPlaylistThatChangesLeadsNowhereElse(t *testing.T) {
 	record(t, filepath.Join(dir, "list.m3u8"), 15, rig.CameraH264, rig.CameraAAC)
 	server := httptest.NewUnstartedServer(http.FileServer(http.Dir(dir)))
 	server.Config.SetKeepAlivesEnabled(false)
+	port := rig.FreePort(t) // also at 127.0.0.2: other tests connect from there, with ports of another range
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Listener.Close() // nothing was accepted
+	server.Listener = l
 	server.Start()
 	t.Cleanup(server.Close)
-	port := server.Listener.Addr().(*net.TCPAddr).Port
 	var changed atomic.Bool
 	questions := startNames(t, func(int) string {
 		if changed.Load() {
