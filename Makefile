@@ -78,7 +78,7 @@ test-browser:
 	$(RACE) ./e2e/browser
 
 # Packages whose tests start servers. Those that take longest are the first, those that mostly wait beside others.
-SERVERS := ./state ./translate/livekit ./e2e/faults ./e2e ./cmd/wcs-pull/source ./gateway ./e2e/pull ./e2e/attacks ./cmd/internal/check \
+SERVERS := ./state ./translate/livekit ./cmd/wcs-pull/source ./gateway ./e2e ./e2e/faults ./e2e/pull ./e2e/attacks ./cmd/internal/check \
 	./gateway/socket ./cmd/wcs-bench ./cmd/wcs-dev ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull/... $$(go list ./e2e/... | grep -v e2e/browser)
 
 # All other tests.

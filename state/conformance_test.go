@@ -38,7 +38,7 @@ func TestMiniredisConforms(t *testing.T) {
 // runConformance runs each test in a separate deployment on the same server.
 func runConformance(t *testing.T, cfg state.Config) {
 	t.Helper()
-	cfg.CallTimeout = 2 * time.Second // the machine can be busy
+	cfg.CallTimeout = 10 * time.Second // the machine can be busy, and miniredis is slow with the race detector
 	var deployments atomic.Int32
 	statetest.RunConformance(t, func(testing.TB) statetest.Opener {
 		deployment := fmt.Sprintf("test%d", deployments.Add(1))
