@@ -77,9 +77,10 @@ test: setup $(SDK) build check-links
 test-browser:
 	$(RACE) ./e2e/browser
 
-# Packages whose tests start servers. Those that take longest are the first, those that mostly wait beside others.
-SERVERS := ./state ./translate/livekit ./cmd/wcs-pull/source ./gateway ./e2e ./e2e/faults ./e2e/pull ./e2e/attacks ./cmd/internal/check \
-	./gateway/socket ./cmd/wcs-bench ./cmd/wcs-dev ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull/... $$(go list ./e2e/... | grep -v e2e/browser)
+# Packages whose tests start servers. Those that take longest are the first. ./e2e, ./e2e/faults and ./e2e/pull keep both
+# processors busy, so others are between them.
+SERVERS := ./state ./translate/livekit ./cmd/wcs-pull/source ./e2e ./gateway ./e2e/attacks ./cmd/internal/check ./cmd/wcs-dev \
+	./gateway/socket ./e2e/faults ./cmd/wcs-bench ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull/... $$(go list ./e2e/... | grep -v e2e/browser)
 
 # All other tests.
 test-units: test-deploy
