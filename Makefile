@@ -37,7 +37,7 @@ PROGRAMS := ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
 # The stock WebSDK, for the demo page and the browser tests.
 SDK := cmd/wcs-dev/node_modules/.package-lock.json e2e/browser/node_modules/.package-lock.json
 
-.PHONY: docs dev check test test-browser test-more test-units test-deploy test-k8s test-clients test-whip test-long build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-pull rootfs-verify image image-pull sbom release test-release
+.PHONY: docs dev check test test-browser test-more test-texts test-deploy test-k8s test-clients test-whip test-long build check-format check-links bench attacks soak fuzz fuzz-keep lint vuln setup rootfs rootfs-pull rootfs-verify image image-pull sbom release test-release
 .NOTPARALLEL: # prerequisites are steps, from left to right
 
 # make dev ARGS="--page-port 9000 --ws-port 0": other ports; --help lists all.
@@ -64,29 +64,25 @@ check-format:
 # -count=1: the tests of e2e run binaries that go test does not track, so its cache would hide changes.
 # -vet=off: go vet has looked at everything before, and without the race detector its results are those of make check.
 # -ldflags=-w: without the tables for debuggers, 60 test programs are linked in two thirds of the time.
-# The SDK sees a bad quality when its browser waits for the processor. So only tests that need no server run beside those
+# The SDK sees a bad quality when its browser waits for the processor. So only tests that wait for nothing run beside those
 # with a browser, with a lower priority.
 test: setup $(SDK) build check-links
 	$(PLAIN) go vet ./...
 	$(PLAIN) go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
-	$(RACE) -p $(PACKAGES) $(SERVERS)
-	@nice -n 19 $(MAKE) --no-print-directory test-units & units=$$!; \
+	$(RACE) -p $(PACKAGES) $$(go list $(FIRST) ./... | grep -v e2e/browser | grep -v $(patsubst .%,-e '%$$',$(TEXTS)))
+	@nice -n 19 $(MAKE) --no-print-directory test-texts & texts=$$!; \
 	$(MAKE) --no-print-directory test-browser; browser=$$?; \
-	wait $$units && exit $$browser
+	wait $$texts && exit $$browser
+
+# Packages that take longest. ./e2e, ./e2e/faults and ./e2e/pull keep both processors busy: they are not beside each other.
+FIRST := ./state ./translate/livekit ./cmd/wcs-pull/source ./e2e ./gateway ./e2e/attacks
 
 test-browser:
 	$(RACE) ./e2e/browser
 
-# Packages whose tests start servers. Those that take longest are the first. ./e2e, ./e2e/faults and ./e2e/pull keep both
-# processors busy, so others are between them.
-SERVERS := ./state ./translate/livekit ./cmd/wcs-pull/source ./e2e ./gateway ./e2e/attacks ./cmd/internal/check ./cmd/wcs-dev \
-	./gateway/socket ./e2e/faults ./cmd/wcs-bench ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull/... $$(go list ./e2e/... | grep -v e2e/browser)
-
-# All other tests.
-test-units: test-deploy
+test-texts: test-deploy
 	$(PLAIN) go test -vet=off -count=1 -run Alloc ./gateway ./gateway/socket # the race detector allocates, too
 	$(PLAIN) go test -vet=off -count=1 $(TEXTS)
-	$(RACE) $$(go list ./... | grep -vxF "$$(go list $(SERVERS) $(TEXTS) ./e2e/browser)")
 
 # Tests of documents and imports start no goroutines. With the race detector, regular expressions take 20 times as long.
 TEXTS := ./cmd/internal/arch ./docs
