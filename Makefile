@@ -28,8 +28,7 @@ PLAIN := CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 # A program with the race detector would wait a second at its end for reports of goroutines that still run.
 RACE := GORACE=atexit_sleep_ms=100 go test -race -ldflags=-w -vet=off -count=1 -timeout $(TESTTIMEOUT)
 
-# How many packages make test tests at a time. Their tests wait for the most part. Those that take long and would be the
-# last by name are the first.
+# How many packages make test tests at a time. Their tests wait for a large part.
 PACKAGES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 PROGRAMS := ./cmd/wcs-gateway ./cmd/wcs-doctor ./cmd/wcs-pull
@@ -64,8 +63,8 @@ check-format:
 # -count=1: the tests of e2e run binaries that go test does not track, so its cache would hide changes.
 # -vet=off: go vet has looked at everything before, and without the race detector its results are those of make check.
 # -ldflags=-w: without the tables for debuggers, 60 test programs are linked in two thirds of the time.
-# The SDK sees a bad quality when its browser waits for the processor. So only tests that wait for nothing run beside those
-# with a browser, with a lower priority.
+# The SDK sees a bad quality when its browser waits for the processor. So only tests that do not depend on time run beside
+# those with a browser, with a lower priority.
 test: setup $(SDK) build check-links
 	$(PLAIN) go vet ./...
 	$(PLAIN) go build -o bin/livekit-server github.com/livekit/livekit-server/cmd/server # minutes on a new machine: not inside a test
@@ -74,7 +73,7 @@ test: setup $(SDK) build check-links
 	$(MAKE) --no-print-directory test-browser; browser=$$?; \
 	wait $$texts && exit $$browser
 
-# Packages that take longest. ./e2e, ./e2e/faults and ./e2e/pull keep both processors busy: they are not beside each other.
+# Packages that take longest. ./e2e keeps both processors busy, as do ./e2e/faults and ./e2e/pull: it is not beside these.
 FIRST := ./state ./translate/livekit ./cmd/wcs-pull/source ./e2e ./gateway ./e2e/attacks
 
 test-browser:

@@ -7,7 +7,7 @@ import (
 )
 
 // more is set by make test-more.
-var more = flag.Bool("more", false, "all versions of the SDK, quality for longer and on a narrow path, and pages at every width")
+var more = flag.Bool("more", false, "all versions of the SDK, all codecs of the browser, quality for longer and on a narrow path, and pages at every width")
 
 // TestClientsWorkInChromium runs all tests on one world.
 func TestClientsWorkInChromium(t *testing.T) {
