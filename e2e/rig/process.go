@@ -21,7 +21,7 @@ import (
 
 const (
 	stopGrace   = 5 * time.Second       // from SIGTERM to SIGKILL
-	pollEvery   = 10 * time.Millisecond // of Eventually
+	pollEvery   = 10 * time.Millisecond // of Holds, at first
 	dumpedBytes = 4 << 10               // of a process' output in the log of a failed test: the test's own messages must remain visible
 )
 
@@ -243,16 +243,29 @@ func (p *Process) Signal(sig os.Signal) {
 // names the condition in the failure.
 func Eventually(t testing.TB, timeout time.Duration, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(timeout)
-	defer deadline.Stop()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("not within %v: %s", timeout, what)
-		case <-tick.C:
+	if !Holds(timeout, cond) {
+		t.Fatalf("not within %v: %s", timeout, what)
+	}
+}
+
+// Holds waits until cond is true, and reports whether it was within the timeout. Conditions that ask
+// browsers, gateways or Redis keep these busy, so that what they wait for comes later. Therefore Holds pauses
+// after each call for as long as the call took, or for a twentieth of the time waited if that is longer: it
+// returns that much late.
+func Holds(timeout time.Duration, cond func() bool) bool {
+	since := time.Now()
+	for {
+		called := time.Now()
+		if cond() {
+			return true
 		}
+		now := time.Now()
+		waited := now.Sub(since)
+		if waited >= timeout {
+			return false
+		}
+		pause := time.NewTimer(min(timeout-waited, max(pollEvery, now.Sub(called), waited/20)))
+		<-pause.C
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	lkproto "github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
@@ -82,21 +81,9 @@ func (s *Stage) WantClean(t testing.TB, names ...string) {
 // WantClean is Stage.WantClean for parts.
 func WantClean(t testing.TB, lk *LiveKit, r *Redis, names ...string) {
 	t.Helper()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		left := leftovers(t, lk, r, names)
-		if len(left) == 0 {
-			return
-		}
-		select {
-		case <-limit.C:
-			t.Errorf("left over: %s", strings.Join(left, " "))
-			return
-		case <-again.C:
-		}
+	var left []string
+	if !Holds(patience, func() bool { left = leftovers(t, lk, r, names); return len(left) == 0 }) {
+		t.Errorf("left over: %s", strings.Join(left, " "))
 	}
 }
 
