@@ -66,11 +66,8 @@ type consoleTab struct {
 
 func (w *consoleWorld) tab(t *testing.T) *consoleTab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(w.browser)
+	ctx, cancel := openTab(t, w.browser)
 	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // the tab lasts as long as the context of the first action
-		t.Fatalf("open a tab: %v", err)
-	}
 	return &consoleTab{t: t, ctx: ctx}
 }
 

@@ -69,11 +69,8 @@ type player struct{ *consoleTab }
 // fails the test. before is a script that runs before the page's; "": none.
 func (w *embedWorld) open(t *testing.T, query url.Values, before string) player {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(w.browser)
+	ctx, cancel := openTab(t, w.browser)
 	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("open a tab: %v", err)
-	}
 	p := player{&consoleTab{t: t, ctx: ctx}}
 	p.failOnPageErrors()
 	if before != "" {
@@ -309,11 +306,8 @@ func TestEmbeddedPlayerPlaysForViewers(t *testing.T) {
 // framed opens a page that has the player in a frame, and checks whether the browser shows and plays it.
 func (w *embedWorld) framed(t *testing.T, address, name string, allowed bool) {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(w.browser)
+	ctx, cancel := openTab(t, w.browser)
 	defer cancel()
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("open a tab: %v", err)
-	}
 	c := &consoleTab{t: t, ctx: ctx}
 	var (
 		mu      sync.Mutex

@@ -20,9 +20,8 @@ const judged, judgedMore = 12, 30
 // An update counts if the last messages were about a second apart and had about all frames. The SDK's
 // filters no longer depend on earlier messages.
 const (
-	evenly     = 5
-	uneven     = 100.0 // ms
-	cameraRate = 20    // frames a second of Chromium's fake camera
+	evenly = 5
+	uneven = 100.0 // ms
 )
 
 // update is the SDK's report to an app, each second, of a connection's quality and the rates it is based on.

@@ -39,7 +39,7 @@ func TestPageCallsREST(t *testing.T) {
 	pub := rig.Connect(t, g.URL, "defaultApp")
 	pub.Publish("page-pub", "page", rig.NewPublisher(t, rig.PeerOptions{}))
 
-	tab, closeTab := chromedp.NewContext(startBrowser(t))
+	tab, closeTab := openTab(t, startBrowser(t))
 	t.Cleanup(closeTab)
 	call := func(page, method string) string {
 		t.Helper()

@@ -25,6 +25,10 @@ import (
 // patience is the timeout of every wait; tests on a loaded machine are slow.
 const patience = 40 * time.Second
 
+// cameraRate is the frames a second of the fake camera. Chromium's own are 20; two cores have to encode and
+// decode everything.
+const cameraRate = 10
+
 // Versions of the WCS SDK in package.json.
 const (
 	oldestSDK = "2.0.180"
@@ -147,13 +151,14 @@ func startBrowserWith(t *testing.T, autoplay string) context.Context {
 	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir())}
 	for _, name := range []string{
 		"no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync",
-		"use-fake-device-for-media-stream", "use-fake-ui-for-media-stream",
+		"use-fake-ui-for-media-stream",
 		// background tabs must not be throttled
 		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
 	} {
 		options = append(options, chromedp.Flag(name, true))
 	}
-	options = append(options, chromedp.Flag("headless", "new"), chromedp.Flag("autoplay-policy", autoplay))
+	options = append(options, chromedp.Flag("headless", "new"), chromedp.Flag("autoplay-policy", autoplay),
+		chromedp.Flag("use-fake-device-for-media-stream", fmt.Sprintf("fps=%d", cameraRate)))
 	all, closeAll := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(closeAll)
 	ctx, closeFirst := chromedp.NewContext(all)
@@ -190,21 +195,9 @@ func (s *scene) name(what string) string {
 // Redis.
 func (s *scene) wantClean() {
 	s.t.Helper()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		left := s.leftovers()
-		if len(left) == 0 {
-			return
-		}
-		select {
-		case <-limit.C:
-			s.t.Errorf("left over: %s", strings.Join(left, " "))
-			return
-		case <-again.C:
-		}
+	var left []string
+	if !rig.Holds(patience, func() bool { left = s.leftovers(); return len(left) == 0 }) {
+		s.t.Errorf("left over: %s", strings.Join(left, " "))
 	}
 }
 
