@@ -113,11 +113,12 @@ test-whip: setup $(SDK)
 	WCS_LIVEKIT_PLAY=whip go test -count=1 -timeout $(TESTTIMEOUT) ./e2e ./e2e/browser ./e2e/faults ./e2e/clients
 
 # What make test has for a shorter time or with fewer versions of the SDK: media of another server through the gateway for
-# 30 s, an outage of Redis of a minute, 100,000 sessions, the SDK's quality for 30 s, calls without each of the browser's
-# codecs, and pages of the console and the player at every width in both colours.
+# 30 s, an outage of Redis of a minute, 100,000 sessions, the SDK's quality for 30 s and on a narrow path, calls without each
+# of the browser's codecs, all calls through the splice and with two servers, a conference whose pod is killed, pages of
+# the console and the player at every width in both colours, and all mutants of the model.
 test-long: setup $(SDK)
-	go test -count=1 -v -p 1 -timeout $(TESTTIMEOUT) -run '$(LONG)' ./e2e ./e2e/faults ./e2e/browser -args -more
-LONG := TestMediaOfSplicedSocket|TestMediaOfHybridSession|TestRESTListsMany|TestRoomContinuesWithEmptyRedis|TestRedisAway|TestSDKReportsPerfectQuality|TestConsoleShows|TestPlayerOnNarrowPath|TestEmbeddedPlayer|TestClientsWorkInChromium|TestConferenceExample|TestSDKPublishesAndPlaysOnBothServers|TestSDKRecords|TestSDKReportsRoomEvents
+	go test -count=1 -v -p 1 -timeout $(TESTTIMEOUT) -run '$(LONG)' ./state ./e2e ./e2e/faults ./e2e/browser -args -more
+LONG := TestModelFindsMutants|TestIdlePodSends|TestMediaOfSplicedSocket|TestMediaOfHybridSession|TestRESTListsMany|TestRoomContinuesWithEmptyRedis|TestRedisAway|TestSDKReportsPerfectQuality|TestSDKNoticesBadPath|TestConsoleShows|TestPlayerOnNarrowPath|TestEmbeddedPlayer|TestClientsWorkInChromium|TestConferenceExample|TestSDKPublishesAndPlaysOnBothServers|TestSDKPublishesAndPlaysThroughSplice|TestSDKRecords|TestSDKReportsRoomEvents
 
 soak: setup
 	go test -count=1 -v -timeout 90m ./e2e/soak -args -for 1h $(ARGS)

@@ -26,6 +26,9 @@ var (
 	modelFrom = flag.Uint64("model.from", 1, "the first seed")
 )
 
+// more is set by make test-long.
+var more = flag.Bool("more", false, "all mutants of the model, and the cost of an idle pod on a cluster, too")
+
 // modelSums are totals over all schedules.
 type modelSums struct {
 	mu                                                    sync.Mutex

@@ -329,6 +329,9 @@ func TestIdlePodSendsSameCommandsWhateverNumberOfPods(t *testing.T) {
 }
 
 func TestIdlePodSendsSameCommandsWhateverNumberOfPodsInCluster(t *testing.T) {
+	if !*more {
+		t.Skip("-more is not set")
+	}
 	t.Parallel()
 	testIdleCommands(t, Config{Addrs: rig.StartRedisCluster(t).Addrs()})
 }

@@ -29,6 +29,13 @@ var coreTests = map[string]func(s *scene, sdk string){
 // basicTest is the name of the core test that runs with the oldest and the newest SDK on every route.
 const basicTest = "a stream is published and played"
 
+// hybridTests are the core tests that run in make test where each name belongs to one of two servers: those
+// in which that decides.
+var hybridTests = []string{
+	basicTest, "failed requests have WCS's info", "players end when the publisher's tab closes", "a name is free at once when its session is closed",
+	"a stream is played under the id of its availability request", "a stop during the start ends the stream",
+}
+
 func publishAndPlay(s *scene, sdk string) {
 	name := s.name("av")
 	publisher := s.legacyTab(sdk).login(defaultApp).publish(name, nil)

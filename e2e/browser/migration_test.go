@@ -59,6 +59,7 @@ func (f *front) reload(settings string) {
 
 // Users keep their side when they come back to another pod with another SDK.
 func TestShareOfSDKLoginsIsSticky(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	pods := []*front{w.startFront(t, "route: {default: old, share: 10, salt: fixed}"), w.startFront(t, "route: {default: old, share: 10, salt: fixed}")}
 	t.Run("all", func(t *testing.T) {

@@ -18,6 +18,7 @@ const followed = "player follows its source to another worker"
 // The stock SDK plays an IP camera by its address, with pictures that are decoded, also after its worker was
 // stopped or killed and another one has the camera, and is told its end.
 func TestSDKPlaysAnIPCamera(t *testing.T) {
+	t.Parallel()
 	requireSDKs(t)
 	w := &world{stage: rig.NewStage(t, map[string]string{
 		"WCS_PULL_SECRET": rig.PullSecret, "WCS_PULL_RETRY": "2s", "WCS_APPLICATIONS": `{defaultApp: {pull: {allow: ["rtsp://127.0.0.1:*"]}}}`,
