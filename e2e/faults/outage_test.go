@@ -11,7 +11,15 @@ import (
 )
 
 // more is set by make test-more.
-var more = flag.Bool("more", false, "Redis is away for a minute, not only for longer than a lease")
+var more = flag.Bool("more", false, "Redis is away for a minute and comes back with old data, writes to clients block, and more clients see an upgrade")
+
+// needsMore skips a test without the flag more.
+func needsMore(t *testing.T) {
+	t.Helper()
+	if !*more {
+		t.Skip("-more is not set")
+	}
+}
 
 // Redis is killed and restarts empty, after all leases have expired.
 func TestRedisAwayForLongerThanLeaseEndsNoStream(t *testing.T) {
@@ -27,6 +35,7 @@ func TestRedisAwayForLongerThanLeaseEndsNoStream(t *testing.T) {
 // Redis is killed, and restarts with its old data: leases that have expired meanwhile, and streams that have
 // ended.
 func TestOldDataOfRedisEndsNoStream(t *testing.T) {
+	needsMore(t)
 	t.Parallel()
 	redis := rig.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	redis.CLI("set", "kept", "yes")

@@ -41,6 +41,7 @@ func TestStalledClientsOverflowTheirQueues(t *testing.T) {
 // Clients that stop reading, and for whom little waits, are noticed by a write that does not end; those that
 // were sent what others cause, by their pings.
 func TestStalledClientsBlockTheirWrites(t *testing.T) {
+	needsMore(t)
 	t.Parallel()
 	wantClosedAlone(t, 10, map[string]string{
 		"WCS_SESSION_MAXQUEUEBYTES": strconv.Itoa(2 * floodMax * floodSize), "WCS_SESSION_WRITETIMEOUT": "1s", "WCS_SESSION_PINGPROBES": "5",

@@ -11,14 +11,18 @@ import (
 	"wcsgateway/translate"
 )
 
-const (
-	upgradeSessions = 300
-	upgradeStreams  = 15 // published, and as many played: 30 sessions
-)
+// upgradeSizes returns how many sessions see an upgrade, and how many of them publish; as many play.
+func upgradeSizes() (sessions, streams int) {
+	if *more {
+		return 300, 15
+	}
+	return 100, 6
+}
 
 // upgrade is a clientGroup whose pods are replaced one by one.
 type upgrade struct {
 	*clientGroup
+	streams int // published, by the first clients, and played, by the next ones
 	start   func(pod int) *rig.Gateway
 	screens map[*groupClient]*rig.Peer
 }
@@ -29,7 +33,8 @@ func TestRollingUpgradeCutsNoStream(t *testing.T) {
 	redis := rig.StartRedis(t)
 	ports := []rig.Ports{rig.NewPorts(t), rig.NewPorts(t), rig.NewPorts(t)}
 	lk := rig.StartLiveKit(t, rig.LiveKitOptions{Webhook: ports[2].Webhook()})
-	u := upgrade{clientGroup: &clientGroup{gone: make(map[int]bool)}, screens: make(map[*groupClient]*rig.Peer)}
+	sessions, streams := upgradeSizes()
+	u := upgrade{clientGroup: &clientGroup{gone: make(map[int]bool)}, streams: streams, screens: make(map[*groupClient]*rig.Peer)}
 	u.start = func(pod int) *rig.Gateway {
 		g := rig.StartGateway(t, rig.GatewayOptions{Ports: ports[pod], LiveKit: lk, Redis: redis.Addr, Env: map[string]string{
 			"WCS_DRAIN_NOTICE": "3s", "WCS_DRAIN_WINDOW": "10m", "WCS_DRAIN_PACE": "2s", "WCS_LOG_LEVEL": "info",
@@ -41,16 +46,16 @@ func TestRollingUpgradeCutsNoStream(t *testing.T) {
 		u.pods = append(u.pods, u.start(pod))
 	}
 	u.lb = rig.StartHAProxy(t, u.pods...)
-	for range upgradeSessions {
+	for range sessions {
 		v := &groupClient{}
 		u.connect(t, v)
 		u.clients = append(u.clients, v)
 	}
-	for i := range upgradeStreams {
+	for i := range streams {
 		name := fmt.Sprintf("upgrade-%d", i)
-		u.clients[i].pub, u.clients[upgradeStreams+i].play = name, name
+		u.clients[i].pub, u.clients[streams+i].play = name, name
 		u.begin(t, u.clients[i])
-		u.begin(t, u.clients[upgradeStreams+i])
+		u.begin(t, u.clients[streams+i])
 	}
 	dials := keepDialling(t, u.lb.URL)
 	for pod := range u.pods {
@@ -58,7 +63,7 @@ func TestRollingUpgradeCutsNoStream(t *testing.T) {
 		dials.wantNoFailure(t, fmt.Sprintf("while pod %d was replaced", pod))
 	}
 	dials.stop()
-	for _, v := range slices.Backward(u.clients[:2*upgradeStreams]) {
+	for _, v := range slices.Backward(u.clients[:2*streams]) {
 		u.end(t, v)
 	}
 	rig.WantClean(t, lk, redis)
@@ -118,7 +123,7 @@ func (u *upgrade) replace(t *testing.T, pod int) {
 		names[v.pub+v.play] = true
 	}
 	var stopped []*groupClient
-	for _, v := range slices.Backward(u.clients[:2*upgradeStreams]) {
+	for _, v := range slices.Backward(u.clients[:2*u.streams]) {
 		if names[v.pub+v.play] {
 			u.end(t, v)
 			stopped = append(stopped, v)
