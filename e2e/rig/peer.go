@@ -2,9 +2,11 @@ package rig
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +32,7 @@ type PeerOptions struct {
 	VideoMime     string // what a publisher sends: webrtc.MimeTypeVP8 (default) or webrtc.MimeTypeH264
 	Width, Height int    // of a publisher's video; 320x240 if 0
 	TCP           bool   // ICE over TCP only
+	Port          int    // for UDP; 0: one that no other peer of the process has had
 	Mute          bool   // a publisher connects and sends nothing
 	MuteVideo     bool   // a publisher offers video and sends only audio
 	OnRequest     bool   // a publisher of VP8 sends key frames only when it is asked for one, as browsers do
@@ -132,7 +135,7 @@ func NewPlayer(t testing.TB, o PeerOptions) *Peer {
 
 func newPeer(t testing.TB, o PeerOptions) *Peer {
 	t.Helper()
-	settings, engine := loopback(o.TCP), new(webrtc.MediaEngine)
+	settings, engine := loopback(t, o), new(webrtc.MediaEngine)
 	if err := engine.RegisterDefaultCodecs(); err != nil {
 		t.Fatal(err)
 	}
@@ -186,15 +189,37 @@ func newPeer(t testing.TB, o PeerOptions) *Peer {
 // browsers after many seconds: a LiveKit that has no processor for that long is still reached.
 const checks = 75
 
-func loopback(tcp bool) webrtc.SettingEngine {
+// portsUsed is how many ranges of ports peers have had.
+var portsUsed atomic.Uint32
+
+// freshPorts returns a range of UDP ports that no other peer of this process has had, unless there were
+// thousands. The kernel assigns ports again, and LiveKit takes what comes from one for the client that had it
+// before, as long as it waits for that client (docs/livekit-notes.md#departures).
+func freshPorts() (first, last uint16) {
+	const low, high, each = 33000, 60992, 8 // some are in use by others
+	first = uint16(low + (portsBegin+portsUsed.Add(1))%((high-low)/each)*each)
+	return first, first + each - 1
+}
+
+var portsBegin = rand.Uint32N(1 << 16)
+
+func loopback(t testing.TB, o PeerOptions) webrtc.SettingEngine {
+	t.Helper()
 	var s webrtc.SettingEngine
 	s.SetICEMaxBindingRequests(checks)
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetInterfaceFilter(func(name string) bool { return name == "lo" })
-	if tcp {
+	if o.TCP {
 		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
-	} else {
-		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+		return s
+	}
+	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	first, last := uint16(o.Port), uint16(o.Port)
+	if o.Port == 0 {
+		first, last = freshPorts()
+	}
+	if err := s.SetEphemeralUDPPortRange(first, last); err != nil {
+		t.Fatal(err)
 	}
 	return s
 }

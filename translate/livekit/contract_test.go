@@ -41,6 +41,7 @@ func TestLiveKitBehavesAsDocumented(t *testing.T) {
 		"a participant is replaced by the same identity":         testReplaced,
 		"rooms end after the token's timeout":                    testRoomEnds,
 		"vanished client closes the participant (8)":             testVanished,
+		"the port of a vanished client is not served":            testPortAgain,
 		"a participant whose ICE never starts leaves":            testNeverUp,
 		"a wrong key is denied":                                  testWrongKey,
 		"tokens allow one operation in one room":                 testLeastGrant,
@@ -482,6 +483,23 @@ func testVanished(t *testing.T, s *stage) {
 	peer.Close()
 	if left := s.awaitLong(t, translate.EventLeft, id); left.Reason != translate.EndTimeout {
 		t.Errorf("left webhook is %+v", left)
+	}
+}
+
+// A client that has the port of one that vanished.
+func testPortAgain(t *testing.T, s *stage) {
+	const port = 32900 // no other peer's
+	vanished, _ := s.publish(t, publisher(), rig.PeerOptions{Port: port})
+	up(t, vanished)
+	vanished.Close()
+	peer, id := rig.NewPublisher(t, rig.PeerOptions{Port: port}), publisher()
+	answer, err := s.sfu.Publish(deadline(t, patience), translate.PublishOffer{Room: room(t), Identity: id, SDP: peer.Offer()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.SetAnswer(answer.SDP)
+	if aborted := s.awaitLong(t, translate.EventAborted, id); aborted.Reason != translate.EndTimeout {
+		t.Errorf("aborted webhook is %+v", aborted)
 	}
 }
 
