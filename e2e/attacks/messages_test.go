@@ -46,9 +46,11 @@ func flood(t *testing.T, s *scene, reason string, send func(*websocket.Conn) err
 		ws := dial(t, s.Gateway.URL, attacker, nil)
 		say(t, ws, "connection", map[string]any{"appKey": "defaultApp"})
 		work.Go(func() {
-			for i := 0; send(ws) == nil; i++ {
-				if i%10 == 0 { // often enough, however long the messages before it take
+			var answered time.Time
+			for send(ws) == nil {
+				if time.Since(answered) > 100*time.Millisecond { // a large message takes longer than ten small ones
 					_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"message":"pong","data":[null]}`)) // the next send reports an error
+					answered = time.Now()
 				}
 			}
 		})
