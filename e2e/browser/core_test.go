@@ -8,7 +8,7 @@ import (
 	"wcsgateway/translate/wcs"
 )
 
-// coreTests run with every version of the SDK.
+// coreTests run with every version of the SDK, in make test with the newest one.
 var coreTests = map[string]func(s *scene, sdk string){
 	basicTest:                                                     publishAndPlay,
 	"audio is played without video":                               audioOnly,
@@ -28,6 +28,13 @@ var coreTests = map[string]func(s *scene, sdk string){
 
 // basicTest is the name of the core test that runs with the oldest and the newest SDK on every route.
 const basicTest = "a stream is published and played"
+
+// oldestTests are the core tests that run in make test with the oldest SDK, too: those in which versions
+// differ.
+var oldestTests = []string{
+	basicTest, "failed requests have WCS's info", "a new size reaches players", "the answer has the bitrate limits", "a session plays its own stream twice",
+	"a player receives only the kind that it requests", "players end when the publisher's tab closes",
+}
 
 // hybridTests are the core tests that run in make test where each name belongs to one of two servers: those
 // in which that decides.
