@@ -116,7 +116,7 @@ test-whip: setup $(SDK)
 	WCS_LIVEKIT_PLAY=whip go test -count=1 -timeout $(TESTTIMEOUT) ./e2e ./e2e/browser ./e2e/faults ./e2e/clients
 
 # What make test has for a shorter time, with fewer clients or with fewer versions of the SDK: media of another server through
-# the gateway for 30 s; outages of Redis of a minute, in which it hangs, and with old data after it; clients whose writes
+# the gateway for 30 s; outages of Redis of a minute, in which it hangs for 20 s, and with old data after it; clients whose writes
 # block; 100,000 sessions; an upgrade with 300; the SDK's quality for 30 s and on a narrow path; calls without each of the
 # browser's codecs; all calls through the splice and with two servers; a conference whose pod is killed; pages of the
 # console and the player at every width in both colours; and all mutants of the model.

@@ -2,7 +2,6 @@ package browser
 
 import (
 	"flag"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -15,15 +14,11 @@ func TestClientsWorkInChromium(t *testing.T) {
 	w := newWorld(t)
 	t.Run("all", func(t *testing.T) {
 		for _, sdk := range versions() {
-			for name, test := range coreTests {
-				if sdk == oldestSDK && !*more && !slices.Contains(oldestTests, name) {
-					continue
-				}
-				t.Run(sdk+" "+name, func(t *testing.T) {
-					t.Parallel()
-					test(w.newScene(t), sdk)
-				})
+			var short []string
+			if sdk == oldestSDK {
+				short = oldestTests
 			}
+			w.runCoreTests(t, sdk, w.stage.Gateway.URL, short...)
 		}
 		for _, sdk := range versionsOfFeatures() {
 			for name, test := range hookTests {

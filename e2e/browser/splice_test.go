@@ -3,6 +3,8 @@ package browser
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,11 +34,7 @@ func TestSDKPublishesAndPlaysThroughSplice(t *testing.T) {
 			t.Parallel()
 			phoneExample(w.newScene(t), front.URL, phones)
 		})
-		if *more {
-			w.runCoreTests(t, oldestSDK, front.URL)
-		} else {
-			w.runCoreTest(t, oldestSDK, front.URL, basicTest)
-		}
+		w.runCoreTests(t, oldestSDK, front.URL, basicTest)
 		w.runCoreTest(t, newestSDK, front.URL, basicTest)
 	})
 	w.stage.WantClean(t)
@@ -97,13 +95,7 @@ func TestSDKPublishesAndPlaysOnBothServers(t *testing.T) {
 				bothSides(s, sdk, direct)
 			})
 		}
-		if *more {
-			w.runCoreTests(t, newestSDK, front.URL)
-		} else {
-			for _, name := range hybridTests {
-				w.runCoreTest(t, newestSDK, front.URL, name)
-			}
-		}
+		w.runCoreTests(t, newestSDK, front.URL, hybridTests...)
 		w.runCoreTest(t, oldestSDK, front.URL, basicTest)
 	})
 	w.stage.WantClean(t)
@@ -189,9 +181,13 @@ func awaitCommand(t *testing.T, c *rig.ScriptedConn, name string) map[string]any
 	}
 }
 
-// runCoreTests starts the core tests with an SDK through a gateway as parallel subtests.
-func (w *world) runCoreTests(t *testing.T, sdk, gateway string) {
-	for name := range coreTests {
+// runCoreTests starts the core tests with an SDK through a gateway as parallel subtests. Without the flag
+// more it starts those of short, if there are any.
+func (w *world) runCoreTests(t *testing.T, sdk, gateway string, short ...string) {
+	if *more || len(short) == 0 {
+		short = slices.Collect(maps.Keys(coreTests))
+	}
+	for _, name := range short {
 		w.runCoreTest(t, sdk, gateway, name)
 	}
 }

@@ -189,8 +189,12 @@ func newPeer(t testing.TB, o PeerOptions) *Peer {
 // browsers after many seconds: a LiveKit that has no processor for that long is still reached.
 const checks = 75
 
-// portsUsed is how many ranges of ports peers have had.
-var portsUsed atomic.Uint32
+// portsUsed is how many ranges of ports peers have had, portsBegin the first range: other processes have
+// peers, too.
+var (
+	portsUsed  atomic.Uint32
+	portsBegin = rand.Uint32N(1 << 16)
+)
 
 // freshPorts returns a range of UDP ports that no other peer of this process has had, unless there were
 // thousands. The kernel assigns ports again, and LiveKit takes what comes from one for the client that had it
@@ -200,8 +204,6 @@ func freshPorts() (first, last uint16) {
 	first = uint16(low + (portsBegin+portsUsed.Add(1))%((high-low)/each)*each)
 	return first, first + each - 1
 }
-
-var portsBegin = rand.Uint32N(1 << 16)
 
 func loopback(t testing.TB, o PeerOptions) webrtc.SettingEngine {
 	t.Helper()
