@@ -10,6 +10,7 @@ import (
 	"wcsgateway/e2e/rig"
 	"wcsgateway/gateway/quota"
 	"wcsgateway/state"
+	"wcsgateway/translate/wcs"
 )
 
 // A client that starts streams without end is rejected before Redis and LiveKit have work; starts that fail
@@ -52,6 +53,40 @@ func TestStartsBeyondRateAreRejected(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		if n := flood("b", 1); n != 1 {
 			t.Error("rejected although the client was quiet")
+		}
+	})
+}
+
+// In a burst, starts are read at a tenth of the rate of other messages: they take as much of the pod.
+func TestStartsOfBurstAreReadAtTheirCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		const n = 200
+		w.start(t, podA, func(c *Config) {
+			c.MaxStreams, c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 2*n, 10, 10*n
+		})
+		took := func(ask func(c *rig.Client, i int), await func(c *rig.Client, i int)) time.Duration {
+			c := w.connect(t, podA)
+			defer c.Close()
+			begun := time.Now()
+			go func() {
+				for i := range n {
+					ask(c, i)
+				}
+			}()
+			for i := range n {
+				await(c, i)
+			}
+			return time.Since(begun)
+		}
+		questions := took(func(c *rig.Client, _ int) {
+			c.Send("availableStream", map[string]any{"mediaSessionId": "q", "name": "none"})
+		}, func(c *rig.Client, _ int) { c.Await("availableStream") })
+		starts := took(func(c *rig.Client, i int) { playAV(t, c, fmt.Sprint(i), "none") },
+			func(c *rig.Client, i int) { c.WantStatus(fmt.Sprint(i), "FAILED", wcs.InfoSessionDoesNotExist) })
+		if ratio := starts.Seconds() / questions.Seconds(); ratio < 8 {
+			t.Errorf("%d questions were read in %v, and starts in %v", n, questions, starts)
 		}
 	})
 }

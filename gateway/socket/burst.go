@@ -18,6 +18,7 @@ const (
 	burstBytes     = 2 << 20 // per second and processor, for the same share
 	calmMessages   = 10_000  // per second and processor, of the clients that are not in a burst
 	calmBytes      = 16 << 20
+	mostOwed       = 10      // messages that one counts as in addition: a budget has so many at once
 	burstReadSize  = 1 << 20 // bytes; a single read is never larger
 	burstThreshold = 10      // traffic up to 1/burstThreshold of a second's limit is no burst
 )

@@ -158,6 +158,39 @@ func TestFloodOfOneAddressLeavesEverySecondTurn(t *testing.T) {
 	}
 }
 
+// In a burst, a message of a client that owes waits for as long as so many messages. The client is not closed
+// for that, though others wait too.
+func TestOwedWorkIsReadAtItsCost(t *testing.T) {
+	const owes, messages = 4, 2000
+	limits := Limits{MessagesPerSecond: 200, MessageBurst: 10_000}
+	synctest.Test(t, func(t *testing.T) {
+		x := NewAdmission(nil)
+		bound := float64(burstMessages * runtime.GOMAXPROCS(0))
+		var work sync.WaitGroup
+		begun := time.Now()
+		for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
+			work.Go(func() {
+				m := newMeteredConn(netip.MustParseAddr(address), &limits, x)
+				c := New(nil, nil, m, nil)
+				for range messages {
+					if err := m.CountMessage(); err != nil {
+						t.Error(err)
+						return
+					}
+					c.Owe(owes)
+				}
+				if owed := m.owed.Load(); owed != owes {
+					t.Errorf("%d owed, want only the last message's", owed)
+				}
+			})
+		}
+		work.Wait()
+		if took, want := time.Since(begun).Seconds(), 2*messages*(1+owes)/bound; took < 0.9*want || took > 1.1*want {
+			t.Errorf("%d messages took %.2f s, want about %.2f s", 2*messages, took, want)
+		}
+	})
+}
+
 // Clients below their limits are bounded, too, if they are many; an address with one client is not affected.
 func TestManyCalmClientsShareTheirBudget(t *testing.T) {
 	limits := Limits{MessagesPerSecond: 1000, MessageBurst: 10_000}

@@ -142,6 +142,14 @@ func (c *Conn) Serve(first []byte) {
 	_ = c.ws.Close() // ended either way
 }
 
+// Owe counts work for the client that takes as long as a number of messages. Its next messages count as more
+// than one until that is settled: in a burst they wait longer for their turn (docs/security.md).
+func (c *Conn) Owe(messages int32) {
+	if c.metered != nil {
+		c.metered.owed.Add(messages)
+	}
+}
+
 // ReadFault returns why a socket ends whose read failed with err.
 func ReadFault(err error) Reason {
 	var closed *websocket.CloseError

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +36,8 @@ type MeteredConn struct {
 	bytes, messages bucket
 	excess          *rate.Limiter // nil: the client has not waited yet
 
+	owed atomic.Int32 // messages, by Conn.Owe, that no budget has counted yet
+
 	mu     sync.Mutex
 	closed bool
 	cancel context.CancelFunc // of a throttled read; nil unless there is one
@@ -60,7 +63,7 @@ func (m *MeteredConn) Read(b []byte) (int, error) {
 	if m.bytes.take(now, n, tokenRate{float64(m.limits.BytesPerSecond), float64(m.limits.ByteBurst)}) > 0 {
 		return 0, errTooManyBytes
 	}
-	if err := m.throttle(now, &m.bytes, &m.budget().bytes, n); err != nil {
+	if err := m.throttle(now, &m.bytes, &m.budget().bytes, n, 1); err != nil {
 		return 0, err
 	}
 	return n, err
@@ -100,13 +103,22 @@ func (m *MeteredConn) CountMessage() error {
 	if m.messages.take(now, 1, tokenRate{float64(m.limits.MessagesPerSecond), float64(m.limits.MessageBurst)}) > 0 {
 		return errTooManyMessages
 	}
-	return m.throttle(now, &m.messages, &m.budget().messages, 1)
+	n := 1 + m.settle()
+	return m.throttle(now, &m.messages, &m.budget().messages, n, n)
 }
 
-// throttle waits until the pod's budget has n messages or bytes for the client. own has counted them already.
-// It fails when the connection is closed: while very many clients flood, a client can be closed for
-// unanswered pings before its turn comes. It fails with errExcess when the client's burst does not end.
-func (m *MeteredConn) throttle(now time.Duration, own *bucket, pod *budget, n int) error {
+// settle takes what a message counts in addition from what the client owes.
+func (m *MeteredConn) settle() int {
+	n := min(m.owed.Load(), mostOwed)
+	m.owed.Add(-n)
+	return int(n)
+}
+
+// throttle waits until the pod's budget has n messages or bytes for the client. own has counted what was read
+// already. It fails when the connection is closed: while very many clients flood, a client can be closed for
+// unanswered pings before its turn comes. It fails with errExcess when the client's burst does not end. For
+// that a wait counts divided by longer: what the client owes is no flood.
+func (m *MeteredConn) throttle(now time.Duration, own *bucket, pod *budget, n, longer int) error {
 	turns, inBurst := pod.calm, own.above(now)
 	if inBurst {
 		turns = pod.bursts
@@ -124,14 +136,14 @@ func (m *MeteredConn) throttle(now time.Duration, own *bucket, pod *budget, n in
 		_, err := m.await(ctx, now, turns, own, n)
 		return err
 	}
-	ctx, cancelWait := context.WithTimeout(ctx, excessTime)
+	ctx, cancelWait := context.WithTimeout(ctx, time.Duration(longer)*excessTime)
 	defer cancelWait()
 	contended, err := m.await(ctx, now, turns, own, n)
 	if contended {
 		if m.excess == nil {
 			m.excess = newExcess()
 		}
-		if waited := m.budget().now() - now; !m.excess.AllowN(time.Now(), int(waited.Microseconds())) && !errors.Is(err, context.Canceled) {
+		if waited := (m.budget().now() - now) / time.Duration(longer); !m.excess.AllowN(time.Now(), int(waited.Microseconds())) && !errors.Is(err, context.Canceled) {
 			return errExcess
 		}
 	}

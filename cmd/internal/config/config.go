@@ -258,7 +258,7 @@ type Limits struct {
 	// line.
 	//
 	// All clients of a pod together share the reading of these bursts: 1,000 messages per second and
-	// processor.
+	// processor. A start of a stream counts as 10 of them.
 	MessageBurst int `koanf:"messageBurst" rule:"min=1"`
 	// Bytes that a client may send per second on average. A client that sends more is closed. 0: no limit.
 	BytesPerSecond int64 `koanf:"bytesPerSecond" rule:"min=0"`
