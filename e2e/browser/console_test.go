@@ -191,8 +191,8 @@ func (c *consoleTab) accessible(what string) {
 	}
 }
 
-// shots looks at the page in a wide window with light colours and in a narrow one with dark colours, and
-// checks its accessibility; with the flag more at four widths, each in both colours.
+// shots looks at the page in a wide window with light colours, where it checks its accessibility, and in a
+// narrow one with dark colours; with the flag more at four widths, each in both colours and with that check.
 func (c *consoleTab) shots(name string) {
 	c.t.Helper()
 	type look struct {
@@ -208,7 +208,9 @@ func (c *consoleTab) shots(name string) {
 	}
 	for _, l := range looks {
 		c.shot(name, l.width, l.dark)
-		c.accessible(fmt.Sprintf("%s, %d pixels, dark %v", name, l.width, l.dark))
+		if *more || l == looks[0] {
+			c.accessible(fmt.Sprintf("%s, %d pixels, dark %v", name, l.width, l.dark))
+		}
 	}
 	c.run(chromedp.EmulateViewport(1280, 844))
 }
