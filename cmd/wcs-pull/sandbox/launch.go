@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -54,15 +52,7 @@ func launch(control int, network string, program []string) error {
 	if len(program) == 0 {
 		return nil
 	}
-	environ, limit := os.Environ(), make([]byte, 8)
-	if n, err := unix.Read(control, limit); n != len(limit) { // until Execute
-		return errors.Join(errors.New("the worker has ended"), err)
-	}
-	memory := binary.NativeEndian.Uint64(limit)
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: memory, Max: memory}); err != nil {
-		return os.NewSyscallError("setrlimit", err)
-	}
-	return unix.Exec(program[0], program, environ)
+	return os.NewSyscallError("execve", unix.Exec(program[0], program, os.Environ()))
 }
 
 func raiseLoopback() error {

@@ -6,9 +6,9 @@
 package sandbox
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -75,7 +75,10 @@ func Apply(cmd *exec.Cmd, network string) (*Door, error) {
 	return d, nil
 }
 
-// Socket returns the socket of a program after its start: TCP listens, UDP is bound.
+// Socket returns the socket of a program after its start: TCP listens, UDP is bound. The launcher no longer
+// runs then: limits of the process cannot harm its runtime, which may need more memory than the program is
+// allowed. A program that could not be executed is an error. One that connects waits until the socket is
+// served.
 func (d *Door) Socket() (*os.File, error) {
 	_ = d.program.Close() // the launcher has it
 	if err := d.worker.SetReadDeadline(time.Now().Add(launchPatience)); err != nil {
@@ -95,18 +98,16 @@ func (d *Door) Socket() (*os.File, error) {
 		return nil, err
 	}
 	unix.CloseOnExec(files[0]) // SCM_RIGHTS of Go's net sets it; this does not depend on it
-	return os.NewFile(uintptr(files[0]), "socket"), nil
+	socket := os.NewFile(uintptr(files[0]), "socket")
+	// The launcher's end is closed when it executes the program.
+	if n, err := d.worker.Read(text); !errors.Is(err, io.EOF) {
+		_ = socket.Close()
+		return nil, errors.Join(fmt.Errorf("launcher: %s", text[:n]), err)
+	}
+	return socket, nil
 }
 
-// Execute lets the launcher execute the program with this limit of its data, in bytes. Other limits of the
-// process are to be set between Socket and this. The launcher sets its own limit of data last: its runtime
-// can need memory at any time, and may have more than the program is allowed.
-func (d *Door) Execute(memory uint64) error {
-	_, err := d.worker.Write(binary.NativeEndian.AppendUint64(nil, memory))
-	return err
-}
-
-// Close ends the connection to the launcher, which ends if it has not executed the program.
+// Close ends the connection to the launcher.
 func (d *Door) Close() { _, _ = d.program.Close(), d.worker.Close() }
 
 // Listen returns a socket on loopback, in the namespace of the caller, and its address.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -115,36 +114,34 @@ func (p *process) run(started chan<- error, c command) {
 	}
 }
 
-// prepare bounds a child that has started, and serves the socket of its sandbox.
+// prepare bounds a child that has started, and then serves the socket of its sandbox.
 func (p *process) prepare(c command) error {
+	var socket *os.File
+	if p.door != nil {
+		var err error
+		if socket, err = p.door.Socket(); err != nil {
+			return err
+		}
+		defer func() { _ = socket.Close() }() // the server has a copy
+	}
 	memory := uint64(copyMemory)
 	if c.encodes {
 		memory = encodeMemory
 	}
-	if p.door == nil {
-		return p.limit(map[int]uint64{unix.RLIMIT_DATA: memory})
-	}
-	socket, err := p.door.Socket()
-	if err != nil {
+	if err := p.limit(memory); err != nil || socket == nil {
 		return err
 	}
-	defer func() { _ = socket.Close() }() // the server has a copy
-	if err := p.limit(nil); err != nil {  // the launcher limits the memory itself
-		return err
-	}
-	if p.served, err = c.serve(socket); err != nil {
-		return err
-	}
-	return p.door.Execute(memory)
+	var err error
+	p.served, err = c.serve(socket)
+	return err
 }
 
-// limit bounds the child's resources: those of every child, and more. A child that has ended already needs
-// none.
-func (p *process) limit(more map[int]uint64) error {
+// limit bounds the child's resources. memory is of its data, in bytes. One that has ended needs no limits.
+func (p *process) limit(memory uint64) error {
 	pid := p.cmd.Process.Pid
-	limits := map[int]uint64{unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0}
-	maps.Copy(limits, more)
-	for resource, value := range limits {
+	for resource, value := range map[int]uint64{
+		unix.RLIMIT_DATA: memory, unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
+	} {
 		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: value, Max: value}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
 			return os.NewSyscallError("prlimit", err)
 		}
