@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -327,6 +328,31 @@ func TestPublisherRegainsItsNameAfterNetworkLoss(t *testing.T) {
 		wantNoMoreStatus(t, d, e)
 	}
 	s.WantClean(t)
+}
+
+// A pod does not run for longer than it awaits the answer of a publisher, which arrives meanwhile.
+func TestPauseOfPodDisplacesNoPublisher(t *testing.T) {
+	t.Parallel()
+	g, s := pods(t, 1)
+	const awaited = 2 * time.Second // aliveWait in gateway/session/displace.go
+	c, d := rig.Connect(t, g[0].URL, "defaultApp"), rig.Connect(t, g[0].URL, "defaultApp")
+	c.Publish("paused", "paused", rig.NewPublisher(t, rig.PeerOptions{}))
+	var pauses atomic.Int32
+	c.BeforePong(func() {
+		if pauses.Add(1) == 1 {
+			g[0].Pause()
+			time.AfterFunc(awaited+time.Second, g[0].Resume)
+		}
+	})
+	d.Send("publishStream", rig.StreamRequest("paused-new", "paused", rig.NewPublisher(t, rig.PeerOptions{}).Offer(), true, nil))
+	d.WantStatus("paused-new", "FAILED", "Stream name is already in use")
+	if n := pauses.Load(); n != 1 {
+		t.Errorf("the publisher was asked %d times", n)
+	}
+	c.Unpublish("paused", "paused")
+	c.WantStatus("paused", "UNPUBLISHED", "Stopped by publisher stop")
+	s.WantClean(t)
+	wantNoMoreStatus(t, c, d)
 }
 
 // The publisher's pod is frozen: the name is in use until the pod's lease has ended, since its client could

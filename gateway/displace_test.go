@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wcsgateway/e2e/rig"
@@ -59,6 +61,49 @@ func TestDisplacementNeedsEvidence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A publisher in a burst waits for its turn behind other clients of its address, for longer than its answer
+// is awaited. A client of another address publishes its name.
+func TestPublisherThatWaitsForItsTurnIsNotDisplaced(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const others = 250 // a processor reads 100 starts a second of bursts
+	synctest.Test(t, func(t *testing.T) {
+		w := emptyWorld()
+		w.net = newPipeNet()
+		w.start(t, podA, func(c *Config) {
+			c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 10, 1000
+		})
+		connect := func() *rig.Client {
+			c := w.dial(t, podA)
+			c.StopPongs() // while one is being written, the next message waits for a mutex: the bubble's clock stands still
+			c.Login("defaultApp")
+			return c
+		}
+		burst := func(c *rig.Client) {
+			for i := range 5 {
+				c.Send("playStream", rig.StreamRequest(fmt.Sprint(i), "none", "v=0", false, nil))
+			}
+		}
+		w.net.setClient("192.0.2.1:1")
+		pub := connect()
+		w.publishUp(t, pub, "pub", "s")
+		for range others {
+			go burst(connect())
+		}
+		synctest.Wait() // all wait for their turns
+		go burst(pub)
+		for i := range 3 {
+			pub.AwaitStatus(fmt.Sprint(i))
+		}
+		w.net.setClient("192.0.2.2:1")
+		newcomer := connect()
+		asked := time.Now()
+		publishAV(t, newcomer, "new", "s")
+		newcomer.WantStatus("new", "FAILED", "Stream name is already in use")
+		t.Logf("refused after %v", time.Since(asked))
+		w.wantParticipants(t, 1)
+	})
 }
 
 // A client publishes the name of a client that is gone for the moment, with an offer that cannot be used.

@@ -47,7 +47,7 @@ func (m Message) Arg(t testing.TB, i int, v any) {
 }
 
 // Client is a WCS client without an SDK: it sends what a test orders and keeps what it receives. It answers
-// pings, unless Mute is set.
+// pings until StopPongs or Freeze is called.
 type Client struct {
 	t    testing.TB
 	conn *wcsclient.Conn
@@ -55,6 +55,7 @@ type Client struct {
 	mu             sync.Mutex
 	stopsPongs     bool
 	frozen         bool
+	beforePong     func()
 	acceptsUnknown bool
 	observer       func(Message)
 	inbox          []Message
@@ -207,11 +208,21 @@ func (c *Client) Freeze() {
 	c.stopsPongs, c.frozen = true, true
 }
 
+// BeforePong sets what is called before the client answers an RFC 6455 ping.
+func (c *Client) BeforePong(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beforePong = f
+}
+
 func (c *Client) pong(data string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.frozen {
 		return nil
+	}
+	if c.beforePong != nil {
+		c.beforePong()
 	}
 	return c.conn.Pong(data)
 }

@@ -355,9 +355,13 @@ func (c *Conn) Close(r Reason) {
 // like, and the pongs count as the client's messages.
 const probeInterval = 250 * time.Millisecond
 
+// aliveSteps is in how many steps Alive waits. While a pod does not run, because its machine is overloaded or
+// was suspended, a step ends at most: the answer that has arrived meanwhile is read in the next one.
+const aliveSteps = 8
+
 // Alive reports whether the client answers within limit. It sends an RFC 6455 ping, which browsers answer
 // even while the page's script is busy; any frame of the client counts. Concurrent calls wait for the same
-// answer.
+// answer. A client that the pod itself does not read counts as alive: its answer would not be read either.
 func (c *Conn) Alive(limit time.Duration) bool {
 	answered := make(chan struct{})
 	c.mu.Lock()
@@ -378,17 +382,18 @@ func (c *Conn) Alive(limit time.Duration) bool {
 		})
 	}
 	c.mu.Unlock()
-	timeout := time.NewTimer(limit)
-	defer timeout.Stop()
-	select {
-	case <-answered:
-		return true
-	case <-timeout.C:
+	for range aliveSteps {
+		select {
+		case <-answered:
+			return true
+		case <-time.After(limit / aliveSteps):
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.alive.waiters = slices.DeleteFunc(c.alive.waiters, func(h chan struct{}) bool { return h == answered })
-	return c.writing && c.closing == nil // congested: the ping waits too, and the deadline of the write decides
+	// A frame that is being written delays the ping, and the deadline of that write decides.
+	return c.closing == nil && (c.writing || !c.metered.waitsForClient())
 }
 
 // markAlive records a frame of the client, and reports whether the end of the socket is decided.

@@ -42,12 +42,13 @@ func newTestConnOn(t *testing.T, cfg Config, l net.Listener) *testConn {
 	ready := make(chan struct{})
 	up := NewUpgrader()
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := up.ws.Upgrade(w, r, nil)
+		m := newMeteredConn(netip.Addr{}, &Limits{}, NewAdmission(nil))
+		ws, err := up.ws.Upgrade(hijacker{w, m}, r, nil)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		tc.server = New(ws, &cfg, nil, tc)
+		tc.server = New(ws, &cfg, m, tc)
 		close(ready)
 		go tc.server.Serve(nil)
 	}))

@@ -20,7 +20,7 @@ func TestFramesArriveWholeAndInOrderAtSlowReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	tc := newTestConnOn(t, cfg, l)
-	if err := tc.server.ws.NetConn().(*net.UnixConn).SetWriteBuffer(4096); err != nil {
+	if err := tc.server.metered.Conn.(*net.UnixConn).SetWriteBuffer(4096); err != nil {
 		t.Fatal(err)
 	}
 	var sent [][]byte

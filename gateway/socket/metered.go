@@ -36,7 +36,8 @@ type MeteredConn struct {
 	bytes, messages bucket
 	excess          *rate.Limiter // nil: the client has not waited yet
 
-	owed atomic.Int32 // messages, by Conn.Owe, that no budget has counted yet
+	owed    atomic.Int32 // messages, by Conn.Owe, that no budget has counted yet
+	reading atomic.Bool  // the reader waits for the client, not for its turn or for room in its session's queue
 
 	mu     sync.Mutex
 	closed bool
@@ -52,7 +53,9 @@ func (m *MeteredConn) budget() *burstBudget { return m.admission.budget }
 // Read fails with errTooManyBytes when the client exceeds its burst. Before that it is throttled, at most
 // until the connection is closed.
 func (m *MeteredConn) Read(b []byte) (int, error) {
+	m.reading.Store(true)
 	n, err := m.Conn.Read(b)
+	m.reading.Store(false)
 	if m.sent != nil && !m.sent.keep(b[:n]) {
 		return 0, websocket.ErrReadLimit
 	}
@@ -68,6 +71,10 @@ func (m *MeteredConn) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// waitsForClient reports whether the reader has read all that the client sent. That of a nil MeteredConn is
+// taken for one that has.
+func (m *MeteredConn) waitsForClient() bool { return m == nil || m.reading.Load() }
 
 // SyscallConn implements syscall.Conn. It fails on a connection with TLS or a PROXY header.
 func (m *MeteredConn) SyscallConn() (syscall.RawConn, error) {
