@@ -330,7 +330,7 @@ func TestPublisherRegainsItsNameAfterNetworkLoss(t *testing.T) {
 	s.WantClean(t)
 }
 
-// A pod does not run for longer than it awaits the answer of a publisher, which arrives meanwhile.
+// A pod is paused for longer than it waits for a publisher's answer. The answer arrives meanwhile.
 func TestPauseOfPodDisplacesNoPublisher(t *testing.T) {
 	t.Parallel()
 	g, s := pods(t, 1)

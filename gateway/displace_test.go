@@ -74,22 +74,16 @@ func TestPublisherThatWaitsForItsTurnIsNotDisplaced(t *testing.T) {
 		w.start(t, podA, func(c *Config) {
 			c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 10, 1000
 		})
-		connect := func() *rig.Client {
-			c := w.dial(t, podA)
-			c.StopPongs() // while one is being written, the next message waits for a mutex: the bubble's clock stands still
-			c.Login("defaultApp")
-			return c
-		}
 		burst := func(c *rig.Client) {
 			for i := range 5 {
 				c.Send("playStream", rig.StreamRequest(fmt.Sprint(i), "none", "v=0", false, nil))
 			}
 		}
 		w.net.setClient("192.0.2.1:1")
-		pub := connect()
+		pub := w.connectWithoutPongs(t, podA)
 		w.publishUp(t, pub, "pub", "s")
 		for range others {
-			go burst(connect())
+			go burst(w.connectWithoutPongs(t, podA))
 		}
 		synctest.Wait() // all wait for their turns
 		go burst(pub)
@@ -97,7 +91,7 @@ func TestPublisherThatWaitsForItsTurnIsNotDisplaced(t *testing.T) {
 			pub.AwaitStatus(fmt.Sprint(i))
 		}
 		w.net.setClient("192.0.2.2:1")
-		newcomer := connect()
+		newcomer := w.connectWithoutPongs(t, podA)
 		asked := time.Now()
 		publishAV(t, newcomer, "new", "s")
 		newcomer.WantStatus("new", "FAILED", "Stream name is already in use")

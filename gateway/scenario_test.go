@@ -181,6 +181,16 @@ func (w *world) connectAs(t *testing.T, pod, app string) *rig.Client {
 	return c
 }
 
+// connectWithoutPongs is for bubbles. While a pong is being written, the next message waits for a mutex, and
+// the bubble's clock stands still.
+func (w *world) connectWithoutPongs(t *testing.T, pod string) *rig.Client {
+	t.Helper()
+	c := w.dial(t, pod)
+	c.StopPongs()
+	c.Login("defaultApp")
+	return c
+}
+
 // dial opens a socket without a session.
 func (w *world) dial(t *testing.T, pod string) *rig.Client {
 	t.Helper()

@@ -355,8 +355,8 @@ func (c *Conn) Close(r Reason) {
 // like, and the pongs count as the client's messages.
 const probeInterval = 250 * time.Millisecond
 
-// aliveSteps is in how many steps Alive waits. While a pod does not run, because its machine is overloaded or
-// was suspended, a step ends at most: the answer that has arrived meanwhile is read in the next one.
+// aliveSteps is the number of steps in which Alive waits. While the pod does not run, because its machine is
+// overloaded or suspended, at most one step ends. The next one reads the answer that has arrived meanwhile.
 const aliveSteps = 8
 
 // Alive reports whether the client answers within limit. It sends an RFC 6455 ping, which browsers answer

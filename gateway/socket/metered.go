@@ -37,7 +37,7 @@ type MeteredConn struct {
 	excess          *rate.Limiter // nil: the client has not waited yet
 
 	owed    atomic.Int32 // messages, by Conn.Owe, that no budget has counted yet
-	reading atomic.Bool  // the reader waits for the client, not for its turn or for room in its session's queue
+	reading atomic.Bool  // the reader waits for the client, not for its turn or for its session's queue
 
 	mu     sync.Mutex
 	closed bool
@@ -72,8 +72,8 @@ func (m *MeteredConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// waitsForClient reports whether the reader has read all that the client sent. That of a nil MeteredConn is
-// taken for one that has.
+// waitsForClient reports whether the reader has read all that the client sent. It returns true for a nil
+// MeteredConn.
 func (m *MeteredConn) waitsForClient() bool { return m == nil || m.reading.Load() }
 
 // SyscallConn implements syscall.Conn. It fails on a connection with TLS or a PROXY header.
